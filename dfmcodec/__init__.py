@@ -1,0 +1,131 @@
+"""dfmcodec: a lossy image codec whose files are small neural networks.
+
+    import dfmcodec
+
+    result = dfmcodec.encode("photo.png", rate=0.18)   # EncodeResult: .data (bytes), .report
+    pixels = dfmcodec.decode(result.data)              # uint8 [H, W, C]
+    header = dfmcodec.read_info("photo.dfm")
+
+Nothing here imports JAX until `encode` is called.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfmcodec.errors import (
+    BadMagicError,
+    ConfigError,
+    CorruptError,
+    DfmError,
+    FormatError,
+    ImageError,
+    LimitError,
+    OutputError,
+    TargetUnreachableError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
+
+if TYPE_CHECKING:
+    from dfmcodec.bitstream import Header
+    from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult
+    from dfmcodec.image import Pixels
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadMagicError",
+    "ConfigError",
+    "CorruptError",
+    "DfmError",
+    "EncodeReport",
+    "EncodeResult",
+    "EncoderConfig",
+    "FormatError",
+    "ImageError",
+    "LimitError",
+    "OutputError",
+    "TargetUnreachableError",
+    "TruncatedError",
+    "UnsupportedVersionError",
+    "__version__",
+    "decode",
+    "encode",
+    "read_info",
+]
+
+_LAZY = {"EncodeReport", "EncodeResult", "EncoderConfig"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        import dfmcodec.encoder
+
+        return getattr(dfmcodec.encoder, name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = False, **options: Any) -> EncodeResult:
+    """Encodes a picture.
+
+    Args:
+        image: A path, a Pillow picture, or a uint8 array [H, W], [H, W, 1] or [H, W, 3].
+        config: All settings; or give its fields as keywords: `rate=0.18`, `psnr=30`, `steps=500`, ...
+        strip: Leave ICC, Exif and XMP behind.
+
+    Raises:
+        ImageError: The picture cannot be encoded.
+        ConfigError: The settings make no sense.
+        TargetUnreachableError: The size or quality target cannot be met.
+    """
+    from dfmcodec.encoder import EncoderConfig, encode_image
+    from dfmcodec.io import to_image
+
+    if config is not None and options:
+        msg = "give either a config or single options, not both"
+        raise ConfigError(msg)
+    try:
+        config = config or EncoderConfig(**options)
+    except TypeError as error:
+        msg = f"unknown option: {error}"
+        raise ConfigError(msg) from error
+    return encode_image(to_image(image, strip), config)
+
+
+def decode(source: bytes | str | os.PathLike[str], backend: str = "numpy") -> Pixels:
+    """Decodes a `.dfm` file.
+
+    Args:
+        source: The file's bytes or its path.
+        backend: "numpy" or "jax".
+
+    Returns:
+        uint8 [H, W, C], C = 1 or 3.
+
+    Raises:
+        FormatError: It is not a readable `.dfm` file.
+    """
+    from dfmcodec.decoder import decode_image
+
+    return decode_image(_bytes_of(source), backend).pixels
+
+
+def read_info(source: bytes | str | os.PathLike[str]) -> Header:
+    """Reads a `.dfm` file's header, decoding nothing.
+
+    Raises:
+        FormatError: It is not a readable `.dfm` file.
+    """
+    from dfmcodec.bitstream import read_header
+
+    return read_header(_bytes_of(source))
+
+
+def _bytes_of(source: bytes | str | os.PathLike[str]) -> bytes:
+    from dfmcodec.io import read_file
+
+    return source if isinstance(source, bytes) else read_file(Path(source))

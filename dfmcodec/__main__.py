@@ -1,0 +1,5 @@
+"""`python -m dfmcodec`."""
+
+from dfmcodec.cli import main
+
+main()

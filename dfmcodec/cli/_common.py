@@ -1,0 +1,26 @@
+"""What the commands share: option decorators, derived output names, and messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+input_argument = click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Report as one JSON object on stdout.")
+force_option = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
+
+
+def output_option(what: str) -> Callable[[F], F]:
+    return click.option("-o", "--output", type=click.Path(path_type=Path), help=what)
+
+
+def echo_json(report: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(report))

@@ -1,0 +1,60 @@
+"""`dfm info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dfmcodec.cli._common import echo_json, input_argument, json_option
+
+
+@click.command("info")
+@input_argument
+@json_option
+def command(source: Path, as_json: bool) -> None:
+    """Tell what a .dfm file holds: size, rate, network, sections. Decodes nothing.
+
+    \b
+    dfm info photo.dfm
+    dfm info photo.dfm --json
+    """
+    from dfmcodec.bitstream import read_header
+    from dfmcodec.errors import TruncatedError
+    from dfmcodec.io import read_file
+    from dfmcodec.metrics import bits_per_pixel
+
+    data = read_file(source)
+    header = read_header(data)
+    if len(data) < header.file_bytes:
+        msg = f"{source}: {len(data)} bytes of {header.file_bytes}; the file is truncated, get a whole copy"
+        raise TruncatedError(msg)
+    rate = len(data) / header.raw_bytes
+    bpp = bits_per_pixel(len(data), header.height * header.width)
+    if as_json:
+        echo_json(
+            {
+                "file": str(source),
+                "bytes": len(data),
+                "format_version": header.version,
+                "width": header.width,
+                "height": header.height,
+                "bit_depth": header.bit_depth,
+                **header.architecture.as_dict(),
+                "rate": rate,
+                "bpp": bpp,
+                "section_bytes": header.section_bytes(),
+            }
+        )
+        return
+    arch = header.architecture
+    kind = {1: "gray", 3: "RGB"}[arch.channels]
+    parts = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
+    click.echo(f"{source}: {header.width}x{header.height} {kind}, {header.bit_depth} bits a sample")
+    click.echo(f"  size      {len(data)} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
+    click.echo(
+        f"  network   {arch.model.value}, depth {arch.depth}, width {arch.width}, order {arch.order}, "
+        f"{arch.weight_count} weights"
+    )
+    click.echo(f"  bytes     {parts}")
+    click.echo(f"  format    version {header.version}")

@@ -1,0 +1,35 @@
+"""`dfm sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dfmcodec.cli._common import force_option, output_option, quiet_option
+
+_NAMES = ("astronaut", "chelsea", "coffee", "camera")
+
+
+@click.command("sample")
+@click.argument("name", type=click.Choice(_NAMES))
+@output_option("Picture to write. Default: NAME.png in this folder.")
+@force_option
+@quiet_option
+def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
+    """Write out a photograph that comes with scikit-image, to try the codec on.
+
+    \b
+    dfm sample chelsea                    writes chelsea.png (451x300)
+    """
+    import skimage.data
+
+    from dfmcodec.io import check_output_format, check_writable, image_to_bytes, to_image, write_atomic
+
+    output = output or Path(f"{name}.png")
+    format_name = check_output_format(output)
+    check_writable(output, force)
+    image = to_image(getattr(skimage.data, name)())
+    write_atomic(output, image_to_bytes(image, format_name))
+    if not quiet:
+        click.echo(f"{output}: {image.width}x{image.height}")

@@ -1,0 +1,6 @@
+"""The encoder: Image -> Fit -> QuantizedModel -> bytes. JAX is imported when a picture is encoded."""
+
+from dfmcodec.encoder.config import RECIPES, EncoderConfig, Recipe
+from dfmcodec.encoder.encode import EncodeReport, EncodeResult, Progress, encode_image
+
+__all__ = ["RECIPES", "EncodeReport", "EncodeResult", "EncoderConfig", "Progress", "Recipe", "encode_image"]

@@ -1,0 +1,246 @@
+"""The fit: minibatch gradient steps of a network's weights on one picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from math import cos, inf, isfinite, pi
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+import optax
+
+from dfmcodec import fourier
+from dfmcodec.encoder.backprop import differentiable_sum
+from dfmcodec.encoder.config import Recipe
+from dfmcodec.image import Image
+from dfmcodec.jax_backend import use_compilation_cache
+from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.model import Architecture
+
+Float32 = npt.NDArray[np.float32]
+
+CHUNK_STEPS = 16  # gradient steps in one compiled call
+_WARM_UP = 0.03
+_FINAL_RATE = 0.01
+_SAMPLE_PEAK = 2.0  # samples span [-1, 1]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained network, the best that the fit saw.
+
+    Args:
+        weights: float32 [weight_count].
+        psnr_db: Of the batches that chose these weights, before rounding to levels: an estimate.
+        steps: Gradient steps done.
+        seconds: Time of the steps, compilation not counted.
+        stop_reason: "steps", "time limit", "interrupted" or "diverged".
+    """
+
+    weights: Float32
+    psnr_db: float
+    steps: int
+    seconds: float
+    stop_reason: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a fit ends: after `steps` or `seconds` (either may be infinite), or when `should_stop` says so."""
+
+    steps: float
+    seconds: float
+    should_stop: Callable[[], bool] = field(default=lambda: False)
+
+
+class Trainer:
+    """Trains one network on one picture; its state goes on from fit to fit.
+
+    Args:
+        image: The picture.
+        architecture: The network.
+        recipe: How to train.
+        seed: Of the initial weights and the batches.
+    """
+
+    def __init__(self, image: Image, architecture: Architecture, recipe: Recipe, seed: int) -> None:
+        use_compilation_cache()
+        self.architecture = architecture
+        self.recipe = recipe
+        self._height, self._width = image.height, image.width
+        self._pixels = jnp.asarray(image.pixels.reshape(-1, image.channels))
+        self._weights = jnp.asarray(initial_weights(architecture, recipe, seed))
+        self._state = optax.scale_by_adam().init(self._weights)
+        self._key = jax.random.key(seed)
+        self._no_rounding = jnp.zeros(1, jnp.float32)
+        self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight
+        self._state = optax.scale_by_adam().init(self._weights)
+
+    def run(
+        self,
+        budget: Budget,
+        start: float,
+        stop: float,
+        report: Callable[[int, float, float, float], None],
+        steps_per_weight: Float32 | None = None,
+    ) -> Fit:
+        """Trains from part `start` to part `stop` of a fit whose whole length is `budget`.
+
+        Args:
+            budget: Length of the whole fit.
+            start: Part of the fit that is behind, in [0, 1).
+            stop: Part at which to end, in (start, 1].
+            report: Called after each chunk with (steps, seconds, PSNR of the last batches in dB, part done).
+            steps_per_weight: Quantisation steps, float32 [weight_count], to train through rounded weights.
+        """
+        rounding = self._no_rounding if steps_per_weight is None else jnp.asarray(steps_per_weight)
+        best_loss, best = inf, self._weights
+        started, done, part, reason = time.perf_counter(), 0, start, "steps"
+        while part < stop:
+            loss = self._chunk(self._learning_rate(part), rounding)
+            if not isfinite(loss):
+                reason = "diverged"
+                break
+            if loss < best_loss:
+                best_loss, best = loss, self._weights
+            done += CHUNK_STEPS
+            seconds = time.perf_counter() - started
+            part = start + max(done / budget.steps, seconds / budget.seconds)
+            report(done, seconds, psnr_of_mse(loss, _SAMPLE_PEAK), min(part, 1.0))
+            if budget.should_stop():
+                reason = "interrupted"
+                break
+        else:
+            reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "steps"
+        self._weights = best
+        psnr_db = psnr_of_mse(best_loss, _SAMPLE_PEAK) if isfinite(best_loss) else -inf
+        return Fit(np.asarray(best), psnr_db, done, time.perf_counter() - started, reason)
+
+    def sensitivity(self, probes: int = 8) -> Float32:
+        """Mean over samples of (d sample / d weight)^2: how a weight's squared error adds to the MSE.
+
+        Hutchinson's estimator: the squared gradient of a randomly signed sum of the samples has the sum of
+        the squared derivatives as its mean. float32 [weight_count].
+        """
+        total = np.zeros(self.architecture.weight_count, dtype=np.float64)
+        for _ in range(probes):
+            self._key, key = jax.random.split(self._key)
+            squared = _squared_gradient(self._weights, self.architecture, self._pixels, self._width, self._height, key)
+            total += np.asarray(squared, dtype=np.float64)
+        return (total / probes).astype(np.float32)
+
+    def _learning_rate(self, part: float) -> float:
+        if self.recipe.decay == "constant":
+            return self.recipe.learning_rate
+        warm = min(1.0, (part + 1e-3) / _WARM_UP)
+        cosine = 0.5 * (1 + cos(pi * min(part, 1.0)))
+        return self.recipe.learning_rate * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
+
+    def _chunk(self, learning_rate: float, rounding: jax.Array) -> float:
+        self._key, key = jax.random.split(self._key)
+        self._weights, self._state, loss = _train_chunk(
+            self._weights,
+            self._state,
+            self.architecture,
+            self.recipe.batch_pixels,
+            self._pixels,
+            self._width,
+            self._height,
+            key,
+            learning_rate,
+            rounding,
+        )
+        return float(loss)
+
+
+def initial_weights(architecture: Architecture, recipe: Recipe, seed: int) -> Float32:
+    """Gaussian weights in file order, float32 [weight_count]."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for position, layer in enumerate(architecture.layers()):
+        std = recipe.first_std if position == 0 else recipe.inner_std
+        parts.append(rng.normal(0, std, layer.weight_count))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _round_weights(weights: jax.Array, steps: jax.Array) -> jax.Array:
+    """Weights on the grid of their steps, with the gradient of the identity; a step of 0 leaves them alone."""
+    safe = jnp.where(steps > 0, steps, 1.0)
+    rounded = jnp.where(steps > 0, jnp.rint(weights / safe) * safe, weights)
+    return weights + jax.lax.stop_gradient(rounded - weights)
+
+
+def _samples(weights: jax.Array, architecture: Architecture, v: jax.Array) -> jax.Array:
+    layers = fourier.unpack(weights, architecture, jnp)
+    samples: jax.Array = fourier.machine(layers, v, architecture.order, jnp, differentiable_sum)
+    return samples
+
+
+def _positions(index: jax.Array, width: jax.Array | int, height: jax.Array | int) -> jax.Array:
+    return jnp.stack([index % width / width, index // width / height], axis=-1).astype(jnp.float32)
+
+
+def _targets(pixels: jax.Array) -> jax.Array:
+    return pixels.astype(jnp.float32) * (2 / 255) - 1
+
+
+def _in_blocks(index: jax.Array) -> jax.Array:
+    return index.reshape(-1, min(fourier.BLOCK_PIXELS, index.size))
+
+
+@partial(jax.jit, static_argnames=("architecture", "batch_pixels"))
+def _train_chunk(
+    weights: jax.Array,
+    state: Any,
+    architecture: Architecture,
+    batch_pixels: int,
+    pixels: jax.Array,
+    width: int,
+    height: int,
+    key: jax.Array,
+    learning_rate: float,
+    rounding: jax.Array,
+) -> tuple[jax.Array, Any, jax.Array]:
+    def block_loss(weights: jax.Array, index: jax.Array) -> jax.Array:
+        samples = _samples(_round_weights(weights, rounding), architecture, _positions(index, width, height))
+        return jnp.mean((samples - _targets(pixels[index])) ** 2)
+
+    def batch_gradient(weights: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def add(total: tuple[jax.Array, jax.Array], block: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+            return jax.tree.map(jnp.add, total, jax.value_and_grad(block_loss)(weights, block)), None
+
+        blocks = _in_blocks(index)
+        zero = jnp.zeros(()), jnp.zeros_like(weights)
+        loss, gradient = jax.lax.scan(add, zero, blocks)[0]
+        return loss / len(blocks), gradient / len(blocks)
+
+    def step(carry: tuple[jax.Array, Any], key: jax.Array) -> tuple[tuple[jax.Array, Any], jax.Array]:
+        weights, state = carry
+        index = jax.random.randint(key, (batch_pixels,), 0, len(pixels))
+        loss, gradient = batch_gradient(weights, index)
+        direction, state = optax.scale_by_adam().update(gradient, state)
+        return (weights - learning_rate * direction, state), loss
+
+    (weights, state), losses = jax.lax.scan(step, (weights, state), jax.random.split(key, CHUNK_STEPS))
+    return weights, state, losses.mean()
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _squared_gradient(
+    weights: jax.Array, architecture: Architecture, pixels: jax.Array, width: int, height: int, key: jax.Array
+) -> jax.Array:
+    key_index, key_sign = jax.random.split(key)
+    index = jax.random.randint(key_index, (fourier.BLOCK_PIXELS,), 0, len(pixels))
+    signs = jax.random.rademacher(key_sign, (fourier.BLOCK_PIXELS, architecture.channels), jnp.float32)
+
+    def signed_sum(weights: jax.Array) -> jax.Array:
+        return (signs * _samples(weights, architecture, _positions(index, width, height))).sum()
+
+    gradient: jax.Array = jax.grad(signed_sum)(weights)
+    return gradient**2 / signs.size

@@ -1,0 +1,57 @@
+"""Which network for which size: the number of weights, and their cut into depth and width."""
+
+from __future__ import annotations
+
+from math import log
+
+from dfmcodec import bitstream
+from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.model import Architecture, Model
+
+BITS_PER_WEIGHT = 8.0  # docs/results.md, "Bits a weight"
+_DEPTHS = (3, 4, 2, 5, 6)  # those that trained best come first where several networks have the wanted size
+_WIDTHS = range(2, 13)
+_MIN_STREAM_BYTES = 8
+
+
+def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> Architecture:
+    """The network of a given depth and width under the other settings."""
+    return Architecture(Model(config.model), channels, depth, width, config.order or width_limit(width))
+
+
+def width_limit(width: int) -> int:
+    """The order that leaves K = {0,1}^m in full for every layer."""
+    return max(width, 2)
+
+
+def choose_architecture(config: EncoderConfig, channels: int, budget_bytes: int, metadata_bytes: int) -> Architecture:
+    """The network whose weights fill the budget at `BITS_PER_WEIGHT`.
+
+    Raises:
+        TargetUnreachableError: The budget is below what the smallest network's file needs.
+    """
+    if config.depth is not None and config.width is not None:
+        chosen = architecture_of(config, channels, config.depth, config.width)
+    else:
+        candidates = [architecture_of(config, channels, d, w) for d in _DEPTHS for w in _WIDTHS]
+
+        def mismatch(candidate: Architecture) -> float:
+            body = budget_bytes - bitstream.empty_file_bytes(candidate, metadata_bytes)
+            wanted = max(1.0, 8 * body / BITS_PER_WEIGHT)
+            return abs(log(candidate.weight_count / wanted))
+
+        chosen = min(candidates, key=mismatch)
+    least = bitstream.empty_file_bytes(chosen, metadata_bytes) + _MIN_STREAM_BYTES
+    if budget_bytes < least:
+        extra = f", {metadata_bytes} of them metadata (drop it with --strip)" if metadata_bytes else ""
+        msg = f"the target of {budget_bytes} bytes is below the {least} that the smallest file needs{extra}"
+        raise TargetUnreachableError(msg)
+    return chosen
+
+
+def ladder(config: EncoderConfig, channels: int) -> list[Architecture]:
+    """Networks of growing size, each about twice the one before, for a PSNR target."""
+    if config.depth is not None and config.width is not None:
+        return [architecture_of(config, channels, config.depth, config.width)]
+    return [architecture_of(config, channels, d, w) for d, w in ((3, 6), (3, 8), (3, 9), (3, 10), (3, 11), (3, 12))]

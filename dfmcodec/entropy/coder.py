@@ -1,0 +1,137 @@
+"""The range coder: whole arrays of symbols under one table at a time, through `constriction`.
+
+`constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision. Given floats
+p_i, its categorical model assigns 1 to every entry and shares the remaining 2^24 - n in proportion to p_i.
+So the integers frequency - 1, which are exact in float32, give the table's frequencies exactly.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.entropy.tables import (
+    ESCAPE,
+    RADIUS,
+    bit_length,
+    join_symbols,
+    laplace_table,
+    split_index,
+    split_symbols,
+)
+from dfmcodec.errors import CorruptError
+from dfmcodec.model import MAX_SYMBOL, Symbols
+
+_LENGTH_BITS = 5  # of an escape's excess
+_MAX_LENGTH = 26
+
+
+@lru_cache(maxsize=64)
+def _laplace_model(table: int) -> Any:
+    weights = (laplace_table(table) - 1).astype(np.float32)
+    return constriction.stream.model.Categorical(weights, perfect=False)
+
+
+@lru_cache(maxsize=32)
+def _bits_model(bits: int) -> Any:
+    return constriction.stream.model.Uniform(1 << bits)
+
+
+class SymbolEncoder:
+    """Collects arrays of symbols into one range-coded stream."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def encode_laplace(self, symbols: Symbols, index: int) -> None:
+        """Appends int32 symbols [N] under Laplace table `index` (see `entropy.tables`)."""
+        table, shift = split_index(index)
+        high, low = split_symbols(symbols, shift)
+        position = high + RADIUS
+        outside = np.abs(high) > RADIUS
+        position[outside] = ESCAPE
+        self._coder.encode(position, _laplace_model(table))
+        if outside.any():
+            self._encode_escapes(high[outside])
+        self._encode_bits(low, shift)
+
+    def _encode_escapes(self, high: Symbols) -> None:
+        excess = np.abs(high) - RADIUS
+        lengths = bit_length(excess)
+        self._encode_bits(lengths.astype(np.int32), _LENGTH_BITS)
+        self._encode_bits((high < 0).astype(np.int32), 1)
+        for length in range(2, int(lengths.max()) + 1):
+            chosen = excess[lengths == length]
+            # in two parts: a uniform model has at most 24 bits
+            self._encode_bits(chosen & 0xFFF, min(12, length - 1))
+            self._encode_bits((chosen ^ 1 << length - 1) >> 12, max(0, length - 1 - 12))
+
+    def _encode_bits(self, values: npt.NDArray[np.int32], bits: int) -> None:
+        if bits and values.size:
+            self._coder.encode(values & ((1 << bits) - 1), _bits_model(bits))
+
+    def to_bytes(self) -> bytes:
+        """The stream: 32-bit words, little-endian."""
+        return bytes(self._coder.get_compressed().astype("<u4").tobytes())
+
+
+class SymbolDecoder:
+    """Reads back, in the same order, what a `SymbolEncoder` wrote.
+
+    Args:
+        stream: The bytes of the section.
+
+    Raises:
+        CorruptError: The stream is not a whole number of words, or its symbols are impossible.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        if len(stream) % 4:
+            msg = f"a coded section has {len(stream)} bytes, not a multiple of 4; the file is damaged"
+            raise CorruptError(msg)
+        words = np.frombuffer(stream, dtype="<u4").astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def decode_laplace(self, count: int, index: int) -> Symbols:
+        """The next `count` symbols under Laplace table `index`. int32 [count]."""
+        table, shift = split_index(index)
+        high = self._decode(_laplace_model(table), count) - RADIUS
+        outside = high == ESCAPE - RADIUS
+        if outside.any():
+            high[outside] = self._decode_escapes(int(outside.sum()))
+        if count and int(np.abs(high).max()) > MAX_SYMBOL >> shift:
+            msg = f"a coded section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
+            raise CorruptError(msg)
+        low = self._decode_bits(count, shift)
+        return join_symbols(high, low, shift)
+
+    def _decode_escapes(self, count: int) -> Symbols:
+        lengths = self._decode_bits(count, _LENGTH_BITS)
+        if lengths.min() < 1 or lengths.max() > _MAX_LENGTH:
+            msg = "a coded section holds an impossible symbol; the file is damaged"
+            raise CorruptError(msg)
+        negative = self._decode_bits(count, 1)
+        excess = np.ones(count, dtype=np.int32)
+        for length in range(2, int(lengths.max()) + 1):
+            chosen = lengths == length
+            size = int(chosen.sum())
+            low = self._decode_bits(size, min(12, length - 1))
+            high = self._decode_bits(size, max(0, length - 1 - 12))
+            excess[chosen] = (1 << length - 1) + (high << 12) + low
+        return np.where(negative == 1, -(excess + RADIUS), excess + RADIUS).astype(np.int32)
+
+    def _decode_bits(self, count: int, bits: int) -> Symbols:
+        if bits == 0 or count == 0:
+            return np.zeros(count, dtype=np.int32)
+        return self._decode(_bits_model(bits), count)
+
+    def _decode(self, model: Any, count: int) -> Symbols:
+        try:
+            return np.asarray(self._coder.decode(model, count), dtype=np.int32)
+        except AssertionError as error:  # what constriction raises on words that no encoder wrote
+            msg = "a coded section is not a valid range-coder stream; the file is damaged"
+            raise CorruptError(msg) from error

@@ -1,0 +1,125 @@
+"""Fixed integer probability tables for symbols that follow a discretised Laplace distribution.
+
+Table `index` stands for a Laplace distribution of scale 2^((index - 16) / 4) symbols. Up to index
+`LAST_DIRECT` (scale 8) a symbol is coded by its table directly; beyond, the lowest `shift` bits are coded as
+they are and the rest by the direct table of the scale that is left. A table covers the symbols
+-RADIUS..RADIUS and one escape.
+
+The frequencies follow from integers alone: with t = e^{-1/(2 scale)}, written out below for the four scales
+of one octave and squared or rooted from them in integer arithmetic, the discretised Laplace distribution is
+
+    P(0) = 1 - t,    P(+-q) = t^(2q-1) (1 - t^2) / 2,    P(escape) = t^(2 RADIUS + 1).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import isqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.model import Symbols
+
+PRECISION_BITS = 24  # of constriction's models
+RADIUS = 64
+ESCAPE = 2 * RADIUS + 1  # index of the escape in a table; symbol q has index q + RADIUS
+TABLE_SIZE = 2 * RADIUS + 2
+
+LAPLACE_COUNT = 112
+SCALES_PER_OCTAVE = 4
+UNIT_SCALE_INDEX = 16  # scale 1
+LAST_DIRECT = 28  # scale 8
+
+_FIXED_BITS = 60
+# round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
+_DECAY_OF_OCTAVE = (
+    699_282_240_786_072_831,
+    757_183_956_407_387_681,
+    809_568_223_467_044_053,
+    856_412_934_495_134_408,
+)
+
+
+def split_index(index: int) -> tuple[int, int]:
+    """The direct table and the number of low bits coded as they are, for a Laplace index."""
+    shift = max(0, -(-(index - LAST_DIRECT) // SCALES_PER_OCTAVE))
+    return index - SCALES_PER_OCTAVE * shift, shift
+
+
+@lru_cache(maxsize=LAST_DIRECT + 1)
+def laplace_table(index: int) -> npt.NDArray[np.int64]:
+    """Frequencies of the symbols -RADIUS..RADIUS and the escape, summing to 2^24, each at least 1.
+
+    Args:
+        index: A direct table, 0..LAST_DIRECT.
+
+    Returns:
+        int64 [TABLE_SIZE].
+    """
+    octave, part = divmod(index - UNIT_SCALE_INDEX, SCALES_PER_OCTAVE)
+    decay = _DECAY_OF_OCTAVE[part]
+    for _ in range(octave):  # a scale twice as large: t -> sqrt(t)
+        decay = isqrt(decay << _FIXED_BITS)
+    for _ in range(-octave):  # half the scale: t -> t^2
+        decay = decay * decay >> _FIXED_BITS
+    one = 1 << _FIXED_BITS
+    square = decay * decay >> _FIXED_BITS
+    free = (1 << PRECISION_BITS) - TABLE_SIZE  # every entry has 1 beforehand
+    side = []
+    power = decay
+    for _ in range(RADIUS):
+        side.append((power * (one - square) >> _FIXED_BITS + 1) * free >> _FIXED_BITS)
+        power = power * square >> _FIXED_BITS
+    escape = power * free >> _FIXED_BITS
+    centre = free - 2 * sum(side) - escape
+    return np.array([*side[::-1], centre, *side, escape], dtype=np.int64) + 1
+
+
+@lru_cache(maxsize=LAST_DIRECT + 1)
+def _cost_table(index: int) -> npt.NDArray[np.float64]:
+    return PRECISION_BITS - np.log2(laplace_table(index))
+
+
+def split_symbols(symbols: Symbols, shift: int) -> tuple[Symbols, Symbols]:
+    """High part, coded by a table, and low part, `shift` bits: symbol = (high << shift) + low - offset."""
+    shifted = symbols + ((1 << shift) >> 1)
+    return shifted >> shift, shifted & ((1 << shift) - 1)
+
+
+def join_symbols(high: Symbols, low: Symbols, shift: int) -> Symbols:
+    """Inverse of `split_symbols`."""
+    return (high << shift) + low - ((1 << shift) >> 1)
+
+
+def laplace_cost_bits(symbols: Symbols, index: int) -> npt.NDArray[np.float64]:
+    """Bits that coding each symbol with Laplace table `index` costs. float64, shape of `symbols`."""
+    table, shift = split_index(index)
+    high, _ = split_symbols(symbols, shift)
+    excess = np.abs(high) - RADIUS
+    position = np.where(excess > 0, ESCAPE, high + RADIUS)
+    cost = _cost_table(table)[position] + shift
+    if (excess > 0).any():
+        cost = cost + np.where(excess > 0, escape_bits(excess), 0)
+    return cost
+
+
+def escape_bits(excess: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Bits after an escape: 5 for the length of `excess`, its bits below the leading one, and the sign."""
+    return 5 + bit_length(excess) - 1 + 1
+
+
+def bit_length(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Number of binary digits of positive integers below 2^31."""
+    return np.frexp(np.maximum(values, 1).astype(np.float64))[1].astype(np.int64)
+
+
+def best_laplace_index(symbols: Symbols) -> int:
+    """The Laplace table that codes these symbols in the fewest bits."""
+    if symbols.size == 0:
+        return 0
+    mean = max(float(np.abs(symbols).mean()), 2**-6)
+    guess = round(UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * float(np.log2(mean)))
+    guess = min(max(guess, 0), LAPLACE_COUNT - 1)
+    nearby = range(max(0, guess - 4), min(LAPLACE_COUNT, guess + 5))
+    return min(nearby, key=lambda index: float(laplace_cost_bits(symbols, index).sum()))

@@ -1,0 +1,58 @@
+"""The errors that dfmcodec raises, each with the exit code that the command gives for it.
+
+Every message is written for the person who meets it: what was found and what to do, in one line.
+"""
+
+from __future__ import annotations
+
+
+class DfmError(Exception):
+    """Base of all errors of this package. Exit code 1."""
+
+    exit_code = 1
+
+
+class ImageError(DfmError):
+    """The input is not a picture that can be encoded. Exit code 1."""
+
+
+class OutputError(DfmError):
+    """The output cannot be written, or exists and may not be replaced. Exit code 1."""
+
+
+class ConfigError(DfmError, ValueError):
+    """An option or a combination of options makes no sense. Exit code 2."""
+
+    exit_code = 2
+
+
+class FormatError(DfmError):
+    """The file is not a readable `.dfm` file. Exit code 3."""
+
+    exit_code = 3
+
+
+class BadMagicError(FormatError):
+    """The file does not start with the magic bytes of a `.dfm` file."""
+
+
+class UnsupportedVersionError(FormatError):
+    """The file asks for a format version or a feature that this program does not know."""
+
+
+class TruncatedError(FormatError):
+    """The file ends before its contents do."""
+
+
+class CorruptError(FormatError):
+    """The file's contents contradict each other or their checksum."""
+
+
+class LimitError(FormatError):
+    """The file declares more than the decoder's limits allow."""
+
+
+class TargetUnreachableError(DfmError):
+    """The size or quality target cannot be met. Exit code 4."""
+
+    exit_code = 4

@@ -1,0 +1,50 @@
+"""JAX set up for this package, and the network's evaluation by it. The only door to JAX beside the encoder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec import fourier
+from dfmcodec.model import Architecture
+
+Float32 = npt.NDArray[np.float32]
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept between runs: $XDG_CACHE_HOME/dfmcodec/jax."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "dfmcodec" / "jax"
+
+
+def use_compilation_cache() -> None:
+    """Turns on JAX's persistent compilation cache, unless the program that uses us has set one."""
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is None:
+        config.update("jax_compilation_cache_dir", str(cache_folder()))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def evaluator(flat: Float32, architecture: Architecture) -> Callable[[Float32], Float32]:
+    """A function from positions float32 [N, 2] to samples float32 [N, channels], N <= BLOCK_PIXELS."""
+    use_compilation_cache()
+    weights = fourier.unpack(jnp.asarray(flat), architecture, jnp)
+
+    @jax.jit
+    def evaluate_block(weights: list[fourier.Weights], v: jax.Array) -> jax.Array:
+        with jax.default_matmul_precision("highest"):  # a GPU would use TF32
+            samples: jax.Array = fourier.machine(weights, v, architecture.order, jnp)
+        return samples
+
+    def evaluate(v: Float32) -> Float32:
+        padded = np.pad(v, ((0, fourier.BLOCK_PIXELS - len(v)), (0, 0)))  # one shape, compiled once
+        return np.asarray(evaluate_block(weights, padded))[: len(v)]
+
+    return evaluate

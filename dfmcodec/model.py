@@ -1,0 +1,157 @@
+"""What flows between encoder, bitstream and decoder: the network's architecture and its quantised weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+from math import comb
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.errors import ConfigError
+
+Symbols = npt.NDArray[np.int32]
+POSITION_DIM = 2  # x1, x2
+
+MAX_DEPTH = 64
+MAX_WIDTH = 64
+MAX_FREQUENCIES = 4096
+MAX_WEIGHTS = 1 << 24
+MAX_SYMBOL = 1 << 23  # bounds the coder's escapes
+
+
+class Model(Enum):
+    """The families of networks; the value is the name that `--model` takes."""
+
+    COORDINATE = "coordinate"
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """One Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m."""
+
+    inputs: int
+    outputs: int
+    order: int
+
+    @property
+    def frequency_count(self) -> int:
+        return sum(comb(self.inputs, ones) for ones in range(self.order + 1))
+
+    @property
+    def weight_count(self) -> int:
+        """Number of a_k and b_k that matter: b_0 multiplies sin(0) and is left out."""
+        return (2 * self.frequency_count - 1) * self.outputs
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that rebuilds the network: x in [0,1)^2 -> `depth` Fourier layers of `width` -> `channels`.
+
+    Args:
+        model: Family of the network.
+        channels: Outputs of the last layer, 1 (gray) or 3 (RGB).
+        depth: Number of Fourier layers, at least 1.
+        width: Dimension between layers.
+        order: Largest |k|_1; an order >= the layer's input dimension is the published full set {0,1}^m.
+
+    Raises:
+        ConfigError: A value is outside what the file format can hold.
+    """
+
+    model: Model
+    channels: int
+    depth: int
+    width: int
+    order: int
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("depth", 1, MAX_DEPTH), ("width", 1, MAX_WIDTH), ("order", 1, MAX_WIDTH)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                msg = f"{name} {value} is outside {low}..{high}"
+                raise ConfigError(msg)
+        if self.channels not in (1, 3):
+            msg = f"{self.channels} channels; only 1 (gray) and 3 (colour) are coded"
+            raise ConfigError(msg)
+        largest = max(layer.frequency_count for layer in self.layers())
+        if largest > MAX_FREQUENCIES:
+            msg = (
+                f"width {self.width} with order {self.order} needs {largest} frequencies a layer, "
+                f"more than {MAX_FREQUENCIES}; lower the width or the order"
+            )
+            raise ConfigError(msg)
+        if self.weight_count > MAX_WEIGHTS:
+            msg = f"the network has {self.weight_count} weights, more than {MAX_WEIGHTS}"
+            raise ConfigError(msg)
+
+    def layers(self) -> tuple[LayerShape, ...]:
+        """Shapes of the layers, first to last."""
+        dims = [POSITION_DIM] + [self.width] * (self.depth - 1) + [self.channels]
+        return tuple(LayerShape(m, n, min(self.order, m)) for m, n in pairwise(dims))
+
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Numbers of weights of the layers, in file order."""
+        return tuple(layer.weight_count for layer in self.layers())
+
+    @property
+    def weight_count(self) -> int:
+        return sum(layer.weight_count for layer in self.layers())
+
+    @property
+    def float_bytes(self) -> int:
+        """Size of the weights as float32, as the publication counts it (b_0 included)."""
+        return 4 * sum(2 * layer.frequency_count * layer.outputs for layer in self.layers())
+
+    @property
+    def macs_per_pixel(self) -> int:
+        """Multiply-adds of the layers' sums over k, features not counted."""
+        return self.weight_count
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "depth": self.depth,
+            "width": self.width,
+            "order": self.order,
+            "weights": self.weight_count,
+        }
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A fitted network as integers: what the file holds and all that the decoder needs.
+
+    Args:
+        architecture: The network.
+        height: Height of the picture in pixels.
+        width: Width of the picture in pixels.
+        symbols: int32 [weight_count], layer after layer; of each layer a [|K|, n], then b without its
+            idle row for k = 0, [|K| - 1, n], both row by row in the order of `fourier.FrequencySet`.
+        step_indices: Index into `quantize.q_step` for each layer.
+
+    Raises:
+        ConfigError: The symbols or steps do not fit the architecture.
+    """
+
+    architecture: Architecture
+    height: int
+    width: int
+    symbols: Symbols
+    step_indices: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.symbols.dtype != np.int32 or self.symbols.shape != (self.architecture.weight_count,):
+            msg = (
+                f"symbols must be int32 [{self.architecture.weight_count}], "
+                f"found {self.symbols.dtype} {list(self.symbols.shape)}"
+            )
+            raise ConfigError(msg)
+        if len(self.step_indices) != self.architecture.depth:
+            msg = f"{self.architecture.depth} steps are needed, found {len(self.step_indices)}"
+            raise ConfigError(msg)
