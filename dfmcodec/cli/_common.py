@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from dfmcodec.errors import ConfigError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 input_argument = click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
@@ -19,6 +21,18 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing unl
 
 def output_option(what: str) -> Callable[[F], F]:
     return click.option("-o", "--output", type=click.Path(path_type=Path), help=what)
+
+
+def derived_output(source: Path, suffix: str) -> Path:
+    """The output beside the input, with another suffix.
+
+    Raises:
+        ConfigError: The input is a folder, which has no such name.
+    """
+    if source.is_dir():
+        msg = f"{source} is a folder; name a file"
+        raise ConfigError(msg)
+    return source.with_suffix(suffix)
 
 
 def echo_json(report: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dfmcodec.cli._common import (
+    derived_output,
     echo_json,
     force_option,
     input_argument,
@@ -41,7 +42,7 @@ def command(source: Path, output: Path | None, backend: str, force: bool, as_jso
     from dfmcodec.io import check_output_format, check_writable, image_to_bytes, read_file, write_atomic
 
     started = time.perf_counter()
-    output = output or source.with_suffix(".png")
+    output = output or derived_output(source, ".png")
     format_name = check_output_format(output)
     data = read_file(source)
     check_writable(output, force)

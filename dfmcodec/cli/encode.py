@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from dfmcodec.cli._common import (
+    derived_output,
     echo_json,
     force_option,
     input_argument,
@@ -63,7 +64,7 @@ class _Size(click.ParamType[int]):
 @click.option("--depth", type=int, help="Number of Fourier layers. Default: by the target.")
 @click.option("--width", type=int, help="Dimension between layers. Default: by the target.")
 @click.option("--order", type=int, help="Largest |k|_1. Default: all of {0,1}^m, as published.")
-@click.option("--steps", type=int, help="Gradient steps. Default: 2000.")
+@click.option("--steps", type=int, help="Gradient steps. Default: 4000 (published: 2000).")
 @click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="Ends the fit after so long.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and batches.")
 @click.option("--strip", is_flag=True, help="Leave ICC profile, Exif and XMP out.")
@@ -93,10 +94,10 @@ def command(
     twice writes nothing.
     """
     from dfmcodec.encoder import EncoderConfig, encode_image
-    from dfmcodec.io import check_writable, read_image, write_atomic
+    from dfmcodec.io import EXTENSION, check_writable, read_image, write_atomic
 
     config = EncoderConfig(**options)
-    output = output or source.with_suffix(".dfm")
+    output = output or derived_output(source, EXTENSION)
     check_writable(output, force)
     image = read_image(source, strip=strip)
     show = sys.stderr.isatty() and not quiet

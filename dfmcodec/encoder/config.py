@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import Image
@@ -19,7 +19,8 @@ class Recipe:
     Args:
         batch_pixels: Pixels in a minibatch, drawn at random.
         steps: Gradient steps unless the user sets them.
-        learning_rate: Of Adam, at its peak.
+        learning_rate: Of Adam, at its peak, for layers of up to `frequency_limit` frequencies.
+        frequency_limit: Above it the rate falls in proportion: many terms moving alike make a large step.
         decay: "constant", or "cosine" from the peak to 1 % of it after a linear warm-up over the first 3 %.
         first_std: Standard deviation of the first layer's initial weights.
         inner_std: Standard deviation of the other layers' initial weights.
@@ -29,6 +30,7 @@ class Recipe:
     batch_pixels: int
     steps: int
     learning_rate: float
+    frequency_limit: float
     decay: str
     first_std: float
     inner_std: float
@@ -41,18 +43,20 @@ RECIPES = {
         batch_pixels=1 << 14,
         steps=2000,
         learning_rate=4e-4,
+        frequency_limit=inf,
         decay="constant",
         first_std=2e-10**0.5,
         inner_std=2e-10**0.5,
         rounded_part=0.0,
     ),
     "default": Recipe(
-        batch_pixels=1 << 12,
-        steps=2000,
-        learning_rate=5e-4,
+        batch_pixels=1 << 11,
+        steps=4000,
+        learning_rate=7e-4,
+        frequency_limit=1 << 11,
         decay="cosine",
         first_std=1.0,
-        inner_std=3e-3,
+        inner_std=3e-4,
         rounded_part=0.2,
     ),
 }

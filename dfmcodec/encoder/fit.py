@@ -136,11 +136,13 @@ class Trainer:
         return (total / probes).astype(np.float32)
 
     def _learning_rate(self, part: float) -> float:
+        largest = max(layer.frequency_count for layer in self.architecture.layers())
+        peak = self.recipe.learning_rate * min(1.0, self.recipe.frequency_limit / largest)
         if self.recipe.decay == "constant":
-            return self.recipe.learning_rate
+            return peak
         warm = min(1.0, (part + 1e-3) / _WARM_UP)
         cosine = 0.5 * (1 + cos(pi * min(part, 1.0)))
-        return self.recipe.learning_rate * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
+        return peak * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
 
     def _chunk(self, learning_rate: float, rounding: jax.Array) -> float:
         self._key, key = jax.random.split(self._key)

@@ -1,0 +1,258 @@
+"""The coordinate network by figures: size targets, recipes, quantisation, start-up. See docs/results.md.
+
+    python benchmarks/coordinate.py targets   PICTURE...   --rates 0.18,0.05
+    python benchmarks/coordinate.py recipes   PICTURE...   --seconds 60
+    python benchmarks/coordinate.py quantised PICTURE...   --seconds 60
+    python benchmarks/coordinate.py start     PICTURE.dfm
+
+A PICTURE is a file or the name of one of scikit-image's. Each command writes one JSON object a line to --out as it
+goes and prints a Markdown table at the end.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+
+import dfmcodec
+from dfmcodec.decoder import render_weights
+from dfmcodec.encoder import RECIPES, EncoderConfig
+from dfmcodec.image import Image
+from dfmcodec.io import to_image
+from dfmcodec.metrics import psnr
+
+Row = dict[str, Any]
+
+
+def load(name: str) -> Image:
+    """A picture by path, or one of scikit-image's by name."""
+    if Path(name).suffix:
+        return to_image(name, strip=True)
+    import skimage.data
+
+    return to_image(getattr(skimage.data, name)())
+
+
+def jpeg_of_size(image: Image, limit_bytes: int) -> tuple[int, float]:
+    """Bytes and PSNR of the best JPEG (4:4:4 or 4:2:0, optimised tables) of at most so many bytes."""
+    picture = PIL.Image.fromarray(image.pixels.squeeze())
+    best = (0, 0.0)
+    for subsampling in (0, 2):
+        low, high, found = 0, 101, b""
+        while high - low > 1:
+            quality = (low + high) // 2
+            buffer = io.BytesIO()
+            picture.save(buffer, "JPEG", quality=quality, subsampling=subsampling, optimize=True)
+            if len(buffer.getvalue()) <= limit_bytes:
+                low, found = quality, buffer.getvalue()
+            else:
+                high = quality
+        if found:
+            decoded = np.asarray(PIL.Image.open(io.BytesIO(found))).reshape(image.pixels.shape)
+            best = max(best, (len(found), psnr(image.pixels, decoded)), key=lambda pair: pair[1])
+    return best
+
+
+def machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def table(rows: list[Row]) -> str:
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float) and abs(value) < 1
+        else (f"{value:.2f}" if isinstance(value, float) else str(value))
+    )
+
+
+def record(rows: Iterable[Row], out: Path | None) -> None:
+    kept: list[Row] = []
+    for row in rows:
+        kept.append(row)
+        click.echo(json.dumps(row), err=True)
+        if out is not None:
+            with out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    click.echo(f"{dfmcodec.__version__}; {machine()}\n\n{table(kept)}")
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    pass
+
+
+pictures_argument = click.argument("pictures", nargs=-1, required=True)
+out_option = click.option("--out", type=click.Path(path_type=Path), help="JSON lines, appended.")
+seconds_option = click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each fit.")
+
+
+@main.command()
+@pictures_argument
+@click.option("--rates", default="0.18,0.05", show_default=True)
+@click.option("--seconds", type=float, default=None, help="Of each fit; the default number of steps if not given.")
+@out_option
+def targets(pictures: tuple[str, ...], rates: str, seconds: float | None, out: Path | None) -> None:
+    """Every file against its size target, with JPEG of the same size."""
+
+    def rows() -> Iterable[Row]:
+        for name in pictures:
+            image = load(name)
+            for rate in rates.split(","):
+                report = dfmcodec.encode(image, rate=float(rate), time_limit_s=seconds).report
+                budget = report.budget_bytes or 0
+                jpeg_bytes, jpeg_db = jpeg_of_size(image, report.file_bytes)
+                yield {
+                    "picture": Path(name).stem,
+                    "rate": rate,
+                    "limit": budget,
+                    "bytes": report.file_bytes,
+                    "used %": round(100 * report.file_bytes / budget, 2),
+                    "estimate off %": round(100 * abs(report.estimated_bytes / report.file_bytes - 1), 3),
+                    "dfm dB": report.psnr_db,
+                    "JPEG bytes": jpeg_bytes,
+                    "JPEG dB": jpeg_db,
+                    "fit s": report.fit_s,
+                    "all s": report.total_s,
+                }
+
+    record(rows(), out)
+
+
+@main.command()
+@pictures_argument
+@seconds_option
+@click.option("--rate", type=float, default=0.18, show_default=True)
+@click.option("--depth", type=int, default=3, show_default=True)
+@click.option("--width", type=int, default=11, show_default=True)
+@out_option
+def recipes(pictures: tuple[str, ...], seconds: float, rate: float, depth: int, width: int, out: Path | None) -> None:
+    """Default against published recipe: same network, same seconds, same size limit."""
+
+    def rows() -> Iterable[Row]:
+        for name in pictures:
+            image = load(name)
+            reports = {
+                recipe: dfmcodec.encode(
+                    image, rate=rate, recipe=recipe, depth=depth, width=width, time_limit_s=seconds
+                ).report
+                for recipe in ("default", "published")
+            }
+            ours, theirs = reports["default"], reports["published"]
+            jpeg_bytes, jpeg_db = jpeg_of_size(image, ours.file_bytes)
+            yield {
+                "picture": Path(name).stem,
+                "depth x width": f"{depth} x {width}",
+                "default dB": ours.psnr_db,
+                "bytes": ours.file_bytes,
+                "steps": ours.steps,
+                "published dB": theirs.psnr_db,
+                "bytes (published)": theirs.file_bytes,
+                "steps (published)": theirs.steps,
+                "gain dB": ours.psnr_db - theirs.psnr_db,
+                "JPEG dB": jpeg_db,
+                "JPEG bytes": jpeg_bytes,
+            }
+
+    record(rows(), out)
+
+
+@main.command()
+@pictures_argument
+@click.option("--rate", type=float, default=0.18, show_default=True)
+@out_option
+def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
+    """What quantisation costs: the file against the same network fitted and kept in float32.
+
+    Also a network whose float32 weights alone fill the same size (the publication's way of counting).
+    """
+    from dfmcodec.encoder.fit import Budget, Trainer
+    from dfmcodec.encoder.sizing import architecture_of
+
+    def float_psnr(image: Image, depth: int, width: int) -> tuple[float, int]:
+        arch = architecture_of(EncoderConfig(depth=depth, width=width), image.channels, depth, width)
+        recipe = RECIPES["default"]
+        trainer = Trainer(image, arch, recipe, seed=0)
+        fit = trainer.run(Budget(recipe.steps, float("inf")), 0.0, 1.0, lambda *figures: None)
+        decoded = render_weights(fit.weights, arch, image.height, image.width)
+        return psnr(image.pixels, decoded), arch.float_bytes
+
+    def widest_float(image: Image, limit_bytes: int) -> tuple[int, int]:
+        shapes = [(depth, width) for depth in range(2, 7) for width in range(2, 13)]
+
+        def sizes(shape: tuple[int, int]) -> int:
+            return architecture_of(EncoderConfig(), image.channels, *shape).float_bytes
+
+        return max((shape for shape in shapes if sizes(shape) <= limit_bytes), key=sizes)
+
+    def rows() -> Iterable[Row]:
+        for name in pictures:
+            image = load(name)
+            report = dfmcodec.encode(image, rate=rate).report
+            arch = report.architecture
+            same, _ = float_psnr(image, arch.depth, arch.width)
+            depth, width = widest_float(image, report.file_bytes)
+            small, small_bytes = float_psnr(image, depth, width)
+            yield {
+                "picture": Path(name).stem,
+                "network": f"{arch.depth} x {arch.width}",
+                "weights": arch.weight_count,
+                "bits a weight": report.bits_per_weight,
+                "bytes": report.file_bytes,
+                "file dB": report.psnr_db,
+                "float32 dB": same,
+                "lost dB": same - report.psnr_db,
+                "float32 of that size": f"{depth} x {width}, {small_bytes} bytes",
+                "its dB": small,
+            }
+
+    record(rows(), out)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.option("--repeats", type=int, default=5, show_default=True)
+def start(file: Path, repeats: int) -> None:
+    """Seconds of whole processes: help, info, decode; the interpreter alone as the baseline."""
+    calls = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "dfm --help": [sys.executable, "-m", "dfmcodec", "--help"],
+        "dfm info": [sys.executable, "-m", "dfmcodec", "info", str(file)],
+        "dfm decode": [sys.executable, "-m", "dfmcodec", "decode", str(file), "-f", "-o", "/tmp/dfm-start.png"],
+    }
+
+    def rows() -> Iterable[Row]:
+        baseline = 1.0
+        for name, call in calls.items():
+            times = []
+            for _ in range(repeats):
+                started = time.perf_counter()
+                subprocess.run(call, check=True, capture_output=True)
+                times.append(time.perf_counter() - started)
+            best = min(times)
+            baseline = best if name.startswith("python") else baseline
+            yield {"call": name, "best s": round(best, 3), "x interpreter": round(best / baseline, 1)}
+
+    record(rows(), None)
+
+
+if __name__ == "__main__":
+    main()
