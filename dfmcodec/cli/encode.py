@@ -134,9 +134,10 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def _show_progress(progress: Progress) -> None:
     width = 24
     bar = ("#" * round(width * progress.part)).ljust(width, ".")
+    bits = "bits by the PSNR" if progress.budget_bytes is None else f"{8 * progress.budget_bytes} bits"
     line = (
         f"{bar} {100 * progress.part:3.0f} %  step {progress.steps}  {progress.psnr_db:.2f} dB  "
-        f"{progress.architecture.weight_count} weights  {progress.seconds_left:.0f} s left"
+        f"{progress.architecture.weight_count} weights in {bits}  {progress.seconds_left:.0f} s left"
     )
     click.echo(f"\r{line}\x1b[K", nl=False, err=True)
 

@@ -32,6 +32,7 @@ class Progress:
     psnr_db: float
     seconds: float
     architecture: Architecture
+    budget_bytes: int | None
 
     @property
     def seconds_left(self) -> float:
@@ -233,8 +234,9 @@ class _Run:
         steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
 
         def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
-            progress = Progress(part, steps_before + done, psnr_db, seconds_before + seconds, trainer.architecture)
-            self.on_progress(progress)
+            total_steps, total_s = steps_before + done, seconds_before + seconds
+            size_limit = self.config.budget_bytes(self.image)
+            self.on_progress(Progress(part, total_steps, psnr_db, total_s, trainer.architecture, size_limit))
 
         return trainer.run(budget, start, stop, report, rounding)
 

@@ -9,7 +9,7 @@ from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.model import MAX_DEPTH, Architecture, Model
 
-BITS_PER_WEIGHT = 7.0  # docs/results.md, "Weights or bits"
+BITS_PER_WEIGHT = 9.0  # docs/results.md, "Weights or bits"
 DEPTH = 3  # trained best at every size; deeper networks only where the widest is too small
 _WIDTHS = range(2, 13)
 _MAX_BITS_PER_WEIGHT = 16.0
