@@ -18,8 +18,8 @@ POSITION_DIM = 2  # x1, x2
 
 MAX_DEPTH = 64
 MAX_WIDTH = 64
-MAX_FREQUENCIES = 4096
-MAX_WEIGHTS = 1 << 24
+MAX_FREQUENCIES = 1 << 16
+MAX_WEIGHTS = 1 << 22
 MAX_SYMBOL = 1 << 23  # bounds the coder's escapes
 
 

@@ -125,7 +125,7 @@ def test_time_limit_ends_the_fit(chelsea):
         {"recipe": "best"},
         {"depth": 3},
         {"depth": 3, "width": 100},
-        {"depth": 3, "width": 20},
+        {"depth": 3, "width": 17},
         {"seed": -1},
         {"speed": 3},
     ],

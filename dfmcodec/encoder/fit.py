@@ -78,7 +78,7 @@ class Trainer:
         self._weights = jnp.asarray(initial_weights(architecture, recipe, seed))
         self._state = optax.scale_by_adam().init(self._weights)
         self._key = jax.random.key(seed)
-        self._no_rounding = jnp.zeros(1, jnp.float32)
+        self._no_rounding = jnp.zeros_like(self._weights)
         self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight
         self._state = optax.scale_by_adam().init(self._weights)
 

@@ -7,12 +7,11 @@ from math import log
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.model import MAX_DEPTH, Architecture, Model
+from dfmcodec.model import Architecture, Model
 
 BITS_PER_WEIGHT = 9.0  # docs/results.md, "Weights or bits"
-DEPTH = 3  # trained best at every size; deeper networks only where the widest is too small
-_WIDTHS = range(2, 13)
-_MAX_BITS_PER_WEIGHT = 16.0
+DEPTH = 3  # trained best at every size
+_WIDTHS = range(2, 17)
 _MIN_STREAM_BYTES = 8
 
 
@@ -37,16 +36,12 @@ def choose_architecture(config: EncoderConfig, channels: int, budget_bytes: int,
     else:
         candidates = [architecture_of(config, channels, DEPTH, width) for width in _WIDTHS]
 
-        def wanted(candidate: Architecture, bits_per_weight: float) -> float:
-            body = budget_bytes - bitstream.empty_file_bytes(candidate, metadata_bytes)
-            return max(1.0, 8 * body / bits_per_weight)
-
         def mismatch(candidate: Architecture) -> float:
-            return abs(log(candidate.weight_count / wanted(candidate, BITS_PER_WEIGHT)))
+            stream_bytes = budget_bytes - bitstream.empty_file_bytes(candidate, metadata_bytes)
+            wanted = max(1.0, 8 * stream_bytes / BITS_PER_WEIGHT)
+            return abs(log(candidate.weight_count / wanted))
 
         chosen = min(candidates, key=mismatch)
-        while chosen.weight_count < wanted(chosen, _MAX_BITS_PER_WEIGHT) and chosen.depth < MAX_DEPTH:
-            chosen = architecture_of(config, channels, chosen.depth + 1, chosen.width)
     least = bitstream.empty_file_bytes(chosen, metadata_bytes) + _MIN_STREAM_BYTES
     if budget_bytes < least:
         extra = f", {metadata_bytes} of them metadata (drop it with --strip)" if metadata_bytes else ""
@@ -59,4 +54,4 @@ def ladder(config: EncoderConfig, channels: int) -> list[Architecture]:
     """Networks of growing size, each about twice the one before, for a PSNR target."""
     if config.depth is not None and config.width is not None:
         return [architecture_of(config, channels, config.depth, config.width)]
-    return [architecture_of(config, channels, DEPTH, width) for width in (6, 8, 9, 10, 11, 12)]
+    return [architecture_of(config, channels, DEPTH, width) for width in (6, 8, 9, 10, 11, 12, 13)]
