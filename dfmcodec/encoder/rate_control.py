@@ -23,6 +23,7 @@ from dfmcodec.quantize import STEP_COUNT, STEPS_PER_OCTAVE, q_step, quantize, st
 Float32 = npt.NDArray[np.float32]
 
 FINEST_INDEX = 20 * STEPS_PER_OCTAVE  # steps of 2^-20: float32 weights gain nothing from finer ones
+COARSEST_INDEX = -8 * STEPS_PER_OCTAVE  # common to all layers; a layer's own index is cut off at 0, a step of 1
 FILL = 0.97  # of the budget that a file should use where the network can
 
 
@@ -91,35 +92,28 @@ class Quantizer:
         Raises:
             TargetUnreachableError: Not even the coarsest fits.
         """
-        return self._finest(
-            lambda common: self.file_bytes(self.quantize(weights, self.step_indices(common))) <= budget_bytes,
-            f"the target of {int(budget_bytes)} bytes",
-        )
+
+        def fits(common: int) -> bool:
+            return self.file_bytes(self.quantize(weights, self.step_indices(common))) <= budget_bytes
+
+        finest = _last_where(fits)
+        if finest is None:
+            msg = f"{int(budget_bytes)} bytes are too few for this network; give more or a smaller --depth and --width"
+            raise TargetUnreachableError(msg)
+        return finest
 
     def common_index_of_psnr(
         self, weights: Float32, psnr_of: Callable[[QuantizedModel], float], floor_db: float
     ) -> int | None:
         """The coarsest common index whose decoded picture reaches the PSNR; None where none does."""
-        if psnr_of(self.quantize(weights, self.step_indices(FINEST_INDEX))) < floor_db:
-            return None
-        low, high = -8 * STEPS_PER_OCTAVE, FINEST_INDEX
-        while high - low > 1:
-            middle = (low + high) // 2
-            reached = psnr_of(self.quantize(weights, self.step_indices(middle))) >= floor_db
-            low, high = (low, middle) if reached else (middle, high)
-        return high
 
-    def _finest(self, fits: Callable[[int], bool], what: str) -> int:
-        low, high = -8 * STEPS_PER_OCTAVE, FINEST_INDEX
-        if not fits(low):
-            msg = f"{what} is too small for this network; give a larger one or a smaller --depth and --width"
-            raise TargetUnreachableError(msg)
-        if fits(high):
-            return high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle)
-        return low
+        def falls_short(common: int) -> bool:
+            return psnr_of(self.quantize(weights, self.step_indices(common))) < floor_db
+
+        short = _last_where(falls_short)
+        if short is None:
+            return COARSEST_INDEX
+        return short + 1 if short < FINEST_INDEX else None
 
     def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedModel:
         """Steps near the given ones whose real file fits the budget and fills it, changing as few as it can.
@@ -151,6 +145,19 @@ class Quantizer:
                 if finer != step_indices and size <= budget_bytes and max(finer) <= FINEST_INDEX:
                     step_indices, used, refined = finer, size, True
         return self.quantize(weights, step_indices)
+
+
+def _last_where(holds: Callable[[int], bool]) -> int | None:
+    """The finest common index at which a condition holds that stops holding somewhere; None if it never does."""
+    low, high = COARSEST_INDEX, FINEST_INDEX
+    if holds(high):
+        return high
+    if not holds(low):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def _moved(step_indices: tuple[int, ...], layer: int, by: int) -> tuple[int, ...]:
