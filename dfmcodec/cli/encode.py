@@ -26,8 +26,12 @@ from dfmcodec.cli._common import (
 if TYPE_CHECKING:
     from dfmcodec.encoder import EncodeReport, Progress
 
+    IntParam = click.ParamType[int]
+else:
+    IntParam = click.ParamType  # not subscriptable in older versions of click
 
-class _Size(click.ParamType[int]):
+
+class _Size(IntParam):
     """Bytes: 20000, 20k (1000 bytes) or 20Ki (1024)."""
 
     name = "size"
