@@ -16,6 +16,7 @@ from dfmcodec.errors import DfmError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.metrics import bits_per_pixel, psnr
 from dfmcodec.model import Architecture, QuantizedModel
+from dfmcodec.quantize import Float64, step_per_weight
 
 if TYPE_CHECKING:
     from dfmcodec.encoder.fit import Fit, Trainer
@@ -174,7 +175,7 @@ class _Run:
 
     def to_size(self, budget_bytes: int) -> _Outcome:
         """The best picture in at most `budget_bytes`."""
-        from dfmcodec.encoder.rate_control import Quantizer, rounding_steps
+        from dfmcodec.encoder.rate_control import Quantizer
 
         arch = choose_architecture(self.config, self.image.channels, budget_bytes, self.metadata_bytes)
         trainer = self._trainer(arch)
@@ -188,7 +189,7 @@ class _Run:
         candidates = [quantizer.settle(fit.weights, steps, budget_bytes)]
         total_steps, total_s, reason = fit.steps, fit.seconds, fit.stop_reason
         if rounded_from < 1 and fit.stop_reason in ("steps", "time limit"):
-            rounded = self._fit(trainer, rounded_from, 1.0, rounding_steps(arch, steps), fit)
+            rounded = self._fit(trainer, rounded_from, 1.0, step_per_weight(steps, arch.layer_sizes()), fit)
             candidates.append(quantizer.settle(rounded.weights, steps, budget_bytes))
             total_steps, total_s, reason = (
                 fit.steps + rounded.steps,
@@ -225,17 +226,19 @@ class _Run:
 
         return Trainer(self.image, arch, self.config.recipe_settings, self.config.seed)
 
-    def _fit(self, trainer: Trainer, start: float, stop: float, rounding: Any = None, before: Fit | None = None) -> Fit:
+    def _fit(
+        self, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
+    ) -> Fit:
         from dfmcodec.encoder.fit import Budget
 
         limit = self.config.time_limit_s
         steps = self.config.steps or (inf if limit is not None else self.config.recipe_settings.steps)
         budget = Budget(steps, inf if limit is None else limit, self.should_stop)
+        size_limit = self.config.budget_bytes(self.image)
         steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
 
         def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
             total_steps, total_s = steps_before + done, seconds_before + seconds
-            size_limit = self.config.budget_bytes(self.image)
             self.on_progress(Progress(part, total_steps, psnr_db, total_s, trainer.architecture, size_limit))
 
         return trainer.run(budget, start, stop, report, rounding)

@@ -22,6 +22,7 @@ from dfmcodec.image import Image
 from dfmcodec.jax_backend import use_compilation_cache
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.model import Architecture
+from dfmcodec.quantize import Float64
 
 Float32 = npt.NDArray[np.float32]
 
@@ -37,14 +38,12 @@ class Fit:
 
     Args:
         weights: float32 [weight_count].
-        psnr_db: Of the batches that chose these weights, before rounding to levels: an estimate.
         steps: Gradient steps done.
         seconds: Time of the steps, compilation not counted.
         stop_reason: "steps", "time limit", "interrupted" or "diverged".
     """
 
     weights: Float32
-    psnr_db: float
     steps: int
     seconds: float
     stop_reason: str
@@ -88,7 +87,7 @@ class Trainer:
         start: float,
         stop: float,
         report: Callable[[int, float, float, float], None],
-        steps_per_weight: Float32 | None = None,
+        steps_per_weight: Float64 | None = None,
     ) -> Fit:
         """Trains from part `start` to part `stop` of a fit whose whole length is `budget`.
 
@@ -97,9 +96,9 @@ class Trainer:
             start: Part of the fit that is behind, in [0, 1).
             stop: Part at which to end, in (start, 1].
             report: Called after each chunk with (steps, seconds, PSNR of the last batches in dB, part done).
-            steps_per_weight: Quantisation steps, float32 [weight_count], to train through rounded weights.
+            steps_per_weight: Quantisation steps, float64 [weight_count], to train through rounded weights.
         """
-        rounding = self._no_rounding if steps_per_weight is None else jnp.asarray(steps_per_weight)
+        rounding = self._no_rounding if steps_per_weight is None else jnp.asarray(steps_per_weight, jnp.float32)
         best_loss, best = inf, self._weights
         started, done, part, reason = time.perf_counter(), 0, start, "steps"
         while part < stop:
@@ -119,8 +118,7 @@ class Trainer:
         else:
             reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "steps"
         self._weights = best
-        psnr_db = psnr_of_mse(best_loss, _SAMPLE_PEAK) if isfinite(best_loss) else -inf
-        return Fit(np.asarray(best), psnr_db, done, time.perf_counter() - started, reason)
+        return Fit(np.asarray(best), done, time.perf_counter() - started, reason)
 
     def sensitivity(self, probes: int = 8) -> Float32:
         """Mean over samples of (d sample / d weight)^2: how a weight's squared error adds to the MSE.

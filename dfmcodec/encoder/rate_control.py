@@ -18,7 +18,7 @@ from dfmcodec import bitstream
 from dfmcodec.entropy import best_laplace_index, laplace_cost_bits
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.model import Architecture, QuantizedModel, Symbols
-from dfmcodec.quantize import STEP_COUNT, STEPS_PER_OCTAVE, q_step, quantize, step_per_weight
+from dfmcodec.quantize import STEP_COUNT, STEPS_PER_OCTAVE, quantize, step_per_weight
 
 Float32 = npt.NDArray[np.float32]
 
@@ -164,9 +164,3 @@ def _moved(step_indices: tuple[int, ...], layer: int, by: int) -> tuple[int, ...
     moved = list(step_indices)
     moved[layer] = int(np.clip(moved[layer] + by, 0, STEP_COUNT - 1))
     return tuple(moved)
-
-
-def rounding_steps(architecture: Architecture, step_indices: tuple[int, ...]) -> Float32:
-    """Steps of all weights as the fit takes them, float32 [weight_count]."""
-    steps = [q_step(index) for index in step_indices]
-    return np.repeat(np.array(steps, dtype=np.float32), architecture.layer_sizes())

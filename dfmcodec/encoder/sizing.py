@@ -17,10 +17,10 @@ _MIN_STREAM_BYTES = 8
 
 def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> Architecture:
     """The network of a given depth and width under the other settings."""
-    return Architecture(Model(config.model), channels, depth, width, config.order or width_limit(width))
+    return Architecture(Model(config.model), channels, depth, width, config.order or full_order(width))
 
 
-def width_limit(width: int) -> int:
+def full_order(width: int) -> int:
     """The order that leaves K = {0,1}^m in full for every layer."""
     return max(width, 2)
 
