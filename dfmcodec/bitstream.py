@@ -7,21 +7,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
-import numpy as np
-import numpy.typing as npt
 
-from dfmcodec.entropy import (
-    LAPLACE_COUNT,
-    SymbolDecoder,
-    SymbolEncoder,
-    best_laplace_index,
-    laplace_cost_bits,
-)
 from dfmcodec.errors import (
     BadMagicError,
     ConfigError,
@@ -31,9 +21,21 @@ from dfmcodec.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from dfmcodec.fourier import ones_per_weight
 from dfmcodec.image import MAX_PIXELS, Metadata, check_picture_size
-from dfmcodec.model import Architecture, Model, QuantizedModel
+from dfmcodec.latents import Geometry
+from dfmcodec.model import (
+    Architecture,
+    CoordinateArchitecture,
+    LatentArchitecture,
+    Model,
+    QuantizedLatents,
+    QuantizedModel,
+    QuantizedNetwork,
+)
+from dfmcodec.network_coding import read_weights, side_bytes, stream_bits, write_weights
+from dfmcodec.picture_filter import read_filter, write_filter
+from dfmcodec.prior import prior_of
+from dfmcodec.pyramid_coding import read_symbols, write_symbols
 
 MAGIC = b"\x89DFM"
 VERSION = 1
@@ -41,18 +43,30 @@ BIT_DEPTH = 8
 
 _HEADER = struct.Struct("<4sBBBBHHBBBBB")
 _SECTION = struct.Struct("<BI")
+_LATENT_FIELDS = struct.Struct("<BHBI")  # levels, step, chroma angle, prior
 _CRC = struct.Struct("<I")
 
 SECTION_WEIGHTS = 1
 SECTION_METADATA = 2
-_SECTION_NAMES = {SECTION_WEIGHTS: "weights", SECTION_METADATA: "metadata"}
-_MODEL_CODES = {Model.COORDINATE: 0}
+SECTION_LATENTS = 3
+SECTION_FILTER = 4
+_SECTION_NAMES = {
+    SECTION_WEIGHTS: "weights",
+    SECTION_METADATA: "metadata",
+    SECTION_LATENTS: "latents",
+    SECTION_FILTER: "filter",
+}
+_MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1}
+_MAIN_SECTION = {Model.COORDINATE: SECTION_WEIGHTS, Model.LATENT: SECTION_LATENTS}
 _MODELS = {code: model for model, code in _MODEL_CODES.items()}
 
 MAX_METADATA_BYTES = 1 << 24
 
 # What a file costs beside its sections: header, one section entry, checksum.
-CONTAINER_BYTES = _HEADER.size + _SECTION.size + _CRC.size
+CONTAINER_BYTES = {
+    Model.COORDINATE: _HEADER.size + _SECTION.size + _CRC.size,
+    Model.LATENT: _HEADER.size + _LATENT_FIELDS.size + _SECTION.size + _CRC.size,
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,8 @@ class Header:
         width: Width of the picture in pixels.
         bit_depth: Bits per sample.
         architecture: The network.
+        step: Quantisation step of latents in 1/64 levels; 0 for other models.
+        chroma_angle: Of the colour basis of latents; 0 for other models.
         sections: Section id -> (offset, length) in the file.
         file_bytes: Length of the file as the header declares it.
     """
@@ -74,6 +90,8 @@ class Header:
     width: int
     bit_depth: int
     architecture: Architecture
+    step: int
+    chroma_angle: int
     sections: dict[int, tuple[int, int]]
     file_bytes: int
 
@@ -93,10 +111,15 @@ def write(model: QuantizedModel, metadata: Metadata | None = None) -> bytes:
     Raises:
         ConfigError: The metadata is larger than the format allows.
     """
-    sections = {SECTION_WEIGHTS: _write_weights(model)}
+    arch = model.architecture
+    sections = {_MAIN_SECTION[arch.model]: _write_main_section(model)}
+    if isinstance(model, QuantizedLatents) and model.picture_filter is not None:
+        sections[SECTION_FILTER] = write_filter(model.picture_filter)
     if metadata:
         sections[SECTION_METADATA] = pack_metadata(metadata)
-    arch = model.architecture
+    fields = b""
+    if isinstance(model, QuantizedLatents) and isinstance(arch, LatentArchitecture):
+        fields = _LATENT_FIELDS.pack(arch.levels, model.step, model.chroma_angle, arch.prior)
     header = _HEADER.pack(
         MAGIC,
         VERSION,
@@ -108,10 +131,10 @@ def write(model: QuantizedModel, metadata: Metadata | None = None) -> bytes:
         arch.depth,
         arch.width,
         arch.order,
-        0,
+        len(fields),
         len(sections),
     )
-    table = b"".join(_SECTION.pack(key, len(body)) for key, body in sections.items())
+    table = fields + b"".join(_SECTION.pack(key, len(body)) for key, body in sections.items())
     content = header + table + b"".join(sections.values())
     return content + _CRC.pack(zlib.crc32(content))
 
@@ -134,8 +157,28 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Met
         msg = "the checksum does not match; the file is damaged, get another copy"
         raise CorruptError(msg)
     bodies = {key: data[start : start + length] for key, (start, length) in header.sections.items()}
-    model = _read_weights(bodies[SECTION_WEIGHTS], header)
-    return model, unpack_metadata(bodies.get(SECTION_METADATA))
+    return _read_main_section(bodies, header), unpack_metadata(bodies.get(SECTION_METADATA))
+
+
+def _write_main_section(model: QuantizedModel) -> bytes:
+    if isinstance(model, QuantizedNetwork):
+        return write_weights(model)
+    arch = model.architecture
+    geometry = Geometry(model.height, model.width, arch.channels, arch.levels)
+    return write_symbols(geometry, model.step, prior_of(arch.prior).context, model.symbols)
+
+
+def _read_main_section(bodies: dict[int, bytes], header: Header) -> QuantizedModel:
+    arch = header.architecture
+    body = bodies[_MAIN_SECTION[arch.model]]
+    if isinstance(arch, CoordinateArchitecture):
+        return read_weights(body, arch, header.height, header.width)
+    geometry = Geometry(header.height, header.width, arch.channels, arch.levels)
+    symbols, samples = read_symbols(geometry, header.step, prior_of(arch.prior).context, body)
+    chosen = read_filter(bodies[SECTION_FILTER], arch.channels) if SECTION_FILTER in bodies else None
+    return QuantizedLatents(
+        arch, header.height, header.width, header.step, header.chroma_angle, symbols, samples, chosen
+    )
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -157,26 +200,37 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     _, version, code, channels, bit_depth, width, height, depth, net_width, order, extension, count = (
         _HEADER.unpack_from(data)
     )
-    if code not in _MODELS or bit_depth != BIT_DEPTH or extension:
-        msg = f"model {code} at {bit_depth} bits is not known to this program, update dfmcodec"
+    model = _MODELS.get(code)
+    expected = _LATENT_FIELDS.size if model is Model.LATENT else 0
+    if model is None or bit_depth != BIT_DEPTH or extension != expected:
+        msg = f"model {code} at {bit_depth} bits (+{extension} bytes) is not known to this program, update dfmcodec"
         raise UnsupportedVersionError(msg)
+    _need(data, _HEADER.size + expected)
+    step = chroma_angle = 0
     try:
         check_picture_size(height, width, max_pixels)
-        architecture = Architecture(_MODELS[code], channels, depth, net_width, order)
+        if model is Model.LATENT:
+            levels, step, chroma_angle, prior = _LATENT_FIELDS.unpack_from(data, _HEADER.size)
+            architecture: Architecture = LatentArchitecture(channels, levels, depth, net_width, order, prior)
+            if not step:
+                msg = "a step of 0"
+                raise ConfigError(msg)
+        else:
+            architecture = CoordinateArchitecture(channels, depth, net_width, order)
     except DfmError as error:
         kind = CorruptError if isinstance(error, ConfigError) else LimitError
         msg = f"the header is not acceptable: {error}"
         raise kind(msg) from error
-    sections, file_bytes = _read_section_table(data, count)
-    return Header(version, height, width, bit_depth, architecture, sections, file_bytes)
+    sections, file_bytes = _read_section_table(data, _HEADER.size + expected, count, _MAIN_SECTION[model])
+    return Header(version, height, width, bit_depth, architecture, step, chroma_angle, sections, file_bytes)
 
 
-def _read_section_table(data: bytes, count: int) -> tuple[dict[int, tuple[int, int]], int]:
-    start = _HEADER.size + count * _SECTION.size
+def _read_section_table(data: bytes, table: int, count: int, required: int) -> tuple[dict[int, tuple[int, int]], int]:
+    start = table + count * _SECTION.size
     _need(data, start)
     sections: dict[int, tuple[int, int]] = {}
     for entry in range(count):
-        key, length = _SECTION.unpack_from(data, _HEADER.size + entry * _SECTION.size)
+        key, length = _SECTION.unpack_from(data, table + entry * _SECTION.size)
         if key not in _SECTION_NAMES:
             msg = f"section {key} is not known to this program, update dfmcodec"
             raise UnsupportedVersionError(msg)
@@ -185,8 +239,8 @@ def _read_section_table(data: bytes, count: int) -> tuple[dict[int, tuple[int, i
             raise CorruptError(msg)
         sections[key] = (start, length)
         start += length
-    if SECTION_WEIGHTS not in sections:
-        msg = "the file has no weights section; it is damaged"
+    if required not in sections:
+        msg = f"the file has no {_SECTION_NAMES[required]} section; it is damaged"
         raise CorruptError(msg)
     return sections, start + _CRC.size
 
@@ -197,78 +251,30 @@ def _need(data: bytes, size: int) -> None:
         raise TruncatedError(msg)
 
 
-def coding_groups(architecture: Architecture) -> Iterator[tuple[slice, list[npt.NDArray[np.int64]]]]:
-    """The weights that share a probability table: in each layer those of equal |k|_1.
-
-    Yields:
-        For each layer its slice of the symbols, and for each |k|_1 = 0..order the positions in that slice.
-    """
-    start = 0
-    for layer in architecture.layers():
-        ones = ones_per_weight(layer)
-        groups = [np.flatnonzero(ones == level) for level in range(layer.order + 1)]
-        yield slice(start, start + layer.weight_count), groups
-        start += layer.weight_count
-
-
-def side_bytes(architecture: Architecture) -> int:
-    """Bytes of the weights section before its range-coded stream."""
-    return sum(1 + layer.order + 1 for layer in architecture.layers())
-
-
-def estimate_bytes(model: QuantizedModel, metadata_bytes: int = 0) -> float:
-    """Size of the file from the tables' costs, without coding: off by the coder's last word at most."""
-    bits = 0.0
-    for part, groups in coding_groups(model.architecture):
-        for group in groups:
-            symbols = model.symbols[part][group]
-            bits += float(laplace_cost_bits(symbols, best_laplace_index(symbols)).sum())
-    return empty_file_bytes(model.architecture, metadata_bytes) + bits / 8
-
-
 def metadata_section_bytes(metadata_bytes: int) -> int:
     """What a metadata section of so many packed bytes (0: none) adds to a file."""
     return metadata_bytes + _SECTION.size if metadata_bytes else 0
 
 
-def empty_file_bytes(architecture: Architecture, metadata_bytes: int = 0) -> int:
-    """Size of a file beside its range-coded stream."""
-    return CONTAINER_BYTES + metadata_section_bytes(metadata_bytes) + side_bytes(architecture)
+def network_file_bytes(architecture: CoordinateArchitecture, metadata_bytes: int = 0) -> int:
+    """Size of a coordinate network's file beside its range-coded stream."""
+    container = CONTAINER_BYTES[Model.COORDINATE]
+    return container + metadata_section_bytes(metadata_bytes) + side_bytes(architecture)
 
 
-def _write_weights(model: QuantizedModel) -> bytes:
-    side = bytearray()
-    encoder = SymbolEncoder()
-    for step_index, (part, groups) in zip(model.step_indices, coding_groups(model.architecture), strict=True):
-        side.append(step_index)
-        for group in groups:
-            symbols = model.symbols[part][group]
-            index = best_laplace_index(symbols)
-            side.append(index)
-            encoder.encode_laplace(symbols, index)
-    return bytes(side) + encoder.to_bytes()
+def latent_file_bytes(channels: int, metadata_bytes: int = 0) -> int:
+    """Size of a latent model's file beside its symbols' range-coded stream, without a filter."""
+    return CONTAINER_BYTES[Model.LATENT] + metadata_section_bytes(metadata_bytes) + channels
 
 
-def _read_weights(body: bytes, header: Header) -> QuantizedModel:
-    arch = header.architecture
-    size = side_bytes(arch)
-    if len(body) < size:
-        msg = f"the weights section has {len(body)} bytes, fewer than the {size} of its tables; the file is damaged"
-        raise CorruptError(msg)
-    side = iter(body[:size])
-    decoder = SymbolDecoder(body[size:])
-    symbols = np.zeros(arch.weight_count, dtype=np.int32)
-    steps = []
-    for part, groups in coding_groups(arch):
-        steps.append(next(side))
-        layer = symbols[part]
-        for group in groups:
-            index = next(side)
-            if index >= LAPLACE_COUNT:
-                msg = f"probability table {index} does not exist; the file is damaged"
-                raise CorruptError(msg)
-            layer[group] = decoder.decode_laplace(group.size, index)
-    return QuantizedModel(arch, header.height, header.width, symbols, tuple(steps))
+def filter_section_bytes(filter_bytes: float) -> float:
+    """What a filter section adds to a file."""
+    return filter_bytes + _SECTION.size
+
+
+def estimate_network_bytes(model: QuantizedNetwork, metadata_bytes: int = 0) -> float:
+    """Size of a coordinate network's file from the tables' costs, without coding: off by the last word at most."""
+    return network_file_bytes(model.architecture, metadata_bytes) + stream_bits(model) / 8
 
 
 def pack_metadata(metadata: Metadata) -> bytes:

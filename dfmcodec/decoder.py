@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec import bitstream, fourier
+from dfmcodec import bitstream, fourier, synthesis
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import MAX_PIXELS, Image, Pixels, samples_to_levels
-from dfmcodec.model import Architecture, QuantizedModel
+from dfmcodec.model import CoordinateArchitecture, QuantizedModel, QuantizedNetwork
+from dfmcodec.picture_filter import filter_correction
+from dfmcodec.prior import prior_of
 from dfmcodec.quantize import dequantize, step_per_weight
 
 Float32 = npt.NDArray[np.float32]
@@ -35,13 +37,34 @@ def decode_image(data: bytes, backend: str = "numpy", max_pixels: int = MAX_PIXE
 
 def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
     """Evaluates a quantised model at every pixel. uint8 [H, W, C]."""
+    _check_backend(backend)
+    if isinstance(model, QuantizedNetwork):
+        return _render_network(model, backend)
+    machine = prior_of(model.architecture.prior).machine
+    if backend == "jax":
+        from dfmcodec.jax_backend import machine_evaluator
+
+        evaluate = machine_evaluator(machine)
+    else:
+        evaluate = synthesis.evaluator(machine)
+    added = None if model.picture_filter is None else filter_correction(model.samples, model.picture_filter)
+    return synthesis.synthesise(model.samples, model.step, model.chroma_angle, evaluate, added)
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"
+        raise ConfigError(msg)
+
+
+def _render_network(model: QuantizedNetwork, backend: str) -> Pixels:
     arch = model.architecture
     weights = dequantize(model.symbols, step_per_weight(model.step_indices, arch.layer_sizes()))
     return render_weights(weights, arch, model.height, model.width, backend)
 
 
 def render_weights(
-    weights: Float32, architecture: Architecture, height: int, width: int, backend: str = "numpy"
+    weights: Float32, architecture: CoordinateArchitecture, height: int, width: int, backend: str = "numpy"
 ) -> Pixels:
     """Evaluates a network of float32 weights [weight_count] at every pixel. uint8 [H, W, C]."""
     evaluate = _evaluator(weights, architecture, backend)
@@ -56,7 +79,7 @@ def render_weights(
     return pixels.reshape(height, width, architecture.channels)
 
 
-def _evaluator(flat: Float32, architecture: Architecture, backend: str) -> Callable[[Float32], Float32]:
+def _evaluator(flat: Float32, architecture: CoordinateArchitecture, backend: str) -> Callable[[Float32], Float32]:
     if backend == "numpy":
         weights = fourier.unpack(flat, architecture, np)
 
@@ -65,9 +88,6 @@ def _evaluator(flat: Float32, architecture: Architecture, backend: str) -> Calla
             return samples
 
         return evaluate
-    if backend == "jax":
-        from dfmcodec.jax_backend import evaluator
+    from dfmcodec.jax_backend import evaluator
 
-        return evaluator(flat, architecture)
-    msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"
-    raise ConfigError(msg)
+    return evaluator(flat, architecture)

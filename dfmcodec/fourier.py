@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.model import Architecture, LayerShape
+from dfmcodec.model import CoordinateArchitecture, LayerShape
 
 TAU = 2 * pi
 BLOCK_PIXELS = 2048  # positions evaluated at a time: their features stay in the processor's cache
@@ -217,7 +217,7 @@ def positions(height: int, width: int, first_row: int = 0, last_row: int | None 
     return grid.reshape(-1, 2).astype(np.float32)
 
 
-def unpack(flat: Array, architecture: Architecture, xp: ModuleType) -> list[Weights]:
+def unpack(flat: Array, architecture: CoordinateArchitecture, xp: ModuleType) -> list[Weights]:
     """Splits the weights in file order into (a, b) of each layer; b gets its idle row 0.
 
     Args:

@@ -1,4 +1,4 @@
-"""JAX set up for this package, and the network's evaluation by it. The only door to JAX beside the encoder."""
+"""JAX set up for this package, and the networks' evaluation by it. The only door to JAX beside the encoder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec import fourier
-from dfmcodec.model import Architecture
+from dfmcodec import fourier, synthesis
+from dfmcodec.model import CoordinateArchitecture
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,7 +32,7 @@ def use_compilation_cache() -> None:
         config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def evaluator(flat: Float32, architecture: Architecture) -> Callable[[Float32], Float32]:
+def evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Callable[[Float32], Float32]:
     """A function from positions float32 [N, 2] to samples float32 [N, channels], N <= BLOCK_PIXELS."""
     use_compilation_cache()
     weights = fourier.unpack(jnp.asarray(flat), architecture, jnp)
@@ -46,5 +46,23 @@ def evaluator(flat: Float32, architecture: Architecture) -> Callable[[Float32], 
     def evaluate(v: Float32) -> Float32:
         padded = np.pad(v, ((0, fourier.BLOCK_PIXELS - len(v)), (0, 0)))  # one shape, compiled once
         return np.asarray(evaluate_block(weights, padded))[: len(v)]
+
+    return evaluate
+
+
+def machine_evaluator(machine: synthesis.Machine) -> Callable[[Float32], Float32]:
+    """A function from features float32 [N, FEATURES] to corrections float32 [N, CELL_SAMPLES]."""
+    use_compilation_cache()
+
+    @jax.jit
+    def evaluate_block(features: jax.Array) -> jax.Array:
+        with jax.default_matmul_precision("highest"):
+            found: jax.Array = synthesis.correction(machine, features, jnp)
+        return found
+
+    def evaluate(features: Float32) -> Float32:
+        size = max(synthesis.BLOCK_CELLS, 1 << (len(features) - 1).bit_length())  # few shapes, compiled once each
+        padded = np.pad(features, ((0, size - len(features)), (0, 0)))
+        return np.asarray(evaluate_block(padded))[: len(features)]
 
     return evaluate

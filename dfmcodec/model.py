@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 from math import comb
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dfmcodec.picture_filter import PictureFilter
 
 Symbols = npt.NDArray[np.int32]
 POSITION_DIM = 2  # x1, x2
@@ -21,11 +24,15 @@ MAX_WIDTH = 64
 MAX_FREQUENCIES = 1 << 16
 MAX_WEIGHTS = 1 << 22
 MAX_SYMBOL = 1 << 23  # bounds the coder's escapes
+MAX_LEVELS = 6  # of a latent pyramid
+MAX_STEP = (1 << 16) - 1  # of latents, 1/64 levels
+MAX_CHROMA_ANGLE = 255  # of the colour basis, 1/256 of half a turn
 
 
 class Model(Enum):
     """The families of networks; the value is the name that `--model` takes."""
 
+    LATENT = "latent"
     COORDINATE = "coordinate"
 
 
@@ -48,11 +55,10 @@ class LayerShape:
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """All that rebuilds the network: x in [0,1)^2 -> `depth` Fourier layers of `width` -> `channels`.
+class CoordinateArchitecture:
+    """All that rebuilds the published network: x in [0,1)^2 -> `depth` Fourier layers of `width` -> `channels`.
 
     Args:
-        model: Family of the network.
         channels: Outputs of the last layer, 1 (gray) or 3 (RGB).
         depth: Number of Fourier layers, at least 1.
         width: Dimension between layers.
@@ -62,11 +68,11 @@ class Architecture:
         ConfigError: A value is outside what the file format can hold.
     """
 
-    model: Model
     channels: int
     depth: int
     width: int
     order: int
+    model: ClassVar[Model] = Model.COORDINATE
 
     def __post_init__(self) -> None:
         for name, low, high in (("depth", 1, MAX_DEPTH), ("width", 1, MAX_WIDTH), ("order", 1, MAX_WIDTH)):
@@ -74,9 +80,7 @@ class Architecture:
             if not low <= value <= high:
                 msg = f"{name} {value} is outside {low}..{high}"
                 raise ConfigError(msg)
-        if self.channels not in (1, 3):
-            msg = f"{self.channels} channels; only 1 (gray) and 3 (colour) are coded"
-            raise ConfigError(msg)
+        _check_channels(self.channels)
         largest = max(layer.frequency_count for layer in self.layers())
         if largest > MAX_FREQUENCIES:
             msg = (
@@ -124,8 +128,60 @@ class Architecture:
 
 
 @dataclass(frozen=True)
-class QuantizedModel:
-    """A fitted network as integers: what the file holds and all that the decoder needs.
+class LatentArchitecture:
+    """All that rebuilds a latent model beside the prior itself.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        levels: Of the latent pyramid.
+        depth: Fourier layers of the correcting machine.
+        width: Its dimension between layers.
+        order: Largest |k|_1 of its layers.
+        prior: Checksum of the prior that the file was made with.
+
+    Raises:
+        ConfigError: A value is outside what the file format can hold.
+    """
+
+    channels: int
+    levels: int
+    depth: int
+    width: int
+    order: int
+    prior: int
+    model: ClassVar[Model] = Model.LATENT
+
+    def __post_init__(self) -> None:
+        _check_channels(self.channels)
+        if not 1 <= self.levels <= MAX_LEVELS:
+            msg = f"{self.levels} levels; 1 to {MAX_LEVELS} are possible"
+            raise ConfigError(msg)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "levels": self.levels,
+            "depth": self.depth,
+            "width": self.width,
+            "order": self.order,
+            "prior": f"{self.prior:08x}",
+        }
+
+
+Architecture = CoordinateArchitecture | LatentArchitecture
+
+
+def _check_channels(channels: int) -> None:
+    if channels not in (1, 3):
+        msg = f"{channels} channels; only 1 (gray) and 3 (colour) are coded"
+        raise ConfigError(msg)
+
+
+@dataclass(frozen=True)
+class QuantizedNetwork:
+    """A fitted coordinate network as integers: what the file holds and all that the decoder needs.
 
     Args:
         architecture: The network.
@@ -139,7 +195,7 @@ class QuantizedModel:
         ConfigError: The symbols or steps do not fit the architecture.
     """
 
-    architecture: Architecture
+    architecture: CoordinateArchitecture
     height: int
     width: int
     symbols: Symbols
@@ -155,3 +211,48 @@ class QuantizedModel:
         if len(self.step_indices) != self.architecture.depth:
             msg = f"{self.architecture.depth} steps are needed, found {len(self.step_indices)}"
             raise ConfigError(msg)
+
+
+@dataclass(frozen=True)
+class QuantizedLatents:
+    """A picture's latents as integers, and what they synthesise to.
+
+    Args:
+        architecture: Of the model.
+        height: Height of the picture in pixels.
+        width: Width of the picture in pixels.
+        step: Quantisation step in 1/64 levels, 1..65535.
+        chroma_angle: Of the colour basis, 0..255; see `latents.colour_basis`.
+        symbols: int32 [H * W * channels], in the order of `pyramid_coding`.
+        samples: int32 [channels, H, W], units of `latents.UNITS_PER_LEVEL`: the linear synthesis. It follows from
+            the symbols, but only by the walk that codes them, so it is kept.
+        picture_filter: The picture's own filter; None for none.
+
+    Raises:
+        ConfigError: The symbols or the step do not fit the architecture.
+    """
+
+    architecture: LatentArchitecture
+    height: int
+    width: int
+    step: int
+    chroma_angle: int
+    symbols: Symbols
+    samples: Symbols
+    picture_filter: PictureFilter | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.architecture.channels, self.height, self.width
+        count = shape[0] * shape[1] * shape[2]
+        if self.symbols.shape != (count,) or self.samples.shape != shape:
+            msg = f"{count} symbols are needed, found {list(self.symbols.shape)}"
+            raise ConfigError(msg)
+        if not 1 <= self.step <= MAX_STEP:
+            msg = f"step {self.step} is outside 1..{MAX_STEP}"
+            raise ConfigError(msg)
+        if not 0 <= self.chroma_angle <= MAX_CHROMA_ANGLE:
+            msg = f"chroma angle {self.chroma_angle} is outside 0..{MAX_CHROMA_ANGLE}"
+            raise ConfigError(msg)
+
+
+QuantizedModel = QuantizedNetwork | QuantizedLatents

@@ -13,7 +13,7 @@ def test_paths_arrays_and_pil_pictures_give_the_same_file(tmp_path, chelsea):
     path = tmp_path / "cat.png"
     picture = PIL.Image.fromarray(chelsea.pixels)
     picture.save(path)
-    options = {"size": 800, "steps": 16}
+    options = {"size": 800, "effort": 1}
     files = [dfmcodec.encode(source, **options).data for source in (path, str(path), picture, chelsea.pixels)]
     assert len(set(files)) == 1
     file = tmp_path / "cat.dfm"
@@ -24,7 +24,7 @@ def test_paths_arrays_and_pil_pictures_give_the_same_file(tmp_path, chelsea):
 
 
 def test_gray_is_one_channel(chelsea):
-    result = dfmcodec.encode(chelsea.pixels[:, :, 0], size=500, steps=16)
+    result = dfmcodec.encode(chelsea.pixels[:, :, 0], size=500, effort=1)
     assert dfmcodec.decode(result.data).shape == (80, 96, 1)
 
 

@@ -21,22 +21,22 @@ from dfmcodec.errors import (
     UnsupportedVersionError,
 )
 from dfmcodec.image import Metadata
-from dfmcodec.model import Architecture, Model, QuantizedModel
+from dfmcodec.model import CoordinateArchitecture, Model, QuantizedNetwork
 
 
 def some_model(seed=0, depth=3, width=4, order=4, channels=3, height=20, picture_width=30):
-    arch = Architecture(Model.COORDINATE, channels, depth, width, order)
+    arch = CoordinateArchitecture(channels, depth, width, order)
     rng = np.random.default_rng(seed)
     symbols = np.rint(rng.laplace(0, 20, arch.weight_count)).astype(np.int32)
     steps = tuple(int(step) for step in rng.integers(0, 256, depth))
-    return QuantizedModel(arch, height, picture_width, symbols, steps)
+    return QuantizedNetwork(arch, height, picture_width, symbols, steps)
 
 
 def with_crc(content: bytes) -> bytes:
     return content + struct.pack("<I", zlib.crc32(content))
 
 
-def assert_same(model: QuantizedModel, other: QuantizedModel) -> None:
+def assert_same(model: QuantizedNetwork, other: QuantizedNetwork) -> None:
     assert model.architecture == other.architecture
     assert (model.height, model.width, model.step_indices) == (other.height, other.width, other.step_indices)
     assert np.array_equal(model.symbols, other.symbols)
@@ -60,7 +60,7 @@ def test_write_then_read_is_the_identity(seed, depth, width, order, channels, he
     again, metadata_again = bitstream.read(data)
     assert_same(model, again)
     assert metadata_again == metadata
-    header = bitstream.read_header(data[: bitstream.CONTAINER_BYTES + 20])
+    header = bitstream.read_header(data[: bitstream.CONTAINER_BYTES[Model.COORDINATE] + 20])
     assert header.file_bytes == len(data)
     assert sum(header.section_bytes().values()) == len(data)
 
@@ -68,13 +68,13 @@ def test_write_then_read_is_the_identity(seed, depth, width, order, channels, he
 def test_estimate_is_the_size():
     for width in (3, 6, 9):
         model = some_model(width=width, order=width)
-        assert abs(bitstream.estimate_bytes(model) - len(bitstream.write(model))) <= 8
+        assert abs(bitstream.estimate_network_bytes(model) - len(bitstream.write(model))) <= 8
 
 
 def test_container_overhead():
     model = some_model()
     header = bitstream.read_header(bitstream.write(model))
-    assert header.section_bytes()["container"] == bitstream.CONTAINER_BYTES == 26
+    assert header.section_bytes()["container"] == bitstream.CONTAINER_BYTES[Model.COORDINATE] == 26
 
 
 def test_truncation_at_every_byte_is_an_error():
@@ -139,6 +139,6 @@ def test_hostile_sizes_are_refused_before_memory_is_spent():
 def test_symbols_must_fit_the_architecture():
     model = some_model()
     with pytest.raises(ConfigError, match="symbols"):
-        QuantizedModel(model.architecture, 4, 4, model.symbols[:-1], model.step_indices)
+        QuantizedNetwork(model.architecture, 4, 4, model.symbols[:-1], model.step_indices)
     with pytest.raises(ConfigError, match="steps"):
-        QuantizedModel(model.architecture, 4, 4, model.symbols, model.step_indices[:-1])
+        QuantizedNetwork(model.architecture, 4, 4, model.symbols, model.step_indices[:-1])

@@ -40,7 +40,7 @@ def opened(path):
 
 
 def test_encode_info_decode(folder, chelsea):
-    dfm("encode", "cat.png", "--steps", 16)
+    dfm("encode", "cat.png")
     size = Path("cat.dfm").stat().st_size
     assert size <= 0.18 * chelsea.raw_bytes
     info = json.loads(dfm("info", "cat.dfm", "--json").stdout)
@@ -52,17 +52,20 @@ def test_encode_info_decode(folder, chelsea):
 
 
 def test_json_and_quiet(folder):
-    report = json.loads(dfm("encode", "cat.png", "--steps", 16, "--size", "2k", "--json").stdout)
+    report = json.loads(dfm("encode", "cat.png", "--size", "2k", "--json").stdout)
     assert report["file_bytes"] == Path("cat.dfm").stat().st_size <= 2000
-    assert dfm("encode", "cat.png", "--steps", 16, "--size", "1Ki", "-f", "-q").output == ""
+    assert dfm("encode", "cat.png", "--size", "1Ki", "-f", "-q").output == ""
     assert Path("cat.dfm").stat().st_size <= 1024
     assert json.loads(dfm("decode", "cat.dfm", "-o", "x.png", "--json").stdout)["width"] == 96
 
 
 def test_verbose_says_more(folder):
-    output = dfm("encode", "cat.png", "--steps", 16, "-v").output
-    assert "bits a weight" in output
-    assert "before quantisation" in output
+    output = dfm("encode", "cat.png", "-v").output
+    assert "latent, levels 6" in output
+    assert "estimated" in output
+    output = dfm("encode", "cat.png", "-f", "--model", "coordinate", "--steps", 16, "-v").output
+    assert "bits each" in output
+    assert "as floats" in output
 
 
 def test_existing_outputs_are_refused_and_untouched(folder):
@@ -93,7 +96,10 @@ def test_existing_outputs_are_refused_and_untouched(folder):
         (["encode", "cat.png", "--rate", "-0.1"], 2, "positive"),
         (["encode", "cat.png", "--size", "20 parsecs"], 2, "not a size"),
         (["encode", "cat.png", "--model", "other"], 2, "--model"),
-        (["encode", "cat.png", "--depth", "99", "--width", "4"], 2, "depth 99"),
+        (["encode", "cat.png", "--model", "coordinate", "--depth", "99", "--width", "4"], 2, "depth 99"),
+        (["encode", "cat.png", "--depth", "3", "--width", "4"], 2, "for the coordinate model"),
+        (["encode", "cat.png", "--effort", "10"], 2, "1..9"),
+        (["encode", "cat.png", "--quality", "101"], 2, "0..100"),
         (["encode", "cat.png", "--size", "20"], 4, "below the"),
         (["decode", "cat.png", "-o", "x.png"], 3, "not a .dfm file"),
         (["decode", "short.dfm"], 3, "truncated"),
@@ -134,7 +140,7 @@ def test_profile_exif_and_orientation(folder, chelsea):
     exif[0x010E] = "a cat"
     exif[0x0112] = 6  # lies on its side
     PIL.Image.fromarray(chelsea.pixels).save("side.png", exif=exif, icc_profile=b"not really a profile")
-    dfm("encode", "side.png", "--size", 2000, "--steps", 16)
+    dfm("encode", "side.png", "--size", 2000)
     assert Path("side.dfm").stat().st_size <= 2000
     dfm("decode", "side.dfm", "-o", "upright.png")
     upright = opened("upright.png")
@@ -142,7 +148,7 @@ def test_profile_exif_and_orientation(folder, chelsea):
     assert upright.getexif().get(0x010E) == "a cat"
     assert 0x0112 not in upright.getexif()
     assert upright.info["icc_profile"] == b"not really a profile"
-    dfm("encode", "side.png", "-f", "--strip", "--size", 2000, "--steps", 16)
+    dfm("encode", "side.png", "-f", "--strip", "--size", 2000)
     dfm("decode", "side.dfm", "-o", "plain.png")
     assert "icc_profile" not in opened("plain.png").info
 
@@ -166,7 +172,7 @@ def modules_after(code):
 
 
 def test_decoding_info_and_help_never_import_jax(folder):
-    dfm("encode", "cat.png", "--steps", 16)
+    dfm("encode", "cat.png")
     call = "from dfmcodec.cli import main\ntry: main({})\nexcept SystemExit as stop: assert not stop.code"
     heavy = {"jax", "jaxlib", "optax", "skimage", "scipy"}
     assert not heavy & modules_after(call.format(["decode", "cat.dfm", "-o", "out.png", "-q"]))
@@ -174,12 +180,13 @@ def test_decoding_info_and_help_never_import_jax(folder):
     light = heavy | {"numpy", "PIL", "constriction", "msgpack"}
     assert not light & modules_after(call.format(["--help"]))
     assert not light & modules_after(call.format(["encode", "--help"]))
+    assert not heavy & modules_after(call.format(["encode", "cat.png", "-f", "-q", "--effort", "1"]))
     assert not heavy & modules_after("import dfmcodec; dfmcodec.decode('cat.dfm'); dfmcodec.read_info('cat.dfm')")
 
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c(folder, presses):
-    run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", "--steps", "1000000"]
+    run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", "--model", "coordinate", "--steps", "1000000"]
     with subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         time.sleep(12)  # in the fit: start-up and compilation take about 5 s
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""From pictures to files and back, by figures: PSNR floors, hard size limits, honest estimates."""
+"""The coordinate model from pictures to files and back: PSNR floors, hard size limits, honest estimates."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from dfmcodec.metrics import psnr
 QUICK = {"steps": 480, "seed": 1}
 
 
+def encode(image, **options):
+    return dfmcodec.encode(image, **{"model": "coordinate", **options})
+
+
 @pytest.fixture(scope="module")
 def encoded(chelsea):
     """The 96x80 piece at rate 0.18: 4147 bytes."""
-    return dfmcodec.encode(chelsea, rate=0.18, **QUICK)
+    return encode(chelsea, rate=0.18, **QUICK)
 
 
 def test_file_fills_its_budget_and_the_report_is_of_the_file(encoded, chelsea):
@@ -45,28 +49,28 @@ def test_backends_differ_by_at_most_one_level(encoded):
 
 
 def test_same_seed_same_file(encoded, chelsea):
-    assert dfmcodec.encode(chelsea, rate=0.18, **QUICK).data == encoded.data
-    other = dfmcodec.encode(chelsea, rate=0.18, steps=480, seed=2)
+    assert encode(chelsea, rate=0.18, **QUICK).data == encoded.data
+    other = encode(chelsea, rate=0.18, steps=480, seed=2)
     assert other.data != encoded.data
 
 
 @pytest.mark.parametrize("target", [{"size": 1000}, {"bpp": 1.5}, {"rate": 0.02}, {"size": 300}])
 def test_size_targets_are_hard_and_filled(chelsea, target):
-    report = dfmcodec.encode(chelsea, steps=32, **target).report
+    report = encode(chelsea, steps=32, **target).report
     assert 0.97 * report.budget_bytes <= report.file_bytes <= report.budget_bytes
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 50, 3), (50, 1, 1), (7, 13, 3), (31, 37, 1)])
 def test_any_size_and_gray(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    result = dfmcodec.encode(pixels, size=400, steps=16)
+    result = encode(pixels, size=400, steps=16)
     assert len(result.data) <= 400
     assert dfmcodec.decode(result.data).shape == shape
 
 
 def test_psnr_target_is_a_floor_and_costs_little_above_it(chelsea):
-    low = dfmcodec.encode(chelsea, psnr=16, depth=3, width=7, steps=480)
-    high = dfmcodec.encode(chelsea, psnr=18, depth=3, width=7, steps=480)
+    low = encode(chelsea, psnr=16, depth=3, width=7, steps=480)
+    high = encode(chelsea, psnr=18, depth=3, width=7, steps=480)
     assert 16 <= low.report.psnr_db < 16.5
     assert 18 <= high.report.psnr_db < 18.5
     assert len(low.data) < len(high.data)
@@ -74,11 +78,11 @@ def test_psnr_target_is_a_floor_and_costs_little_above_it(chelsea):
 
 def test_unreachable_targets(chelsea):
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the"):
-        dfmcodec.encode(chelsea, size=20)
+        encode(chelsea, size=20)
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the 71"):
-        dfmcodec.encode(chelsea, size=70, depth=4, width=9, steps=16)
+        encode(chelsea, size=70, depth=4, width=9, steps=16)
     with pytest.raises(dfmcodec.TargetUnreachableError, match="out of reach"):
-        dfmcodec.encode(chelsea, psnr=60, depth=3, width=4, steps=16)
+        encode(chelsea, psnr=60, depth=3, width=4, steps=16)
 
 
 def test_published_recipe_is_the_published_one(chelsea):
@@ -86,12 +90,12 @@ def test_published_recipe_is_the_published_one(chelsea):
 
     recipe = RECIPES["published"]
     assert (recipe.batch_pixels, recipe.learning_rate, recipe.decay) == (2**14, 4e-4, "constant")
-    config = dfmcodec.EncoderConfig(recipe="published", depth=4, width=8)
+    config = dfmcodec.EncoderConfig(model="coordinate", recipe="published", depth=4, width=8)
     arch = choose_architecture(config, 3, 10**6, 0)
     weights = initial_weights(arch, recipe, 0)
     assert np.var(weights) == pytest.approx(2e-10, rel=0.05)
     assert [layer.frequency_count for layer in arch.layers()] == [4, 256, 256, 256]
-    report = dfmcodec.encode(chelsea, recipe="published", depth=3, width=6, rate=0.18, steps=16).report
+    report = encode(chelsea, recipe="published", depth=3, width=6, rate=0.18, steps=16).report
     assert report.steps == 16
     assert report.stop_reason == "steps"
 
@@ -101,7 +105,10 @@ def test_interruption_keeps_the_best_so_far(chelsea):
 
     calls = []
     result = encode_image(
-        chelsea, EncoderConfig(rate=0.18, steps=10_000), calls.append, should_stop=lambda: len(calls) >= 3
+        chelsea,
+        EncoderConfig(model="coordinate", rate=0.18, steps=10_000),
+        calls.append,
+        should_stop=lambda: len(calls) >= 3,
     )
     assert result.report.stop_reason == "interrupted"
     assert result.report.steps == 48
@@ -110,7 +117,7 @@ def test_interruption_keeps_the_best_so_far(chelsea):
 
 
 def test_time_limit_ends_the_fit(chelsea):
-    report = dfmcodec.encode(chelsea, rate=0.1, time_limit_s=0.5).report
+    report = encode(chelsea, rate=0.1, time_limit_s=0.5).report
     assert report.stop_reason == "time limit"
     assert report.steps > 0
 
@@ -128,15 +135,17 @@ def test_time_limit_ends_the_fit(chelsea):
         {"depth": 3, "width": 17},
         {"seed": -1},
         {"speed": 3},
+        {"quality": 50},
+        {"effort": 3},
     ],
 )
 def test_settings_that_make_no_sense(chelsea, options):
     with pytest.raises(dfmcodec.ConfigError):
-        dfmcodec.encode(chelsea, **options)
+        encode(chelsea, **options)
 
 
 def test_truncated_order_is_carried_by_the_file(chelsea):
-    result = dfmcodec.encode(chelsea, rate=0.18, depth=3, width=12, order=2, steps=32)
+    result = encode(chelsea, rate=0.18, depth=3, width=12, order=2, steps=32)
     assert dfmcodec.read_info(result.data).architecture.order == 2
     assert result.report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(result.data)))
 

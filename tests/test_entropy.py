@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace_cost_bits
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, laplace_table
 from dfmcodec.errors import CorruptError
 from dfmcodec.model import MAX_SYMBOL
@@ -18,9 +18,9 @@ from dfmcodec.model import MAX_SYMBOL
 
 def round_trip(symbols, index):
     encoder = SymbolEncoder()
-    encoder.encode_laplace(symbols, index)
+    encoder.encode(symbols, laplace(index))
     stream = encoder.to_bytes()
-    return SymbolDecoder(stream).decode_laplace(symbols.size, index), stream
+    return SymbolDecoder(stream).decode(symbols.size, laplace(index)), stream
 
 
 @settings(max_examples=200, deadline=None)
@@ -40,7 +40,7 @@ def test_cost_is_the_real_size_and_near_the_entropy(scale):
     symbols = np.rint(rng.laplace(0, scale, 50_000)).astype(np.int32)
     index = best_laplace_index(symbols)
     _, stream = round_trip(symbols, index)
-    bits = laplace_cost_bits(symbols, index).sum()
+    bits = laplace(index).cost_bits(symbols).sum()
     assert abs(8 * len(stream) - bits) < 64
     ideal = symbols.size * log2(2 * e * scale) if scale >= 1 else entropy_of(symbols)
     assert 0.99 * ideal < bits < 1.01 * ideal + 0.05 * symbols.size
@@ -103,7 +103,7 @@ def test_damaged_streams_are_refused():
     for _ in range(200):
         decoder = SymbolDecoder(rng.bytes(8))
         try:
-            symbols = decoder.decode_laplace(50, int(rng.integers(LAPLACE_COUNT)))
+            symbols = decoder.decode(50, laplace(int(rng.integers(LAPLACE_COUNT))))
         except CorruptError:
             refused += 1
         else:

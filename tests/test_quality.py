@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def test_targets_on_the_published_pictures(shared_pictures: list[Path], rate: float) -> None:
     for path in shared_pictures[::4]:
         image = read_image(path)
-        result = dfmcodec.encode(image, rate=rate, steps=1000)
+        result = dfmcodec.encode(image, model="coordinate", rate=rate, steps=1000)
         budget = int(rate * image.raw_bytes)
         assert 0.97 * budget <= len(result.data) <= budget
         assert abs(result.report.estimated_bytes / len(result.data) - 1) < 0.005
@@ -30,12 +30,12 @@ def test_targets_on_the_published_pictures(shared_pictures: list[Path], rate: fl
 
 def test_default_recipe_beats_the_published_one_by_3_db(shared_pictures: list[Path]) -> None:
     image = read_image(shared_pictures[1])
-    options = {"rate": 0.18, "depth": 3, "width": 10, "time_limit_s": 30}
+    options = {"model": "coordinate", "rate": 0.18, "depth": 3, "width": 10, "time_limit_s": 30}
     ours = dfmcodec.encode(image, **options).report.psnr_db
     published = dfmcodec.encode(image, recipe="published", **options).report.psnr_db
     assert ours > published + 3
 
 
 def test_quantisation_costs_at_most_0_3_db(shared_pictures: list[Path]) -> None:
-    report = dfmcodec.encode(shared_pictures[1], rate=0.18, steps=2000).report
+    report = dfmcodec.encode(shared_pictures[1], model="coordinate", rate=0.18, steps=2000).report
     assert report.psnr_db > report.float_psnr_db - 0.3

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from dfmcodec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dfmcodec.model import Architecture
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,3 +41,11 @@ def derived_output(source: Path, suffix: str) -> Path:
 def echo_json(report: dict[str, Any]) -> None:
     """One JSON object on stdout."""
     click.echo(json.dumps(report))
+
+
+def describe_architecture(architecture: Architecture) -> str:
+    """One line for people."""
+    described = architecture.as_dict()
+    model = described.pop("model")
+    described.pop("channels")
+    return f"{model}, " + ", ".join(f"{name} {value}" for name, value in described.items())

@@ -15,6 +15,7 @@ import click
 
 from dfmcodec.cli._common import (
     derived_output,
+    describe_architecture,
     echo_json,
     force_option,
     input_argument,
@@ -51,24 +52,27 @@ class _Size(IntParam):
 @click.option("--bpp", type=float, help="Target: largest size in bits per pixel.")
 @click.option("--size", type=_Size(), help="Target: largest size in bytes; 20k and 20Ki are understood.")
 @click.option("--psnr", type=float, help="Target: least PSNR in dB.")
+@click.option("--quality", type=float, help="Target: 0 to 100; latent model only.")
+@click.option("--lmbda", type=float, help="Target: least MSE + LMBDA * bpp, MSE in [0, 1]; latent model only.")
 @click.option(
     "--model",
-    type=click.Choice(["coordinate"]),
-    default="coordinate",
+    type=click.Choice(["latent", "coordinate"]),
+    default="latent",
     show_default=True,
-    help="coordinate: the published Deep Fourier Machine.",
+    help="latent: small files; coordinate: the published Deep Fourier Machine.",
 )
+@click.option("--effort", type=int, default=5, show_default=True, help="1 (fastest) to 9 (smallest); latent model.")
 @click.option(
     "--recipe",
     type=click.Choice(["default", "published"]),
     default="default",
     show_default=True,
-    help="How to train; published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
+    help="How to train (coordinate); published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
 )
-@click.option("--depth", type=int, help="Number of Fourier layers. Default: by the target.")
-@click.option("--width", type=int, help="Dimension between layers. Default: by the target.")
-@click.option("--order", type=int, help="Largest |k|_1. Default: all of {0,1}^m, as published.")
-@click.option("--steps", type=int, help="Gradient steps. Default: 4000 (published: 2000).")
+@click.option("--depth", type=int, help="Number of Fourier layers (coordinate). Default: by the target.")
+@click.option("--width", type=int, help="Dimension between layers (coordinate). Default: by the target.")
+@click.option("--order", type=int, help="Largest |k|_1 (coordinate). Default: all of {0,1}^m, as published.")
+@click.option("--steps", type=int, help="Gradient steps (coordinate). Default: 4000 (published: 2000).")
 @click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="Ends the fit after so long.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and batches.")
 @click.option("--strip", is_flag=True, help="Leave ICC profile, Exif and XMP out.")
@@ -91,8 +95,8 @@ def command(
     \b
     dfm encode photo.png                          photo.dfm, at most 18 % of the raw bytes
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
-    dfm encode photo.png --psnr 25                at least 25 dB
-    dfm encode photo.png --bpp 2 --time-limit 60  the best of one minute
+    dfm encode photo.png --psnr 38                at least 38 dB
+    dfm encode photo.png --quality 80 --effort 1  fast
 
     A size target is a hard limit for the whole file. Ctrl-C once ends the fit and writes the best so far;
     twice writes nothing.
@@ -138,10 +142,9 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def _show_progress(progress: Progress) -> None:
     width = 24
     bar = ("#" * round(width * progress.part)).ljust(width, ".")
-    bits = "bits by the PSNR" if progress.budget_bytes is None else f"{8 * progress.budget_bytes} bits"
     line = (
-        f"{bar} {100 * progress.part:3.0f} %  step {progress.steps}  {progress.psnr_db:.2f} dB  "
-        f"{progress.architecture.weight_count} weights in {bits}  {progress.seconds_left:.0f} s left"
+        f"{bar} {100 * progress.part:3.0f} %  step {progress.steps}  {progress.what}  "
+        f"{progress.seconds_left:.0f} s left"
     )
     click.echo(f"\r{line}\x1b[K", nl=False, err=True)
 
@@ -151,18 +154,12 @@ def _echo_report(output: Path, report: EncodeReport, verbose: bool) -> None:
         f"{output}: {report.file_bytes} bytes, rate {report.rate:.4f}, {report.bpp:.3f} bpp, "
         f"PSNR {report.psnr_db:.2f} dB, {report.total_s:.1f} s"
     )
-    if report.stop_reason not in ("steps", "time limit"):
+    if report.stop_reason not in ("done", "steps", "time limit"):
         click.echo(f"dfm: the fit ended early: {report.stop_reason}", err=True)
     if verbose:
-        arch = report.architecture
-        click.echo(
-            f"  network   depth {arch.depth}, width {arch.width}, order {arch.order}, {arch.weight_count} weights"
-        )
-        click.echo(
-            f"  fit       {report.steps} steps in {report.fit_s:.1f} s ({report.stop_reason}), "
-            f"{report.float_psnr_db:.2f} dB before quantisation"
-        )
-        click.echo(
-            f"  rate      {report.bits_per_weight:.2f} bits a weight, estimated {report.estimated_bytes:.0f} bytes"
-        )
+        click.echo(f"  network   {describe_architecture(report.architecture)}")
+        click.echo(f"  fit       {report.steps} steps in {report.fit_s:.1f} s ({report.stop_reason})")
+        if report.float_psnr_db is not None:
+            click.echo(f"  weights   {report.bits_per_weight:.2f} bits each; {report.float_psnr_db:.2f} dB as floats")
+        click.echo(f"  rate      estimated {report.estimated_bytes:.0f} bytes")
         click.echo("  bytes     " + ", ".join(f"{name} {size}" for name, size in report.section_bytes.items()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dfmcodec.cli._common import echo_json, input_argument, json_option
+from dfmcodec.cli._common import describe_architecture, echo_json, input_argument, json_option
 
 
 @click.command("info")
@@ -42,6 +42,7 @@ def command(source: Path, as_json: bool) -> None:
                 "bit_depth": header.bit_depth,
                 "channels": header.architecture.channels,
                 "architecture": header.architecture.as_dict(),
+                "step_levels": header.step / 64 if header.step else None,
                 "rate": rate,
                 "bpp": bpp,
                 "section_bytes": header.section_bytes(),
@@ -53,9 +54,8 @@ def command(source: Path, as_json: bool) -> None:
     parts = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
     click.echo(f"{source}: {header.width}x{header.height} {kind}, {header.bit_depth} bits a sample")
     click.echo(f"  size      {len(data)} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
-    click.echo(
-        f"  network   {arch.model.value}, depth {arch.depth}, width {arch.width}, order {arch.order}, "
-        f"{arch.weight_count} weights"
-    )
+    click.echo(f"  network   {describe_architecture(arch)}")
+    if header.step:
+        click.echo(f"  step      {header.step / 64:.2f} levels")
     click.echo(f"  bytes     {parts}")
     click.echo(f"  format    version {header.version}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import inf, isfinite
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from math import inf, isfinite, sqrt
 
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import Image
+from dfmcodec.image import PEAK_LEVEL, Image
 from dfmcodec.model import Model
 
 DEFAULT_RATE = 0.18
+DEFAULT_EFFORT = 5
+EFFORTS = range(1, 10)
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,50 @@ RECIPES = {
 }
 
 
+MAX_QUALITY = 100
+_TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
+
+
+# (quality, quantisation step in levels that its lmbda leads to), interpolated in the logarithm of the step.
+QUALITY_STEPS = ((0, 160.0), (25, 70.0), (50, 36.0), (75, 20.0), (90, 10.0), (95, 6.0), (100, 0.75))
+
+# Price of a bit in squared steps: ties lmbda to the step; measured best, docs/results.md.
+BIT_PRICE = 0.1
+_SAMPLES_PER_PIXEL = 3
+
+
+def lmbda_of_quality(quality: float) -> float:
+    """The Lagrangian multiplier of a quality 0..100, by `QUALITY_STEPS`."""
+    (low, coarse), (high, fine) = next(pair for pair in pairwise(QUALITY_STEPS) if pair[0][0] <= quality <= pair[1][0])
+    step = coarse * float((fine / coarse) ** ((quality - low) / (high - low)))
+    return BIT_PRICE / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
+
+
+def step_of_lmbda(lmbda: float, bit_price: float = BIT_PRICE) -> float:
+    """The step, in levels, for a multiplier of loss = MSE in [0, 1] + lmbda * bpp.
+
+    A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared levels, which is to be `bit_price` squared steps.
+    """
+    return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / bit_price)
+
+
 @dataclass(frozen=True)
 class EncoderConfig:
     """Everything that decides an encoding beside the picture.
 
-    At most one of the four targets may be given; without one the target is `rate` 0.18.
+    At most one of the six targets may be given; without one the target is `rate` 0.18.
 
     Args:
         rate: Largest size of the file as a fraction of the raw samples' bytes.
         bpp: Largest size of the file in bits per pixel.
         size: Largest size of the file in bytes.
         psnr: Least PSNR of the decoded picture, dB; the file gets as small as the codec can make it.
-        model: Family of the network.
-        recipe: Name of a training recipe, "default" or "published".
-        depth: Number of Fourier layers; chosen from the target if None.
+        quality: 0..100, by `lmbda_of_quality`; latent model only.
+        lmbda: Lagrangian multiplier of loss = MSE in [0, 1] + lmbda * bpp; latent model only.
+        model: "latent" or "coordinate".
+        effort: 1 (fastest) .. 9, what a latent model's encoding may cost; docs/presets.md.
+        recipe: Name of a training recipe of the coordinate model, "default" or "published".
+        depth: Number of Fourier layers of the coordinate model; chosen from the target if None.
         width: Dimension between layers; chosen from the target if None.
         order: Largest |k|_1; the full set {0,1}^m if None.
         steps: Gradient steps; the recipe's number if None (without end if only `time_limit_s` is given).
@@ -90,7 +123,10 @@ class EncoderConfig:
     bpp: float | None = None
     size: int | None = None
     psnr: float | None = None
-    model: str = Model.COORDINATE.value
+    quality: float | None = None
+    lmbda: float | None = None
+    model: str = Model.LATENT.value
+    effort: int = DEFAULT_EFFORT
     recipe: str = "default"
     depth: int | None = None
     width: int | None = None
@@ -104,7 +140,7 @@ class EncoderConfig:
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are both targets; give only one"
             raise ConfigError(msg)
-        for name in ("rate", "bpp", "size", "psnr", "depth", "width", "order", "steps", "time_limit_s"):
+        for name in ("rate", "bpp", "size", "psnr", "lmbda", "depth", "width", "order", "steps", "time_limit_s"):
             value = getattr(self, name)
             if value is not None and not (isfinite(value) and value > 0):
                 msg = f"{name} is {value}; it must be a positive number"
@@ -112,6 +148,13 @@ class EncoderConfig:
         if self.model not in {model.value for model in Model}:
             msg = f"unknown model {self.model!r}; choose one of {', '.join(model.value for model in Model)}"
             raise ConfigError(msg)
+        if self.quality is not None and not 0 <= self.quality <= MAX_QUALITY:
+            msg = f"quality is {self.quality}; it must be in 0..{MAX_QUALITY}"
+            raise ConfigError(msg)
+        if self.effort not in EFFORTS:
+            msg = f"effort is {self.effort}; it must be in {EFFORTS[0]}..{EFFORTS[-1]}"
+            raise ConfigError(msg)
+        self._check_model_options()
         if self.recipe not in RECIPES:
             msg = f"unknown recipe {self.recipe!r}; choose one of {', '.join(RECIPES)}"
             raise ConfigError(msg)
@@ -122,14 +165,29 @@ class EncoderConfig:
             msg = "depth and width go together; give both or neither"
             raise ConfigError(msg)
 
+    def _check_model_options(self) -> None:
+        default = {field.name: field.default for field in fields(self)}
+        latent = self.model == Model.LATENT.value
+        foreign = ("depth", "width", "order", "steps", "recipe") if latent else ("quality", "lmbda", "effort")
+        for name in foreign:
+            if getattr(self, name) != default[name]:
+                other = Model.COORDINATE if latent else Model.LATENT
+                msg = f"{name} is for the {other.value} model, not for {self.model}"
+                raise ConfigError(msg)
+
+    @property
+    def target_lmbda(self) -> float | None:
+        """The multiplier of a `quality` or `lmbda` target; None for other targets."""
+        return self.lmbda if self.quality is None else lmbda_of_quality(self.quality)
+
     def targets(self) -> dict[str, float]:
         """The targets that were given, by name."""
-        given = {name: getattr(self, name) for name in ("rate", "bpp", "size", "psnr")}
+        given = {name: getattr(self, name) for name in _TARGETS}
         return {name: value for name, value in given.items() if value is not None}
 
     def budget_bytes(self, image: Image) -> int | None:
-        """Largest allowed size of the whole file; None where the target is a PSNR."""
-        if self.psnr is not None:
+        """Largest allowed size of the whole file; None where the target is none of size."""
+        if self.psnr is not None or self.target_lmbda is not None:
             return None
         if self.size is not None:
             return int(self.size)

@@ -1,43 +1,23 @@
-"""Image -> bytes: choose a network, fit it, quantise it to the target, write it, and decode what was written."""
+"""Image -> bytes: fit the model to the target, write it, and decode what was written."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dfmcodec import bitstream
-from dfmcodec.decoder import decode_image, render_weights
+from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.sizing import choose_architecture, ladder
+from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.latent_fit import fit_latents
+from dfmcodec.encoder.network_fit import fit_network
 from dfmcodec.errors import DfmError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.metrics import bits_per_pixel, psnr
-from dfmcodec.model import Architecture, QuantizedModel
-from dfmcodec.quantize import Float64, step_per_weight
-
-if TYPE_CHECKING:
-    from dfmcodec.encoder.fit import Fit, Trainer
-
-_AIM = 0.99  # of the budget, for the steps that the last part of the fit trains with
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress display can show during a fit."""
-
-    part: float
-    steps: int
-    psnr_db: float
-    seconds: float
-    architecture: Architecture
-    budget_bytes: int | None
-
-    @property
-    def seconds_left(self) -> float:
-        return self.seconds * (1 - self.part) / self.part if self.part else inf
+from dfmcodec.model import Architecture, Model, QuantizedNetwork
+from dfmcodec.network_coding import side_bytes
 
 
 @dataclass(frozen=True)
@@ -52,14 +32,14 @@ class EncodeReport:
         rate: file_bytes / raw bytes.
         bpp: Bits per pixel.
         psnr_db: Of the decoded file.
-        float_psnr_db: Of the fitted network before quantisation, decoded to levels alike.
-        bits_per_weight: Of the range-coded stream.
+        float_psnr_db: Of the fitted network before quantisation, decoded to levels alike; None for latents.
+        bits_per_weight: Of the range-coded stream; None for latents.
         architecture: The network.
-        step_indices: Quantisation step of each layer.
+        quantizer_steps: Of each layer its step index, or the step of the latents in 1/64 levels.
         steps: Gradient steps.
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
-        stop_reason: Why the fit ended: "steps", "time limit", "interrupted", "diverged".
+        stop_reason: Why the fit ended: "done", "steps", "time limit", "interrupted", "diverged".
         config: The settings.
     """
 
@@ -70,10 +50,10 @@ class EncodeReport:
     rate: float
     bpp: float
     psnr_db: float
-    float_psnr_db: float
-    bits_per_weight: float
+    float_psnr_db: float | None
+    bits_per_weight: float | None
     architecture: Architecture
-    step_indices: tuple[int, ...]
+    quantizer_steps: tuple[int, ...]
     steps: int
     fit_s: float
     total_s: float
@@ -85,7 +65,7 @@ class EncodeReport:
         return {
             **asdict(self),
             "architecture": self.architecture.as_dict(),
-            "step_indices": list(self.step_indices),
+            "quantizer_steps": list(self.quantizer_steps),
         }
 
 
@@ -116,9 +96,9 @@ def encode_image(
     """
     started = time.perf_counter()
     metadata_bytes = len(bitstream.pack_metadata(image.metadata)) if image.metadata else 0
-    run = _Run(image, config, metadata_bytes, on_progress, should_stop)
+    job = Job(image, config, metadata_bytes, on_progress, should_stop)
+    outcome = fit_latents(job) if config.model == Model.LATENT.value else fit_network(job)
     budget = config.budget_bytes(image)
-    outcome = run.to_psnr(config.psnr or 0.0) if budget is None else run.to_size(budget)
 
     data = bitstream.write(outcome.model, image.metadata)
     if budget is not None and len(data) > budget:
@@ -131,20 +111,18 @@ def encode_image(
         raise TargetUnreachableError(msg)
 
     header = bitstream.read_header(data, image.pixel_count)
-    arch = outcome.model.architecture
-    stream_bytes = header.section_bytes()["weights"] - bitstream.side_bytes(arch)
     report = EncodeReport(
         file_bytes=len(data),
-        estimated_bytes=bitstream.estimate_bytes(outcome.model, metadata_bytes),
+        estimated_bytes=outcome.estimated_bytes,
         section_bytes=header.section_bytes(),
         budget_bytes=budget,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
         psnr_db=decoded_psnr,
         float_psnr_db=outcome.float_psnr_db,
-        bits_per_weight=8 * stream_bytes / arch.weight_count,
-        architecture=arch,
-        step_indices=outcome.model.step_indices,
+        bits_per_weight=_bits_per_weight(outcome, header.section_bytes()),
+        architecture=header.architecture,
+        quantizer_steps=_quantizer_steps(outcome),
         steps=outcome.steps,
         fit_s=outcome.fit_s,
         total_s=time.perf_counter() - started,
@@ -154,99 +132,14 @@ def encode_image(
     return EncodeResult(data, report)
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    model: QuantizedModel
-    float_psnr_db: float
-    steps: int
-    fit_s: float
-    stop_reason: str
+def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float | None:
+    model = outcome.model
+    if not isinstance(model, QuantizedNetwork):
+        return None
+    stream_bytes = section_bytes["weights"] - side_bytes(model.architecture)
+    return 8 * stream_bytes / model.architecture.weight_count
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One encoding on its way."""
-
-    image: Image
-    config: EncoderConfig
-    metadata_bytes: int
-    on_progress: Callable[[Progress], None]
-    should_stop: Callable[[], bool]
-
-    def to_size(self, budget_bytes: int) -> _Outcome:
-        """The best picture in at most `budget_bytes`."""
-        from dfmcodec.encoder.rate_control import Quantizer
-
-        arch = choose_architecture(self.config, self.image.channels, budget_bytes, self.metadata_bytes)
-        trainer = self._trainer(arch)
-        rounded_from = 1 - self.config.recipe_settings.rounded_part
-        fit = self._fit(trainer, 0.0, rounded_from)
-        float_psnr = self._psnr_of_weights(fit, arch)
-        quantizer = Quantizer(arch, self.image.height, self.image.width, trainer.sensitivity(), self.metadata_bytes)
-
-        aim = _AIM * budget_bytes
-        steps = quantizer.step_indices(quantizer.common_index_for(fit.weights, aim))
-        candidates = [quantizer.settle(fit.weights, steps, budget_bytes)]
-        total_steps, total_s, reason = fit.steps, fit.seconds, fit.stop_reason
-        if rounded_from < 1 and fit.stop_reason in ("steps", "time limit"):
-            rounded = self._fit(trainer, rounded_from, 1.0, step_per_weight(steps, arch.layer_sizes()), fit)
-            candidates.append(quantizer.settle(rounded.weights, steps, budget_bytes))
-            total_steps, total_s, reason = (
-                fit.steps + rounded.steps,
-                fit.seconds + rounded.seconds,
-                rounded.stop_reason,
-            )
-        best = max(candidates, key=self._psnr_of)
-        return _Outcome(best, float_psnr, total_steps, total_s, reason)
-
-    def to_psnr(self, floor_db: float) -> _Outcome:
-        """A small file of at least `floor_db`: networks of growing size until one reaches it."""
-        from dfmcodec.encoder.rate_control import Quantizer
-
-        best_db, steps, seconds = -inf, 0, 0.0
-        for arch in ladder(self.config, self.image.channels):
-            trainer = self._trainer(arch)
-            fit = self._fit(trainer, 0.0, 1.0)
-            steps, seconds = steps + fit.steps, seconds + fit.seconds
-            sensitivity = trainer.sensitivity()
-            quantizer = Quantizer(arch, self.image.height, self.image.width, sensitivity, self.metadata_bytes)
-            float_psnr = self._psnr_of_weights(fit, arch)
-            best_db = max(best_db, float_psnr)
-            common = quantizer.common_index_of_psnr(fit.weights, self._psnr_of, floor_db)
-            if common is not None:
-                model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
-                return _Outcome(model, float_psnr, steps, seconds, fit.stop_reason)
-            if fit.stop_reason == "interrupted":
-                break
-        msg = f"{floor_db:.2f} dB is out of reach, the best was {best_db:.2f} dB; lower --psnr or give more --steps"
-        raise TargetUnreachableError(msg)
-
-    def _trainer(self, arch: Architecture) -> Trainer:
-        from dfmcodec.encoder.fit import Trainer
-
-        return Trainer(self.image, arch, self.config.recipe_settings, self.config.seed)
-
-    def _fit(
-        self, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
-    ) -> Fit:
-        from dfmcodec.encoder.fit import Budget
-
-        limit = self.config.time_limit_s
-        steps = self.config.steps or (inf if limit is not None else self.config.recipe_settings.steps)
-        budget = Budget(steps, inf if limit is None else limit, self.should_stop)
-        size_limit = self.config.budget_bytes(self.image)
-        steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
-
-        def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
-            total_steps, total_s = steps_before + done, seconds_before + seconds
-            self.on_progress(Progress(part, total_steps, psnr_db, total_s, trainer.architecture, size_limit))
-
-        return trainer.run(budget, start, stop, report, rounding)
-
-    def _psnr_of(self, model: QuantizedModel) -> float:
-        from dfmcodec.decoder import render
-
-        return psnr(self.image.pixels, render(model))
-
-    def _psnr_of_weights(self, fit: Fit, arch: Architecture) -> float:
-        return psnr(self.image.pixels, render_weights(fit.weights, arch, self.image.height, self.image.width))
+def _quantizer_steps(outcome: Outcome) -> tuple[int, ...]:
+    model = outcome.model
+    return model.step_indices if isinstance(model, QuantizedNetwork) else (model.step,)

@@ -21,7 +21,7 @@ from dfmcodec.encoder.config import Recipe
 from dfmcodec.image import Image
 from dfmcodec.jax_backend import use_compilation_cache
 from dfmcodec.metrics import psnr_of_mse
-from dfmcodec.model import Architecture
+from dfmcodec.model import CoordinateArchitecture
 from dfmcodec.quantize import Float64
 
 Float32 = npt.NDArray[np.float32]
@@ -68,7 +68,7 @@ class Trainer:
         seed: Of the initial weights and the batches.
     """
 
-    def __init__(self, image: Image, architecture: Architecture, recipe: Recipe, seed: int) -> None:
+    def __init__(self, image: Image, architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> None:
         use_compilation_cache()
         self.architecture = architecture
         self.recipe = recipe
@@ -159,7 +159,7 @@ class Trainer:
         return float(loss)
 
 
-def initial_weights(architecture: Architecture, recipe: Recipe, seed: int) -> Float32:
+def initial_weights(architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> Float32:
     """Gaussian weights in file order, float32 [weight_count]."""
     rng = np.random.default_rng(seed)
     parts = []
@@ -176,7 +176,7 @@ def _round_weights(weights: jax.Array, steps: jax.Array) -> jax.Array:
     return weights + jax.lax.stop_gradient(rounded - weights)
 
 
-def _samples(weights: jax.Array, architecture: Architecture, v: jax.Array) -> jax.Array:
+def _samples(weights: jax.Array, architecture: CoordinateArchitecture, v: jax.Array) -> jax.Array:
     layers = fourier.unpack(weights, architecture, jnp)
     samples: jax.Array = fourier.machine(layers, v, architecture.order, jnp, differentiable_sum)
     return samples
@@ -198,7 +198,7 @@ def _in_blocks(index: jax.Array) -> jax.Array:
 def _train_chunk(
     weights: jax.Array,
     state: Any,
-    architecture: Architecture,
+    architecture: CoordinateArchitecture,
     batch_pixels: int,
     pixels: jax.Array,
     width: int,
@@ -233,7 +233,7 @@ def _train_chunk(
 
 @partial(jax.jit, static_argnames="architecture")
 def _squared_gradient(
-    weights: jax.Array, architecture: Architecture, pixels: jax.Array, width: int, height: int, key: jax.Array
+    weights: jax.Array, architecture: CoordinateArchitecture, pixels: jax.Array, width: int, height: int, key: jax.Array
 ) -> jax.Array:
     key_index, key_sign = jax.random.split(key)
     index = jax.random.randint(key_index, (fourier.BLOCK_PIXELS,), 0, len(pixels))

@@ -7,7 +7,7 @@ from math import log
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.model import Architecture, Model
+from dfmcodec.model import CoordinateArchitecture
 
 BITS_PER_WEIGHT = 9.0  # docs/results.md, "Weights or bits"
 DEPTH = 3  # trained best at every size
@@ -15,9 +15,9 @@ _WIDTHS = range(2, 17)
 _MIN_STREAM_BYTES = 8
 
 
-def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> Architecture:
+def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> CoordinateArchitecture:
     """The network of a given depth and width under the other settings."""
-    return Architecture(Model(config.model), channels, depth, width, config.order or full_order(width))
+    return CoordinateArchitecture(channels, depth, width, config.order or full_order(width))
 
 
 def full_order(width: int) -> int:
@@ -25,7 +25,9 @@ def full_order(width: int) -> int:
     return max(width, 2)
 
 
-def choose_architecture(config: EncoderConfig, channels: int, budget_bytes: int, metadata_bytes: int) -> Architecture:
+def choose_architecture(
+    config: EncoderConfig, channels: int, budget_bytes: int, metadata_bytes: int
+) -> CoordinateArchitecture:
     """The network whose weights fill the budget at `BITS_PER_WEIGHT`.
 
     Raises:
@@ -36,13 +38,13 @@ def choose_architecture(config: EncoderConfig, channels: int, budget_bytes: int,
     else:
         candidates = [architecture_of(config, channels, DEPTH, width) for width in _WIDTHS]
 
-        def mismatch(candidate: Architecture) -> float:
-            stream_bytes = budget_bytes - bitstream.empty_file_bytes(candidate, metadata_bytes)
+        def mismatch(candidate: CoordinateArchitecture) -> float:
+            stream_bytes = budget_bytes - bitstream.network_file_bytes(candidate, metadata_bytes)
             wanted = max(1.0, 8 * stream_bytes / BITS_PER_WEIGHT)
             return abs(log(candidate.weight_count / wanted))
 
         chosen = min(candidates, key=mismatch)
-    least = bitstream.empty_file_bytes(chosen, metadata_bytes) + _MIN_STREAM_BYTES
+    least = bitstream.network_file_bytes(chosen, metadata_bytes) + _MIN_STREAM_BYTES
     if budget_bytes < least:
         extra = f", {metadata_bytes} of them metadata (drop it with --strip)" if metadata_bytes else ""
         msg = f"the target of {budget_bytes} bytes is below the {least} that the smallest file needs{extra}"
@@ -50,7 +52,7 @@ def choose_architecture(config: EncoderConfig, channels: int, budget_bytes: int,
     return chosen
 
 
-def ladder(config: EncoderConfig, channels: int) -> list[Architecture]:
+def ladder(config: EncoderConfig, channels: int) -> list[CoordinateArchitecture]:
     """Networks of growing size, each about twice the one before, for a PSNR target."""
     if config.depth is not None and config.width is not None:
         return [architecture_of(config, channels, config.depth, config.width)]

@@ -17,10 +17,9 @@ import numpy.typing as npt
 from dfmcodec.entropy.tables import (
     ESCAPE,
     RADIUS,
+    Table,
     bit_length,
     join_symbols,
-    laplace_table,
-    split_index,
     split_symbols,
 )
 from dfmcodec.errors import CorruptError
@@ -30,9 +29,9 @@ _LENGTH_BITS = 5  # of an escape's excess
 _MAX_LENGTH = 26
 
 
-@lru_cache(maxsize=64)
-def _laplace_model(table: int) -> Any:
-    weights = (laplace_table(table) - 1).astype(np.float32)
+@lru_cache(maxsize=1024)
+def _model(table: Table) -> Any:
+    weights = (table.frequencies - 1).astype(np.float32)
     return constriction.stream.model.Categorical(weights, perfect=False)
 
 
@@ -47,17 +46,16 @@ class SymbolEncoder:
     def __init__(self) -> None:
         self._coder = constriction.stream.queue.RangeEncoder()
 
-    def encode_laplace(self, symbols: Symbols, index: int) -> None:
-        """Appends int32 symbols [N] under Laplace table `index` (see `entropy.tables`)."""
-        table, shift = split_index(index)
-        high, low = split_symbols(symbols, shift)
+    def encode(self, symbols: Symbols, table: Table) -> None:
+        """Appends int32 symbols [N] under a table."""
+        high, low = split_symbols(symbols, table.shift)
         position = high + RADIUS
         outside = np.abs(high) > RADIUS
         position[outside] = ESCAPE
-        self._coder.encode(position, _laplace_model(table))
+        self._coder.encode(position, _model(table))
         if outside.any():
             self._encode_escapes(high[outside])
-        self._encode_bits(low, shift)
+        self._encode_bits(low, table.shift)
 
     def _encode_escapes(self, high: Symbols) -> None:
         excess = np.abs(high) - RADIUS
@@ -96,18 +94,17 @@ class SymbolDecoder:
         words = np.frombuffer(stream, dtype="<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
-    def decode_laplace(self, count: int, index: int) -> Symbols:
-        """The next `count` symbols under Laplace table `index`. int32 [count]."""
-        table, shift = split_index(index)
-        high = self._decode(_laplace_model(table), count) - RADIUS
+    def decode(self, count: int, table: Table) -> Symbols:
+        """The next `count` symbols under a table. int32 [count]."""
+        high = self._decode(_model(table), count) - RADIUS
         outside = high == ESCAPE - RADIUS
         if outside.any():
             high[outside] = self._decode_escapes(int(outside.sum()))
-        if count and int(np.abs(high).max()) > MAX_SYMBOL >> shift:
+        if count and int(np.abs(high).max()) > MAX_SYMBOL >> table.shift:
             msg = f"a coded section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
             raise CorruptError(msg)
-        low = self._decode_bits(count, shift)
-        return join_symbols(high, low, shift)
+        low = self._decode_bits(count, table.shift)
+        return join_symbols(high, low, table.shift)
 
     def _decode_escapes(self, count: int) -> Symbols:
         lengths = self._decode_bits(count, _LENGTH_BITS)

@@ -13,7 +13,8 @@ of one octave and squared or rooted from them in integer arithmetic, the discret
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import isqrt
 
 import numpy as np
@@ -39,12 +40,6 @@ _DECAY_OF_OCTAVE = (
     809_568_223_467_044_053,
     856_412_934_495_134_408,
 )
-
-
-def split_index(index: int) -> tuple[int, int]:
-    """The direct table and the number of low bits coded as they are, for a Laplace index."""
-    shift = max(0, -(-(index - LAST_DIRECT) // SCALES_PER_OCTAVE))
-    return index - SCALES_PER_OCTAVE * shift, shift
 
 
 @lru_cache(maxsize=LAST_DIRECT + 1)
@@ -76,9 +71,39 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
     return np.array([*side[::-1], centre, *side, escape], dtype=np.int64) + 1
 
 
-@lru_cache(maxsize=LAST_DIRECT + 1)
-def _cost_table(index: int) -> npt.NDArray[np.float64]:
-    return PRECISION_BITS - np.log2(laplace_table(index))
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A probability table for symbols -RADIUS..RADIUS and the escape, and how a symbol is cut for it.
+
+    Args:
+        frequencies: int64 [TABLE_SIZE], each at least 1, summing to 2^24.
+        shift: Number of low bits that are coded as they are; the table is for the rest.
+    """
+
+    frequencies: npt.NDArray[np.int64]
+    shift: int = 0
+
+    @cached_property
+    def entry_bits(self) -> npt.NDArray[np.float64]:
+        """Bits of each entry, float64 [TABLE_SIZE]."""
+        return PRECISION_BITS - np.log2(self.frequencies)
+
+    def cost_bits(self, symbols: Symbols) -> npt.NDArray[np.float64]:
+        """Bits that coding each symbol costs. float64, shape of `symbols`."""
+        high, _ = split_symbols(symbols, self.shift)
+        excess = np.abs(high) - RADIUS
+        position = np.where(excess > 0, ESCAPE, high + RADIUS)
+        cost = self.entry_bits[position] + self.shift
+        if (excess > 0).any():
+            cost = cost + np.where(excess > 0, escape_bits(excess), 0)
+        return cost
+
+
+@lru_cache(maxsize=LAPLACE_COUNT)
+def laplace(index: int) -> Table:
+    """The table of a Laplace index, 0..LAPLACE_COUNT - 1."""
+    shift = max(0, -(-(index - LAST_DIRECT) // SCALES_PER_OCTAVE))
+    return Table(laplace_table(index - SCALES_PER_OCTAVE * shift), shift)
 
 
 def split_symbols(symbols: Symbols, shift: int) -> tuple[Symbols, Symbols]:
@@ -90,18 +115,6 @@ def split_symbols(symbols: Symbols, shift: int) -> tuple[Symbols, Symbols]:
 def join_symbols(high: Symbols, low: Symbols, shift: int) -> Symbols:
     """Inverse of `split_symbols`."""
     return (high << shift) + low - ((1 << shift) >> 1)
-
-
-def laplace_cost_bits(symbols: Symbols, index: int) -> npt.NDArray[np.float64]:
-    """Bits that coding each symbol with Laplace table `index` costs. float64, shape of `symbols`."""
-    table, shift = split_index(index)
-    high, _ = split_symbols(symbols, shift)
-    excess = np.abs(high) - RADIUS
-    position = np.where(excess > 0, ESCAPE, high + RADIUS)
-    cost = _cost_table(table)[position] + shift
-    if (excess > 0).any():
-        cost = cost + np.where(excess > 0, escape_bits(excess), 0)
-    return cost
 
 
 def escape_bits(excess: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
@@ -122,4 +135,4 @@ def best_laplace_index(symbols: Symbols) -> int:
     guess = round(UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * float(np.log2(mean)))
     guess = min(max(guess, 0), LAPLACE_COUNT - 1)
     nearby = range(max(0, guess - 4), min(LAPLACE_COUNT, guess + 5))
-    return min(nearby, key=lambda index: float(laplace_cost_bits(symbols, index).sum()))
+    return min(nearby, key=lambda index: float(laplace(index).cost_bits(symbols).sum()))

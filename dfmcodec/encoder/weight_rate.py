@@ -14,10 +14,10 @@ from math import log
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec import bitstream
-from dfmcodec.entropy import best_laplace_index, laplace_cost_bits
+from dfmcodec import bitstream, network_coding
+from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.model import Architecture, QuantizedModel, Symbols
+from dfmcodec.model import CoordinateArchitecture, QuantizedNetwork, Symbols
 from dfmcodec.quantize import STEP_COUNT, STEPS_PER_OCTAVE, quantize, step_per_weight
 
 Float32 = npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ class Quantizer:
         metadata_bytes: Size of the metadata section that shares the budget; 0 for none.
     """
 
-    architecture: Architecture
+    architecture: CoordinateArchitecture
     height: int
     width: int
     sensitivity: Float32
@@ -54,37 +54,37 @@ class Quantizer:
         finer = [round(STEPS_PER_OCTAVE * octave) for octave in octaves]
         return tuple(int(np.clip(common + offset, 0, STEP_COUNT - 1)) for offset in finer)
 
-    def quantize(self, weights: Float32, step_indices: tuple[int, ...]) -> QuantizedModel:
+    def quantize(self, weights: Float32, step_indices: tuple[int, ...]) -> QuantizedNetwork:
         """Symbols by rate-distortion optimised rounding."""
         steps = step_per_weight(step_indices, self.architecture.layer_sizes())
-        nearest = QuantizedModel(
+        nearest = QuantizedNetwork(
             self.architecture, self.height, self.width, quantize(weights, steps), tuple(step_indices)
         )
         return replace(nearest, symbols=self._round(weights, steps, nearest))
 
-    def _round(self, weights: Float32, steps: npt.NDArray[np.float64], nearest: QuantizedModel) -> Symbols:
+    def _round(self, weights: Float32, steps: npt.NDArray[np.float64], nearest: QuantizedNetwork) -> Symbols:
         """Moves symbols one towards zero where that lowers D + lambda R.
 
         D is the sensitivity times the squared error, R the bits of the table that the nearest symbols choose,
         and lambda = (ln 2 / 6) q^2 h the slope of a layer's rate-distortion curve at its step.
         """
         symbols = nearest.symbols.copy()
-        for part, groups in bitstream.coding_groups(self.architecture):
+        for part, groups in network_coding.coding_groups(self.architecture):
             layer, h, q = symbols[part], self.sensitivity[part], steps[part]
             lmbda = log(2) / 6 * float(np.mean(h * q * q))
             for group in groups:
                 current = layer[group]
                 lower = current - np.sign(current)
                 index = best_laplace_index(current)
-                saved_bits = laplace_cost_bits(current, index) - laplace_cost_bits(lower, index)
+                saved_bits = laplace(index).cost_bits(current) - laplace(index).cost_bits(lower)
                 target = weights[part][group] / q[group]
                 more_error = h[group] * q[group] ** 2 * ((lower - target) ** 2 - (current - target) ** 2)
                 layer[group] = np.where(more_error < lmbda * saved_bits, lower, current)
         return symbols
 
-    def file_bytes(self, model: QuantizedModel) -> float:
+    def file_bytes(self, model: QuantizedNetwork) -> float:
         """Estimated size of the file."""
-        return bitstream.estimate_bytes(model, self.metadata_bytes)
+        return bitstream.estimate_network_bytes(model, self.metadata_bytes)
 
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
         """The finest common index whose file is estimated to fit the budget.
@@ -103,7 +103,7 @@ class Quantizer:
         return finest
 
     def common_index_of_psnr(
-        self, weights: Float32, psnr_of: Callable[[QuantizedModel], float], floor_db: float
+        self, weights: Float32, psnr_of: Callable[[QuantizedNetwork], float], floor_db: float
     ) -> int | None:
         """The coarsest common index whose decoded picture reaches the PSNR; None where none does."""
 
@@ -115,7 +115,7 @@ class Quantizer:
             return COARSEST_INDEX
         return short + 1 if short < FINEST_INDEX else None
 
-    def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedModel:
+    def settle(self, weights: Float32, step_indices: tuple[int, ...], budget_bytes: int) -> QuantizedNetwork:
         """Steps near the given ones whose real file fits the budget and fills it, changing as few as it can.
 
         Raises:

@@ -1,0 +1,181 @@
+"""Rate-distortion curves on photographs: real files, PSNR of the decoded picture, BD-rates, plots.
+
+    python benchmarks/rate_distortion.py run PICTURE... --codec dfm-1 --codec dfm-5 --out rows.jsonl
+    python benchmarks/rate_distortion.py report rows.jsonl [--plot curves.png]
+
+Codecs: `jpeg` (4:2:0, optimised tables), `webp` (method 6), `avif` (4:4:4, speed 4), all by Pillow, and `dfm-N`, the
+latent model at effort N. Rows that a file holds already are not measured again. Needs the extra `bench`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+
+import dfmcodec
+from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.metrics import psnr
+
+STEPS = (3, 5, 8, 13, 21, 35, 60, 100)  # levels, of dfm
+QUALITIES = {
+    "jpeg": tuple(range(10, 96, 5)),
+    "webp": (1, 5, 15, 30, 50, 70, 80, 90, 95, 100),
+    "avif": (10, 20, 30, 40, 50, 60, 70, 80, 88, 94),
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "jpeg": {"optimize": True, "subsampling": 2},
+    "webp": {"method": 6},
+    "avif": {"subsampling": "4:4:4", "speed": 4},
+}
+Point = tuple[float, float]  # bpp, dB
+
+
+def encode_points(picture: PIL.Image.Image, codec: str) -> Iterator[dict[str, Any]]:
+    """Rows of one picture and codec."""
+    pixels = np.asarray(picture)
+    for setting in STEPS if codec.startswith("dfm") else QUALITIES[codec]:
+        started = time.perf_counter()
+        if codec.startswith("dfm"):
+            lmbda = BIT_PRICE / 3 * (setting / 255) ** 2
+            data = dfmcodec.encode(pixels, lmbda=lmbda, effort=int(codec.split("-")[1])).data
+            encoded = time.perf_counter()
+            decoded = dfmcodec.decode(data)
+        else:
+            buffer = io.BytesIO()
+            picture.save(buffer, codec, quality=setting, **OPTIONS[codec])
+            encoded = time.perf_counter()
+            data = buffer.getvalue()
+            with PIL.Image.open(io.BytesIO(data)) as opened:
+                decoded = np.asarray(opened.convert("RGB"))
+        yield {
+            "codec": codec,
+            "setting": setting,
+            "bytes": len(data),
+            "bpp": 8 * len(data) / (picture.width * picture.height),
+            "psnr_db": psnr(pixels, decoded),
+            "encode_s": round(encoded - started, 3),
+            "decode_s": round(time.perf_counter() - encoded, 3),
+        }
+
+
+def bd_rate(anchor: list[Point], curve: list[Point], span: tuple[float, float] | None = None) -> float:
+    """Mean difference in rate at equal PSNR, percent (Bjontegaard 2001; PCHIP over the logarithm of the rate).
+
+    Args:
+        anchor: The reference.
+        curve: What is compared.
+        span: Rates of the anchor between which to integrate, bpp; the common range of PSNR limits it further.
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    curves = [sorted(points, key=lambda point: point[1]) for points in (anchor, curve)]
+    logs = [PchipInterpolator([db for _, db in c], np.log([bpp for bpp, _ in c])) for c in curves]
+    low, high = max(c[0][1] for c in curves), min(c[-1][1] for c in curves)
+    if span is not None:
+        grid = np.linspace(low, high, 2000)
+        inside = grid[(np.exp(logs[0](grid)) >= span[0]) & (np.exp(logs[0](grid)) <= span[1])]
+        low, high = inside[0], inside[-1]
+    grid = np.linspace(low, high, 400)
+    return float(100 * np.expm1((logs[1](grid) - logs[0](grid)).mean()))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def curves_of(rows: list[dict[str, Any]]) -> dict[str, dict[str, list[Point]]]:
+    """codec -> picture -> points."""
+    found: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if np.isfinite(row["psnr_db"]):
+            found[row["codec"]][row["picture"]].append((row["bpp"], row["psnr_db"]))
+    return found
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    pass
+
+
+@main.command()
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--codec", "codecs", multiple=True, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def run(pictures: tuple[Path, ...], codecs: tuple[str, ...], out: Path) -> None:
+    """Encode, decode, append rows."""
+    done = {(row["picture"], row["codec"]) for row in read_rows(out)}
+    for path in pictures:
+        with PIL.Image.open(path) as opened:
+            picture = opened.convert("RGB")
+        for codec in codecs:
+            if (path.stem, codec) in done:
+                continue
+            rows = [{"picture": path.stem, **row} for row in encode_points(picture, codec)]
+            with out.open("a") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+            seconds = sum(row["encode_s"] for row in rows) / len(rows)
+            click.echo(f"{path.stem} {codec}: {seconds:.2f} s a file")
+
+
+@main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--plot", type=click.Path(path_type=Path))
+def report(files: tuple[Path, ...], plot: Path | None) -> None:
+    """BD-rates against JPEG and AVIF, as a table; a plot of the mean curves."""
+    rows = [row for path in files for row in read_rows(path)]
+    curves = curves_of(rows)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        seconds[row["codec"]].append(row["encode_s"])
+    click.echo("| codec | BD-rate vs JPEG | best .. worst | 0.1-1.4 bpp | vs AVIF | best .. worst | s a file |")
+    click.echo("|---|---|---|---|---|---|---|")
+    for codec in curves:
+        cells = []
+        for anchor in ("jpeg", "avif"):
+            rates = [bd_rate(curves[anchor][p], curves[codec][p]) for p in curves[codec]]
+            cells += [f"{np.mean(rates):+.1f} %", f"{min(rates):+.1f} .. {max(rates):+.1f}"]
+            if anchor == "jpeg":
+                low = [bd_rate(curves[anchor][p], curves[codec][p], (0.1, 1.4)) for p in curves[codec]]
+                cells.append(f"{np.mean(low):+.1f} %")
+        click.echo(f"| {codec} | " + " | ".join(cells) + f" | {np.mean(seconds[codec]):.2f} |")
+    if plot is not None:
+        draw(curves, plot)
+
+
+def draw(curves: dict[str, dict[str, list[Point]]], path: Path) -> None:
+    """Mean PSNR over pictures at equal rates, one line a codec."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    from scipy.interpolate import PchipInterpolator
+
+    figure, axes = plt.subplots(figsize=(8, 6))
+    for codec, pictures in curves.items():
+        lowest = max(min(bpp for bpp, _ in points) for points in pictures.values())
+        highest = min(max(bpp for bpp, _ in points) for points in pictures.values())
+        grid = np.geomspace(lowest, highest, 80)
+        lines = []
+        for points in pictures.values():
+            ordered = sorted(points)
+            found = PchipInterpolator(np.log([bpp for bpp, _ in ordered]), [db for _, db in ordered])
+            lines.append(found(np.log(grid)))
+        axes.plot(grid, np.mean(lines, axis=0), label=codec)
+    axes.set(xlabel="bits per pixel", ylabel="PSNR, dB", xscale="log", title="Mean over pictures")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The least-squares fit of a picture's own filter, and its quantisation where it pays for itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.picture_filter import PictureFilter, pad_samples, tap_differences, taps
+from dfmcodec.quantize import q_step
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+
+_STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
+_BLOCK_ROWS = 32
+_SECTION_BYTES = 9  # section entry, and the coder's last word
+_RIDGE = 1e-5
+
+
+def fit_filter(samples: Int32, target: Float32, bit_price: float, largest_radius: int) -> PictureFilter | None:
+    """The filter that lowers squared error + bit_price * bits most; None where none lowers it.
+
+    Args:
+        samples: int32 [C, H, W], units: the linear synthesis.
+        target: float32 [C, H, W], units: what it should be, less what is added to it otherwise.
+        bit_price: In squared units.
+        largest_radius: 1..MAX_RADIUS.
+    """
+    normal, moment = _normal_equations(samples, target, largest_radius)
+    best, best_gain = None, 0.0
+    for radius in range(2, largest_radius + 1):
+        size = len(taps(radius)) * samples.shape[0]
+        if size >= samples[0].size:
+            break
+        factor = _inverse_factor(normal[:size, :size])
+        solution = np.linalg.solve(_ridged(normal[:size, :size]), moment[:size]).astype(np.float64)
+        for step_index in _STEP_INDICES:
+            symbols = _quantize(solution, factor, q_step(step_index))
+            weights = symbols * q_step(step_index)
+            lowered = 2 * np.sum(weights * moment[:size]) - np.sum(weights * (normal[:size, :size] @ weights))
+            chosen = PictureFilter(radius, step_index, _by_output(symbols, samples.shape[0]))
+            gain = float(lowered) - 8 * bit_price * (chosen.file_bytes + _SECTION_BYTES)
+            if gain > best_gain:
+                best, best_gain = chosen, gain
+    return best
+
+
+def _by_output(symbols: Float64, colours: int) -> Int32:
+    """[taps * inputs, outputs] -> int32 [outputs, taps, inputs]."""
+    return np.ascontiguousarray(symbols.T.reshape(colours, -1, colours)).astype(np.int32)
+
+
+def _normal_equations(samples: Int32, target: Float32, radius: int) -> tuple[Float64, Float64]:
+    padded = pad_samples(samples, radius)
+    colours, height, _ = samples.shape
+    size = len(taps(radius)) * colours
+    normal, moment = np.zeros((size, size)), np.zeros((size, colours))
+    for row in range(0, height, _BLOCK_ROWS):
+        stop = min(height, row + _BLOCK_ROWS)
+        differences = tap_differences(padded, radius, row, stop)
+        error = (target[:, row:stop] - samples[:, row:stop]).reshape(colours, -1)
+        normal += differences @ differences.T
+        moment += differences @ error.T
+    return normal, moment
+
+
+def _ridged(normal: Float64) -> Float64:
+    ridge = _RIDGE * (float(np.trace(normal)) / len(normal) + 1e-9)
+    ridged: Float64 = normal + ridge * np.eye(len(normal))
+    return ridged
+
+
+def _inverse_factor(normal: Float64) -> Float64:
+    """Upper triangular U with U^T U the inverse of the (ridged) normal matrix."""
+    return np.asarray(np.linalg.cholesky(np.linalg.inv(_ridged(normal))).T)
+
+
+def _quantize(solution: Float64, factor: Float64, step: float) -> Float64:
+    """Rounds weights one after another, the rest taking up the error (Hassibi and Stork 1993, in Cholesky form)."""
+    weights = solution.copy()
+    symbols = np.empty_like(weights)
+    for row in range(len(weights)):
+        symbols[row] = np.rint(weights[row] / step)
+        error = (weights[row] - symbols[row] * step) / factor[row, row]
+        weights[row + 1 :] -= factor[row, row + 1 :, None] * error
+    return symbols

@@ -1,0 +1,76 @@
+"""What an encoding is given and what it comes to, whichever the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.image import Image
+from dfmcodec.model import QuantizedModel
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress display can show during a fit.
+
+    Args:
+        part: Done, 0..1.
+        steps: Gradient steps or passes so far.
+        psnr_db: Of the fit so far, an estimate.
+        seconds: So far.
+        what: What is fitted, for people.
+        budget_bytes: The size limit; None where the target is another.
+    """
+
+    part: float
+    steps: int
+    psnr_db: float
+    seconds: float
+    what: str
+    budget_bytes: int | None
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds * (1 - self.part) / self.part if self.part else inf
+
+
+@dataclass(frozen=True)
+class Job:
+    """One encoding on its way.
+
+    Args:
+        image: The picture.
+        config: Settings.
+        metadata_bytes: Size of the packed metadata that shares a size budget; 0 for none.
+        on_progress: Called many times during the fit.
+        should_stop: Asked during the fit; True ends it, and the best so far is written.
+    """
+
+    image: Image
+    config: EncoderConfig
+    metadata_bytes: int
+    on_progress: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A quantised model and how it came about.
+
+    Args:
+        model: What to write.
+        estimated_bytes: Size of the file by the entropy model.
+        float_psnr_db: Of the fitted network before quantisation; None where there is no such thing.
+        steps: Gradient steps.
+        fit_s: Seconds of the fit, compilation not counted.
+        stop_reason: "steps", "time limit", "interrupted", "diverged", "done".
+    """
+
+    model: QuantizedModel
+    estimated_bytes: float
+    float_psnr_db: float | None
+    steps: int
+    fit_s: float
+    stop_reason: str

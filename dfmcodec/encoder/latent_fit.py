@@ -1,0 +1,356 @@
+"""The latent model: a picture's latents and filter, fitted to the target by alternating walks.
+
+A walk (`pyramid_coding.traverse`) rounds all latents by rate and distortion. After it the picture's own filter is
+fitted by least squares, and the next walk rounds towards what the filter and the prior's machine leave to do, knowing
+what each symbol costs as context of others (`rounding.Influence`). The step follows the target from walk to walk, so
+there is no outer loop of whole fits. Effort is the number of walks.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import log, nan
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec import bitstream
+from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
+from dfmcodec.encoder.filter_fit import fit_filter
+from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.rounding import Influence, ObservedRounding, Rounding
+from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.latents import (
+    BAND_NORMS,
+    NORM_UNIT,
+    UNITS_PER_LEVEL,
+    Geometry,
+    analyse,
+    colour_basis,
+    default_levels,
+    principal_chroma_angle,
+    to_planes,
+)
+from dfmcodec.metrics import mse, psnr_of_mse
+from dfmcodec.model import MAX_STEP, LatentArchitecture, QuantizedLatents
+from dfmcodec.picture_filter import filter_correction
+from dfmcodec.prior import shipped
+from dfmcodec.pyramid_coding import traverse
+from dfmcodec.synthesis import corrections, evaluator, planes_to_levels
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+_AIM = 0.997  # of a size budget
+_ENOUGH = 0.985
+_CODER_SLACK_BYTES = 10  # the coder's last words
+_INFLUENCE_PART = 0.3  # of the slopes, which are of first order only; measured best
+_MORE_WALKS = 24  # beyond those of the effort, until a target is met
+_DB_PER_OCTAVE = 5.0  # by which PSNR falls with the step, about
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an effort level does; docs/presets.md.
+
+    Args:
+        walks: At least so many.
+        filter_radius: Largest radius of the picture's own filter; 0 for none, and no refinement from walk to walk.
+    """
+
+    walks: int
+    filter_radius: int
+
+
+EFFORT_LEVELS = {
+    1: Effort(1, 0),
+    2: Effort(2, 3),
+    3: Effort(3, 5),
+    4: Effort(5, 5),
+    5: Effort(10, 5),
+    6: Effort(16, 5),
+    7: Effort(24, 5),
+    8: Effort(40, 5),
+    9: Effort(100, 5),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The picture after a walk.
+
+    Args:
+        model: Latents and filter.
+        file_bytes: Estimated.
+        mse: Of the decoded picture, squared levels; NaN where it was not asked for.
+    """
+
+    model: QuantizedLatents
+    file_bytes: float
+    mse: float
+
+    @property
+    def psnr_db(self) -> float:
+        return psnr_of_mse(self.mse)
+
+
+class LatentEncoder:
+    """Walks over one picture; what a walk found out serves the next.
+
+    Args:
+        job: The encoding.
+    """
+
+    def __init__(self, job: Job) -> None:
+        image = job.image
+        self.image = image
+        self.effort = EFFORT_LEVELS[job.config.effort]
+        self.prior = shipped()
+        self.geometry = Geometry(image.height, image.width, image.channels, default_levels(image.height, image.width))
+        self.chroma_angle = principal_chroma_angle(image.pixels)
+        self._planes = to_planes(image.pixels, self.chroma_angle)
+        self._pyramid = analyse(self._planes, self.geometry.levels)
+        self._energies = self._energies_of_pyramid()
+        machine = self.prior.machine
+        self.architecture = LatentArchitecture(
+            image.channels, self.geometry.levels, machine.depth, machine.width, 1, self.prior.checksum
+        )
+        self._side_bytes = bitstream.latent_file_bytes(image.channels, job.metadata_bytes)
+        self._influence: Influence | None = None
+        self.walks = 0
+
+    def walk(self, step: int, bit_price: float, needs_mse: bool) -> Trial:
+        """Rounds the latents at a step, and fits the filter, as far as the effort says.
+
+        Args:
+            step: In 1/64 levels.
+            bit_price: In squared steps.
+            needs_mse: Whether the trial's `mse` is wanted.
+        """
+        context, refined = self.prior.context, self.effort.filter_radius > 0
+        self.walks += 1
+        rounding: Rounding
+        if refined and self.walks % 2 == 1:  # influence changes little: every other walk is enough
+            rounding = ObservedRounding(self._pyramid, step, bit_price, context, self._influence, self.geometry)
+        else:
+            rounding = Rounding(self._pyramid, step, bit_price, context, self._influence)
+        symbols, samples = traverse(self.geometry, step, context, rounding)
+        file_bytes = self._side_bytes + rounding.bits / 8
+        chosen, error = None, nan
+        if refined or needs_mse:
+            change = self._machine_change(samples, step)
+            reached = samples + change
+            if refined:
+                price = bit_price * (step * UNITS_PER_LEVEL / 64) ** 2
+                target = self._planes * np.float32(UNITS_PER_LEVEL) - change
+                chosen = fit_filter(samples, target, price, self.effort.filter_radius)
+                if chosen is not None:
+                    added = filter_correction(samples, chosen)
+                    reached, change = reached + added, change + added
+                    file_bytes += bitstream.filter_section_bytes(chosen.file_bytes)
+            pixels = planes_to_levels(reached.transpose(1, 2, 0), colour_basis(self.chroma_angle))
+            error = mse(self.image.pixels, pixels)
+        if isinstance(rounding, ObservedRounding):
+            self._influence = rounding.observed.scaled(_INFLUENCE_PART)
+        if refined:
+            self._pyramid = analyse(self._planes - change * np.float32(1 / UNITS_PER_LEVEL), self.geometry.levels)
+        model = QuantizedLatents(
+            self.architecture, self.image.height, self.image.width, step, self.chroma_angle, symbols, samples, chosen
+        )
+        return Trial(model, file_bytes, error)
+
+    def _machine_change(self, samples: Int32, step: int) -> Float32:
+        change = np.empty(samples.shape, dtype=np.float32)
+        for row, part in corrections(samples, step, evaluator(self.prior.machine)):
+            change[:, row : row + part.shape[1]] = part
+        return change
+
+    def _energies_of_pyramid(self) -> Float32:
+        """Squared coefficients in squared levels of the picture, a part of them."""
+        parts = []
+        for level, three in enumerate(self._pyramid.bands):
+            for orientation, band in enumerate(three):
+                norm = BAND_NORMS[level][orientation] / NORM_UNIT
+                parts.append((band[:, :: 2 if level == 0 else 1].ravel() * np.float32(norm)) ** 2)
+        return np.concatenate(parts)
+
+    def rough_bytes(self, step: int) -> float:
+        """Size up to a factor that hardly depends on the step: 1/2 log2(1 + energy) summed over coefficients."""
+        scale = np.float32((64 / step) ** 2)
+        return self._side_bytes + float(np.log1p(self._energies * scale).sum()) / 2 / log(2) / 8
+
+    def step_for(self, rough_bytes: float) -> int:
+        """The smallest step whose rough size is at most a number of bytes."""
+        low, high = 1, MAX_STEP
+        while low < high:
+            middle = (low + high) // 2
+            if self.rough_bytes(middle) <= rough_bytes:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+
+class Target(Protocol):
+    """What an encoding is to reach."""
+
+    needs_mse: bool
+    first_step: int
+
+    def meets(self, trial: Trial) -> bool:
+        """Whether a trial may be written."""
+
+    def is_close(self, trial: Trial) -> bool:
+        """Whether a trial that meets the target leaves nothing of it unused."""
+
+    def score(self, trial: Trial) -> float:
+        """What is best among the trials that meet the target: larger is better."""
+
+    def next_step(self, trial: Trial) -> int:
+        """The step of the next walk."""
+
+    def unreachable(self, trial: Trial) -> str:
+        """What to say if even this trial does not meet it."""
+
+
+class SizeTarget:
+    """At most `budget_bytes`, used up as far as possible."""
+
+    def __init__(self, encoder: LatentEncoder, budget_bytes: int) -> None:
+        self._encoder = encoder
+        self._budget = budget_bytes
+        self._limit = budget_bytes - _CODER_SLACK_BYTES
+        self._aim = _AIM * self._limit
+        self.needs_mse = encoder.effort.filter_radius > 0
+        self.first_step = encoder.step_for(0.55 * self._aim)
+
+    def meets(self, trial: Trial) -> bool:
+        return trial.file_bytes <= self._limit
+
+    def is_close(self, trial: Trial) -> bool:
+        return trial.file_bytes >= _ENOUGH * self._budget or trial.model.step == 1 or trial.mse == 0
+
+    def score(self, trial: Trial) -> float:
+        return trial.psnr_db if self.needs_mse else trial.file_bytes
+
+    def next_step(self, trial: Trial) -> int:
+        """A trial's size over its rough size changes slowly with the step, so it corrects the next guess."""
+        step = trial.model.step
+        ratio = trial.file_bytes / self._encoder.rough_bytes(step)
+        guess = self._encoder.step_for(self._aim / ratio)
+        if self.meets(trial) or guess > step:
+            return guess
+        return min(step + 1 + step // 200, MAX_STEP)
+
+    def unreachable(self, trial: Trial) -> str:
+        least = trial.file_bytes + _CODER_SLACK_BYTES
+        return f"the target of {self._budget} bytes is below the {least:.0f} that the smallest file needs"
+
+
+class PsnrTarget:
+    """At least `floor_db`, in as few bytes as possible."""
+
+    needs_mse = True
+
+    def __init__(self, floor_db: float) -> None:
+        self._floor_db = floor_db
+        self.first_step = int(np.clip(round(64 * PEAK_LEVEL * 10 ** (-floor_db / 20) * 2.6), 1, MAX_STEP))
+
+    def meets(self, trial: Trial) -> bool:
+        return trial.psnr_db >= self._floor_db
+
+    def is_close(self, trial: Trial) -> bool:
+        return trial.psnr_db < self._floor_db + 0.03 or trial.model.step == MAX_STEP
+
+    def score(self, trial: Trial) -> float:
+        return -trial.file_bytes
+
+    def next_step(self, trial: Trial) -> int:
+        step = trial.model.step
+        above_db = min(max(trial.psnr_db - self._floor_db - 0.004, -20.0), 20.0)
+        guess = round(step * 2 ** (above_db / _DB_PER_OCTAVE))
+        if guess == step and not self.meets(trial):
+            guess = step - 1
+        return min(max(guess, 1), MAX_STEP)
+
+    def unreachable(self, trial: Trial) -> str:
+        return f"{self._floor_db:.2f} dB is out of reach: {trial.psnr_db:.2f} dB at step {trial.model.step / 64:.3f}"
+
+
+class LmbdaTarget:
+    """The least squared error + price of bits, at the step that belongs to a multiplier."""
+
+    needs_mse = True
+
+    def __init__(self, encoder: LatentEncoder, lmbda: float) -> None:
+        self._samples = encoder.image.pixels.size
+        self.needs_mse = encoder.effort.walks > 1
+        self.first_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
+
+    def meets(self, trial: Trial) -> bool:
+        return True
+
+    def is_close(self, trial: Trial) -> bool:
+        return True
+
+    def score(self, trial: Trial) -> float:
+        return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_PRICE * (trial.model.step / 64) ** 2)
+
+    def next_step(self, trial: Trial) -> int:
+        return self.first_step
+
+    def unreachable(self, trial: Trial) -> str:
+        raise NotImplementedError  # every trial meets it
+
+
+def _target_of(job: Job, encoder: LatentEncoder) -> Target:
+    budget = job.config.budget_bytes(job.image)
+    if budget is not None:
+        return SizeTarget(encoder, budget)
+    if job.config.psnr is not None:
+        return PsnrTarget(job.config.psnr)
+    return LmbdaTarget(encoder, job.config.target_lmbda or 0.0)
+
+
+def fit_latents(job: Job) -> Outcome:
+    """Encodes a picture's latents.
+
+    Raises:
+        TargetUnreachableError: The target cannot be met.
+    """
+    started = time.perf_counter()
+    encoder = LatentEncoder(job)
+    target = _target_of(job, encoder)
+    best: Trial | None = None
+    step, reason = target.first_step, "done"
+    for number in range(1, encoder.effort.walks + _MORE_WALKS + 1):
+        trial = encoder.walk(step, BIT_PRICE, target.needs_mse)
+        if target.meets(trial) and (best is None or target.score(trial) > target.score(best)):
+            best = trial
+        seconds = time.perf_counter() - started
+        what = f"step {step / 64:.2f}, {trial.file_bytes:.0f} bytes"
+        part = min(0.99, number / max(encoder.effort.walks, 3))
+        budget = job.config.budget_bytes(job.image)
+        job.on_progress(Progress(part, number, trial.psnr_db, seconds, what, budget))
+        if best is not None:
+            early = _reason_to_stop(job, seconds)
+            if early or (number >= encoder.effort.walks and target.is_close(best)):
+                reason = early or reason
+                break
+        following = target.next_step(trial)
+        if number > encoder.effort.walks and following == step and (best is not None or step in (1, MAX_STEP)):
+            break
+        step = following
+    if best is None:
+        raise TargetUnreachableError(target.unreachable(trial))
+    return Outcome(best.model, best.file_bytes, None, encoder.walks, time.perf_counter() - started, reason)
+
+
+def _reason_to_stop(job: Job, seconds: float) -> str | None:
+    if job.should_stop():
+        return "interrupted"
+    limit = job.config.time_limit_s
+    return "time limit" if limit is not None and seconds > limit else None

@@ -1,0 +1,122 @@
+"""The coordinate model: choose a network, fit it, quantise it to the target."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from dfmcodec import bitstream
+from dfmcodec.decoder import render, render_weights
+from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.sizing import choose_architecture, ladder
+from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.image import Image
+from dfmcodec.metrics import psnr
+from dfmcodec.model import CoordinateArchitecture, QuantizedModel, QuantizedNetwork
+from dfmcodec.quantize import Float64, step_per_weight
+
+if TYPE_CHECKING:
+    from dfmcodec.encoder.fit import Fit, Trainer
+
+_AIM = 0.99  # of the budget, for the steps that the last part of the fit trains with
+
+
+def fit_network(job: Job) -> Outcome:
+    """Fits a coordinate network to a picture.
+
+    Raises:
+        TargetUnreachableError: The target cannot be met.
+    """
+    budget = job.config.budget_bytes(job.image)
+    if budget is None:
+        return _to_psnr(job, job.config.psnr or 0.0)
+    return _to_size(job, budget)
+
+
+def _to_size(job: Job, budget_bytes: int) -> Outcome:
+    """The best picture in at most `budget_bytes`."""
+    from dfmcodec.encoder.weight_rate import Quantizer
+
+    image, config = job.image, job.config
+    arch = choose_architecture(config, image.channels, budget_bytes, job.metadata_bytes)
+    trainer = _trainer(job, arch)
+    rounded_from = 1 - config.recipe_settings.rounded_part
+    fit = _fit(job, trainer, 0.0, rounded_from)
+    float_psnr = _psnr_of_weights(image, fit, arch)
+    quantizer = Quantizer(arch, image.height, image.width, trainer.sensitivity(), job.metadata_bytes)
+
+    aim = _AIM * budget_bytes
+    steps = quantizer.step_indices(quantizer.common_index_for(fit.weights, aim))
+    candidates = [quantizer.settle(fit.weights, steps, budget_bytes)]
+    total_steps, total_s, reason = fit.steps, fit.seconds, fit.stop_reason
+    if rounded_from < 1 and fit.stop_reason in ("steps", "time limit"):
+        rounded = _fit(job, trainer, rounded_from, 1.0, step_per_weight(steps, arch.layer_sizes()), fit)
+        candidates.append(quantizer.settle(rounded.weights, steps, budget_bytes))
+        total_steps, total_s = fit.steps + rounded.steps, fit.seconds + rounded.seconds
+        reason = rounded.stop_reason
+    best = max(candidates, key=lambda model: _psnr_of(image, model))
+    return _outcome(job, best, float_psnr, total_steps, total_s, reason)
+
+
+def _to_psnr(job: Job, floor_db: float) -> Outcome:
+    """A small file of at least `floor_db`: networks of growing size until one reaches it."""
+    from dfmcodec.encoder.weight_rate import Quantizer
+
+    image = job.image
+    best_db, steps, seconds = -inf, 0, 0.0
+    for arch in ladder(job.config, image.channels):
+        trainer = _trainer(job, arch)
+        fit = _fit(job, trainer, 0.0, 1.0)
+        steps, seconds = steps + fit.steps, seconds + fit.seconds
+        quantizer = Quantizer(arch, image.height, image.width, trainer.sensitivity(), job.metadata_bytes)
+        float_psnr = _psnr_of_weights(image, fit, arch)
+        best_db = max(best_db, float_psnr)
+        common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), floor_db)
+        if common is not None:
+            model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
+            return _outcome(job, model, float_psnr, steps, seconds, fit.stop_reason)
+        if fit.stop_reason == "interrupted":
+            break
+    msg = f"{floor_db:.2f} dB is out of reach, the best was {best_db:.2f} dB; lower --psnr or give more --steps"
+    raise TargetUnreachableError(msg)
+
+
+def _outcome(
+    job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str
+) -> Outcome:
+    estimated = bitstream.estimate_network_bytes(model, job.metadata_bytes)
+    return Outcome(model, estimated, float_psnr_db, steps, seconds, reason)
+
+
+def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
+    from dfmcodec.encoder.fit import Trainer
+
+    return Trainer(job.image, arch, job.config.recipe_settings, job.config.seed)
+
+
+def _fit(
+    job: Job, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
+) -> Fit:
+    from dfmcodec.encoder.fit import Budget
+
+    config: EncoderConfig = job.config
+    limit = config.time_limit_s
+    steps = config.steps or (inf if limit is not None else config.recipe_settings.steps)
+    budget = Budget(steps, inf if limit is None else limit, job.should_stop)
+    size_limit = config.budget_bytes(job.image)
+    steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
+    what = f"{trainer.architecture.weight_count} weights"
+
+    def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
+        job.on_progress(Progress(part, steps_before + done, psnr_db, seconds_before + seconds, what, size_limit))
+
+    return trainer.run(budget, start, stop, report, rounding)
+
+
+def _psnr_of(image: Image, model: QuantizedModel) -> float:
+    return psnr(image.pixels, render(model))
+
+
+def _psnr_of_weights(image: Image, fit: Fit, arch: CoordinateArchitecture) -> float:
+    return psnr(image.pixels, render_weights(fit.weights, arch, image.height, image.width))

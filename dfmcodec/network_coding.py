@@ -1,0 +1,82 @@
+"""Weights of a coordinate network <-> range-coded bytes: the weights section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
+from dfmcodec.errors import CorruptError
+from dfmcodec.fourier import ones_per_weight
+from dfmcodec.model import CoordinateArchitecture, QuantizedNetwork
+
+
+def coding_groups(architecture: CoordinateArchitecture) -> Iterator[tuple[slice, list[npt.NDArray[np.int64]]]]:
+    """The weights that share a probability table: in each layer those of equal |k|_1.
+
+    Yields:
+        For each layer its slice of the symbols, and for each |k|_1 = 0..order the positions in that slice.
+    """
+    start = 0
+    for layer in architecture.layers():
+        ones = ones_per_weight(layer)
+        groups = [np.flatnonzero(ones == level) for level in range(layer.order + 1)]
+        yield slice(start, start + layer.weight_count), groups
+        start += layer.weight_count
+
+
+def side_bytes(architecture: CoordinateArchitecture) -> int:
+    """Bytes of the weights section before its range-coded stream."""
+    return sum(1 + layer.order + 1 for layer in architecture.layers())
+
+
+def stream_bits(model: QuantizedNetwork) -> float:
+    """Bits of the range-coded stream from the tables' costs, without coding."""
+    bits = 0.0
+    for part, groups in coding_groups(model.architecture):
+        for group in groups:
+            symbols = model.symbols[part][group]
+            bits += float(laplace(best_laplace_index(symbols)).cost_bits(symbols).sum())
+    return bits
+
+
+def write_weights(model: QuantizedNetwork) -> bytes:
+    """The weights section."""
+    side = bytearray()
+    encoder = SymbolEncoder()
+    for step_index, (part, groups) in zip(model.step_indices, coding_groups(model.architecture), strict=True):
+        side.append(step_index)
+        for group in groups:
+            symbols = model.symbols[part][group]
+            index = best_laplace_index(symbols)
+            side.append(index)
+            encoder.encode(symbols, laplace(index))
+    return bytes(side) + encoder.to_bytes()
+
+
+def read_weights(body: bytes, architecture: CoordinateArchitecture, height: int, width: int) -> QuantizedNetwork:
+    """Inverse of `write_weights`.
+
+    Raises:
+        CorruptError: The section is not one.
+    """
+    size = side_bytes(architecture)
+    if len(body) < size:
+        msg = f"the weights section has {len(body)} bytes, fewer than the {size} of its tables; the file is damaged"
+        raise CorruptError(msg)
+    side = iter(body[:size])
+    decoder = SymbolDecoder(body[size:])
+    symbols = np.zeros(architecture.weight_count, dtype=np.int32)
+    steps = []
+    for part, groups in coding_groups(architecture):
+        steps.append(next(side))
+        layer = symbols[part]
+        for group in groups:
+            index = next(side)
+            if index >= LAPLACE_COUNT:
+                msg = f"probability table {index} does not exist; the file is damaged"
+                raise CorruptError(msg)
+            layer[group] = decoder.decode(group.size, laplace(index))
+    return QuantizedNetwork(architecture, height, width, symbols, tuple(steps))

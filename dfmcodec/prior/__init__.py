@@ -1,0 +1,80 @@
+"""The shipped prior: what every file may take for granted and none pays for.
+
+Context networks with their probability tables, and the Fourier machine that improves on the linear synthesis, trained
+once on photographs (`python -m dfmcodec.prior.train`; MODEL_CARD.md). A file names its prior by `Prior.checksum`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.entropy.context import ContextModel
+from dfmcodec.errors import UnsupportedVersionError
+from dfmcodec.synthesis import Machine
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+SHIPPED = "prior.npz"
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A trained prior.
+
+    Args:
+        context: Chooses probability tables for latent symbols.
+        machine: Corrects the linear synthesis.
+        checksum: CRC-32 over names and contents of its arrays; what a file's header holds.
+    """
+
+    context: ContextModel
+    machine: Machine
+    checksum: int
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> Prior:
+        return cls(ContextModel.from_arrays(arrays), Machine.from_arrays(arrays), checksum(arrays))
+
+
+def checksum(arrays: Arrays) -> int:
+    """CRC-32 of all arrays, by name."""
+    value = 0
+    for name in sorted(arrays):
+        array = arrays[name]
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        value = zlib.crc32(little.tobytes(), zlib.crc32(name.encode(), value))
+    return value
+
+
+def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a prior's file."""
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Prior:
+    """The prior of this version of the program."""
+    with as_file(files("dfmcodec.prior") / SHIPPED) as path:
+        return Prior.from_arrays(load_arrays(path))
+
+
+def prior_of(wanted: int) -> Prior:
+    """The prior that a file names.
+
+    Raises:
+        UnsupportedVersionError: This program does not have it.
+    """
+    prior = shipped()
+    if prior.checksum != wanted:
+        msg = f"the file needs prior {wanted:08x}, this program has {prior.checksum:08x}; update dfmcodec"
+        raise UnsupportedVersionError(msg)
+    return prior

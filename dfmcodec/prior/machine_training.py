@@ -1,0 +1,148 @@
+"""Training of the shared Fourier machine: corrections of the linear synthesis that lower the squared error."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dfmcodec import synthesis
+from dfmcodec.latents import UNITS_PER_LEVEL
+from dfmcodec.prior.samples import DecodedCells
+
+DEPTH, WIDTH = 3, 48
+WINDOW = 24  # cells
+BATCH_WINDOWS = 8
+CHUNK_STEPS = 4
+LEARNING_RATE = 2e-3
+LIFT_STD = 0.01  # phases start small, in turns
+INNER_STD = 0.02
+
+Params = dict[str, jax.Array]
+_optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
+
+
+def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
+    """A machine whose correction is zero."""
+
+    def normal(rows: int, columns: int, std: float) -> jax.Array:
+        return jnp.asarray(rng.normal(0, std, (rows, columns)), jnp.float32)
+
+    params = {
+        "machine_lift": normal(synthesis.FEATURES, width, LIFT_STD),
+        "machine_bypass": jnp.zeros((width, synthesis.CELL_SAMPLES)),
+    }
+    for i in range(depth):
+        last = i == depth - 1
+        outputs = synthesis.CELL_SAMPLES if last else width
+        params[f"machine_a_{i}"] = normal(width + 1, outputs, 0.0 if last else INNER_STD)
+        params[f"machine_b_{i}"] = normal(width + 1, outputs, 0.0 if last else INNER_STD)
+    return params
+
+
+def machine_of(params: Any) -> synthesis.Machine:
+    """The machine of named weights; they may be traced."""
+    depth = sum(name.startswith("machine_a_") for name in params)
+    layers = tuple((params[f"machine_a_{i}"], params[f"machine_b_{i}"]) for i in range(depth))
+    return synthesis.Machine(params["machine_lift"], layers, params["machine_bypass"])
+
+
+def window_correction(params: Any, decoded: jax.Array, step_in_units: jax.Array, log_step: jax.Array) -> jax.Array:
+    """Corrected cells of one window: [12, h + 2, w + 2] -> [12, h, w], units."""
+    inner = decoded[:, 1:-1, 1:-1]
+    features = synthesis.cell_features(decoded, step_in_units, log_step, jnp)
+    change = synthesis.correction(machine_of(params), features, jnp) * step_in_units
+    corrected: jax.Array = inner + change.T.reshape(inner.shape)
+    return corrected
+
+
+@jax.jit
+def _train_chunk(params: Params, state: Any, batches: tuple[jax.Array, ...], rate: float) -> Any:
+    def step(carry: Any, batch: tuple[jax.Array, ...]) -> Any:
+        params, state = carry
+        decoded, original, steps, log_steps, scale = batch
+
+        def loss(params: Params) -> jax.Array:
+            found = jax.vmap(partial(window_correction, params))(decoded, steps, log_steps)
+            return (((found - original) ** 2).mean(axis=(1, 2, 3)) * scale).mean()
+
+        value, gradient = jax.value_and_grad(loss)(params)
+        direction, state = _optimiser.update(gradient, state)
+        return (jax.tree.map(lambda p, d: p - rate * d, params, direction), state), value
+
+    return jax.lax.scan(step, (params, state), batches)
+
+
+def _windows(pictures: Sequence[DecodedCells], scales: Sequence[float], rng: np.random.Generator) -> Any:
+    found = []
+    for _ in range(CHUNK_STEPS * BATCH_WINDOWS):
+        number = int(rng.integers(len(pictures)))
+        picture = pictures[number]
+        _, height, width = picture.original.shape
+        y, x = int(rng.integers(height - WINDOW + 1)), int(rng.integers(width - WINDOW + 1))
+        step_in_units = picture.step * UNITS_PER_LEVEL / 64
+        found.append(
+            (
+                picture.decoded[:, y : y + WINDOW + 2, x : x + WINDOW + 2],
+                picture.original[:, y : y + WINDOW, x : x + WINDOW],
+                np.float32(step_in_units),
+                np.float32(synthesis.step_feature(picture.step)),
+                np.float32(scales[number]),
+            )
+        )
+    stacked = [np.stack(column) for column in zip(*found, strict=True)]
+    return tuple(column.reshape(CHUNK_STEPS, BATCH_WINDOWS, *column.shape[1:]) for column in stacked)
+
+
+def train_machine(
+    pictures: Sequence[DecodedCells],
+    steps: int,
+    seed: int,
+    checkpoint: Path,
+    report: Callable[[int, float], None],
+    size: tuple[int, int] = (DEPTH, WIDTH),
+    every: int = 400,
+) -> dict[str, Any]:
+    """Trains a machine; the loss is the squared error relative to the linear synthesis of the same picture.
+
+    Args:
+        pictures: At least `WINDOW` cells on each side.
+        steps: Gradient steps.
+        seed: Of weights and windows.
+        checkpoint: File to go on from and to leave.
+        report: Called with (steps, mean loss).
+        size: Depth and width.
+        every: Steps between reports.
+    """
+    pictures = [picture for picture in pictures if min(picture.original.shape[1:]) >= WINDOW]
+    scales = [
+        1 / (float(np.mean((p.decoded[:, 1:-1, 1:-1] - p.original) ** 2)) + UNITS_PER_LEVEL**2 / 12) for p in pictures
+    ]
+    rng = np.random.default_rng(seed)
+    params = fresh_machine(*size, rng)
+    state: Any = _optimiser.init(params)
+    done = 0
+    if checkpoint.exists():
+        done, params, state, rng = pickle.loads(checkpoint.read_bytes())
+    losses: list[float] = []
+    while done < steps:
+        rate = LEARNING_RATE * 0.5 * (1 + cos(pi * done / steps)) * min(1.0, done / (0.02 * steps) + 0.01) + 1e-6
+        (params, state), values = _train_chunk(params, state, _windows(pictures, scales, rng), rate)
+        losses.append(float(values.mean()))
+        done += CHUNK_STEPS
+        if done % every == 0 or done >= steps:
+            part = checkpoint.with_suffix(".part")
+            content = done, jax.tree.map(np.asarray, params), jax.tree.map(np.asarray, state), rng
+            part.write_bytes(pickle.dumps(content))
+            part.replace(checkpoint)
+            report(done, float(np.mean(losses)))
+            losses = []
+    return {name: np.asarray(value) for name, value in params.items()}

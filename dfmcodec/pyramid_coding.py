@@ -1,0 +1,165 @@
+"""Latent symbols <-> range-coded bytes: the one walk that encoder and decoder both take.
+
+`traverse` goes through a picture's symbols in coding order. A `Source` gives them: the decoder's reads them from a
+stream, the encoder's chooses them or has them and writes them. Symbols choose the tables of later symbols, and their
+dequantised values make the low-pass bands that later symbols have as context, so the walk ends with the picture.
+
+Coding order: the coarsest low-pass band, colour after colour, row by row; then the passes of `scan.Scan.places`,
+each row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
+from dfmcodec.entropy.context import ContextModel, Groups
+from dfmcodec.errors import CorruptError
+from dfmcodec.latents import Geometry
+from dfmcodec.model import MAX_SYMBOL, Symbols
+from dfmcodec.scan import Place, Scan, log_step, low_units
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+
+
+class Source(Protocol):
+    """Where the symbols of a walk come from."""
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        """The coarsest low-pass band, int32 [colours, h, w]."""
+
+    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
+        """The symbols of a pass of rows and columns = shape, int32 [N]."""
+
+
+def traverse(geometry: Geometry, step: int, context: ContextModel, source: Source) -> tuple[Symbols, Int32]:
+    """Walks through all symbols of a picture.
+
+    Args:
+        geometry: Sizes.
+        step: Quantisation step in 1/64 levels.
+        context: The prior's context model.
+        source: Gives the symbols.
+
+    Returns:
+        All symbols in coding order, int32 [H * W * colours], and what they synthesise to, int32 [colours, H, W] in
+        `latents.UNITS_PER_LEVEL`.
+    """
+    low = source.low_symbols((geometry.colours, *geometry.low_sizes[-1]))
+    parts = [low.ravel()]
+    scan = Scan(geometry, step, low_units(low, step, geometry.levels))
+    logarithm = log_step(step)
+    for place in scan.places():
+        features = scan.features(place)
+        groups = context.groups(features, place, logarithm)
+        symbols = source.symbols(place, groups, features, scan.shape(place))
+        scan.accept(place, symbols, context.dequantize(symbols, groups))
+        parts.append(symbols)
+    return np.concatenate(parts), scan.low
+
+
+def table_runs(table: npt.NDArray[np.int16]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """(table, positions in order) for every table of a pass, in ascending order."""
+    order = np.argsort(table, kind="stable")
+    chosen = table[order]
+    starts = np.flatnonzero(np.concatenate([[True], chosen[1:] != chosen[:-1]]))
+    for start, stop in zip(starts, [*starts[1:], len(chosen)], strict=True):
+        yield int(chosen[start]), order[start:stop]
+
+
+def low_differences(low: Symbols) -> Symbols:
+    """Each sample of a band less the one above it; the first row less the one before. int32 [h, w]."""
+    differences = low.copy()
+    differences[1:] -= low[:-1]
+    differences[0, 1:] -= low[0, :-1]
+    return differences
+
+
+def undo_low_differences(differences: Symbols) -> Symbols:
+    """Inverse of `low_differences`.
+
+    Raises:
+        CorruptError: The sums leave the range of symbols.
+    """
+    sums = differences.astype(np.int64)
+    sums[0] = np.cumsum(sums[0])
+    sums = np.cumsum(sums, axis=0)
+    if sums.size and np.abs(sums).max() > MAX_SYMBOL:
+        msg = "the low-pass band leaves its range; the file is damaged"
+        raise CorruptError(msg)
+    return sums.astype(np.int32)
+
+
+class _Writer:
+    """Gives known symbols and encodes them."""
+
+    def __init__(self, symbols: Symbols, context: ContextModel) -> None:
+        self.coder = SymbolEncoder()
+        self.low_tables = bytearray()
+        self._symbols = symbols
+        self._tables = context.tables
+        self._used = 0
+
+    def _take(self, count: int) -> Symbols:
+        self._used += count
+        return self._symbols[self._used - count : self._used]
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        low = self._take(int(np.prod(shape))).reshape(shape)
+        for band in low:
+            differences = low_differences(band).ravel()
+            index = best_laplace_index(differences)
+            self.low_tables.append(index)
+            self.coder.encode(differences, laplace(index))
+        return low
+
+    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
+        symbols = self._take(len(groups.table))
+        signed = symbols * groups.sign
+        for table, positions in table_runs(groups.table):
+            self.coder.encode(signed[positions], self._tables[table])
+        return symbols
+
+
+class _Reader:
+    """Decodes symbols."""
+
+    def __init__(self, body: bytes, colours: int, context: ContextModel) -> None:
+        if len(body) < colours or max(body[:colours]) >= LAPLACE_COUNT:
+            msg = "the latents section does not start with its tables; the file is damaged"
+            raise CorruptError(msg)
+        self._low_tables = body[:colours]
+        self._coder = SymbolDecoder(body[colours:])
+        self._tables = context.tables
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        count, size = shape[1] * shape[2], shape[1:]
+        bands = [self._coder.decode(count, laplace(index)).reshape(size) for index in self._low_tables]
+        return np.stack([undo_low_differences(band) for band in bands])
+
+    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
+        signed = np.empty(len(groups.table), dtype=np.int32)
+        for table, positions in table_runs(groups.table):
+            signed[positions] = self._coder.decode(len(positions), self._tables[table])
+        return signed * groups.sign
+
+
+def write_symbols(geometry: Geometry, step: int, context: ContextModel, symbols: Symbols) -> bytes:
+    """The latents section: one table index for each colour's low-pass band, then the range-coded stream."""
+    writer = _Writer(symbols, context)
+    traverse(geometry, step, context, writer)
+    return bytes(writer.low_tables) + writer.coder.to_bytes()
+
+
+def read_symbols(geometry: Geometry, step: int, context: ContextModel, body: bytes) -> tuple[Symbols, Int32]:
+    """Inverse of `write_symbols`: symbols and samples, as of `traverse`.
+
+    Raises:
+        CorruptError: The section is not one.
+    """
+    return traverse(geometry, step, context, _Reader(body, geometry.colours, context))

@@ -1,0 +1,182 @@
+"""Scan, context model and pyramid coding: integers that are the same everywhere, and an exact inverse."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfmcodec import scan
+from dfmcodec.encoder.rounding import Influence, ObservedRounding, Rounding
+from dfmcodec.entropy import context as ctx
+from dfmcodec.entropy.tables import PRECISION_BITS
+from dfmcodec.errors import CorruptError
+from dfmcodec.latents import MAX_UNITS, Geometry, analyse, default_levels, to_planes
+from dfmcodec.model import MAX_SYMBOL
+from dfmcodec.prior import shipped
+from dfmcodec.pyramid_coding import (
+    low_differences,
+    read_symbols,
+    table_runs,
+    traverse,
+    undo_low_differences,
+    write_symbols,
+)
+
+
+def round_trip(symbols, geometry, step):
+    context = shipped().context
+    body = write_symbols(geometry, step, context, symbols)
+    return read_symbols(geometry, step, context, body), body
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from([1, 3]),
+    st.sampled_from([1, 37, 640, 5000, 65535]),
+    st.sampled_from([0.3, 5.0, 1e3, 1e6]),
+)
+def test_reading_inverts_writing_for_any_symbols(seed, height, width, colours, step, scale):
+    geometry = Geometry(height, width, colours, default_levels(height, width))
+    values = np.random.default_rng(seed).laplace(0, scale, height * width * colours)
+    symbols = np.clip(np.rint(values), -MAX_SYMBOL // 4, MAX_SYMBOL // 4).astype(np.int32)
+    (decoded, samples), _ = round_trip(symbols, geometry, step)
+    assert np.array_equal(decoded, symbols)
+    assert samples.shape == (colours, height, width)
+
+
+def test_estimated_bits_are_the_real_ones(chelsea):
+    geometry = Geometry(80, 96, 3, 6)
+    pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
+    for step in (200, 1500):
+        rounding = Rounding(pyramid, step, 0.1, shipped().context)
+        symbols, samples = traverse(geometry, step, shipped().context, rounding)
+        (decoded, again), body = round_trip(symbols, geometry, step)
+        assert np.array_equal(decoded, symbols)
+        assert np.array_equal(samples, again)
+        assert abs(8 * len(body) - rounding.bits) < 0.004 * rounding.bits + 100
+
+
+def test_networks_are_exact_integers_on_both_backends():
+    """Sums in any order, on NumPy and XLA, are those of int64."""
+    rng = np.random.default_rng(0)
+    for phase, network in enumerate(shipped().context.networks):
+        features = rng.integers(-127, 128, (scan.context_size(phase), 500)).astype(np.float32)
+        place = scan.Place(1, 1, 2, phase)
+        by_numpy = network.outputs(features, place, 17, np)
+        by_jax = jax.jit(lambda f, n=network, p=place: n.outputs(f, p, 17, jnp))(features)
+        w1, w2, w3 = (w.astype(np.int64) for w in (network.w1, network.w2, network.w3))
+        position = (1 * 3 + 1) * 3 + 2
+        c1 = (network.c1[position] + 17 * network.s1[1]).astype(np.int64)[:, None]
+        c3 = (network.c3[position] + 17 * network.s3[1]).astype(np.int64)[:, None]
+        h1 = np.clip((w1 @ features.astype(np.int64) + c1) >> 6, 0, 127)
+        h2 = np.clip((w2 @ h1 + network.c2.astype(np.int64)[:, None]) >> 6, 0, 127)
+        exact = (w3 @ h2 + c3 + 128) >> 8
+        assert np.array_equal(by_numpy, exact)
+        assert np.array_equal(np.asarray(by_jax), exact)
+        worst = 127 * np.abs(w1).sum(axis=1).max() + np.abs(network.c1).max() + 200 * np.abs(network.s1).max()
+        assert worst < 1 << 24
+        assert 127 * np.abs(w2).sum(axis=1).max() + np.abs(network.c2).max() < 1 << 24
+
+
+def test_tables_are_complete():
+    context = shipped().context
+    assert len(context.tables) == ctx.GROUPS
+    for table in context.tables:
+        assert table.frequencies.sum() == 1 << PRECISION_BITS
+        assert table.frequencies.min() >= 1
+    extreme = ctx.groups_of_outputs(np.array([[-1e6, 1e6, 3], [-1e6, 1e6, -2]], dtype=np.float32))
+    assert extreme.table.tolist() == [ctx.MEAN_CLASSES - 1, ctx.GROUPS - 1, 19 * ctx.MEAN_CLASSES + 2]
+    assert extreme.sign.tolist() == [-1, 1, -1]
+
+
+def test_contexts_are_causal():
+    """Features of a pass do not change with symbols of that pass or later ones."""
+    geometry = Geometry(24, 20, 3, 2)
+    rng = np.random.default_rng(0)
+    low = rng.integers(-5000, 5000, (3, 6, 5)).astype(np.int32)
+    first, second = (scan.Scan(geometry, 640, low) for _ in range(2))
+    for number, (place, other) in enumerate(zip(first.places(), second.places(), strict=True)):
+        assert place == other
+        found = first.features(place)
+        assert np.abs(found).max() <= 127
+        assert np.array_equal(found, np.rint(found))
+        if number <= 40:
+            assert np.array_equal(found, second.features(other))
+        symbols = rng.integers(-3, 4, found.shape[1]).astype(np.int32)
+        changed = symbols if number < 40 else symbols + 1
+        first.accept(place, symbols, 64 * symbols)
+        second.accept(other, changed, 64 * changed)
+
+
+def test_rounding_beats_rounding_to_nearest(chelsea):
+    """In squared error plus price of bits; the influence of neighbours lowers it further."""
+    geometry = Geometry(80, 96, 3, 6)
+    pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
+    planes = to_planes(chelsea.pixels, 0)
+    step, price, context = 1500, 0.1, shipped().context
+
+    def cost(rounding):
+        _, samples = traverse(geometry, step, context, rounding)
+        error = ((samples / 64 - planes) ** 2).sum() / (step / 64) ** 2
+        return error + price * rounding.bits
+
+    observed = ObservedRounding(pyramid, step, price, context, None, geometry)
+    plain = cost(observed)
+    assert plain < 0.97 * cost(Rounding(pyramid, step, 1e-9, context))
+    assert cost(Rounding(pyramid, step, price, context, observed.observed.scaled(0.3))) < plain
+
+
+def test_influence_is_the_derivative(chelsea):
+    """The sum of slopes over a change of one symbol predicts how the others' bits move, on average."""
+    geometry = Geometry(32, 32, 1, 2)
+    pixels = chelsea.pixels[:32, :32, :1]
+    pyramid = analyse(to_planes(pixels, 0), 2)
+    context = shipped().context
+    observed = ObservedRounding(pyramid, 400, 0.1, context, None, geometry)
+    traverse(geometry, 400, context, observed)
+    influence: Influence = observed.observed
+    signed, magnitude = influence.slopes(scan.Place(1, 0, 0, 0), (4, 4))
+    assert signed.shape == magnitude.shape == (16,)
+    assert np.isfinite(signed).all()
+    assert np.abs(magnitude).max() > 0
+    last = influence.slopes(scan.Place(0, 0, 2, 3), (8, 8))
+    assert not np.any(last[0])
+    assert not np.any(last[1])
+
+
+def test_runs_cover_every_symbol_once():
+    table = np.array([3, 1, 3, 0, 1], dtype=np.int16)
+    assert [(t, list(p)) for t, p in table_runs(table)] == [(0, [3]), (1, [1, 4]), (3, [0, 2])]
+
+
+def test_low_differences():
+    low = np.random.default_rng(0).integers(-100, 100, (5, 7)).astype(np.int32)
+    assert np.array_equal(undo_low_differences(low_differences(low)), low)
+    with pytest.raises(CorruptError, match="range"):
+        undo_low_differences(np.full((2, 3), MAX_SYMBOL, dtype=np.int32))
+
+
+def test_damaged_sections_are_refused():
+    geometry = Geometry(16, 16, 3, 4)
+    context = shipped().context
+    with pytest.raises(CorruptError, match="tables"):
+        read_symbols(geometry, 640, context, b"\x01\x02")
+    with pytest.raises(CorruptError, match="tables"):
+        read_symbols(geometry, 640, context, b"\xff" * 11)
+    with pytest.raises(CorruptError, match="multiple of 4"):
+        read_symbols(geometry, 640, context, b"\x10\x10\x10abc")
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        symbols, samples = read_symbols(geometry, 640, context, b"\x10\x10\x10" + rng.bytes(40))
+        assert np.abs(symbols).max() <= 2 * MAX_SYMBOL
+        assert np.abs(samples).max() <= MAX_UNITS
+    stream = b"\x6f\x6f\x6f" + rng.bytes(40)  # tables of the widest distributions: sums leave their range
+    with pytest.raises(CorruptError):
+        read_symbols(geometry, 640, context, stream)

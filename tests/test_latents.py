@@ -1,0 +1,92 @@
+"""The latent pyramid: exact geometry, integer synthesis as the inverse of the analysis, colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dfmcodec import latents, synthesis
+from dfmcodec.latents import BAND_NORMS, LOW_NORMS, NORM_UNIT, UNITS_PER_LEVEL, Geometry, analyse, synthesise_level
+
+
+def in_units(band):
+    return np.rint(band * UNITS_PER_LEVEL).astype(np.int32)
+
+
+def synthesise(pyramid):
+    low = in_units(pyramid.low)
+    for bands in reversed(pyramid.bands):
+        low = synthesise_level(low, [in_units(band) for band in bands])
+    return low / UNITS_PER_LEVEL
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 96), (3, 37, 53), (1, 1, 9), (3, 5, 1), (1, 1, 1), (3, 2, 2), (3, 1, 2)])
+def test_synthesis_inverts_analysis_at_any_size(shape):
+    planes = np.random.default_rng(0).integers(-200, 200, shape).astype(np.float32)
+    levels = latents.default_levels(*shape[1:])
+    pyramid = analyse(planes, levels)
+    geometry = Geometry(shape[1], shape[2], shape[0], levels)
+    assert pyramid.low.shape[1:] == geometry.low_sizes[-1]
+    for level, bands in enumerate(pyramid.bands):
+        assert [band.shape[1:] for band in bands] == [geometry.band_size(level, o) for o in range(3)]
+    count = pyramid.low.size + sum(band.size for bands in pyramid.bands for band in bands)
+    assert count == planes.size  # critically sampled
+    assert np.abs(synthesise(pyramid) - planes).max() < 0.3
+    assert np.sqrt(np.mean((synthesise(pyramid) - planes) ** 2)) < 0.06
+
+
+def test_norms_are_those_of_the_synthesis():
+    """White noise in one band: its energy grows by the squared norm."""
+    rng = np.random.default_rng(0)
+    size, levels = 512, 4
+    geometry = Geometry(size, size, 1, levels)
+    for level in range(levels):
+        for orientation in range(4):
+            bands = [[np.zeros((1, *geometry.band_size(i, o)), np.int32) for o in range(3)] for i in range(levels)]
+            low = np.zeros((1, *geometry.low_sizes[level + 1]), np.int32)
+            noise = rng.choice([-1, 1], low.shape).astype(np.int32) * 1024
+            norm = LOW_NORMS[level] if orientation == 3 else BAND_NORMS[level][orientation]
+            if orientation == 3:
+                low = noise
+            else:
+                bands[level][orientation] = noise
+            for i in range(level, -1, -1):
+                low = synthesise_level(low, bands[i])
+            measured = np.sqrt(np.sum(low.astype(np.float64) ** 2) / noise.size) / 1024
+            assert measured == pytest.approx(norm / NORM_UNIT, rel=0.02 if level < 3 else 0.06)
+
+
+def test_extreme_coefficients_stay_in_their_range():
+    low = np.full((1, 8, 8), latents.MAX_UNITS, np.int32)
+    bands = [np.full((1, 8, 8), sign * latents.MAX_UNITS, np.int32) for sign in (1, -1, 1)]
+    assert np.abs(synthesise_level(low, bands)).max() <= latents.MAX_UNITS
+
+
+@pytest.mark.parametrize("angle", [0, 1, 100, 255])
+def test_colour_basis_is_orthonormal_and_undone(angle):
+    basis = latents.colour_basis(angle)
+    assert np.abs(basis @ basis.T - np.eye(3)).max() < 1e-6
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    planes = latents.to_planes(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
+    assert np.array_equal(synthesis.planes_to_levels(planes, basis), pixels)
+
+
+def test_principal_angle_decorrelates_chroma(chelsea):
+    angle = latents.principal_chroma_angle(chelsea.pixels)
+
+    def correlation(angle):
+        differences = np.diff(latents.to_planes(chelsea.pixels, angle)[1:], axis=2).reshape(2, -1)
+        return abs(np.corrcoef(differences)[0, 1])
+
+    assert correlation(angle) < 0.05
+    assert correlation(angle) <= correlation(0)
+    assert latents.principal_chroma_angle(chelsea.pixels[:, :, :1]) == 0
+
+
+def test_step_feature_and_cells():
+    samples = np.arange(2 * 4 * 6 * 3 // 2, dtype=np.int32).reshape(3, 4, 6)
+    cells = synthesis.padded_cells(samples)
+    assert cells.shape == (12, 4, 5)
+    inner = cells[:, 1:-1, 1:-1].reshape(3, 2, 2, 2, 3)
+    assert np.array_equal(inner.transpose(0, 3, 1, 4, 2).reshape(3, 4, 6), samples)
+    assert synthesis.padded_cells(samples[:1, :3, :5]).shape == (12, 4, 5)

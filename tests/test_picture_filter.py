@@ -1,0 +1,72 @@
+"""The picture's own filter: an exact inverse of its writing, and a fit that pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dfmcodec.encoder.filter_fit import fit_filter
+from dfmcodec.errors import ConfigError, CorruptError
+from dfmcodec.picture_filter import (
+    MAX_RADIUS,
+    PictureFilter,
+    filter_correction,
+    read_filter,
+    taps,
+    write_filter,
+)
+
+
+@pytest.mark.parametrize("radius", range(1, MAX_RADIUS + 1))
+@pytest.mark.parametrize("colours", [1, 3])
+def test_write_then_read(radius, colours):
+    rng = np.random.default_rng(radius)
+    symbols = np.rint(rng.laplace(0, 4, (colours, len(taps(radius)), colours))).astype(np.int32)
+    chosen = PictureFilter(radius, 50, symbols)
+    body = write_filter(chosen)
+    again = read_filter(body, colours)
+    assert np.array_equal(again.symbols, symbols)
+    assert (again.radius, again.step_index) == (radius, 50)
+    assert abs(len(body) - chosen.file_bytes) <= 5
+    assert taps(radius)[:4] == taps(1)
+
+
+def test_damaged_sections_are_refused():
+    for body in (b"", b"\x00\x10", b"\x09\x10\x10", b"\x02\x10\x10", b"\x02\x10\xff\xff", b"\x02\x10\x10\x10abc"):
+        with pytest.raises(CorruptError):
+            read_filter(body, 3)
+    with pytest.raises(ConfigError):
+        PictureFilter(2, 10, np.zeros((3, 4, 3), np.int32))
+    with pytest.raises(ConfigError):
+        PictureFilter(9, 10, np.zeros((3, 4, 3), np.int32))
+
+
+def test_correction_is_the_sum_it_says():
+    rng = np.random.default_rng(0)
+    samples = rng.integers(-900, 900, (3, 11, 13)).astype(np.int32)
+    chosen = PictureFilter(2, 40, rng.integers(-5, 6, (3, 12, 3)).astype(np.int32))
+    padded = np.pad(samples, ((0, 0), (2, 2), (2, 2)), mode="edge").astype(np.float64)
+    expected = np.zeros(samples.shape)
+    for tap, (dy, dx) in enumerate(taps(2)):
+        moved = padded[:, 2 + dy : 13 + dy, 2 + dx : 15 + dx] - samples
+        expected += np.einsum("ij,jhw->ihw", chosen.weights[:, tap].astype(np.float64), moved)
+    assert np.abs(filter_correction(samples, chosen) - expected).max() < 0.05
+
+
+def test_fit_undoes_a_known_blur():
+    """Samples that were blurred: the filter takes most of the blur away, and costs little."""
+    rng = np.random.default_rng(0)
+    target = rng.normal(0, 2000, (3, 64, 64)).astype(np.float32)
+    around = sum(np.roll(target, shift, axis) for axis in (1, 2) for shift in (1, -1))
+    samples = np.rint(0.8 * target + 0.05 * around).astype(np.int32)
+    chosen = fit_filter(samples, target, bit_price=4000.0, largest_radius=3)
+    assert chosen is not None
+    error = np.mean((target - samples) ** 2)
+    left = np.mean((target - samples - filter_correction(samples, chosen)) ** 2)
+    assert left < 0.1 * error
+    assert fit_filter(samples, target, bit_price=1e12, largest_radius=3) is None
+
+
+def test_tiny_pictures_get_no_filter():
+    samples = np.zeros((3, 1, 1), np.int32)
+    assert fit_filter(samples, samples.astype(np.float32), 1.0, 5) is None
