@@ -10,13 +10,12 @@ each row by row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
+from dfmcodec.entropy import LAPLACE_COUNT, Run, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.context import ContextModel, Groups
 from dfmcodec.errors import CorruptError
 from dfmcodec.latents import Geometry
@@ -63,13 +62,13 @@ def traverse(geometry: Geometry, step: int, context: ContextModel, source: Sourc
     return np.concatenate(parts), scan.low
 
 
-def table_runs(table: npt.NDArray[np.int16]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """(table, positions in order) for every table of a pass, in ascending order."""
-    order = np.argsort(table, kind="stable")
-    chosen = table[order]
+def table_runs(groups: Groups, context: ContextModel) -> tuple[npt.NDArray[np.intp], list[Run]]:
+    """The symbols of a pass by table, ascending: their positions, and the table of each run of them."""
+    order = np.argsort(groups.table, kind="stable")
+    chosen = groups.table[order]
     starts = np.flatnonzero(np.concatenate([[True], chosen[1:] != chosen[:-1]]))
-    for start, stop in zip(starts, [*starts[1:], len(chosen)], strict=True):
-        yield int(chosen[start]), order[start:stop]
+    counts = np.diff(starts, append=len(chosen))
+    return order, [(context.tables[chosen[start]], int(count)) for start, count in zip(starts, counts, strict=True)]
 
 
 def low_differences(low: Symbols) -> Symbols:
@@ -102,7 +101,7 @@ class _Writer:
         self.coder = SymbolEncoder()
         self.low_tables = bytearray()
         self._symbols = symbols
-        self._tables = context.tables
+        self._context = context
         self._used = 0
 
     def _take(self, count: int) -> Symbols:
@@ -120,9 +119,8 @@ class _Writer:
 
     def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
         symbols = self._take(len(groups.table))
-        signed = symbols * groups.sign
-        for table, positions in table_runs(groups.table):
-            self.coder.encode(signed[positions], self._tables[table])
+        order, runs = table_runs(groups, self._context)
+        self.coder.encode_runs((symbols * groups.sign)[order], runs)
         return symbols
 
 
@@ -135,7 +133,7 @@ class _Reader:
             raise CorruptError(msg)
         self._low_tables = body[:colours]
         self._coder = SymbolDecoder(body[colours:])
-        self._tables = context.tables
+        self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
         count, size = shape[1] * shape[2], shape[1:]
@@ -143,10 +141,10 @@ class _Reader:
         return np.stack([undo_low_differences(band) for band in bands])
 
     def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
-        signed = np.empty(len(groups.table), dtype=np.int32)
-        for table, positions in table_runs(groups.table):
-            signed[positions] = self._coder.decode(len(positions), self._tables[table])
-        return signed * groups.sign
+        order, runs = table_runs(groups, self._context)
+        symbols = np.empty(len(groups.table), dtype=np.int32)
+        symbols[order] = self._coder.decode_runs(runs)
+        return symbols * groups.sign
 
 
 def write_symbols(geometry: Geometry, step: int, context: ContextModel, symbols: Symbols) -> bytes:

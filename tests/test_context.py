@@ -152,8 +152,11 @@ def test_influence_is_the_derivative(chelsea):
 
 
 def test_runs_cover_every_symbol_once():
+    context = shipped().context
     table = np.array([3, 1, 3, 0, 1], dtype=np.int16)
-    assert [(t, list(p)) for t, p in table_runs(table)] == [(0, [3]), (1, [1, 4]), (3, [0, 2])]
+    order, runs = table_runs(ctx.Groups(table, np.ones(5, np.int32)), context)
+    assert order.tolist() == [3, 1, 4, 0, 2]
+    assert [(context.tables.index(chosen), count) for chosen, count in runs] == [(0, 1), (1, 2), (3, 2)]
 
 
 def test_low_differences():

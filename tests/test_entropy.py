@@ -34,6 +34,17 @@ def test_coder_inverts_any_symbols_under_any_table(values, index):
     assert np.array_equal(decoded, symbols)
 
 
+def test_runs_under_different_tables_are_inverted():
+    rng = np.random.default_rng(0)
+    runs = [
+        (laplace(int(index)), int(count)) for index, count in zip([3, 16, 40, 90, 16], [50, 0, 30, 20, 1], strict=True)
+    ]
+    symbols = np.rint(rng.laplace(0, 300, 101)).astype(np.int32)
+    encoder = SymbolEncoder()
+    encoder.encode_runs(symbols, runs)
+    assert np.array_equal(SymbolDecoder(encoder.to_bytes()).decode_runs(runs), symbols)
+
+
 @pytest.mark.parametrize("scale", [0.2, 1.0, 5.0, 40.0, 3000.0])
 def test_cost_is_the_real_size_and_near_the_entropy(scale):
     rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from dfmcodec.entropy.context import DIRECT_GROUPS, OFFSET_SYMBOLS, ContextModel
 from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.latents import BAND_NORMS, ORIENTATIONS, UNITS_PER_LEVEL, Geometry, Pyramid
 from dfmcodec.model import Symbols
-from dfmcodec.pyramid_coding import low_differences, table_runs
+from dfmcodec.pyramid_coding import low_differences
 from dfmcodec.scan import (
     COMPANDED,
     FINE,
@@ -142,10 +142,8 @@ class Rounding:
         chosen = self._choose(c, groups.table, slopes)
         direct = groups.table < DIRECT_GROUPS
         self.bits += float(self._entry_bits(chosen, groups.table)[direct].sum(dtype=np.float64))
-        if not direct.all():
-            for table, positions in table_runs(groups.table):
-                if table >= DIRECT_GROUPS:
-                    self.bits += float(self._context.tables[table].cost_bits(chosen[positions]).sum())
+        for table in np.unique(groups.table[~direct]):
+            self.bits += float(self._context.tables[table].cost_bits(chosen[groups.table == table]).sum())
         return np.asarray(np.multiply(chosen, groups.sign))
 
     def _choose(self, c: Float32, table: npt.NDArray[np.int16], slopes: tuple[Float32, Float32] | None) -> Symbols:

@@ -7,6 +7,7 @@ So the integers frequency - 1, which are exact in float32, give the table's freq
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +26,9 @@ from dfmcodec.entropy.tables import (
 from dfmcodec.errors import CorruptError
 from dfmcodec.model import MAX_SYMBOL, Symbols
 
+Run = tuple[Table, int]  # a table, and how many symbols in a row it is for
+
+_INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
 _LENGTH_BITS = 5  # of an escape's excess
 _MAX_LENGTH = 26
 
@@ -48,14 +52,28 @@ class SymbolEncoder:
 
     def encode(self, symbols: Symbols, table: Table) -> None:
         """Appends int32 symbols [N] under a table."""
-        high, low = split_symbols(symbols, table.shift)
+        self.encode_runs(symbols, [(table, symbols.size)])
+
+    def encode_runs(self, symbols: Symbols, runs: Sequence[Run]) -> None:
+        """Appends int32 symbols [N], the first of them under the first run's table, and so on.
+
+        First the tables' entries of all symbols, then all escapes, then the low bits of all runs.
+        """
+        shifts = _shifts(runs)
+        high, low = split_symbols(symbols, shifts)
         position = high + RADIUS
         outside = np.abs(high) > RADIUS
         position[outside] = ESCAPE
-        self._coder.encode(position, _model(table))
+        start = 0
+        for table, count in runs:
+            self._coder.encode(position[start : start + count], _model(table))
+            start += count
         if outside.any():
             self._encode_escapes(high[outside])
-        self._encode_bits(low, table.shift)
+        start = 0
+        for table, count in runs:
+            self._encode_bits(low[start : start + count], table.shift)
+            start += count
 
     def _encode_escapes(self, high: Symbols) -> None:
         excess = np.abs(high) - RADIUS
@@ -96,15 +114,30 @@ class SymbolDecoder:
 
     def decode(self, count: int, table: Table) -> Symbols:
         """The next `count` symbols under a table. int32 [count]."""
-        high = self._decode(_model(table), count) - RADIUS
+        return self.decode_runs([(table, count)])
+
+    def decode_runs(self, runs: Sequence[Run]) -> Symbols:
+        """The next symbols, as many as all runs have. int32 [N]."""
+        high = np.empty(sum(count for _, count in runs), dtype=np.int32)
+        start = 0
+        try:
+            for table, count in runs:
+                high[start : start + count] = self._coder.decode(_model(table), count)
+                start += count
+        except AssertionError as error:  # what constriction raises on words that no encoder wrote
+            raise CorruptError(_INVALID_STREAM) from error
+        high -= RADIUS
         outside = high == ESCAPE - RADIUS
         if outside.any():
             high[outside] = self._decode_escapes(int(outside.sum()))
-        if count and int(np.abs(high).max()) > MAX_SYMBOL >> table.shift:
+        shifts = _shifts(runs)
+        if high.size and np.any(np.abs(high) > MAX_SYMBOL >> shifts):
             msg = f"a coded section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
             raise CorruptError(msg)
-        low = self._decode_bits(count, table.shift)
-        return join_symbols(high, low, table.shift)
+        low: Symbols | int = 0
+        if np.any(shifts):
+            low = np.concatenate([self._decode_bits(count, table.shift) for table, count in runs])
+        return join_symbols(high, low, shifts)
 
     def _decode_escapes(self, count: int) -> Symbols:
         lengths = self._decode_bits(count, _LENGTH_BITS)
@@ -129,6 +162,12 @@ class SymbolDecoder:
     def _decode(self, model: Any, count: int) -> Symbols:
         try:
             return np.asarray(self._coder.decode(model, count), dtype=np.int32)
-        except AssertionError as error:  # what constriction raises on words that no encoder wrote
-            msg = "a coded section is not a valid range-coder stream; the file is damaged"
-            raise CorruptError(msg) from error
+        except AssertionError as error:
+            raise CorruptError(_INVALID_STREAM) from error
+
+
+def _shifts(runs: Sequence[Run]) -> Symbols | int:
+    """The number of low bits of each symbol; one number where it is 0 for all."""
+    if not any(table.shift for table, _ in runs):
+        return 0
+    return np.repeat([table.shift for table, _ in runs], [count for _, count in runs]).astype(np.int32)

@@ -106,15 +106,17 @@ def laplace(index: int) -> Table:
     return Table(laplace_table(index - SCALES_PER_OCTAVE * shift), shift)
 
 
-def split_symbols(symbols: Symbols, shift: int) -> tuple[Symbols, Symbols]:
+def split_symbols(symbols: Symbols, shift: Symbols | int) -> tuple[Symbols, Symbols]:
     """High part, coded by a table, and low part, `shift` bits: symbol = (high << shift) + low - offset."""
-    shifted = symbols + ((1 << shift) >> 1)
-    return shifted >> shift, shifted & ((1 << shift) - 1)
+    one = np.int32(1)
+    shifted = symbols + ((one << shift) >> 1)
+    return shifted >> shift, shifted & ((one << shift) - 1)
 
 
-def join_symbols(high: Symbols, low: Symbols, shift: int) -> Symbols:
+def join_symbols(high: Symbols, low: Symbols | int, shift: Symbols | int) -> Symbols:
     """Inverse of `split_symbols`."""
-    return (high << shift) + low - ((1 << shift) >> 1)
+    joined: Symbols = (high << shift) + low - ((np.int32(1) << shift) >> 1)
+    return joined
 
 
 def escape_bits(excess: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

@@ -1,0 +1,80 @@
+"""The trainer of the prior, on a handful of small pictures and a few steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from click.testing import CliRunner
+
+from dfmcodec.entropy import context as ctx
+from dfmcodec.latents import Geometry, analyse, to_planes
+from dfmcodec.prior import Prior, load_arrays
+from dfmcodec.prior.context_training import integer_network, outputs
+from dfmcodec.prior.train import main
+from dfmcodec.pyramid_coding import read_symbols, traverse, write_symbols
+from dfmcodec.scan import Place, context_size
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, top in (("astronaut", 0), ("chelsea", 60), ("coffee", 100)):
+        pixels = getattr(skimage.data, name)()[top : top + 180, 100:280]
+        PIL.Image.fromarray(pixels).save(folder / f"{name}.png")
+    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "prior.npz"
+    arguments = [str(folder), "--work", str(work), "--out", str(out), "--scale", "0.0005", "--passes", "1"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return arguments, work, out, result.output
+
+
+def test_training_makes_a_prior_that_codes(trained, chelsea):
+    _, _, out, output = trained
+    prior = Prior.from_arrays(load_arrays(out))
+    assert f"{prior.checksum:08x}" in output
+    assert (prior.machine.depth, prior.machine.width) == (3, 48)
+    geometry = Geometry(80, 96, 3, 6)
+    pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
+    from dfmcodec.encoder.rounding import Rounding
+
+    symbols, samples = traverse(geometry, 1000, prior.context, Rounding(pyramid, 1000, 0.1, prior.context))
+    body = write_symbols(geometry, 1000, prior.context, symbols)
+    decoded, again = read_symbols(geometry, 1000, prior.context, body)
+    assert np.array_equal(decoded, symbols)
+    assert np.array_equal(again, samples)
+    for table in prior.context.tables:
+        assert table.frequencies.sum() == 1 << 24
+
+
+def test_training_goes_on_where_it_was(trained):
+    """All stages are kept: a second call trains nothing and writes the same prior."""
+    arguments, _, out, _ = trained
+    before = load_arrays(out)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "phase" not in result.output
+    after = load_arrays(out)
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_float_networks_step_like_their_integers():
+    """What the trainer optimises is what the codec computes."""
+    import jax.numpy as jnp
+
+    from dfmcodec.prior.context_training import fresh_network
+
+    rng = np.random.default_rng(0)
+    size = context_size(2)
+    net = fresh_network(size, rng)
+    net = {name: value + 0.02 * rng.normal(size=value.shape).astype(np.float32) for name, value in net.items()}
+    integers = integer_network(net)
+    features = rng.integers(-127, 128, (size, 400)).astype(np.float32)
+    position = (2 * 3 + 1) * 3 + 2
+    place, log_step = jnp.full(400, position), jnp.full(400, -9)
+    floats = np.asarray(outputs(net, jnp.asarray(features.T), place, log_step))
+    exact = integers.outputs(features, Place(2, 1, 2, 2), -9, np)
+    assert np.abs(floats.T * 4 - exact).max() < 0.75
+    assert ctx.MEANS_PER_SCALE == 4
