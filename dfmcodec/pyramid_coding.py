@@ -22,7 +22,6 @@ from dfmcodec.latents import Geometry
 from dfmcodec.model import MAX_SYMBOL, Symbols
 from dfmcodec.scan import Place, Scan, log_step, low_units
 
-Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
 
@@ -32,8 +31,8 @@ class Source(Protocol):
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
         """The coarsest low-pass band, int32 [colours, h, w]."""
 
-    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
-        """The symbols of a pass of rows and columns = shape, int32 [N]."""
+    def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
+        """The symbols of a pass, int32 [N]. The scan stands before it."""
 
 
 def traverse(geometry: Geometry, step: int, context: ContextModel, source: Source) -> tuple[Symbols, Int32]:
@@ -54,9 +53,9 @@ def traverse(geometry: Geometry, step: int, context: ContextModel, source: Sourc
     scan = Scan(geometry, step, low_units(low, step, geometry.levels))
     logarithm = log_step(step)
     for place in scan.places():
-        features = scan.features(place)
-        groups = context.groups(features, place, logarithm)
-        symbols = source.symbols(place, groups, features, scan.shape(place))
+        blocks = scan.row_blocks(place)
+        groups = Groups.join([context.groups(scan.features(place, rows), place, logarithm) for rows in blocks])
+        symbols = source.symbols(place, groups, scan)
         scan.accept(place, symbols, context.dequantize(symbols, groups))
         parts.append(symbols)
     return np.concatenate(parts), scan.low
@@ -117,7 +116,7 @@ class _Writer:
             self.coder.encode(differences, laplace(index))
         return low
 
-    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
+    def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
         symbols = self._take(len(groups.table))
         order, runs = table_runs(groups, self._context)
         self.coder.encode_runs((symbols * groups.sign)[order], runs)
@@ -140,7 +139,7 @@ class _Reader:
         bands = [self._coder.decode(count, laplace(index)).reshape(size) for index in self._low_tables]
         return np.stack([undo_low_differences(band) for band in bands])
 
-    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
+    def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
         order, runs = table_runs(groups, self._context)
         symbols = np.empty(len(groups.table), dtype=np.int32)
         symbols[order] = self._coder.decode_runs(runs)

@@ -34,6 +34,7 @@ from dfmcodec.latents import (
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+Rows = range  # of a pass
 
 # A picture's step is given in 1/64 levels, for a coefficient whose synthesis function has norm 1.
 FINE = 64  # dequantised values are whole numbers of 1/64 step
@@ -52,6 +53,7 @@ WINDOWS = tuple(
     )
     for phase, (own_y, own_x) in enumerate(PHASES)
 )
+_BLOCK_SYMBOLS = 8192
 _PAD = 2
 _BEYOND = 4  # zeros after the end of a plane: a pass of a coarser band may reach so far
 
@@ -130,12 +132,15 @@ class View:
     offsets: tuple[tuple[int, int], ...]
     phase: tuple[int, int]
 
-    def windows(self, shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-        """For each offset the samples of a padded plane, [rows, columns] = shape, that the pass's symbols see."""
+    def windows(self, rows: Rows, columns: int) -> Iterator[tuple[slice, slice]]:
+        """For each offset the samples of a padded plane that the symbols in some rows of a pass see."""
         stride = 1 if self.coarser else 2
         for y, x in self.offsets:
             top, left = self.phase[0] + y + _PAD, self.phase[1] + x + _PAD
-            yield slice(top, top + stride * shape[0], stride), slice(left, left + stride * shape[1], stride)
+            yield (
+                slice(top + stride * rows.start, top + stride * rows.stop, stride),
+                slice(left, left + stride * columns, stride),
+            )
 
 
 def symbol_views(place: Place, has_coarser: bool) -> Iterator[View]:
@@ -162,8 +167,7 @@ class Scan:
         self.geometry = geometry
         self.step = step
         self.low = low  # after the last pass of a level: the low-pass band of the next; at the end the picture
-        largest = -(-geometry.low_sizes[1][0] // 2) * -(-geometry.low_sizes[1][1] // 2)
-        self._buffer = np.empty(context_size(3) * largest, dtype=np.float32)
+        self._buffer = np.empty(0, dtype=np.float32)
         self._coarser: list[list[Float32]] = []
         self._planes: list[list[Float32]] = []
         self._fine: list[Int32] = []
@@ -191,19 +195,28 @@ class Scan:
         """The step of a place's band, in 2^-8 units."""
         return band_step(self.step, BAND_NORMS[place.level][place.orientation])
 
-    def features(self, place: Place) -> Float32:
-        """Contexts of a pass: whole numbers in -127..127 as float32 [context_size, N].
+    def row_blocks(self, place: Place) -> Iterator[Rows]:
+        """The rows of a pass in blocks whose features stay in the processor's cache."""
+        count, columns = self.shape(place)
+        step = max(1, _BLOCK_SYMBOLS // columns)
+        for start in range(0, count, step):
+            yield range(start, min(count, start + step))
+
+    def features(self, place: Place, rows: Rows) -> Float32:
+        """Contexts of the symbols in some rows of a pass: whole numbers in -127..127, float32 [context_size, N].
 
         The array is used again by the next call.
         """
-        shape = self.shape(place)
-        size = context_size(place.phase)
-        found = self._buffer[: size * shape[0] * shape[1]].reshape(size, *shape)
+        columns = self.shape(place)[1]
+        size, count = context_size(place.phase), len(rows) * columns
+        if size * count > self._buffer.size:
+            self._buffer = np.empty(size * count, dtype=np.float32)
+        found = self._buffer[: size * count].reshape(size, len(rows), columns)
         row = 0
         for view in symbol_views(place, has_coarser=bool(self._coarser)):
             if view.known:
                 plane = (self._coarser if view.coarser else self._planes)[view.colour][view.orientation]
-                for offset, window in enumerate(view.windows(shape)):
+                for offset, window in enumerate(view.windows(rows, columns)):
                     found[row + offset] = plane[window]
             else:
                 found[row : row + len(view.offsets)] = 0
@@ -211,15 +224,16 @@ class Scan:
         np.abs(found[:row], out=found[row : 2 * row])
         row *= 2
         y, x = PHASES[place.phase]
+        inside_low = slice(y + 2 * rows.start, y + 2 * rows.stop, 2), slice(x, x + 2 * columns, 2)
         counts = len(LOW_OFFSETS), len(CROSS_OF_TWO), len(CROSS_OF_TWO)
-        for colour, count in zip((place.colour, 0, 1), counts, strict=True):
-            if count == len(LOW_OFFSETS) or colour < place.colour:
-                for offset, difference in enumerate(self._differences[colour][:count]):
-                    found[row + offset] = difference[y::2, x::2][: shape[0], : shape[1]]
+        for colour, limit in zip((place.colour, 0, 1), counts, strict=True):
+            if limit == len(LOW_OFFSETS) or colour < place.colour:
+                for offset, difference in enumerate(self._differences[colour][:limit]):
+                    found[row + offset] = difference[inside_low]
             else:
-                found[row : row + count] = 0
-            row += count
-        return found.reshape(size, -1)
+                found[row : row + limit] = 0
+            row += limit
+        return found.reshape(size, count)
 
     def accept(self, place: Place, symbols: Int32, fine: Int32) -> None:
         """Takes the symbols of a pass, int32 [N], and their dequantised values in 1/64 step, int32 [N]."""

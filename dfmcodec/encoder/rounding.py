@@ -18,6 +18,8 @@ from dfmcodec.scan import (
     FINE,
     PHASES,
     Place,
+    Rows,
+    Scan,
     band_step,
     inside,
     log_step,
@@ -69,9 +71,9 @@ class Influence:
             for level in range(geometry.levels)
         ]
 
-    def add(self, place: Place, shape: tuple[int, int], features_gradient: Float32) -> None:
-        """Adds a pass's derivatives by its symbol features, float32 [K', N], to the slopes of the symbols they are."""
-        gradient = features_gradient.reshape(-1, *shape)
+    def add(self, place: Place, rows: Rows, columns: int, features_gradient: Float32) -> None:
+        """Adds derivatives by the symbol features of some rows, float32 [K', N], to the slopes of those symbols."""
+        gradient = features_gradient.reshape(-1, len(rows), columns)
         has_coarser = place.level + 1 < len(self._planes)
         views = list(symbol_views(place, has_coarser))
         count = sum(len(view.offsets) for view in views)
@@ -79,9 +81,9 @@ class Influence:
         for view in views:
             if view.known:
                 plane = self._planes[place.level + view.coarser][view.colour][view.orientation]
-                for offset, (rows, columns) in enumerate(view.windows(shape)):
-                    plane[0, rows, columns] += gradient[row + offset]
-                    plane[1, rows, columns] += gradient[count + row + offset]
+                for offset, window in enumerate(view.windows(rows, columns)):
+                    plane[0][window] += gradient[row + offset]
+                    plane[1][window] += gradient[count + row + offset]
             row += len(view.offsets)
 
     def scaled(self, factor: float) -> Influence:
@@ -132,12 +134,12 @@ class Rounding:
             self.bits += float(laplace(best_laplace_index(differences)).cost_bits(differences).sum())
         return low
 
-    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
+    def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
         """The chosen symbols of a pass."""
         c = pass_coefficients(self._pyramid, self._step, place) * groups.sign
         slopes = None
         if self._influence is not None:
-            signed, magnitude = self._influence.slopes(place, shape)
+            signed, magnitude = self._influence.slopes(place, scan.shape(place))
             slopes = signed * groups.sign, magnitude
         chosen = self._choose(c, groups.table, slopes)
         direct = groups.table < DIRECT_GROUPS
@@ -190,9 +192,14 @@ class ObservedRounding(Rounding):
         super().__init__(pyramid, step, bit_price, context, influence)
         self.observed = Influence(geometry)
 
-    def symbols(self, place: Place, groups: Groups, features: Float32, shape: tuple[int, int]) -> Symbols:
+    def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
         """The chosen symbols of a pass."""
-        symbols = super().symbols(place, groups, features, shape)
-        gradient = self._context.features_gradient(features, place, log_step(self._step), groups, symbols)
-        self.observed.add(place, shape, gradient)
+        symbols = super().symbols(place, groups, scan)
+        columns = scan.shape(place)[1]
+        for rows in scan.row_blocks(place):
+            chosen = slice(rows.start * columns, rows.stop * columns)
+            features = scan.features(place, rows)
+            part = groups.part(chosen)
+            gradient = self._context.features_gradient(features, place, log_step(self._step), part, symbols[chosen])
+            self.observed.add(place, rows, columns, gradient)
         return symbols

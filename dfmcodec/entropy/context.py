@@ -40,7 +40,6 @@ MEANS_PER_SCALE = 4
 OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; beyond, as for +-3
 DIRECT_GROUPS = (LAST_DIRECT + 1) * MEAN_CLASSES
 GROUPS = DIRECT_GROUPS + LAPLACE_COUNT - LAST_DIRECT - 1
-_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,17 @@ class Groups:
     table: npt.NDArray[np.int16]
     sign: Int32
 
+    def part(self, chosen: slice) -> Groups:
+        """Those of some of the symbols."""
+        return Groups(self.table[chosen], self.sign[chosen])
+
+    @classmethod
+    def join(cls, parts: Sequence[Groups]) -> Groups:
+        """Those of parts of a pass, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(np.concatenate([part.table for part in parts]), np.concatenate([part.sign for part in parts]))
+
 
 class ContextModel:
     """Networks and tables of a prior.
@@ -159,14 +169,8 @@ class ContextModel:
         return np.stack([table.entry_bits for table in self.tables[:DIRECT_GROUPS]]).astype(np.float32)
 
     def groups(self, features: Float32, place: Place, log_step: int) -> Groups:
-        """Chooses tables from the features of a pass, float32 [K, N]."""
-        network = self.networks[place.phase]
-        count = features.shape[1]
-        outputs = np.empty((2, count), dtype=np.float32)
-        for start in range(0, count, _BLOCK):
-            block = features[:, start : start + _BLOCK]
-            outputs[:, start : start + _BLOCK] = network.outputs(block, place, log_step, np)
-        return groups_of_outputs(outputs)
+        """Chooses tables from features of symbols of a pass, float32 [K, N]."""
+        return groups_of_outputs(self.networks[place.phase].outputs(features, place, log_step, np))
 
     @cached_property
     def _outputs_slopes(self) -> tuple[Float32, Float32]:
@@ -189,12 +193,7 @@ class ContextModel:
         by_scale, by_mean = self._outputs_slopes
         slopes = np.stack([by_scale[table, entry], by_mean[table, entry] * groups.sign])
         slopes *= groups.table < DIRECT_GROUPS
-        network = self.networks[place.phase]
-        found = np.empty((symbol_features(place.phase), features.shape[1]), dtype=np.float32)
-        for start in range(0, features.shape[1], _BLOCK):
-            part = slice(start, start + _BLOCK)
-            found[:, part] = network.gradient(features[:, part], place, log_step, slopes[:, part])
-        return found
+        return self.networks[place.phase].gradient(features, place, log_step, slopes)
 
     def dequantize(self, symbols: Int32, groups: Groups) -> Int32:
         """Coefficients in 1/FINE steps, int32 [N]."""

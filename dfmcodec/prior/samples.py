@@ -95,11 +95,11 @@ def context_rows(pixels: Pixels, step: int, context: ContextModel | None, rng: n
     found: dict[int, list[Rows]] = {phase: [] for phase in range(4)}
     entropy_bits, count = 0.0, 0
     for place in scan.places():
-        features = scan.features(place)
+        features = scan.features(place, range(scan.shape(place)[0]))
         coefficients = pass_coefficients(pyramid, step, place)
         if context and rounding:
             groups = context.groups(features, place, log_step(step))
-            symbols = rounding.symbols(place, groups, features, scan.shape(place))
+            symbols = rounding.symbols(place, groups, scan)
             fine = context.dequantize(symbols, groups)
         else:
             symbols = dead_zone(coefficients)
