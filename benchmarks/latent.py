@@ -273,7 +273,7 @@ def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
         change(encoder)
         best = np.inf
         for _ in range(walks):
-            trial = encoder.walk(step, price, needs_mse=True)
+            trial = encoder.walk(step, price)
             squared_steps = trial.mse * pixels.size / (step / 64) ** 2
             best = min(best, squared_steps / price + 8 * trial.file_bytes)
         return best

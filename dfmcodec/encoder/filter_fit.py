@@ -13,12 +13,14 @@ Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 
 _STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
-_BLOCK_ROWS = 32
+_BLOCK_ROWS = 16
 _SECTION_BYTES = 9  # section entry, and the coder's last word
 _RIDGE = 1e-5
 
 
-def fit_filter(samples: Int32, target: Float32, bit_price: float, largest_radius: int) -> PictureFilter | None:
+def fit_filter(
+    samples: Int32, target: Float32, bit_price: float, largest_radius: int, rows_part: int = 1
+) -> PictureFilter | None:
     """The filter that lowers squared error + bit_price * bits most; None where none lowers it.
 
     Args:
@@ -26,8 +28,9 @@ def fit_filter(samples: Int32, target: Float32, bit_price: float, largest_radius
         target: float32 [C, H, W], units: what it should be, less what is added to it otherwise.
         bit_price: In squared units.
         largest_radius: 1..MAX_RADIUS.
+        rows_part: Fits to one in so many blocks of rows; pictures of few rows are used whole.
     """
-    normal, moment = _normal_equations(samples, target, largest_radius)
+    normal, moment = _normal_equations(samples, target, largest_radius, rows_part)
     best, best_gain = None, 0.0
     for radius in range(2, largest_radius + 1):
         size = len(taps(radius)) * samples.shape[0]
@@ -51,18 +54,21 @@ def _by_output(symbols: Float64, colours: int) -> Int32:
     return np.ascontiguousarray(symbols.T.reshape(colours, -1, colours)).astype(np.int32)
 
 
-def _normal_equations(samples: Int32, target: Float32, radius: int) -> tuple[Float64, Float64]:
+def _normal_equations(samples: Int32, target: Float32, radius: int, rows_part: int) -> tuple[Float64, Float64]:
     padded = pad_samples(samples, radius)
     colours, height, _ = samples.shape
     size = len(taps(radius)) * colours
     normal, moment = np.zeros((size, size)), np.zeros((size, colours))
-    for row in range(0, height, _BLOCK_ROWS):
+    starts = range(0, height, _BLOCK_ROWS)
+    used = starts[::rows_part] if len(starts) >= 2 * rows_part else starts
+    for row in used:
         stop = min(height, row + _BLOCK_ROWS)
         differences = tap_differences(padded, radius, row, stop)
         error = (target[:, row:stop] - samples[:, row:stop]).reshape(colours, -1)
         normal += differences @ differences.T
         moment += differences @ error.T
-    return normal, moment
+    whole = len(starts) / len(used)
+    return normal * whole, moment * whole
 
 
 def _ridged(normal: Float64) -> Float64:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from math import log, nan
+from math import log
 from typing import Protocol
 
 import numpy as np
@@ -46,7 +46,7 @@ Int32 = npt.NDArray[np.int32]
 
 _AIM = 0.997  # of a size budget
 _ENOUGH = 0.985
-_CODER_SLACK_BYTES = 10  # the coder's last words
+_CODER_SLACK_BYTES = 9  # a stream's last words, by which a section may be larger than estimated
 _INFLUENCE_PART = 0.3  # of the slopes, which are of first order only; measured best
 _ROUGH_FACTOR = 2.3  # measured on data/kodak: sd 13 %
 _MORE_WALKS = 24  # beyond those of the effort, until a target is met
@@ -59,16 +59,20 @@ class Effort:
 
     Args:
         walks: At least so many.
-        filter_radius: Largest radius of the picture's own filter; 0 for none, and no refinement from walk to walk.
+        filter_radius: Largest radius of the picture's own filter.
+        refined: Whether what a walk found out serves the next, or only the step does.
+        filter_rows_part: Part of the picture's rows that the filter is fitted to, 1 / this.
     """
 
     walks: int
     filter_radius: int
+    refined: bool = True
+    filter_rows_part: int = 1
 
 
 EFFORT_LEVELS = {
-    1: Effort(1, 0),
-    2: Effort(2, 3),
+    1: Effort(1, 3, refined=False, filter_rows_part=4),
+    2: Effort(2, 4),
     3: Effort(3, 5),
     4: Effort(5, 5),
     5: Effort(10, 5),
@@ -86,7 +90,7 @@ class Trial:
     Args:
         model: Latents and filter.
         file_bytes: Estimated.
-        mse: Of the decoded picture, squared levels; NaN where it was not asked for.
+        mse: Of the decoded picture, squared levels.
     """
 
     model: QuantizedLatents
@@ -96,6 +100,12 @@ class Trial:
     @property
     def psnr_db(self) -> float:
         return psnr_of_mse(self.mse)
+
+    @property
+    def most_bytes(self) -> float:
+        """What the file will surely not exceed."""
+        streams = 1 if self.model.picture_filter is None else 2
+        return self.file_bytes + streams * _CODER_SLACK_BYTES
 
 
 class LatentEncoder:
@@ -123,45 +133,42 @@ class LatentEncoder:
         self._influence: Influence | None = None
         self.walks = 0
 
-    def walk(self, step: int, bit_price: float, needs_mse: bool) -> Trial:
-        """Rounds the latents at a step, and fits the filter, as far as the effort says.
+    def walk(self, step: int, bit_price: float) -> Trial:
+        """Rounds the latents at a step and fits the filter.
 
         Args:
             step: In 1/64 levels.
             bit_price: In squared steps.
-            needs_mse: Whether the trial's `mse` is wanted.
         """
-        context, refined = self.prior.context, self.effort.filter_radius > 0
+        context, effort = self.prior.context, self.effort
         self.walks += 1
         rounding: Rounding
-        if refined and self.walks % 2 == 1:  # influence changes little: every other walk is enough
+        if effort.refined and self.walks % 2 == 1:  # influence changes little: every other walk is enough
             rounding = ObservedRounding(self._pyramid, step, bit_price, context, self._influence, self.geometry)
         else:
             rounding = Rounding(self._pyramid, step, bit_price, context, self._influence)
         symbols, samples = traverse(self.geometry, step, context, rounding)
         file_bytes = self._side_bytes + rounding.bits / 8
-        chosen, error = None, nan
-        if refined or needs_mse:
-            change = self._machine_change(samples, step)
-            reached = samples + change
-            if refined:
-                price = bit_price * (step * UNITS_PER_LEVEL / 64) ** 2
-                target = self._planes * np.float32(UNITS_PER_LEVEL) - change
-                chosen = fit_filter(samples, target, price, self.effort.filter_radius)
-                if chosen is not None:
-                    added = filter_correction(samples, chosen)
-                    reached, change = reached + added, change + added
-                    file_bytes += bitstream.filter_section_bytes(chosen.file_bytes)
-            pixels = planes_to_levels(reached.transpose(1, 2, 0), colour_basis(self.chroma_angle))
-            error = mse(self.image.pixels, pixels)
+
+        change = self._machine_change(samples, step)
+        target = self._planes * np.float32(UNITS_PER_LEVEL) - change
+        price = bit_price * (step * UNITS_PER_LEVEL / 64) ** 2
+        chosen = fit_filter(samples, target, price, effort.filter_radius, effort.filter_rows_part)
+        reached = samples + change
+        if chosen is not None:
+            added = filter_correction(samples, chosen)
+            reached, change = reached + added, change + added
+            file_bytes += bitstream.filter_section_bytes(chosen.file_bytes)
+        pixels = planes_to_levels(reached.transpose(1, 2, 0), colour_basis(self.chroma_angle))
+
         if isinstance(rounding, ObservedRounding):
             self._influence = rounding.observed.scaled(_INFLUENCE_PART)
-        if refined:
+        if effort.refined:
             self._pyramid = analyse(self._planes - change * np.float32(1 / UNITS_PER_LEVEL), self.geometry.levels)
         model = QuantizedLatents(
             self.architecture, self.image.height, self.image.width, step, self.chroma_angle, symbols, samples, chosen
         )
-        return Trial(model, file_bytes, error)
+        return Trial(model, file_bytes, mse(self.image.pixels, pixels))
 
     def _machine_change(self, samples: Int32, step: int) -> Float32:
         change = np.empty(samples.shape, dtype=np.float32)
@@ -201,7 +208,6 @@ class LatentEncoder:
 class Target(Protocol):
     """What an encoding is to reach."""
 
-    needs_mse: bool
     first_step: int
 
     def meets(self, trial: Trial) -> bool:
@@ -226,20 +232,18 @@ class SizeTarget:
     def __init__(self, encoder: LatentEncoder, budget_bytes: int) -> None:
         self._encoder = encoder
         self._budget = budget_bytes
-        self._limit = budget_bytes - _CODER_SLACK_BYTES
-        self._aim = _AIM * self._limit
-        self.needs_mse = encoder.effort.filter_radius > 0
+        self._aim = _AIM * (budget_bytes - 2 * _CODER_SLACK_BYTES)
         self.first_step = encoder.step_for(self._aim)
         self._expected: float | None = None  # bytes of the next trial
 
     def meets(self, trial: Trial) -> bool:
-        return trial.file_bytes <= self._limit
+        return trial.most_bytes <= self._budget
 
     def is_close(self, trial: Trial) -> bool:
         return trial.file_bytes >= _ENOUGH * self._budget or trial.model.step == 1 or trial.mse == 0
 
     def score(self, trial: Trial) -> float:
-        return trial.psnr_db if self.needs_mse else trial.file_bytes
+        return trial.psnr_db
 
     def next_step(self, trial: Trial) -> int:
         """A trial's size over its rough size changes slowly with the step, so it corrects the next guess.
@@ -248,7 +252,7 @@ class SizeTarget:
         """
         step = trial.model.step
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
-        drift = min(max(drift, 0.99), 1.01) if self.needs_mse else 1.0
+        drift = min(max(drift, 0.99), 1.01) if self._encoder.effort.refined else 1.0
         ratio = trial.file_bytes / self._encoder.rough_bytes(step)
         guess = self._encoder.step_for(self._aim / (ratio * drift))
         if not self.meets(trial):
@@ -257,14 +261,11 @@ class SizeTarget:
         return guess
 
     def unreachable(self, trial: Trial) -> str:
-        least = trial.file_bytes + _CODER_SLACK_BYTES
-        return f"the target of {self._budget} bytes is below the {least:.0f} that the smallest file needs"
+        return f"the target of {self._budget} bytes is below the {trial.most_bytes:.0f} that the smallest file needs"
 
 
 class PsnrTarget:
     """At least `floor_db`, in as few bytes as possible."""
-
-    needs_mse = True
 
     def __init__(self, floor_db: float) -> None:
         self._floor_db = floor_db
@@ -294,11 +295,8 @@ class PsnrTarget:
 class LmbdaTarget:
     """The least squared error + price of bits, at the step that belongs to a multiplier."""
 
-    needs_mse = True
-
     def __init__(self, encoder: LatentEncoder, lmbda: float) -> None:
         self._samples = encoder.image.pixels.size
-        self.needs_mse = encoder.effort.walks > 1
         self.first_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
 
     def meets(self, trial: Trial) -> bool:
@@ -338,7 +336,7 @@ def fit_latents(job: Job) -> Outcome:
     best: Trial | None = None
     step, reason = target.first_step, "done"
     for number in range(1, encoder.effort.walks + _MORE_WALKS + 1):
-        trial = encoder.walk(step, BIT_PRICE, target.needs_mse)
+        trial = encoder.walk(step, BIT_PRICE)
         if target.meets(trial) and (best is None or target.score(trial) > target.score(best)):
             best = trial
         seconds = time.perf_counter() - started
