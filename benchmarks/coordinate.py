@@ -117,7 +117,7 @@ def targets(pictures: tuple[str, ...], rates: str, seconds: float | None, out: P
         for name in pictures:
             image = load(name)
             for rate in rates.split(","):
-                report = dfmcodec.encode(image, rate=float(rate), time_limit_s=seconds).report
+                report = dfmcodec.encode(image, model="coordinate", rate=float(rate), time_limit_s=seconds).report
                 budget = report.budget_bytes or 0
                 jpeg_bytes, jpeg_db = jpeg_of_size(image, report.file_bytes)
                 yield {
@@ -152,7 +152,7 @@ def recipes(pictures: tuple[str, ...], seconds: float, rate: float, depth: int, 
             image = load(name)
             reports = {
                 recipe: dfmcodec.encode(
-                    image, rate=rate, recipe=recipe, depth=depth, width=width, time_limit_s=seconds
+                    image, model="coordinate", rate=rate, recipe=recipe, depth=depth, width=width, time_limit_s=seconds
                 ).report
                 for recipe in ("default", "published")
             }
@@ -188,7 +188,9 @@ def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
     from dfmcodec.encoder.sizing import architecture_of
 
     def float_psnr(image: Image, depth: int, width: int) -> tuple[float, int]:
-        arch = architecture_of(EncoderConfig(depth=depth, width=width), image.channels, depth, width)
+        arch = architecture_of(
+            EncoderConfig(model="coordinate", depth=depth, width=width), image.channels, depth, width
+        )
         recipe = RECIPES["default"]
         trainer = Trainer(image, arch, recipe, seed=0)
         fit = trainer.run(Budget(recipe.steps, float("inf")), 0.0, 1.0, lambda *figures: None)
@@ -199,14 +201,14 @@ def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
         shapes = [(depth, width) for depth in range(2, 7) for width in range(2, 13)]
 
         def sizes(shape: tuple[int, int]) -> int:
-            return architecture_of(EncoderConfig(), image.channels, *shape).float_bytes
+            return architecture_of(EncoderConfig(model="coordinate"), image.channels, *shape).float_bytes
 
         return max((shape for shape in shapes if sizes(shape) <= limit_bytes), key=sizes)
 
     def rows() -> Iterable[Row]:
         for name in pictures:
             image = load(name)
-            report = dfmcodec.encode(image, rate=rate).report
+            report = dfmcodec.encode(image, model="coordinate", rate=rate).report
             arch = report.architecture
             same, _ = float_psnr(image, arch.depth, arch.width)
             depth, width = widest_float(image, report.file_bytes)

@@ -9,7 +9,7 @@ import pytest
 
 from dfmcodec import fourier
 from dfmcodec.fourier import FrequencySet, frequency_set
-from dfmcodec.model import Architecture, Model
+from dfmcodec.model import CoordinateArchitecture
 
 
 def direct_sum(v, a, b, vectors):
@@ -70,7 +70,7 @@ def test_own_derivative_is_the_derivative(width, order):
 
 
 def test_machine_is_residual_where_dimensions_agree():
-    arch = Architecture(Model.COORDINATE, 3, depth=4, width=5, order=5)
+    arch = CoordinateArchitecture(3, depth=4, width=5, order=5)
     rng = np.random.default_rng(0)
     flat = rng.normal(0, 0.05, arch.weight_count).astype(np.float32)
     weights = fourier.unpack(flat, arch, np)
@@ -100,6 +100,6 @@ def test_full_set_splits_and_truncated_does_not():
 
 def test_published_weight_count():
     """The publication's 11.7 % of a 200x200 crop: 3,504 float weights."""
-    arch = Architecture(Model.COORDINATE, 3, depth=6, width=6, order=6)
+    arch = CoordinateArchitecture(3, depth=6, width=6, order=6)
     assert arch.float_bytes == 4 * 3504
     assert arch.weight_count == 3504 - 5 * 6 - 3

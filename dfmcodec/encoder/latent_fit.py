@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from math import log
+from math import log, sqrt
 from typing import Protocol
 
 import numpy as np
@@ -235,6 +235,7 @@ class SizeTarget:
         self._aim = _AIM * (budget_bytes - 2 * _CODER_SLACK_BYTES)
         self.first_step = encoder.step_for(self._aim)
         self._expected: float | None = None  # bytes of the next trial
+        self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
 
     def meets(self, trial: Trial) -> bool:
         return trial.most_bytes <= self._budget
@@ -251,12 +252,19 @@ class SizeTarget:
         Refinement makes files a little larger from walk to walk; that drift is expected to go on.
         """
         step = trial.model.step
+        if self.meets(trial):
+            self._coarse = min(self._coarse, step)
+        else:
+            self._too_fine = max(self._too_fine, step)
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
         drift = min(max(drift, 0.99), 1.01) if self._encoder.effort.refined else 1.0
         ratio = trial.file_bytes / self._encoder.rough_bytes(step)
         guess = self._encoder.step_for(self._aim / (ratio * drift))
         if not self.meets(trial):
             guess = min(max(guess, step + 1), MAX_STEP)
+        open_bracket = 0 < 1.03 * self._too_fine < self._coarse <= MAX_STEP
+        if open_bracket and not self._too_fine < guess < self._coarse:  # pictures without detail mislead the guess
+            guess = max(self._too_fine + 1, round(sqrt(self._too_fine * self._coarse)))
         self._expected = ratio * self._encoder.rough_bytes(guess)
         return guess
 
