@@ -92,11 +92,6 @@ def check_picture_size(height: int, width: int, max_pixels: int = MAX_PIXELS) ->
         raise ImageError(msg)
 
 
-def levels_to_samples(pixels: Pixels) -> Float32:
-    """Maps levels 0..255 to samples in [-1, 1], the range of the network's tanh."""
-    return pixels.astype(np.float32) * np.float32(2 / PEAK_LEVEL) - np.float32(1)
-
-
 def samples_to_levels(samples: Float32) -> Pixels:
     """Maps samples in [-1, 1] to the nearest levels 0..255."""
     levels = np.rint((samples + np.float32(1)) * np.float32(PEAK_LEVEL / 2))

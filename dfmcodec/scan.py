@@ -41,7 +41,6 @@ FINE = 64  # dequantised values are whole numbers of 1/64 step
 _STEP_BITS = 8  # a band's step has 8 more binary digits than units
 
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
-CROSS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 SQUARE = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
 NEIGHBOURS = tuple(offset for offset in SQUARE if offset != (0, 0))
 CROSS_OF_TWO = (*NEIGHBOURS, (-2, 0), (2, 0), (0, -2), (0, 2))
@@ -190,10 +189,6 @@ class Scan:
         height, width = self.geometry.band_size(place.level, place.orientation)
         y, x = PHASES[place.phase]
         return (height - y + 1) // 2, (width - x + 1) // 2
-
-    def step_of(self, place: Place) -> int:
-        """The step of a place's band, in 2^-8 units."""
-        return band_step(self.step, BAND_NORMS[place.level][place.orientation])
 
     def row_blocks(self, place: Place) -> Iterator[Rows]:
         """The rows of a pass in blocks whose features stay in the processor's cache."""
