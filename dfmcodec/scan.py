@@ -5,9 +5,9 @@ passes over the phases of its 2x2 cells. The symbols of a pass do not depend on 
 
 - the 5x5 window around it, as far as earlier passes filled it,
 - the same band one level coarser, 3x3,
-- the orientations coded before it in the same level and colour, a cross of 5 in each,
-- the same orientation of the colours coded before it, a cross of 5 in each,
-- differences in the decoded low-pass band, which lies on the same grid: 12 in the colour, 8 in each colour before.
+- the orientations coded before it in the same level and colour, 3x3 in each,
+- the same orientation of the colours coded before it, 3x3 in each,
+- differences in the decoded low-pass band, which lies on the same grid: 24 in the colour, 12 in each colour before.
 
 Symbols and differences enter by logarithm (`COMPANDED`), symbols both as magnitude and with their sign. Everything
 is whole arrays of small integers, kept in float32 for the matrix product that follows; see `entropy.context`.
@@ -98,6 +98,11 @@ class Place:
     colour: int
     orientation: int
     phase: int
+
+    @property
+    def band(self) -> int:
+        """Index of level, colour and orientation."""
+        return (self.level * COLOURS + self.colour) * ORIENTATIONS + self.orientation
 
 
 def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:

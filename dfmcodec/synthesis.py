@@ -74,13 +74,6 @@ class Machine:
         )
         return cls(arrays["machine_lift"].astype(np.float32), layers, arrays["machine_bypass"].astype(np.float32))
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Inverse of `from_arrays`."""
-        found = {"machine_lift": self.lift, "machine_bypass": self.bypass}
-        for i, (a, b) in enumerate(self.layers):
-            found |= {f"machine_a_{i}": np.asarray(a), f"machine_b_{i}": np.asarray(b)}
-        return found
-
 
 def correction(weights: Machine, features: Any, xp: ModuleType) -> Any:
     """The machine: features float32 [N, FEATURES] -> corrections in steps, float32 [N, CELL_SAMPLES]."""

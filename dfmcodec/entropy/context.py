@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.entropy.tables import ESCAPE, LAPLACE_COUNT, LAST_DIRECT, RADIUS, UNIT_SCALE_INDEX, Table, laplace
-from dfmcodec.latents import COLOURS, ORIENTATIONS
 from dfmcodec.scan import FINE, Place, symbol_features
 
 Float32 = npt.NDArray[np.float32]
@@ -68,9 +67,8 @@ class ContextNetwork:
 
     def outputs(self, features: Any, place: Place, log_step: int, xp: ModuleType) -> Any:
         """Whole numbers (scale, mean) as float32 [2, N] for features [K, N]."""
-        position = (place.level * COLOURS + place.colour) * ORIENTATIONS + place.orientation
-        c1 = self.c1[position] + self.s1[place.level] * log_step
-        c3 = self.c3[position] + self.s3[place.level] * log_step
+        c1 = self.c1[place.band] + self.s1[place.level] * log_step
+        c3 = self.c3[place.band] + self.s3[place.level] * log_step
         hidden = _layer(self.w1, features, c1, xp)
         hidden = _layer(self.w2, hidden, self.c2, xp)
         sums = self.w3 @ hidden
@@ -82,8 +80,7 @@ class ContextNetwork:
 
         The floors count as identities.
         """
-        position = (place.level * COLOURS + place.colour) * ORIENTATIONS + place.orientation
-        c1 = self.c1[position] + self.s1[place.level] * log_step
+        c1 = self.c1[place.band] + self.s1[place.level] * log_step
         sums_1 = self.w1 @ features + c1[:, None]
         sums_2 = self.w2 @ _activation(sums_1, np) + self.c2[:, None]
         by_2 = _slope(sums_2) * (self.w3.T @ (outputs_gradient * np.float32(1 / OUTPUT_SHIFT)))

@@ -147,13 +147,14 @@ def train_network(
         losses.append(float(values.mean()))
         done += CHUNK_STEPS
         if done % every == 0 or done >= steps:
-            _save(checkpoint, (done, jax.tree.map(np.asarray, net), jax.tree.map(np.asarray, state), rng))
+            save_checkpoint(checkpoint, (done, jax.tree.map(np.asarray, net), jax.tree.map(np.asarray, state), rng))
             report(done, float(np.mean(losses)))
             losses = []
     return net
 
 
-def _save(path: Path, content: Any) -> None:
+def save_checkpoint(path: Path, content: Any) -> None:
+    """Pickles to a file in one piece or not at all."""
     part = path.with_suffix(".part")
     part.write_bytes(pickle.dumps(content))
     part.replace(path)

@@ -16,6 +16,7 @@ import optax
 
 from dfmcodec import synthesis
 from dfmcodec.latents import UNITS_PER_LEVEL
+from dfmcodec.prior.context_training import save_checkpoint
 from dfmcodec.prior.samples import DecodedCells
 
 DEPTH, WIDTH = 3, 48
@@ -139,10 +140,7 @@ def train_machine(
         losses.append(float(values.mean()))
         done += CHUNK_STEPS
         if done % every == 0 or done >= steps:
-            part = checkpoint.with_suffix(".part")
-            content = done, jax.tree.map(np.asarray, params), jax.tree.map(np.asarray, state), rng
-            part.write_bytes(pickle.dumps(content))
-            part.replace(checkpoint)
+            save_checkpoint(checkpoint, (done, jax.tree.map(np.asarray, params), jax.tree.map(np.asarray, state), rng))
             report(done, float(np.mean(losses)))
             losses = []
     return {name: np.asarray(value) for name, value in params.items()}

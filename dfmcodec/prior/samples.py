@@ -14,7 +14,7 @@ import PIL.Image
 from dfmcodec.encoder.rounding import Rounding, pass_coefficients, round_low
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.image import Pixels
-from dfmcodec.latents import COLOURS, ORIENTATIONS, UNITS_PER_LEVEL, Geometry, analyse, default_levels, to_planes
+from dfmcodec.latents import COLOURS, UNITS_PER_LEVEL, Geometry, analyse, default_levels, to_planes
 from dfmcodec.pyramid_coding import traverse
 from dfmcodec.scan import FINE, Scan, log_step, low_units
 from dfmcodec.synthesis import cells_of, padded_cells
@@ -108,12 +108,11 @@ def context_rows(pixels: Pixels, step: int, context: ContextModel | None, rng: n
         part = KEPT.get(place.level, 1.0)
         kept = rng.random(symbols.size) < part
         size = int(kept.sum())
-        position = (place.level * COLOURS + place.colour) * ORIENTATIONS + place.orientation
         found[place.phase].append(
             Rows(
                 features[:, kept].T.astype(np.int8),
                 np.clip(symbols[kept], -30_000, 30_000).astype(np.int16),
-                np.full(size, position, dtype=np.int8),
+                np.full(size, place.band, dtype=np.int8),
                 np.full(size, log_step(step), dtype=np.int8),
                 np.full(size, 1 / part, dtype=np.float32),
                 coefficients[kept],
