@@ -261,11 +261,12 @@ def efforts(pictures: tuple[str, ...], bpp: float, efforts: tuple[int, ...], out
 def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
     """What each part is worth: the cost squared error + price of bits, in bits, against the whole at effort 3."""
     from dfmcodec.encoder import EncoderConfig, latent_fit
+    from dfmcodec.encoder.config import BIT_PRICE
     from dfmcodec.encoder.job import Job
     from dfmcodec.image import Image
     from dfmcodec.latents import Geometry
 
-    walks, price = 5, 0.1
+    walks, price = 5, BIT_PRICE
 
     def cost_bits(pixels: Pixels, step: int, change: Callable[[Any], None]) -> float:
         job = Job(Image(pixels), EncoderConfig(effort=3), 0, lambda progress: None, lambda: False)
@@ -327,7 +328,7 @@ def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
     def rows() -> Iterator[dict[str, Any]]:
         for name in pictures:
             stem, pixels = load(name)
-            for step in (640, 1600, 4000):
+            for step in (420, 1060, 2640):
                 whole = cost_bits(pixels, step, parts["all"])
                 row: dict[str, Any] = {"picture": stem, "step": step / 64, "all_bpp": whole / pixels[:, :, 0].size}
                 for part, change in parts.items():

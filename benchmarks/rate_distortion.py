@@ -25,7 +25,7 @@ import dfmcodec
 from dfmcodec.encoder.config import BIT_PRICE
 from dfmcodec.metrics import psnr
 
-STEPS = (3, 5, 8, 13, 21, 35, 60, 100)  # levels, of dfm
+STEPS = (2, 3.3, 5.3, 8.6, 14, 23, 40, 66)  # levels, of dfm
 QUALITIES = {
     "jpeg": tuple(range(10, 96, 5)),
     "webp": (1, 5, 15, 30, 50, 70, 80, 90, 95, 100),

@@ -48,7 +48,7 @@ def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
     else:
         evaluate = synthesis.evaluator(machine)
     added = None if model.picture_filter is None else filter_correction(model.samples, model.picture_filter)
-    return synthesis.synthesise(model.samples, model.step, model.chroma_angle, evaluate, added)
+    return synthesis.synthesise(model.samples, model.step, model.chroma_angle, machine.reach, evaluate, added)
 
 
 def _check_backend(backend: str) -> None:

@@ -172,6 +172,9 @@ def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Arr
         float [N, n].
     """
     frequencies = frequency_set(v.shape[1], order)
+    if frequencies.order == 1 and not frequencies.is_full:  # k = 0 and the unit vectors: nothing to multiply
+        angles = v * xp.float32(TAU)
+        return xp.cos(angles) @ a[1:] + xp.sin(angles) @ b[1:] + a[:1]
     half_a, half_b = split_phase_factors(v, frequencies, xp)
     if frequencies.split == 0:
         return half_b @ xp.concatenate([a, b], axis=0)

@@ -50,8 +50,8 @@ def evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Callable[[
     return evaluate
 
 
-def machine_evaluator(machine: synthesis.Machine) -> Callable[[Float32], Float32]:
-    """A function from features float32 [N, FEATURES] to corrections float32 [N, CELL_SAMPLES]."""
+def machine_evaluator(machine: synthesis.Machine) -> synthesis.Evaluate:
+    """The machine on features float32 [rows, columns, FEATURES]; see `synthesis.correction`."""
     use_compilation_cache()
 
     @jax.jit
@@ -61,8 +61,9 @@ def machine_evaluator(machine: synthesis.Machine) -> Callable[[Float32], Float32
         return found
 
     def evaluate(features: Float32) -> Float32:
-        size = max(synthesis.BLOCK_CELLS, 1 << (len(features) - 1).bit_length())  # few shapes, compiled once each
-        padded = np.pad(features, ((0, size - len(features)), (0, 0)))
-        return np.asarray(evaluate_block(padded))[: len(features)]
+        rows, columns = (-(-side // 32) * 32 for side in features.shape[:2])  # few shapes, compiled once each
+        missing = rows - features.shape[0], columns - features.shape[1]
+        found = np.asarray(evaluate_block(np.pad(features, ((0, missing[0]), (0, missing[1]), (0, 0)))))
+        return found[: found.shape[0] - missing[0], : found.shape[1] - missing[1]]
 
     return evaluate

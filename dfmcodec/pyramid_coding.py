@@ -20,7 +20,7 @@ from dfmcodec.entropy.context import ContextModel, Groups
 from dfmcodec.errors import CorruptError
 from dfmcodec.latents import Geometry
 from dfmcodec.model import MAX_SYMBOL, Symbols
-from dfmcodec.scan import Place, Scan, log_step, low_units
+from dfmcodec.scan import Place, Scan, log_step, low_units, of_pass
 
 Int32 = npt.NDArray[np.int32]
 
@@ -50,13 +50,17 @@ def traverse(geometry: Geometry, step: int, context: ContextModel, source: Sourc
     """
     low = source.low_symbols((geometry.colours, *geometry.low_sizes[-1]))
     parts = [low.ravel()]
-    scan = Scan(geometry, step, low_units(low, step, geometry.levels))
+    scan = Scan(geometry, step, low_units(low, step, geometry.levels, context.trellis), context.trellis)
     logarithm = log_step(step)
     for place in scan.places():
-        blocks = scan.row_blocks(place)
-        groups = Groups.join([context.groups(scan.features(place, rows), place, logarithm) for rows in blocks])
+        known, quantizers, columns = scan.known(place), scan.quantizers(place), scan.shape(place)[1]
+        parts_of_pass = []
+        for rows in scan.row_blocks(place):
+            of_rows = quantizers[of_pass(rows, columns)]
+            parts_of_pass.append(context.groups(scan.features(place, rows), known, place, logarithm, of_rows))
+        groups = Groups.join(parts_of_pass)
         symbols = source.symbols(place, groups, scan)
-        scan.accept(place, symbols, context.dequantize(symbols, groups))
+        scan.accept(place, symbols, context.offsets_of(symbols, groups))
         parts.append(symbols)
     return np.concatenate(parts), scan.low
 

@@ -5,9 +5,11 @@ the linear synthesis in the 3x3 cells around it (each less the mean of the cell 
 logarithm of the step; a linear map lifts them to `width` dimensions; order-1 Fourier layers with residual follow, and
 a last one gives the correction of the cell's samples, in steps:
 
-    h_0 = W v,   h_i = h_{i-1} + F_i(h_{i-1}),   correction = F_d(h_{d-1}) + U h_{d-1}
+    h_0 = W v,   h_i = h_{i-1} + F_i(S h_{i-1}),   correction = F_d(S h_{d-1}) + U h_{d-1}
 
-F_i as in `fourier.fourier_sum`. The shipped weights make it a filter that knows edges and ringing of the wavelet.
+F_i as in `fourier.fourier_sum`. S takes half of the dimensions from the eight cells around, a sixteenth from each (as
+Wu et al. 2018, "Shift"), so that every layer sees one cell further, at no multiplication; machines of older priors do
+without it. The shipped weights make it a filter that knows edges and ringing of the wavelet.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ CELL = 2
 CELL_SAMPLES = COLOURS * CELL * CELL
 CELLS_AROUND = 3
 FEATURES = CELL_SAMPLES * CELLS_AROUND**2 + 2  # and the logarithm of the step, and 1
-BLOCK_CELLS = 4096
+BLOCK_CELLS = 16384
+_MOVED_PART = 16  # of the dimensions come from each cell around
 _INPUT_LIMIT = 4.0  # steps; differences approach it smoothly
 
 
@@ -44,11 +47,13 @@ class Machine:
         lift: [FEATURES, width].
         layers: (a, b) of each Fourier layer, [width + 1, n]; n = width, of the last one CELL_SAMPLES.
         bypass: [width, CELL_SAMPLES].
+        spread: Whether its layers take dimensions from the cells around.
     """
 
     lift: Float32
     layers: tuple[Weights, ...]
     bypass: Float32
+    spread: bool
 
     @property
     def depth(self) -> int:
@@ -59,6 +64,11 @@ class Machine:
         return int(self.lift.shape[1])
 
     @property
+    def reach(self) -> int:
+        """How many cells on each side of a cell it needs to know."""
+        return CELLS_AROUND // 2 + (self.depth if self.spread else 0)
+
+    @property
     def macs_per_pixel(self) -> float:
         """Multiply-adds of its matrix products."""
         sizes: list[int] = [self.lift.size, self.bypass.size, *(2 * a.size for a, _ in self.layers)]
@@ -66,22 +76,58 @@ class Machine:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Machine:
-        """From the arrays of a prior's file: `machine_lift`, `machine_bypass`, `machine_a_<i>`, `machine_b_<i>`."""
+        """From the arrays of a prior's file: `machine_lift`, `machine_bypass`, `machine_a_<i>`, `machine_b_<i>`.
+
+        And `machine_spread`, which older priors do not have.
+        """
         depth = sum(name.startswith("machine_a_") for name in arrays)
         layers = tuple(
             (arrays[f"machine_a_{i}"].astype(np.float32), arrays[f"machine_b_{i}"].astype(np.float32))
             for i in range(depth)
         )
-        return cls(arrays["machine_lift"].astype(np.float32), layers, arrays["machine_bypass"].astype(np.float32))
+        lift, bypass = (arrays[name].astype(np.float32) for name in ("machine_lift", "machine_bypass"))
+        return cls(lift, layers, bypass, "machine_spread" in arrays)
+
+
+def _inner(h: Any) -> Any:
+    return h[1:-1, 1:-1]
+
+
+def _spread(h: Any, xp: ModuleType) -> Any:
+    """S: [rows, columns, width] -> [rows - 2, columns - 2, width]."""
+    rows, columns, width = h.shape
+    moved = width // _MOVED_PART
+    parts = [_inner(h)[..., : width - 8 * moved]]
+    offsets = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    for number, (y, x) in enumerate(offsets):
+        first = width - (8 - number) * moved
+        parts.append(h[y : y + rows - 2, x : x + columns - 2, first : first + moved])
+    return xp.concatenate(parts, axis=2)
 
 
 def correction(weights: Machine, features: Any, xp: ModuleType) -> Any:
-    """The machine: features float32 [N, FEATURES] -> corrections in steps, float32 [N, CELL_SAMPLES]."""
+    """The machine.
+
+    Args:
+        weights: Its weights.
+        features: float32 [rows, columns, FEATURES].
+        xp: numpy or jax.numpy.
+
+    Returns:
+        Corrections in steps, float32 [rows', columns', CELL_SAMPLES], fewer cells by `reach` - 1 on each side.
+    """
+
+    def layer(h: Any, a: Any, b: Any) -> tuple[Any, Any]:
+        around, inner = (_spread(h, xp), _inner(h)) if weights.spread else (h, h)
+        sums = fourier_sum(around.reshape(-1, around.shape[2]), a, b, 1, xp)
+        return inner, sums.reshape(*around.shape[:2], a.shape[1])
+
     h = features @ weights.lift
     for a, b in weights.layers[:-1]:
-        h = h + fourier_sum(h, a, b, 1, xp)
-    a, b = weights.layers[-1]
-    return fourier_sum(h, a, b, 1, xp) + h @ weights.bypass
+        inner, change = layer(h, a, b)
+        h = inner + change
+    inner, change = layer(h, *weights.layers[-1])
+    return change + inner @ weights.bypass
 
 
 def step_feature(step: int) -> float:
@@ -106,7 +152,7 @@ def cell_features(cells: Any, step_in_units: Any, log_step: Any, xp: ModuleType)
         xp: numpy or jax.numpy.
 
     Returns:
-        float32 [h * w, FEATURES].
+        float32 [h, w, FEATURES].
     """
     height, width = cells.shape[1] - 2, cells.shape[2] - 2
     scaled = cells * xp.float32(1 / step_in_units)
@@ -118,40 +164,47 @@ def cell_features(cells: Any, step_in_units: Any, log_step: Any, xp: ModuleType)
     differences = xp.concatenate(around, axis=0)
     limited = differences / (1 + xp.abs(differences) * xp.float32(1 / _INPUT_LIMIT))
     constants = xp.stack([xp.full_like(limited[0], log_step), xp.ones_like(limited[0])])
-    return xp.concatenate([limited, constants], axis=0).reshape(FEATURES, -1).T
+    return xp.concatenate([limited, constants], axis=0).transpose(1, 2, 0)
 
 
-def padded_cells(samples: npt.NDArray[Any]) -> Float32:
-    """Units [C, H, W] -> cells with a border, float32 [12, ceil(H/2) + 2, ceil(W/2) + 2]; gray gets flat chroma."""
+def padded_cells(samples: npt.NDArray[Any], border: int) -> Float32:
+    """Units [C, H, W] -> cells with a border of so many, float32 [12, ceil(H/2) + 2 border, ceil(W/2) + 2 border].
+
+    Gray gets flat chroma.
+    """
     colours, height, width = samples.shape
-    edges = (CELL, CELL + height % CELL), (CELL, CELL + width % CELL)
+    edges = tuple((CELL * border, CELL * border + side % CELL) for side in (height, width))
     padded = np.pad(samples.astype(np.float32), ((0, 0), *edges), mode="edge")
     if colours < COLOURS:
         padded = np.concatenate([padded, np.zeros((COLOURS - colours, *padded.shape[1:]), dtype=np.float32)])
     return np.ascontiguousarray(cells_of(padded, np))
 
 
-def corrections(samples: Int32, step: int, evaluate: Callable[[Float32], Float32]) -> Iterator[tuple[int, Float32]]:
+Evaluate = Callable[[Float32], Float32]  # see `correction`
+
+
+def corrections(samples: Int32, step: int, reach: int, evaluate: Evaluate) -> Iterator[tuple[int, Float32]]:
     """What the machine adds to the linear synthesis, in blocks of rows.
 
     Args:
         samples: int32 [C, H, W], units.
         step: In 1/64 levels.
-        evaluate: The machine on features [N, FEATURES], N <= BLOCK_CELLS rounded up to whole rows of cells.
+        reach: Of the machine.
+        evaluate: The machine on features [rows, columns, FEATURES].
 
     Yields:
         The first row of a block, and float32 [C, rows, W], units.
     """
     colours, height, width = samples.shape
-    cells = padded_cells(samples)
-    cell_rows, columns = cells.shape[1] - 2, cells.shape[2] - 2
+    cells = padded_cells(samples, reach)
+    cell_rows, columns = (side - 2 * reach for side in cells.shape[1:])
     step_in_units = step * UNITS_PER_LEVEL / 64
     block_rows = max(1, BLOCK_CELLS // columns)
     for first in range(0, cell_rows, block_rows):
         rows = min(cell_rows - first, block_rows)
-        features = cell_features(cells[:, first : first + rows + 2], step_in_units, step_feature(step), np)
-        change = evaluate(features).T.reshape(COLOURS, CELL, CELL, rows, columns) * np.float32(step_in_units)
-        planes = change.transpose(0, 3, 1, 4, 2).reshape(COLOURS, CELL * rows, CELL * columns)
+        features = cell_features(cells[:, first : first + rows + 2 * reach], step_in_units, step_feature(step), np)
+        change = (evaluate(features) * np.float32(step_in_units)).reshape(rows, columns, COLOURS, CELL, CELL)
+        planes = change.transpose(2, 0, 3, 1, 4).reshape(COLOURS, CELL * rows, CELL * columns)
         yield CELL * first, planes[:colours, : height - CELL * first, :width]
 
 
@@ -159,7 +212,8 @@ def synthesise(
     samples: Int32,
     step: int,
     chroma_angle: int,
-    evaluate: Callable[[Float32], Float32],
+    reach: int,
+    evaluate: Evaluate,
     added: Float32 | None = None,
 ) -> Pixels:
     """Colours of a picture from the samples of its linear synthesis.
@@ -168,7 +222,8 @@ def synthesise(
         samples: int32 [C, H, W], units.
         step: In 1/64 levels.
         chroma_angle: Of the colour basis.
-        evaluate: The correcting machine, see `corrections`.
+        reach: Of the correcting machine.
+        evaluate: The machine, see `corrections`.
         added: What the picture's own filter adds, float32 [C, H, W], units.
 
     Returns:
@@ -177,7 +232,7 @@ def synthesise(
     colours, height, width = samples.shape
     basis = colour_basis(chroma_angle)
     pixels = np.empty((height, width, colours), dtype=np.uint8)
-    for row, change in corrections(samples, step, evaluate):
+    for row, change in corrections(samples, step, reach, evaluate):
         part = slice(row, row + change.shape[1])
         planes = samples[:, part] + change
         if added is not None:
@@ -194,7 +249,7 @@ def planes_to_levels(planes: Float32, basis: Float32) -> Pixels:
     return found
 
 
-def evaluator(machine: Machine) -> Callable[[Float32], Float32]:
+def evaluator(machine: Machine) -> Evaluate:
     """Evaluation by NumPy."""
 
     def evaluate(features: Float32) -> Float32:

@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfmcodec import scan
-from dfmcodec.encoder.rounding import Influence, ObservedRounding, Rounding
+from dfmcodec.encoder.rounding import (
+    ChosenSymbols,
+    Influence,
+    ObservedSymbols,
+    PathChooser,
+    local_groups,
+    pass_coefficients,
+    round_low,
+)
 from dfmcodec.entropy import context as ctx
-from dfmcodec.entropy.tables import PRECISION_BITS
+from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, PRECISION_BITS
 from dfmcodec.errors import CorruptError
 from dfmcodec.latents import MAX_UNITS, Geometry, analyse, default_levels, to_planes
 from dfmcodec.model import MAX_SYMBOL
@@ -25,12 +33,27 @@ from dfmcodec.pyramid_coding import (
     undo_low_differences,
     write_symbols,
 )
+from dfmcodec.trellis import NEXT_STATE
 
 
 def round_trip(symbols, geometry, step):
     context = shipped().context
     body = write_symbols(geometry, step, context, symbols)
     return read_symbols(geometry, step, context, body), body
+
+
+def chosen_paths(pyramid, geometry, step, price, groups=None, influence=None):
+    """Symbols of all passes by rate and distortion, with guessed tables unless others are given."""
+    guess = groups or (lambda place: local_groups(pyramid, step, place, shipped().context))
+    return PathChooser(pyramid, geometry, step, price, shipped().context, guess, influence).symbols()
+
+
+def chosen_source(pyramid, geometry, step, price, observed=True, **options):
+    """A source of the chosen symbols, after its walk, and the samples of the walk."""
+    chosen = chosen_paths(pyramid, geometry, step, price, **options)
+    context, low = shipped().context, round_low(pyramid, step)
+    source = ObservedSymbols(low, chosen, context, geometry, step) if observed else ChosenSymbols(low, chosen, context)
+    return source, *traverse(geometry, step, context, source)
 
 
 @settings(max_examples=25, deadline=None)
@@ -55,12 +78,11 @@ def test_estimated_bits_are_the_real_ones(chelsea):
     geometry = Geometry(80, 96, 3, 6)
     pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
     for step in (200, 1500):
-        rounding = Rounding(pyramid, step, 0.1, shipped().context)
-        symbols, samples = traverse(geometry, step, shipped().context, rounding)
+        source, symbols, samples = chosen_source(pyramid, geometry, step, 0.23, observed=False)
         (decoded, again), body = round_trip(symbols, geometry, step)
         assert np.array_equal(decoded, symbols)
         assert np.array_equal(samples, again)
-        assert abs(8 * len(body) - rounding.bits) < 0.004 * rounding.bits + 100
+        assert abs(8 * len(body) - source.bits) < 0.004 * source.bits + 100
 
 
 def test_networks_are_exact_integers_on_both_backends():
@@ -69,8 +91,9 @@ def test_networks_are_exact_integers_on_both_backends():
     for phase, network in enumerate(shipped().context.networks):
         features = rng.integers(-127, 128, (scan.context_size(phase), 500)).astype(np.float32)
         place = scan.Place(1, 1, 2, phase)
-        by_numpy = network.outputs(features, place, 17, np)
-        by_jax = jax.jit(lambda f, n=network, p=place: n.outputs(f, p, 17, jnp))(features)
+        known = np.arange(len(features))
+        by_numpy = network.outputs(features, known, place, 17, np)
+        by_jax = jax.jit(lambda f, n=network, p=place, k=known: n.outputs(f, k, p, 17, jnp))(features)
         w1, w2, w3 = (w.astype(np.int64) for w in (network.w1, network.w2, network.w3))
         position = (1 * 3 + 1) * 3 + 2
         c1 = (network.c1[position] + 17 * network.s1[1]).astype(np.int64)[:, None]
@@ -87,13 +110,23 @@ def test_networks_are_exact_integers_on_both_backends():
 
 def test_tables_are_complete():
     context = shipped().context
-    assert len(context.tables) == ctx.GROUPS
+    beyond = LAPLACE_COUNT - LAST_DIRECT - 1
+    assert context.trellis
+    classes = len(context.means)
+    assert context.quantizer_groups == ctx.SCALES * classes
+    assert len(context.tables) == 2 * context.quantizer_groups + beyond
     for table in context.tables:
         assert table.frequencies.sum() == 1 << PRECISION_BITS
         assert table.frequencies.min() >= 1
-    extreme = ctx.groups_of_outputs(np.array([[-1e6, 1e6, 3], [-1e6, 1e6, -2]], dtype=np.float32))
-    assert extreme.table.tolist() == [ctx.MEAN_CLASSES - 1, ctx.GROUPS - 1, 19 * ctx.MEAN_CLASSES + 2]
-    assert extreme.sign.tolist() == [-1, 1, -1]
+    outputs = np.array([[-1e6, 1e6, 3], [-1e6, 1e6, -2]], dtype=np.float32)
+    for quantizer in (0, 1):
+        found = context.groups_of_outputs(outputs, np.full(3, quantizer, dtype=np.int8))
+        own = quantizer * context.quantizer_groups
+        last = len(context.tables) - 1
+        assert found.table.tolist() == [own + classes - 1, last, own + 19 * classes + 2]
+        assert found.sign.tolist() == [-1, 1, -1]
+    coarser = context.rescaled(found, 0.5)
+    assert coarser.table.tolist() == [own + 3 * classes - 1, last, own + 21 * classes + 2]
 
 
 def test_contexts_are_causal():
@@ -101,7 +134,7 @@ def test_contexts_are_causal():
     geometry = Geometry(24, 20, 3, 2)
     rng = np.random.default_rng(0)
     low = rng.integers(-5000, 5000, (3, 6, 5)).astype(np.int32)
-    first, second = (scan.Scan(geometry, 640, low) for _ in range(2))
+    first, second = (scan.Scan(geometry, 640, low, trellis=True) for _ in range(2))
     for number, (place, other) in enumerate(zip(first.places(), second.places(), strict=True)):
         assert place == other
         rows = range(first.shape(place)[0])
@@ -112,26 +145,80 @@ def test_contexts_are_causal():
             assert np.array_equal(found, second.features(other, rows))
         symbols = rng.integers(-3, 4, found.shape[1]).astype(np.int32)
         changed = symbols if number < 40 else symbols + 1
-        first.accept(place, symbols, 64 * symbols)
-        second.accept(other, changed, 64 * changed)
+        if number <= 40:
+            assert np.array_equal(first.quantizers(place), second.quantizers(other))
+        first.accept(place, symbols, 0 * symbols)
+        second.accept(other, changed, 0 * changed)
 
 
-def test_rounding_beats_rounding_to_nearest(chelsea):
-    """In squared error plus price of bits; the influence of neighbours lowers it further."""
+def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
+    """In squared error plus price of bits."""
     geometry = Geometry(80, 96, 3, 6)
-    pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
     planes = to_planes(chelsea.pixels, 0)
-    step, price, context = 1500, 0.1, shipped().context
+    pyramid = analyse(planes, 6)
+    step, price = 1000, 0.23
 
-    def cost(rounding):
-        _, samples = traverse(geometry, step, context, rounding)
+    def cost(source, samples):
         error = ((samples / 64 - planes) ** 2).sum() / (step / 64) ** 2
-        return error + price * rounding.bits
+        return error + price * source.bits
 
-    observed = ObservedRounding(pyramid, step, price, context, None, geometry)
-    plain = cost(observed)
-    assert plain < 0.97 * cost(Rounding(pyramid, step, 1e-9, context))
-    assert cost(Rounding(pyramid, step, price, context, observed.observed.scaled(0.3))) < plain
+    first, _, samples = chosen_source(pyramid, geometry, step, price)
+    plain = cost(first, samples)
+    careless, _, rough = chosen_source(pyramid, geometry, step, 1e-9)
+    assert plain < 0.97 * cost(careless, rough)
+    groups = first.groups.__getitem__
+    again, _, samples = chosen_source(pyramid, geometry, step, price, groups=groups)
+    refined = cost(again, samples)
+    assert refined < plain
+    influence = first.observed.scaled(0.3)
+    foreseen, _, samples = chosen_source(pyramid, geometry, step, price, groups=groups, influence=influence)
+    assert cost(foreseen, samples) < refined
+
+
+@pytest.mark.parametrize("size", [(32, 48), (21, 35), (1, 9), (2, 2)])
+def test_paths_are_the_best_there_are(size):
+    """Without a price of bits a path's error is the least of all paths through the trellis, cell by cell."""
+    rng = np.random.default_rng(1)
+    geometry = Geometry(*size, 1, 1)
+    pyramid = analyse(rng.normal(0, 30, (1, *size)).astype(np.float32), 1)
+    step = 640
+    chosen = chosen_paths(pyramid, geometry, step, 1e-9)
+    places = scan.level_places(geometry, 0)
+    cell = (0, 0)
+
+    def coefficient(place):
+        shape = scan.pass_shape(geometry, place)
+        return pass_coefficients(pyramid, step, place).reshape(shape)[cell]
+
+    context = shipped().context
+    offsets = context.offsets.astype(float) / 64
+    of_tables = [
+        int(local_groups(pyramid, step, place, shipped().context).table.reshape(scan.pass_shape(geometry, place))[cell])
+        for place in places
+    ]
+
+    def value(q, quantizer, table):
+        offset = offsets[quantizer * context.quantizer_groups + table, np.clip(q, -3, 3) + 3]
+        return 2 * q - quantizer * np.sign(q) + offset
+
+    def least(state, rest):
+        if not rest:
+            return 0.0
+        (place, table), *others = rest
+        quantizer = state & 1
+        near = round((coefficient(place) + quantizer * np.sign(coefficient(place))) / 2)
+        errors = {}
+        for q in range(near - 2, near + 3):
+            error = (coefficient(place) - value(q, quantizer, table)) ** 2
+            errors[q & 1] = min(errors.get(q & 1, np.inf), error)
+        return min(error + least(int(NEXT_STATE[state, parity]), others) for parity, error in errors.items())
+
+    state, error = 0, 0.0
+    for place, table in zip(places, of_tables, strict=True):
+        q = int(chosen[place][0])
+        error += (coefficient(place) - value(q, state & 1, table)) ** 2
+        state = int(NEXT_STATE[state, q & 1])
+    assert error == pytest.approx(least(0, list(zip(places, of_tables, strict=True))), rel=1e-4)
 
 
 def test_influence_is_the_derivative(chelsea):
@@ -139,9 +226,7 @@ def test_influence_is_the_derivative(chelsea):
     geometry = Geometry(32, 32, 1, 2)
     pixels = chelsea.pixels[:32, :32, :1]
     pyramid = analyse(to_planes(pixels, 0), 2)
-    context = shipped().context
-    observed = ObservedRounding(pyramid, 400, 0.1, context, None, geometry)
-    traverse(geometry, 400, context, observed)
+    observed, _, _ = chosen_source(pyramid, geometry, 400, 0.23)
     influence: Influence = observed.observed
     signed, magnitude = influence.slopes(scan.Place(1, 0, 0, 0), (4, 4))
     assert signed.shape == magnitude.shape == (16,)

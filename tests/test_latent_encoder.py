@@ -13,7 +13,10 @@ import pytest
 import dfmcodec
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder import EncoderConfig
-from dfmcodec.encoder.config import QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
+from dfmcodec.encoder.config import BIT_PRICE, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
+from dfmcodec.encoder.job import Job
+from dfmcodec.encoder.latent_fit import LatentEncoder
+from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -166,11 +169,33 @@ def test_unknown_prior_is_refused(photograph):
 def test_info_reports_the_latents(photograph):
     result = dfmcodec.encode(photograph, quality=50, effort=1)
     header = dfmcodec.read_info(result.data)
-    assert header.step == 36 * 64
+    assert header.step == 22.5 * 64
     report = json.loads(json.dumps(result.report.as_dict()))
     assert report["architecture"]["model"] == "latent"
-    assert report["quantizer_steps"] == [36 * 64]
+    assert report["quantizer_steps"] == [22.5 * 64]
     assert report["stop_reason"] == "done"
+
+
+def test_sizes_and_errors_are_guessed_before_any_walk(photograph):
+    job = Job(Image(photograph), EncoderConfig(effort=1), 0, lambda progress: None, lambda: False)
+    encoder = LatentEncoder(job)
+    for step in (200, 800, 3000):
+        trial = encoder.walk(step, BIT_PRICE)
+        assert encoder.guessed_bytes(step) == pytest.approx(trial.file_bytes, rel=0.15)
+        assert encoder.rough_mse(step) == pytest.approx(trial.mse, rel=0.25)
+
+
+def test_earlier_priors_stay_and_damage_is_seen(monkeypatch):
+    from dfmcodec import prior
+
+    assert not prior.prior_of(0xF8E970FA).context.trellis
+    assert prior.shipped().context.trellis
+    assert prior.shipped() is prior.prior_of(prior.CURRENT)
+    arrays = prior.load_arrays(Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz")
+    arrays["machine_bypass"][0, 0] += 1
+    monkeypatch.setattr(prior, "load_arrays", lambda path: arrays)
+    with pytest.raises(dfmcodec.DfmError, match="damaged"):
+        prior.prior_of.__wrapped__(prior.CURRENT)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)

@@ -85,8 +85,37 @@ def test_principal_angle_decorrelates_chroma(chelsea):
 
 def test_step_feature_and_cells():
     samples = np.arange(2 * 4 * 6 * 3 // 2, dtype=np.int32).reshape(3, 4, 6)
-    cells = synthesis.padded_cells(samples)
+    cells = synthesis.padded_cells(samples, 1)
     assert cells.shape == (12, 4, 5)
     inner = cells[:, 1:-1, 1:-1].reshape(3, 2, 2, 2, 3)
     assert np.array_equal(inner.transpose(0, 3, 1, 4, 2).reshape(3, 4, 6), samples)
-    assert synthesis.padded_cells(samples[:1, :3, :5]).shape == (12, 4, 5)
+    assert synthesis.padded_cells(samples[:1, :3, :5], 2).shape == (12, 6, 7)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_blocks_of_the_machine_join_without_seams(spread, monkeypatch):
+    """What a machine adds to a picture does not depend on the blocks it is evaluated in, and moves with the picture."""
+    rng = np.random.default_rng(0)
+    width = 16
+    layers = tuple(
+        (rng.normal(0, 0.2, (width + 1, n)).astype(np.float32), rng.normal(0, 0.2, (width + 1, n)).astype(np.float32))
+        for n in (width, width, 12)
+    )
+    lift = rng.normal(0, 0.02, (synthesis.FEATURES, width)).astype(np.float32)
+    machine = synthesis.Machine(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32), spread)
+    assert machine.reach == (4 if spread else 1)
+    samples = rng.integers(-4000, 4000, (3, 41, 30)).astype(np.int32)
+
+    def whole(samples):
+        found = np.empty(samples.shape, dtype=np.float32)
+        for row, part in synthesis.corrections(samples, 700, machine.reach, synthesis.evaluator(machine)):
+            found[:, row : row + part.shape[1]] = part
+        return found
+
+    at_once = whole(samples)
+    assert at_once.std() > 10
+    monkeypatch.setattr(synthesis, "BLOCK_CELLS", 40)
+    in_blocks = whole(samples)
+    assert np.abs(at_once - in_blocks).max() < 1e-2
+    inner = 2 * machine.reach
+    assert np.abs(whole(samples[:, 4:])[:, inner:-2] - at_once[:, 4 + inner : -2]).max() < 1e-2

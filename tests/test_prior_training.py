@@ -8,10 +8,12 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 
+from dfmcodec.encoder.rounding import ChosenSymbols, round_low
 from dfmcodec.entropy import context as ctx
 from dfmcodec.latents import Geometry, analyse, to_planes
 from dfmcodec.prior import Prior, load_arrays
 from dfmcodec.prior.context_training import integer_network, outputs
+from dfmcodec.prior.samples import chosen_symbols
 from dfmcodec.prior.train import main
 from dfmcodec.pyramid_coding import read_symbols, traverse, write_symbols
 from dfmcodec.scan import Place, context_size
@@ -34,12 +36,12 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
     _, _, out, output = trained
     prior = Prior.from_arrays(load_arrays(out))
     assert f"{prior.checksum:08x}" in output
-    assert (prior.machine.depth, prior.machine.width) == (3, 48)
+    assert (prior.machine.depth, prior.machine.width, prior.machine.spread) == (4, 60, True)
     geometry = Geometry(80, 96, 3, 6)
     pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
-    from dfmcodec.encoder.rounding import Rounding
-
-    symbols, samples = traverse(geometry, 1000, prior.context, Rounding(pyramid, 1000, 0.1, prior.context))
+    chosen = chosen_symbols(pyramid, geometry, 1000, 0.23, prior.context, walk_first=True)
+    source = ChosenSymbols(round_low(pyramid, 1000), chosen, prior.context)
+    symbols, samples = traverse(geometry, 1000, prior.context, source)
     body = write_symbols(geometry, 1000, prior.context, symbols)
     decoded, again = read_symbols(geometry, 1000, prior.context, body)
     assert np.array_equal(decoded, symbols)
@@ -75,6 +77,6 @@ def test_float_networks_step_like_their_integers():
     position = (2 * 3 + 1) * 3 + 2
     place, log_step = jnp.full(400, position), jnp.full(400, -9)
     floats = np.asarray(outputs(net, jnp.asarray(features.T), place, log_step))
-    exact = integers.outputs(features, Place(2, 1, 2, 2), -9, np)
+    exact = integers.outputs(features, np.arange(size), Place(2, 1, 2, 2), -9, np)
     assert np.abs(floats.T * 4 - exact).max() < 0.75
     assert ctx.MEANS_PER_SCALE == 4

@@ -70,10 +70,10 @@ _TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
 
 
 # (quality, quantisation step in levels that its lmbda leads to), interpolated in the logarithm of the step.
-QUALITY_STEPS = ((0, 160.0), (25, 70.0), (50, 36.0), (75, 20.0), (90, 10.0), (95, 6.0), (100, 0.75))
+QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
 
 # Price of a bit in squared steps: ties lmbda to the step; measured best, docs/results.md.
-BIT_PRICE = 0.1
+BIT_PRICE = 0.26
 _SAMPLES_PER_PIXEL = 3
 
 

@@ -9,8 +9,10 @@ there is no outer loop of whole fits. Effort is the number of walks.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from math import log, sqrt
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf, log, log2, sqrt
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +22,17 @@ from dfmcodec import bitstream
 from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
 from dfmcodec.encoder.filter_fit import fit_filter
 from dfmcodec.encoder.job import Job, Outcome, Progress
-from dfmcodec.encoder.rounding import Influence, ObservedRounding, Rounding
+from dfmcodec.encoder.rounding import (
+    ChosenSymbols,
+    Influence,
+    ObservedSymbols,
+    PathChooser,
+    local_groups,
+    pass_coefficients,
+    round_low,
+    rounded_bits,
+)
+from dfmcodec.entropy.context import Groups
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents import (
@@ -39,6 +51,7 @@ from dfmcodec.model import MAX_STEP, LatentArchitecture, QuantizedLatents
 from dfmcodec.picture_filter import filter_correction
 from dfmcodec.prior import shipped
 from dfmcodec.pyramid_coding import traverse
+from dfmcodec.scan import Place, level_places
 from dfmcodec.synthesis import corrections, evaluator, planes_to_levels
 
 Float32 = npt.NDArray[np.float32]
@@ -46,9 +59,12 @@ Int32 = npt.NDArray[np.int32]
 
 _AIM = 0.997  # of a size budget
 _ENOUGH = 0.985
+_ENOUGH_OF_AIM = 0.995  # where the coder's slack is much of the budget
 _CODER_SLACK_BYTES = 9  # a stream's last words, by which a section may be larger than estimated
 _INFLUENCE_PART = 0.3  # of the slopes, which are of first order only; measured best
-_ROUGH_FACTOR = 2.3  # measured on data/kodak: sd 13 %
+_GUESS_FACTOR = 1.03  # measured on data/kodak: sd 3 %
+_STEP_ERROR = 0.33  # squared error of a coefficient that is not zero, in squared steps; measured on data/kodak
+_GUESSES = 2  # of the size, before the first walk
 _MORE_WALKS = 24  # beyond those of the effort, until a target is met
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls with the step, about
 
@@ -74,12 +90,12 @@ EFFORT_LEVELS = {
     1: Effort(1, 3, refined=False, filter_rows_part=4),
     2: Effort(2, 4),
     3: Effort(3, 5),
-    4: Effort(5, 5),
-    5: Effort(10, 5),
-    6: Effort(16, 5),
-    7: Effort(24, 5),
-    8: Effort(40, 5),
-    9: Effort(100, 5),
+    4: Effort(4, 5),
+    5: Effort(6, 5),
+    6: Effort(10, 5),
+    7: Effort(16, 5),
+    8: Effort(28, 5),
+    9: Effort(60, 5),
 }
 
 
@@ -90,7 +106,7 @@ class Trial:
     Args:
         model: Latents and filter.
         file_bytes: Estimated.
-        mse: Of the decoded picture, squared levels.
+        mse: Of the decoded picture, squared levels; infinite where the trial was not finished.
     """
 
     model: QuantizedLatents
@@ -99,7 +115,7 @@ class Trial:
 
     @property
     def psnr_db(self) -> float:
-        return psnr_of_mse(self.mse)
+        return psnr_of_mse(self.mse) if self.mse < inf else -inf
 
     @property
     def most_bytes(self) -> float:
@@ -131,48 +147,64 @@ class LatentEncoder:
         )
         self._side_bytes = bitstream.latent_file_bytes(image.channels, job.metadata_bytes)
         self._influence: Influence | None = None
+        self._groups: dict[Place, Groups] = {}
+        self._step_of_groups = 1
         self.walks = 0
 
-    def walk(self, step: int, bit_price: float) -> Trial:
-        """Rounds the latents at a step and fits the filter.
+    def walk(self, step: int, bit_price: float, largest_bytes: float = inf) -> Trial:
+        """Chooses the latents at a step and fits the filter.
 
         Args:
             step: In 1/64 levels.
             bit_price: In squared steps.
+            largest_bytes: Of a file that is of use. Where nothing serves a next walk, a larger one is not finished:
+                it has no filter, and its squared error is not known.
         """
         context, effort = self.prior.context, self.effort
         self.walks += 1
-        rounding: Rounding
+        chooser = PathChooser(
+            self._pyramid, self.geometry, step, bit_price, context, partial(self._tables_of, step), self._influence
+        )
+        low, chosen = round_low(self._pyramid, step), chooser.symbols()
+        source: ChosenSymbols
         if effort.refined and self.walks % 2 == 1:  # influence changes little: every other walk is enough
-            rounding = ObservedRounding(self._pyramid, step, bit_price, context, self._influence, self.geometry)
+            source = ObservedSymbols(low, chosen, context, self.geometry, step)
         else:
-            rounding = Rounding(self._pyramid, step, bit_price, context, self._influence)
-        symbols, samples = traverse(self.geometry, step, context, rounding)
-        file_bytes = self._side_bytes + rounding.bits / 8
+            source = ChosenSymbols(low, chosen, context)
+        symbols, samples = traverse(self.geometry, step, context, source)
+        self._groups, self._step_of_groups = source.groups, step
+        file_bytes = self._side_bytes + source.bits / 8
+        height, width = self.image.height, self.image.width
+        model = QuantizedLatents(self.architecture, height, width, step, self.chroma_angle, symbols, samples, None)
+        if not effort.refined and file_bytes > largest_bytes:
+            return Trial(model, file_bytes, inf)
 
         change = self._machine_change(samples, step)
         target = self._planes * np.float32(UNITS_PER_LEVEL) - change
         price = bit_price * (step * UNITS_PER_LEVEL / 64) ** 2
-        chosen = fit_filter(samples, target, price, effort.filter_radius, effort.filter_rows_part)
-        reached = samples + change
-        if chosen is not None:
-            added = filter_correction(samples, chosen)
-            reached, change = reached + added, change + added
-            file_bytes += bitstream.filter_section_bytes(chosen.file_bytes)
-        pixels = planes_to_levels(reached.transpose(1, 2, 0), colour_basis(self.chroma_angle))
+        own_filter = fit_filter(samples, target, price, effort.filter_radius, effort.filter_rows_part)
+        if own_filter is not None:
+            change = change + filter_correction(samples, own_filter)
+            model = replace(model, picture_filter=own_filter)
+            file_bytes += bitstream.filter_section_bytes(own_filter.file_bytes)
+        pixels = planes_to_levels((samples + change).transpose(1, 2, 0), colour_basis(self.chroma_angle))
 
-        if isinstance(rounding, ObservedRounding):
-            self._influence = rounding.observed.scaled(_INFLUENCE_PART)
+        if isinstance(source, ObservedSymbols):
+            self._influence = source.observed.scaled(_INFLUENCE_PART)
         if effort.refined:
             self._pyramid = analyse(self._planes - change * np.float32(1 / UNITS_PER_LEVEL), self.geometry.levels)
-        model = QuantizedLatents(
-            self.architecture, self.image.height, self.image.width, step, self.chroma_angle, symbols, samples, chosen
-        )
         return Trial(model, file_bytes, mse(self.image.pixels, pixels))
+
+    def _tables_of(self, step: int, place: Place) -> Groups:
+        """Tables of a pass as of the last walk, for scales in another step; a guess before the first walk."""
+        if not self._groups:
+            return local_groups(self._pyramid, step, place, self.prior.context)
+        return self.prior.context.rescaled(self._groups[place], log2(self._step_of_groups / step))
 
     def _machine_change(self, samples: Int32, step: int) -> Float32:
         change = np.empty(samples.shape, dtype=np.float32)
-        for row, part in corrections(samples, step, evaluator(self.prior.machine)):
+        machine = self.prior.machine
+        for row, part in corrections(samples, step, machine.reach, evaluator(machine)):
             change[:, row : row + part.shape[1]] = part
         return change
 
@@ -187,28 +219,50 @@ class LatentEncoder:
                 (coarse if level else fine).append((rows.ravel() * norm) ** 2)
         return np.concatenate(fine), np.concatenate([np.zeros(1, dtype=np.float32), *coarse])
 
+    def guessed_bytes(self, step: int) -> float:
+        """Size, good to some 3 percent: bits of coefficients rounded by themselves, under guessed tables."""
+        context = self.prior.context
+        bits = 0.0
+        for level in range(self.geometry.levels):
+            for place in level_places(self.geometry, level):
+                groups = local_groups(self._pyramid, step, place, context)
+                bits += rounded_bits(pass_coefficients(self._pyramid, step, place), groups, context)
+        return self._side_bytes + _GUESS_FACTOR * bits / 8
+
     def rough_bytes(self, step: int) -> float:
-        """Size, off by a factor that hardly depends on the step: 1/2 log2(1 + 2 c^2) summed over coefficients c."""
-        scale = np.float32(2 * (64 / step) ** 2)
+        """Size, off by a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2) summed over coefficients c."""
+        scale = np.float32(0.9 * (64 / step) ** 2)
         fine, coarse = (float(np.log1p(energies * scale).sum(dtype=np.float64)) for energies in self._energies)
-        return self._side_bytes + _ROUGH_FACTOR * (2 * fine + coarse) / (2 * log(2) * 8)
+        return self._side_bytes + (2 * fine + coarse) / (2 * log(2) * 8)
+
+    def rough_mse(self, step: int) -> float:
+        """Squared error, good to some 10 percent: a part of a squared step, or the coefficient if that is less."""
+        largest = np.float32(_STEP_ERROR * (step / 64) ** 2)
+        fine, coarse = (float(np.minimum(energies, largest).sum(dtype=np.float64)) for energies in self._energies)
+        return (2 * fine + coarse) / self.image.pixels.size
 
     def step_for(self, rough_bytes: float) -> int:
         """The smallest step whose rough size is at most a number of bytes."""
-        low, high = 1, MAX_STEP
-        while low < high:
-            middle = (low + high) // 2
-            if self.rough_bytes(middle) <= rough_bytes:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+        return smallest_step(lambda step: self.rough_bytes(step) <= rough_bytes)
+
+
+def smallest_step(is_enough: Callable[[int], bool]) -> int:
+    """The smallest step from which on a condition holds, at most MAX_STEP."""
+    low, high = 1, MAX_STEP
+    while low < high:
+        middle = (low + high) // 2
+        if is_enough(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 class Target(Protocol):
     """What an encoding is to reach."""
 
     first_step: int
+    largest_bytes: float  # of a file that meets it
 
     def meets(self, trial: Trial) -> bool:
         """Whether a trial may be written."""
@@ -232,8 +286,13 @@ class SizeTarget:
     def __init__(self, encoder: LatentEncoder, budget_bytes: int) -> None:
         self._encoder = encoder
         self._budget = budget_bytes
+        self.largest_bytes: float = budget_bytes - _CODER_SLACK_BYTES
         self._aim = _AIM * (budget_bytes - 2 * _CODER_SLACK_BYTES)
+        self._enough = min(_ENOUGH * budget_bytes, _ENOUGH_OF_AIM * self._aim)
         self.first_step = encoder.step_for(self._aim)
+        for _ in range(_GUESSES):
+            ratio = encoder.guessed_bytes(self.first_step) / encoder.rough_bytes(self.first_step)
+            self.first_step = encoder.step_for(self._aim / ratio)
         self._expected: float | None = None  # bytes of the next trial
         self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
 
@@ -241,7 +300,7 @@ class SizeTarget:
         return trial.most_bytes <= self._budget
 
     def is_close(self, trial: Trial) -> bool:
-        return trial.file_bytes >= _ENOUGH * self._budget or trial.model.step == 1 or trial.mse == 0
+        return trial.file_bytes >= self._enough or trial.model.step == 1 or trial.mse == 0
 
     def score(self, trial: Trial) -> float:
         return trial.psnr_db
@@ -275,9 +334,12 @@ class SizeTarget:
 class PsnrTarget:
     """At least `floor_db`, in as few bytes as possible."""
 
-    def __init__(self, floor_db: float) -> None:
+    largest_bytes = inf
+
+    def __init__(self, encoder: LatentEncoder, floor_db: float) -> None:
         self._floor_db = floor_db
-        self.first_step = int(np.clip(round(64 * PEAK_LEVEL * 10 ** (-floor_db / 20) * 2.6), 1, MAX_STEP))
+        largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
+        self.first_step = smallest_step(lambda step: encoder.rough_mse(step) >= largest_mse)
 
     def meets(self, trial: Trial) -> bool:
         return trial.psnr_db >= self._floor_db
@@ -302,6 +364,8 @@ class PsnrTarget:
 
 class LmbdaTarget:
     """The least squared error + price of bits, at the step that belongs to a multiplier."""
+
+    largest_bytes = inf
 
     def __init__(self, encoder: LatentEncoder, lmbda: float) -> None:
         self._samples = encoder.image.pixels.size
@@ -328,7 +392,7 @@ def _target_of(job: Job, encoder: LatentEncoder) -> Target:
     if budget is not None:
         return SizeTarget(encoder, budget)
     if job.config.psnr is not None:
-        return PsnrTarget(job.config.psnr)
+        return PsnrTarget(encoder, job.config.psnr)
     return LmbdaTarget(encoder, job.config.target_lmbda or 0.0)
 
 
@@ -344,7 +408,7 @@ def fit_latents(job: Job) -> Outcome:
     best: Trial | None = None
     step, reason = target.first_step, "done"
     for number in range(1, encoder.effort.walks + _MORE_WALKS + 1):
-        trial = encoder.walk(step, BIT_PRICE)
+        trial = encoder.walk(step, BIT_PRICE, target.largest_bytes)
         if target.meets(trial) and (best is None or target.score(trial) > target.score(best)):
             best = trial
         seconds = time.perf_counter() - started

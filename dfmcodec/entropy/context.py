@@ -19,26 +19,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.entropy.tables import ESCAPE, LAPLACE_COUNT, LAST_DIRECT, RADIUS, UNIT_SCALE_INDEX, Table, laplace
-from dfmcodec.scan import FINE, Place, symbol_features
+from dfmcodec.entropy.tables import (
+    ESCAPE,
+    LAPLACE_COUNT,
+    LAST_DIRECT,
+    RADIUS,
+    SCALES_PER_OCTAVE,
+    TABLE_SIZE,
+    UNIT_SCALE_INDEX,
+    Table,
+    laplace,
+)
+from dfmcodec.scan import Place, symbol_features
+from dfmcodec.trellis import States
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+Known = npt.NDArray[np.intp]
 
 ACTIVATION_SHIFT = 64
 ACTIVATION_MAX = 127
 OUTPUT_SHIFT = 256
-MEAN_CLASSES = 6  # |mean| = 0, 1/4 .. 5/4 of the scale
 MEANS_PER_SCALE = 4
+MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # least |mean| of each class of tables, in quarters of the scale
+OLDEST_MEANS = (0, 1, 2, 3, 4, 5)  # of priors that do not say
+SCALES = LAST_DIRECT + 1
 OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; beyond, as for +-3
-DIRECT_GROUPS = (LAST_DIRECT + 1) * MEAN_CLASSES
-GROUPS = DIRECT_GROUPS + LAPLACE_COUNT - LAST_DIRECT - 1
 
 
 @dataclass(frozen=True)
@@ -65,26 +78,37 @@ class ContextNetwork:
     c3: Float32
     s3: Float32
 
-    def outputs(self, features: Any, place: Place, log_step: int, xp: ModuleType) -> Any:
-        """Whole numbers (scale, mean) as float32 [2, N] for features [K, N]."""
+    def outputs(self, features: Any, known: Known, place: Place, log_step: int, xp: ModuleType) -> Any:
+        """Whole numbers (scale, mean) as float32 [2, N].
+
+        Args:
+            features: float32 [K, N], those that are not zero for all symbols.
+            known: Which ones they are, intp [K].
+            place: The pass.
+            log_step: See `scan.log_step`.
+            xp: numpy or jax.numpy.
+        """
         c1 = self.c1[place.band] + self.s1[place.level] * log_step
         c3 = self.c3[place.band] + self.s3[place.level] * log_step
-        hidden = _layer(self.w1, features, c1, xp)
+        hidden = _layer(self.w1[:, known], features, c1, xp)
         hidden = _layer(self.w2, hidden, self.c2, xp)
         sums = self.w3 @ hidden
         sums += c3[:, None] + OUTPUT_SHIFT // 2
         return xp.floor(sums * np.float32(1 / OUTPUT_SHIFT))
 
-    def gradient(self, features: Float32, place: Place, log_step: int, outputs_gradient: Float32) -> Float32:
-        """Derivative of a cost by the features of symbols, float32 [K', N], from that by (scale, mean), [2, N].
+    def gradient(
+        self, features: Float32, known: Known, place: Place, log_step: int, outputs_gradient: Float32
+    ) -> Float32:
+        """Derivative of a cost by the features that are symbols, float32 [K', N], from that by (scale, mean), [2, N].
 
         The floors count as identities.
         """
         c1 = self.c1[place.band] + self.s1[place.level] * log_step
-        sums_1 = self.w1 @ features + c1[:, None]
+        w1 = self.w1[:, known]
+        sums_1 = w1 @ features + c1[:, None]
         sums_2 = self.w2 @ _activation(sums_1, np) + self.c2[:, None]
         by_2 = _slope(sums_2) * (self.w3.T @ (outputs_gradient * np.float32(1 / OUTPUT_SHIFT)))
-        of_symbols = self.w1[:, : symbol_features(place.phase)]
+        of_symbols = w1[:, : np.searchsorted(known, symbol_features(place.phase))]
         found: Float32 = of_symbols.T @ (_slope(sums_1) * (self.w2.T @ by_2))
         return found
 
@@ -133,77 +157,121 @@ class Groups:
         return cls(np.concatenate([part.table for part in parts]), np.concatenate([part.sign for part in parts]))
 
 
+def class_middles(means: Sequence[int]) -> list[float]:
+    """The middle |mean| of each class, in quarters of the scale."""
+    beyond = 2 * means[-1] - means[-2] + 1  # as if the last class ended there
+    return [(first + after - 1) / 2 for first, after in pairwise([*means, beyond])]
+
+
 class ContextModel:
     """Networks and tables of a prior.
 
     Args:
         networks: One for each phase.
-        frequencies: int64 [DIRECT_GROUPS, TABLE_SIZE], rows (scale, |mean|), each summing to 2^24.
-        offsets: int32 [DIRECT_GROUPS, 2 OFFSET_SYMBOLS + 1]: where a symbol's coefficients lie on average, from
-            the symbol, in 1/FINE steps.
+        frequencies: int64 [quantizers * SCALES * len(means), TABLE_SIZE], rows (quantizer, scale, class of mean), each
+            summing to 2^24. Two quantisers mean that symbols are trellis-coded.
+        offsets: int32 [as many, 2 OFFSET_SYMBOLS + 1]: where a symbol's coefficients lie on average, from the multiple
+            of the step that it stands for, in 1/FINE steps.
+        means: Least |mean| of each class, ascending from 0.
     """
 
-    def __init__(self, networks: Sequence[ContextNetwork], frequencies: npt.NDArray[np.int64], offsets: Int32) -> None:
+    def __init__(
+        self,
+        networks: Sequence[ContextNetwork],
+        frequencies: npt.NDArray[np.int64],
+        offsets: Int32,
+        means: Sequence[int] = MEANS,
+    ) -> None:
         self.networks = tuple(networks)
+        self.means = tuple(means)
+        self.direct_groups = len(frequencies)
+        self.quantizer_groups = SCALES * len(self.means)
+        self.trellis = self.direct_groups > self.quantizer_groups
         self.tables = [Table(row) for row in frequencies]
         self.tables += [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)]
-        no_offset = np.zeros((GROUPS - DIRECT_GROUPS, offsets.shape[1]), dtype=np.int32)
+        no_offset = np.zeros((len(self.tables) - self.direct_groups, offsets.shape[1]), dtype=np.int32)
         self.offsets = np.concatenate([offsets.astype(np.int32), no_offset])
+        largest = np.arange(self.means[-1] + 1)
+        self._class_of_mean = (np.searchsorted(self.means, largest, side="right") - 1).astype(np.int16)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ContextModel:
-        """From the arrays of a prior's file: `context_<name>_<phase>`, `context_frequencies`, `context_offsets`."""
+        """From the arrays of a prior's file.
+
+        `context_<name>_<phase>`, `context_frequencies`, `context_offsets`, and `context_means`, which the oldest
+        priors do not have.
+        """
         names = ContextNetwork.__dataclass_fields__
         networks = [
             ContextNetwork(**{name: arrays[f"context_{name}_{phase}"].astype(np.float32) for name in names})
             for phase in range(4)
         ]
-        return cls(networks, arrays["context_frequencies"].astype(np.int64), arrays["context_offsets"])
+        means = [int(mean) for mean in arrays.get("context_means", OLDEST_MEANS)]
+        return cls(networks, arrays["context_frequencies"].astype(np.int64), arrays["context_offsets"], means)
 
     @cached_property
     def cost_bits(self) -> Float32:
-        """Bits of every entry of every direct table, float32 [DIRECT_GROUPS, TABLE_SIZE]."""
-        return np.stack([table.entry_bits for table in self.tables[:DIRECT_GROUPS]]).astype(np.float32)
+        """Bits of every entry of every table, float32 [tables, TABLE_SIZE].
 
-    def groups(self, features: Float32, place: Place, log_step: int) -> Groups:
-        """Chooses tables from features of symbols of a pass, float32 [K, N]."""
-        return groups_of_outputs(self.networks[place.phase].outputs(features, place, log_step, np))
+        Zeros for tables beyond the direct ones, whose symbols are coded in two parts: what they cost hardly depends
+        on the symbol.
+        """
+        direct = np.stack([table.entry_bits for table in self.tables[: self.direct_groups]])
+        others = np.zeros((len(self.tables) - self.direct_groups, direct.shape[1]))
+        return np.concatenate([direct, others]).astype(np.float32)
+
+    def groups(self, features: Float32, known: Known, place: Place, log_step: int, quantizers: States) -> Groups:
+        """Chooses tables from features of symbols of a pass (`ContextNetwork.outputs`) and quantisers, int8 [N]."""
+        outputs = self.networks[place.phase].outputs(features, known, place, log_step, np)
+        return self.groups_of_outputs(outputs, quantizers)
+
+    def groups_of_outputs(self, outputs: Float32, quantizers: States) -> Groups:
+        """The groups of a network's outputs, float32 [2, N]."""
+        scale = np.clip(outputs[0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1).astype(np.int16)
+        mean = outputs[1]
+        size = self._class_of_mean[np.minimum(np.abs(mean), self.means[-1]).astype(np.int16)]
+        direct = quantizers * np.int16(self.quantizer_groups) + scale * np.int16(len(self.means)) + size
+        beyond = scale + np.int16(self.direct_groups - LAST_DIRECT - 1)
+        table = np.where(scale <= LAST_DIRECT, direct, beyond)
+        return Groups(table, np.where(mean < 0, -1, 1).astype(np.int32))
+
+    def rescaled(self, groups: Groups, octaves: float) -> Groups:
+        """Groups for symbols that are larger by a factor 2^octaves; tables beyond the direct ones stay."""
+        change = round(octaves * SCALES_PER_OCTAVE)
+        if change == 0:
+            return groups
+        rest, size = np.divmod(groups.table, np.int16(len(self.means)))
+        quantizer, scale = np.divmod(rest, np.int16(SCALES))
+        scale = np.clip(scale + np.int16(change), 0, LAST_DIRECT)
+        table = quantizer * np.int16(self.quantizer_groups) + scale * np.int16(len(self.means)) + size
+        return Groups(np.where(groups.table < self.direct_groups, table, groups.table), groups.sign)
 
     @cached_property
     def _outputs_slopes(self) -> tuple[Float32, Float32]:
-        """Change of every entry's bits per unit of scale and of mean, each [DIRECT_GROUPS, TABLE_SIZE]."""
-        bits = self.cost_bits.reshape(-1, MEAN_CLASSES, self.cost_bits.shape[1])
-        by_scale: Float32 = np.asarray(np.gradient(bits, axis=0))
-        mirrored = np.concatenate([bits[:, 1:2, ESCAPE - 1 :: -1], bits[:, 1:2, ESCAPE:]], axis=2)
-        by_mean: Float32 = np.asarray(np.gradient(np.concatenate([mirrored, bits], axis=1), axis=1))[:, 1:]
-        return by_scale.reshape(self.cost_bits.shape), by_mean.reshape(self.cost_bits.shape)
+        """Change of every entry's bits per unit of scale and of mean, each like `cost_bits`."""
+        bits = self.cost_bits[: self.direct_groups].reshape(-1, SCALES, len(self.means), TABLE_SIZE)
+        by_scale = np.gradient(bits, axis=1)
+        mirrored = np.concatenate([bits[:, :, 1:2, ESCAPE - 1 :: -1], bits[:, :, 1:2, ESCAPE:]], axis=3)
+        middles = class_middles(self.means)
+        by_mean = np.gradient(np.concatenate([mirrored, bits], axis=2), [-middles[1], *middles], axis=2)[:, :, 1:]
+        found = np.zeros((2, *self.cost_bits.shape), dtype=np.float32)
+        found[0, : self.direct_groups] = by_scale.reshape(self.direct_groups, -1)
+        found[1, : self.direct_groups] = by_mean.reshape(self.direct_groups, -1)
+        return found[0], found[1]
 
     def features_gradient(
-        self, features: Float32, place: Place, log_step: int, groups: Groups, symbols: Int32
+        self, features: Float32, known: Known, place: Place, log_step: int, groups: Groups, symbols: Int32
     ) -> Float32:
         """Derivative of the bits of a pass's symbols by the features that are symbols, float32 [K', N].
 
         Symbols under tables of large scales, which hardly depend on their context, count as independent of it.
         """
         entry = np.clip(symbols * groups.sign, -RADIUS, RADIUS) + RADIUS
-        table = np.minimum(groups.table, DIRECT_GROUPS - 1)
         by_scale, by_mean = self._outputs_slopes
-        slopes = np.stack([by_scale[table, entry], by_mean[table, entry] * groups.sign])
-        slopes *= groups.table < DIRECT_GROUPS
-        return self.networks[place.phase].gradient(features, place, log_step, slopes)
+        slopes = np.stack([by_scale[groups.table, entry], by_mean[groups.table, entry] * groups.sign])
+        return self.networks[place.phase].gradient(features, known, place, log_step, slopes)
 
-    def dequantize(self, symbols: Int32, groups: Groups) -> Int32:
-        """Coefficients in 1/FINE steps, int32 [N]."""
+    def offsets_of(self, symbols: Int32, groups: Groups) -> Int32:
+        """How far coefficients lie from the multiples that their symbols stand for, int32 [N], 1/FINE steps."""
         entry = np.clip(symbols * groups.sign, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
-        fine: Int32 = symbols * FINE + self.offsets[groups.table, entry] * groups.sign
-        return fine
-
-
-def groups_of_outputs(outputs: Float32) -> Groups:
-    """The groups of a network's outputs, float32 [2, N]."""
-    scale = np.clip(outputs[0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1).astype(np.int16)
-    mean = outputs[1]
-    size = np.minimum(np.abs(mean), MEAN_CLASSES - 1).astype(np.int16)
-    direct = scale <= LAST_DIRECT
-    table = np.where(direct, scale * MEAN_CLASSES + size, scale + (DIRECT_GROUPS - LAST_DIRECT - 1)).astype(np.int16)
-    return Groups(table, np.where(mean < 0, -1, 1).astype(np.int32))
+        return np.asarray(self.offsets[groups.table, entry] * groups.sign)

@@ -1,7 +1,8 @@
-"""The shipped prior: what every file may take for granted and none pays for.
+"""The shipped priors: what every file may take for granted and none pays for.
 
 Context networks with their probability tables, and the Fourier machine that improves on the linear synthesis, trained
-once on photographs (`python -m dfmcodec.prior.train`; MODEL_CARD.md). A file names its prior by `Prior.checksum`.
+once on photographs (`python -m dfmcodec.prior.train`; MODEL_CARD.md). A file names its prior by `Prior.checksum`: new
+files are made with `CURRENT`, and those made with earlier priors stay readable.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.entropy.context import ContextModel
-from dfmcodec.errors import UnsupportedVersionError
+from dfmcodec.errors import DfmError, UnsupportedVersionError
 from dfmcodec.synthesis import Machine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-SHIPPED = "prior.npz"
+CURRENT = 0x63FD10FF
 
 
 @dataclass(frozen=True)
@@ -60,21 +61,26 @@ def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         return dict(stored)
 
 
-@lru_cache(maxsize=1)
 def shipped() -> Prior:
-    """The prior of this version of the program."""
-    with as_file(files("dfmcodec.prior") / SHIPPED) as path:
-        return Prior.from_arrays(load_arrays(path))
+    """The prior that this version of the program makes files with."""
+    return prior_of(CURRENT)
 
 
+@lru_cache(maxsize=2)
 def prior_of(wanted: int) -> Prior:
     """The prior that a file names.
 
     Raises:
         UnsupportedVersionError: This program does not have it.
+        DfmError: It is damaged.
     """
-    prior = shipped()
-    if prior.checksum != wanted:
-        msg = f"the file needs prior {wanted:08x}, this program has {prior.checksum:08x}; update dfmcodec"
+    resource = files("dfmcodec.prior") / f"prior-{wanted:08x}.npz"
+    if not resource.is_file():
+        msg = f"the file needs prior {wanted:08x}, which this program does not have; update dfmcodec"
         raise UnsupportedVersionError(msg)
+    with as_file(resource) as path:
+        prior = Prior.from_arrays(load_arrays(path))
+    if prior.checksum != wanted:
+        msg = f"prior {wanted:08x} is damaged in this installation; install dfmcodec again"
+        raise DfmError(msg)
     return prior

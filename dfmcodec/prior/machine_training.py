@@ -19,13 +19,13 @@ from dfmcodec.latents import UNITS_PER_LEVEL
 from dfmcodec.prior.context_training import save_checkpoint
 from dfmcodec.prior.samples import DecodedCells
 
-DEPTH, WIDTH = 3, 48
-WINDOW = 24  # cells
-BATCH_WINDOWS = 8
+DEPTH, WIDTH = 4, 60
+WINDOW = 40  # cells
+BATCH_WINDOWS = 4
 CHUNK_STEPS = 4
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 1e-3
 LIFT_STD = 0.01  # phases start small, in turns
-INNER_STD = 0.02
+INNER_STD = 0.003
 
 Params = dict[str, jax.Array]
 _optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
@@ -50,18 +50,27 @@ def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
 
 
 def machine_of(params: Any) -> synthesis.Machine:
-    """The machine of named weights; they may be traced."""
+    """The machine of the weights that are trained, which may be traced.
+
+    They are for cos - 1 instead of cos. Phases are small at first, so that all cosines are near 1 and, moving alike,
+    would shake the layer's constant.
+    """
     depth = sum(name.startswith("machine_a_") for name in params)
-    layers = tuple((params[f"machine_a_{i}"], params[f"machine_b_{i}"]) for i in range(depth))
-    return synthesis.Machine(params["machine_lift"], layers, params["machine_bypass"])
+    layers = []
+    for i in range(depth):
+        a = params[f"machine_a_{i}"]
+        constant = a[:1] - a[1:].sum(axis=0, keepdims=True)
+        layers.append((jnp.concatenate([constant, a[1:]]), params[f"machine_b_{i}"]))
+    return synthesis.Machine(params["machine_lift"], tuple(layers), params["machine_bypass"], spread=True)
 
 
 def window_correction(params: Any, decoded: jax.Array, step_in_units: jax.Array, log_step: jax.Array) -> jax.Array:
-    """Corrected cells of one window: [12, h + 2, w + 2] -> [12, h, w], units."""
-    inner = decoded[:, 1:-1, 1:-1]
+    """Corrected cells of one window: [12, h + 2 reach, w + 2 reach] -> [12, h, w], units."""
+    machine = machine_of(params)
     features = synthesis.cell_features(decoded, step_in_units, log_step, jnp)
-    change = synthesis.correction(machine_of(params), features, jnp) * step_in_units
-    corrected: jax.Array = inner + change.T.reshape(inner.shape)
+    change = synthesis.correction(machine, features, jnp) * step_in_units
+    reach = machine.reach
+    corrected: jax.Array = decoded[:, reach:-reach, reach:-reach] + change.transpose(2, 0, 1)
     return corrected
 
 
@@ -84,6 +93,7 @@ def _train_chunk(params: Params, state: Any, batches: tuple[jax.Array, ...], rat
 
 def _windows(pictures: Sequence[DecodedCells], scales: Sequence[float], rng: np.random.Generator) -> Any:
     found = []
+    border = pictures[0].border
     for _ in range(CHUNK_STEPS * BATCH_WINDOWS):
         number = int(rng.integers(len(pictures)))
         picture = pictures[number]
@@ -92,7 +102,7 @@ def _windows(pictures: Sequence[DecodedCells], scales: Sequence[float], rng: np.
         step_in_units = picture.step * UNITS_PER_LEVEL / 64
         found.append(
             (
-                picture.decoded[:, y : y + WINDOW + 2, x : x + WINDOW + 2],
+                picture.decoded[:, y : y + WINDOW + 2 * border, x : x + WINDOW + 2 * border],
                 picture.original[:, y : y + WINDOW, x : x + WINDOW],
                 np.float32(step_in_units),
                 np.float32(synthesis.step_feature(picture.step)),
@@ -124,9 +134,7 @@ def train_machine(
         every: Steps between reports.
     """
     pictures = [picture for picture in pictures if min(picture.original.shape[1:]) >= WINDOW]
-    scales = [
-        1 / (float(np.mean((p.decoded[:, 1:-1, 1:-1] - p.original) ** 2)) + UNITS_PER_LEVEL**2 / 12) for p in pictures
-    ]
+    scales = [1 / (picture.mse + UNITS_PER_LEVEL**2 / 12) for picture in pictures]
     rng = np.random.default_rng(seed)
     params = fresh_machine(*size, rng)
     state: Any = _optimiser.init(params)
@@ -143,4 +151,12 @@ def train_machine(
             save_checkpoint(checkpoint, (done, jax.tree.map(np.asarray, params), jax.tree.map(np.asarray, state), rng))
             report(done, float(np.mean(losses)))
             losses = []
-    return {name: np.asarray(value) for name, value in params.items()}
+    machine = machine_of(jax.tree.map(np.asarray, params))
+    arrays = {
+        "machine_lift": machine.lift,
+        "machine_bypass": machine.bypass,
+        "machine_spread": np.ones(1, dtype=np.int8),
+    }
+    for i, (a, b) in enumerate(machine.layers):
+        arrays |= {f"machine_a_{i}": a, f"machine_b_{i}": b}
+    return {name: np.asarray(value) for name, value in arrays.items()}

@@ -4,13 +4,17 @@
 
 Stages, each kept in --work and not done again when the command is repeated:
 
-1. context networks on symbols rounded with a dead zone, briefly;
-2. context networks on symbols rounded by rate and distortion against the first ones; tables counted;
-3. the Fourier machine on pictures decoded with them.
+1. context networks on symbols chosen with guessed tables, briefly;
+2. context networks on symbols chosen by rate and distortion against the first ones; tables counted;
+3. the Fourier machine on pictures decoded with the first networks (the last ones change little of what it sees).
+
+With --part, a second process can take some of the work: `--part 01` and `--part 23` train networks of stage 2 only,
+`--part machine` stage 3 only.
 """
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,13 +25,14 @@ import numpy as np
 
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.prior import Prior, load_arrays, samples
-from dfmcodec.prior.context_training import count_tables, train_network
-from dfmcodec.prior.machine_training import train_machine
+from dfmcodec.prior.context_training import count_tables, save_checkpoint, train_network, untrained_context
+from dfmcodec.prior.machine_training import DEPTH, train_machine
 from dfmcodec.prior.samples import BIT_PRICES, DecodedCells, Rows
 
+FIRST_ONE_IN = 3  # pictures serve stage 1
 FIRST_STEPS = 5_000  # of each network of stage 1
-CONTEXT_STEPS = 80_000  # of each network of stage 2
-MACHINE_STEPS = 8_000
+CONTEXT_STEPS = 60_000  # of each network of stage 2
+MACHINE_STEPS = 10_000
 MACHINE_PASSES = 2  # over the pictures, each at another step
 
 
@@ -66,7 +71,11 @@ def train_contexts(
         marker = work / f"{name}_rows_{number}.done"
         if not marker.exists():
             report = log.progress(f"{name}, rows {number}, pictures", 50)
-            samples.collect_rows(folder, 10 * len(name) + number, context, work / f"{name}_rows_{number}", report)
+            rng = np.random.default_rng(10 * len(name) + number)
+            pictures = samples.photographs(folder, rng, 1 if context else FIRST_ONE_IN)
+            rows_context = context or untrained_context()
+            stem = work / f"{name}_rows_{number}"
+            samples.collect_rows(pictures, rng, rows_context, context is not None, stem, report)
             marker.touch()
 
     def rows_of(phase: int) -> Rows:
@@ -84,17 +93,26 @@ def train_contexts(
     return arrays
 
 
-def decode_pictures(folder: Path, context: ContextModel, passes: int, log: Log) -> list[DecodedCells]:
+def decode_pictures(folder: Path, context: ContextModel, passes: int, border: int, log: Log) -> list[DecodedCells]:
     """All pictures, decoded by the linear synthesis at random steps."""
     rng = np.random.default_rng(5)
     found = []
     for number in range(passes):
         for count, pixels in enumerate(samples.photographs(folder, rng)):
             step = samples.random_step(rng)
-            found.append(samples.decoded_cells(pixels, step, rng.uniform(*BIT_PRICES), context))
+            found.append(samples.decoded_cells(pixels, step, rng.uniform(*BIT_PRICES), context, border))
             if (count + 1) % 100 == 0:
                 log(f"machine, pass {number}, pictures: {count + 1}")
     return found
+
+
+def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel, log: Log) -> dict[str, Any]:
+    """Arrays of the machine, trained on pictures that are kept decoded in the work folder."""
+    kept = work / "decoded.pickle"
+    if not kept.exists():
+        save_checkpoint(kept, decode_pictures(folder, context, MACHINE_PASSES, 1 + DEPTH, log))
+    pictures = pickle.loads(kept.read_bytes())
+    return train_machine(pictures, steps, 0, work / "machine.pickle", log.progress("machine"))
 
 
 @click.command(help=__doc__)
@@ -103,8 +121,8 @@ def decode_pictures(folder: Path, context: ContextModel, passes: int, log: Log) 
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The prior to write.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on all numbers of steps.")
 @click.option("--passes", type=int, default=2, show_default=True, help="Over the pictures for stage 2.")
-@click.option("--phases", default="0123", show_default=True, help="Train only these networks of stage 2, then end.")
-def main(folder: Path, work: Path, out: Path, scale: float, passes: int, phases: str) -> None:
+@click.option("--part", help="Phases of stage 2 (of 0123), or `machine`: do only this, then end.")
+def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
     work.mkdir(parents=True, exist_ok=True)
     log = Log()
 
@@ -114,16 +132,17 @@ def main(folder: Path, work: Path, out: Path, scale: float, passes: int, phases:
     every = [0, 1, 2, 3]
     first = train_contexts(folder, work, "first", steps(FIRST_STEPS), None, 1, every, log)
     assert first is not None
-    chosen = [int(phase) for phase in phases]
-    second = train_contexts(
-        folder, work, "second", steps(CONTEXT_STEPS), ContextModel.from_arrays(first), passes, chosen, log
-    )
-    if second is None:
-        log("done with these phases")
+    context = ContextModel.from_arrays(first)
+    machine = None
+    if part in (None, "machine"):
+        machine = trained_machine(folder, work, steps(MACHINE_STEPS), context, log)
+    if part == "machine":
         return
-    context = ContextModel.from_arrays(second)
-    pictures = decode_pictures(folder, context, MACHINE_PASSES, log)
-    machine = train_machine(pictures, steps(MACHINE_STEPS), 0, work / "machine.pickle", log.progress("machine"))
+    chosen = every if part is None else [int(phase) for phase in part]
+    second = train_contexts(folder, work, "second", steps(CONTEXT_STEPS), context, passes, chosen, log)
+    if second is None or machine is None:
+        log("done with this part")
+        return
     arrays = {**second, **machine}
     np.savez_compressed(out, **arrays)
     log(f"{out}: {out.stat().st_size} bytes, checksum {Prior.from_arrays(arrays).checksum:08x}")
