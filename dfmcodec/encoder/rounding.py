@@ -41,6 +41,7 @@ _LAST = len(COMPANDED) - 1
 _BLOCK_CELLS = 4096
 _UNREACHED = 1e30
 _KNOWN_OCTAVES = 0.6  # by which contexts make scales smaller than magnitudes around; measured on data/kodak
+_PARENT_WEIGHT = 4  # of neighbours
 _ROUND_UP = 0.4  # fractions above 1 - this
 
 
@@ -128,31 +129,30 @@ def local_groups(pyramid: Pyramid, step: int, place: Place, context: ContextMode
 
     Those around it are the eight neighbours in the band and, counted like four of them, the parent.
     """
-    y, x = PHASES[place.phase]
-    sums = _neighbour_magnitudes(pyramid, step, place.level, place.colour, place.orientation)[y::2, x::2]
+    sums = _neighbour_magnitudes(pyramid, step, place)
     log_scale = np.log2(sums / 2 + np.float32(0.05)) - np.float32(_KNOWN_OCTAVES)
     index = np.rint(UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * log_scale).astype(np.int16)
     scale = np.clip(index, 0, LAST_DIRECT).ravel()
     return Groups(scale * np.int16(len(context.means)), np.ones(scale.size, dtype=np.int32))
 
 
-def _neighbour_magnitudes(pyramid: Pyramid, step: int, level: int, colour: int, orientation: int) -> Float32:
-    band = np.abs(pyramid.bands[level][orientation][colour])
-    of_band = band_step(step, BAND_NORMS[level][orientation])
-    padded = np.pad(band, 1)
-    height, width = band.shape
-    sums = sum(padded[y + 1 : y + 1 + height, x + 1 : x + 1 + width] for y, x in NEIGHBOURS)
+def _neighbour_magnitudes(pyramid: Pyramid, step: int, place: Place) -> Float32:
+    """The mean magnitude around each coefficient of a pass, in steps. float32 [rows, columns]."""
+    bands = [of_level[place.orientation][place.colour] for of_level in pyramid.bands[place.level : place.level + 2]]
+    norm = BAND_NORMS[place.level][place.orientation]
+    top, left = PHASES[place.phase]
+    height, width = bands[0].shape
+    padded = np.pad(np.abs(bands[0]), 1)
+    sums = sum(padded[top + y + 1 : y + 1 + height : 2, left + x + 1 : x + 1 + width : 2] for y, x in NEIGHBOURS)
     weight = len(NEIGHBOURS)
-    if level + 1 < len(pyramid.bands):
-        parent = np.abs(pyramid.bands[level + 1][orientation][colour])
-        rows = np.minimum(np.arange(height) // 2, parent.shape[0] - 1)
-        columns = np.minimum(np.arange(width) // 2, parent.shape[1] - 1)
-        if parent.size:
-            parent_weight = 4
-            gain = np.float32(BAND_NORMS[level + 1][orientation] / BAND_NORMS[level][orientation] * 0.5)
-            sums = sums + parent_weight * gain * parent[rows[:, None], columns]
-            weight += parent_weight
-    scale = np.float32(_UNIT * UNITS_PER_LEVEL / of_band / weight)
+    if len(bands) > 1 and bands[1].size:
+        parent = np.abs(bands[1])
+        rows = np.minimum(np.arange(top, height, 2) // 2, parent.shape[0] - 1)
+        columns = np.minimum(np.arange(left, width, 2) // 2, parent.shape[1] - 1)
+        gain = np.float32(BAND_NORMS[place.level + 1][place.orientation] / norm * 0.5)
+        sums = sums + _PARENT_WEIGHT * gain * parent[rows[:, None], columns]
+        weight += _PARENT_WEIGHT
+    scale = np.float32(_UNIT * UNITS_PER_LEVEL / band_step(step, norm) / weight)
     return np.asarray(sums * scale, dtype=np.float32)
 
 
