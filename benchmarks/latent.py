@@ -259,18 +259,21 @@ def efforts(pictures: tuple[str, ...], bpp: float, efforts: tuple[int, ...], out
 @click.argument("pictures", nargs=-1, required=True)
 @out_option
 def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
-    """What each part is worth: the cost squared error + price of bits, in bits, against the whole at effort 3."""
-    from dfmcodec.encoder import EncoderConfig, latent_fit
+    """What each part is worth: the cost squared error + price of bits, in bits, against the whole at effort 5."""
+    from dfmcodec.encoder import EncoderConfig, correction_fit, latent_fit
     from dfmcodec.encoder.config import BIT_PRICE
     from dfmcodec.encoder.job import Job
     from dfmcodec.image import Image
     from dfmcodec.latents import Geometry
+    from dfmcodec.prior.context_training import untrained_context
 
     walks, price = 5, BIT_PRICE
+    correction_fit._STEPS = 400  # so that constants get as far as "no contexts" needs
 
     def cost_bits(pixels: Pixels, step: int, change: Callable[[Any], None]) -> float:
         job = Job(Image(pixels), EncoderConfig(effort=3), 0, lambda progress: None, lambda: False)
         encoder = latent_fit.LatentEncoder(job)
+        encoder.effort = latent_fit.EFFORT_LEVELS[5]
         change(encoder)
         best = np.inf
         for _ in range(walks):
@@ -285,7 +288,19 @@ def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
         encoder.prior = replace(encoder.prior, machine=replace(machine, layers=layers, bypass=0 * machine.bypass))
 
     def no_filter(encoder: Any) -> None:
-        encoder.effort = latent_fit.Effort(walks, 1)  # radii start at 2
+        encoder.effort = replace(encoder.effort, filter_radius=1)  # radii start at 2
+
+    def no_corrections(encoder: Any) -> None:
+        encoder.effort = replace(encoder.effort, corrections_after=())
+
+    def no_contexts(encoder: Any) -> None:
+        """Laplace tables, whose scales a file's corrections give for each band and phase."""
+        encoder.prior = replace(encoder.prior, context=untrained_context())
+        encoder._context = encoder.prior.context
+
+    def no_prior(encoder: Any) -> None:
+        no_contexts(encoder)
+        no_machine(encoder)
 
     def no_influence(encoder: Any) -> None:
         walk = encoder.walk
@@ -319,8 +334,11 @@ def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
         "all": lambda encoder: None,
         "no refinement (one walk)": first_walk_only,
         "no influence": no_influence,
+        "no corrections of contexts": no_corrections,
         "no machine": no_machine,
         "no filter": no_filter,
+        "no contexts": no_contexts,
+        "no prior": no_prior,
         "no chroma rotation": no_rotation,
         "4 levels": fewer_levels,
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgpack
 
+from dfmcodec.context_correction import read_correction, write_correction
 from dfmcodec.errors import (
     BadMagicError,
     ConfigError,
@@ -50,11 +51,13 @@ SECTION_WEIGHTS = 1
 SECTION_METADATA = 2
 SECTION_LATENTS = 3
 SECTION_FILTER = 4
+SECTION_CORRECTIONS = 5
 _SECTION_NAMES = {
     SECTION_WEIGHTS: "weights",
     SECTION_METADATA: "metadata",
     SECTION_LATENTS: "latents",
     SECTION_FILTER: "filter",
+    SECTION_CORRECTIONS: "corrections",
 }
 _MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1}
 _MAIN_SECTION = {Model.COORDINATE: SECTION_WEIGHTS, Model.LATENT: SECTION_LATENTS}
@@ -115,6 +118,8 @@ def write(model: QuantizedModel, metadata: Metadata | None = None) -> bytes:
     sections = {_MAIN_SECTION[arch.model]: _write_main_section(model)}
     if isinstance(model, QuantizedLatents) and model.picture_filter is not None:
         sections[SECTION_FILTER] = write_filter(model.picture_filter)
+    if isinstance(model, QuantizedLatents) and model.correction is not None:
+        sections[SECTION_CORRECTIONS] = write_correction(model.correction)
     if metadata:
         sections[SECTION_METADATA] = pack_metadata(metadata)
     fields = b""
@@ -165,7 +170,10 @@ def _write_main_section(model: QuantizedModel) -> bytes:
         return write_weights(model)
     arch = model.architecture
     geometry = Geometry(model.height, model.width, arch.channels, arch.levels)
-    return write_symbols(geometry, model.step, prior_of(arch.prior).context, model.symbols)
+    context = prior_of(arch.prior).context
+    if model.correction is not None:
+        context = model.correction.applied(context, geometry)
+    return write_symbols(geometry, model.step, context, model.symbols)
 
 
 def _read_main_section(bodies: dict[int, bytes], header: Header) -> QuantizedModel:
@@ -174,10 +182,14 @@ def _read_main_section(bodies: dict[int, bytes], header: Header) -> QuantizedMod
     if isinstance(arch, CoordinateArchitecture):
         return read_weights(body, arch, header.height, header.width)
     geometry = Geometry(header.height, header.width, arch.channels, arch.levels)
-    symbols, samples = read_symbols(geometry, header.step, prior_of(arch.prior).context, body)
     chosen = read_filter(bodies[SECTION_FILTER], arch.channels) if SECTION_FILTER in bodies else None
+    context, correction = prior_of(arch.prior).context, None
+    if SECTION_CORRECTIONS in bodies:
+        correction = read_correction(bodies[SECTION_CORRECTIONS], context, geometry)
+        context = correction.applied(context, geometry)
+    symbols, samples = read_symbols(geometry, header.step, context, body)
     return QuantizedLatents(
-        arch, header.height, header.width, header.step, header.chroma_angle, symbols, samples, chosen
+        arch, header.height, header.width, header.step, header.chroma_angle, symbols, samples, chosen, correction
     )
 
 
@@ -267,9 +279,9 @@ def latent_file_bytes(channels: int, metadata_bytes: int = 0) -> int:
     return CONTAINER_BYTES[Model.LATENT] + metadata_section_bytes(metadata_bytes) + channels
 
 
-def filter_section_bytes(filter_bytes: float) -> float:
-    """What a filter section adds to a file."""
-    return filter_bytes + _SECTION.size
+def section_file_bytes(body_bytes: float) -> float:
+    """What a section adds to a file."""
+    return body_bytes + _SECTION.size
 
 
 def estimate_network_bytes(model: QuantizedNetwork, metadata_bytes: int = 0) -> float:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dfmcodec.context_correction import ContextCorrection
     from dfmcodec.picture_filter import PictureFilter
 
 Symbols = npt.NDArray[np.int32]
@@ -227,6 +228,7 @@ class QuantizedLatents:
         samples: int32 [channels, H, W], units of `latents.UNITS_PER_LEVEL`: the linear synthesis. It follows from
             the symbols, but only by the walk that codes them, so it is kept.
         picture_filter: The picture's own filter; None for none.
+        correction: The picture's own correction of the context networks; None for none.
 
     Raises:
         ConfigError: The symbols or the step do not fit the architecture.
@@ -240,6 +242,7 @@ class QuantizedLatents:
     symbols: Symbols
     samples: Symbols
     picture_filter: PictureFilter | None = None
+    correction: ContextCorrection | None = None
 
     def __post_init__(self) -> None:
         shape = self.architecture.channels, self.height, self.width

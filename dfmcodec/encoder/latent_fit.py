@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec import bitstream
+from dfmcodec.context_correction import ContextCorrection
 from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
+from dfmcodec.encoder.correction_fit import SymbolSample, fit_correction
 from dfmcodec.encoder.filter_fit import fit_filter
 from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.encoder.rounding import (
@@ -51,7 +53,7 @@ from dfmcodec.model import MAX_STEP, LatentArchitecture, QuantizedLatents
 from dfmcodec.picture_filter import filter_correction
 from dfmcodec.prior import shipped
 from dfmcodec.pyramid_coding import traverse
-from dfmcodec.scan import Place, level_places
+from dfmcodec.scan import Place, level_places, log_step
 from dfmcodec.synthesis import corrections, evaluator, planes_to_levels
 
 Float32 = npt.NDArray[np.float32]
@@ -59,6 +61,7 @@ Int32 = npt.NDArray[np.int32]
 
 _AIM = 0.997  # of a size budget
 _ENOUGH = 0.985
+_ENOUGH_REFINED = 0.992
 _ENOUGH_OF_AIM = 0.995  # where the coder's slack is much of the budget
 _CODER_SLACK_BYTES = 9  # a stream's last words, by which a section may be larger than estimated
 _INFLUENCE_PART = 0.3  # of the slopes, which are of first order only; measured best
@@ -78,24 +81,26 @@ class Effort:
         filter_radius: Largest radius of the picture's own filter.
         refined: Whether what a walk found out serves the next, or only the step does.
         filter_rows_part: Part of the picture's rows that the filter is fitted to, 1 / this.
+        corrections_after: Walks after which the correction of the context networks is fitted (again).
     """
 
     walks: int
     filter_radius: int
     refined: bool = True
     filter_rows_part: int = 1
+    corrections_after: tuple[int, ...] = (1,)
 
 
 EFFORT_LEVELS = {
-    1: Effort(1, 3, refined=False, filter_rows_part=4),
+    1: Effort(1, 3, refined=False, filter_rows_part=4, corrections_after=()),
     2: Effort(2, 4),
     3: Effort(3, 5),
     4: Effort(4, 5),
-    5: Effort(6, 5),
-    6: Effort(10, 5),
-    7: Effort(16, 5),
-    8: Effort(28, 5),
-    9: Effort(60, 5),
+    5: Effort(6, 5, corrections_after=(1, 3)),
+    6: Effort(8, 5, corrections_after=(1, 3, 5)),
+    7: Effort(12, 5, corrections_after=(1, 3, 7)),
+    8: Effort(18, 5, corrections_after=(1, 3, 7, 11)),
+    9: Effort(28, 5, corrections_after=(1, 3, 7, 11, 19)),
 }
 
 
@@ -120,7 +125,7 @@ class Trial:
     @property
     def most_bytes(self) -> float:
         """What the file will surely not exceed."""
-        streams = 1 if self.model.picture_filter is None else 2
+        streams = 1 + (self.model.picture_filter is not None) + (self.model.correction is not None)
         return self.file_bytes + streams * _CODER_SLACK_BYTES
 
 
@@ -146,6 +151,8 @@ class LatentEncoder:
             image.channels, self.geometry.levels, machine.depth, machine.width, 1, self.prior.checksum
         )
         self._side_bytes = bitstream.latent_file_bytes(image.channels, job.metadata_bytes)
+        self._context = self.prior.context
+        self._correction: ContextCorrection | None = None
         self._influence: Influence | None = None
         self._groups: dict[Place, Groups] = {}
         self._step_of_groups = 1
@@ -160,22 +167,31 @@ class LatentEncoder:
             largest_bytes: Of a file that is of use. Where nothing serves a next walk, a larger one is not finished:
                 it has no filter, and its squared error is not known.
         """
-        context, effort = self.prior.context, self.effort
+        context, effort = self._context, self.effort
         self.walks += 1
         chooser = PathChooser(
             self._pyramid, self.geometry, step, bit_price, context, partial(self._tables_of, step), self._influence
         )
         low, chosen = round_low(self._pyramid, step), chooser.symbols()
         source: ChosenSymbols
+        sample = (
+            SymbolSample(self.prior.context, self.geometry, log_step(step))
+            if self.walks in effort.corrections_after
+            else None
+        )
         if effort.refined and self.walks % 2 == 1:  # influence changes little: every other walk is enough
-            source = ObservedSymbols(low, chosen, context, self.geometry, step)
+            source = ObservedSymbols(low, chosen, context, self.geometry, step, sample)
         else:
             source = ChosenSymbols(low, chosen, context)
         symbols, samples = traverse(self.geometry, step, context, source)
         self._groups, self._step_of_groups = source.groups, step
         file_bytes = self._side_bytes + source.bits / 8
         height, width = self.image.height, self.image.width
-        model = QuantizedLatents(self.architecture, height, width, step, self.chroma_angle, symbols, samples, None)
+        model = QuantizedLatents(
+            self.architecture, height, width, step, self.chroma_angle, symbols, samples, None, self._correction
+        )
+        if self._correction is not None:
+            file_bytes += bitstream.section_file_bytes(self._correction.file_bytes)
         if not effort.refined and file_bytes > largest_bytes:
             return Trial(model, file_bytes, inf)
 
@@ -186,14 +202,22 @@ class LatentEncoder:
         if own_filter is not None:
             change = change + filter_correction(samples, own_filter)
             model = replace(model, picture_filter=own_filter)
-            file_bytes += bitstream.filter_section_bytes(own_filter.file_bytes)
+            file_bytes += bitstream.section_file_bytes(own_filter.file_bytes)
         pixels = planes_to_levels((samples + change).transpose(1, 2, 0), colour_basis(self.chroma_angle))
 
         if isinstance(source, ObservedSymbols):
             self._influence = source.observed.scaled(_INFLUENCE_PART)
+        if sample is not None:
+            self._correct_contexts(sample)
         if effort.refined:
             self._pyramid = analyse(self._planes - change * np.float32(1 / UNITS_PER_LEVEL), self.geometry.levels)
         return Trial(model, file_bytes, mse(self.image.pixels, pixels))
+
+    def _correct_contexts(self, sample: SymbolSample) -> None:
+        self._correction = fit_correction(sample, self._correction)
+        self._context = self.prior.context
+        if self._correction is not None:
+            self._context = self._correction.applied(self._context, self.geometry)
 
     def _tables_of(self, step: int, place: Place) -> Groups:
         """Tables of a pass as of the last walk, for scales in another step; a guess before the first walk."""
@@ -288,7 +312,8 @@ class SizeTarget:
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes - _CODER_SLACK_BYTES
         self._aim = _AIM * (budget_bytes - 2 * _CODER_SLACK_BYTES)
-        self._enough = min(_ENOUGH * budget_bytes, _ENOUGH_OF_AIM * self._aim)
+        enough = _ENOUGH_REFINED if encoder.effort.refined else _ENOUGH
+        self._enough = min(enough * budget_bytes, _ENOUGH_OF_AIM * self._aim)
         self.first_step = encoder.step_for(self._aim)
         for _ in range(_GUESSES):
             ratio = encoder.guessed_bytes(self.first_step) / encoder.rough_bytes(self.first_step)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dfmcodec.encoder.correction_fit import SymbolSample
 from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.entropy.context import OFFSET_SYMBOLS, ContextModel, Groups
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, TABLE_SIZE, UNIT_SCALE_INDEX
@@ -357,29 +358,39 @@ class ChosenSymbols:
 
 
 class ObservedSymbols(ChosenSymbols):
-    """Chosen symbols, and the `Influence` that they have on each other, for the next walk.
+    """Chosen symbols, and for the next walk the `Influence` that they have on each other and a sample of them.
 
     Args:
         low, chosen, context: As of `ChosenSymbols`.
         geometry: Sizes.
         step: In 1/64 levels.
+        sample: Where a sample is to go; None for none.
     """
 
     def __init__(
-        self, low: Symbols, chosen: Mapping[Place, Symbols], context: ContextModel, geometry: Geometry, step: int
+        self,
+        low: Symbols,
+        chosen: Mapping[Place, Symbols],
+        context: ContextModel,
+        geometry: Geometry,
+        step: int,
+        sample: SymbolSample | None = None,
     ) -> None:
         super().__init__(low, chosen, context)
+        self._sample = sample
         self.observed = Influence(geometry)
         self._log_step = log_step(step)
 
     def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
         """The symbols of a pass."""
         symbols = super().symbols(place, groups, scan)
-        known, columns = scan.known(place), scan.shape(place)[1]
+        known, columns, quantizers = scan.known(place), scan.shape(place)[1], scan.quantizers(place)
         for rows in scan.row_blocks(place):
             chosen = of_pass(rows, columns)
-            gradient = self._context.features_gradient(
-                scan.features(place, rows), known, place, self._log_step, groups.part(chosen), symbols[chosen]
-            )
+            features = scan.features(place, rows)
+            of_rows = place, symbols[chosen], quantizers[chosen]
+            if self._sample is not None:
+                self._sample.add(features, known, *of_rows)
+            gradient = self._context.features_gradient(features, known, self._log_step, *of_rows)
             self.observed.add(place, rows, columns, gradient)
         return symbols

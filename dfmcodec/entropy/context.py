@@ -16,9 +16,10 @@ with int8 weights W, features f in -127..127 and the log of the step k (`scan.lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -46,11 +47,14 @@ Known = npt.NDArray[np.intp]
 
 ACTIVATION_SHIFT = 64
 ACTIVATION_MAX = 127
+MAX_WEIGHT = 127
 OUTPUT_SHIFT = 256
 MEANS_PER_SCALE = 4
 MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # least |mean| of each class of tables, in quarters of the scale
 OLDEST_MEANS = (0, 1, 2, 3, 4, 5)  # of priors that do not say
 SCALES = LAST_DIRECT + 1
+LARGEST_MEAN = 20  # of `ContextModel.bits_of_outputs`, quarters of the scale
+_SLOPE_REACH = 2  # of the differences that stand for slopes: what changing one symbol does to outputs; measured best
 OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; beyond, as for +-3
 
 
@@ -88,26 +92,38 @@ class ContextNetwork:
             log_step: See `scan.log_step`.
             xp: numpy or jax.numpy.
         """
-        c1 = self.c1[place.band] + self.s1[place.level] * log_step
-        c3 = self.c3[place.band] + self.s3[place.level] * log_step
-        hidden = _layer(self.w1[:, known], features, c1, xp)
-        hidden = _layer(self.w2, hidden, self.c2, xp)
-        sums = self.w3 @ hidden
-        sums += c3[:, None] + OUTPUT_SHIFT // 2
+        sums = self.w3 @ self.hidden(features, known, place, log_step, xp)
+        sums += (self.c3[place.band] + self.s3[place.level] * log_step)[:, None] + OUTPUT_SHIFT // 2
         return xp.floor(sums * np.float32(1 / OUTPUT_SHIFT))
 
+    def hidden(self, features: Any, known: Known, place: Place, log_step: int, xp: ModuleType) -> Any:
+        """What the last layer sees, whole numbers in 0..ACTIVATION_MAX as float32 [hidden_2, N]."""
+        c1 = self.c1[place.band] + self.s1[place.level] * log_step
+        hidden = _layer(self.w1[:, known], features, c1, xp)
+        return _layer(self.w2, hidden, self.c2, xp)
+
     def gradient(
-        self, features: Float32, known: Known, place: Place, log_step: int, outputs_gradient: Float32
+        self,
+        features: Float32,
+        known: Known,
+        place: Place,
+        log_step: int,
+        slopes: Callable[[Float32], Float32],
     ) -> Float32:
-        """Derivative of a cost by the features that are symbols, float32 [K', N], from that by (scale, mean), [2, N].
+        """Derivative of a cost by the features that are symbols, float32 [K', N].
 
         The floors count as identities.
+
+        Args:
+            features, known, place, log_step: As of `outputs`.
+            slopes: Derivative of the cost by (scale, mean) from (scale, mean) before they are rounded, both [2, N].
         """
-        c1 = self.c1[place.band] + self.s1[place.level] * log_step
         w1 = self.w1[:, known]
-        sums_1 = w1 @ features + c1[:, None]
+        sums_1 = w1 @ features + (self.c1[place.band] + self.s1[place.level] * log_step)[:, None]
         sums_2 = self.w2 @ _activation(sums_1, np) + self.c2[:, None]
-        by_2 = _slope(sums_2) * (self.w3.T @ (outputs_gradient * np.float32(1 / OUTPUT_SHIFT)))
+        constant = self.c3[place.band] + self.s3[place.level] * log_step
+        outputs = (self.w3 @ _activation(sums_2, np) + constant[:, None]) * np.float32(1 / OUTPUT_SHIFT)
+        by_2 = _slope(sums_2) * (self.w3.T @ (slopes(outputs) * np.float32(1 / OUTPUT_SHIFT)))
         of_symbols = w1[:, : np.searchsorted(known, symbol_features(place.phase))]
         found: Float32 = of_symbols.T @ (_slope(sums_1) * (self.w2.T @ by_2))
         return found
@@ -209,6 +225,12 @@ class ContextModel:
         means = [int(mean) for mean in arrays.get("context_means", OLDEST_MEANS)]
         return cls(networks, arrays["context_frequencies"].astype(np.int64), arrays["context_offsets"], means)
 
+    def with_networks(self, networks: Sequence[ContextNetwork]) -> ContextModel:
+        """The same tables chosen by other networks."""
+        changed = copy(self)
+        changed.networks = tuple(networks)
+        return changed
+
     @cached_property
     def cost_bits(self) -> Float32:
         """Bits of every entry of every table, float32 [tables, TABLE_SIZE].
@@ -247,28 +269,52 @@ class ContextModel:
         return Groups(np.where(groups.table < self.direct_groups, table, groups.table), groups.sign)
 
     @cached_property
-    def _outputs_slopes(self) -> tuple[Float32, Float32]:
-        """Change of every entry's bits per unit of scale and of mean, each like `cost_bits`."""
-        bits = self.cost_bits[: self.direct_groups].reshape(-1, SCALES, len(self.means), TABLE_SIZE)
-        by_scale = np.gradient(bits, axis=1)
-        mirrored = np.concatenate([bits[:, :, 1:2, ESCAPE - 1 :: -1], bits[:, :, 1:2, ESCAPE:]], axis=3)
-        middles = class_middles(self.means)
-        by_mean = np.gradient(np.concatenate([mirrored, bits], axis=2), [-middles[1], *middles], axis=2)[:, :, 1:]
-        found = np.zeros((2, *self.cost_bits.shape), dtype=np.float32)
-        found[0, : self.direct_groups] = by_scale.reshape(self.direct_groups, -1)
-        found[1, : self.direct_groups] = by_mean.reshape(self.direct_groups, -1)
-        return found[0], found[1]
+    def bits_of_outputs(self) -> Float32:
+        """Bits of every entry for whole numbers (scale, mean) as the networks give them: what training descends on.
+
+        Returns:
+            float32 [quantizers, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], between the middles of classes interpolated.
+        """
+        classes = self.cost_bits[: self.direct_groups].reshape(-1, SCALES, len(self.means), TABLE_SIZE)
+        position = np.interp(np.arange(LARGEST_MEAN + 1), class_middles(self.means), np.arange(len(self.means)))
+        low = np.minimum(position.astype(np.intp), len(self.means) - 2)
+        part = (position - low).astype(np.float32)[:, None]
+        positive = (1 - part) * classes[:, :, low] + part * classes[:, :, low + 1]
+        negative = positive[:, :, :0:-1].copy()
+        negative[..., :ESCAPE] = negative[..., ESCAPE - 1 :: -1]
+        return np.concatenate([negative, positive], axis=2)
+
+    def slopes(self, outputs: Float32, symbols: Int32, quantizers: States) -> Float32:
+        """Change of the bits of N symbols by (scale, mean), as central differences.
+
+        Where the tables end, bits stay as they are: an output far outside has no slope.
+
+        Args:
+            outputs: (scale, mean) before they are rounded, float32 [2, N].
+            symbols: int32 [N].
+            quantizers: int8 [N].
+
+        Returns:
+            float32 [2, N].
+        """
+        bits = self.bits_of_outputs
+        last_scale, last_mean = SCALES - 1, 2 * LARGEST_MEAN
+        scale, mean = np.rint(outputs).astype(np.intp) + np.array([[UNIT_SCALE_INDEX], [LARGEST_MEAN]])
+        entry = np.clip(symbols, -RADIUS, RADIUS) + RADIUS
+        lower, here, upper = (np.clip(scale + change, 0, last_scale) for change in (-_SLOPE_REACH, 0, _SLOPE_REACH))
+        less, near, more = (np.clip(mean + change, 0, last_mean) for change in (-_SLOPE_REACH, 0, _SLOPE_REACH))
+        by_scale = bits[quantizers, upper, near, entry] - bits[quantizers, lower, near, entry]
+        by_mean = bits[quantizers, here, more, entry] - bits[quantizers, here, less, entry]
+        return np.asarray(np.stack([by_scale, by_mean]) / (2 * _SLOPE_REACH), dtype=np.float32)
 
     def features_gradient(
-        self, features: Float32, known: Known, place: Place, log_step: int, groups: Groups, symbols: Int32
+        self, features: Float32, known: Known, log_step: int, place: Place, symbols: Int32, quantizers: States
     ) -> Float32:
         """Derivative of the bits of a pass's symbols by the features that are symbols, float32 [K', N].
 
         Symbols under tables of large scales, which hardly depend on their context, count as independent of it.
         """
-        entry = np.clip(symbols * groups.sign, -RADIUS, RADIUS) + RADIUS
-        by_scale, by_mean = self._outputs_slopes
-        slopes = np.stack([by_scale[groups.table, entry], by_mean[groups.table, entry] * groups.sign])
+        slopes = partial(self.slopes, symbols=symbols, quantizers=quantizers)
         return self.networks[place.phase].gradient(features, known, place, log_step, slopes)
 
     def offsets_of(self, symbols: Int32, groups: Groups) -> Int32:

@@ -23,7 +23,7 @@ from dfmcodec.errors import DfmError, UnsupportedVersionError
 from dfmcodec.synthesis import Machine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-CURRENT = 0x63FD10FF
+CURRENT = 0xA25C47C2
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ _GROUPS = ctx.SCALES * len(ctx.MEANS)
 # Integers and their floats: a feature is 16 times its float, a weight 64 times, so a sum 1024 times.
 _FEATURE, _WEIGHT = 16, 64
 _SUM = _FEATURE * _WEIGHT
-_MAX_WEIGHT = 127
+_MAX_WEIGHT = ctx.MAX_WEIGHT
 
 _LARGEST_MEAN = 5.0  # scales
 

@@ -32,7 +32,7 @@ from dfmcodec.prior.samples import BIT_PRICES, DecodedCells, Rows
 FIRST_ONE_IN = 3  # pictures serve stage 1
 FIRST_STEPS = 5_000  # of each network of stage 1
 CONTEXT_STEPS = 60_000  # of each network of stage 2
-MACHINE_STEPS = 10_000
+MACHINE_STEPS = 34_000
 MACHINE_PASSES = 2  # over the pictures, each at another step
 
 
