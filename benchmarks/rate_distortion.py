@@ -25,7 +25,7 @@ import dfmcodec
 from dfmcodec.encoder.config import BIT_PRICE
 from dfmcodec.metrics import psnr
 
-STEPS = (2, 3.3, 5.3, 8.6, 14, 23, 40, 66)  # levels, of dfm
+STEPS = (2, 3.3, 5.3, 8.6, 14, 23, 40, 66, 105, 165)  # levels, of dfm
 QUALITIES = {
     "jpeg": tuple(range(10, 96, 5)),
     "webp": (1, 5, 15, 30, 50, 70, 80, 90, 95, 100),
@@ -39,10 +39,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
 Point = tuple[float, float]  # bpp, dB
 
 
-def encode_points(picture: PIL.Image.Image, codec: str) -> Iterator[dict[str, Any]]:
+def settings_of(codec: str) -> tuple[float, ...]:
+    """Steps or qualities of a codec's curve."""
+    return STEPS if codec.startswith("dfm") else QUALITIES[codec]
+
+
+def encode_points(picture: PIL.Image.Image, codec: str, settings: list[float]) -> Iterator[dict[str, Any]]:
     """Rows of one picture and codec."""
     pixels = np.asarray(picture)
-    for setting in STEPS if codec.startswith("dfm") else QUALITIES[codec]:
+    for setting in settings:
         started = time.perf_counter()
         if codec.startswith("dfm"):
             lmbda = BIT_PRICE / 3 * (setting / 255) ** 2
@@ -109,17 +114,19 @@ def main() -> None:
 @main.command()
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--codec", "codecs", multiple=True, required=True)
+@click.option("--setting", "chosen", multiple=True, type=float, help="Instead of the whole curve.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def run(pictures: tuple[Path, ...], codecs: tuple[str, ...], out: Path) -> None:
+def run(pictures: tuple[Path, ...], codecs: tuple[str, ...], chosen: tuple[float, ...], out: Path) -> None:
     """Encode, decode, append rows."""
-    done = {(row["picture"], row["codec"]) for row in read_rows(out)}
+    done = {(row["picture"], row["codec"], row["setting"]) for row in read_rows(out)}
     for path in pictures:
         with PIL.Image.open(path) as opened:
             picture = opened.convert("RGB")
         for codec in codecs:
-            if (path.stem, codec) in done:
+            settings = [s for s in chosen or settings_of(codec) if (path.stem, codec, s) not in done]
+            if not settings:
                 continue
-            rows = [{"picture": path.stem, **row} for row in encode_points(picture, codec)]
+            rows = [{"picture": path.stem, **row} for row in encode_points(picture, codec, settings)]
             with out.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
             seconds = sum(row["encode_s"] for row in rows) / len(rows)
@@ -130,25 +137,34 @@ def run(pictures: tuple[Path, ...], codecs: tuple[str, ...], out: Path) -> None:
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--plot", type=click.Path(path_type=Path))
 def report(files: tuple[Path, ...], plot: Path | None) -> None:
-    """BD-rates against JPEG and AVIF, as a table; a plot of the mean curves."""
+    """BD-rates against JPEG and AVIF over the sizes that JPEG reaches; a plot of the mean curves."""
     rows = [row for path in files for row in read_rows(path)]
     curves = curves_of(rows)
     seconds: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         seconds[row["codec"]].append(row["encode_s"])
-    click.echo("| codec | BD-rate vs JPEG | best .. worst | 0.1-1.4 bpp | vs AVIF | best .. worst | s a file |")
-    click.echo("|---|---|---|---|---|---|---|")
+    click.echo(
+        "| codec | BD-rate vs JPEG | best .. worst | 0.1-1.4 bpp | vs AVIF | best .. worst | 0.1-1.4 bpp | s a file |"
+    )
+    click.echo("|---|---|---|---|---|---|---|---|")
+    sizes = {picture: _span(points) for picture, points in curves["jpeg"].items()}
     for codec in curves:
         cells = []
         for anchor in ("jpeg", "avif"):
-            rates = [bd_rate(curves[anchor][p], curves[codec][p]) for p in curves[codec]]
-            cells += [f"{np.mean(rates):+.1f} %", f"{min(rates):+.1f} .. {max(rates):+.1f}"]
-            if anchor == "jpeg":
-                low = [bd_rate(curves[anchor][p], curves[codec][p], (0.1, 1.4)) for p in curves[codec]]
-                cells.append(f"{np.mean(low):+.1f} %")
+            rates, low = (
+                [bd_rate(curves[anchor][p], curves[codec][p], span or sizes[p]) for p in curves[codec]]
+                for span in (None, (0.1, 1.4))
+            )
+            cells += [f"{np.mean(rates):+.1f} %", f"{min(rates):+.1f} .. {max(rates):+.1f}", f"{np.mean(low):+.1f} %"]
         click.echo(f"| {codec} | " + " | ".join(cells) + f" | {np.mean(seconds[codec]):.2f} |")
     if plot is not None:
         draw(curves, plot)
+
+
+def _span(points: list[Point]) -> tuple[float, float]:
+    """The least and the largest rate."""
+    rates = [bpp for bpp, _ in points]
+    return min(rates), max(rates)
 
 
 def draw(curves: dict[str, dict[str, list[Point]]], path: Path) -> None:

@@ -59,9 +59,8 @@ from dfmcodec.synthesis import corrections, evaluator, planes_to_levels
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
-_AIM = 0.997  # of a size budget
-_ENOUGH = 0.985
-_ENOUGH_REFINED = 0.992
+_AIM, _ENOUGH = 0.997, 0.992  # of a size budget
+_AIM_UNREFINED, _ENOUGH_UNREFINED = 0.985, 0.97  # spares walks
 _ENOUGH_OF_AIM = 0.995  # where the coder's slack is much of the budget
 _CODER_SLACK_BYTES = 9  # a stream's last words, by which a section may be larger than estimated
 _INFLUENCE_PART = 0.3  # of the slopes, which are of first order only; measured best
@@ -311,8 +310,8 @@ class SizeTarget:
         self._encoder = encoder
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes - _CODER_SLACK_BYTES
-        self._aim = _AIM * (budget_bytes - 2 * _CODER_SLACK_BYTES)
-        enough = _ENOUGH_REFINED if encoder.effort.refined else _ENOUGH
+        aim, enough = (_AIM, _ENOUGH) if encoder.effort.refined else (_AIM_UNREFINED, _ENOUGH_UNREFINED)
+        self._aim = aim * (budget_bytes - 2 * _CODER_SLACK_BYTES)
         self._enough = min(enough * budget_bytes, _ENOUGH_OF_AIM * self._aim)
         self.first_step = encoder.step_for(self._aim)
         for _ in range(_GUESSES):
