@@ -20,8 +20,7 @@ from dfmcodec.entropy.context import ContextModel, Groups
 from dfmcodec.errors import CorruptError
 from dfmcodec.latents import Geometry
 from dfmcodec.model import MAX_SYMBOL, Symbols
-from dfmcodec.parallel import in_order
-from dfmcodec.scan import Place, Rows, Scan, log_step, low_units, of_pass
+from dfmcodec.scan import Place, Scan, log_step, low_units, of_pass
 
 Int32 = npt.NDArray[np.int32]
 
@@ -54,22 +53,16 @@ def traverse(geometry: Geometry, step: int, context: ContextModel, source: Sourc
     scan = Scan(geometry, step, low_units(low, step, geometry.levels, context.trellis), context.trellis)
     logarithm = log_step(step)
     for place in scan.places():
-        groups = _groups_of(context, scan, place, logarithm)
+        known, quantizers, columns = scan.known(place), scan.quantizers(place), scan.shape(place)[1]
+        parts_of_pass = []
+        for rows in scan.row_blocks(place):
+            of_rows = quantizers[of_pass(rows, columns)]
+            parts_of_pass.append(context.groups(scan.features(place, rows), known, place, logarithm, of_rows))
+        groups = Groups.join(parts_of_pass)
         symbols = source.symbols(place, groups, scan)
         scan.accept(place, symbols, context.offsets_of(symbols, groups))
         parts.append(symbols)
     return np.concatenate(parts), scan.low
-
-
-def _groups_of(context: ContextModel, scan: Scan, place: Place, logarithm: int) -> Groups:
-    """The tables of a pass, block by block of its rows."""
-    known, quantizers, columns = scan.known(place), scan.quantizers(place), scan.shape(place)[1]
-
-    def of_rows(rows: Rows) -> Groups:
-        chosen = quantizers[of_pass(rows, columns)]
-        return context.groups(scan.features(place, rows), known, place, logarithm, chosen)
-
-    return Groups.join(list(in_order(of_rows, scan.row_blocks(place))))
 
 
 def table_runs(groups: Groups, context: ContextModel) -> tuple[npt.NDArray[np.intp], list[Run]]:

@@ -15,7 +15,6 @@ is whole arrays of small integers, kept in float32 for the matrix product that f
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -235,7 +234,7 @@ class Scan:
         self.step = step
         self.trellis = trellis
         self.low = low  # after the last pass of a level: the low-pass band of the next; at the end the picture
-        self._thread = threading.local()  # each thread has its own buffer of features
+        self._buffer = np.empty(0, dtype=np.float32)
         self._coarser: list[list[Float32]] = []
         self._planes: list[list[Float32]] = []
         self._fine: list[Int32] = []
@@ -272,14 +271,13 @@ class Scan:
     def features(self, place: Place, rows: Rows) -> Float32:
         """Contexts of the symbols in some rows of a pass, as far as they are `known`.
 
-        Whole numbers in -127..127, float32 [len(known), N]. The array is used again by the thread's next call.
+        Whole numbers in -127..127, float32 [len(known), N]. The array is used again by the next call.
         """
         columns = self.shape(place)[1]
         size, count = len(self.known(place)), len(rows) * columns
-        buffer: Float32 | None = getattr(self._thread, "buffer", None)
-        if buffer is None or size * count > buffer.size:
-            self._thread.buffer = buffer = np.empty(size * count, dtype=np.float32)
-        found = buffer[: size * count].reshape(size, len(rows), columns)
+        if size * count > self._buffer.size:
+            self._buffer = np.empty(size * count, dtype=np.float32)
+        found = self._buffer[: size * count].reshape(size, len(rows), columns)
         row = 0
         for view in symbol_views(place, has_coarser=bool(self._coarser)):
             if view.coarser and view.known:

@@ -26,7 +26,6 @@ import numpy.typing as npt
 from dfmcodec.fourier import Weights, fourier_sum
 from dfmcodec.image import PEAK_LEVEL, Pixels
 from dfmcodec.latents import COLOURS, MIDDLE, UNITS_PER_LEVEL, colour_basis
-from dfmcodec.parallel import in_order
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -193,23 +192,20 @@ def corrections(samples: Int32, step: int, reach: int, evaluate: Evaluate) -> It
         reach: Of the machine.
         evaluate: The machine on features [rows, columns, FEATURES].
 
-    Returns:
-        The first row of each block, and float32 [C, rows, W], units.
+    Yields:
+        The first row of a block, and float32 [C, rows, W], units.
     """
     colours, height, width = samples.shape
     cells = padded_cells(samples, reach)
     cell_rows, columns = (side - 2 * reach for side in cells.shape[1:])
     step_in_units = step * UNITS_PER_LEVEL / 64
     block_rows = max(1, BLOCK_CELLS // columns)
-
-    def block(first: int) -> tuple[int, Float32]:
+    for first in range(0, cell_rows, block_rows):
         rows = min(cell_rows - first, block_rows)
         features = cell_features(cells[:, first : first + rows + 2 * reach], step_in_units, step_feature(step), np)
         change = (evaluate(features) * np.float32(step_in_units)).reshape(rows, columns, COLOURS, CELL, CELL)
         planes = change.transpose(2, 0, 3, 1, 4).reshape(COLOURS, CELL * rows, CELL * columns)
-        return CELL * first, planes[:colours, : height - CELL * first, :width]
-
-    return in_order(block, range(0, cell_rows, block_rows))
+        yield CELL * first, planes[:colours, : height - CELL * first, :width]
 
 
 def synthesise(

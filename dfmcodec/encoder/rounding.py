@@ -15,7 +15,6 @@ from dfmcodec.entropy.context import OFFSET_SYMBOLS, ContextModel, Groups
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, TABLE_SIZE, UNIT_SCALE_INDEX
 from dfmcodec.latents import BAND_NORMS, ORIENTATIONS, UNITS_PER_LEVEL, Geometry, Pyramid
 from dfmcodec.model import Symbols
-from dfmcodec.parallel import in_order
 from dfmcodec.pyramid_coding import low_differences
 from dfmcodec.scan import (
     COMPANDED,
@@ -217,12 +216,8 @@ class PathChooser:
         inputs = [self._inputs(place, shape) for place, shape in zip(places, shapes, strict=True)]
         found = [np.empty(shape, dtype=np.int32) for shape in shapes]
         block_rows = max(1, _BLOCK_CELLS // columns)
-
-        def block(first: int) -> None:
+        for first in range(0, rows, block_rows):
             self._block(inputs, shapes, first, min(rows, first + block_rows), columns, found)
-
-        for _ in in_order(block, range(0, rows, block_rows)):
-            pass
         return {place: symbols.ravel() for place, symbols in zip(places, found, strict=True)}
 
     def _inputs(self, place: Place, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
