@@ -271,9 +271,8 @@ def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
     correction_fit._STEPS = 400  # so that constants get as far as "no contexts" needs
 
     def cost_bits(pixels: Pixels, step: int, change: Callable[[Any], None]) -> float:
-        job = Job(Image(pixels), EncoderConfig(effort=3), 0, lambda progress: None, lambda: False)
+        job = Job(Image(pixels), EncoderConfig(effort=5), 0, lambda progress: None, lambda: False)
         encoder = latent_fit.LatentEncoder(job)
-        encoder.effort = latent_fit.EFFORT_LEVELS[5]
         change(encoder)
         best = np.inf
         for _ in range(walks):

@@ -22,11 +22,9 @@ import click
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from dfmcodec import synthesis
 from dfmcodec.fourier import fourier_sum, frequency_set
-from dfmcodec.latents import UNITS_PER_LEVEL
 from dfmcodec.prior.machine_training import (
     BATCH_WINDOWS,
     CHUNK_STEPS,
@@ -35,10 +33,12 @@ from dfmcodec.prior.machine_training import (
     LIFT_STD,
     WINDOW,
     Params,
+    _optimiser,
     _windows,
+    relative_scales,
+    with_cosines_less_one,
 )
 
-_optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 _VALIDATION_CHUNKS = 12
 
 
@@ -96,9 +96,8 @@ class Variant:
         if not self.order:
             found: jax.Array = jax.nn.relu(h @ params[f"in_{i}"] + params[f"constant_{i}"]) @ params[f"out_{i}"]
             return found
-        a, b = params[f"a_{i}"], params[f"b_{i}"]
-        a = jnp.concatenate([a[:1] - a[1:].sum(axis=0, keepdims=True), a[1:]])
-        return jnp.asarray(fourier_sum(h, a, b, self.order, jnp))
+        a = with_cosines_less_one(params[f"a_{i}"])
+        return jnp.asarray(fourier_sum(h, a, params[f"b_{i}"], self.order, jnp))
 
     def correction(self, params: Params, features: jax.Array) -> jax.Array:
         h = features @ params["lift"]
@@ -132,9 +131,7 @@ VARIANTS = (
 def train(variant: Variant, pictures: list[Any], held_out: list[Any], seconds: float) -> dict[str, Any]:
     """Trains for so many seconds, compilation not counted."""
     pictures, held_out = ([_cut(picture, variant.depth + 1) for picture in group] for group in (pictures, held_out))
-    scales, held_scales = (
-        [1 / (picture.mse + UNITS_PER_LEVEL**2 / 12) for picture in group] for group in (pictures, held_out)
-    )
+    scales, held_scales = relative_scales(pictures), relative_scales(held_out)
     rng = np.random.default_rng(0)
     params = variant.params(rng)
     state: Any = _optimiser.init(params)

@@ -13,7 +13,6 @@ from dfmcodec.context_correction import ContextCorrection, bands_of, read_correc
 from dfmcodec.encoder import EncoderConfig, latent_fit
 from dfmcodec.encoder.config import BIT_PRICE
 from dfmcodec.encoder.job import Job
-from dfmcodec.entropy.context import ContextNetwork
 from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.image import Image
 from dfmcodec.latents import Geometry
@@ -68,14 +67,12 @@ def test_applied_changes_weights_and_constants_of_the_pictures_own_bands():
     assert after[3].c3[bands[4], 1] == before[3].c3[bands[4], 1] - 128
     pairs = list(zip(after, before, strict=True))
     for network, old in pairs:
-        same = {name: np.array_equal(getattr(network, name), getattr(old, name)) for name in fields_of(network)}
+        same = {
+            name: np.array_equal(getattr(network, name), getattr(old, name)) for name in network.__dataclass_fields__
+        }
         assert all(same[name] for name in ("w1", "c1", "s1", "w2", "c2", "s3"))
     changed = [np.count_nonzero(new.w3 != old.w3) + np.count_nonzero(new.c3 != old.c3) for new, old in pairs]
     assert changed == [0, 1, 1, 1]
-
-
-def fields_of(network: ContextNetwork) -> list[str]:
-    return list(network.__dataclass_fields__)
 
 
 @pytest.fixture(scope="module")

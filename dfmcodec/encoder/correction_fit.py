@@ -77,11 +77,11 @@ class SymbolSample:
         kept = np.flatnonzero(self._rng.random(symbols.size) < part)
         network = self.context.networks[place.phase]
         hidden = network.hidden(features[:, kept], known, place, self._log_step, np)
-        constant = network.c3[place.band] + network.s3[place.level] * self._log_step
+        constants = network.last_constants(place, self._log_step)
         self._parts.setdefault(place.phase, []).append(
             _Seen(
                 np.ascontiguousarray(hidden.T.astype(np.uint8)),
-                np.ascontiguousarray((network.w3 @ hidden + constant[:, None]).T),
+                np.ascontiguousarray((network.w3 @ hidden + constants[:, None]).T),
                 np.full(kept.size, self._numbers[place.band], dtype=np.intp),
                 symbols[kept],
                 quantizers[kept],

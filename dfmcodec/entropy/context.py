@@ -93,14 +93,21 @@ class ContextNetwork:
             xp: numpy or jax.numpy.
         """
         sums = self.w3 @ self.hidden(features, known, place, log_step, xp)
-        sums += (self.c3[place.band] + self.s3[place.level] * log_step)[:, None] + OUTPUT_SHIFT // 2
+        sums += self.last_constants(place, log_step)[:, None] + OUTPUT_SHIFT // 2
         return xp.floor(sums * np.float32(1 / OUTPUT_SHIFT))
 
     def hidden(self, features: Any, known: Known, place: Place, log_step: int, xp: ModuleType) -> Any:
         """What the last layer sees, whole numbers in 0..ACTIVATION_MAX as float32 [hidden_2, N]."""
-        c1 = self.c1[place.band] + self.s1[place.level] * log_step
-        hidden = _layer(self.w1[:, known], features, c1, xp)
+        hidden = _layer(self.w1[:, known], features, self.first_constants(place, log_step), xp)
         return _layer(self.w2, hidden, self.c2, xp)
+
+    def first_constants(self, place: Place, log_step: int) -> Float32:
+        """What a pass adds in the first layer, [hidden_1]."""
+        return np.asarray(self.c1[place.band] + self.s1[place.level] * log_step)
+
+    def last_constants(self, place: Place, log_step: int) -> Float32:
+        """What a pass adds in the last layer, [2]."""
+        return np.asarray(self.c3[place.band] + self.s3[place.level] * log_step)
 
     def gradient(
         self,
@@ -119,10 +126,10 @@ class ContextNetwork:
             slopes: Derivative of the cost by (scale, mean) from (scale, mean) before they are rounded, both [2, N].
         """
         w1 = self.w1[:, known]
-        sums_1 = w1 @ features + (self.c1[place.band] + self.s1[place.level] * log_step)[:, None]
+        sums_1 = w1 @ features + self.first_constants(place, log_step)[:, None]
         sums_2 = self.w2 @ _activation(sums_1, np) + self.c2[:, None]
-        constant = self.c3[place.band] + self.s3[place.level] * log_step
-        outputs = (self.w3 @ _activation(sums_2, np) + constant[:, None]) * np.float32(1 / OUTPUT_SHIFT)
+        sums_3 = self.w3 @ _activation(sums_2, np) + self.last_constants(place, log_step)[:, None]
+        outputs = sums_3 * np.float32(1 / OUTPUT_SHIFT)
         by_2 = _slope(sums_2) * (self.w3.T @ (slopes(outputs) * np.float32(1 / OUTPUT_SHIFT)))
         of_symbols = w1[:, : np.searchsorted(known, symbol_features(place.phase))]
         found: Float32 = of_symbols.T @ (_slope(sums_1) * (self.w2.T @ by_2))
@@ -270,7 +277,7 @@ class ContextModel:
 
     @cached_property
     def bits_of_outputs(self) -> Float32:
-        """Bits of every entry for whole numbers (scale, mean) as the networks give them: what training descends on.
+        """Bits of every entry for whole numbers (scale, mean) as the networks give them: what fits descend on.
 
         Returns:
             float32 [quantizers, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], between the middles of classes interpolated.

@@ -52,16 +52,26 @@ def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
 def machine_of(params: Any) -> synthesis.Machine:
     """The machine of the weights that are trained, which may be traced.
 
-    They are for cos - 1 instead of cos. Phases are small at first, so that all cosines are near 1 and, moving alike,
-    would shake the layer's constant.
+    They are for cos - 1 instead of cos; see `with_cosines_less_one`.
     """
     depth = sum(name.startswith("machine_a_") for name in params)
     layers = []
     for i in range(depth):
-        a = params[f"machine_a_{i}"]
-        constant = a[:1] - a[1:].sum(axis=0, keepdims=True)
-        layers.append((jnp.concatenate([constant, a[1:]]), params[f"machine_b_{i}"]))
+        layers.append((with_cosines_less_one(params[f"machine_a_{i}"]), params[f"machine_b_{i}"]))
     return synthesis.Machine(params["machine_lift"], tuple(layers), params["machine_bypass"], spread=True)
+
+
+def with_cosines_less_one(a: Any) -> jax.Array:
+    """Weights a of a Fourier layer, [|K|, n], that do with cos what the given ones do with cos - 1 (but for k = 0).
+
+    Phases are small at first, so that all cosines are near 1 and, moving alike, would shake the layer's constant.
+    """
+    return jnp.concatenate([a[:1] - a[1:].sum(axis=0, keepdims=True), a[1:]])
+
+
+def relative_scales(pictures: Sequence[DecodedCells]) -> list[float]:
+    """One over the squared error of each picture's linear synthesis and of rounding to levels."""
+    return [1 / (picture.mse + UNITS_PER_LEVEL**2 / 12) for picture in pictures]
 
 
 def window_correction(params: Any, decoded: jax.Array, step_in_units: jax.Array, log_step: jax.Array) -> jax.Array:
@@ -134,7 +144,7 @@ def train_machine(
         every: Steps between reports.
     """
     pictures = [picture for picture in pictures if min(picture.original.shape[1:]) >= WINDOW]
-    scales = [1 / (picture.mse + UNITS_PER_LEVEL**2 / 12) for picture in pictures]
+    scales = relative_scales(pictures)
     rng = np.random.default_rng(seed)
     params = fresh_machine(*size, rng)
     state: Any = _optimiser.init(params)
