@@ -58,7 +58,7 @@ class Figures:
         ssimulacra2: None unless asked for.
         encode_s: Seconds of encoding. dfm's include all that it does to meet the size; an anchor's are of one file.
         decode_s: Seconds of decoding, in a process that is warm.
-        crop_png: A piece of the decoded picture, base64.
+        crop: A piece of the decoded picture, a lossless WebP in base64.
     """
 
     bytes: int
@@ -69,7 +69,7 @@ class Figures:
     ssimulacra2: float | None
     encode_s: float
     decode_s: float
-    crop_png: str
+    crop: str
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Measurement:
         """Flat plain values without the pictures, for JSON and CSV."""
         values = asdict(self)
         figures = values.pop("figures") or dict.fromkeys(Figures.__dataclass_fields__)
-        figures.pop("crop_png")
+        figures.pop("crop")
         target = values.pop("target")
         gap = None if self.gap is None else round(100 * self.gap, 3)
         return {"picture": values.pop("picture"), **target, **values, **figures, "gap_percent": gap}
@@ -144,18 +144,18 @@ def figures_of(
         ssimulacra2=_ssimulacra2(original, decoded) if with_ssimulacra2 else None,
         encode_s=encode_s,
         decode_s=decode_s,
-        crop_png=crop_png(original, decoded),
+        crop=crop_of(original, decoded),
     )
 
 
-def crop_png(original: Pixels, shown: Pixels) -> str:
-    """The piece of a picture that the report shows: where the original has most detail. PNG, base64."""
+def crop_of(original: Pixels, shown: Pixels) -> str:
+    """The piece of a picture that the report shows: where the original has most detail. Lossless WebP, base64."""
     import PIL.Image
 
     rows, columns = _detailed_window(original)
     crop = shown[rows, columns]
     buffer = io.BytesIO()
-    PIL.Image.fromarray(crop[:, :, 0] if crop.shape[2] == 1 else crop).save(buffer, "PNG", optimize=True)
+    PIL.Image.fromarray(crop[:, :, 0] if crop.shape[2] == 1 else crop).save(buffer, "WEBP", lossless=True, method=4)
     return base64.b64encode(buffer.getvalue()).decode()
 
 

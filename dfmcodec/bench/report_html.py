@@ -15,15 +15,24 @@ from dfmcodec.bench.measurement import DFM, Measurement
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import LARGE_GAP, BdSummary, TargetSummary, bd_rates, by_target, has_curves
 
-ORIGINAL = "original"
+LOOK = 12
 _TEMPLATE = "report.html"
 
 
-def as_html(comparison: Comparison, title: str = "dfm bench") -> str:
-    """The whole page. Needs Matplotlib."""
+def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) -> str:
+    """The whole page. Needs Matplotlib.
+
+    Args:
+        comparison: What was measured.
+        title: The page's.
+        look: At most so many pictures, evenly spread over all, are put into the viewer: most of the page's bytes.
+    """
     summaries = [summary for summary in by_target(comparison) if summary.rows]
     labels = {DFM: DFM} | {name: codec["label"] for name, codec in comparison.codecs.items()}
     rates = bd_rates(comparison)
+    viewed = _viewer_data(comparison, summaries, labels)
+    if len(viewed) > look:
+        viewed = [viewed[at * len(viewed) // look] for at in range(look)]
     values = {
         "TITLE": escape(title),
         "SUBTITLE": escape(_subtitle(comparison)),
@@ -33,7 +42,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench") -> str:
         "BD_RATES": _bd_section(rates, labels),
         "CODECS": _codec_section(comparison),
         "FAILURES": _failure_section(comparison),
-        "DATA": _embedded(_viewer_data(comparison, summaries, labels)),
+        "DATA": _embedded({"pictures": viewed, "of": len(comparison.pictures)}),
     }
     page = files("dfmcodec.bench").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     for name, value in values.items():
@@ -191,7 +200,7 @@ def _table(head: list[str], rows: list[str]) -> str:
 
 def _viewer_data(
     comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]
-) -> dict[str, list[dict[str, Any]]]:
+) -> list[dict[str, Any]]:
     """Pictures, each with its targets, each with its codecs: label, caption, crop."""
     pictures = []
     for picture in comparison.pictures:
@@ -199,7 +208,7 @@ def _viewer_data(
         for summary in summaries:
             cells = next((row.cells for row in summary.rows if row.picture == picture.name), {})
             views = [
-                {"label": labels[name], "caption": _caption(cells[name]), "crop": figures.crop_png}
+                {"label": labels[name], "caption": _caption(cells[name]), "crop": figures.crop}
                 for name in labels
                 if name in cells and (figures := cells[name].figures) is not None
             ]
@@ -208,7 +217,7 @@ def _viewer_data(
         if targets:
             crop = comparison.original_crops[picture.name]
             pictures.append({"label": picture.name, "original": crop, "targets": targets})
-    return {"pictures": pictures}
+    return pictures
 
 
 def _caption(cell: Measurement) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from dfmcodec.bench.cache import Cache, code_fingerprint
 from dfmcodec.bench.codecs import Codec, codecs_from, library_versions, select
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
-from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, crop_png, figures_of
+from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, crop_of, figures_of
 from dfmcodec.errors import DfmError
 from dfmcodec.image import Pixels
 from dfmcodec.io import read_image
@@ -244,7 +244,7 @@ def machine() -> str:
 
 def _original_crop(picture: Picture) -> str:
     pixels = read_image(picture.path, strip=True).pixels
-    return crop_png(pixels, pixels)
+    return crop_of(pixels, pixels)
 
 
 def _description(codec: Codec) -> dict[str, Any]:

@@ -36,6 +36,13 @@ N = TypeVar("N", int, float)
 @click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object on stdout, not tables.")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write all measurements there.")
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to look at there.")
+@click.option(
+    "--look",
+    type=click.IntRange(0),
+    default=12,
+    show_default=True,
+    help="Pictures in the report's viewer; they are most of its bytes.",
+)
 @click.option("--cache", "cache_folder", type=click.Path(path_type=Path), help="Where measurements are kept.")
 @click.option("--no-cache", is_flag=True, help="Measure everything anew and keep nothing.")
 @force_option
@@ -53,6 +60,7 @@ def command(
     as_json: bool,
     csv_path: Path | None,
     html_path: Path | None,
+    look: int,
     cache_folder: Path | None,
     no_cache: bool,
     force: bool,
@@ -98,7 +106,8 @@ def command(
     if html_path is not None:
         from dfmcodec.bench.report_html import as_html
 
-        write_atomic(html_path, as_html(comparison, f"dfm bench: {', '.join(str(path) for path in paths)}").encode())
+        title = f"dfm bench: {', '.join(str(path) for path in paths)}"
+        write_atomic(html_path, as_html(comparison, title, look).encode())
     if as_json:
         click.echo(json.dumps(as_dict(comparison)))
     elif not quiet:
