@@ -1,6 +1,5 @@
-"""The coordinate network by figures: size targets, recipes, quantisation, start-up. See docs/results.md.
+"""The coordinate network by figures: recipes, quantisation, start-up. See docs/results.md, and `published.py`.
 
-    python benchmarks/coordinate.py targets   PICTURE...   --rates 0.18,0.05
     python benchmarks/coordinate.py recipes   PICTURE...   --seconds 60
     python benchmarks/coordinate.py quantised PICTURE...   --seconds 60
     python benchmarks/coordinate.py start     PICTURE.dfm
@@ -11,88 +10,20 @@ goes and prints a Markdown table at the end.
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
-import PIL.Image
+from recording import Row, jpeg_within, load, out_option, pictures_argument, record
 
 import dfmcodec
 from dfmcodec.decoder import render_weights
 from dfmcodec.encoder import RECIPES, EncoderConfig
 from dfmcodec.image import Image
-from dfmcodec.io import to_image
 from dfmcodec.metrics import psnr
-
-Row = dict[str, Any]
-
-
-def load(name: str) -> Image:
-    """A picture by path, or one of scikit-image's by name."""
-    if Path(name).suffix:
-        return to_image(name, strip=True)
-    import skimage.data
-
-    return to_image(getattr(skimage.data, name)())
-
-
-def jpeg_of_size(image: Image, limit_bytes: int) -> tuple[int, float]:
-    """Bytes and PSNR of the best JPEG (4:4:4 or 4:2:0, optimised tables) of at most so many bytes."""
-    picture = PIL.Image.fromarray(image.pixels.squeeze())
-    best = (0, 0.0)
-    for subsampling in (0, 2):
-        low, high, found = 0, 101, b""
-        while high - low > 1:
-            quality = (low + high) // 2
-            buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=quality, subsampling=subsampling, optimize=True)
-            if len(buffer.getvalue()) <= limit_bytes:
-                low, found = quality, buffer.getvalue()
-            else:
-                high = quality
-        if found:
-            decoded = np.asarray(PIL.Image.open(io.BytesIO(found))).reshape(image.pixels.shape)
-            best = max(best, (len(found), psnr(image.pixels, decoded)), key=lambda pair: pair[1])
-    return best
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-
-
-def table(rows: list[Row]) -> str:
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float) and abs(value) < 1
-        else (f"{value:.2f}" if isinstance(value, float) else str(value))
-    )
-
-
-def record(rows: Iterable[Row], out: Path | None) -> None:
-    kept: list[Row] = []
-    for row in rows:
-        kept.append(row)
-        click.echo(json.dumps(row), err=True)
-        if out is not None:
-            with out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-    click.echo(f"{dfmcodec.__version__}; {machine()}\n\n{table(kept)}")
 
 
 @click.group(help=__doc__)
@@ -100,41 +31,7 @@ def main() -> None:
     pass
 
 
-pictures_argument = click.argument("pictures", nargs=-1, required=True)
-out_option = click.option("--out", type=click.Path(path_type=Path), help="JSON lines, appended.")
 seconds_option = click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each fit.")
-
-
-@main.command()
-@pictures_argument
-@click.option("--rates", default="0.18,0.05", show_default=True)
-@click.option("--seconds", type=float, default=None, help="Of each fit; the default number of steps if not given.")
-@out_option
-def targets(pictures: tuple[str, ...], rates: str, seconds: float | None, out: Path | None) -> None:
-    """Every file against its size target, with JPEG of the same size."""
-
-    def rows() -> Iterable[Row]:
-        for name in pictures:
-            image = load(name)
-            for rate in rates.split(","):
-                report = dfmcodec.encode(image, model="coordinate", rate=float(rate), time_limit_s=seconds).report
-                budget = report.budget_bytes or 0
-                jpeg_bytes, jpeg_db = jpeg_of_size(image, report.file_bytes)
-                yield {
-                    "picture": Path(name).stem,
-                    "rate": rate,
-                    "limit": budget,
-                    "bytes": report.file_bytes,
-                    "used %": round(100 * report.file_bytes / budget, 2),
-                    "estimate off %": round(100 * abs(report.estimated_bytes / report.file_bytes - 1), 3),
-                    "dfm dB": report.psnr_db,
-                    "JPEG bytes": jpeg_bytes,
-                    "JPEG dB": jpeg_db,
-                    "fit s": report.fit_s,
-                    "all s": report.total_s,
-                }
-
-    record(rows(), out)
 
 
 @main.command()
@@ -149,7 +46,7 @@ def recipes(pictures: tuple[str, ...], seconds: float, rate: float, depth: int, 
 
     def rows() -> Iterable[Row]:
         for name in pictures:
-            image = load(name)
+            stem, image = load(name)
             reports = {
                 recipe: dfmcodec.encode(
                     image, model="coordinate", rate=rate, recipe=recipe, depth=depth, width=width, time_limit_s=seconds
@@ -157,9 +54,9 @@ def recipes(pictures: tuple[str, ...], seconds: float, rate: float, depth: int, 
                 for recipe in ("default", "published")
             }
             ours, theirs = reports["default"], reports["published"]
-            jpeg_bytes, jpeg_db = jpeg_of_size(image, ours.file_bytes)
+            jpeg_bytes, jpeg_db = jpeg_within(image.pixels, ours.file_bytes)
             yield {
-                "picture": Path(name).stem,
+                "picture": stem,
                 "depth x width": f"{depth} x {width}",
                 "default dB": ours.psnr_db,
                 "bytes": ours.file_bytes,
@@ -207,14 +104,14 @@ def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
 
     def rows() -> Iterable[Row]:
         for name in pictures:
-            image = load(name)
+            stem, image = load(name)
             report = dfmcodec.encode(image, model="coordinate", rate=rate).report
             arch = report.architecture
             same, _ = float_psnr(image, arch.depth, arch.width)
             depth, width = widest_float(image, report.file_bytes)
             small, small_bytes = float_psnr(image, depth, width)
             yield {
-                "picture": Path(name).stem,
+                "picture": stem,
                 "network": f"{arch.depth} x {arch.width}",
                 "weights": arch.weight_count,
                 "bits a weight": report.bits_per_weight,

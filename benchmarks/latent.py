@@ -1,16 +1,14 @@
-"""Measurements of the latent model: targets beside JPEG and AVIF, small crops, decoding, ablations, efforts.
+"""Measurements of the latent model: small crops, decoding by part, ablations.
 
-python benchmarks/latent.py targets PICTURE... --effort 1        PSNR at five rates over JPEG of the same size
 python benchmarks/latent.py crops PICTURE...                     128x128 crops at 0.5 bpp
 python benchmarks/latent.py decode FILE.dfm...                   seconds of decoding, by part
-python benchmarks/latent.py efforts PICTURE --bpp 1              PSNR and seconds by effort, at equal size
 python benchmarks/latent.py ablate PICTURE...                    what each part is worth, at equal quality
+
+Without files, `decode` and `ablate` only draw the rows that --out holds.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import subprocess
 import sys
 import time
@@ -21,68 +19,13 @@ from typing import Any
 
 import click
 import numpy as np
-import numpy.typing as npt
-import PIL.Image
-import skimage.data
+from matplotlib.figure import Figure
+from recording import Row, jpeg_within, load, out_option, pictures_argument, plot_option, read_rows, record
 
 import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.decoder import decode_image
-from dfmcodec.metrics import psnr
-
-RATES = (0.18, 0.08, 0.04, 0.02, 0.01)
-Pixels = npt.NDArray[np.uint8]
-
-
-def load(name: str) -> tuple[str, Pixels]:
-    """A file, or one of scikit-image's photographs by name."""
-    if hasattr(skimage.data, name):
-        return name, np.ascontiguousarray(getattr(skimage.data, name)())
-    with PIL.Image.open(name) as picture:
-        return Path(name).stem, np.ascontiguousarray(np.asarray(picture.convert("RGB")))
-
-
-def best_within(pixels: Pixels, budget: int, kind: str, qualities: range, **options: Any) -> tuple[float, int]:
-    """PSNR and bytes of the best file of a codec of Pillow within a budget; by bisection of the quality."""
-    picture = PIL.Image.fromarray(pixels)
-
-    def encoded(quality: int) -> bytes:
-        buffer = io.BytesIO()
-        picture.save(buffer, kind, quality=quality, **options)
-        return buffer.getvalue()
-
-    low, high = qualities.start - 1, qualities.stop - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(encoded(middle)) <= budget else (low, middle - 1)
-    if low < qualities.start:
-        return 0.0, 0
-    data = encoded(low)
-    with PIL.Image.open(io.BytesIO(data)) as opened:
-        return psnr(pixels, np.asarray(opened.convert("RGB"))), len(data)
-
-
-def jpeg_within(pixels: Pixels, budget: int) -> float:
-    """The better of 4:4:4 and 4:2:0."""
-    options = [{"optimize": True, "subsampling": subsampling} for subsampling in (0, 2)]
-    return max(best_within(pixels, budget, "jpeg", range(1, 101), **option)[0] for option in options)
-
-
-def rows_to(out: Path | None, rows: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Prints rows as a table while they come, and keeps them as JSON lines."""
-    found: list[dict[str, Any]] = []
-    for row in rows:
-        if not found:
-            click.echo("| " + " | ".join(row) + " |\n|" + "---|" * len(row))
-        click.echo("| " + " | ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
-        found.append(row)
-        if out is not None:
-            with out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-    return found
-
-
-out_option = click.option("--out", type=click.Path(path_type=Path), help="JSON lines to add the rows to.")
+from dfmcodec.image import Pixels
 
 
 @click.group(help=__doc__)
@@ -91,61 +34,20 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("pictures", nargs=-1, required=True)
-@click.option("--effort", type=int, default=5, show_default=True)
-@click.option("--avif/--no-avif", default=False, help="AVIF of the same size too.")
-@out_option
-def targets(pictures: tuple[str, ...], effort: int, avif: bool, out: Path | None) -> None:
-    """Five rates: budget, fill, PSNR, JPEG of the same size."""
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for name in pictures:
-            stem, pixels = load(name)
-            for rate in RATES:
-                report = dfmcodec.encode(pixels, rate=rate, effort=effort).report
-                budget = report.budget_bytes or 0
-                jpeg_db = jpeg_within(pixels, budget)
-                row = {
-                    "picture": stem,
-                    "effort": effort,
-                    "rate": rate,
-                    "bytes": report.file_bytes,
-                    "used_%": 100 * report.file_bytes / budget,
-                    "estimate_off_%": 100 * abs(report.estimated_bytes / report.file_bytes - 1),
-                    "psnr_db": report.psnr_db,
-                    "jpeg_db": jpeg_db,
-                    "over_jpeg_db": report.psnr_db - jpeg_db,
-                    "s": report.total_s,
-                }
-                if avif:
-                    options = {"subsampling": "4:4:4", "speed": 4}
-                    row["avif_db"] = best_within(pixels, budget, "avif", range(1, 101), **options)[0]
-                yield row
-
-    found = rows_to(out, rows())
-    for rate in RATES:
-        gains = [row["over_jpeg_db"] for row in found if row["rate"] == rate and row["jpeg_db"] > 0]
-        if gains:
-            click.echo(f"rate {rate}: over JPEG {np.mean(gains):+.2f} dB mean, {min(gains):+.2f} worst, {len(gains)}")
-        if avif:
-            over = [row["psnr_db"] - row["avif_db"] for row in found if row["rate"] == rate and row["avif_db"] > 0]
-            click.echo(f"rate {rate}: over AVIF {np.mean(over):+.2f} dB mean, {min(over):+.2f} worst")
-
-
-@main.command()
-@click.argument("pictures", nargs=-1, required=True)
+@pictures_argument
 @click.option("--effort", type=int, default=5, show_default=True)
 @out_option
 def crops(pictures: tuple[str, ...], effort: int, out: Path | None) -> None:
     """128x128 from the middle, 0.5 bpp, beside JPEG of the same size."""
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[Row]:
         for name in pictures:
-            stem, pixels = load(name)
+            stem, image = load(name)
+            pixels = image.pixels
             top, left = (pixels.shape[0] - 128) // 2, (pixels.shape[1] - 128) // 2
             crop = np.ascontiguousarray(pixels[top : top + 128, left : left + 128])
             report = dfmcodec.encode(crop, bpp=0.5, effort=effort).report
-            jpeg_db = jpeg_within(crop, report.budget_bytes or 0)
+            _, jpeg_db = jpeg_within(crop, report.budget_bytes or 0)
             sections = report.section_bytes
             yield {
                 "picture": stem,
@@ -153,17 +55,19 @@ def crops(pictures: tuple[str, ...], effort: int, out: Path | None) -> None:
                 "container": sections["container"],
                 "psnr_db": report.psnr_db,
                 "jpeg_db": jpeg_db,
-                "over_jpeg_db": report.psnr_db - jpeg_db,
+                "over_jpeg_db": None if jpeg_db is None else report.psnr_db - jpeg_db,
             }
 
-    found = rows_to(out, rows())
-    click.echo(f"mean over JPEG {np.mean([row['over_jpeg_db'] for row in found]):+.2f} dB")
+    found = record(rows(), out)
+    gains = [row["over_jpeg_db"] for row in found if row["over_jpeg_db"] is not None]
+    click.echo(f"mean over JPEG {np.mean(gains):+.2f} dB")
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @out_option
-def decode(files: tuple[Path, ...], out: Path | None) -> None:
+@plot_option
+def decode(files: tuple[Path, ...], out: Path | None, plot: Path | None) -> None:
     """Best of five, one process warm, by part; and the whole command."""
     from dfmcodec import decoder, picture_filter, pyramid_coding, scan
     from dfmcodec.entropy import context
@@ -190,7 +94,7 @@ def decode(files: tuple[Path, ...], out: Path | None) -> None:
     timed(decoder, "filter_correction", "filter_s")
     timed(decoder, "render", "colours_s")
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[Row]:
         for path in files:
             data = path.read_bytes()
             header = bitstream.read_header(data)
@@ -218,7 +122,30 @@ def decode(files: tuple[Path, ...], out: Path | None) -> None:
                 "filter_macs_per_pixel": 9 * len(picture_filter.taps(picture_filter.MAX_RADIUS)),
             }
 
-    rows_to(out, rows())
+    record(rows(), out)
+    if plot is not None:
+        _draw_decode(read_rows(out), plot)
+
+
+def _draw_decode(rows: list[Row], path: Path) -> None:
+    """A stacked bar a file: seconds of each part of decoding, and what the whole command takes beside them."""
+    parts = [name for name in rows[0] if name.endswith("_s") and name not in ("process_s", "decode_s")]
+    figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    left = np.zeros(len(rows))
+    labels = [f"{row['bpp']:.2f} bpp" for row in rows]
+    for name in [*parts, "other", "start and output"]:
+        if name == "other":
+            widths = np.array([row["decode_s"] for row in rows]) - left
+        elif name == "start and output":
+            widths = np.array([row["process_s"] for row in rows]) - left
+        else:
+            widths = np.array([row[name] for row in rows])
+        axes.barh(labels, widths, left=left, label=name.removesuffix("_s").replace("_", " "))
+        left += widths
+    axes.set_xlabel("seconds, 768x512")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
+    figure.savefig(path, dpi=120)
 
 
 def _process_seconds(path: Path) -> float:
@@ -231,34 +158,10 @@ def _process_seconds(path: Path) -> float:
 
 
 @main.command()
-@click.argument("pictures", nargs=-1, required=True)
-@click.option("--bpp", type=float, default=1.0, show_default=True)
-@click.option("--effort", "efforts", type=int, multiple=True, default=tuple(range(1, 10)))
+@click.argument("pictures", nargs=-1)
 @out_option
-def efforts(pictures: tuple[str, ...], bpp: float, efforts: tuple[int, ...], out: Path | None) -> None:
-    """Equal size, all efforts."""
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for name in pictures:
-            stem, pixels = load(name)
-            for effort in efforts:
-                report = dfmcodec.encode(pixels, bpp=bpp, effort=effort).report
-                yield {
-                    "picture": stem,
-                    "effort": effort,
-                    "bpp": report.bpp,
-                    "psnr_db": report.psnr_db,
-                    "walks": report.steps,
-                    "s": report.total_s,
-                }
-
-    rows_to(out, rows())
-
-
-@main.command()
-@click.argument("pictures", nargs=-1, required=True)
-@out_option
-def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
+@plot_option
+def ablate(pictures: tuple[str, ...], out: Path | None, plot: Path | None) -> None:
     """What each part is worth: the cost squared error + price of bits, in bits, against the whole at effort 5."""
     from dfmcodec.encoder import EncoderConfig, correction_fit, latent_fit
     from dfmcodec.encoder.config import BIT_PRICE
@@ -342,21 +245,45 @@ def ablate(pictures: tuple[str, ...], out: Path | None) -> None:
         "4 levels": fewer_levels,
     }
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[Row]:
         for name in pictures:
-            stem, pixels = load(name)
+            stem, image = load(name)
+            pixels = image.pixels
             for step in (420, 1060, 2640):
                 whole = cost_bits(pixels, step, parts["all"])
-                row: dict[str, Any] = {"picture": stem, "step": step / 64, "all_bpp": whole / pixels[:, :, 0].size}
+                row: Row = {"picture": stem, "step": step / 64, "all_bpp": whole / pixels[:, :, 0].size}
                 for part, change in parts.items():
                     if part != "all":
                         row[part + " %"] = 100 * (cost_bits(pixels, step, change) / whole - 1)
                 yield row
 
-    found = rows_to(out, rows())
+    found = record(rows(), out)
     for part in parts:
-        if part != "all":
+        if part != "all" and found:
             click.echo(f"{part}: {np.mean([row[part + ' %'] for row in found]):+.2f} %")
+    if plot is not None:
+        _draw_ablations(read_rows(out), plot)
+
+
+def _draw_ablations(rows: list[Row], path: Path) -> None:
+    """A bar for each part left out and each step of quantisation; a logarithmic axis beyond 1 %."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    parts = [name for name in rows[0] if name.endswith(" %")]
+    height = 0.8 / len(rows)
+    for at, row in enumerate(rows):
+        places = np.arange(len(parts)) + (at - (len(rows) - 1) / 2) * height
+        bars = axes.barh(
+            places, [row[part] for part in parts], height, label=f"{row['picture']}, {row['all_bpp']:.2f} bpp"
+        )
+        axes.bar_label(bars, fmt="%+.2f", padding=2, fontsize=7)
+    axes.set_yticks(range(len(parts)), [part.removesuffix(" %") for part in parts])
+    axes.invert_yaxis()
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(-1, 100)
+    axes.set_xlabel("more rate-distortion cost without it, percent")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

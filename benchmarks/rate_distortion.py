@@ -9,21 +9,21 @@ latent model at effort N. Rows that a file holds already are not measured again.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
-import PIL.Image
+from recording import Row, load, pictures_argument, read_rows
 
 import dfmcodec
+from dfmcodec.bench.codecs import Avif, Codec, Jpeg, Webp
 from dfmcodec.encoder.config import BIT_PRICE
-from dfmcodec.metrics import psnr
+from dfmcodec.image import Pixels
+from dfmcodec.metrics import Point, bd_rate, psnr
 
 STEPS = (2, 3.3, 5.3, 8.6, 14, 23, 40, 66, 105, 165)  # levels, of dfm
 QUALITIES = {
@@ -31,12 +31,7 @@ QUALITIES = {
     "webp": (1, 5, 15, 30, 50, 70, 80, 90, 95, 100),
     "avif": (10, 20, 30, 40, 50, 60, 70, 80, 88, 94),
 }
-OPTIONS: dict[str, dict[str, Any]] = {
-    "jpeg": {"optimize": True, "subsampling": 2},
-    "webp": {"method": 6},
-    "avif": {"subsampling": "4:4:4", "speed": 4},
-}
-Point = tuple[float, float]  # bpp, dB
+ANCHORS: dict[str, tuple[Codec, str]] = {"jpeg": (Jpeg(), "4:2:0"), "webp": (Webp(), ""), "avif": (Avif(), "")}
 
 
 def settings_of(codec: str) -> tuple[float, ...]:
@@ -44,9 +39,8 @@ def settings_of(codec: str) -> tuple[float, ...]:
     return STEPS if codec.startswith("dfm") else QUALITIES[codec]
 
 
-def encode_points(picture: PIL.Image.Image, codec: str, settings: list[float]) -> Iterator[dict[str, Any]]:
+def encode_points(pixels: Pixels, codec: str, settings: list[float]) -> Iterator[Row]:
     """Rows of one picture and codec."""
-    pixels = np.asarray(picture)
     for setting in settings:
         started = time.perf_counter()
         if codec.startswith("dfm"):
@@ -55,49 +49,22 @@ def encode_points(picture: PIL.Image.Image, codec: str, settings: list[float]) -
             encoded = time.perf_counter()
             decoded = dfmcodec.decode(data)
         else:
-            buffer = io.BytesIO()
-            picture.save(buffer, codec, quality=setting, **OPTIONS[codec])
+            anchor, form = ANCHORS[codec]
+            data = anchor.encode(pixels, form, setting)
             encoded = time.perf_counter()
-            data = buffer.getvalue()
-            with PIL.Image.open(io.BytesIO(data)) as opened:
-                decoded = np.asarray(opened.convert("RGB"))
+            decoded = anchor.decode(data)
         yield {
             "codec": codec,
             "setting": setting,
             "bytes": len(data),
-            "bpp": 8 * len(data) / (picture.width * picture.height),
+            "bpp": 8 * len(data) / pixels[:, :, 0].size,
             "psnr_db": psnr(pixels, decoded),
             "encode_s": round(encoded - started, 3),
             "decode_s": round(time.perf_counter() - encoded, 3),
         }
 
 
-def bd_rate(anchor: list[Point], curve: list[Point], span: tuple[float, float] | None = None) -> float:
-    """Mean difference in rate at equal PSNR, percent (Bjontegaard 2001; PCHIP over the logarithm of the rate).
-
-    Args:
-        anchor: The reference.
-        curve: What is compared.
-        span: Rates of the anchor between which to integrate, bpp; the common range of PSNR limits it further.
-    """
-    from scipy.interpolate import PchipInterpolator
-
-    curves = [sorted(points, key=lambda point: point[1]) for points in (anchor, curve)]
-    logs = [PchipInterpolator([db for _, db in c], np.log([bpp for bpp, _ in c])) for c in curves]
-    low, high = max(c[0][1] for c in curves), min(c[-1][1] for c in curves)
-    if span is not None:
-        grid = np.linspace(low, high, 2000)
-        inside = grid[(np.exp(logs[0](grid)) >= span[0]) & (np.exp(logs[0](grid)) <= span[1])]
-        low, high = inside[0], inside[-1]
-    grid = np.linspace(low, high, 400)
-    return float(100 * np.expm1((logs[1](grid) - logs[0](grid)).mean()))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def curves_of(rows: list[dict[str, Any]]) -> dict[str, dict[str, list[Point]]]:
+def curves_of(rows: list[Row]) -> dict[str, dict[str, list[Point]]]:
     """codec -> picture -> points."""
     found: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -112,25 +79,24 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@pictures_argument
 @click.option("--codec", "codecs", multiple=True, required=True)
 @click.option("--setting", "chosen", multiple=True, type=float, help="Instead of the whole curve.")
 @click.option("--out", type=click.Path(path_type=Path), required=True)
-def run(pictures: tuple[Path, ...], codecs: tuple[str, ...], chosen: tuple[float, ...], out: Path) -> None:
+def run(pictures: tuple[str, ...], codecs: tuple[str, ...], chosen: tuple[float, ...], out: Path) -> None:
     """Encode, decode, append rows."""
     done = {(row["picture"], row["codec"], row["setting"]) for row in read_rows(out)}
     for path in pictures:
-        with PIL.Image.open(path) as opened:
-            picture = opened.convert("RGB")
+        stem, image = load(path)
         for codec in codecs:
-            settings = [s for s in chosen or settings_of(codec) if (path.stem, codec, s) not in done]
+            settings = [s for s in chosen or settings_of(codec) if (stem, codec, s) not in done]
             if not settings:
                 continue
-            rows = [{"picture": path.stem, **row} for row in encode_points(picture, codec, settings)]
+            rows = [{"picture": stem, **row} for row in encode_points(image.pixels, codec, settings)]
             with out.open("a") as file:
                 file.writelines(json.dumps(row) + "\n" for row in rows)
             seconds = sum(row["encode_s"] for row in rows) / len(rows)
-            click.echo(f"{path.stem} {codec}: {seconds:.2f} s a file")
+            click.echo(f"{stem} {codec}: {seconds:.2f} s a file")
 
 
 @main.command()
@@ -152,13 +118,19 @@ def report(files: tuple[Path, ...], plot: Path | None) -> None:
         cells = []
         for anchor in ("jpeg", "avif"):
             rates, low = (
-                [bd_rate(curves[anchor][p], curves[codec][p], span or sizes[p]) for p in curves[codec]]
+                [_percent(curves[anchor][p], curves[codec][p], span or sizes[p]) for p in curves[codec]]
                 for span in (None, (0.1, 1.4))
             )
             cells += [f"{np.mean(rates):+.1f} %", f"{min(rates):+.1f} .. {max(rates):+.1f}", f"{np.mean(low):+.1f} %"]
         click.echo(f"| {codec} | " + " | ".join(cells) + f" | {np.mean(seconds[codec]):.2f} |")
     if plot is not None:
         draw(curves, plot)
+
+
+def _percent(anchor: list[Point], curve: list[Point], anchor_rates: tuple[float, float]) -> float:
+    """BD-rate; not a number where the curves share nothing."""
+    found = bd_rate(anchor, curve, anchor_rates)
+    return float("nan") if found is None else found.percent
 
 
 def _span(points: list[Point]) -> tuple[float, float]:

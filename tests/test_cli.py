@@ -161,7 +161,7 @@ def test_sample_pictures(folder):
 
 def test_help_teaches_by_example():
     assert "dfm encode photo.png" in dfm("--help").output
-    for command in ("encode", "decode", "info", "sample"):
+    for command in ("encode", "decode", "info", "bench", "sample"):
         assert f"dfm {command} " in dfm(command, "--help").output
 
 
@@ -179,7 +179,8 @@ def test_decoding_info_and_help_never_import_jax(folder):
     assert not heavy & modules_after(call.format(["info", "cat.dfm"]))
     light = heavy | {"numpy", "PIL", "constriction", "msgpack"}
     assert not light & modules_after(call.format(["--help"]))
-    assert not light & modules_after(call.format(["encode", "--help"]))
+    for command in ("encode", "bench"):
+        assert not light & modules_after(call.format([command, "--help"]))
     assert not heavy & modules_after(call.format(["encode", "cat.png", "-f", "-q", "--effort", "1"]))
     assert not heavy & modules_after("import dfmcodec; dfmcodec.decode('cat.dfm'); dfmcodec.read_info('cat.dfm')")
 
