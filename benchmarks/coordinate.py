@@ -22,6 +22,7 @@ from recording import Row, jpeg_within, load, out_option, pictures_argument, rec
 import dfmcodec
 from dfmcodec.decoder import render_weights
 from dfmcodec.encoder import RECIPES, EncoderConfig
+from dfmcodec.fourier import axis_positions
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 
@@ -91,7 +92,7 @@ def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
         recipe = RECIPES["default"]
         trainer = Trainer(image, arch, recipe, seed=0)
         fit = trainer.run(Budget(recipe.steps, float("inf")), 0.0, 1.0, lambda *figures: None)
-        decoded = render_weights(fit.weights, arch, image.height, image.width)
+        decoded = render_weights(fit.weights, arch, axis_positions(image.height), axis_positions(image.width))
         return psnr(image.pixels, decoded), arch.float_bytes
 
     def widest_float(image: Image, limit_bytes: int) -> tuple[int, int]:

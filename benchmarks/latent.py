@@ -69,7 +69,7 @@ def crops(pictures: tuple[str, ...], effort: int, out: Path | None) -> None:
 @plot_option
 def decode(files: tuple[Path, ...], out: Path | None, plot: Path | None) -> None:
     """Best of five, one process warm, by part; and the whole command."""
-    from dfmcodec import decoder, picture_filter, pyramid_coding, scan
+    from dfmcodec import decoder, picture_filter, pyramid_coding, scan, synthesis
     from dfmcodec.entropy import context
     from dfmcodec.prior import shipped
 
@@ -91,7 +91,7 @@ def decode(files: tuple[Path, ...], out: Path | None, plot: Path | None) -> None
     timed(scan.Scan, "_leave", "wavelet_s")
     timed(context.ContextModel, "groups", "networks_s")
     timed(pyramid_coding._Reader, "symbols", "range_coder_s")
-    timed(decoder, "filter_correction", "filter_s")
+    timed(synthesis, "filter_change", "filter_s")
     timed(decoder, "render", "colours_s")
 
     def rows() -> Iterator[Row]:
@@ -167,7 +167,6 @@ def ablate(pictures: tuple[str, ...], out: Path | None, plot: Path | None) -> No
     from dfmcodec.encoder.config import BIT_PRICE
     from dfmcodec.encoder.job import Job
     from dfmcodec.image import Image
-    from dfmcodec.latents import Geometry
     from dfmcodec.prior.context_training import untrained_context
 
     walks, price = 5, BIT_PRICE
@@ -208,29 +207,33 @@ def ablate(pictures: tuple[str, ...], out: Path | None, plot: Path | None) -> No
         walk = encoder.walk
 
         def forget(*args: Any, **options: Any) -> Any:
-            encoder._influence = None
+            for state in encoder._tiles:
+                state.influence = None
             return walk(*args, **options)
 
         encoder.walk = forget
 
     def first_walk_only(encoder: Any) -> None:
-        walk, pyramid = encoder.walk, encoder._pyramid
+        walk, pyramids = encoder.walk, [state.pyramid for state in encoder._tiles]
 
         def again(*args: Any, **options: Any) -> Any:
-            encoder._influence, encoder._pyramid = None, pyramid
+            for state, pyramid in zip(encoder._tiles, pyramids, strict=True):
+                state.influence, state.pyramid = None, pyramid
             return walk(*args, **options)
 
         encoder.walk = again
 
     def no_rotation(encoder: Any) -> None:
         encoder.chroma_angle = 0
-        encoder._planes = latent_fit.to_planes(encoder.image.pixels, 0)
-        encoder._pyramid = latent_fit.analyse(encoder._planes, encoder.geometry.levels)
+        analyse_again(encoder)
 
     def fewer_levels(encoder: Any) -> None:
-        encoder.geometry = Geometry(encoder.image.height, encoder.image.width, encoder.image.channels, 4)
         encoder.architecture = replace(encoder.architecture, levels=4)
-        encoder._pyramid = latent_fit.analyse(encoder._planes, 4)
+        encoder.tiling = replace(encoder.tiling, levels=4)
+        analyse_again(encoder)
+
+    def analyse_again(encoder: Any) -> None:
+        encoder._tiles = [latent_fit._TileState(tile, encoder._analysed(tile)) for tile in encoder.tiling.tiles]
 
     parts = {
         "all": lambda encoder: None,

@@ -37,6 +37,7 @@ from dfmcodec.decoder import render_weights
 from dfmcodec.encoder import RECIPES, EncoderConfig
 from dfmcodec.encoder.fit import Budget, Trainer
 from dfmcodec.encoder.sizing import architecture_of
+from dfmcodec.fourier import axis_positions
 from dfmcodec.image import PEAK_LEVEL, Image, Pixels
 from dfmcodec.metrics import mse, psnr, ssim
 from dfmcodec.model import CoordinateArchitecture
@@ -61,7 +62,8 @@ def fit(image: Image, arch: CoordinateArchitecture, recipe: str, steps: int, see
     """The decoded picture of float32 weights, and the seconds of the steps."""
     trainer = Trainer(image, arch, RECIPES[recipe], seed)
     found = trainer.run(Budget(steps, float("inf")), 0.0, 1.0, lambda *figures: None)
-    return render_weights(found.weights, arch, image.height, image.width), found.seconds
+    rows, columns = axis_positions(image.height), axis_positions(image.width)
+    return render_weights(found.weights, arch, rows, columns), found.seconds
 
 
 def loss_of(image: Image, decoded: Pixels) -> float:
@@ -140,7 +142,7 @@ def _draw_grid(rows: list[Row], path: Path) -> None:
         for x, depth in enumerate(depths):
             cell = cells[depth, width]
             text = f"{cell[0]['float_percent']:.1f} %\n{fmean(row['psnr_db'] for row in cell):.1f} dB"
-            color = "white" if losses[y, x] < middle else "black"
+            color = "white" if losses[y, x] > middle else "black"
             axes.text(x, y, text, ha="center", va="center", color=color)
     axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
     axes.set_yticks(range(len(widths)), [str(width) for width in widths])
@@ -152,7 +154,7 @@ def _draw_grid(rows: list[Row], path: Path) -> None:
         title=f"{first['picture']}: mean of {fits} fits, {first['recipe']} recipe, {first['steps']} steps",
     )
     figure.colorbar(shown, label="final loss (mean squared error, samples in [-1, 1])")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _draw_strip(rows: list[Row], image: Image, path: Path) -> None:
@@ -184,7 +186,7 @@ def _draw_panels(panels: list[tuple[str, Pixels]], path: Path, columns: int) -> 
             caption, pixels = panels[at]
             axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=PEAK_LEVEL)
             axes.set_title(caption, fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 # A step of the way from the publication to today: what is fitted, its bytes, its decoded picture.
@@ -278,7 +280,7 @@ def _draw_fixed(rows: list[Row], path: Path) -> None:
     axes.set_xlabel("PSNR, dB")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=5, frameon=False)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
 
+from dfmcodec.alpha import read_alpha, write_alpha
 from dfmcodec.context_correction import read_correction, write_correction
 from dfmcodec.errors import (
     BadMagicError,
@@ -22,8 +24,8 @@ from dfmcodec.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from dfmcodec.image import MAX_PIXELS, Metadata, check_picture_size
-from dfmcodec.latents import Geometry
+from dfmcodec.image import BIT_DEPTHS, MAX_PIXELS, Metadata, Pixels, check_picture_size
+from dfmcodec.latents import TILE_GRID, Tiling, Window
 from dfmcodec.model import (
     Architecture,
     CoordinateArchitecture,
@@ -40,11 +42,11 @@ from dfmcodec.pyramid_coding import read_symbols, write_symbols
 
 MAGIC = b"\x89DFM"
 VERSION = 1
-BIT_DEPTH = 8
 
 _HEADER = struct.Struct("<4sBBBBHHBBBBB")
 _SECTION = struct.Struct("<BI")
 _LATENT_FIELDS = struct.Struct("<BHBI")  # levels, step, chroma angle, prior
+_TILE_FIELDS = struct.Struct("<BB")  # rows and columns of tiles, where there are several
 _CRC = struct.Struct("<I")
 
 SECTION_WEIGHTS = 1
@@ -52,12 +54,16 @@ SECTION_METADATA = 2
 SECTION_LATENTS = 3
 SECTION_FILTER = 4
 SECTION_CORRECTIONS = 5
+SECTION_ALPHA = 6
+SECTION_RGB = 7
 _SECTION_NAMES = {
     SECTION_WEIGHTS: "weights",
     SECTION_METADATA: "metadata",
     SECTION_LATENTS: "latents",
     SECTION_FILTER: "filter",
     SECTION_CORRECTIONS: "corrections",
+    SECTION_ALPHA: "alpha",
+    SECTION_RGB: "rgb",
 }
 _MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1}
 _MAIN_SECTION = {Model.COORDINATE: SECTION_WEIGHTS, Model.LATENT: SECTION_LATENTS}
@@ -73,6 +79,36 @@ CONTAINER_BYTES = {
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What a file holds of a picture beside the model of its colours.
+
+    Args:
+        metadata: What travels along.
+        alpha: Opacity, uint8 or uint16 [H, W]; None for none.
+        gray_as_rgb: Whether the picture is gray but was, and is to be, RGB.
+    """
+
+    metadata: Metadata = field(default_factory=Metadata)
+    alpha: Pixels | None = None
+    gray_as_rgb: bool = False
+
+    def sections(self) -> dict[int, bytes]:
+        """As sections of a file.
+
+        Raises:
+            ConfigError: The metadata is larger than the format allows.
+        """
+        sections = {}
+        if self.metadata:
+            sections[SECTION_METADATA] = pack_metadata(self.metadata)
+        if self.alpha is not None:
+            sections[SECTION_ALPHA] = write_alpha(self.alpha)
+        if self.gray_as_rgb:
+            sections[SECTION_RGB] = b""
+        return sections
+
+
+@dataclass(frozen=True)
 class Header:
     """What `read_header` knows without decoding anything.
 
@@ -80,7 +116,7 @@ class Header:
         version: Format version.
         height: Height of the picture in pixels.
         width: Width of the picture in pixels.
-        bit_depth: Bits per sample.
+        bit_depth: Bits per sample, 8 or 16.
         architecture: The network.
         step: Quantisation step of latents in 1/64 levels; 0 for other models.
         chroma_angle: Of the colour basis of latents; 0 for other models.
@@ -100,7 +136,17 @@ class Header:
 
     @property
     def raw_bytes(self) -> int:
-        return self.height * self.width * self.architecture.channels * self.bit_depth // 8
+        """Size of the uncompressed samples, opacity among them."""
+        return self.height * self.width * (self.channels + self.has_alpha) * self.bit_depth // 8
+
+    @property
+    def channels(self) -> int:
+        """Of the decoded picture without opacity, 1 or 3."""
+        return 3 if SECTION_RGB in self.sections else self.architecture.channels
+
+    @property
+    def has_alpha(self) -> bool:
+        return SECTION_ALPHA in self.sections
 
     def section_bytes(self) -> dict[str, int]:
         """Bytes of each part of the file, by name; they add up to the file's size."""
@@ -108,11 +154,12 @@ class Header:
         return {"container": self.file_bytes - sum(parts.values()), **parts}
 
 
-def write(model: QuantizedModel, metadata: Metadata | None = None) -> bytes:
-    """Serialises a quantised model and the picture's metadata to the bytes of a `.dfm` file.
+def write(model: QuantizedModel, beside: Mapping[int, bytes] | None = None) -> bytes:
+    """Serialises a quantised model to the bytes of a `.dfm` file.
 
-    Raises:
-        ConfigError: The metadata is larger than the format allows.
+    Args:
+        model: The model.
+        beside: Further sections, as of `Beside.sections`.
     """
     arch = model.architecture
     sections = {_MAIN_SECTION[arch.model]: _write_main_section(model)}
@@ -120,17 +167,18 @@ def write(model: QuantizedModel, metadata: Metadata | None = None) -> bytes:
         sections[SECTION_FILTER] = write_filter(model.picture_filter)
     if isinstance(model, QuantizedLatents) and model.correction is not None:
         sections[SECTION_CORRECTIONS] = write_correction(model.correction)
-    if metadata:
-        sections[SECTION_METADATA] = pack_metadata(metadata)
+    sections |= beside or {}
     fields = b""
     if isinstance(model, QuantizedLatents) and isinstance(arch, LatentArchitecture):
         fields = _LATENT_FIELDS.pack(arch.levels, model.step, model.chroma_angle, arch.prior)
+        if (arch.tile_rows, arch.tile_columns) != (1, 1):
+            fields += _TILE_FIELDS.pack(arch.tile_rows, arch.tile_columns)
     header = _HEADER.pack(
         MAGIC,
         VERSION,
         _MODEL_CODES[arch.model],
         arch.channels,
-        BIT_DEPTH,
+        model.bit_depth,
         model.width,
         model.height,
         arch.depth,
@@ -144,8 +192,25 @@ def write(model: QuantizedModel, metadata: Metadata | None = None) -> bytes:
     return content + _CRC.pack(zlib.crc32(content))
 
 
-def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Metadata]:
-    """Reads back what `write` wrote.
+def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Beside]:
+    """Reads back what `write` wrote: the model and what is beside it; see `read_window`."""
+    model, beside, _ = read_window(data, None, max_pixels)
+    return model, beside
+
+
+def read_window(
+    data: bytes, window: Window | None, max_pixels: int = MAX_PIXELS
+) -> tuple[QuantizedModel, Beside, Window]:
+    """Reads a file.
+
+    Args:
+        data: The file's bytes.
+        window: What is wanted of the picture; None for all. Latents of tiles outside it are not decoded.
+        max_pixels: Larger pictures are refused before any memory is spent on them.
+
+    Returns:
+        The model; what is beside it (opacity of the window alone); and the window that the model's samples are of:
+        the whole tiles in which the wanted one lies.
 
     Raises:
         FormatError: The bytes are foreign, truncated, damaged, of a newer version or beyond the limits.
@@ -162,35 +227,60 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Met
         msg = "the checksum does not match; the file is damaged, get another copy"
         raise CorruptError(msg)
     bodies = {key: data[start : start + length] for key, (start, length) in header.sections.items()}
-    return _read_main_section(bodies, header), unpack_metadata(bodies.get(SECTION_METADATA))
+    alpha = None
+    if SECTION_ALPHA in bodies:
+        alpha = read_alpha(bodies[SECTION_ALPHA], header.height, header.width, header.bit_depth, window)
+    beside = Beside(unpack_metadata(bodies.get(SECTION_METADATA)), alpha, SECTION_RGB in bodies)
+    model, covered = _read_main_section(bodies, header, window)
+    return model, beside, covered
 
 
 def _write_main_section(model: QuantizedModel) -> bytes:
     if isinstance(model, QuantizedNetwork):
         return write_weights(model)
     arch = model.architecture
-    geometry = Geometry(model.height, model.width, arch.channels, arch.levels)
+    if model.body is not None:
+        return model.body
+    tiling = tiling_of(arch, model.height, model.width)
     context = prior_of(arch.prior).context
     if model.correction is not None:
-        context = model.correction.applied(context, geometry)
-    return write_symbols(geometry, model.step, context, model.symbols)
+        context = model.correction.applied(context, tiling.tiles[0].geometry)
+    return write_symbols(tiling, model.step, context, model.symbols)
 
 
-def _read_main_section(bodies: dict[int, bytes], header: Header) -> QuantizedModel:
+def tiling_of(arch: LatentArchitecture, height: int, width: int) -> Tiling:
+    """How a picture of a latent model is cut."""
+    return Tiling(height, width, arch.channels, arch.levels, arch.tile_rows, arch.tile_columns)
+
+
+def _read_main_section(
+    bodies: dict[int, bytes], header: Header, window: Window | None
+) -> tuple[QuantizedModel, Window]:
     arch = header.architecture
     body = bodies[_MAIN_SECTION[arch.model]]
     if isinstance(arch, CoordinateArchitecture):
-        return read_weights(body, arch, header.height, header.width)
-    geometry = Geometry(header.height, header.width, arch.channels, arch.levels)
+        weights = read_weights(body, arch, header.height, header.width, header.bit_depth)
+        return weights, Window(0, 0, header.height, header.width)
+    tiling = tiling_of(arch, header.height, header.width)
     chosen = read_filter(bodies[SECTION_FILTER], arch.channels) if SECTION_FILTER in bodies else None
     context, correction = prior_of(arch.prior).context, None
     if SECTION_CORRECTIONS in bodies:
-        correction = read_correction(bodies[SECTION_CORRECTIONS], context, geometry)
-        context = correction.applied(context, geometry)
-    symbols, samples = read_symbols(geometry, header.step, context, body)
-    return QuantizedLatents(
-        arch, header.height, header.width, header.step, header.chroma_angle, symbols, samples, chosen, correction
+        correction = read_correction(bodies[SECTION_CORRECTIONS], context, tiling.tiles[0].geometry)
+        context = correction.applied(context, tiling.tiles[0].geometry)
+    symbols, samples, covered = read_symbols(tiling, header.step, context, body, window)
+    model = QuantizedLatents(
+        arch,
+        covered.height,
+        covered.width,
+        header.step,
+        header.chroma_angle,
+        symbols,
+        samples,
+        chosen,
+        correction,
+        header.bit_depth,
     )
+    return model, covered
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -213,17 +303,23 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         _HEADER.unpack_from(data)
     )
     model = _MODELS.get(code)
-    expected = _LATENT_FIELDS.size if model is Model.LATENT else 0
-    if model is None or bit_depth != BIT_DEPTH or extension != expected:
+    fields = _LATENT_FIELDS.size if model is Model.LATENT else 0
+    tiled = model is Model.LATENT and extension == fields + _TILE_FIELDS.size
+    if model is None or bit_depth not in BIT_DEPTHS or (extension != fields and not tiled):
         msg = f"model {code} at {bit_depth} bits (+{extension} bytes) is not known to this program, update dfmcodec"
         raise UnsupportedVersionError(msg)
-    _need(data, _HEADER.size + expected)
+    _need(data, _HEADER.size + extension)
     step = chroma_angle = 0
     try:
         check_picture_size(height, width, max_pixels)
         if model is Model.LATENT:
             levels, step, chroma_angle, prior = _LATENT_FIELDS.unpack_from(data, _HEADER.size)
-            architecture: Architecture = LatentArchitecture(channels, levels, depth, net_width, order, prior)
+            tiles = _TILE_FIELDS.unpack_from(data, _HEADER.size + fields) if tiled else (1, 1)
+            for side, number in zip((height, width), tiles, strict=True):
+                if number > max(1, side // TILE_GRID):
+                    msg = f"{number} tiles along {side} pixels"
+                    raise ConfigError(msg)
+            architecture: Architecture = LatentArchitecture(channels, levels, depth, net_width, order, prior, *tiles)
             if not step:
                 msg = "a step of 0"
                 raise ConfigError(msg)
@@ -233,7 +329,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         kind = CorruptError if isinstance(error, ConfigError) else LimitError
         msg = f"the header is not acceptable: {error}"
         raise kind(msg) from error
-    sections, file_bytes = _read_section_table(data, _HEADER.size + expected, count, _MAIN_SECTION[model])
+    sections, file_bytes = _read_section_table(data, _HEADER.size + extension, count, _MAIN_SECTION[model])
     return Header(version, height, width, bit_depth, architecture, step, chroma_angle, sections, file_bytes)
 
 
@@ -263,20 +359,21 @@ def _need(data: bytes, size: int) -> None:
         raise TruncatedError(msg)
 
 
-def metadata_section_bytes(metadata_bytes: int) -> int:
-    """What a metadata section of so many packed bytes (0: none) adds to a file."""
-    return metadata_bytes + _SECTION.size if metadata_bytes else 0
+def sections_file_bytes(sections: Mapping[int, bytes]) -> int:
+    """What sections add to a file."""
+    return sum(len(body) + _SECTION.size for body in sections.values())
 
 
-def network_file_bytes(architecture: CoordinateArchitecture, metadata_bytes: int = 0) -> int:
-    """Size of a coordinate network's file beside its range-coded stream."""
-    container = CONTAINER_BYTES[Model.COORDINATE]
-    return container + metadata_section_bytes(metadata_bytes) + side_bytes(architecture)
+def network_file_bytes(architecture: CoordinateArchitecture) -> int:
+    """Size of a coordinate network's file beside its range-coded stream and what is beside the model."""
+    return CONTAINER_BYTES[Model.COORDINATE] + side_bytes(architecture)
 
 
-def latent_file_bytes(channels: int, metadata_bytes: int = 0) -> int:
-    """Size of a latent model's file beside its symbols' range-coded stream, without a filter."""
-    return CONTAINER_BYTES[Model.LATENT] + metadata_section_bytes(metadata_bytes) + channels
+def latent_file_bytes(tiling: Tiling) -> int:
+    """Size of a latent model's file beside its symbols' range-coded streams, filter and what is beside the model."""
+    tiles = len(tiling.tiles)
+    tables = tiles * tiling.colours
+    return CONTAINER_BYTES[Model.LATENT] + tables + (tiles * 4 + _TILE_FIELDS.size if tiles > 1 else 0)
 
 
 def section_file_bytes(body_bytes: float) -> float:
@@ -284,9 +381,9 @@ def section_file_bytes(body_bytes: float) -> float:
     return body_bytes + _SECTION.size
 
 
-def estimate_network_bytes(model: QuantizedNetwork, metadata_bytes: int = 0) -> float:
+def estimate_network_bytes(model: QuantizedNetwork) -> float:
     """Size of a coordinate network's file from the tables' costs, without coding: off by the last word at most."""
-    return network_file_bytes(model.architecture, metadata_bytes) + stream_bits(model) / 8
+    return network_file_bytes(model.architecture) + stream_bits(model) / 8
 
 
 def pack_metadata(metadata: Metadata) -> bytes:

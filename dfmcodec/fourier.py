@@ -208,16 +208,9 @@ def machine(weights: Sequence[Weights], v: Array, order: int, xp: ModuleType, la
     return xp.tanh(v)
 
 
-def positions(height: int, width: int, first_row: int = 0, last_row: int | None = None) -> npt.NDArray[np.float32]:
-    """Positions (x1, x2) = (column / W, row / H) in [0,1)^2 of the pixels in some rows, row by row.
-
-    Returns:
-        float32 [rows * W, 2].
-    """
-    rows = np.arange(first_row, height if last_row is None else last_row, dtype=np.float64) / height
-    columns = np.arange(width, dtype=np.float64) / width
-    grid = np.stack(np.broadcast_arrays(columns[None, :], rows[:, None]), axis=-1)
-    return grid.reshape(-1, 2).astype(np.float32)
+def axis_positions(side: int) -> npt.NDArray[np.float32]:
+    """Positions of pixels along an axis: x1 = column / W, x2 = row / H, in [0,1). float32 [side]."""
+    return (np.arange(side, dtype=np.float64) / side).astype(np.float32)
 
 
 def unpack(flat: Array, architecture: CoordinateArchitecture, xp: ModuleType) -> list[Weights]:

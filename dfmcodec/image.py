@@ -1,8 +1,9 @@
-"""Pictures in memory: pixels with their metadata, and the scaling between levels and samples."""
+"""Pictures in memory: pixels with transparency and metadata, and the scaling between levels and samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ import numpy.typing as npt
 
 from dfmcodec.errors import ImageError
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
 Float32 = npt.NDArray[np.float32]
 
 MAX_SIDE = 65_535
 MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
-PEAK_LEVEL = 255  # of 8-bit samples
+PEAK_LEVEL = 255  # of 8-bit samples; models work in these levels whatever the depth
+BIT_DEPTHS = (8, 16)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,12 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Image:
-    """A picture: pixels uint8 [H, W, C] with C = 1 (gray) or 3 (RGB), and its metadata.
+    """A picture, upright.
+
+    Args:
+        pixels: uint8 or uint16 [H, W, C] with C = 1 (gray) or 3 (RGB).
+        metadata: What travels along.
+        alpha: Opacity, [H, W] of the pixels' type, the peak for opaque; None where the picture has none.
 
     Raises:
         ImageError: The array is not such a picture.
@@ -45,17 +52,21 @@ class Image:
 
     pixels: Pixels
     metadata: Metadata = field(default_factory=Metadata)
+    alpha: Pixels | None = None
 
     def __post_init__(self) -> None:
         pixels: Any = self.pixels
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+        if not isinstance(pixels, np.ndarray) or pixels.dtype not in (np.uint8, np.uint16):
             found = getattr(pixels, "dtype", type(pixels).__name__)
-            msg = f"pixels must be a uint8 array, found {found}; scale the picture to 8 bits first"
+            msg = f"pixels must be a uint8 or uint16 array, found {found}; scale the picture to 0..65535 first"
             raise ImageError(msg)
         if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
             msg = f"pixels must be [H, W, 1] or [H, W, 3], found shape {list(pixels.shape)}"
             raise ImageError(msg)
         check_picture_size(pixels.shape[0], pixels.shape[1])
+        if self.alpha is not None and (self.alpha.shape != pixels.shape[:2] or self.alpha.dtype != pixels.dtype):
+            msg = f"alpha must be {pixels.dtype} {list(pixels.shape[:2])}, found {self.alpha.dtype} {self.alpha.shape}"
+            raise ImageError(msg)
 
     @property
     def height(self) -> int:
@@ -71,8 +82,24 @@ class Image:
 
     @property
     def raw_bytes(self) -> int:
-        """Size of the uncompressed samples: W * H * C * depth / 8."""
-        return self.pixels.size
+        """Size of the uncompressed samples, opacity among them: W * H * C * depth / 8."""
+        return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits of a sample, 8 or 16."""
+        return 8 * self.pixels.itemsize
+
+    @cached_property
+    def visible(self) -> npt.NDArray[np.bool_] | None:
+        """Where the picture is not fully transparent, [H, W]; None for everywhere."""
+        return None if self.alpha is None or self.alpha.all() else self.alpha > 0
+
+    @cached_property
+    def is_gray(self) -> bool:
+        """Whether all pixels have R = G = B."""
+        first = self.pixels[:, :, :1]
+        return self.channels == 1 or bool((self.pixels[:, :, 1:] == first).all())
 
     @property
     def pixel_count(self) -> int:
@@ -92,8 +119,23 @@ def check_picture_size(height: int, width: int, max_pixels: int = MAX_PIXELS) ->
         raise ImageError(msg)
 
 
-def samples_to_levels(samples: Float32) -> Pixels:
-    """Maps samples in [-1, 1] to the nearest levels 0..255."""
-    levels = np.rint((samples + np.float32(1)) * np.float32(PEAK_LEVEL / 2))
-    pixels: Pixels = np.clip(levels, 0, PEAK_LEVEL).astype(np.uint8)
-    return pixels
+def peak_value(bit_depth: int) -> int:
+    """The largest value of a sample."""
+    return (1 << bit_depth) - 1
+
+
+def values_per_level(bit_depth: int) -> int:
+    """How many values of a sample are one of the 255 levels: 1 at 8 bits, 257 at 16."""
+    return peak_value(bit_depth) // PEAK_LEVEL
+
+
+def to_values(values: Float32, bit_depth: int) -> Pixels:
+    """Rounds to the nearest values that a sample may have; uint8 or uint16. The array is used up."""
+    np.rint(values, out=values)
+    np.clip(values, 0, peak_value(bit_depth), out=values)
+    return values.astype(np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)
+
+
+def samples_to_values(samples: Float32, bit_depth: int) -> Pixels:
+    """Maps samples in [-1, 1] to the nearest values of a sample."""
+    return to_values((samples + np.float32(1)) * np.float32(peak_value(bit_depth) / 2), bit_depth)

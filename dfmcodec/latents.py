@@ -18,13 +18,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import atan2, cos, pi, sin
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.image import Pixels
+from dfmcodec.image import Pixels, values_per_level
 from dfmcodec.model import MAX_CHROMA_ANGLE, MAX_LEVELS
 
 Array = Any  # float32 or int32
@@ -58,6 +59,7 @@ NORM_UNIT = 1 << 8
 # Rows: luma, and two chroma axes that a picture may turn in their plane.
 _BASIS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=np.float64)
 _BASIS /= np.linalg.norm(_BASIS, axis=1, keepdims=True)
+TILE_SIDE, TILE_GRID = 1024, 64
 CHROMA_ANGLES = MAX_CHROMA_ANGLE + 1  # in half a turn
 MIDDLE = 128.0
 
@@ -96,11 +98,124 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A rectangle of a picture: rows top..bottom, columns left..right, the ends left out."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    def grown(self, margin: int, height: int, width: int) -> Window:
+        """With so many pixels more on all sides, within a picture of that size."""
+        return Window(
+            max(0, self.top - margin),
+            max(0, self.left - margin),
+            min(height, self.bottom + margin),
+            min(width, self.right + margin),
+        )
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of a picture that has a pyramid of its own.
+
+    Args:
+        top, left: Of its first pixel; multiples of TILE_GRID.
+        geometry: Sizes of its bands.
+    """
+
+    top: int
+    left: int
+    geometry: Geometry
+
+    @property
+    def rows(self) -> slice:
+        """Of the picture."""
+        return slice(self.top, self.top + self.geometry.height)
+
+    @property
+    def columns(self) -> slice:
+        """Of the picture."""
+        return slice(self.left, self.left + self.geometry.width)
+
+    @property
+    def symbol_count(self) -> int:
+        return self.geometry.colours * self.geometry.height * self.geometry.width
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Large pictures are cut into tiles, which are coded by themselves: memory stays bounded, and parts can be decoded.
+
+    Machine and filter work across the tiles' edges.
+
+    Args:
+        height: Of the picture, pixels.
+        width: Of the picture, pixels.
+        colours: 1 or 3.
+        levels: Of the pyramids.
+        tile_rows: Number of tiles one above the other.
+        tile_columns: Number of tiles side by side.
+    """
+
+    height: int
+    width: int
+    colours: int
+    levels: int
+    tile_rows: int = 1
+    tile_columns: int = 1
+
+    @cached_property
+    def tiles(self) -> tuple[Tile, ...]:
+        """All tiles, row by row."""
+        rows, columns = _edges(self.height, self.tile_rows), _edges(self.width, self.tile_columns)
+        return tuple(
+            Tile(top, left, Geometry(bottom - top, right - left, self.colours, self.levels))
+            for top, bottom in pairwise(rows)
+            for left, right in pairwise(columns)
+        )
+
+    def covering(self, window: Window) -> tuple[Window, list[int]]:
+        """The tiles that a window of the picture lies in: the rectangle that they make up, and their numbers."""
+        numbers = [
+            number
+            for number, tile in enumerate(self.tiles)
+            if tile.top < window.bottom
+            and tile.rows.stop > window.top
+            and tile.left < window.right
+            and tile.columns.stop > window.left
+        ]
+        first, last = self.tiles[numbers[0]], self.tiles[numbers[-1]]
+        return Window(first.top, first.left, last.rows.stop, last.columns.stop), numbers
+
+
+@dataclass(frozen=True)
 class Pyramid:
     """Coefficients of a picture: the coarsest low-pass band and bands[level][orientation], each [colours, h, w]."""
 
     low: npt.NDArray[np.float32]
     bands: tuple[Bands, ...]
+
+
+def _edges(side: int, count: int) -> list[int]:
+    """Where tiles begin along an axis, and where the last one ends."""
+    return [TILE_GRID * ((2 * at * side + TILE_GRID * count) // (2 * TILE_GRID * count)) for at in range(count)] + [
+        side
+    ]
+
+
+def default_tiles(side: int) -> int:
+    """Into how many tiles an axis is cut: so that they have about TILE_SIDE pixels."""
+    return max(1, (side + TILE_SIDE // 2) // TILE_SIDE)
 
 
 def default_levels(height: int, width: int) -> int:
@@ -136,8 +251,11 @@ def principal_chroma_angle(pixels: Pixels) -> int:
 
 
 def to_planes(pixels: Pixels, chroma_angle: int) -> Float32:
-    """uint8 [H, W, C] -> samples in the luma-chroma basis, float32 [C, H, W]."""
-    centred = pixels.astype(np.float32) - np.float32(MIDDLE)
+    """uint8 or uint16 [H, W, C] -> levels in the luma-chroma basis, float32 [C, H, W]."""
+    levels = pixels.astype(np.float32)
+    if pixels.itemsize > 1:
+        levels *= np.float32(1 / values_per_level(8 * pixels.itemsize))
+    centred = levels - np.float32(MIDDLE)
     if pixels.shape[2] > 1:
         centred = centred @ colour_basis(chroma_angle).T
     return np.ascontiguousarray(centred.transpose(2, 0, 1))

@@ -9,7 +9,7 @@ from math import inf, log10, prod
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.image import PEAK_LEVEL, Pixels
+from dfmcodec.image import PEAK_LEVEL, Pixels, peak_value, values_per_level
 
 Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]  # rate, quality
@@ -19,24 +19,44 @@ _WINDOW_SD, _WINDOW_RADIUS = 1.5, 5
 _SSIM_CONSTANTS = ((0.01 * PEAK_LEVEL) ** 2, (0.03 * PEAK_LEVEL) ** 2)
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LEAST_CURVE_POINTS = 3
+_BLOCK_SAMPLES = 1 << 18  # of a mean squared error: what stays in the cache
 
 
-def mse(reference: Pixels, decoded: Pixels) -> float:
-    """Mean squared error over all samples, in squared levels.
+def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
+    """Mean squared error over all samples, in squared values of a sample.
+
+    Args:
+        reference: [H, W, C], uint8 or uint16.
+        decoded: The same.
+        visible: Pixels that count, [H, W]; None for all. No error where there are none.
 
     Raises:
-        ValueError: The shapes differ.
+        ValueError: The shapes or types differ.
     """
-    if reference.shape != decoded.shape:
-        msg = f"pictures of different shapes: {reference.shape} and {decoded.shape}"
+    if reference.shape != decoded.shape or reference.dtype != decoded.dtype:
+        msg = (
+            f"pictures of different shapes or types: {reference.dtype} {reference.shape} and "
+            f"{decoded.dtype} {decoded.shape}"
+        )
         raise ValueError(msg)
-    difference = reference.astype(np.int32) - decoded.astype(np.int32)
-    return float(np.mean(np.square(difference), dtype=np.float64))
+    total, count = 0.0, 0
+    rows = max(1, _BLOCK_SAMPLES // reference[0].size)
+    for row in range(0, len(reference), rows):
+        block = slice(row, row + rows)
+        difference = reference[block].astype(np.float64) - decoded[block]
+        if visible is not None:
+            difference = difference[visible[block]]
+        total += float(np.vdot(difference, difference))
+        count += difference.size
+    return total / count if count else 0.0
 
 
-def psnr(reference: Pixels, decoded: Pixels) -> float:
-    """Peak signal-to-noise ratio over all samples of both pictures, dB; infinite where they are equal."""
-    return psnr_of_mse(mse(reference, decoded))
+def psnr(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
+    """Peak signal-to-noise ratio over all samples of both pictures, dB; infinite where they are equal.
+
+    Arguments as of `mse`; the peak is that of the samples' type.
+    """
+    return psnr_of_mse(mse(reference, decoded, visible), peak_value(8 * reference.itemsize))
 
 
 def psnr_of_mse(mean_squared_error: float, peak: float = PEAK_LEVEL) -> float:
@@ -56,7 +76,7 @@ def ssim(reference: Pixels, decoded: Pixels) -> float | None:
     value = structural_similarity(
         reference,
         decoded,
-        data_range=PEAK_LEVEL,
+        data_range=peak_value(8 * reference.itemsize),
         channel_axis=2,
         gaussian_weights=True,
         sigma=_WINDOW_SD,
@@ -77,8 +97,9 @@ def ms_ssim(reference: Pixels, decoded: Pixels) -> float | None:
     return float(np.mean(list(channels)))
 
 
-def _ms_ssim_of_planes(reference: npt.NDArray[np.uint8], decoded: npt.NDArray[np.uint8]) -> float:
-    x, y = reference.astype(np.float64), decoded.astype(np.float64)
+def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels) -> float:
+    scale = values_per_level(8 * reference.itemsize)
+    x, y = reference.astype(np.float64) / scale, decoded.astype(np.float64) / scale
     factors = []
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:

@@ -27,6 +27,7 @@ MAX_WEIGHTS = 1 << 22
 MAX_SYMBOL = 1 << 23  # bounds the coder's escapes
 MAX_LEVELS = 6  # of a latent pyramid
 MAX_STEP = (1 << 16) - 1  # of latents, 1/64 levels
+MAX_TILES = 64  # along an axis
 MAX_CHROMA_ANGLE = 255  # of the colour basis, 1/256 of half a turn
 
 
@@ -139,6 +140,8 @@ class LatentArchitecture:
         width: Its dimension between layers.
         order: Largest |k|_1 of its layers.
         prior: Checksum of the prior that the file was made with.
+        tile_rows: Number of tiles one above the other; see `latents.Tiling`.
+        tile_columns: Number of tiles side by side.
 
     Raises:
         ConfigError: A value is outside what the file format can hold.
@@ -150,12 +153,17 @@ class LatentArchitecture:
     width: int
     order: int
     prior: int
+    tile_rows: int = 1
+    tile_columns: int = 1
     model: ClassVar[Model] = Model.LATENT
 
     def __post_init__(self) -> None:
         _check_channels(self.channels)
         if not 1 <= self.levels <= MAX_LEVELS:
             msg = f"{self.levels} levels; 1 to {MAX_LEVELS} are possible"
+            raise ConfigError(msg)
+        if not (1 <= self.tile_rows <= MAX_TILES and 1 <= self.tile_columns <= MAX_TILES):
+            msg = f"{self.tile_rows} x {self.tile_columns} tiles; 1 to {MAX_TILES} along an axis are possible"
             raise ConfigError(msg)
 
     def as_dict(self) -> dict[str, Any]:
@@ -168,6 +176,7 @@ class LatentArchitecture:
             "width": self.width,
             "order": self.order,
             "prior": f"{self.prior:08x}",
+            "tiles": self.tile_rows * self.tile_columns,
         }
 
 
@@ -191,6 +200,7 @@ class QuantizedNetwork:
         symbols: int32 [weight_count], layer after layer; of each layer a [|K|, n], then b without its
             idle row for k = 0, [|K| - 1, n], both row by row in the order of `fourier.FrequencySet`.
         step_indices: Index into `quantize.q_step` for each layer.
+        bit_depth: Of the picture's samples, 8 or 16.
 
     Raises:
         ConfigError: The symbols or steps do not fit the architecture.
@@ -201,6 +211,7 @@ class QuantizedNetwork:
     width: int
     symbols: Symbols
     step_indices: tuple[int, ...]
+    bit_depth: int = 8
 
     def __post_init__(self) -> None:
         if self.symbols.dtype != np.int32 or self.symbols.shape != (self.architecture.weight_count,):
@@ -224,11 +235,13 @@ class QuantizedLatents:
         width: Width of the picture in pixels.
         step: Quantisation step in 1/64 levels, 1..65535.
         chroma_angle: Of the colour basis, 0..255; see `latents.colour_basis`.
-        symbols: int32 [H * W * channels], in the order of `pyramid_coding`.
+        symbols: int32 [H * W * channels], tile after tile, each in the order of `pyramid_coding`.
         samples: int32 [channels, H, W], units of `latents.UNITS_PER_LEVEL`: the linear synthesis. It follows from
             the symbols, but only by the walk that codes them, so it is kept.
         picture_filter: The picture's own filter; None for none.
         correction: The picture's own correction of the context networks; None for none.
+        bit_depth: Of the picture's samples, 8 or 16.
+        body: The latents section, where it is there already: it too follows from the symbols, but only by the walk.
 
     Raises:
         ConfigError: The symbols or the step do not fit the architecture.
@@ -243,6 +256,8 @@ class QuantizedLatents:
     samples: Symbols
     picture_filter: PictureFilter | None = None
     correction: ContextCorrection | None = None
+    bit_depth: int = 8
+    body: bytes | None = None
 
     def __post_init__(self) -> None:
         shape = self.architecture.channels, self.height, self.width

@@ -56,7 +56,9 @@ def write_weights(model: QuantizedNetwork) -> bytes:
     return bytes(side) + encoder.to_bytes()
 
 
-def read_weights(body: bytes, architecture: CoordinateArchitecture, height: int, width: int) -> QuantizedNetwork:
+def read_weights(
+    body: bytes, architecture: CoordinateArchitecture, height: int, width: int, bit_depth: int
+) -> QuantizedNetwork:
     """Inverse of `write_weights`.
 
     Raises:
@@ -79,4 +81,4 @@ def read_weights(body: bytes, architecture: CoordinateArchitecture, height: int,
                 msg = f"probability table {index} does not exist; the file is damaged"
                 raise CorruptError(msg)
             layer[group] = decoder.decode(group.size, laplace(index))
-    return QuantizedNetwork(architecture, height, width, symbols, tuple(steps))
+    return QuantizedNetwork(architecture, height, width, symbols, tuple(steps), bit_depth)

@@ -114,13 +114,15 @@ def read_filter(body: bytes, colours: int) -> PictureFilter:
     return PictureFilter(radius, body[1], np.concatenate(parts, axis=1))
 
 
-def pad_samples(samples: Int32, radius: int) -> Float32:
-    """Samples with `radius` repeated on all sides, float32 [C, H + 2 radius, W + 2 radius]."""
-    return np.pad(samples.astype(np.float32), ((0, 0), (radius, radius), (radius, radius)), mode="edge")
-
-
 def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int) -> Float32:
-    """What the weights multiply at the pixels of some rows, float32 [taps * C, rows * W]."""
+    """What the weights multiply at the pixels of some rows, float32 [taps * C, rows * W].
+
+    Args:
+        padded: float32 [C, H + 2 radius, W + 2 radius], units.
+        radius: Of the filter.
+        first_row: Of the H rows.
+        last_row: The one after the last.
+    """
     colours, _, padded_width = padded.shape
     width, rows = padded_width - 2 * radius, last_row - first_row
     offsets = taps(radius)
@@ -133,15 +135,15 @@ def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int)
     return found.reshape(len(offsets) * colours, -1)
 
 
-def filter_correction(samples: Int32, chosen: PictureFilter) -> Float32:
-    """What the filter adds to the samples, float32 [C, H, W], in their units."""
-    colours, height, width = samples.shape
-    padded = pad_samples(samples, chosen.radius)
+def filter_change(padded: Int32, chosen: PictureFilter) -> Float32:
+    """What the filter adds, float32 [C, H, W], units, to samples that are given with `radius` more on all sides."""
+    colours, height, width = padded.shape[0], *(side - 2 * chosen.radius for side in padded.shape[1:])
+    values = padded.astype(np.float32)
     weights = chosen.weights.reshape(colours, -1)
     found = np.empty((colours, height, width), dtype=np.float32)
     block_rows = max(1, _BLOCK_PIXELS // width)
     for row in range(0, height, block_rows):
         stop = min(height, row + block_rows)
-        differences = tap_differences(padded, chosen.radius, row, stop)
+        differences = tap_differences(values, chosen.radius, row, stop)
         found[:, row:stop] = (weights @ differences).reshape(colours, stop - row, width)
     return found

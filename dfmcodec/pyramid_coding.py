@@ -10,6 +10,9 @@ each row by row.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +21,12 @@ import numpy.typing as npt
 from dfmcodec.entropy import LAPLACE_COUNT, Run, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.context import ContextModel, Groups
 from dfmcodec.errors import CorruptError
-from dfmcodec.latents import Geometry
+from dfmcodec.latents import Geometry, Tiling, Window
 from dfmcodec.model import MAX_SYMBOL, Symbols
 from dfmcodec.scan import Place, Scan, log_step, low_units, of_pass
 
 Int32 = npt.NDArray[np.int32]
+_LENGTH = struct.Struct("<I")
 
 
 class Source(Protocol):
@@ -97,14 +101,42 @@ def undo_low_differences(differences: Symbols) -> Symbols:
     return sums.astype(np.int32)
 
 
-class _Writer:
+class SymbolWriter:
+    """Encodes the symbols of a walk as it goes.
+
+    Args:
+        context: The context model.
+    """
+
+    def __init__(self, context: ContextModel) -> None:
+        self._coder = SymbolEncoder()
+        self._low_tables = bytearray()
+        self._context = context
+
+    def write_low(self, low: Symbols) -> None:
+        """The coarsest low-pass band, int32 [colours, h, w]."""
+        for band in low:
+            differences = low_differences(band).ravel()
+            index = best_laplace_index(differences)
+            self._low_tables.append(index)
+            self._coder.encode(differences, laplace(index))
+
+    def write_pass(self, symbols: Symbols, groups: Groups) -> None:
+        """The symbols of a pass, int32 [N]."""
+        order, runs = table_runs(groups, self._context)
+        self._coder.encode_runs((symbols * groups.sign)[order], runs)
+
+    def to_bytes(self) -> bytes:
+        """A tile's body: one table index for each colour's low-pass band, then the range-coded stream."""
+        return bytes(self._low_tables) + self._coder.to_bytes()
+
+
+class _Known:
     """Gives known symbols and encodes them."""
 
     def __init__(self, symbols: Symbols, context: ContextModel) -> None:
-        self.coder = SymbolEncoder()
-        self.low_tables = bytearray()
+        self.writer = SymbolWriter(context)
         self._symbols = symbols
-        self._context = context
         self._used = 0
 
     def _take(self, count: int) -> Symbols:
@@ -113,17 +145,12 @@ class _Writer:
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
         low = self._take(int(np.prod(shape))).reshape(shape)
-        for band in low:
-            differences = low_differences(band).ravel()
-            index = best_laplace_index(differences)
-            self.low_tables.append(index)
-            self.coder.encode(differences, laplace(index))
+        self.writer.write_low(low)
         return low
 
     def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
         symbols = self._take(len(groups.table))
-        order, runs = table_runs(groups, self._context)
-        self.coder.encode_runs((symbols * groups.sign)[order], runs)
+        self.writer.write_pass(symbols, groups)
         return symbols
 
 
@@ -150,17 +177,67 @@ class _Reader:
         return symbols * groups.sign
 
 
-def write_symbols(geometry: Geometry, step: int, context: ContextModel, symbols: Symbols) -> bytes:
-    """The latents section: one table index for each colour's low-pass band, then the range-coded stream."""
-    writer = _Writer(symbols, context)
-    traverse(geometry, step, context, writer)
-    return bytes(writer.low_tables) + writer.coder.to_bytes()
+def write_symbols(tiling: Tiling, step: int, context: ContextModel, symbols: Symbols) -> bytes:
+    """The latents section of all symbols, tile after tile."""
+    bodies, start = [], 0
+    for tile in tiling.tiles:
+        source = _Known(symbols[start : start + tile.symbol_count], context)
+        traverse(tile.geometry, step, context, source)
+        bodies.append(source.writer.to_bytes())
+        start += tile.symbol_count
+    return join_tiles(bodies)
 
 
-def read_symbols(geometry: Geometry, step: int, context: ContextModel, body: bytes) -> tuple[Symbols, Int32]:
-    """Inverse of `write_symbols`: symbols and samples, as of `traverse`.
+def join_tiles(bodies: Sequence[bytes]) -> bytes:
+    """The latents section: where there are several tiles the length of each, then their bodies."""
+    lengths = [_LENGTH.pack(len(body)) for body in bodies] if len(bodies) > 1 else []
+    return b"".join([*lengths, *bodies])
+
+
+def split_tiles(body: bytes, count: int) -> list[bytes]:
+    """Inverse of `join_tiles`.
+
+    Raises:
+        CorruptError: The lengths are not those of the section.
+    """
+    if count == 1:
+        return [body]
+    start = count * _LENGTH.size
+    lengths = [length for (length,) in _LENGTH.iter_unpack(body[:start])] if len(body) >= start else []
+    if start + sum(lengths) != len(body) or len(lengths) != count:
+        msg = "the lengths of the tiles do not add up to the latents section; the file is damaged"
+        raise CorruptError(msg)
+    starts = list(accumulate(lengths, initial=start))
+    return [body[first:last] for first, last in pairwise(starts)]
+
+
+def read_symbols(
+    tiling: Tiling, step: int, context: ContextModel, body: bytes, window: Window | None = None
+) -> tuple[Symbols, Int32, Window]:
+    """Inverse of `write_symbols`.
+
+    Args:
+        tiling: The picture's tiles.
+        step: In 1/64 levels.
+        context: The context model.
+        body: The section.
+        window: What is wanted of the picture; None for all.
+
+    Returns:
+        Symbols of the tiles in which the window lies; what they synthesise to, int32 [colours, H', W'], units; where.
 
     Raises:
         CorruptError: The section is not one.
     """
-    return traverse(geometry, step, context, _Reader(body, geometry.colours, context))
+    bodies = split_tiles(body, len(tiling.tiles))
+    wanted = Window(0, 0, tiling.height, tiling.width) if window is None else window
+    covered, numbers = tiling.covering(wanted)
+    samples = np.empty((tiling.colours, covered.height, covered.width), dtype=np.int32)
+    parts = []
+    for number in numbers:
+        tile = tiling.tiles[number]
+        symbols, of_tile = traverse(tile.geometry, step, context, _Reader(bodies[number], tiling.colours, context))
+        top, left = tile.top - covered.top, tile.left - covered.left
+        samples[:, top : top + tile.geometry.height, left : left + tile.geometry.width] = of_tile
+        parts.append(symbols)
+    return np.concatenate(parts), samples, covered

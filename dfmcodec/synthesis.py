@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.fourier import Weights, fourier_sum
-from dfmcodec.image import PEAK_LEVEL, Pixels
-from dfmcodec.latents import COLOURS, MIDDLE, UNITS_PER_LEVEL, colour_basis
+from dfmcodec.image import Pixels, to_values, values_per_level
+from dfmcodec.latents import COLOURS, MIDDLE, UNITS_PER_LEVEL, Window, colour_basis
+from dfmcodec.picture_filter import PictureFilter, filter_change
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -34,7 +35,7 @@ CELL = 2
 CELL_SAMPLES = COLOURS * CELL * CELL
 CELLS_AROUND = 3
 FEATURES = CELL_SAMPLES * CELLS_AROUND**2 + 2  # and the logarithm of the step, and 1
-BLOCK_CELLS = 16384
+BLOCK_SIDE = 256  # pixels
 _MOVED_PART = 16  # of the dimensions come from each cell around
 _INPUT_LIMIT = 4.0  # steps; differences approach it smoothly
 
@@ -167,14 +168,15 @@ def cell_features(cells: Any, step_in_units: Any, log_step: Any, xp: ModuleType)
     return xp.concatenate([limited, constants], axis=0).transpose(1, 2, 0)
 
 
-def padded_cells(samples: npt.NDArray[Any], border: int) -> Float32:
-    """Units [C, H, W] -> cells with a border of so many, float32 [12, ceil(H/2) + 2 border, ceil(W/2) + 2 border].
+def padded_cells(samples: npt.NDArray[Any]) -> Float32:
+    """Units [C, H, W] -> cells, float32 [12, ceil(H/2), ceil(W/2)]; gray gets flat chroma.
 
-    Gray gets flat chroma.
+    An odd last row or column is repeated.
     """
     colours, height, width = samples.shape
-    edges = tuple((CELL * border, CELL * border + side % CELL) for side in (height, width))
-    padded = np.pad(samples.astype(np.float32), ((0, 0), *edges), mode="edge")
+    padded = samples.astype(np.float32)
+    if height % CELL or width % CELL:
+        padded = np.pad(padded, ((0, 0), (0, height % CELL), (0, width % CELL)), mode="edge")
     if colours < COLOURS:
         padded = np.concatenate([padded, np.zeros((COLOURS - colours, *padded.shape[1:]), dtype=np.float32)])
     return np.ascontiguousarray(cells_of(padded, np))
@@ -183,70 +185,132 @@ def padded_cells(samples: npt.NDArray[Any], border: int) -> Float32:
 Evaluate = Callable[[Float32], Float32]  # see `correction`
 
 
-def corrections(samples: Int32, step: int, reach: int, evaluate: Evaluate) -> Iterator[tuple[int, Float32]]:
-    """What the machine adds to the linear synthesis, in blocks of rows.
+@dataclass(frozen=True)
+class Samples:
+    """The linear synthesis of a picture, or of a window of it.
 
     Args:
-        samples: int32 [C, H, W], units.
+        values: int32 [C, H', W'], units.
+        at: The window.
+        height: Of the picture.
+        width: Of the picture.
+    """
+
+    values: Int32
+    at: Window
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, values: Int32) -> Samples:
+        """Of a whole picture."""
+        _, height, width = values.shape
+        return cls(values, Window(0, 0, height, width), height, width)
+
+    def around(self, block: Window, margin: int) -> Int32:
+        """The samples of a block and so many more on all sides; the picture's edges are repeated."""
+        wanted = block.grown(margin, self.height, self.width)
+        rows = slice(wanted.top - self.at.top, wanted.bottom - self.at.top)
+        columns = slice(wanted.left - self.at.left, wanted.right - self.at.left)
+        missing = (
+            (0, 0),
+            (margin - block.top + wanted.top, margin - wanted.bottom + block.bottom),
+            (margin - block.left + wanted.left, margin - wanted.right + block.right),
+        )
+        found = self.values[:, rows, columns]
+        return np.pad(found, missing, mode="edge") if any(map(any, missing)) else found
+
+
+def blocks(window: Window, height: int, width: int) -> Iterator[Window]:
+    """The blocks of a picture that a window touches, whole.
+
+    They lie on a grid of BLOCK_SIDE pixels, so that a part of a picture is computed by the very same operations as
+    the whole of it, and their arrays stay in the processor's cache.
+    """
+    for top in range(window.top // BLOCK_SIDE * BLOCK_SIDE, window.bottom, BLOCK_SIDE):
+        for left in range(window.left // BLOCK_SIDE * BLOCK_SIDE, window.right, BLOCK_SIDE):
+            yield Window(top, left, min(top + BLOCK_SIDE, height), min(left + BLOCK_SIDE, width))
+
+
+def needed_margin(reach: int, filter_radius: int) -> int:
+    """How many pixels around a window its pixels depend on, whole blocks counted."""
+    return BLOCK_SIDE + max(CELL * reach, filter_radius)
+
+
+def machine_change(samples: Samples, block: Window, step: int, reach: int, evaluate: Evaluate) -> Float32:
+    """What the machine adds to the linear synthesis of a block.
+
+    Args:
+        samples: The linear synthesis.
+        block: One of `blocks`.
         step: In 1/64 levels.
-        reach: Of the machine.
+        reach: Of the machine, cells.
         evaluate: The machine on features [rows, columns, FEATURES].
 
-    Yields:
-        The first row of a block, and float32 [C, rows, W], units.
+    Returns:
+        float32 [C, H, W], units.
     """
-    colours, height, width = samples.shape
-    cells = padded_cells(samples, reach)
-    cell_rows, columns = (side - 2 * reach for side in cells.shape[1:])
+    cells = padded_cells(samples.around(block, CELL * reach))
+    rows, columns = (side - 2 * reach for side in cells.shape[1:])
     step_in_units = step * UNITS_PER_LEVEL / 64
-    block_rows = max(1, BLOCK_CELLS // columns)
-    for first in range(0, cell_rows, block_rows):
-        rows = min(cell_rows - first, block_rows)
-        features = cell_features(cells[:, first : first + rows + 2 * reach], step_in_units, step_feature(step), np)
-        change = (evaluate(features) * np.float32(step_in_units)).reshape(rows, columns, COLOURS, CELL, CELL)
-        planes = change.transpose(2, 0, 3, 1, 4).reshape(COLOURS, CELL * rows, CELL * columns)
-        yield CELL * first, planes[:colours, : height - CELL * first, :width]
+    features = cell_features(cells, step_in_units, step_feature(step), np)
+    change = (evaluate(features) * np.float32(step_in_units)).reshape(rows, columns, COLOURS, CELL, CELL)
+    planes = change.transpose(2, 0, 3, 1, 4).reshape(COLOURS, CELL * rows, CELL * columns)
+    return planes[: samples.values.shape[0], : block.height, : block.width]
 
 
 def synthesise(
-    samples: Int32,
+    samples: Samples,
+    window: Window,
     step: int,
     chroma_angle: int,
     reach: int,
     evaluate: Evaluate,
-    added: Float32 | None = None,
+    own_filter: PictureFilter | None,
+    bit_depth: int,
 ) -> Pixels:
-    """Colours of a picture from the samples of its linear synthesis.
+    """Colours of a window from the samples of its linear synthesis.
 
     Args:
-        samples: int32 [C, H, W], units.
+        samples: At least those of the window and `needed_margin` around it.
+        window: Of the picture.
         step: In 1/64 levels.
         chroma_angle: Of the colour basis.
         reach: Of the correcting machine.
-        evaluate: The machine, see `corrections`.
-        added: What the picture's own filter adds, float32 [C, H, W], units.
+        evaluate: The machine, see `correction`.
+        own_filter: The picture's own filter.
+        bit_depth: Of the pixels.
 
     Returns:
-        uint8 [H, W, C].
+        uint8 or uint16 [H, W, C].
     """
-    colours, height, width = samples.shape
     basis = colour_basis(chroma_angle)
-    pixels = np.empty((height, width, colours), dtype=np.uint8)
-    for row, change in corrections(samples, step, reach, evaluate):
-        part = slice(row, row + change.shape[1])
-        planes = samples[:, part] + change
-        if added is not None:
-            planes = planes + added[:, part]
-        pixels[part] = planes_to_levels(planes.transpose(1, 2, 0), basis)
+    pixels = np.empty(
+        (window.height, window.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
+    )
+    for block in blocks(window, samples.height, samples.width):
+        planes = samples.around(block, 0).astype(np.float32)
+        planes += machine_change(samples, block, step, reach, evaluate)
+        if own_filter is not None:
+            planes += filter_change(samples.around(block, own_filter.radius), own_filter)
+        found = planes_to_values(planes.transpose(1, 2, 0), basis, bit_depth)
+        top, left = max(block.top, window.top), max(block.left, window.left)
+        bottom, right = min(block.bottom, window.bottom), min(block.right, window.right)
+        pixels[top - window.top : bottom - window.top, left - window.left : right - window.left] = found[
+            top - block.top : bottom - block.top, left - block.left : right - block.left
+        ]
     return pixels
 
 
-def planes_to_levels(planes: Float32, basis: Float32) -> Pixels:
-    """Units in the luma-chroma basis, [..., C] -> levels uint8."""
+def planes_to_values(planes: Float32, basis: Float32, bit_depth: int = 8) -> Pixels:
+    """Units in the luma-chroma basis, [..., C] -> values of samples, uint8 or uint16."""
     levels = planes * np.float32(1 / UNITS_PER_LEVEL)
-    levels = (levels @ basis if planes.shape[-1] == COLOURS else levels) + np.float32(MIDDLE)
-    found: Pixels = np.clip(np.rint(levels), 0, PEAK_LEVEL).astype(np.uint8)
-    return found
+    if planes.shape[-1] == COLOURS:
+        levels = levels @ basis
+    levels += np.float32(MIDDLE)
+    if bit_depth > 8:
+        levels *= np.float32(values_per_level(bit_depth))
+    return to_values(levels.astype(np.float32, copy=False), bit_depth)
 
 
 def evaluator(machine: Machine) -> Evaluate:

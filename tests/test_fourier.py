@@ -83,13 +83,11 @@ def test_machine_is_residual_where_dimensions_agree():
     assert np.abs(fourier.machine(weights, v, arch.order, np) - np.tanh(want)).max() < 1e-5
 
 
-def test_positions_are_rows_of_the_unit_square():
-    whole = fourier.positions(3, 4)
-    assert whole.dtype == np.float32
-    assert np.allclose(whole[:5], [[0, 0], [0.25, 0], [0.5, 0], [0.75, 0], [0, 1 / 3]])
-    assert whole.min() == 0
-    assert whole.max() < 1
-    assert np.array_equal(fourier.positions(3, 4, 1, 3), whole[4:])
+def test_positions_span_the_unit_interval():
+    positions = fourier.axis_positions(4)
+    assert positions.dtype == np.float32
+    assert np.array_equal(positions, [0, 0.25, 0.5, 0.75])
+    assert fourier.axis_positions(65535)[-1] < 1
 
 
 def test_full_set_splits_and_truncated_does_not():

@@ -68,7 +68,7 @@ def test_colour_basis_is_orthonormal_and_undone(angle):
     assert np.abs(basis @ basis.T - np.eye(3)).max() < 1e-6
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     planes = latents.to_planes(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
-    assert np.array_equal(synthesis.planes_to_levels(planes, basis), pixels)
+    assert np.array_equal(synthesis.planes_to_values(planes, basis), pixels)
 
 
 def test_principal_angle_decorrelates_chroma(chelsea):
@@ -85,11 +85,36 @@ def test_principal_angle_decorrelates_chroma(chelsea):
 
 def test_step_feature_and_cells():
     samples = np.arange(2 * 4 * 6 * 3 // 2, dtype=np.int32).reshape(3, 4, 6)
-    cells = synthesis.padded_cells(samples, 1)
+    whole = synthesis.Samples.whole(samples)
+    cells = synthesis.padded_cells(whole.around(whole.at, synthesis.CELL))
     assert cells.shape == (12, 4, 5)
     inner = cells[:, 1:-1, 1:-1].reshape(3, 2, 2, 2, 3)
     assert np.array_equal(inner.transpose(0, 3, 1, 4, 2).reshape(3, 4, 6), samples)
-    assert synthesis.padded_cells(samples[:1, :3, :5], 2).shape == (12, 6, 7)
+    assert synthesis.padded_cells(samples[:1, :3, :5]).shape == (12, 2, 3)
+
+
+def test_surroundings_are_the_samples_or_repeat_the_edges():
+    samples = np.random.default_rng(0).integers(-99, 99, (3, 9, 11)).astype(np.int32)
+    padded = np.pad(samples, ((0, 0), (4, 4), (4, 4)), mode="edge")
+    whole = synthesis.Samples.whole(samples)
+    part = synthesis.Samples(samples[:, 2:9, 0:8], latents.Window(2, 0, 9, 8), 9, 11)
+    for block in (latents.Window(0, 0, 9, 11), latents.Window(4, 0, 9, 4), latents.Window(5, 3, 9, 5)):
+        expected = padded[:, block.top + 1 : block.bottom + 7, block.left + 1 : block.right + 7]
+        assert np.array_equal(whole.around(block, 3), expected)
+        if block.top > 4:
+            assert np.array_equal(part.around(block, 3), expected)
+
+
+@pytest.mark.parametrize(("side", "count"), [(64, 1), (1535, 1), (1536, 2), (4000, 4), (6000, 6), (65535, 64)])
+def test_tiles_cover_the_picture_once(side, count):
+    assert latents.default_tiles(side) == count
+    tiling = latents.Tiling(side, 100, 3, 6, count, 1)
+    assert [tile.top for tile in tiling.tiles] == [0, *(tile.rows.stop for tile in tiling.tiles[:-1])]
+    assert tiling.tiles[-1].rows.stop == side
+    assert all(tile.top % latents.TILE_GRID == 0 for tile in tiling.tiles)
+    assert side < 1024 or 500 < min(tile.geometry.height for tile in tiling.tiles)
+    covered, numbers = tiling.covering(latents.Window(side - 1, 5, side, 6))
+    assert (covered.bottom, numbers) == (side, [count - 1])
 
 
 @pytest.mark.parametrize("spread", [False, True])
@@ -108,14 +133,16 @@ def test_blocks_of_the_machine_join_without_seams(spread, monkeypatch):
 
     def whole(samples):
         found = np.empty(samples.shape, dtype=np.float32)
-        for row, part in synthesis.corrections(samples, 700, machine.reach, synthesis.evaluator(machine)):
-            found[:, row : row + part.shape[1]] = part
+        picture = synthesis.Samples.whole(samples)
+        for block in synthesis.blocks(picture.at, picture.height, picture.width):
+            part = synthesis.machine_change(picture, block, 700, machine.reach, synthesis.evaluator(machine))
+            found[:, block.top : block.bottom, block.left : block.right] = part
         return found
 
     at_once = whole(samples)
     assert at_once.std() > 10
-    monkeypatch.setattr(synthesis, "BLOCK_CELLS", 40)
+    monkeypatch.setattr(synthesis, "BLOCK_SIDE", 8)
     in_blocks = whole(samples)
-    assert np.abs(at_once - in_blocks).max() < 1e-2
+    assert np.abs(at_once - in_blocks).max() < 1e-4 * np.abs(at_once).max()  # as exact as sines of float32 are
     inner = 2 * machine.reach
-    assert np.abs(whole(samples[:, 4:])[:, inner:-2] - at_once[:, 4 + inner : -2]).max() < 1e-2
+    assert np.abs(whole(samples[:, 4:])[:, inner:-2] - at_once[:, 4 + inner : -2]).max() < 1e-4 * np.abs(at_once).max()

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from dfmcodec.encoder.rounding import ChosenSymbols, round_low
 from dfmcodec.entropy import context as ctx
-from dfmcodec.latents import Geometry, analyse, to_planes
+from dfmcodec.latents import Geometry, Tiling, analyse, to_planes
 from dfmcodec.prior import Prior, load_arrays
 from dfmcodec.prior.context_training import integer_network, outputs
 from dfmcodec.prior.samples import chosen_symbols
@@ -42,8 +42,8 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
     chosen = chosen_symbols(pyramid, geometry, 1000, 0.23, prior.context, walk_first=True)
     source = ChosenSymbols(round_low(pyramid, 1000), chosen, prior.context)
     symbols, samples = traverse(geometry, 1000, prior.context, source)
-    body = write_symbols(geometry, 1000, prior.context, symbols)
-    decoded, again = read_symbols(geometry, 1000, prior.context, body)
+    body = write_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, symbols)
+    decoded, again, _ = read_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, body)
     assert np.array_equal(decoded, symbols)
     assert np.array_equal(again, samples)
     for table in prior.context.tables:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dfmcodec.context_correction import CONSTANT_UNIT, ContextCorrection, bands_of
 from dfmcodec.entropy.context import OUTPUT_SHIFT, ContextModel
 from dfmcodec.entropy.tables import RADIUS
-from dfmcodec.latents import Geometry
+from dfmcodec.latents import Tiling
 from dfmcodec.model import Symbols
 from dfmcodec.scan import Place
 from dfmcodec.trellis import States
@@ -56,24 +56,24 @@ class SymbolSample:
 
     Args:
         context: The prior's model, not corrected.
-        geometry: Sizes.
+        tiling: The picture's tiles.
         log_step: See `scan.log_step`.
     """
 
-    def __init__(self, context: ContextModel, geometry: Geometry, log_step: int) -> None:
+    def __init__(self, context: ContextModel, tiling: Tiling, log_step: int) -> None:
         self.context = context
-        self.geometry = geometry
+        self.geometry = tiling.tiles[0].geometry  # all tiles have the same bands
+        self._symbols_of_finest_level = tiling.height * tiling.width * tiling.colours
         self._log_step = log_step
         self._rng = np.random.default_rng(0)
         self._parts: dict[int, list[_Seen]] = {}
-        self._numbers = {band: number for number, band in enumerate(bands_of(geometry))}
+        self._numbers = {band: number for number, band in enumerate(bands_of(self.geometry))}
 
     def add(
         self, features: Float32, known: npt.NDArray[np.intp], place: Place, symbols: Symbols, quantizers: States
     ) -> None:
         """Takes some of N symbols of a pass; features float32 [K, N] as of `Scan.features`."""
-        height, width = self.geometry.low_sizes[place.level]
-        part = min(1.0, _SYMBOLS_OF_LEVEL / (height * width * self.geometry.colours))
+        part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**place.level))
         kept = np.flatnonzero(self._rng.random(symbols.size) < part)
         network = self.context.networks[place.phase]
         hidden = network.hidden(features[:, kept], known, place, self._log_step, np)

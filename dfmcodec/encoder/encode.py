@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from dfmcodec import bitstream
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.invisible import fill_invisible
 from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.encoder.latent_fit import fit_latents
 from dfmcodec.encoder.network_fit import fit_network
@@ -31,7 +34,7 @@ class EncodeReport:
         budget_bytes: The size limit; None where the target was a PSNR.
         rate: file_bytes / raw bytes.
         bpp: Bits per pixel.
-        psnr_db: Of the decoded file.
+        psnr_db: Of the decoded file, where the picture is not fully transparent.
         float_psnr_db: Of the fitted network before quantisation, decoded to levels alike; None for latents.
         bits_per_weight: Of the range-coded stream; None for latents.
         architecture: The network.
@@ -95,17 +98,22 @@ def encode_image(
         TargetUnreachableError: The target cannot be met.
     """
     started = time.perf_counter()
-    metadata_bytes = len(bitstream.pack_metadata(image.metadata)) if image.metadata else 0
-    job = Job(image, config, metadata_bytes, on_progress, should_stop)
+    gray_as_rgb = image.channels > 1 and image.is_gray
+    beside = bitstream.Beside(image.metadata, image.alpha, gray_as_rgb).sections()
+    beside_bytes = bitstream.sections_file_bytes(beside)
+    job = Job(_as_coded(image), config, beside_bytes, on_progress, should_stop, config.budget_bytes(image))
     outcome = fit_latents(job) if config.model == Model.LATENT.value else fit_network(job)
-    budget = config.budget_bytes(image)
+    budget = job.file_budget_bytes
 
-    data = bitstream.write(outcome.model, image.metadata)
+    data = bitstream.write(outcome.model, beside)
     if budget is not None and len(data) > budget:
         msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
         raise DfmError(msg)
     decoded = decode_image(data, max_pixels=image.pixel_count)
-    decoded_psnr = psnr(image.pixels, decoded.pixels)
+    if not _same_alpha(image, decoded):
+        msg = "the opacity did not survive; please report this"
+        raise DfmError(msg)
+    decoded_psnr = psnr(image.pixels, decoded.pixels, image.visible)
     if config.psnr is not None and decoded_psnr < config.psnr:
         msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {config.psnr:.2f}"
         raise TargetUnreachableError(msg)
@@ -113,7 +121,7 @@ def encode_image(
     header = bitstream.read_header(data, image.pixel_count)
     report = EncodeReport(
         file_bytes=len(data),
-        estimated_bytes=outcome.estimated_bytes,
+        estimated_bytes=outcome.estimated_bytes + beside_bytes,
         section_bytes=header.section_bytes(),
         budget_bytes=budget,
         rate=len(data) / image.raw_bytes,
@@ -130,6 +138,22 @@ def encode_image(
         config=config,
     )
     return EncodeResult(data, report)
+
+
+def _as_coded(image: Image) -> Image:
+    """What the model is fitted to: gray pictures in one channel, colours that nobody sees as smooth as can be."""
+    pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
+    if image.visible is not None:
+        pixels = fill_invisible(pixels, image.visible)
+    if pixels is image.pixels and not image.metadata:
+        return image
+    return Image(np.ascontiguousarray(pixels), alpha=image.alpha)
+
+
+def _same_alpha(image: Image, decoded: Image) -> bool:
+    if image.alpha is None or decoded.alpha is None:
+        return image.alpha is decoded.alpha
+    return np.array_equal(image.alpha, decoded.alpha)
 
 
 def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.picture_filter import PictureFilter, pad_samples, tap_differences, taps
+from dfmcodec.latents import Window
+from dfmcodec.picture_filter import PictureFilter, tap_differences, taps
 from dfmcodec.quantize import q_step
+from dfmcodec.synthesis import Samples
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -19,18 +23,22 @@ _RIDGE = 1e-5
 
 
 def fit_filter(
-    samples: Int32, target: Float32, bit_price: float, largest_radius: int, rows_part: int = 1
+    samples: Int32,
+    error_of: Callable[[slice], Float32],
+    bit_price: float,
+    largest_radius: int,
+    rows_part: int = 1,
 ) -> PictureFilter | None:
     """The filter that lowers squared error + bit_price * bits most; None where none lowers it.
 
     Args:
         samples: int32 [C, H, W], units: the linear synthesis.
-        target: float32 [C, H, W], units: what it should be, less what is added to it otherwise.
+        error_of: What it lacks in some rows, float32 [C, rows, W], units, what is added otherwise counted.
         bit_price: In squared units.
         largest_radius: 1..MAX_RADIUS.
         rows_part: Fits to one in so many blocks of rows; pictures of few rows are used whole.
     """
-    normal, moment = _normal_equations(samples, target, largest_radius, rows_part)
+    normal, moment = _normal_equations(samples, error_of, largest_radius, rows_part)
     best, best_gain = None, 0.0
     for radius in range(2, largest_radius + 1):
         size = len(taps(radius)) * samples.shape[0]
@@ -54,21 +62,24 @@ def _by_output(symbols: Float64, colours: int) -> Int32:
     return np.ascontiguousarray(symbols.T.reshape(colours, -1, colours)).astype(np.int32)
 
 
-def _normal_equations(samples: Int32, target: Float32, radius: int, rows_part: int) -> tuple[Float64, Float64]:
-    padded = pad_samples(samples, radius)
-    colours, height, _ = samples.shape
+def _normal_equations(
+    samples: Int32, error_of: Callable[[slice], Float32], radius: int, rows_part: int
+) -> tuple[Float64, Float64]:
+    whole = Samples.whole(samples)
+    colours, height, width = samples.shape
     size = len(taps(radius)) * colours
     normal, moment = np.zeros((size, size)), np.zeros((size, colours))
     starts = range(0, height, _BLOCK_ROWS)
     used = starts[::rows_part] if len(starts) >= 2 * rows_part else starts
     for row in used:
         stop = min(height, row + _BLOCK_ROWS)
-        differences = tap_differences(padded, radius, row, stop)
-        error = (target[:, row:stop] - samples[:, row:stop]).reshape(colours, -1)
+        padded = whole.around(Window(row, 0, stop, width), radius).astype(np.float32)
+        differences = tap_differences(padded, radius, 0, stop - row)
+        error = error_of(slice(row, stop)).reshape(colours, -1)
         normal += differences @ differences.T
         moment += differences @ error.T
-    whole = len(starts) / len(used)
-    return normal * whole, moment * whole
+    share = len(starts) / len(used)
+    return normal * share, moment * share
 
 
 def _ridged(normal: Float64) -> Float64:

@@ -18,7 +18,7 @@ import optax
 from dfmcodec import fourier
 from dfmcodec.encoder.backprop import differentiable_sum
 from dfmcodec.encoder.config import Recipe
-from dfmcodec.image import Image
+from dfmcodec.image import Image, peak_value
 from dfmcodec.jax_backend import use_compilation_cache
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.model import CoordinateArchitecture
@@ -187,7 +187,8 @@ def _positions(index: jax.Array, width: jax.Array | int, height: jax.Array | int
 
 
 def _targets(pixels: jax.Array) -> jax.Array:
-    return pixels.astype(jnp.float32) * (2 / 255) - 1
+    samples: jax.Array = pixels.astype(jnp.float32) * (2 / peak_value(8 * pixels.dtype.itemsize)) - 1
+    return samples
 
 
 def _in_blocks(index: jax.Array) -> jax.Array:

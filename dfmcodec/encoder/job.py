@@ -43,16 +43,31 @@ class Job:
     Args:
         image: The picture.
         config: Settings.
-        metadata_bytes: Size of the packed metadata that shares a size budget; 0 for none.
+        beside_bytes: What the file holds beside the model: metadata, opacity. They share a size budget.
         on_progress: Called many times during the fit.
         should_stop: Asked during the fit; True ends it, and the best so far is written.
+        file_budget_bytes: Largest size of the whole file; None where the target is none of size.
     """
 
     image: Image
     config: EncoderConfig
-    metadata_bytes: int
+    beside_bytes: int
     on_progress: Callable[[Progress], None]
     should_stop: Callable[[], bool]
+    file_budget_bytes: int | None = None
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """Largest size of the file without what is beside the model."""
+        return None if self.file_budget_bytes is None else self.file_budget_bytes - self.beside_bytes
+
+    def too_small(self, least_bytes: float) -> str:
+        """What to say where not even the smallest file, so large without what is beside the model, meets the budget."""
+        beside = f", {self.beside_bytes} of them metadata and opacity (--strip drops metadata)"
+        return (
+            f"the target of {self.file_budget_bytes} bytes is below the {least_bytes + self.beside_bytes:.0f} "
+            f"that the smallest file needs{beside if self.beside_bytes else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class Outcome:
 
     Args:
         model: What to write.
-        estimated_bytes: Size of the file by the entropy model.
+        estimated_bytes: Size of the file by the entropy model, without what is beside the model.
         float_psnr_db: Of the fitted network before quantisation; None where there is no such thing.
         steps: Gradient steps.
         fit_s: Seconds of the fit, compilation not counted.

@@ -36,25 +36,27 @@ from dfmcodec.encoder.rounding import (
 )
 from dfmcodec.entropy.context import Groups
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.image import PEAK_LEVEL, values_per_level
 from dfmcodec.latents import (
     BAND_NORMS,
     NORM_UNIT,
     UNITS_PER_LEVEL,
-    Geometry,
+    Pyramid,
+    Tile,
     analyse,
     colour_basis,
     default_levels,
+    default_tiles,
     principal_chroma_angle,
     to_planes,
 )
 from dfmcodec.metrics import mse, psnr_of_mse
 from dfmcodec.model import MAX_STEP, LatentArchitecture, QuantizedLatents
-from dfmcodec.picture_filter import filter_correction
+from dfmcodec.picture_filter import PictureFilter, filter_change
 from dfmcodec.prior import shipped
-from dfmcodec.pyramid_coding import traverse
+from dfmcodec.pyramid_coding import join_tiles, traverse
 from dfmcodec.scan import Place, level_places, log_step
-from dfmcodec.synthesis import corrections, evaluator, planes_to_levels
+from dfmcodec.synthesis import Samples, blocks, evaluator, machine_change, planes_to_values
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -68,6 +70,7 @@ _GUESS_FACTOR = 1.01  # measured on data/kodak: sd 3 %
 _SECOND_WALK = 0.975  # of the first one's size at the same step, as its tables are no guess; measured alike
 _STEP_ERROR = 0.33  # squared error of a coefficient that is not zero, in squared steps; measured on data/kodak
 _GUESSES = 2  # of the size, before the first walk
+_GUESSED_TILES = 4  # about so many of a large picture are looked at for guesses
 _MORE_WALKS = 24  # beyond those of the effort, until a target is met
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls with the step, about
 
@@ -112,11 +115,13 @@ class Trial:
         model: Latents and filter.
         file_bytes: Estimated.
         mse: Of the decoded picture, squared levels; infinite where the trial was not finished.
+        tiles: How many streams the latents have.
     """
 
     model: QuantizedLatents
     file_bytes: float
     mse: float
+    tiles: int
 
     @property
     def psnr_db(self) -> float:
@@ -125,8 +130,23 @@ class Trial:
     @property
     def most_bytes(self) -> float:
         """What the file will surely not exceed."""
-        streams = 1 + (self.model.picture_filter is not None) + (self.model.correction is not None)
+        streams = self.tiles + (self.model.picture_filter is not None) + (self.model.correction is not None)
         return self.file_bytes + streams * _CODER_SLACK_BYTES
+
+
+class _TileState:
+    """A tile on its way: what a walk found out about it serves the next.
+
+    Args:
+        tile: Where it is.
+        pyramid: What its latents are to be rounded to.
+    """
+
+    def __init__(self, tile: Tile, pyramid: Pyramid) -> None:
+        self.tile = tile
+        self.pyramid = pyramid
+        self.influence: Influence | None = None
+        self.groups: dict[Place, Groups] = {}
 
 
 class LatentEncoder:
@@ -141,22 +161,31 @@ class LatentEncoder:
         self.image = image
         self.effort = EFFORT_LEVELS[job.config.effort]
         self.prior = shipped()
-        self.geometry = Geometry(image.height, image.width, image.channels, default_levels(image.height, image.width))
         self.chroma_angle = principal_chroma_angle(image.pixels)
-        self._planes = to_planes(image.pixels, self.chroma_angle)
-        self._pyramid = analyse(self._planes, self.geometry.levels)
-        self._energies = self._energies_of_pyramid()
         machine = self.prior.machine
+        levels = default_levels(image.height, image.width)
+        tiles = default_tiles(image.height), default_tiles(image.width)
         self.architecture = LatentArchitecture(
-            image.channels, self.geometry.levels, machine.depth, machine.width, 1, self.prior.checksum
+            image.channels, levels, machine.depth, machine.width, 1, self.prior.checksum, *tiles
         )
-        self._side_bytes = bitstream.latent_file_bytes(image.channels, job.metadata_bytes)
+        self.tiling = bitstream.tiling_of(self.architecture, image.height, image.width)
+        self._tiles = [_TileState(tile, self._analysed(tile)) for tile in self.tiling.tiles]
+        self._looked_at = self._tiles[:: max(1, len(self._tiles) // _GUESSED_TILES)]
+        looked_at = sum(state.tile.symbol_count for state in self._looked_at)
+        self._looked_at_part = looked_at / sum(state.tile.symbol_count for state in self._tiles)
+        self._energies = self._energies_of_pyramids()
+        self._side_bytes = bitstream.latent_file_bytes(self.tiling)
         self._context = self.prior.context
         self._correction: ContextCorrection | None = None
-        self._influence: Influence | None = None
-        self._groups: dict[Place, Groups] = {}
         self._step_of_groups = 1
         self.walks = 0
+
+    def _analysed(self, tile: Tile, change: Float32 | None = None) -> Pyramid:
+        """The pyramid of a tile of the picture, less a change in units that is added to its synthesis."""
+        planes = to_planes(self.image.pixels[tile.rows, tile.columns], self.chroma_angle)
+        if change is not None:
+            planes -= change[:, tile.rows, tile.columns] * np.float32(1 / UNITS_PER_LEVEL)
+        return analyse(planes, self.tiling.levels)
 
     def walk(self, step: int, bit_price: float, largest_bytes: float = inf) -> Trial:
         """Chooses the latents at a step and fits the filter.
@@ -167,103 +196,150 @@ class LatentEncoder:
             largest_bytes: Of a file that is of use. Where nothing serves a next walk, a larger one is not finished:
                 it has no filter, and its squared error is not known.
         """
-        context, effort = self._context, self.effort
+        effort = self.effort
         self.walks += 1
-        chooser = PathChooser(
-            self._pyramid, self.geometry, step, bit_price, context, partial(self._tables_of, step), self._influence
-        )
-        low, chosen = round_low(self._pyramid, step), chooser.symbols()
-        source: ChosenSymbols
         sample = (
-            SymbolSample(self.prior.context, self.geometry, log_step(step))
+            SymbolSample(self.prior.context, self.tiling, log_step(step))
             if self.walks in effort.corrections_after
             else None
         )
-        if effort.refined and self.walks % 2 == 1:  # influence changes little: every other walk is enough
-            source = ObservedSymbols(low, chosen, context, self.geometry, step, sample)
-        else:
-            source = ChosenSymbols(low, chosen, context)
-        symbols, samples = traverse(self.geometry, step, context, source)
-        self._groups, self._step_of_groups = source.groups, step
-        file_bytes = self._side_bytes + source.bits / 8
         height, width = self.image.height, self.image.width
+        samples = np.empty((self.tiling.colours, height, width), dtype=np.int32)
+        chosen, bodies, bits = [], [], 0.0
+        for state in self._tiles:
+            tile = state.tile
+            source = self._source(state, step, bit_price, sample)
+            symbols, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, step, self._context, source)
+            chosen.append(symbols)
+            bits += source.bits
+            if source.writer is not None:
+                bodies.append(source.writer.to_bytes())
+            if effort.refined or len(self._tiles) == 1:  # the groups of a large picture would need much memory
+                state.groups = source.groups
+            if isinstance(source, ObservedSymbols):
+                state.influence = source.observed.scaled(_INFLUENCE_PART)
+        self._step_of_groups = step
+        file_bytes = self._side_bytes + bits / 8
         model = QuantizedLatents(
-            self.architecture, height, width, step, self.chroma_angle, symbols, samples, None, self._correction
+            self.architecture,
+            height,
+            width,
+            step,
+            self.chroma_angle,
+            np.concatenate(chosen),
+            samples,
+            None,
+            self._correction,
+            self.image.bit_depth,
+            join_tiles(bodies) if bodies else None,
         )
         if self._correction is not None:
             file_bytes += bitstream.section_file_bytes(self._correction.file_bytes)
         if not effort.refined and file_bytes > largest_bytes:
-            return Trial(model, file_bytes, inf)
+            return Trial(model, file_bytes, inf, len(self._tiles))
 
         change = self._machine_change(samples, step)
-        target = self._planes * np.float32(UNITS_PER_LEVEL) - change
         price = bit_price * (step * UNITS_PER_LEVEL / 64) ** 2
-        own_filter = fit_filter(samples, target, price, effort.filter_radius, effort.filter_rows_part)
+        own_filter = fit_filter(
+            samples, partial(self._error, samples, change), price, effort.filter_radius, effort.filter_rows_part
+        )
         if own_filter is not None:
-            change = change + filter_correction(samples, own_filter)
             model = replace(model, picture_filter=own_filter)
             file_bytes += bitstream.section_file_bytes(own_filter.file_bytes)
-        pixels = planes_to_levels((samples + change).transpose(1, 2, 0), colour_basis(self.chroma_angle))
-
-        if isinstance(source, ObservedSymbols):
-            self._influence = source.observed.scaled(_INFLUENCE_PART)
+        error = self._finish(samples, change, own_filter)
         if sample is not None:
             self._correct_contexts(sample)
         if effort.refined:
-            self._pyramid = analyse(self._planes - change * np.float32(1 / UNITS_PER_LEVEL), self.geometry.levels)
-        return Trial(model, file_bytes, mse(self.image.pixels, pixels))
+            for state in self._tiles:
+                state.pyramid = self._analysed(state.tile, change)
+        return Trial(model, file_bytes, error, len(self._tiles))
+
+    def _source(self, state: _TileState, step: int, bit_price: float, sample: SymbolSample | None) -> ChosenSymbols:
+        """The symbols of a tile by rate and distortion."""
+        context, geometry, pyramid = self._context, state.tile.geometry, state.pyramid
+        tables = partial(self._tables_of, state, step)
+        chooser = PathChooser(pyramid, geometry, step, bit_price, context, tables, state.influence)
+        low, chosen = round_low(pyramid, step), chooser.symbols()
+        if self.effort.refined and self.walks % 2 == 1:  # influence changes little: every other walk is enough
+            return ObservedSymbols(low, chosen, context, geometry, step, sample)
+        return ChosenSymbols(low, chosen, context, writes=not self.effort.refined)
+
+    def _error(self, samples: Int32, change: Float32, rows: slice) -> Float32:
+        """What samples and change leave to do in some rows, float32 [C, rows, W], units."""
+        planes = to_planes(self.image.pixels[rows], self.chroma_angle)
+        return np.asarray(planes * np.float32(UNITS_PER_LEVEL) - change[:, rows] - samples[:, rows])
+
+    def _finish(self, samples: Int32, change: Float32, own_filter: PictureFilter | None) -> float:
+        """Adds the filter to the machine's change; the squared error of the picture that comes out, squared levels."""
+        image, basis = self.image, colour_basis(self.chroma_angle)
+        whole = Samples.whole(samples)
+        pixels = np.empty_like(image.pixels)
+        for block in blocks(whole.at, image.height, image.width):
+            part = slice(block.top, block.bottom), slice(block.left, block.right)
+            if own_filter is not None:
+                change[:, *part] += filter_change(whole.around(block, own_filter.radius), own_filter)
+            planes = samples[:, *part].astype(np.float32) + change[:, *part]
+            pixels[part] = planes_to_values(planes.transpose(1, 2, 0), basis, image.bit_depth)
+        return mse(image.pixels, pixels, image.visible) / values_per_level(image.bit_depth) ** 2
 
     def _correct_contexts(self, sample: SymbolSample) -> None:
         self._correction = fit_correction(sample, self._correction)
         self._context = self.prior.context
         if self._correction is not None:
-            self._context = self._correction.applied(self._context, self.geometry)
+            self._context = self._correction.applied(self._context, self.tiling.tiles[0].geometry)
 
-    def _tables_of(self, step: int, place: Place) -> Groups:
+    def _tables_of(self, state: _TileState, step: int, place: Place) -> Groups:
         """Tables of a pass as of the last walk, for scales in another step; a guess before the first walk."""
-        if not self._groups:
-            return local_groups(self._pyramid, step, place, self.prior.context)
-        return self.prior.context.rescaled(self._groups[place], log2(self._step_of_groups / step))
+        if not state.groups:
+            return local_groups(state.pyramid, step, place, self.prior.context)
+        return self.prior.context.rescaled(state.groups[place], log2(self._step_of_groups / step))
 
     def _machine_change(self, samples: Int32, step: int) -> Float32:
+        whole, machine = Samples.whole(samples), self.prior.machine
+        evaluate = evaluator(machine)
         change = np.empty(samples.shape, dtype=np.float32)
-        machine = self.prior.machine
-        for row, part in corrections(samples, step, machine.reach, evaluator(machine)):
-            change[:, row : row + part.shape[1]] = part
+        for block in blocks(whole.at, whole.height, whole.width):
+            part = machine_change(whole, block, step, machine.reach, evaluate)
+            change[:, block.top : block.bottom, block.left : block.right] = part
         return change
 
-    def _energies_of_pyramid(self) -> tuple[Float32, Float32]:
-        """Squared coefficients in squared levels of the picture: every other row of level 0, and all of the others."""
+    def _energies_of_pyramids(self) -> tuple[Float32, Float32]:
+        """Squared coefficients in squared levels of the picture: every other row of level 0, and all of the others.
+
+        Of the tiles that are looked at.
+        """
         fine: list[Float32] = []
-        coarse: list[Float32] = []
-        for level, three in enumerate(self._pyramid.bands):
-            for orientation, band in enumerate(three):
-                norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT)
-                rows = band if level else band[:, ::2]
-                (coarse if level else fine).append((rows.ravel() * norm) ** 2)
-        return np.concatenate(fine), np.concatenate([np.zeros(1, dtype=np.float32), *coarse])
+        coarse: list[Float32] = [np.zeros(1, dtype=np.float32)]
+        for state in self._looked_at:
+            for level, three in enumerate(state.pyramid.bands):
+                for orientation, band in enumerate(three):
+                    norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT)
+                    rows = band if level else band[:, ::2]
+                    (coarse if level else fine).append((rows.ravel() * norm) ** 2)
+        return np.concatenate(fine), np.concatenate(coarse)
 
     def guessed_bytes(self, step: int) -> float:
         """Size, good to some 3 percent: bits of coefficients rounded by themselves, under guessed tables."""
         context = self.prior.context
         bits = 0.0
-        for level in range(self.geometry.levels):
-            for place in level_places(self.geometry, level):
-                groups = local_groups(self._pyramid, step, place, context)
-                bits += rounded_bits(pass_coefficients(self._pyramid, step, place), groups, context)
-        return self._side_bytes + _GUESS_FACTOR * bits / 8
+        for state in self._looked_at:
+            for level in range(self.tiling.levels):
+                for place in level_places(state.tile.geometry, level):
+                    groups = local_groups(state.pyramid, step, place, context)
+                    bits += rounded_bits(pass_coefficients(state.pyramid, step, place), groups, context)
+        return self._side_bytes + _GUESS_FACTOR * bits / 8 / self._looked_at_part
 
     def rough_bytes(self, step: int) -> float:
         """Size, off by a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2) summed over coefficients c."""
         scale = np.float32(0.9 * (64 / step) ** 2)
         fine, coarse = (float(np.log1p(energies * scale).sum(dtype=np.float64)) for energies in self._energies)
-        return self._side_bytes + (2 * fine + coarse) / (2 * log(2) * 8)
+        return self._side_bytes + (2 * fine + coarse) / (2 * log(2) * 8) / self._looked_at_part
 
     def rough_mse(self, step: int) -> float:
         """Squared error, good to some 10 percent: a part of a squared step, or the coefficient if that is less."""
         largest = np.float32(_STEP_ERROR * (step / 64) ** 2)
         fine, coarse = (float(np.minimum(energies, largest).sum(dtype=np.float64)) for energies in self._energies)
-        return (2 * fine + coarse) / self.image.pixels.size
+        return (2 * fine + coarse) / self._looked_at_part / self.image.pixels.size
 
     def step_for(self, rough_bytes: float) -> int:
         """The smallest step whose rough size is at most a number of bytes."""
@@ -307,8 +383,9 @@ class Target(Protocol):
 class SizeTarget:
     """At most `budget_bytes`, used up as far as possible."""
 
-    def __init__(self, encoder: LatentEncoder, budget_bytes: int) -> None:
+    def __init__(self, encoder: LatentEncoder, job: Job, budget_bytes: int) -> None:
         self._encoder = encoder
+        self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes - _CODER_SLACK_BYTES
         aim, enough = (_AIM, _ENOUGH) if encoder.effort.refined else (_AIM_UNREFINED, _ENOUGH_UNREFINED)
@@ -355,7 +432,7 @@ class SizeTarget:
         return guess
 
     def unreachable(self, trial: Trial) -> str:
-        return f"the target of {self._budget} bytes is below the {trial.most_bytes:.0f} that the smallest file needs"
+        return self._job.too_small(trial.most_bytes)
 
 
 class PsnrTarget:
@@ -415,9 +492,8 @@ class LmbdaTarget:
 
 
 def _target_of(job: Job, encoder: LatentEncoder) -> Target:
-    budget = job.config.budget_bytes(job.image)
-    if budget is not None:
-        return SizeTarget(encoder, budget)
+    if job.budget_bytes is not None:
+        return SizeTarget(encoder, job, job.budget_bytes)
     if job.config.psnr is not None:
         return PsnrTarget(encoder, job.config.psnr)
     return LmbdaTarget(encoder, job.config.target_lmbda or 0.0)
@@ -441,8 +517,7 @@ def fit_latents(job: Job) -> Outcome:
         seconds = time.perf_counter() - started
         what = f"step {step / 64:.2f}, {trial.file_bytes:.0f} bytes"
         part = min(0.99, number / max(encoder.effort.walks, 3))
-        budget = job.config.budget_bytes(job.image)
-        job.on_progress(Progress(part, number, trial.psnr_db, seconds, what, budget))
+        job.on_progress(Progress(part, number, trial.psnr_db, seconds, what, job.file_budget_bytes))
         if best is not None:
             early = _reason_to_stop(job, seconds)
             if early or (number >= encoder.effort.walks and target.is_close(best)):

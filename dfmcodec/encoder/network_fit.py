@@ -11,6 +11,7 @@ from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.encoder.sizing import choose_architecture, ladder
 from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.fourier import axis_positions
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 from dfmcodec.model import CoordinateArchitecture, QuantizedModel, QuantizedNetwork
@@ -28,7 +29,7 @@ def fit_network(job: Job) -> Outcome:
     Raises:
         TargetUnreachableError: The target cannot be met.
     """
-    budget = job.config.budget_bytes(job.image)
+    budget = job.budget_bytes
     if budget is None:
         return _to_psnr(job, job.config.psnr or 0.0)
     return _to_size(job, budget)
@@ -39,12 +40,12 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
     from dfmcodec.encoder.weight_rate import Quantizer
 
     image, config = job.image, job.config
-    arch = choose_architecture(config, image.channels, budget_bytes, job.metadata_bytes)
+    arch = choose_architecture(config, image.channels, budget_bytes, job.too_small)
     trainer = _trainer(job, arch)
     rounded_from = 1 - config.recipe_settings.rounded_part
     fit = _fit(job, trainer, 0.0, rounded_from)
     float_psnr = _psnr_of_weights(image, fit, arch)
-    quantizer = Quantizer(arch, image.height, image.width, trainer.sensitivity(), job.metadata_bytes)
+    quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())
 
     aim = _AIM * budget_bytes
     steps = quantizer.step_indices(quantizer.common_index_for(fit.weights, aim))
@@ -69,7 +70,7 @@ def _to_psnr(job: Job, floor_db: float) -> Outcome:
         trainer = _trainer(job, arch)
         fit = _fit(job, trainer, 0.0, 1.0)
         steps, seconds = steps + fit.steps, seconds + fit.seconds
-        quantizer = Quantizer(arch, image.height, image.width, trainer.sensitivity(), job.metadata_bytes)
+        quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())
         float_psnr = _psnr_of_weights(image, fit, arch)
         best_db = max(best_db, float_psnr)
         common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), floor_db)
@@ -85,7 +86,7 @@ def _to_psnr(job: Job, floor_db: float) -> Outcome:
 def _outcome(
     job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str
 ) -> Outcome:
-    estimated = bitstream.estimate_network_bytes(model, job.metadata_bytes)
+    estimated = bitstream.estimate_network_bytes(model)
     return Outcome(model, estimated, float_psnr_db, steps, seconds, reason)
 
 
@@ -104,7 +105,7 @@ def _fit(
     limit = config.time_limit_s
     steps = config.steps or (inf if limit is not None else config.recipe_settings.steps)
     budget = Budget(steps, inf if limit is None else limit, job.should_stop)
-    size_limit = config.budget_bytes(job.image)
+    size_limit = job.file_budget_bytes
     steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
     what = f"{trainer.architecture.weight_count} weights"
 
@@ -115,8 +116,10 @@ def _fit(
 
 
 def _psnr_of(image: Image, model: QuantizedModel) -> float:
-    return psnr(image.pixels, render(model))
+    return psnr(image.pixels, render(model), image.visible)
 
 
 def _psnr_of_weights(image: Image, fit: Fit, arch: CoordinateArchitecture) -> float:
-    return psnr(image.pixels, render_weights(fit.weights, arch, image.height, image.width))
+    rows, columns = axis_positions(image.height), axis_positions(image.width)
+    pixels = render_weights(fit.weights, arch, rows, columns, bit_depth=image.bit_depth)
+    return psnr(image.pixels, pixels, image.visible)

@@ -15,7 +15,7 @@ from dfmcodec.entropy.context import OFFSET_SYMBOLS, ContextModel, Groups
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, TABLE_SIZE, UNIT_SCALE_INDEX
 from dfmcodec.latents import BAND_NORMS, ORIENTATIONS, UNITS_PER_LEVEL, Geometry, Pyramid
 from dfmcodec.model import Symbols
-from dfmcodec.pyramid_coding import low_differences
+from dfmcodec.pyramid_coding import SymbolWriter, low_differences
 from dfmcodec.scan import (
     COMPANDED,
     FINE,
@@ -326,9 +326,13 @@ class ChosenSymbols:
         low: Symbols of the coarsest low-pass band, int32 [colours, h, w].
         chosen: Symbols of all passes.
         context: The context model.
+        writes: Whether they are encoded on the way.
     """
 
-    def __init__(self, low: Symbols, chosen: Mapping[Place, Symbols], context: ContextModel) -> None:
+    def __init__(
+        self, low: Symbols, chosen: Mapping[Place, Symbols], context: ContextModel, writes: bool = False
+    ) -> None:
+        self.writer = SymbolWriter(context) if writes else None
         self.bits = 0.0
         self.groups: dict[Place, Groups] = {}
         self._low = low
@@ -340,12 +344,16 @@ class ChosenSymbols:
         for band in self._low:
             differences = low_differences(band).ravel()
             self.bits += float(laplace(best_laplace_index(differences)).cost_bits(differences).sum())
+        if self.writer is not None:
+            self.writer.write_low(self._low)
         return self._low
 
     def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
         """The symbols of a pass."""
         chosen = self._chosen[place]
         self.groups[place] = groups
+        if self.writer is not None:
+            self.writer.write_pass(chosen, groups)
         q = chosen * groups.sign
         direct = (groups.table < self._context.direct_groups) & (np.abs(q) <= RADIUS)
         entry = np.clip(q, -RADIUS, RADIUS) + RADIUS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 
 from dfmcodec import bitstream
@@ -26,9 +27,9 @@ def full_order(width: int) -> int:
 
 
 def choose_architecture(
-    config: EncoderConfig, channels: int, budget_bytes: int, metadata_bytes: int
+    config: EncoderConfig, channels: int, budget_bytes: int, too_small: Callable[[float], str]
 ) -> CoordinateArchitecture:
-    """The network whose weights fill the budget at `BITS_PER_WEIGHT`.
+    """The network whose weights fill the budget, of the model alone, at `BITS_PER_WEIGHT`.
 
     Raises:
         TargetUnreachableError: The budget is below what the smallest network's file needs.
@@ -39,16 +40,14 @@ def choose_architecture(
         candidates = [architecture_of(config, channels, DEPTH, width) for width in _WIDTHS]
 
         def mismatch(candidate: CoordinateArchitecture) -> float:
-            stream_bytes = budget_bytes - bitstream.network_file_bytes(candidate, metadata_bytes)
+            stream_bytes = budget_bytes - bitstream.network_file_bytes(candidate)
             wanted = max(1.0, 8 * stream_bytes / BITS_PER_WEIGHT)
             return abs(log(candidate.weight_count / wanted))
 
         chosen = min(candidates, key=mismatch)
-    least = bitstream.network_file_bytes(chosen, metadata_bytes) + _MIN_STREAM_BYTES
+    least = bitstream.network_file_bytes(chosen) + _MIN_STREAM_BYTES
     if budget_bytes < least:
-        extra = f", {metadata_bytes} of them metadata (drop it with --strip)" if metadata_bytes else ""
-        msg = f"the target of {budget_bytes} bytes is below the {least} that the smallest file needs{extra}"
-        raise TargetUnreachableError(msg)
+        raise TargetUnreachableError(too_small(least))
     return chosen
 
 

@@ -35,15 +35,15 @@ class Quantizer:
         architecture: The network.
         height: Of the picture.
         width: Of the picture.
+        bit_depth: Of the picture.
         sensitivity: float32 [weight_count].
-        metadata_bytes: Size of the metadata section that shares the budget; 0 for none.
     """
 
     architecture: CoordinateArchitecture
     height: int
     width: int
+    bit_depth: int
     sensitivity: Float32
-    metadata_bytes: int
 
     def step_indices(self, common: int) -> tuple[int, ...]:
         """Indices of all layers on the frontier at a common index; larger is finer."""
@@ -58,7 +58,7 @@ class Quantizer:
         """Symbols by rate-distortion optimised rounding."""
         steps = step_per_weight(step_indices, self.architecture.layer_sizes())
         nearest = QuantizedNetwork(
-            self.architecture, self.height, self.width, quantize(weights, steps), tuple(step_indices)
+            self.architecture, self.height, self.width, quantize(weights, steps), tuple(step_indices), self.bit_depth
         )
         return replace(nearest, symbols=self._round(weights, steps, nearest))
 
@@ -84,7 +84,7 @@ class Quantizer:
 
     def file_bytes(self, model: QuantizedNetwork) -> float:
         """Estimated size of the file."""
-        return bitstream.estimate_network_bytes(model, self.metadata_bytes)
+        return bitstream.estimate_network_bytes(model)
 
     def common_index_for(self, weights: Float32, budget_bytes: float) -> int:
         """The finest common index whose file is estimated to fit the budget.
@@ -123,9 +123,7 @@ class Quantizer:
         """
 
         def real_bytes(indices: tuple[int, ...]) -> int:
-            model = self.quantize(weights, indices)
-            weights_bytes = len(bitstream.write(model))
-            return weights_bytes + bitstream.metadata_section_bytes(self.metadata_bytes)
+            return len(bitstream.write(self.quantize(weights, indices)))
 
         order = np.argsort([-size for size in self.architecture.layer_sizes()])
         turn = 0

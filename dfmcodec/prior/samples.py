@@ -18,7 +18,7 @@ from dfmcodec.image import Pixels
 from dfmcodec.latents import COLOURS, UNITS_PER_LEVEL, Geometry, Pyramid, analyse, default_levels, to_planes
 from dfmcodec.pyramid_coding import traverse
 from dfmcodec.scan import Place, Scan, context_size, log_step
-from dfmcodec.synthesis import cells_of, padded_cells
+from dfmcodec.synthesis import CELL, Samples, cells_of, padded_cells
 
 Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
@@ -219,6 +219,9 @@ def decoded_cells(pixels: Pixels, step: int, bit_price: float, context: ContextM
     pyramid = analyse(planes, geometry.levels)
     chosen = chosen_symbols(pyramid, geometry, step, bit_price, context, walk_first=True)
     _, samples = traverse(geometry, step, context, ChosenSymbols(round_low(pyramid, step), chosen, context))
+    whole = Samples.whole(samples)
     return DecodedCells(
-        padded_cells(samples, border), np.ascontiguousarray(cells_of(planes * UNITS_PER_LEVEL, np)), step
+        padded_cells(whole.around(whole.at, CELL * border)),
+        np.ascontiguousarray(cells_of(planes * UNITS_PER_LEVEL, np)),
+        step,
     )
