@@ -18,8 +18,8 @@ import dfmcodec
 from dfmcodec.bench.codecs import Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
 from dfmcodec.image import Image, Pixels
-from dfmcodec.io import to_image
 from dfmcodec.metrics import psnr
+from dfmcodec.reading import to_image
 
 Row = dict[str, Any]
 out_option = click.option("--out", type=click.Path(path_type=Path), help="JSON lines to add the rows to.")

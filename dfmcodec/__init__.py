@@ -12,6 +12,7 @@ Nothing here imports JAX until `encode` is called.
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,8 @@ def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = Fal
     """Encodes a picture.
 
     Args:
-        image: A path, a Pillow picture, or a uint8 array [H, W], [H, W, 1] or [H, W, 3].
+        image: A path, a Pillow picture, or a uint8 or uint16 array [H, W] or [H, W, C]: C = 1 gray, 2 gray and opacity,
+            3 RGB, 4 RGB and opacity. What has to be converted is told by a warning.
         config: All settings; or give its fields as keywords: `rate=0.18`, `psnr=30`, `steps=500`, ...
         strip: Leave ICC, Exif and XMP behind.
 
@@ -83,7 +85,7 @@ def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = Fal
         TargetUnreachableError: The size or quality target cannot be met.
     """
     from dfmcodec.encoder import EncoderConfig, encode_image
-    from dfmcodec.io import to_image
+    from dfmcodec.reading import to_image
 
     if config is not None and options:
         msg = "give either a config or single options, not both"
@@ -93,7 +95,11 @@ def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = Fal
     except TypeError as error:
         msg = f"unknown option: {error}"
         raise ConfigError(msg) from error
-    return encode_image(to_image(image, strip), config)
+
+    def warn(notice: str) -> None:
+        warnings.warn(notice, stacklevel=3)
+
+    return encode_image(to_image(image, strip, warn), config)
 
 
 def decode(source: bytes | str | os.PathLike[str], backend: str = "numpy") -> Pixels:
@@ -104,14 +110,14 @@ def decode(source: bytes | str | os.PathLike[str], backend: str = "numpy") -> Pi
         backend: "numpy" or "jax".
 
     Returns:
-        uint8 [H, W, C], C = 1 or 3.
+        uint8 or uint16 [H, W, C], C = 1 gray, 2 gray and opacity, 3 RGB, 4 RGB and opacity.
 
     Raises:
         FormatError: It is not a readable `.dfm` file.
     """
     from dfmcodec.decoder import decode_image
 
-    return decode_image(_bytes_of(source), backend).pixels
+    return decode_image(_bytes_of(source), backend).samples
 
 
 def read_info(source: bytes | str | os.PathLike[str]) -> Header:

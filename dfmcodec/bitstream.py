@@ -199,7 +199,7 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Bes
 
 
 def read_window(
-    data: bytes, window: Window | None, max_pixels: int = MAX_PIXELS
+    data: bytes, window: Window | None, max_pixels: int = MAX_PIXELS, finest_level: int = 0
 ) -> tuple[QuantizedModel, Beside, Window]:
     """Reads a file.
 
@@ -207,6 +207,7 @@ def read_window(
         data: The file's bytes.
         window: What is wanted of the picture; None for all. Latents of tiles outside it are not decoded.
         max_pixels: Larger pictures are refused before any memory is spent on them.
+        finest_level: Of latents; finer ones are not decoded, and the model is one of a picture 2^finest_level smaller.
 
     Returns:
         The model; what is beside it (opacity of the window alone); and the window that the model's samples are of:
@@ -231,7 +232,7 @@ def read_window(
     if SECTION_ALPHA in bodies:
         alpha = read_alpha(bodies[SECTION_ALPHA], header.height, header.width, header.bit_depth, window)
     beside = Beside(unpack_metadata(bodies.get(SECTION_METADATA)), alpha, SECTION_RGB in bodies)
-    model, covered = _read_main_section(bodies, header, window)
+    model, covered = _read_main_section(bodies, header, window, finest_level)
     return model, beside, covered
 
 
@@ -254,7 +255,7 @@ def tiling_of(arch: LatentArchitecture, height: int, width: int) -> Tiling:
 
 
 def _read_main_section(
-    bodies: dict[int, bytes], header: Header, window: Window | None
+    bodies: dict[int, bytes], header: Header, window: Window | None, finest_level: int
 ) -> tuple[QuantizedModel, Window]:
     arch = header.architecture
     body = bodies[_MAIN_SECTION[arch.model]]
@@ -267,11 +268,11 @@ def _read_main_section(
     if SECTION_CORRECTIONS in bodies:
         correction = read_correction(bodies[SECTION_CORRECTIONS], context, tiling.tiles[0].geometry)
         context = correction.applied(context, tiling.tiles[0].geometry)
-    symbols, samples, covered = read_symbols(tiling, header.step, context, body, window)
+    symbols, samples, covered = read_symbols(tiling, header.step, context, body, window, finest_level)
     model = QuantizedLatents(
         arch,
-        covered.height,
-        covered.width,
+        samples.shape[1],
+        samples.shape[2],
         header.step,
         header.chroma_angle,
         symbols,

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec import bitstream, fourier, synthesis
+from dfmcodec import bitstream, fourier, scaling, synthesis
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import MAX_PIXELS, Image, Pixels, samples_to_values
-from dfmcodec.latents import Window
-from dfmcodec.model import CoordinateArchitecture, QuantizedLatents, QuantizedModel, QuantizedNetwork
+from dfmcodec.image import MAX_PIXELS, Image, Pixels, samples_to_values, to_values
+from dfmcodec.latents import Window, colour_basis
+from dfmcodec.model import (
+    CoordinateArchitecture,
+    LatentArchitecture,
+    QuantizedLatents,
+    QuantizedModel,
+    QuantizedNetwork,
+)
 from dfmcodec.picture_filter import MAX_RADIUS
 from dfmcodec.prior import prior_of
 from dfmcodec.quantize import dequantize, step_per_weight
+from dfmcodec.synthesis import Samples
 
 Float32 = npt.NDArray[np.float32]
 BACKENDS = ("numpy", "jax")
@@ -23,7 +31,12 @@ _BLOCK = (32, fourier.BLOCK_PIXELS // 32)  # rows and columns of positions evalu
 
 
 def decode_image(
-    data: bytes, backend: str = "numpy", max_pixels: int = MAX_PIXELS, region: Window | None = None
+    data: bytes,
+    backend: str = "numpy",
+    max_pixels: int = MAX_PIXELS,
+    region: Window | None = None,
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Image:
     """Decodes a `.dfm` file.
 
@@ -33,33 +46,93 @@ def decode_image(
         max_pixels: Larger pictures are refused before any memory is spent on them.
         region: What to decode; None for all. Pixel for pixel what is there in the whole picture, in less time and
             memory where the picture has several tiles.
+        scale: Evaluates the network at positions that are 1 / scale pixels apart; see `scaling`. Small pictures take
+            less time, as fine levels are not decoded.
+        size: (width, height) of what comes out, instead of a scale.
 
     Raises:
         FormatError: The file is not readable.
-        ConfigError: The backend is unknown, or the region is not within the picture.
+        ConfigError: The backend is unknown, the region is not within the picture, or the size is not possible.
     """
     check_backend(backend)
-    needed = None
-    if region is not None:
-        header = bitstream.read_header(data, max_pixels)
-        check_region(region, header.height, header.width)
-        needed = region.grown(_margin_of(header), header.height, header.width)
+    header = bitstream.read_header(data, max_pixels)
+    window = Window(0, 0, header.height, header.width) if region is None else region
+    check_region(window, header.height, header.width)
+    sampling = _sampling_of(window, scale, size, max_pixels)
+    if sampling is not None:
+        return _decode_at(data, header, sampling, max_pixels, backend)
+    needed = None if region is None else window.grown(_margin_of(header), header.height, header.width)
     model, beside, covered = bitstream.read_window(data, needed, max_pixels)
-    if region is None or needed is None:
-        return as_image(render(model, backend), beside)
     if isinstance(model, QuantizedNetwork):
-        pixels = _render_network(model, backend, region)
+        pixels = _render_network(model, backend, window)
     else:
-        samples = synthesis.Samples(model.samples, covered, header.height, header.width)
-        pixels = _render_latents(model, samples, region, backend)
-    if beside.alpha is not None:
-        top, left = region.top - needed.top, region.left - needed.left
-        alpha = beside.alpha[top : top + region.height, left : left + region.width]
+        pixels = _render_latents(model, Samples(model.samples, covered, header.height, header.width), window, backend)
+    if beside.alpha is not None and needed is not None:
+        top, left = window.top - needed.top, window.left - needed.left
+        alpha = beside.alpha[top : top + window.height, left : left + window.width]
         beside = replace(beside, alpha=np.ascontiguousarray(alpha))
-    return as_image(pixels, beside)
+    return _as_image(pixels, beside)
 
 
-def as_image(pixels: Pixels, beside: bitstream.Beside) -> Image:
+def _sampling_of(
+    window: Window, scale: float | None, size: tuple[int, int] | None, max_pixels: int
+) -> scaling.Sampling | None:
+    """None where pixels are wanted as they are."""
+    if scale is not None and size is not None:
+        msg = "give a scale or a size, not both"
+        raise ConfigError(msg)
+    if scale is not None:
+        if not (isfinite(scale) and scale > 0):
+            msg = f"scale is {scale}; it must be a positive number"
+            raise ConfigError(msg)
+        size = max(1, round(scale * window.width)), max(1, round(scale * window.height))
+    if size is None or size == (window.width, window.height):
+        return None
+    sampling = scaling.Sampling(window, size[1], size[0])
+    if size[0] * size[1] > max_pixels:
+        msg = f"{size[0]}x{size[1]} is more than the limit of {max_pixels} pixels"
+        raise ConfigError(msg)
+    return sampling
+
+
+def _decode_at(
+    data: bytes, header: bitstream.Header, sampling: scaling.Sampling, max_pixels: int, backend: str
+) -> Image:
+    """A window of the picture at other positions than its pixels."""
+    arch, height, width = header.architecture, header.height, header.width
+    level = sampling.level(arch.levels) if isinstance(arch, LatentArchitecture) else 0
+    seen = sampling.window.grown(scaling.needed_margin(level), height, width)
+    needed = seen if level else seen.grown(_margin_of(header), height, width)
+    model, beside, covered = bitstream.read_window(data, needed, max_pixels, level)
+    rows, columns = sampling.rows(), sampling.columns()
+    if isinstance(model, QuantizedNetwork):
+        at = (rows / height).astype(np.float32), (columns / width).astype(np.float32)
+        pixels = render_weights(_weights_of(model), model.architecture, *at, None, model.bit_depth, backend)
+    else:
+        if level:
+            planes = model.samples.astype(np.float32)
+            at_rows, at_columns = (rows - covered.top) / (1 << level), (columns - covered.left) / (1 << level)
+        else:
+            planes = np.empty((model.architecture.channels, seen.height, seen.width), dtype=np.float32)
+            samples = Samples(model.samples, covered, height, width)
+            machine, evaluate = _machine_of(model, backend)
+            for part, found in synthesis.corrected(
+                samples, seen, model.step, machine.reach, evaluate, model.picture_filter
+            ):
+                within = part.relative_to(seen)
+                planes[:, within.rows, within.columns] = found
+            at_rows, at_columns = rows - seen.top, columns - seen.left
+        basis = colour_basis(model.chroma_angle)
+        strips = (strip.transpose(1, 2, 0) for strip in scaling.evaluate_strips(planes, at_rows, at_columns))
+        pixels = np.concatenate([synthesis.planes_to_values(strip, basis, model.bit_depth) for strip in strips])
+    if beside.alpha is not None:
+        opacity = beside.alpha[None].astype(np.float32)
+        parts = scaling.evaluate_strips(opacity, rows - needed.top, columns - needed.left)
+        beside = replace(beside, alpha=np.concatenate([to_values(part[0], header.bit_depth) for part in parts]))
+    return _as_image(pixels, beside)
+
+
+def _as_image(pixels: Pixels, beside: bitstream.Beside) -> Image:
     """A model's pixels with what the file holds beside it."""
     if beside.gray_as_rgb and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
@@ -92,17 +165,21 @@ def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
     whole = Window(0, 0, model.height, model.width)
     if isinstance(model, QuantizedNetwork):
         return _render_network(model, backend, whole)
-    return _render_latents(model, synthesis.Samples.whole(model.samples), whole, backend)
+    return _render_latents(model, Samples.whole(model.samples), whole, backend)
 
 
-def _render_latents(model: QuantizedLatents, samples: synthesis.Samples, window: Window, backend: str) -> Pixels:
+def _machine_of(model: QuantizedLatents, backend: str) -> tuple[synthesis.Machine, synthesis.Evaluate]:
+    """The prior's machine, and its evaluation."""
     machine = prior_of(model.architecture.prior).machine
-    if backend == "jax":
-        from dfmcodec.jax_backend import machine_evaluator
+    if backend == "numpy":
+        return machine, synthesis.evaluator(machine)
+    from dfmcodec.jax_backend import machine_evaluator
 
-        evaluate = machine_evaluator(machine)
-    else:
-        evaluate = synthesis.evaluator(machine)
+    return machine, machine_evaluator(machine)
+
+
+def _render_latents(model: QuantizedLatents, samples: Samples, window: Window, backend: str) -> Pixels:
+    machine, evaluate = _machine_of(model, backend)
     return synthesis.synthesise(
         samples,
         window,
@@ -122,10 +199,14 @@ def check_backend(backend: str) -> None:
 
 
 def _render_network(model: QuantizedNetwork, backend: str, window: Window) -> Pixels:
-    arch = model.architecture
-    weights = dequantize(model.symbols, step_per_weight(model.step_indices, arch.layer_sizes()))
     rows, columns = fourier.axis_positions(model.height), fourier.axis_positions(model.width)
-    return render_weights(weights, arch, rows, columns, window, model.bit_depth, backend)
+    return render_weights(_weights_of(model), model.architecture, rows, columns, window, model.bit_depth, backend)
+
+
+def _weights_of(model: QuantizedNetwork) -> Float32:
+    steps = step_per_weight(model.step_indices, model.architecture.layer_sizes())
+    weights: Float32 = dequantize(model.symbols, steps)
+    return weights
 
 
 def render_weights(
@@ -161,15 +242,9 @@ def render_weights(
             x = columns[np.minimum(np.arange(left, left + width), len(columns) - 1)]
             v = np.stack([np.tile(x, height), np.repeat(y, width)], axis=1)
             values = samples_to_values(evaluate(v), bit_depth).reshape(height, width, -1)
-            block = Window(
-                max(top, wanted.top),
-                max(left, wanted.left),
-                min(top + height, wanted.bottom),
-                min(left + width, wanted.right),
-            )
-            pixels[
-                block.top - wanted.top : block.bottom - wanted.top, block.left - wanted.left : block.right - wanted.left
-            ] = values[block.top - top : block.bottom - top, block.left - left : block.right - left]
+            block = Window(top, left, top + height, left + width).common(wanted)
+            within, of_block = block.relative_to(wanted), block.relative_to(Window(top, left, 0, 0))
+            pixels[within.rows, within.columns] = values[of_block.rows, of_block.columns]
     return pixels
 
 

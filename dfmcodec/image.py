@@ -81,6 +81,11 @@ class Image:
         return int(self.pixels.shape[2])
 
     @property
+    def samples(self) -> Pixels:
+        """Pixels and, where there is one, opacity as a last channel, [H, W, C]."""
+        return self.pixels if self.alpha is None else np.dstack([self.pixels, self.alpha])
+
+    @property
     def raw_bytes(self) -> int:
         """Size of the uncompressed samples, opacity among them: W * H * C * depth / 8."""
         return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)

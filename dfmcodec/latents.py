@@ -114,6 +114,27 @@ class Window:
     def width(self) -> int:
         return self.right - self.left
 
+    @property
+    def rows(self) -> slice:
+        return slice(self.top, self.bottom)
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.left, self.right)
+
+    def common(self, other: Window) -> Window:
+        """What lies in both."""
+        return Window(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
+    def relative_to(self, other: Window) -> Window:
+        """Counted from another's first pixel."""
+        return Window(self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left)
+
     def grown(self, margin: int, height: int, width: int) -> Window:
         """With so many pixels more on all sides, within a picture of that size."""
         return Window(

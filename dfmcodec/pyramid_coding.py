@@ -39,7 +39,9 @@ class Source(Protocol):
         """The symbols of a pass, int32 [N]. The scan stands before it."""
 
 
-def traverse(geometry: Geometry, step: int, context: ContextModel, source: Source) -> tuple[Symbols, Int32]:
+def traverse(
+    geometry: Geometry, step: int, context: ContextModel, source: Source, finest_level: int = 0
+) -> tuple[Symbols, Int32]:
     """Walks through all symbols of a picture.
 
     Args:
@@ -47,16 +49,17 @@ def traverse(geometry: Geometry, step: int, context: ContextModel, source: Sourc
         step: Quantisation step in 1/64 levels.
         context: The prior's context model.
         source: Gives the symbols.
+        finest_level: Where the walk ends, before the levels that are finer.
 
     Returns:
         All symbols in coding order, int32 [H * W * colours], and what they synthesise to, int32 [colours, H, W] in
-        `latents.UNITS_PER_LEVEL`.
+        `latents.UNITS_PER_LEVEL`. Of a walk that ends early those of its levels, and the low-pass band after them.
     """
     low = source.low_symbols((geometry.colours, *geometry.low_sizes[-1]))
     parts = [low.ravel()]
     scan = Scan(geometry, step, low_units(low, step, geometry.levels, context.trellis), context.trellis)
     logarithm = log_step(step)
-    for place in scan.places():
+    for place in scan.places(finest_level):
         known, quantizers, columns = scan.known(place), scan.quantizers(place), scan.shape(place)[1]
         parts_of_pass = []
         for rows in scan.row_blocks(place):
@@ -212,7 +215,12 @@ def split_tiles(body: bytes, count: int) -> list[bytes]:
 
 
 def read_symbols(
-    tiling: Tiling, step: int, context: ContextModel, body: bytes, window: Window | None = None
+    tiling: Tiling,
+    step: int,
+    context: ContextModel,
+    body: bytes,
+    window: Window | None = None,
+    finest_level: int = 0,
 ) -> tuple[Symbols, Int32, Window]:
     """Inverse of `write_symbols`.
 
@@ -222,9 +230,11 @@ def read_symbols(
         context: The context model.
         body: The section.
         window: What is wanted of the picture; None for all.
+        finest_level: Levels that are finer are not decoded.
 
     Returns:
         Symbols of the tiles in which the window lies; what they synthesise to, int32 [colours, H', W'], units; where.
+        After a finest level > 0 that is the low-pass band, its samples 2^finest_level pixels apart.
 
     Raises:
         CorruptError: The section is not one.
@@ -232,12 +242,14 @@ def read_symbols(
     bodies = split_tiles(body, len(tiling.tiles))
     wanted = Window(0, 0, tiling.height, tiling.width) if window is None else window
     covered, numbers = tiling.covering(wanted)
-    samples = np.empty((tiling.colours, covered.height, covered.width), dtype=np.int32)
+    cell = 1 << finest_level  # pixels of a sample of the low-pass band that is left
+    samples = np.empty((tiling.colours, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
     parts = []
     for number in numbers:
         tile = tiling.tiles[number]
-        symbols, of_tile = traverse(tile.geometry, step, context, _Reader(bodies[number], tiling.colours, context))
-        top, left = tile.top - covered.top, tile.left - covered.left
-        samples[:, top : top + tile.geometry.height, left : left + tile.geometry.width] = of_tile
+        source = _Reader(bodies[number], tiling.colours, context)
+        symbols, of_tile = traverse(tile.geometry, step, context, source, finest_level)
+        top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
+        samples[:, top : top + of_tile.shape[1], left : left + of_tile.shape[2]] = of_tile
         parts.append(symbols)
     return np.concatenate(parts), samples, covered

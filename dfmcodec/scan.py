@@ -241,9 +241,9 @@ class Scan:
         self._states = np.zeros((0, 0), dtype=np.int8)
         self._differences: list[Float32] = []
 
-    def places(self) -> Iterator[Place]:
-        """All passes that have symbols, in order. The symbols of each must be `accept`ed before the next."""
-        for level in reversed(range(self.geometry.levels)):
+    def places(self, finest_level: int = 0) -> Iterator[Place]:
+        """All passes that have symbols, down to a level. The symbols of each must be `accept`ed before the next."""
+        for level in reversed(range(finest_level, self.geometry.levels)):
             self._enter(level)
             yield from level_places(self.geometry, level)
             self._leave(level)

@@ -210,14 +210,13 @@ class Samples:
     def around(self, block: Window, margin: int) -> Int32:
         """The samples of a block and so many more on all sides; the picture's edges are repeated."""
         wanted = block.grown(margin, self.height, self.width)
-        rows = slice(wanted.top - self.at.top, wanted.bottom - self.at.top)
-        columns = slice(wanted.left - self.at.left, wanted.right - self.at.left)
+        within = wanted.relative_to(self.at)
         missing = (
             (0, 0),
             (margin - block.top + wanted.top, margin - wanted.bottom + block.bottom),
             (margin - block.left + wanted.left, margin - wanted.right + block.right),
         )
-        found = self.values[:, rows, columns]
+        found = self.values[:, within.rows, within.columns]
         return np.pad(found, missing, mode="edge") if any(map(any, missing)) else found
 
 
@@ -259,6 +258,26 @@ def machine_change(samples: Samples, block: Window, step: int, reach: int, evalu
     return planes[: samples.values.shape[0], : block.height, : block.width]
 
 
+def corrected(
+    samples: Samples, window: Window, step: int, reach: int, evaluate: Evaluate, own_filter: PictureFilter | None
+) -> Iterator[tuple[Window, Float32]]:
+    """The linear synthesis with what machine and filter add, block by block.
+
+    Args as of `synthesise`.
+
+    Yields:
+        A part of the window, and its planes, float32 [C, H, W], units.
+    """
+    for block in blocks(window, samples.height, samples.width):
+        planes = samples.around(block, 0).astype(np.float32)
+        planes += machine_change(samples, block, step, reach, evaluate)
+        if own_filter is not None:
+            planes += filter_change(samples.around(block, own_filter.radius), own_filter)
+        part = block.common(window)
+        within = part.relative_to(block)
+        yield part, planes[:, within.rows, within.columns]
+
+
 def synthesise(
     samples: Samples,
     window: Window,
@@ -288,17 +307,9 @@ def synthesise(
     pixels = np.empty(
         (window.height, window.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
     )
-    for block in blocks(window, samples.height, samples.width):
-        planes = samples.around(block, 0).astype(np.float32)
-        planes += machine_change(samples, block, step, reach, evaluate)
-        if own_filter is not None:
-            planes += filter_change(samples.around(block, own_filter.radius), own_filter)
-        found = planes_to_values(planes.transpose(1, 2, 0), basis, bit_depth)
-        top, left = max(block.top, window.top), max(block.left, window.left)
-        bottom, right = min(block.bottom, window.bottom), min(block.right, window.right)
-        pixels[top - window.top : bottom - window.top, left - window.left : right - window.left] = found[
-            top - block.top : bottom - block.top, left - block.left : right - block.left
-        ]
+    for part, planes in corrected(samples, window, step, reach, evaluate, own_filter):
+        within = part.relative_to(window)
+        pixels[within.rows, within.columns] = planes_to_values(planes.transpose(1, 2, 0), basis, bit_depth)
     return pixels
 
 

@@ -9,8 +9,8 @@ import pytest
 
 import dfmcodec
 from dfmcodec.decoder import decode_image
-from dfmcodec.io import read_image
 from dfmcodec.metrics import psnr
+from dfmcodec.reading import read_image
 
 pytestmark = pytest.mark.slow
 

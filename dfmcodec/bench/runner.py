@@ -8,10 +8,8 @@ import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,8 @@ from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, crop_of, figures_of
 from dfmcodec.errors import DfmError
 from dfmcodec.image import Pixels
-from dfmcodec.io import read_image
-
-# What a folder is searched for.
-PICTURE_SUFFIXES = frozenset(".png .jpg .jpeg .tif .tiff .bmp .ppm .pgm .webp .gif .jp2 .avif .heic .tga".split())
+from dfmcodec.processes import run_jobs
+from dfmcodec.reading import PICTURE_SUFFIXES, read_image
 
 
 @dataclass(frozen=True)
@@ -159,8 +155,9 @@ def run(plan: Plan, on_progress: Callable[[BenchProgress], None] = lambda progre
     measurements: list[Measurement] = []
     sizes: dict[str, dict[Target, int | None]] = defaultdict(dict)
 
-    def following(job: _Job, done: _Done) -> list[_Job]:
+    def following(job: _Job, result: _Done | None) -> list[_Job]:
         """The anchors' jobs once all of dfm's files of a picture are there."""
+        done = result or _Done((), (Failure(job.what, "the process died"),), 1, 0.0)
         measurements.extend(done.measurements)
         failures.extend(done.failures)
         watch.finished(job, done)
@@ -178,10 +175,7 @@ def run(plan: Plan, on_progress: Callable[[BenchProgress], None] = lambda progre
         return [_Job(job.picture, codec.name, tuple(limits), tuple(limits.values())) for codec in usable]
 
     first = [_Job(picture, DFM, (target,)) for picture in pictures for target in plan.targets]
-    if plan.processes == 1:
-        _run_here(plan, first, following)
-    else:
-        _run_in_processes(plan, first, following)
+    run_jobs(partial(_perform, plan), first, plan.processes, following)
     order = {name: at for at, name in enumerate([DFM, *plan.anchors])}
     names = [picture.name for picture in pictures]
     return Comparison(
@@ -254,56 +248,6 @@ def _description(codec: Codec) -> dict[str, Any]:
 # Jobs, here or in processes.
 
 
-def _run_here(plan: Plan, jobs: list[_Job], following: Callable[[_Job, _Done], list[_Job]]) -> None:
-    waiting = list(reversed(jobs))
-    while waiting:
-        job = waiting.pop()
-        waiting += reversed(following(job, _perform(plan, job)))
-
-
-def _run_in_processes(plan: Plan, jobs: list[_Job], following: Callable[[_Job, _Done], list[_Job]]) -> None:
-    """In a pool; jobs on which a process died are tried again one by one, each alone."""
-    waiting = list(jobs)
-    suspects: list[_Job] = []
-    while waiting or suspects:
-        alone = not waiting
-        batch, waiting = ([suspects.pop()], []) if alone else (waiting, [])
-        with _pool(1 if alone else plan.processes) as pool:
-            running = {pool.submit(_perform, plan, job): job for job in batch}
-            while running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    job = running.pop(future)
-                    done = _outcome(future)
-                    if done is not None:
-                        more = following(job, done)
-                    elif alone:
-                        more = following(job, _Done((), (Failure(job.what, "the process died"),), 1, 0.0))
-                    else:
-                        suspects.append(job)
-                        continue
-                    for further in more:
-                        try:
-                            running[pool.submit(_perform, plan, further)] = further
-                        except BrokenProcessPool:
-                            waiting.append(further)
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    """Processes that share the cores: each one's matrix products run on its part of them."""
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
-    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-
-
-def _outcome(future: Future[_Done]) -> _Done | None:
-    """None where the process died."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return None
-
-
 def _perform(plan: Plan, job: _Job) -> _Done:
     """Measures a job's cells, or tells why not."""
     started = time.perf_counter()
@@ -324,6 +268,7 @@ def _perform(plan: Plan, job: _Job) -> _Done:
 
 def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
     import dfmcodec
+    from dfmcodec.decoder import decode_image
 
     (target,) = job.targets
     decisive = {
@@ -343,7 +288,7 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
         )
         encode_s = time.perf_counter() - started
         started = time.perf_counter()
-        decoded = dfmcodec.decode(result.data)
+        decoded = decode_image(result.data).pixels
         decode_s = time.perf_counter() - started
         figures = figures_of(image.pixels, result.data, decoded, encode_s, decode_s, plan.with_ssimulacra2)
         return Measurement(

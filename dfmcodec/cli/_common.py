@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +17,21 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+STANDARD = Path("-")  # standard input or output
+
 input_argument = click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as one JSON object on stdout.")
 force_option = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+sources_argument = click.argument(
+    "sources", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+folder_option = click.option(
+    "-O", "--output-folder", "folder", type=click.Path(path_type=Path), help="Folder for the outputs of several files."
+)
+recursive_option = click.option("-r", "--recursive", is_flag=True, help="Folders within folders too, the tree kept.")
+processes_option = click.option(
+    "-j", "--jobs", "processes", type=click.IntRange(1), default=1, show_default=True, help="Files at a time."
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 
 
@@ -38,9 +51,56 @@ def derived_output(source: Path, suffix: str) -> Path:
     return source.with_suffix(suffix)
 
 
-def echo_json(report: dict[str, Any]) -> None:
-    """One JSON object on stdout."""
-    click.echo(json.dumps(report))
+def read_source(source: Path) -> bytes:
+    """The bytes of a file or of standard input.
+
+    Raises:
+        DfmError: It cannot be read.
+    """
+    from dfmcodec.io import read_file
+
+    return sys.stdin.buffer.read() if source == STANDARD else read_file(source)
+
+
+def name_of(source: Path) -> str:
+    """For messages."""
+    return "standard input" if source == STANDARD else str(source)
+
+
+def check_output(output: Path, force: bool) -> None:
+    """Refuses, before any work, an output that cannot be written or may not be replaced.
+
+    Raises:
+        OutputError: What is in the way.
+    """
+    from dfmcodec.errors import OutputError
+    from dfmcodec.io import check_writable
+
+    if output != STANDARD:
+        check_writable(output, force)
+    elif sys.stdout.isatty():
+        msg = "a terminal shows no pictures; send standard output to a file or a program"
+        raise OutputError(msg)
+
+
+def write_output(output: Path, data: bytes) -> None:
+    """Writes a file, or standard output.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    from dfmcodec.io import write_atomic
+
+    if output == STANDARD:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        write_atomic(output, data)
+
+
+def echo_json(report: dict[str, Any], err: bool = False) -> None:
+    """One JSON object on stdout, or on stderr where stdout is the output."""
+    click.echo(json.dumps(report), err=err)
 
 
 def describe_architecture(architecture: Architecture) -> str:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "encode": "Encode a picture to a .dfm file of a given size or quality.",
     "decode": "Decode a .dfm file to a picture.",
     "info": "Tell what a .dfm file holds, decoding nothing.",
+    "compare": "Measure the difference between two pictures.",
     "bench": "Compare with other codecs at equal file size.",
     "sample": "Write out a sample photograph to try the codec on.",
 }
@@ -56,7 +57,7 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 unreadable .dfm file, 4 target out of reach, "
-    "5 some of a benchmark could not be measured.",
+    "5 some of several files failed.",
 )
 @click.version_option(__version__, prog_name="dfm")
 def main() -> None:

@@ -40,7 +40,8 @@ def command(source: Path, as_json: bool) -> None:
                 "width": header.width,
                 "height": header.height,
                 "bit_depth": header.bit_depth,
-                "channels": header.architecture.channels,
+                "channels": header.channels,
+                "alpha": header.has_alpha,
                 "architecture": header.architecture.as_dict(),
                 "step_levels": header.step / 64 if header.step else None,
                 "rate": rate,
@@ -50,7 +51,7 @@ def command(source: Path, as_json: bool) -> None:
         )
         return
     arch = header.architecture
-    kind = {1: "gray", 3: "RGB"}[arch.channels]
+    kind = {1: "gray", 3: "RGB"}[header.channels] + (" with opacity" if header.has_alpha else "")
     parts = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
     click.echo(f"{source}: {header.width}x{header.height} {kind}, {header.bit_depth} bits a sample")
     click.echo(f"  size      {len(data)} bytes, rate {rate:.4f}, {bpp:.3f} bpp")

@@ -24,10 +24,12 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     """
     import skimage.data
 
-    from dfmcodec.io import check_output_format, check_writable, image_to_bytes, to_image, write_atomic
+    from dfmcodec.io import check_writable, write_atomic
+    from dfmcodec.reading import to_image
+    from dfmcodec.writing import image_to_bytes, output_format
 
     output = output or Path(f"{name}.png")
-    format_name = check_output_format(output)
+    format_name = output_format(output, None)
     check_writable(output, force)
     image = to_image(getattr(skimage.data, name)())
     write_atomic(output, image_to_bytes(image, format_name))

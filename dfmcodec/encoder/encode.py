@@ -63,6 +63,18 @@ class EncodeReport:
     stop_reason: str
     config: EncoderConfig
 
+    def _repr_html_(self) -> str:
+        """The main figures as a table, for notebooks."""
+        figures = {
+            "size": f"{self.file_bytes:,} bytes",
+            "rate": f"{100 * self.rate:.2f} %, {self.bpp:.3f} bits per pixel",
+            "PSNR": f"{self.psnr_db:.2f} dB",
+            "time": f"{self.total_s:.1f} s",
+            **{f"of it {name}": f"{size:,} bytes" for name, size in self.section_bytes.items()},
+        }
+        rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in figures.items())
+        return f"<table>{rows}</table>"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
@@ -74,10 +86,17 @@ class EncodeReport:
 
 @dataclass(frozen=True)
 class EncodeResult:
-    """A `.dfm` file's bytes and the report of how they came about."""
+    """A `.dfm` file's bytes, the report of how they came about, and the picture that they decode to."""
 
     data: bytes
     report: EncodeReport
+    decoded: Image
+
+    def _repr_png_(self) -> bytes:
+        """The decoded picture, for notebooks."""
+        from dfmcodec.writing import OUTPUT_FORMATS, image_to_bytes
+
+        return image_to_bytes(self.decoded, OUTPUT_FORMATS["png"])
 
 
 def encode_image(
@@ -137,7 +156,7 @@ def encode_image(
         stop_reason=outcome.stop_reason,
         config=config,
     )
-    return EncodeResult(data, report)
+    return EncodeResult(data, report, decoded)
 
 
 def _as_coded(image: Image) -> Image:

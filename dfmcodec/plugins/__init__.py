@@ -1,0 +1,1 @@
+"""dfmcodec inside other programs."""
