@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
+import PIL.ImageOps
+import PIL.TiffImagePlugin
 import pytest
 import skimage.data
 import tifffile
@@ -172,13 +174,18 @@ def test_orientation_is_baked_in_and_the_rest_of_exif_kept(orientation, format_n
     exif = PIL.Image.Exif()
     exif[0x010E] = "a cat"
     exif[0x0112] = orientation
-    exif[0x8769] = {0x829A: 0.25}  # exposure time
+    exif.get_ifd(0x8769)[0x829A] = 0.25  # exposure time
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="%d">hello</x:xmpmeta>' % orientation
     options = {"exif": exif, "icc_profile": b"not really a profile"}
     if format_name in ("JPEG", "WEBP"):
         options["xmp"] = xmp
     if format_name == "WEBP":
         options["lossless"] = True
+    if format_name == "TIFF":  # Exif is tags of the file
+        tags = PIL.TiffImagePlugin.ImageFileDirectory_v2()
+        tags[0x010E], tags[0x0112], tags[0x8769] = "a cat", orientation, {0x829A: 0.25}
+        del options["exif"]
+        options["tiffinfo"] = tags
     data = file_of(CAT, format_name, **options)
     expected = upright(CAT, orientation)
     image, _ = read(data)
