@@ -61,7 +61,7 @@ def decode_image(
     sampling = _sampling_of(window, scale, size, max_pixels)
     if sampling is not None:
         return _decode_at(data, header, sampling, max_pixels, backend)
-    needed = None if region is None else window.grown(_margin_of(header), header.height, header.width)
+    needed = None if region is None else _seen_from(window, header)
     model, beside, covered = bitstream.read_window(data, needed, max_pixels)
     if isinstance(model, QuantizedNetwork):
         pixels = _render_network(model, backend, window)
@@ -102,7 +102,7 @@ def _decode_at(
     arch, height, width = header.architecture, header.height, header.width
     level = sampling.level(arch.levels) if isinstance(arch, LatentArchitecture) else 0
     seen = sampling.window.grown(scaling.needed_margin(level), height, width)
-    needed = seen if level else seen.grown(_margin_of(header), height, width)
+    needed = seen if level else _seen_from(seen, header)
     model, beside, covered = bitstream.read_window(data, needed, max_pixels, level)
     rows, columns = sampling.rows(), sampling.columns()
     if isinstance(model, QuantizedNetwork):
@@ -151,12 +151,12 @@ def check_region(region: Window, height: int, width: int) -> None:
         raise ConfigError(msg)
 
 
-def _margin_of(header: bitstream.Header) -> int:
-    """How many pixels around a region its pixels depend on."""
+def _seen_from(window: Window, header: bitstream.Header) -> Window:
+    """What the pixels of a window depend on."""
     if isinstance(header.architecture, CoordinateArchitecture):
-        return 0
+        return window
     reach = prior_of(header.architecture.prior).machine.reach
-    return synthesis.needed_margin(reach, MAX_RADIUS)
+    return synthesis.seen_from(window, header.height, header.width, reach, MAX_RADIUS)
 
 
 def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:

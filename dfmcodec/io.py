@@ -69,16 +69,24 @@ def _write_unnamed(path: Path, data: bytes) -> bool:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-        unnamed = f"/proc/self/fd/{file.fileno()}"
         try:
-            os.link(unnamed, path)
+            _name(file.fileno(), path)
         except FileExistsError:
             temporary = _temporary_name(path)
-            os.link(unnamed, temporary)
+            _name(file.fileno(), temporary)
             _replace(temporary, path)
         except OSError:
             return False
     return True
+
+
+def _name(handle: int, path: Path) -> None:
+    """Gives an unnamed file a name (open(2), O_TMPFILE)."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:  # only with a folder's handle does Python follow the link to the file
+        os.link(f"/proc/self/fd/{handle}", path.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
 
 
 def _write_renamed(path: Path, data: bytes) -> None:

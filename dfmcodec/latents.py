@@ -59,7 +59,7 @@ NORM_UNIT = 1 << 8
 # Rows: luma, and two chroma axes that a picture may turn in their plane.
 _BASIS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=np.float64)
 _BASIS /= np.linalg.norm(_BASIS, axis=1, keepdims=True)
-TILE_SIDE, TILE_GRID = 1024, 64
+TILE_SIDE, TILE_GRID = 1024, 256
 CHROMA_ANGLES = MAX_CHROMA_ANGLE + 1  # in half a turn
 MIDDLE = 128.0
 
@@ -88,6 +88,11 @@ class Geometry:
             height, width = sizes[-1]
             sizes.append((-(-height // 2), -(-width // 2)))
         return tuple(sizes)
+
+    def symbol_count(self, finest_level: int = 0) -> int:
+        """Of the low-pass band and all levels from a finest one on."""
+        height, width = self.low_sizes[finest_level]
+        return self.colours * height * width
 
     def band_size(self, level: int, orientation: int) -> tuple[int, int]:
         """(height, width) of a band."""
@@ -167,10 +172,6 @@ class Tile:
     def columns(self) -> slice:
         """Of the picture."""
         return slice(self.left, self.left + self.geometry.width)
-
-    @property
-    def symbol_count(self) -> int:
-        return self.geometry.colours * self.geometry.height * self.geometry.width
 
 
 @dataclass(frozen=True)

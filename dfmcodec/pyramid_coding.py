@@ -184,10 +184,11 @@ def write_symbols(tiling: Tiling, step: int, context: ContextModel, symbols: Sym
     """The latents section of all symbols, tile after tile."""
     bodies, start = [], 0
     for tile in tiling.tiles:
-        source = _Known(symbols[start : start + tile.symbol_count], context)
+        count = tile.geometry.symbol_count()
+        source = _Known(symbols[start : start + count], context)
         traverse(tile.geometry, step, context, source)
         bodies.append(source.writer.to_bytes())
-        start += tile.symbol_count
+        start += count
     return join_tiles(bodies)
 
 
@@ -244,12 +245,14 @@ def read_symbols(
     covered, numbers = tiling.covering(wanted)
     cell = 1 << finest_level  # pixels of a sample of the low-pass band that is left
     samples = np.empty((tiling.colours, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
-    parts = []
+    symbols = np.empty(sum(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers), np.int32)
+    start = 0
     for number in numbers:
         tile = tiling.tiles[number]
         source = _Reader(bodies[number], tiling.colours, context)
-        symbols, of_tile = traverse(tile.geometry, step, context, source, finest_level)
+        found, of_tile = traverse(tile.geometry, step, context, source, finest_level)
         top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
         samples[:, top : top + of_tile.shape[1], left : left + of_tile.shape[2]] = of_tile
-        parts.append(symbols)
-    return np.concatenate(parts), samples, covered
+        symbols[start : start + len(found)] = found
+        start += len(found)
+    return symbols, samples, covered

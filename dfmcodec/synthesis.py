@@ -231,9 +231,12 @@ def blocks(window: Window, height: int, width: int) -> Iterator[Window]:
             yield Window(top, left, min(top + BLOCK_SIDE, height), min(left + BLOCK_SIDE, width))
 
 
-def needed_margin(reach: int, filter_radius: int) -> int:
-    """How many pixels around a window its pixels depend on, whole blocks counted."""
-    return BLOCK_SIDE + max(CELL * reach, filter_radius)
+def seen_from(window: Window, height: int, width: int, reach: int, filter_radius: int) -> Window:
+    """What the pixels of a window depend on: the blocks that it touches, and what these see around them."""
+    top, left = (side // BLOCK_SIDE * BLOCK_SIDE for side in (window.top, window.left))
+    bottom, right = (-(-side // BLOCK_SIDE) * BLOCK_SIDE for side in (window.bottom, window.right))
+    whole = Window(top, left, min(bottom, height), min(right, width))
+    return whole.grown(max(CELL * reach, filter_radius), height, width)
 
 
 def machine_change(samples: Samples, block: Window, step: int, reach: int, evaluate: Evaluate) -> Float32:
@@ -291,7 +294,7 @@ def synthesise(
     """Colours of a window from the samples of its linear synthesis.
 
     Args:
-        samples: At least those of the window and `needed_margin` around it.
+        samples: At least those `seen_from` the window.
         window: Of the picture.
         step: In 1/64 levels.
         chroma_angle: Of the colour basis.

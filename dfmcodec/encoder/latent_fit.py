@@ -171,8 +171,8 @@ class LatentEncoder:
         self.tiling = bitstream.tiling_of(self.architecture, image.height, image.width)
         self._tiles = [_TileState(tile, self._analysed(tile)) for tile in self.tiling.tiles]
         self._looked_at = self._tiles[:: max(1, len(self._tiles) // _GUESSED_TILES)]
-        looked_at = sum(state.tile.symbol_count for state in self._looked_at)
-        self._looked_at_part = looked_at / sum(state.tile.symbol_count for state in self._tiles)
+        looked_at = sum(state.tile.geometry.symbol_count() for state in self._looked_at)
+        self._looked_at_part = looked_at / image.pixels.size
         self._energies = self._energies_of_pyramids()
         self._side_bytes = bitstream.latent_file_bytes(self.tiling)
         self._context = self.prior.context
@@ -205,12 +205,14 @@ class LatentEncoder:
         )
         height, width = self.image.height, self.image.width
         samples = np.empty((self.tiling.colours, height, width), dtype=np.int32)
-        chosen, bodies, bits = [], [], 0.0
+        symbols, start = np.empty(samples.size, dtype=np.int32), 0
+        bodies, bits = [], 0.0
         for state in self._tiles:
             tile = state.tile
             source = self._source(state, step, bit_price, sample)
-            symbols, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, step, self._context, source)
-            chosen.append(symbols)
+            found, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, step, self._context, source)
+            symbols[start : start + len(found)] = found
+            start += len(found)
             bits += source.bits
             if source.writer is not None:
                 bodies.append(source.writer.to_bytes())
@@ -226,7 +228,7 @@ class LatentEncoder:
             width,
             step,
             self.chroma_angle,
-            np.concatenate(chosen),
+            symbols,
             samples,
             None,
             self._correction,

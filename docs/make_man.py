@@ -1,0 +1,60 @@
+"""Writes the manual page dfm.1 from the commands' own help: `python docs/make_man.py > docs/dfm.1`."""
+
+from __future__ import annotations
+
+import click
+
+from dfmcodec import __version__
+from dfmcodec.cli import main
+
+
+def escaped(text: str) -> str:
+    """Text as roff takes it literally."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in text.split("\n"))
+
+
+def paragraphs(text: str) -> list[str]:
+    """A docstring's paragraphs; those after a \\b line are kept line by line."""
+    parts = []
+    for paragraph in (text or "").strip().split("\n\n"):
+        lines = [line.strip() for line in paragraph.split("\n")]
+        if lines[0] == "\b":
+            parts.append(".PP\n.nf\n" + "\n".join(escaped(line) for line in lines[1:]) + "\n.fi")
+        else:
+            parts.append(".PP\n" + escaped(" ".join(lines)))
+    return parts
+
+
+def options(command: click.Command) -> list[str]:
+    """Each option with what it does."""
+    context = click.Context(command, info_name=command.name)
+    records = [param.get_help_record(context) for param in command.get_params(context)]
+    return [f".TP\n.B {escaped(record[0])}\n{escaped(record[1])}" for record in records if record]
+
+
+def page() -> str:
+    """The whole page."""
+    context = click.Context(main, info_name="dfm")
+    lines = [
+        f'.TH DFM 1 "" "dfmcodec {__version__}" "User Commands"',
+        ".SH NAME\ndfm \\- encode pictures as small neural networks, and decode them",
+        ".SH SYNOPSIS\n.B dfm\n.I command\n[options] [arguments]",
+        ".SH DESCRIPTION",
+        *paragraphs(main.help or ""),
+    ]
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        usage = " ".join(command.collect_usage_pieces(click.Context(command, info_name=name)))
+        lines += [f".SH {name.upper()}\n.B dfm {name}\n{escaped(usage)}", *paragraphs(command.help or "")]
+        lines += options(command)
+    codes = (main.epilog or "").removeprefix("Exit codes: ").rstrip(".").split(", ")
+    lines.append(".SH EXIT STATUS")
+    lines += [f".TP\n.B {code}\n{escaped(what)}" for code, what in (entry.split(" ", 1) for entry in codes)]
+    lines.append(".SH SEE ALSO\n.BR cwebp (1),\n.BR avifenc (1),\n.BR cjxl (1)")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
