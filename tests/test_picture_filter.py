@@ -80,3 +80,11 @@ def test_fit_undoes_a_known_blur():
 def test_tiny_pictures_get_no_filter():
     samples = np.zeros((3, 1, 1), np.int32)
     assert fit_filter(samples, lambda rows: samples[:, rows].astype(np.float32), 1.0, 5) is None
+
+
+@pytest.mark.parametrize("slopes", [(3, 5), (0, 1), (-800, 700)])
+def test_gradients_are_no_trouble(slopes):
+    """All differences of a gradient go one way: the normal matrix has rank one."""
+    rows, columns = np.mgrid[:160, :200]
+    samples = (slopes[0] * rows + slopes[1] * columns)[None].astype(np.int32)
+    fit_filter(samples, lambda rows: np.ones((1, rows.stop - rows.start, 200), np.float32), 100.0, 5)

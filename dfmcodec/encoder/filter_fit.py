@@ -44,8 +44,8 @@ def fit_filter(
         size = len(taps(radius)) * samples.shape[0]
         if size >= samples[0].size:
             break
-        factor = _inverse_factor(normal[:size, :size])
-        solution = np.linalg.solve(_ridged(normal[:size, :size]), moment[:size]).astype(np.float64)
+        ridged, factor = _with_inverse_factor(normal[:size, :size])
+        solution = np.linalg.solve(ridged, moment[:size]).astype(np.float64)
         for step_index in _STEP_INDICES:
             symbols = _quantize(solution, factor, q_step(step_index))
             weights = symbols * q_step(step_index)
@@ -82,15 +82,18 @@ def _normal_equations(
     return normal * share, moment * share
 
 
-def _ridged(normal: Float64) -> Float64:
+def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:
+    """The normal matrix with a ridge, and upper triangular U with U^T U its inverse.
+
+    A picture whose differences all go one way, such as a gradient, needs a larger ridge than others.
+    """
     ridge = _RIDGE * (float(np.trace(normal)) / len(normal) + 1e-9)
-    ridged: Float64 = normal + ridge * np.eye(len(normal))
-    return ridged
-
-
-def _inverse_factor(normal: Float64) -> Float64:
-    """Upper triangular U with U^T U the inverse of the (ridged) normal matrix."""
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(_ridged(normal))).T)
+    while True:
+        ridged: Float64 = normal + ridge * np.eye(len(normal))
+        try:
+            return ridged, np.asarray(np.linalg.cholesky(np.linalg.inv(ridged)).T)
+        except np.linalg.LinAlgError:
+            ridge *= 10
 
 
 def _quantize(solution: Float64, factor: Float64, step: float) -> Float64:

@@ -61,8 +61,6 @@ from dfmcodec.synthesis import Samples, blocks, evaluator, machine_change, plane
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 
-_AIM, _ENOUGH = 0.997, 0.992  # of a size budget
-_AIM_UNREFINED, _ENOUGH_UNREFINED = 0.985, 0.97  # spares walks
 _ENOUGH_OF_AIM = 0.995  # where the coder's slack is much of the budget
 _CODER_SLACK_BYTES = 9  # a stream's last words, by which a section may be larger than estimated
 _INFLUENCE_PART = 0.3  # of the slopes, which are of first order only; measured best
@@ -85,6 +83,8 @@ class Effort:
         refined: Whether what a walk found out serves the next, or only the step does.
         filter_rows_part: Part of the picture's rows that the filter is fitted to, 1 / this.
         corrections_after: Walks after which the correction of the context networks is fitted (again).
+        aim: Part of a size budget that is aimed at.
+        enough: Part of it that has to be used; less spares walks.
     """
 
     walks: int
@@ -92,12 +92,14 @@ class Effort:
     refined: bool = True
     filter_rows_part: int = 1
     corrections_after: tuple[int, ...] = (1,)
+    aim: float = 0.997
+    enough: float = 0.992
 
 
 EFFORT_LEVELS = {
-    1: Effort(1, 3, refined=False, filter_rows_part=4, corrections_after=()),
-    2: Effort(2, 4),
-    3: Effort(3, 5),
+    1: Effort(1, 3, refined=False, filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97),
+    2: Effort(2, 4, aim=0.985, enough=0.97),
+    3: Effort(3, 5, aim=0.992, enough=0.984),
     4: Effort(4, 5),
     5: Effort(6, 5, corrections_after=(1, 3)),
     6: Effort(8, 5, corrections_after=(1, 3, 5)),
@@ -390,9 +392,8 @@ class SizeTarget:
         self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes - _CODER_SLACK_BYTES
-        aim, enough = (_AIM, _ENOUGH) if encoder.effort.refined else (_AIM_UNREFINED, _ENOUGH_UNREFINED)
-        self._aim = aim * (budget_bytes - 2 * _CODER_SLACK_BYTES)
-        self._enough = min(enough * budget_bytes, _ENOUGH_OF_AIM * self._aim)
+        self._aim = encoder.effort.aim * (budget_bytes - 2 * _CODER_SLACK_BYTES)
+        self._enough = min(encoder.effort.enough * budget_bytes, _ENOUGH_OF_AIM * self._aim)
         self.first_step = encoder.step_for(self._aim)
         for _ in range(_GUESSES):
             ratio = encoder.guessed_bytes(self.first_step) / encoder.rough_bytes(self.first_step)

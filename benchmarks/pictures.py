@@ -1,0 +1,189 @@
+"""Pictures of every kind, sizes other than their own, and large ones. See docs/results.md.
+
+    python benchmarks/pictures.py kinds                      what becomes of logos, gradients, screenshots, odd sizes
+    python benchmarks/pictures.py twice PICTURE...           decoding at twice the size against bicubic enlargement
+    python benchmarks/pictures.py large PICTURE --megapixels 24   seconds and memory of whole commands
+
+`large` makes its picture of mirrored copies of the given ones, as no photograph of that size is at hand.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import skimage.data
+from recording import Row, load, out_option, pictures_argument, record
+
+import dfmcodec
+from dfmcodec.decoder import decode_image
+from dfmcodec.image import Image, Pixels
+from dfmcodec.metrics import psnr, ssim
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    pass
+
+
+def screenshot() -> Pixels:
+    """Black text on white, a coloured bar."""
+    picture = PIL.Image.new("RGB", (640, 400), "white")
+    draw = PIL.ImageDraw.Draw(picture)
+    draw.rectangle((0, 0, 640, 28), fill=(30, 60, 120))
+    for line in range(22):
+        draw.text(
+            (12, 36 + 16 * line), f"{line:02}  for at in range({line}): print(at, end='; ')  # as a window shows it"
+        )
+    return np.asarray(picture)
+
+
+def kind_pictures() -> dict[str, Image]:
+    """By name."""
+    rng = np.random.default_rng(0)
+    logo = np.ascontiguousarray(skimage.data.logo()[:, :, :3])
+    ink = (255 - logo.min(axis=2)).astype(np.uint8)  # white becomes transparent
+    ramp = np.add.outer(np.linspace(20000, 23000, 400), np.linspace(0, 1500, 600))
+    coffee = np.ascontiguousarray(skimage.data.coffee())
+    return {
+        "transparent logo (scikit-image)": Image(logo, alpha=ink),
+        "gray photograph (camera)": Image(skimage.data.camera()[:, :, None]),
+        "the same stored as RGB": Image(np.repeat(skimage.data.camera()[:, :, None], 3, axis=2)),
+        "16-bit gradient": Image(np.rint(ramp).astype(np.uint16)[:, :, None]),
+        "16-bit photograph (coffee)": Image(coffee.astype(np.uint16) * 257),
+        "screenshot with text": Image(screenshot()),
+        "1x1": Image(coffee[:1, :1].copy()),
+        "4000x1, noise": Image(rng.integers(0, 256, (1, 4000, 3)).astype(np.uint8)),
+        "1x4000, of a photograph": Image(np.ascontiguousarray(np.tile(coffee[:, 200:201], (10, 1, 1))[:4000])),
+        "7x13": Image(coffee[200:213, 200:207].copy()),
+        "prime sides, 397x211": Image(np.ascontiguousarray(coffee[50:261, 100:497])),
+    }
+
+
+@main.command()
+@click.option("--effort", type=int, default=5, show_default=True)
+@out_option
+def kinds(effort: int, out: Path | None) -> None:
+    """At the default rate."""
+
+    def rows() -> Iterator[Row]:
+        for name, image in kind_pictures().items():
+            limit = max(0.18, 120 / image.raw_bytes)
+            result = dfmcodec.encode(image, rate=limit, effort=effort)
+            back, report = decode_image(result.data), result.report
+            yield {
+                "picture": name,
+                "size": f"{image.width}x{image.height}",
+                "bits": image.bit_depth,
+                "bytes": report.file_bytes,
+                "% of raw": 100 * report.rate,
+                "psnr_db": report.psnr_db if np.isfinite(report.psnr_db) else "exact",
+                "opacity": "" if back.alpha is None else f"equal, {report.section_bytes['alpha']} bytes",
+                "depth kept": back.pixels.dtype == image.pixels.dtype,
+            }
+
+    record(rows(), out)
+
+
+@main.command()
+@pictures_argument
+@click.option("--quality", type=float, default=95, show_default=True, help="Of the half-sized file.")
+@out_option
+def twice(pictures: tuple[str, ...], quality: float, out: Path | None) -> None:
+    """Pictures made half as large, encoded, and decoded at their first size."""
+
+    def rows() -> Iterator[Row]:
+        for name in pictures:
+            stem, image = load(name)
+            height, width = (side // 2 * 2 for side in image.pixels.shape[:2])
+            original = np.ascontiguousarray(image.pixels[:height, :width])
+            for how in ("BOX", "LANCZOS"):
+                half = PIL.Image.fromarray(original).resize((width // 2, height // 2), PIL.Image.Resampling[how])
+                result = dfmcodec.encode(half, quality=quality, effort=2)
+                ours = decode_image(result.data, scale=2).pixels
+                small = PIL.Image.fromarray(result.decoded.pixels)
+                bicubic = np.asarray(small.resize((width, height), PIL.Image.Resampling.BICUBIC))
+                yield {
+                    "picture": stem,
+                    "halved by": how.lower(),
+                    "dfm --scale 2, dB": psnr(original, ours),
+                    "bicubic, dB": psnr(original, bicubic),
+                    "SSIM": ssim(original, ours),
+                    "bicubic, SSIM": ssim(original, bicubic),
+                    "gradients": gradients(ours) / gradients(original),
+                    "bicubic, gradients": gradients(bicubic) / gradients(original),
+                }
+
+    found = record(rows(), out)
+    for how in ("box", "lanczos"):
+        of_how = [row for row in found if row["halved by"] == how]
+        means = {key: np.mean([row[key] for row in of_how]) for key in list(found[0])[2:]}
+        click.echo(f"mean, {how}: " + ", ".join(f"{key} {value:.4g}" for key, value in means.items()))
+
+
+def gradients(pixels: Pixels) -> float:
+    """Mean absolute difference of neighbours, of which a sharper picture has more."""
+    values = pixels.astype(np.float64)
+    return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())
+
+
+@main.command()
+@pictures_argument
+@click.option("--megapixels", type=float, default=24.0, show_default=True)
+@click.option("--rate", type=float, default=0.08, show_default=True)
+@out_option
+def large(pictures: tuple[str, ...], megapixels: float, rate: float, out: Path | None) -> None:
+    """Encoding at effort 1, decoding, a region and smaller sizes: each a process of its own."""
+    height = round((megapixels * 1e6 * 2 / 3) ** 0.5)
+    pixels = mosaic([load(name)[1].pixels for name in pictures], height, height * 3 // 2)
+
+    def rows() -> Iterator[Row]:
+        with tempfile.TemporaryDirectory() as folder:
+            source, file, target = (str(Path(folder) / name) for name in ("large.png", "large.dfm", "out.ppm"))
+            PIL.Image.fromarray(pixels).save(source, compress_level=1)
+            decode = ["decode", file, "-o", target, "-f"]
+            calls = {
+                "encode --effort 1": ["encode", source, "-o", file, "--effort", "1", "--rate", str(rate)],
+                "decode": decode,
+                "decode --region, 512x512 in one tile": [*decode, "--region", "2200,2200,512,512"],
+                "decode --region, 512x512 on four": [*decode, "--region", "2816,1792,512,512"],
+                "decode --scale 0.25": [*decode, "--scale", "0.25"],
+                "decode --scale 0.0625": [*decode, "--scale", "0.0625"],
+            }
+            for name, arguments in calls.items():
+                started = time.perf_counter()
+                subprocess.run([sys.executable, "-m", "dfmcodec", *arguments, "-q"], check=True)
+                seconds = time.perf_counter() - started
+                yield {"command": name, "s": round(seconds, 2), "largest_so_far_MB": _largest_child_mb()}
+
+    record(rows(), out)
+
+
+def _largest_child_mb() -> int:
+    """Resident memory of the largest process so far (getrusage keeps but that)."""
+    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6)
+
+
+def mosaic(pieces: list[Pixels], height: int, width: int) -> Pixels:
+    """A large picture of copies, mirrored so that they meet without edges where they can."""
+    rows = [piece if piece.shape[0] <= piece.shape[1] else np.rot90(piece) for piece in pieces]
+    side = min(piece.shape[0] for piece in rows), min(piece.shape[1] for piece in rows)
+    cells = [piece[: side[0], : side[1]] for piece in rows]
+    lines = []
+    for line in range(-(-height // side[0])):
+        of_line = [cells[(3 * line + at) % len(cells)] for at in range(-(-width // side[1]))]
+        lines.append(np.concatenate([c[:, ::-1] if at % 2 else c for at, c in enumerate(of_line)], axis=1))
+    return np.ascontiguousarray(np.concatenate(lines)[:height, :width])
+
+
+if __name__ == "__main__":
+    main()
