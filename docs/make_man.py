@@ -26,16 +26,15 @@ def paragraphs(text: str) -> list[str]:
     return parts
 
 
-def options(command: click.Command) -> list[str]:
-    """Each option with what it does."""
-    context = click.Context(command, info_name=command.name)
-    records = [param.get_help_record(context) for param in command.get_params(context)]
+def options(context: click.Context) -> list[str]:
+    """Each option of a command with what it does."""
+    records = [param.get_help_record(context) for param in context.command.get_params(context)]
     return [f".TP\n.B {escaped(record[0])}\n{escaped(record[1])}" for record in records if record]
 
 
 def page() -> str:
     """The whole page."""
-    context = click.Context(main, info_name="dfm")
+    context = click.Context(main, info_name="dfm", **main.context_settings)
     lines = [
         f'.TH DFM 1 "" "dfmcodec {__version__}" "User Commands"',
         ".SH NAME\ndfm \\- encode pictures as small neural networks, and decode them",
@@ -46,9 +45,10 @@ def page() -> str:
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         assert command is not None
-        usage = " ".join(command.collect_usage_pieces(click.Context(command, info_name=name)))
+        of_command = click.Context(command, context, info_name=name)
+        usage = " ".join(command.collect_usage_pieces(of_command))
         lines += [f".SH {name.upper()}\n.B dfm {name}\n{escaped(usage)}", *paragraphs(command.help or "")]
-        lines += options(command)
+        lines += options(of_command)
     codes = (main.epilog or "").removeprefix("Exit codes: ").rstrip(".").split(", ")
     lines.append(".SH EXIT STATUS")
     lines += [f".TP\n.B {code}\n{escaped(what)}" for code, what in (entry.split(" ", 1) for entry in codes)]

@@ -30,7 +30,7 @@ def test_gray_is_one_channel(chelsea):
 
 @pytest.mark.parametrize(
     "source",
-    [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(5, np.uint8)],
+    [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(5, np.uint8)],
 )
 def test_other_arrays_are_refused(source):
     with pytest.raises(dfmcodec.ImageError):
