@@ -163,6 +163,12 @@ def test_compare(photos):
     assert np.array_equal(np.asarray(opened("map.png")), difference)
     assert "no difference" in dfm("compare", picture, picture).output
     assert "PSNR" in dfm("compare", picture, "x.dfm").output
+    half = np.dstack([x, np.where(np.arange(x.shape[1]) < 15, 0, 255) * np.ones(x.shape[:2])]).astype(np.uint8)
+    other = half.copy()
+    other[:, :15, :3] = 0  # nobody sees it
+    PIL.Image.fromarray(half).save("half.png")
+    PIL.Image.fromarray(other).save("other.png")
+    assert "no difference, SSIM 1.0000, largest difference 0" in dfm("compare", "half.png", "other.png").output
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
     dfm compare photo.png photo.dfm
     dfm compare photo.png photo.dfm --map errors.png   differences, eight times, around gray
 
-    Both are turned upright; what is fully transparent in the first does not count in PSNR.
+    Both are turned upright; what is fully transparent in the first counts as equal.
     """
     from dfmcodec.errors import ImageError
     from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
@@ -94,7 +94,7 @@ def _image_of(source: Path) -> tuple[Image, int]:
 
 
 def _alike(first: Image, second: Image) -> tuple[Pixels, Pixels]:
-    """Pixels of both in as many channels."""
+    """Pixels of both in as many channels, equal where the first is fully transparent."""
     import numpy as np
 
     channels = max(first.channels, second.channels)
@@ -102,7 +102,7 @@ def _alike(first: Image, second: Image) -> tuple[Pixels, Pixels]:
         image.pixels if image.channels == channels else np.repeat(image.pixels, channels, axis=2)
         for image in (first, second)
     )
-    return x, y
+    return x, y if first.visible is None else np.where(first.visible[:, :, None], y, x)
 
 
 def _same_alpha(first: Image, second: Image) -> bool:
