@@ -154,8 +154,8 @@ def large(pictures: tuple[str, ...], megapixels: float, rate: float, out: Path |
             calls = {
                 "encode --effort 1": ["encode", source, "-o", file, "--effort", "1", "--rate", str(rate)],
                 "decode": decode,
-                "decode --region, 512x512 in one tile": [*decode, "--region", "2200,2200,512,512"],
-                "decode --region, 512x512 on four": [*decode, "--region", "2816,1792,512,512"],
+                "decode --region, 256x256 in one tile": [*decode, "--region", "2400,2400,256,256"],
+                "decode --region, 256x256 on four": [*decode, "--region", "2944,1920,256,256"],
                 "decode --scale 0.25": [*decode, "--scale", "0.25"],
                 "decode --scale 0.0625": [*decode, "--scale", "0.0625"],
             }

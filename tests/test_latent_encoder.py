@@ -16,8 +16,9 @@ from dfmcodec.encoder import EncoderConfig
 from dfmcodec.encoder.config import BIT_PRICE, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent_fit import LatentEncoder
-from dfmcodec.image import Image
+from dfmcodec.image import Image, values_per_level
 from dfmcodec.metrics import psnr
+from dfmcodec.reading import read_image
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -207,7 +208,10 @@ def test_golden_files_decode_as_ever(path):
 
     model, _ = bitstream.read(path.read_bytes())
     assert f"{zlib.crc32(model.symbols.astype('<i4').tobytes()):08x}" == path.stem.split("-")[-1]
-    with PIL.Image.open(path.with_suffix(".png")) as picture:
-        expected = np.asarray(picture).reshape(model.height, model.width, -1)
-    decoded = dfmcodec.decode(path)
-    assert np.abs(decoded.astype(int) - expected.astype(int)).max() <= 1
+    expected = read_image(path.with_suffix(".png"))
+    decoded = decode_image(path.read_bytes())
+    assert (decoded.bit_depth, decoded.pixels.shape) == (expected.bit_depth, expected.pixels.shape)
+    level = values_per_level(expected.bit_depth)
+    assert np.abs(decoded.pixels.astype(int) - expected.pixels.astype(int)).max() <= level
+    assert expected.alpha is None or np.array_equal(decoded.alpha, expected.alpha)
+    assert decoded.metadata == expected.metadata
