@@ -63,7 +63,7 @@ class Image:
         if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
             msg = f"pixels must be [H, W, 1] or [H, W, 3], found shape {list(pixels.shape)}"
             raise ImageError(msg)
-        check_picture_size(pixels.shape[0], pixels.shape[1])
+        check_picture_size(pixels.shape[0], pixels.shape[1], MAX_SIDE**2)  # it is in memory already
         if self.alpha is not None and (self.alpha.shape != pixels.shape[:2] or self.alpha.dtype != pixels.dtype):
             msg = f"alpha must be {pixels.dtype} {list(pixels.shape[:2])}, found {self.alpha.dtype} {self.alpha.shape}"
             raise ImageError(msg)

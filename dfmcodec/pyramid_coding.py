@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from math import log2
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from dfmcodec.entropy import LAPLACE_COUNT, Run, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.context import ContextModel, Groups
+from dfmcodec.entropy.tables import PRECISION_BITS, TABLE_SIZE
 from dfmcodec.errors import CorruptError
 from dfmcodec.latents import Geometry, Tiling, Window
 from dfmcodec.model import MAX_SYMBOL, Symbols
@@ -27,6 +29,7 @@ from dfmcodec.scan import Place, Scan, log_step, low_units, of_pass
 
 Int32 = npt.NDArray[np.int32]
 _LENGTH = struct.Struct("<I")
+_SPARE_BITS = 128  # the range coder leaves out last words of zeros
 
 
 class Source(Protocol):
@@ -215,6 +218,21 @@ def split_tiles(body: bytes, count: int) -> list[bytes]:
     return [body[first:last] for first, last in pairwise(starts)]
 
 
+def check_length(body: bytes, symbol_count: int) -> None:
+    """Refuses, before memory is spent, a tile's body that is too short for so many symbols.
+
+    The likeliest entry of any table leaves at least one of 2^24 parts to each of the others, so a symbol takes at least
+    1.1e-5 bits: nothing can ask for more than some 720,000 symbols a byte.
+
+    Raises:
+        CorruptError: It is too short.
+    """
+    least_bits = -symbol_count * log2(1 - (TABLE_SIZE - 1) / (1 << PRECISION_BITS))
+    if 8 * len(body) + _SPARE_BITS < least_bits:
+        msg = f"{len(body)} bytes cannot hold {symbol_count} symbols; the file is damaged"
+        raise CorruptError(msg)
+
+
 def read_symbols(
     tiling: Tiling,
     step: int,
@@ -243,6 +261,8 @@ def read_symbols(
     bodies = split_tiles(body, len(tiling.tiles))
     wanted = Window(0, 0, tiling.height, tiling.width) if window is None else window
     covered, numbers = tiling.covering(wanted)
+    for number in numbers:
+        check_length(bodies[number], tiling.tiles[number].geometry.symbol_count())
     cell = 1 << finest_level  # pixels of a sample of the low-pass band that is left
     samples = np.empty((tiling.colours, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
     symbols = np.empty(sum(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers), np.int32)

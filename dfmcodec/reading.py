@@ -7,7 +7,8 @@ import re
 import struct
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,7 +106,7 @@ def image_of(
     _register_plugins()
     notices: list[str] = []
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _pillow_limit(max_pixels):
             warnings.simplefilter("ignore")  # of Pillow: large pictures, odd metadata; what matters is said here
             with PIL.Image.open(io.BytesIO(data)) as picture:
                 _select_page(picture, page, name, notices.append)
@@ -134,6 +135,19 @@ def image_of(
     for notice in notices:
         notify(f"{name}: {notice}")
     return image
+
+
+@contextmanager
+def _pillow_limit(max_pixels: int) -> Iterator[None]:
+    """Lets Pillow open what is allowed: it refuses twice its own limit."""
+    import PIL.Image
+
+    before = PIL.Image.MAX_IMAGE_PIXELS
+    PIL.Image.MAX_IMAGE_PIXELS = max(max_pixels, before or 0)
+    try:
+        yield
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = before
 
 
 def _check_channels(picture: PilImage, notify: Notify) -> None:

@@ -305,3 +305,29 @@ def test_results_show_themselves_in_notebooks():
     with PIL.Image.open(io.BytesIO(result._repr_png_())) as picture:
         assert np.array_equal(np.asarray(picture), dfmcodec.decode(result.data))
     assert f"{result.report.psnr_db:.2f} dB" in result.report._repr_html_()
+
+
+def test_verify_tells_the_damaged_from_the_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    pixels = np.ascontiguousarray(skimage.data.chelsea()[:12, :14])
+    data = dfmcodec.encode(pixels, quality=50, effort=1).data
+    Path("tree/deeper").mkdir(parents=True)
+    damaged = set(rng.choice(100, 3, replace=False).tolist())
+    for number in range(100):  # a corpus of which 3 % are damaged
+        content = bytearray(data)
+        if number in damaged:
+            content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        Path("tree", "deeper" if number % 2 else "", f"{number:02}.dfm").write_bytes(content)
+    report = json.loads(dfm("verify", "-r", "tree", "--json", code=5).stdout)
+    assert (report["whole"], report["damaged"]) == (97, 3)
+    assert {int(Path(file["file"]).stem) for file in report["files"] if "error" in file} == damaged
+    assert "97 whole, 3 damaged" in dfm("verify", "-r", "tree", code=5).output
+    Path("cut.dfm").write_bytes(data[:-5])
+    result = dfm("verify", "cut.dfm", code=3)
+    assert "truncated" in result.stderr
+    Path("good.dfm").write_bytes(data)
+    assert "good.dfm: whole, 14x12" in dfm("verify", "good.dfm").output
+    assert "more than the limit of 100 pixels" in dfm("verify", "good.dfm", "--max-pixels", 100, code=3).stderr
+    assert "limit of 100" in dfm("decode", "good.dfm", "--max-pixels", 100, code=3).stderr
+    assert sorted(os.listdir()) == ["cut.dfm", "good.dfm", "tree"]

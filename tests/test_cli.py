@@ -176,7 +176,7 @@ def test_sample_pictures(folder):
 
 def test_help_teaches_by_example():
     assert "dfm encode photo.png" in dfm("--help").output
-    for command in ("encode", "decode", "info", "compare", "bench", "sample"):
+    for command in ("encode", "decode", "info", "verify", "compare", "bench", "sample"):
         assert f"dfm {command} " in dfm(command, "--help").output
 
 

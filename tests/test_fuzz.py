@@ -8,6 +8,8 @@ import fuzzing
 import numpy as np
 import pytest
 
+import dfmcodec
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_files_give_pictures_or_documented_errors(seed):
@@ -26,3 +28,21 @@ def test_hostile_headers_are_refused_or_cheap():
 def test_golden_files_of_all_kinds_are_among_the_seeds():
     assert len(fuzzing.seeds()) >= 10
     assert all(fuzzing.outcome(data) == "picture" for data in fuzzing.seeds())
+
+
+def test_forty_bytes_cannot_ask_for_a_gigabyte(monkeypatch):
+    """A header of 60,000 x 1,400 pixels with next to nothing behind it is refused at once; a flat picture is not."""
+    import struct
+
+    from dfmcodec import pyramid_coding
+
+    flat = np.full((1500, 1500), 77, np.uint8)
+    result = dfmcodec.encode(flat, quality=20, effort=1)
+    assert len(result.data) < 400
+    assert np.array_equal(dfmcodec.decode(result.data)[:, :, 0], flat)
+    head = struct.pack("<4sBBBBHHBBBBB", b"\x89DFM", 1, 1, 3, 8, 60_000, 1_400, 4, 60, 1, 8, 1)
+    fields = struct.pack("<BHBI", 6, 640, 0, 0xA25C47C2)
+    data = fuzzing.with_crc(head + fields + struct.pack("<BI", 3, 20) + bytes([16, 16, 16]) + bytes(17))
+    monkeypatch.setattr(pyramid_coding, "traverse", None)  # where memory would be spent
+    with pytest.raises(dfmcodec.CorruptError, match="cannot hold"):
+        dfmcodec.decode(data)

@@ -82,7 +82,7 @@ def collect(
     found: dict[Path, Path] = {}  # source -> target without its name's end
     for source in sources:
         if source.is_dir():
-            for path in _files_below(source, recursive, batch.failures):
+            for path in files_below(source, recursive, batch.failures):
                 if is_wanted(path):
                     found[path] = path if folder is None else folder / path.relative_to(source)
                 else:
@@ -100,7 +100,7 @@ def collect(
     return batch
 
 
-def _files_below(folder: Path, recursive: bool, failures: list[str]) -> Iterable[Path]:
+def files_below(folder: Path, recursive: bool, failures: list[str]) -> Iterable[Path]:
     """Files without hidden ones, in order."""
 
     def on_error(error: OSError) -> None:

@@ -32,6 +32,13 @@ recursive_option = click.option("-r", "--recursive", is_flag=True, help="Folders
 processes_option = click.option(
     "-j", "--jobs", "processes", type=click.IntRange(1), default=1, show_default=True, help="Files at a time."
 )
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=89_478_485,
+    show_default=True,
+    help="Larger pictures are refused before any memory is spent on them.",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 
 

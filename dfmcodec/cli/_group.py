@@ -16,6 +16,7 @@ _COMMANDS = {
     "encode": "Encode a picture to a .dfm file of a given size or quality.",
     "decode": "Decode a .dfm file to a picture.",
     "info": "Tell what a .dfm file holds, decoding nothing.",
+    "verify": "Check that .dfm files are whole.",
     "compare": "Measure the difference between two pictures.",
     "bench": "Compare with other codecs at equal file size.",
     "sample": "Write out a sample photograph to try the codec on.",

@@ -20,6 +20,7 @@ from dfmcodec.cli._common import (
     folder_option,
     force_option,
     json_option,
+    max_pixels_option,
     name_of,
     output_option,
     processes_option,
@@ -49,6 +50,7 @@ _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")  # of `writing.O
 @click.option("--scale", type=float, help="Evaluate the network at other positions: 2 for twice the size, 0.25.")
 @click.option("--to", "size", metavar="WxH", help="The same, to a size in pixels; Wx or xH keeps the proportions.")
 @click.option("--region", metavar="X,Y,W,H", help="Decode only a part: column and row of its corner, its size.")
+@max_pixels_option
 @click.option(
     "--backend",
     type=click.Choice(["numpy", "jax"]),
@@ -69,6 +71,7 @@ def command(
     scale: float | None,
     size: str | None,
     region: str | None,
+    max_pixels: int,
     backend: str,
     force: bool,
     as_json: bool,
@@ -89,7 +92,7 @@ def command(
     """
     from dfmcodec.writing import OUTPUT_FORMATS, output_format
 
-    options = _Options(_region_of(region), scale, _size_of(size), backend)
+    options = _Options(_region_of(region), scale, _size_of(size), max_pixels, backend)
     if not _batch.check_single(sources, output, folder):
         chosen = OUTPUT_FORMATS[format_name or "png"]
         batch = _batch.collect(sources, folder, recursive, force, _is_dfm, chosen.extensions[0])
@@ -123,12 +126,14 @@ class _Options:
         region: (column, row, width, height); None for the whole picture.
         scale: Of the output.
         size: (width, height) of the output, one of them perhaps None.
+        max_pixels: Larger pictures are refused.
         backend: As of `decoder.decode_image`.
     """
 
     region: tuple[int, int, int, int] | None
     scale: float | None
     size: tuple[int | None, int | None] | None
+    max_pixels: int
     backend: str
 
 
@@ -165,7 +170,7 @@ def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) ->
     from dfmcodec.writing import check_holds
 
     try:
-        header = read_header(data)
+        header = read_header(data, options.max_pixels)
         check_holds(output, header.bit_depth, header.has_alpha)
         window = Window(0, 0, header.height, header.width)
         if options.region is not None:
@@ -173,7 +178,7 @@ def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) ->
             window = Window(top, left, top + height, left + width)
         size = None if options.size is None else _whole_size(options.size, window)
         region = None if options.region is None else window
-        return decode_image(data, options.backend, region=region, scale=options.scale, size=size)
+        return decode_image(data, options.backend, options.max_pixels, region, options.scale, size)
     except FormatError as error:
         raise type(error)(f"{name}: {error}") from error  # noqa: EM102
 

@@ -25,6 +25,7 @@ from dfmcodec.cli._common import (
     folder_option,
     force_option,
     json_option,
+    max_pixels_option,
     name_of,
     output_option,
     processes_option,
@@ -92,6 +93,7 @@ class _Size(IntParam):
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and batches.")
 @click.option("--strip", is_flag=True, help="Leave ICC profile, Exif and XMP out.")
 @click.option("--page", type=int, help="Of a file of several pages or frames, from 1. Default: the first.")
+@max_pixels_option
 @click.option("--preview", type=click.Path(path_type=Path), help="Write the decoded picture there too.")
 @force_option
 @json_option
@@ -106,6 +108,7 @@ def command(
     force: bool,
     strip: bool,
     page: int | None,
+    max_pixels: int,
     preview: Path | None,
     as_json: bool,
     quiet: bool,
@@ -131,12 +134,12 @@ def command(
     from dfmcodec.errors import ConfigError
     from dfmcodec.io import EXTENSION
 
-    config = EncoderConfig(**options)
+    chosen = _Options(EncoderConfig(**options), strip, page, max_pixels)
     if not _batch.check_single(sources, output, folder):
         if preview is not None:
             msg = "--preview is for one file"
             raise ConfigError(msg)
-        _encode_several(sources, folder, recursive, processes, force, _Options(config, strip, page), as_json, quiet)
+        _encode_several(sources, folder, recursive, processes, force, chosen, as_json, quiet)
         return
     (source,) = sources
     output = output or (STANDARD if source == STANDARD else derived_output(source, EXTENSION))
@@ -146,7 +149,7 @@ def command(
     with _interruptible() as stopped:
         result = _encoded(
             source,
-            _Options(config, strip, page),
+            chosen,
             (lambda notice: None) if quiet else _tell,
             _show_progress if show else lambda progress: None,
             stopped,
@@ -172,6 +175,7 @@ class _Options:
     config: EncoderConfig
     strip: bool
     page: int | None
+    max_pixels: int
 
 
 def _tell(notice: str) -> None:
@@ -197,7 +201,7 @@ def _encoded(
     from dfmcodec.encoder import encode_image
     from dfmcodec.reading import image_of
 
-    image = image_of(read_source(source), name_of(source), strip=options.strip, page=options.page, notify=notify)
+    image = image_of(read_source(source), name_of(source), options.max_pixels, options.strip, options.page, notify)
     return encode_image(image, options.config, on_progress, should_stop)
 
 

@@ -1,0 +1,77 @@
+"""`dfm verify`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dfmcodec.cli._batch import SOME_FAILED, files_below
+from dfmcodec.cli._common import (
+    echo_json,
+    json_option,
+    max_pixels_option,
+    quiet_option,
+    recursive_option,
+    sources_argument,
+)
+from dfmcodec.errors import DfmError, FormatError
+
+
+@click.command("verify")
+@sources_argument
+@recursive_option
+@max_pixels_option
+@json_option
+@quiet_option
+def command(sources: tuple[Path, ...], recursive: bool, max_pixels: int, as_json: bool, quiet: bool) -> None:
+    """Check that .dfm files are whole, by decoding them. Writes nothing.
+
+    \b
+    dfm verify photo.dfm
+    dfm verify -r archive/
+
+    Exit code 0 when all are whole, 3 when the one file given is not, 5 when some of several are not.
+    """
+    failures: list[str] = []
+    paths = [
+        path
+        for source in sources
+        for path in (
+            (p for p in files_below(source, recursive, failures) if p.suffix.lower() == ".dfm")
+            if source.is_dir()
+            else [source]
+        )
+    ]
+    reports = [_verified(path, max_pixels) for path in paths]
+    bad = [report for report in reports if "error" in report]
+    for failure in failures:
+        click.echo(f"dfm: {failure}", err=True)
+    if as_json:
+        echo_json({"files": reports, "whole": len(reports) - len(bad), "damaged": len(bad), "unreadable": failures})
+    for report in [] if as_json else reports:
+        if "error" in report:
+            click.echo(f"dfm: {report['file']}: {report['error']}", err=True)
+        elif not quiet:
+            click.echo(f"{report['file']}: whole, {report['width']}x{report['height']}, {report['bytes']} bytes")
+    if not quiet and not as_json and len(reports) != 1:
+        click.echo(f"{len(reports) - len(bad)} whole, {len(bad)} damaged")
+    if bad or failures:
+        sys.exit(bad[0]["code"] if len(reports) == 1 and not failures else SOME_FAILED)
+
+
+def _verified(path: Path, max_pixels: int) -> dict[str, Any]:
+    """What is found out about a file, as plain values."""
+    from dfmcodec.decoder import decode_image
+    from dfmcodec.io import read_file
+
+    try:
+        data = read_file(path)
+        image = decode_image(data, max_pixels=max_pixels)
+    except DfmError as error:
+        return {"file": str(path), "error": str(error), "kind": type(error).__name__, "code": error.exit_code}
+    except MemoryError:
+        return {"file": str(path), "error": "out of memory", "kind": "MemoryError", "code": FormatError.exit_code}
+    return {"file": str(path), "bytes": len(data), "width": image.width, "height": image.height}
