@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import re
 import struct
@@ -51,6 +53,8 @@ _EXPANDED = {
     "YCbCr": "RGB",
     "HSV": "RGB",
 }
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _DEEP_GRAY = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _SAMPLES_PER_PIXEL = 277  # a tag of TIFF
@@ -103,7 +107,7 @@ def image_of(
     if not data:
         msg = f"{name} is empty; a picture is needed"
         raise ImageError(msg)
-    _register_plugins()
+    _register_plugin_for(data)
     notices: list[str] = []
     try:
         with warnings.catch_warnings(), _pillow_limit(max_pixels):
@@ -203,15 +207,13 @@ def _split(samples: npt.NDArray[Any]) -> _Samples:
     return _Samples(np.ascontiguousarray(samples), None)
 
 
-def _register_plugins() -> None:
-    """Those of HEIC and JPEG XL, where they are installed."""
-    import importlib.util
-
-    if importlib.util.find_spec("pillow_heif"):
+def _register_plugin_for(data: bytes) -> None:
+    """Pillow's plugin for HEIC or JPEG XL, where the file is one and the plugin is installed."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and importlib.util.find_spec("pillow_heif"):
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    if importlib.util.find_spec("pillow_jxl"):
+    if data.startswith(_JXL_MAGIC) and importlib.util.find_spec("pillow_jxl"):
         importlib.import_module("pillow_jxl")
 
 

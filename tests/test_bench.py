@@ -140,6 +140,12 @@ def test_no_anchor_is_larger_and_what_cannot_go_so_low_is_empty(folder):
     assert "smaller than" in text or "cannot go" in text
 
 
+def test_why_a_file_is_much_smaller_is_said(folder):
+    text = bench("photos/cat.png", "--vs", "jpeg,webp,avif", "--rates", "0.5,0.3,0.2").stdout
+    assert "+ smaller than dfm's by more than 2 %: the codec's best setting" in text
+    assert "* smaller than dfm's by more than 2 %: the codec's next setting is too large" in text
+
+
 def test_tables_fit_80_columns_with_all_anchors_and_long_names(folder):
     os.rename("photos/cat.png", "photos/a-picture-with-a-name-of-more-than-twenty-letters.png")
     text = bench("photos", "--vs", "all", "--rates", "0.1,0.05,0.03").stdout

@@ -142,6 +142,13 @@ def test_deep_avif_is_not_cut_silently():
         pytest.skip("this libavif refuses the changed file")
 
 
+def test_heic_through_its_plugin():
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    image, _ = read(file_of(CAT, "HEIF", quality=90))
+    assert image.pixels.shape == CAT.shape
+    assert np.abs(image.pixels.astype(int) - CAT).mean() < 6
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

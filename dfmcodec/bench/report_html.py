@@ -13,7 +13,7 @@ from typing import Any
 from dfmcodec.bench import plots
 from dfmcodec.bench.measurement import DFM, Measurement
 from dfmcodec.bench.runner import Comparison
-from dfmcodec.bench.summary import LARGE_GAP, BdSummary, TargetSummary, bd_rates, by_target, has_curves
+from dfmcodec.bench.summary import LARGE_GAP, BdSummary, TargetSummary, bd_rates, by_target, gap_mark, has_curves
 
 LOOK = 12
 _TEMPLATE = "report.html"
@@ -117,7 +117,8 @@ def _target_section(summary: TargetSummary, labels: dict[str, str]) -> str:
         body.append(f"<tr><th>{escape(row.picture)}</th>{''.join(size + cells)}</tr>")
     note = (
         f'<p class="note">PSNR in dB. * more than {100 * LARGE_GAP:.0f} % smaller than dfm\'s file: the next setting '
-        "of the codec would be larger than it. A dash: the codec cannot go as low.</p>"
+        "of the codec would be larger than it; + the same, at the codec's best setting. A dash: the codec cannot go as "
+        "low.</p>"
     )
     second = ["codec", "files", "size", "PSNR", "SSIM", "MS-SSIM", "encode s", "decode s", "dfm by", "better / worse"]
     lines = []
@@ -149,7 +150,7 @@ def _psnr_cell(cell: Measurement | None, best: float) -> str:
         return f'<td title="smallest file: {cell.smallest_bytes:,} bytes">-</td>'
     value = cell.figures.psnr_db
     text = "exact" if isinf(value) else f"{value:.2f}"
-    mark = "*" if cell.codec != DFM and (cell.gap or 0) > LARGE_GAP else ""
+    mark = gap_mark(cell)
     setting = "" if cell.setting is None else f", setting {cell.setting:g} {cell.form}"
     css = ' class="best"' if value == best else ""
     return f'<td{css} title="{cell.figures.bytes:,} bytes{setting}">{text}{mark}</td>'

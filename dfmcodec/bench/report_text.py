@@ -18,6 +18,7 @@ from dfmcodec.bench.summary import (
     TargetSummary,
     bd_rates,
     by_target,
+    gap_mark,
     has_curves,
 )
 
@@ -113,10 +114,10 @@ def _cell(cell: Measurement | None) -> tuple[str, str]:
         return "failed", ""
     if cell.figures is None:
         return "-", "- this codec cannot go as low"
-    if (cell.gap or 0) > LARGE_GAP:
-        note = f"* smaller than dfm's by more than {100 * LARGE_GAP:.0f} %: the codec's next setting is too large"
-        return _db(cell.figures.psnr_db) + "*", note
-    return _db(cell.figures.psnr_db), ""
+    mark = gap_mark(cell)
+    why = {"*": "the codec's next setting is too large", "+": "the codec's best setting"}
+    note = f"{mark} smaller than dfm's by more than {100 * LARGE_GAP:.0f} %: {why[mark]}" if mark else ""
+    return _db(cell.figures.psnr_db) + mark, note
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:

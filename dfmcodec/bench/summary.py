@@ -135,6 +135,13 @@ def bd_rates(comparison: Comparison) -> list[BdSummary]:
     return found
 
 
+def gap_mark(cell: Measurement) -> str:
+    """How tables mark a file much smaller than allowed: "*" for want of a finer knob, "+" at the knob's end."""
+    if cell.codec == DFM or (cell.gap or 0) <= LARGE_GAP:
+        return ""
+    return "+" if cell.next_setting is None else "*"
+
+
 def has_curves(comparison: Comparison) -> bool:
     """Whether some targets differ in the rate alone."""
     series = [target.series for target in comparison.targets]
