@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import TypeVar
 
 Job = TypeVar("Job")
@@ -18,6 +20,7 @@ def run_jobs(
     jobs: Sequence[Job],
     processes: int,
     following: Callable[[Job, Result | None], Sequence[Job]],
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Performs jobs, here if `processes` is 1; jobs on which a process died are tried again one by one, each alone.
 
@@ -26,34 +29,57 @@ def run_jobs(
         jobs: Done about in this order.
         processes: How many work at a time.
         following: Takes a result, None if the process died of the job, and gives further jobs.
+        should_stop: Asked before each job; True leaves out the jobs that have not begun.
+
+    A KeyboardInterrupt ends all processes at once.
     """
     if processes == 1:
-        waiting = list(reversed(jobs))
-        while waiting:
-            job = waiting.pop()
-            waiting += reversed(following(job, perform(job)))
+        stack = list(reversed(jobs))
+        while stack and not should_stop():
+            job = stack.pop()
+            stack += reversed(following(job, perform(job)))
         return
-    waiting, suspects = list(jobs), list[Job]()
-    while waiting or suspects:
+    waiting, suspects = deque(jobs), list[Job]()
+    while (waiting or suspects) and not should_stop():
         alone = not waiting
-        batch, waiting = ([suspects.pop()], []) if alone else (waiting, [])
+        if alone:
+            waiting.append(suspects.pop())
         with _pool(1 if alone else processes) as pool:
-            running = {pool.submit(perform, job): job for job in batch}
-            while running:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+            running: dict[Future[Result], Job] = {}
+            broken = False
+            while running or (waiting and not broken and not should_stop()):
+                while waiting and not broken and not should_stop() and len(running) < processes:
+                    try:
+                        future = pool.submit(perform, waiting[0])
+                    except BrokenProcessPool:
+                        broken = True
+                    else:
+                        running[future] = waiting.popleft()
+                for future in _finished(running):
                     job = running.pop(future)
                     result: Result | None = None
                     try:
                         result = future.result()
                     except BrokenProcessPool:
+                        broken = True
                         if not alone:
                             suspects.append(job)
                             continue
-                    for further in following(job, result):
-                        try:
-                            running[pool.submit(perform, further)] = further
-                        except BrokenProcessPool:
-                            waiting.append(further)
+                    waiting.extend(following(job, result))
+
+
+def _finished(running: dict[Future[Result], Job]) -> set[Future[Result]]:
+    """The next ones that are done."""
+    try:
+        return wait(running, return_when=FIRST_COMPLETED).done
+    except KeyboardInterrupt:
+        for child in active_children():
+            child.kill()
+        raise
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:
@@ -61,4 +87,4 @@ def _pool(processes: int) -> ProcessPoolExecutor:
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, threads)
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)

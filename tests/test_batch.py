@@ -331,3 +331,26 @@ def test_verify_tells_the_damaged_from_the_whole(tmp_path, monkeypatch):
     assert "more than the limit of 100 pixels" in dfm("verify", "good.dfm", "--max-pixels", 100, code=3).stderr
     assert "limit of 100" in dfm("decode", "good.dfm", "--max-pixels", 100, code=3).stderr
     assert sorted(os.listdir()) == ["cut.dfm", "good.dfm", "tree"]
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_with_several_processes(photos, presses):
+    """Once: files that are begun are finished, the others left out. Twice: the end. No traceback, no part of a file."""
+    call = [sys.executable, "-m", "dfmcodec", "encode", "photos", "-r", "-O", "out", *FAST, "-j", "2"]
+    with subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        deadline = time.monotonic() + 60
+        while (not Path("out").exists() or len(files_below("out")) < 4) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for _ in range(presses):
+            os.killpg(running.pid, signal.SIGINT)
+            time.sleep(0.02)
+        output, errors = running.communicate(timeout=60)
+    assert "Traceback" not in errors
+    there = files_below("out")
+    assert 4 <= len(there) < 28
+    for name in there:
+        decode_image(Path("out", name).read_bytes())
+    if presses == 1:
+        assert "left out" in output

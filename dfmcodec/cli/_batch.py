@@ -155,7 +155,7 @@ def run(
 
     for failure in failures:
         click.echo(f"dfm: failed: {failure['error']}", err=True)
-    run_jobs(partial(_guarded, perform, should_stop if processes == 1 else None), batch.tasks, processes, take)
+    run_jobs(partial(_guarded, perform), batch.tasks, processes, take, should_stop)
     left = len(batch.tasks) - len(reports) - len(failures) + len(batch.failures)
     counts = [(len(reports), what), (batch.kept, "there already (-f makes them again)"), (left, "left out")]
     counts.append((len(failures), "failed"))
@@ -167,10 +167,8 @@ def run(
         sys.exit(SOME_FAILED)
 
 
-def _guarded(perform: Callable[[Task], Done], should_stop: Callable[[], bool] | None, task: Task) -> Done:
+def _guarded(perform: Callable[[Task], Done], task: Task) -> Done:
     """A task whose failure does not stop the rest."""
-    if should_stop is not None and should_stop():
-        return Done(None, "")
     try:
         task.target.parent.mkdir(parents=True, exist_ok=True)
         return perform(task)
