@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from collections.abc import Iterable
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,3 @@ def jpeg_within(pixels: Pixels, limit_bytes: int) -> tuple[int | None, float | N
     """Bytes and PSNR of the better JPEG of 4:4:4 and 4:2:0."""
     found = largest_within(Jpeg(), pixels, limit_bytes)
     return (None, None) if found is None else (len(found[0].data), found[1])
-
-
-def finite(values: Iterable[float]) -> list[float]:
-    return [value for value in values if isfinite(value)]

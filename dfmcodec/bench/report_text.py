@@ -22,7 +22,6 @@ from dfmcodec.bench.summary import (
     has_curves,
 )
 
-COLUMNS = 80
 _ANCHORS_A_TABLE = 5
 _NAME_WIDTH = 20
 

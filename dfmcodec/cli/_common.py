@@ -35,7 +35,7 @@ processes_option = click.option(
 max_pixels_option = click.option(
     "--max-pixels",
     type=click.IntRange(1),
-    default=89_478_485,
+    default=89_478_485,  # image.MAX_PIXELS, whose module is not light
     show_default=True,
     help="Larger pictures are refused before any memory is spent on them.",
 )

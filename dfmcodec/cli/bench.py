@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import force_option, quiet_option
 from dfmcodec.errors import ConfigError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from dfmcodec.bench.measurement import Target
     from dfmcodec.bench.runner import BenchProgress
 
-SOME_FAILED = 5
 N = TypeVar("N", int, float)
 
 
