@@ -1,16 +1,15 @@
 """Fourier layers against ReLU, and orders of Fourier layers, as the machine that corrects the linear synthesis.
 
-python benchmarks/machine_layers.py decoded.pickle --seconds 240
+python benchmarks/machine_layers.py decoded.npz --seconds 240
 
 Every variant has about as many multiply-adds and trains for as long, from nothing, on the pictures that the prior's
-trainer decodes (`decoded.pickle` in its work folder). What counts is the squared error relative to the linear
+trainer decodes (`decoded.npz` in its work folder). What counts is the squared error relative to the linear
 synthesis on every 40th picture, in dB, mean over windows; the less the better.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ import numpy as np
 
 from dfmcodec import synthesis
 from dfmcodec.fourier import fourier_sum, frequency_set
+from dfmcodec.prior.checkpoint import load_pictures
 from dfmcodec.prior.machine_training import (
     BATCH_WINDOWS,
     CHUNK_STEPS,
@@ -185,7 +185,7 @@ def _cut(picture: Any, reach: int) -> Any:
 @click.option("--seconds", type=float, default=240.0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="JSON lines to add the rows to.")
 def main(decoded: Path, seconds: float, out: Path | None) -> None:
-    pictures = [p for p in pickle.loads(decoded.read_bytes()) if min(p.original.shape[1:]) >= WINDOW]
+    pictures = [p for p in load_pictures(decoded) if min(p.original.shape[1:]) >= WINDOW]
     held_out = pictures[::40]
     kept = [picture for number, picture in enumerate(pictures) if number % 40]
     click.echo(f"{len(kept)} pictures, {len(held_out)} held out, {BATCH_WINDOWS} windows a step")

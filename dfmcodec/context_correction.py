@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
-from dfmcodec.entropy.context import MAX_WEIGHT, ContextModel
+from dfmcodec.entropy.context import MAX_CORRECTION, MAX_WEIGHT, ContextModel
 from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.latents import ORIENTATIONS, Geometry
 from dfmcodec.scan import PHASES, Place
@@ -22,7 +22,7 @@ Int32 = npt.NDArray[np.int32]
 
 CONSTANT_UNIT = 64
 _OUTPUTS = 2
-_MAX_CONSTANT = 1 << 14  # in units: sums stay exact
+_MAX_CONSTANT = MAX_CORRECTION // CONSTANT_UNIT  # sums stay exact
 _TABLES = 2 * _OUTPUTS
 
 

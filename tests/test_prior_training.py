@@ -80,3 +80,23 @@ def test_float_networks_step_like_their_integers():
     exact = integers.outputs(features, np.arange(size), Place(2, 1, 2, 2), -9, np)
     assert np.abs(floats.T * 4 - exact).max() < 0.75
     assert ctx.MEANS_PER_SCALE == 4
+
+
+def test_checkpoints_hold_the_whole_state(tmp_path):
+    """Parameters, the optimiser's state and the generator: training goes on as if it had not stopped."""
+    import jax
+    import optax
+
+    from dfmcodec.prior.checkpoint import Checkpoint
+    from dfmcodec.prior.context_training import fresh_network
+
+    rng = np.random.default_rng(3)
+    net = fresh_network(5, rng)
+    trained = (net, optax.scale_by_adam().init(net))
+    path = tmp_path / "state.npz"
+    Checkpoint(12, trained, rng).save(path)
+    found = Checkpoint.load(path, jax.tree.map(lambda leaf: 0 * leaf, trained))
+    assert found.steps == 12
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a, b) and a.dtype == b.dtype, trained, found.trained))
+    assert np.array_equal(found.rng.random(8), rng.random(8))
+    assert list(tmp_path.iterdir()) == [path]

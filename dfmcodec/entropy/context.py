@@ -5,7 +5,8 @@ it stands (level, colour, orientation, step). It gives the scale of the symbol's
 in units of the scale: what decoded surroundings tell of a coefficient's sign is worth as many bits as what they
 tell of its size. Both are rounded to an index into tables that were counted when the network was trained.
 
-All numbers are integers and all sums stay below 2^24, so that float32 matrix products are exact in any order:
+All numbers are integers and all sums stay below 2^24, so that float32 matrix products are exact in any order
+(`ContextNetwork.check_exact`):
 
     a1 = W1 f + c1[place] + s1[level] k,   h1 = clip(floor(a1 / 64), 0, 127)
     a2 = W2 h1 + c2,                       h2 = clip(floor(a2 / 64), 0, 127)
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from itertools import pairwise
 from types import ModuleType
@@ -31,6 +32,7 @@ from dfmcodec.entropy.tables import (
     ESCAPE,
     LAPLACE_COUNT,
     LAST_DIRECT,
+    PRECISION_BITS,
     RADIUS,
     SCALES_PER_OCTAVE,
     TABLE_SIZE,
@@ -38,7 +40,9 @@ from dfmcodec.entropy.tables import (
     Table,
     laplace,
 )
-from dfmcodec.scan import Place, symbol_features
+from dfmcodec.errors import DfmError
+from dfmcodec.model import MAX_STEP
+from dfmcodec.scan import Place, log_step, symbol_features
 from dfmcodec.trellis import States
 
 Float32 = npt.NDArray[np.float32]
@@ -49,6 +53,10 @@ ACTIVATION_SHIFT = 64
 ACTIVATION_MAX = 127
 MAX_WEIGHT = 127
 OUTPUT_SHIFT = 256
+MAX_FEATURE = 127
+MAX_CORRECTION = 1 << 20  # that a picture may add to a constant of the last layer
+MAX_EXACT = 1 << 24  # float32 holds all whole numbers up to here
+MAX_LOG_STEP = max(abs(log_step(1)), abs(log_step(MAX_STEP)))
 MEANS_PER_SCALE = 4
 MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # least |mean| of each class of tables, in quarters of the scale
 OLDEST_MEANS = (0, 1, 2, 3, 4, 5)  # of priors that do not say
@@ -81,6 +89,48 @@ class ContextNetwork:
     w3: Float32
     c3: Float32
     s3: Float32
+
+    def largest_sums(self) -> tuple[float, float, float]:
+        """Bounds on the magnitude of every partial sum of each layer, in any order of summation.
+
+        They are the sums of the largest magnitudes of all terms: no picture, step or correction of the last layer
+        (`context_correction`, which limits weights and constants) can exceed them.
+        """
+
+        def of_rows(weights: Float32) -> float:
+            return float(np.abs(weights).sum(axis=1, dtype=np.float64).max())
+
+        def of_all(numbers: Float32) -> float:
+            return float(np.abs(numbers).max())
+
+        first = MAX_FEATURE * of_rows(self.w1) + of_all(self.c1) + MAX_LOG_STEP * of_all(self.s1)
+        second = ACTIVATION_MAX * of_rows(self.w2) + of_all(self.c2)
+        corrected = ACTIVATION_MAX * MAX_WEIGHT * self.w3.shape[1] + of_all(self.c3) + MAX_CORRECTION
+        return first, second, corrected + MAX_LOG_STEP * of_all(self.s3) + OUTPUT_SHIFT // 2
+
+    def check_exact(self) -> None:
+        """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums.
+
+        Sums of whole numbers are exact as long as no partial sum exceeds 2^24.
+
+        Raises:
+            DfmError: A number is not whole, a weight is too large, or a layer's sums may be.
+        """
+        for field in fields(self):
+            numbers = getattr(self, field.name)
+            if not np.array_equal(numbers, np.rint(numbers)):  # nor is NaN
+                msg = f"{field.name} of a context network of the prior has numbers that are not whole"
+                raise DfmError(msg)
+            if field.name.startswith("w") and np.abs(numbers).max() > MAX_WEIGHT:
+                msg = f"{field.name} of a context network of the prior has weights beyond {MAX_WEIGHT}"
+                raise DfmError(msg)
+        for layer, bound in enumerate(self.largest_sums(), start=1):
+            if bound > MAX_EXACT:
+                msg = (
+                    f"sums of layer {layer} of a context network of the prior may reach {bound:.0f}; "
+                    f"beyond {MAX_EXACT} they are not the same on all machines"
+                )
+                raise DfmError(msg)
 
     def outputs(self, features: Any, known: Known, place: Place, log_step: int, xp: ModuleType) -> Any:
         """Whole numbers (scale, mean) as float32 [2, N].
@@ -223,14 +273,23 @@ class ContextModel:
 
         `context_<name>_<phase>`, `context_frequencies`, `context_offsets`, and `context_means`, which the oldest
         priors do not have.
+
+        Raises:
+            DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), or the tables are none.
         """
         names = ContextNetwork.__dataclass_fields__
         networks = [
             ContextNetwork(**{name: arrays[f"context_{name}_{phase}"].astype(np.float32) for name in names})
             for phase in range(4)
         ]
+        for network in networks:
+            network.check_exact()
         means = [int(mean) for mean in arrays.get("context_means", OLDEST_MEANS)]
-        return cls(networks, arrays["context_frequencies"].astype(np.int64), arrays["context_offsets"], means)
+        frequencies = arrays["context_frequencies"].astype(np.int64)
+        if frequencies.min() < 1 or np.any(frequencies.sum(axis=1) != 1 << PRECISION_BITS):
+            msg = f"a table of the prior does not consist of positive numbers that sum to {1 << PRECISION_BITS}"
+            raise DfmError(msg)
+        return cls(networks, frequencies, arrays["context_offsets"], means)
 
     def with_networks(self, networks: Sequence[ContextNetwork]) -> ContextModel:
         """The same tables chosen by other networks."""

@@ -7,6 +7,7 @@ files are made with `CURRENT`, and those made with earlier priors stay readable.
 
 from __future__ import annotations
 
+import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ class Prior:
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Prior:
+        """From the arrays of a prior's file.
+
+        Raises:
+            DfmError: They do not give the same symbols on all machines; see `ContextModel.from_arrays`.
+        """
         return cls(ContextModel.from_arrays(arrays), Machine.from_arrays(arrays), checksum(arrays))
 
 
@@ -57,7 +63,7 @@ def checksum(arrays: Arrays) -> int:
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays of a prior's file."""
-    with np.load(path) as stored:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return dict(stored)
 
 
@@ -78,9 +84,12 @@ def prior_of(wanted: int) -> Prior:
     if not resource.is_file():
         msg = f"the file needs prior {wanted:08x}, which this program does not have; update dfmcodec"
         raise UnsupportedVersionError(msg)
-    with as_file(resource) as path:
-        prior = Prior.from_arrays(load_arrays(path))
-    if prior.checksum != wanted:
-        msg = f"prior {wanted:08x} is damaged in this installation; install dfmcodec again"
-        raise DfmError(msg)
-    return prior
+    damaged = f"prior {wanted:08x} is damaged in this installation; install dfmcodec again"
+    try:
+        with as_file(resource) as path:
+            arrays = load_arrays(path)
+    except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        raise DfmError(damaged) from error
+    if checksum(arrays) != wanted:
+        raise DfmError(damaged)
+    return Prior.from_arrays(arrays)

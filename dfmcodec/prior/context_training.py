@@ -7,7 +7,6 @@ was rounded with a dead zone. The tables are counted afterwards, so the exact sh
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from dataclasses import fields
 from math import cos, log, pi
@@ -24,6 +23,7 @@ from dfmcodec.entropy import context as ctx
 from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS, TABLE_SIZE, UNIT_SCALE_INDEX
 from dfmcodec.latents import COLOURS, ORIENTATIONS
 from dfmcodec.model import MAX_LEVELS
+from dfmcodec.prior.checkpoint import Checkpoint
 from dfmcodec.prior.samples import Rows
 from dfmcodec.scan import FINE, Place, context_size
 from dfmcodec.trellis import QUANTIZERS, multiples_of
@@ -145,7 +145,8 @@ def train_network(
     state: Any = _optimiser.init(net)
     done = 0
     if checkpoint.exists():
-        done, net, state, rng = pickle.loads(checkpoint.read_bytes())
+        found = Checkpoint.load(checkpoint, (net, state))
+        done, (net, state), rng = found.steps, found.trained, found.rng
     mean_weight = rows.weight.mean()
     losses: list[float] = []
     while done < steps:
@@ -164,17 +165,10 @@ def train_network(
         losses.append(float(values.mean()))
         done += CHUNK_STEPS
         if done % every == 0 or done >= steps:
-            save_checkpoint(checkpoint, (done, jax.tree.map(np.asarray, net), jax.tree.map(np.asarray, state), rng))
+            Checkpoint(done, (net, state), rng).save(checkpoint)
             report(done, float(np.mean(losses)))
             losses = []
     return net
-
-
-def save_checkpoint(path: Path, content: Any) -> None:
-    """Pickles to a file in one piece or not at all."""
-    part = path.with_suffix(".part")
-    part.write_bytes(pickle.dumps(content))
-    part.replace(path)
 
 
 def integer_network(net: Net) -> ctx.ContextNetwork:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import cos, pi
@@ -16,7 +15,7 @@ import optax
 
 from dfmcodec import synthesis
 from dfmcodec.latents import UNITS_PER_LEVEL
-from dfmcodec.prior.context_training import save_checkpoint
+from dfmcodec.prior.checkpoint import Checkpoint
 from dfmcodec.prior.samples import DecodedCells
 
 DEPTH, WIDTH = 4, 60
@@ -150,7 +149,8 @@ def train_machine(
     state: Any = _optimiser.init(params)
     done = 0
     if checkpoint.exists():
-        done, params, state, rng = pickle.loads(checkpoint.read_bytes())
+        found = Checkpoint.load(checkpoint, (params, state))
+        done, (params, state), rng = found.steps, found.trained, found.rng
     losses: list[float] = []
     while done < steps:
         rate = LEARNING_RATE * 0.5 * (1 + cos(pi * done / steps)) * min(1.0, done / (0.02 * steps) + 0.01) + 1e-6
@@ -158,7 +158,7 @@ def train_machine(
         losses.append(float(values.mean()))
         done += CHUNK_STEPS
         if done % every == 0 or done >= steps:
-            save_checkpoint(checkpoint, (done, jax.tree.map(np.asarray, params), jax.tree.map(np.asarray, state), rng))
+            Checkpoint(done, (params, state), rng).save(checkpoint)
             report(done, float(np.mean(losses)))
             losses = []
     machine = machine_of(jax.tree.map(np.asarray, params))

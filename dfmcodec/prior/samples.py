@@ -61,7 +61,7 @@ class Rows:
 
     @classmethod
     def load(cls, stem: Path) -> Rows:
-        return cls(**{field.name: np.load(f"{stem}_{field.name}.npy") for field in fields(cls)})
+        return cls(**{field.name: np.load(f"{stem}_{field.name}.npy", allow_pickle=False) for field in fields(cls)})
 
     @classmethod
     def join(cls, parts: list[Rows]) -> Rows:

@@ -14,7 +14,6 @@ With --part, a second process can take some of the work: `--part 01` and `--part
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,8 @@ import numpy as np
 
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.prior import Prior, load_arrays, samples
-from dfmcodec.prior.context_training import count_tables, save_checkpoint, train_network, untrained_context
+from dfmcodec.prior.checkpoint import load_pictures, save_pictures
+from dfmcodec.prior.context_training import count_tables, train_network, untrained_context
 from dfmcodec.prior.machine_training import DEPTH, train_machine
 from dfmcodec.prior.samples import BIT_PRICES, DecodedCells, Rows
 
@@ -83,7 +83,7 @@ def train_contexts(
 
     nets = []
     for phase in phases:
-        checkpoint = work / f"{name}_{phase}.pickle"
+        checkpoint = work / f"{name}_{phase}_state.npz"
         log(f"{name}, phase {phase}")
         nets.append(train_network(rows_of(phase), steps, phase, checkpoint, log.progress(f"{name}, phase {phase}")))
     if len(phases) < 4:
@@ -108,11 +108,10 @@ def decode_pictures(folder: Path, context: ContextModel, passes: int, border: in
 
 def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel, log: Log) -> dict[str, Any]:
     """Arrays of the machine, trained on pictures that are kept decoded in the work folder."""
-    kept = work / "decoded.pickle"
+    kept = work / "decoded.npz"
     if not kept.exists():
-        save_checkpoint(kept, decode_pictures(folder, context, MACHINE_PASSES, 1 + DEPTH, log))
-    pictures = pickle.loads(kept.read_bytes())
-    return train_machine(pictures, steps, 0, work / "machine.pickle", log.progress("machine"))
+        save_pictures(kept, decode_pictures(folder, context, MACHINE_PASSES, 1 + DEPTH, log))
+    return train_machine(load_pictures(kept), steps, 0, work / "machine_state.npz", log.progress("machine"))
 
 
 @click.command(help=__doc__)
