@@ -111,7 +111,7 @@ class _PillowCodec(Codec):
     def missing(self) -> str | None:
         import PIL.features
 
-        return None if PIL.features.check(self.feature) else f"a Pillow built with {self.feature}"
+        return None if self.feature in PIL.features.get_supported() else f"a Pillow built with {self.feature}"
 
 
 class Jpeg(_PillowCodec):
