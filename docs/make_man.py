@@ -28,7 +28,8 @@ def paragraphs(text: str) -> list[str]:
 
 def options(context: click.Context) -> list[str]:
     """Each option of a command with what it does."""
-    records = [param.get_help_record(context) for param in context.command.get_params(context)]
+    chosen = (param for param in context.command.get_params(context) if isinstance(param, click.Option))
+    records = [option.get_help_record(context) for option in chosen]
     return [f".TP\n.B {escaped(record[0])}\n{escaped(record[1])}" for record in records if record]
 
 

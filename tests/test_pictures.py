@@ -181,7 +181,7 @@ def test_orientation_is_baked_in_and_the_rest_of_exif_kept(orientation, format_n
     exif = PIL.Image.Exif()
     exif[0x010E] = "a cat"
     exif[0x0112] = orientation
-    exif.get_ifd(0x8769)[0x829A] = 0.25  # exposure time
+    exif[0x8769] = {0x829A: 0.25}  # exposure time
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="%d">hello</x:xmpmeta>' % orientation
     options = {"exif": exif, "icc_profile": b"not really a profile"}
     if format_name in ("JPEG", "WEBP"):
