@@ -54,6 +54,7 @@ __all__ = [
     "UnsupportedVersionError",
     "__version__",
     "decode",
+    "decode_best_effort",
     "encode",
     "read_info",
 ]
@@ -118,6 +119,25 @@ def decode(source: bytes | str | os.PathLike[str], backend: str = "numpy") -> Pi
     from dfmcodec.decoder import decode_image
 
     return decode_image(_bytes_of(source), backend).samples
+
+
+def decode_best_effort(source: bytes | str | os.PathLike[str], backend: str = "numpy") -> tuple[Pixels, list[str]]:
+    """Decodes what is there of a `.dfm` file that is cut off or damaged; so a prefix of a file gives a preview.
+
+    Args:
+        source: The file's bytes or its path.
+        backend: "numpy" or "jax".
+
+    Returns:
+        As of `decode`; and what is missing or damaged, in words: empty for a whole file.
+
+    Raises:
+        FormatError: Nothing of the picture can be made out.
+    """
+    from dfmcodec.decoder import decode_best_effort
+
+    image, losses = decode_best_effort(_bytes_of(source), backend)
+    return image.samples, losses
 
 
 def read_info(source: bytes | str | os.PathLike[str]) -> Header:

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import msgpack
 
@@ -25,6 +25,7 @@ from dfmcodec.errors import (
     UnsupportedVersionError,
 )
 from dfmcodec.image import BIT_DEPTHS, MAX_PIXELS, Metadata, Pixels, check_picture_size
+from dfmcodec.integrity import CHECKS_PART, CRC, Condition, checks_bytes, examine, or_lost, write_checks
 from dfmcodec.latents import TILE_GRID, Tiling, Window
 from dfmcodec.model import (
     Architecture,
@@ -38,7 +39,8 @@ from dfmcodec.model import (
 from dfmcodec.network_coding import read_weights, side_bytes, stream_bits, write_weights
 from dfmcodec.picture_filter import read_filter, write_filter
 from dfmcodec.prior import prior_of
-from dfmcodec.pyramid_coding import read_symbols, write_symbols
+from dfmcodec.pyramid_coding import read_symbols, read_tile, symbol_checks, write_symbols
+from dfmcodec.salvage import Salvage
 
 MAGIC = b"\x89DFM"
 VERSION = 1
@@ -47,7 +49,6 @@ _HEADER = struct.Struct("<4sBBBBHHBBBBB")
 _SECTION = struct.Struct("<BI")
 _LATENT_FIELDS = struct.Struct("<BHBI")  # levels, step, chroma angle, prior
 _TILE_FIELDS = struct.Struct("<BB")  # rows and columns of tiles, where there are several
-_CRC = struct.Struct("<I")
 
 SECTION_WEIGHTS = 1
 SECTION_METADATA = 2
@@ -56,6 +57,7 @@ SECTION_FILTER = 4
 SECTION_CORRECTIONS = 5
 SECTION_ALPHA = 6
 SECTION_RGB = 7
+SECTION_CHECKS = 8
 _SECTION_NAMES = {
     SECTION_WEIGHTS: "weights",
     SECTION_METADATA: "metadata",
@@ -64,7 +66,20 @@ _SECTION_NAMES = {
     SECTION_CORRECTIONS: "corrections",
     SECTION_ALPHA: "alpha",
     SECTION_RGB: "rgb",
+    SECTION_CHECKS: "checks",
 }
+# As they are written: what is needed first comes first, so that a prefix of a file is of use.
+_ORDER = (
+    SECTION_CHECKS,
+    SECTION_CORRECTIONS,
+    SECTION_FILTER,
+    SECTION_RGB,
+    SECTION_METADATA,
+    SECTION_WEIGHTS,
+    SECTION_LATENTS,
+    SECTION_ALPHA,
+)
+_EARLY_METADATA_PART = 1 / 8  # of the model; larger metadata goes to the end
 _MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1}
 _MAIN_SECTION = {Model.COORDINATE: SECTION_WEIGHTS, Model.LATENT: SECTION_LATENTS}
 _MODELS = {code: model for model, code in _MODEL_CODES.items()}
@@ -73,8 +88,8 @@ MAX_METADATA_BYTES = 1 << 24
 
 # What a file costs beside its sections: header, one section entry, checksum.
 CONTAINER_BYTES = {
-    Model.COORDINATE: _HEADER.size + _SECTION.size + _CRC.size,
-    Model.LATENT: _HEADER.size + _LATENT_FIELDS.size + _SECTION.size + _CRC.size,
+    Model.COORDINATE: _HEADER.size + _SECTION.size + CRC.size,
+    Model.LATENT: _HEADER.size + _LATENT_FIELDS.size + _SECTION.size + CRC.size,
 }
 
 
@@ -148,26 +163,57 @@ class Header:
     def has_alpha(self) -> bool:
         return SECTION_ALPHA in self.sections
 
+    @property
+    def symbol_check_count(self) -> int:
+        """How many checks of symbols a checks section has."""
+        arch = self.architecture
+        return arch.tile_rows * arch.tile_columns * (arch.levels + 1) if isinstance(arch, LatentArchitecture) else 0
+
+    def name_of(self, key: int) -> str:
+        """Of a section."""
+        return _SECTION_NAMES[key]
+
     def section_bytes(self) -> dict[str, int]:
         """Bytes of each part of the file, by name; they add up to the file's size."""
         parts = {_SECTION_NAMES[key]: length for key, (_, length) in self.sections.items()}
         return {"container": self.file_bytes - sum(parts.values()), **parts}
 
 
-def write(model: QuantizedModel, beside: Mapping[int, bytes] | None = None) -> bytes:
+def write(model: QuantizedModel, beside: Mapping[int, bytes] | None = None, checked: bool = True) -> bytes:
     """Serialises a quantised model to the bytes of a `.dfm` file.
 
     Args:
         model: The model.
         beside: Further sections, as of `Beside.sections`.
+        checked: Whether the file gets checks, if they are at most `CHECKS_PART` of it.
     """
-    arch = model.architecture
-    sections = {_MAIN_SECTION[arch.model]: _write_main_section(model)}
+    main = _MAIN_SECTION[model.architecture.model]
+    sections = {main: _write_main_section(model)}
     if isinstance(model, QuantizedLatents) and model.picture_filter is not None:
         sections[SECTION_FILTER] = write_filter(model.picture_filter)
     if isinstance(model, QuantizedLatents) and model.correction is not None:
         sections[SECTION_CORRECTIONS] = write_correction(model.correction)
     sections |= beside or {}
+    order = list(_ORDER)
+    if len(sections.get(SECTION_METADATA, b"")) > _EARLY_METADATA_PART * len(sections[main]):
+        order.sort(key=SECTION_METADATA.__eq__)
+    sections = {key: sections[key] for key in order if key in sections}
+    head = _head(model, sections)
+    if checked:
+        of_symbols = _symbol_checks(model)
+        placeholder = bytes(checks_bytes(len(sections), len(of_symbols)))
+        added = sections_file_bytes({SECTION_CHECKS: placeholder})
+        if added <= CHECKS_PART * (len(head) + sum(map(len, sections.values())) + CRC.size + added):
+            head = _head(model, {SECTION_CHECKS: placeholder, **sections})
+            checks = write_checks(head, list(sections.values()), of_symbols)
+            sections = {SECTION_CHECKS: checks, **sections}
+    content = head + b"".join(sections.values())
+    return content + CRC.pack(zlib.crc32(content))
+
+
+def _head(model: QuantizedModel, sections: Mapping[int, bytes]) -> bytes:
+    """What comes before the first section."""
+    arch = model.architecture
     fields = b""
     if isinstance(model, QuantizedLatents) and isinstance(arch, LatentArchitecture):
         fields = _LATENT_FIELDS.pack(arch.levels, model.step, model.chroma_angle, arch.prior)
@@ -187,9 +233,18 @@ def write(model: QuantizedModel, beside: Mapping[int, bytes] | None = None) -> b
         len(fields),
         len(sections),
     )
-    table = fields + b"".join(_SECTION.pack(key, len(body)) for key, body in sections.items())
-    content = header + table + b"".join(sections.values())
-    return content + _CRC.pack(zlib.crc32(content))
+    return header + fields + b"".join(_SECTION.pack(key, len(body)) for key, body in sections.items())
+
+
+def _symbol_checks(model: QuantizedModel) -> list[int]:
+    if isinstance(model, QuantizedNetwork):
+        return []
+    checks, start = [], 0
+    for tile in tiling_of(model.architecture, model.height, model.width).tiles:
+        count = tile.geometry.symbol_count()
+        checks += symbol_checks(model.symbols[start : start + count], tile.geometry)
+        start += count
+    return checks
 
 
 def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Beside]:
@@ -199,7 +254,11 @@ def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Bes
 
 
 def read_window(
-    data: bytes, window: Window | None, max_pixels: int = MAX_PIXELS, finest_level: int = 0
+    data: bytes,
+    window: Window | None,
+    max_pixels: int = MAX_PIXELS,
+    finest_level: int = 0,
+    losses: list[str] | None = None,
 ) -> tuple[QuantizedModel, Beside, Window]:
     """Reads a file.
 
@@ -208,32 +267,38 @@ def read_window(
         window: What is wanted of the picture; None for all. Latents of tiles outside it are not decoded.
         max_pixels: Larger pictures are refused before any memory is spent on them.
         finest_level: Of latents; finer ones are not decoded, and the model is one of a picture 2^finest_level smaller.
+        losses: None demands a whole file. A list gets what is missing or damaged, in words, and what is whole is read.
 
     Returns:
         The model; what is beside it (opacity of the window alone); and the window that the model's samples are of:
         the whole tiles in which the wanted one lies.
 
     Raises:
-        FormatError: The bytes are foreign, truncated, damaged, of a newer version or beyond the limits.
+        FormatError: The bytes are foreign, truncated, damaged, of a newer version or beyond the limits. With `losses`:
+            what no picture can do without is.
     """
     header = read_header(data, max_pixels)
-    if len(data) < header.file_bytes:
-        msg = f"the file has {len(data)} bytes of {header.file_bytes}; it is truncated, get a whole copy"
-        raise TruncatedError(msg)
-    if len(data) > header.file_bytes:
-        msg = f"{len(data) - header.file_bytes} bytes follow the end of the file at {header.file_bytes}; it is damaged"
-        raise CorruptError(msg)
-    content, stored = data[: -_CRC.size], _CRC.unpack(data[-_CRC.size :])[0]
-    if zlib.crc32(content) != stored:
-        msg = "the checksum does not match; the file is damaged, get another copy"
-        raise CorruptError(msg)
-    bodies = {key: data[start : start + length] for key, (start, length) in header.sections.items()}
-    alpha = None
-    if SECTION_ALPHA in bodies:
-        alpha = read_alpha(bodies[SECTION_ALPHA], header.height, header.width, header.bit_depth, window)
-    beside = Beside(unpack_metadata(bodies.get(SECTION_METADATA)), alpha, SECTION_RGB in bodies)
-    model, covered = _read_main_section(bodies, header, window, finest_level)
-    return model, beside, covered
+    condition = condition_of(data, header)
+    if losses is None:
+        condition.refuse_damage()
+    else:
+        condition.refuse_damaged_header()
+        losses += [*condition.of_file, *condition.problems_of(SECTION_CHECKS)]
+    alpha, metadata = None, Metadata()
+    if SECTION_ALPHA in header.sections:
+        with or_lost(losses, "the picture is opaque"):
+            body = condition.section(SECTION_ALPHA)
+            alpha = read_alpha(body, header.height, header.width, header.bit_depth, window)
+    if SECTION_METADATA in header.sections:
+        with or_lost(losses, "the picture has none"):
+            metadata = unpack_metadata(condition.section(SECTION_METADATA))
+    model, covered = _read_main_section(condition, window, finest_level, losses)
+    return model, Beside(metadata, alpha, SECTION_RGB in header.sections), covered
+
+
+def condition_of(data: bytes, header: Header) -> Condition:
+    """Whether a file is whole, and what is wrong with it, without decoding it."""
+    return examine(data, header, SECTION_CHECKS)
 
 
 def _write_main_section(model: QuantizedModel) -> bytes:
@@ -255,20 +320,31 @@ def tiling_of(arch: LatentArchitecture, height: int, width: int) -> Tiling:
 
 
 def _read_main_section(
-    bodies: dict[int, bytes], header: Header, window: Window | None, finest_level: int
+    condition: Condition, window: Window | None, finest_level: int, losses: list[str] | None
 ) -> tuple[QuantizedModel, Window]:
+    header = condition.header
     arch = header.architecture
-    body = bodies[_MAIN_SECTION[arch.model]]
     if isinstance(arch, CoordinateArchitecture):
+        body = condition.section(SECTION_WEIGHTS)
         weights = read_weights(body, arch, header.height, header.width, header.bit_depth)
         return weights, Window(0, 0, header.height, header.width)
     tiling = tiling_of(arch, header.height, header.width)
-    chosen = read_filter(bodies[SECTION_FILTER], arch.channels) if SECTION_FILTER in bodies else None
-    context, correction = prior_of(arch.prior).context, None
-    if SECTION_CORRECTIONS in bodies:
-        correction = read_correction(bodies[SECTION_CORRECTIONS], context, tiling.tiles[0].geometry)
+    chosen, correction, context = None, None, prior_of(arch.prior).context
+    if SECTION_FILTER in header.sections:
+        with or_lost(losses, "the picture goes without this filter"):
+            chosen = read_filter(condition.section(SECTION_FILTER), arch.channels)
+    if SECTION_CORRECTIONS in header.sections:
+        correction = read_correction(condition.section(SECTION_CORRECTIONS), context, tiling.tiles[0].geometry)
         context = correction.applied(context, tiling.tiles[0].geometry)
-    symbols, samples, covered = read_symbols(tiling, header.step, context, body, window, finest_level)
+    body, missing = condition.present(SECTION_LATENTS), condition.missing_bytes(SECTION_LATENTS)
+    checks = None if condition.checks is None else condition.checks.symbols
+    salvage = Salvage(len(tiling.tiles), arch.channels, "missing" if missing else "damaged")
+    read = read_tile if losses is None else salvage.read_tile
+    symbols, samples, covered = read_symbols(
+        tiling, header.step, context, body, window, finest_level, missing, checks, read
+    )
+    if losses is not None:
+        losses += condition.problems_of(SECTION_LATENTS) + salvage.losses()
     model = QuantizedLatents(
         arch,
         samples.shape[1],
@@ -294,10 +370,13 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         msg = "the file is empty"
         raise TruncatedError(msg)
     if not (data.startswith(MAGIC) or MAGIC.startswith(data)):
-        msg = f"not a .dfm file: it starts with {data[:4]!r}, not {MAGIC!r}"
+        msg = f"not a .dfm file: its first bytes are {data[:4]!r}, not {MAGIC!r}; name a file that dfm encode wrote"
         raise BadMagicError(msg)
     if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
-        msg = f"format version {data[len(MAGIC)]}; this program reads version {VERSION}, update dfmcodec"
+        msg = (
+            f"format version {data[len(MAGIC)]} (byte {len(MAGIC)}); this program reads version {VERSION}, "
+            "update dfmcodec"
+        )
         raise UnsupportedVersionError(msg)
     _need(data, _HEADER.size)
     _, version, code, channels, bit_depth, width, height, depth, net_width, order, extension, count = (
@@ -307,8 +386,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     fields = _LATENT_FIELDS.size if model is Model.LATENT else 0
     tiled = model is Model.LATENT and extension == fields + _TILE_FIELDS.size
     if model is None or bit_depth not in BIT_DEPTHS or (extension != fields and not tiled):
-        msg = f"model {code} at {bit_depth} bits (+{extension} bytes) is not known to this program, update dfmcodec"
-        raise UnsupportedVersionError(msg)
+        _refuse_unknown(f"model {code} at {bit_depth} bits (+{extension} bytes)", data)
     _need(data, _HEADER.size + extension)
     step = chroma_angle = 0
     try:
@@ -341,8 +419,7 @@ def _read_section_table(data: bytes, table: int, count: int, required: int) -> t
     for entry in range(count):
         key, length = _SECTION.unpack_from(data, table + entry * _SECTION.size)
         if key not in _SECTION_NAMES:
-            msg = f"section {key} is not known to this program, update dfmcodec"
-            raise UnsupportedVersionError(msg)
+            _refuse_unknown(f"section {key}", data)
         if key in sections:
             msg = f"section {key} stands twice; the file is damaged"
             raise CorruptError(msg)
@@ -351,13 +428,26 @@ def _read_section_table(data: bytes, table: int, count: int, required: int) -> t
     if required not in sections:
         msg = f"the file has no {_SECTION_NAMES[required]} section; it is damaged"
         raise CorruptError(msg)
-    return sections, start + _CRC.size
+    return sections, start + CRC.size
+
+
+def _refuse_unknown(what: str, data: bytes) -> NoReturn:
+    is_whole = data[-CRC.size :] == CRC.pack(zlib.crc32(data[: -CRC.size]))
+    advice = "update dfmcodec" if is_whole else "update dfmcodec, or get a whole copy: its CRC-32 does not match"
+    msg = f"{what} is not known to this program; {advice}"
+    raise UnsupportedVersionError(msg)
 
 
 def _need(data: bytes, size: int) -> None:
     if len(data) < size:
-        msg = f"the file ends after {len(data)} bytes, inside its header of {size}; it is truncated"
+        msg = f"the file ends after {len(data)} bytes, inside its header of {size}; it is truncated, get a whole copy"
         raise TruncatedError(msg)
+
+
+def checks_file_bytes(sections: int, tiling: Tiling | None) -> int:
+    """What checks add to a file of so many other sections, one of them the latents of a tiling if there is one."""
+    of_symbols = len(tiling.tiles) * (tiling.levels + 1) if tiling is not None else 0
+    return _SECTION.size + checks_bytes(sections, of_symbols)
 
 
 def sections_file_bytes(sections: Mapping[int, bytes]) -> int:

@@ -54,15 +54,52 @@ def decode_image(
         FormatError: The file is not readable.
         ConfigError: The backend is unknown, the region is not within the picture, or the size is not possible.
     """
+    return _decode(data, backend, max_pixels, region, scale, size, None)
+
+
+def decode_best_effort(
+    data: bytes,
+    backend: str = "numpy",
+    max_pixels: int = MAX_PIXELS,
+    region: Window | None = None,
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> tuple[Image, list[str]]:
+    """Decodes what is there of a `.dfm` file that is cut off or damaged; so a prefix of a file gives a preview.
+
+    Args as of `decode_image`.
+
+    Returns:
+        The picture; and what is missing or damaged and what that means for it, in words: empty for a whole file.
+
+    Raises:
+        FormatError: Nothing of the picture can be made out, or the file is none that this program reads.
+        ConfigError: As of `decode_image`.
+    """
+    losses: list[str] = []
+    image = _decode(data, backend, max_pixels, region, scale, size, losses)
+    return image, losses
+
+
+def _decode(
+    data: bytes,
+    backend: str,
+    max_pixels: int,
+    region: Window | None,
+    scale: float | None,
+    size: tuple[int, int] | None,
+    losses: list[str] | None,
+) -> Image:
+    """Decodes a file; `losses` as of `bitstream.read_window`."""
     check_backend(backend)
     header = bitstream.read_header(data, max_pixels)
     window = Window(0, 0, header.height, header.width) if region is None else region
     check_region(window, header.height, header.width)
     sampling = _sampling_of(window, scale, size, max_pixels)
     if sampling is not None:
-        return _decode_at(data, header, sampling, max_pixels, backend)
+        return _decode_at(data, header, sampling, max_pixels, backend, losses)
     needed = None if region is None else _seen_from(window, header)
-    model, beside, covered = bitstream.read_window(data, needed, max_pixels)
+    model, beside, covered = bitstream.read_window(data, needed, max_pixels, losses=losses)
     if isinstance(model, QuantizedNetwork):
         pixels = _render_network(model, backend, window)
     else:
@@ -96,14 +133,19 @@ def _sampling_of(
 
 
 def _decode_at(
-    data: bytes, header: bitstream.Header, sampling: scaling.Sampling, max_pixels: int, backend: str
+    data: bytes,
+    header: bitstream.Header,
+    sampling: scaling.Sampling,
+    max_pixels: int,
+    backend: str,
+    losses: list[str] | None,
 ) -> Image:
     """A window of the picture at other positions than its pixels."""
     arch, height, width = header.architecture, header.height, header.width
     level = sampling.level(arch.levels) if isinstance(arch, LatentArchitecture) else 0
     seen = sampling.window.grown(scaling.needed_margin(level), height, width)
     needed = seen if level else _seen_from(seen, header)
-    model, beside, covered = bitstream.read_window(data, needed, max_pixels, level)
+    model, beside, covered = bitstream.read_window(data, needed, max_pixels, level, losses)
     rows, columns = sampling.rows(), sampling.columns()
     if isinstance(model, QuantizedNetwork):
         at = (rows / height).astype(np.float32), (columns / width).astype(np.float32)

@@ -196,6 +196,11 @@ class Tiling:
     tile_rows: int = 1
     tile_columns: int = 1
 
+    @classmethod
+    def default(cls, height: int, width: int, colours: int) -> Tiling:
+        """How a picture is cut where nothing else is asked for."""
+        return cls(height, width, colours, default_levels(height, width), default_tiles(height), default_tiles(width))
+
     @cached_property
     def tiles(self) -> tuple[Tile, ...]:
         """All tiles, row by row."""

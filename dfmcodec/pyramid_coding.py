@@ -11,7 +11,8 @@ each row by row.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import log2
 from typing import Protocol
@@ -22,14 +23,20 @@ import numpy.typing as npt
 from dfmcodec.entropy import LAPLACE_COUNT, Run, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.context import ContextModel, Groups
 from dfmcodec.entropy.tables import PRECISION_BITS, TABLE_SIZE
-from dfmcodec.errors import CorruptError
+from dfmcodec.errors import CorruptError, TruncatedError
+from dfmcodec.integrity import check_of
 from dfmcodec.latents import Geometry, Tiling, Window
 from dfmcodec.model import MAX_SYMBOL, Symbols
 from dfmcodec.scan import Place, Scan, log_step, low_units, of_pass
 
 Int32 = npt.NDArray[np.int32]
 _LENGTH = struct.Struct("<I")
+_CONTINUATION_BYTES = 16
 _SPARE_BITS = 128  # the range coder leaves out last words of zeros
+
+
+class EndOfSymbols(Exception):
+    """A source has no symbols of this pass and the later ones: they count as zeros, and so do their coefficients."""
 
 
 class Source(Protocol):
@@ -39,7 +46,11 @@ class Source(Protocol):
         """The coarsest low-pass band, int32 [colours, h, w]."""
 
     def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
-        """The symbols of a pass, int32 [N]. The scan stands before it."""
+        """The symbols of a pass, int32 [N]. The scan stands before it.
+
+        Raises:
+            EndOfSymbols: There are no more.
+        """
 
 
 def traverse(
@@ -59,20 +70,28 @@ def traverse(
         `latents.UNITS_PER_LEVEL`. Of a walk that ends early those of its levels, and the low-pass band after them.
     """
     low = source.low_symbols((geometry.colours, *geometry.low_sizes[-1]))
-    parts = [low.ravel()]
+    found = np.zeros(geometry.symbol_count(finest_level), dtype=np.int32)
+    start = low.size
+    found[:start] = low.ravel()
     scan = Scan(geometry, step, low_units(low, step, geometry.levels, context.trellis), context.trellis)
     logarithm = log_step(step)
-    for place in scan.places(finest_level):
-        known, quantizers, columns = scan.known(place), scan.quantizers(place), scan.shape(place)[1]
-        parts_of_pass = []
-        for rows in scan.row_blocks(place):
-            of_rows = quantizers[of_pass(rows, columns)]
-            parts_of_pass.append(context.groups(scan.features(place, rows), known, place, logarithm, of_rows))
-        groups = Groups.join(parts_of_pass)
-        symbols = source.symbols(place, groups, scan)
-        scan.accept(place, symbols, context.offsets_of(symbols, groups))
-        parts.append(symbols)
-    return np.concatenate(parts), scan.low
+    places = scan.places(finest_level)
+    try:
+        for place in places:
+            known, quantizers, columns = scan.known(place), scan.quantizers(place), scan.shape(place)[1]
+            parts_of_pass = []
+            for rows in scan.row_blocks(place):
+                of_rows = quantizers[of_pass(rows, columns)]
+                parts_of_pass.append(context.groups(scan.features(place, rows), known, place, logarithm, of_rows))
+            groups = Groups.join(parts_of_pass)
+            symbols = source.symbols(place, groups, scan)
+            scan.accept(place, symbols, context.offsets_of(symbols, groups))
+            found[start : start + len(symbols)] = symbols
+            start += len(symbols)
+    except EndOfSymbols:
+        for _ in places:  # the scan goes on to the picture, without them
+            pass
+    return found, scan.low
 
 
 def table_runs(groups: Groups, context: ContextModel) -> tuple[npt.NDArray[np.intp], list[Run]]:
@@ -160,27 +179,88 @@ class _Known:
         return symbols
 
 
-class _Reader:
-    """Decodes symbols."""
+class SymbolReader:
+    """Decodes symbols.
 
-    def __init__(self, body: bytes, colours: int, context: ContextModel) -> None:
-        if len(body) < colours or max(body[:colours]) >= LAPLACE_COUNT:
+    Args:
+        part: What they are in. Where its end is missing, symbols are decoded with its least and its largest possible
+            continuation: as larger streams stand for later symbols, those that both agree on are the ones written.
+        colours: 1 or 3.
+        context: The context model.
+
+    Raises:
+        CorruptError: It is no such part.
+    """
+
+    def __init__(self, part: Part, colours: int, context: ContextModel) -> None:
+        if len(part.body) < colours or max(part.body[:colours]) >= LAPLACE_COUNT:
             msg = "the latents section does not start with its tables; the file is damaged"
             raise CorruptError(msg)
-        self._low_tables = body[:colours]
-        self._coder = SymbolDecoder(body[colours:])
+        self._low_tables = part.body[:colours]
+        self._coders = [SymbolDecoder(stream) for stream in part.streams(colours)]
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        """The coarsest low-pass band, int32 [colours, h, w]."""
         count, size = shape[1] * shape[2], shape[1:]
-        bands = [self._coder.decode(count, laplace(index)).reshape(size) for index in self._low_tables]
+        bands = [self._decode([(laplace(index), count)]).reshape(size) for index in self._low_tables]
         return np.stack([undo_low_differences(band) for band in bands])
 
     def symbols(self, place: Place, groups: Groups, scan: Scan) -> Symbols:
+        """The symbols of a pass, int32 [N]."""
         order, runs = table_runs(groups, self._context)
         symbols = np.empty(len(groups.table), dtype=np.int32)
-        symbols[order] = self._coder.decode_runs(runs)
+        symbols[order] = self._decode(runs)
         return symbols * groups.sign
+
+    def _decode(self, runs: Sequence[Run]) -> Symbols:
+        first, *others = [coder.decode_runs(runs) for coder in self._coders]
+        if not all(np.array_equal(first, other) for other in others):
+            msg = "the latents section ends early"
+            raise TruncatedError(msg)
+        return first
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the latents section has of a tile.
+
+    Args:
+        body: The bytes, as far as they are there.
+        missing_bytes: At their end.
+        checks: Of the low-pass band, then of each level; None where the file has none.
+    """
+
+    body: bytes
+    missing_bytes: int = 0
+    checks: Sequence[int] | None = None
+
+    def streams(self, start: int) -> list[bytes]:
+        """The range-coded stream from a byte on: all that there is, or its least and its largest continuation.
+
+        The coder looks at 64 bits at a time: when none of them is known, the two cannot agree any more.
+        """
+        if not self.missing_bytes:
+            return [self.body[start:]]
+        added = min(self.missing_bytes, _CONTINUATION_BYTES + (start - len(self.body)) % 4)
+        return [self.body[start:] + added * fill for fill in (b"\x00", b"\xff")]
+
+
+def symbol_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> list[int]:
+    """Checks of a tile's symbols in coding order: of its low-pass band, then of each level from the coarsest on."""
+    ends = [geometry.symbol_count(level) for level in range(geometry.levels, finest_level - 1, -1)]
+    coded = symbols.astype("<i4", copy=False)
+    return [check_of(coded[first:last].tobytes()) for first, last in pairwise([0, *ends])]
+
+
+def wrong_level(part: Part, symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> int | None:
+    """The coarsest level of a tile whose symbols are not those of its check; the number of levels for the low-pass."""
+    if part.checks is None:
+        return None
+    found = symbol_checks(symbols, geometry, finest_level)
+    levels = range(geometry.levels, finest_level - 1, -1)
+    pairs = zip(levels, found, part.checks, strict=False)
+    return next((level for level, check, expected in pairs if check != expected), None)
 
 
 def write_symbols(tiling: Tiling, step: int, context: ContextModel, symbols: Symbols) -> bytes:
@@ -201,24 +281,36 @@ def join_tiles(bodies: Sequence[bytes]) -> bytes:
     return b"".join([*lengths, *bodies])
 
 
-def split_tiles(body: bytes, count: int) -> list[bytes]:
+def split_tiles(body: bytes, count: int, missing_bytes: int = 0, checks: Sequence[int] | None = None) -> list[Part]:
     """Inverse of `join_tiles`.
+
+    Args:
+        body: The section, as far as it is there.
+        count: Of tiles.
+        missing_bytes: At the section's end.
+        checks: Of the symbols, tile after tile.
 
     Raises:
         CorruptError: The lengths are not those of the section.
     """
-    if count == 1:
-        return [body]
-    start = count * _LENGTH.size
-    lengths = [length for (length,) in _LENGTH.iter_unpack(body[:start])] if len(body) >= start else []
-    if start + sum(lengths) != len(body) or len(lengths) != count:
+    start = count * _LENGTH.size if count > 1 else 0
+    size = len(body) + missing_bytes
+    lengths = [size]
+    if count > 1:
+        lengths = [length for (length,) in _LENGTH.iter_unpack(body[:start])] if len(body) >= start else []
+    if start + sum(lengths) != size or len(lengths) != count:
         msg = "the lengths of the tiles do not add up to the latents section; the file is damaged"
         raise CorruptError(msg)
     starts = list(accumulate(lengths, initial=start))
-    return [body[first:last] for first, last in pairwise(starts)]
+    bodies = [body[first:last] for first, last in pairwise(starts)]
+    of_tile = 0 if checks is None else len(checks) // count
+    return [
+        Part(found, length - len(found), None if checks is None else checks[at * of_tile : (at + 1) * of_tile])
+        for at, (found, length) in enumerate(zip(bodies, lengths, strict=True))
+    ]
 
 
-def check_length(body: bytes, symbol_count: int) -> None:
+def check_length(body_bytes: int, symbol_count: int) -> None:
     """Refuses, before memory is spent, a tile's body that is too short for so many symbols.
 
     The likeliest entry of any table leaves at least one of 2^24 parts to each of the others, so a symbol takes at least
@@ -228,9 +320,39 @@ def check_length(body: bytes, symbol_count: int) -> None:
         CorruptError: It is too short.
     """
     least_bits = -symbol_count * log2(1 - (TABLE_SIZE - 1) / (1 << PRECISION_BITS))
-    if 8 * len(body) + _SPARE_BITS < least_bits:
-        msg = f"{len(body)} bytes cannot hold {symbol_count} symbols; the file is damaged"
+    if 8 * body_bytes + _SPARE_BITS < least_bits:
+        msg = f"{body_bytes} bytes cannot hold {symbol_count} symbols; the file is damaged"
         raise CorruptError(msg)
+
+
+ReadTile = Callable[[int, Part, Geometry, int, ContextModel, int], tuple[Symbols, Int32]]  # see `read_tile`
+
+
+def read_tile(
+    number: int, part: Part, geometry: Geometry, step: int, context: ContextModel, finest_level: int
+) -> tuple[Symbols, Int32]:
+    """Decodes a tile, which has to be whole.
+
+    Args:
+        number: Of the tile.
+        part: Of the latents section.
+        geometry: Sizes.
+        step: In 1/64 levels.
+        context: The context model.
+        finest_level: Levels that are finer are not decoded.
+
+    Returns:
+        As of `traverse`.
+
+    Raises:
+        CorruptError: It is not whole.
+    """
+    found, samples = traverse(geometry, step, context, SymbolReader(part, geometry.colours, context), finest_level)
+    wrong = wrong_level(part, found, geometry, finest_level)
+    if wrong is not None:
+        msg = f"the symbols of level {wrong} are not the ones that were written; the file is damaged"
+        raise CorruptError(msg)
+    return found, samples
 
 
 def read_symbols(
@@ -240,6 +362,9 @@ def read_symbols(
     body: bytes,
     window: Window | None = None,
     finest_level: int = 0,
+    missing_bytes: int = 0,
+    checks: Sequence[int] | None = None,
+    read: ReadTile = read_tile,
 ) -> tuple[Symbols, Int32, Window]:
     """Inverse of `write_symbols`.
 
@@ -247,9 +372,12 @@ def read_symbols(
         tiling: The picture's tiles.
         step: In 1/64 levels.
         context: The context model.
-        body: The section.
+        body: The section, as far as it is there.
         window: What is wanted of the picture; None for all.
         finest_level: Levels that are finer are not decoded.
+        missing_bytes: At the section's end.
+        checks: Of the symbols, tile after tile; None where the file has none.
+        read: Decodes a tile.
 
     Returns:
         Symbols of the tiles in which the window lies; what they synthesise to, int32 [colours, H', W'], units; where.
@@ -258,19 +386,19 @@ def read_symbols(
     Raises:
         CorruptError: The section is not one.
     """
-    bodies = split_tiles(body, len(tiling.tiles))
+    parts = split_tiles(body, len(tiling.tiles), missing_bytes, checks)
     wanted = Window(0, 0, tiling.height, tiling.width) if window is None else window
     covered, numbers = tiling.covering(wanted)
     for number in numbers:
-        check_length(bodies[number], tiling.tiles[number].geometry.symbol_count())
+        size = len(parts[number].body) + parts[number].missing_bytes
+        check_length(size, tiling.tiles[number].geometry.symbol_count())
     cell = 1 << finest_level  # pixels of a sample of the low-pass band that is left
     samples = np.empty((tiling.colours, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
     symbols = np.empty(sum(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers), np.int32)
     start = 0
     for number in numbers:
         tile = tiling.tiles[number]
-        source = _Reader(bodies[number], tiling.colours, context)
-        found, of_tile = traverse(tile.geometry, step, context, source, finest_level)
+        found, of_tile = read(number, parts[number], tile.geometry, step, context, finest_level)
         top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
         samples[:, top : top + of_tile.shape[1], left : left + of_tile.shape[2]] = of_tile
         symbols[start : start + len(found)] = found

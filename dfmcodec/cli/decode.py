@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +51,11 @@ _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")  # of `writing.O
 @click.option("--scale", type=float, help="Evaluate the network at other positions: 2 for twice the size, 0.25.")
 @click.option("--to", "size", metavar="WxH", help="The same, to a size in pixels; Wx or xH keeps the proportions.")
 @click.option("--region", metavar="X,Y,W,H", help="Decode only a part: column and row of its corner, its size.")
+@click.option(
+    "--best-effort",
+    is_flag=True,
+    help="Take what is there of a truncated or damaged file: a picture, what it lacks on stderr, and exit code 3.",
+)
 @max_pixels_option
 @click.option(
     "--backend",
@@ -71,6 +77,7 @@ def command(
     scale: float | None,
     size: str | None,
     region: str | None,
+    best_effort: bool,
     max_pixels: int,
     backend: str,
     force: bool,
@@ -86,13 +93,14 @@ def command(
     dfm decode photo.dfm --region 100,50,640,480    only that part, as it is in the whole picture
     dfm decode out/ -r -O pictures/ --format png    a whole tree
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
+    head -c 8000 a.dfm | dfm decode - --best-effort -o preview.png
 
     Depth, opacity, profile, Exif and XMP come back as they were; a format that cannot hold the depth or the opacity
     is refused.
     """
     from dfmcodec.writing import OUTPUT_FORMATS, output_format
 
-    options = _Options(_region_of(region), scale, _size_of(size), max_pixels, backend)
+    options = _Options(_region_of(region), scale, _size_of(size), best_effort, max_pixels, backend)
     if not _batch.check_single(sources, output, folder):
         chosen = OUTPUT_FORMATS[format_name or "png"]
         batch = _batch.collect(sources, folder, recursive, force, _is_dfm, chosen.extensions[0])
@@ -106,16 +114,20 @@ def command(
     chosen = output_format(None if output == STANDARD else output, format_name)
     data = read_source(source)
     check_output(output, force)
-    image = _decoded(data, name_of(source), options, chosen)
+    image, losses = _decoded(data, name_of(source), options, chosen)
     write_output(output, _file_of(image, chosen))
+    for loss in losses:
+        click.echo(f"dfm: {name_of(source)}: {loss}", err=True)
     if not quiet:
         for notice in _notices(image, chosen, str(output)):
             click.echo(f"dfm: {notice}", err=True)
     seconds = time.perf_counter() - started
     if as_json:
-        echo_json({"output": str(output), **_report(image, seconds)}, err=output == STANDARD)
+        echo_json({"output": str(output), **_report(image, losses, seconds)}, err=output == STANDARD)
     elif not quiet:
         click.echo(_line(output, image, seconds), err=output == STANDARD)
+    if losses:
+        sys.exit(FormatError.exit_code)
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,7 @@ class _Options:
         region: (column, row, width, height); None for the whole picture.
         scale: Of the output.
         size: (width, height) of the output, one of them perhaps None.
+        best_effort: Whether files that are not whole are decoded as far as they go.
         max_pixels: Larger pictures are refused.
         backend: As of `decoder.decode_image`.
     """
@@ -133,6 +146,7 @@ class _Options:
     region: tuple[int, int, int, int] | None
     scale: float | None
     size: tuple[int | None, int | None] | None
+    best_effort: bool
     max_pixels: int
     backend: str
 
@@ -163,9 +177,10 @@ def _is_dfm(path: Path) -> bool:
     return path.suffix.lower() == ".dfm"
 
 
-def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) -> Image:
+def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
+    """The picture, and what it lacks."""
     from dfmcodec.bitstream import read_header
-    from dfmcodec.decoder import decode_image
+    from dfmcodec.decoder import decode_best_effort, decode_image
     from dfmcodec.latents import Window
     from dfmcodec.writing import check_holds
 
@@ -178,7 +193,8 @@ def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) ->
             window = Window(top, left, top + height, left + width)
         size = None if options.size is None else _whole_size(options.size, window)
         region = None if options.region is None else window
-        return decode_image(data, options.backend, options.max_pixels, region, options.scale, size)
+        how = options.backend, options.max_pixels, region, options.scale, size
+        return decode_best_effort(data, *how) if options.best_effort else (decode_image(data, *how), [])
     except FormatError as error:
         raise type(error)(f"{name}: {error}") from error  # noqa: EM102
 
@@ -206,13 +222,14 @@ def _notices(image: Image, output: OutputFormat, name: str) -> list[str]:
     return [f"{name}: a {output.name} file of this kind does not hold {lost}"] if lost else []
 
 
-def _report(image: Image, seconds: float) -> dict[str, Any]:
+def _report(image: Image, losses: list[str], seconds: float) -> dict[str, Any]:
     return {
         "width": image.width,
         "height": image.height,
         "channels": image.channels,
         "bit_depth": image.bit_depth,
         "alpha": image.alpha is not None,
+        "lost": losses,
         "seconds": round(seconds, 3),
     }
 
@@ -225,9 +242,11 @@ def _decode_task(options: _Options, output: OutputFormat, task: _batch.Task) -> 
     from dfmcodec.io import read_file, write_atomic
 
     started = time.perf_counter()
-    image = _decoded(read_file(task.source), str(task.source), options, output)
+    image, losses = _decoded(read_file(task.source), str(task.source), options, output)
     write_atomic(task.target, _file_of(image, output))
+    if losses:
+        return _batch.Done(None, "", error=f"{task.source}: {'; '.join(losses)}; written as {task.target}")
     seconds = time.perf_counter() - started
-    report = {"input": str(task.source), "output": str(task.target), **_report(image, seconds)}
+    report = {"input": str(task.source), "output": str(task.target), **_report(image, losses, seconds)}
     notices = tuple(_notices(image, output, str(task.target)))
     return _batch.Done(report, _line(task.target, image, seconds), notices)

@@ -18,9 +18,13 @@ from dfmcodec.encoder.latent_fit import fit_latents
 from dfmcodec.encoder.network_fit import fit_network
 from dfmcodec.errors import DfmError, TargetUnreachableError
 from dfmcodec.image import Image
+from dfmcodec.integrity import CHECK_BYTES, CHECKS_PART
+from dfmcodec.latents import Tiling
 from dfmcodec.metrics import bits_per_pixel, psnr
 from dfmcodec.model import Architecture, Model, QuantizedNetwork
 from dfmcodec.network_coding import side_bytes
+
+LEAST_USED = 0.97  # of a size budget, by every effort
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,13 @@ def encode_image(
     started = time.perf_counter()
     gray_as_rgb = image.channels > 1 and image.is_gray
     beside = bitstream.Beside(image.metadata, image.alpha, gray_as_rgb).sections()
-    beside_bytes = bitstream.sections_file_bytes(beside)
-    job = Job(_as_coded(image), config, beside_bytes, on_progress, should_stop, config.budget_bytes(image))
+    coded, budget = _as_coded(image), config.budget_bytes(image)
+    checks_bytes = _bytes_for_checks(coded, config, len(beside), budget)
+    beside_bytes = bitstream.sections_file_bytes(beside) + checks_bytes
+    job = Job(coded, config, beside_bytes, on_progress, should_stop, budget, has_checks=checks_bytes > 0)
     outcome = fit_latents(job) if config.model == Model.LATENT.value else fit_network(job)
-    budget = job.file_budget_bytes
 
-    data = bitstream.write(outcome.model, beside)
+    data = bitstream.write(outcome.model, beside, checked=budget is None or job.has_checks)
     if budget is not None and len(data) > budget:
         msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
         raise DfmError(msg)
@@ -140,7 +145,7 @@ def encode_image(
     header = bitstream.read_header(data, image.pixel_count)
     report = EncodeReport(
         file_bytes=len(data),
-        estimated_bytes=outcome.estimated_bytes + beside_bytes,
+        estimated_bytes=outcome.estimated_bytes + job.beside_bytes,
         section_bytes=header.section_bytes(),
         budget_bytes=budget,
         rate=len(data) / image.raw_bytes,
@@ -157,6 +162,18 @@ def encode_image(
         config=config,
     )
     return EncodeResult(data, report, decoded)
+
+
+def _bytes_for_checks(coded: Image, config: EncoderConfig, beside: int, budget: int | None) -> int:
+    """What of a size budget is set aside for checks, without those of filter and corrections.
+
+    0 where the target is none of size, or checks may be too large a part of the file to be written.
+    """
+    is_latent = config.model == Model.LATENT.value
+    tiling = Tiling.default(coded.height, coded.width, coded.channels) if is_latent else None
+    needed = bitstream.checks_file_bytes(1 + beside, tiling)
+    largest = needed + 2 * CHECK_BYTES if is_latent else needed
+    return needed if budget is not None and largest <= CHECKS_PART * LEAST_USED * budget else 0
 
 
 def _as_coded(image: Image) -> Image:

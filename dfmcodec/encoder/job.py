@@ -43,10 +43,12 @@ class Job:
     Args:
         image: The picture.
         config: Settings.
-        beside_bytes: What the file holds beside the model: metadata, opacity. They share a size budget.
+        beside_bytes: What the file holds beside the model: metadata, opacity, checks. They share a size budget.
         on_progress: Called many times during the fit.
         should_stop: Asked during the fit; True ends it, and the best so far is written.
         file_budget_bytes: Largest size of the whole file; None where the target is none of size.
+        has_checks: Whether a size budget has room for checks: `beside_bytes` has them, but for those of each further
+            section of the model.
     """
 
     image: Image
@@ -55,6 +57,7 @@ class Job:
     on_progress: Callable[[Progress], None]
     should_stop: Callable[[], bool]
     file_budget_bytes: int | None = None
+    has_checks: bool = False
 
     @property
     def budget_bytes(self) -> int | None:

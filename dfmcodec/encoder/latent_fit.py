@@ -37,16 +37,16 @@ from dfmcodec.encoder.rounding import (
 from dfmcodec.entropy.context import Groups
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import PEAK_LEVEL, values_per_level
+from dfmcodec.integrity import CHECK_BYTES
 from dfmcodec.latents import (
     BAND_NORMS,
     NORM_UNIT,
     UNITS_PER_LEVEL,
     Pyramid,
     Tile,
+    Tiling,
     analyse,
     colour_basis,
-    default_levels,
-    default_tiles,
     principal_chroma_angle,
     to_planes,
 )
@@ -165,18 +165,18 @@ class LatentEncoder:
         self.prior = shipped()
         self.chroma_angle = principal_chroma_angle(image.pixels)
         machine = self.prior.machine
-        levels = default_levels(image.height, image.width)
-        tiles = default_tiles(image.height), default_tiles(image.width)
+        self.tiling = Tiling.default(image.height, image.width, image.channels)
+        tiles = self.tiling.tile_rows, self.tiling.tile_columns
         self.architecture = LatentArchitecture(
-            image.channels, levels, machine.depth, machine.width, 1, self.prior.checksum, *tiles
+            image.channels, self.tiling.levels, machine.depth, machine.width, 1, self.prior.checksum, *tiles
         )
-        self.tiling = bitstream.tiling_of(self.architecture, image.height, image.width)
         self._tiles = [_TileState(tile, self._analysed(tile)) for tile in self.tiling.tiles]
         self._looked_at = self._tiles[:: max(1, len(self._tiles) // _GUESSED_TILES)]
         looked_at = sum(state.tile.geometry.symbol_count() for state in self._looked_at)
         self._looked_at_part = looked_at / image.pixels.size
         self._energies = self._energies_of_pyramids()
         self._side_bytes = bitstream.latent_file_bytes(self.tiling)
+        self._section_bytes = bitstream.section_file_bytes(CHECK_BYTES if job.has_checks else 0)
         self._context = self.prior.context
         self._correction: ContextCorrection | None = None
         self._step_of_groups = 1
@@ -238,7 +238,7 @@ class LatentEncoder:
             join_tiles(bodies) if bodies else None,
         )
         if self._correction is not None:
-            file_bytes += bitstream.section_file_bytes(self._correction.file_bytes)
+            file_bytes += self._section_bytes + self._correction.file_bytes
         if not effort.refined and file_bytes > largest_bytes:
             return Trial(model, file_bytes, inf, len(self._tiles))
 
@@ -249,7 +249,7 @@ class LatentEncoder:
         )
         if own_filter is not None:
             model = replace(model, picture_filter=own_filter)
-            file_bytes += bitstream.section_file_bytes(own_filter.file_bytes)
+            file_bytes += self._section_bytes + own_filter.file_bytes
         error = self._finish(samples, change, own_filter)
         if sample is not None:
             self._correct_contexts(sample)

@@ -123,7 +123,7 @@ class Quantizer:
         """
 
         def real_bytes(indices: tuple[int, ...]) -> int:
-            return len(bitstream.write(self.quantize(weights, indices)))
+            return len(bitstream.write(self.quantize(weights, indices), checked=False))
 
         order = np.argsort([-size for size in self.architecture.layer_sizes()])
         turn = 0
