@@ -59,25 +59,25 @@ class FrequencySet:
         return self.dim // 2 if self.is_full else 0
 
     @cached_property
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Binary values of the frequencies, in row order. int64 [|K|]."""
-        values = np.arange(1 << self.dim) if self.dim <= 20 else self._truncated_values()
+    def rows(self) -> npt.NDArray[np.uint64]:
+        """Binary values of the frequencies, in row order. uint64 [|K|]: a layer may have 64 inputs."""
+        values = np.arange(1 << self.dim, dtype=np.uint64) if self.dim <= 20 else self._truncated_values()
         ones = _count_ones(values)
         values, ones = values[ones <= self.order], ones[ones <= self.order]
         return values if self.is_full else values[np.lexsort((values, ones))]
 
-    def _truncated_values(self) -> npt.NDArray[np.int64]:
+    def _truncated_values(self) -> npt.NDArray[np.uint64]:
         level = {0}
         values = {0}
         for _ in range(self.order):
             level = {value | 1 << bit for value in level for bit in range(self.dim) if not value >> bit & 1}
             values |= level
-        return np.array(sorted(values), dtype=np.int64)
+        return np.array(sorted(values), dtype=np.uint64)
 
     @cached_property
     def vectors(self) -> npt.NDArray[np.float32]:
         """The frequencies as 0/1 vectors, float32 [|K|, dim]."""
-        return ((self.rows[:, None] >> np.arange(self.dim)) & 1).astype(np.float32)
+        return ((self.rows[:, None] >> np.arange(self.dim, dtype=np.uint64)) & np.uint64(1)).astype(np.float32)
 
     @cached_property
     def growth(self) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
@@ -96,8 +96,9 @@ class FrequencySet:
         return tuple(steps)
 
 
-def _count_ones(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return sum(((values >> bit) & 1 for bit in range(64)), start=np.zeros_like(values))
+def _count_ones(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    bits = ((values >> np.uint64(bit)) & np.uint64(1) for bit in range(64))
+    return sum(bits, start=np.zeros_like(values))
 
 
 @lru_cache(maxsize=64)
