@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -120,23 +121,48 @@ def test_faults_are_found(source):
     assert faults(source, "cli/sample.py")
 
 
-def test_the_decoder_imports_neither_what_may_be_missing_nor_what_may_be_exploited():
-    """Decoding by NumPy loads neither JAX nor what the benchmark needs, nor a network module of ours."""
-    import subprocess
+HOOKED = """
+import sys
+events = []
+watched = ("pickle.", "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "urllib.")
+sys.addaudithook(lambda event, arguments: events.append(event) if event.startswith(watched) else None)
+import pathlib, dfmcodec
+"""
 
-    program = (
-        "import sys, pathlib, dfmcodec\n"
-        "before = set(sys.modules)\n"
-        "dfmcodec.decode(pathlib.Path(sys.argv[1]))\n"
-        "print(*(name for name in sys.modules if '.' not in name))"
-    )
-    golden = Path(__file__).parent / "golden" / "opacity-a2439a21.dfm"
+
+def run_hooked(program, *arguments):
     done = subprocess.run(
-        [sys.executable, "-c", program, str(golden)], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+        [sys.executable, "-c", HOOKED + program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
     )
-    loaded = set(done.stdout.split())
-    assert "dfmcodec" in loaded
-    assert not loaded & {"jax", "optax", "skimage", "scipy", "matplotlib", "imagecodecs", "multiprocessing"}
+    return done.stdout.split()
+
+
+def test_decoding_loads_little_and_starts_nothing():
+    """By NumPy: neither JAX nor what the benchmark needs; no pickle, socket or process is used."""
+    program = (
+        "for path in sys.argv[1:]: dfmcodec.decode(pathlib.Path(path))\n"
+        "print(*events, *(name for name in sys.modules if '.' not in name))"
+    )
+    golden = Path(__file__).parent / "golden"
+    names = ("opacity-a2439a21", "coordinate-596a9d34", "corrected-plain-74c163f0", "latent-narrow-a1fdb374")
+    found = set(run_hooked(program, *(golden / f"{name}.dfm" for name in names)))
+    assert "dfmcodec" in found
+    assert not {name for name in found if "." in name}
+    assert not found & {"jax", "optax", "skimage", "scipy", "matplotlib", "imagecodecs", "multiprocessing"}
+
+
+def test_encoding_starts_nothing():
+    program = (
+        "import numpy, jax, optax\n"
+        "events.clear()\n"  # what JAX does when it is imported is not ours
+        "dfmcodec.encode(numpy.zeros((9, 9, 3), numpy.uint8), size=500, effort=1)\n"
+        "print(*events)"
+    )
+    assert run_hooked(program) == []
 
 
 def test_what_is_imported_is_named_in_pyproject():
