@@ -21,8 +21,10 @@ from dfmcodec.errors import (
     ConfigError,
     CorruptError,
     DfmError,
+    DivergedError,
     FormatError,
     ImageError,
+    InstallationError,
     LimitError,
     OutputError,
     TargetUnreachableError,
@@ -42,11 +44,13 @@ __all__ = [
     "ConfigError",
     "CorruptError",
     "DfmError",
+    "DivergedError",
     "EncodeReport",
     "EncodeResult",
     "EncoderConfig",
     "FormatError",
     "ImageError",
+    "InstallationError",
     "LimitError",
     "OutputError",
     "TargetUnreachableError",
@@ -84,6 +88,7 @@ def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = Fal
         ImageError: The picture cannot be encoded.
         ConfigError: The settings make no sense.
         TargetUnreachableError: The size or quality target cannot be met.
+        DivergedError: The fit came to values that are not numbers again and again.
     """
     from dfmcodec.encoder import EncoderConfig, encode_image
     from dfmcodec.reading import to_image

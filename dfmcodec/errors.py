@@ -20,6 +20,10 @@ class OutputError(DfmError):
     """The output cannot be written, or exists and may not be replaced. Exit code 1."""
 
 
+class DivergedError(DfmError):
+    """The fit came to values that are not numbers, again and again. Exit code 1."""
+
+
 class ConfigError(DfmError, ValueError):
     """An option or a combination of options makes no sense. Exit code 2."""
 
@@ -56,3 +60,12 @@ class TargetUnreachableError(DfmError):
     """The size or quality target cannot be met. Exit code 4."""
 
     exit_code = 4
+
+
+class InstallationError(DfmError):
+    """A part of this program is damaged or missing. Exit code 6."""
+
+    exit_code = 6
+
+
+OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError

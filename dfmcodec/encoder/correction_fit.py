@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, isfinite, pi
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,9 @@ def fit_correction(sample: SymbolSample, start: ContextCorrection | None) -> Con
     Args:
         sample: Of the picture's symbols.
         start: To go on from.
+
+    Raises:
+        FloatingPointError: Gradients are not finite.
     """
     context = sample.context
     nothing = ContextCorrection.none(context, sample.geometry)
@@ -154,6 +157,9 @@ def _descend(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32, 
         by_constants = np.stack(
             [np.bincount(seen.band[chosen], by_outputs[:, output], len(constants)) for output in (0, 1)], axis=1
         )
+        if not isfinite(by_outputs.sum()):
+            msg = "gradients of the correction"
+            raise FloatingPointError(msg)
         gradients = [by_outputs.T @ seen.hidden[chosen].astype(np.float32), CONSTANT_UNIT * by_constants]
         for number, gradient in enumerate(gradients):
             rate = _RATES[number] * 0.5 * (1 + cos(pi * step / _STEPS))

@@ -47,6 +47,7 @@ class EncodeReport:
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
         stop_reason: Why the fit ended: "done", "steps", "time limit", "interrupted", "diverged".
+        restarts: How often the fit came to values that are not numbers and went on from the best so far.
         config: The settings.
     """
 
@@ -65,6 +66,7 @@ class EncodeReport:
     fit_s: float
     total_s: float
     stop_reason: str
+    restarts: int
     config: EncoderConfig
 
     def _repr_html_(self) -> str:
@@ -119,6 +121,7 @@ def encode_image(
 
     Raises:
         TargetUnreachableError: The target cannot be met.
+        DivergedError: The fit came to values that are not numbers again and again.
     """
     started = time.perf_counter()
     gray_as_rgb = image.channels > 1 and image.is_gray
@@ -159,6 +162,7 @@ def encode_image(
         fit_s=outcome.fit_s,
         total_s=time.perf_counter() - started,
         stop_reason=outcome.stop_reason,
+        restarts=outcome.restarts,
         config=config,
     )
     return EncodeResult(data, report, decoded)

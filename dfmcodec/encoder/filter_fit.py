@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +38,14 @@ def fit_filter(
         bit_price: In squared units.
         largest_radius: 1..MAX_RADIUS.
         rows_part: Fits to one in so many blocks of rows; pictures of few rows are used whole.
+
+    Raises:
+        FloatingPointError: The normal equations are not finite.
     """
     normal, moment = _normal_equations(samples, error_of, largest_radius, rows_part)
+    if not isfinite(normal.sum() + moment.sum()):
+        msg = "the normal equations of the filter"
+        raise FloatingPointError(msg)
     best, best_gain = None, 0.0
     for radius in range(2, largest_radius + 1):
         size = len(taps(radius)) * samples.shape[0]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from math import cos, inf, isfinite, pi
+from math import cos, inf, isfinite, nan, pi
 from typing import Any
 
 import jax
@@ -18,8 +18,10 @@ import optax
 from dfmcodec import fourier
 from dfmcodec.encoder.backprop import differentiable_sum
 from dfmcodec.encoder.config import Recipe
+from dfmcodec.encoder.job import MAX_RESTARTS
+from dfmcodec.errors import DivergedError
 from dfmcodec.image import Image, peak_value
-from dfmcodec.jax_backend import use_compilation_cache
+from dfmcodec.jax_backend import calls, use_compilation_cache
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.model import CoordinateArchitecture
 from dfmcodec.quantize import Float64
@@ -29,6 +31,7 @@ Float32 = npt.NDArray[np.float32]
 CHUNK_STEPS = 16  # gradient steps in one compiled call
 _WARM_UP = 0.03
 _FINAL_RATE = 0.01
+_RESTART_RATE = 0.1  # of the learning rate, after each restart
 _SAMPLE_PEAK = 2.0  # samples span [-1, 1]
 
 
@@ -66,6 +69,9 @@ class Trainer:
         architecture: The network.
         recipe: How to train.
         seed: Of the initial weights and the batches.
+
+    Attributes:
+        restarts: How often it went on from the best at a smaller learning rate, as losses or weights were no numbers.
     """
 
     def __init__(self, image: Image, architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> None:
@@ -73,12 +79,14 @@ class Trainer:
         self.architecture = architecture
         self.recipe = recipe
         self._height, self._width = image.height, image.width
-        self._pixels = jnp.asarray(image.pixels.reshape(-1, image.channels))
-        self._weights = jnp.asarray(initial_weights(architecture, recipe, seed))
-        self._state = optax.scale_by_adam().init(self._weights)
-        self._key = jax.random.key(seed)
-        self._no_rounding = jnp.zeros_like(self._weights)
-        self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight
+        with calls():
+            self._pixels = jnp.asarray(image.pixels.reshape(-1, image.channels))
+            self._weights = jnp.asarray(initial_weights(architecture, recipe, seed))
+            self._state = optax.scale_by_adam().init(self._weights)
+            self._key = jax.random.key(seed)
+            self._no_rounding = jnp.zeros_like(self._weights)
+        self.restarts = 0
+        self._first_loss = self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight
         self._state = optax.scale_by_adam().init(self._weights)
 
     def run(
@@ -97,6 +105,9 @@ class Trainer:
             stop: Part at which to end, in (start, 1].
             report: Called after each chunk with (steps, seconds, PSNR of the last batches in dB, part done).
             steps_per_weight: Quantisation steps, float64 [weight_count], to train through rounded weights.
+
+        Raises:
+            DivergedError: Losses or weights were no numbers after `MAX_RESTARTS` restarts too, and nothing was learned.
         """
         rounding = self._no_rounding if steps_per_weight is None else jnp.asarray(steps_per_weight, jnp.float32)
         best_loss, best = inf, self._weights
@@ -104,8 +115,12 @@ class Trainer:
         while part < stop:
             loss = self._chunk(self._learning_rate(part), rounding)
             if not isfinite(loss):
-                reason = "diverged"
-                break
+                self._weights, self._state = best, optax.scale_by_adam().init(best)
+                if self.restarts == MAX_RESTARTS:
+                    reason = "diverged"
+                    break
+                self.restarts += 1
+                continue
             if loss < best_loss:
                 best_loss, best = loss, self._weights
             done += CHUNK_STEPS
@@ -117,6 +132,12 @@ class Trainer:
                 break
         else:
             reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "steps"
+        if reason == "diverged" and start == 0 and best_loss >= self._first_loss:
+            msg = (
+                f"the fit came to values that are not numbers {self.restarts + 1} times, at ever smaller rates; "
+                "try another --seed, --depth or --width, or --model latent"
+            )
+            raise DivergedError(msg)
         self._weights = best
         return Fit(np.asarray(best), done, time.perf_counter() - started, reason)
 
@@ -127,15 +148,20 @@ class Trainer:
         the squared derivatives as its mean. float32 [weight_count].
         """
         total = np.zeros(self.architecture.weight_count, dtype=np.float64)
-        for _ in range(probes):
-            self._key, key = jax.random.split(self._key)
-            squared = _squared_gradient(self._weights, self.architecture, self._pixels, self._width, self._height, key)
-            total += np.asarray(squared, dtype=np.float64)
+        with calls():
+            for _ in range(probes):
+                self._key, key = jax.random.split(self._key)
+                squared = _squared_gradient(
+                    self._weights, self.architecture, self._pixels, self._width, self._height, key
+                )
+                total += np.asarray(squared, dtype=np.float64)
         return (total / probes).astype(np.float32)
 
     def _learning_rate(self, part: float) -> float:
         largest = max(layer.frequency_count for layer in self.architecture.layers())
-        peak = self.recipe.learning_rate * min(1.0, self.recipe.frequency_limit / largest)
+        peak = (
+            _RESTART_RATE**self.restarts * self.recipe.learning_rate * min(1.0, self.recipe.frequency_limit / largest)
+        )
         if self.recipe.decay == "constant":
             return peak
         warm = min(1.0, (part + 1e-3) / _WARM_UP)
@@ -143,20 +169,22 @@ class Trainer:
         return peak * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
 
     def _chunk(self, learning_rate: float, rounding: jax.Array) -> float:
-        self._key, key = jax.random.split(self._key)
-        self._weights, self._state, loss = _train_chunk(
-            self._weights,
-            self._state,
-            self.architecture,
-            self.recipe.batch_pixels,
-            self._pixels,
-            self._width,
-            self._height,
-            key,
-            learning_rate,
-            rounding,
-        )
-        return float(loss)
+        """Some steps; their mean loss, NaN where it or any weight is not finite."""
+        with calls():
+            self._key, key = jax.random.split(self._key)
+            self._weights, self._state, loss = _train_chunk(
+                self._weights,
+                self._state,
+                self.architecture,
+                self.recipe.batch_pixels,
+                self._pixels,
+                self._width,
+                self._height,
+                key,
+                learning_rate,
+                rounding,
+            )
+            return float(loss) if bool(jnp.isfinite(self._weights).all()) else nan
 
 
 def initial_weights(architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> Float32:

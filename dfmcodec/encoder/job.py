@@ -10,6 +10,13 @@ from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.image import Image
 from dfmcodec.model import QuantizedModel
 
+MAX_RESTARTS = 4  # of a fit that comes to values that are not numbers
+
+
+def restarts_text(restarts: int) -> str:
+    """For progress displays."""
+    return f", restarted {restarts}x" if restarts else ""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -84,6 +91,7 @@ class Outcome:
         steps: Gradient steps.
         fit_s: Seconds of the fit, compilation not counted.
         stop_reason: "steps", "time limit", "interrupted", "diverged", "done".
+        restarts: How often the fit came to values that are not numbers and went on from the best so far.
     """
 
     model: QuantizedModel
@@ -92,3 +100,4 @@ class Outcome:
     steps: int
     fit_s: float
     stop_reason: str
+    restarts: int = 0

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf, log, log2, sqrt
+from math import inf, isfinite, log, log2, sqrt
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from dfmcodec.context_correction import ContextCorrection
 from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
 from dfmcodec.encoder.correction_fit import SymbolSample, fit_correction
 from dfmcodec.encoder.filter_fit import fit_filter
-from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.rounding import (
     ChosenSymbols,
     Influence,
@@ -34,8 +35,8 @@ from dfmcodec.encoder.rounding import (
     round_low,
     rounded_bits,
 )
-from dfmcodec.entropy.context import Groups
-from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.entropy.context import ContextModel, Groups
+from dfmcodec.errors import DivergedError, TargetUnreachableError
 from dfmcodec.image import PEAK_LEVEL, values_per_level
 from dfmcodec.integrity import CHECK_BYTES
 from dfmcodec.latents import (
@@ -180,6 +181,7 @@ class LatentEncoder:
         self._context = self.prior.context
         self._correction: ContextCorrection | None = None
         self._step_of_groups = 1
+        self._is_plain = False
         self.walks = 0
 
     def _analysed(self, tile: Tile, change: Float32 | None = None) -> Pyramid:
@@ -197,12 +199,15 @@ class LatentEncoder:
             bit_price: In squared steps.
             largest_bytes: Of a file that is of use. Where nothing serves a next walk, a larger one is not finished:
                 it has no filter, and its squared error is not known.
+
+        Raises:
+            FloatingPointError: Something of it is not finite.
         """
         effort = self.effort
         self.walks += 1
         sample = (
             SymbolSample(self.prior.context, self.tiling, log_step(step))
-            if self.walks in effort.corrections_after
+            if self.walks in effort.corrections_after and not self._is_plain
             else None
         )
         height, width = self.image.height, self.image.width
@@ -244,9 +249,11 @@ class LatentEncoder:
 
         change = self._machine_change(samples, step)
         price = bit_price * (step * UNITS_PER_LEVEL / 64) ** 2
-        own_filter = fit_filter(
-            samples, partial(self._error, samples, change), price, effort.filter_radius, effort.filter_rows_part
-        )
+        own_filter = None
+        if not self._is_plain:
+            own_filter = fit_filter(
+                samples, partial(self._error, samples, change), price, effort.filter_radius, effort.filter_rows_part
+            )
         if own_filter is not None:
             model = replace(model, picture_filter=own_filter)
             file_bytes += self._section_bytes + own_filter.file_bytes
@@ -257,6 +264,25 @@ class LatentEncoder:
             for state in self._tiles:
                 state.pyramid = self._analysed(state.tile, change)
         return Trial(model, file_bytes, error, len(self._tiles))
+
+    def restart(self, best: Trial | None, plain: bool) -> None:
+        """Forgets what walks found out but for the best trial, whose values were all finite.
+
+        Args:
+            best: None where there is none yet.
+            plain: Whether further walks fit neither filter nor correction.
+        """
+        self._is_plain = plain
+        self._correction = None if best is None else best.model.correction
+        self._context = self._corrected_context()
+        change = None
+        if best is not None and self.effort.refined:
+            with suppress(FloatingPointError):
+                change = self._machine_change(best.model.samples, best.model.step)
+                self._finish(best.model.samples, change, best.model.picture_filter)
+        for state in self._tiles:
+            state.influence, state.groups = None, {}
+            state.pyramid = self._analysed(state.tile, change)
 
     def _source(self, state: _TileState, step: int, bit_price: float, sample: SymbolSample | None) -> ChosenSymbols:
         """The symbols of a tile by rate and distortion."""
@@ -288,9 +314,11 @@ class LatentEncoder:
 
     def _correct_contexts(self, sample: SymbolSample) -> None:
         self._correction = fit_correction(sample, self._correction)
-        self._context = self.prior.context
-        if self._correction is not None:
-            self._context = self._correction.applied(self._context, self.tiling.tiles[0].geometry)
+        self._context = self._corrected_context()
+
+    def _corrected_context(self) -> ContextModel:
+        context, correction = self.prior.context, self._correction
+        return context if correction is None else correction.applied(context, self.tiling.tiles[0].geometry)
 
     def _tables_of(self, state: _TileState, step: int, place: Place) -> Groups:
         """Tables of a pass as of the last walk, for scales in another step; a guess before the first walk."""
@@ -305,6 +333,9 @@ class LatentEncoder:
         for block in blocks(whole.at, whole.height, whole.width):
             part = machine_change(whole, block, step, machine.reach, evaluate)
             change[:, block.top : block.bottom, block.left : block.right] = part
+        if not isfinite(change.sum(dtype=np.float64)):
+            msg = "the machine's values"
+            raise FloatingPointError(msg)
         return change
 
     def _energies_of_pyramids(self) -> tuple[Float32, Float32]:
@@ -507,18 +538,33 @@ def fit_latents(job: Job) -> Outcome:
 
     Raises:
         TargetUnreachableError: The target cannot be met.
+        DivergedError: Walks came to values that are not numbers again and again.
     """
     started = time.perf_counter()
     encoder = LatentEncoder(job)
     target = _target_of(job, encoder)
     best: Trial | None = None
-    step, reason = target.first_step, "done"
+    step, reason, restarts = target.first_step, "done", 0
     for number in range(1, encoder.effort.walks + _MORE_WALKS + 1):
-        trial = encoder.walk(step, BIT_PRICE, target.largest_bytes)
+        try:
+            trial = encoder.walk(step, BIT_PRICE, target.largest_bytes)
+        except FloatingPointError as error:
+            if restarts == MAX_RESTARTS:
+                if best is not None:
+                    reason = "diverged"
+                    break
+                msg = (
+                    f"the fit came to values that are not numbers {restarts + 1} times ({error}): a fault of this "
+                    "computer or program; try again, then please report it"
+                )
+                raise DivergedError(msg) from error
+            restarts += 1
+            encoder.restart(best, plain=restarts > 1)
+            continue
         if target.meets(trial) and (best is None or target.score(trial) > target.score(best)):
             best = trial
         seconds = time.perf_counter() - started
-        what = f"step {step / 64:.2f}, {trial.file_bytes:.0f} bytes"
+        what = f"step {step / 64:.2f}, {trial.file_bytes:.0f} bytes{restarts_text(restarts)}"
         part = min(0.99, number / max(encoder.effort.walks, 3))
         job.on_progress(Progress(part, number, trial.psnr_db, seconds, what, job.file_budget_bytes))
         if best is not None:
@@ -532,7 +578,7 @@ def fit_latents(job: Job) -> Outcome:
         step = following
     if best is None:
         raise TargetUnreachableError(target.unreachable(trial))
-    return Outcome(best.model, best.file_bytes, None, encoder.walks, time.perf_counter() - started, reason)
+    return Outcome(best.model, best.file_bytes, None, encoder.walks, time.perf_counter() - started, reason, restarts)
 
 
 def _reason_to_stop(job: Job, seconds: float) -> str | None:

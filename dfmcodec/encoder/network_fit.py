@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dfmcodec import bitstream
 from dfmcodec.decoder import render, render_weights
 from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.sizing import choose_architecture, ladder
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier import axis_positions
@@ -57,7 +57,7 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
         total_steps, total_s = fit.steps + rounded.steps, fit.seconds + rounded.seconds
         reason = rounded.stop_reason
     best = max(candidates, key=lambda model: _psnr_of(image, model))
-    return _outcome(job, best, float_psnr, total_steps, total_s, reason)
+    return _outcome(job, best, float_psnr, total_steps, total_s, reason, trainer.restarts)
 
 
 def _to_psnr(job: Job, floor_db: float) -> Outcome:
@@ -65,18 +65,18 @@ def _to_psnr(job: Job, floor_db: float) -> Outcome:
     from dfmcodec.encoder.weight_rate import Quantizer
 
     image = job.image
-    best_db, steps, seconds = -inf, 0, 0.0
+    best_db, steps, seconds, restarts = -inf, 0, 0.0, 0
     for arch in ladder(job.config, image.channels):
         trainer = _trainer(job, arch)
         fit = _fit(job, trainer, 0.0, 1.0)
-        steps, seconds = steps + fit.steps, seconds + fit.seconds
+        steps, seconds, restarts = steps + fit.steps, seconds + fit.seconds, restarts + trainer.restarts
         quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())
         float_psnr = _psnr_of_weights(image, fit, arch)
         best_db = max(best_db, float_psnr)
         common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), floor_db)
         if common is not None:
             model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
-            return _outcome(job, model, float_psnr, steps, seconds, fit.stop_reason)
+            return _outcome(job, model, float_psnr, steps, seconds, fit.stop_reason, restarts)
         if fit.stop_reason == "interrupted":
             break
     msg = f"{floor_db:.2f} dB is out of reach, the best was {best_db:.2f} dB; lower --psnr or give more --steps"
@@ -84,10 +84,10 @@ def _to_psnr(job: Job, floor_db: float) -> Outcome:
 
 
 def _outcome(
-    job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str
+    job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str, restarts: int
 ) -> Outcome:
     estimated = bitstream.estimate_network_bytes(model)
-    return Outcome(model, estimated, float_psnr_db, steps, seconds, reason)
+    return Outcome(model, estimated, float_psnr_db, steps, seconds, reason, restarts)
 
 
 def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
@@ -107,9 +107,9 @@ def _fit(
     budget = Budget(steps, inf if limit is None else limit, job.should_stop)
     size_limit = job.file_budget_bytes
     steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
-    what = f"{trainer.architecture.weight_count} weights"
 
     def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
+        what = f"{trainer.architecture.weight_count} weights{restarts_text(trainer.restarts)}"
         job.on_progress(Progress(part, steps_before + done, psnr_db, seconds_before + seconds, what, size_limit))
 
     return trainer.run(budget, start, stop, report, rounding)
