@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dfmcodec.errors import DfmError, OutputError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where files that are open cannot be removed
+    fcntl = None  # type: ignore[assignment]
+
 EXTENSION = ".dfm"
+_TEMPORARY_SUFFIX = ".tmp"
 
 
 def read_file(path: Path) -> bytes:
@@ -24,6 +33,11 @@ def read_file(path: Path) -> bytes:
         raise DfmError(msg) from error
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a path names a device or a pipe, which are written to and never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def check_writable(path: Path, force: bool) -> None:
     """Refuses, before any work, an output that exists (without `force`) or that cannot be written.
 
@@ -31,35 +45,62 @@ def check_writable(path: Path, force: bool) -> None:
         OutputError: What is in the way.
     """
     folder = path.parent
+    if is_stream(path):
+        return
     if path.is_dir():
         msg = f"{path} is a folder; name a file"
     elif path.exists() and not force:
-        msg = f"{path} exists; use -f to replace it or -o to name another file"
+        msg = exists_message(path)
     elif not folder.is_dir():
         msg = f"the folder {folder} does not exist; make it first"
     elif not os.access(folder, os.W_OK | os.X_OK):
-        msg = f"no permission to write in {folder}"
+        read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        why = f"{folder} is on a read-only file system" if read_only else f"no permission to write in {folder}"
+        msg = f"{why}; name another folder"
     else:
         return
     raise OutputError(msg)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def exists_message(path: Path) -> str:
+    return f"{path} exists; use -f to replace it or -o to name another file"
+
+
+def write_atomic(path: Path, data: bytes, force: bool = True) -> None:
     """Writes a file so that at any moment, even if the process is killed, either the old or the whole new one is there.
+
+    Args:
+        path: The file; to a device or a pipe the data is written as it is.
+        data: All of it.
+        force: Whether a file that is there is replaced.
 
     Raises:
         OutputError: It cannot be written; an existing file is as it was.
     """
     try:
-        if hasattr(os, "O_TMPFILE") and _write_unnamed(path, data):
+        if is_stream(path):
+            path.write_bytes(data)
             return
-        _write_renamed(path, data)
+        _sweep(path)
+        if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force)):
+            _write_named(path, data, force)
+    except FileExistsError as error:
+        raise OutputError(exists_message(path)) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}"
-        raise OutputError(msg) from error
+        raise OutputError(unwritable_message(str(path), error)) from error
 
 
-def _write_unnamed(path: Path, data: bytes) -> bool:
+def unwritable_message(name: str, error: OSError) -> str:
+    """Why something cannot be written, and what to do."""
+    advice = "free some space or name another place"
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = "name another place"
+    return f"cannot write {name}: {error.strerror or error}; {advice}"
+
+
+def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
     """Gives the file a name when it is whole, so that nothing is left over whatever happens. False where it cannot."""
     try:
         handle = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
@@ -72,9 +113,12 @@ def _write_unnamed(path: Path, data: bytes) -> bool:
         try:
             _name(file.fileno(), path)
         except FileExistsError:
-            temporary = _temporary_name(path)
-            _name(file.fileno(), temporary)
-            _replace(temporary, path)
+            if not force:
+                raise
+            _lock(file.fileno())
+            with _temporary(path) as temporary:
+                _name(file.fileno(), temporary)
+                os.replace(temporary, path)
         except OSError:
             return False
     return True
@@ -89,28 +133,54 @@ def _name(handle: int, path: Path) -> None:
         os.close(folder)
 
 
-def _write_renamed(path: Path, data: bytes) -> None:
-    temporary = _temporary_name(path)
-    try:
+def _write_named(path: Path, data: bytes, force: bool) -> None:
+    with _temporary(path) as temporary:
         with open(temporary, "xb") as file:
+            _lock(file.fileno())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _replace(temporary, path)
+            if force:
+                os.replace(temporary, path)
+                return
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError from None
+            os.replace(temporary, path)
 
 
-def _replace(temporary: Path, path: Path) -> None:
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A hidden name beside a path, free again in the end."""
+    temporary = path.with_name(f"{_temporary_prefix(path)}{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
     try:
-        os.replace(temporary, path)
-    except BaseException:
+        yield temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
 
 
-def _temporary_name(path: Path) -> Path:
-    """A name beside the path that nothing has."""
-    with tempfile.NamedTemporaryFile(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as taken:
-        return Path(taken.name)
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+def _lock(handle: int) -> None:
+    """Marks a file as being written, for as long as this process lives."""
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what a killed process left beside a file that it was replacing: hidden names that nobody has locked."""
+    if fcntl is None or not path.exists():
+        return
+    prefix = _temporary_prefix(path)
+    left = [name for name in os.listdir(path.parent) if name.startswith(prefix) and name.endswith(_TEMPORARY_SUFFIX)]
+    for name in left:
+        with suppress(OSError), open(path.with_name(name), "rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.with_name(name).unlink()

@@ -90,10 +90,14 @@ def collect(
         else:
             found[source] = source if folder is None else folder / source.name
     stems = Counter(target.with_suffix("") for target in found.values())
+    makers: dict[Path, Path] = {}  # target -> source
     for source, target in found.items():
         alone = stems[target.with_suffix("")] == 1
         named = target.with_suffix(suffix) if alone else target.with_name(target.name + suffix)
-        if named.exists() and not force:
+        maker = makers.setdefault(named, source)
+        if maker != source:
+            batch.failures.append(f"{source}: its output {named} is that of {maker} too; give it a folder of its own")
+        elif named.exists() and not force:
             batch.kept += 1
         else:
             batch.tasks.append(Task(source, named))
@@ -169,8 +173,11 @@ def run(
 
 def _guarded(perform: Callable[[Task], Done], task: Task) -> Done:
     """A task whose failure does not stop the rest."""
+    from dfmcodec.io import check_writable
+
     try:
         task.target.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(task.target, force=True)
         return perform(task)
     except DfmError as error:
         message = str(error)
@@ -178,7 +185,9 @@ def _guarded(perform: Callable[[Task], Done], task: Task) -> Done:
     except OSError as error:
         return Done(None, "", error=f"{task.source}: {error.strerror or error}")
     except MemoryError:
-        return Done(None, "", error=f"{task.source}: out of memory")
+        return Done(
+            None, "", error=f"{task.source}: out of memory; give it a lower --effort or run fewer processes (-j)"
+        )
 
 
 def check_single(sources: Sequence[Path], output: Path | None, folder: Path | None) -> bool:

@@ -64,9 +64,15 @@ def read_source(source: Path) -> bytes:
     Raises:
         DfmError: It cannot be read.
     """
+    from dfmcodec.errors import DfmError
     from dfmcodec.io import read_file
 
-    return sys.stdin.buffer.read() if source == STANDARD else read_file(source)
+    if source != STANDARD:
+        return read_file(source)
+    if sys.stdin is None:
+        msg = "standard input is closed; name a file"
+        raise DfmError(msg)
+    return sys.stdin.buffer.read()
 
 
 def name_of(source: Path) -> str:
@@ -85,13 +91,21 @@ def check_output(output: Path, force: bool) -> None:
 
     if output != STANDARD:
         check_writable(output, force)
+    elif sys.stdout is None:
+        msg = "standard output is closed; name a file with -o"
+        raise OutputError(msg)
     elif sys.stdout.isatty():
         msg = "a terminal shows no pictures; send standard output to a file or a program"
         raise OutputError(msg)
 
 
-def write_output(output: Path, data: bytes) -> None:
+def write_output(output: Path, data: bytes, force: bool = True) -> None:
     """Writes a file, or standard output.
+
+    Args:
+        output: The file.
+        data: All of it.
+        force: Whether a file that has come to be there is replaced.
 
     Raises:
         OutputError: It cannot be written.
@@ -99,10 +113,12 @@ def write_output(output: Path, data: bytes) -> None:
     from dfmcodec.io import write_atomic
 
     if output == STANDARD:
-        sys.stdout.buffer.write(data)
+        left = memoryview(data)
+        while left:  # without a buffer (PYTHONUNBUFFERED) a write may take only a part
+            left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     else:
-        write_atomic(output, data)
+        write_atomic(output, data, force)
 
 
 def echo_json(report: dict[str, Any], err: bool = False) -> None:

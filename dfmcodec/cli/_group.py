@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from dfmcodec import __version__
-from dfmcodec.errors import DfmError
+from dfmcodec.errors import OUT_OF_MEMORY, DfmError, InstallationError
 
 # command -> its one-line help, so that `dfm --help` imports none of them
 _COMMANDS = {
@@ -21,6 +23,8 @@ _COMMANDS = {
     "bench": "Compare with other codecs at equal file size.",
     "sample": "Write out a sample photograph to try the codec on.",
 }
+
+_NO_MEMORY = "out of memory; use a smaller picture, a lower --effort, or fewer processes (-j)"
 
 
 class _LazyGroup(click.Group):
@@ -38,27 +42,59 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            _forget_output()
+            if error.filename is not None:
+                _fail(f"{error.filename}: {error.strerror}")
+            elif not isinstance(error, BrokenPipeError):
+                _fail(f"cannot write standard output: {error.strerror or error}; send it elsewhere")
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except DfmError as error:
-            click.echo(f"dfm: error: {error}", err=True)
+            _fail(str(error))
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("dfm: stopped; nothing was written", err=True)
+            with suppress(OSError):
+                click.echo("dfm: stopped; what was not finished was not written", err=True)
             sys.exit(130)
-        except BrokenPipeError:
-            sys.exit(1)
         except MemoryError:
-            click.echo("dfm: error: out of memory; nothing was written, use a smaller picture or network", err=True)
-            sys.exit(1)
+            _fail(_NO_MEMORY)
+            sys.exit(OUT_OF_MEMORY)
+        except ImportError as error:
+            if "failed to map segment" in str(error):  # a library did not fit in what memory is left
+                _fail(_NO_MEMORY)
+                sys.exit(OUT_OF_MEMORY)
+            _fail(f"a part of the program cannot be loaded: {error}; install dfmcodec again")
+            sys.exit(InstallationError.exit_code)
+
+
+def _fail(message: str) -> None:
+    with suppress(OSError):
+        click.echo(f"dfm: error: {message}", err=True)
+
+
+def _forget_output() -> None:
+    """What standard output did not take is not tried again when Python ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+            continue
+        with suppress(OSError, ValueError, AttributeError):
+            os.dup2(nothing, stream.fileno())
 
 
 @click.command(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 unreadable .dfm file, 4 target out of reach, "
-    "5 some of several files failed.",
+    "5 some of several files failed, 6 the installation is damaged, 7 out of memory.",
 )
 @click.version_option(__version__, prog_name="dfm")
 def main() -> None:

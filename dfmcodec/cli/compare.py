@@ -65,7 +65,7 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
         "bpp": bits_per_pixel(size, first.pixel_count),
     }
     if map_path is not None and map_format is not None:
-        write_output(map_path, image_to_bytes(_error_map(x, y), map_format))
+        write_output(map_path, image_to_bytes(_error_map(x, y), map_format), force)
     to_stderr = map_path == STANDARD
     if as_json:
         finite = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in figures.items()}

@@ -104,7 +104,7 @@ def command(
     if not _batch.check_single(sources, output, folder):
         chosen = OUTPUT_FORMATS[format_name or "png"]
         batch = _batch.collect(sources, folder, recursive, force, _is_dfm, chosen.extensions[0])
-        _batch.run(batch, partial(_decode_task, options, chosen), processes, "decoded", as_json, quiet)
+        _batch.run(batch, partial(_decode_task, options, chosen, force), processes, "decoded", as_json, quiet)
         return
     started = time.perf_counter()
     (source,) = sources
@@ -115,7 +115,7 @@ def command(
     data = read_source(source)
     check_output(output, force)
     image, losses = _decoded(data, name_of(source), options, chosen)
-    write_output(output, _file_of(image, chosen))
+    write_output(output, _file_of(image, chosen), force)
     for loss in losses:
         click.echo(f"dfm: {name_of(source)}: {loss}", err=True)
     if not quiet:
@@ -238,12 +238,12 @@ def _line(output: Path, image: Image, seconds: float) -> str:
     return f"{output}: {image.width}x{image.height}, {seconds:.2f} s"
 
 
-def _decode_task(options: _Options, output: OutputFormat, task: _batch.Task) -> _batch.Done:
+def _decode_task(options: _Options, output: OutputFormat, force: bool, task: _batch.Task) -> _batch.Done:
     from dfmcodec.io import read_file, write_atomic
 
     started = time.perf_counter()
     image, losses = _decoded(read_file(task.source), str(task.source), options, output)
-    write_atomic(task.target, _file_of(image, output))
+    write_atomic(task.target, _file_of(image, output), force)
     if losses:
         return _batch.Done(None, "", error=f"{task.source}: {'; '.join(losses)}; written as {task.target}")
     seconds = time.perf_counter() - started

@@ -156,12 +156,14 @@ def command(
         )
     if show:
         click.echo("\r\x1b[K", nl=False, err=True)
+    write_output(output, result.data, force)
     if preview is not None and preview_format is not None:
         from dfmcodec.writing import image_to_bytes
 
-        write_output(preview, image_to_bytes(result.decoded, preview_format))
-    write_output(output, result.data)
+        write_output(preview, image_to_bytes(result.decoded, preview_format), force)
     to_stderr = output == STANDARD
+    if not quiet and (restarted := _restarted(result.report)):
+        _tell(restarted)
     if as_json:
         echo_json({"output": str(output), **result.report.as_dict()}, to_stderr)
     elif not quiet:
@@ -223,15 +225,17 @@ def _encode_several(
 
     batch = _batch.collect(sources, folder, recursive, force, is_picture, EXTENSION)
     with _interruptible() as stopped:
-        _batch.run(batch, partial(_encode_task, options), processes, "encoded", as_json, quiet, stopped)
+        _batch.run(batch, partial(_encode_task, options, force), processes, "encoded", as_json, quiet, stopped)
 
 
-def _encode_task(options: _Options, task: _batch.Task) -> _batch.Done:
+def _encode_task(options: _Options, force: bool, task: _batch.Task) -> _batch.Done:
     from dfmcodec.io import write_atomic
 
     notices: list[str] = []
     result = _encoded(task.source, options, notices.append)
-    write_atomic(task.target, result.data)
+    write_atomic(task.target, result.data, force)
+    if restarted := _restarted(result.report):
+        notices.append(f"{task.source}: {restarted}")
     report = {"input": str(task.source), "output": str(task.target), **result.report.as_dict()}
     return _batch.Done(report, _line(task.target, result.report), tuple(notices))
 
@@ -272,6 +276,14 @@ def _line(output: Path, report: EncodeReport) -> str:
         f"{output}: {report.file_bytes} bytes{beside}, rate {report.rate:.4f}, {report.bpp:.3f} bpp, "
         f"PSNR {report.psnr_db:.2f} dB, {report.total_s:.1f} s"
     )
+
+
+def _restarted(report: EncodeReport) -> str:
+    """What to say of restarts; empty where there were none."""
+    if not report.restarts:
+        return ""
+    times = "once" if report.restarts == 1 else f"{report.restarts} times"
+    return f"the fit came to values that are not numbers and went on from the best so far, {times}"
 
 
 def _echo_report(output: Path, report: EncodeReport, verbose: bool, err: bool) -> None:

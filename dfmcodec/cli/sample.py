@@ -32,6 +32,6 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     format_name = output_format(output, None)
     check_writable(output, force)
     image = to_image(getattr(skimage.data, name)())
-    write_atomic(output, image_to_bytes(image, format_name))
+    write_atomic(output, image_to_bytes(image, format_name), force)
     if not quiet:
         click.echo(f"{output}: {image.width}x{image.height}")
