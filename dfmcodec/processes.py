@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import TypeVar
 
 Job = TypeVar("Job")
@@ -44,18 +47,19 @@ def run_jobs(
         alone = not waiting
         if alone:
             waiting.append(suspects.pop())
-        with _pool(1 if alone else processes) as pool:
+        with _pool(1 if alone else processes) as pool, _killed_on_interrupt():
             running: dict[Future[Result], Job] = {}
             broken = False
             while running or (waiting and not broken and not should_stop()):
                 while waiting and not broken and not should_stop() and len(running) < processes:
                     try:
-                        future = pool.submit(perform, waiting[0])
+                        with _without_interrupts():
+                            future = pool.submit(perform, waiting[0])
                     except BrokenProcessPool:
                         broken = True
                     else:
                         running[future] = waiting.popleft()
-                for future in _finished(running):
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job = running.pop(future)
                     result: Result | None = None
                     try:
@@ -68,18 +72,40 @@ def run_jobs(
                     waiting.extend(following(job, result))
 
 
-def _finished(running: dict[Future[Result], Job]) -> set[Future[Result]]:
-    """The next ones that are done."""
+@contextmanager
+def _killed_on_interrupt() -> Iterator[None]:
     try:
-        return wait(running, return_when=FIRST_COMPLETED).done
+        yield
     except KeyboardInterrupt:
         for child in active_children():
             child.kill()
         raise
 
 
-def _leave_interrupts_to_the_parent() -> None:
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Holds Ctrl-C back while processes are begun, and for good in these: it is for the parent."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """What a process does first: leave Ctrl-C to its parent, and end when that is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:
@@ -87,4 +113,4 @@ def _pool(processes: int) -> ProcessPoolExecutor:
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, threads)
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin)
