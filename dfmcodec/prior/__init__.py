@@ -20,11 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.entropy.context import ContextModel
-from dfmcodec.errors import DfmError, UnsupportedVersionError
+from dfmcodec.errors import InstallationError, UnsupportedVersionError
 from dfmcodec.synthesis import Machine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 CURRENT = 0xA25C47C2
+SHIPPED = (CURRENT, 0x63FD10FF, 0xF8E970FA)
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,13 @@ def prior_of(wanted: int) -> Prior:
 
     Raises:
         UnsupportedVersionError: This program does not have it.
-        DfmError: It is damaged.
+        InstallationError: It is damaged or was lost.
     """
     resource = files("dfmcodec.prior") / f"prior-{wanted:08x}.npz"
     if not resource.is_file():
+        if wanted in SHIPPED:
+            msg = f"prior {wanted:08x} is missing in this installation; install dfmcodec again"
+            raise InstallationError(msg)
         msg = f"the file needs prior {wanted:08x}, which this program does not have; update dfmcodec"
         raise UnsupportedVersionError(msg)
     damaged = f"prior {wanted:08x} is damaged in this installation; install dfmcodec again"
@@ -89,7 +93,7 @@ def prior_of(wanted: int) -> Prior:
         with as_file(resource) as path:
             arrays = load_arrays(path)
     except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile) as error:
-        raise DfmError(damaged) from error
+        raise InstallationError(damaged) from error
     if checksum(arrays) != wanted:
-        raise DfmError(damaged)
+        raise InstallationError(damaged)
     return Prior.from_arrays(arrays)
