@@ -44,6 +44,7 @@ def check_writable(path: Path, force: bool) -> None:
     Raises:
         OutputError: What is in the way.
     """
+    path = _followed(path)
     folder = path.parent
     if is_stream(path):
         return
@@ -62,6 +63,11 @@ def check_writable(path: Path, force: bool) -> None:
     raise OutputError(msg)
 
 
+def _followed(path: Path) -> Path:
+    """What a link leads to, so that the link stays one."""
+    return path.resolve() if path.is_symlink() else path
+
+
 def exists_message(path: Path) -> str:
     return f"{path} exists; use -f to replace it or -o to name another file"
 
@@ -77,6 +83,7 @@ def write_atomic(path: Path, data: bytes, force: bool = True) -> None:
     Raises:
         OutputError: It cannot be written; an existing file is as it was.
     """
+    path = _followed(path)
     try:
         if is_stream(path):
             path.write_bytes(data)

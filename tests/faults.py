@@ -312,7 +312,7 @@ def two_writers(place: Place) -> str:
 
 
 def special_file(place: Place) -> str:
-    """`-o` names a pipe (as `>(program)` does) or a device"""
+    """`-o` names a pipe (as `>(program)` does), a link or a device"""
     picture, pipe = place.picture(), place.folder / "pipe"
     os.mkfifo(pipe)
     with start("encode", picture, "-o", pipe, *FAST, "-q") as process:
@@ -322,7 +322,13 @@ def special_file(place: Place) -> str:
     assert pipe.is_fifo()
     assert dfmcodec.decode(data).shape == (96, 96, 3)
     said = dfm("encode", picture, "-o", "/dev/full", *FAST).says(1, "No space left on device")
-    return f"the pipe gets the whole file and stays a pipe; /dev/full {said}"
+    link, linked = place.folder / "link.dfm", place.folder / "linked.dfm"
+    link.symlink_to(linked)
+    linked.write_bytes(b"old")
+    assert dfm("encode", picture, "-o", link, "-f", *FAST).code == 0
+    assert link.is_symlink()
+    assert linked.read_bytes() == data
+    return f"the pipe gets the whole file and stays a pipe, the link stays a link; /dev/full {said}"
 
 
 # -- killed and interrupted
@@ -402,6 +408,29 @@ def kill_folder_run(place: Place) -> str:
     return f"{len(moments)} moments: {min(counts)} to {max(counts)} of 4 files there, all whole; no process stays"
 
 
+def kill_a_worker(place: Place) -> str:
+    """`SIGKILL` of one of the two processes of `dfm encode -j 2` on a folder, at moments spread over the run"""
+    arguments = folder_run(place)
+    seconds = seconds_of(*arguments)
+    out = place.folder / "out"
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    hits = 0
+    for moment in moments_of(place, seconds):
+        for path in out.iterdir():
+            path.unlink()
+        with start(*arguments) as process:
+            time.sleep(moment)
+            workers = [pid for pid in children(process.pid) if "spawn_main" in command_of(pid)]
+            for pid in workers[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    hits += 1
+            end = ended(process)
+        assert (end.code, end.errors) == (0, ""), end
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    return f"{hits} processes killed: what they were at is done again, exit 0, all files whole"
+
+
 def interrupted(place: Place, arguments: list[object], presses: int, begun: Callable[[int], bool]) -> str:
     """What came of Ctrl-C at moments of a run, from when it has begun: by exit codes."""
     seconds = seconds_of(*arguments)
@@ -447,8 +476,22 @@ def has_imported(pid: int) -> bool:
     return "numpy" in Path(f"/proc/{pid}/maps").read_text()
 
 
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 def has_children(pid: int) -> bool:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip() != ""
+    return bool(children(pid))
 
 
 def single_run(place: Place) -> list[object]:
@@ -755,6 +798,7 @@ FAULTS: dict[str, Callable[[Place], str]] = {
     "Killed, decode": kill_decode,
     "Killed at the rename": kill_at_the_rename,
     "Killed, folder": kill_folder_run,
+    "Killed, one of several processes": kill_a_worker,
     "Ctrl-C once": ctrl_c_once,
     "Ctrl-C twice": ctrl_c_twice,
     "Ctrl-C once, folder": ctrl_c_once_in_a_folder,

@@ -20,6 +20,7 @@ LONG = {
     "Ctrl-C once, folder",
     "Ctrl-C twice, folder",
     "Ctrl-C twice",
+    "Killed, one of several processes",
     "Ctrl-C, decode",
     "NaN, latent, always",
     "Damaged compilation cache",

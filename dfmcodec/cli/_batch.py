@@ -148,7 +148,8 @@ def run(
         for notice in done.notices if done and not quiet else ():
             click.echo(f"dfm: {notice}", err=True)
         if done is None or done.error is not None:
-            error = "the process died" if done is None else str(done.error)
+            died = f"{task.source}: the process died, as where memory is short; run fewer (-j) or give a lower --effort"
+            error = died if done is None else str(done.error)
             failures.append({"file": str(task.source), "error": error})
             click.echo(f"dfm: failed: {error}", err=True)
         elif done.report is not None:

@@ -147,15 +147,17 @@ def command(
     preview_format = _checked_preview(preview, force)
     show = sys.stderr.isatty() and not quiet
     with _interruptible() as stopped:
-        result = _encoded(
-            source,
-            chosen,
-            (lambda notice: None) if quiet else _tell,
-            _show_progress if show else lambda progress: None,
-            stopped,
-        )
-    if show:
-        click.echo("\r\x1b[K", nl=False, err=True)
+        try:
+            result = _encoded(
+                source,
+                chosen,
+                (lambda notice: None) if quiet else _tell,
+                _show_progress if show else lambda progress: None,
+                stopped,
+            )
+        finally:
+            if show:
+                click.echo("\r\x1b[K", nl=False, err=True)
     write_output(output, result.data, force)
     if preview is not None and preview_format is not None:
         from dfmcodec.writing import image_to_bytes
