@@ -20,6 +20,26 @@ def test_mutated_files_give_pictures_or_documented_errors(seed):
     assert "an error of several lines" not in found
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_there_of_broken_files_is_a_picture_or_a_documented_error(seed):
+    rng = np.random.default_rng(seed)
+    files = fuzzing.seeds()
+    broken = [*islice(fuzzing.broken(files, rng), 100), *(data for _, data in islice(fuzzing.mutants(files, rng), 20))]
+    found = {fuzzing.best_effort_outcome(data) for data in broken}
+    assert {"picture", "a part", "CorruptError", "TruncatedError"} <= found
+    assert "an error of several lines" not in found
+
+
+def test_every_prefix_of_a_golden_file_is_a_part_of_a_picture_or_a_documented_error():
+    """The whole header is needed, and then the low-pass band; more of the file is never refused again."""
+    (checked,) = fuzzing.GOLDEN.glob("checked-all-*.dfm")
+    few = [*islice(fuzzing.prefixes([checked.read_bytes()]), 0, None, 16)]
+    for prefixes in (few, *([*fuzzing.prefixes([data])] for data in sorted(fuzzing.seeds(), key=len)[:4])):
+        found = [fuzzing.best_effort_outcome(prefix) for prefix in prefixes]
+        assert set(found) <= {"TruncatedError", "CorruptError", "a part"}
+        assert found == sorted(found, key="a part".__eq__)
+
+
 def test_hostile_headers_are_refused_or_cheap():
     found = [fuzzing.outcome(data) for data in islice(fuzzing.hostile_headers(np.random.default_rng(0)), 150)]
     assert found.count("LimitError") > 50
