@@ -29,6 +29,8 @@ from dfmcodec.integrity import CHECKS_PART, CRC, Condition, checks_bytes, examin
 from dfmcodec.latents import TILE_GRID, Tiling, Window
 from dfmcodec.model import (
     Architecture,
+    CodeArchitecture,
+    CodedPicture,
     CoordinateArchitecture,
     LatentArchitecture,
     Model,
@@ -48,6 +50,7 @@ VERSION = 1
 _HEADER = struct.Struct("<4sBBBBHHBBBBB")
 _SECTION = struct.Struct("<BI")
 _LATENT_FIELDS = struct.Struct("<BHBI")  # levels, step, chroma angle, prior
+_CODE_FIELDS = struct.Struct("<I")  # generative model
 _TILE_FIELDS = struct.Struct("<BB")  # rows and columns of tiles, where there are several
 
 SECTION_WEIGHTS = 1
@@ -58,6 +61,7 @@ SECTION_CORRECTIONS = 5
 SECTION_ALPHA = 6
 SECTION_RGB = 7
 SECTION_CHECKS = 8
+SECTION_CODE = 9
 _SECTION_NAMES = {
     SECTION_WEIGHTS: "weights",
     SECTION_METADATA: "metadata",
@@ -67,6 +71,7 @@ _SECTION_NAMES = {
     SECTION_ALPHA: "alpha",
     SECTION_RGB: "rgb",
     SECTION_CHECKS: "checks",
+    SECTION_CODE: "code",
 }
 # As they are written: what is needed first comes first, so that a prefix of a file is of use.
 _ORDER = (
@@ -77,11 +82,16 @@ _ORDER = (
     SECTION_METADATA,
     SECTION_WEIGHTS,
     SECTION_LATENTS,
+    SECTION_CODE,
     SECTION_ALPHA,
 )
 _EARLY_METADATA_PART = 1 / 8  # of the model; larger metadata goes to the end
-_MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1}
-_MAIN_SECTION = {Model.COORDINATE: SECTION_WEIGHTS, Model.LATENT: SECTION_LATENTS}
+_MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1, Model.GENERATIVE: 2}
+_MAIN_SECTION = {
+    Model.COORDINATE: SECTION_WEIGHTS,
+    Model.LATENT: SECTION_LATENTS,
+    Model.GENERATIVE: SECTION_CODE,
+}
 _MODELS = {code: model for model, code in _MODEL_CODES.items()}
 
 MAX_METADATA_BYTES = 1 << 24
@@ -90,6 +100,7 @@ MAX_METADATA_BYTES = 1 << 24
 CONTAINER_BYTES = {
     Model.COORDINATE: _HEADER.size + _SECTION.size + CRC.size,
     Model.LATENT: _HEADER.size + _LATENT_FIELDS.size + _SECTION.size + CRC.size,
+    Model.GENERATIVE: _HEADER.size + _CODE_FIELDS.size + _SECTION.size + CRC.size,
 }
 
 
@@ -215,6 +226,8 @@ def _head(model: QuantizedModel, sections: Mapping[int, bytes]) -> bytes:
     """What comes before the first section."""
     arch = model.architecture
     fields = b""
+    if isinstance(arch, CodeArchitecture):
+        fields = _CODE_FIELDS.pack(arch.generator)
     if isinstance(model, QuantizedLatents) and isinstance(arch, LatentArchitecture):
         fields = _LATENT_FIELDS.pack(arch.levels, model.step, model.chroma_angle, arch.prior)
         if (arch.tile_rows, arch.tile_columns) != (1, 1):
@@ -237,7 +250,7 @@ def _head(model: QuantizedModel, sections: Mapping[int, bytes]) -> bytes:
 
 
 def _symbol_checks(model: QuantizedModel) -> list[int]:
-    if isinstance(model, QuantizedNetwork):
+    if not isinstance(model, QuantizedLatents):
         return []
     checks, start = [], 0
     for tile in tiling_of(model.architecture, model.height, model.width).tiles:
@@ -304,6 +317,8 @@ def condition_of(data: bytes, header: Header) -> Condition:
 def _write_main_section(model: QuantizedModel) -> bytes:
     if isinstance(model, QuantizedNetwork):
         return write_weights(model)
+    if isinstance(model, CodedPicture):
+        return model.body
     arch = model.architecture
     if model.body is not None:
         return model.body
@@ -324,10 +339,13 @@ def _read_main_section(
 ) -> tuple[QuantizedModel, Window]:
     header = condition.header
     arch = header.architecture
+    whole = Window(0, 0, header.height, header.width)
     if isinstance(arch, CoordinateArchitecture):
         body = condition.section(SECTION_WEIGHTS)
-        weights = read_weights(body, arch, header.height, header.width, header.bit_depth)
-        return weights, Window(0, 0, header.height, header.width)
+        return read_weights(body, arch, header.height, header.width, header.bit_depth), whole
+    if isinstance(arch, CodeArchitecture):
+        body = condition.section(SECTION_CODE)
+        return CodedPicture(arch, header.height, header.width, body, header.bit_depth), whole
     tiling = tiling_of(arch, header.height, header.width)
     chosen, correction, context = None, None, prior_of(arch.prior).context
     if SECTION_FILTER in header.sections:
@@ -383,7 +401,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         _HEADER.unpack_from(data)
     )
     model = _MODELS.get(code)
-    fields = _LATENT_FIELDS.size if model is Model.LATENT else 0
+    fields = {Model.LATENT: _LATENT_FIELDS.size, Model.GENERATIVE: _CODE_FIELDS.size}.get(model, 0) if model else 0
     tiled = model is Model.LATENT and extension == fields + _TILE_FIELDS.size
     if model is None or bit_depth not in BIT_DEPTHS or (extension != fields and not tiled):
         _refuse_unknown(f"model {code} at {bit_depth} bits (+{extension} bytes)", data)
@@ -402,6 +420,9 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             if not step:
                 msg = "a step of 0"
                 raise ConfigError(msg)
+        elif model is Model.GENERATIVE:
+            (generator,) = _CODE_FIELDS.unpack_from(data, _HEADER.size)
+            architecture = CodeArchitecture(channels, depth, net_width, order, generator)
         else:
             architecture = CoordinateArchitecture(channels, depth, net_width, order)
     except DfmError as error:

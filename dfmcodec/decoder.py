@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +15,19 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.image import MAX_PIXELS, Image, Pixels, samples_to_values, to_values
 from dfmcodec.latents import Window, colour_basis
 from dfmcodec.model import (
+    CodedPicture,
     CoordinateArchitecture,
     LatentArchitecture,
     QuantizedLatents,
-    QuantizedModel,
     QuantizedNetwork,
 )
 from dfmcodec.picture_filter import MAX_RADIUS
 from dfmcodec.prior import prior_of
 from dfmcodec.quantize import dequantize, step_per_weight
 from dfmcodec.synthesis import Samples
+
+if TYPE_CHECKING:
+    from dfmcodec.generative.model import GenerativeModel
 
 Float32 = npt.NDArray[np.float32]
 BACKENDS = ("numpy", "jax")
@@ -37,6 +41,7 @@ def decode_image(
     region: Window | None = None,
     scale: float | None = None,
     size: tuple[int, int] | None = None,
+    generator: GenerativeModel | None = None,
 ) -> Image:
     """Decodes a `.dfm` file.
 
@@ -49,12 +54,14 @@ def decode_image(
         scale: Evaluates the network at positions that are 1 / scale pixels apart; see `scaling`. Small pictures take
             less time, as fine levels are not decoded.
         size: (width, height) of what comes out, instead of a scale.
+        generator: The generative model, where the picture is a code of one.
 
     Raises:
         FormatError: The file is not readable.
+        MissingModelError: The picture is a code of a generative model that is not the given one.
         ConfigError: The backend is unknown, the region is not within the picture, or the size is not possible.
     """
-    return _decode(data, backend, max_pixels, region, scale, size, None)
+    return _decode(data, backend, max_pixels, region, scale, size, generator, None)
 
 
 def decode_best_effort(
@@ -64,6 +71,7 @@ def decode_best_effort(
     region: Window | None = None,
     scale: float | None = None,
     size: tuple[int, int] | None = None,
+    generator: GenerativeModel | None = None,
 ) -> tuple[Image, list[str]]:
     """Decodes what is there of a `.dfm` file that is cut off or damaged; so a prefix of a file gives a preview.
 
@@ -77,7 +85,7 @@ def decode_best_effort(
         ConfigError: As of `decode_image`.
     """
     losses: list[str] = []
-    image = _decode(data, backend, max_pixels, region, scale, size, losses)
+    image = _decode(data, backend, max_pixels, region, scale, size, generator, losses)
     return image, losses
 
 
@@ -88,6 +96,7 @@ def _decode(
     region: Window | None,
     scale: float | None,
     size: tuple[int, int] | None,
+    generator: GenerativeModel | None,
     losses: list[str] | None,
 ) -> Image:
     """Decodes a file; `losses` as of `bitstream.read_window`."""
@@ -97,11 +106,14 @@ def _decode(
     check_region(window, header.height, header.width)
     sampling = _sampling_of(window, scale, size, max_pixels)
     if sampling is not None:
-        return _decode_at(data, header, sampling, max_pixels, backend, losses)
+        return _decode_at(data, header, sampling, max_pixels, backend, generator, losses)
     needed = None if region is None else _seen_from(window, header)
     model, beside, covered = bitstream.read_window(data, needed, max_pixels, losses=losses)
     if isinstance(model, QuantizedNetwork):
         pixels = _render_network(model, backend, window)
+    elif isinstance(model, CodedPicture):
+        rows, columns = np.arange(window.top, window.bottom), np.arange(window.left, window.right)
+        pixels = _paint_code(model, rows, columns, generator)
     else:
         pixels = _render_latents(model, Samples(model.samples, covered, header.height, header.width), window, backend)
     if beside.alpha is not None and needed is not None:
@@ -138,6 +150,7 @@ def _decode_at(
     sampling: scaling.Sampling,
     max_pixels: int,
     backend: str,
+    generator: GenerativeModel | None,
     losses: list[str] | None,
 ) -> Image:
     """A window of the picture at other positions than its pixels."""
@@ -150,6 +163,8 @@ def _decode_at(
     if isinstance(model, QuantizedNetwork):
         at = (rows / height).astype(np.float32), (columns / width).astype(np.float32)
         pixels = render_weights(_weights_of(model), model.architecture, *at, None, model.bit_depth, backend)
+    elif isinstance(model, CodedPicture):
+        pixels = _paint_code(model, rows, columns, generator)
     else:
         if level:
             planes = model.samples.astype(np.float32)
@@ -195,13 +210,25 @@ def check_region(region: Window, height: int, width: int) -> None:
 
 def _seen_from(window: Window, header: bitstream.Header) -> Window:
     """What the pixels of a window depend on."""
-    if isinstance(header.architecture, CoordinateArchitecture):
+    if not isinstance(header.architecture, LatentArchitecture):
         return window
     reach = prior_of(header.architecture.prior).machine.reach
     return synthesis.seen_from(window, header.height, header.width, reach, MAX_RADIUS)
 
 
-def render(model: QuantizedModel, backend: str = "numpy") -> Pixels:
+def _paint_code(
+    model: CodedPicture, rows: npt.NDArray[Any], columns: npt.NDArray[Any], generator: GenerativeModel | None
+) -> Pixels:
+    """A code at positions in pixels of its picture."""
+    from dfmcodec.generative.codec import decode_code
+
+    code, painter = decode_code(model, generator)
+    painted = painter.paint_at(code[None], rows / model.height, columns / model.width, model.bit_depth)
+    pixels: Pixels = painted[0]
+    return pixels
+
+
+def render(model: QuantizedNetwork | QuantizedLatents, backend: str = "numpy") -> Pixels:
     """Evaluates a quantised model of a whole picture at every pixel. uint8 or uint16 [H, W, C]."""
     check_backend(backend)
     whole = Window(0, 0, model.height, model.width)

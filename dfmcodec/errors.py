@@ -52,6 +52,10 @@ class CorruptError(FormatError):
     """The file's contents contradict each other or their checksum."""
 
 
+class MissingModelError(FormatError):
+    """The file's picture is a code of a generative model that was not given, or another was."""
+
+
 class LimitError(FormatError):
     """The file declares more than the decoder's limits allow."""
 

@@ -36,6 +36,7 @@ class Model(Enum):
 
     LATENT = "latent"
     COORDINATE = "coordinate"
+    GENERATIVE = "generative"
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,41 @@ class LatentArchitecture:
         }
 
 
-Architecture = CoordinateArchitecture | LatentArchitecture
+@dataclass(frozen=True)
+class CodeArchitecture:
+    """What a file says of the generative model under which its picture is a code.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        depth: Fourier layers of the model's machines.
+        width: Their dimension between layers.
+        order: Largest |k|_1 of the layers after the first.
+        generator: Id of the model, the checksum of its file.
+    """
+
+    channels: int
+    depth: int
+    width: int
+    order: int
+    generator: int
+    model: ClassVar[Model] = Model.GENERATIVE
+
+    def __post_init__(self) -> None:
+        _check_channels(self.channels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "depth": self.depth,
+            "width": self.width,
+            "order": self.order,
+            "generator": f"{self.generator:08x}",
+        }
+
+
+Architecture = CoordinateArchitecture | LatentArchitecture | CodeArchitecture
 
 
 def _check_channels(channels: int) -> None:
@@ -273,4 +308,23 @@ class QuantizedLatents:
             raise ConfigError(msg)
 
 
-QuantizedModel = QuantizedNetwork | QuantizedLatents
+@dataclass(frozen=True)
+class CodedPicture:
+    """A picture's code, which says nothing without its generative model.
+
+    Args:
+        architecture: Of the model.
+        height: Height of the picture in pixels.
+        width: Width of the picture in pixels.
+        body: The code section, see `generative.codec`.
+        bit_depth: Of the picture's samples, 8 or 16.
+    """
+
+    architecture: CodeArchitecture
+    height: int
+    width: int
+    body: bytes
+    bit_depth: int = 8
+
+
+QuantizedModel = QuantizedNetwork | QuantizedLatents | CodedPicture

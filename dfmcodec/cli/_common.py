@@ -13,6 +13,7 @@ import click
 from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dfmcodec.generative.model import GenerativeModel
     from dfmcodec.model import Architecture
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +39,12 @@ max_pixels_option = click.option(
     default=89_478_485,  # image.MAX_PIXELS, whose module is not light
     show_default=True,
     help="Larger pictures are refused before any memory is spent on them.",
+)
+prior_option = click.option(
+    "--prior",
+    metavar="MODEL",
+    type=click.Path(path_type=Path),
+    help="A generative model (.dfmg, see dfm generate) of which pictures are codes.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 
@@ -73,6 +80,19 @@ def read_source(source: Path) -> bytes:
         msg = "standard input is closed; name a file"
         raise DfmError(msg)
     return sys.stdin.buffer.read()
+
+
+def generator_of(prior: Path | None) -> GenerativeModel | None:
+    """The generative model that is the prior, if one is given.
+
+    Raises:
+        FormatError: The file is not one.
+    """
+    if prior is None:
+        return None
+    from dfmcodec.generative.model import read_model_file
+
+    return read_model_file(prior)
 
 
 def name_of(source: Path) -> str:

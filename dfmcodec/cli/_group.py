@@ -20,6 +20,7 @@ _COMMANDS = {
     "info": "Tell what a .dfm file holds, decoding nothing.",
     "verify": "Check that .dfm files are whole.",
     "compare": "Measure the difference between two pictures.",
+    "generate": "New pictures, from a generative model trained on a set of them.",
     "bench": "Compare with other codecs at equal file size.",
     "sample": "Write out a sample photograph to try the codec on.",
 }

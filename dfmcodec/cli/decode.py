@@ -20,10 +20,12 @@ from dfmcodec.cli._common import (
     echo_json,
     folder_option,
     force_option,
+    generator_of,
     json_option,
     max_pixels_option,
     name_of,
     output_option,
+    prior_option,
     processes_option,
     quiet_option,
     read_source,
@@ -56,6 +58,7 @@ _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")  # of `writing.O
     is_flag=True,
     help="Take what is there of a truncated or damaged file: a picture, what it lacks on stderr, and exit code 3.",
 )
+@prior_option
 @max_pixels_option
 @click.option(
     "--backend",
@@ -78,6 +81,7 @@ def command(
     size: str | None,
     region: str | None,
     best_effort: bool,
+    prior: Path | None,
     max_pixels: int,
     backend: str,
     force: bool,
@@ -100,7 +104,7 @@ def command(
     """
     from dfmcodec.writing import OUTPUT_FORMATS, output_format
 
-    options = _Options(_region_of(region), scale, _size_of(size), best_effort, max_pixels, backend)
+    options = _Options(_region_of(region), scale, _size_of(size), best_effort, max_pixels, backend, prior)
     if not _batch.check_single(sources, output, folder):
         chosen = OUTPUT_FORMATS[format_name or "png"]
         batch = _batch.collect(sources, folder, recursive, force, _is_dfm, chosen.extensions[0])
@@ -141,6 +145,7 @@ class _Options:
         best_effort: Whether files that are not whole are decoded as far as they go.
         max_pixels: Larger pictures are refused.
         backend: As of `decoder.decode_image`.
+        prior: A generative model's file, if given.
     """
 
     region: tuple[int, int, int, int] | None
@@ -149,6 +154,7 @@ class _Options:
     best_effort: bool
     max_pixels: int
     backend: str
+    prior: Path | None
 
 
 def _region_of(text: str | None) -> tuple[int, int, int, int] | None:
@@ -193,7 +199,8 @@ def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) ->
             window = Window(top, left, top + height, left + width)
         size = None if options.size is None else _whole_size(options.size, window)
         region = None if options.region is None else window
-        how = options.backend, options.max_pixels, region, options.scale, size
+        generator = generator_of(options.prior)
+        how = options.backend, options.max_pixels, region, options.scale, size, generator
         return decode_best_effort(data, *how) if options.best_effort else (decode_image(data, *how), [])
     except FormatError as error:
         raise type(error)(f"{name}: {error}") from error  # noqa: EM102

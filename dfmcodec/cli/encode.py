@@ -24,10 +24,12 @@ from dfmcodec.cli._common import (
     echo_json,
     folder_option,
     force_option,
+    generator_of,
     json_option,
     max_pixels_option,
     name_of,
     output_option,
+    prior_option,
     processes_option,
     quiet_option,
     read_source,
@@ -93,6 +95,7 @@ class _Size(IntParam):
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and batches.")
 @click.option("--strip", is_flag=True, help="Leave ICC profile, Exif and XMP out.")
 @click.option("--page", type=int, help="Of a file of several pages or frames, from 1. Default: the first.")
+@prior_option
 @max_pixels_option
 @click.option("--preview", type=click.Path(path_type=Path), help="Write the decoded picture there too.")
 @force_option
@@ -108,6 +111,7 @@ def command(
     force: bool,
     strip: bool,
     page: int | None,
+    prior: Path | None,
     max_pixels: int,
     preview: Path | None,
     as_json: bool,
@@ -122,6 +126,7 @@ def command(
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
     dfm encode photo.png --psnr 38                at least 38 dB
     dfm encode photo.png --quality 80 --effort 1  fast
+    dfm encode digit.png --prior digits.dfmg      a code of a generative model, the smallest file there can be
     dfm encode photos/ -r -O out/ -j 2            a whole tree, two files at a time
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
 
@@ -134,7 +139,10 @@ def command(
     from dfmcodec.errors import ConfigError
     from dfmcodec.io import EXTENSION
 
-    chosen = _Options(EncoderConfig(**options), strip, page, max_pixels)
+    chosen = _Options(EncoderConfig(**options), strip, page, max_pixels, prior)
+    if prior is not None and chosen.config.model != "latent":
+        msg = f"--prior is a model of its own; drop --model {chosen.config.model}"
+        raise ConfigError(msg)
     if not _batch.check_single(sources, output, folder):
         if preview is not None:
             msg = "--preview is for one file"
@@ -180,6 +188,7 @@ class _Options:
     strip: bool
     page: int | None
     max_pixels: int
+    prior: Path | None
 
 
 def _tell(notice: str) -> None:
@@ -206,7 +215,7 @@ def _encoded(
     from dfmcodec.reading import image_of
 
     image = image_of(read_source(source), name_of(source), options.max_pixels, options.strip, options.page, notify)
-    return encode_image(image, options.config, on_progress, should_stop)
+    return encode_image(image, options.config, on_progress, should_stop, generator_of(options.prior))
 
 
 def _encode_several(

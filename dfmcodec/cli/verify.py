@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED, files_below
 from dfmcodec.cli._common import (
     echo_json,
+    generator_of,
     json_option,
     max_pixels_option,
+    prior_option,
     quiet_option,
     recursive_option,
     sources_argument,
 )
 from dfmcodec.errors import DfmError, FormatError
 
+if TYPE_CHECKING:
+    from dfmcodec.generative.model import GenerativeModel
+
 
 @click.command("verify")
 @sources_argument
 @recursive_option
+@prior_option
 @max_pixels_option
 @json_option
 @quiet_option
-def command(sources: tuple[Path, ...], recursive: bool, max_pixels: int, as_json: bool, quiet: bool) -> None:
+def command(
+    sources: tuple[Path, ...], recursive: bool, prior: Path | None, max_pixels: int, as_json: bool, quiet: bool
+) -> None:
     """Check that .dfm files are whole, by decoding them. Writes nothing.
 
     \b
@@ -45,7 +53,8 @@ def command(sources: tuple[Path, ...], recursive: bool, max_pixels: int, as_json
             else [source]
         )
     ]
-    reports = [_verified(path, max_pixels) for path in paths]
+    generator = generator_of(prior)
+    reports = [_verified(path, max_pixels, generator) for path in paths]
     bad = [report for report in reports if "error" in report]
     for failure in failures:
         click.echo(f"dfm: {failure}", err=True)
@@ -62,14 +71,14 @@ def command(sources: tuple[Path, ...], recursive: bool, max_pixels: int, as_json
         sys.exit(bad[0]["code"] if len(reports) == 1 and not failures else SOME_FAILED)
 
 
-def _verified(path: Path, max_pixels: int) -> dict[str, Any]:
+def _verified(path: Path, max_pixels: int, generator: GenerativeModel | None) -> dict[str, Any]:
     """What is found out about a file, as plain values."""
     from dfmcodec.decoder import decode_image
     from dfmcodec.io import read_file
 
     try:
         data = read_file(path)
-        image = decode_image(data, max_pixels=max_pixels)
+        image = decode_image(data, max_pixels=max_pixels, generator=generator)
     except DfmError as error:
         return {"file": str(path), "error": str(error), "kind": type(error).__name__, "code": error.exit_code}
     except MemoryError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from dfmcodec.image import Image
 from dfmcodec.integrity import CHECK_BYTES, CHECKS_PART
 from dfmcodec.latents import Tiling
 from dfmcodec.metrics import bits_per_pixel, psnr
-from dfmcodec.model import Architecture, Model, QuantizedNetwork
+from dfmcodec.model import Architecture, CodedPicture, Model, QuantizedNetwork
 from dfmcodec.network_coding import side_bytes
+
+if TYPE_CHECKING:
+    from dfmcodec.generative.model import GenerativeModel
 
 LEAST_USED = 0.97  # of a size budget, by every effort
 
@@ -42,7 +45,7 @@ class EncodeReport:
         float_psnr_db: Of the fitted network before quantisation, decoded to levels alike; None for latents.
         bits_per_weight: Of the range-coded stream; None for latents.
         architecture: The network.
-        quantizer_steps: Of each layer its step index, or the step of the latents in 1/64 levels.
+        quantizer_steps: Of each layer its step index, or the step of the latents in 1/64 levels; none for codes.
         steps: Gradient steps.
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
@@ -110,6 +113,7 @@ def encode_image(
     config: EncoderConfig,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
+    generator: GenerativeModel | None = None,
 ) -> EncodeResult:
     """Encodes a picture.
 
@@ -118,25 +122,32 @@ def encode_image(
         config: Target, network, recipe.
         on_progress: Called many times during the fit.
         should_stop: Asked between chunks of steps; True ends the fit and the best so far is written.
+        generator: A generative model, under which the picture becomes a code; None for a model of its own.
 
     Raises:
+        ImageError: The generative model is of other pictures.
         TargetUnreachableError: The target cannot be met.
         DivergedError: The fit came to values that are not numbers again and again.
     """
     started = time.perf_counter()
-    gray_as_rgb = image.channels > 1 and image.is_gray
+    if generator is not None:
+        from dfmcodec.generative.code_fit import check_picture
+
+        check_picture(image, generator)
+    coded_channels = generator.architecture.channels if generator is not None else 1
+    gray_as_rgb = image.channels > coded_channels and image.is_gray
     beside = bitstream.Beside(image.metadata, image.alpha, gray_as_rgb).sections()
     coded, budget = _as_coded(image), config.budget_bytes(image)
     checks_bytes = _bytes_for_checks(coded, config, len(beside), budget)
     beside_bytes = bitstream.sections_file_bytes(beside) + checks_bytes
     job = Job(coded, config, beside_bytes, on_progress, should_stop, budget, has_checks=checks_bytes > 0)
-    outcome = fit_latents(job) if config.model == Model.LATENT.value else fit_network(job)
+    outcome = _fit(job, generator)
 
     data = bitstream.write(outcome.model, beside, checked=budget is None or job.has_checks)
     if budget is not None and len(data) > budget:
         msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
         raise DfmError(msg)
-    decoded = decode_image(data, max_pixels=image.pixel_count)
+    decoded = decode_image(data, max_pixels=image.pixel_count, generator=generator)
     if not _same_alpha(image, decoded):
         msg = "the opacity did not survive; please report this"
         raise DfmError(msg)
@@ -166,6 +177,14 @@ def encode_image(
         config=config,
     )
     return EncodeResult(data, report, decoded)
+
+
+def _fit(job: Job, generator: GenerativeModel | None) -> Outcome:
+    if generator is not None:
+        from dfmcodec.generative.code_fit import fit_code
+
+        return fit_code(job, generator)
+    return fit_latents(job) if job.config.model == Model.LATENT.value else fit_network(job)
 
 
 def _bytes_for_checks(coded: Image, config: EncoderConfig, beside: int, budget: int | None) -> int:
@@ -206,4 +225,6 @@ def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float |
 
 def _quantizer_steps(outcome: Outcome) -> tuple[int, ...]:
     model = outcome.model
+    if isinstance(model, CodedPicture):
+        return ()
     return model.step_indices if isinstance(model, QuantizedNetwork) else (model.step,)

@@ -14,7 +14,7 @@ from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier import axis_positions
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
-from dfmcodec.model import CoordinateArchitecture, QuantizedModel, QuantizedNetwork
+from dfmcodec.model import CoordinateArchitecture, QuantizedNetwork
 from dfmcodec.quantize import Float64, step_per_weight
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _fit(
     return trainer.run(budget, start, stop, report, rounding)
 
 
-def _psnr_of(image: Image, model: QuantizedModel) -> float:
+def _psnr_of(image: Image, model: QuantizedNetwork) -> float:
     return psnr(image.pixels, render(model), image.visible)
 
 

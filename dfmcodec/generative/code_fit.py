@@ -1,0 +1,271 @@
+"""Picture -> quantised code: found by the encoder, refined by gradient steps and by rate-distortion optimised rounding.
+
+Around a code the painted samples are nearly linear in it, so the squared error of nearby quantised codes is a
+quadratic form, in which symbols are chosen one axis at a time against their tables' real costs; then the form is taken
+anew where that led.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import log, log2
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.bitstream import CONTAINER_BYTES
+from dfmcodec.encoder.job import Job, Outcome
+from dfmcodec.entropy import laplace
+from dfmcodec.errors import ImageError, TargetUnreachableError
+from dfmcodec.generative.codec import LAST_STEP, STEPS_PER_OCTAVE, UNIT_STEP, CodeSymbols, table_indices, write_code
+from dfmcodec.generative.data import UInt8
+from dfmcodec.generative.inversion import codes_of
+from dfmcodec.generative.model import GenerativeModel
+from dfmcodec.generative.painting import (
+    Array,
+    GenerativeArchitecture,
+    exact_cos_sin,
+    first_features,
+    network,
+    paint,
+    positions,
+)
+from dfmcodec.generative.train import Weights, fast_cos_sin
+from dfmcodec.image import PEAK_LEVEL, Image
+from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.model import CodeArchitecture, CodedPicture, Model
+
+Float64 = npt.NDArray[np.float64]
+
+_COMPONENTS_TRIED = 3
+_ROUNDS = 3  # of linearisation
+_SWEEPS = 6
+_REACH = 1  # symbols tried beside the best real number, and 0
+_COARSER = (-2, 0, 2, 4)  # steps tried, in quarter octaves from what fine quantisation would take
+_TABLE_SYMBOLS = 64
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The mean squared error, samples in [0, 1], of symbols around a point: error - 2 slope.d + d.curvature d in
+    steps."""
+
+    point: Float64
+    error: float
+    slope: Float64
+    curvature: Float64
+
+
+class CodeSearch:
+    """Quantised codes of one picture at any trade of rate for distortion.
+
+    Args:
+        model: The model.
+        picture: uint8 [H, W, C] of the model's size.
+    """
+
+    def __init__(self, model: GenerativeModel, picture: UInt8) -> None:
+        self._model = model
+        self._samples = picture.reshape(-1, picture.shape[2]).T.astype(np.float32) / 127.5 - 1
+        self._picture = picture
+        self._code = codes_of(model, picture[None])[0]
+        density = model.density
+        scores = []
+        for component in range(len(density.weights)):
+            along = (self._code - density.means[component]) @ density.axes[component]
+            deviations = density.deviations[component]
+            scores.append(((along / deviations) ** 2).sum() / 2 + np.log(deviations).sum())
+        self._components = [int(component) for component in np.argsort(scores)[:_COMPONENTS_TRIED]]
+
+    def error(self, code: CodeSymbols) -> float:
+        """Mean squared error in levels of what a code paints."""
+        painted = self._model.paint(code.dequantize(self._model.density)[None])[0]
+        return float(((painted.astype(np.float64) - self._picture) ** 2).mean())
+
+    def at(self, lmbda: float) -> CodeSymbols:
+        """The code that minimises MSE + lmbda * bits, MSE with samples in [0, 1], of those tried."""
+        return min((self._rounded(component, lmbda) for component in self._components), key=lambda found: found[0])[1]
+
+    def _rounded(self, component: int, lmbda: float) -> tuple[float, CodeSymbols]:
+        density = self._model.density
+        start = (self._code - density.means[component]).astype(np.float64) @ density.axes[component]
+        form = self._form(component, start)
+        used = form.curvature.diagonal()[density.deviations[component] > np.median(density.deviations[component])]
+        fine = (6 * lmbda / log(2) / max(float(used.mean()), 1e-12)) ** 0.5
+        best: tuple[float, CodeSymbols] | None = None
+        for coarser in _COARSER:
+            index = round(STEPS_PER_OCTAVE * log2(max(fine, 1e-9))) + UNIT_STEP + coarser
+            index = min(max(index, 0), LAST_STEP)
+            found = self._rounded_at(component, index, form, lmbda)
+            if best is None or found[0] < best[0]:
+                best = found
+        if best is None:
+            msg = "no step was tried"
+            raise AssertionError(msg)
+        return best
+
+    def _rounded_at(self, component: int, step_index: int, form: _Form, lmbda: float) -> tuple[float, CodeSymbols]:
+        code = CodeSymbols(component, step_index, np.zeros(len(form.point), np.int32))
+        costs = [
+            laplace(int(index)).cost_bits(np.arange(-_TABLE_SYMBOLS, _TABLE_SYMBOLS + 1, dtype=np.int32))
+            for index in table_indices(self._model.density, component, step_index)
+        ]
+        symbols = np.clip(np.round(form.point / code.step), -_TABLE_SYMBOLS, _TABLE_SYMBOLS).astype(np.int64)
+        best: tuple[float, CodeSymbols] | None = None
+        for turn in range(_ROUNDS):
+            symbols = _descend_axes(form, symbols, code.step, costs, lmbda)
+            code = CodeSymbols(component, step_index, symbols.astype(np.int32))
+            bits = sum(cost[symbol + _TABLE_SYMBOLS] for cost, symbol in zip(costs, symbols, strict=True))
+            form = self._form(component, symbols.astype(np.float64) * code.step)
+            total = form.error + lmbda * float(bits)
+            if best is not None and total >= best[0]:
+                break
+            best = total, code
+            if turn == _ROUNDS - 1:
+                break
+        if best is None:
+            msg = "no round was made"
+            raise AssertionError(msg)
+        return best
+
+    def _form(self, component: int, point: Float64) -> _Form:
+        density = self._model.density
+        parameters = {name: value for name, value in self._model.parameters.items() if name.startswith("decoder")}
+        painted, jacobian = _linearised(
+            parameters,
+            self._model.architecture,
+            density.means[component],
+            density.axes[component],
+            point.astype(np.float32),
+        )
+        residual = (self._samples - np.asarray(painted)).reshape(-1).astype(np.float64) / 2
+        slopes = np.asarray(jacobian).reshape(len(residual), -1).astype(np.float64) / 2
+        count = len(residual)
+        return _Form(point, float(residual @ residual) / count, slopes.T @ residual / count, slopes.T @ slopes / count)
+
+
+def _descend_axes(
+    form: _Form, symbols: npt.NDArray[np.int64], step: float, costs: list[Float64], lmbda: float
+) -> npt.NDArray[np.int64]:
+    """Coordinate descent of the form plus lmbda times the symbols' costs."""
+    symbols = symbols.copy()
+    moved = symbols * step - form.point
+    for _ in range(_SWEEPS):
+        changed = False
+        pull = form.slope - form.curvature @ moved  # half the error's fall along each axis
+        for axis in range(len(symbols)):
+            curvature = form.curvature[axis, axis]
+            wanted = (moved[axis] + pull[axis] / max(curvature, 1e-12) + form.point[axis]) / step
+            near = int(np.clip(np.round(wanted), -_TABLE_SYMBOLS + 1, _TABLE_SYMBOLS - 1))
+            tried = np.unique([near - _REACH, near, near + _REACH, 0, symbols[axis]])
+            change = tried * step - form.point[axis] - moved[axis]
+            gain = curvature * change**2 - 2 * pull[axis] * change + lmbda * costs[axis][tried + _TABLE_SYMBOLS]
+            chosen = int(gain.argmin())
+            if tried[chosen] != symbols[axis]:
+                changed = True
+                symbols[axis] = tried[chosen]
+                moved[axis] += change[chosen]
+                pull -= form.curvature[:, axis] * change[chosen]
+        if not changed:
+            break
+    return symbols
+
+
+@partial(jax.jit, static_argnames=("architecture",))
+def _linearised(
+    parameters: Weights, architecture: GenerativeArchitecture, mean: Array, axes: Array, along: Array
+) -> tuple[Array, Array]:
+    v = positions(architecture.height, architecture.width, architecture.octaves)
+    first = first_features(v, architecture, np, exact_cos_sin)
+
+    def painted(along: Array) -> Array:
+        coefficients = network(parameters, "decoder", (mean + axes @ along)[None], jnp)
+        return paint(coefficients, first, v, architecture, jnp, fast_cos_sin)[0]
+
+    return painted(along), jax.jacfwd(painted)(along)
+
+
+def search_lmbda(fits: Callable[[float], bool], low: float, high: float, steps: int = 14) -> float:
+    """The smallest lambda of a bisection between two, on their logarithms, for which `fits` holds; `high` if none."""
+    for _ in range(steps):
+        middle = (low * high) ** 0.5
+        if fits(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+_LMBDAS = 1e-8, 1e-1  # MSE in [0, 1] a bit: from codes that nothing is spared on to the component's mean
+_COLOURS = {1: "gray", 3: "RGB"}
+
+
+def check_picture(image: Image, model: GenerativeModel) -> None:
+    """Refuses a picture that the model has no code for.
+
+    Raises:
+        ImageError: Its size or kind is another than that of the model's pictures.
+    """
+    arch = model.architecture
+    if (image.height, image.width) != (arch.height, arch.width):
+        size = f"{image.width}x{image.height}"
+        msg = f"the picture has {size} pixels; the prior is a model of pictures of {arch.width}x{arch.height}"
+        raise ImageError(msg)
+    if image.channels != arch.channels and not (image.is_gray and arch.channels == 1):
+        msg = f"the picture is {_COLOURS[image.channels]}; the prior is a model of {_COLOURS[arch.channels]} pictures"
+        raise ImageError(msg)
+    if image.bit_depth != 8:
+        msg = f"the picture has {image.bit_depth} bits a sample; the prior is a model of pictures of 8"
+        raise ImageError(msg)
+
+
+def fit_code(job: Job, model: GenerativeModel) -> Outcome:
+    """Finds the code of a picture under a generative model.
+
+    Raises:
+        TargetUnreachableError: The target cannot be met.
+    """
+    started = time.perf_counter()
+    image, arch, config = job.image, model.architecture, job.config
+    pixels = np.broadcast_to(image.pixels, (image.height, image.width, arch.channels))
+    search = CodeSearch(model, np.ascontiguousarray(pixels))
+    found: dict[float, tuple[CodedPicture, float]] = {}
+    of_file = CodeArchitecture(arch.channels, arch.depth, arch.machine_width, arch.order, model.id)
+
+    def at(lmbda: float) -> tuple[CodedPicture, float]:
+        """A code's file section and its PSNR."""
+        if lmbda not in found:
+            symbols = search.at(lmbda)
+            body = write_code(symbols, model.density)
+            psnr_db = psnr_of_mse(search.error(symbols), PEAK_LEVEL)
+            found[lmbda] = CodedPicture(of_file, image.height, image.width, body), psnr_db
+        return found[lmbda]
+
+    low, high = _LMBDAS
+    budget, container = job.budget_bytes, CONTAINER_BYTES[Model.GENERATIVE]
+    if config.target_lmbda is not None:
+        chosen, _ = at(config.target_lmbda / image.pixel_count)
+    elif budget is not None:
+        search_lmbda(lambda lmbda: container + len(at(lmbda)[0].body) <= budget, low, high)
+        fitting = [entry for entry in found.values() if container + len(entry[0].body) <= budget]
+        if not fitting:
+            smallest, _ = at(high)
+            raise TargetUnreachableError(job.too_small(container + len(smallest.body)))
+        chosen, _ = max(fitting, key=lambda entry: entry[1])
+    else:
+        floor_db = config.psnr or 0.0
+        search_lmbda(lambda lmbda: at(lmbda)[1] < floor_db, low, high)
+        reaching = [entry for entry in [at(low), *found.values()] if entry[1] >= floor_db]
+        if not reaching:
+            best_db = max(psnr_db for _, psnr_db in found.values())
+            reach = f"{floor_db:.2f} dB is out of the prior's reach, the best was {best_db:.2f} dB"
+            msg = f"{reach}; lower --psnr or drop --prior"
+            raise TargetUnreachableError(msg)
+        chosen, _ = min(reaching, key=lambda entry: len(entry[0].body))
+    seconds = time.perf_counter() - started
+    return Outcome(chosen, container + len(chosen.body), None, len(found), seconds, "done")

@@ -1,0 +1,117 @@
+"""Codes of given pictures, by gradient steps: where a model has no encoder, and to refine what an encoder gives."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dfmcodec.generative.data import UInt8
+from dfmcodec.generative.model import GenerativeModel
+from dfmcodec.generative.painting import (
+    Array,
+    Float32,
+    GenerativeArchitecture,
+    exact_cos_sin,
+    first_features,
+    network,
+    paint,
+    positions,
+)
+from dfmcodec.generative.train import Weights, fast_cos_sin
+from dfmcodec.jax_backend import use_compilation_cache
+
+STEPS = 200
+_RATE = 0.03  # of Adam, in the density's deviations
+_BATCH = 128
+
+
+def codes_of(model: GenerativeModel, pictures: UInt8, steps: int = STEPS) -> Float32:
+    """Codes that paint pictures best, from the encoder's or the nearest component's mean.
+
+    Args:
+        model: The model.
+        pictures: Of its size, uint8 [N, H, W, C].
+        steps: Gradient steps on the squared error.
+
+    Returns:
+        float32 [N, code_dim].
+    """
+    starts = model.encode(pictures) if model.has_encoder else nearest_means(model, pictures)
+    spread = float(model.density.deviations.mean())
+    found = []
+    for start in range(0, len(pictures), _BATCH):
+        part, codes = pictures[start : start + _BATCH], starts[start : start + _BATCH]
+        short = _BATCH - len(part)
+        part = np.pad(part, [(0, short), (0, 0), (0, 0), (0, 0)], mode="edge")
+        codes = np.pad(codes, [(0, short), (0, 0)], mode="edge")
+        found.append(descend(model, part, codes, np.zeros_like(codes), 0.0, steps, _RATE * spread)[: _BATCH - short])
+    return np.concatenate(found)
+
+
+def nearest_means(model: GenerativeModel, pictures: UInt8) -> Float32:
+    """For each picture the component's mean that paints what is nearest to it. float32 [N, code_dim]."""
+    painted = model.paint(model.density.means).reshape(len(model.density.means), -1).astype(np.float64)
+    flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+    squared = (painted**2).sum(axis=1) - 2 * flat @ painted.T
+    nearest: Float32 = model.density.means[squared.argmin(axis=1)]
+    return nearest
+
+
+def descend(
+    model: GenerativeModel, pictures: UInt8, codes: Float32, weights: Float32, noise: float, steps: int, rate: float
+) -> Float32:
+    """Adam on the mean squared error of samples in [-1, 1] plus sum_j weights_j |z_j - start_j|, with a cosine rate.
+
+    Args:
+        model: The model.
+        pictures: uint8 [N, H, W, C].
+        codes: Where to start, float32 [N, code_dim].
+        weights: Penalty of each code's distance from its start, float32 [N, code_dim].
+        noise: Uniform noise within +- this half step is added to codes.
+        steps: Gradient steps.
+        rate: At the start.
+    """
+    use_compilation_cache()
+    parameters = {name: value for name, value in model.parameters.items() if name.startswith("decoder")}
+    samples = pictures.reshape(len(pictures), -1, model.architecture.channels).transpose(0, 2, 1)
+    found = _descend(parameters, model.architecture, samples, codes, weights, noise, steps, rate)
+    return np.asarray(found)
+
+
+@partial(jax.jit, static_argnames=("architecture", "steps"))
+def _descend(
+    parameters: Weights,
+    architecture: GenerativeArchitecture,
+    samples: Array,
+    start: Array,
+    weights: Array,
+    noise: float,
+    steps: int,
+    rate: float,
+) -> Array:
+    v = positions(architecture.height, architecture.width, architecture.octaves)
+    first = first_features(v, architecture, np, exact_cos_sin)
+    targets = samples / 127.5 - 1
+
+    def loss(codes: Array, key: Array) -> Array:
+        moved = codes + noise * jax.random.uniform(key, codes.shape, minval=-1.0)
+        painted = paint(network(parameters, "decoder", moved, jnp), first, v, architecture, jnp, fast_cos_sin)
+        return ((painted - targets) ** 2).mean(axis=(1, 2)).sum() + (weights * jnp.abs(codes - start)).sum()
+
+    optimizer = optax.scale_by_adam()
+
+    def step(carry: tuple[Array, optax.OptState], at: tuple[Array, Array]) -> tuple[tuple[Array, optax.OptState], None]:
+        codes, moments = carry
+        part, key = at
+        updates, moments = optimizer.update(jax.grad(loss)(codes, key), moments)
+        return (codes - rate * 0.5 * (1 + jnp.cos(jnp.pi * part)) * updates, moments), None
+
+    parts = jnp.arange(steps) / steps
+    (codes, _), _ = jax.lax.scan(
+        step, (start, optimizer.init(start)), (parts, jax.random.split(jax.random.key(0), steps))
+    )
+    return codes
