@@ -1,0 +1,226 @@
+"""The proof of docs/format.md: a decoder written from it alone agrees with the golden files and with the package."""
+
+import ast
+import functools
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import independent_decoder as independent
+import numpy as np
+import pytest
+
+from dfmcodec import bitstream
+from dfmcodec.errors import DfmError
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = sorted((HERE / "golden").glob("*.dfm"))
+SMALL = [path for path in GOLDEN if path.stat().st_size < 2000]
+names = pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+
+
+@functools.cache
+def decoded(path: Path) -> tuple[independent.File, independent.Symbols]:
+    """Decoded once for all tests, as it is slow."""
+    file = independent.read_file(path.read_bytes())
+    return file, independent.read_symbols(file)
+
+
+def read_png(data: bytes) -> np.ndarray:
+    """Samples [H, W, n] of a PNG file; Pillow would cut 16 bits a sample to 8."""
+    header, compressed, position = b"", b"", 8
+    while position < len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        kind, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        position += 12 + length
+        if kind == b"IHDR":
+            header = body
+        elif kind == b"IDAT":
+            compressed += body
+    width, height, bits, colour_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    assert bits in (8, 16)
+    assert not interlaced
+    n = {0: 1, 4: 2, 2: 3, 6: 4}[colour_type]
+    step = n * bits // 8
+    raw = zlib.decompress(compressed)
+    above = bytearray(width * step)
+    rows = []
+    for y in range(height):
+        start = y * (1 + width * step)
+        method, row = raw[start], bytearray(raw[start + 1 : start + 1 + width * step])
+        for i in range(len(row) if method else 0):
+            a, b, c = (row[i - step], above[i], above[i - step]) if i >= step else (0, above[i], 0)
+            if method == 1:
+                prediction = a
+            elif method == 2:
+                prediction = b
+            elif method == 3:
+                prediction = (a + b) // 2
+            else:
+                prediction = min((abs(b - c), 0, a), (abs(a - c), 1, b), (abs(a + b - 2 * c), 2, c))[2]
+            row[i] = (row[i] + prediction) & 255
+        rows.append(bytes(row))
+        above = row
+    return np.frombuffer(b"".join(rows), ">u2" if bits == 16 else "u1").reshape(height, width, n)
+
+
+@names
+def test_picture_is_the_golden_one_within_a_level(path: Path) -> None:
+    file, symbols = decoded(path)
+    picture = independent.render(file, symbols).astype(np.int64)
+    expected = read_png(path.with_suffix(".png").read_bytes()).astype(np.int64)
+    assert picture.shape == expected.shape
+    difference = np.abs(picture - expected)
+    if independent.ALPHA in file.sections:
+        assert difference[:, :, -1].max() == 0
+        difference = difference[expected[:, :, -1] > 0]
+    assert difference.max() <= 1
+
+
+def symbols_in_order(file: independent.File, symbols: independent.Symbols) -> np.ndarray:
+    """All symbols of the model as one array, in the order in which the package keeps them."""
+    if file.model == independent.COORDINATE:
+        return np.concatenate([part.ravel() for layer in symbols.layers for part in (layer.a, layer.b)])
+    return np.concatenate([group for tile in symbols.tiles for group in tile.in_order(file.further[0])])
+
+
+def assert_same_symbols(file: independent.File, symbols: independent.Symbols, model: Any) -> None:
+    """Compares all that was decoded with a `QuantizedNetwork` or `QuantizedLatents` of the package, exactly."""
+    np.testing.assert_array_equal(symbols_in_order(file, symbols), model.symbols)
+    if file.model == independent.COORDINATE:
+        assert tuple(layer.step_index for layer in symbols.layers) == model.step_indices
+        return
+
+    arch = model.architecture
+    slices = independent.tile_slices(file.height, file.width, arch.tile_rows, arch.tile_columns)
+    for tile, (y, x) in zip(symbols.tiles, slices, strict=True):
+        np.testing.assert_array_equal(np.stack(tile.planes), model.samples[:, y, x])
+
+    assert (symbols.filter is None) == (model.picture_filter is None)
+    if symbols.filter is not None:
+        assert symbols.filter.radius == model.picture_filter.radius
+        assert symbols.filter.step_index == model.picture_filter.step_index
+        taps = np.concatenate(symbols.filter.symbols, axis=1)
+        np.testing.assert_array_equal(taps, model.picture_filter.symbols)
+
+    own = symbols.corrections
+    assert (own is None) == (model.correction is None)
+    if own is not None:
+        np.testing.assert_array_equal(np.stack([own.scale_weights, own.mean_weights], axis=1), model.correction.maps)
+        constants = np.stack([own.scale_constants, own.mean_constants], axis=2)
+        np.testing.assert_array_equal(constants, model.correction.constants)
+
+
+@names
+def test_symbols_are_those_of_the_package(path: Path) -> None:
+    assert_same_symbols(*decoded(path), bitstream.read(path.read_bytes())[0])
+
+
+def test_metadata_are_those_of_the_package() -> None:
+    seen = 0
+    for path in GOLDEN:
+        file = independent.read_file(path.read_bytes())
+        if independent.METADATA in file.sections:
+            expected = bitstream.read(path.read_bytes())[1].metadata
+            found = independent.read_metadata(file.sections[independent.METADATA])
+            assert found == {name: value for name, value in vars(expected).items() if value is not None}
+            seen += 1
+    assert seen
+
+
+def damaged(path: Path, rng: random.Random) -> bytes:
+    """A golden file with bits flipped or Laplace indices set in its sections, and the CRC-32 made right again."""
+    data = bytearray(path.read_bytes()[:-4])
+    first = 17 + data[15] + 5 * data[16]
+    if rng.random() < 0.5:
+        for _ in range(rng.choice((1, 1, 4))):
+            data[rng.randrange(first, len(data))] ^= 1 << rng.randrange(8)
+    else:
+        data[first + rng.randrange(min(4, len(data) - first))] = rng.randrange(112)
+    return bytes(data) + struct.pack("<I", zlib.crc32(data))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_streams_mean_the_same_to_both(seed: int) -> None:
+    """Damage leads where no encoder goes: to long escapes, large shifts and values at their limits.
+
+    Files with checks are left out: the document leaves to a reader how much of them it compares.
+    """
+    rng = random.Random(seed)
+    data = damaged(rng.choice([path for path in SMALL if not path.name.startswith("checked")]), rng)
+    try:
+        model = bitstream.read(data)[0]
+    except DfmError:
+        with pytest.raises(independent.FormatError):
+            independent.decode(data)
+    else:
+        file = independent.read_file(data)
+        assert_same_symbols(file, independent.read_symbols(file), model)
+
+
+@pytest.mark.parametrize("length", [0, 3, 4, 16, 17, 25, -4, -1])
+def test_truncated_files_are_refused(length: int) -> None:
+    data = SMALL[0].read_bytes()
+    with pytest.raises(independent.FormatError):
+        independent.decode(data[:length])
+
+
+def test_flipped_bits_are_refused() -> None:
+    for path in SMALL:
+        data = path.read_bytes()
+        rng = random.Random(path.name)
+        for _ in range(50):
+            flipped = bytearray(data)
+            flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            with pytest.raises(independent.FormatError):
+                independent.read_file(bytes(flipped))
+
+
+def test_bytes_after_the_end_are_refused() -> None:
+    with pytest.raises(independent.FormatError):
+        independent.decode(SMALL[0].read_bytes() + b"\0")
+
+
+@pytest.mark.parametrize("stem", ["deep-", "deep-opacity", "opacity", "latent-gray"])
+def test_command_writes_the_picture(stem: str, tmp_path: Path) -> None:
+    path = next(path for path in GOLDEN if path.name.startswith(stem))
+    assert independent.main([str(path), str(tmp_path / "out.png")]) == 0
+    file, symbols = decoded(path)
+    np.testing.assert_array_equal(read_png((tmp_path / "out.png").read_bytes()), independent.render(file, symbols))
+
+
+def test_command_names_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no.dfm").write_bytes(b"GIF89a")
+    assert independent.main([str(tmp_path / "no.dfm"), str(tmp_path / "out.png")]) == 1
+    assert "not a .dfm file" in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_it_imports_only_numpy_and_pillow() -> None:
+    def imported(module: ModuleType) -> set[str]:
+        found = set()
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add((node.module or "").partition(".")[0])
+        return found
+
+    assert imported(independent) - sys.stdlib_module_names == {"numpy", "PIL"}
+
+
+def test_it_runs_without_the_package() -> None:
+    """In a process of its own, as this one has the package already."""
+    path = next(path for path in GOLDEN if path.name.startswith("opacity"))
+    code = (
+        "import sys, pathlib, independent_decoder\n"
+        f"independent_decoder.decode(pathlib.Path({str(path)!r}).read_bytes())\n"
+        "print({'dfmcodec', 'constriction', 'jax'} & {name.partition('.')[0] for name in sys.modules})\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
