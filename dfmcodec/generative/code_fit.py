@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import log, log2
+from math import inf, log, log2
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +52,7 @@ _TABLE_SYMBOLS = 64
 
 @dataclass(frozen=True)
 class _Form:
-    """The mean squared error, samples in [0, 1], of symbols around a point: error - 2 slope.d + d.curvature d in
-    steps."""
+    """The mean squared error, samples in [0, 1], d from a point: error - 2 slope.d + d.curvature d."""
 
     point: Float64
     error: float
@@ -80,7 +79,9 @@ class CodeSearch:
             along = (self._code - density.means[component]) @ density.axes[component]
             deviations = density.deviations[component]
             scores.append(((along / deviations) ** 2).sum() / 2 + np.log(deviations).sum())
-        self._components = [int(component) for component in np.argsort(scores)[:_COMPONENTS_TRIED]]
+        self._starts = {
+            int(component): self._start(int(component)) for component in np.argsort(scores)[:_COMPONENTS_TRIED]
+        }
 
     def error(self, code: CodeSymbols) -> float:
         """Mean squared error in levels of what a code paints."""
@@ -89,25 +90,21 @@ class CodeSearch:
 
     def at(self, lmbda: float) -> CodeSymbols:
         """The code that minimises MSE + lmbda * bits, MSE with samples in [0, 1], of those tried."""
-        return min((self._rounded(component, lmbda) for component in self._components), key=lambda found: found[0])[1]
+        return min((self._rounded(component, lmbda) for component in self._starts), key=lambda found: found[0])[1]
+
+    def _start(self, component: int) -> _Form:
+        """The form around the unquantised code."""
+        density = self._model.density
+        along = (self._code - density.means[component]).astype(np.float64) @ density.axes[component]
+        return self._form(component, along)
 
     def _rounded(self, component: int, lmbda: float) -> tuple[float, CodeSymbols]:
-        density = self._model.density
-        start = (self._code - density.means[component]).astype(np.float64) @ density.axes[component]
-        form = self._form(component, start)
+        density, form = self._model.density, self._starts[component]
         used = form.curvature.diagonal()[density.deviations[component] > np.median(density.deviations[component])]
         fine = (6 * lmbda / log(2) / max(float(used.mean()), 1e-12)) ** 0.5
-        best: tuple[float, CodeSymbols] | None = None
-        for coarser in _COARSER:
-            index = round(STEPS_PER_OCTAVE * log2(max(fine, 1e-9))) + UNIT_STEP + coarser
-            index = min(max(index, 0), LAST_STEP)
-            found = self._rounded_at(component, index, form, lmbda)
-            if best is None or found[0] < best[0]:
-                best = found
-        if best is None:
-            msg = "no step was tried"
-            raise AssertionError(msg)
-        return best
+        finest = round(STEPS_PER_OCTAVE * log2(max(fine, 1e-9))) + UNIT_STEP
+        steps = {min(max(finest + coarser, 0), LAST_STEP) for coarser in _COARSER}
+        return min((self._rounded_at(component, step, form, lmbda) for step in steps), key=lambda found: found[0])
 
     def _rounded_at(self, component: int, step_index: int, form: _Form, lmbda: float) -> tuple[float, CodeSymbols]:
         code = CodeSymbols(component, step_index, np.zeros(len(form.point), np.int32))
@@ -116,21 +113,16 @@ class CodeSearch:
             for index in table_indices(self._model.density, component, step_index)
         ]
         symbols = np.clip(np.round(form.point / code.step), -_TABLE_SYMBOLS, _TABLE_SYMBOLS).astype(np.int64)
-        best: tuple[float, CodeSymbols] | None = None
-        for turn in range(_ROUNDS):
+        best = inf, code
+        for _ in range(_ROUNDS):
             symbols = _descend_axes(form, symbols, code.step, costs, lmbda)
             code = CodeSymbols(component, step_index, symbols.astype(np.int32))
             bits = sum(cost[symbol + _TABLE_SYMBOLS] for cost, symbol in zip(costs, symbols, strict=True))
             form = self._form(component, symbols.astype(np.float64) * code.step)
             total = form.error + lmbda * float(bits)
-            if best is not None and total >= best[0]:
+            if total >= best[0]:
                 break
             best = total, code
-            if turn == _ROUNDS - 1:
-                break
-        if best is None:
-            msg = "no round was made"
-            raise AssertionError(msg)
         return best
 
     def _form(self, component: int, point: Float64) -> _Form:
@@ -190,7 +182,7 @@ def _linearised(
     return painted(along), jax.jacfwd(painted)(along)
 
 
-def search_lmbda(fits: Callable[[float], bool], low: float, high: float, steps: int = 14) -> float:
+def search_lmbda(fits: Callable[[float], bool], low: float, high: float, steps: int = 10) -> float:
     """The smallest lambda of a bisection between two, on their logarithms, for which `fits` holds; `high` if none."""
     for _ in range(steps):
         middle = (low * high) ** 0.5
@@ -201,7 +193,7 @@ def search_lmbda(fits: Callable[[float], bool], low: float, high: float, steps: 
     return high
 
 
-_LMBDAS = 1e-8, 1e-1  # MSE in [0, 1] a bit: from codes that nothing is spared on to the component's mean
+_LMBDAS = 1e-7, 1e-2  # MSE in [0, 1] a bit: from codes that nothing is spared on to the component's mean
 _COLOURS = {1: "gray", 3: "RGB"}
 
 
