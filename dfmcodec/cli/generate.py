@@ -252,7 +252,7 @@ def reconstruct(
 @click.option(
     "--inception",
     type=click.Path(path_type=Path),
-    help="Inception-v3 weights (.npz of the arrays of torchvision's state dict) to use instead.",
+    help="Weights of the FID Inception network (.npz, see generative.inception) to use instead.",
 )
 @click.option(
     "--neighbours", type=click.Path(path_type=Path), help="PNG to write: samples, nearest training picture under each."

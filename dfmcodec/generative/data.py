@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.errors import ImageError
+from dfmcodec.generative.arrays import read_arrays
 from dfmcodec.generative.painting import MAX_SIDE
 
 UInt8 = npt.NDArray[np.uint8]
@@ -85,20 +86,11 @@ def _checked(pictures: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] 
 
 
 def _read_npz(path: Path) -> PictureSet:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "images" not in arrays:
-                msg = f"{path} has no array `images`; it has {', '.join(arrays.files) or 'none'}"
-                raise ImageError(msg)
-            return _checked(arrays["images"], arrays["labels"] if "labels" in arrays else None, path)
-    except (OSError, ValueError, EOFError, zlib.error, KeyError) as error:
-        msg = f"{path} is not a readable .npz file: {error}"
-        raise ImageError(msg) from error
-    except Exception as error:  # zipfile's own errors have no common base but Exception
-        if isinstance(error, ImageError):
-            raise
-        msg = f"{path} is not a readable .npz file: {error}"
-        raise ImageError(msg) from error
+    arrays = read_arrays(path)
+    if "images" not in arrays:
+        msg = f"{path} has no array `images`; it has {', '.join(arrays) or 'none'}"
+        raise ImageError(msg)
+    return _checked(arrays["images"], arrays.get("labels"), path)
 
 
 def _read_idx_set(path: Path) -> PictureSet:

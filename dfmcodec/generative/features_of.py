@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from dfmcodec.errors import ImageError
 from dfmcodec.generative import classifier as small_classifier
+from dfmcodec.generative.arrays import read_arrays, write_arrays
 from dfmcodec.generative.data import PictureSet
 from dfmcodec.generative.evaluate import Classify
-from dfmcodec.generative.painting import Float32
-from dfmcodec.io import write_atomic
 
 
 @dataclass(frozen=True)
@@ -39,10 +32,7 @@ def classifier(train: PictureSet, held_out: PictureSet, kept: Path | None) -> Fe
     else:
         weights = small_classifier.train_classifier(train)
         if kept is not None:
-            file = io.BytesIO()
-            arrays: dict[str, Any] = dict(weights)
-            np.savez(file, **arrays)
-            write_atomic(kept, file.getvalue())
+            write_arrays(kept, weights)
     try:
         share = small_classifier.accuracy(weights, held_out)
     except (KeyError, TypeError, ValueError) as error:
@@ -61,17 +51,3 @@ def inception(path: Path) -> FeatureSource:
     weights = read_arrays(path)
     check_weights(weights, path)
     return FeatureSource(partial(classify, weights), f"2048 pooled units of Inception-v3 ({path.name})")
-
-
-def read_arrays(path: Path) -> dict[str, Float32]:
-    """The arrays of an .npz file.
-
-    Raises:
-        ImageError: It is not one.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        msg = f"{path} is not a readable .npz file: {error}"
-        raise ImageError(msg) from error

@@ -8,10 +8,8 @@ codes afterwards, as `density` does).
 
 from __future__ import annotations
 
-import io
 import json
 import time
-import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -25,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.errors import ConfigError, DfmError, ImageError
 from dfmcodec.fourier import TAU, frequency_set
+from dfmcodec.generative.arrays import read_arrays, write_arrays
 from dfmcodec.generative.data import UInt8
 from dfmcodec.generative.painting import (
     Array,
@@ -41,7 +40,6 @@ from dfmcodec.generative.painting import (
     positions,
 )
 from dfmcodec.generative.recipe import Recipe
-from dfmcodec.io import write_atomic
 from dfmcodec.jax_backend import use_compilation_cache
 from dfmcodec.metrics import psnr_of_mse
 
@@ -139,9 +137,8 @@ class Trainer:
         """Keeps the state, to go on from."""
         leaves = jax.tree.leaves((self.state.parameters, self.state.moments))
         arrays: dict[str, Any] = {f"leaf{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
-        file = io.BytesIO()
-        np.savez(file, about=self._about(), steps=self.state.steps, seconds=self.state.seconds, **arrays)
-        write_atomic(path, file.getvalue())
+        about = {"about": self._about(), "steps": self.state.steps, "seconds": self.state.seconds}
+        write_arrays(path, about | arrays)
 
     def restore(self, path: Path) -> None:
         """Goes on from a kept state.
@@ -151,16 +148,14 @@ class Trainer:
         """
         leaves, tree = jax.tree.flatten((self.state.parameters, self.state.moments))
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                if str(arrays["about"]) != self._about():
-                    msg = f"{path} is of a training with other pictures or settings; use --restart to leave it aside"
-                    raise ConfigError(msg)
-                kept = [jnp.asarray(arrays[f"leaf{index}"]).reshape(leaf.shape) for index, leaf in enumerate(leaves)]
-                steps, seconds = int(arrays["steps"]), float(arrays["seconds"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            if isinstance(error, ConfigError):
-                raise
-            msg = f"{path} is damaged ({error}); use --restart to leave it aside"
+            arrays = read_arrays(path)
+            if str(arrays["about"]) != self._about():
+                msg = f"{path} is of a training with other pictures or settings; use --restart to leave it aside"
+                raise ConfigError(msg)
+            kept = [jnp.asarray(arrays[f"leaf{index}"]).reshape(leaf.shape) for index, leaf in enumerate(leaves)]
+            steps, seconds = int(arrays["steps"]), float(arrays["seconds"])
+        except (ImageError, KeyError) as error:
+            msg = f"{path} is damaged; use --restart to leave it aside"
             raise ConfigError(msg) from error
         parameters, moments = jax.tree.unflatten(tree, kept)
         self.state = State(parameters, moments, steps, seconds)
