@@ -6,6 +6,7 @@ import gzip
 import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
-from dfmcodec import decoder, fourier
+from dfmcodec import bitstream, decoder, fourier
 from dfmcodec.cli import main
 from dfmcodec.encoder import EncoderConfig, encode_image
 from dfmcodec.errors import (
@@ -43,7 +44,7 @@ from dfmcodec.generative.recipe import PRESETS
 from dfmcodec.generative.train import Trainer, fast_cos_sin
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
-from dfmcodec.model import CoordinateArchitecture
+from dfmcodec.model import CodedPicture, CoordinateArchitecture
 
 SIDE = 16
 
@@ -251,7 +252,6 @@ def test_damaged_model_files_are_refused(trained: GenerativeModel) -> None:
 
 
 def test_model_files_with_a_hostile_head_and_a_right_checksum_are_refused(trained: GenerativeModel) -> None:
-    import zlib
 
     import msgpack
 
@@ -504,3 +504,19 @@ def test_sets_without_classes_need_other_features(trained: GenerativeModel, mode
     code, output = run("generate", "eval", model_file, tmp_path / "x.npz")
     assert (code, "no classes" in output) == (1, True)
     assert PictureSet(patches(60)).split()[1].labels is None
+
+
+GOLDEN = Path(__file__).parent / "golden" / "generative"
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)
+def test_golden_codes_decode_as_ever(path: Path) -> None:
+    model = read_model((GOLDEN / f"{path.stem.split('-')[0]}.dfmg").read_bytes())
+    picture, _ = bitstream.read(path.read_bytes())
+    assert isinstance(picture, CodedPicture)
+    symbols = read_code(picture.body, model.density).symbols
+    assert f"{zlib.crc32(symbols.astype('<i4').tobytes()):08x}" == path.stem.split("-")[-1]
+    decoded = decoder.decode_image(path.read_bytes(), generator=model).pixels
+    with PilImage.open(path.with_suffix(".png")) as golden:
+        expected = np.asarray(golden).reshape(decoded.shape)
+    assert int(np.abs(decoded.astype(int) - expected).max()) <= 1
