@@ -13,7 +13,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -204,8 +203,8 @@ def file_size_limit(place: Place) -> str:
     """`RLIMIT_FSIZE` of 100 bytes, over a file that is there"""
     picture, file = place.picture(), place.encoded("old.dfm")
     old = file.read_bytes()
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (100, 100))
-    said = dfm("encode", picture, "-o", file, "-f", "--effort", "1", preexec_fn=limit).says(1, "File too large")
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+    said = patched(limit, "encode", picture, "-o", file, "-f", "--effort", "1").says(1, "File too large")
     assert file.read_bytes() == old
     assert names(place.folder) == ["cat.png", "old.dfm"]
     return f"{said}; the old file is as it was"
@@ -777,10 +776,9 @@ def full_stdout(place: Place) -> str:
 def closed_streams(place: Place) -> str:
     """Standard output or input closed (`>&-`, `<&-`)"""
     file = place.encoded()
-    said = dfm("decode", file, "-o", "-", preexec_fn=partial(os.close, 1)).says(1, "standard output is closed")
-    dfm("encode", "-", "-o", place.folder / "x.dfm", preexec_fn=partial(os.close, 0)).says(
-        1, "standard input is closed"
-    )
+    closed_output, closed_input = (("sh", "-c", f'exec "$@" {closed}', "sh", *DFM) for closed in (">&-", "<&-"))
+    said = dfm("decode", file, "-o", "-", program=closed_output).says(1, "standard output is closed")
+    dfm("encode", "-", "-o", place.folder / "x.dfm", program=closed_input).says(1, "standard input is closed")
     return said
 
 
