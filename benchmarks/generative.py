@@ -26,7 +26,7 @@ from vae import train_vae
 
 from dfmcodec.generative import features_of
 from dfmcodec.generative.data import PictureSet, read_pictures
-from dfmcodec.generative.density import fit_density
+from dfmcodec.generative.density import COMPONENTS, fit_density
 from dfmcodec.generative.evaluate import evaluate, grid
 from dfmcodec.generative.model import GenerativeModel
 from dfmcodec.generative.recipe import PRESETS
@@ -119,7 +119,8 @@ def main() -> None:
                 codes = density.sample(shape[0], rng) if density else rng.standard_normal(shape).astype(np.float32)
                 samples = paint(codes)
                 found = evaluate(samples, reconstructions, train, held_out, source.classify)
-                row = {**key, "samples_from": name, **figures, **found.as_dict(), "features": source.description}
+                about = {"samples_from": name, "components": COMPONENTS, "features": source.description}
+                row = {**key, **about, **figures, **found.as_dict()}
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(row | {"machine": machine()}) + "\n")
                 print(json.dumps(row), flush=True)

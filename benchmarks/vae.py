@@ -57,7 +57,7 @@ class Vae:
         found = []
         for start in range(0, len(codes), _EVALUATED):
             logits = network(self.parameters, "decoder", codes[start : start + _EVALUATED].astype(np.float32), np)
-            found.append(np.round(255 / (1 + np.exp(-logits))).astype(np.uint8))
+            found.append(np.round(255 * (0.5 + 0.5 * np.tanh(logits / 2))).astype(np.uint8))
         return np.concatenate(found).reshape(-1, *self.shape)
 
     @property

@@ -1,9 +1,10 @@
 """A second decoder of `.dfm` files, written from docs/format.md alone: the proof that the document is enough.
 
-It takes nothing from the package but the prior's arrays. Every function stands for one heading of the document and
-uses its letters; read the two side by side. Speed comes last: symbols are decoded one by one with Python's integers.
+It takes nothing from the package but the prior's arrays; the file of a generative model is given to it. Every function
+stands for one heading of the document and uses its letters; read the two side by side. Speed comes last: symbols are
+decoded one by one with Python's integers.
 
-    python independent_decoder.py picture.dfm picture.png
+    python independent_decoder.py picture.dfm picture.png [model.dfmg]
 """
 
 import io
@@ -15,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ MAX_WEIGHTS = 2**22
 MAX_METADATA_BYTES = 2**24
 MAX_SYMBOL = 2**23
 
-WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS = range(1, 9)
-COORDINATE, LATENT = 0, 1
+WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE = range(1, 10)
+COORDINATE, LATENT, GENERATIVE = 0, 1, 2
+FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10), GENERATIVE: (4,)}
+REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE}
+OWN_SECTIONS = {COORDINATE: {WEIGHTS}, LATENT: {LATENTS, FILTER, CORRECTIONS}, GENERATIVE: {CODE}}
 
 
 class FormatError(ValueError):
@@ -75,14 +79,14 @@ def read_file(data: bytes) -> File:
     model, channels, bits, width, height, depth, network_width, order, extra, count = struct.unpack(
         "<BBBHHBBBBB", data[5:17]
     )
-    require(model in (COORDINATE, LATENT), f"unknown model {model}")
+    require(model in FURTHER_LENGTHS, f"unknown model {model}")
     require(channels in (1, 3), f"{channels} channels")
     require(bits in (8, 16), f"{bits} bits a sample")
     require(width > 0 and height > 0, "the picture is empty")
     require(width * height <= MAX_PIXELS, "the picture is beyond the limit on pixels")
     if model == COORDINATE:
         require(all(1 <= size <= 64 for size in (depth, network_width, order)), "the network's sizes")
-    require(extra == 0 if model == COORDINATE else extra in (8, 10), "length of the model's further fields")
+    require(extra in FURTHER_LENGTHS[model], "length of the model's further fields")
     require(count >= 1, "no sections")
 
     table_start = 17 + extra
@@ -91,16 +95,17 @@ def read_file(data: bytes) -> File:
     require(position <= end, "the file ends within its section table")
     sections: dict[int, bytes] = {}
     for identifier, length in struct.iter_unpack("<BI", data[table_start:position]):
-        require(WEIGHTS <= identifier <= CHECKS, f"unknown section {identifier}")
+        require(WEIGHTS <= identifier <= CODE, f"unknown section {identifier}")
         require(identifier not in sections, f"section {identifier} stands twice")
         require(position + length <= end, f"section {identifier} goes beyond the end of the file")
         sections[identifier] = data[position : position + length]
         position += length
     require(position == end, "there are bytes after the last section")
 
-    required, foreign = (WEIGHTS, {LATENTS, FILTER, CORRECTIONS}) if model == COORDINATE else (LATENTS, {WEIGHTS})
+    required = REQUIRED_SECTION[model]
     require(required in sections, f"section {required} is missing")
-    require(not foreign & sections.keys(), "a section of the other model")
+    foreign = set().union(*(own for other, own in OWN_SECTIONS.items() if other != model))
+    require(not foreign & sections.keys(), "a section of another model")
     require(RGB not in sections or (channels == 1 and not sections[RGB]), "the section rgb is for gray, and empty")
     require(len(sections.get(METADATA, b"")) <= MAX_METADATA_BYTES, "the metadata are beyond the limit")
     further, head = data[17:table_start], data[: table_start + 5 * count]
@@ -118,9 +123,9 @@ class RangeDecoder:
     `lower` and `point` appear in the document only as their difference, so the difference is all that is kept.
     """
 
-    def __init__(self, stream: bytes):
+    def __init__(self, stream: bytes, byte_order: str = "<"):
         require(len(stream) % 4 == 0, "a range-coded stream is not a multiple of 4 bytes")
-        self._words = iter(struct.unpack(f"<{len(stream) // 4}I", stream))
+        self._words = iter(struct.unpack(f"{byte_order}{len(stream) // 4}I", stream))
         self._range = 2**64 - 1
         self._distance = next(self._words, 0) << 32 | next(self._words, 0)
 
@@ -186,8 +191,10 @@ def split_index(t: int) -> tuple[int, int]:
     return t - 4 * shift, shift
 
 
-def decode_array(coder: RangeDecoder, tables: Sequence[Sequence[int]], shifts: np.ndarray) -> np.ndarray:
-    """Symbols that have a table and a shift each; equal tables stand together, in order.
+def decode_array(
+    coder: RangeDecoder, tables: Sequence[Sequence[int]], shifts: np.ndarray, numbers: np.ndarray
+) -> np.ndarray:
+    """Symbols that have a table, its shift and a number each, in whose order come their low parts.
 
     With a single table this is "An array of N symbols", with several its last paragraph.
     """
@@ -208,11 +215,10 @@ def decode_array(coder: RangeDecoder, tables: Sequence[Sequence[int]], shifts: n
         high[escaped] = np.where(negative, -1, 1) * (64 + excess)
 
     require(bool(np.all(np.abs(high) << shifts <= MAX_SYMBOL)), "a symbol is beyond the limit")
-    # Tables with low parts follow one another with one shift more every four, so equal shifts stand together too
-    # and taking shift after shift is taking table after table.
     symbols = high << shifts
-    for shift in sorted(set(shifts[shifts > 0].tolist())):
-        these = np.flatnonzero(shifts == shift)
+    for number in np.unique(numbers[shifts > 0]):
+        these = np.flatnonzero(numbers == number)
+        shift = int(shifts[these[0]])
         symbols[these] += coder.numbers(these.size, shift) - ((1 << shift) >> 1)
     return symbols
 
@@ -221,7 +227,7 @@ def decode_laplace(coder: RangeDecoder, count: int, t: int) -> np.ndarray:
     """An array of so many symbols under one Laplace index."""
     require(t <= 111, f"Laplace index {t}")
     u, shift = split_index(t)
-    return decode_array(coder, [direct_table(u)] * count, np.full(count, shift))
+    return decode_array(coder, [direct_table(u)] * count, np.full(count, shift), np.full(count, t))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -261,18 +267,26 @@ def values_of_weight(bits: int, ones: int) -> Iterator[int]:
             yield 1 << top | rest
 
 
+def layer_shapes(inputs: int, depth: int, width: int, outputs: int, orders: Sequence[int]) -> list[tuple[Any, int]]:
+    """Frequencies K_i and number of outputs n_i of each layer, of so many inputs of the first and these orders."""
+    shapes = []
+    weights = 0
+    for i, order in zip(range(depth), orders, strict=True):
+        n = outputs if i == depth - 1 else width
+        frequencies = frequency_rows(inputs if i == 0 else width, order)
+        weights += (2 * len(frequencies) - 1) * n
+        require(weights <= MAX_WEIGHTS, "the network has weights beyond the limit")
+        shapes.append((frequencies, n))
+    return shapes
+
+
 def read_layers(file: File) -> list[Layer]:
     """The network's symbols, by "Weights section"."""
     section = io.BytesIO(file.sections[WEIGHTS])
     shapes = []
-    weights = 0
-    for i in range(file.depth):
-        m = 2 if i == 0 else file.network_width
-        n = file.channels if i == file.depth - 1 else file.network_width
-        frequencies = frequency_rows(m, file.order)
-        weights += (2 * len(frequencies) - 1) * n
-        require(weights <= MAX_WEIGHTS, "the network has weights beyond the limit")
-        step_index, *indices = read_bytes(section, 1 + min(file.order, m) + 1)
+    orders = [file.order] * file.depth
+    for frequencies, n in layer_shapes(2, file.depth, file.network_width, file.channels, orders):
+        step_index, *indices = read_bytes(section, 1 + min(file.order, frequencies.shape[1]) + 1)
         shapes.append((frequencies, n, step_index, indices))
 
     coder = RangeDecoder(section.read())
@@ -298,18 +312,31 @@ def read_bytes(stream: io.BytesIO, count: int) -> bytes:
     return got
 
 
-def render_network(file: File, layers: Sequence[Layer]) -> np.ndarray:
-    """Samples of a file of model 0, by "Network, model 0"."""
-    y, x = np.mgrid[: file.height, : file.width].astype(np.float32)
-    v = np.stack([x / np.float32(file.width), y / np.float32(file.height)], axis=-1).reshape(-1, 2)
-    for layer in layers:
-        a = (layer.a * 2.0 ** (-layer.step_index / 8)).astype(np.float32)
-        b = (layer.b * 2.0 ** (-layer.step_index / 8)).astype(np.float32)
-        angles = np.float32(2 * np.pi) * (v @ layer.frequencies.T.astype(np.float32))
+def network_samples(
+    file: File, v: np.ndarray, layers: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Samples of the network whose layers have these frequencies, a and b, for the inputs v [pixels, m]."""
+    for frequencies, a, b in layers:
+        angles = np.float32(2 * np.pi) * (v @ frequencies.T.astype(np.float32))
         h = np.cos(angles) @ a + np.sin(angles[:, 1:]) @ b
         v = h + v if h.shape == v.shape else h
     levels = np.rint((2**file.bits - 1) * (np.tanh(v) + 1) / 2)
     return np.clip(levels, 0, 2**file.bits - 1).reshape(file.height, file.width, file.channels)
+
+
+def coordinates(file: File) -> tuple[np.ndarray, np.ndarray]:
+    """x / W and y / H of all pixels, row by row."""
+    y, x = np.mgrid[: file.height, : file.width].astype(np.float32)
+    return (x / np.float32(file.width)).ravel(), (y / np.float32(file.height)).ravel()
+
+
+def render_network(file: File, layers: Sequence[Layer]) -> np.ndarray:
+    """Samples of a file of model 0, by "Network, model 0"."""
+    weights = []
+    for layer in layers:
+        step = 2.0 ** (-layer.step_index / 8)
+        weights.append((layer.frequencies, (layer.a * step).astype(np.float32), (layer.b * step).astype(np.float32)))
+    return network_samples(file, np.stack(coordinates(file), axis=-1), weights)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -609,9 +636,9 @@ def decode_tile(
 
                 order = np.argsort(number, kind="stable")
                 signed = np.empty(scale.size, np.int64)
-                signed[order] = decode_array(
-                    coder, [tables.cumulative[i] for i in number[order].tolist()], tables.shifts[number[order]]
-                )
+                ordered = number[order]
+                cumulative = [tables.cumulative[i] for i in ordered.tolist()]
+                signed[order] = decode_array(coder, cumulative, tables.shifts[ordered], ordered)
                 sign = np.where(mean < 0, -1, 1)
                 symbols = sign * signed
                 r = 2 * symbols - u * np.sign(symbols) if tables.quantizers == 2 else symbols
@@ -839,6 +866,130 @@ def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filte
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Generative model, model 2
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GenerativeModel:
+    """A generative model's file: its architecture by the document's names, and its arrays in float32."""
+
+    height: int
+    width: int
+    channels: int
+    code_dim: int
+    hidden: list[int]
+    depth: int
+    machine_width: int
+    order: int
+    octaves: list[int]
+    arrays: dict[str, np.ndarray]
+
+    def layer_shapes(self) -> list[tuple[np.ndarray, int]]:
+        """Frequencies and number of outputs of each layer of the machines."""
+        inputs = 2 * len(self.octaves)
+        orders = [inputs] + [self.order] * (self.depth - 1)
+        return layer_shapes(inputs, self.depth, self.machine_width, self.channels, orders)
+
+
+def read_model(data: bytes) -> GenerativeModel:
+    """The file of a generative model, by "The model's file"."""
+    import msgpack
+
+    require(data[:5] == b"\x89DFMG", "not a generative model")
+    require(len(data) >= 10 + 4, "the generative model ends within its header")
+    require(data[5] == 1, f"version {data[5]} of generative models, only 1 is known")
+    require(zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"), "the model's CRC-32 does not agree")
+    start = 10 + int.from_bytes(data[6:10], "little")
+    stream = io.BytesIO(data[start:-4])
+    try:
+        head = msgpack.unpackb(data[10:start])
+        arrays: dict[str, np.ndarray] = {}
+        for name, shape in head["arrays"]:
+            require(name not in arrays, f"the array {name} stands twice")
+            halves = np.frombuffer(read_bytes(stream, 2 * math.prod(shape)), "<f2")
+            require(bool(np.isfinite(halves).all()), f"the array {name} holds values that are not finite")
+            arrays[name] = halves.astype(np.float32).reshape(shape)
+        model = GenerativeModel(**head["architecture"], arrays=arrays)
+        sizes_allowed = all(1 <= size <= 64 for size in (model.depth, model.machine_width, model.order))
+        require(sizes_allowed and len(model.hidden) <= 16, "the sizes of the generative model")
+        different = len(model.octaves) == len(set(model.octaves))
+        require(1 <= len(model.octaves) <= 8 and different, "the number of octaves")
+        require(all(o in range(-4, 9) for o in model.octaves), "an octave is not in -4..8")
+        K, D = arrays["density_means"].shape
+        sizes = [D, *model.hidden, sum((2 * len(frequencies) - 1) * n for frequencies, n in model.layer_shapes())]
+        expected = {"density_axes": (K, D, D), "density_deviations": (K, D)}
+        for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+            expected |= {f"decoder_w{i}": (inputs, outputs), f"decoder_b{i}": (outputs,)}
+        agree = D == model.code_dim and all(arrays[name].shape == shape for name, shape in expected.items())
+    except FormatError:
+        raise
+    except (KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
+        message = f"the generative model's head: {error!r}"
+        raise FormatError(message) from error
+    require(agree, "the arrays of the generative model are not those of its architecture")
+    require(not stream.read(), "there are bytes after the generative model's last array")
+    return model
+
+
+def model_of(file: File, data: bytes | None) -> GenerativeModel:
+    """The generative model that the file names, of these bytes."""
+    identifier = file.further[::-1].hex()
+    require(data is not None, f"the generative model {identifier} is missing")
+    require(data[-4:] == file.further, f"the generative model is another one than {identifier}")
+    model = read_model(data)
+    same = (model.height, model.width, model.channels) == (file.height, file.width, file.channels)
+    require(same, "the picture has another size or other channels than the generative model")
+    return model
+
+
+@dataclass(frozen=True)
+class Code:
+    """What the code section says."""
+
+    component: int
+    step_index: int
+    symbols: np.ndarray  # [D]
+
+
+def read_code(section: bytes, model: GenerativeModel) -> Code:
+    """The symbols, by "Code section"."""
+    require(len(section) >= 3, "the code is too short")
+    component, step_index = struct.unpack("<HB", section[:3])
+    require(component < len(model.arrays["density_means"]), f"the generative model has no component {component}")
+    stream = section[3:] + bytes(-(len(section) - 3) % 4)
+    bounds = [2 ** ((m - 0.5) / 4) for m in range(-63, 65)]
+    n = [bisect_right(bounds, float(x)) - 64 for x in model.arrays["density_deviations"][component]]
+    indices = np.clip(15 + np.array(n) - (step_index - 128), 0, 111)
+    splits = [split_index(t) for t in indices.tolist()]
+    tables, shifts = [direct_table(u) for u, _ in splits], np.array([shift for _, shift in splits])
+    symbols = decode_array(RangeDecoder(stream, ">"), tables, shifts, np.arange(len(n)))
+    return Code(component, step_index, symbols)
+
+
+def render_code(file: File, model: GenerativeModel, code: Code) -> np.ndarray:
+    """Samples of a file of model 2, by "Picture"."""
+    arrays, k = model.arrays, code.component
+    t = 2.0 ** ((code.step_index - 128) / 4)
+    x = arrays["density_means"][k] + arrays["density_axes"][k].astype(np.float64) @ (t * code.symbols)
+    for i in range(len(model.hidden) + 1):
+        x = x @ arrays[f"decoder_w{i}"] + arrays[f"decoder_b{i}"]
+        if i < len(model.hidden):
+            x = np.maximum(x, 0)
+
+    layers = []
+    start = 0
+    for frequencies, n in model.layer_shapes():
+        rows = x[start : start + (2 * len(frequencies) - 1) * n].astype(np.float32).reshape(-1, n)
+        start += rows.size
+        layers.append((frequencies, rows[: len(frequencies)], rows[len(frequencies) :]))
+    v = np.stack([np.float32(2.0**o) * axis for o in model.octaves for axis in coordinates(file)], axis=-1)
+    if len(model.octaves) > 1:
+        v[:, -1] *= -1
+    return network_samples(file, v, layers)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Alpha section
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -888,6 +1039,7 @@ class Symbols:
     tiles: list[TileLatents] = field(default_factory=list)
     filter: Filter | None = None
     corrections: Corrections | None = None
+    code: Code | None = None
 
 
 def read_latents(file: File, parameters: Parameters) -> Symbols:
@@ -929,21 +1081,25 @@ def verify_checks(file: File, symbols: Symbols) -> None:
     require(section == expected, "the checks section does not agree")
 
 
-def read_symbols(file: File) -> Symbols:
-    """All symbols of a file."""
+def read_symbols(file: File, model: bytes | None = None) -> Symbols:
+    """All symbols of a file; one of model 2 needs its generative model's file."""
     if file.model == COORDINATE:
         symbols = Symbols(layers=read_layers(file))
-    else:
+    elif file.model == LATENT:
         symbols = read_latents(file, read_parameters(file))
+    else:
+        symbols = Symbols(code=read_code(file.sections[CODE], model_of(file, model)))
     if CHECKS in file.sections:
         verify_checks(file, symbols)
     return symbols
 
 
-def render(file: File, symbols: Symbols) -> np.ndarray:
+def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarray:
     """The picture [H, W, channels and opacity]."""
     if file.model == COORDINATE:
         samples = render_network(file, symbols.layers)
+    elif file.model == GENERATIVE:
+        samples = render_code(file, model_of(file, model), symbols.code)
     else:
         parameters = read_parameters(file)
         planes = np.zeros((file.height, file.width, file.channels), np.int32)
@@ -959,17 +1115,21 @@ def render(file: File, symbols: Symbols) -> np.ndarray:
     return samples.astype(np.uint8 if file.bits == 8 else np.uint16)
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, model: bytes | None = None) -> np.ndarray:
     """Decodes a `.dfm` file.
+
+    Args:
+        data: the file.
+        model: the generative model's file, for files of model 2.
 
     Returns:
         uint8 or uint16 [H, W, n], n being 1 for gray and 3 for RGB, and one more where there is opacity.
 
     Raises:
-        FormatError: the document does not allow such a file, or the prior is missing.
+        FormatError: the document does not allow such a file, or the prior or the generative model is missing.
     """
     file = read_file(data)
-    return render(file, read_symbols(file))
+    return render(file, read_symbols(file, model), model)
 
 
 def read_metadata(section: bytes) -> dict[str, bytes]:
@@ -1015,12 +1175,12 @@ def write_png(samples: np.ndarray) -> bytes:
 
 def main(arguments: Sequence[str]) -> int:
     """Decodes one file to PNG."""
-    if len(arguments) != 2:
-        print("usage: independent_decoder.py FILE.dfm OUT.png", file=sys.stderr)
+    if len(arguments) not in (2, 3):
+        print("usage: independent_decoder.py FILE.dfm OUT.png [MODEL.dfmg]", file=sys.stderr)
         return 2
-    source, target = arguments
+    source, target, *models = arguments
     try:
-        samples = decode(Path(source).read_bytes())
+        samples = decode(Path(source).read_bytes(), *(Path(model).read_bytes() for model in models))
     except FormatError as error:
         print(f"{source}: {error}", file=sys.stderr)
         return 1

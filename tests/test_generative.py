@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
+import msgpack
 import numpy as np
 import pytest
 import skimage.data
@@ -232,6 +233,16 @@ def test_model_file_keeps_a_model(trained: GenerativeModel) -> None:
     np.testing.assert_array_equal(again.paint(codes), trained.paint(codes))
 
 
+def test_id_is_of_the_file_as_it_is(trained: GenerativeModel) -> None:
+    data = trained.file_bytes
+    size = struct.unpack_from("<I", data, 6)[0]
+    head = msgpack.unpackb(data[10 : 10 + size])
+    packed = msgpack.packb(dict(reversed(head.items())))  # another file that says the same
+    content = data[:10] + packed + data[10 + size : -4]
+    other = content + struct.pack("<I", zlib.crc32(content))
+    assert read_model(other).id == zlib.crc32(content) != trained.id
+
+
 def test_damaged_model_files_are_refused(trained: GenerativeModel) -> None:
     data = trained.file_bytes
     rng = np.random.default_rng(0)
@@ -252,8 +263,6 @@ def test_damaged_model_files_are_refused(trained: GenerativeModel) -> None:
 
 
 def test_model_files_with_a_hostile_head_and_a_right_checksum_are_refused(trained: GenerativeModel) -> None:
-
-    import msgpack
 
     data = trained.file_bytes
     size = struct.unpack_from("<I", data, 6)[0]
@@ -359,7 +368,7 @@ def test_codes_need_their_model(trained: GenerativeModel, model_file: Path, tmp_
     assert coded.stat().st_size <= 60
     code, output = run("decode", coded, "-o", tmp_path / "b.png")
     assert (code, f"{trained.id:08x}" in output, "--prior" in output) == (3, True, True)
-    other.write_bytes(replace(trained, report={"another": 1}).file_bytes)
+    other.write_bytes(replace(trained, report={"another": 1}, source=None).file_bytes)
     code, output = run("decode", coded, "--prior", other, "-o", tmp_path / "b.png")
     assert (code, "the given one is" in output) == (3, True)
     assert run("verify", coded, "--prior", model_file)[0] == 0

@@ -14,14 +14,18 @@ from typing import Any
 import independent_decoder as independent
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from dfmcodec import bitstream
+from dfmcodec.cli import main as command
 from dfmcodec.errors import DfmError
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = sorted((HERE / "golden").glob("*.dfm"))
+CODES = sorted((HERE / "golden" / "generative").glob("*.dfm"))
 SMALL = [path for path in GOLDEN if path.stat().st_size < 2000]
 names = pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+code_names = pytest.mark.parametrize("path", CODES, ids=lambda path: path.stem)
 
 
 @functools.cache
@@ -201,7 +205,135 @@ def test_command_names_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureFix
     assert not (tmp_path / "out.png").exists()
 
 
-def test_it_imports_only_numpy_and_pillow() -> None:
+def model_path(path: Path) -> Path:
+    """The file of the generative model that a golden code is of."""
+    return path.with_name(path.name.partition("-")[0] + ".dfmg")
+
+
+def with_crc(data: bytes) -> bytes:
+    """The bytes with their CRC-32 after them."""
+    return data + struct.pack("<I", zlib.crc32(data))
+
+
+@code_names
+def test_code_is_the_golden_one(path: Path) -> None:
+    """Its symbols' CRC-32 is in the name; the picture may differ by a level."""
+    model = model_path(path).read_bytes()
+    file = independent.read_file(path.read_bytes())
+    symbols = independent.read_symbols(file, model)
+    assert path.stem.endswith(f"-{zlib.crc32(symbols.code.symbols.astype('<i4').tobytes()):08x}")
+    picture = independent.render(file, symbols, model).astype(np.int64)
+    expected = read_png(path.with_suffix(".png").read_bytes()).astype(np.int64)
+    assert picture.shape == expected.shape
+    assert np.abs(picture - expected).max() <= 1
+
+
+def altered_model(data: bytes, rng: np.random.Generator) -> bytes:
+    """A golden model whose axes are in another order, and stronger, so that each bit of a code is seen."""
+    K, D, _ = independent.read_model(data).arrays["density_axes"].shape
+    start = len(data) - 4 - 2 * K * D * (D + 1)  # axes and deviations are the last two arrays
+    values = np.frombuffer(data[start:-4], "<f2")
+    order = rng.permutation(D)
+    axes = 3 * values[: K * D * D].reshape(K, D, D)[:, :, order]
+    deviations = values[K * D * D :].reshape(K, D)[:, order]
+    return with_crc(data[:start] + axes.astype("<f2").tobytes() + deviations.tobytes())
+
+
+@pytest.mark.parametrize("name", ["gray", "rgb"])
+def test_any_code_of_any_axes_means_the_same_to_both(name: str, tmp_path: Path) -> None:
+    """Random streams under models whose axes are not sorted, by the package's command."""
+    rng = np.random.default_rng(0)
+    golden = next(path for path in CODES if path.name.startswith(f"{name}-"))
+    model = altered_model(model_path(golden).read_bytes(), rng)
+    (tmp_path / "model.dfmg").write_bytes(model)
+    sources = []
+    for i, step_index in enumerate((90, 96, 102, 108, 114, 120, 126, 132)):
+        code = struct.pack("<HB", i % 3, step_index) + rng.bytes(int(rng.integers(33)))
+        table = struct.pack("<BI", independent.CODE, len(code))
+        sources.append(tmp_path / f"{i}.dfm")
+        sources[-1].write_bytes(with_crc(golden.read_bytes()[:17] + model[-4:] + table + code))
+    arguments = ["decode", *map(str, sources), "--prior", str(tmp_path / "model.dfmg"), "-O", str(tmp_path)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    for source in sources:
+        picture = independent.decode(source.read_bytes(), model).astype(np.int64)
+        expected = read_png(source.with_suffix(".png").read_bytes())
+        assert np.abs(picture - expected).max() <= 1
+
+
+def test_a_wrong_or_missing_model_is_refused() -> None:
+    for path in CODES:
+        data, model = path.read_bytes(), model_path(path).read_bytes()
+        other = next(m for m in map(Path.read_bytes, path.parent.glob("*.dfmg")) if m != model)
+        altered = altered_model(model, np.random.default_rng(0))
+        flipped = model[:2000] + bytes([model[2000] ^ 1]) + model[2001:]  # with the id of the right one
+        for wrong in (None, b"", other, altered, flipped, model[:-1], model[1:], data, model + b"\0"):
+            with pytest.raises(independent.FormatError):
+                independent.decode(data, wrong)
+
+
+def test_models_that_the_document_does_not_allow_are_refused() -> None:
+    model = model_path(CODES[0]).read_bytes()[:-4]
+
+    def replaced(old: bytes, new: bytes) -> bytes:
+        assert model.count(old) == 1
+        return model.replace(old, new)
+
+    independent.read_model(with_crc(model))
+    for data in (
+        model[:-2],
+        model + b"\0\0",
+        model[:5] + b"\2" + model[6:],
+        model[:6] + b"\xff\xff\xff\xff" + model[10:],
+        model[:10] + b"\xc1" + model[11:],  # not msgpack
+        model[:-2] + b"\0\x7c",  # infinity
+        replaced(b"\xa5depth\x02", b"\xa5depth\x03"),
+        replaced(b"\xa5depth\x02", b"\xa5depth\x00"),
+        replaced(b"\xa5depth\x02", b"\xa5depth\xc0"),
+        replaced(b"\xa5order\x01", b"\xa5order\x00"),
+        replaced(b"\xa8code_dim\x10", b"\xa8code_dim\x11"),
+        replaced(b"\xa7octaves\x92\x00\x01", b"\xa7octaves\x92\x01\x01"),
+        replaced(b"\xa7octaves\x92\x00\x01", b"\xa7octaves\x92\x00\x09"),
+        replaced(b"decoder_b0", b"decoder_b1"),
+    ):
+        with pytest.raises(independent.FormatError):
+            independent.read_model(with_crc(data))
+
+
+def test_codes_that_the_document_does_not_allow_are_refused() -> None:
+    for path in CODES:
+        data, model = path.read_bytes()[:-4], model_path(path).read_bytes()
+        section = 17 + 4 + 5
+        for wrong in (
+            data[:section] + b"\3" + data[section + 1 :],  # no such component
+            data[: section - 4] + struct.pack("<I", 2) + data[section : section + 2],  # too short
+            data[:8] + b"\x11" + data[9:],  # another width than the model's
+            data[:6] + bytes([4 - data[6]]) + data[7:],  # other channels
+            data[: section - 5] + bytes([independent.WEIGHTS]) + data[section - 4 :],  # another model's section
+        ):
+            with pytest.raises(independent.FormatError):
+                independent.decode(with_crc(wrong), model)
+
+
+def test_zero_bytes_may_be_missing_at_the_end_of_a_code() -> None:
+    for path in CODES:
+        data, model = path.read_bytes()[:-4], model_path(path).read_bytes()
+        whole = independent.decode(path.read_bytes(), model)
+        for more in range(1, 6):
+            longer = data[:22] + struct.pack("<I", len(data) - 26 + more) + data[26:] + bytes(more)
+            np.testing.assert_array_equal(independent.decode(with_crc(longer), model), whole)
+
+
+def test_command_takes_a_generative_model(tmp_path: Path) -> None:
+    path, out = CODES[-1], tmp_path / "out.png"
+    assert independent.main([str(path), str(out)]) == 1
+    assert not out.exists()
+    assert independent.main([str(path), str(out), str(model_path(path))]) == 0
+    expected = independent.decode(path.read_bytes(), model_path(path).read_bytes())
+    np.testing.assert_array_equal(read_png(out.read_bytes()), expected)
+
+
+def test_it_imports_only_numpy_pillow_and_msgpack() -> None:
     def imported(module: ModuleType) -> set[str]:
         found = set()
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))):
@@ -211,7 +343,7 @@ def test_it_imports_only_numpy_and_pillow() -> None:
                 found.add((node.module or "").partition(".")[0])
         return found
 
-    assert imported(independent) - sys.stdlib_module_names == {"numpy", "PIL"}
+    assert imported(independent) - sys.stdlib_module_names == {"numpy", "PIL", "msgpack"}
 
 
 def test_it_runs_without_the_package() -> None:

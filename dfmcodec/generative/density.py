@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from dfmcodec.generative.painting import Float32
 
-COMPONENTS = 60
-_COMMON_PICTURES = 40  # what the common covariance weighs in each component's
+COMPONENTS = 100
+_COMMON_PICTURES = 5  # what the common covariance weighs in each component's
 _ITERATIONS = 30
 
 

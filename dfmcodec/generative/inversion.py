@@ -22,7 +22,7 @@ from dfmcodec.generative.painting import (
     positions,
 )
 from dfmcodec.generative.train import Weights, fast_cos_sin
-from dfmcodec.jax_backend import use_compilation_cache
+from dfmcodec.jax_backend import calls, use_compilation_cache
 
 STEPS = 200
 _RATE = 0.03  # of Adam, in the density's deviations
@@ -78,8 +78,9 @@ def descend(
     use_compilation_cache()
     parameters = {name: value for name, value in model.parameters.items() if name.startswith("decoder")}
     samples = pictures.reshape(len(pictures), -1, model.architecture.channels).transpose(0, 2, 1)
-    found = _descend(parameters, model.architecture, samples, codes, weights, noise, steps, rate)
-    return np.asarray(found)
+    with calls():
+        found = _descend(parameters, model.architecture, samples, codes, weights, noise, steps, rate)
+        return np.asarray(found)
 
 
 @partial(jax.jit, static_argnames=("architecture", "steps"))

@@ -63,12 +63,14 @@ class GenerativeModel:
         parameters: Of the decoder, and of the encoder where there is one, by the names of `painting.network_shapes`.
         density: Of the training pictures' codes.
         report: How it was trained: recipe, seed, data, steps, seconds.
+        source: The file that it was read from, if it was.
     """
 
     architecture: GenerativeArchitecture
     parameters: Mapping[str, Float32]
     density: CodeDensity
     report: Mapping[str, Any] = field(default_factory=dict)
+    source: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def has_encoder(self) -> bool:
@@ -77,6 +79,8 @@ class GenerativeModel:
     @cached_property
     def file_bytes(self) -> bytes:
         """The model's file."""
+        if self.source is not None:
+            return self.source
         arrays = self._arrays()
         head = {
             "architecture": asdict(self.architecture),
@@ -225,7 +229,7 @@ def read_model(data: bytes) -> GenerativeModel:
             raise ValueError(msg)
         density = CodeDensity(*(arrays.pop(f"density_{name}") for name in _DENSITY))
         _check_shapes(architecture, arrays, density)
-        return GenerativeModel(architecture, arrays, density, head["report"])
+        return GenerativeModel(architecture, arrays, density, head["report"], data)
     except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
         msg = f"the generative model's head and arrays do not agree ({error}); it is damaged, get another copy"
         raise CorruptError(msg) from error

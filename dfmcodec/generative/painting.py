@@ -85,8 +85,9 @@ class GenerativeArchitecture:
         if self.channels not in (1, 3):
             msg = f"{self.channels} channels; a picture has 1 or 3"
             raise ConfigError(msg)
-        if any(not -4 <= octave <= 8 for octave in self.octaves) or len(set(self.octaves)) < len(self.octaves):
-            msg = f"octaves {self.octaves}; they are different numbers in -4..8"
+        known = all(isinstance(octave, int) and -4 <= octave <= 8 for octave in self.octaves)
+        if not known or len(set(self.octaves)) < len(self.octaves):
+            msg = f"octaves {self.octaves}; they are different whole numbers in -4..8"
             raise ConfigError(msg)
         largest = max(layer.frequency_count for layer in self.layers())
         if largest > MAX_FREQUENCIES or self.coefficient_count > MAX_WEIGHTS:

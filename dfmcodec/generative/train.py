@@ -40,7 +40,7 @@ from dfmcodec.generative.painting import (
     positions,
 )
 from dfmcodec.generative.recipe import Recipe
-from dfmcodec.jax_backend import use_compilation_cache
+from dfmcodec.jax_backend import calls, use_compilation_cache
 from dfmcodec.metrics import psnr_of_mse
 
 CHUNK_STEPS = 20  # in one compiled call
@@ -115,17 +115,19 @@ class Trainer:
             warm = min(1.0, (self.state.steps + 1) / recipe.warm_up) if recipe.warm_up else 1.0
             rate = warm * _between(recipe.decoder_rate, part)
             key = jax.random.fold_in(jax.random.key(self._seed), self.state.steps)
-            parameters, moments, error = _train_chunk(
-                self.state.parameters,
-                self.state.moments,
-                self.architecture,
-                recipe,
-                self._samples,
-                key,
-                rate,
-                rate * _between(recipe.code_rate, part),
-            )
-            if not isfinite(error := float(error)):
+            with calls():
+                parameters, moments, found = _train_chunk(
+                    self.state.parameters,
+                    self.state.moments,
+                    self.architecture,
+                    recipe,
+                    self._samples,
+                    key,
+                    rate,
+                    rate * _between(recipe.code_rate, part),
+                )
+                error = float(found)
+            if not isfinite(error):
                 msg = f"the loss is not finite after {self.state.steps} steps; lower the learning rate"
                 raise DfmError(msg)
             spent = before + clock() - started
