@@ -29,11 +29,9 @@ from dfmcodec.generative.model import GenerativeModel
 from dfmcodec.generative.painting import (
     Array,
     GenerativeArchitecture,
-    exact_cos_sin,
-    first_features,
     network,
     paint,
-    positions,
+    pixel_inputs,
 )
 from dfmcodec.generative.train import Weights, fast_cos_sin
 from dfmcodec.image import PEAK_LEVEL, Image
@@ -127,9 +125,8 @@ class CodeSearch:
 
     def _form(self, component: int, point: Float64) -> _Form:
         density = self._model.density
-        parameters = {name: value for name, value in self._model.parameters.items() if name.startswith("decoder")}
         painted, jacobian = _linearised(
-            parameters,
+            self._model.parameters_of("decoder"),
             self._model.architecture,
             density.means[component],
             density.axes[component],
@@ -172,8 +169,7 @@ def _descend_axes(
 def _linearised(
     parameters: Weights, architecture: GenerativeArchitecture, mean: Array, axes: Array, along: Array
 ) -> tuple[Array, Array]:
-    v = positions(architecture.height, architecture.width, architecture.octaves)
-    first = first_features(v, architecture, np, exact_cos_sin)
+    first, v = pixel_inputs(architecture)
 
     def painted(along: Array) -> Array:
         coefficients = network(parameters, "decoder", (mean + axes @ along)[None], jnp)

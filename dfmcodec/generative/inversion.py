@@ -15,11 +15,9 @@ from dfmcodec.generative.painting import (
     Array,
     Float32,
     GenerativeArchitecture,
-    exact_cos_sin,
-    first_features,
     network,
     paint,
-    positions,
+    pixel_inputs,
 )
 from dfmcodec.generative.train import Weights, fast_cos_sin
 from dfmcodec.jax_backend import calls, use_compilation_cache
@@ -43,12 +41,13 @@ def codes_of(model: GenerativeModel, pictures: UInt8, steps: int = STEPS) -> Flo
     starts = model.encode(pictures) if model.has_encoder else nearest_means(model, pictures)
     spread = float(model.density.deviations.mean())
     found = []
-    for start in range(0, len(pictures), _BATCH):
-        part, codes = pictures[start : start + _BATCH], starts[start : start + _BATCH]
-        short = _BATCH - len(part)
+    batch = min(_BATCH, len(pictures))  # of one shape, compiled once
+    for start in range(0, len(pictures), batch):
+        part, codes = pictures[start : start + batch], starts[start : start + batch]
+        short = batch - len(part)
         part = np.pad(part, [(0, short), (0, 0), (0, 0), (0, 0)], mode="edge")
         codes = np.pad(codes, [(0, short), (0, 0)], mode="edge")
-        found.append(descend(model, part, codes, np.zeros_like(codes), 0.0, steps, _RATE * spread)[: _BATCH - short])
+        found.append(descend(model, part, codes, steps, _RATE * spread)[: batch - short])
     return np.concatenate(found)
 
 
@@ -61,25 +60,21 @@ def nearest_means(model: GenerativeModel, pictures: UInt8) -> Float32:
     return nearest
 
 
-def descend(
-    model: GenerativeModel, pictures: UInt8, codes: Float32, weights: Float32, noise: float, steps: int, rate: float
-) -> Float32:
-    """Adam on the mean squared error of samples in [-1, 1] plus sum_j weights_j |z_j - start_j|, with a cosine rate.
+def descend(model: GenerativeModel, pictures: UInt8, codes: Float32, steps: int, rate: float) -> Float32:
+    """Adam on the squared error of samples, with a cosine rate.
 
     Args:
         model: The model.
         pictures: uint8 [N, H, W, C].
         codes: Where to start, float32 [N, code_dim].
-        weights: Penalty of each code's distance from its start, float32 [N, code_dim].
-        noise: Uniform noise within +- this half step is added to codes.
         steps: Gradient steps.
         rate: At the start.
     """
     use_compilation_cache()
-    parameters = {name: value for name, value in model.parameters.items() if name.startswith("decoder")}
+    parameters = model.parameters_of("decoder")
     samples = pictures.reshape(len(pictures), -1, model.architecture.channels).transpose(0, 2, 1)
     with calls():
-        found = _descend(parameters, model.architecture, samples, codes, weights, noise, steps, rate)
+        found = _descend(parameters, model.architecture, samples, codes, steps, rate)
         return np.asarray(found)
 
 
@@ -89,30 +84,22 @@ def _descend(
     architecture: GenerativeArchitecture,
     samples: Array,
     start: Array,
-    weights: Array,
-    noise: float,
     steps: int,
     rate: float,
 ) -> Array:
-    v = positions(architecture.height, architecture.width, architecture.octaves)
-    first = first_features(v, architecture, np, exact_cos_sin)
+    first, v = pixel_inputs(architecture)
     targets = samples / 127.5 - 1
 
-    def loss(codes: Array, key: Array) -> Array:
-        moved = codes + noise * jax.random.uniform(key, codes.shape, minval=-1.0)
-        painted = paint(network(parameters, "decoder", moved, jnp), first, v, architecture, jnp, fast_cos_sin)
-        return ((painted - targets) ** 2).mean(axis=(1, 2)).sum() + (weights * jnp.abs(codes - start)).sum()
+    def loss(codes: Array) -> Array:
+        painted = paint(network(parameters, "decoder", codes, jnp), first, v, architecture, jnp, fast_cos_sin)
+        return ((painted - targets) ** 2).mean(axis=(1, 2)).sum()
 
     optimizer = optax.scale_by_adam()
 
-    def step(carry: tuple[Array, optax.OptState], at: tuple[Array, Array]) -> tuple[tuple[Array, optax.OptState], None]:
+    def step(carry: tuple[Array, optax.OptState], part: Array) -> tuple[tuple[Array, optax.OptState], None]:
         codes, moments = carry
-        part, key = at
-        updates, moments = optimizer.update(jax.grad(loss)(codes, key), moments)
+        updates, moments = optimizer.update(jax.grad(loss)(codes), moments)
         return (codes - rate * 0.5 * (1 + jnp.cos(jnp.pi * part)) * updates, moments), None
 
-    parts = jnp.arange(steps) / steps
-    (codes, _), _ = jax.lax.scan(
-        step, (start, optimizer.init(start)), (parts, jax.random.split(jax.random.key(0), steps))
-    )
+    (codes, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), jnp.arange(steps) / steps)
     return codes

@@ -108,7 +108,7 @@ class GenerativeModel:
 
     def coefficients(self, codes: Float32) -> Float32:
         """Of the machines that paint codes float32 [N, code_dim]: float32 [N, coefficient_count]."""
-        found: Float32 = network(self._network("decoder"), "decoder", codes.astype(np.float32), np)
+        found: Float32 = network(self.parameters_of("decoder"), "decoder", codes.astype(np.float32), np)
         return found
 
     def paint(self, codes: Float32, height: int | None = None, width: int | None = None) -> UInt8:
@@ -161,13 +161,14 @@ class GenerativeModel:
             msg = "the model was trained with a table of codes and has no encoder"
             raise ConfigError(msg)
         parts = [
-            network(self._network("encoder"), "encoder", encoder_input(pictures[start : start + 256], np), np)
+            network(self.parameters_of("encoder"), "encoder", encoder_input(pictures[start : start + 256], np), np)
             for start in range(0, len(pictures), 256)
         ]
         codes: Float32 = np.concatenate(parts).astype(np.float32)
         return codes
 
-    def _network(self, prefix: str) -> dict[str, Float32]:
+    def parameters_of(self, prefix: str) -> dict[str, Float32]:
+        """Of one network, "decoder" or "encoder"."""
         return {name: value for name, value in self.parameters.items() if name.startswith(prefix)}
 
 

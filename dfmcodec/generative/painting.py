@@ -180,6 +180,12 @@ def first_features(v: Array, architecture: GenerativeArchitecture, xp: ModuleTyp
     return features(v, architecture.layers()[0].order, xp, cos_sin)
 
 
+def pixel_inputs(architecture: GenerativeArchitecture) -> tuple[Float32, Float32]:
+    """The first layer's features and inputs at all pixels of a picture of the model's size, as `paint` takes them."""
+    v = positions(architecture.height, architecture.width, architecture.octaves)
+    return first_features(v, architecture, np, exact_cos_sin), v
+
+
 def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
     """cos(2 pi k.v) for all k of K, then sin(2 pi k.v) for all but k = 0, in the order of `fourier.FrequencySet`.
 

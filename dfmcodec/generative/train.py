@@ -32,11 +32,10 @@ from dfmcodec.generative.painting import (
     Float32,
     GenerativeArchitecture,
     encoder_input,
-    exact_cos_sin,
-    first_features,
     network,
     network_shapes,
     paint,
+    pixel_inputs,
     positions,
 )
 from dfmcodec.generative.recipe import Recipe
@@ -287,8 +286,7 @@ def _train_chunk(
     decoder_rate: float,
     code_rate: float,
 ) -> tuple[Weights, optax.OptState, Array]:
-    v = positions(architecture.height, architecture.width, architecture.octaves)
-    first = first_features(v, architecture, np, exact_cos_sin)
+    first, v = pixel_inputs(architecture)
     scale = jnp.asarray(coefficient_scale(architecture, recipe))
 
     def loss(parameters: Weights, picked: Array, key: Array) -> tuple[Array, Array]:
