@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "v1"
 ENVIRONMENTS = {
     "as it is": {},
     "1 thread": {"OPENBLAS_NUM_THREADS": "1"},

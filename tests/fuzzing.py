@@ -22,7 +22,7 @@ from dfmcodec import bitstream
 from dfmcodec.decoder import decode_best_effort, decode_image
 from dfmcodec.errors import FormatError
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "v1"
 MAX_PIXELS = 1 << 16
 MAX_SEED_BYTES = 1300
 HEADER_BYTES = 27

@@ -20,7 +20,7 @@ from dfmcodec.prior import Prior, load_arrays, prior_of
 
 PRIORS = (0xA25C47C2, 0x63FD10FF, 0xF8E970FA)
 FOLDER = Path(bitstream.__file__).parent / "prior"
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.dfm"))
+GOLDEN = sorted((Path(__file__).parent / "golden" / "v1").glob("*.dfm"))
 LARGEST_BYTES = 1000  # of the files that all orders are tried on, as they take longer
 ORDERS = ("permuted", "backwards", "in_parts", "one_by_one")
 

@@ -515,7 +515,7 @@ def test_sets_without_classes_need_other_features(trained: GenerativeModel, mode
     assert PictureSet(patches(60)).split()[1].labels is None
 
 
-GOLDEN = Path(__file__).parent / "golden" / "generative"
+GOLDEN = Path(__file__).parent / "golden" / "v1" / "generative"
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)

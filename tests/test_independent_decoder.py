@@ -21,8 +21,8 @@ from dfmcodec.cli import main as command
 from dfmcodec.errors import DfmError
 
 HERE = Path(__file__).resolve().parent
-GOLDEN = sorted((HERE / "golden").glob("*.dfm"))
-CODES = sorted((HERE / "golden" / "generative").glob("*.dfm"))
+GOLDEN = sorted((HERE / "golden" / "v1").glob("*.dfm"))
+CODES = sorted((HERE / "golden" / "v1" / "generative").glob("*.dfm"))
 SMALL = [path for path in GOLDEN if path.stat().st_size < 2000]
 names = pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 code_names = pytest.mark.parametrize("path", CODES, ids=lambda path: path.stem)

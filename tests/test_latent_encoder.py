@@ -20,7 +20,7 @@ from dfmcodec.image import Image, values_per_level
 from dfmcodec.metrics import psnr
 from dfmcodec.reading import read_image
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "v1"
 
 
 @pytest.fixture(scope="session")

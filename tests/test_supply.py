@@ -147,7 +147,7 @@ def test_decoding_loads_little_and_starts_nothing():
         "for path in sys.argv[1:]: dfmcodec.decode(pathlib.Path(path))\n"
         "print(*events, *(name for name in sys.modules if '.' not in name))"
     )
-    golden = Path(__file__).parent / "golden"
+    golden = Path(__file__).parent / "golden" / "v1"
     names = ("opacity-a2439a21", "coordinate-596a9d34", "corrected-plain-74c163f0", "latent-narrow-a1fdb374")
     found = set(run_hooked(program, *(golden / f"{name}.dfm" for name in names)))
     assert "dfmcodec" in found

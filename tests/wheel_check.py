@@ -149,7 +149,7 @@ def main() -> None:
                 if not (seen / path.name).exists() and path.suffix != ".pth":
                     (seen / path.name).symlink_to(path)
 
-        golden = ROOT / "tests" / "golden"
+        golden = ROOT / "tests" / "golden" / "v1"
         (away / "golden.dfm").write_bytes((golden / "trellis-rgb-feb27969.dfm").read_bytes())
         (away / "golden.png").write_bytes((golden / "trellis-rgb-feb27969.png").read_bytes())
         command(python, "-c", PICTURE, cwd=away)
