@@ -41,7 +41,7 @@ def damaged(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     kinds = (
         data[:at] + bytes([data[at] ^ 1 << int(rng.integers(8))]) + data[at + 1 :],
         data[:at],
-        data[:at] + other[at:] if other[at:] != data[at:] else data[:at],
+        data[:at] + other[at:] if data[:at] != other[:at] and data[at:] != other[at:] else data[:at],
         data + rng.bytes(int(rng.integers(1, 20))),
     )
     return kinds[int(rng.integers(len(kinds)))]
