@@ -33,6 +33,12 @@ def options(context: click.Context) -> list[str]:
     return [f".TP\n.B {escaped(record[0])}\n{escaped(record[1])}" for record in records if record]
 
 
+def described(context: click.Context, name: str) -> list[str]:
+    """A command's usage, help and options."""
+    usage = " ".join(context.command.collect_usage_pieces(context))
+    return [f".B {name}\n{escaped(usage)}", *paragraphs(context.command.help or ""), *options(context)]
+
+
 def page() -> str:
     """The whole page."""
     context = click.Context(main, info_name="dfm", **main.context_settings)
@@ -47,9 +53,11 @@ def page() -> str:
         command = main.get_command(context, name)
         assert command is not None
         of_command = click.Context(command, context, info_name=name)
-        usage = " ".join(command.collect_usage_pieces(of_command))
-        lines += [f".SH {name.upper()}\n.B dfm {name}\n{escaped(usage)}", *paragraphs(command.help or "")]
-        lines += options(of_command)
+        lines += [f".SH {name.upper()}", *described(of_command, f"dfm {name}")]
+        if isinstance(command, click.Group):
+            for part in command.list_commands(of_command):
+                of_part = click.Context(command.commands[part], of_command, info_name=part)
+                lines += [f".SS {name} {part}", *described(of_part, f"dfm {name} {part}")]
     codes = (main.epilog or "").removeprefix("Exit codes: ").rstrip(".").split(", ")
     lines.append(".SH EXIT STATUS")
     lines += [f".TP\n.B {code}\n{escaped(what)}" for code, what in (entry.split(" ", 1) for entry in codes)]
