@@ -1,6 +1,8 @@
 """The `.dfm` container: QuantizedModel and Metadata <-> bytes. docs/format.md specifies every byte.
 
 magic, version, picture and architecture fields, section table | sections | CRC-32
+
+Codes of generative models, of which files are tens of bytes, have a header of their own, as short as can be.
 """
 
 from __future__ import annotations
@@ -47,10 +49,12 @@ from dfmcodec.salvage import Salvage
 MAGIC = b"\x89DFM"
 VERSION = 1
 
+_PROLOGUE = struct.Struct("<4sBB")  # magic, version, model: of all headers
 _HEADER = struct.Struct("<4sBBBBHHBBBBB")
 _SECTION = struct.Struct("<BI")
 _LATENT_FIELDS = struct.Struct("<BHBI")  # levels, step, chroma angle, prior
-_CODE_FIELDS = struct.Struct("<I")  # generative model
+_CODE_HEADER = struct.Struct("<4sBBIBBB")  # .., generative model, width - 1, height - 1, kinds; then a length
+_MAX_LENGTH_BYTES = 4  # of the code's length
 _TILE_FIELDS = struct.Struct("<BB")  # rows and columns of tiles, where there are several
 
 SECTION_WEIGHTS = 1
@@ -75,6 +79,7 @@ _SECTION_NAMES = {
 }
 # As they are written: what is needed first comes first, so that a prefix of a file is of use.
 _ORDER = (
+    SECTION_CODE,
     SECTION_CHECKS,
     SECTION_CORRECTIONS,
     SECTION_FILTER,
@@ -82,7 +87,6 @@ _ORDER = (
     SECTION_METADATA,
     SECTION_WEIGHTS,
     SECTION_LATENTS,
-    SECTION_CODE,
     SECTION_ALPHA,
 )
 _EARLY_METADATA_PART = 1 / 8  # of the model; larger metadata goes to the end
@@ -96,11 +100,11 @@ _MODELS = {code: model for model, code in _MODEL_CODES.items()}
 
 MAX_METADATA_BYTES = 1 << 24
 
-# What a file costs beside its sections: header, one section entry, checksum.
+# What a file costs beside its sections: header, what tells the length of one section, checksum.
 CONTAINER_BYTES = {
     Model.COORDINATE: _HEADER.size + _SECTION.size + CRC.size,
     Model.LATENT: _HEADER.size + _LATENT_FIELDS.size + _SECTION.size + CRC.size,
-    Model.GENERATIVE: _HEADER.size + _CODE_FIELDS.size + _SECTION.size + CRC.size,
+    Model.GENERATIVE: _CODE_HEADER.size + 1 + CRC.size,  # of codes below 128 bytes
 }
 
 
@@ -215,19 +219,21 @@ def write(model: QuantizedModel, beside: Mapping[int, bytes] | None = None, chec
         placeholder = bytes(checks_bytes(len(sections), len(of_symbols)))
         added = sections_file_bytes({SECTION_CHECKS: placeholder})
         if added <= CHECKS_PART * (len(head) + sum(map(len, sections.values())) + CRC.size + added):
-            head = _head(model, {SECTION_CHECKS: placeholder, **sections})
+            with_checks = {SECTION_CHECKS: placeholder, **sections}
+            with_checks = {key: with_checks[key] for key in order if key in with_checks}
+            head = _head(model, with_checks)
             checks = write_checks(head, list(sections.values()), of_symbols)
-            sections = {SECTION_CHECKS: checks, **sections}
+            sections = with_checks | {SECTION_CHECKS: checks}
     content = head + b"".join(sections.values())
     return content + CRC.pack(zlib.crc32(content))
 
 
 def _head(model: QuantizedModel, sections: Mapping[int, bytes]) -> bytes:
     """What comes before the first section."""
+    if isinstance(model, CodedPicture):
+        return _code_head(model, sections)
     arch = model.architecture
     fields = b""
-    if isinstance(arch, CodeArchitecture):
-        fields = _CODE_FIELDS.pack(arch.generator)
     if isinstance(model, QuantizedLatents) and isinstance(arch, LatentArchitecture):
         fields = _LATENT_FIELDS.pack(arch.levels, model.step, model.chroma_angle, arch.prior)
         if (arch.tile_rows, arch.tile_columns) != (1, 1):
@@ -246,7 +252,37 @@ def _head(model: QuantizedModel, sections: Mapping[int, bytes]) -> bytes:
         len(fields),
         len(sections),
     )
-    return header + fields + b"".join(_SECTION.pack(key, len(body)) for key, body in sections.items())
+    return header + fields + _table(sections)
+
+
+def _code_head(picture: CodedPicture, sections: Mapping[int, bytes]) -> bytes:
+    """The same of a code, which comes first of the sections and is not in their table."""
+    arch = picture.architecture
+    others = {key: body for key, body in sections.items() if key != SECTION_CODE}
+    kinds = (arch.channels == 3) | (picture.bit_depth == 16) << 1 | len(others) << 2
+    header = _CODE_HEADER.pack(
+        MAGIC,
+        VERSION,
+        _MODEL_CODES[Model.GENERATIVE],
+        arch.generator,
+        picture.width - 1,
+        picture.height - 1,
+        kinds,
+    )
+    return header + _length_bytes(len(picture.body)) + _table(others)
+
+
+def _table(sections: Mapping[int, bytes]) -> bytes:
+    return b"".join(_SECTION.pack(key, len(body)) for key, body in sections.items())
+
+
+def _length_bytes(length: int) -> bytes:
+    """Seven bits a byte, the lowest first, the highest bit set in all but the last (LEB128)."""
+    found = []
+    while length > 0x7F:
+        found.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*found, length])
 
 
 def _symbol_checks(model: QuantizedModel) -> list[int]:
@@ -396,12 +432,15 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             "update dfmcodec"
         )
         raise UnsupportedVersionError(msg)
+    _need(data, _PROLOGUE.size)
+    if _MODELS.get(data[_PROLOGUE.size - 1]) is Model.GENERATIVE:
+        return _read_code_header(data, max_pixels)
     _need(data, _HEADER.size)
     _, version, code, channels, bit_depth, width, height, depth, net_width, order, extension, count = (
         _HEADER.unpack_from(data)
     )
     model = _MODELS.get(code)
-    fields = {Model.LATENT: _LATENT_FIELDS.size, Model.GENERATIVE: _CODE_FIELDS.size}.get(model, 0) if model else 0
+    fields = _LATENT_FIELDS.size if model is Model.LATENT else 0
     tiled = model is Model.LATENT and extension == fields + _TILE_FIELDS.size
     if model is None or bit_depth not in BIT_DEPTHS or (extension != fields and not tiled):
         _refuse_unknown(f"model {code} at {bit_depth} bits (+{extension} bytes)", data)
@@ -420,23 +459,58 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
             if not step:
                 msg = "a step of 0"
                 raise ConfigError(msg)
-        elif model is Model.GENERATIVE:
-            (generator,) = _CODE_FIELDS.unpack_from(data, _HEADER.size)
-            architecture = CodeArchitecture(channels, depth, net_width, order, generator)
         else:
             architecture = CoordinateArchitecture(channels, depth, net_width, order)
     except DfmError as error:
         kind = CorruptError if isinstance(error, ConfigError) else LimitError
         msg = f"the header is not acceptable: {error}"
         raise kind(msg) from error
-    sections, file_bytes = _read_section_table(data, _HEADER.size + extension, count, _MAIN_SECTION[model])
+    sections, file_bytes = _read_section_table(data, _HEADER.size + extension, count)
+    required = _MAIN_SECTION[model]
+    if required not in sections:
+        msg = f"the file has no {_SECTION_NAMES[required]} section; it is damaged"
+        raise CorruptError(msg)
     return Header(version, height, width, bit_depth, architecture, step, chroma_angle, sections, file_bytes)
 
 
-def _read_section_table(data: bytes, table: int, count: int, required: int) -> tuple[dict[int, tuple[int, int]], int]:
+def _read_code_header(data: bytes, max_pixels: int) -> Header:
+    """The header of a code."""
+    _need(data, _CODE_HEADER.size)
+    _, version, _, generator, width_less_1, height_less_1, kinds = _CODE_HEADER.unpack_from(data)
+    height, width = height_less_1 + 1, width_less_1 + 1
+    try:
+        check_picture_size(height, width, max_pixels)
+    except DfmError as error:
+        msg = f"the header is not acceptable: {error}"
+        raise LimitError(msg) from error
+    length, table = _read_length(data, _CODE_HEADER.size)
+    architecture = CodeArchitecture(3 if kinds & 1 else 1, generator)
+    sections, file_bytes = _read_section_table(data, table, kinds >> 2, length)
+    return Header(version, height, width, 16 if kinds & 2 else 8, architecture, 0, 0, sections, file_bytes)
+
+
+def _read_length(data: bytes, at: int) -> tuple[int, int]:
+    """Inverse of `_length_bytes`: the length, and where what follows it starts."""
+    length = 0
+    for index in range(_MAX_LENGTH_BYTES):
+        _need(data, at + index + 1)
+        length |= (data[at + index] & 0x7F) << 7 * index
+        if data[at + index] < 0x80:
+            return length, at + index + 1
+    msg = f"the length of the code has more than {_MAX_LENGTH_BYTES} bytes; the file is damaged"
+    raise CorruptError(msg)
+
+
+def _read_section_table(
+    data: bytes, table: int, count: int, code_bytes: int | None = None
+) -> tuple[dict[int, tuple[int, int]], int]:
+    """Where sections are, and where the file ends; a code of so many bytes comes before those of the table."""
     start = table + count * _SECTION.size
     _need(data, start)
     sections: dict[int, tuple[int, int]] = {}
+    if code_bytes is not None:
+        sections[SECTION_CODE] = (start, code_bytes)
+        start += code_bytes
     for entry in range(count):
         key, length = _SECTION.unpack_from(data, table + entry * _SECTION.size)
         if key not in _SECTION_NAMES:
@@ -446,9 +520,6 @@ def _read_section_table(data: bytes, table: int, count: int, required: int) -> t
             raise CorruptError(msg)
         sections[key] = (start, length)
         start += length
-    if required not in sections:
-        msg = f"the file has no {_SECTION_NAMES[required]} section; it is damaged"
-        raise CorruptError(msg)
     return sections, start + CRC.size
 
 
@@ -486,6 +557,11 @@ def latent_file_bytes(tiling: Tiling) -> int:
     tiles = len(tiling.tiles)
     tables = tiles * tiling.colours
     return CONTAINER_BYTES[Model.LATENT] + tables + (tiles * 4 + _TILE_FIELDS.size if tiles > 1 else 0)
+
+
+def code_file_bytes(picture: CodedPicture) -> int:
+    """Size of a code's file without what is beside the model."""
+    return _CODE_HEADER.size + len(_length_bytes(len(picture.body))) + len(picture.body) + CRC.size
 
 
 def section_file_bytes(body_bytes: float) -> float:

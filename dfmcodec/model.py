@@ -187,16 +187,10 @@ class CodeArchitecture:
 
     Args:
         channels: 1 (gray) or 3 (RGB).
-        depth: Fourier layers of the model's machines.
-        width: Their dimension between layers.
-        order: Largest |k|_1 of the layers after the first.
         generator: Id of the model, the checksum of its file.
     """
 
     channels: int
-    depth: int
-    width: int
-    order: int
     generator: int
     model: ClassVar[Model] = Model.GENERATIVE
 
@@ -208,9 +202,6 @@ class CodeArchitecture:
         return {
             "model": self.model.value,
             "channels": self.channels,
-            "depth": self.depth,
-            "width": self.width,
-            "order": self.order,
             "generator": f"{self.generator:08x}",
         }
 

@@ -2,6 +2,7 @@
 
 python tests/fuzzing.py --count 100000                  figures of a long run; tests/test_fuzz.py does a short one
 python tests/fuzzing.py --count 20000 --best-effort     what is there of them, and of prefixes of all golden files
+python tests/fuzzing.py --codes                         codes of generative models alone
 """
 
 from __future__ import annotations
@@ -21,16 +22,25 @@ import numpy as np
 from dfmcodec import bitstream
 from dfmcodec.decoder import decode_best_effort, decode_image
 from dfmcodec.errors import FormatError
+from dfmcodec.generative.model import GenerativeModel, read_model_file
+from dfmcodec.model import CodeArchitecture
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
+GENERATORS = {model.id: model for model in map(read_model_file, GOLDEN.glob("generative/*.dfmg"))}
 MAX_PIXELS = 1 << 16
 MAX_SEED_BYTES = 1300
 HEADER_BYTES = 27
 
 
 def seeds() -> list[bytes]:
-    """The small golden files: both models, all kinds of pictures, all priors."""
-    return [data for path in sorted(GOLDEN.glob("*.dfm")) if len(data := path.read_bytes()) <= MAX_SEED_BYTES]
+    """The small golden files: all models, all kinds of pictures, all priors."""
+    files = [path.read_bytes() for path in sorted(GOLDEN.glob("*.dfm"))]
+    return [data for data in files if len(data) <= MAX_SEED_BYTES] + codes()
+
+
+def codes() -> list[bytes]:
+    """The golden codes."""
+    return [path.read_bytes() for path in sorted(GOLDEN.glob("generative/*.dfm"))]
 
 
 def with_crc(content: bytes) -> bytes:
@@ -95,7 +105,10 @@ def prefixes(files: list[bytes]) -> Iterator[bytes]:
 def hostile_headers(rng: np.random.Generator) -> Iterator[bytes]:
     """Headers of random fields with a right checksum and little behind them."""
     while True:
-        model = int(rng.integers(2))
+        model = int(rng.integers(3))
+        if model == 2:
+            yield _hostile_code_header(rng)
+            continue
         channels, depth = int(rng.choice([1, 3])), int(rng.choice([8, 16]))
         width, height = (int(2 ** rng.uniform(0, 16)) - 1 for _ in range(2))
         fields = b""
@@ -113,10 +126,28 @@ def hostile_headers(rng: np.random.Generator) -> Iterator[bytes]:
         yield with_crc(head + fields + struct.pack("<BI", key, length) + body)
 
 
+def _hostile_code_header(rng: np.random.Generator) -> bytes:
+    """A code's header of random sizes, kinds and lengths, of a model that is there."""
+    model = list(GENERATORS.values())[rng.integers(len(GENERATORS))]
+    arch = model.architecture
+    sides = rng.integers(0, 256, 2) if rng.integers(2) else (arch.width - 1, arch.height - 1)
+    head = struct.pack("<4sBBIBBB", b"\x89DFM", 1, 2, model.id, *map(int, sides), int(rng.integers(0, 16)))
+    return with_crc(head + rng.bytes(int(rng.integers(1, 60))))
+
+
+def generator_of(data: bytes) -> GenerativeModel | None:
+    """The model of a code, if it is one that is there."""
+    try:
+        architecture = bitstream.read_header(data).architecture
+    except FormatError:
+        return None
+    return GENERATORS.get(architecture.generator) if isinstance(architecture, CodeArchitecture) else None
+
+
 def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     """What decoding comes to: "picture" or the name of a documented error; anything else is raised."""
     try:
-        decode_image(data, max_pixels=max_pixels)
+        decode_image(data, max_pixels=max_pixels, generator=generator_of(data))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
     return "picture"
@@ -125,7 +156,7 @@ def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
 def best_effort_outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     """As `outcome`, of what is there; "a part" where something is not."""
     try:
-        _, losses = decode_best_effort(data, max_pixels=max_pixels)
+        _, losses = decode_best_effort(data, max_pixels=max_pixels, generator=generator_of(data))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
     return "a part" if losses else "picture"
@@ -137,14 +168,16 @@ def main() -> None:
     parser.add_argument("--headers", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--best-effort", action="store_true")
+    parser.add_argument("--codes", action="store_true")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     found: collections.Counter[str] = collections.Counter()
     slowest = 0.0
     examine = best_effort_outcome if options.best_effort else outcome
-    sources = [(options.count, (data for _, data in mutants(seeds(), rng))), (options.headers, hostile_headers(rng))]
+    files = codes() if options.codes else seeds()
+    sources = [(options.count, (data for _, data in mutants(files, rng))), (options.headers, hostile_headers(rng))]
     if options.best_effort:
-        sources += [(options.count, broken(seeds(), rng)), (sum(map(len, seeds())), prefixes(seeds()))]
+        sources += [(options.count, broken(files, rng)), (sum(map(len, files)), prefixes(files))]
     for count, source in sources:
         for _, data in zip(range(count), source, strict=False):
             started = time.perf_counter()

@@ -32,7 +32,7 @@ MAX_SYMBOL = 2**23
 
 WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE = range(1, 10)
 COORDINATE, LATENT, GENERATIVE = 0, 1, 2
-FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10), GENERATIVE: (4,)}
+FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10)}
 REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE}
 OWN_SECTIONS = {COORDINATE: {WEIGHTS}, LATENT: {LATENTS, FILTER, CORRECTIONS}, GENERATIVE: {CODE}}
 
@@ -54,7 +54,7 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class File:
-    """Header and sections of a file, by the document's names."""
+    """Header and sections of a file, by the document's names; the machines' sizes are 0 in model 2."""
 
     model: int
     channels: int
@@ -64,22 +64,37 @@ class File:
     depth: int
     network_width: int
     order: int
-    further: bytes
+    further: bytes  # of model 2 the id of the generative model
     head: bytes  # all that stands before the sections
-    sections: dict[int, bytes]
+    sections: dict[int, bytes]  # in their order
 
 
 def read_file(data: bytes) -> File:
     """Reads the header and cuts the rest into sections, by "File"."""
     require(data[:4] == b"\x89DFM", "not a .dfm file")
-    require(len(data) >= 17 + 5 + 4, "the file ends within its header")
-    require(data[4] == 1, f"format version {data[4]}, only 1 is known")
+    require(len(data) >= 6 + 4, "the file ends within its header")
+    version, model = data[4:6]
+    require(version == 1, f"format version {version}, only 1 is known")
     require(zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"), "the CRC-32 does not agree")
+    require(model in REQUIRED_SECTION, f"unknown model {model}")
+    file = read_generative(data) if model == GENERATIVE else read_other(data)
 
+    sections = file.sections
+    required = REQUIRED_SECTION[model]
+    require(required in sections, f"section {required} is missing")
+    foreign = set().union(*(own for other, own in OWN_SECTIONS.items() if other != model))
+    require(not foreign & sections.keys(), "a section of another model")
+    require(RGB not in sections or (file.channels == 1 and not sections[RGB]), "the section rgb is for gray, and empty")
+    require(len(sections.get(METADATA, b"")) <= MAX_METADATA_BYTES, "the metadata are beyond the limit")
+    return file
+
+
+def read_other(data: bytes) -> File:
+    """A file of model 0 or 1, by the table of "File"."""
+    require(len(data) >= 17 + 5 + 4, "the file ends within its header")
     model, channels, bits, width, height, depth, network_width, order, extra, count = struct.unpack(
         "<BBBHHBBBBB", data[5:17]
     )
-    require(model in FURTHER_LENGTHS, f"unknown model {model}")
     require(channels in (1, 3), f"{channels} channels")
     require(bits in (8, 16), f"{bits} bits a sample")
     require(width > 0 and height > 0, "the picture is empty")
@@ -88,28 +103,41 @@ def read_file(data: bytes) -> File:
         require(all(1 <= size <= 64 for size in (depth, network_width, order)), "the network's sizes")
     require(extra in FURTHER_LENGTHS[model], "length of the model's further fields")
     require(count >= 1, "no sections")
+    further = data[17 : 17 + extra]
+    head, sections = cut_sections(data, 17 + extra, count, [])
+    return File(model, channels, bits, width, height, depth, network_width, order, further, head, sections)
 
-    table_start = 17 + extra
+
+def read_generative(data: bytes) -> File:
+    """A file of model 2, by "Header, model 2"."""
+    require(len(data) >= 14 + 4, "the file ends within its header")
+    identifier, last_column, last_row, kinds = struct.unpack("<4sBBB", data[6:13])
+    channels, bits, count = 3 if kinds & 1 else 1, 16 if kinds & 2 else 8, kinds >> 2
+    highest_bits = [byte >> 7 for byte in data[13:-4][:4]]
+    require(0 in highest_bits, "the length of the code has no end")
+    table_start = 13 + highest_bits.index(0) + 1
+    length = sum((byte & 127) << 7 * i for i, byte in enumerate(data[13:table_start]))
+    head, sections = cut_sections(data, table_start, count, [(CODE, length)])
+    return File(GENERATIVE, channels, bits, last_column + 1, last_row + 1, 0, 0, 0, identifier, head, sections)
+
+
+def cut_sections(
+    data: bytes, table_start: int, count: int, entries: list[tuple[int, int]]
+) -> tuple[bytes, dict[int, bytes]]:
+    """All before the sections, and the sections: first those of `entries`, then those of the table, by "File"."""
     position = table_start + 5 * count
     end = len(data) - 4
     require(position <= end, "the file ends within its section table")
+    head = data[:position]
     sections: dict[int, bytes] = {}
-    for identifier, length in struct.iter_unpack("<BI", data[table_start:position]):
+    for identifier, length in [*entries, *struct.iter_unpack("<BI", data[table_start:position])]:
         require(WEIGHTS <= identifier <= CODE, f"unknown section {identifier}")
         require(identifier not in sections, f"section {identifier} stands twice")
         require(position + length <= end, f"section {identifier} goes beyond the end of the file")
         sections[identifier] = data[position : position + length]
         position += length
     require(position == end, "there are bytes after the last section")
-
-    required = REQUIRED_SECTION[model]
-    require(required in sections, f"section {required} is missing")
-    foreign = set().union(*(own for other, own in OWN_SECTIONS.items() if other != model))
-    require(not foreign & sections.keys(), "a section of another model")
-    require(RGB not in sections or (channels == 1 and not sections[RGB]), "the section rgb is for gray, and empty")
-    require(len(sections.get(METADATA, b"")) <= MAX_METADATA_BYTES, "the metadata are beyond the limit")
-    further, head = data[17:table_start], data[: table_start + 5 * count]
-    return File(model, channels, bits, width, height, depth, network_width, order, further, head, sections)
+    return head, sections
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -954,16 +982,19 @@ class Code:
 
 def read_code(section: bytes, model: GenerativeModel) -> Code:
     """The symbols, by "Code section"."""
-    require(len(section) >= 3, "the code is too short")
-    component, step_index = struct.unpack("<HB", section[:3])
-    require(component < len(model.arrays["density_means"]), f"the generative model has no component {component}")
-    stream = section[3:] + bytes(-(len(section) - 3) % 4)
+    K = len(model.arrays["density_means"])
+    stream = io.BytesIO(section)
+    component = int.from_bytes(read_bytes(stream, 2 if K > 256 else 1), "little")
+    require(component < K, f"the generative model has no component {component}")
+    (step_index,) = read_bytes(stream, 1)
+    words = stream.read()
+    words += bytes(-len(words) % 4)
     bounds = [2 ** ((m - 0.5) / 4) for m in range(-63, 65)]
     n = [bisect_right(bounds, float(x)) - 64 for x in model.arrays["density_deviations"][component]]
     indices = np.clip(15 + np.array(n) - (step_index - 128), 0, 111)
     splits = [split_index(t) for t in indices.tolist()]
     tables, shifts = [direct_table(u) for u, _ in splits], np.array([shift for _, shift in splits])
-    symbols = decode_array(RangeDecoder(stream, ">"), tables, shifts, np.arange(len(n)))
+    symbols = decode_array(RangeDecoder(words, ">"), tables, shifts, np.arange(len(n)))
     return Code(component, step_index, symbols)
 
 

@@ -7,11 +7,13 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import independent_decoder as independent
+import msgpack
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -175,7 +177,7 @@ def test_truncated_files_are_refused(length: int) -> None:
 
 
 def test_flipped_bits_are_refused() -> None:
-    for path in SMALL:
+    for path in (*SMALL, *CODES):
         data = path.read_bytes()
         rng = random.Random(path.name)
         for _ in range(50):
@@ -228,37 +230,121 @@ def test_code_is_the_golden_one(path: Path) -> None:
     assert np.abs(picture - expected).max() <= 1
 
 
-def altered_model(data: bytes, rng: np.random.Generator) -> bytes:
-    """A golden model whose axes are in another order, and stronger, so that each bit of a code is seen."""
-    K, D, _ = independent.read_model(data).arrays["density_axes"].shape
-    start = len(data) - 4 - 2 * K * D * (D + 1)  # axes and deviations are the last two arrays
-    values = np.frombuffer(data[start:-4], "<f2")
-    order = rng.permutation(D)
-    axes = 3 * values[: K * D * D].reshape(K, D, D)[:, :, order]
-    deviations = values[K * D * D :].reshape(K, D)[:, order]
-    return with_crc(data[:start] + axes.astype("<f2").tobytes() + deviations.tobytes())
+def altered_model(data: bytes, rng: np.random.Generator, components: int = 3) -> bytes:
+    """A golden model of so many components (its own, over and over) whose axes are in another order, and stronger.
+
+    So each bit of a code is seen.
+    """
+    arrays = independent.read_model(data).arrays
+    for name in arrays:
+        if name.startswith("density_"):
+            arrays[name] = np.resize(arrays[name], (components, *arrays[name].shape[1:]))
+    order = rng.permutation(arrays["density_axes"].shape[2])
+    arrays["density_axes"] = 3 * arrays["density_axes"][:, :, order]
+    arrays["density_deviations"] = arrays["density_deviations"][:, order]
+    head = msgpack.unpackb(data[10 : 10 + int.from_bytes(data[6:10], "little")])
+    head["arrays"] = [(name, array.shape) for name, array in arrays.items()]
+    packed = msgpack.packb(head)
+    body = b"".join(array.astype("<f2").tobytes() for array in arrays.values())
+    return with_crc(data[:6] + struct.pack("<I", len(packed)) + packed + body)
 
 
+def start_and_code(path: Path) -> tuple[bytes, bytes]:
+    """Of a golden code the header up to its kinds, and the code section."""
+    data = path.read_bytes()
+    assert data[12] >> 2 == 0, "it has further sections"
+    assert data[13] == len(data) - 14 - 4, "the length of its code is not one byte"
+    return data[:13], data[14:-4]
+
+
+def code_file(start: bytes, code: bytes, others: Sequence[tuple[int, bytes]] = (), spare: int = 0) -> bytes:
+    """A file of model 2 with these sections beside the code; `spare` zero bytes lengthen the length of the code."""
+    kinds = start[12] | len(others) << 2
+    digits = [len(code) >> shift & 127 for shift in range(0, 28, 7) if shift == 0 or len(code) >> shift]
+    digits += [0] * spare
+    length = bytes([128 | digit for digit in digits[:-1]] + digits[-1:])
+    table = b"".join(struct.pack("<BI", identifier, len(body)) for identifier, body in others)
+    bodies = b"".join(body for _, body in others)
+    return with_crc(start[:12] + bytes([kinds]) + length + table + code + bodies)
+
+
+def assert_same_pictures(files: Sequence[bytes], model: bytes, folder: Path) -> None:
+    """Compares the pictures of files of model 2 with those that the package's command writes, within a level."""
+    (folder / "model.dfmg").write_bytes(model)
+    sources = [folder / f"{i}.dfm" for i in range(len(files))]
+    for source, data in zip(sources, files, strict=True):
+        source.write_bytes(data)
+    arguments = ["decode", *map(str, sources), "--prior", str(folder / "model.dfmg"), "-O", str(folder)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    for source, data in zip(sources, files, strict=True):
+        picture = independent.decode(data, model).astype(np.int64)
+        expected = read_png(source.with_suffix(".png").read_bytes())
+        assert picture.shape == expected.shape
+        assert np.abs(picture - expected).max() <= 1
+
+
+@pytest.mark.parametrize("components", [3, 256, 257])
 @pytest.mark.parametrize("name", ["gray", "rgb"])
-def test_any_code_of_any_axes_means_the_same_to_both(name: str, tmp_path: Path) -> None:
+def test_any_code_of_any_axes_means_the_same_to_both(name: str, components: int, tmp_path: Path) -> None:
     """Random streams under models whose axes are not sorted, by the package's command."""
     rng = np.random.default_rng(0)
     golden = next(path for path in CODES if path.name.startswith(f"{name}-"))
-    model = altered_model(model_path(golden).read_bytes(), rng)
-    (tmp_path / "model.dfmg").write_bytes(model)
-    sources = []
-    for i, step_index in enumerate((90, 96, 102, 108, 114, 120, 126, 132)):
-        code = struct.pack("<HB", i % 3, step_index) + rng.bytes(int(rng.integers(33)))
-        table = struct.pack("<BI", independent.CODE, len(code))
-        sources.append(tmp_path / f"{i}.dfm")
-        sources[-1].write_bytes(with_crc(golden.read_bytes()[:17] + model[-4:] + table + code))
-    arguments = ["decode", *map(str, sources), "--prior", str(tmp_path / "model.dfmg"), "-O", str(tmp_path)]
-    result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == 0, result.output
-    for source in sources:
-        picture = independent.decode(source.read_bytes(), model).astype(np.int64)
-        expected = read_png(source.with_suffix(".png").read_bytes())
-        assert np.abs(picture - expected).max() <= 1
+    model = altered_model(model_path(golden).read_bytes(), rng, components)
+    start = start_and_code(golden)[0]
+    start = start[:6] + model[-4:] + start[10:]
+    files = []
+    for step_index, length in zip(range(90, 133, 6), (0, 1, 10, 23, 32, 125, 126, 20_000), strict=True):
+        component = components - 1 if len(files) == 0 else int(rng.integers(components))
+        code = component.to_bytes(1 if components <= 256 else 2, "little") + bytes([step_index]) + rng.bytes(length)
+        files.append(code_file(start, code))
+    assert_same_pictures(files, model, tmp_path)
+
+
+def with_checks(start: bytes, code: bytes, others: Sequence[tuple[int, bytes]]) -> bytes:
+    """A file of model 2 with these sections beside the code, and checks before them."""
+    blank = code_file(start, code, [(independent.CHECKS, bytes(2 * (3 + len(others)))), *others])
+    checks = b""
+    for part in (independent.read_file(blank).head, code, *(body for _, body in others)):
+        checks += struct.pack("<H", zlib.crc32(part) & 0xFFFF)
+    checks += struct.pack("<H", zlib.crc32(checks) & 0xFFFF)
+    return code_file(start, code, [(independent.CHECKS, checks), *others])
+
+
+@code_names
+def test_sections_beside_a_code_mean_the_same_to_both(path: Path, tmp_path: Path) -> None:
+    (start, code), model = start_and_code(path), model_path(path).read_bytes()
+    whole = independent.decode(path.read_bytes(), model)
+    metadata = independent.METADATA, msgpack.packb({"xmp": b"<x/>"})
+    alpha = independent.ALPHA, struct.pack("<BI", 0, 200)
+    rgb = [(independent.RGB, b"")] if whole.shape[2] == 1 else []
+    deep = start[:12] + bytes([start[12] | 2])
+    files = [
+        code_file(start, code, [metadata, alpha, *rgb]),
+        code_file(start, code, [*rgb, alpha, metadata]),
+        with_checks(start, code, [*rgb, metadata, alpha]),
+        code_file(start, code + bytes(200), [alpha, *rgb, metadata]),
+    ]
+    for data in files:
+        file = independent.read_file(data)
+        assert next(iter(file.sections)) == independent.CODE
+        assert independent.read_metadata(file.sections[independent.METADATA]) == {"xmp": b"<x/>"}
+        picture = independent.decode(data, model)
+        np.testing.assert_array_equal(picture[:, :, :3], np.broadcast_to(whole, (16, 16, 3)))
+        assert np.all(picture[:, :, 3] == 200)
+    assert_same_pictures([*files, code_file(deep, code), code_file(deep, code, [alpha])], model, tmp_path)
+
+
+def test_checks_of_a_code_that_do_not_agree_are_refused() -> None:
+    for path in CODES:
+        (start, code), model = start_and_code(path), model_path(path).read_bytes()
+        data = with_checks(start, code, [])
+        independent.decode(data, model)
+        for i in range(1, 7):  # the three checks are the last section
+            wrong = bytearray(data[:-4])
+            wrong[-i] ^= 1
+            with pytest.raises(independent.FormatError):
+                independent.decode(with_crc(bytes(wrong)), model)
 
 
 def test_a_wrong_or_missing_model_is_refused() -> None:
@@ -301,27 +387,60 @@ def test_models_that_the_document_does_not_allow_are_refused() -> None:
 
 
 def test_codes_that_the_document_does_not_allow_are_refused() -> None:
+    code_again, unknown, weights = ((i, b"") for i in (independent.CODE, 10, independent.WEIGHTS))
+    metadata, rgb_not_empty = (independent.METADATA, b"\x80"), (independent.RGB, b"\0")
     for path in CODES:
-        data, model = path.read_bytes()[:-4], model_path(path).read_bytes()
-        section = 17 + 4 + 5
+        (start, code), model = start_and_code(path), model_path(path).read_bytes()
+        more = start[:12] + bytes([start[12] | 4])  # one section beside the code
+        independent.decode(code_file(start, code, [metadata]), model)
         for wrong in (
-            data[:section] + b"\3" + data[section + 1 :],  # no such component
-            data[: section - 4] + struct.pack("<I", 2) + data[section : section + 2],  # too short
-            data[:8] + b"\x11" + data[9:],  # another width than the model's
-            data[:6] + bytes([4 - data[6]]) + data[7:],  # other channels
-            data[: section - 5] + bytes([independent.WEIGHTS]) + data[section - 4 :],  # another model's section
+            code_file(start, b"\3" + code[1:]),  # no such component
+            code_file(start, code[:1]),  # too short
+            code_file(start, b""),
+            code_file(start[:10] + b"\x10" + start[11:], code),  # another width than the model's
+            code_file(start[:11] + b"\x10" + start[12:], code),  # another height
+            code_file(start[:12] + bytes([start[12] ^ 1]), code),  # other channels
+            code_file(start, code, [weights]),  # another model's section
+            code_file(start, code, [code_again]),
+            code_file(start, code, [metadata, metadata]),
+            code_file(start, code, [unknown]),
+            code_file(start, code, [rgb_not_empty]),
+            with_crc(start + bytes([len(code) + 1]) + code),  # its length is beyond the end
+            with_crc(start + bytes([len(code)]) + code + b"\0"),  # a byte after the last section
+            with_crc(start + bytes([len(code) | 128, 128, 128, 128, 0]) + code),  # five bytes of length
+            with_crc(more + bytes([len(code)])),  # it ends within its table
         ):
             with pytest.raises(independent.FormatError):
-                independent.decode(with_crc(wrong), model)
+                independent.decode(wrong, model)
+
+
+def test_truncated_codes_are_refused() -> None:
+    """With the right CRC-32, so that the header has to tell."""
+    for path in CODES:
+        (start, code), model = start_and_code(path), model_path(path).read_bytes()
+        data = code_file(start, code + bytes(200), [(independent.ALPHA, bytes(5))])
+        for length in range(len(data) - 4):
+            with pytest.raises(independent.FormatError):
+                independent.decode(with_crc(data[:length]), model)
 
 
 def test_zero_bytes_may_be_missing_at_the_end_of_a_code() -> None:
+    """Or be there, until its length takes two and three bytes."""
     for path in CODES:
-        data, model = path.read_bytes()[:-4], model_path(path).read_bytes()
+        (start, code), model = start_and_code(path), model_path(path).read_bytes()
         whole = independent.decode(path.read_bytes(), model)
-        for more in range(1, 6):
-            longer = data[:22] + struct.pack("<I", len(data) - 26 + more) + data[26:] + bytes(more)
-            np.testing.assert_array_equal(independent.decode(with_crc(longer), model), whole)
+        assert code_file(start, code) == path.read_bytes()
+        for more in (1, 2, 3, 4, 5, 127 - len(code), 128 - len(code), 200, 20_000):
+            longer = code_file(start, code + bytes(more))
+            np.testing.assert_array_equal(independent.decode(longer, model), whole)
+
+
+def test_the_length_of_a_code_may_have_spare_bytes(tmp_path: Path) -> None:
+    """The document asks for no shortest form."""
+    path = CODES[0]
+    model = model_path(path).read_bytes()
+    files = [code_file(*start_and_code(path), spare=spare) for spare in (1, 2, 3)]
+    assert_same_pictures(files, model, tmp_path)
 
 
 def test_command_takes_a_generative_model(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def train(
 ) -> None:
     """Train a model on DATA: an IDX file, an .npz file with `images`, or a folder of equal-sized pictures.
 
-    The last fifth of the pictures is held out and never trained on. A training that is stopped goes on when it is
+    A fifth of the pictures is held out and never trained on. A training that is stopped goes on when it is
     called again.
     """
     from dataclasses import replace

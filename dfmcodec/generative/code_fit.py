@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.bitstream import CONTAINER_BYTES
+from dfmcodec.bitstream import code_file_bytes
 from dfmcodec.encoder.job import Job, Outcome
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
@@ -36,7 +36,7 @@ from dfmcodec.generative.painting import (
 from dfmcodec.generative.train import Weights, fast_cos_sin
 from dfmcodec.image import PEAK_LEVEL, Image
 from dfmcodec.metrics import psnr_of_mse
-from dfmcodec.model import CodeArchitecture, CodedPicture, Model
+from dfmcodec.model import CodeArchitecture, CodedPicture
 
 Float64 = npt.NDArray[np.float64]
 
@@ -223,7 +223,7 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
     pixels = np.broadcast_to(image.pixels, (image.height, image.width, arch.channels))
     search = CodeSearch(model, np.ascontiguousarray(pixels))
     found: dict[float, tuple[CodedPicture, float]] = {}
-    of_file = CodeArchitecture(arch.channels, arch.depth, arch.machine_width, arch.order, model.id)
+    of_file = CodeArchitecture(arch.channels, model.id)
 
     def at(lmbda: float) -> tuple[CodedPicture, float]:
         """A code's file section and its PSNR."""
@@ -235,15 +235,15 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
         return found[lmbda]
 
     low, high = _LMBDAS
-    budget, container = job.budget_bytes, CONTAINER_BYTES[Model.GENERATIVE]
+    budget = job.budget_bytes
     if config.target_lmbda is not None:
         chosen, _ = at(config.target_lmbda / image.pixel_count)
     elif budget is not None:
-        search_lmbda(lambda lmbda: container + len(at(lmbda)[0].body) <= budget, low, high)
-        fitting = [entry for entry in found.values() if container + len(entry[0].body) <= budget]
+        search_lmbda(lambda lmbda: code_file_bytes(at(lmbda)[0]) <= budget, low, high)
+        fitting = [entry for entry in found.values() if code_file_bytes(entry[0]) <= budget]
         if not fitting:
             smallest, _ = at(high)
-            raise TargetUnreachableError(job.too_small(container + len(smallest.body)))
+            raise TargetUnreachableError(job.too_small(code_file_bytes(smallest)))
         chosen, _ = max(fitting, key=lambda entry: entry[1])
     else:
         floor_db = config.psnr or 0.0
@@ -256,4 +256,4 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
             raise TargetUnreachableError(msg)
         chosen, _ = min(reaching, key=lambda entry: len(entry[0].body))
     seconds = time.perf_counter() - started
-    return Outcome(chosen, container + len(chosen.body), None, len(found), seconds, "done")
+    return Outcome(chosen, code_file_bytes(chosen), None, len(found), seconds, "done")

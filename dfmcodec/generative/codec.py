@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STEPS_PER_OCTAVE = 4
 UNIT_STEP = 128  # the index of a step of 1
 LAST_STEP = 255
-_SIDE_BYTES = 3  # component, 2 bytes; step index
+_SHORT_COMPONENTS = 256  # at most so many have numbers of one byte, more of two
 _WORD = 4
 _UNIT_TABLE = 15  # Laplace index for a deviation of one step: of mean magnitude 0.84 deviations, a Gaussian's is 0.80
 
@@ -79,7 +79,7 @@ def write_code(code: CodeSymbols, density: CodeDensity) -> bytes:
     encoder = SymbolEncoder()
     encoder.encode_runs(code.symbols, _runs(density, code.component, code.step_index))
     words = np.frombuffer(encoder.to_bytes(), "<u4").astype(">u4").tobytes()  # the first byte weighs most
-    side = code.component.to_bytes(2, "little") + bytes([code.step_index])
+    side = code.component.to_bytes(_component_bytes(density), "little") + bytes([code.step_index])
     for length in range(len(words)):
         for last in (0, 1):  # as it is, or the next larger number of so many bytes
             number = int.from_bytes(words[:length], "big") + last
@@ -104,14 +104,15 @@ def read_code(body: bytes, density: CodeDensity) -> CodeSymbols:
     Raises:
         CorruptError: The section is not one.
     """
-    if len(body) < _SIDE_BYTES:
-        msg = f"the code section has {len(body)} bytes, fewer than {_SIDE_BYTES}; the file is damaged"
+    of_component = _component_bytes(density)
+    if len(body) <= of_component:
+        msg = f"the code section has {len(body)} bytes, fewer than {of_component + 1}; the file is damaged"
         raise CorruptError(msg)
-    component, step_index = int.from_bytes(body[:2], "little"), body[2]
+    component, step_index = int.from_bytes(body[:of_component], "little"), body[of_component]
     if component >= len(density.weights):
         msg = f"the code is of component {component}, but the model has {len(density.weights)}; the file is damaged"
         raise CorruptError(msg)
-    stream = body[_SIDE_BYTES:]
+    stream = body[of_component + 1 :]
     words = np.frombuffer(stream + bytes(-len(stream) % _WORD), ">u4").astype("<u4")
     symbols = SymbolDecoder(words.tobytes()).decode_runs(_runs(density, component, step_index))
     return CodeSymbols(component, step_index, symbols)
@@ -136,6 +137,10 @@ def decode_code(picture: CodedPicture, generator: GenerativeModel | None) -> tup
         msg = "the picture's size is not that of the model's pictures; the file is damaged"
         raise CorruptError(msg)
     return read_code(picture.body, generator.density).dequantize(generator.density), generator
+
+
+def _component_bytes(density: CodeDensity) -> int:
+    return 1 if len(density.weights) <= _SHORT_COMPONENTS else 2
 
 
 def _runs(density: CodeDensity, component: int, step_index: int) -> list[Run]:

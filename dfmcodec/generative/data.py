@@ -18,7 +18,8 @@ UInt8 = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
 MIN_PICTURES = 50  # of a set; a fifth is held out
-HELD_OUT = 5  # the last part in so many is never trained on
+HELD_OUT = 5  # one picture in so many is never trained on
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 _MAX_BYTES = 1 << 32
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _IDX_UBYTE = b"\0\0\x08"
@@ -35,11 +36,17 @@ class PictureSet:
         return len(self.pictures)
 
     def split(self) -> tuple[PictureSet, PictureSet]:
-        """The set to train on and the held-out last fifth."""
-        cut = len(self) - len(self) // HELD_OUT
-        return self._part(slice(0, cut)), self._part(slice(cut, None))
+        """The set to train on and the held-out fifth, both in the set's order.
 
-    def _part(self, part: slice) -> PictureSet:
+        Pictures of every run and of every regular pattern of the set (its classes one after the other, or in turns) are
+        held out in equal parts: those with the largest fractions of their numbers' multiples of the golden ratio.
+        """
+        fractions = np.arange(len(self)) * _GOLDEN_RATIO % 1
+        held_out = np.zeros(len(self), bool)
+        held_out[np.argsort(fractions)[len(self) - len(self) // HELD_OUT :]] = True
+        return self._part(~held_out), self._part(held_out)
+
+    def _part(self, part: npt.NDArray[np.bool_]) -> PictureSet:
         return PictureSet(self.pictures[part], None if self.labels is None else self.labels[part])
 
 
