@@ -8,7 +8,8 @@ Every model gets so many seconds of one processor (time.process_time, compilatio
 machine changes nothing), and is measured on the held-out fifth by features of one classifier. The VAE has both
 networks; its hidden layers are as wide as makes its parameters the encoder variant's within 2 %. Samples are drawn
 from the mixture of Gaussians fitted to the codes, from one fitted Gaussian, and, for the VAE, from its prior, which is
-its definition. Rows go to benchmarks/results/generative.jsonl; rows that are there are not run again.
+its definition. Between pixels: the PSNR of held-out pictures painted at the middles of four pixels, of what Lanczos's
+interpolation gives there. Rows go to benchmarks/results/generative.jsonl; rows that are there are not run again.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from recording import machine
 from vae import train_vae
 
-from dfmcodec.generative import features_of
+from dfmcodec.generative import between, features_of
 from dfmcodec.generative.data import PictureSet, read_pictures
 from dfmcodec.generative.density import COMPONENTS, fit_density
 from dfmcodec.generative.evaluate import evaluate, grid
 from dfmcodec.generative.model import GenerativeModel
 from dfmcodec.generative.recipe import PRESETS
 from dfmcodec.generative.train import Trainer
+from dfmcodec.metrics import psnr
 
 RESULTS = Path(__file__).parent / "results" / "generative.jsonl"
 VARIANTS = ("encoder", "table", "vae")
@@ -47,7 +50,20 @@ def vae_width(architecture, with_encoder_parameters: int) -> int:
     return min(range(64, 2048, 4), key=lambda width: abs(parameters(width) - with_encoder_parameters))
 
 
-def run_model(variant: str, preset: str, train: PictureSet, seconds: float, seed: int, models: Path):
+def between_pixels_psnr(model: GenerativeModel, pictures: np.ndarray) -> float:
+    """In dB, of what the pictures' codes paint half a pixel down and right, but for the pictures' edges."""
+    arch = model.architecture
+    at = (np.arange(arch.height) + 0.5) / arch.height, (np.arange(arch.width) + 0.5) / arch.width
+    painted = model.paint_at(model.encode(pictures), *at)
+    planes = np.moveaxis(pictures.astype(np.float64), 3, 1)
+    expected = np.moveaxis(between.interpolated(planes, 0.5, 0.5, np), 1, 3)
+    inner = slice(None), slice(1, -1), slice(1, -1)
+    return psnr(np.clip(np.rint(expected), 0, 255).astype(np.uint8)[inner], painted[inner])
+
+
+def run_model(
+    variant: str, preset: str, train: PictureSet, held_out: PictureSet, seconds: float, seed: int, models: Path
+):
     """Trains one of ours: the model, samples by density, reconstruction function, figures."""
     chosen = PRESETS[preset].with_variant(variant)
     architecture = chosen.architecture(*train.pictures.shape[1:])
@@ -60,16 +76,19 @@ def run_model(variant: str, preset: str, train: PictureSet, seconds: float, seed
         "steps": trainer.state.steps,
         "seconds": seconds,
         "seed": seed,
+        "data": train.checksum,
     }
     model = GenerativeModel(architecture, trainer.parameters(), fit_density(codes), report).rounded()
     models.mkdir(parents=True, exist_ok=True)
     (models / f"{preset}-{variant}-{seed}.dfmg").write_bytes(model.file_bytes)
     count = sum(value.size for value in model.parameters.values())
     densities = {"mixture": model.density, "gaussian": fit_density(codes, 1)}
+    figures = {"steps": trainer.state.steps, "parameters": count}
     reconstruct = None
     if model.has_encoder:
         reconstruct = lambda pictures: model.paint(model.encode(pictures))  # noqa: E731
-    return model.paint, densities, reconstruct, {"steps": trainer.state.steps, "parameters": count}
+        figures["between_pixels_psnr_db"] = between_pixels_psnr(model, held_out.pictures)
+    return model.paint, densities, reconstruct, figures
 
 
 def run_vae(preset: str, train: PictureSet, seconds: float, seed: int):
@@ -103,14 +122,16 @@ def main() -> None:
     known = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     for seed in arguments.seeds:
         for variant in arguments.variants:
+            recipe = None if variant == "vae" else PRESETS[arguments.preset].with_variant(variant).recipe.as_dict()
             key = {"preset": arguments.preset, "variant": variant, "seed": seed, "train_s": arguments.seconds}
+            key |= {"data": train.checksum, "recipe": recipe}
             if any(row.items() >= key.items() for row in known):
                 continue
             if variant == "vae":
                 paint, densities, reconstruct, figures = run_vae(arguments.preset, train, arguments.seconds, seed)
             else:
                 paint, densities, reconstruct, figures = run_model(
-                    variant, arguments.preset, train, arguments.seconds, seed, arguments.models
+                    variant, arguments.preset, train, held_out, arguments.seconds, seed, arguments.models
                 )
             rng = np.random.default_rng(seed)
             reconstructions = reconstruct(held_out.pictures) if reconstruct else None
@@ -124,8 +145,6 @@ def main() -> None:
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(row | {"machine": machine()}) + "\n")
                 print(json.dumps(row), flush=True)
-                from PIL import Image
-
                 picture = grid(samples[:64], 8)
                 target = arguments.models / f"{arguments.preset}-{variant}-{name}-{seed}.png"
                 Image.fromarray(picture.squeeze()).save(target)

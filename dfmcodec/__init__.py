@@ -26,6 +26,7 @@ from dfmcodec.errors import (
     ImageError,
     InstallationError,
     LimitError,
+    MissingModelError,
     OutputError,
     TargetUnreachableError,
     TruncatedError,
@@ -35,6 +36,7 @@ from dfmcodec.errors import (
 if TYPE_CHECKING:
     from dfmcodec.bitstream import Header
     from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult
+    from dfmcodec.generative.model import GenerativeModel
     from dfmcodec.image import Pixels
 
 __version__ = "0.1.0"
@@ -52,6 +54,7 @@ __all__ = [
     "ImageError",
     "InstallationError",
     "LimitError",
+    "MissingModelError",
     "OutputError",
     "TargetUnreachableError",
     "TruncatedError",
@@ -75,7 +78,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(msg)
 
 
-def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = False, **options: Any) -> EncodeResult:
+def encode(
+    image: Any,
+    config: EncoderConfig | None = None,
+    *,
+    strip: bool = False,
+    prior: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> EncodeResult:
     """Encodes a picture.
 
     Args:
@@ -83,12 +93,15 @@ def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = Fal
             3 RGB, 4 RGB and opacity. What has to be converted is told by a warning.
         config: All settings; or give its fields as keywords: `rate=0.18`, `psnr=30`, `steps=500`, ...
         strip: Leave ICC, Exif and XMP behind.
+        prior: The `.dfmg` file of a generative model of such pictures, under which the picture becomes a code.
 
     Raises:
         ImageError: The picture cannot be encoded.
+        FormatError: The prior is not a readable `.dfmg` file.
         ConfigError: The settings make no sense.
         TargetUnreachableError: The size or quality target cannot be met.
         DivergedError: The fit came to values that are not numbers again and again.
+        InstallationError: A part of the program is damaged.
     """
     from dfmcodec.encoder import EncoderConfig, encode_image
     from dfmcodec.reading import to_image
@@ -105,43 +118,52 @@ def encode(image: Any, config: EncoderConfig | None = None, *, strip: bool = Fal
     def warn(notice: str) -> None:
         warnings.warn(notice, stacklevel=3)
 
-    return encode_image(to_image(image, strip, warn), config)
+    generator = _generator_of(prior)
+    return encode_image(to_image(image, strip, warn), config, generator=generator)
 
 
-def decode(source: bytes | str | os.PathLike[str], backend: str = "numpy") -> Pixels:
+def decode(
+    source: bytes | str | os.PathLike[str], backend: str = "numpy", prior: str | os.PathLike[str] | None = None
+) -> Pixels:
     """Decodes a `.dfm` file.
 
     Args:
         source: The file's bytes or its path.
         backend: "numpy" or "jax".
+        prior: The `.dfmg` file of the generative model, where the picture is a code of one.
 
     Returns:
         uint8 or uint16 [H, W, C], C = 1 gray, 2 gray and opacity, 3 RGB, 4 RGB and opacity.
 
     Raises:
-        FormatError: It is not a readable `.dfm` file.
+        FormatError: It is not a readable `.dfm` file; MissingModelError: it needs another prior.
+        InstallationError: A part of the program is damaged.
     """
     from dfmcodec.decoder import decode_image
 
-    return decode_image(_bytes_of(source), backend).samples
+    return decode_image(_bytes_of(source), backend, generator=_generator_of(prior)).samples
 
 
-def decode_best_effort(source: bytes | str | os.PathLike[str], backend: str = "numpy") -> tuple[Pixels, list[str]]:
+def decode_best_effort(
+    source: bytes | str | os.PathLike[str], backend: str = "numpy", prior: str | os.PathLike[str] | None = None
+) -> tuple[Pixels, list[str]]:
     """Decodes what is there of a `.dfm` file that is cut off or damaged; so a prefix of a file gives a preview.
 
     Args:
         source: The file's bytes or its path.
         backend: "numpy" or "jax".
+        prior: As of `decode`.
 
     Returns:
         As of `decode`; and what is missing or damaged, in words: empty for a whole file.
 
     Raises:
         FormatError: Nothing of the picture can be made out.
+        InstallationError: A part of the program is damaged.
     """
     from dfmcodec.decoder import decode_best_effort
 
-    image, losses = decode_best_effort(_bytes_of(source), backend)
+    image, losses = decode_best_effort(_bytes_of(source), backend, generator=_generator_of(prior))
     return image.samples, losses
 
 
@@ -154,6 +176,14 @@ def read_info(source: bytes | str | os.PathLike[str]) -> Header:
     from dfmcodec.bitstream import read_header
 
     return read_header(_bytes_of(source))
+
+
+def _generator_of(prior: str | os.PathLike[str] | None) -> GenerativeModel | None:
+    if prior is None:
+        return None
+    from dfmcodec.generative.model import read_model_file
+
+    return read_model_file(Path(prior))
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str]) -> bytes:

@@ -211,7 +211,8 @@ def write(model: QuantizedModel, beside: Mapping[int, bytes] | None = None, chec
     sections |= beside or {}
     order = list(_ORDER)
     if len(sections.get(SECTION_METADATA, b"")) > _EARLY_METADATA_PART * len(sections[main]):
-        order.sort(key=SECTION_METADATA.__eq__)
+        order.remove(SECTION_METADATA)
+        order.append(SECTION_METADATA)
     sections = {key: sections[key] for key in order if key in sections}
     head = _head(model, sections)
     if checked:
@@ -415,7 +416,7 @@ def _read_main_section(
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
-    """Reads the header alone, from the whole file or a prefix of it of at least `header_bytes`.
+    """Reads the header alone, from the whole file or a prefix of it in which the header is whole.
 
     Raises:
         FormatError: As for `read`, but neither sections nor checksum are looked at.

@@ -60,6 +60,7 @@ def decode_image(
         FormatError: The file is not readable.
         MissingModelError: The picture is a code of a generative model that is not the given one.
         ConfigError: The backend is unknown, the region is not within the picture, or the size is not possible.
+        InstallationError: A prior is damaged or missing.
     """
     return _decode(data, backend, max_pixels, region, scale, size, generator, None)
 

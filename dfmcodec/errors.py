@@ -73,3 +73,4 @@ class InstallationError(DfmError):
 
 
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
+NO_MEMORY = "out of memory; use a smaller picture, fewer processes (-j) or, to encode, a lower --effort"

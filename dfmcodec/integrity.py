@@ -157,10 +157,9 @@ def examine(data: bytes, header: Header, checks_key: int) -> Condition:
     """
     missing, end = header.file_bytes - len(data), header.file_bytes - CRC.size
     checks = _read_checks(data, header, checks_key)
-    if missing <= 0:
-        is_right = zlib.crc32(memoryview(data)[:end]) == CRC.unpack_from(data, end)[0]
-        if missing == 0 and is_right:
-            return Condition(data, header, checks, False, frozenset(), ())
+    is_right = missing <= 0 and zlib.crc32(memoryview(data)[:end]) == CRC.unpack_from(data, end)[0]
+    if is_right and missing == 0:
+        return Condition(data, header, checks, False, frozenset(), ())
     head_end = min(start for start, _ in header.sections.values())
     if checks_key in header.sections:
         start, length = header.sections[checks_key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,8 @@ except ImportError:  # Windows, where files that are open cannot be removed
     fcntl = None  # type: ignore[assignment]
 
 EXTENSION = ".dfm"
-_TEMPORARY_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # the end of a temporary file's name
+_LONGEST_NAME = 255 - len("..01234567.tmp")  # what of a name, in bytes, its temporary file's name has room for
 
 
 def read_file(path: Path) -> bytes:
@@ -64,8 +66,19 @@ def check_writable(path: Path, force: bool) -> None:
 
 
 def _followed(path: Path) -> Path:
-    """What a link leads to, so that the link stays one."""
-    return path.resolve() if path.is_symlink() else path
+    """What a link leads to, so that the link stays one.
+
+    Raises:
+        OutputError: It leads back to itself.
+    """
+    if not path.is_symlink():
+        return path
+    with suppress(OSError, RuntimeError):
+        followed = path.resolve()
+        if not followed.is_symlink():
+            return followed
+    msg = f"{path} is a link that leads back to itself; name another file"
+    raise OutputError(msg)
 
 
 def exists_message(path: Path) -> str:
@@ -141,15 +154,26 @@ def _name(handle: int, path: Path) -> None:
 
 
 def _write_named(path: Path, data: bytes, force: bool) -> None:
+    while not _written_named(path, data, force):
+        pass
+
+
+def _written_named(path: Path, data: bytes, force: bool) -> bool:
+    """Writes by way of a temporary file. False where another process took that for left over before it was locked."""
     with _temporary(path) as temporary:
         with open(temporary, "xb") as file:
             _lock(file.fileno())
+            if not temporary.exists():
+                return False
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            if force:
-                os.replace(temporary, path)
-                return
+            if force and fcntl is not None:
+                os.replace(temporary, path)  # while it is locked
+                return True
+        if force:
+            os.replace(temporary, path)
+            return True
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -158,12 +182,13 @@ def _write_named(path: Path, data: bytes, force: bool) -> None:
             if path.exists():
                 raise FileExistsError from None
             os.replace(temporary, path)
+    return True
 
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """A hidden name beside a path, free again in the end."""
-    temporary = path.with_name(f"{_temporary_prefix(path)}{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+    temporary = path.with_name(f"{_temporary_prefix(path)}{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
     finally:
@@ -171,23 +196,25 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def _temporary_prefix(path: Path) -> str:
-    return f".{path.name}."
+    return f".{os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])}."
 
 
 def _lock(handle: int) -> None:
     """Marks a file as being written, for as long as this process lives."""
     if fcntl is not None:
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _sweep(path: Path) -> None:
     """Removes what a killed process left beside a file that it was replacing: hidden names that nobody has locked."""
     if fcntl is None or not path.exists():
         return
-    prefix = _temporary_prefix(path)
-    left = [name for name in os.listdir(path.parent) if name.startswith(prefix) and name.endswith(_TEMPORARY_SUFFIX)]
-    for name in left:
-        with suppress(OSError), open(path.with_name(name), "rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.with_name(name).unlink()
+    prefix, names = _temporary_prefix(path), []
+    with suppress(OSError):  # a folder that may not be listed
+        names = os.listdir(path.parent)
+    for name in names:
+        if name.startswith(prefix) and _TEMPORARY.fullmatch(name, len(prefix)):
+            with suppress(OSError), open(path.with_name(name), "rb") as file:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.with_name(name).unlink()

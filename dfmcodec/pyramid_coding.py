@@ -292,9 +292,13 @@ def split_tiles(body: bytes, count: int, missing_bytes: int = 0, checks: Sequenc
 
     Raises:
         CorruptError: The lengths are not those of the section.
+        TruncatedError: They are not there.
     """
     start = count * _LENGTH.size if count > 1 else 0
     size = len(body) + missing_bytes
+    if len(body) < start and missing_bytes:
+        msg = "nothing of the picture can be made out: the latents section ends within the lengths of its tiles"
+        raise TruncatedError(msg)
     lengths = [size]
     if count > 1:
         lengths = [length for (length,) in _LENGTH.iter_unpack(body[:start])] if len(body) >= start else []
@@ -350,7 +354,11 @@ def read_tile(
     found, samples = traverse(geometry, step, context, SymbolReader(part, geometry.colours, context), finest_level)
     wrong = wrong_level(part, found, geometry, finest_level)
     if wrong is not None:
-        msg = f"the symbols of level {wrong} are not the ones that were written; the file is damaged"
+        what = "the low-pass band" if wrong == geometry.levels else f"level {wrong}"
+        msg = (
+            f"the file is whole, but the symbols of {what} come out as others than were written: "
+            "it was written or is read wrongly; please report this"
+        )
         raise CorruptError(msg)
     return found, samples
 
@@ -385,10 +393,14 @@ def read_symbols(
 
     Raises:
         CorruptError: The section is not one.
+        TruncatedError: Nothing of what is wanted is there.
     """
     parts = split_tiles(body, len(tiling.tiles), missing_bytes, checks)
     wanted = Window(0, 0, tiling.height, tiling.width) if window is None else window
     covered, numbers = tiling.covering(wanted)
+    if all(parts[number].missing_bytes and len(parts[number].body) <= tiling.colours for number in numbers):
+        msg = "nothing of what is wanted can be made out: its latents are missing from their beginning on"
+        raise TruncatedError(msg)
     for number in numbers:
         size = len(parts[number].body) + parts[number].missing_bytes
         check_length(size, tiling.tiles[number].geometry.symbol_count())

@@ -108,7 +108,7 @@ class Salvage:
             CorruptError: Everything.
         """
         if not self._found_any:
-            msg = f"nothing of the picture can be made out: the latents are {self._why} from their beginning on"
+            msg = f"nothing of what is wanted can be made out: its latents are {self._why} from their beginning on"
             raise CorruptError(msg)
         lines = []
         for number, end in self._ends.items():

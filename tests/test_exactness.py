@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from dfmcodec import bitstream, scan
+from dfmcodec.arrays import read_arrays
 from dfmcodec.context_correction import ContextCorrection
 from dfmcodec.decoder import decode_image
 from dfmcodec.entropy.context import MAX_EXACT, MAX_LOG_STEP, MAX_WEIGHT
 from dfmcodec.errors import DfmError
 from dfmcodec.latents import Geometry
 from dfmcodec.model import MAX_STEP, QuantizedLatents
-from dfmcodec.prior import Prior, load_arrays, prior_of
+from dfmcodec.prior import Prior, prior_of
 
 PRIORS = (0xA25C47C2, 0x63FD10FF, 0xF8E970FA)
 FOLDER = Path(bitstream.__file__).parent / "prior"
@@ -54,7 +55,7 @@ def shuffled(network, order):
 
 
 def arrays_of(prior):
-    return load_arrays(FOLDER / f"prior-{prior:08x}.npz")
+    return read_arrays(FOLDER / f"prior-{prior:08x}.npz")
 
 
 @pytest.mark.parametrize("prior", PRIORS)

@@ -55,14 +55,64 @@ def test_what_others_left_stays_and_what_the_dead_left_goes(tmp_path):
     path = tmp_path / "x.dfm"
     path.write_bytes(b"old")
     dead, alive = tmp_path / ".x.dfm.00000000.tmp", tmp_path / ".x.dfm.00000001.tmp"
-    other = tmp_path / ".y.dfm.00000000.tmp"
-    for left in (dead, alive, other):
+    other, named = tmp_path / ".y.dfm.00000000.tmp", tmp_path / ".x.dfm.notes.tmp"
+    for left in (dead, alive, other, named):
         left.write_bytes(b"part")
     with open(alive, "rb") as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
         write_atomic(path, b"new")
-        assert faults.names(tmp_path) == sorted([alive.name, other.name, path.name])
+        assert faults.names(tmp_path) == sorted([alive.name, other.name, named.name, path.name])
     assert path.read_bytes() == b"new"
+
+
+def test_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
+    path = tmp_path / "x.dfm"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("os.listdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "not to be listed")))
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_names_as_long_as_they_can_be(tmp_path, monkeypatch, unnamed):
+    if not unnamed:
+        monkeypatch.setattr("dfmcodec.io._write_unnamed", lambda *_: False)
+    for name in (251 * "x" + ".dfm", 125 * "\u00e4" + "x.dfm"):
+        for data in (b"old", b"new"):
+            write_atomic(tmp_path / name, data)
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert len(faults.names(tmp_path)) == 2
+
+
+def test_a_file_taken_for_left_over_is_written_again(tmp_path, monkeypatch):
+    """Another process may sweep between the making of a temporary file and its lock."""
+    from dfmcodec import io
+
+    path = tmp_path / "x.dfm"
+    path.write_bytes(b"old")
+    lock, taken = io._lock, []
+
+    def late(handle):
+        if not taken:
+            taken.extend(tmp_path.glob(".x.dfm.*.tmp"))
+            io._sweep(path)
+        lock(handle)
+
+    monkeypatch.setattr(io, "_write_unnamed", lambda *_: False)
+    monkeypatch.setattr(io, "_lock", late)
+    write_atomic(path, b"new")
+    assert len(taken) == 1
+    assert path.read_bytes() == b"new"
+    assert faults.names(tmp_path) == ["x.dfm"]
+
+
+def test_links_that_lead_back_to_themselves(tmp_path):
+    (tmp_path / "a.dfm").symlink_to("b.dfm")
+    (tmp_path / "b.dfm").symlink_to("a.dfm")
+    for act in (lambda path: check_writable(path, force=True), lambda path: write_atomic(path, b"x")):
+        with pytest.raises(OutputError, match="back to itself"):
+            act(tmp_path / "a.dfm")
+    assert (tmp_path / "a.dfm").is_symlink()
 
 
 def test_an_interrupt_while_replacing_leaves_nothing(tmp_path, monkeypatch):
@@ -113,6 +163,14 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
     assert np.isfinite(result.report.psnr_db)
 
 
+def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
+    from dfmcodec.encoder import EncoderConfig, encode_image, fit
+
+    monkeypatch.setattr(fit, "_train_chunk", lambda weights, state, *_: (weights * np.nan, state, np.nan))
+    with pytest.raises(DivergedError, match="5 times"):
+        encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, width=8, steps=32, rate=0.1))
+
+
 def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
     from dfmcodec import prior
 
@@ -123,7 +181,11 @@ def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
         prior.prior_of.__wrapped__(prior.CURRENT)
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="update"):
         prior.prior_of.__wrapped__(0x12345678)
-    for content in (b"", b"PK", bytes(1000)):
+    whole = (Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz").read_bytes()
+    for content in (
+        *(b"", b"PK", bytes(1000), whole[:-100]),
+        *(whole[:at] + bytes([value]) + whole[at + 1 :] for at, value in ((8, 99), (6, 1), (200, 9), (-100, 255))),
+    ):
         (tmp_path / f"prior-{prior.CURRENT:08x}.npz").write_bytes(content)
         with pytest.raises(InstallationError, match="damaged"):
             prior.prior_of.__wrapped__(prior.CURRENT)

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import msgpack
 import numpy as np
@@ -34,13 +35,20 @@ from dfmcodec.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from dfmcodec.generative import measures
+from dfmcodec.generative import between, measures
 from dfmcodec.generative.codec import CodeSymbols, read_code, scale_indices, write_code
 from dfmcodec.generative.data import PictureSet, read_pictures
 from dfmcodec.generative.density import CodeDensity, fit_density
 from dfmcodec.generative.inversion import codes_of
 from dfmcodec.generative.model import GenerativeModel, read_model
-from dfmcodec.generative.painting import GenerativeArchitecture, exact_cos_sin, first_features, paint, positions
+from dfmcodec.generative.painting import (
+    GenerativeArchitecture,
+    exact_cos_sin,
+    first_features,
+    paint,
+    pixel_inputs,
+    positions,
+)
 from dfmcodec.generative.recipe import PRESETS
 from dfmcodec.generative.train import Trainer, fast_cos_sin
 from dfmcodec.image import Image, Metadata
@@ -112,13 +120,37 @@ def test_frequencies_of_several_octaves_are_a_half_plane_without_gaps() -> None:
 
 
 def test_fast_cosine_and_sine_are_close_and_have_the_right_slope() -> None:
-    import jax
-
     v = jnp.linspace(-3, 3, 10_001)
     for fast, exact in zip(fast_cos_sin(v), exact_cos_sin(np.asarray(v)), strict=True):
         assert float(np.abs(np.asarray(fast) - exact).max()) < 1e-5
     slope = jax.vmap(jax.grad(lambda x: fast_cos_sin(x)[1]))(v)
     np.testing.assert_allclose(slope, 2 * np.pi * np.cos(2 * np.pi * np.asarray(v)), atol=1e-3)
+
+
+def test_moved_positions_are_those_of_moved_pictures() -> None:
+    """The features are those of the moved inputs, the targets what a smooth picture is there."""
+    architecture = GenerativeArchitecture(24, 32, 1, 4, (), 2, 3, 1, (-1, 0, 1))
+    first, v = pixel_inputs(architecture)
+
+    def picture(v: np.ndarray) -> np.ndarray:
+        x1, x2 = v[2:4]  # of octave 0
+        return 0.5 * np.cos(fourier.TAU * (3 * x1 + 2 * x2))
+
+    for seed in range(3):
+        turned, moved, targets = between.moved(
+            first, v, jnp.asarray(picture(v), jnp.float32)[None, None], architecture, 1.0, jax.random.key(seed)
+        )
+        step = (np.asarray(moved) - v)[2:4] * [[32], [24]]
+        assert np.ptp(step, axis=1).max() < 1e-4
+        assert 0 < step.min() < step.max() < 1
+        np.testing.assert_allclose(
+            turned, first_features(np.asarray(moved), architecture, np, exact_cos_sin), atol=2e-5
+        )
+        error = (np.asarray(targets)[0, 0] - picture(np.asarray(moved))).reshape(24, 32)[3:-3, 3:-3]
+        assert np.abs(error).max() < 0.01
+    still = between.moved(first, v, jnp.ones((1, 1, v.shape[1])), architecture, 0.0, jax.random.key(0))
+    np.testing.assert_allclose(still[0], first, atol=1e-6)
+    np.testing.assert_allclose(still[1], v)
 
 
 def test_training_learns_and_samples_are_of_its_kind(trained: GenerativeModel) -> None:

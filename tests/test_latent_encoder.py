@@ -192,9 +192,9 @@ def test_earlier_priors_stay_and_damage_is_seen(monkeypatch):
     assert not prior.prior_of(0xF8E970FA).context.trellis
     assert prior.shipped().context.trellis
     assert prior.shipped() is prior.prior_of(prior.CURRENT)
-    arrays = prior.load_arrays(Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz")
+    arrays = prior.read_arrays(Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz")
     arrays["machine_bypass"][0, 0] += 1
-    monkeypatch.setattr(prior, "load_arrays", lambda path: arrays)
+    monkeypatch.setattr(prior, "read_arrays", lambda path: arrays)
     with pytest.raises(dfmcodec.DfmError, match="damaged"):
         prior.prior_of.__wrapped__(prior.CURRENT)
 

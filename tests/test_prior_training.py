@@ -8,10 +8,11 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 
+from dfmcodec.arrays import read_arrays
 from dfmcodec.encoder.rounding import ChosenSymbols, round_low
 from dfmcodec.entropy import context as ctx
 from dfmcodec.latents import Geometry, Tiling, analyse, to_planes
-from dfmcodec.prior import Prior, load_arrays
+from dfmcodec.prior import Prior
 from dfmcodec.prior.context_training import integer_network, outputs
 from dfmcodec.prior.samples import chosen_symbols
 from dfmcodec.prior.train import main
@@ -34,7 +35,7 @@ def trained(tmp_path_factory):
 
 def test_training_makes_a_prior_that_codes(trained, chelsea):
     _, _, out, output = trained
-    prior = Prior.from_arrays(load_arrays(out))
+    prior = Prior.from_arrays(read_arrays(out))
     assert f"{prior.checksum:08x}" in output
     assert (prior.machine.depth, prior.machine.width, prior.machine.spread) == (4, 60, True)
     geometry = Geometry(80, 96, 3, 6)
@@ -53,11 +54,11 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
 def test_training_goes_on_where_it_was(trained):
     """All stages are kept: a second call trains nothing and writes the same prior."""
     arguments, _, out, _ = trained
-    before = load_arrays(out)
+    before = read_arrays(out)
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert "phase" not in result.output
-    after = load_arrays(out)
+    after = read_arrays(out)
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

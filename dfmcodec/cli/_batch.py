@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from dfmcodec.errors import ConfigError, DfmError, OutputError
+from dfmcodec.errors import NO_MEMORY, ConfigError, DfmError, OutputError
 
 SOME_FAILED = 5
 
@@ -148,7 +148,7 @@ def run(
         for notice in done.notices if done and not quiet else ():
             click.echo(f"dfm: {notice}", err=True)
         if done is None or done.error is not None:
-            died = f"{task.source}: the process died, as where memory is short; run fewer (-j) or give a lower --effort"
+            died = f"{task.source}: the process died, as where memory is short; run fewer (-j)"
             error = died if done is None else str(done.error)
             failures.append({"file": str(task.source), "error": error})
             click.echo(f"dfm: failed: {error}", err=True)
@@ -186,9 +186,7 @@ def _guarded(perform: Callable[[Task], Done], task: Task) -> Done:
     except OSError as error:
         return Done(None, "", error=f"{task.source}: {error.strerror or error}")
     except MemoryError:
-        return Done(
-            None, "", error=f"{task.source}: out of memory; give it a lower --effort or run fewer processes (-j)"
-        )
+        return Done(None, "", error=f"{task.source}: {NO_MEMORY}")
 
 
 def check_single(sources: Sequence[Path], output: Path | None, folder: Path | None) -> bool:

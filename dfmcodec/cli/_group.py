@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from dfmcodec import __version__
-from dfmcodec.errors import OUT_OF_MEMORY, DfmError, InstallationError
+from dfmcodec.errors import NO_MEMORY, OUT_OF_MEMORY, DfmError, InstallationError
 
 # command -> its one-line help, so that `dfm --help` imports none of them
 _COMMANDS = {
@@ -25,7 +26,8 @@ _COMMANDS = {
     "sample": "Write out a sample photograph to try the codec on.",
 }
 
-_NO_MEMORY = "out of memory; use a smaller picture, a lower --effort, or fewer processes (-j)"
+# Errors of writing, by which standard output shows that it takes no more.
+_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 class _LazyGroup(click.Group):
@@ -48,10 +50,15 @@ class _LazyGroup(click.Group):
             return super().main(*args, **kwargs)
         except OSError as error:
             _forget_output()
+            if error.errno == errno.ENOMEM:
+                _fail(NO_MEMORY)
+                sys.exit(OUT_OF_MEMORY)
             if error.filename is not None:
                 _fail(f"{error.filename}: {error.strerror}")
+            elif error.errno in _OF_WRITING:
+                _fail(f"cannot write standard output: {error.strerror}; send it elsewhere")
             elif not isinstance(error, BrokenPipeError):
-                _fail(f"cannot write standard output: {error.strerror or error}; send it elsewhere")
+                _fail(f"the system refused to go on: {error.strerror or error}")
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -65,11 +72,11 @@ class _LazyGroup(click.Group):
                 click.echo("dfm: stopped; what was not finished was not written", err=True)
             sys.exit(130)
         except MemoryError:
-            _fail(_NO_MEMORY)
+            _fail(NO_MEMORY)
             sys.exit(OUT_OF_MEMORY)
         except ImportError as error:
             if "failed to map segment" in str(error):  # a library did not fit in what memory is left
-                _fail(_NO_MEMORY)
+                _fail(NO_MEMORY)
                 sys.exit(OUT_OF_MEMORY)
             _fail(f"a part of the program cannot be loaded: {error}; install dfmcodec again")
             sys.exit(InstallationError.exit_code)

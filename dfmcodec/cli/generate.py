@@ -122,11 +122,12 @@ def train(
         "recipe": recipe.as_dict(),
         "seed": seed,
         "pictures": len(pictures),
+        "data": pictures.checksum,
         "steps": trainer.state.steps,
         "seconds": round(trainer.state.seconds, 1),
     }
     density = fit_density(trainer.codes(pictures.pictures), seed=seed)
-    model = GenerativeModel(architecture, trainer.parameters(), density, about)
+    model = GenerativeModel(architecture, trainer.parameters(), density, about).rounded()
     write_atomic(output, model.file_bytes, force)
     checkpoint.unlink(missing_ok=True)
     if not quiet:

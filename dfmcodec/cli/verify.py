@@ -19,10 +19,12 @@ from dfmcodec.cli._common import (
     recursive_option,
     sources_argument,
 )
-from dfmcodec.errors import DfmError, FormatError
+from dfmcodec.errors import NO_MEMORY, OUT_OF_MEMORY, BadMagicError, CorruptError, DfmError, TruncatedError
 
 if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
+
+_DAMAGED = BadMagicError, CorruptError, TruncatedError  # others could not be checked
 
 
 @click.command("verify")
@@ -56,17 +58,21 @@ def command(
     generator = generator_of(prior)
     reports = [_verified(path, max_pixels, generator) for path in paths]
     bad = [report for report in reports if "error" in report]
+    whole, damaged = len(reports) - len(bad), sum(report["damaged"] for report in bad)
+    unchecked = len(bad) - damaged
     for failure in failures:
         click.echo(f"dfm: {failure}", err=True)
     if as_json:
-        echo_json({"files": reports, "whole": len(reports) - len(bad), "damaged": len(bad), "unreadable": failures})
+        echo_json(
+            {"files": reports, "whole": whole, "damaged": damaged, "unchecked": unchecked, "unreadable": failures}
+        )
     for report in [] if as_json else reports:
         if "error" in report:
             click.echo(f"dfm: {report['file']}: {report['error']}", err=True)
         elif not quiet:
             click.echo(f"{report['file']}: whole, {report['width']}x{report['height']}, {report['bytes']} bytes")
     if not quiet and not as_json and len(reports) != 1:
-        click.echo(f"{len(reports) - len(bad)} whole, {len(bad)} damaged")
+        click.echo(f"{whole} whole, {damaged} damaged" + (f", {unchecked} not checked" if unchecked else ""))
     if bad or failures:
         sys.exit(bad[0]["code"] if len(reports) == 1 and not failures else SOME_FAILED)
 
@@ -80,7 +86,11 @@ def _verified(path: Path, max_pixels: int, generator: GenerativeModel | None) ->
         data = read_file(path)
         image = decode_image(data, max_pixels=max_pixels, generator=generator)
     except DfmError as error:
-        return {"file": str(path), "error": str(error), "kind": type(error).__name__, "code": error.exit_code}
-    except MemoryError:
-        return {"file": str(path), "error": "out of memory", "kind": "MemoryError", "code": FormatError.exit_code}
+        return _failure(path, error, str(error), error.exit_code, isinstance(error, _DAMAGED))
+    except MemoryError as error:
+        return _failure(path, error, NO_MEMORY, OUT_OF_MEMORY, False)
     return {"file": str(path), "bytes": len(data), "width": image.width, "height": image.height}
+
+
+def _failure(path: Path, error: Exception, message: str, code: int, is_damaged: bool) -> dict[str, Any]:
+    return {"file": str(path), "error": message, "kind": type(error).__name__, "code": code, "damaged": is_damaged}

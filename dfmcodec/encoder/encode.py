@@ -138,7 +138,8 @@ def encode_image(
     gray_as_rgb = image.channels > coded_channels and image.is_gray
     beside = bitstream.Beside(image.metadata, image.alpha, gray_as_rgb).sections()
     coded, budget = _as_coded(image), config.budget_bytes(image)
-    checks_bytes = _bytes_for_checks(coded, config, len(beside), budget)
+    is_latent = generator is None and config.model == Model.LATENT.value
+    checks_bytes = _bytes_for_checks(coded, is_latent, len(beside), budget)
     beside_bytes = bitstream.sections_file_bytes(beside) + checks_bytes
     job = Job(coded, config, beside_bytes, on_progress, should_stop, budget, has_checks=checks_bytes > 0)
     outcome = _fit(job, generator)
@@ -187,12 +188,11 @@ def _fit(job: Job, generator: GenerativeModel | None) -> Outcome:
     return fit_latents(job) if job.config.model == Model.LATENT.value else fit_network(job)
 
 
-def _bytes_for_checks(coded: Image, config: EncoderConfig, beside: int, budget: int | None) -> int:
+def _bytes_for_checks(coded: Image, is_latent: bool, beside: int, budget: int | None) -> int:
     """What of a size budget is set aside for checks, without those of filter and corrections.
 
     0 where the target is none of size, or checks may be too large a part of the file to be written.
     """
-    is_latent = config.model == Model.LATENT.value
     tiling = Tiling.default(coded.height, coded.width, coded.channels) if is_latent else None
     needed = bitstream.checks_file_bytes(1 + beside, tiling)
     largest = needed + 2 * CHECK_BYTES if is_latent else needed

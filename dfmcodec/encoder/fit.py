@@ -86,8 +86,10 @@ class Trainer:
             self._key = jax.random.key(seed)
             self._no_rounding = jnp.zeros_like(self._weights)
         self.restarts = 0
-        self._first_loss = self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight
-        self._state = optax.scale_by_adam().init(self._weights)
+        initial = self._weights
+        loss = self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight that is finite
+        self._first_loss = loss if isfinite(loss) else inf
+        self._weights, self._state = initial, optax.scale_by_adam().init(initial)
 
     def run(
         self,

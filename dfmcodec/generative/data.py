@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dfmcodec.arrays import read_arrays
 from dfmcodec.errors import ImageError
-from dfmcodec.generative.arrays import read_arrays
 from dfmcodec.generative.painting import MAX_SIDE
 
 UInt8 = npt.NDArray[np.uint8]
@@ -34,6 +34,11 @@ class PictureSet:
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    @property
+    def checksum(self) -> str:
+        """Of the pictures, CRC-32 in hexadecimal digits: what is trained on a part of a set tells which it was."""
+        return f"{zlib.crc32(self.pictures.tobytes()):08x}"
 
     def split(self) -> tuple[PictureSet, PictureSet]:
         """The set to train on and the held-out fifth, both in the set's order.

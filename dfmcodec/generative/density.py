@@ -95,13 +95,14 @@ def _clusters(x: npt.NDArray[np.float64], components: int, rng: np.random.Genera
         nearest_squared = np.minimum(nearest_squared, norms + (new**2).sum() - 2 * x @ new)
     for _ in range(_ITERATIONS):
         squared = norms[:, None] + (centres**2).sum(axis=1) - 2 * x @ centres.T
-        nearest = squared.argmin(axis=1)
-        for k in np.flatnonzero(np.bincount(nearest, minlength=components) == 0):
-            nearest[rng.integers(len(x))] = k
-        centres = np.stack(
-            [x[nearest == k].mean(axis=0) if (nearest == k).any() else centres[k] for k in range(components)]
-        )
+        nearest = _without_empty(squared.argmin(axis=1), components)
+        centres = np.stack([x[nearest == k].mean(axis=0) for k in range(components)])
+    return nearest
+
+
+def _without_empty(nearest: npt.NDArray[np.int64], components: int) -> npt.NDArray[np.int64]:
+    """Gives each empty cluster a point of the largest one."""
     for k in np.flatnonzero(np.bincount(nearest, minlength=components) == 0):
-        nearest[k] = k
-    found: npt.NDArray[np.int64] = nearest
-    return found
+        largest = np.bincount(nearest, minlength=components).argmax()
+        nearest[np.flatnonzero(nearest == largest)[0]] = k
+    return nearest

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from dfmcodec.arrays import read_arrays, write_arrays
 from dfmcodec.errors import ImageError
 from dfmcodec.generative import classifier as small_classifier
-from dfmcodec.generative.arrays import read_arrays, write_arrays
 from dfmcodec.generative.data import PictureSet
 from dfmcodec.generative.evaluate import Classify
+
+_TRAINED_ON = "trained_on"  # among the classifier's arrays
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,13 @@ def classifier(train: PictureSet, held_out: PictureSet, kept: Path | None) -> Fe
     """
     if kept is not None and kept.exists():
         weights = read_arrays(kept)
+        if str(weights.pop(_TRAINED_ON, None)) != train.checksum:
+            msg = f"{kept} is not a classifier trained on these pictures; name another file"
+            raise ImageError(msg)
     else:
         weights = small_classifier.train_classifier(train)
         if kept is not None:
-            write_arrays(kept, weights)
+            write_arrays(kept, weights | {_TRAINED_ON: np.array(train.checksum)})
     try:
         share = small_classifier.accuracy(weights, held_out)
     except (KeyError, TypeError, ValueError) as error:

@@ -28,6 +28,7 @@ class Recipe:
         weight_variance: Of the Gaussian that initial weights of the networks are from, with zero biases (the
             publication's); 0 for weights scaled by their number of inputs, and coefficients by their frequency.
         warm_up: Steps over which the rate rises.
+        between: Share of steps at positions between pixels' (see `between`), so that larger sizes are smooth.
     """
 
     variant: str
@@ -39,6 +40,7 @@ class Recipe:
     code_noise: float
     weight_variance: float
     warm_up: int = 0
+    between: float = 0.0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -92,11 +94,11 @@ class Preset:
 PRESETS = {
     "mnist": Preset(
         120, (512, 512), 2, 4, 1, (0, 1, 2, 3),
-        Recipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100),
+        Recipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
     ),
     "cifar10": Preset(
         120, (512, 512), 2, 4, 1, (-1, 0, 1, 2),
-        Recipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100),
+        Recipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
     ),
     "mnist-published": Preset(
         120, (512, 512), 3, 6, 6, (0,),

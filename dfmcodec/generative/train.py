@@ -23,9 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dfmcodec.errors import ConfigError, DfmError, ImageError
+from dfmcodec.arrays import read_arrays, write_arrays
+from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.fourier import TAU, frequency_set
-from dfmcodec.generative.arrays import read_arrays, write_arrays
+from dfmcodec.generative import between
 from dfmcodec.generative.data import UInt8
 from dfmcodec.generative.painting import (
     Array,
@@ -150,12 +151,17 @@ class Trainer:
         leaves, tree = jax.tree.flatten((self.state.parameters, self.state.moments))
         try:
             arrays = read_arrays(path)
-            if str(arrays["about"]) != self._about():
-                msg = f"{path} is of a training with other pictures or settings; use --restart to leave it aside"
-                raise ConfigError(msg)
+            about = str(arrays["about"])
+        except (DfmError, KeyError) as error:
+            msg = f"{path} is damaged; use --restart to leave it aside"
+            raise ConfigError(msg) from error
+        if about != self._about():
+            msg = f"{path} is of a training with other pictures or settings; use --restart to leave it aside"
+            raise ConfigError(msg)
+        try:
             kept = [jnp.asarray(arrays[f"leaf{index}"]).reshape(leaf.shape) for index, leaf in enumerate(leaves)]
             steps, seconds = int(arrays["steps"]), float(arrays["seconds"])
-        except (ImageError, KeyError) as error:
+        except (KeyError, ValueError, TypeError) as error:
             msg = f"{path} is damaged; use --restart to leave it aside"
             raise ConfigError(msg) from error
         parameters, moments = jax.tree.unflatten(tree, kept)
@@ -286,11 +292,15 @@ def _train_chunk(
     decoder_rate: float,
     code_rate: float,
 ) -> tuple[Weights, optax.OptState, Array]:
-    first, v = pixel_inputs(architecture)
     scale = jnp.asarray(coefficient_scale(architecture, recipe))
 
     def loss(parameters: Weights, picked: Array, key: Array) -> tuple[Array, Array]:
         batch = samples[picked]
+        targets = jnp.swapaxes(batch / 127.5 - 1, 1, 2)
+        first, v = pixel_inputs(architecture)
+        if recipe.between:
+            key, key_between = jax.random.split(key)
+            first, v, targets = between.moved(first, v, targets, architecture, recipe.between, key_between)
         if TABLE in parameters:
             codes = parameters[TABLE][picked]
         else:
@@ -299,7 +309,7 @@ def _train_chunk(
         codes = codes + recipe.code_noise * jax.random.normal(key, codes.shape)
         coefficients = network(parameters, "decoder", codes, jnp) * scale
         painted = paint(coefficients, first, v, architecture, jnp, fast_cos_sin)
-        error = ((painted - jnp.swapaxes(batch / 127.5 - 1, 1, 2)) ** 2).mean()
+        error = ((painted - targets) ** 2).mean()
         return error + penalty, error
 
     def step(carry: tuple[Weights, optax.OptState], key: Array) -> tuple[tuple[Weights, optax.OptState], Array]:

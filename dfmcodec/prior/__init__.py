@@ -7,20 +7,19 @@ files are made with `CURRENT`, and those made with earlier priors stay readable.
 
 from __future__ import annotations
 
-import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dfmcodec.arrays import read_arrays
 from dfmcodec.entropy.context import ContextModel
-from dfmcodec.errors import InstallationError, UnsupportedVersionError
+from dfmcodec.errors import DfmError, InstallationError, UnsupportedVersionError
 from dfmcodec.synthesis import Machine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -62,12 +61,6 @@ def checksum(arrays: Arrays) -> int:
     return value
 
 
-def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a prior's file."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        return dict(stored)
-
-
 def shipped() -> Prior:
     """The prior that this version of the program makes files with."""
     return prior_of(CURRENT)
@@ -91,8 +84,8 @@ def prior_of(wanted: int) -> Prior:
     damaged = f"prior {wanted:08x} is damaged in this installation; install dfmcodec again"
     try:
         with as_file(resource) as path:
-            arrays = load_arrays(path)
-    except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+            arrays = read_arrays(path)
+    except DfmError as error:
         raise InstallationError(damaged) from error
     if checksum(arrays) != wanted:
         raise InstallationError(damaged)

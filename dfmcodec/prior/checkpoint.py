@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.prior import load_arrays
+from dfmcodec.arrays import read_arrays
 from dfmcodec.prior.samples import DecodedCells
 
 
@@ -44,7 +44,7 @@ class Checkpoint:
             path: The file.
             like: What has the structure of the tree: as before the first step.
         """
-        arrays = load_arrays(path)
+        arrays = read_arrays(path)
         rng = np.random.default_rng()
         rng.bit_generator.state = json.loads(arrays["rng"].tobytes())
         structure: Any = jax.tree.structure(like)
@@ -70,7 +70,7 @@ def save_pictures(path: Path, pictures: Sequence[DecodedCells]) -> None:
 
 def load_pictures(path: Path) -> list[DecodedCells]:
     """Inverse of `save_pictures`."""
-    arrays = load_arrays(path)
+    arrays = read_arrays(path)
     return [
         DecodedCells(arrays[f"decoded_{number}"], arrays[f"original_{number}"], int(step))
         for number, step in enumerate(arrays["steps"])

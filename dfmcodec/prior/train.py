@@ -22,8 +22,9 @@ from typing import Any
 import click
 import numpy as np
 
+from dfmcodec.arrays import read_arrays
 from dfmcodec.entropy.context import ContextModel
-from dfmcodec.prior import Prior, load_arrays, samples
+from dfmcodec.prior import Prior, samples
 from dfmcodec.prior.checkpoint import load_pictures, save_pictures
 from dfmcodec.prior.context_training import count_tables, train_network, untrained_context
 from dfmcodec.prior.machine_training import DEPTH, train_machine
@@ -66,7 +67,7 @@ def train_contexts(
     """One training of the four networks. None where only some phases were asked for and others are missing."""
     result = work / f"{name}.npz"
     if result.exists():
-        return load_arrays(result)
+        return read_arrays(result)
     for number in range(passes):
         marker = work / f"{name}_rows_{number}.done"
         if not marker.exists():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.errors import ImageError
+from dfmcodec.errors import DfmError
 from dfmcodec.io import read_file, write_atomic
 
 
@@ -20,15 +18,17 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an .npz file.
 
     Raises:
-        ImageError: It is not one, or damaged.
-        DfmError: It cannot be read.
+        DfmError: It cannot be read, is not one, or is damaged.
     """
+    data = read_file(path)
     try:
-        with np.load(io.BytesIO(read_file(path)), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for damaged bytes
         msg = f"{path} is not a readable .npz file: {error}"
-        raise ImageError(msg) from error
+        raise DfmError(" ".join(msg.split())) from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
