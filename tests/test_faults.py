@@ -182,9 +182,13 @@ def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="update"):
         prior.prior_of.__wrapped__(0x12345678)
     whole = (Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz").read_bytes()
+    listed = whole.index(b"PK\x01\x02")  # of the first array: its compression, and whether it is encrypted
     for content in (
         *(b"", b"PK", bytes(1000), whole[:-100]),
-        *(whole[:at] + bytes([value]) + whole[at + 1 :] for at, value in ((8, 99), (6, 1), (200, 9), (-100, 255))),
+        *(
+            whole[:at] + bytes([value]) + whole[at + 1 :]
+            for at, value in ((listed + 10, 99), (listed + 8, 1), (200, 9))
+        ),
     ):
         (tmp_path / f"prior-{prior.CURRENT:08x}.npz").write_bytes(content)
         with pytest.raises(InstallationError, match="damaged"):
