@@ -29,7 +29,8 @@ from vae import train_vae
 from dfmcodec.generative import between, features_of
 from dfmcodec.generative.data import PictureSet, read_pictures
 from dfmcodec.generative.density import COMPONENTS, fit_density
-from dfmcodec.generative.evaluate import evaluate, grid
+from dfmcodec.generative.evaluate import evaluate
+from dfmcodec.generative.figures import grid
 from dfmcodec.generative.model import GenerativeModel
 from dfmcodec.generative.recipe import PRESETS
 from dfmcodec.generative.train import Trainer

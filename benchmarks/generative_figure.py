@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from dfmcodec.generative.data import read_pictures
-from dfmcodec.generative.evaluate import grid
+from dfmcodec.generative.figures import between_ends, grid, pairs
 from dfmcodec.generative.measures import nearest
-from dfmcodec.generative.model import GenerativeModel, read_model_file
+from dfmcodec.generative.model import read_model_file
 
 GAP = 20  # pixels between parts
 GRAY = 128
@@ -26,20 +26,6 @@ UInt8 = np.ndarray
 
 def doubled(pictures: UInt8) -> UInt8:
     return pictures.repeat(2, axis=1).repeat(2, axis=2)
-
-
-def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:
-    """Rows of pictures, each with what belongs to them under it."""
-    rows = [part[start : start + columns] for start in range(0, len(above), columns) for part in (above, below)]
-    return grid(np.concatenate(rows), columns)
-
-
-def interpolations(model: GenerativeModel, rng: np.random.Generator, rows: int, columns: int) -> UInt8:
-    """Pictures of codes on the lines between drawn ones."""
-    ends = model.density.sample(2 * rows, rng).reshape(rows, 2, -1)
-    parts = np.linspace(0, 1, columns, dtype=np.float32)[None, :, None]
-    codes = (1 - parts) * ends[:, :1] + parts * ends[:, 1:]
-    return grid(model.paint(codes.reshape(rows * columns, -1)), columns)
 
 
 def beside(parts: list[UInt8], axis: int) -> UInt8:
@@ -66,13 +52,14 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     samples = model.paint(model.density.sample(64, rng))
     size = 4 * model.architecture.height, 4 * model.architecture.width
+    ends = model.density.sample(12, rng).reshape(6, 2, -1)
     shown = held_out.pictures[:32]
     columns = [
         grid(doubled(samples), 8),
         grid(model.paint(model.density.sample(16, rng), *size), 4),
         beside(
             [
-                interpolations(model, rng, 6, 10),
+                grid(model.paint(between_ends(ends, 10)), 10),
                 pairs(shown, model.paint(model.encode(shown)), 16),
                 pairs(samples[:32], train.pictures[nearest(samples[:32], train.pictures)[0]], 16),
             ],

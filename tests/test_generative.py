@@ -206,6 +206,12 @@ def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
         Trainer(pictures, architecture, recipe, 0).restore(kept)
 
 
+def test_training_takes_as_many_steps_as_it_is_given() -> None:
+    architecture, recipe = small()
+    trainer = Trainer(patches(60), architecture, replace(recipe, steps=30), 0)
+    assert (trainer.run(1e9), trainer.state.steps) == ("steps", 30)
+
+
 def test_published_recipes_take_steps() -> None:
     for name in ("mnist-published", "cifar10-published"):
         preset = replace(PRESETS[name], hidden=(32,), machine_width=3)
@@ -239,6 +245,13 @@ def test_density_of_known_clusters() -> None:
     assert {tuple(np.round(code)) for code in density.sample(50, rng, 0.0)} <= {
         tuple(c) for c in np.round(density.means)
     }
+
+
+def test_density_of_equal_codes() -> None:
+    codes = np.repeat(np.arange(6, dtype=np.float32).reshape(2, 3), [1999, 1], axis=0)
+    density = fit_density(codes)
+    assert all(np.isfinite(part).all() for part in vars(density).values())
+    np.testing.assert_allclose(density.sample(10, np.random.default_rng(0)).mean(axis=0), codes[0], atol=1)
 
 
 def test_measures_of_known_sets() -> None:
@@ -299,7 +312,12 @@ def test_model_files_with_a_hostile_head_and_a_right_checksum_are_refused(traine
     data = trained.file_bytes
     size = struct.unpack_from("<I", data, 6)[0]
     head, body = msgpack.unpackb(data[10 : 10 + size]), data[10 + size : -4]
+    first, *others = head["arrays"]
     hostile = [
+        head | {"architecture": head["architecture"] | {"channels": 1.0}},
+        head | {"architecture": head["architecture"] | {"height": 8.5}},
+        head | {"arrays": [[first[0], [float("inf"), 1]], *others]},
+        head | {"report": {"x": bytes(1 << 20)}},
         head | {"architecture": head["architecture"] | {"code_dim": 1 << 40}},
         head | {"architecture": head["architecture"] | {"hidden": [8000] * 16}},
         head | {"architecture": 7},
@@ -314,6 +332,15 @@ def test_model_files_with_a_hostile_head_and_a_right_checksum_are_refused(traine
         content = data[:6] + struct.pack("<I", len(packed)) + packed + body
         with pytest.raises(CorruptError, match="damaged"):
             read_model(content + struct.pack("<I", zlib.crc32(content)))
+    density = trained.density
+    for changed in (
+        {"weights": np.zeros_like(density.weights)},
+        {"weights": np.where(np.arange(len(density.weights)) == 0, -1, 1).astype(np.float32)},
+        {"deviations": -density.deviations},
+        {"means": density.means * 1e9},  # beyond half precision
+    ):
+        with pytest.raises(CorruptError, match="damaged"), np.errstate(over="ignore"):
+            replace(trained, density=replace(density, **changed), source=None).rounded()
 
 
 # Codes
@@ -411,6 +438,39 @@ def test_codes_of_any_length_come_back_with_what_is_beside_them(trained: Generat
         bitstream.read(data[:13] + b"\x80" * 5 + data[14:])
 
 
+def test_a_model_of_equal_deviations_has_codes(trained: GenerativeModel) -> None:
+    density = replace(trained.density, deviations=np.ones_like(trained.density.deviations))
+    model = replace(trained, density=density, source=None).rounded()
+    result = encode_image(Image(patches(1)[0]), EncoderConfig(size=60), generator=model)
+    assert result.report.psnr_db > 20
+
+
+def test_what_nobody_sees_costs_nothing(trained: GenerativeModel) -> None:
+    pixels = max(patches(20, seed=2), key=np.std).copy()
+    alpha = np.full((SIDE, SIDE), 255, np.uint8)
+    opaque = encode_image(Image(pixels, alpha=alpha), EncoderConfig(psnr=20), generator=trained).report
+    pixels[:, SIDE // 2 :], alpha[:, SIDE // 2 :] = np.random.default_rng(0).integers(0, 256, (SIDE, 8, 1)), 0
+    hidden = encode_image(Image(pixels, alpha=alpha), EncoderConfig(psnr=20), generator=trained)
+    assert hidden.report.section_bytes["code"] < opaque.section_bytes["code"]
+    assert psnr(pixels, hidden.decoded.pixels, alpha > 0) == pytest.approx(hidden.report.psnr_db)
+    assert hidden.report.psnr_db >= 20
+    nothing = encode_image(Image(pixels, alpha=0 * alpha), EncoderConfig(psnr=20), generator=trained)
+    assert nothing.report.section_bytes["code"] <= 3
+
+
+def test_searches_for_codes_end_when_they_are_asked_to(trained: GenerativeModel) -> None:
+    image, told = Image(patches(1)[0]), []
+    for config, stop, reason in (
+        (EncoderConfig(size=60, time_limit_s=1e-3), False, "time limit"),
+        (EncoderConfig(size=60), True, "interrupted"),
+        (EncoderConfig(size=60), False, "done"),
+    ):
+        result = encode_image(image, config, told.append, lambda stop=stop: stop, trained)
+        assert result.report.stop_reason == reason
+        assert len(result.data) <= 60
+    assert [round(10 * progress.part) for progress in told] == [0, 0, *range(10)]
+
+
 def test_regions_and_scales_of_codes(trained: GenerativeModel) -> None:
     from dfmcodec.latents import Window
 
@@ -429,6 +489,10 @@ def test_codes_need_their_model(trained: GenerativeModel, model_file: Path, tmp_
     assert coded.stat().st_size <= 60
     code, output = run("decode", coded, "-o", tmp_path / "b.png")
     assert (code, f"{trained.id:08x}" in output, "--prior" in output) == (3, True, True)
+    assert "not checked" in run("verify", coded, coded)[1]
+    for command in ("encode", "decode"):
+        code, output = run(command, picture, picture, "--prior", tmp_path / "none.dfmg", "-O", tmp_path)
+        assert (code, output.count("\n"), "none.dfmg" in output) == (1, 1, True), output
     other.write_bytes(replace(trained, report={"another": 1}, source=None).file_bytes)
     code, output = run("decode", coded, "--prior", other, "-o", tmp_path / "b.png")
     assert (code, "the given one is" in output) == (3, True)
@@ -545,6 +609,9 @@ def test_bad_arrays_and_folders_are_told(tmp_path: Path) -> None:
         read_pictures(tmp_path / "empty")
     with pytest.raises(ImageError, match="does not exist"):
         read_pictures(tmp_path / "nowhere")
+    PilImage.new("L", (1000, 1000)).save(mixed / "00.png")
+    with pytest.raises(ImageError, match="limit of 65536 pixels"):
+        read_pictures(mixed)
 
 
 def test_commands(tmp_path: Path) -> None:
@@ -574,6 +641,18 @@ def test_commands(tmp_path: Path) -> None:
     for _ in range(2):
         code, output = run("generate", "eval", model, tmp_path / "x.npz", "--classifier", kept, "--json")
         assert (code, kept.exists(), '"frechet_distance"' in output) == (0, True, True), output
+    few = tmp_path / "few.png"
+    code, output = run("generate", "reconstruct", model, tmp_path / "x.npz", "-n", 500, "-o", few)
+    assert (code, "24 held-out" in output, "trained on other" in output) == (0, True, False), output
+    other = tmp_path / "y.npz"
+    np.savez(other, images=pictures[:90], labels=np.arange(90) % 2)
+    code, output = run("generate", "eval", model, other, "--classifier", kept)
+    assert (code, "trained on other pictures" in output, "not a classifier trained" in output) == (1, True, True)
+    for option, path in (("--neighbours", "n.xyz"), ("--classifier", tmp_path / "none" / "c.npz")):
+        code, output = run("generate", "eval", tmp_path / "no-model", tmp_path / "x.npz", option, path)
+        assert (code, "no-model" in output) == (1, False), output  # before anything is read
+    for arguments in (("sample", model, "--temperature", "nan"), ("train", other, "--time-limit", "nan")):
+        assert run("generate", *arguments, "-o", tmp_path / "nan.png")[0] == 2
     wrong = tmp_path / "wrong.npz"
     np.savez(wrong, images=patches(60, rgb=True))
     code, output = run("generate", "eval", model, wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -90,6 +91,13 @@ def generator_of(prior: Path | None) -> GenerativeModel | None:
     """
     if prior is None:
         return None
+    state = prior.stat() if prior.exists() else None
+    return _generator_of(prior, None if state is None else (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=1)
+def _generator_of(prior: Path, _state: tuple[int, int] | None) -> GenerativeModel:
+    """Once for all files of a run."""
     from dfmcodec.generative.model import read_model_file
 
     return read_model_file(prior)

@@ -105,6 +105,7 @@ def command(
     from dfmcodec.writing import OUTPUT_FORMATS, output_format
 
     options = _Options(_region_of(region), scale, _size_of(size), best_effort, max_pixels, backend, prior)
+    generator_of(prior)  # or the error of all files
     if not _batch.check_single(sources, output, folder):
         chosen = OUTPUT_FORMATS[format_name or "png"]
         batch = _batch.collect(sources, folder, recursive, force, _is_dfm, chosen.extensions[0])
@@ -190,6 +191,7 @@ def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) ->
     from dfmcodec.latents import Window
     from dfmcodec.writing import check_holds
 
+    generator = generator_of(options.prior)
     try:
         header = read_header(data, options.max_pixels)
         check_holds(output, header.bit_depth, header.has_alpha)
@@ -199,7 +201,6 @@ def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) ->
             window = Window(top, left, top + height, left + width)
         size = None if options.size is None else _whole_size(options.size, window)
         region = None if options.region is None else window
-        generator = generator_of(options.prior)
         how = options.backend, options.max_pixels, region, options.scale, size, generator
         return decode_best_effort(data, *how) if options.best_effort else (decode_image(data, *how), [])
     except FormatError as error:

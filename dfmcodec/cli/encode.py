@@ -79,7 +79,9 @@ class _Size(IntParam):
     show_default=True,
     help="latent: small files; coordinate: the published Deep Fourier Machine.",
 )
-@click.option("--effort", type=int, default=5, show_default=True, help="1 (fastest) to 9 (smallest); latent model.")
+@click.option(
+    "--effort", type=int, default=5, show_default=True, help="1 (fastest) to 9 (smallest); latent model, not --prior."
+)
 @click.option(
     "--recipe",
     type=click.Choice(["default", "published"]),
@@ -143,6 +145,7 @@ def command(
     if prior is not None and chosen.config.model != "latent":
         msg = f"--prior is a model of its own; drop --model {chosen.config.model}"
         raise ConfigError(msg)
+    generator_of(prior)  # or the error of all files
     if not _batch.check_single(sources, output, folder):
         if preview is not None:
             msg = "--preview is for one file"

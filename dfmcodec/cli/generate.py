@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from math import sqrt
+from math import isnan, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,20 @@ from dfmcodec.cli._common import echo_json, force_option, json_option, output_op
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from dfmcodec.generative.data import PictureSet
     from dfmcodec.generative.model import GenerativeModel
 
 _PRESETS = ("mnist", "cifar10", "mnist-published", "cifar10-published")  # of generative.recipe, which is not light
 _REPORT_S = 5.0
 _CHECKPOINT_S = 60.0
+
+
+def _number(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    if isnan(value):
+        msg = "nan is not a number"
+        raise click.BadParameter(msg)
+    return value
+
 
 model_argument = click.argument("model_file", metavar="MODEL", type=click.Path(path_type=Path))
 data_argument = click.argument("data", type=click.Path(path_type=Path))
@@ -53,7 +62,12 @@ def command() -> None:
 )
 @click.option("--steps", type=click.IntRange(1), help="Gradient steps. Default: the preset's.")
 @click.option(
-    "--time-limit", type=click.FloatRange(min=0, min_open=True), default=3600, show_default=True, help="Seconds."
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=_number,
+    default=3600,
+    show_default=True,
+    help="Seconds.",
 )
 @click.option("--restart", is_flag=True, help="Leave an unfinished training of the same output aside.")
 @seed_option
@@ -115,7 +129,8 @@ def train(
         trainer.run(time_limit, report)
     except KeyboardInterrupt:
         trainer.save(checkpoint)
-        click.echo(f"dfm: stopped after {trainer.state.steps} steps; the same command goes on", err=True)
+        again = "the same command without --restart" if restart else "the same command"
+        click.echo(f"dfm: stopped after {trainer.state.steps} steps; {again} goes on", err=True)
         sys.exit(130)
     about = {
         "preset": preset,
@@ -141,7 +156,12 @@ def train(
 @size_option
 @seed_option
 @click.option(
-    "--temperature", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="Spread of codes; less is tamer."
+    "--temperature",
+    type=click.FloatRange(0, 4),
+    callback=_number,
+    default=1.0,
+    show_default=True,
+    help="Spread of codes; less is tamer.",
 )
 @output_option("Picture to write, a grid of samples. Default: MODEL.png.")
 @force_option
@@ -159,10 +179,12 @@ def sample(
     """Draw new pictures, as a grid, at any resolution."""
     import numpy as np
 
+    from dfmcodec.generative.figures import grid
+
     output = output or model_file.with_suffix(".png")
     model = _opened(model_file, output, force)
     codes = model.density.sample(number, np.random.default_rng(seed), temperature)
-    _write_grid(output, model.paint(codes, *_size_of(model, size)), _columns(number), force, quiet)
+    _write(output, grid(model.paint(codes, *_size_of(model, size)), _columns(number)), force, quiet)
 
 
 @command.command("interpolate")
@@ -187,13 +209,13 @@ def interpolate(
     """Go from one drawn picture to another through codes on the line between theirs."""
     import numpy as np
 
+    from dfmcodec.generative.figures import between_ends, grid
+
     output = output or model_file.with_suffix(".png")
     model = _opened(model_file, output, force)
     ends = model.density.sample(2 * number, np.random.default_rng(seed)).reshape(number, 2, -1)
-    parts = np.linspace(0, 1, between + 2, dtype=np.float32)[None, :, None]
-    codes = (1 - parts) * ends[:, :1] + parts * ends[:, 1:]
-    painted = model.paint(codes.reshape(-1, codes.shape[2]), *_size_of(model, size))
-    _write_grid(output, painted, between + 2, force, quiet)
+    painted = model.paint(between_ends(ends, between + 2), *_size_of(model, size))
+    _write(output, grid(painted, between + 2), force, quiet)
 
 
 @command.command("reconstruct")
@@ -211,13 +233,15 @@ def reconstruct(
     import numpy as np
 
     from dfmcodec.generative.data import read_pictures
+    from dfmcodec.generative.figures import pairs
     from dfmcodec.metrics import psnr_of_mse
 
     output = output or model_file.with_suffix(".png")
     model = _opened(model_file, output, force)
-    _, held_out = read_pictures(data).split()
+    train_part, held_out = read_pictures(data).split()
     pictures = held_out.pictures[:number]
     _check_fits(model, pictures, data)
+    _tell_other_data(model, train_part, data)
     codes = _codes_of(model, pictures)
     mse = float(((model.paint(codes).astype(np.float64) - pictures) ** 2).mean())
     height, width = _size_of(model, size)
@@ -227,16 +251,7 @@ def reconstruct(
         np.arange(width) * model.architecture.width // width,
     )
     shown = pictures[:, rows][:, :, columns]
-    per_row = _columns(2 * number)
-    pairs = [
-        part
-        for start in range(0, number, per_row)
-        for part in (
-            _filled(shown[start : start + per_row], per_row),
-            _filled(painted[start : start + per_row], per_row),
-        )
-    ]
-    _write_grid(output, np.concatenate(pairs), per_row, force, quiet)
+    _write(output, pairs(shown, painted, _columns(2 * len(pictures))), force, quiet)
     if not quiet:
         click.echo(f"{len(pictures)} held-out pictures, {psnr_of_mse(mse, 255.0):.2f} dB")
 
@@ -281,16 +296,21 @@ def evaluate_command(
     from dfmcodec.generative import features_of
     from dfmcodec.generative.data import read_pictures
     from dfmcodec.generative.evaluate import evaluate
+    from dfmcodec.generative.figures import pairs
     from dfmcodec.generative.measures import nearest
     from dfmcodec.generative.model import read_model_file
+    from dfmcodec.io import check_writable
+    from dfmcodec.writing import output_format
 
+    if neighbours is not None:
+        output_format(neighbours, None)
+        check_writable(neighbours, force)
+    if classifier_file is not None:
+        check_writable(classifier_file, force=True)  # one that is there is read
     model = read_model_file(model_file)
     train_part, held_out = read_pictures(data).split()
     _check_fits(model, held_out.pictures, data)
-    if neighbours is not None:
-        from dfmcodec.io import check_writable
-
-        check_writable(neighbours, force)
+    _tell_other_data(model, train_part, data)
     source = (
         features_of.inception(inception) if inception else features_of.classifier(train_part, held_out, classifier_file)
     )
@@ -300,7 +320,7 @@ def evaluate_command(
     if neighbours is not None:
         shown = samples[:32]
         near = train_part.pictures[nearest(shown, train_part.pictures)[0]]
-        _write_grid(neighbours, np.concatenate([shown[:16], near[:16], shown[16:], near[16:]]), 16, force, as_json)
+        _write(neighbours, pairs(shown, near, 16), force, as_json)
     if as_json:
         echo_json(report)
         return
@@ -343,6 +363,12 @@ def _check_fits(model: GenerativeModel, pictures: npt.NDArray[Any], data: Path) 
         raise ImageError(msg)
 
 
+def _tell_other_data(model: GenerativeModel, train_part: PictureSet, data: Path) -> None:
+    if model.report.get("data") != train_part.checksum:
+        notice = "the model was trained on other pictures, or on some of those that are measured now"
+        click.echo(f"dfm: {data}: {notice}", err=True)
+
+
 def _codes_of(model: GenerativeModel, pictures: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if model.has_encoder:
         return model.encode(pictures)
@@ -351,19 +377,12 @@ def _codes_of(model: GenerativeModel, pictures: npt.NDArray[Any]) -> npt.NDArray
     return codes_of(model, pictures)
 
 
-def _filled(pictures: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
-    import numpy as np
-
-    return np.pad(pictures, [(0, count - len(pictures)), (0, 0), (0, 0), (0, 0)], constant_values=128)
-
-
-def _write_grid(output: Path, pictures: npt.NDArray[Any], columns: int, force: bool, quiet: bool) -> None:
-    from dfmcodec.generative.evaluate import grid
+def _write(output: Path, picture: npt.NDArray[Any], force: bool, quiet: bool) -> None:
     from dfmcodec.image import Image
     from dfmcodec.io import write_atomic
     from dfmcodec.writing import image_to_bytes, output_format
 
-    image = Image(grid(pictures, columns))
+    image = Image(picture)
     write_atomic(output, image_to_bytes(image, output_format(output, None)), force)
     if not quiet:
-        click.echo(f"{output}: {len(pictures)} pictures of {pictures.shape[2]}x{pictures.shape[1]}")
+        click.echo(f"{output}: {image.width}x{image.height}")

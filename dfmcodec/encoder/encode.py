@@ -137,7 +137,7 @@ def encode_image(
     coded_channels = generator.architecture.channels if generator is not None else 1
     gray_as_rgb = image.channels > coded_channels and image.is_gray
     beside = bitstream.Beside(image.metadata, image.alpha, gray_as_rgb).sections()
-    coded, budget = _as_coded(image), config.budget_bytes(image)
+    coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
     is_latent = generator is None and config.model == Model.LATENT.value
     checks_bytes = _bytes_for_checks(coded, is_latent, len(beside), budget)
     beside_bytes = bitstream.sections_file_bytes(beside) + checks_bytes
@@ -199,10 +199,10 @@ def _bytes_for_checks(coded: Image, is_latent: bool, beside: int, budget: int | 
     return needed if budget is not None and largest <= CHECKS_PART * LEAST_USED * budget else 0
 
 
-def _as_coded(image: Image) -> Image:
-    """What the model is fitted to: gray pictures in one channel, colours that nobody sees as smooth as can be."""
+def _as_coded(image: Image, fill: bool) -> Image:
+    """What the model is fitted to: gray pictures in one channel; to fill, colours that nobody sees smooth as can be."""
     pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
-    if image.visible is not None:
+    if fill and image.visible is not None:
         pixels = fill_invisible(pixels, image.visible)
     if pixels is image.pixels and not image.metadata:
         return image

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.bitstream import code_file_bytes
-from dfmcodec.encoder.job import Job, Outcome
+from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
 from dfmcodec.generative.codec import LAST_STEP, STEPS_PER_OCTAVE, UNIT_STEP, CodeSymbols, table_indices, write_code
@@ -35,7 +35,7 @@ from dfmcodec.generative.painting import (
 )
 from dfmcodec.generative.train import Weights, fast_cos_sin
 from dfmcodec.image import PEAK_LEVEL, Image
-from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.metrics import mse, psnr_of_mse
 from dfmcodec.model import CodeArchitecture, CodedPicture
 
 Float64 = npt.NDArray[np.float64]
@@ -46,6 +46,7 @@ _SWEEPS = 6
 _REACH = 1  # symbols tried beside the best real number, and 0
 _COARSER = (-2, 0, 2, 4)  # steps tried, in quarter octaves from what fine quantisation would take
 _TABLE_SYMBOLS = 64
+_TRIED = 10  # lambdas
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,16 @@ class CodeSearch:
     Args:
         model: The model.
         picture: uint8 [H, W, C] of the model's size.
+        visible: Which of its pixels count, bool [H, W]; None for all.
     """
 
-    def __init__(self, model: GenerativeModel, picture: UInt8) -> None:
+    def __init__(self, model: GenerativeModel, picture: UInt8, visible: npt.NDArray[np.bool_] | None = None) -> None:
         self._model = model
         self._samples = picture.reshape(-1, picture.shape[2]).T.astype(np.float32) / 127.5 - 1
-        self._picture = picture
-        self._code = codes_of(model, picture[None])[0]
+        self._picture, self._visible = picture, visible
+        weights = None if visible is None else visible.reshape(1, -1) / max(visible.mean(), 1 / visible.size)
+        self._roots = np.ones((1, 1)) if weights is None else np.sqrt(weights)  # of pixels' weights, of mean 1
+        self._code = codes_of(model, picture[None], weights=weights)[0]
         density = model.density
         scores = []
         for component in range(len(density.weights)):
@@ -83,8 +87,7 @@ class CodeSearch:
 
     def error(self, code: CodeSymbols) -> float:
         """Mean squared error in levels of what a code paints."""
-        painted = self._model.paint(code.dequantize(self._model.density)[None])[0]
-        return float(((painted.astype(np.float64) - self._picture) ** 2).mean())
+        return mse(self._picture, self._model.paint(code.dequantize(self._model.density)[None])[0], self._visible)
 
     def at(self, lmbda: float) -> CodeSymbols:
         """The code that minimises MSE + lmbda * bits, MSE with samples in [0, 1], of those tried."""
@@ -98,7 +101,7 @@ class CodeSearch:
 
     def _rounded(self, component: int, lmbda: float) -> tuple[float, CodeSymbols]:
         density, form = self._model.density, self._starts[component]
-        used = form.curvature.diagonal()[density.deviations[component] > np.median(density.deviations[component])]
+        used = form.curvature.diagonal()[density.deviations[component] >= np.median(density.deviations[component])]
         fine = (6 * lmbda / log(2) / max(float(used.mean()), 1e-12)) ** 0.5
         finest = round(STEPS_PER_OCTAVE * log2(max(fine, 1e-9))) + UNIT_STEP
         steps = {min(max(finest + coarser, 0), LAST_STEP) for coarser in _COARSER}
@@ -132,8 +135,8 @@ class CodeSearch:
             density.axes[component],
             point.astype(np.float32),
         )
-        residual = (self._samples - np.asarray(painted)).reshape(-1).astype(np.float64) / 2
-        slopes = np.asarray(jacobian).reshape(len(residual), -1).astype(np.float64) / 2
+        residual = ((self._samples - np.asarray(painted)) * self._roots).reshape(-1) / 2
+        slopes = (np.asarray(jacobian) * self._roots[..., None]).reshape(len(residual), -1) / 2
         count = len(residual)
         return _Form(point, float(residual @ residual) / count, slopes.T @ residual / count, slopes.T @ slopes / count)
 
@@ -178,15 +181,20 @@ def _linearised(
     return painted(along), jax.jacfwd(painted)(along)
 
 
-def search_lmbda(fits: Callable[[float], bool], low: float, high: float, steps: int = 10) -> float:
-    """The smallest lambda of a bisection between two, on their logarithms, for which `fits` holds; `high` if none."""
-    for _ in range(steps):
+def search_lmbda(fits: Callable[[float], bool], low: float, high: float, should_stop: Callable[[int], bool]) -> None:
+    """Tries lambdas, by bisection on their logarithms towards the smallest between two for which `fits` holds.
+
+    Args:
+        fits: Tries one.
+        low: The least lambda.
+        high: The largest.
+        should_stop: Asked before each with how many were tried.
+    """
+    for tried in range(_TRIED):
+        if should_stop(tried):
+            break
         middle = (low * high) ** 0.5
-        if fits(middle):
-            high = middle
-        else:
-            low = middle
-    return high
+        low, high = (low, middle) if fits(middle) else (middle, high)
 
 
 _LMBDAS = 1e-7, 1e-2  # MSE in [0, 1] a bit: from codes that nothing is spared on to the component's mean
@@ -221,7 +229,8 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
     started = time.perf_counter()
     image, arch, config = job.image, model.architecture, job.config
     pixels = np.broadcast_to(image.pixels, (image.height, image.width, arch.channels))
-    search = CodeSearch(model, np.ascontiguousarray(pixels))
+    search = CodeSearch(model, np.ascontiguousarray(pixels), image.visible)
+    reason = "done"
     found: dict[float, tuple[CodedPicture, float]] = {}
     of_file = CodeArchitecture(arch.channels, model.id)
 
@@ -234,20 +243,31 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
             found[lmbda] = CodedPicture(of_file, image.height, image.width, body), psnr_db
         return found[lmbda]
 
+    def should_stop(tried: int) -> bool:
+        nonlocal reason
+        seconds = time.perf_counter() - started
+        psnr_db = max((entry[1] for entry in found.values()), default=0.0)
+        job.on_progress(Progress(tried / _TRIED, tried, psnr_db, seconds, "code", job.file_budget_bytes))
+        if job.should_stop():
+            reason = "interrupted"
+        elif config.time_limit_s is not None and seconds >= config.time_limit_s:
+            reason = "time limit"
+        return reason != "done"
+
     low, high = _LMBDAS
     budget = job.budget_bytes
     if config.target_lmbda is not None:
         chosen, _ = at(config.target_lmbda / image.pixel_count)
     elif budget is not None:
-        search_lmbda(lambda lmbda: code_file_bytes(at(lmbda)[0]) <= budget, low, high)
+        search_lmbda(lambda lmbda: code_file_bytes(at(lmbda)[0]) <= budget, low, high, should_stop)
+        at(high)  # the smallest, where no other fits
         fitting = [entry for entry in found.values() if code_file_bytes(entry[0]) <= budget]
         if not fitting:
-            smallest, _ = at(high)
-            raise TargetUnreachableError(job.too_small(code_file_bytes(smallest)))
+            raise TargetUnreachableError(job.too_small(code_file_bytes(at(high)[0])))
         chosen, _ = max(fitting, key=lambda entry: entry[1])
     else:
         floor_db = config.psnr or 0.0
-        search_lmbda(lambda lmbda: at(lmbda)[1] < floor_db, low, high)
+        search_lmbda(lambda lmbda: at(lmbda)[1] < floor_db, low, high, should_stop)
         reaching = [entry for entry in [at(low), *found.values()] if entry[1] >= floor_db]
         if not reaching:
             best_db = max(psnr_db for _, psnr_db in found.values())
@@ -256,4 +276,4 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
             raise TargetUnreachableError(msg)
         chosen, _ = min(reaching, key=lambda entry: len(entry[0].body))
     seconds = time.perf_counter() - started
-    return Outcome(chosen, code_file_bytes(chosen), None, len(found), seconds, "done")
+    return Outcome(chosen, code_file_bytes(chosen), None, len(found), seconds, reason)

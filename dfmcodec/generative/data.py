@@ -143,7 +143,7 @@ def _read_folder(path: Path) -> PictureSet:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
     pictures, classes = [], []
     for file in files:
-        image = read_image(file)
+        image = read_image(file, MAX_SIDE * MAX_SIDE)
         if image.bit_depth != 8:
             msg = f"{file} has {image.bit_depth} bits a sample; 8 are expected"
             raise ImageError(msg)
@@ -160,8 +160,7 @@ def _read_folder(path: Path) -> PictureSet:
     stacked = np.stack([np.broadcast_to(picture, (*picture.shape[:2], channels)) for picture in pictures])
     names = sorted(set(classes))
     labels = np.array([names.index(name) for name in classes]) if len(names) > 1 else None
-    order = np.random.default_rng(0).permutation(len(stacked))  # a class a folder: the held-out part has all of them
-    return _checked(stacked[order], None if labels is None else labels[order], path)
+    return _checked(stacked, labels, path)
 
 
 def _size(pictures: npt.NDArray[np.generic]) -> str:

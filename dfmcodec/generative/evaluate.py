@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dfmcodec.generative import measures
 from dfmcodec.generative.data import PictureSet, UInt8
@@ -32,7 +31,7 @@ class Evaluation:
         classifier_score: The Inception score, of the classifier.
         neighbour_mse: Mean squared error, of samples in [0, 1], to the nearest training picture.
         held_out_neighbour_mse: The same of held-out pictures: what a model that does not copy comes to.
-        reconstruction_psnr_db: Of held-out pictures from their codes; None without an encoder.
+        reconstruction_psnr_db: Of held-out pictures from their codes; None where they were not reconstructed.
         reconstruction_frechet_distance: Of those reconstructions.
     """
 
@@ -82,14 +81,3 @@ def evaluate(
         psnr_db,
         distance,
     )
-
-
-def grid(pictures: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.uint8]:
-    """Pictures [N, H, W, C] in rows of `columns`, one pixel of grey between: [H', W', C]."""
-    count, height, width, channels = pictures.shape
-    rows = -(-count // columns)
-    found = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 128, np.uint8)
-    for index, picture in enumerate(pictures):
-        top, left = index // columns * (height + 1), index % columns * (width + 1)
-        found[top : top + height, left : left + width] = picture
-    return found

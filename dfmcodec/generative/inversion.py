@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import optax
 
 from dfmcodec.generative.data import UInt8
@@ -27,13 +29,16 @@ _RATE = 0.03  # of Adam, in the density's deviations
 _BATCH = 128
 
 
-def codes_of(model: GenerativeModel, pictures: UInt8, steps: int = STEPS) -> Float32:
+def codes_of(
+    model: GenerativeModel, pictures: UInt8, steps: int = STEPS, weights: npt.NDArray[np.floating[Any]] | None = None
+) -> Float32:
     """Codes that paint pictures best, from the encoder's or the nearest component's mean.
 
     Args:
         model: The model.
         pictures: Of its size, uint8 [N, H, W, C].
         steps: Gradient steps on the squared error.
+        weights: Of pixels' squared errors, the same for all pictures, float [1, H * W]; None for ones.
 
     Returns:
         float32 [N, code_dim].
@@ -47,7 +52,7 @@ def codes_of(model: GenerativeModel, pictures: UInt8, steps: int = STEPS) -> Flo
         short = batch - len(part)
         part = np.pad(part, [(0, short), (0, 0), (0, 0), (0, 0)], mode="edge")
         codes = np.pad(codes, [(0, short), (0, 0)], mode="edge")
-        found.append(descend(model, part, codes, steps, _RATE * spread)[: batch - short])
+        found.append(descend(model, part, codes, steps, _RATE * spread, weights)[: batch - short])
     return np.concatenate(found)
 
 
@@ -60,7 +65,14 @@ def nearest_means(model: GenerativeModel, pictures: UInt8) -> Float32:
     return nearest
 
 
-def descend(model: GenerativeModel, pictures: UInt8, codes: Float32, steps: int, rate: float) -> Float32:
+def descend(
+    model: GenerativeModel,
+    pictures: UInt8,
+    codes: Float32,
+    steps: int,
+    rate: float,
+    weights: npt.NDArray[np.floating[Any]] | None = None,
+) -> Float32:
     """Adam on the squared error of samples, with a cosine rate.
 
     Args:
@@ -69,12 +81,14 @@ def descend(model: GenerativeModel, pictures: UInt8, codes: Float32, steps: int,
         codes: Where to start, float32 [N, code_dim].
         steps: Gradient steps.
         rate: At the start.
+        weights: As of `codes_of`.
     """
     use_compilation_cache()
     parameters = model.parameters_of("decoder")
     samples = pictures.reshape(len(pictures), -1, model.architecture.channels).transpose(0, 2, 1)
     with calls():
-        found = _descend(parameters, model.architecture, samples, codes, steps, rate)
+        of_pixels = np.ones((1, 1), np.float32) if weights is None else weights.astype(np.float32)
+        found = _descend(parameters, model.architecture, samples, of_pixels, codes, steps, rate)
         return np.asarray(found)
 
 
@@ -83,6 +97,7 @@ def _descend(
     parameters: Weights,
     architecture: GenerativeArchitecture,
     samples: Array,
+    weights: Array,
     start: Array,
     steps: int,
     rate: float,
@@ -92,7 +107,7 @@ def _descend(
 
     def loss(codes: Array) -> Array:
         painted = paint(network(parameters, "decoder", codes, jnp), first, v, architecture, jnp, fast_cos_sin)
-        return ((painted - targets) ** 2).mean(axis=(1, 2)).sum()
+        return (weights * (painted - targets) ** 2).mean(axis=(1, 2)).sum()
 
     optimizer = optax.scale_by_adam()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -56,13 +58,12 @@ def _covered(points: Float64, centres: Float64, radii: Float64) -> float:
     return float(np.concatenate([(part <= radii).any(axis=1) for part in _squared_distances(points, centres)]).mean())
 
 
-def _squared_distances(x: Float64, y: Float64) -> list[Float64]:
-    """float [rows, M] for a few rows of x at a time."""
+def _squared_distances(x: Float64, y: Float64) -> Iterator[Float64]:
+    """float [rows, M] for a few rows of x at a time, as all of them would take much memory."""
     norms = (y**2).sum(axis=1)
-    return [
-        np.maximum((part**2).sum(axis=1)[:, None] + norms - 2 * part @ y.T, 0)
-        for part in (x[start : start + _ROWS] for start in range(0, len(x), _ROWS))
-    ]
+    for start in range(0, len(x), _ROWS):
+        part = x[start : start + _ROWS]
+        yield np.maximum((part**2).sum(axis=1)[:, None] + norms - 2 * part @ y.T, 0)
 
 
 def classifier_score(probabilities: npt.ArrayLike) -> float:
@@ -81,6 +82,5 @@ def classifier_score(probabilities: npt.ArrayLike) -> float:
 def nearest(pictures: npt.NDArray[np.uint8], among: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], Float64]:
     """The nearest of `among` to each picture: indices int64 [N], and mean squared errors of samples in [0, 1]."""
     x, y = (np.asarray(p, np.float64).reshape(len(p), -1) / 255 for p in (pictures, among))
-    parts = _squared_distances(x, y)
-    indices = np.concatenate([part.argmin(axis=1) for part in parts])
-    return indices, np.concatenate([part.min(axis=1) for part in parts]) / x.shape[1]
+    found = [(part.argmin(axis=1), part.min(axis=1)) for part in _squared_distances(x, y)]
+    return np.concatenate([index for index, _ in found]), np.concatenate([least for _, least in found]) / x.shape[1]

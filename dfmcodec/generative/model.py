@@ -4,7 +4,7 @@
     0       5      magic 89 44 46 4D 47 (\\x89DFMG)
     5       1      format version, 1
     6       4      length n of the head
-    10      n      head, msgpack: architecture, recipe, report, and the name and shape of each array
+    10      n      head, msgpack: architecture, report, and the name and shape of each array
     10 + n         the arrays, float16, little-endian, one after another
     end - 4 4      CRC-32 of all before it: the model's id
 
@@ -30,7 +30,7 @@ from dfmcodec.generative.density import CodeDensity
 from dfmcodec.generative.painting import (
     Float32,
     GenerativeArchitecture,
-    encoder_input,
+    encode_pictures,
     exact_cos_sin,
     first_features,
     inputs_at,
@@ -45,6 +45,7 @@ MAGIC = b"\x89DFMG"
 VERSION = 1
 MAX_MODEL_BYTES = 1 << 28
 MAX_COMPONENTS = 1 << 10
+_MAX_HEAD_BYTES = 1 << 20  # what it is unpacked to takes up to 70 times as many
 _HEAD = struct.Struct("<5sBI")
 _CRC = struct.Struct("<I")
 _DENSITY = ("weights", "means", "axes", "deviations")
@@ -160,12 +161,7 @@ class GenerativeModel:
         if not self.has_encoder:
             msg = "the model was trained with a table of codes and has no encoder"
             raise ConfigError(msg)
-        parts = [
-            network(self.parameters_of("encoder"), "encoder", encoder_input(pictures[start : start + 256], np), np)
-            for start in range(0, len(pictures), 256)
-        ]
-        codes: Float32 = np.concatenate(parts).astype(np.float32)
-        return codes
+        return encode_pictures(self.parameters, pictures)
 
     def parameters_of(self, prefix: str) -> dict[str, Float32]:
         """Of one network, "decoder" or "encoder"."""
@@ -212,8 +208,11 @@ def read_model(data: bytes) -> GenerativeModel:
         raise CorruptError(msg)
     _, _, head_bytes = _HEAD.unpack_from(data)
     start, end = _HEAD.size + head_bytes, len(data) - _CRC.size
+    if start > end or head_bytes > _MAX_HEAD_BYTES:
+        msg = f"the generative model's head has {head_bytes} bytes; it is damaged, get another copy"
+        raise CorruptError(msg)
     try:
-        head = msgpack.unpackb(data[_HEAD.size : min(start, end)], max_str_len=1 << 16)
+        head = msgpack.unpackb(data[_HEAD.size : start], max_str_len=1 << 16)
         values = head["architecture"]
         values |= {"hidden": tuple(values["hidden"]), "octaves": tuple(values["octaves"])}
         architecture = GenerativeArchitecture(**values)
@@ -231,7 +230,7 @@ def read_model(data: bytes) -> GenerativeModel:
         density = CodeDensity(*(arrays.pop(f"density_{name}") for name in _DENSITY))
         _check_shapes(architecture, arrays, density)
         return GenerativeModel(architecture, arrays, density, head["report"], data)
-    except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, msgpack.UnpackException) as error:
         msg = f"the generative model's head and arrays do not agree ({error}); it is damaged, get another copy"
         raise CorruptError(msg) from error
 
@@ -251,4 +250,7 @@ def _check_shapes(architecture: GenerativeArchitecture, arrays: Mapping[str, Flo
         raise ValueError(msg)
     if not all(np.isfinite(array).all() for array in [*arrays.values(), *(getattr(density, n) for n in _DENSITY)]):
         msg = "a value is not finite"
+        raise ValueError(msg)
+    if (density.weights < 0).any() or not density.weights.any() or (density.deviations <= 0).any():
+        msg = "its density is none"
         raise ValueError(msg)

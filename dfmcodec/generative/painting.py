@@ -30,12 +30,13 @@ from dfmcodec.model import MAX_DEPTH, MAX_FREQUENCIES, MAX_WEIGHTS, MAX_WIDTH, P
 
 Array = Any  # numpy.ndarray or jax.Array
 Float32 = npt.NDArray[np.float32]
-Parameters = Mapping[str, Array]  # by name, see `decoder_shapes` and `encoder_shapes`
+Parameters = Mapping[str, Array]  # by name, see `network_shapes`
 CosSin = Callable[[Array], tuple[Array, Array]]  # v -> cos 2 pi v, sin 2 pi v
 
 MAX_SIDE = 256  # of training pictures
 MAX_CODE_DIM = 4096
 MAX_HIDDEN = 8192
+_ENCODED = 256  # pictures at a time
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,10 @@ class GenerativeArchitecture:
             "number of hidden layers": (len(self.hidden), 0, 16),
         } | {f"hidden width {i}": (width, 1, MAX_HIDDEN) for i, width in enumerate(self.hidden)}
         for name, (value, low, high) in limits.items():
-            if not low <= value <= high:
+            if type(value) is not int or not low <= value <= high:
                 msg = f"{name} {value} is outside {low}..{high}"
                 raise ConfigError(msg)
-        if self.channels not in (1, 3):
+        if type(self.channels) is not int or self.channels not in (1, 3):
             msg = f"{self.channels} channels; a picture has 1 or 3"
             raise ConfigError(msg)
         known = all(isinstance(octave, int) and -4 <= octave <= 8 for octave in self.octaves)
@@ -252,6 +253,13 @@ def paint(
             y = weights @ features(h, layer.order, xp, cos_sin)
             h = y + h if layer.inputs == layer.outputs else y
     return xp.tanh(h)
+
+
+def encode_pictures(parameters: Parameters, pictures: npt.NDArray[np.uint8]) -> Float32:
+    """The encoder's codes of uint8 [N, H, W, C], float32 [N, code_dim]."""
+    parts = [pictures[start : start + _ENCODED] for start in range(0, len(pictures), _ENCODED)]
+    codes: Float32 = np.concatenate([network(parameters, "encoder", encoder_input(part, np), np) for part in parts])
+    return codes.astype(np.float32)
 
 
 def encoder_input(pictures: Array, xp: ModuleType) -> Array:

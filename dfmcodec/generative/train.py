@@ -32,6 +32,7 @@ from dfmcodec.generative.painting import (
     Array,
     Float32,
     GenerativeArchitecture,
+    encode_pictures,
     encoder_input,
     network,
     network_shapes,
@@ -43,7 +44,7 @@ from dfmcodec.generative.recipe import Recipe
 from dfmcodec.jax_backend import calls, use_compilation_cache
 from dfmcodec.metrics import psnr_of_mse
 
-CHUNK_STEPS = 20  # in one compiled call
+CHUNK_STEPS = 20  # in one compiled call, at most
 TABLE = "codes"  # the name of the table among the parameters
 _SAMPLE_PEAK = 2.0
 _MAX_GRADIENT = 1.0  # global norm, of the default recipe
@@ -51,7 +52,6 @@ _FIRST_SPREAD = 0.15  # of what leaves the first layer at the start, in periods:
 _LAYER_GAIN = 0.5
 _OUTPUT_GAIN = 1.0
 _CODE_SPREAD = 0.1  # of a table at the start
-_ENCODED = 250
 
 Weights = dict[str, Array]
 
@@ -115,12 +115,14 @@ class Trainer:
             warm = min(1.0, (self.state.steps + 1) / recipe.warm_up) if recipe.warm_up else 1.0
             rate = warm * _between(recipe.decoder_rate, part)
             key = jax.random.fold_in(jax.random.key(self._seed), self.state.steps)
+            count = min(CHUNK_STEPS, recipe.steps - self.state.steps)
             with calls():
                 parameters, moments, found = _train_chunk(
                     self.state.parameters,
                     self.state.moments,
                     self.architecture,
                     recipe,
+                    count,
                     self._samples,
                     key,
                     rate,
@@ -131,7 +133,7 @@ class Trainer:
                 msg = f"the loss is not finite after {self.state.steps} steps; lower the learning rate"
                 raise DfmError(msg)
             spent = before + clock() - started
-            self.state = State(parameters, moments, self.state.steps + CHUNK_STEPS, spent)
+            self.state = State(parameters, moments, self.state.steps + count, spent)
             report(self.state, psnr_of_mse(error, _SAMPLE_PEAK))
         return "steps" if self.state.steps >= recipe.steps else "time limit"
 
@@ -185,15 +187,6 @@ class Trainer:
         if TABLE in self.state.parameters:
             return np.asarray(self.state.parameters[TABLE])
         return encode_pictures(self.parameters(), pictures)
-
-
-def encode_pictures(parameters: dict[str, Float32], pictures: UInt8) -> Float32:
-    """The encoder's codes of uint8 [N, H, W, C], float32 [N, code_dim]."""
-    found = []
-    for start in range(0, len(pictures), _ENCODED):
-        found.append(network(parameters, "encoder", encoder_input(pictures[start : start + _ENCODED], np), np))
-    codes: Float32 = np.concatenate(found)
-    return codes
 
 
 def initial_parameters(architecture: GenerativeArchitecture, recipe: Recipe, pictures: int, seed: int) -> Weights:
@@ -281,12 +274,13 @@ def _fast_cos_sin_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tu
     return (cos, sin), (-sin * change, cos * change)
 
 
-@partial(jax.jit, static_argnames=("architecture", "recipe"))
+@partial(jax.jit, static_argnames=("architecture", "recipe", "count"))
 def _train_chunk(
     parameters: Weights,
     moments: optax.OptState,
     architecture: GenerativeArchitecture,
     recipe: Recipe,
+    count: int,
     samples: Array,
     key: Array,
     decoder_rate: float,
@@ -321,5 +315,5 @@ def _train_chunk(
         rates = {name: decoder_rate if name.startswith("decoder") else code_rate for name in parameters}
         return ({name: parameters[name] - rates[name] * updates[name] for name in parameters}, moments), error
 
-    carry, errors = jax.lax.scan(step, (parameters, moments), jax.random.split(key, CHUNK_STEPS))
+    carry, errors = jax.lax.scan(step, (parameters, moments), jax.random.split(key, count))
     return *carry, errors.mean()
