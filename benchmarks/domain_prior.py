@@ -48,7 +48,7 @@ def smallest(points: list[tuple[int, float]], psnr_db: float) -> int:
     return min(reaching) if reaching else max(points, key=lambda point: point[1])[0]
 
 
-def latent_bytes(image: Image, psnr_db: float, effort: int = 1) -> int:
+def latent_bytes(image: Image, psnr_db: float, effort: int) -> int:
     """The size of the latent model's file of a PSNR, the nearest below that it reaches."""
     for lower in (0.0, 0.5, 1.0, 2.0):
         try:
@@ -86,17 +86,20 @@ def main() -> None:
                 "dfm": len(result.data),
                 "psnr_db": psnr_db,
                 **{name: smallest(reached, psnr_db) for name, reached in points.items()},
-                "latent": latent_bytes(Image(pixels), psnr_db),
+                "latent": min(latent_bytes(Image(pixels), psnr_db, effort) for effort in (1, 5)),
             }.items():
                 found.setdefault(name, []).append(value)
     with arguments.out.open("a") as file:
         for payload, found in sizes.items():
+            if not found:
+                print(f"no picture has a code of {payload} bytes")
+                continue
             row = {"model": f"{model.id:08x}", "data": arguments.data.name, "payload_limit": payload}
             row |= {"pictures": len(found["dfm"]), **{name: float(np.mean(values)) for name, values in found.items()}}
             row |= {"psnr_db_least": float(min(found["psnr_db"])), "psnr_db_most": float(max(found["psnr_db"]))}
             for name in (*arguments.vs, "latent"):
-                ratios = np.array(found[name]) / np.array(found["payload"])
-                row |= {f"{name}_over_payload_least": float(ratios.min())}
+                for of in ("payload", "dfm"):
+                    row |= {f"{name}_over_{of}_least": float((np.array(found[name]) / np.array(found[of])).min())}
             print(json.dumps(row), flush=True)
             file.write(json.dumps(row | {"machine": machine()}) + "\n")
 

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
 
+import dfmcodec
 from dfmcodec import bitstream, decoder, fourier
 from dfmcodec.cli import main
 from dfmcodec.encoder import EncoderConfig, encode_image
@@ -501,6 +502,9 @@ def test_codes_need_their_model(trained: GenerativeModel, model_file: Path, tmp_
     assert not (tmp_path / "b.png").exists()
     with pytest.raises(MissingModelError):
         decoder.decode_image(coded.read_bytes())
+    again = dfmcodec.encode(picture, size=60, prior=model_file).data
+    np.testing.assert_array_equal(dfmcodec.decode(again, prior=model_file), dfmcodec.decode(coded, prior=model_file))
+    assert dfmcodec.decode_best_effort(again, prior=model_file)[1] == []
     rgb = tmp_path / "rgb.png"
     PilImage.fromarray(skimage.data.astronaut()[100:116, 200:216]).save(rgb)
     assert "gray" in run("encode", rgb, "--prior", model_file)[1]
