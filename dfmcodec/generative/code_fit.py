@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from math import inf, log, log2
+from math import log, log2
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,9 @@ from dfmcodec.model import CodeArchitecture, CodedPicture
 Float64 = npt.NDArray[np.float64]
 
 _COMPONENTS_TRIED = 3
-_ROUNDS = 3  # of linearisation
+_TRIAL_ROUNDS = 2  # of linearisation, of all candidates
+_ROUNDS = 12  # at most, of the best
+_REFINED = 3  # candidates
 _SWEEPS = 6
 _REACH = 1  # symbols tried beside the best real number, and 0
 _COARSER = (-2, 0, 2, 4)  # steps tried, in quarter octaves from what fine quantisation would take
@@ -57,6 +59,18 @@ class _Form:
     error: float
     slope: Float64
     curvature: Float64
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A code, the form around what it paints, and what its symbols cost."""
+
+    code: CodeSymbols
+    form: _Form
+    bits: float
+
+    def cost(self, lmbda: float) -> float:
+        return self.form.error + lmbda * self.bits
 
 
 class CodeSearch:
@@ -81,6 +95,7 @@ class CodeSearch:
             along = (self._code - density.means[component]) @ density.axes[component]
             deviations = density.deviations[component]
             scores.append(((along / deviations) ** 2).sum() / 2 + np.log(deviations).sum())
+        self._refined: list[_Candidate] = []
         self._starts = {
             int(component): self._start(int(component)) for component in np.argsort(scores)[:_COMPONENTS_TRIED]
         }
@@ -90,8 +105,21 @@ class CodeSearch:
         return mse(self._picture, self._model.paint(code.dequantize(self._model.density)[None])[0], self._visible)
 
     def at(self, lmbda: float) -> CodeSymbols:
-        """The code that minimises MSE + lmbda * bits, MSE with samples in [0, 1], of those tried."""
-        return min((self._rounded(component, lmbda) for component in self._starts), key=lambda found: found[0])[1]
+        """The code that minimises MSE + lmbda * bits, MSE with samples in [0, 1], of those tried.
+
+        Each component's nearest quantised codes get few rounds; the best of them, and of the lambdas before, many.
+        """
+        candidates = [
+            self._improved(form, self._rounded(form, component, step_index), lmbda, _TRIAL_ROUNDS)
+            for component, form in self._starts.items()
+            for step_index in self._step_indices(form, component, lmbda)
+        ]
+        candidates = sorted([*candidates, *self._refined], key=lambda candidate: candidate.cost(lmbda))
+        self._refined = [
+            self._improved(candidate.form, candidate.code, lmbda, _ROUNDS, candidate)
+            for candidate in candidates[:_REFINED]
+        ]
+        return min(self._refined, key=lambda candidate: candidate.cost(lmbda)).code
 
     def _start(self, component: int) -> _Form:
         """The form around the unquantised code."""
@@ -99,32 +127,47 @@ class CodeSearch:
         along = (self._code - density.means[component]).astype(np.float64) @ density.axes[component]
         return self._form(component, along)
 
-    def _rounded(self, component: int, lmbda: float) -> tuple[float, CodeSymbols]:
-        density, form = self._model.density, self._starts[component]
-        used = form.curvature.diagonal()[density.deviations[component] >= np.median(density.deviations[component])]
+    def _step_indices(self, form: _Form, component: int, lmbda: float) -> list[int]:
+        """Steps to try, by what fine quantisation would take."""
+        deviations = self._model.density.deviations[component]
+        used = form.curvature.diagonal()[deviations >= np.median(deviations)]
         fine = (6 * lmbda / log(2) / max(float(used.mean()), 1e-12)) ** 0.5
         finest = round(STEPS_PER_OCTAVE * log2(max(fine, 1e-9))) + UNIT_STEP
-        steps = {min(max(finest + coarser, 0), LAST_STEP) for coarser in _COARSER}
-        return min((self._rounded_at(component, step, form, lmbda) for step in steps), key=lambda found: found[0])
+        return sorted({min(max(finest + coarser, 0), LAST_STEP) for coarser in _COARSER})
 
-    def _rounded_at(self, component: int, step_index: int, form: _Form, lmbda: float) -> tuple[float, CodeSymbols]:
+    def _rounded(self, form: _Form, component: int, step_index: int) -> CodeSymbols:
+        """A form's point, quantised."""
         code = CodeSymbols(component, step_index, np.zeros(len(form.point), np.int32))
-        costs = [
-            laplace(int(index)).cost_bits(np.arange(-_TABLE_SYMBOLS, _TABLE_SYMBOLS + 1, dtype=np.int32))
+        return replace(
+            code, symbols=np.clip(np.rint(form.point / code.step), -_TABLE_SYMBOLS, _TABLE_SYMBOLS).astype(np.int32)
+        )
+
+    def _improved(
+        self, form: _Form, code: CodeSymbols, lmbda: float, rounds: int, best: _Candidate | None = None
+    ) -> _Candidate:
+        """The best of some rounds, each of which chooses symbols in the form around those of the one before."""
+        costs = self._costs(code.component, code.step_index)
+        for _ in range(rounds):
+            symbols = _descend_axes(form, code.symbols.astype(np.int64), code.step, costs, lmbda)
+            if best is not None and np.array_equal(symbols, best.code.symbols):
+                break
+            code = replace(code, symbols=symbols.astype(np.int32))
+            bits = sum(float(cost[symbol + _TABLE_SYMBOLS]) for cost, symbol in zip(costs, symbols, strict=True))
+            form = self._form(code.component, symbols.astype(np.float64) * code.step)
+            found = _Candidate(code, form, bits)
+            if best is not None and found.cost(lmbda) >= best.cost(lmbda):
+                break
+            best = found
+        assert best is not None
+        return best
+
+    def _costs(self, component: int, step_index: int) -> list[Float64]:
+        """Of each axis's symbols, -_TABLE_SYMBOLS to _TABLE_SYMBOLS, in bits."""
+        symbols = np.arange(-_TABLE_SYMBOLS, _TABLE_SYMBOLS + 1, dtype=np.int32)
+        return [
+            laplace(int(index)).cost_bits(symbols)
             for index in table_indices(self._model.density, component, step_index)
         ]
-        symbols = np.clip(np.round(form.point / code.step), -_TABLE_SYMBOLS, _TABLE_SYMBOLS).astype(np.int64)
-        best = inf, code
-        for _ in range(_ROUNDS):
-            symbols = _descend_axes(form, symbols, code.step, costs, lmbda)
-            code = CodeSymbols(component, step_index, symbols.astype(np.int32))
-            bits = sum(cost[symbol + _TABLE_SYMBOLS] for cost, symbol in zip(costs, symbols, strict=True))
-            form = self._form(component, symbols.astype(np.float64) * code.step)
-            total = form.error + lmbda * float(bits)
-            if total >= best[0]:
-                break
-            best = total, code
-        return best
 
     def _form(self, component: int, point: Float64) -> _Form:
         density = self._model.density
