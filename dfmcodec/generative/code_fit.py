@@ -104,8 +104,8 @@ class CodeSearch:
         """Mean squared error in levels of what a code paints."""
         return mse(self._picture, self._model.paint(code.dequantize(self._model.density)[None])[0], self._visible)
 
-    def at(self, lmbda: float) -> CodeSymbols:
-        """The code that minimises MSE + lmbda * bits, MSE with samples in [0, 1], of those tried.
+    def at(self, lmbda: float) -> list[CodeSymbols]:
+        """The codes of least MSE + lmbda * bits, MSE with samples in [0, 1], of those tried, the best first.
 
         Each component's nearest quantised codes get few rounds; the best of them, and of the lambdas before, many.
         """
@@ -115,11 +115,12 @@ class CodeSearch:
             for step_index in self._step_indices(form, component, lmbda)
         ]
         candidates = sorted([*candidates, *self._refined], key=lambda candidate: candidate.cost(lmbda))
-        self._refined = [
+        refined = [
             self._improved(candidate.form, candidate.code, lmbda, _ROUNDS, candidate)
             for candidate in candidates[:_REFINED]
         ]
-        return min(self._refined, key=lambda candidate: candidate.cost(lmbda)).code
+        self._refined = sorted(refined, key=lambda candidate: candidate.cost(lmbda))
+        return [candidate.code for candidate in self._refined]
 
     def _start(self, component: int) -> _Form:
         """The form around the unquantised code."""
@@ -274,22 +275,26 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
     pixels = np.broadcast_to(image.pixels, (image.height, image.width, arch.channels))
     search = CodeSearch(model, np.ascontiguousarray(pixels), image.visible)
     reason = "done"
-    found: dict[float, tuple[CodedPicture, float]] = {}
+    found: dict[float, list[tuple[CodedPicture, float]]] = {}
     of_file = CodeArchitecture(arch.channels, model.id)
 
     def at(lmbda: float) -> tuple[CodedPicture, float]:
-        """A code's file section and its PSNR."""
+        """The best code of a lambda and its PSNR; others are found beside it."""
         if lmbda not in found:
-            symbols = search.at(lmbda)
-            body = write_code(symbols, model.density)
-            psnr_db = psnr_of_mse(search.error(symbols), PEAK_LEVEL)
-            found[lmbda] = CodedPicture(of_file, image.height, image.width, body), psnr_db
-        return found[lmbda]
+            found[lmbda] = []
+            for symbols in search.at(lmbda):
+                body = write_code(symbols, model.density)
+                psnr_db = psnr_of_mse(search.error(symbols), PEAK_LEVEL)
+                found[lmbda].append((CodedPicture(of_file, image.height, image.width, body), psnr_db))
+        return found[lmbda][0]
+
+    def all_found() -> list[tuple[CodedPicture, float]]:
+        return [entry for entries in found.values() for entry in entries]
 
     def should_stop(tried: int) -> bool:
         nonlocal reason
         seconds = time.perf_counter() - started
-        psnr_db = max((entry[1] for entry in found.values()), default=0.0)
+        psnr_db = max((entry[1] for entry in all_found()), default=0.0)
         job.on_progress(Progress(tried / _TRIED, tried, psnr_db, seconds, "code", job.file_budget_bytes))
         if job.should_stop():
             reason = "interrupted"
@@ -304,16 +309,17 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
     elif budget is not None:
         search_lmbda(lambda lmbda: code_file_bytes(at(lmbda)[0]) <= budget, low, high, should_stop)
         at(high)  # the smallest, where no other fits
-        fitting = [entry for entry in found.values() if code_file_bytes(entry[0]) <= budget]
+        fitting = [entry for entry in all_found() if code_file_bytes(entry[0]) <= budget]
         if not fitting:
             raise TargetUnreachableError(job.too_small(code_file_bytes(at(high)[0])))
         chosen, _ = max(fitting, key=lambda entry: entry[1])
     else:
         floor_db = config.psnr or 0.0
         search_lmbda(lambda lmbda: at(lmbda)[1] < floor_db, low, high, should_stop)
-        reaching = [entry for entry in [at(low), *found.values()] if entry[1] >= floor_db]
+        at(low)  # the best, where no other reaches it
+        reaching = [entry for entry in all_found() if entry[1] >= floor_db]
         if not reaching:
-            best_db = max(psnr_db for _, psnr_db in found.values())
+            best_db = max(psnr_db for _, psnr_db in all_found())
             reach = f"{floor_db:.2f} dB is out of the prior's reach, the best was {best_db:.2f} dB"
             msg = f"{reach}; lower --psnr or drop --prior"
             raise TargetUnreachableError(msg)
