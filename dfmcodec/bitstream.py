@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -213,20 +213,22 @@ def write(model: QuantizedModel, beside: Mapping[int, bytes] | None = None, chec
     if len(sections.get(SECTION_METADATA, b"")) > _EARLY_METADATA_PART * len(sections[main]):
         order.remove(SECTION_METADATA)
         order.append(SECTION_METADATA)
-    sections = {key: sections[key] for key in order if key in sections}
+    sections = _ordered(sections, order)
     head = _head(model, sections)
     if checked:
         of_symbols = _symbol_checks(model)
         placeholder = bytes(checks_bytes(len(sections), len(of_symbols)))
         added = sections_file_bytes({SECTION_CHECKS: placeholder})
         if added <= CHECKS_PART * (len(head) + sum(map(len, sections.values())) + CRC.size + added):
-            with_checks = {SECTION_CHECKS: placeholder, **sections}
-            with_checks = {key: with_checks[key] for key in order if key in with_checks}
-            head = _head(model, with_checks)
+            head = _head(model, _ordered({SECTION_CHECKS: placeholder, **sections}, order))
             checks = write_checks(head, list(sections.values()), of_symbols)
-            sections = with_checks | {SECTION_CHECKS: checks}
+            sections = _ordered({SECTION_CHECKS: checks, **sections}, order)
     content = head + b"".join(sections.values())
     return content + CRC.pack(zlib.crc32(content))
+
+
+def _ordered(sections: Mapping[int, bytes], order: Sequence[int]) -> dict[int, bytes]:
+    return {key: sections[key] for key in order if key in sections}
 
 
 def _head(model: QuantizedModel, sections: Mapping[int, bytes]) -> bytes:
