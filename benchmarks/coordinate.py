@@ -1,28 +1,32 @@
-"""The coordinate network by figures: recipes, quantisation, start-up. See docs/results.md, and `published.py`.
+"""Measurements of the coordinate network: recipes, quantisation, start-up. See docs/results.md.
 
-    python benchmarks/coordinate.py recipes   PICTURE...   --seconds 60
-    python benchmarks/coordinate.py quantised PICTURE...   --seconds 60
-    python benchmarks/coordinate.py start     PICTURE.dfm
+    python benchmarks/coordinate.py recipes   IMAGE...   --seconds 60
+    python benchmarks/coordinate.py quantised IMAGE...
+    python benchmarks/coordinate.py start     FILE.dfm
 
-A PICTURE is a file or the name of one of scikit-image's. Each command writes one JSON object a line to --out as it
-goes and prints a Markdown table at the end.
+An IMAGE is a path or the name of one of scikit-image's photographs. `recipes` and `quantised`
+append their rows to --out as they go. Every command prints a Markdown table at the end.
+`published.py` repeats the published experiments.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
-from recording import Row, jpeg_within, load, out_option, pictures_argument, record
+from recording import Row, images_argument, jpeg_within, load, out_option, record
 
 import dfmcodec
 from dfmcodec.decoder import render_weights
 from dfmcodec.encoder import RECIPES, EncoderConfig
-from dfmcodec.fourier import axis_positions
+from dfmcodec.encoder.coordinate.sizing import architecture_of
+from dfmcodec.encoder.coordinate.train import Budget, Trainer
+from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
 
@@ -32,21 +36,21 @@ def main() -> None:
     pass
 
 
-seconds_option = click.option("--seconds", type=float, default=60.0, show_default=True, help="Of each fit.")
+rate_option = click.option("--rate", type=float, default=0.18, show_default=True, help="The size limit of a file.")
 
 
 @main.command()
-@pictures_argument
-@seconds_option
-@click.option("--rate", type=float, default=0.18, show_default=True)
-@click.option("--depth", type=int, default=3, show_default=True)
-@click.option("--width", type=int, default=11, show_default=True)
+@images_argument
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="The seconds of each fit.")
+@rate_option
+@click.option("--depth", type=int, default=3, show_default=True, help="The number of Fourier layers.")
+@click.option("--width", type=int, default=11, show_default=True, help="The dimension between layers.")
 @out_option
-def recipes(pictures: tuple[str, ...], seconds: float, rate: float, depth: int, width: int, out: Path | None) -> None:
-    """Default against published recipe: same network, same seconds, same size limit."""
+def recipes(images: tuple[str, ...], seconds: float, rate: float, depth: int, width: int, out: Path | None) -> None:
+    """Compares the default recipe with the published one: same network, seconds and size limit."""
 
     def rows() -> Iterable[Row]:
-        for name in pictures:
+        for name in images:
             stem, image = load(name)
             reports = {
                 recipe: dfmcodec.encode(
@@ -74,43 +78,42 @@ def recipes(pictures: tuple[str, ...], seconds: float, rate: float, depth: int, 
 
 
 @main.command()
-@pictures_argument
-@click.option("--rate", type=float, default=0.18, show_default=True)
+@images_argument
+@rate_option
+@click.option("--steps", type=int, help="The training steps of each fit.  [default: those of the recipe]")
 @out_option
-def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
-    """What quantisation costs: the file against the same network fitted and kept in float32.
+def quantised(images: tuple[str, ...], rate: float, steps: int | None, out: Path | None) -> None:
+    """Measures what quantisation costs.
 
-    Also a network whose float32 weights alone fill the same size (the publication's way of counting).
+    Compares a file with the same network fitted and kept in float32, and with a network whose
+    float32 weights alone fill the same size, which is how the publication counts.
     """
-    from dfmcodec.encoder.fit import Budget, Trainer
-    from dfmcodec.encoder.sizing import architecture_of
 
-    def float_psnr(image: Image, depth: int, width: int) -> tuple[float, int]:
-        arch = architecture_of(
-            EncoderConfig(model="coordinate", depth=depth, width=width), image.channels, depth, width
-        )
+    def float_psnr(image: Image, arch: CoordinateArchitecture) -> float:
         recipe = RECIPES["default"]
-        trainer = Trainer(image, arch, recipe, seed=0)
-        fit = trainer.run(Budget(recipe.steps, float("inf")), 0.0, 1.0, lambda *figures: None)
-        decoded = render_weights(fit.weights, arch, axis_positions(image.height), axis_positions(image.width))
-        return psnr(image.pixels, decoded), arch.float_bytes
+        budget = Budget(recipe.steps if steps is None else steps, float("inf"))
+        fit = Trainer(image, arch, recipe, seed=0).run(budget, 0.0, 1.0, lambda *figures: None)
+        rows, columns = axis_positions(image.height), axis_positions(image.width)
+        return psnr(image.pixels, render_weights(fit.weights, arch, rows, columns))
 
-    def widest_float(image: Image, limit_bytes: int) -> tuple[int, int]:
-        shapes = [(depth, width) for depth in range(2, 7) for width in range(2, 13)]
-
-        def sizes(shape: tuple[int, int]) -> int:
-            return architecture_of(EncoderConfig(model="coordinate"), image.channels, *shape).float_bytes
-
-        return max((shape for shape in shapes if sizes(shape) <= limit_bytes), key=sizes)
+    def largest_float(image: Image, limit_bytes: int) -> CoordinateArchitecture:
+        config = EncoderConfig(model="coordinate")
+        networks = [
+            architecture_of(config, image.channels, depth, width) for depth in range(2, 7) for width in range(2, 13)
+        ]
+        return max(
+            (network for network in networks if network.float_bytes <= limit_bytes),
+            key=lambda network: network.float_bytes,
+        )
 
     def rows() -> Iterable[Row]:
-        for name in pictures:
+        for name in images:
             stem, image = load(name)
-            report = dfmcodec.encode(image, model="coordinate", rate=rate).report
+            report = dfmcodec.encode(image, model="coordinate", rate=rate, steps=steps).report
             arch = report.architecture
-            same, _ = float_psnr(image, arch.depth, arch.width)
-            depth, width = widest_float(image, report.file_bytes)
-            small, small_bytes = float_psnr(image, depth, width)
+            assert isinstance(arch, CoordinateArchitecture)
+            same_db = float_psnr(image, arch)
+            small = largest_float(image, report.file_bytes)
             yield {
                 "picture": stem,
                 "network": f"{arch.depth} x {arch.width}",
@@ -118,10 +121,10 @@ def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
                 "bits a weight": report.bits_per_weight,
                 "bytes": report.file_bytes,
                 "file dB": report.psnr_db,
-                "float32 dB": same,
-                "lost dB": same - report.psnr_db,
-                "float32 of that size": f"{depth} x {width}, {small_bytes} bytes",
-                "its dB": small,
+                "float32 dB": same_db,
+                "lost dB": same_db - report.psnr_db,
+                "float32 of that size": f"{small.depth} x {small.width}, {small.float_bytes} bytes",
+                "its dB": float_psnr(image, small),
             }
 
     record(rows(), out)
@@ -129,27 +132,29 @@ def quantised(pictures: tuple[str, ...], rate: float, out: Path | None) -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True))
-@click.option("--repeats", type=int, default=5, show_default=True)
+@click.option("--repeats", type=int, default=5, show_default=True, help="The best of so many runs counts.")
 def start(file: Path, repeats: int) -> None:
-    """Seconds of whole processes: help, info, decode; the interpreter alone as the baseline."""
-    calls = {
-        "python -c pass": [sys.executable, "-c", "pass"],
-        "dfm --help": [sys.executable, "-m", "dfmcodec", "--help"],
-        "dfm info": [sys.executable, "-m", "dfmcodec", "info", str(file)],
-        "dfm decode": [sys.executable, "-m", "dfmcodec", "decode", str(file), "-f", "-o", "/tmp/dfm-start.png"],
-    }
+    """Measures the seconds of whole processes: help, info, decode, and the interpreter alone."""
 
     def rows() -> Iterable[Row]:
         baseline = 1.0
-        for name, call in calls.items():
-            times = []
-            for _ in range(repeats):
-                started = time.perf_counter()
-                subprocess.run(call, check=True, capture_output=True)
-                times.append(time.perf_counter() - started)
-            best = min(times)
-            baseline = best if name.startswith("python") else baseline
-            yield {"call": name, "best s": round(best, 3), "x interpreter": round(best / baseline, 1)}
+        with tempfile.TemporaryDirectory() as folder:
+            target = str(Path(folder) / "decoded.png")
+            calls = {
+                "python -c pass": ["-c", "pass"],
+                "dfm --help": ["-m", "dfmcodec", "--help"],
+                "dfm info": ["-m", "dfmcodec", "info", str(file)],
+                "dfm decode": ["-m", "dfmcodec", "decode", str(file), "-f", "-o", target],
+            }
+            for name, arguments in calls.items():
+                times = []
+                for _ in range(repeats):
+                    started = time.perf_counter()
+                    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+                    times.append(time.perf_counter() - started)
+                best = min(times)
+                baseline = best if name.startswith("python") else baseline
+                yield {"call": name, "best s": round(best, 3), "x interpreter": round(best / baseline, 1)}
 
     record(rows(), None)
 

@@ -1,55 +1,55 @@
-"""Held-out pictures as codes of a generative model, against codecs that know nothing of the domain, at equal PSNR.
+"""Held-out images as codes of a generative model, against general codecs at equal PSNR.
 
     python benchmarks/domain_prior.py digits.dfmg ../shared/data/mnist/t10k-images-idx3-ubyte.gz --number 100
 
-Each picture is coded at a few sizes of payload; each other codec's file is the smallest of all its settings and forms
-that reaches the same PSNR. All sizes are whole files; `payload` is the code section alone. Rows:
-benchmarks/results/domain_prior.jsonl, one a codec and payload limit, means over the pictures. Where a codec does not
-reach the PSNR of a picture, its best file counts, which favours it.
+Each image is coded at a few sizes of payload. The file of each other codec is the smallest of all
+its settings and forms that reaches the same PSNR. If a codec does not reach the PSNR of an image,
+its best file counts, which favours it. All sizes are those of whole files; `payload` is the code
+section alone. Each row is the mean over the images for one payload limit.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from recording import machine
+from recording import Pixels, append_row, decoded_like, host
 
 from dfmcodec import bitstream
 from dfmcodec.bench.codecs import Codec, select
+from dfmcodec.bitstream.contents import CodeArchitecture
 from dfmcodec.encoder import EncoderConfig, encode_image
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.generative.data import read_pictures
 from dfmcodec.generative.model import read_model_file
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
-from dfmcodec.model import Model
+from dfmcodec.training.generative.data import read_images
 
 RESULTS = Path(__file__).parent / "results" / "domain_prior.jsonl"
 PAYLOADS = 10, 20, 30, 40, 60
 
 
-def operating_points(codec: Codec, pixels: np.ndarray) -> list[tuple[int, float]]:
-    """(bytes, PSNR) of every setting and form."""
+def operating_points(codec: Codec, pixels: Pixels) -> list[tuple[int, float]]:
+    """The (bytes, PSNR in dB) of every setting and form of a codec."""
     points = []
     for form in codec.forms:
         for setting in codec.settings:
             data = codec.encode(pixels, form, setting)
-            decoded = codec.decode(data)[:, :, : pixels.shape[2]]
-            points.append((len(data), psnr(pixels, decoded)))
+            points.append((len(data), psnr(pixels, decoded_like(codec, data, pixels))))
     return points
 
 
 def smallest(points: list[tuple[int, float]], psnr_db: float) -> int:
-    """Of the points that reach a PSNR; of the best one where none does."""
-    reaching = [size for size, reached in points if reached >= psnr_db]
+    """The bytes of the smallest file that reaches a PSNR; those of the best file if none does."""
+    reaching = [size for size, reached_db in points if reached_db >= psnr_db]
     return min(reaching) if reaching else max(points, key=lambda point: point[1])[0]
 
 
 def latent_bytes(image: Image, psnr_db: float, effort: int) -> int:
-    """The size of the latent model's file of a PSNR, the nearest below that it reaches."""
+    """The bytes of the latent model's file at a PSNR, or at the nearest PSNR below that it reaches."""
     for lower in (0.0, 0.5, 1.0, 2.0):
         try:
             return len(encode_image(image, EncoderConfig(psnr=psnr_db - lower, effort=effort)).data)
@@ -59,23 +59,23 @@ def latent_bytes(image: Image, psnr_db: float, effort: int) -> int:
     raise AssertionError(msg)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--number", type=int, default=100)
-    parser.add_argument("--vs", nargs="+", default=["jpeg", "webp", "avif"])
-    parser.add_argument("--payloads", type=int, nargs="+", default=PAYLOADS)
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    model = read_model_file(arguments.model)
-    _, held_out = read_pictures(arguments.data).split()
-    codecs = select(arguments.vs)
-    container = bitstream.CONTAINER_BYTES[Model.GENERATIVE]
-    sizes: dict[int, dict[str, list[float]]] = {payload: {} for payload in arguments.payloads}
-    for pixels in held_out.pictures[: arguments.number]:
+    parser.add_argument("model", type=Path, help="the .dfmg file of the generative model")
+    parser.add_argument("data", type=Path, help="the set of images, of which the held-out ones are coded")
+    parser.add_argument("--number", type=int, default=100, help="the number of images")
+    parser.add_argument("--vs", nargs="+", default=["jpeg", "webp", "avif"], help="the other codecs")
+    parser.add_argument("--payloads", type=int, nargs="+", default=PAYLOADS, help="the payload limits in bytes")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file of JSON lines to append the rows to")
+    options = parser.parse_args(arguments)
+    model = read_model_file(options.model)
+    _, held_out = read_images(options.data).split()
+    codecs = select(options.vs)
+    container = bitstream.container_bytes(CodeArchitecture.model)
+    figures: dict[int, dict[str, list[float]]] = {payload: {} for payload in options.payloads}
+    for pixels in held_out.images[: options.number]:
         points = {codec.name: operating_points(codec, pixels) for codec in codecs}
-        for payload, found in sizes.items():
+        for payload, by_name in figures.items():
             try:
                 result = encode_image(Image(pixels), EncoderConfig(size=container + payload), generator=model)
             except TargetUnreachableError:
@@ -88,20 +88,20 @@ def main() -> None:
                 **{name: smallest(reached, psnr_db) for name, reached in points.items()},
                 "latent": min(latent_bytes(Image(pixels), psnr_db, effort) for effort in (1, 5)),
             }.items():
-                found.setdefault(name, []).append(value)
-    with arguments.out.open("a") as file:
-        for payload, found in sizes.items():
-            if not found:
-                print(f"no picture has a code of {payload} bytes")
-                continue
-            row = {"model": f"{model.id:08x}", "data": arguments.data.name, "payload_limit": payload}
-            row |= {"pictures": len(found["dfm"]), **{name: float(np.mean(values)) for name, values in found.items()}}
-            row |= {"psnr_db_least": float(min(found["psnr_db"])), "psnr_db_most": float(max(found["psnr_db"]))}
-            for name in (*arguments.vs, "latent"):
-                for of in ("payload", "dfm"):
-                    row |= {f"{name}_over_{of}_least": float((np.array(found[name]) / np.array(found[of])).min())}
-            print(json.dumps(row), flush=True)
-            file.write(json.dumps(row | {"machine": machine()}) + "\n")
+                by_name.setdefault(name, []).append(value)
+    for payload, by_name in figures.items():
+        if not by_name:
+            print(f"no image has a code of {payload} bytes")
+            continue
+        row = {"model": f"{model.id:08x}", "data": options.data.name, "payload_limit": payload}
+        row |= {"pictures": len(by_name["dfm"]), **{name: float(np.mean(values)) for name, values in by_name.items()}}
+        row |= {"psnr_db_least": float(min(by_name["psnr_db"])), "psnr_db_most": float(max(by_name["psnr_db"]))}
+        for name in (*options.vs, "latent"):
+            for base in ("payload", "dfm"):
+                ratios = np.array(by_name[name]) / np.array(by_name[base])
+                row |= {f"{name}_over_{base}_least": float(ratios.min())}
+        print(json.dumps(row), flush=True)
+        append_row(row | {"machine": host()}, options.out)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""The generative model against the VAE that its publication claims to surpass: same data, code length, parameters and
-time.
+"""The generative model against the VAE that its publication claims to surpass.
 
-    python benchmarks/generative.py ../shared/data/mnist/t10k-images-idx3-ubyte.gz --preset mnist --seconds 240 --seeds
-    0 1 2
+    python benchmarks/generative.py ../shared/data/mnist/t10k-images-idx3-ubyte.gz --preset mnist --seconds 240
+        --seeds 0 1 2 --classifier CLASSIFIER.npz --models FOLDER
 
-Every model gets so many seconds of one processor (time.process_time, compilation counted, so that other work on the
-machine changes nothing), and is measured on the held-out fifth by features of one classifier. The VAE has both
-networks; its hidden layers are as wide as makes its parameters the encoder variant's within 2 %. Samples are drawn
-from the mixture of Gaussians fitted to the codes, from one fitted Gaussian, and, for the VAE, from its prior, which is
-its definition. Between pixels: the PSNR of held-out pictures painted at the middles of four pixels, of what Lanczos's
-interpolation gives there. Rows go to benchmarks/results/generative.jsonl; rows that are there are not run again.
+All models have the same data, code length, number of parameters and time. Every model gets the same
+seconds of one processor (time.process_time, including compilation, so that other work on the host
+changes nothing). It is measured on the held-out fifth by features of one classifier. The hidden
+layers of the VAE's two networks are as wide as gives it the number of parameters of the encoder
+variant within 2 %. Samples are drawn from the mixture of Gaussians fitted to the codes, from one
+fitted Gaussian, and, for the VAE, from its prior, which is its definition. "Between pixels" is the
+PSNR of held-out images painted at the middles of four pixels, against Lanczos interpolation there.
+Rows that --out holds already are not measured again.
 """
 
 from __future__ import annotations
@@ -17,63 +18,86 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
-from recording import machine
+import numpy.typing as npt
+import PIL.Image
+from recording import append_row, host, read_rows
 from vae import train_vae
 
-from dfmcodec.generative import between, features_of
-from dfmcodec.generative.data import PictureSet, read_pictures
-from dfmcodec.generative.density import COMPONENTS, fit_density
-from dfmcodec.generative.evaluate import evaluate
-from dfmcodec.generative.figures import grid
+from dfmcodec.generative.density import COMPONENTS, CodeDensity, fit_density
 from dfmcodec.generative.model import GenerativeModel
-from dfmcodec.generative.recipe import PRESETS
-from dfmcodec.generative.train import Trainer
+from dfmcodec.generative.network import GenerativeArchitecture
 from dfmcodec.metrics import psnr
+from dfmcodec.training.generative import features, subpixel
+from dfmcodec.training.generative.data import ImageSet, read_images
+from dfmcodec.training.generative.evaluate import evaluate
+from dfmcodec.training.generative.grids import grid
+from dfmcodec.training.generative.recipes import PRESETS
+from dfmcodec.training.generative.train import Trainer
 
+UInt8 = npt.NDArray[np.uint8]
+Codes = npt.NDArray[np.float32]
 RESULTS = Path(__file__).parent / "results" / "generative.jsonl"
 VARIANTS = ("encoder", "table", "vae")
 
 
-def vae_width(architecture, with_encoder_parameters: int) -> int:
-    """Width of the VAE's two hidden layers that makes its parameters as many."""
+@dataclass(frozen=True)
+class Trained:
+    """A trained model of any variant.
+
+    Args:
+        paint: Renders the images of codes, float32 [N, D] -> uint8 [N, H, W, C].
+        densities: The densities to draw codes from, by name; None for a standard Gaussian.
+        reconstruct: Encodes and renders images; None if the model has no encoder.
+        figures: Figures of the model for its rows.
+    """
+
+    paint: Callable[[Codes], UInt8]
+    densities: dict[str, CodeDensity | None]
+    reconstruct: Callable[[UInt8], UInt8] | None
+    figures: dict[str, float]
+
+
+def vae_width(architecture: GenerativeArchitecture, parameter_count: int) -> int:
+    """The width of the VAE's two hidden layers that gives it about this number of parameters."""
     samples, code = architecture.height * architecture.width * architecture.channels, architecture.code_dim
 
     def parameters(width: int) -> int:
         shared = 2 * (width * width + width)
         return shared + (code + 1) * width + (width + 1) * samples + (samples + 1) * width + (width + 1) * 2 * code
 
-    return min(range(64, 2048, 4), key=lambda width: abs(parameters(width) - with_encoder_parameters))
+    return min(range(64, 2048, 4), key=lambda width: abs(parameters(width) - parameter_count))
 
 
-def between_pixels_psnr(model: GenerativeModel, pictures: np.ndarray) -> float:
-    """In dB, of what the pictures' codes paint half a pixel down and right, but for the pictures' edges."""
+def between_pixels_psnr(model: GenerativeModel, images: UInt8) -> float:
+    """The PSNR in dB of images painted half a pixel down and right, except for their edges."""
     arch = model.architecture
     at = (np.arange(arch.height) + 0.5) / arch.height, (np.arange(arch.width) + 0.5) / arch.width
-    painted = model.paint_at(model.encode(pictures), *at)
-    planes = np.moveaxis(pictures.astype(np.float64), 3, 1)
-    expected = np.moveaxis(between.interpolated(planes, 0.5, 0.5, np), 1, 3)
+    painted = model.paint_at(model.encode(images), *at)
+    planes = np.moveaxis(images.astype(np.float64), 3, 1)
+    expected = np.moveaxis(subpixel.interpolated(planes, 0.5, 0.5, np), 1, 3)
     inner = slice(None), slice(1, -1), slice(1, -1)
     return psnr(np.clip(np.rint(expected), 0, 255).astype(np.uint8)[inner], painted[inner])
 
 
 def run_model(
-    variant: str, preset: str, train: PictureSet, held_out: PictureSet, seconds: float, seed: int, models: Path
-):
-    """Trains one of ours: the model, samples by density, reconstruction function, figures."""
-    chosen = PRESETS[preset].with_variant(variant)
-    architecture = chosen.architecture(*train.pictures.shape[1:])
-    trainer = Trainer(train.pictures, architecture, replace(chosen.recipe, steps=1 << 30), seed)
+    variant: str, preset: str, train: ImageSet, held_out: ImageSet, seconds: float, seed: int, models: Path
+) -> Trained:
+    """Trains a variant of the generative model, and writes its file."""
+    settings = PRESETS[preset].with_variant(variant)
+    architecture = settings.architecture(*train.images.shape[1:])
+    trainer = Trainer(train.images, architecture, replace(settings.recipe, steps=1 << 30), seed)
     trainer.run(seconds, clock=time.process_time)
-    codes = trainer.codes(train.pictures)
+    codes = trainer.codes(train.images)
     report = {
         "preset": preset,
-        "recipe": chosen.recipe.as_dict(),
+        "recipe": settings.recipe.as_dict(),
         "steps": trainer.state.steps,
         "seconds": seconds,
         "seed": seed,
@@ -84,71 +108,67 @@ def run_model(
     (models / f"{preset}-{variant}-{seed}.dfmg").write_bytes(model.file_bytes)
     count = sum(value.size for value in model.parameters.values())
     densities = {"mixture": model.density, "gaussian": fit_density(codes, 1)}
-    figures = {"steps": trainer.state.steps, "parameters": count}
-    reconstruct = None
-    if model.has_encoder:
-        reconstruct = lambda pictures: model.paint(model.encode(pictures))  # noqa: E731
-        figures["between_pixels_psnr_db"] = between_pixels_psnr(model, held_out.pictures)
-    return model.paint, densities, reconstruct, figures
+    figures: dict[str, float] = {"steps": trainer.state.steps, "parameters": count}
+    if not model.has_encoder:
+        return Trained(model.paint, {**densities}, None, figures)
+    figures["between_pixels_psnr_db"] = between_pixels_psnr(model, held_out.images)
+    return Trained(model.paint, {**densities}, lambda images: model.paint(model.encode(images)), figures)
 
 
-def run_vae(preset: str, train: PictureSet, seconds: float, seed: int):
-    """Trains the baseline, as `run_model`."""
-    chosen = PRESETS[preset]
-    architecture = chosen.architecture(*train.pictures.shape[1:])
-    sizes = architecture.encoder_sizes()
-    encoder = sum((m + 1) * n for m, n in pairwise(sizes))
+def run_vae(preset: str, train: ImageSet, seconds: float, seed: int) -> Trained:
+    """Trains the baseline."""
+    settings = PRESETS[preset]
+    architecture = settings.architecture(*train.images.shape[1:])
+    encoder = sum((m + 1) * n for m, n in pairwise(architecture.encoder_sizes()))
     width = vae_width(architecture, architecture.decoder_parameter_count + encoder)
     vae = train_vae(
-        train.pictures, (width, width), architecture.code_dim, chosen.recipe.batch, seconds, seed, time.process_time
+        train.images, (width, width), architecture.code_dim, settings.recipe.batch, seconds, seed, time.process_time
     )
-    codes = vae.encode(train.pictures)
+    codes = vae.encode(train.images)
     densities = {"prior": None, "mixture": fit_density(codes), "gaussian": fit_density(codes, 1)}
-    figures = {"steps": vae.steps, "parameters": vae.parameter_count, "hidden": width}
-    return vae.decode, densities, lambda pictures: vae.decode(vae.encode(pictures)), figures
+    figures: dict[str, float] = {"steps": vae.steps, "parameters": vae.parameter_count, "hidden": width}
+    return Trained(vae.decode, densities, lambda images: vae.decode(vae.encode(images)), figures)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--preset", choices=list(PRESETS), required=True)
-    parser.add_argument("--seconds", type=float, default=240)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
-    parser.add_argument("--classifier", type=Path, required=True, help="kept there, trained if it is not")
-    parser.add_argument("--models", type=Path, required=True, help="folder for models and sample grids")
-    arguments = parser.parse_args()
-    train, held_out = read_pictures(arguments.data).split()
-    source = features_of.classifier(train, held_out, arguments.classifier)
-    known = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-    for seed in arguments.seeds:
-        for variant in arguments.variants:
-            recipe = None if variant == "vae" else PRESETS[arguments.preset].with_variant(variant).recipe.as_dict()
-            key = {"preset": arguments.preset, "variant": variant, "seed": seed, "train_s": arguments.seconds}
-            key |= {"data": train.checksum, "recipe": recipe}
-            if any(row.items() >= key.items() for row in known):
+    parser.add_argument("data", type=Path, help="the set of images")
+    parser.add_argument("--preset", choices=list(PRESETS), required=True, help="the preset of the generative model")
+    parser.add_argument("--seconds", type=float, default=240, help="seconds of one processor for each model")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one model is trained for each seed")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="the models to train")
+    parser.add_argument("--classifier", type=Path, required=True, help="its file; trained and kept if it is missing")
+    parser.add_argument("--models", type=Path, required=True, help="the folder for models and grids of samples")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the file of JSON lines to append the rows to")
+    options = parser.parse_args(arguments)
+    train, held_out = read_images(options.data).split()
+    source = features.classifier(train, held_out, options.classifier)
+    measured = read_rows(options.out)
+    for seed in options.seeds:
+        for variant in options.variants:
+            recipe = None if variant == "vae" else PRESETS[options.preset].with_variant(variant).recipe.as_dict()
+            key: dict[str, Any] = {"preset": options.preset, "variant": variant, "seed": seed}
+            key |= {"train_s": options.seconds, "data": train.checksum, "recipe": recipe}
+            if any(row.items() >= key.items() for row in measured):
                 continue
             if variant == "vae":
-                paint, densities, reconstruct, figures = run_vae(arguments.preset, train, arguments.seconds, seed)
+                trained = run_vae(options.preset, train, options.seconds, seed)
             else:
-                paint, densities, reconstruct, figures = run_model(
-                    variant, arguments.preset, train, held_out, arguments.seconds, seed, arguments.models
-                )
+                trained = run_model(variant, options.preset, train, held_out, options.seconds, seed, options.models)
             rng = np.random.default_rng(seed)
-            reconstructions = reconstruct(held_out.pictures) if reconstruct else None
-            for name, density in densities.items():
-                shape = len(held_out), PRESETS[arguments.preset].code_dim
+            reconstructions = trained.reconstruct(held_out.images) if trained.reconstruct else None
+            for name, density in trained.densities.items():
+                shape = len(held_out), PRESETS[options.preset].code_dim
                 codes = density.sample(shape[0], rng) if density else rng.standard_normal(shape).astype(np.float32)
-                samples = paint(codes)
-                found = evaluate(samples, reconstructions, train, held_out, source.classify)
+                samples = trained.paint(codes)
+                evaluation = evaluate(samples, reconstructions, train, held_out, source.classify)
                 about = {"samples_from": name, "components": COMPONENTS, "features": source.description}
-                row = {**key, **about, **figures, **found.as_dict()}
-                with RESULTS.open("a") as file:
-                    file.write(json.dumps(row | {"machine": machine()}) + "\n")
+                row = {**key, **about, **trained.figures, **evaluation.as_dict()}
+                append_row(row | {"machine": host()}, options.out)
                 print(json.dumps(row), flush=True)
-                picture = grid(samples[:64], 8)
-                target = arguments.models / f"{arguments.preset}-{variant}-{name}-{seed}.png"
-                Image.fromarray(picture.squeeze()).save(target)
+                target = options.models / f"{options.preset}-{variant}-{name}-{seed}.png"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                PIL.Image.fromarray(grid(samples[:64], 8).squeeze()).save(target)
 
 
 if __name__ == "__main__":

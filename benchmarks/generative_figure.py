@@ -1,35 +1,40 @@
-"""One picture of what a generative model paints, as docs/generative/ has it of both presets.
+"""One figure of what a generative model paints, as in docs/generative/.
 
     python benchmarks/generative_figure.py mnist-encoder-0.dfmg t10k-images-idx3-ubyte.gz docs/generative/mnist.png
 
-From the left: samples, their pixels doubled; samples painted at four times the size; interpolations, held-out pictures
-above what their codes paint, and samples above their nearest training pictures.
+From the left, it shows samples at twice the pixels' size; samples painted at four times the size;
+interpolations; held-out images above what their codes paint; and samples above their nearest
+training images.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
+import PIL.Image
 
-from dfmcodec.generative.data import read_pictures
-from dfmcodec.generative.figures import between_ends, grid, pairs
-from dfmcodec.generative.measures import nearest
 from dfmcodec.generative.model import read_model_file
+from dfmcodec.training.generative.data import read_images
+from dfmcodec.training.generative.grids import between_ends, grid, pairs
+from dfmcodec.training.generative.measures import nearest
 
+UInt8 = npt.NDArray[np.uint8]
 GAP = 20  # pixels between parts
 GRAY = 128
-UInt8 = np.ndarray
+JPEG_QUALITY = 92
 
 
-def doubled(pictures: UInt8) -> UInt8:
-    return pictures.repeat(2, axis=1).repeat(2, axis=2)
+def doubled(images: UInt8) -> UInt8:
+    """Images with every pixel as 2x2 pixels, [N, H, W, C] -> [N, 2 H, 2 W, C]."""
+    return images.repeat(2, axis=1).repeat(2, axis=2)
 
 
-def beside(parts: list[UInt8], axis: int) -> UInt8:
-    """Parts next to each other (axis 1) or under each other (axis 0), on gray."""
+def joined(parts: list[UInt8], axis: int) -> UInt8:
+    """Images [H, W, C] side by side (axis 1) or one above the other (axis 0), on gray."""
     other = max(part.shape[1 - axis] for part in parts)
     filled = []
     for part in parts:
@@ -40,34 +45,37 @@ def beside(parts: list[UInt8], axis: int) -> UInt8:
     return np.concatenate(filled, axis=axis)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    model = read_model_file(arguments.model)
-    train, held_out = read_pictures(arguments.data).split()
-    rng = np.random.default_rng(arguments.seed)
+    parser.add_argument("model", type=Path, help="the .dfmg file of the model, which needs an encoder")
+    parser.add_argument("data", type=Path, help="the set of images that it was trained on")
+    parser.add_argument("out", type=Path, help="the file of the figure, .png or .jpg")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the samples")
+    options = parser.parse_args(arguments)
+    model = read_model_file(options.model)
+    train, held_out = read_images(options.data).split()
+    rng = np.random.default_rng(options.seed)
     samples = model.paint(model.density.sample(64, rng))
     size = 4 * model.architecture.height, 4 * model.architecture.width
     ends = model.density.sample(12, rng).reshape(6, 2, -1)
-    shown = held_out.pictures[:32]
+    originals = held_out.images[:32]
     columns = [
         grid(doubled(samples), 8),
         grid(model.paint(model.density.sample(16, rng), *size), 4),
-        beside(
+        joined(
             [
                 grid(model.paint(between_ends(ends, 10)), 10),
-                pairs(shown, model.paint(model.encode(shown)), 16),
-                pairs(samples[:32], train.pictures[nearest(samples[:32], train.pictures)[0]], 16),
+                pairs(originals, model.paint(model.encode(originals)), 16),
+                pairs(samples[:32], train.images[nearest(samples[:32], train.images)[0]], 16),
             ],
             axis=0,
         ),
     ]
-    options = {"quality": 92} if arguments.out.suffix == ".jpg" else {}
-    Image.fromarray(beside(columns, axis=1).squeeze()).save(arguments.out, **options)
+    figure = PIL.Image.fromarray(joined(columns, axis=1).squeeze())
+    if options.out.suffix == ".jpg":
+        figure.save(options.out, quality=JPEG_QUALITY)
+    else:
+        figure.save(options.out)
 
 
 if __name__ == "__main__":

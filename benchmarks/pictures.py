@@ -1,10 +1,11 @@
-"""Pictures of every kind, sizes other than their own, and large ones. See docs/results.md.
+"""Images of every kind, other sizes than their own, and large ones. See docs/results.md.
 
-    python benchmarks/pictures.py kinds                      what becomes of logos, gradients, screenshots, odd sizes
-    python benchmarks/pictures.py twice PICTURE...           decoding at twice the size against bicubic enlargement
-    python benchmarks/pictures.py large PICTURE --megapixels 24   seconds and memory of whole commands
+    python benchmarks/pictures.py kinds                          logos, gradients, screenshots, odd sizes
+    python benchmarks/pictures.py twice IMAGE...                 decoding at twice the size against bicubic enlargement
+    python benchmarks/pictures.py large IMAGE... --megapixels 24   seconds and memory of whole commands
 
-`large` makes its picture of mirrored copies of the given ones, as no photograph of that size is at hand.
+`large` makes its image of mirrored copies of the given ones, because no photograph of that size is
+at hand.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import skimage.data
-from recording import Row, load, out_option, pictures_argument, record
+from recording import Pixels, Row, images_argument, load, out_option, record
 
 import dfmcodec
 from dfmcodec.decoder import decode_image
-from dfmcodec.image import Image, Pixels
+from dfmcodec.image import Image
+from dfmcodec.latents.geometry import Tiling
 from dfmcodec.metrics import psnr, ssim
 
 
@@ -36,19 +38,19 @@ def main() -> None:
 
 
 def screenshot() -> Pixels:
-    """Black text on white, a coloured bar."""
-    picture = PIL.Image.new("RGB", (640, 400), "white")
-    draw = PIL.ImageDraw.Draw(picture)
+    """Black text on white, and a coloured bar."""
+    pil_image = PIL.Image.new("RGB", (640, 400), "white")
+    draw = PIL.ImageDraw.Draw(pil_image)
     draw.rectangle((0, 0, 640, 28), fill=(30, 60, 120))
     for line in range(22):
         draw.text(
             (12, 36 + 16 * line), f"{line:02}  for at in range({line}): print(at, end='; ')  # as a window shows it"
         )
-    return np.asarray(picture)
+    return np.asarray(pil_image)
 
 
-def kind_pictures() -> dict[str, Image]:
-    """By name."""
+def kind_images() -> dict[str, Image]:
+    """The images of `kinds` by name."""
     rng = np.random.default_rng(0)
     logo = np.ascontiguousarray(skimage.data.logo()[:, :, :3])
     ink = (255 - logo.min(axis=2)).astype(np.uint8)  # white becomes transparent
@@ -70,16 +72,23 @@ def kind_pictures() -> dict[str, Image]:
 
 
 @main.command()
-@click.option("--effort", type=int, default=5, show_default=True)
+@click.option("--effort", type=int, default=5, show_default=True, help="The effort of all encodings.")
+@click.option("--kind", "names", multiple=True, help="A kind, instead of all; may be given several times.")
 @out_option
-def kinds(effort: int, out: Path | None) -> None:
-    """At the default rate."""
+def kinds(effort: int, names: tuple[str, ...], out: Path | None) -> None:
+    """Encodes images of every kind at the default rate."""
+    images = kind_images()
+    unknown = set(names) - set(images)
+    if unknown:
+        msg = f"unknown kind {unknown.pop()!r}; choose from {', '.join(images)}"
+        raise click.UsageError(msg)
 
     def rows() -> Iterator[Row]:
-        for name, image in kind_pictures().items():
-            limit = max(0.18, 120 / image.raw_bytes)
-            result = dfmcodec.encode(image, rate=limit, effort=effort)
-            back, report = decode_image(result.data), result.report
+        for name in names or images:
+            image = images[name]
+            rate = max(0.18, 120 / image.raw_bytes)
+            result = dfmcodec.encode(image, rate=rate, effort=effort)
+            decoded, report = decode_image(result.data), result.report
             yield {
                 "picture": name,
                 "size": f"{image.width}x{image.height}",
@@ -87,22 +96,22 @@ def kinds(effort: int, out: Path | None) -> None:
                 "bytes": report.file_bytes,
                 "% of raw": 100 * report.rate,
                 "psnr_db": report.psnr_db if np.isfinite(report.psnr_db) else "exact",
-                "opacity": "" if back.alpha is None else f"equal, {report.section_bytes['alpha']} bytes",
-                "depth kept": back.pixels.dtype == image.pixels.dtype,
+                "opacity": "" if decoded.alpha is None else f"equal, {report.section_bytes['alpha']} bytes",
+                "depth kept": decoded.pixels.dtype == image.pixels.dtype,
             }
 
     record(rows(), out)
 
 
 @main.command()
-@pictures_argument
-@click.option("--quality", type=float, default=95, show_default=True, help="Of the half-sized file.")
+@images_argument
+@click.option("--quality", type=float, default=95, show_default=True, help="The quality of the half-sized file.")
 @out_option
-def twice(pictures: tuple[str, ...], quality: float, out: Path | None) -> None:
-    """Pictures made half as large, encoded, and decoded at their first size."""
+def twice(images: tuple[str, ...], quality: float, out: Path | None) -> None:
+    """Halves the size of images, encodes them, and decodes them at their first size."""
 
     def rows() -> Iterator[Row]:
-        for name in pictures:
+        for name in images:
             stem, image = load(name)
             height, width = (side // 2 * 2 for side in image.pixels.shape[:2])
             original = np.ascontiguousarray(image.pixels[:height, :width])
@@ -123,28 +132,33 @@ def twice(pictures: tuple[str, ...], quality: float, out: Path | None) -> None:
                     "bicubic, gradients": gradients(bicubic) / gradients(original),
                 }
 
-    found = record(rows(), out)
+    measured = record(rows(), out)
     for how in ("box", "lanczos"):
-        of_how = [row for row in found if row["halved by"] == how]
-        means = {key: np.mean([row[key] for row in of_how]) for key in list(found[0])[2:]}
+        halved = [row for row in measured if row["halved by"] == how]
+        means = {key: np.mean([row[key] for row in halved]) for key in list(measured[0])[2:]}
         click.echo(f"mean, {how}: " + ", ".join(f"{key} {value:.4g}" for key, value in means.items()))
 
 
 def gradients(pixels: Pixels) -> float:
-    """Mean absolute difference of neighbours, of which a sharper picture has more."""
+    """The mean absolute difference of neighbours, which is larger in a sharper image."""
     values = pixels.astype(np.float64)
     return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())
 
 
 @main.command()
-@pictures_argument
-@click.option("--megapixels", type=float, default=24.0, show_default=True)
-@click.option("--rate", type=float, default=0.08, show_default=True)
+@images_argument
+@click.option("--megapixels", type=float, default=24.0, show_default=True, help="The size of the large image.")
+@click.option("--rate", type=float, default=0.08, show_default=True, help="The size limit of its file.")
 @out_option
-def large(pictures: tuple[str, ...], megapixels: float, rate: float, out: Path | None) -> None:
-    """Encoding at effort 1, decoding, a region and smaller sizes: each a process of its own."""
+def large(images: tuple[str, ...], megapixels: float, rate: float, out: Path | None) -> None:
+    """Encodes a large image at effort 1, and decodes it, two regions and smaller sizes.
+
+    Each command is a process of its own.
+    """
     height = round((megapixels * 1e6 * 2 / 3) ** 0.5)
-    pixels = mosaic([load(name)[1].pixels for name in pictures], height, height * 3 // 2)
+    width = height * 3 // 2
+    pixels = mosaic([load(name)[1].pixels for name in images], height, width)
+    inside, across = regions(height, width)
 
     def rows() -> Iterator[Row]:
         with tempfile.TemporaryDirectory() as folder:
@@ -154,8 +168,8 @@ def large(pictures: tuple[str, ...], megapixels: float, rate: float, out: Path |
             calls = {
                 "encode --effort 1": ["encode", source, "-o", file, "--effort", "1", "--rate", str(rate)],
                 "decode": decode,
-                "decode --region, 256x256 in one tile": [*decode, "--region", "2400,2400,256,256"],
-                "decode --region, 256x256 on four": [*decode, "--region", "2944,1920,256,256"],
+                "decode --region, 256x256 in one tile": [*decode, "--region", inside],
+                "decode --region, 256x256 on four": [*decode, "--region", across],
                 "decode --scale 0.25": [*decode, "--scale", "0.25"],
                 "decode --scale 0.0625": [*decode, "--scale", "0.0625"],
             }
@@ -168,16 +182,34 @@ def large(pictures: tuple[str, ...], megapixels: float, rate: float, out: Path |
     record(rows(), out)
 
 
+def regions(height: int, width: int) -> tuple[str, str]:
+    """Two regions of 256x256 pixels: one within a tile, and one across four tiles.
+
+    The image should have 24 megapixels; regions of a smaller image are only within it.
+
+    Returns:
+        The values of `--region`: left, top, width and height in pixels.
+    """
+    side = min(256, height, width)
+    tiling = Tiling.default(height, width, 3)
+    middle = tiling.tiles[tiling.tile_rows // 2 * tiling.tile_columns + tiling.tile_columns // 2]
+
+    def region(left: int, top: int) -> str:
+        return f"{max(0, min(left, width - side))},{max(0, min(top, height - side))},{side},{side}"
+
+    return region(2400, 2400), region(middle.left - side // 2, middle.top - side // 2)
+
+
 def _largest_child_mb() -> int:
-    """Resident memory of the largest process so far (getrusage keeps but that)."""
+    """The resident memory of the largest process so far, which is all that getrusage keeps."""
     return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6)
 
 
 def mosaic(pieces: list[Pixels], height: int, width: int) -> Pixels:
-    """A large picture of copies, mirrored so that they meet without edges where they can."""
-    rows = [piece if piece.shape[0] <= piece.shape[1] else np.rot90(piece) for piece in pieces]
-    side = min(piece.shape[0] for piece in rows), min(piece.shape[1] for piece in rows)
-    cells = [piece[: side[0], : side[1]] for piece in rows]
+    """A large image of copies, mirrored so that they meet without edges where possible."""
+    turned = [piece if piece.shape[0] <= piece.shape[1] else np.rot90(piece) for piece in pieces]
+    side = min(piece.shape[0] for piece in turned), min(piece.shape[1] for piece in turned)
+    cells = [piece[: side[0], : side[1]] for piece in turned]
     lines = []
     for line in range(-(-height // side[0])):
         of_line = [cells[(3 * line + at) % len(cells)] for at in range(-(-width // side[1]))]

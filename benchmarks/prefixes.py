@@ -1,30 +1,34 @@
-"""PSNR of what prefixes of files decode to: python benchmarks/prefixes.py PICTURE... (table in docs/results.md)."""
+"""The PSNR of what prefixes of files decode to: python benchmarks/prefixes.py IMAGE... (table in docs/results.md)."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from dfmcodec.bitstream import section_file_bytes
 from dfmcodec.decoder import decode_best_effort
 from dfmcodec.encoder import EncoderConfig, encode_image
-from dfmcodec.io import write_atomic
+from dfmcodec.encoder.config import DEFAULT_EFFORT
+from dfmcodec.files.atomic import write_atomic
+from dfmcodec.files.read_image import read_image
+from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.metrics import psnr
-from dfmcodec.reading import read_image
-from dfmcodec.writing import OUTPUT_FORMATS, image_to_bytes
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="+", type=Path)
-    parser.add_argument("--bpp", type=float, default=0.5)
-    parser.add_argument("--folder", type=Path, help="Where the decoded pictures go.")
-    options = parser.parse_args()
-    print("| picture | bytes | checks | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |")
-    for path in options.pictures:
+    parser.add_argument("images", nargs="+", type=Path)
+    parser.add_argument("--bpp", type=float, default=0.5, help="the size of the whole files in bits per pixel")
+    parser.add_argument("--effort", type=int, default=DEFAULT_EFFORT, help="the effort of all encodings")
+    parser.add_argument("--folder", type=Path, help="the folder to write the decoded images to")
+    options = parser.parse_args(arguments)
+    print("| image | bytes | checks | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |")
+    for path in options.images:
         image = read_image(path)
-        result = encode_image(image, EncoderConfig(bpp=options.bpp))
+        result = encode_image(image, EncoderConfig(bpp=options.bpp, effort=options.effort))
         figures = []
         for share in SHARES:
             decoded, _ = decode_best_effort(result.data[: round(share * len(result.data))])
@@ -32,8 +36,9 @@ def main() -> None:
             if options.folder is not None:
                 png = image_to_bytes(decoded, OUTPUT_FORMATS["png"])
                 write_atomic(options.folder / f"{path.stem}-{round(100 * share)}.png", png)
-        checks = result.report.section_bytes.get("checks", 0) + 5
-        part = f"{checks / len(result.data):.2%}"
+        body_bytes = result.report.section_bytes.get("checks")
+        checks_bytes = 0 if body_bytes is None else section_file_bytes(body_bytes)
+        part = f"{checks_bytes / len(result.data):.2%}"
         print(f"| {path.stem} | {len(result.data)} | {part} | " + " | ".join(figures) + " |", flush=True)
 
 

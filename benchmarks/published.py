@@ -1,16 +1,18 @@
-"""The published experiments, and what each step since has brought.
+"""The published experiments, and what each stage since then has brought.
 
-    python benchmarks/published.py grid PICTURE --out grid.jsonl --plot grid.png --strip strip.png
-    python benchmarks/published.py fixed PICTURE... --out fixed.jsonl --plot fixed.png --pictures folder
+    python benchmarks/published.py grid IMAGE --out grid.jsonl --plot grid.png --strip strip.png
+    python benchmarks/published.py fixed IMAGE... --out fixed.jsonl --plot fixed.png --pictures folder
 
-`grid`: depth x width of the coordinate network on one 400x400 picture, several fits a cell with different seeds; the
-mean final loss by colour, in every cell the size in percent as the publication counts it: float32 weights over raw
-bytes. The strip shows one decoded picture for each interval of losses.
+`grid` fits coordinate networks of all depths and widths to one 400x400 image, several times with
+different seeds. In the plot, colour is the mean final loss, and each cell has the size in percent as
+the publication counts it: float32 weights over raw bytes. The strip shows one decoded image for
+each interval of losses.
 
-`fixed`: one network of about 18 % (float32) on every picture, and one of 15 % (the claim of 85 % compression); then
-today's coordinate file and today's latent file at 18 %. Each beside JPEG of its own size, pictures side by side.
+`fixed` fits to every image one network of about 18 % (float32), one of 15 % (the claim of 85 %
+compression), and encodes today's coordinate file and today's latent file at 18 %. It compares each
+with JPEG of the same size, and draws the images side by side.
 
-Rows that --out holds are not measured again; without pictures, only the plots are drawn.
+Rows that --out holds already are not measured again; without images, only the plots are drawn.
 """
 
 from __future__ import annotations
@@ -29,22 +31,33 @@ import click
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from recording import Row, decoded_like, largest_within, load, out_option, plot_option, read_rows, record
+from recording import (
+    Pixels,
+    Row,
+    decoded_like,
+    largest_within,
+    load,
+    numbers,
+    optional_images_argument,
+    out_option,
+    plot_option,
+    read_rows,
+    record,
+)
 
 import dfmcodec
 from dfmcodec.bench.codecs import Jpeg
 from dfmcodec.decoder import render_weights
 from dfmcodec.encoder import RECIPES, EncoderConfig
-from dfmcodec.encoder.fit import Budget, Trainer
-from dfmcodec.encoder.sizing import architecture_of
-from dfmcodec.fourier import axis_positions
-from dfmcodec.image import PEAK_LEVEL, Image, Pixels
+from dfmcodec.encoder.coordinate.sizing import architecture_of
+from dfmcodec.encoder.coordinate.train import Budget, Trainer
+from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
+from dfmcodec.image import PEAK_LEVEL, Image
 from dfmcodec.metrics import mse, psnr, ssim
-from dfmcodec.model import CoordinateArchitecture
 
-DEPTHS, WIDTHS, SEEDS = (2, 3, 4, 5, 6), (4, 5, 6, 7, 8, 9), 5
-CLAIMED, FIXED = (6, 8), (4, 9)  # depth, width: 15.0 and 18.0 % of a 400x400 picture
-STRIP = 6
+SEEDS = 5
+CLAIMED, FIXED = (6, 8), (4, 9)  # depth, width: 15.0 and 18.0 % of a 400x400 image
+STRIP = 6  # intervals of losses
 
 
 def architecture(image: Image, depth: int, width: int) -> CoordinateArchitecture:
@@ -54,20 +67,20 @@ def architecture(image: Image, depth: int, width: int) -> CoordinateArchitecture
 
 
 def float_percent(image: Image, arch: CoordinateArchitecture) -> float:
-    """Size as the publication counts it: weights / (W H C) * 32/8 * 100."""
+    """The size in percent as the publication counts it: weights / (W H C) * 32/8 * 100."""
     return 100 * arch.float_bytes / image.raw_bytes
 
 
 def fit(image: Image, arch: CoordinateArchitecture, recipe: str, steps: int, seed: int) -> tuple[Pixels, float]:
-    """The decoded picture of float32 weights, and the seconds of the steps."""
+    """The decoded image of a network's float32 weights, and the seconds of its training steps."""
     trainer = Trainer(image, arch, RECIPES[recipe], seed)
-    found = trainer.run(Budget(steps, float("inf")), 0.0, 1.0, lambda *figures: None)
+    trained = trainer.run(Budget(steps, float("inf")), 0.0, 1.0, lambda *figures: None)
     rows, columns = axis_positions(image.height), axis_positions(image.width)
-    return render_weights(found.weights, arch, rows, columns), found.seconds
+    return render_weights(trained.weights, arch, rows, columns), trained.seconds
 
 
 def loss_of(image: Image, decoded: Pixels) -> float:
-    """Mean squared error with samples in [-1, 1], as the fit's loss."""
+    """The loss of the fit: the mean squared error with samples in [-1, 1]."""
     return mse(image.pixels, decoded) * (2 / PEAK_LEVEL) ** 2
 
 
@@ -80,28 +93,42 @@ recipe_option = click.option("--recipe", type=click.Choice(list(RECIPES)), defau
 
 
 @main.command()
-@click.argument("picture")
+@click.argument("image")
 @recipe_option
-@click.option("--steps", type=int, default=1000, show_default=True)
-@click.option("--seeds", type=int, default=SEEDS, show_default=True)
+@click.option("--steps", type=int, default=1000, show_default=True, help="The training steps of each fit.")
+@click.option("--seeds", type=int, default=SEEDS, show_default=True, help="The number of fits for each cell.")
+@click.option("--depths", default="2,3,4,5,6", show_default=True, help="The numbers of Fourier layers.")
+@click.option("--widths", default="4,5,6,7,8,9", show_default=True, help="The dimensions between layers.")
 @out_option
 @plot_option
-@click.option("--strip", type=click.Path(path_type=Path), help="Where to draw a decoded picture of each loss interval.")
+@click.option(
+    "--strip",
+    type=click.Path(path_type=Path),
+    help="The file to draw a decoded image of each loss interval to.",
+)
 def grid(
-    picture: str, recipe: str, steps: int, seeds: int, out: Path | None, plot: Path | None, strip: Path | None
+    image: str,
+    recipe: str,
+    steps: int,
+    seeds: int,
+    depths: str,
+    widths: str,
+    out: Path | None,
+    plot: Path | None,
+    strip: Path | None,
 ) -> None:
-    """Depth x width on one picture."""
-    name, image = load(picture)
+    """Fits networks of all depths and widths to one image."""
+    name, original = load(image)
     done = {(row["depth"], row["width"], row["seed"]) for row in read_rows(out)}
 
     def rows() -> Iterator[Row]:
-        for width in WIDTHS:
-            for depth in DEPTHS:
-                arch = architecture(image, depth, width)
+        for width in numbers(widths):
+            for depth in numbers(depths):
+                arch = architecture(original, depth, width)
                 for seed in range(seeds):
                     if (depth, width, seed) in done:
                         continue
-                    decoded, seconds = fit(image, arch, recipe, steps, seed)
+                    decoded, seconds = fit(original, arch, recipe, steps, seed)
                     yield {
                         "picture": name,
                         "recipe": recipe,
@@ -109,9 +136,9 @@ def grid(
                         "depth": depth,
                         "width": width,
                         "seed": seed,
-                        "float_percent": float_percent(image, arch),
-                        "loss": loss_of(image, decoded),
-                        "psnr_db": psnr(image.pixels, decoded),
+                        "float_percent": float_percent(original, arch),
+                        "loss": loss_of(original, decoded),
+                        "psnr_db": psnr(original.pixels, decoded),
                         "fit_s": round(seconds, 1),
                     }
 
@@ -120,7 +147,7 @@ def grid(
     if plot is not None and kept:
         _draw_grid(kept, plot)
     if strip is not None and kept:
-        _draw_strip(kept, image, strip)
+        _draw_strip(kept, original, strip)
 
 
 def _by_cell(rows: list[Row]) -> dict[tuple[int, int], list[Row]]:
@@ -158,7 +185,7 @@ def _draw_grid(rows: list[Row], path: Path) -> None:
 
 
 def _draw_strip(rows: list[Row], image: Image, path: Path) -> None:
-    """The fit nearest to the middle of each interval of losses, made again, after the original."""
+    """Draws the fit nearest to the middle of each interval of losses, made again, then the original."""
     losses = [row["loss"] for row in rows]
     low, high = log(min(losses)), log(max(losses))
     bounds = [exp(high + (low - high) * at / STRIP) for at in range(STRIP + 1)]
@@ -177,7 +204,7 @@ def _draw_strip(rows: list[Row], image: Image, path: Path) -> None:
 
 
 def _draw_panels(panels: list[tuple[str, Pixels]], path: Path, columns: int) -> None:
-    """Pictures side by side in rows, a caption over each."""
+    """Draws images side by side in rows, with a caption over each."""
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(2.6 * columns, 3.1 * lines), layout="constrained")
     for at, axes in enumerate(figure.subplots(lines, columns, squeeze=False).flat):
@@ -189,8 +216,8 @@ def _draw_panels(panels: list[tuple[str, Pixels]], path: Path, columns: int) -> 
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
-# A step of the way from the publication to today: what is fitted, its bytes, its decoded picture.
-Step = Callable[[Image], tuple[int, Pixels]]
+# Compresses an image in one way between the publication and today: gives the bytes and the decoded image.
+Compress = Callable[[Image], tuple[int, Pixels]]
 
 
 def _float_network(image: Image, shape: tuple[int, int], recipe: str, steps: int) -> tuple[int, Pixels]:
@@ -200,21 +227,25 @@ def _float_network(image: Image, shape: tuple[int, int], recipe: str, steps: int
 
 def _file(image: Image, **options: Any) -> tuple[int, Pixels]:
     data = dfmcodec.encode(image, rate=0.18, **options).data
-    return len(data), dfmcodec.decode(data)
+    return len(data), dfmcodec.decode(data).pixels
 
 
 @main.command()
-@click.argument("pictures", nargs=-1)
+@optional_images_argument
 @recipe_option
-@click.option("--steps", type=int, default=2000, show_default=True, help="Of each fit of a coordinate network.")
+@click.option(
+    "--steps", type=int, default=2000, show_default=True, help="The training steps of each coordinate network."
+)
 @out_option
 @plot_option
-@click.option("--pictures", "folder", type=click.Path(path_type=Path), help="Where to put pictures side by side.")
+@click.option(
+    "--pictures", "folder", type=click.Path(path_type=Path), help="The folder for drawings of the images side by side."
+)
 def fixed(
-    pictures: tuple[str, ...], recipe: str, steps: int, out: Path | None, plot: Path | None, folder: Path | None
+    images: tuple[str, ...], recipe: str, steps: int, out: Path | None, plot: Path | None, folder: Path | None
 ) -> None:
-    """One fixed network on every picture, and what came after."""
-    ways: dict[str, Step] = {
+    """Fits one fixed network to every image, and encodes what came after."""
+    ways: dict[str, Compress] = {
         "float32, 6 x 8": partial(_float_network, shape=CLAIMED, recipe=recipe, steps=steps),
         "float32, 4 x 9": partial(_float_network, shape=FIXED, recipe=recipe, steps=steps),
         "coordinate file": partial(_file, model="coordinate", recipe=recipe, steps=steps),
@@ -223,8 +254,8 @@ def fixed(
     done = {(row["picture"], row["way"]) for row in read_rows(out)}
 
     def rows() -> Iterator[Row]:
-        for picture in pictures:
-            name, image = load(picture)
+        for path in images:
+            name, image = load(path)
             panels = [("original", image.pixels)]
             for way, make in ways.items():
                 if (name, way) in done:
@@ -263,7 +294,7 @@ def fixed(
 
 
 def _draw_fixed(rows: list[Row], path: Path) -> None:
-    """PSNR of each picture by way, and of JPEG at the size of the 18 % network."""
+    """Draws the PSNR of each image by way, and that of JPEG at the size of the 18 % network."""
     ways: dict[str, dict[str, float]] = defaultdict(dict)
     for row in rows:
         ways[row["way"]][row["picture"]] = row["psnr_db"]
@@ -273,8 +304,8 @@ def _draw_fixed(rows: list[Row], path: Path) -> None:
     figure = Figure(figsize=(8, 1.5 + 0.35 * len(names)), layout="constrained")
     axes = figure.subplots()
     for way, values in ways.items():
-        known = [name for name in names if name in values]
-        axes.plot([values[name] for name in known], [names.index(name) for name in known], "o", label=way)
+        measured = [name for name in names if name in values]
+        axes.plot([values[name] for name in measured], [names.index(name) for name in measured], "o", label=way)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("PSNR, dB")

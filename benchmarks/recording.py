@@ -1,4 +1,8 @@
-"""What the benchmarks share: pictures by name, rows kept as JSON lines and shown as Markdown, anchors of a size."""
+"""Shared parts of the benchmarks: images by name, rows of results, and the anchor's file of a size.
+
+Rows are kept as JSON lines and shown as Markdown. Their keys are those of the recorded results in
+benchmarks/results/, where an image is a "picture" and a host a "machine".
+"""
 
 from __future__ import annotations
 
@@ -11,49 +15,71 @@ from typing import Any
 
 import click
 import numpy as np
+import numpy.typing as npt
 import skimage.data
 
 import dfmcodec
 from dfmcodec.bench.codecs import Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
-from dfmcodec.image import Image, Pixels
+from dfmcodec.files.read_image import to_image
+from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
-from dfmcodec.reading import to_image
 
+Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16 [H, W, C]
 Row = dict[str, Any]
-out_option = click.option("--out", type=click.Path(path_type=Path), help="JSON lines to add the rows to.")
-plot_option = click.option("--plot", type=click.Path(path_type=Path), help="Where to draw the rows.")
-pictures_argument = click.argument("pictures", nargs=-1, required=True)
+images_argument = click.argument("images", nargs=-1, required=True)
+optional_images_argument = click.argument("images", nargs=-1)
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="The file of JSON lines to which rows are appended."
+)
+plot_option = click.option("--plot", type=click.Path(path_type=Path), help="The file to draw the rows to.")
 
 
 def load(name: str) -> tuple[str, Image]:
-    """A picture's name and the picture: a file, or one of scikit-image's photographs by name."""
+    """Loads an image.
+
+    Args:
+        name: A path, or the name of one of scikit-image's photographs.
+
+    Returns:
+        The name of the image without folder and suffix, and the image without its metadata.
+    """
     if Path(name).suffix:
         return Path(name).stem, to_image(name, strip=True)
     return name, to_image(getattr(skimage.data, name)())
 
 
+def numbers(text: str) -> list[int]:
+    """The integers of a list that is separated by commas."""
+    return [int(part) for part in text.split(",") if part]
+
+
 def read_rows(path: Path | None) -> list[Row]:
-    """Rows of an earlier run; none where there is no file."""
+    """The rows of an earlier run; none if there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path is not None and path.exists() else []
 
 
 def record(rows: Iterable[Row], out: Path | None) -> list[Row]:
-    """Keeps rows as they come, shows each on stderr and all as a Markdown table at the end."""
+    """Appends each row to a file as it comes, shows it on stderr, and prints all rows as a table at the end."""
     kept: list[Row] = []
     for row in rows:
         kept.append(row)
         click.echo(json.dumps(row), err=True)
         if out is not None:
-            with out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(row, out)
     if kept:
-        click.echo(f"{dfmcodec.__version__}; {machine()}\n\n{table(kept)}")
+        click.echo(f"{dfmcodec.__version__}; {host()}\n\n{table(kept)}")
     return kept
 
 
+def append_row(row: Row, out: Path) -> None:
+    """Appends a row to a file of JSON lines."""
+    with out.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
 def table(rows: list[Row]) -> str:
-    """Markdown."""
+    """The rows as a Markdown table."""
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     lines += ["| " + " | ".join(_cell(row.get(name)) for name in names) + " |" for row in rows]
@@ -66,12 +92,22 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def machine() -> str:
+def host() -> str:
+    """A description of the host that a result comes from."""
     return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def largest_within(codec: Codec, pixels: Pixels, limit_bytes: int) -> tuple[Match, float] | None:
-    """A codec's best file of at most so many bytes, of its forms the better, and its PSNR; None if all are larger."""
+    """Finds a codec's best file of at most `limit_bytes`.
+
+    Args:
+        codec: The codec. The form with the higher PSNR counts.
+        pixels: uint8 [H, W, C].
+        limit_bytes: The size limit.
+
+    Returns:
+        The file and its PSNR in dB; None if all files are larger.
+    """
     best: tuple[Match, float] | None = None
     for form in codec.forms:
         match = SizeSearch(codec, form, pixels).largest_within(limit_bytes)
@@ -83,12 +119,12 @@ def largest_within(codec: Codec, pixels: Pixels, limit_bytes: int) -> tuple[Matc
 
 
 def decoded_like(codec: Codec, data: bytes, pixels: Pixels) -> Pixels:
-    """A file's picture, of as many channels as the original."""
-    decoded = codec.decode(data)
-    return decoded if decoded.shape == pixels.shape else np.repeat(decoded, pixels.shape[2], axis=2)
+    """The image of a file, with as many channels as the original."""
+    decoded, channels = codec.decode(data), pixels.shape[2]
+    return np.repeat(decoded, channels, axis=2) if decoded.shape[2] == 1 else decoded[:, :, :channels]
 
 
 def jpeg_within(pixels: Pixels, limit_bytes: int) -> tuple[int | None, float | None]:
-    """Bytes and PSNR of the better JPEG of 4:4:4 and 4:2:0."""
-    found = largest_within(Jpeg(), pixels, limit_bytes)
-    return (None, None) if found is None else (len(found[0].data), found[1])
+    """The bytes and the PSNR of the better JPEG of 4:4:4 and 4:2:0."""
+    best = largest_within(Jpeg(), pixels, limit_bytes)
+    return (None, None) if best is None else (len(best[0].data), best[1])

@@ -1,9 +1,10 @@
 """The baseline of the generative model: a first-generation variational autoencoder (Kingma and Welling 2014).
 
-MLP encoder and decoder with rectified hidden layers, a diagonal Gaussian posterior, a standard Gaussian prior, and the
-decoder's output for each sample directly: a Bernoulli likelihood for gray pictures (their example MNIST), a Gaussian
-one with one learned variance for RGB (their example Frey faces; the variance as in Rybkin et al. 2021). Trained by
-Adam like `dfmcodec.generative`.
+Encoder and decoder are multilayer perceptrons with rectified hidden layers. The posterior is a
+diagonal Gaussian, the prior a standard Gaussian. The decoder gives every sample directly: with a
+Bernoulli likelihood for gray images (their example is MNIST), and for RGB with a Gaussian one that
+has one learned variance (their example is Frey faces; the variance is as in Rybkin et al. 2021).
+It is trained by Adam, as the generative model is.
 """
 
 from __future__ import annotations
@@ -11,62 +12,70 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import optax
 
-from dfmcodec.generative.painting import encoder_input, network, network_shapes
+from dfmcodec.generative.network import encoder_input, network, network_shapes
 
-CHUNK_STEPS = 20
-LEARNING_RATE = 1e-3, 1e-7  # linear between
-_WARM_UP = 100
-_FIRST_LOG_VARIANCE = -4.0  # near what it learns: from larger ones the posterior collapses to the prior
-_EVALUATED = 250
+UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+Weights = dict[str, jax.Array]
+CHUNK_STEPS = 20  # training steps in one compiled call
+LEARNING_RATE = 1e-3, 1e-7  # at the start and at the end, linear between
+_WARM_UP = 100  # training steps
+_FIRST_LOG_VARIANCE = -4.0  # near the learned value: from larger ones the posterior collapses to the prior
+_EVALUATED = 250  # images that are evaluated at a time
 
 
 @dataclass(frozen=True)
 class Vae:
-    """A trained one.
+    """A trained variational autoencoder.
 
     Args:
-        parameters: Of both networks, by name.
-        shape: (H, W, C) of its pictures.
-        code_dim: Length of a code.
-        steps: Done.
-        seconds: Of training.
+        parameters: The parameters of both networks, by name.
+        shape: The (H, W, C) of its images.
+        code_dim: The length of a code.
+        steps: The training steps.
+        seconds: The seconds of training.
     """
 
-    parameters: dict[str, np.ndarray]
+    parameters: dict[str, Float32]
     shape: tuple[int, int, int]
     code_dim: int
     steps: int
     seconds: float
 
-    def encode(self, pictures: np.ndarray) -> np.ndarray:
-        """Means of the posterior, float32 [N, code_dim], of uint8 [N, H, W, C]."""
+    def encode(self, images: UInt8) -> Float32:
+        """The means of the posterior, float32 [N, code_dim], for uint8 [N, H, W, C]."""
         parts = [
-            network(self.parameters, "encoder", encoder_input(pictures[start : start + _EVALUATED], np), np)
-            for start in range(0, len(pictures), _EVALUATED)
+            network(self.parameters, "encoder", encoder_input(images[start : start + _EVALUATED], np), np)
+            for start in range(0, len(images), _EVALUATED)
         ]
-        return np.concatenate(parts)[:, : self.code_dim]
+        outputs: Float32 = np.concatenate(parts)
+        return outputs[:, : self.code_dim]
 
-    def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Means of the likelihood, uint8 [N, H, W, C]."""
-        found = []
+    def decode(self, codes: Float32) -> UInt8:
+        """The means of the likelihood, uint8 [N, H, W, C], for float32 [N, code_dim]."""
+        parts = []
         for start in range(0, len(codes), _EVALUATED):
             logits = network(self.parameters, "decoder", codes[start : start + _EVALUATED].astype(np.float32), np)
-            found.append(np.round(255 * (0.5 + 0.5 * np.tanh(logits / 2))).astype(np.uint8))
-        return np.concatenate(found).reshape(-1, *self.shape)
+            parts.append(np.round(255 * (0.5 + 0.5 * np.tanh(logits / 2))).astype(np.uint8))
+        images: UInt8 = np.concatenate(parts)
+        return images.reshape(-1, *self.shape)
 
     @property
     def parameter_count(self) -> int:
+        """The number of parameters of both networks."""
         return sum(value.size for value in self.parameters.values())
 
 
 def train_vae(
-    pictures: np.ndarray,
+    images: UInt8,
     hidden: tuple[int, ...],
     code_dim: int,
     batch: int,
@@ -74,46 +83,51 @@ def train_vae(
     seed: int,
     clock: Callable[[], float],
 ) -> Vae:
-    """Trains for so long.
+    """Trains a variational autoencoder for a given time.
 
     Args:
-        pictures: uint8 [N, H, W, C].
-        hidden: Widths of the decoder's hidden layers; the encoder's are mirrored.
-        code_dim: Length of a code.
-        batch: Pictures a step.
-        seconds: Time, compilation counted as for the model that it is compared with.
-        seed: Of all that is random.
-        clock: Tells the time.
+        images: uint8 [N, H, W, C].
+        hidden: The widths of the decoder's hidden layers; the encoder has them in reverse order.
+        code_dim: The length of a code.
+        batch: The images in a training step.
+        seconds: The time, including compilation as for the model that it is compared with.
+        seed: The seed of the initial parameters, batches and noise.
+        clock: Tells the time in seconds.
     """
     rng = np.random.default_rng(seed)
-    samples = int(np.prod(pictures.shape[1:]))
+    samples = int(np.prod(images.shape[1:]))
     shapes = network_shapes("decoder", (code_dim, *hidden, samples))
     shapes |= network_shapes("encoder", (samples, *reversed(hidden), 2 * code_dim))
-    parameters = {
+    parameters: Weights = {
         name: jnp.asarray(rng.normal(0, np.sqrt(2 / shape[0]) if len(shape) == 2 else 0, shape), jnp.float32)
         for name, shape in shapes.items()
     }
     parameters["log_variance"] = jnp.asarray(_FIRST_LOG_VARIANCE)
     moments = _OPTIMIZER.init(parameters)
-    device = jnp.asarray(pictures.reshape(len(pictures), -1))
+    device = jnp.asarray(images.reshape(len(images), -1))
     started, done, spent = clock(), 0, 0.0
     while (part := spent / seconds) < 1:
         rate = LEARNING_RATE[0] + (LEARNING_RATE[1] - LEARNING_RATE[0]) * part
         rate *= min(1.0, (done + 1) / _WARM_UP)
         key = jax.random.fold_in(jax.random.key(seed), done)
-        parameters, moments, loss = _train_chunk(parameters, moments, device, pictures.shape[3], batch, key, rate)
+        parameters, moments, loss = _train_chunk(parameters, moments, device, images.shape[3], batch, key, rate)
         loss.block_until_ready()
         done, spent = done + CHUNK_STEPS, clock() - started
-    found = {name: np.asarray(value) for name, value in parameters.items()}
-    return Vae(found, pictures.shape[1:], code_dim, done, spent)
+    height, width, channels = images.shape[1:]
+    trained = {name: np.asarray(value) for name, value in parameters.items()}
+    return Vae(trained, (height, width, channels), code_dim, done, spent)
 
 
 _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1000.0), optax.scale_by_adam(b2=0.99))
 
 
 @partial(jax.jit, static_argnames=("channels", "batch"))
-def _train_chunk(parameters, moments, samples, channels, batch, key, rate):
-    def loss(parameters, picked, key):
+def _train_chunk(
+    parameters: Weights, moments: Any, samples: jax.Array, channels: int, batch: int, key: jax.Array, rate: float
+) -> tuple[Weights, Any, Any]:
+    """Trains for CHUNK_STEPS steps; gives the parameters, the state of Adam, and the mean loss."""
+
+    def loss(parameters: Weights, picked: jax.Array, key: jax.Array) -> jax.Array:
         x = samples[picked]
         mean, log_variance = jnp.split(network(parameters, "encoder", encoder_input(x, jnp), jnp), 2, axis=1)
         codes = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
@@ -122,12 +136,12 @@ def _train_chunk(parameters, moments, samples, channels, batch, key, rate):
         if channels == 1:
             likelihood = -optax.sigmoid_binary_cross_entropy(logits, targets).sum(axis=1)
         else:
-            spread = parameters["log_variance"]
+            log_of_variance = parameters["log_variance"]
             squared = (jax.nn.sigmoid(logits) - targets) ** 2
-            likelihood = -0.5 * (squared * jnp.exp(-spread) + spread).sum(axis=1)
-        return (divergence - likelihood).mean()
+            likelihood = -0.5 * (squared * jnp.exp(-log_of_variance) + log_of_variance).sum(axis=1)
+        return jnp.asarray((divergence - likelihood).mean())
 
-    def step(carry, key):
+    def step(carry: tuple[Weights, Any], key: jax.Array) -> tuple[tuple[Weights, Any], jax.Array]:
         parameters, moments = carry
         key_batch, key_noise = jax.random.split(key)
         picked = jax.random.randint(key_batch, (batch,), 0, len(samples))

@@ -1,44 +1,67 @@
-"""bytes -> Image: entropy decoding, then every pixel by itself through the network."""
+"""The decoder: the bytes of a `.dfm` file -> Image.
+
+`bitstream` decodes the model and the ancillary data. This module then evaluates the model: at every
+pixel of a region, or at the positions of another size.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec import bitstream, fourier, scaling, synthesis
+from dfmcodec import bitstream
+from dfmcodec._types import Float32, Pixels
+from dfmcodec.bitstream.contents import CodedImage, LatentArchitecture, QuantizedLatents, QuantizedNetwork
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import MAX_PIXELS, Image, Pixels, samples_to_values, to_values
-from dfmcodec.latents import Window, colour_basis
-from dfmcodec.model import (
-    CodedPicture,
-    CoordinateArchitecture,
-    LatentArchitecture,
-    QuantizedLatents,
-    QuantizedNetwork,
-)
-from dfmcodec.picture_filter import MAX_RADIUS
+from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, axis_positions, deep_fourier_machine, unpack
+from dfmcodec.fourier.quantize import dequantize, step_per_weight
+from dfmcodec.image import MAX_PIXELS, Image, samples_to_values, to_values
+from dfmcodec.latents.colour import colour_basis, planes_to_pixels
+from dfmcodec.latents.geometry import Region
 from dfmcodec.prior import prior_of
-from dfmcodec.quantize import dequantize, step_per_weight
-from dfmcodec.synthesis import Samples
+from dfmcodec.synthesis import resample
+from dfmcodec.synthesis.filter import MAX_RADIUS
+from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate, numpy_evaluator
+from dfmcodec.synthesis.reconstruct import Samples, corrected, seen_from, synthesise
 
 if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
 
-Float32 = npt.NDArray[np.float32]
 BACKENDS = ("numpy", "jax")
-_BLOCK = (32, fourier.BLOCK_PIXELS // 32)  # rows and columns of positions evaluated at a time
+_BLOCK = (32, BLOCK_PIXELS // 32)  # the rows and columns of positions that are evaluated at a time
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """What to decode of a file, and how; see `decode_image` for the values.
+
+    Args:
+        backend: "numpy" or "jax".
+        max_pixels: The largest number of pixels of the image and of the result.
+        region: The region to decode; None for the whole image.
+        scale: The scale of the result; None for 1 or a given size.
+        size: The (width, height) of the result in pixels; None for a given scale.
+        generator: The generative model of a code; None if there is none.
+    """
+
+    backend: str = "numpy"
+    max_pixels: int = MAX_PIXELS
+    region: Region | None = None
+    scale: float | None = None
+    size: tuple[int, int] | None = None
+    generator: GenerativeModel | None = None
 
 
 def decode_image(
     data: bytes,
     backend: str = "numpy",
     max_pixels: int = MAX_PIXELS,
-    region: Window | None = None,
+    region: Region | None = None,
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     generator: GenerativeModel | None = None,
@@ -48,86 +71,93 @@ def decode_image(
     Args:
         data: The file's bytes.
         backend: "numpy" or "jax".
-        max_pixels: Larger pictures are refused before any memory is spent on them.
-        region: What to decode; None for all. Pixel for pixel what is there in the whole picture, in less time and
-            memory where the picture has several tiles.
-        scale: Evaluates the network at positions that are 1 / scale pixels apart; see `scaling`. Small pictures take
-            less time, as fine levels are not decoded.
-        size: (width, height) of what comes out, instead of a scale.
-        generator: The generative model, where the picture is a code of one.
+        max_pixels: The largest number of pixels that the image and the result may have. Larger
+            images are refused before any memory is spent on them.
+        region: The region to decode; None for the whole image. Its pixels are those of the whole
+            image. It takes less time and memory if the image has several tiles.
+        scale: Evaluates the model at positions that are 1 / scale pixels apart; see
+            `synthesis.resample`. A small scale takes less time, because fine decomposition levels
+            are not decoded.
+        size: The (width, height) of the result in pixels, instead of a scale.
+        generator: The generative model, if the image is a code under one.
+
+    Returns:
+        The image, with its metadata and alpha.
 
     Raises:
-        FormatError: The file is not readable.
-        MissingModelError: The picture is a code of a generative model that is not the given one.
-        ConfigError: The backend is unknown, the region is not within the picture, or the size is not possible.
+        FormatError: The file cannot be read.
+        MissingModelError: The image is a code under a generative model that is not the given one.
+        ConfigError: The backend is unknown, the region is not within the image, or the size is not
+            possible.
         InstallationError: A prior is damaged or missing.
     """
-    return _decode(data, backend, max_pixels, region, scale, size, generator, None)
+    return _decode(data, DecodeRequest(backend, max_pixels, region, scale, size, generator), None)
 
 
 def decode_best_effort(
     data: bytes,
     backend: str = "numpy",
     max_pixels: int = MAX_PIXELS,
-    region: Window | None = None,
+    region: Region | None = None,
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     generator: GenerativeModel | None = None,
 ) -> tuple[Image, list[str]]:
-    """Decodes what is there of a `.dfm` file that is cut off or damaged; so a prefix of a file gives a preview.
+    """Decodes what is left of a truncated or damaged `.dfm` file.
 
-    Args as of `decode_image`.
+    A prefix of a file gives a preview.
+
+    The arguments are those of `decode_image`.
 
     Returns:
-        The picture; and what is missing or damaged and what that means for it, in words: empty for a whole file.
+        The image; and a sentence for each part that is missing or damaged, with what that means for
+        the image: none for a whole file.
 
     Raises:
-        FormatError: Nothing of the picture can be made out, or the file is none that this program reads.
-        ConfigError: As of `decode_image`.
+        FormatError: Nothing of the image can be decoded, or this program does not read such files.
+        MissingModelError: See `decode_image`.
+        ConfigError: See `decode_image`.
+        InstallationError: See `decode_image`.
     """
     losses: list[str] = []
-    image = _decode(data, backend, max_pixels, region, scale, size, generator, losses)
+    image = _decode(data, DecodeRequest(backend, max_pixels, region, scale, size, generator), losses)
     return image, losses
 
 
-def _decode(
-    data: bytes,
-    backend: str,
-    max_pixels: int,
-    region: Window | None,
-    scale: float | None,
-    size: tuple[int, int] | None,
-    generator: GenerativeModel | None,
-    losses: list[str] | None,
-) -> Image:
-    """Decodes a file; `losses` as of `bitstream.read_window`."""
-    check_backend(backend)
-    header = bitstream.read_header(data, max_pixels)
-    window = Window(0, 0, header.height, header.width) if region is None else region
-    check_region(window, header.height, header.width)
-    sampling = _sampling_of(window, scale, size, max_pixels)
+def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Image:
+    """Decodes a file; see `bitstream.read_region` for `losses`."""
+    check_backend(request.backend)
+    header = bitstream.read_header(data, request.max_pixels)
+    wanted = Region(0, 0, header.height, header.width) if request.region is None else request.region
+    check_region(wanted, header.height, header.width)
+    sampling = _sampling_of(wanted, request)
     if sampling is not None:
-        return _decode_at(data, header, sampling, max_pixels, backend, generator, losses)
-    needed = None if region is None else _seen_from(window, header)
-    model, beside, covered = bitstream.read_window(data, needed, max_pixels, losses=losses)
+        return _decode_at(data, header, sampling, request, losses)
+    needed = None if request.region is None else _seen_from(wanted, header)
+    model, ancillary, covered = bitstream.read_region(data, needed, request.max_pixels, losses=losses)
     if isinstance(model, QuantizedNetwork):
-        pixels = _render_network(model, backend, window)
-    elif isinstance(model, CodedPicture):
-        rows, columns = np.arange(window.top, window.bottom), np.arange(window.left, window.right)
-        pixels = _paint_code(model, rows, columns, generator)
+        pixels = _render_network(model, request.backend, wanted)
+    elif isinstance(model, CodedImage):
+        rows, columns = np.arange(wanted.top, wanted.bottom), np.arange(wanted.left, wanted.right)
+        pixels = _render_code(model, rows, columns, request.generator)
     else:
-        pixels = _render_latents(model, Samples(model.samples, covered, header.height, header.width), window, backend)
-    if beside.alpha is not None and needed is not None:
-        top, left = window.top - needed.top, window.left - needed.left
-        alpha = beside.alpha[top : top + window.height, left : left + window.width]
-        beside = replace(beside, alpha=np.ascontiguousarray(alpha))
-    return _as_image(pixels, beside)
+        samples = Samples(model.samples, covered, header.height, header.width)
+        pixels = _render_latents(model, samples, wanted, request.backend)
+    if ancillary.alpha is not None and needed is not None:
+        top, left = wanted.top - needed.top, wanted.left - needed.left
+        alpha = ancillary.alpha[top : top + wanted.height, left : left + wanted.width]
+        ancillary = replace(ancillary, alpha=np.ascontiguousarray(alpha))
+    return _as_image(pixels, ancillary)
 
 
-def _sampling_of(
-    window: Window, scale: float | None, size: tuple[int, int] | None, max_pixels: int
-) -> scaling.Sampling | None:
-    """None where pixels are wanted as they are."""
+def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | None:
+    """The positions of another size of a region; None for its own pixels.
+
+    Raises:
+        ConfigError: Scale and size are both given, the scale is not positive, or the result has
+            too many pixels.
+    """
+    scale, size = request.scale, request.size
     if scale is not None and size is not None:
         msg = "give a scale or a size, not both"
         raise ConfigError(msg)
@@ -135,12 +165,12 @@ def _sampling_of(
         if not (isfinite(scale) and scale > 0):
             msg = f"scale is {scale}; it must be a positive number"
             raise ConfigError(msg)
-        size = max(1, round(scale * window.width)), max(1, round(scale * window.height))
-    if size is None or size == (window.width, window.height):
+        size = max(1, round(scale * region.width)), max(1, round(scale * region.height))
+    if size is None or size == (region.width, region.height):
         return None
-    sampling = scaling.Sampling(window, size[1], size[0])
-    if size[0] * size[1] > max_pixels:
-        msg = f"{size[0]}x{size[1]} is more than the limit of {max_pixels} pixels"
+    sampling = resample.Sampling(region, size[1], size[0])
+    if size[0] * size[1] > request.max_pixels:
+        msg = f"{size[0]}x{size[1]} is more than the limit of {request.max_pixels} pixels"
         raise ConfigError(msg)
     return sampling
 
@@ -148,129 +178,166 @@ def _sampling_of(
 def _decode_at(
     data: bytes,
     header: bitstream.Header,
-    sampling: scaling.Sampling,
-    max_pixels: int,
-    backend: str,
-    generator: GenerativeModel | None,
+    sampling: resample.Sampling,
+    request: DecodeRequest,
     losses: list[str] | None,
 ) -> Image:
-    """A window of the picture at other positions than its pixels."""
+    """Decodes a region at other positions than those of its pixels."""
     arch, height, width = header.architecture, header.height, header.width
     level = sampling.level(arch.levels) if isinstance(arch, LatentArchitecture) else 0
-    seen = sampling.window.grown(scaling.needed_margin(level), height, width)
+    seen = sampling.region.grown(resample.needed_margin(level), height, width)
     needed = seen if level else _seen_from(seen, header)
-    model, beside, covered = bitstream.read_window(data, needed, max_pixels, level, losses)
+    model, ancillary, covered = bitstream.read_region(data, needed, request.max_pixels, level, losses)
     rows, columns = sampling.rows(), sampling.columns()
     if isinstance(model, QuantizedNetwork):
         at = (rows / height).astype(np.float32), (columns / width).astype(np.float32)
-        pixels = render_weights(_weights_of(model), model.architecture, *at, None, model.bit_depth, backend)
-    elif isinstance(model, CodedPicture):
-        pixels = _paint_code(model, rows, columns, generator)
+        pixels = render_weights(_weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
+    elif isinstance(model, CodedImage):
+        pixels = _render_code(model, rows, columns, request.generator)
     else:
         if level:
             planes = model.samples.astype(np.float32)
             at_rows, at_columns = (rows - covered.top) / (1 << level), (columns - covered.left) / (1 << level)
         else:
-            planes = np.empty((model.architecture.channels, seen.height, seen.width), dtype=np.float32)
-            samples = Samples(model.samples, covered, height, width)
-            machine, evaluate = _machine_of(model, backend)
-            for part, found in synthesis.corrected(
-                samples, seen, model.step, machine.reach, evaluate, model.picture_filter
-            ):
-                within = part.relative_to(seen)
-                planes[:, within.rows, within.columns] = found
+            planes = _corrected_planes(model, Samples(model.samples, covered, height, width), seen, request.backend)
             at_rows, at_columns = rows - seen.top, columns - seen.left
         basis = colour_basis(model.chroma_angle)
-        strips = (strip.transpose(1, 2, 0) for strip in scaling.evaluate_strips(planes, at_rows, at_columns))
-        pixels = np.concatenate([synthesis.planes_to_values(strip, basis, model.bit_depth) for strip in strips])
-    if beside.alpha is not None:
-        opacity = beside.alpha[None].astype(np.float32)
-        parts = scaling.evaluate_strips(opacity, rows - needed.top, columns - needed.left)
-        beside = replace(beside, alpha=np.concatenate([to_values(part[0], header.bit_depth) for part in parts]))
-    return _as_image(pixels, beside)
+        strips = (strip.transpose(1, 2, 0) for strip in resample.evaluate_strips(planes, at_rows, at_columns))
+        pixels = np.concatenate([planes_to_pixels(strip, basis, model.bit_depth) for strip in strips])
+    if ancillary.alpha is not None:
+        alpha = ancillary.alpha[None].astype(np.float32)
+        alpha_strips = resample.evaluate_strips(alpha, rows - needed.top, columns - needed.left)
+        values = np.concatenate([to_values(strip[0], header.bit_depth) for strip in alpha_strips])
+        ancillary = replace(ancillary, alpha=values)
+    return _as_image(pixels, ancillary)
 
 
-def _as_image(pixels: Pixels, beside: bitstream.Beside) -> Image:
-    """A model's pixels with what the file holds beside it."""
-    if beside.gray_as_rgb and pixels.shape[2] == 1:
+def _as_image(pixels: Pixels, ancillary: bitstream.Ancillary) -> Image:
+    """An image of a model's pixels and the ancillary data."""
+    if ancillary.gray_as_rgb and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
-    return Image(pixels, beside.metadata, beside.alpha)
+    return Image(pixels, ancillary.metadata, ancillary.alpha)
 
 
-def check_region(region: Window, height: int, width: int) -> None:
-    """Refuses a region that is empty or not within the picture.
+def _corrected_planes(model: QuantizedLatents, samples: Samples, region: Region, backend: str) -> Float32:
+    """The planes of a region in units, corrected by image filter and machine, float32 [C, H, W]."""
+    planes = np.empty((model.architecture.channels, region.height, region.width), dtype=np.float32)
+    machine, evaluate = _machine_of(model, backend)
+    for block, block_planes in corrected(samples, region, model.q_step, machine.reach, evaluate, model.image_filter):
+        within = block.relative_to(region)
+        planes[:, within.rows, within.columns] = block_planes
+    return planes
+
+
+def check_region(region: Region, height: int, width: int) -> None:
+    """Refuses a region that is empty or not within the image.
+
+    Args:
+        region: The region.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
 
     Raises:
-        ConfigError: What is wrong.
+        ConfigError: The region is empty or not within the image.
     """
     if not (0 <= region.top < region.bottom <= height and 0 <= region.left < region.right <= width):
         size = f"{region.width}x{region.height} at ({region.left}, {region.top})"
-        msg = f"the region {size} is not within the picture of {width}x{height}"
+        msg = f"the region {size} is not within the image of {width}x{height}"
         raise ConfigError(msg)
 
 
-def _seen_from(window: Window, header: bitstream.Header) -> Window:
-    """What the pixels of a window depend on."""
+def _seen_from(region: Region, header: bitstream.Header) -> Region:
+    """The region of the latents' samples that the pixels of a region depend on."""
     if not isinstance(header.architecture, LatentArchitecture):
-        return window
-    reach = prior_of(header.architecture.prior).machine.reach
-    return synthesis.seen_from(window, header.height, header.width, reach, MAX_RADIUS)
+        return region
+    reach = prior_of(header.architecture.prior_id).machine.reach
+    return seen_from(region, header.height, header.width, reach, MAX_RADIUS)
 
 
-def _paint_code(
-    model: CodedPicture, rows: npt.NDArray[Any], columns: npt.NDArray[Any], generator: GenerativeModel | None
+def _render_code(
+    model: CodedImage, rows: npt.NDArray[Any], columns: npt.NDArray[Any], generator: GenerativeModel | None
 ) -> Pixels:
-    """A code at positions in pixels of its picture."""
-    from dfmcodec.generative.codec import decode_code
+    """Renders a code at rows and columns of its image.
 
-    code, painter = decode_code(model, generator)
-    painted = painter.paint_at(code[None], rows / model.height, columns / model.width, model.bit_depth)
-    pixels: Pixels = painted[0]
+    Args:
+        model: The code.
+        rows: The rows in pixels, float or int [H].
+        columns: The columns in pixels, float or int [W].
+        generator: The generative model that the user gave; None for none.
+
+    Returns:
+        uint8 or uint16 [H, W, C].
+
+    Raises:
+        MissingModelError: The generator is not the one that the file names.
+        CorruptError: The code is not valid.
+    """
+    from dfmcodec.generative.code_section import decode_code
+
+    code, own_generator = decode_code(model, generator)
+    images = own_generator.paint_at(code[None], rows / model.height, columns / model.width, model.bit_depth)
+    pixels: Pixels = images[0]
     return pixels
 
 
 def render(model: QuantizedNetwork | QuantizedLatents, backend: str = "numpy") -> Pixels:
-    """Evaluates a quantised model of a whole picture at every pixel. uint8 or uint16 [H, W, C]."""
+    """Evaluates a quantised model of a whole image at every pixel.
+
+    Args:
+        model: The model.
+        backend: "numpy" or "jax".
+
+    Returns:
+        uint8 or uint16 [H, W, C].
+
+    Raises:
+        ConfigError: The backend is unknown.
+    """
     check_backend(backend)
-    whole = Window(0, 0, model.height, model.width)
+    whole = Region(0, 0, model.height, model.width)
     if isinstance(model, QuantizedNetwork):
         return _render_network(model, backend, whole)
     return _render_latents(model, Samples.whole(model.samples), whole, backend)
 
 
-def _machine_of(model: QuantizedLatents, backend: str) -> tuple[synthesis.Machine, synthesis.Evaluate]:
-    """The prior's machine, and its evaluation."""
-    machine = prior_of(model.architecture.prior).machine
+def _machine_of(model: QuantizedLatents, backend: str) -> tuple[DeepFourierMachine, Evaluate]:
+    """The Deep Fourier Machine of the prior, and the function that evaluates it."""
+    machine = prior_of(model.architecture.prior_id).machine
     if backend == "numpy":
-        return machine, synthesis.evaluator(machine)
-    from dfmcodec.jax_backend import machine_evaluator
+        return machine, numpy_evaluator(machine)
+    from dfmcodec.synthesis.jax_backend import jax_evaluator
 
-    return machine, machine_evaluator(machine)
+    return machine, jax_evaluator(machine)
 
 
-def _render_latents(model: QuantizedLatents, samples: Samples, window: Window, backend: str) -> Pixels:
+def _render_latents(model: QuantizedLatents, samples: Samples, region: Region, backend: str) -> Pixels:
     machine, evaluate = _machine_of(model, backend)
-    return synthesis.synthesise(
+    return synthesise(
         samples,
-        window,
-        model.step,
+        region,
+        model.q_step,
         model.chroma_angle,
         machine.reach,
         evaluate,
-        model.picture_filter,
+        model.image_filter,
         model.bit_depth,
     )
 
 
 def check_backend(backend: str) -> None:
+    """Refuses an unknown backend.
+
+    Raises:
+        ConfigError: The backend is not one of `BACKENDS`.
+    """
     if backend not in BACKENDS:
         msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"
         raise ConfigError(msg)
 
 
-def _render_network(model: QuantizedNetwork, backend: str, window: Window) -> Pixels:
-    rows, columns = fourier.axis_positions(model.height), fourier.axis_positions(model.width)
-    return render_weights(_weights_of(model), model.architecture, rows, columns, window, model.bit_depth, backend)
+def _render_network(model: QuantizedNetwork, backend: str, region: Region) -> Pixels:
+    rows, columns = axis_positions(model.height), axis_positions(model.width)
+    return render_weights(_weights_of(model), model.architecture, rows, columns, region, model.bit_depth, backend)
 
 
 def _weights_of(model: QuantizedNetwork) -> Float32:
@@ -284,26 +351,28 @@ def render_weights(
     architecture: CoordinateArchitecture,
     rows: Float32,
     columns: Float32,
-    window: Window | None = None,
+    region: Region | None = None,
     bit_depth: int = 8,
     backend: str = "numpy",
 ) -> Pixels:
-    """Evaluates a network at a grid of positions, in blocks that are the same whatever the window.
+    """Evaluates a coordinate network at a grid of positions.
+
+    The blocks of the evaluation do not depend on the region, so neither do the pixels.
 
     Args:
-        weights: float32 [weight_count].
-        architecture: The network.
-        rows: Vertical positions, float32 [H]; the picture spans [0, 1).
-        columns: Horizontal positions, float32 [W].
-        window: What is wanted of the grid; None for all.
-        bit_depth: Of the pixels.
+        weights: The weights in file order, float32 [weight_count].
+        architecture: The architecture of the network.
+        rows: The vertical positions, float32 [H]; the image spans [0, 1).
+        columns: The horizontal positions, float32 [W].
+        region: The rows and columns of the grid to evaluate; None for the whole grid.
+        bit_depth: The bits per sample of the result, 8 or 16.
         backend: "numpy" or "jax".
 
     Returns:
-        uint8 or uint16 [H, W, C] of the window.
+        uint8 or uint16 [H, W, C] of the region.
     """
     evaluate = _evaluator(weights, architecture, backend)
-    wanted = Window(0, 0, len(rows), len(columns)) if window is None else window
+    wanted = Region(0, 0, len(rows), len(columns)) if region is None else region
     pixels = np.empty((wanted.height, wanted.width, architecture.channels), np.uint8 if bit_depth == 8 else np.uint16)
     height, width = _BLOCK
     for top in range(wanted.top // height * height, wanted.bottom, height):
@@ -312,21 +381,22 @@ def render_weights(
             x = columns[np.minimum(np.arange(left, left + width), len(columns) - 1)]
             v = np.stack([np.tile(x, height), np.repeat(y, width)], axis=1)
             values = samples_to_values(evaluate(v), bit_depth).reshape(height, width, -1)
-            block = Window(top, left, top + height, left + width).common(wanted)
-            within, of_block = block.relative_to(wanted), block.relative_to(Window(top, left, 0, 0))
-            pixels[within.rows, within.columns] = values[of_block.rows, of_block.columns]
+            block = Region(top, left, top + height, left + width).common(wanted)
+            target, source = block.relative_to(wanted), block.relative_to(Region(top, left, 0, 0))
+            pixels[target.rows, target.columns] = values[source.rows, source.columns]
     return pixels
 
 
 def _evaluator(flat: Float32, architecture: CoordinateArchitecture, backend: str) -> Callable[[Float32], Float32]:
+    """The function from positions, float32 [N, 2], to samples in (-1, 1), float32 [N, C]."""
     if backend == "numpy":
-        weights = fourier.unpack(flat, architecture, np)
+        weights = unpack(flat, architecture, np)
 
         def evaluate(v: Float32) -> Float32:
-            samples: Float32 = fourier.machine(weights, v, architecture.order, np)
+            samples: Float32 = deep_fourier_machine(weights, v, architecture.order, np)
             return samples
 
         return evaluate
-    from dfmcodec.jax_backend import evaluator
+    from dfmcodec.fourier.jax_backend import network_evaluator
 
-    return evaluator(flat, architecture)
+    return network_evaluator(flat, architecture)

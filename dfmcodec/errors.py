@@ -1,6 +1,7 @@
-"""The errors that dfmcodec raises, each with the exit code that the command gives for it.
+"""The errors that dfmcodec raises, and the exit code that the command gives for each.
 
-Every message is written for the person who meets it: what was found and what to do, in one line.
+Every message is one line, written for the person who meets it. It says what was found and what to
+do.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ class DfmError(Exception):
 
 
 class ImageError(DfmError):
-    """The input is not a picture that can be encoded. Exit code 1."""
+    """The input is not an image that can be encoded. Exit code 1."""
 
 
 class OutputError(DfmError):
-    """The output cannot be written, or exists and may not be replaced. Exit code 1."""
+    """The output cannot be written, or it exists and must not be replaced. Exit code 1."""
 
 
 class DivergedError(DfmError):
-    """The fit came to values that are not numbers, again and again. Exit code 1."""
+    """The fit met NaN or infinite values again and again. Exit code 1."""
 
 
 class ConfigError(DfmError, ValueError):
-    """An option or a combination of options makes no sense. Exit code 2."""
+    """An option, or a combination of options, makes no sense. Exit code 2."""
 
     exit_code = 2
 
@@ -41,7 +42,7 @@ class BadMagicError(FormatError):
 
 
 class UnsupportedVersionError(FormatError):
-    """The file asks for a format version or a feature that this program does not know."""
+    """The file needs a format version or a feature that this program does not support."""
 
 
 class TruncatedError(FormatError):
@@ -49,11 +50,11 @@ class TruncatedError(FormatError):
 
 
 class CorruptError(FormatError):
-    """The file's contents contradict each other or their checksum."""
+    """The contents of the file contradict each other or their checksum."""
 
 
 class MissingModelError(FormatError):
-    """The file's picture is a code of a generative model that was not given, or another was."""
+    """The file is a code of a generative model, and that model was not given."""
 
 
 class LimitError(FormatError):
@@ -73,4 +74,4 @@ class InstallationError(DfmError):
 
 
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
-NO_MEMORY = "out of memory; use a smaller picture, fewer processes (-j) or, to encode, a lower --effort"
+NO_MEMORY = "out of memory; use a smaller image, fewer processes (-j) or, to encode, a lower --effort"

@@ -1,4 +1,4 @@
-"""Rate and distortion of decoded pictures, and of curves of them."""
+"""Rate and distortion of decoded images, and the comparison of their rate-distortion curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from math import inf, log10, prod
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.image import PEAK_LEVEL, Pixels, peak_value, values_per_level
+from dfmcodec._types import Pixels
+from dfmcodec.image import PEAK_LEVEL, peak_value, values_per_level
 
 Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]  # rate, quality
@@ -19,23 +20,24 @@ _WINDOW_SD, _WINDOW_RADIUS = 1.5, 5
 _SSIM_CONSTANTS = ((0.01 * PEAK_LEVEL) ** 2, (0.03 * PEAK_LEVEL) ** 2)
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _LEAST_CURVE_POINTS = 3
-_BLOCK_SAMPLES = 1 << 18  # of a mean squared error: what stays in the cache
+_BLOCK_SAMPLES = 1 << 18  # samples that `mse` takes at a time, so that they stay in the cache
 
 
 def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
-    """Mean squared error over all samples, in squared values of a sample.
+    """Returns the mean squared error over all samples, in squared sample values.
 
     Args:
-        reference: [H, W, C], uint8 or uint16.
-        decoded: The same.
-        visible: Pixels that count, [H, W]; None for all. No error where there are none.
+        reference: uint8 or uint16 [H, W, C].
+        decoded: An array of the same shape and type.
+        visible: Boolean [H, W], true for the pixels that count; None counts all of them. The error
+            is 0 if no pixel counts.
 
     Raises:
         ValueError: The shapes or types differ.
     """
     if reference.shape != decoded.shape or reference.dtype != decoded.dtype:
         msg = (
-            f"pictures of different shapes or types: {reference.dtype} {reference.shape} and "
+            f"images of different shapes or types: {reference.dtype} {reference.shape} and "
             f"{decoded.dtype} {decoded.shape}"
         )
         raise ValueError(msg)
@@ -52,22 +54,26 @@ def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | Non
 
 
 def psnr(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
-    """Peak signal-to-noise ratio over all samples of both pictures, dB; infinite where they are equal.
+    """Returns the peak signal-to-noise ratio over all samples in dB; infinite for equal images.
 
-    Arguments as of `mse`; the peak is that of the samples' type.
+    The arguments are those of `mse`. The peak is the largest value of the samples' type.
     """
     return psnr_of_mse(mse(reference, decoded, visible), peak_value(8 * reference.itemsize))
 
 
 def psnr_of_mse(mean_squared_error: float, peak: float = PEAK_LEVEL) -> float:
-    """10 log10(peak^2 / MSE), dB."""
+    """Returns 10 log10(peak^2 / MSE), in dB."""
     return 10 * log10(peak * peak / mean_squared_error) if mean_squared_error > 0 else inf
 
 
 def ssim(reference: Pixels, decoded: Pixels) -> float | None:
-    """Structural similarity: Gaussian window of 11x11, sd 1.5, population covariance, mean of channels.
+    """Returns the structural similarity, the mean over channels.
 
-    Source: Wang et al., "Image quality assessment", 2004. None for pictures smaller than the window.
+    Source: Wang et al., "Image quality assessment", 2004. The Gaussian window has 11x11 samples and
+    a standard deviation of 1.5; the covariance is that of the population.
+
+    Returns:
+        The similarity; None for images smaller than the window.
     """
     from skimage.metrics import structural_similarity
 
@@ -86,10 +92,14 @@ def ssim(reference: Pixels, decoded: Pixels) -> float | None:
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels) -> float | None:
-    """Structural similarity on five scales, each half the one before; the window of `ssim`, mean of channels.
+    """Returns the structural similarity at five scales, the mean over channels.
 
-    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003, with means over whole windows only.
-    None for pictures with a side below 176, whose coarsest scale is smaller than the window.
+    Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003, with means over
+    whole windows only. Each scale is half the one before; the window is that of `ssim`.
+
+    Returns:
+        The similarity; None for images with a side below 176, which are smaller than the window at
+        the coarsest scale.
     """
     if min(reference.shape[:2]) < (2 * _WINDOW_RADIUS + 1) << (len(_SCALE_WEIGHTS) - 1):
         return None
@@ -98,8 +108,8 @@ def ms_ssim(reference: Pixels, decoded: Pixels) -> float | None:
 
 
 def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels) -> float:
-    scale = values_per_level(8 * reference.itemsize)
-    x, y = reference.astype(np.float64) / scale, decoded.astype(np.float64) / scale
+    code_value = values_per_level(8 * reference.itemsize)
+    x, y = reference.astype(np.float64) / code_value, decoded.astype(np.float64) / code_value
     factors = []
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:
@@ -112,7 +122,7 @@ def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels) -> float:
 
 
 def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
-    """Luminance, and contrast times structure, of each whole window."""
+    """Returns the luminance term and the product of contrast and structure terms of each window."""
     from scipy.ndimage import correlate1d
 
     offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
@@ -133,14 +143,14 @@ def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
 
 
 def _halved(plane: Float64) -> Float64:
-    """Means of 2x2 samples; an odd last row or column is left out."""
+    """Returns the means of 2x2 samples; an odd last row or column is left out."""
     height, width = plane.shape[0] // 2 * 2, plane.shape[1] // 2 * 2
     halved: Float64 = plane[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
     return halved
 
 
 def bits_per_pixel(file_bytes: int, pixel_count: int) -> float:
-    """Rate of a whole file, bpp."""
+    """Returns the rate of a whole file in bpp."""
     return 8 * file_bytes / pixel_count
 
 
@@ -149,8 +159,10 @@ class BdRate:
     """Bjontegaard's mean difference in rate between two curves.
 
     Args:
-        percent: Of the anchor's rate, at equal quality; below 0 where the curve needs less.
-        overlap: Part of the span of both curves' qualities that both reach, 0..1; where low, the figure says little.
+        percent: The difference at equal quality, in per cent of the anchor's rate. It is negative
+            where the curve needs fewer bits than the anchor.
+        overlap: The fraction, 0..1, of the two curves' joint range of quality that both reach.
+            Where it is low, `percent` says little.
     """
 
     percent: float
@@ -160,17 +172,19 @@ class BdRate:
 def bd_rate(
     anchor: Sequence[Point], curve: Sequence[Point], anchor_rates: tuple[float, float] | None = None
 ) -> BdRate | None:
-    """Mean difference in rate at equal quality: PCHIP of log rate over quality, integrated where both curves are.
+    """Returns the mean difference in rate at equal quality.
 
-    Source: Bjontegaard, VCEG-M33, 2001, with the interpolation of later practice (JVET).
+    Source: Bjontegaard, VCEG-M33, 2001. As in later practice (JVET), a PCHIP interpolates log rate
+    over quality. Its integral runs over the qualities that both curves reach.
 
     Args:
-        anchor: (rate, quality) of the reference, at least three of different quality.
-        curve: (rate, quality) of what is compared.
-        anchor_rates: Integrate only where the anchor's rate is between these.
+        anchor: (rate, quality) of the reference, at least three points of different quality.
+        curve: (rate, quality) of the curve that is compared with it.
+        anchor_rates: The integral is limited to qualities at which the anchor's rate is between
+            these.
 
     Returns:
-        None where the curves share no quality or have too few points.
+        The difference; None where the curves share no quality or have too few points.
     """
     from scipy.interpolate import PchipInterpolator
 
@@ -193,7 +207,7 @@ def bd_rate(
 
 
 def _rising(points: Sequence[Point]) -> list[Point]:
-    """By rate, without those that are no better than a smaller one, and without infinite quality."""
+    """Sorts points by rate, without infinite qualities and points no better than a smaller one."""
     kept: list[Point] = []
     for rate, quality in sorted(points):
         if quality < inf and (not kept or quality > kept[-1][1]):

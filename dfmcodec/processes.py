@@ -1,4 +1,4 @@
-"""Work spread over processes, which goes on when one of them dies."""
+"""Work that is spread over processes and continues when one of them dies."""
 
 from __future__ import annotations
 
@@ -25,16 +25,19 @@ def run_jobs(
     following: Callable[[Job, Result | None], Sequence[Job]],
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Performs jobs, here if `processes` is 1; jobs on which a process died are tried again one by one, each alone.
+    """Performs jobs, in this process if `processes` is 1.
+
+    If a process dies, the jobs that were running are tried again, one at a time. A
+    KeyboardInterrupt kills all processes at once.
 
     Args:
-        perform: Does a job. To be pickled, as jobs and results are, where there are several processes.
-        jobs: Done about in this order.
-        processes: How many work at a time.
-        following: Takes a result, None if the process died of the job, and gives further jobs.
-        should_stop: Asked before each job; True leaves out the jobs that have not begun.
-
-    A KeyboardInterrupt ends all processes at once.
+        perform: Performs a job. With several processes it is pickled, as jobs and results are.
+        jobs: The jobs, performed in about this order.
+        processes: The number of processes that work at a time.
+        following: Takes a job and its result, which is None if a process died of the job. It
+            returns further jobs.
+        should_stop: Called before each job. If it returns True, jobs that have not begun are
+            skipped.
     """
     if processes == 1:
         stack = list(reversed(jobs))
@@ -74,6 +77,7 @@ def run_jobs(
 
 @contextmanager
 def _killed_on_interrupt() -> Iterator[None]:
+    """Kills all child processes when a KeyboardInterrupt passes."""
     try:
         yield
     except KeyboardInterrupt:
@@ -84,7 +88,7 @@ def _killed_on_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Holds Ctrl-C back while processes are begun, and for good in these: it is for the parent."""
+    """Holds Ctrl-C back while processes start, and for good in these: only the parent takes it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -96,7 +100,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _begin() -> None:
-    """What a process does first: leave Ctrl-C to its parent, and end when that is gone."""
+    """Prepares a new process: it leaves Ctrl-C to its parent and ends when the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:
@@ -109,7 +113,7 @@ def _end_after(parent: BaseProcess) -> None:
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:
-    """Processes that share the cores: each one's matrix products run on its part of them."""
+    """Makes a pool whose processes share the cores: each has its part of the threads for NumPy."""
     threads = str(max(1, (os.cpu_count() or 1) // processes))
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, threads)

@@ -1,4 +1,4 @@
-"""Writes the manual page dfm.1 from the commands' own help: `python docs/make_man.py > docs/dfm.1`."""
+"""Writes the manual page dfm.1 from the help of the commands: `python docs/make_man.py > docs/dfm.1`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dfmcodec.cli import main
 
 
 def escaped(text: str) -> str:
-    """Text as roff takes it literally."""
+    """Escapes text for roff."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in text.split("\n"))
 
 
 def paragraphs(text: str) -> list[str]:
-    """A docstring's paragraphs; those after a \\b line are kept line by line."""
+    """The paragraphs of a docstring. Lines after a \\b line are not joined."""
     parts = []
     for paragraph in (text or "").strip().split("\n\n"):
         lines = [line.strip() for line in paragraph.split("\n")]
@@ -27,14 +27,14 @@ def paragraphs(text: str) -> list[str]:
 
 
 def options(context: click.Context) -> list[str]:
-    """Each option of a command with what it does."""
-    chosen = (param for param in context.command.get_params(context) if isinstance(param, click.Option))
-    records = [option.get_help_record(context) for option in chosen]
+    """The options of a command, each with its help."""
+    params = context.command.get_params(context)
+    records = [param.get_help_record(context) for param in params if isinstance(param, click.Option)]
     return [f".TP\n.B {escaped(record[0])}\n{escaped(record[1])}" for record in records if record]
 
 
 def described(context: click.Context, name: str) -> list[str]:
-    """A command's usage, help and options."""
+    """The usage, help and options of a command."""
     usage = " ".join(context.command.collect_usage_pieces(context))
     return [f".B {name}\n{escaped(usage)}", *paragraphs(context.command.help or ""), *options(context)]
 
@@ -44,7 +44,7 @@ def page() -> str:
     context = click.Context(main, info_name="dfm", **main.context_settings)
     lines = [
         f'.TH DFM 1 "" "dfmcodec {__version__}" "User Commands"',
-        ".SH NAME\ndfm \\- encode pictures as small neural networks, and decode them",
+        ".SH NAME\ndfm \\- encode images as small neural networks, and decode them",
         ".SH SYNOPSIS\n.B dfm\n.I command\n[options] [arguments]",
         ".SH DESCRIPTION",
         *paragraphs(main.help or ""),
@@ -52,12 +52,12 @@ def page() -> str:
     for name in main.list_commands(context):
         command = main.get_command(context, name)
         assert command is not None
-        of_command = click.Context(command, context, info_name=name)
-        lines += [f".SH {name.upper()}", *described(of_command, f"dfm {name}")]
+        command_context = click.Context(command, context, info_name=name)
+        lines += [f".SH {name.upper()}", *described(command_context, f"dfm {name}")]
         if isinstance(command, click.Group):
-            for part in command.list_commands(of_command):
-                of_part = click.Context(command.commands[part], of_command, info_name=part)
-                lines += [f".SS {name} {part}", *described(of_part, f"dfm {name} {part}")]
+            for part in command.list_commands(command_context):
+                part_context = click.Context(command.commands[part], command_context, info_name=part)
+                lines += [f".SS {name} {part}", *described(part_context, f"dfm {name} {part}")]
     codes = (main.epilog or "").removeprefix("Exit codes: ").rstrip(".").split(", ")
     lines.append(".SH EXIT STATUS")
     lines += [f".TP\n.B {code}\n{escaped(what)}" for code, what in (entry.split(" ", 1) for entry in codes)]

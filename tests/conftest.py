@@ -33,7 +33,7 @@ def chelsea() -> Image:
 
 
 @pytest.fixture(scope="session")
-def shared_pictures() -> list[Path]:
+def shared_images() -> list[Path]:
     folder = SHARED / "imagenet_subset"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there: a clone without the shared data")

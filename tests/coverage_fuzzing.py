@@ -4,7 +4,7 @@
     /tmp/atheris/bin/python tests/coverage_fuzzing.py --seconds 600 --work /tmp/fuzz
 
 What is mutated are files without their checksum, which is put right before decoding, so that what is behind it meets
-the changes. A picture must come out, or a documented error. Prints executions, growth of the corpus, lines covered
+the changes. An image must come out, or a documented error. Prints executions, growth of the corpus, lines covered
 by the seeds and by the corpus, and findings; these stand in WORK/findings. `--keep FOLDER` leaves the files of the
 corpus that cover more lines than the seeds do: tests/test_coverage_corpus.py decodes them.
 """
@@ -34,48 +34,55 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # an environment without dfmcodec is enough
 
 PACKAGE = ROOT / "dfmcodec"
-MAX_PIXELS = 1 << 10  # small pictures: more of them a second
+MAX_PIXELS = 1 << 10  # small images: more of them a second
 MAX_BYTES = 2048
 BLIND_MUTANTS = 1000  # whose lines are counted for comparison
 HEADER = struct.Struct("<4sBBBBHHBBBBB")
 SECTION = struct.Struct("<BI")
 CHECKS = 8  # id of the section
 DECODER = (  # modules whose lines are counted; they hold what writes files too
-    *("alpha", "bitstream", "context_correction", "decoder", "entropy/coder", "entropy/context", "entropy/tables"),
-    *("fourier", "generative/codec", "generative/density", "generative/model", "generative/painting"),
-    *("image", "integrity", "latents", "model", "network_coding", "picture_filter", "prior/__init__"),
-    *("pyramid_coding", "quantize", "salvage", "scaling", "scan", "synthesis", "trellis"),
+    *("decoder", "image", "prior/__init__"),
+    *(f"bitstream/{name}" for name in ("container", "contents", "header", "integrity", "layout", "salvage", "sizes")),
+    *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "corrections", "filter", "latents")),
+    *("bitstream/sections/metadata", "bitstream/sections/weights"),
+    *(f"entropy/{name}" for name in ("coder", "context", "correction", "neighbourhood", "passes", "tables")),
+    *("entropy/traversal", "fourier/layer", "fourier/network", "fourier/quantize"),
+    *(f"generative/{name}" for name in ("code_section", "density", "model", "network")),
+    *(f"latents/{name}" for name in ("colour", "geometry", "quantizer", "trellis", "wavelet")),
+    *(f"synthesis/{name}" for name in ("filter", "machine", "reconstruct", "resample")),
 )
 
 
 def tiny_files() -> list[bytes]:
     """Files of few pixels with every section: symbols at random, no encoder."""
     from dfmcodec import bitstream
-    from dfmcodec.context_correction import ContextCorrection
+    from dfmcodec.bitstream import container
+    from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents, QuantizedNetwork
+    from dfmcodec.entropy.correction import ContextCorrection
+    from dfmcodec.fourier.network import CoordinateArchitecture
     from dfmcodec.image import Metadata
-    from dfmcodec.latents import Geometry
-    from dfmcodec.model import CoordinateArchitecture, LatentArchitecture, QuantizedLatents, QuantizedNetwork
-    from dfmcodec.picture_filter import PictureFilter, taps
+    from dfmcodec.latents.geometry import Geometry
     from dfmcodec.prior import CURRENT, prior_of
+    from dfmcodec.synthesis.filter import ImageFilter, taps
 
     rng = np.random.default_rng(0)
     files = []
 
-    def add(model: QuantizedNetwork | QuantizedLatents, beside: bitstream.Beside) -> None:
+    def add(model: QuantizedNetwork | QuantizedLatents, ancillary: bitstream.Ancillary) -> None:
         """With checks, which so small files do not get otherwise, and without."""
-        files.append(bitstream.write(model, beside.sections(), checked=False))
-        usual, bitstream.CHECKS_PART = bitstream.CHECKS_PART, 1.0
-        files.append(bitstream.write(model, beside.sections()))
-        bitstream.CHECKS_PART = usual
+        files.append(bitstream.write(model, bitstream.ancillary_sections(ancillary), checked=False))
+        usual, container.CHECKS_PART = container.CHECKS_PART, 1.0
+        files.append(bitstream.write(model, bitstream.ancillary_sections(ancillary)))
+        container.CHECKS_PART = usual
 
     def symbols(count: int, scale: float) -> np.ndarray:
         return np.rint(rng.laplace(0, scale, count)).astype(np.int32)
 
     for depth, width, order, channels, bits in ((1, 1, 1, 1, 8), (3, 3, 1, 3, 8), (2, 4, 4, 3, 16)):
         network = CoordinateArchitecture(channels, depth, width, order)
-        steps = tuple(int(step) for step in rng.integers(0, 60, depth))
+        steps = tuple(int(q_step) for q_step in rng.integers(0, 60, depth))
         model = QuantizedNetwork(network, 9, 7, symbols(network.weight_count, 5), steps, bits)
-        add(model, bitstream.Beside(Metadata(exif=b"Exif", xmp=b"<x/>")))
+        add(model, bitstream.Ancillary(Metadata(exif=b"Exif", xmp=b"<x/>")))
     sizes = ((1, 1, 1, 1), (13, 10, 3, 2), (8, 9, 1, 4), (1, 520, 1, 2), (21, 5, 3, 6))
     for number, (height, width, channels, levels) in enumerate(sizes):
         tiles = 1, max(1, width // 256)
@@ -98,12 +105,12 @@ def tiny_files() -> list[bytes]:
             number * 63,
             symbols(height * width * channels, (0.5, 3, 1000)[number % 3]),
             np.zeros((channels, height, width), np.int32),
-            PictureFilter(radius, 8 * number, weights),
+            ImageFilter(radius, 8 * number, weights),
             correction,
             bits,
         )
         alpha = rng.integers(0, 1 << bits, (height, width)).astype(np.uint8 if bits == 8 else np.uint16)
-        add(model, bitstream.Beside(Metadata(icc=b"icc"), alpha, channels == 1))
+        add(model, bitstream.Ancillary(Metadata(icc=b"icc"), alpha, channels == 1))
     return files
 
 
@@ -129,16 +136,16 @@ def meet(content: bytes) -> str:
 
     from dfmcodec.decoder import decode_best_effort, decode_image
     from dfmcodec.errors import FormatError
-    from dfmcodec.latents import Window
+    from dfmcodec.latents.geometry import Region
 
     data = fuzzing.with_crc(content)
     found = fuzzing.outcome(data, MAX_PIXELS)
     how = {"max_pixels": MAX_PIXELS, "generator": fuzzing.generator_of(data)}
     choice = zlib.crc32(content)
-    if choice % 4 == 0 and found == "picture":
+    if choice % 4 == 0 and found == "image":
         whole = decode_image(data, **how).pixels
         height, width = whole.shape[:2]
-        region = Window(height // 3, width // 2, height, width)
+        region = Region(height // 3, width // 2, height, width)
         part = decode_image(data, **how, region=region).pixels
         difference = np.abs(part.astype(int) - whole[region.rows, region.columns]).max(initial=0)
         must(difference <= (how["generator"] is not None), "a region is not what the whole has there")
@@ -150,12 +157,12 @@ def meet(content: bytes) -> str:
         try:
             image, losses = decode_best_effort(data, **how)
         except FormatError as error:
-            must(found != "picture", f"a whole decodes, but not what there is of it: {error}")
+            must(found != "image", f"a whole decodes, but not what there is of it: {error}")
         else:
-            must((found == "picture") == (not losses), f"losses of a whole, or none of a part: {losses}")
+            must((found == "image") == (not losses), f"losses of a whole, or none of a part: {losses}")
             if not losses:
                 same = np.array_equal(image.pixels, decode_image(data, **how).pixels)
-                must(same, "what there is of a whole is another picture")
+                must(same, "what there is of a whole is another image")
     elif choice % 4 == 2:
         try:
             _, losses = decode_best_effort(data[: (choice >> 2) % len(data)], **how)
@@ -232,16 +239,16 @@ def parts(content: bytes) -> tuple[bytes, list[tuple[int, bytes]]] | None:
 
 def joined(head: bytes, sections: list[tuple[int, bytes]], checked: bool = False) -> bytes:
     """Inverse of `parts`, with right lengths, and where it is asked for with right checks of the sections."""
-    from dfmcodec import integrity
+    from dfmcodec.bitstream.sections.checks import CHECK_BYTES, write_checks
 
     head = head[: HEADER.size - 1] + bytes([len(sections) & 255]) + head[HEADER.size :]
     table = b"".join(SECTION.pack(key, len(body)) for key, body in sections)
     bodies = [body for key, body in sections if key != CHECKS]
     if checked and len(bodies) < len(sections):
         old = dict(sections)[CHECKS]
-        size, start = integrity.CHECK_BYTES, integrity.CHECK_BYTES * (1 + len(bodies))
+        size, start = CHECK_BYTES, CHECK_BYTES * (1 + len(bodies))
         of_symbols = [int.from_bytes(old[at : at + size], "little") for at in range(start, len(old) - size, size)]
-        new = integrity.write_checks(head + table, bodies, of_symbols)
+        new = write_checks(head + table, bodies, of_symbols)
         sections = [(key, new[: len(body)] if key == CHECKS else body) for key, body in sections]
     return head + table + b"".join(body for _, body in sections)
 
@@ -263,9 +270,9 @@ def fuzz(work: Path, seconds: int) -> None:
             seen[meet(data)] += 1
         except Exception as error:
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if str(ROOT) in frame.filename]
-            place = f"{type(error).__name__} {Path(frames[-1].filename).name}:{frames[-1].lineno}"
-            seen[place] += 1
-            target = work / "findings" / re.sub(r"\W+", "-", place)
+            where = f"{type(error).__name__} {Path(frames[-1].filename).name}:{frames[-1].lineno}"
+            seen[where] += 1
+            target = work / "findings" / re.sub(r"\W+", "-", where)
             if not target.with_suffix(".dfm").exists():
                 import fuzzing
 

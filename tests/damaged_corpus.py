@@ -22,12 +22,12 @@ from PIL import Image
 
 import dfmcodec
 
-PICTURES = ("astronaut", "chelsea", "coffee", "camera")
+IMAGES = ("astronaut", "chelsea", "coffee", "camera")
 
 
 def encoded(number: int, rng: np.random.Generator) -> tuple[bytes, int]:
     """A file of a part of a photograph, and the CRC-32 of what it decodes to."""
-    photo = getattr(skimage.data, PICTURES[number % len(PICTURES)])()
+    photo = getattr(skimage.data, IMAGES[number % len(IMAGES)])()
     height, width = (int(side) for side in rng.integers(24, 72, 2))
     top, left = (int(rng.integers(0, side - part)) for side, part in zip(photo.shape, (height, width), strict=False))
     pixels = np.ascontiguousarray(photo[top : top + height, left : left + width])
@@ -50,11 +50,11 @@ def damaged(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1000)
-    parser.add_argument("--pictures", type=int, default=120, help="different ones among the files")
+    parser.add_argument("--images", type=int, default=120, help="different ones among the files")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    sources = [encoded(number, rng) for number in range(arguments.pictures)]
+    sources = [encoded(number, rng) for number in range(arguments.images)]
     bad = set(rng.choice(arguments.files, round(0.03 * arguments.files), replace=False).tolist())
     folder = Path(tempfile.mkdtemp())
     try:
@@ -72,12 +72,12 @@ def main() -> None:
         )
         right = 0
         for path in (folder / "out").glob("*.png"):
-            with Image.open(path) as picture:
-                right += zlib.crc32(np.asarray(picture).tobytes()) == sources[int(path.stem) % len(sources)][1]
+            with Image.open(path) as image:
+                right += zlib.crc32(np.asarray(image).tobytes()) == sources[int(path.stem) % len(sources)][1]
         told = f"verify named {len(named & bad)} of them and {len(named - bad)} others"
         print(f"{arguments.files} files, {len(bad)} damaged: {told}")
         errors = len(decode.stderr.splitlines())
-        print(f"decode: exit code {decode.returncode}, {right} pictures right, {errors} lines of errors")
+        print(f"decode: exit code {decode.returncode}, {right} images right, {errors} lines of errors")
         sys.exit(0 if named == bad and right == arguments.files - len(bad) else 1)
     finally:
         shutil.rmtree(folder)

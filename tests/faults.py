@@ -81,7 +81,7 @@ class Place:
         """Values of PYTHONUNBUFFERED."""
         return ("", "1") if self.moments > 10 else ("1",)
 
-    def picture(self, name: str = "cat.png", side: int = 96, scale: int = 1) -> Path:
+    def image(self, name: str = "cat.png", side: int = 96, scale: int = 1) -> Path:
         path = self.folder / name
         pixels = np.kron(skimage.data.chelsea()[60 : 60 + side, 130 : 130 + side], np.ones((scale, scale, 1), np.uint8))
         PIL.Image.fromarray(pixels).save(path)
@@ -172,7 +172,7 @@ def fed_late(path: Path, data: bytes) -> Iterator[None]:
 
 def disk_full(place: Place) -> str:
     """`mount -t tmpfs -o size=64k`, filled; encode and decode to it, new and with `-f` over a file that is there"""
-    disk, picture, file = place.subfolder("disk"), place.picture(), place.encoded()
+    disk, image, file = place.subfolder("disk"), place.image(), place.encoded()
     with small_disk(disk, "64k"):
         old = b"old" * 100
         (disk / "old.dfm").write_bytes(old)
@@ -182,8 +182,8 @@ def disk_full(place: Place) -> str:
         before = names(disk)
         said = ""
         for arguments in (
-            ("encode", picture, "-o", disk / "new.dfm", *FAST),
-            ("encode", picture, "-o", disk / "old.dfm", "-f", *FAST),
+            ("encode", image, "-o", disk / "new.dfm", *FAST),
+            ("encode", image, "-o", disk / "old.dfm", "-f", *FAST),
             ("decode", file, "-o", disk / "new.png"),
             ("decode", file, "-o", disk / "old.png", "-f"),
         ):
@@ -201,10 +201,10 @@ def fill(handle: int) -> None:
 
 def file_size_limit(place: Place) -> str:
     """`RLIMIT_FSIZE` of 100 bytes, over a file that is there"""
-    picture, file = place.picture(), place.encoded("old.dfm")
+    image, file = place.image(), place.encoded("old.dfm")
     old = file.read_bytes()
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
-    said = patched(limit, "encode", picture, "-o", file, "-f", "--effort", "1").says(1, "File too large")
+    said = patched(limit, "encode", image, "-o", file, "-f", "--effort", "1").says(1, "File too large")
     assert file.read_bytes() == old
     assert names(place.folder) == ["cat.png", "old.dfm"]
     return f"{said}; the old file is as it was"
@@ -212,12 +212,12 @@ def file_size_limit(place: Place) -> str:
 
 def read_only_disk(place: Place) -> str:
     """Output folder on a read-only bind mount; one file, and a folder of files"""
-    disk, picture = place.subfolder("disk"), place.picture()
+    disk, image = place.subfolder("disk"), place.image()
     run_as_root("mount", "--bind", disk, disk)
     try:
         run_as_root("mount", "-o", "remount,ro,bind", disk)
-        said = dfm("encode", picture, "-o", disk / "new.dfm", *FAST).says(1, "read-only")
-        several = dfm("encode", picture, "-O", disk, *FAST)
+        said = dfm("encode", image, "-o", disk / "new.dfm", *FAST).says(1, "read-only")
+        several = dfm("encode", image, "-O", disk, *FAST)
         assert several.code == 5, several
         assert "Traceback" not in several.errors
         assert names(disk) == []
@@ -230,7 +230,7 @@ def folder_without_permission(place: Place) -> str:
     """As user nobody in a folder of root's, mode 755"""
     with tempfile.TemporaryDirectory() as outer:  # pytest's folders cannot be entered by others
         place = Place(Path(outer), place.moments)
-        picture, folder, program = place.picture(), place.subfolder("mine"), DFM
+        image, folder, program = place.image(), place.subfolder("mine"), DFM
         if os.geteuid() == 0:
             program = ("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", *DFM)
             place.folder.chmod(0o755)
@@ -239,7 +239,7 @@ def folder_without_permission(place: Place) -> str:
                 raise NotPermittedError(msg)
         else:
             folder.chmod(0o555)
-        said = dfm("encode", picture, "-o", folder / "new.dfm", *FAST, program=program).says(1, "no permission")
+        said = dfm("encode", image, "-o", folder / "new.dfm", *FAST, program=program).says(1, "no permission")
         assert names(folder) == []
         return f"before any work, {said}".replace(outer + "/", "")
 
@@ -250,11 +250,11 @@ def runs(program: tuple[str, ...]) -> bool:
 
 def file_that_cannot_be_replaced(place: Place) -> str:
     """`chattr +i` on the output, with `-f`"""
-    picture, file = place.picture(), place.encoded("old.dfm")
+    image, file = place.image(), place.encoded("old.dfm")
     old = file.read_bytes()
     run_as_root("chattr", "+i", file)
     try:
-        said = dfm("encode", picture, "-o", file, "-f", "--effort", "1").says(1, "old.dfm")
+        said = dfm("encode", image, "-o", file, "-f", "--effort", "1").says(1, "old.dfm")
         assert file.read_bytes() == old
         assert names(place.folder) == ["cat.png", "old.dfm"]
     finally:
@@ -267,7 +267,7 @@ def file_that_cannot_be_replaced(place: Place) -> str:
 
 def folder_vanishes(place: Place) -> str:
     """The output folder is removed after the command has begun (its input is a pipe, fed late)"""
-    data, folder = place.picture().read_bytes(), place.subfolder("out")
+    data, folder = place.image().read_bytes(), place.subfolder("out")
     os.mkfifo(place.folder / "late.png")
     with start("encode", place.folder / "late.png", "-o", folder / "new.dfm", *FAST) as process:
         with fed_late(place.folder / "late.png", data):
@@ -277,7 +277,7 @@ def folder_vanishes(place: Place) -> str:
 
 def file_appears(place: Place) -> str:
     """Without `-f`, another program writes the output's name after the command has begun"""
-    data, target = place.picture().read_bytes(), place.folder / "new.dfm"
+    data, target = place.image().read_bytes(), place.folder / "new.dfm"
     os.mkfifo(place.folder / "late.png")
     with start("encode", place.folder / "late.png", "-o", target, *FAST) as process:
         with fed_late(place.folder / "late.png", data):
@@ -289,10 +289,10 @@ def file_appears(place: Place) -> str:
 
 def two_writers(place: Place) -> str:
     """Two commands let go at once write one output, both with `-f`; over and over"""
-    first, second = place.picture("a.png"), place.picture("b.png", 64)
+    first, second = place.image("a.png"), place.image("b.png", 64)
     target, whole = place.folder / "x.dfm", []
-    for picture in (first, second):
-        assert dfm("encode", picture, "-o", target, "-f", *FAST).code == 0
+    for image in (first, second):
+        assert dfm("encode", image, "-o", target, "-f", *FAST).code == 0
         whole.append(target.read_bytes())
     came = [0, 0]
     for number in range(max(2, place.moments // 2)):
@@ -312,19 +312,19 @@ def two_writers(place: Place) -> str:
 
 def special_file(place: Place) -> str:
     """`-o` names a pipe (as `>(program)` does), a link or a device"""
-    picture, pipe = place.picture(), place.folder / "pipe"
+    image, pipe = place.image(), place.folder / "pipe"
     os.mkfifo(pipe)
-    with start("encode", picture, "-o", pipe, *FAST, "-q") as process:
+    with start("encode", image, "-o", pipe, *FAST, "-q") as process:
         with open(pipe, "rb") as reader:
             data = reader.read()
         ended(process).is_quiet(0)
     assert pipe.is_fifo()
     assert dfmcodec.decode(data).shape == (96, 96, 3)
-    said = dfm("encode", picture, "-o", "/dev/full", *FAST).says(1, "No space left on device")
+    said = dfm("encode", image, "-o", "/dev/full", *FAST).says(1, "No space left on device")
     link, linked = place.folder / "link.dfm", place.folder / "linked.dfm"
     link.symlink_to(linked)
     linked.write_bytes(b"old")
-    assert dfm("encode", picture, "-o", link, "-f", *FAST).code == 0
+    assert dfm("encode", image, "-o", link, "-f", *FAST).code == 0
     assert link.is_symlink()
     assert linked.read_bytes() == data
     return f"the pipe gets the whole file and stays a pipe, the link stays a link; /dev/full {said}"
@@ -362,7 +362,7 @@ def killed(place: Place, arguments: list[object], target: Path, old: bytes) -> s
 def kill_encode(place: Place) -> str:
     """`SIGKILL` at moments spread over `dfm encode -f` on a file that is there"""
     target = place.folder / "x.dfm"
-    return killed(place, ["encode", place.picture(), "-o", target, "-f", *FAST], target, b"old")
+    return killed(place, ["encode", place.image(), "-o", target, "-f", *FAST], target, b"old")
 
 
 def kill_decode(place: Place) -> str:
@@ -373,14 +373,14 @@ def kill_decode(place: Place) -> str:
 
 def kill_at_the_rename(place: Place) -> str:
     """`SIGKILL` in the microseconds in which a replacement has a name of its own (`os.replace` patched to kill)"""
-    picture, target = place.picture(), place.folder / "x.dfm"
+    image, target = place.image(), place.folder / "x.dfm"
     target.write_bytes(b"old")
     patch = "import os, signal\nos.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
-    assert patched(patch, "encode", picture, "-o", target, "-f", *FAST).code == -signal.SIGKILL
+    assert patched(patch, "encode", image, "-o", target, "-f", *FAST).code == -signal.SIGKILL
     assert target.read_bytes() == b"old"
     left = len(names(place.folder)) - 2
     assert left <= 1
-    assert dfm("encode", picture, "-o", target, "-f", *FAST).code == 0
+    assert dfm("encode", image, "-o", target, "-f", *FAST).code == 0
     assert names(place.folder) == ["cat.png", "x.dfm"]
     return f"the old file is as it was, {left} hidden file is left; the next write of that output removes it"
 
@@ -389,7 +389,7 @@ def kill_folder_run(place: Place) -> str:
     """`SIGKILL` of the main process only, at moments spread over `dfm encode -j 2` on a folder"""
     photos, out = place.subfolder("photos"), place.folder / "out"
     for number in range(4):
-        shutil.copy(place.picture(), photos / f"{number}.png")
+        shutil.copy(place.image(), photos / f"{number}.png")
     arguments = ("encode", photos, "-O", out, "-j", "2", *FAST)
     seconds = seconds_of(*arguments)
     whole = {path.name: path.read_bytes() for path in out.iterdir()}
@@ -456,7 +456,7 @@ def interrupted(place: Place, arguments: list[object], presses: int, begun: Call
         for name in made:
             data = (out / name).read_bytes()
             assert data == b"old" or opens(data)
-            assert data != b"old" or code == 130 or "left out" in end.output.decode(), (end, name)
+            assert data != b"old" or code == 130 or "not started" in end.output.decode(), (end, name)
         codes[code] = codes.get(code, 0) + 1
     return ", ".join(f"{count} times exit {code}" for code, count in sorted(codes.items())) + "; whole files only"
 
@@ -465,8 +465,8 @@ def opens(data: bytes) -> bool:
     """Whether it is a whole file."""
     if data.startswith(b"\x89DFM"):
         return dfmcodec.decode(data).size > 0
-    with PIL.Image.open(io.BytesIO(data)) as picture:
-        picture.load()
+    with PIL.Image.open(io.BytesIO(data)) as image:
+        image.load()
     return True
 
 
@@ -494,13 +494,13 @@ def has_children(pid: int) -> bool:
 
 
 def single_run(place: Place) -> list[object]:
-    return ["encode", place.picture(side=64), "-o", place.subfolder("out") / "x.dfm", "-f", "--quality", "50"]
+    return ["encode", place.image(side=64), "-o", place.subfolder("out") / "x.dfm", "-f", "--quality", "50"]
 
 
 def folder_run(place: Place) -> list[object]:
     photos = place.subfolder("photos")
     for number in range(4):
-        shutil.copy(place.picture(), photos / f"{number}.png")
+        shutil.copy(place.image(), photos / f"{number}.png")
     return ["encode", photos, "-O", place.subfolder("out"), "-f", "-j", "2", *FAST]
 
 
@@ -534,19 +534,19 @@ def ctrl_c_while_decoding(place: Place) -> str:
 
 
 MEMORY_LIMIT = """
-import resource, dfmcodec.encoder.latent_fit
+import resource, dfmcodec.encoder.latent.search
 pages = int(open('/proc/self/statm').read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + {extra},) * 2)
 """
 
 
 def memory_limit(place: Place) -> str:
-    """`RLIMIT_AS` 3 to 400 MB above what the command has at its start, on a picture of 2 megapixels"""
-    picture, target = place.picture(scale=15), place.folder / "x.dfm"
+    """`RLIMIT_AS` 3 to 400 MB above what the command has at its start, on an image of 2 megapixels"""
+    image, target = place.image(scale=15), place.folder / "x.dfm"
     target.write_bytes(b"old")
     said: dict[str, int] = {}
     for extra in np.geomspace(3_000_000, 400_000_000, place.moments // 2).astype(int):
-        end = patched(MEMORY_LIMIT.format(extra=extra), "encode", picture, "-o", target, "-f", *FAST)
+        end = patched(MEMORY_LIMIT.format(extra=extra), "encode", image, "-o", target, "-f", *FAST)
         gave_up = "OpenBLAS error" in end.errors  # it ends the process by itself
         line = end.says(1, "allocation") if gave_up else end.says(7, "out of memory")
         said[line] = said.get(line, 0) + 1
@@ -558,11 +558,11 @@ def memory_limit(place: Place) -> str:
 def device_memory(place: Place) -> str:
     """JAX's error `RESOURCE_EXHAUSTED` in a training step (patched in)"""
     patch = (
-        "import jax, dfmcodec.encoder.fit as fit\n"
+        "import jax, dfmcodec.encoder.coordinate.train as train\n"
         "def step(*_): raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes.')\n"
-        "fit._train_chunk = step"
+        "train._train_chunk = step"
     )
-    said = patched(patch, "encode", place.picture(), "-o", place.folder / "x.dfm", *COORDINATE).says(7, "out of memory")
+    said = patched(patch, "encode", place.image(), "-o", place.folder / "x.dfm", *COORDINATE).says(7, "out of memory")
     assert names(place.folder) == ["cat.png"]
     return said
 
@@ -575,19 +575,19 @@ def report_of(end: Ended) -> dict[str, object]:
 
 
 NAN_STEPS = """
-import jax.numpy as jnp, dfmcodec.encoder.fit as fit
-train, calls = fit._train_chunk, []
+import jax.numpy as jnp, dfmcodec.encoder.coordinate.train as train
+train_chunk, calls = train._train_chunk, []
 def step(weights, *others):
     calls.append(1)
-    found = train(weights, *others)
+    found = train_chunk(weights, *others)
     return (found[0] * jnp.nan, *found[1:]) if len(calls) in {bad} else found
-fit._train_chunk = step
+train._train_chunk = step
 """
 
 
 def nan_in_the_network(place: Place) -> str:
     """One step of the coordinate fit gives weights that are NaN (patched in)"""
-    arguments = ("encode", place.picture(), "-o", place.folder / "x.dfm", "-f", "--json", *COORDINATE)
+    arguments = ("encode", place.image(), "-o", place.folder / "x.dfm", "-f", "--json", *COORDINATE)
     usual = report_of(dfm(*arguments))
     end = patched(NAN_STEPS.format(bad="[3]"), *arguments)
     report = report_of(end)
@@ -600,14 +600,14 @@ def nan_in_every_step(place: Place) -> str:
     """All of them do"""
     target = place.folder / "x.dfm"
     target.write_bytes(b"old")
-    end = patched(NAN_STEPS.format(bad="range(2, 999)"), "encode", place.picture(), "-o", target, "-f", *COORDINATE)
-    said = end.says(1, "not numbers")
+    end = patched(NAN_STEPS.format(bad="range(2, 999)"), "encode", place.image(), "-o", target, "-f", *COORDINATE)
+    said = end.says(1, "NaN or infinite")
     assert target.read_bytes() == b"old"
     return f"{said}; the old file is as it was"
 
 
 NAN_FILTER = """
-import numpy as np, dfmcodec.encoder.filter_fit as filter_fit
+import numpy as np, dfmcodec.encoder.latent.filter_fit as filter_fit
 equations, calls = filter_fit._normal_equations, []
 def normal_equations(*arguments):
     calls.append(1)
@@ -616,20 +616,20 @@ def normal_equations(*arguments):
 filter_fit._normal_equations = normal_equations
 """
 NAN_MACHINE = """
-import numpy as np, dfmcodec.encoder.latent_fit as latent_fit
-change, calls = latent_fit.machine_change, []
+import numpy as np, dfmcodec.encoder.latent.encoding as encoding
+change, calls = encoding.machine_change, []
 def machine_change(*arguments):
     calls.append(1)
     return change(*arguments) * np.float32(np.nan if len(calls) in {bad} else 1)
-latent_fit.machine_change = machine_change
+encoding.machine_change = machine_change
 """
 
 
 def nan_in_the_latents(place: Place) -> str:
-    """One least-squares fit of the picture's filter, or one evaluation of the machine, gives NaN (patched in)"""
+    """One least-squares fit of the image's filter, or one evaluation of the machine, gives NaN (patched in)"""
     arguments = (
         "encode",
-        place.picture(),
+        place.image(),
         "-o",
         place.folder / "x.dfm",
         "-f",
@@ -653,12 +653,12 @@ def nan_in_the_latents(place: Place) -> str:
 def nan_in_every_walk(place: Place) -> str:
     """The filter's equations are NaN each time; the machine's values are NaN each time"""
     target = place.folder / "x.dfm"
-    end = patched(NAN_FILTER.format(bad="range(999)"), "encode", place.picture(), "-o", target, "--rate", "0.1", "-q")
+    end = patched(NAN_FILTER.format(bad="range(999)"), "encode", place.image(), "-o", target, "--rate", "0.1", "-q")
     end.is_quiet(0)
     assert dfmcodec.decode(target).shape == (96, 96, 3)
     target.write_bytes(b"old")
-    end = patched(NAN_MACHINE.format(bad="range(999)"), "encode", place.picture(), "-o", target, "-f", "--rate", "0.1")
-    said = end.says(1, "not numbers")
+    end = patched(NAN_MACHINE.format(bad="range(999)"), "encode", place.image(), "-o", target, "-f", "--rate", "0.1")
+    said = end.says(1, "NaN or infinite")
     assert target.read_bytes() == b"old"
     return f"a file without a filter; {said}, and the old file is as it was"
 
@@ -666,8 +666,8 @@ def nan_in_every_walk(place: Place) -> str:
 def damaged_cache(place: Place) -> str:
     """All files of the compilation cache overwritten with noise, cut in half, emptied; the cache is a file; no home"""
     cache = place.folder / "cache"
-    picture, target = place.picture(), place.folder / "x.dfm"
-    run = partial(dfm, "encode", picture, "-o", target, "-f", "-q", *COORDINATE)
+    image, target = place.image(), place.folder / "x.dfm"
+    run = partial(dfm, "encode", image, "-o", target, "-f", "-q", *COORDINATE)
     with_cache = partial(run, env=environment(XDG_CACHE_HOME=str(cache)))
     with_cache().is_quiet(0)
     data = target.read_bytes()
@@ -694,7 +694,7 @@ def damaged_prior(place: Place) -> str:
     from dfmcodec.prior import CURRENT
 
     shutil.copytree(PACKAGE, place.folder / "site" / "dfmcodec", ignore=shutil.ignore_patterns("__pycache__"))
-    picture, file = place.picture(), place.encoded()
+    image, file = place.image(), place.encoded()
     prior = place.folder / "site" / "dfmcodec" / "prior" / f"prior-{CURRENT:08x}.npz"
     whole = prior.read_bytes()
     rng = np.random.default_rng(0)
@@ -720,7 +720,7 @@ def damaged_prior(place: Place) -> str:
         prior.unlink(missing_ok=True)
         if damaged is not None:
             prior.write_bytes(damaged)
-        end = run("encode", picture, "-o", place.folder / "new.dfm", *FAST)
+        end = run("encode", image, "-o", place.folder / "new.dfm", *FAST)
         if damaged is not None and end.code == 0:  # a bit that means nothing, as of a time stamp
             (place.folder / "new.dfm").unlink()
             continue
@@ -739,7 +739,7 @@ def pipe_closes(place: Place) -> str:
     for buffering in place.bufferings:
         for taken, arguments in (
             (10, ("decode", file, "-o", "-", "--to", "400x", "--format", "ppm")),
-            (0, ("encode", place.picture(), "-o", "-", "-q", *FAST)),
+            (0, ("encode", place.image(), "-o", "-", "-q", *FAST)),
             (0, ("info", file)),
             (0, ("info", file, "--json")),
             (0, ("verify", file)),
@@ -757,12 +757,12 @@ def pipe_closes(place: Place) -> str:
 
 def full_stdout(place: Place) -> str:
     """Standard output on /dev/full: `decode -o -`, `encode -o -`, `info`, `info --json`, `verify`, `--help`"""
-    file, picture = place.encoded(), place.picture()
+    file, image = place.encoded(), place.image()
     with open("/dev/full", "wb") as full:
         for buffering in place.bufferings:
             for arguments in (
                 ("decode", file, "-o", "-"),
-                ("encode", picture, "-o", "-", "-q", *FAST),
+                ("encode", image, "-o", "-", "-q", *FAST),
                 ("info", file),
                 ("info", file, "--json"),
                 ("verify", file),

@@ -1,4 +1,4 @@
-"""Mutated `.dfm` files: whatever comes in, only a picture or a documented error comes out.
+"""Mutated `.dfm` files: whatever comes in, only an image or a documented error comes out.
 
 python tests/fuzzing.py --count 100000                  figures of a long run; tests/test_fuzz.py does a short one
 python tests/fuzzing.py --count 20000 --best-effort     what is there of them, and of prefixes of all golden files
@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from dfmcodec import bitstream
+from dfmcodec.bitstream.contents import CodeArchitecture
 from dfmcodec.decoder import decode_best_effort, decode_image
 from dfmcodec.errors import FormatError
 from dfmcodec.generative.model import GenerativeModel, read_model_file
-from dfmcodec.model import CodeArchitecture
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 GENERATORS = {model.id: model for model in map(read_model_file, GOLDEN.glob("generative/*.dfmg"))}
@@ -33,7 +33,7 @@ HEADER_BYTES = 27
 
 
 def seeds() -> list[bytes]:
-    """The small golden files: all models, all kinds of pictures, all priors."""
+    """The small golden files: all models, all kinds of images, all priors."""
     files = [path.read_bytes() for path in sorted(GOLDEN.glob("*.dfm"))]
     return [data for data in files if len(data) <= MAX_SEED_BYTES] + codes()
 
@@ -141,16 +141,16 @@ def generator_of(data: bytes) -> GenerativeModel | None:
         architecture = bitstream.read_header(data).architecture
     except FormatError:
         return None
-    return GENERATORS.get(architecture.generator) if isinstance(architecture, CodeArchitecture) else None
+    return GENERATORS.get(architecture.generator_id) if isinstance(architecture, CodeArchitecture) else None
 
 
 def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
-    """What decoding comes to: "picture" or the name of a documented error; anything else is raised."""
+    """What decoding comes to: "image" or the name of a documented error; anything else is raised."""
     try:
         decode_image(data, max_pixels=max_pixels, generator=generator_of(data))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
-    return "picture"
+    return "image"
 
 
 def best_effort_outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
@@ -159,7 +159,7 @@ def best_effort_outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
         _, losses = decode_best_effort(data, max_pixels=max_pixels, generator=generator_of(data))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
-    return "a part" if losses else "picture"
+    return "a part" if losses else "image"
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ It takes nothing from the package but the prior's arrays; the file of a generati
 stands for one heading of the document and uses its letters; read the two side by side. Speed comes last: symbols are
 decoded one by one with Python's integers.
 
-    python independent_decoder.py picture.dfm picture.png [model.dfmg]
+    python independent_decoder.py image.dfm image.png [model.dfmg]
 """
 
 import io
@@ -97,8 +97,8 @@ def read_other(data: bytes) -> File:
     )
     require(channels in (1, 3), f"{channels} channels")
     require(bits in (8, 16), f"{bits} bits a sample")
-    require(width > 0 and height > 0, "the picture is empty")
-    require(width * height <= MAX_PIXELS, "the picture is beyond the limit on pixels")
+    require(width > 0 and height > 0, "the image is empty")
+    require(width * height <= MAX_PIXELS, "the image is beyond the limit on pixels")
     if model == COORDINATE:
         require(all(1 <= size <= 64 for size in (depth, network_width, order)), "the network's sizes")
     require(extra in FURTHER_LENGTHS[model], "length of the model's further fields")
@@ -412,7 +412,7 @@ def read_parameters(file: File) -> Parameters:
 
 
 def tile_slices(height: int, width: int, rows: int, columns: int) -> list[tuple[slice, slice]]:
-    """The tiles of a picture, row by row, by "Tiles"."""
+    """The tiles of an image, row by row, by "Tiles"."""
 
     def cuts(size: int, n: int) -> list[slice]:
         starts = [256 * ((2 * i * size + 256 * n) // (512 * n)) for i in range(n)]
@@ -432,7 +432,7 @@ def band_shape(height: int, width: int, orientation: int) -> tuple[int, int]:
 
 
 def level_shapes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
-    """Shapes of the pictures of levels 0..L; the last one is that of the coarsest low-pass band."""
+    """Shapes of the images of levels 0..L; the last one is that of the coarsest low-pass band."""
     shapes = [(height, width)]
     for _ in range(levels):
         height, width = (height + 1) // 2, (width + 1) // 2
@@ -468,7 +468,7 @@ def synthesize_axis(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def synthesize_level(low: np.ndarray, orientations: Sequence[np.ndarray]) -> np.ndarray:
-    """The picture of a level from its low-pass band and its three orientations."""
+    """The image of a level from its low-pass band and its three orientations."""
     upper = synthesize_axis(low.T, orientations[0].T).T
     lower = synthesize_axis(orientations[1].T, orientations[2].T).T
     return np.clip(synthesize_axis(upper, lower), -65536, 65536)
@@ -621,7 +621,7 @@ def decode_tile(
     """Decodes and synthesizes one tile, by "Latents section"."""
     L, s = parameters.levels, parameters.step
     shapes = level_shapes(height, width, L)
-    symbol_count = height * width * colours  # the bands of a level have as many samples as its picture
+    symbol_count = height * width * colours  # the bands of a level have as many samples as its image
     require(8 * (len(part) + 16) >= 1.1e-5 * symbol_count, "a tile's part is too short for its size")
     require(len(part) >= colours, "a tile's part is too short")
     coder = RangeDecoder(part[colours:])
@@ -773,7 +773,7 @@ def correct(networks: Sequence[Network], corrections: Corrections, places: Seque
 
 @dataclass(frozen=True)
 class Filter:
-    """Symbols of the picture's filter, [output colour, tap, input colour] for each distance, and its step index."""
+    """Symbols of the image's filter, [output colour, tap, input colour] for each distance, and its step index."""
 
     radius: int
     step_index: int
@@ -967,7 +967,7 @@ def model_of(file: File, data: bytes | None) -> GenerativeModel:
     require(data[-4:] == file.further, f"the generative model is another one than {identifier}")
     model = read_model(data)
     same = (model.height, model.width, model.channels) == (file.height, file.width, file.channels)
-    require(same, "the picture has another size or other channels than the generative model")
+    require(same, "the image has another size or other channels than the generative model")
     return model
 
 
@@ -999,7 +999,7 @@ def read_code(section: bytes, model: GenerativeModel) -> Code:
 
 
 def render_code(file: File, model: GenerativeModel, code: Code) -> np.ndarray:
-    """Samples of a file of model 2, by "Picture"."""
+    """Samples of a file of model 2, by "Image"."""
     arrays, k = model.arrays, code.component
     t = 2.0 ** ((code.step_index - 128) / 4)
     x = arrays["density_means"][k] + arrays["density_axes"][k].astype(np.float64) @ (t * code.symbols)
@@ -1050,8 +1050,8 @@ def read_webp(data: bytes) -> np.ndarray:
 
     require(data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8L", "opacity is not lossless WebP")
     try:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as picture:
-            return np.asarray(picture.convert("RGB")).astype(np.int64)
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            return np.asarray(image.convert("RGB")).astype(np.int64)
     except (OSError, ValueError) as error:
         message = "opacity that cannot be decoded"
         raise FormatError(message) from error
@@ -1126,7 +1126,7 @@ def read_symbols(file: File, model: bytes | None = None) -> Symbols:
 
 
 def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarray:
-    """The picture [H, W, channels and opacity]."""
+    """The image [H, W, channels and opacity]."""
     if file.model == COORDINATE:
         samples = render_network(file, symbols.layers)
     elif file.model == GENERATIVE:

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 import dfmcodec
 from dfmcodec.cli import main
 from dfmcodec.decoder import decode_image
-from dfmcodec.latents import Window
+from dfmcodec.latents.geometry import Region
 from dfmcodec.metrics import psnr
 
 FAST = ("--quality", "50", "--effort", "1")
@@ -36,14 +36,14 @@ def dfm(*arguments, code=0, data=None):
 
 
 def opened(path):
-    """A picture read whole, its file closed."""
-    with PIL.Image.open(path) as picture:
-        return picture.copy()
+    """An image read whole, its file closed."""
+    with PIL.Image.open(path) as image:
+        return image.copy()
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """30 mixed files in a tree, two of them broken, and two that are no pictures."""
+    """30 mixed files in a tree, two of them broken, and two that are no images."""
     monkeypatch.chdir(tmp_path)
     cat, coffee = skimage.data.chelsea(), skimage.data.coffee()
     formats = ("png", "jpg", "webp", "tif", "bmp", "ppm", "gif")
@@ -51,16 +51,16 @@ def photos(tmp_path, monkeypatch):
         folder = Path("photos") / ("" if number % 3 else "trip") / ("deeper" if number % 6 == 0 else "")
         folder.mkdir(parents=True, exist_ok=True)
         pixels = (cat if number % 2 else coffee)[10 * number :][:24, :31]
-        picture = PIL.Image.fromarray(pixels)
+        image = PIL.Image.fromarray(pixels)
         if number % 5 == 0:
-            picture = picture.convert("L")
+            image = image.convert("L")
         if number % 7 == 0:
-            picture = picture.convert("RGBA")
-            picture.putalpha(PIL.Image.linear_gradient("L").resize(picture.size))
-        picture.save(folder / f"picture{number:02}.{formats[number % 7]}")
-    Path("photos/broken.png").write_bytes(Path("photos/picture07.png").read_bytes()[:300])
+            image = image.convert("RGBA")
+            image.putalpha(PIL.Image.linear_gradient("L").resize(image.size))
+        image.save(folder / f"image{number:02}.{formats[number % 7]}")
+    Path("photos/broken.png").write_bytes(Path("photos/image07.png").read_bytes()[:300])
     Path("photos/trip/empty.jpg").touch()
-    Path("photos/notes.txt").write_text("not a picture")
+    Path("photos/notes.txt").write_text("not an image")
     Path("photos/trip/list.csv").write_text("a,b")
     return tmp_path
 
@@ -74,11 +74,11 @@ def test_a_folder_of_mixed_files(photos):
     assert "28 encoded, 2 failed" in result.output
     assert "broken.png" in result.stderr
     assert "empty.jpg" in result.stderr
-    assert "skipped, by their names not of the kind: 2 (notes.txt, list.csv)" in result.stderr
-    expected = [name for name in files_below("photos") if "picture" in name]
+    assert "skipped 2 files with other extensions: notes.txt, list.csv" in result.stderr
+    expected = [name for name in files_below("photos") if "image" in name]
     assert files_below("out") == sorted(str(Path(name).with_suffix(".dfm")) for name in expected)
     again = dfm("encode", "photos", "-r", "-O", "out", *FAST, code=5)
-    assert "0 encoded, 28 there already (-f makes them again), 2 failed" in again.output
+    assert "0 encoded, 28 already there (-f overwrites them), 2 failed" in again.output
     report = json.loads(dfm("decode", "out", "-r", "-O", "back", "--format", "tiff", "--json", "-j", "2").stdout)
     assert len(report["files"]) == 28
     assert len(files_below("back")) == 28
@@ -118,19 +118,19 @@ def test_killed_in_the_middle_and_run_again(photos, processes):
     assert all(name.endswith(".dfm") for name in there)
     stamps = {name: Path("out", name).stat().st_mtime_ns for name in there}
     result = dfm("encode", "photos", "-r", "-O", "out", *FAST, "-j", processes, code=5)
-    assert f"{28 - len(there)} encoded, {len(there)} there already" in result.output
+    assert f"{28 - len(there)} encoded, {len(there)} already there" in result.output
     assert len(files_below("out")) == 28
     assert all(Path("out", name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
 
 
 def test_pipes_are_byte_clean(photos):
     run = [sys.executable, "-m", "dfmcodec"]
-    picture = Path("photos/picture01.jpg").read_bytes()
-    encoded = subprocess.run([*run, "encode", "-", "-o", "-", "--rate", "0.1"], input=picture, capture_output=True)
+    image = Path("photos/image01.jpg").read_bytes()
+    encoded = subprocess.run([*run, "encode", "-", "-o", "-", "--rate", "0.1"], input=image, capture_output=True)
     assert encoded.returncode == 0
     assert b"standard" not in encoded.stdout
     assert b"rate 0." in encoded.stderr
-    assert encoded.stdout == dfmcodec.encode("photos/picture01.jpg", rate=0.1).data
+    assert encoded.stdout == dfmcodec.encode("photos/image01.jpg", rate=0.1).data
     decoded = subprocess.run(
         [*run, "decode", "-", "-o", "-", "--format", "ppm"], input=encoded.stdout, capture_output=True
     )
@@ -141,29 +141,29 @@ def test_pipes_are_byte_clean(photos):
     assert broken.returncode == 1
     assert broken.stdout == b""
     assert broken.stderr.decode().count("\n") == 1
-    assert b"standard input is not a picture" in broken.stderr
+    assert b"standard input is not an image" in broken.stderr
 
 
 def test_preview_is_what_the_file_decodes_to(photos):
-    dfm("encode", "photos/picture01.jpg", "-o", "x.dfm", "--preview", "x.png", *FAST)
+    dfm("encode", "photos/image01.jpg", "-o", "x.dfm", "--preview", "x.png", *FAST)
     assert np.array_equal(np.asarray(opened("x.png")), dfmcodec.decode("x.dfm"))
     Path("y.png").write_text("mine")
-    dfm("encode", "photos/picture01.jpg", "-o", "y.dfm", "--preview", "y.png", *FAST, code=1)
+    dfm("encode", "photos/image01.jpg", "-o", "y.dfm", "--preview", "y.png", *FAST, code=1)
     assert Path("y.png").read_text() == "mine"
     assert not Path("y.dfm").exists()
 
 
 def test_compare(photos):
-    picture = "photos/picture08.jpg"
-    dfm("encode", picture, "-o", "x.dfm", *FAST)
-    figures = json.loads(dfm("compare", picture, "x.dfm", "--map", "map.png", "--json").stdout)
-    x, y = np.asarray(opened(picture)), dfmcodec.decode("x.dfm")
+    image = "photos/image08.jpg"
+    dfm("encode", image, "-o", "x.dfm", *FAST)
+    figures = json.loads(dfm("compare", image, "x.dfm", "--map", "map.png", "--json").stdout)
+    x, y = np.asarray(opened(image)), dfmcodec.decode_pixels("x.dfm")
     assert figures["psnr_db"] == psnr(x, y)
     assert figures["bytes"] == Path("x.dfm").stat().st_size
     difference = np.clip(128 + 8 * (y.astype(int) - x), 0, 255)
     assert np.array_equal(np.asarray(opened("map.png")), difference)
-    assert "no difference" in dfm("compare", picture, picture).output
-    assert "PSNR" in dfm("compare", picture, "x.dfm").output
+    assert "no difference" in dfm("compare", image, image).output
+    assert "PSNR" in dfm("compare", image, "x.dfm").output
     half = np.dstack([x, np.where(np.arange(x.shape[1]) < 15, 0, 255) * np.ones(x.shape[:2])]).astype(np.uint8)
     other = half.copy()
     other[:, :15, :3] = 0  # nobody sees it
@@ -197,26 +197,26 @@ def test_a_region_is_the_crop_pixel_for_pixel(files, name):
         top, left = rng.integers(0, whole.height - 1), rng.integers(0, whole.width - 1)
         regions.append((top, left, rng.integers(1, whole.height - top), rng.integers(1, whole.width - left)))
     for top, left, height, width in regions:
-        part = decode_image(data, region=Window(int(top), int(left), int(top + height), int(left + width)))
+        part = decode_image(data, region=Region(int(top), int(left), int(top + height), int(left + width)))
         crop = slice(top, top + height), slice(left, left + width)
         assert np.array_equal(part.pixels, whole.pixels[crop])
         assert whole.alpha is None or np.array_equal(part.alpha, whole.alpha[crop])
 
 
 def test_only_the_tiles_of_a_region_are_decoded(files, monkeypatch):
-    from dfmcodec import pyramid_coding
+    from dfmcodec.bitstream.sections import latents
 
     walked = []
-    traverse = pyramid_coding.traverse
-    monkeypatch.setattr(pyramid_coding, "traverse", lambda *args: walked.append(args[0]) or traverse(*args))
-    decode_image(files["tiles"], region=Window(20, 20, 60, 60))
+    traverse = latents.traverse
+    monkeypatch.setattr(latents, "traverse", lambda *args: walked.append(args[0]) or traverse(*args))
+    decode_image(files["tiles"], region=Region(20, 20, 60, 60))
     assert len(walked) == 1
     walked.clear()
     decode_image(files["tiles"])
     assert len(walked) == 2
 
 
-def test_sizes_are_what_was_asked_for_and_near_the_picture(files):
+def test_sizes_are_what_was_asked_for_and_near_the_image(files):
     for name in ("tiles", "one", "opacity"):
         whole = decode_image(files[name])
         for options, expected in [
@@ -231,7 +231,7 @@ def test_sizes_are_what_was_asked_for_and_near_the_picture(files):
             size = found.width, found.height
             reference = np.asarray(PIL.Image.fromarray(whole.pixels).resize(size, PIL.Image.LANCZOS))
             assert psnr(reference, found.pixels) > 27, (name, options)
-    part = decode_image(files["one"], region=Window(10, 20, 50, 60), scale=2)
+    part = decode_image(files["one"], region=Region(10, 20, 50, 60), scale=2)
     all_of_it = decode_image(files["one"], scale=2)
     assert np.array_equal(part.pixels, all_of_it.pixels[20:100, 40:120])
 
@@ -243,8 +243,9 @@ def test_a_constant_stays_one_at_any_size():
 
 
 def test_the_published_network_is_evaluated_between_pixels(files):
-    """Twice as large has the pixels of the picture itself between four of its own, and they differ from all four."""
-    from dfmcodec import bitstream, decoder, fourier
+    """Twice as large has the pixels of the image itself between four of its own, and they differ from all four."""
+    from dfmcodec import bitstream, decoder
+    from dfmcodec.fourier.network import deep_fourier_machine, unpack
 
     model, _ = bitstream.read(files["coordinate"])
     twice = decode_image(files["coordinate"], scale=2).pixels
@@ -252,8 +253,8 @@ def test_the_published_network_is_evaluated_between_pixels(files):
     columns = ((np.arange(202) + 0.5) / 2 - 0.5) / 101
     weights = decoder._weights_of(model)
     v = np.stack([np.tile(columns, 180), np.repeat(rows, 202)], axis=1).astype(np.float32)
-    layers = fourier.unpack(weights, model.architecture, np)
-    samples = fourier.machine(layers, v[:2000], model.architecture.order, np)
+    layers = unpack(weights, model.architecture, np)
+    samples = deep_fourier_machine(layers, v[:2000], model.architecture.order, np)
     expected = np.rint((samples + 1) * 127.5)
     assert np.abs(twice.reshape(-1, 3)[:2000] - expected).max() <= 1
 
@@ -262,32 +263,32 @@ def test_pillow_opens_and_saves(photos):
     import dfmcodec.plugins.pillow
 
     dfmcodec.plugins.pillow.register()
-    with PIL.Image.open("photos/picture01.jpg") as source:
+    with PIL.Image.open("photos/image01.jpg") as source:
         source.save("x.dfm", rate=0.2, effort=1)
-    with PIL.Image.open("x.dfm") as picture:
-        assert (picture.format, picture.mode, picture.size) == ("DFM", "RGB", (31, 24))
-        assert picture.get_format_mimetype() == "image/x-dfm"
-        assert np.array_equal(np.asarray(picture), dfmcodec.decode("x.dfm"))
-    with PIL.Image.open("x.dfm") as picture:
-        picture.draft(None, (7, 6))  # not smaller than that
-        assert picture.size == (8, 6)
-        assert np.asarray(picture).shape == (6, 8, 3)
-    with PIL.Image.open("x.dfm") as picture:
-        picture.thumbnail((10, 10))
-        assert max(picture.size) == 10
+    with PIL.Image.open("x.dfm") as image:
+        assert (image.format, image.mode, image.size) == ("DFM", "RGB", (31, 24))
+        assert image.get_format_mimetype() == "image/x-dfm"
+        assert np.array_equal(np.asarray(image), dfmcodec.decode("x.dfm"))
+    with PIL.Image.open("x.dfm") as image:
+        image.draft(None, (7, 6))  # not smaller than that
+        assert image.size == (8, 6)
+        assert np.asarray(image).shape == (6, 8, 3)
+    with PIL.Image.open("x.dfm") as image:
+        image.thumbnail((10, 10))
+        assert max(image.size) == 10
     profile = PIL.Image.Exif()
     profile[0x010E] = "hello"
     PIL.Image.fromarray(skimage.data.logo()[:40, :40]).save("logo.png", icc_profile=b"mine", exif=profile)
     with PIL.Image.open("logo.png") as source:
         source.save("logo.dfm", quality=50, effort=1)
-    with PIL.Image.open("logo.dfm") as picture:
-        assert picture.mode == "RGBA"
-        assert picture.info["icc_profile"] == b"mine"
-        assert picture.getexif()[0x010E] == "hello"
-        assert np.array_equal(np.asarray(picture)[:, :, 3], skimage.data.logo()[:40, :40, 3])
+    with PIL.Image.open("logo.dfm") as image:
+        assert image.mode == "RGBA"
+        assert image.info["icc_profile"] == b"mine"
+        assert image.getexif()[0x010E] == "hello"
+        assert np.array_equal(np.asarray(image)[:, :, 3], skimage.data.logo()[:40, :40, 3])
     Path("bad.dfm").write_bytes(Path("x.dfm").read_bytes()[:-9])
-    with PIL.Image.open("bad.dfm") as picture, pytest.raises(OSError, match="truncated"):
-        picture.load()
+    with PIL.Image.open("bad.dfm") as image, pytest.raises(OSError, match="truncated"):
+        image.load()
     with pytest.raises(PIL.UnidentifiedImageError):
         PIL.Image.open(io.BytesIO(b"\x89DFM\x02" + bytes(40)))
     assert np.array_equal(imageio.v3.imread("x.dfm"), dfmcodec.decode("x.dfm"))
@@ -303,8 +304,8 @@ def test_the_plugin_is_light():
 def test_results_show_themselves_in_notebooks():
     pixels = np.ascontiguousarray(skimage.data.chelsea()[:40, :50])
     result = dfmcodec.encode(pixels, quality=40, effort=1)
-    with PIL.Image.open(io.BytesIO(result._repr_png_())) as picture:
-        assert np.array_equal(np.asarray(picture), dfmcodec.decode(result.data))
+    with PIL.Image.open(io.BytesIO(result._repr_png_())) as image:
+        assert np.array_equal(np.asarray(image), dfmcodec.decode(result.data))
     assert f"{result.report.psnr_db:.2f} dB" in result.report._repr_html_()
 
 
@@ -356,4 +357,4 @@ def test_ctrl_c_with_several_processes(photos, presses):
     for name in there:
         decode_image(Path("out", name).read_bytes())
     if presses == 1:
-        assert "left out" in output
+        assert "not started" in output

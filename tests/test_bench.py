@@ -82,7 +82,7 @@ def test_a_limit_below_the_smallest_file_and_files_encoded_once():
 
 @pytest.mark.parametrize("codec", [c for c in ANCHORS if c.missing() is None], ids=lambda codec: codec.name)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_anchor_gets_better_with_size_and_keeps_the_picture(codec, channels):
+def test_every_anchor_gets_better_with_size_and_keeps_the_image(codec, channels):
     pixels = np.ascontiguousarray(skimage.data.chelsea()[60:160, 130:243, :channels])
     form = codec.forms[0]
     small, large = (
@@ -137,7 +137,7 @@ def test_no_anchor_is_larger_and_what_cannot_go_so_low_is_empty(folder):
     assert "jpeg" in empty  # its tables alone are larger
     text = bench("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.05,0.004").stdout
     assert max(map(len, text.splitlines())) <= 80
-    assert "smaller than" in text or "cannot go" in text
+    assert "smaller than" in text or "no file as small" in text
 
 
 def test_why_a_file_is_much_smaller_is_said(folder):
@@ -147,7 +147,7 @@ def test_why_a_file_is_much_smaller_is_said(folder):
 
 
 def test_tables_fit_80_columns_with_all_anchors_and_long_names(folder):
-    os.rename("photos/cat.png", "photos/a-picture-with-a-name-of-more-than-twenty-letters.png")
+    os.rename("photos/cat.png", "photos/a-image-with-a-name-of-more-than-twenty-letters.png")
     text = bench("photos", "--vs", "all", "--rates", "0.1,0.05,0.03").stdout
     assert max(map(len, text.splitlines())) <= 80
     for codec in ANCHORS:
@@ -182,10 +182,10 @@ def test_a_damaged_cache_entry_is_measured_again(folder):
     assert not Path("cache").exists()
 
 
-def test_one_bad_picture_does_not_stop_the_rest(folder):
+def test_one_bad_image_does_not_stop_the_rest(folder):
     Path("photos/broken.png").write_bytes(Path("photos/cat.png").read_bytes()[:2000])
     Path("photos/empty.jpg").touch()
-    Path("photos/notes.txt").write_text("not a picture, and not looked at")
+    Path("photos/notes.txt").write_text("not an image, and not looked at")
     PIL.Image.new("RGB", (1, 1), (9, 8, 7)).save("photos/tiny.png")
     PIL.Image.fromarray(skimage.data.camera()[200:264, 200:264]).save("photos/gray.png")
     result = bench("photos", "nowhere.png", "--vs", "jpeg,webp", "--json", code=5)
@@ -234,10 +234,10 @@ def test_no_permission_to_write(folder, monkeypatch):
 
 def test_an_empty_folder_and_an_anchor_that_is_not_installed(folder, monkeypatch):
     Path("empty").mkdir()
-    assert "without pictures" in bench("empty", code=5).output
+    assert "without images" in bench("empty", code=5).output
     monkeypatch.setattr(type(ANCHORS[3]), "missing", lambda codec: "imagecodecs; install it")
     result = bench("photos/cat.png", "--vs", "jpeg,jxl", code=5)
-    assert "jxl: left out, it needs imagecodecs" in result.output
+    assert "jxl: left out because it needs imagecodecs" in result.output
     assert "JPEG" in result.output
 
 
@@ -277,4 +277,4 @@ CODECS = [Coarse()]
     Path("wrong.py").write_text("CODECS = [1]")
     result = CliRunner().invoke(main, ["bench", "photos", "--codecs-from", "wrong.py"])
     assert result.exit_code == 2
-    assert "no dfmcodec.bench.Codec" in result.stderr
+    assert "not a dfmcodec.bench.Codec" in result.stderr

@@ -64,8 +64,8 @@ def shown(page) -> np.ndarray:
     """The canvas's pixels [H, W, 3], once they no longer change."""
     page.wait_for_timeout(150)
     data = page.evaluate("document.getElementById('view').toDataURL('image/png')")
-    with PIL.Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with PIL.Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def crops(report: Path) -> dict:
@@ -73,8 +73,8 @@ def crops(report: Path) -> dict:
 
 
 def pixels_of(crop: str) -> np.ndarray:
-    with PIL.Image.open(io.BytesIO(base64.b64decode(crop))) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with PIL.Image.open(io.BytesIO(base64.b64decode(crop))) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def test_the_page_is_no_wider_than_its_window_and_all_plots_are_drawn(page):
@@ -83,12 +83,12 @@ def test_the_page_is_no_wider_than_its_window_and_all_plots_are_drawn(page):
     assert len(plots) >= 2
     assert min(plots) > 100
     text = page.inner_text("body")
-    for expected in ("coffee <b>&", "BD-rate", "JPEG", "libjpeg_turbo", "2 of the 3 pictures"):
+    for expected in ("coffee <b>&", "BD-rate", "JPEG", "libjpeg_turbo", "2 of the 3 images"):
         assert expected in text
 
 
 def test_the_viewer_flips_between_the_very_pixels(page, report):
-    first = crops(report)["pictures"][0]
+    first = crops(report)["images"][0]
     original, views = pixels_of(first["original"]), first["targets"][0]["views"]
     assert [view["label"] for view in views] == ["dfm", "JPEG", "WebP"]
     assert np.array_equal(shown(page), pixels_of(views[0]["crop"]))
@@ -106,11 +106,11 @@ def test_the_viewer_flips_between_the_very_pixels(page, report):
     assert np.array_equal(shown(page), np.clip(128 + difference, 0, 255))
 
 
-def test_other_pictures_and_rates(page, report):
-    pictures = crops(report)["pictures"]
-    page.select_option("#picture", "1")
+def test_other_images_and_rates(page, report):
+    images = crops(report)["images"]
+    page.select_option("#image", "1")
     page.select_option("#target", "2")
-    assert np.array_equal(shown(page), pixels_of(pictures[1]["targets"][2]["views"][0]["crop"]))
+    assert np.array_equal(shown(page), pixels_of(images[1]["targets"][2]["views"][0]["crop"]))
 
 
 def test_the_report_is_one_file_that_asks_for_nothing(report):

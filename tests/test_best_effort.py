@@ -12,13 +12,17 @@ import pytest
 from click.testing import CliRunner
 
 import dfmcodec
-from dfmcodec import bitstream, integrity, latents
+from dfmcodec import bitstream
+from dfmcodec.bitstream import container
+from dfmcodec.bitstream.sections.checks import CHECKS_PART
 from dfmcodec.cli import main
 from dfmcodec.decoder import decode_best_effort, decode_image
 from dfmcodec.encoder import EncoderConfig, encode_image
 from dfmcodec.errors import CorruptError, FormatError, TruncatedError
 from dfmcodec.image import Image, Metadata
-from dfmcodec.latents import Window, synthesise_level
+from dfmcodec.latents import geometry as latent_geometry
+from dfmcodec.latents.geometry import Region
+from dfmcodec.latents.wavelet import synthesise_level
 from dfmcodec.metrics import psnr
 
 HEADER_FIELDS = range(18, 25)  # of a latent file: step, chroma angle, checksum of the prior
@@ -37,34 +41,34 @@ def photograph() -> Image:
 
 @pytest.fixture(scope="module")
 def encoded(photograph):
-    with pytest.MonkeyPatch.context() as patch:  # no small picture's file would have them
-        patch.setattr(bitstream, "CHECKS_PART", 1.0)
+    with pytest.MonkeyPatch.context() as patch:  # no small image's file would have them
+        patch.setattr(container, "CHECKS_PART", 1.0)
         return encode_image(photograph, EncoderConfig(quality=85, effort=2))
 
 
 @pytest.fixture(scope="module")
 def tiled():
-    """Two tiles, as pictures of such a size have none."""
+    """Two tiles, as images of such a size have none."""
     import skimage.data
 
     pixels = np.ascontiguousarray(skimage.data.astronaut()[:256])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latents, "TILE_SIDE", 256)
-        patch.setattr(bitstream, "CHECKS_PART", 1.0)
+        patch.setattr(latent_geometry, "TILE_SIDE", 256)
+        patch.setattr(container, "CHECKS_PART", 1.0)
         return encode_image(Image(pixels), EncoderConfig(quality=50, effort=1)).data
 
 
 @pytest.fixture
 def unchecked(encoded):
     """The same model and what is beside it, without checks."""
-    model, beside = bitstream.read(encoded.data)
-    return bitstream.write(model, beside.sections(), checked=False)
+    model, ancillary = bitstream.read(encoded.data)
+    return bitstream.write(model, bitstream.ancillary_sections(ancillary), checked=False)
 
 
 def section(data: bytes, name: str) -> tuple[int, int]:
     """Start and end."""
     header = bitstream.read_header(data)
-    ((start, length),) = (at for key, at in header.sections.items() if header.name_of(key) == name)
+    ((start, length),) = (at for key, at in header.sections.items() if key.title == name)
     return start, start + length
 
 
@@ -102,13 +106,13 @@ def test_all_golden_files_are_decoded_alike():
 def test_sections_come_in_the_order_of_their_use(encoded, photograph):
     names = list(bitstream.read_header(encoded.data).section_bytes())
     assert names == ["container", "checks", "corrections", "filter", "metadata", "latents", "alpha"]
-    large = bitstream.Beside(Metadata(icc=bytes(len(encoded.data))), photograph.alpha).sections()
+    large = bitstream.ancillary_sections(bitstream.Ancillary(Metadata(icc=bytes(len(encoded.data))), photograph.alpha))
     names = list(bitstream.read_header(bitstream.write(bitstream.read(encoded.data)[0], large)).section_bytes())
     assert names[-3:] == ["latents", "alpha", "metadata"]
 
 
 @pytest.mark.parametrize("has_checks", [True, False])
-def test_more_of_a_file_is_a_better_picture(encoded, unchecked, photograph, has_checks):
+def test_more_of_a_file_is_a_better_image(encoded, unchecked, photograph, has_checks):
     data = encoded.data if has_checks else unchecked
     figures = []
     for part in (0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
@@ -130,14 +134,14 @@ def test_a_prefix_is_the_coarser_levels_exactly(encoded):
 
     def is_enough(size):
         losses: list[str] = []
-        bitstream.read_window(encoded.data[:size], None, losses=losses)
-        return "missing from level 0" in " ".join(losses)
+        bitstream.read_region(encoded.data[:size], None, losses=losses)
+        return "missing from decomposition level 0" in " ".join(losses)
 
     size = bisect.bisect_left(range(end), True, start + 200, end - 200, key=is_enough)
     assert is_enough(size)
     assert not is_enough(size - 1)
-    model, _, _ = bitstream.read_window(encoded.data[:size], None, losses=[])
-    coarse, _, _ = bitstream.read_window(encoded.data, None, finest_level=1)
+    model, _, _ = bitstream.read_region(encoded.data[:size], None, losses=[])
+    coarse, _, _ = bitstream.read_region(encoded.data, None, finest_level=1)
     geometry = bitstream.tiling_of(model.architecture, model.height, model.width).tiles[0].geometry
     zeros = [np.zeros((3, *geometry.band_size(0, orientation)), np.int32) for orientation in range(3)]
     assert not model.symbols[geometry.symbol_count(1) :].any()
@@ -152,7 +156,7 @@ def test_every_symbol_of_a_prefix_is_the_one_written(encoded):
     lengths = []
     for size in np.random.default_rng(0).integers(start + 120, end, 12):
         try:
-            model = bitstream.read_window(encoded.data[:size], None, losses=[])[0]
+            model = bitstream.read_region(encoded.data[:size], None, losses=[])[0]
         except CorruptError:
             assert size < start + 400
             continue
@@ -164,12 +168,12 @@ def test_every_symbol_of_a_prefix_is_the_one_written(encoded):
     assert len(lengths) > 8
 
 
-def test_smaller_pictures_and_regions_of_a_prefix(encoded):
+def test_smaller_images_and_regions_of_a_prefix(encoded):
     part = prefix(encoded.data, 0.5)
     small, losses = decode_best_effort(part, scale=0.25)
     assert not any("detail" in loss for loss in losses)  # what is missing is finer
     assert np.array_equal(small.pixels, decode_image(encoded.data, scale=0.25).pixels)
-    region = Window(100, 50, 160, 120)
+    region = Region(100, 50, 160, 120)
     of_region, _ = decode_best_effort(part, region=region)
     whole, _ = decode_best_effort(part)
     assert np.array_equal(of_region.pixels, whole.pixels[region.rows, region.columns])
@@ -197,9 +201,9 @@ def test_damaged_levels_are_left_out(encoded, photograph):
     figures = []
     for position in range(start + 300, end, (end - start) // 8):
         losses: list[str] = []
-        model, _, _ = bitstream.read_window(flipped(encoded.data, position), None, losses=losses)
+        model, _, _ = bitstream.read_region(flipped(encoded.data, position), None, losses=losses)
         (told,) = (loss for loss in losses if "detail" in loss)
-        level = int(told.split("from level ")[1].split()[0])
+        level = int(told.split("from decomposition level ")[1].split()[0])
         count = geometry.symbol_count(level + 1)
         assert np.array_equal(model.symbols[:count], whole.symbols[:count])
         assert not model.symbols[count:].any()
@@ -226,7 +230,7 @@ def test_a_damaged_filter_costs_little(encoded, photograph):
     assert np.array_equal(image.alpha, photograph.alpha)
 
 
-def test_what_is_beside_the_picture_can_be_done_without(encoded, photograph):
+def test_what_is_beside_the_image_can_be_done_without(encoded, photograph):
     whole = decode_image(encoded.data)
     image, losses = decode_best_effort(flipped(encoded.data, section(encoded.data, "alpha")[0] + 30))
     assert image.alpha is None
@@ -247,7 +251,7 @@ def test_what_nothing_can_be_done_without(encoded):
         decode_best_effort(flipped(encoded.data, start + 8))
     with pytest.raises(TruncatedError, match=r"the corrections section .* ends early"):
         decode_best_effort(encoded.data[: end - 1])
-    with pytest.raises(FormatError, match="nothing of what is wanted"):
+    with pytest.raises(FormatError, match="nothing of the image or region"):
         decode_best_effort(encoded.data[: section(encoded.data, "latents")[0] + 5])
     with pytest.raises(TruncatedError, match="inside its header"):
         decode_best_effort(encoded.data[:20])
@@ -275,13 +279,13 @@ def test_tiles_are_lost_one_by_one(tiled):
     assert np.array_equal(image.pixels[:, : 256 - away], whole[:, : 256 - away])
     assert np.abs(image.pixels[:, 256 + away :].astype(int) - 128).max() <= 1
     image, losses = decode_best_effort(tiled[: (begin + end) // 2])
-    assert any("detail of tile 2 of 2 is missing from level" in loss for loss in losses)
+    assert any("detail of tile 2 of 2 is missing from decomposition level" in loss for loss in losses)
     assert np.array_equal(image.pixels[:, : 256 - away], whole[:, : 256 - away])
     assert psnr(whole[:, 256:], image.pixels[:, 256:]) > 25
     image, losses = decode_best_effort(flipped(tiled, begin - 100))
-    assert any("detail of tile 1 of 2 is damaged from level 0" in loss for loss in losses)
+    assert any("detail of tile 1 of 2 is damaged from decomposition level 0" in loss for loss in losses)
     assert np.array_equal(image.pixels[:, 256 + away :], whole[:, 256 + away :])
-    of_first, _ = decode_best_effort(tiled[: begin + 4], region=Window(0, 0, 50, 50))
+    of_first, _ = decode_best_effort(tiled[: begin + 4], region=Region(0, 0, 50, 50))
     assert np.array_equal(of_first.pixels, whole[:50, :50])
 
 
@@ -289,7 +293,7 @@ def test_symbols_that_are_not_those_written_are_an_error(encoded):
     """A file whose CRC-32 is right, decoded to other symbols: by a fault of writer or reader."""
     start, end = section(encoded.data, "latents")
     content = flipped(encoded.data, (start + end) // 2)[:-4]
-    with pytest.raises(CorruptError, match=r"the symbols of level \d are not|not a valid range-coder"):
+    with pytest.raises(CorruptError, match=r"symbols of decomposition level \d are not|not a valid range-coder"):
         decode_image(fuzzing.with_crc(content))
 
 
@@ -304,7 +308,7 @@ def test_checks_are_few(photograph, model):
         assert 0.97 * limit <= len(result.data) <= limit
         sizes = bitstream.read_header(result.data).section_bytes()
         assert ("checks" in sizes) == has_checks
-        assert sizes.get("checks", 0) + 5 <= max(5, integrity.CHECKS_PART * len(result.data))
+        assert sizes.get("checks", 0) + 5 <= max(5, CHECKS_PART * len(result.data))
         assert abs(result.report.estimated_bytes - len(result.data)) < 0.005 * len(result.data)
 
 
@@ -324,10 +328,10 @@ def test_commands_tell_what_is_wrong(tmp_path, monkeypatch, encoded):
     dfm("decode", "whole.dfm", "-o", "again.png")
     assert Path("whole.png").read_bytes() == Path("again.png").read_bytes()
     result = dfm("decode", "cut.dfm", code=3)
-    assert "are missing; get a whole copy, or take what is there by dfm decode --best-effort" in result.stderr
+    assert "are missing; get a whole copy, or decode what is left with dfm decode --best-effort" in result.stderr
     assert not Path("cut.png").exists()
     result = dfm("decode", "cut.dfm", "--best-effort", code=3)
-    assert "detail is missing from level" in result.stderr
+    assert "detail is missing from decomposition level" in result.stderr
     assert Path("cut.png").exists()
     report = json.loads(dfm("decode", "flip.dfm", "--best-effort", "--json", code=3).stdout)
     assert len(report["lost"]) == 1

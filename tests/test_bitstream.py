@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfmcodec import bitstream
-from dfmcodec.bitstream import Beside
+from dfmcodec._types import Model
+from dfmcodec.bitstream.contents import Ancillary, QuantizedNetwork
 from dfmcodec.errors import (
     BadMagicError,
     ConfigError,
@@ -21,16 +22,16 @@ from dfmcodec.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
+from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata
-from dfmcodec.model import CoordinateArchitecture, Model, QuantizedNetwork
 
 
-def some_model(seed=0, depth=3, width=4, order=4, channels=3, height=20, picture_width=30):
+def some_model(seed=0, depth=3, width=4, order=4, channels=3, height=20, image_width=30):
     arch = CoordinateArchitecture(channels, depth, width, order)
     rng = np.random.default_rng(seed)
     symbols = np.rint(rng.laplace(0, 20, arch.weight_count)).astype(np.int32)
-    steps = tuple(int(step) for step in rng.integers(0, 256, depth))
-    return QuantizedNetwork(arch, height, picture_width, symbols, steps)
+    steps = tuple(int(q_step) for q_step in rng.integers(0, 256, depth))
+    return QuantizedNetwork(arch, height, image_width, symbols, steps)
 
 
 def with_crc(content: bytes) -> bytes:
@@ -54,14 +55,14 @@ def assert_same(model: QuantizedNetwork, other: QuantizedNetwork) -> None:
     st.integers(1, 1000),
     st.none() | st.binary(min_size=1, max_size=50),
 )
-def test_write_then_read_is_the_identity(seed, depth, width, order, channels, height, picture_width, exif):
-    model = some_model(seed, depth, width, order, channels, height, picture_width)
-    beside = Beside(Metadata(exif=exif))
-    data = bitstream.write(model, beside.sections())
-    again, beside_again = bitstream.read(data)
+def test_write_then_read_is_the_identity(seed, depth, width, order, channels, height, image_width, exif):
+    model = some_model(seed, depth, width, order, channels, height, image_width)
+    ancillary = Ancillary(Metadata(exif=exif))
+    data = bitstream.write(model, bitstream.ancillary_sections(ancillary))
+    again, ancillary_again = bitstream.read(data)
     assert_same(model, again)
-    assert beside_again == beside
-    header = bitstream.read_header(data[: bitstream.CONTAINER_BYTES[Model.COORDINATE] + 20])
+    assert ancillary_again == ancillary
+    header = bitstream.read_header(data[: bitstream.container_bytes(Model.COORDINATE) + 20])
     assert header.file_bytes == len(data)
     assert sum(header.section_bytes().values()) == len(data)
 
@@ -75,18 +76,18 @@ def test_estimate_is_the_size():
 def test_container_overhead():
     model = some_model()
     header = bitstream.read_header(bitstream.write(model))
-    assert header.section_bytes()["container"] == bitstream.CONTAINER_BYTES[Model.COORDINATE] == 26
+    assert header.section_bytes()["container"] == bitstream.container_bytes(Model.COORDINATE) == 26
 
 
 def test_truncation_at_every_byte_is_an_error():
-    data = bitstream.write(some_model(), Beside(Metadata(icc=b"profile")).sections())
+    data = bitstream.write(some_model(), bitstream.ancillary_sections(Ancillary(Metadata(icc=b"profile"))))
     for size in range(len(data)):
         with pytest.raises(TruncatedError):
             bitstream.read(data[:size])
 
 
 def test_every_flipped_byte_is_an_error():
-    data = bitstream.write(some_model(), Beside(Metadata(icc=b"profile")).sections())
+    data = bitstream.write(some_model(), bitstream.ancillary_sections(Ancillary(Metadata(icc=b"profile"))))
     for position in range(len(data)):
         damaged = bytearray(data)
         damaged[position] ^= 0x41

@@ -33,11 +33,11 @@ def dfm(*arguments, code=0):
 
 
 def opened(path):
-    """A picture read whole, its file closed."""
-    with PIL.Image.open(path) as picture:
-        picture.load()
-        picture.getexif()
-        return picture
+    """An image read whole, its file closed."""
+    with PIL.Image.open(path) as image:
+        image.load()
+        image.getexif()
+        return image
 
 
 def test_encode_info_decode(folder, chelsea):
@@ -83,7 +83,7 @@ def test_existing_outputs_are_refused_and_untouched(folder):
     ("arguments", "code", "words"),
     [
         (["encode", "missing.png"], 1, "cannot read missing.png"),
-        (["encode", "text.png"], 1, "not a picture"),
+        (["encode", "text.png"], 1, "not an image"),
         (["encode", "empty.png"], 1, "empty"),
         (["encode", "cut.png"], 1, "damaged or cut off"),
         (["encode", "float.tiff"], 1, "floating-point"),
@@ -107,13 +107,13 @@ def test_existing_outputs_are_refused_and_untouched(folder):
         (["decode", "short.dfm"], 3, "truncated"),
         (["decode", "missing.dfm"], 1, "cannot read"),
         (["decode", "short.dfm", "-o", "x.xyz"], 1, "extension"),
-        (["decode", "good.dfm", "--region", "90,0,10,10"], 2, "not within the picture"),
+        (["decode", "good.dfm", "--region", "90,0,10,10"], 2, "not within the image"),
         (["decode", "good.dfm", "--region", "1,2,3"], 2, "write X,Y,W,H"),
         (["decode", "good.dfm", "--scale", "-1"], 2, "positive"),
         (["decode", "good.dfm", "--scale", "2", "--to", "30x30"], 2, "not both"),
         (["decode", "good.dfm", "--to", "30"], 2, "write WxH"),
-        (["decode", "good.dfm", "--scale", "900"], 2, "no size for a picture"),
-        (["decode", "alpha.dfm", "-o", "x.jpg"], 1, "jpeg cannot hold opacity"),
+        (["decode", "good.dfm", "--scale", "900"], 2, "no size for an image"),
+        (["decode", "alpha.dfm", "-o", "x.jpg"], 1, "jpeg cannot hold alpha"),
         (["decode", "-", "cat.png"], 2, "standard input"),
         (["compare", "cat.png", "float.tiff"], 1, "floating-point"),
         (["compare", "cat.png", "tiny.png"], 1, "differ in size"),
@@ -168,7 +168,7 @@ def test_profile_exif_and_orientation(folder, chelsea):
     assert "icc_profile" not in opened("plain.png").info
 
 
-def test_sample_pictures(folder):
+def test_sample_images(folder):
     dfm("sample", "chelsea")
     assert opened("chelsea.png").size == (451, 300)
     dfm("sample", "chelsea", code=1)

@@ -9,56 +9,56 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfmcodec import scan
-from dfmcodec.encoder.rounding import (
-    ChosenSymbols,
-    Influence,
-    ObservedSymbols,
-    PathChooser,
-    local_groups,
-    pass_coefficients,
-    round_low,
-)
-from dfmcodec.entropy import context as ctx
-from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, PRECISION_BITS
-from dfmcodec.errors import CorruptError
-from dfmcodec.latents import MAX_UNITS, Geometry, Tiling, analyse, default_levels, to_planes
-from dfmcodec.model import MAX_SYMBOL
-from dfmcodec.prior import shipped
-from dfmcodec.pyramid_coding import (
+from dfmcodec.bitstream.sections.latents import (
+    LatentsBody,
     low_differences,
     read_symbols,
     table_runs,
-    traverse,
     undo_low_differences,
     write_symbols,
 )
-from dfmcodec.trellis import NEXT_STATE
+from dfmcodec.encoder.latent.estimates import guess_tables
+from dfmcodec.encoder.latent.influence import Influence
+from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
+from dfmcodec.encoder.latent.trellis_search import PathChooser, pass_coefficients, round_low
+from dfmcodec.entropy import context as ctx
+from dfmcodec.entropy.neighbourhood import CausalContext, context_size
+from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
+from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, MAX_SYMBOL, PRECISION_BITS
+from dfmcodec.entropy.traversal import traverse
+from dfmcodec.errors import CorruptError
+from dfmcodec.latents.colour import planes_of_pixels
+from dfmcodec.latents.geometry import Geometry, Tiling, default_levels
+from dfmcodec.latents.trellis import NEXT_STATE
+from dfmcodec.latents.wavelet import MAX_UNITS, analyse
+from dfmcodec.prior import shipped
 
 
-def round_trip(symbols, geometry, step):
+def round_trip(symbols, geometry, q_step):
     context = shipped().context
     tiling = one_tile(geometry)
-    body = write_symbols(tiling, step, context, symbols)
-    return read_symbols(tiling, step, context, body)[:2], body
+    body = write_symbols(tiling, q_step, context, symbols)
+    return read_symbols(tiling, q_step, context, LatentsBody(body))[:2], body
 
 
 def one_tile(geometry):
-    return Tiling(geometry.height, geometry.width, geometry.colours, geometry.levels)
+    return Tiling(geometry.height, geometry.width, geometry.channels, geometry.levels)
 
 
-def chosen_paths(pyramid, geometry, step, price, groups=None, influence=None):
+def chosen_paths(pyramid, geometry, q_step, price, choice=None, influence=None):
     """Symbols of all passes by rate and distortion, with guessed tables unless others are given."""
-    guess = groups or (lambda place: local_groups(pyramid, step, place, shipped().context))
-    return PathChooser(pyramid, geometry, step, price, shipped().context, guess, influence).symbols()
+    guess = choice or (lambda coding_pass: guess_tables(pyramid, q_step, coding_pass, shipped().context))
+    return PathChooser(pyramid, geometry, q_step, price, shipped().context, guess, influence).symbols()
 
 
-def chosen_source(pyramid, geometry, step, price, observed=True, **options):
+def chosen_source(pyramid, geometry, q_step, price, observed=True, **options):
     """A source of the chosen symbols, after its walk, and the samples of the walk."""
-    chosen = chosen_paths(pyramid, geometry, step, price, **options)
-    context, low = shipped().context, round_low(pyramid, step)
-    source = ObservedSymbols(low, chosen, context, geometry, step) if observed else ChosenSymbols(low, chosen, context)
-    return source, *traverse(geometry, step, context, source)
+    chosen = chosen_paths(pyramid, geometry, q_step, price, **options)
+    context, low = shipped().context, round_low(pyramid, q_step)
+    source = (
+        ObservedSymbols(low, chosen, context, geometry, q_step) if observed else ChosenSymbols(low, chosen, context)
+    )
+    return source, *traverse(geometry, q_step, context, source)
 
 
 @settings(max_examples=25, deadline=None)
@@ -70,21 +70,21 @@ def chosen_source(pyramid, geometry, step, price, observed=True, **options):
     st.sampled_from([1, 37, 640, 5000, 65535]),
     st.sampled_from([0.3, 5.0, 1e3, 1e6]),
 )
-def test_reading_inverts_writing_for_any_symbols(seed, height, width, colours, step, scale):
-    geometry = Geometry(height, width, colours, default_levels(height, width))
-    values = np.random.default_rng(seed).laplace(0, scale, height * width * colours)
+def test_reading_inverts_writing_for_any_symbols(seed, height, width, channels, q_step, scale):
+    geometry = Geometry(height, width, channels, default_levels(height, width))
+    values = np.random.default_rng(seed).laplace(0, scale, height * width * channels)
     symbols = np.clip(np.rint(values), -MAX_SYMBOL // 4, MAX_SYMBOL // 4).astype(np.int32)
-    (decoded, samples), _ = round_trip(symbols, geometry, step)
+    (decoded, samples), _ = round_trip(symbols, geometry, q_step)
     assert np.array_equal(decoded, symbols)
-    assert samples.shape == (colours, height, width)
+    assert samples.shape == (channels, height, width)
 
 
 def test_estimated_bits_are_the_real_ones(chelsea):
     geometry = Geometry(80, 96, 3, 6)
-    pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
-    for step in (200, 1500):
-        source, symbols, samples = chosen_source(pyramid, geometry, step, 0.23, observed=False)
-        (decoded, again), body = round_trip(symbols, geometry, step)
+    pyramid = analyse(planes_of_pixels(chelsea.pixels, 0), 6)
+    for q_step in (200, 1500):
+        source, symbols, samples = chosen_source(pyramid, geometry, q_step, 0.23, observed=False)
+        (decoded, again), body = round_trip(symbols, geometry, q_step)
         assert np.array_equal(decoded, symbols)
         assert np.array_equal(samples, again)
         assert abs(8 * len(body) - source.bits) < 0.004 * source.bits + 100
@@ -94,11 +94,11 @@ def test_networks_are_exact_integers_on_both_backends():
     """Sums in any order, on NumPy and XLA, are those of int64."""
     rng = np.random.default_rng(0)
     for phase, network in enumerate(shipped().context.networks):
-        features = rng.integers(-127, 128, (scan.context_size(phase), 500)).astype(np.float32)
-        place = scan.Place(1, 1, 2, phase)
-        known = np.arange(len(features))
-        by_numpy = network.outputs(features, known, place, 17, np)
-        by_jax = jax.jit(lambda f, n=network, p=place, k=known: n.outputs(f, k, p, 17, jnp))(features)
+        features = rng.integers(-127, 128, (context_size(phase), 500)).astype(np.float32)
+        coding_pass = CodingPass(1, 1, 2, phase)
+        available = np.arange(len(features))
+        by_numpy = network.outputs(features, available, coding_pass, 17, np)
+        by_jax = jax.jit(lambda f, n=network, p=coding_pass, k=available: n.outputs(f, k, p, 17, jnp))(features)
         w1, w2, w3 = (w.astype(np.int64) for w in (network.w1, network.w2, network.w3))
         position = (1 * 3 + 1) * 3 + 2
         c1 = (network.c1[position] + 17 * network.s1[1]).astype(np.int64)[:, None]
@@ -118,15 +118,15 @@ def test_tables_are_complete():
     beyond = LAPLACE_COUNT - LAST_DIRECT - 1
     assert context.trellis
     classes = len(context.means)
-    assert context.quantizer_groups == ctx.SCALES * classes
-    assert len(context.tables) == 2 * context.quantizer_groups + beyond
+    assert context.tables_per_quantizer == ctx.SCALES * classes
+    assert len(context.tables) == 2 * context.tables_per_quantizer + beyond
     for table in context.tables:
         assert table.frequencies.sum() == 1 << PRECISION_BITS
         assert table.frequencies.min() >= 1
     outputs = np.array([[-1e6, 1e6, 3], [-1e6, 1e6, -2]], dtype=np.float32)
     for quantizer in (0, 1):
-        found = context.groups_of_outputs(outputs, np.full(3, quantizer, dtype=np.int8))
-        own = quantizer * context.quantizer_groups
+        found = context.choose_tables_from_outputs(outputs, np.full(3, quantizer, dtype=np.int8))
+        own = quantizer * context.tables_per_quantizer
         last = len(context.tables) - 1
         assert found.table.tolist() == [own + classes - 1, last, own + 19 * classes + 2]
         assert found.sign.tolist() == [-1, 1, -1]
@@ -139,11 +139,11 @@ def test_contexts_are_causal():
     geometry = Geometry(24, 20, 3, 2)
     rng = np.random.default_rng(0)
     low = rng.integers(-5000, 5000, (3, 6, 5)).astype(np.int32)
-    first, second = (scan.Scan(geometry, 640, low, trellis=True) for _ in range(2))
-    for number, (place, other) in enumerate(zip(first.places(), second.places(), strict=True)):
-        assert place == other
-        rows = range(first.shape(place)[0])
-        found = first.features(place, rows).copy()
+    first, second = (CausalContext(geometry, 640, low, trellis=True) for _ in range(2))
+    for number, (coding_pass, other) in enumerate(zip(first.coding_passes(), second.coding_passes(), strict=True)):
+        assert coding_pass == other
+        rows = range(first.shape(coding_pass)[0])
+        found = first.features(coding_pass, rows).copy()
         assert np.abs(found).max() <= 127
         assert np.array_equal(found, np.rint(found))
         if number <= 40:
@@ -151,32 +151,32 @@ def test_contexts_are_causal():
         symbols = rng.integers(-3, 4, found.shape[1]).astype(np.int32)
         changed = symbols if number < 40 else symbols + 1
         if number <= 40:
-            assert np.array_equal(first.quantizers(place), second.quantizers(other))
-        first.accept(place, symbols, 0 * symbols)
+            assert np.array_equal(first.quantizers(coding_pass), second.quantizers(other))
+        first.accept(coding_pass, symbols, 0 * symbols)
         second.accept(other, changed, 0 * changed)
 
 
 def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
     """In squared error plus price of bits."""
     geometry = Geometry(80, 96, 3, 6)
-    planes = to_planes(chelsea.pixels, 0)
+    planes = planes_of_pixels(chelsea.pixels, 0)
     pyramid = analyse(planes, 6)
-    step, price = 1000, 0.23
+    q_step, price = 1000, 0.23
 
     def cost(source, samples):
-        error = ((samples / 64 - planes) ** 2).sum() / (step / 64) ** 2
+        error = ((samples / 64 - planes) ** 2).sum() / (q_step / 64) ** 2
         return error + price * source.bits
 
-    first, _, samples = chosen_source(pyramid, geometry, step, price)
+    first, _, samples = chosen_source(pyramid, geometry, q_step, price)
     plain = cost(first, samples)
-    careless, _, rough = chosen_source(pyramid, geometry, step, 1e-9)
+    careless, _, rough = chosen_source(pyramid, geometry, q_step, 1e-9)
     assert plain < 0.97 * cost(careless, rough)
-    groups = first.groups.__getitem__
-    again, _, samples = chosen_source(pyramid, geometry, step, price, groups=groups)
+    choice = first.choice.__getitem__
+    again, _, samples = chosen_source(pyramid, geometry, q_step, price, choice=choice)
     refined = cost(again, samples)
     assert refined < plain
     influence = first.observed.scaled(0.3)
-    foreseen, _, samples = chosen_source(pyramid, geometry, step, price, groups=groups, influence=influence)
+    foreseen, _, samples = chosen_source(pyramid, geometry, q_step, price, choice=choice, influence=influence)
     assert cost(foreseen, samples) < refined
 
 
@@ -186,58 +186,62 @@ def test_paths_are_the_best_there_are(size):
     rng = np.random.default_rng(1)
     geometry = Geometry(*size, 1, 1)
     pyramid = analyse(rng.normal(0, 30, (1, *size)).astype(np.float32), 1)
-    step = 640
-    chosen = chosen_paths(pyramid, geometry, step, 1e-9)
-    places = scan.level_places(geometry, 0)
+    q_step = 640
+    chosen = chosen_paths(pyramid, geometry, q_step, 1e-9)
+    coding_passes = level_passes(geometry, 0)
     cell = (0, 0)
 
-    def coefficient(place):
-        shape = scan.pass_shape(geometry, place)
-        return pass_coefficients(pyramid, step, place).reshape(shape)[cell]
+    def coefficient(coding_pass):
+        shape = pass_shape(geometry, coding_pass)
+        return pass_coefficients(pyramid, q_step, coding_pass).reshape(shape)[cell]
 
     context = shipped().context
     offsets = context.offsets.astype(float) / 64
     of_tables = [
-        int(local_groups(pyramid, step, place, shipped().context).table.reshape(scan.pass_shape(geometry, place))[cell])
-        for place in places
+        int(
+            guess_tables(pyramid, q_step, coding_pass, shipped().context).table.reshape(
+                pass_shape(geometry, coding_pass)
+            )[cell]
+        )
+        for coding_pass in coding_passes
     ]
 
     def value(q, quantizer, table):
-        offset = offsets[quantizer * context.quantizer_groups + table, np.clip(q, -3, 3) + 3]
+        offset = offsets[quantizer * context.tables_per_quantizer + table, np.clip(q, -3, 3) + 3]
         return 2 * q - quantizer * np.sign(q) + offset
 
     def least(state, rest):
         if not rest:
             return 0.0
-        (place, table), *others = rest
+        (coding_pass, table), *others = rest
         quantizer = state & 1
-        near = round((coefficient(place) + quantizer * np.sign(coefficient(place))) / 2)
+        near = round((coefficient(coding_pass) + quantizer * np.sign(coefficient(coding_pass))) / 2)
         errors = {}
         for q in range(near - 2, near + 3):
-            error = (coefficient(place) - value(q, quantizer, table)) ** 2
+            error = (coefficient(coding_pass) - value(q, quantizer, table)) ** 2
             errors[q & 1] = min(errors.get(q & 1, np.inf), error)
         return min(error + least(int(NEXT_STATE[state, parity]), others) for parity, error in errors.items())
 
     state, error = 0, 0.0
-    for place, table in zip(places, of_tables, strict=True):
-        q = int(chosen[place][0])
-        error += (coefficient(place) - value(q, state & 1, table)) ** 2
+    for coding_pass, table in zip(coding_passes, of_tables, strict=True):
+        q = int(chosen[coding_pass][0])
+        error += (coefficient(coding_pass) - value(q, state & 1, table)) ** 2
         state = int(NEXT_STATE[state, q & 1])
-    assert error == pytest.approx(least(0, list(zip(places, of_tables, strict=True))), rel=1e-4)
+    assert error == pytest.approx(least(0, list(zip(coding_passes, of_tables, strict=True))), rel=1e-4)
 
 
 def test_influence_is_the_derivative(chelsea):
     """The sum of slopes over a change of one symbol predicts how the others' bits move, on average."""
     geometry = Geometry(32, 32, 1, 2)
     pixels = chelsea.pixels[:32, :32, :1]
-    pyramid = analyse(to_planes(pixels, 0), 2)
+    pyramid = analyse(planes_of_pixels(pixels, 0), 2)
     observed, _, _ = chosen_source(pyramid, geometry, 400, 0.23)
     influence: Influence = observed.observed
-    signed, magnitude = influence.slopes(scan.Place(1, 0, 0, 0), (4, 4))
+    signed, magnitude = influence.slopes(CodingPass(1, 0, 0, 0), (4, 4))
     assert signed.shape == magnitude.shape == (16,)
     assert np.isfinite(signed).all()
     assert np.abs(magnitude).max() > 0
-    last = influence.slopes(scan.Place(0, 0, 2, 3), (8, 8))
+    last = influence.slopes(CodingPass(0, 0, 2, 3), (8, 8))
     assert not np.any(last[0])
     assert not np.any(last[1])
 
@@ -245,7 +249,7 @@ def test_influence_is_the_derivative(chelsea):
 def test_runs_cover_every_symbol_once():
     context = shipped().context
     table = np.array([3, 1, 3, 0, 1], dtype=np.int16)
-    order, runs = table_runs(ctx.Groups(table, np.ones(5, np.int32)), context)
+    order, runs = table_runs(ctx.TableChoice(table, np.ones(5, np.int32)), context)
     assert order.tolist() == [3, 1, 4, 0, 2]
     assert [(context.tables.index(chosen), count) for chosen, count in runs] == [(0, 1), (1, 2), (3, 2)]
 
@@ -261,16 +265,16 @@ def test_damaged_sections_are_refused():
     tiling = Tiling(16, 16, 3, 4)
     context = shipped().context
     with pytest.raises(CorruptError, match="tables"):
-        read_symbols(tiling, 640, context, b"\x01\x02")
+        read_symbols(tiling, 640, context, LatentsBody(b"\x01\x02"))
     with pytest.raises(CorruptError, match="tables"):
-        read_symbols(tiling, 640, context, b"\xff" * 11)
+        read_symbols(tiling, 640, context, LatentsBody(b"\xff" * 11))
     with pytest.raises(CorruptError, match="multiple of 4"):
-        read_symbols(tiling, 640, context, b"\x10\x10\x10abc")
+        read_symbols(tiling, 640, context, LatentsBody(b"\x10\x10\x10abc"))
     rng = np.random.default_rng(0)
     for _ in range(20):
-        symbols, samples, _ = read_symbols(tiling, 640, context, b"\x10\x10\x10" + rng.bytes(40))
+        symbols, samples, _ = read_symbols(tiling, 640, context, LatentsBody(b"\x10\x10\x10" + rng.bytes(40)))
         assert np.abs(symbols).max() <= 2 * MAX_SYMBOL
         assert np.abs(samples).max() <= MAX_UNITS
     stream = b"\x6f\x6f\x6f" + rng.bytes(40)  # tables of the widest distributions: sums leave their range
     with pytest.raises(CorruptError):
-        read_symbols(tiling, 640, context, stream)
+        read_symbols(tiling, 640, context, LatentsBody(stream))

@@ -1,4 +1,4 @@
-"""A picture's own correction of the context networks: an exact inverse of its writing, and a fit that pays."""
+"""An image's own correction of the context networks: an exact inverse of its writing, and a fit that pays."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import pytest
 
 import dfmcodec
 from dfmcodec import bitstream
-from dfmcodec.context_correction import ContextCorrection, bands_of, read_correction, write_correction
-from dfmcodec.encoder import EncoderConfig, latent_fit
+from dfmcodec.bitstream.sections.corrections import correction_bytes, read_correction, write_correction
 from dfmcodec.encoder.config import BIT_PRICE
-from dfmcodec.encoder.job import Job
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec.entropy.correction import ContextCorrection, band_numbers
+from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.image import Image
-from dfmcodec.latents import Geometry
+from dfmcodec.latents.geometry import Geometry
 from dfmcodec.prior import shipped
-from dfmcodec.scan import Place
 
 CONTEXT = shipped().context
 HIDDEN = CONTEXT.networks[0].w3.shape[1]
 
 
 def some_correction(geometry: Geometry) -> ContextCorrection:
-    rng = np.random.default_rng(geometry.colours)
+    rng = np.random.default_rng(geometry.channels)
     maps = np.rint(rng.laplace(0, 3, (4, 2, HIDDEN))).astype(np.int32)
-    constants = np.rint(rng.laplace(0, 2, (4, len(bands_of(geometry)), 2))).astype(np.int32)
+    constants = np.rint(rng.laplace(0, 2, (4, len(band_numbers(geometry)), 2))).astype(np.int32)
     return ContextCorrection(maps, constants)
 
 
-@pytest.mark.parametrize("colours", [1, 3])
-def test_write_then_read(colours):
-    geometry = Geometry(40, 64, colours, 4)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_write_then_read(channels):
+    geometry = Geometry(40, 64, channels, 4)
     correction = some_correction(geometry)
     body = write_correction(correction)
     again = read_correction(body, CONTEXT, geometry)
     assert np.array_equal(again.maps, correction.maps)
     assert np.array_equal(again.constants, correction.constants)
-    assert abs(len(body) - correction.file_bytes) <= 5
+    assert abs(len(body) - correction_bytes(correction)) <= 5
 
 
 def test_damaged_sections_are_refused():
@@ -52,10 +54,10 @@ def test_damaged_sections_are_refused():
         ContextCorrection(np.zeros((4, 2, HIDDEN), dtype=np.int32), far)
 
 
-def test_applied_changes_weights_and_constants_of_the_pictures_own_bands():
+def test_applied_changes_weights_and_constants_of_the_images_own_bands():
     geometry = Geometry(40, 64, 1, 2)
-    bands = bands_of(geometry)
-    assert bands == [Place(level, 0, orientation, 0).band for level in (0, 1) for orientation in (0, 1, 2)]
+    bands = band_numbers(geometry)
+    assert bands == [CodingPass(level, 0, orientation, 0).band for level in (0, 1) for orientation in (0, 1, 2)]
     maps = np.zeros((4, 2, HIDDEN), dtype=np.int32)
     maps[1, 0, 3], maps[2, 1, 5] = 2, 1000
     constants = np.zeros((4, len(bands), 2), dtype=np.int32)
@@ -83,19 +85,19 @@ def texture():
     return skimage.data.coffee()
 
 
-def cost(pixels, corrections_after, monkeypatch):
-    """Squared error and price of the bits after four walks at a step of 12 levels, and the trial."""
-    effort = replace(latent_fit.EFFORT_LEVELS[5], corrections_after=corrections_after)
-    monkeypatch.setitem(latent_fit.EFFORT_LEVELS, 5, effort)
-    job = Job(Image(pixels), EncoderConfig(lmbda=0.01), 0, lambda progress: None, lambda: False)
-    encoder = latent_fit.LatentEncoder(job)
-    trial = [encoder.walk(12 * 64, BIT_PRICE) for _ in range(4)][-1]
+def cost(pixels, corrections_after):
+    """Squared error and price of the bits after four iterations at a step of 12 levels, and the trial."""
+    effort = replace(EFFORT_LEVELS[5], corrections_after=corrections_after)
+    encoding = Encoding.of(Image(pixels), LatentOptions(effort))
+    state = first_state(encoding)
+    for _ in range(4):
+        trial, state = iterate(encoding, state, 12 * 64, BIT_PRICE)
     return trial.mse * pixels.size + BIT_PRICE * 12**2 * 8 * trial.file_bytes, trial
 
 
-def test_corrections_pay_for_themselves(texture, monkeypatch):
-    without, plain = cost(texture, (), monkeypatch)
-    corrected, trial = cost(texture, (1, 3), monkeypatch)
+def test_corrections_pay_for_themselves(texture):
+    without, plain = cost(texture, ())
+    corrected, trial = cost(texture, (1, 3))
     assert plain.model.correction is None
     assert trial.model.correction is not None
     assert corrected < 0.9985 * without

@@ -14,10 +14,10 @@ CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.dfm"))
 MAX_PIXELS = 1 << 10
 
 
-def test_the_corpus_gives_pictures_or_documented_errors():
+def test_the_corpus_gives_images_or_documented_errors():
     assert len(CORPUS) >= 20
     found = [fuzzing.outcome(path.read_bytes(), MAX_PIXELS) for path in CORPUS]
-    assert {"picture", "CorruptError", "TruncatedError", "UnsupportedVersionError", "LimitError"} <= set(found)
+    assert {"image", "CorruptError", "TruncatedError", "UnsupportedVersionError", "LimitError"} <= set(found)
     for path in CORPUS:
         with suppress(FormatError):
             _, losses = decode_best_effort(path.read_bytes(), max_pixels=MAX_PIXELS)

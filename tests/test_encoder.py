@@ -1,4 +1,4 @@
-"""The coordinate model from pictures to files and back: PSNR floors, hard size limits, honest estimates."""
+"""The coordinate model from images to files and back: PSNR floors, hard size limits, honest estimates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import dfmcodec
 from dfmcodec import bitstream, decoder
 from dfmcodec.encoder import RECIPES
-from dfmcodec.encoder.sizing import choose_architecture
+from dfmcodec.encoder.coordinate.sizing import choose_architecture
 from dfmcodec.metrics import psnr
 
 QUICK = {"steps": 480, "seed": 1}
@@ -86,7 +86,7 @@ def test_unreachable_targets(chelsea):
 
 
 def test_published_recipe_is_the_published_one(chelsea):
-    from dfmcodec.encoder.fit import initial_weights
+    from dfmcodec.encoder.coordinate.train import initial_weights
 
     recipe = RECIPES["published"]
     assert (recipe.batch_pixels, recipe.learning_rate, recipe.decay) == (2**14, 4e-4, "constant")
@@ -159,7 +159,7 @@ def test_report_is_plain_data(encoded):
 
 
 def test_rounding_and_steps_hold_the_frontier(encoded):
-    """Coarser steps make smaller files and never better pictures by much: the search may rely on it."""
+    """Coarser steps make smaller files and never better images by much: the search may rely on it."""
     model, _ = bitstream.read(encoded.data)
     coarser = tuple(step - 8 for step in model.step_indices)
     halved = bitstream.write(type(model)(model.architecture, model.height, model.width, model.symbols // 2, coarser))

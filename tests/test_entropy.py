@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
-from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, laplace_table
+from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS, laplace_table
 from dfmcodec.errors import CorruptError
-from dfmcodec.model import MAX_SYMBOL
 
 
 def round_trip(symbols, index):

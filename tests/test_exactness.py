@@ -9,18 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfmcodec import bitstream, scan
-from dfmcodec.arrays import read_arrays
-from dfmcodec.context_correction import ContextCorrection
+import dfmcodec.prior
+from dfmcodec import bitstream
+from dfmcodec.bitstream import container
+from dfmcodec.bitstream.contents import QuantizedLatents
 from dfmcodec.decoder import decode_image
 from dfmcodec.entropy.context import MAX_EXACT, MAX_LOG_STEP, MAX_WEIGHT
+from dfmcodec.entropy.correction import ContextCorrection
+from dfmcodec.entropy.neighbourhood import context_size
+from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.errors import DfmError
-from dfmcodec.latents import Geometry
-from dfmcodec.model import MAX_STEP, QuantizedLatents
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.latents.geometry import Geometry
+from dfmcodec.latents.quantizer import MAX_STEP, log_step
 from dfmcodec.prior import Prior, prior_of
 
 PRIORS = (0xA25C47C2, 0x63FD10FF, 0xF8E970FA)
-FOLDER = Path(bitstream.__file__).parent / "prior"
+FOLDER = Path(dfmcodec.prior.__file__).parent
 GOLDEN = sorted((Path(__file__).parent / "golden" / "v1").glob("*.dfm"))
 LARGEST_BYTES = 1000  # of the files that all orders are tried on, as they take longer
 ORDERS = ("permuted", "backwards", "in_parts", "one_by_one")
@@ -34,10 +39,10 @@ class Shuffled(np.ndarray):
     def __matmul__(self, inputs):
         weights, inputs = np.asarray(self), np.asarray(inputs)
         count = weights.shape[1]
-        places = np.random.default_rng(count).permutation(count)
+        order_of_sum = np.random.default_rng(count).permutation(count)
         if self.order == "backwards":
-            places = np.arange(count)[::-1]
-        weights, inputs = np.ascontiguousarray(weights[:, places]), np.ascontiguousarray(inputs[places])
+            order_of_sum = np.arange(count)[::-1]
+        weights, inputs = np.ascontiguousarray(weights[:, order_of_sum]), np.ascontiguousarray(inputs[order_of_sum])
         if self.order == "in_parts":
             parts = [weights[:, part::5] @ inputs[part::5] for part in range(5)]
             return (parts[3] + parts[0]) + (parts[4] + (parts[2] + parts[1]))
@@ -70,7 +75,7 @@ def test_all_priors_are_tested():
 
 
 def test_log_steps_are_bounded():
-    assert max(abs(scan.log_step(step)) for step in range(1, MAX_STEP + 1)) == MAX_LOG_STEP
+    assert max(abs(log_step(q_step)) for q_step in range(1, MAX_STEP + 1)) == MAX_LOG_STEP
 
 
 def scaled(factor, name):
@@ -136,11 +141,14 @@ def test_orders_of_summation_give_the_same_integers(order, corrected):
         context = largest.applied(context, geometry)
         assert all(np.abs(network.w3).min() == MAX_WEIGHT for network in context.networks)
     for phase, network in enumerate(context.networks):
-        count = scan.context_size(phase)
+        count = context_size(phase)
         worst = 127 * np.sign(network.w1.T)  # each column brings a row of w1 to its largest sum
         features = np.hstack([rng.integers(-127, 128, (count, 300)), worst, -worst]).astype(np.float32)
-        for place, log_step in ((scan.Place(0, 0, 0, phase), -72), (scan.Place(5, 2, 2, phase), 55)):
-            arguments = features, np.arange(count), place, log_step, np
+        for coding_pass, step_feature in (
+            (CodingPass(0, 0, 0, phase), -72),
+            (CodingPass(5, 2, 2, phase), 55),
+        ):
+            arguments = features, np.arange(count), coding_pass, step_feature, np
             found = shuffled(network, order).outputs(*arguments)
             assert np.array_equal(found, network.outputs(*arguments))
 
@@ -151,7 +159,7 @@ def test_beyond_the_bound_orders_do_matter():
     large = replace(network, w1=network.w1 * 12345)
     with pytest.raises(DfmError):
         large.check_exact()
-    features = np.random.default_rng(0).integers(-127, 128, (scan.context_size(3), 300)).astype(np.float32)
+    features = np.random.default_rng(0).integers(-127, 128, (context_size(3), 300)).astype(np.float32)
     sums = [np.asarray(shuffled(large, order).w1 @ features) for order in ORDERS]
     assert any(not np.array_equal(sums[0], other) for other in sums[1:])
 
@@ -177,7 +185,7 @@ def test_golden_files_have_the_same_symbols_in_any_order(order, monkeypatch):
             continue
         symbols, samples = decoded(path)
         with monkeypatch.context() as patch:
-            patch.setattr(bitstream, "prior_of", partial(shuffled_prior, order))
+            patch.setattr(container, "prior_of", partial(shuffled_prior, order))
             again, _ = bitstream.read(path.read_bytes())
         assert np.array_equal(symbols, again.symbols), path.name
         assert samples is None or np.array_equal(samples, again.samples), path.name
@@ -194,7 +202,7 @@ def test_golden_files_on_an_accelerator():
         by_numpy, by_jax = (decode_image(data, backend).pixels.astype(int) for backend in ("numpy", "jax"))
         assert np.abs(by_numpy - by_jax).max() <= 1, path.name
     network = prior_of(PRIORS[0]).context.networks[3]
-    features = np.random.default_rng(0).integers(-127, 128, (scan.context_size(3), 5000)).astype(np.float32)
-    known, place = np.arange(len(features)), scan.Place(1, 1, 2, 3)
-    on_device = jax.jit(lambda found: network.outputs(found, known, place, 17, jax.numpy))(features)
-    assert np.array_equal(np.asarray(on_device), network.outputs(features, known, place, 17, np))
+    features = np.random.default_rng(0).integers(-127, 128, (context_size(3), 5000)).astype(np.float32)
+    available, coding_pass = np.arange(len(features)), CodingPass(1, 1, 2, 3)
+    on_device = jax.jit(lambda found: network.outputs(found, available, coding_pass, 17, jax.numpy))(features)
+    assert np.array_equal(np.asarray(on_device), network.outputs(features, available, coding_pass, 17, np))

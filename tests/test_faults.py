@@ -12,7 +12,7 @@ import pytest
 
 import dfmcodec
 from dfmcodec.errors import DivergedError, InstallationError, OutputError
-from dfmcodec.io import check_writable, write_atomic
+from dfmcodec.files.atomic import check_writable, write_atomic
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="faults are provoked as Linux can")
 # several runs of JAX or many moments of whole runs, by hand; an interrupt in a folder is in test_batch.py
@@ -37,7 +37,7 @@ def test_a_fault(name, tmp_path):
 
 def test_writing_without_unnamed_files(tmp_path, monkeypatch):
     """Where the system cannot make files without a name, or gives no links."""
-    monkeypatch.setattr("dfmcodec.io._write_unnamed", lambda *_: False)
+    monkeypatch.setattr("dfmcodec.files.atomic._write_unnamed", lambda *_: False)
     for links in (True, False):
         if not links:
             monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links")))
@@ -76,7 +76,7 @@ def test_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
 @pytest.mark.parametrize("unnamed", [True, False])
 def test_names_as_long_as_they_can_be(tmp_path, monkeypatch, unnamed):
     if not unnamed:
-        monkeypatch.setattr("dfmcodec.io._write_unnamed", lambda *_: False)
+        monkeypatch.setattr("dfmcodec.files.atomic._write_unnamed", lambda *_: False)
     for name in (251 * "x" + ".dfm", 125 * "\u00e4" + "x.dfm"):
         for data in (b"old", b"new"):
             write_atomic(tmp_path / name, data)
@@ -86,20 +86,20 @@ def test_names_as_long_as_they_can_be(tmp_path, monkeypatch, unnamed):
 
 def test_a_file_taken_for_left_over_is_written_again(tmp_path, monkeypatch):
     """Another process may sweep between the making of a temporary file and its lock."""
-    from dfmcodec import io
+    from dfmcodec.files import atomic
 
     path = tmp_path / "x.dfm"
     path.write_bytes(b"old")
-    lock, taken = io._lock, []
+    lock, taken = atomic._lock, []
 
     def late(handle):
         if not taken:
             taken.extend(tmp_path.glob(".x.dfm.*.tmp"))
-            io._sweep(path)
+            atomic._sweep(path)
         lock(handle)
 
-    monkeypatch.setattr(io, "_write_unnamed", lambda *_: False)
-    monkeypatch.setattr(io, "_lock", late)
+    monkeypatch.setattr(atomic, "_write_unnamed", lambda *_: False)
+    monkeypatch.setattr(atomic, "_lock", late)
     write_atomic(path, b"new")
     assert len(taken) == 1
     assert path.read_bytes() == b"new"
@@ -136,11 +136,11 @@ def test_two_sources_of_one_output(tmp_path):
 
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        faults.Place(tmp_path / folder, 1).picture(side=32)
+        faults.Place(tmp_path / folder, 1).image(side=32)
     sources = [str(tmp_path / folder / "cat.png") for folder in ("a", "b")]
     result = CliRunner().invoke(main, ["encode", *sources, "-O", str(tmp_path / "out"), *faults.FAST])
     assert result.exit_code == 5
-    assert "is that of" in result.stderr
+    assert "have the same output" in result.stderr
     assert "1 encoded, 1 failed" in result.output
 
 
@@ -164,9 +164,10 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
 
 
 def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
-    from dfmcodec.encoder import EncoderConfig, encode_image, fit
+    from dfmcodec.encoder import EncoderConfig, encode_image
+    from dfmcodec.encoder.coordinate import train
 
-    monkeypatch.setattr(fit, "_train_chunk", lambda weights, state, *_: (weights * np.nan, state, np.nan))
+    monkeypatch.setattr(train, "_train_chunk", lambda weights, state, *_: (weights * np.nan, state, np.nan))
     with pytest.raises(DivergedError, match="5 times"):
         encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, width=8, steps=32, rate=0.1))
 

@@ -7,9 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from dfmcodec import fourier
-from dfmcodec.fourier import FrequencySet, frequency_set
-from dfmcodec.model import CoordinateArchitecture
+from dfmcodec.fourier.layer import FrequencySet, fourier_sum, frequency_set
+from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions, deep_fourier_machine, unpack
 
 
 def direct_sum(v, a, b, vectors):
@@ -42,10 +41,10 @@ def test_layer_is_the_formula(width, order_below_full, library):
         a, b = rng.normal(0, 1, (2, len(vectors), outputs)).astype(np.float32)
         want = direct_sum(v, a, b, vectors)
         if library == "numpy":
-            got = fourier.fourier_sum(v, a, b, order, np)
+            got = fourier_sum(v, a, b, order, np)
         else:
             jnp = pytest.importorskip("jax.numpy")
-            got = np.asarray(fourier.fourier_sum(jnp.asarray(v), jnp.asarray(a), jnp.asarray(b), order, jnp))
+            got = np.asarray(fourier_sum(jnp.asarray(v), jnp.asarray(a), jnp.asarray(b), order, jnp))
         assert got.dtype == np.float32
         scale = np.sqrt(2 * len(vectors))  # standard deviation of the sum
         assert np.abs(got - want).max() < 2e-5 * scale
@@ -54,7 +53,7 @@ def test_layer_is_the_formula(width, order_below_full, library):
 @pytest.mark.parametrize(("width", "order"), [(2, 2), (5, 5), (8, 8), (6, 2), (4, 1)])
 def test_own_derivative_is_the_derivative(width, order):
     jax = pytest.importorskip("jax")
-    from dfmcodec.encoder.backprop import differentiable_sum
+    from dfmcodec.encoder.coordinate.gradient import differentiable_sum
 
     rng = np.random.default_rng(1)
     count = len(frequency_set(width, order).rows)
@@ -65,7 +64,7 @@ def test_own_derivative_is_the_derivative(width, order):
     def gradient(layer_sum):
         return jax.grad(lambda *x: (weight * layer_sum(*x, order, jax.numpy)).sum(), argnums=(0, 1, 2))(v, a, b)
 
-    for own, automatic in zip(gradient(differentiable_sum), gradient(fourier.fourier_sum), strict=True):
+    for own, automatic in zip(gradient(differentiable_sum), gradient(fourier_sum), strict=True):
         assert np.abs(own - automatic).max() < 1e-4 * np.abs(automatic).max()
 
 
@@ -73,21 +72,21 @@ def test_machine_is_residual_where_dimensions_agree():
     arch = CoordinateArchitecture(3, depth=4, width=5, order=5)
     rng = np.random.default_rng(0)
     flat = rng.normal(0, 0.05, arch.weight_count).astype(np.float32)
-    weights = fourier.unpack(flat, arch, np)
+    weights = unpack(flat, arch, np)
     v = rng.random((50, 2)).astype(np.float32)
     want = v.astype(np.float64)
     for (a, b), layer in zip(weights, arch.layers(), strict=True):
         y = direct_sum(want, a, b, expected_vectors(layer.inputs, layer.order))
         want = y + want if layer.inputs == layer.outputs else y
     assert [layer.inputs == layer.outputs for layer in arch.layers()] == [False, True, True, False]
-    assert np.abs(fourier.machine(weights, v, arch.order, np) - np.tanh(want)).max() < 1e-5
+    assert np.abs(deep_fourier_machine(weights, v, arch.order, np) - np.tanh(want)).max() < 1e-5
 
 
 def test_positions_span_the_unit_interval():
-    positions = fourier.axis_positions(4)
+    positions = axis_positions(4)
     assert positions.dtype == np.float32
     assert np.array_equal(positions, [0, 0.25, 0.5, 0.75])
-    assert fourier.axis_positions(65535)[-1] < 1
+    assert axis_positions(65535)[-1] < 1
 
 
 def test_full_set_splits_and_truncated_does_not():

@@ -12,25 +12,25 @@ import dfmcodec
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_mutated_files_give_pictures_or_documented_errors(seed):
+def test_mutated_files_give_images_or_documented_errors(seed):
     found = {
         fuzzing.outcome(data) for _, data in islice(fuzzing.mutants(fuzzing.seeds(), np.random.default_rng(seed)), 150)
     }
-    assert {"picture", "CorruptError"} <= found
+    assert {"image", "CorruptError"} <= found
     assert "an error of several lines" not in found
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_what_is_there_of_broken_files_is_a_picture_or_a_documented_error(seed):
+def test_what_is_there_of_broken_files_is_an_image_or_a_documented_error(seed):
     rng = np.random.default_rng(seed)
     files = fuzzing.seeds()
     broken = [*islice(fuzzing.broken(files, rng), 100), *(data for _, data in islice(fuzzing.mutants(files, rng), 20))]
     found = {fuzzing.best_effort_outcome(data) for data in broken}
-    assert {"picture", "a part", "CorruptError", "TruncatedError"} <= found
+    assert {"image", "a part", "CorruptError", "TruncatedError"} <= found
     assert "an error of several lines" not in found
 
 
-def test_every_prefix_of_a_golden_file_is_a_part_of_a_picture_or_a_documented_error():
+def test_every_prefix_of_a_golden_file_is_a_part_of_an_image_or_a_documented_error():
     """The whole header is needed, and then the low-pass band; more of the file is never refused again."""
     (checked,) = fuzzing.GOLDEN.glob("checked-all-*.dfm")
     few = [*islice(fuzzing.prefixes([checked.read_bytes()]), 0, None, 16)]
@@ -48,14 +48,14 @@ def test_hostile_headers_are_refused_or_cheap():
 
 def test_golden_files_of_all_kinds_are_among_the_seeds():
     assert len(fuzzing.seeds()) >= 10 + len(fuzzing.codes()) >= 16
-    assert all(fuzzing.outcome(data) == "picture" for data in fuzzing.seeds())
+    assert all(fuzzing.outcome(data) == "image" for data in fuzzing.seeds())
 
 
 def test_forty_bytes_cannot_ask_for_a_gigabyte(monkeypatch):
-    """A header of 60,000 x 1,400 pixels with next to nothing behind it is refused at once; a flat picture is not."""
+    """A header of 60,000 x 1,400 pixels with next to nothing behind it is refused at once; a flat image is not."""
     import struct
 
-    from dfmcodec import pyramid_coding
+    from dfmcodec.bitstream.sections import latents
 
     flat = np.full((1500, 1500), 77, np.uint8)
     result = dfmcodec.encode(flat, quality=20, effort=1)
@@ -64,6 +64,6 @@ def test_forty_bytes_cannot_ask_for_a_gigabyte(monkeypatch):
     head = struct.pack("<4sBBBBHHBBBBB", b"\x89DFM", 1, 1, 3, 8, 60_000, 1_400, 4, 60, 1, 8, 1)
     fields = struct.pack("<BHBI", 6, 640, 0, 0xA25C47C2)
     data = fuzzing.with_crc(head + fields + struct.pack("<BI", 3, 20) + bytes([16, 16, 16]) + bytes(17))
-    monkeypatch.setattr(pyramid_coding, "traverse", None)  # where memory would be spent
+    monkeypatch.setattr(latents, "traverse", None)  # where memory would be spent
     with pytest.raises(dfmcodec.CorruptError, match="cannot hold"):
         dfmcodec.decode(data)

@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 
 import dfmcodec
-from dfmcodec import bitstream, decoder, fourier
+from dfmcodec import bitstream, decoder
+from dfmcodec.bitstream.contents import CodeArchitecture, CodedImage
 from dfmcodec.cli import main
 from dfmcodec.encoder import EncoderConfig, encode_image
+from dfmcodec.encoder.generative.inversion import codes_of
 from dfmcodec.errors import (
     BadMagicError,
     ConfigError,
@@ -36,13 +38,13 @@ from dfmcodec.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from dfmcodec.generative import between, measures
-from dfmcodec.generative.codec import CodeSymbols, read_code, scale_indices, write_code
-from dfmcodec.generative.data import PictureSet, read_pictures
+from dfmcodec.fourier.layer import TAU, frequency_set
+from dfmcodec.fourier.network import CoordinateArchitecture, deep_fourier_machine, unpack
+from dfmcodec.generative.code_section import CodeSymbols, read_code, scale_indices, write_code
 from dfmcodec.generative.density import CodeDensity, fit_density
-from dfmcodec.generative.inversion import codes_of
+from dfmcodec.generative.jax_backend import fast_cos_sin
 from dfmcodec.generative.model import GenerativeModel, read_model
-from dfmcodec.generative.painting import (
+from dfmcodec.generative.network import (
     GenerativeArchitecture,
     exact_cos_sin,
     first_features,
@@ -50,11 +52,12 @@ from dfmcodec.generative.painting import (
     pixel_inputs,
     positions,
 )
-from dfmcodec.generative.recipe import PRESETS
-from dfmcodec.generative.train import Trainer, fast_cos_sin
 from dfmcodec.image import Image, Metadata
 from dfmcodec.metrics import psnr
-from dfmcodec.model import CodeArchitecture, CodedPicture, CoordinateArchitecture
+from dfmcodec.training.generative import measures, subpixel
+from dfmcodec.training.generative.data import ImageSet, read_images
+from dfmcodec.training.generative.recipes import PRESETS
+from dfmcodec.training.generative.train import Trainer
 
 SIDE = 16
 
@@ -77,10 +80,10 @@ def small(variant: str = "encoder", channels: int = 1) -> tuple[GenerativeArchit
 def trained() -> GenerativeModel:
     """A small model of patches of a photograph."""
     architecture, recipe = small()
-    pictures = patches(800)
-    trainer = Trainer(pictures, architecture, recipe, 0)
+    images = patches(800)
+    trainer = Trainer(images, architecture, recipe, 0)
     trainer.run(1e9)
-    return GenerativeModel(architecture, trainer.parameters(), fit_density(trainer.codes(pictures), 8)).rounded()
+    return GenerativeModel(architecture, trainer.parameters(), fit_density(trainer.codes(images), 8)).rounded()
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_machine_is_the_coordinate_network(order: int) -> None:
     painted = paint(flat, first, v, arch, np, exact_cos_sin)
     network = CoordinateArchitecture(3, 3, 3, order)
     for weights, samples in zip(flat, painted, strict=True):
-        expected = fourier.machine(fourier.unpack(weights, network, np), v.T, order, np)
+        expected = deep_fourier_machine(unpack(weights, network, np), v.T, order, np)
         np.testing.assert_allclose(samples, expected.T, atol=2e-5)
 
 
@@ -112,7 +115,7 @@ def test_frequencies_of_several_octaves_are_a_half_plane_without_gaps() -> None:
     arch = GenerativeArchitecture(8, 8, 1, 4, (8,), 2, 3, 1, (0, 1, 2))
     v = positions(8, 8, arch.octaves)
     first = first_features(v, arch, np, exact_cos_sin)
-    vectors = fourier.frequency_set(6, 6).vectors
+    vectors = frequency_set(6, 6).vectors
     horizontal, vertical = vectors[:, 0::2] @ [1, 2, 4], vectors[:, 1::2] @ [1, 2, -4]
     assert {*zip(horizontal, vertical, strict=True)} == {(x, y) for x in range(8) for y in range(-4, 4)}
     rows, columns = np.divmod(np.arange(64), 8)
@@ -128,18 +131,18 @@ def test_fast_cosine_and_sine_are_close_and_have_the_right_slope() -> None:
     np.testing.assert_allclose(slope, 2 * np.pi * np.cos(2 * np.pi * np.asarray(v)), atol=1e-3)
 
 
-def test_moved_positions_are_those_of_moved_pictures() -> None:
-    """The features are those of the moved inputs, the targets what a smooth picture is there."""
+def test_moved_positions_are_those_of_moved_images() -> None:
+    """The features are those of the moved inputs, the targets what a smooth image is there."""
     architecture = GenerativeArchitecture(24, 32, 1, 4, (), 2, 3, 1, (-1, 0, 1))
     first, v = pixel_inputs(architecture)
 
-    def picture(v: np.ndarray) -> np.ndarray:
+    def image(v: np.ndarray) -> np.ndarray:
         x1, x2 = v[2:4]  # of octave 0
-        return 0.5 * np.cos(fourier.TAU * (3 * x1 + 2 * x2))
+        return 0.5 * np.cos(TAU * (3 * x1 + 2 * x2))
 
     for seed in range(3):
-        turned, moved, targets = between.moved(
-            first, v, jnp.asarray(picture(v), jnp.float32)[None, None], architecture, 1.0, jax.random.key(seed)
+        turned, moved, targets = subpixel.moved(
+            first, v, jnp.asarray(image(v), jnp.float32)[None, None], architecture, 1.0, jax.random.key(seed)
         )
         step = (np.asarray(moved) - v)[2:4] * [[32], [24]]
         assert np.ptp(step, axis=1).max() < 1e-4
@@ -147,9 +150,9 @@ def test_moved_positions_are_those_of_moved_pictures() -> None:
         np.testing.assert_allclose(
             turned, first_features(np.asarray(moved), architecture, np, exact_cos_sin), atol=2e-5
         )
-        error = (np.asarray(targets)[0, 0] - picture(np.asarray(moved))).reshape(24, 32)[3:-3, 3:-3]
+        error = (np.asarray(targets)[0, 0] - image(np.asarray(moved))).reshape(24, 32)[3:-3, 3:-3]
         assert np.abs(error).max() < 0.01
-    still = between.moved(first, v, jnp.ones((1, 1, v.shape[1])), architecture, 0.0, jax.random.key(0))
+    still = subpixel.moved(first, v, jnp.ones((1, 1, v.shape[1])), architecture, 0.0, jax.random.key(0))
     np.testing.assert_allclose(still[0], first, atol=1e-6)
     np.testing.assert_allclose(still[1], v)
 
@@ -159,20 +162,20 @@ def test_training_learns_and_samples_are_of_its_kind(trained: GenerativeModel) -
     reconstructed = trained.paint(trained.encode(held_out))
     assert psnr(held_out.reshape(-1, SIDE, 1), reconstructed.reshape(-1, SIDE, 1)) > 19
     samples = trained.paint(trained.density.sample(200, np.random.default_rng(0)))
-    flat = [pictures.reshape(200, -1).astype(float) for pictures in (samples, held_out)]
+    flat = [images.reshape(200, -1).astype(float) for images in (samples, held_out)]
     noise = np.random.default_rng(0).integers(0, 256, flat[0].shape).astype(float)
     assert measures.frechet_distance(flat[0], flat[1]) < 0.2 * measures.frechet_distance(noise, flat[1])
 
 
-def test_table_variant_learns_codes_and_inverts_held_out_pictures() -> None:
+def test_table_variant_learns_codes_and_inverts_held_out_images() -> None:
     architecture, recipe = small("table", channels=3)
-    pictures = patches(200, rgb=True)
-    trainer = Trainer(pictures, architecture, replace(recipe, steps=1000), 0)
+    images = patches(200, rgb=True)
+    trainer = Trainer(images, architecture, replace(recipe, steps=1000), 0)
     trainer.run(1e9)
-    codes = trainer.codes(pictures)
+    codes = trainer.codes(images)
     model = GenerativeModel(architecture, trainer.parameters(), fit_density(codes, 4)).rounded()
     assert not model.has_encoder
-    assert psnr(pictures.reshape(-1, SIDE, 3), model.paint(codes).reshape(-1, SIDE, 3)) > 20
+    assert psnr(images.reshape(-1, SIDE, 3), model.paint(codes).reshape(-1, SIDE, 3)) > 20
     held_out = patches(20, rgb=True, seed=1)
     found = model.paint(codes_of(model, held_out, 100))
     means = model.paint(np.repeat(codes.mean(axis=0, keepdims=True), 20, axis=0))
@@ -184,27 +187,27 @@ def test_table_variant_learns_codes_and_inverts_held_out_pictures() -> None:
 
 def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     architecture, recipe = small()
-    recipe, pictures, kept = replace(recipe, steps=60), patches(100), tmp_path / "kept.npz"
-    whole = Trainer(pictures, architecture, recipe, 0)
+    recipe, images, kept = replace(recipe, steps=60), patches(100), tmp_path / "kept.npz"
+    whole = Trainer(images, architecture, recipe, 0)
     whole.run(1e9)
 
     def keep(state: object, psnr_db: float) -> None:
         if stopped.state.steps == 20:
             stopped.save(kept)
 
-    stopped = Trainer(pictures, architecture, recipe, 0)
+    stopped = Trainer(images, architecture, recipe, 0)
     stopped.run(1e9, keep)
-    resumed = Trainer(pictures, architecture, recipe, 0)
+    resumed = Trainer(images, architecture, recipe, 0)
     resumed.restore(kept)
     assert resumed.state.steps == 20
     resumed.run(1e9)
     for name, value in whole.parameters().items():
         np.testing.assert_allclose(resumed.parameters()[name], value, atol=1e-6)
-    with pytest.raises(ConfigError, match="other pictures or settings"):
-        Trainer(pictures, architecture, recipe, 1).restore(kept)
+    with pytest.raises(ConfigError, match="other images or settings"):
+        Trainer(images, architecture, recipe, 1).restore(kept)
     kept.write_bytes(kept.read_bytes()[:500])
     with pytest.raises(ConfigError, match="damaged"):
-        Trainer(pictures, architecture, recipe, 0).restore(kept)
+        Trainer(images, architecture, recipe, 0).restore(kept)
 
 
 def test_training_takes_as_many_steps_as_it_is_given() -> None:
@@ -228,7 +231,7 @@ def test_published_recipes_take_steps() -> None:
         assert any(np.abs(value - before[name]).max() > 1e-4 for name, value in trainer.parameters().items())
 
 
-def test_painting_at_another_size_shows_the_same_picture(trained: GenerativeModel) -> None:
+def test_painting_at_another_size_shows_the_same_image(trained: GenerativeModel) -> None:
     codes = trained.density.sample(4, np.random.default_rng(0))
     np.testing.assert_array_equal(trained.paint(codes, 3 * SIDE, 2 * SIDE)[:, ::3, ::2], trained.paint(codes))
 
@@ -385,13 +388,13 @@ def test_no_bound_of_scales_is_near_a_half_precision_number() -> None:
 
 
 def _bounds() -> np.ndarray:
-    from dfmcodec.generative import codec
+    from dfmcodec.generative import code_section
 
-    return codec._BOUNDS
+    return code_section._BOUNDS
 
 
 @pytest.mark.parametrize("target", [{"size": 37}, {"psnr": 22.0}, {"rate": 0.18}])
-def test_pictures_as_codes_meet_their_target(trained: GenerativeModel, target: dict[str, float]) -> None:
+def test_images_as_codes_meet_their_target(trained: GenerativeModel, target: dict[str, float]) -> None:
     for pixels in patches(3, seed=2):
         result = encode_image(Image(pixels), EncoderConfig(**target), generator=trained)
         decoded = decoder.decode_image(result.data, generator=trained)
@@ -417,23 +420,24 @@ def test_codes_trade_rate_for_distortion(trained: GenerativeModel) -> None:
 def test_codes_of_any_length_come_back_with_what_is_beside_them(trained: GenerativeModel) -> None:
     of_model = CodeArchitecture(1, trained.id)
     for length, sides, bits in ((0, 1, 8), (127, 256, 16), (128, 16, 8), (1 << 14, 16, 8), (1 << 21, 7, 16)):
-        picture = CodedPicture(of_model, sides, 3, bytes(length - 1) + b"\x01" if length else b"", bits)
+        image = CodedImage(of_model, sides, 3, bytes(length - 1) + b"\x01" if length else b"", bits)
         for metadata in (b"", bytes(100), bytes(1 << 20)):
-            sections = bitstream.Beside(Metadata(icc=metadata or None), gray_as_rgb=bool(metadata)).sections()
-            data = bitstream.write(picture, sections)
-            again, beside = bitstream.read(data)
-            assert (again, beside.metadata.icc or b"") == (picture, metadata)
-            assert beside.gray_as_rgb == bool(metadata)
-            of_file = bitstream.code_file_bytes(picture) + bitstream.sections_file_bytes(sections)
-            has_checks = bitstream.SECTION_CHECKS in bitstream.read_header(data).sections
+            given = bitstream.Ancillary(Metadata(icc=metadata or None), gray_as_rgb=bool(metadata))
+            sections = bitstream.ancillary_sections(given)
+            data = bitstream.write(image, sections)
+            again, ancillary = bitstream.read(data)
+            assert (again, ancillary.metadata.icc or b"") == (image, metadata)
+            assert ancillary.gray_as_rgb == bool(metadata)
+            of_file = bitstream.code_file_bytes(image) + bitstream.sections_file_bytes(sections)
+            has_checks = bitstream.Section.CHECKS in bitstream.read_header(data).sections
             assert len(data) == of_file + (bitstream.checks_file_bytes(1 + len(sections), None) if has_checks else 0)
             assert has_checks == (length + len(metadata) > 1 << 13)
-    assert bitstream.code_file_bytes(CodedPicture(of_model, 1, 1, bytes(20))) == 18 + 20
-    data = bitstream.write(CodedPicture(of_model, 1, 1, b"abc"), {bitstream.SECTION_RGB: b""})
+    assert bitstream.code_file_bytes(CodedImage(of_model, 1, 1, bytes(20))) == 18 + 20
+    data = bitstream.write(CodedImage(of_model, 1, 1, b"abc"), {bitstream.Section.RGB: b""})
     for cut in range(13, len(data)):
         with pytest.raises(TruncatedError):
             bitstream.read(data[:cut])
-    with pytest.raises(CorruptError, match="stands twice"):
+    with pytest.raises(CorruptError, match="occurs twice"):
         bitstream.read(data.replace(b"\x07\0\0\0\0", b"\x09\0\0\0\0"))
     with pytest.raises(CorruptError, match="more than 4 bytes"):
         bitstream.read(data[:13] + b"\x80" * 5 + data[14:])
@@ -473,26 +477,26 @@ def test_searches_for_codes_end_when_they_are_asked_to(trained: GenerativeModel)
 
 
 def test_regions_and_scales_of_codes(trained: GenerativeModel) -> None:
-    from dfmcodec.latents import Window
+    from dfmcodec.latents.geometry import Region
 
     pixels = patches(1, seed=2)[0]
     data = encode_image(Image(pixels), EncoderConfig(size=60), generator=trained).data
     whole = decoder.decode_image(data, generator=trained).pixels
-    region = decoder.decode_image(data, region=Window(3, 5, 10, 14), generator=trained).pixels
+    region = decoder.decode_image(data, region=Region(3, 5, 10, 14), generator=trained).pixels
     np.testing.assert_array_equal(region, whole[3:10, 5:14])
     assert decoder.decode_image(data, scale=2, generator=trained).pixels.shape == (2 * SIDE, 2 * SIDE, 1)
 
 
 def test_codes_need_their_model(trained: GenerativeModel, model_file: Path, tmp_path: Path) -> None:
-    picture, coded, other = tmp_path / "a.png", tmp_path / "a.dfm", tmp_path / "other.dfmg"
-    PilImage.fromarray(patches(1, seed=2)[0, :, :, 0]).save(picture)
-    assert run("encode", picture, "--prior", model_file, "--size", 60, "-o", coded)[0] == 0
+    image, coded, other = tmp_path / "a.png", tmp_path / "a.dfm", tmp_path / "other.dfmg"
+    PilImage.fromarray(patches(1, seed=2)[0, :, :, 0]).save(image)
+    assert run("encode", image, "--prior", model_file, "--size", 60, "-o", coded)[0] == 0
     assert coded.stat().st_size <= 60
     code, output = run("decode", coded, "-o", tmp_path / "b.png")
     assert (code, f"{trained.id:08x}" in output, "--prior" in output) == (3, True, True)
     assert "not checked" in run("verify", coded, coded)[1]
     for command in ("encode", "decode"):
-        code, output = run(command, picture, picture, "--prior", tmp_path / "none.dfmg", "-O", tmp_path)
+        code, output = run(command, image, image, "--prior", tmp_path / "none.dfmg", "-O", tmp_path)
         assert (code, output.count("\n"), "none.dfmg" in output) == (1, 1, True), output
     other.write_bytes(replace(trained, report={"another": 1}, source=None).file_bytes)
     code, output = run("decode", coded, "--prior", other, "-o", tmp_path / "b.png")
@@ -502,17 +506,17 @@ def test_codes_need_their_model(trained: GenerativeModel, model_file: Path, tmp_
     assert not (tmp_path / "b.png").exists()
     with pytest.raises(MissingModelError):
         decoder.decode_image(coded.read_bytes())
-    again = dfmcodec.encode(picture, size=60, prior=model_file).data
+    again = dfmcodec.encode(image, size=60, prior=model_file).data
     np.testing.assert_array_equal(dfmcodec.decode(again, prior=model_file), dfmcodec.decode(coded, prior=model_file))
     assert dfmcodec.decode_best_effort(again, prior=model_file)[1] == []
     rgb = tmp_path / "rgb.png"
     PilImage.fromarray(skimage.data.astronaut()[100:116, 200:216]).save(rgb)
     assert "gray" in run("encode", rgb, "--prior", model_file)[1]
-    PilImage.fromarray(skimage.data.camera()).save(picture)
-    code, output = run("encode", picture, "--prior", model_file, "-f")
+    PilImage.fromarray(skimage.data.camera()).save(image)
+    code, output = run("encode", image, "--prior", model_file, "-f")
     assert (code, "16x16" in output) == (1, True)
     model_file.write_bytes(model_file.read_bytes()[:-9])
-    code, output = run("encode", picture, "--prior", model_file, "-f")
+    code, output = run("encode", image, "--prior", model_file, "-f")
     assert (code, "damaged or truncated" in output) == (3, True)
 
 
@@ -530,41 +534,41 @@ def test_decoding_a_code_imports_no_jax(trained: GenerativeModel, model_file: Pa
         subprocess.run([sys.executable, "-c", program, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
 
-# Sets of pictures and commands
+# Sets of images and commands
 
 
-def idx_of(pictures: np.ndarray) -> bytes:
-    return struct.pack(">BBBB3I", 0, 0, 8, 3, *pictures.shape[:3]) + pictures.tobytes()
+def idx_of(images: np.ndarray) -> bytes:
+    return struct.pack(">BBBB3I", 0, 0, 8, 3, *images.shape[:3]) + images.tobytes()
 
 
-def test_sets_of_pictures_are_read_alike(tmp_path: Path) -> None:
-    pictures, labels = patches(60), np.arange(60) % 3
-    (tmp_path / "x-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_of(pictures)))
+def test_sets_of_images_are_read_alike(tmp_path: Path) -> None:
+    images, labels = patches(60), np.arange(60) % 3
+    (tmp_path / "x-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_of(images)))
     (tmp_path / "x-labels-idx1-ubyte.gz").write_bytes(
         gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, 60) + labels.astype(np.uint8).tobytes())
     )
-    np.savez(tmp_path / "x.npz", images=pictures[..., 0], labels=labels)
-    for index, picture in enumerate(pictures):
+    np.savez(tmp_path / "x.npz", images=images[..., 0], labels=labels)
+    for index, image in enumerate(images):
         folder = tmp_path / "folder" / f"class{labels[index]}"
         folder.mkdir(parents=True, exist_ok=True)
-        PilImage.fromarray(picture[:, :, 0]).save(folder / f"{index:03}.png")
+        PilImage.fromarray(image[:, :, 0]).save(folder / f"{index:03}.png")
     for path in (tmp_path / "x-images-idx3-ubyte.gz", tmp_path / "x.npz"):
-        found = read_pictures(path)
-        np.testing.assert_array_equal(found.pictures, pictures)
+        found = read_images(path)
+        np.testing.assert_array_equal(found.images, images)
         np.testing.assert_array_equal(found.labels, labels)
-    found = read_pictures(tmp_path / "folder")
-    assert sorted(map(bytes, found.pictures)) == sorted(map(bytes, pictures))
+    found = read_images(tmp_path / "folder")
+    assert sorted(map(bytes, found.images)) == sorted(map(bytes, images))
     assert found.labels is not None
     assert np.bincount(found.labels).tolist() == [20, 20, 20]
     train, held_out = found.split()
     assert (len(train), len(held_out)) == (48, 12)
-    both = np.concatenate([train.pictures, held_out.pictures])
-    assert sorted(map(bytes, both)) == sorted(map(bytes, pictures))
+    both = np.concatenate([train.images, held_out.images])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, images))
 
 
 @pytest.mark.parametrize("labels", [np.arange(1000) % 10, np.arange(1000) // 100, np.arange(1000) // 10 % 2])
 def test_all_classes_are_held_out_alike(labels: np.ndarray) -> None:
-    held_out = PictureSet(np.zeros((1000, 1, 1, 1), np.uint8), labels).split()[1].labels
+    held_out = ImageSet(np.zeros((1000, 1, 1, 1), np.uint8), labels).split()[1].labels
     assert held_out is not None
     counts = np.bincount(held_out)
     assert counts.sum() == 200
@@ -574,14 +578,14 @@ def test_all_classes_are_held_out_alike(labels: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("cut-idx3", idx_of(patches(60))[:-5], "that its header says"),
+        ("cut-idx3", idx_of(patches(60))[:-5], "its header declares"),
         ("cut.gz", gzip.compress(idx_of(patches(60)))[:-50], "cannot be read"),
         ("labels-idx1", struct.pack(">BBBBI", 0, 0, 8, 1, 60) + bytes(60), "is expected"),
         ("floats-idx3", struct.pack(">BBBB3I", 0, 0, 13, 3, 60, 2, 2) + bytes(960), "neither an IDX file"),
-        ("huge-idx3", struct.pack(">BBBB3I", 0, 0, 8, 3, 1 << 31, 1 << 31, 1 << 31), "that its header says"),
+        ("huge-idx3", struct.pack(">BBBB3I", 0, 0, 8, 3, 1 << 31, 1 << 31, 1 << 31), "its header declares"),
         ("few-idx3", idx_of(patches(49)), "at least 50"),
         ("large-idx3", struct.pack(">BBBB3I", 0, 0, 8, 3, 60, 1, 300) + bytes(18000), "up to 256"),
-        ("text.txt", b"not pictures", "neither an IDX file"),
+        ("text.txt", b"not images", "neither an IDX file"),
         ("bad.npz", b"PK\x03\x04 not a zip", "not a readable .npz"),
     ],
 )
@@ -601,26 +605,26 @@ def test_bad_arrays_and_folders_are_told(tmp_path: Path) -> None:
     ):
         np.savez(tmp_path / "x.npz", **arrays)
         with pytest.raises(ImageError, match=message):
-            read_pictures(tmp_path / "x.npz")
+            read_images(tmp_path / "x.npz")
     mixed = tmp_path / "mixed"
     mixed.mkdir()
     for index in range(60):
         PilImage.new("L", (16, 16 + index // 59)).save(mixed / f"{index:02}.png")
     with pytest.raises(ImageError, match="all must have one size"):
-        read_pictures(mixed)
+        read_images(mixed)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ImageError, match="no pictures"):
-        read_pictures(tmp_path / "empty")
+    with pytest.raises(ImageError, match="no images"):
+        read_images(tmp_path / "empty")
     with pytest.raises(ImageError, match="does not exist"):
-        read_pictures(tmp_path / "nowhere")
+        read_images(tmp_path / "nowhere")
     PilImage.new("L", (1000, 1000)).save(mixed / "00.png")
     with pytest.raises(ImageError, match="limit of 65536 pixels"):
-        read_pictures(mixed)
+        read_images(mixed)
 
 
 def test_commands(tmp_path: Path) -> None:
-    pictures = patches(120)
-    np.savez(tmp_path / "x.npz", images=pictures, labels=(pictures.mean(axis=(1, 2, 3)) > 128).astype(np.int64))
+    images = patches(120)
+    np.savez(tmp_path / "x.npz", images=images, labels=(images.mean(axis=(1, 2, 3)) > 128).astype(np.int64))
     model = tmp_path / "m.dfmg"
     code, output = run("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 40, "-o", model, "-q")
     assert (code, model.exists()) == (0, True), output
@@ -634,8 +638,8 @@ def test_commands(tmp_path: Path) -> None:
     ):
         code, output = run("generate", *arguments, "-o", tmp_path / "grid.png", "-f")
         assert code == 0, output
-        with PilImage.open(tmp_path / "grid.png") as picture:
-            assert picture.size == size or picture.size == size[::-1]
+        with PilImage.open(tmp_path / "grid.png") as image:
+            assert image.size == size or image.size == size[::-1]
     again = tmp_path / "again.png"
     run("generate", "sample", model, "--seed", 3, "-o", again)
     run("generate", "sample", model, "--seed", 3, "-o", tmp_path / "twice.png")
@@ -649,9 +653,9 @@ def test_commands(tmp_path: Path) -> None:
     code, output = run("generate", "reconstruct", model, tmp_path / "x.npz", "-n", 500, "-o", few)
     assert (code, "24 held-out" in output, "trained on other" in output) == (0, True, False), output
     other = tmp_path / "y.npz"
-    np.savez(other, images=pictures[:90], labels=np.arange(90) % 2)
+    np.savez(other, images=images[:90], labels=np.arange(90) % 2)
     code, output = run("generate", "eval", model, other, "--classifier", kept)
-    assert (code, "trained on other pictures" in output, "not a classifier trained" in output) == (1, True, True)
+    assert (code, "trained on other images" in output, "not a classifier trained" in output) == (1, True, True)
     for option, path in (("--neighbours", "n.xyz"), ("--classifier", tmp_path / "none" / "c.npz")):
         code, output = run("generate", "eval", tmp_path / "no-model", tmp_path / "x.npz", option, path)
         assert (code, "no-model" in output) == (1, False), output  # before anything is read
@@ -667,7 +671,7 @@ def test_sets_without_classes_need_other_features(trained: GenerativeModel, mode
     np.savez(tmp_path / "x.npz", images=patches(60))
     code, output = run("generate", "eval", model_file, tmp_path / "x.npz")
     assert (code, "no classes" in output) == (1, True)
-    assert PictureSet(patches(60)).split()[1].labels is None
+    assert ImageSet(patches(60)).split()[1].labels is None
 
 
 GOLDEN = Path(__file__).parent / "golden" / "v1" / "generative"
@@ -676,9 +680,9 @@ GOLDEN = Path(__file__).parent / "golden" / "v1" / "generative"
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)
 def test_golden_codes_decode_as_ever(path: Path) -> None:
     model = read_model((GOLDEN / f"{path.stem.split('-')[0]}.dfmg").read_bytes())
-    picture, _ = bitstream.read(path.read_bytes())
-    assert isinstance(picture, CodedPicture)
-    symbols = read_code(picture.body, model.density).symbols
+    image, _ = bitstream.read(path.read_bytes())
+    assert isinstance(image, CodedImage)
+    symbols = read_code(image.body, model.density).symbols
     assert f"{zlib.crc32(symbols.astype('<i4').tobytes()):08x}" == path.stem.split("-")[-1]
     decoded = decoder.decode_image(path.read_bytes(), generator=model).pixels
     with PilImage.open(path.with_suffix(".png")) as golden:

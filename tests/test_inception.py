@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from dfmcodec.errors import ImageError
-from dfmcodec.generative.inception import CLASSES, FEATURES, apply_block, check_weights, classify, shapes
+from dfmcodec.training.generative.inception import CLASSES, FEATURES, apply_block, check_weights, classify, shapes
 
 Array = npt.NDArray[Any]
 PATH = Path("inception.npz")
@@ -165,8 +165,8 @@ def test_weights_that_are_no_finite_numbers_are_told(array: Array) -> None:
 def test_features_and_probabilities_are_those_of_pytorch_fid() -> None:
     """The figures are those of pytorch-fid 0.3.0 with these weights, by PyTorch 2.6.0 on a CPU."""
     weights = random_weights("")
-    pictures = np.random.default_rng(2).integers(0, 256, (17, 20, 30, 1), np.uint8)  # a batch and one more
-    features, probabilities = classify(weights, pictures)
+    images = np.random.default_rng(2).integers(0, 256, (17, 20, 30, 1), np.uint8)  # a batch and one more
+    features, probabilities = classify(weights, images)
     assert features.dtype == probabilities.dtype == np.float32
     assert features.shape == (17, FEATURES)
     assert probabilities.shape == (17, CLASSES)
@@ -175,5 +175,5 @@ def test_features_and_probabilities_are_those_of_pytorch_fid() -> None:
     assert features[16, ::293] == pytest.approx(expected, rel=1e-3)
     assert probabilities[[0, 16], 592] == pytest.approx([0.4025907, 0.4102179], rel=1e-3)
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(17))
-    in_colour = classify(weights, np.repeat(pictures[16:], 3, axis=3))[0]
+    in_colour = classify(weights, np.repeat(images[16:], 3, axis=3))[0]
     assert in_colour == pytest.approx(features[16:], rel=1e-4, abs=1e-4)

@@ -76,12 +76,12 @@ def read_png(data: bytes) -> np.ndarray:
 
 
 @names
-def test_picture_is_the_golden_one_within_a_level(path: Path) -> None:
+def test_image_is_the_golden_one_within_a_level(path: Path) -> None:
     file, symbols = decoded(path)
-    picture = independent.render(file, symbols).astype(np.int64)
+    image = independent.render(file, symbols).astype(np.int64)
     expected = read_png(path.with_suffix(".png").read_bytes()).astype(np.int64)
-    assert picture.shape == expected.shape
-    difference = np.abs(picture - expected)
+    assert image.shape == expected.shape
+    difference = np.abs(image - expected)
     if independent.ALPHA in file.sections:
         assert difference[:, :, -1].max() == 0
         difference = difference[expected[:, :, -1] > 0]
@@ -107,12 +107,12 @@ def assert_same_symbols(file: independent.File, symbols: independent.Symbols, mo
     for tile, (y, x) in zip(symbols.tiles, slices, strict=True):
         np.testing.assert_array_equal(np.stack(tile.planes), model.samples[:, y, x])
 
-    assert (symbols.filter is None) == (model.picture_filter is None)
+    assert (symbols.filter is None) == (model.image_filter is None)
     if symbols.filter is not None:
-        assert symbols.filter.radius == model.picture_filter.radius
-        assert symbols.filter.step_index == model.picture_filter.step_index
+        assert symbols.filter.radius == model.image_filter.radius
+        assert symbols.filter.step_index == model.image_filter.step_index
         taps = np.concatenate(symbols.filter.symbols, axis=1)
-        np.testing.assert_array_equal(taps, model.picture_filter.symbols)
+        np.testing.assert_array_equal(taps, model.image_filter.symbols)
 
     own = symbols.corrections
     assert (own is None) == (model.correction is None)
@@ -193,7 +193,7 @@ def test_bytes_after_the_end_are_refused() -> None:
 
 
 @pytest.mark.parametrize("stem", ["deep-", "deep-opacity", "opacity", "latent-gray"])
-def test_command_writes_the_picture(stem: str, tmp_path: Path) -> None:
+def test_command_writes_the_image(stem: str, tmp_path: Path) -> None:
     path = next(path for path in GOLDEN if path.name.startswith(stem))
     assert independent.main([str(path), str(tmp_path / "out.png")]) == 0
     file, symbols = decoded(path)
@@ -219,15 +219,15 @@ def with_crc(data: bytes) -> bytes:
 
 @code_names
 def test_code_is_the_golden_one(path: Path) -> None:
-    """Its symbols' CRC-32 is in the name; the picture may differ by a level."""
+    """Its symbols' CRC-32 is in the name; the image may differ by a level."""
     model = model_path(path).read_bytes()
     file = independent.read_file(path.read_bytes())
     symbols = independent.read_symbols(file, model)
     assert path.stem.endswith(f"-{zlib.crc32(symbols.code.symbols.astype('<i4').tobytes()):08x}")
-    picture = independent.render(file, symbols, model).astype(np.int64)
+    image = independent.render(file, symbols, model).astype(np.int64)
     expected = read_png(path.with_suffix(".png").read_bytes()).astype(np.int64)
-    assert picture.shape == expected.shape
-    assert np.abs(picture - expected).max() <= 1
+    assert image.shape == expected.shape
+    assert np.abs(image - expected).max() <= 1
 
 
 def altered_model(data: bytes, rng: np.random.Generator, components: int = 3) -> bytes:
@@ -268,8 +268,8 @@ def code_file(start: bytes, code: bytes, others: Sequence[tuple[int, bytes]] = (
     return with_crc(start[:12] + bytes([kinds]) + length + table + code + bodies)
 
 
-def assert_same_pictures(files: Sequence[bytes], model: bytes, folder: Path) -> None:
-    """Compares the pictures of files of model 2 with those that the package's command writes, within a level."""
+def assert_same_images(files: Sequence[bytes], model: bytes, folder: Path) -> None:
+    """Compares the images of files of model 2 with those that the package's command writes, within a level."""
     (folder / "model.dfmg").write_bytes(model)
     sources = [folder / f"{i}.dfm" for i in range(len(files))]
     for source, data in zip(sources, files, strict=True):
@@ -278,10 +278,10 @@ def assert_same_pictures(files: Sequence[bytes], model: bytes, folder: Path) -> 
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     for source, data in zip(sources, files, strict=True):
-        picture = independent.decode(data, model).astype(np.int64)
+        image = independent.decode(data, model).astype(np.int64)
         expected = read_png(source.with_suffix(".png").read_bytes())
-        assert picture.shape == expected.shape
-        assert np.abs(picture - expected).max() <= 1
+        assert image.shape == expected.shape
+        assert np.abs(image - expected).max() <= 1
 
 
 @pytest.mark.parametrize("components", [3, 256, 257])
@@ -298,7 +298,7 @@ def test_any_code_of_any_axes_means_the_same_to_both(name: str, components: int,
         component = components - 1 if len(files) == 0 else int(rng.integers(components))
         code = component.to_bytes(1 if components <= 256 else 2, "little") + bytes([step_index]) + rng.bytes(length)
         files.append(code_file(start, code))
-    assert_same_pictures(files, model, tmp_path)
+    assert_same_images(files, model, tmp_path)
 
 
 def with_checks(start: bytes, code: bytes, others: Sequence[tuple[int, bytes]]) -> bytes:
@@ -329,10 +329,10 @@ def test_sections_beside_a_code_mean_the_same_to_both(path: Path, tmp_path: Path
         file = independent.read_file(data)
         assert next(iter(file.sections)) == independent.CODE
         assert independent.read_metadata(file.sections[independent.METADATA]) == {"xmp": b"<x/>"}
-        picture = independent.decode(data, model)
-        np.testing.assert_array_equal(picture[:, :, :3], np.broadcast_to(whole, (16, 16, 3)))
-        assert np.all(picture[:, :, 3] == 200)
-    assert_same_pictures([*files, code_file(deep, code), code_file(deep, code, [alpha])], model, tmp_path)
+        image = independent.decode(data, model)
+        np.testing.assert_array_equal(image[:, :, :3], np.broadcast_to(whole, (16, 16, 3)))
+        assert np.all(image[:, :, 3] == 200)
+    assert_same_images([*files, code_file(deep, code), code_file(deep, code, [alpha])], model, tmp_path)
 
 
 def test_checks_of_a_code_that_do_not_agree_are_refused() -> None:
@@ -440,7 +440,7 @@ def test_the_length_of_a_code_may_have_spare_bytes(tmp_path: Path) -> None:
     path = CODES[0]
     model = model_path(path).read_bytes()
     files = [code_file(*start_and_code(path), spare=spare) for spare in (1, 2, 3)]
-    assert_same_pictures(files, model, tmp_path)
+    assert_same_images(files, model, tmp_path)
 
 
 def test_command_takes_a_generative_model(tmp_path: Path) -> None:

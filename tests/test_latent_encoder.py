@@ -14,11 +14,13 @@ import dfmcodec
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder import EncoderConfig
 from dfmcodec.encoder.config import BIT_PRICE, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
-from dfmcodec.encoder.job import Job
-from dfmcodec.encoder.latent_fit import LatentEncoder
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.estimates import Estimator
+from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec.files.read_image import read_image
 from dfmcodec.image import Image, values_per_level
 from dfmcodec.metrics import psnr
-from dfmcodec.reading import read_image
 
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 
@@ -56,7 +58,7 @@ def test_better_than_jpeg_of_the_same_size(photograph, rate, gain_db, effort):
     assert report.psnr_db > jpeg_within(photograph, report.budget_bytes) + gain_db
 
 
-def test_small_pictures_gain_most(photograph):
+def test_small_images_gain_most(photograph):
     """128x128 at 0.5 bpp: nothing is paid for networks, and at most 100 bytes beside the symbols."""
     pixels = np.ascontiguousarray(photograph[:128, :128])
     result = dfmcodec.encode(pixels, bpp=0.5)
@@ -75,8 +77,8 @@ def test_quality_and_lmbda(photograph):
     sizes = [len(dfmcodec.encode(photograph, quality=q, effort=1).data) for q in (0, 30, 60, 90, 100)]
     assert sizes == sorted(sizes)
     assert sizes[-1] > 30 * sizes[0]
-    for quality, step in QUALITY_STEPS:
-        assert step_of_lmbda(lmbda_of_quality(quality)) == pytest.approx(step)
+    for quality, q_step in QUALITY_STEPS:
+        assert step_of_lmbda(lmbda_of_quality(quality)) == pytest.approx(q_step)
     by_lmbda = dfmcodec.encode(photograph, lmbda=lmbda_of_quality(60), effort=1)
     assert by_lmbda.data == dfmcodec.encode(photograph, quality=60, effort=1).data
 
@@ -102,7 +104,7 @@ def test_any_size_and_gray(shape, smooth):
     assert len(limited.data) <= 200
 
 
-def test_flat_and_extreme_pictures():
+def test_flat_and_extreme_images():
     for value in (0, 128, 255):
         pixels = np.full((40, 60, 3), value, dtype=np.uint8)
         result = dfmcodec.encode(pixels, rate=0.05, effort=1)
@@ -141,7 +143,7 @@ def test_backends_and_threads_agree(photograph):
         decode_image(data, "abacus")
 
 
-def test_same_picture_same_file(photograph):
+def test_same_image_same_file(photograph):
     assert dfmcodec.encode(photograph, bpp=0.5).data == dfmcodec.encode(photograph, bpp=0.5).data
 
 
@@ -170,20 +172,21 @@ def test_unknown_prior_is_refused(photograph):
 def test_info_reports_the_latents(photograph):
     result = dfmcodec.encode(photograph, quality=50, effort=1)
     header = dfmcodec.read_info(result.data)
-    assert header.step == 22.5 * 64
+    assert header.q_step == 22.5 * 64
     report = json.loads(json.dumps(result.report.as_dict()))
     assert report["architecture"]["model"] == "latent"
     assert report["quantizer_steps"] == [22.5 * 64]
-    assert report["stop_reason"] == "done"
+    assert report["stop_reason"] == "target met"
 
 
-def test_sizes_and_errors_are_guessed_before_any_walk(photograph):
-    job = Job(Image(photograph), EncoderConfig(effort=1), 0, lambda progress: None, lambda: False)
-    encoder = LatentEncoder(job)
-    for step in (200, 800, 3000):
-        trial = encoder.walk(step, BIT_PRICE)
-        assert encoder.guessed_bytes(step) == pytest.approx(trial.file_bytes, rel=0.15)
-        assert encoder.rough_mse(step) == pytest.approx(trial.mse, rel=0.25)
+def test_sizes_and_errors_are_guessed_before_any_iteration(photograph):
+    encoding = Encoding.of(Image(photograph), LatentOptions(EFFORT_LEVELS[1]))
+    state = first_state(encoding)
+    estimator = Estimator.of(encoding, [tile_state.pyramid for tile_state in state.tiles])
+    for q_step in (200, 800, 3000):
+        trial, state = iterate(encoding, state, q_step, BIT_PRICE)
+        assert estimator.guessed_bytes(q_step) == pytest.approx(trial.file_bytes, rel=0.15)
+        assert estimator.rough_mse(q_step) == pytest.approx(trial.mse, rel=0.25)
 
 
 def test_earlier_priors_stay_and_damage_is_seen(monkeypatch):

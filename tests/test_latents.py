@@ -5,8 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfmcodec import latents, synthesis
-from dfmcodec.latents import BAND_NORMS, LOW_NORMS, NORM_UNIT, UNITS_PER_LEVEL, Geometry, analyse, synthesise_level
+from dfmcodec.latents.colour import colour_basis, planes_of_pixels, planes_to_pixels, principal_chroma_angle
+from dfmcodec.latents.geometry import TILE_GRID, Geometry, Region, Tiling, default_levels, default_tiles
+from dfmcodec.latents.wavelet import (
+    BAND_NORMS,
+    LOW_NORMS,
+    MAX_UNITS,
+    NORM_UNIT,
+    UNITS_PER_LEVEL,
+    analyse,
+    synthesise_level,
+)
+from dfmcodec.synthesis import reconstruct
+from dfmcodec.synthesis.machine import CELL, FEATURES, DeepFourierMachine, numpy_evaluator, padded_cells
+from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
 
 
 def in_units(band):
@@ -23,7 +35,7 @@ def synthesise(pyramid):
 @pytest.mark.parametrize("shape", [(3, 64, 96), (3, 37, 53), (1, 1, 9), (3, 5, 1), (1, 1, 1), (3, 2, 2), (3, 1, 2)])
 def test_synthesis_inverts_analysis_at_any_size(shape):
     planes = np.random.default_rng(0).integers(-200, 200, shape).astype(np.float32)
-    levels = latents.default_levels(*shape[1:])
+    levels = default_levels(*shape[1:])
     pyramid = analyse(planes, levels)
     geometry = Geometry(shape[1], shape[2], shape[0], levels)
     assert pyramid.low.shape[1:] == geometry.low_sizes[-1]
@@ -57,48 +69,48 @@ def test_norms_are_those_of_the_synthesis():
 
 
 def test_extreme_coefficients_stay_in_their_range():
-    low = np.full((1, 8, 8), latents.MAX_UNITS, np.int32)
-    bands = [np.full((1, 8, 8), sign * latents.MAX_UNITS, np.int32) for sign in (1, -1, 1)]
-    assert np.abs(synthesise_level(low, bands)).max() <= latents.MAX_UNITS
+    low = np.full((1, 8, 8), MAX_UNITS, np.int32)
+    bands = [np.full((1, 8, 8), sign * MAX_UNITS, np.int32) for sign in (1, -1, 1)]
+    assert np.abs(synthesise_level(low, bands)).max() <= MAX_UNITS
 
 
 @pytest.mark.parametrize("angle", [0, 1, 100, 255])
 def test_colour_basis_is_orthonormal_and_undone(angle):
-    basis = latents.colour_basis(angle)
+    basis = colour_basis(angle)
     assert np.abs(basis @ basis.T - np.eye(3)).max() < 1e-6
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    planes = latents.to_planes(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
-    assert np.array_equal(synthesis.planes_to_values(planes, basis), pixels)
+    planes = planes_of_pixels(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
+    assert np.array_equal(planes_to_pixels(planes, basis), pixels)
 
 
 def test_principal_angle_decorrelates_chroma(chelsea):
-    angle = latents.principal_chroma_angle(chelsea.pixels)
+    angle = principal_chroma_angle(chelsea.pixels)
 
     def correlation(angle):
-        differences = np.diff(latents.to_planes(chelsea.pixels, angle)[1:], axis=2).reshape(2, -1)
+        differences = np.diff(planes_of_pixels(chelsea.pixels, angle)[1:], axis=2).reshape(2, -1)
         return abs(np.corrcoef(differences)[0, 1])
 
     assert correlation(angle) < 0.05
     assert correlation(angle) <= correlation(0)
-    assert latents.principal_chroma_angle(chelsea.pixels[:, :, :1]) == 0
+    assert principal_chroma_angle(chelsea.pixels[:, :, :1]) == 0
 
 
 def test_step_feature_and_cells():
     samples = np.arange(2 * 4 * 6 * 3 // 2, dtype=np.int32).reshape(3, 4, 6)
-    whole = synthesis.Samples.whole(samples)
-    cells = synthesis.padded_cells(whole.around(whole.at, synthesis.CELL))
+    whole = Samples.whole(samples)
+    cells = padded_cells(whole.around(whole.at, CELL))
     assert cells.shape == (12, 4, 5)
     inner = cells[:, 1:-1, 1:-1].reshape(3, 2, 2, 2, 3)
     assert np.array_equal(inner.transpose(0, 3, 1, 4, 2).reshape(3, 4, 6), samples)
-    assert synthesis.padded_cells(samples[:1, :3, :5]).shape == (12, 2, 3)
+    assert padded_cells(samples[:1, :3, :5]).shape == (12, 2, 3)
 
 
 def test_surroundings_are_the_samples_or_repeat_the_edges():
     samples = np.random.default_rng(0).integers(-99, 99, (3, 9, 11)).astype(np.int32)
     padded = np.pad(samples, ((0, 0), (4, 4), (4, 4)), mode="edge")
-    whole = synthesis.Samples.whole(samples)
-    part = synthesis.Samples(samples[:, 2:9, 0:8], latents.Window(2, 0, 9, 8), 9, 11)
-    for block in (latents.Window(0, 0, 9, 11), latents.Window(4, 0, 9, 4), latents.Window(5, 3, 9, 5)):
+    whole = Samples.whole(samples)
+    part = Samples(samples[:, 2:9, 0:8], Region(2, 0, 9, 8), 9, 11)
+    for block in (Region(0, 0, 9, 11), Region(4, 0, 9, 4), Region(5, 3, 9, 5)):
         expected = padded[:, block.top + 1 : block.bottom + 7, block.left + 1 : block.right + 7]
         assert np.array_equal(whole.around(block, 3), expected)
         if block.top > 4:
@@ -106,42 +118,42 @@ def test_surroundings_are_the_samples_or_repeat_the_edges():
 
 
 @pytest.mark.parametrize(("side", "count"), [(64, 1), (1535, 1), (1536, 2), (4000, 4), (6000, 6), (65535, 64)])
-def test_tiles_cover_the_picture_once(side, count):
-    assert latents.default_tiles(side) == count
-    tiling = latents.Tiling(side, 100, 3, 6, count, 1)
+def test_tiles_cover_the_image_once(side, count):
+    assert default_tiles(side) == count
+    tiling = Tiling(side, 100, 3, 6, count, 1)
     assert [tile.top for tile in tiling.tiles] == [0, *(tile.rows.stop for tile in tiling.tiles[:-1])]
     assert tiling.tiles[-1].rows.stop == side
-    assert all(tile.top % latents.TILE_GRID == 0 for tile in tiling.tiles)
+    assert all(tile.top % TILE_GRID == 0 for tile in tiling.tiles)
     assert side < 1024 or 500 < min(tile.geometry.height for tile in tiling.tiles)
-    covered, numbers = tiling.covering(latents.Window(side - 1, 5, side, 6))
+    covered, numbers = tiling.covering(Region(side - 1, 5, side, 6))
     assert (covered.bottom, numbers) == (side, [count - 1])
 
 
 @pytest.mark.parametrize("spread", [False, True])
 def test_blocks_of_the_machine_join_without_seams(spread, monkeypatch):
-    """What a machine adds to a picture does not depend on the blocks it is evaluated in, and moves with the picture."""
+    """What a machine adds to an image does not depend on the blocks it is evaluated in, and moves with the image."""
     rng = np.random.default_rng(0)
     width = 16
     layers = tuple(
         (rng.normal(0, 0.2, (width + 1, n)).astype(np.float32), rng.normal(0, 0.2, (width + 1, n)).astype(np.float32))
         for n in (width, width, 12)
     )
-    lift = rng.normal(0, 0.02, (synthesis.FEATURES, width)).astype(np.float32)
-    machine = synthesis.Machine(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32), spread)
+    lift = rng.normal(0, 0.02, (FEATURES, width)).astype(np.float32)
+    machine = DeepFourierMachine(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32), spread)
     assert machine.reach == (4 if spread else 1)
     samples = rng.integers(-4000, 4000, (3, 41, 30)).astype(np.int32)
 
     def whole(samples):
         found = np.empty(samples.shape, dtype=np.float32)
-        picture = synthesis.Samples.whole(samples)
-        for block in synthesis.blocks(picture.at, picture.height, picture.width):
-            part = synthesis.machine_change(picture, block, 700, machine.reach, synthesis.evaluator(machine))
+        image = Samples.whole(samples)
+        for block in blocks(image.at, image.height, image.width):
+            part = machine_change(image, block, 700, machine.reach, numpy_evaluator(machine))
             found[:, block.top : block.bottom, block.left : block.right] = part
         return found
 
     at_once = whole(samples)
     assert at_once.std() > 10
-    monkeypatch.setattr(synthesis, "BLOCK_SIDE", 8)
+    monkeypatch.setattr(reconstruct, "BLOCK_SIDE", 8)
     in_blocks = whole(samples)
     assert np.abs(at_once - in_blocks).max() < 1e-4 * np.abs(at_once).max()  # as exact as sines of float32 are
     inner = 2 * machine.reach

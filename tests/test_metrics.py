@@ -68,7 +68,7 @@ def test_ms_ssim_of_one_scale_is_ssim_of_whole_windows(monkeypatch):
     assert ms_ssim(original, original) == pytest.approx(1)
 
 
-def test_measures_of_pictures_too_small_for_their_windows():
+def test_measures_of_images_too_small_for_their_windows():
     small = np.zeros((10, 300, 3), np.uint8)
     assert ssim(small, small) is None
     assert ms_ssim(small, small) is None

@@ -1,34 +1,28 @@
-"""The picture's own filter: an exact inverse of its writing, and a fit that pays."""
+"""The image's own filter: an exact inverse of its writing, and a fit that pays."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dfmcodec.encoder.filter_fit import fit_filter
+from dfmcodec.bitstream.sections.filter import filter_bytes, read_filter, write_filter
+from dfmcodec.encoder.latent.filter_fit import fit_filter
 from dfmcodec.errors import ConfigError, CorruptError
-from dfmcodec.picture_filter import (
-    MAX_RADIUS,
-    PictureFilter,
-    filter_change,
-    read_filter,
-    taps,
-    write_filter,
-)
-from dfmcodec.synthesis import Samples
+from dfmcodec.synthesis.filter import MAX_RADIUS, ImageFilter, filter_change, taps
+from dfmcodec.synthesis.reconstruct import Samples
 
 
 @pytest.mark.parametrize("radius", range(1, MAX_RADIUS + 1))
-@pytest.mark.parametrize("colours", [1, 3])
-def test_write_then_read(radius, colours):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_write_then_read(radius, channels):
     rng = np.random.default_rng(radius)
-    symbols = np.rint(rng.laplace(0, 4, (colours, len(taps(radius)), colours))).astype(np.int32)
-    chosen = PictureFilter(radius, 50, symbols)
+    symbols = np.rint(rng.laplace(0, 4, (channels, len(taps(radius)), channels))).astype(np.int32)
+    chosen = ImageFilter(radius, 50, symbols)
     body = write_filter(chosen)
-    again = read_filter(body, colours)
+    again = read_filter(body, channels)
     assert np.array_equal(again.symbols, symbols)
     assert (again.radius, again.step_index) == (radius, 50)
-    assert abs(len(body) - chosen.file_bytes) <= 5
+    assert abs(len(body) - filter_bytes(chosen)) <= 5
     assert taps(radius)[:4] == taps(1)
 
 
@@ -37,9 +31,9 @@ def test_damaged_sections_are_refused():
         with pytest.raises(CorruptError):
             read_filter(body, 3)
     with pytest.raises(ConfigError):
-        PictureFilter(2, 10, np.zeros((3, 4, 3), np.int32))
+        ImageFilter(2, 10, np.zeros((3, 4, 3), np.int32))
     with pytest.raises(ConfigError):
-        PictureFilter(9, 10, np.zeros((3, 4, 3), np.int32))
+        ImageFilter(9, 10, np.zeros((3, 4, 3), np.int32))
 
 
 def changed(samples, chosen):
@@ -50,7 +44,7 @@ def changed(samples, chosen):
 def test_correction_is_the_sum_it_says():
     rng = np.random.default_rng(0)
     samples = rng.integers(-900, 900, (3, 11, 13)).astype(np.int32)
-    chosen = PictureFilter(2, 40, rng.integers(-5, 6, (3, 12, 3)).astype(np.int32))
+    chosen = ImageFilter(2, 40, rng.integers(-5, 6, (3, 12, 3)).astype(np.int32))
     padded = np.pad(samples, ((0, 0), (2, 2), (2, 2)), mode="edge").astype(np.float64)
     expected = np.zeros(samples.shape)
     for tap, (dy, dx) in enumerate(taps(2)):
@@ -77,7 +71,7 @@ def test_fit_undoes_a_known_blur():
     assert fit_filter(samples, error_of, bit_price=1e12, largest_radius=3) is None
 
 
-def test_tiny_pictures_get_no_filter():
+def test_tiny_images_get_no_filter():
     samples = np.zeros((3, 1, 1), np.int32)
     assert fit_filter(samples, lambda rows: samples[:, rows].astype(np.float32), 1.0, 5) is None
 

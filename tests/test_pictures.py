@@ -1,4 +1,4 @@
-"""Every kind of picture in and out: depth, opacity, orientation and metadata as they were."""
+"""Every kind of image in and out: depth, opacity, orientation and metadata as they were."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ import dfmcodec
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder import EncoderConfig, encode_image
 from dfmcodec.errors import ConfigError, CorruptError, ImageError, OutputError
+from dfmcodec.files.metadata import exif_with_orientation_1
+from dfmcodec.files.read_image import image_from_bytes, read_image, upright
+from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, left_out
 from dfmcodec.image import Image, Metadata
-from dfmcodec.reading import exif_with_orientation_1, image_of, read_image, upright
-from dfmcodec.writing import OUTPUT_FORMATS, image_to_bytes, left_out
 
 CAT = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:210])
 GRAY = CAT[:, :, 1].copy()
@@ -32,16 +33,16 @@ NOT_OPAQUE = (np.add.outer(np.arange(64), np.arange(80)) * 2 % 256).astype(np.ui
 
 
 def file_of(pixels, format_name="PNG", mode=None, **options):
-    picture = PIL.Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
+    image = PIL.Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
     buffer = io.BytesIO()
-    (picture.convert(mode) if mode else picture).save(buffer, format_name, **options)
+    (image.convert(mode) if mode else image).save(buffer, format_name, **options)
     return buffer.getvalue()
 
 
 def read(data, **options):
-    """The picture and what was said of it."""
+    """The image and what was said of it."""
     notices = []
-    return image_of(data, "file", notify=notices.append, **options), " ".join(notices)
+    return image_from_bytes(data, "file", notify=notices.append, **options), " ".join(notices)
 
 
 def deep_png(samples):
@@ -160,7 +161,7 @@ def test_heic_through_its_plugin():
         (b"\x89DFM\x01", "dfm decode"),
         (file_of(CAT)[:3000], "cut off"),
         (b"", "empty"),
-        (b"nothing of the kind", "not a picture"),
+        (b"nothing of the kind", "not an image"),
     ],
 )
 def test_what_is_not_supported_says_what_to_do(data, message):
@@ -213,11 +214,11 @@ def test_orientation_is_baked_in_and_the_rest_of_exif_kept(orientation, format_n
 
 
 def test_upright_is_what_pillow_does():
-    picture = PIL.Image.fromarray(CAT)
+    image = PIL.Image.fromarray(CAT)
     for orientation in range(1, 9):
         exif = PIL.Image.Exif()
         exif[0x0112] = orientation
-        copy = picture.copy()
+        copy = image.copy()
         copy.info["exif"] = exif.tobytes()
         copy._exif = None
         turned = PIL.ImageOps.exif_transpose(copy)
@@ -297,7 +298,7 @@ def test_masks_cost_next_to_nothing():
 
 
 def test_damaged_opacity_is_refused():
-    from dfmcodec.alpha import read_alpha, write_alpha
+    from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
 
     body = write_alpha(NOT_OPAQUE)
     assert np.array_equal(read_alpha(body, 64, 80, 8), NOT_OPAQUE)
@@ -342,7 +343,7 @@ def test_outputs_hold_everything_or_are_refused(name, kind):
         assert (getattr(again.metadata, entry) == getattr(image.metadata, entry)) == (entry not in lost)
 
 
-def test_scikit_images_own_pictures(tmp_path):
+def test_scikit_images_own_images(tmp_path):
     for name in ("astronaut", "camera", "coins", "logo", "horse", "moon", "page", "rocket", "text"):
         samples = getattr(skimage.data, name)()
         path = tmp_path / f"{name}.png"

@@ -1,4 +1,4 @@
-"""The trainer of the prior, on a handful of small pictures and a few steps."""
+"""The trainer of the prior, on a handful of small images and a few steps."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 
-from dfmcodec.arrays import read_arrays
-from dfmcodec.encoder.rounding import ChosenSymbols, round_low
+from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
+from dfmcodec.encoder.latent.sources import ChosenSymbols
+from dfmcodec.encoder.latent.trellis_search import round_low
 from dfmcodec.entropy import context as ctx
-from dfmcodec.latents import Geometry, Tiling, analyse, to_planes
+from dfmcodec.entropy.neighbourhood import context_size
+from dfmcodec.entropy.passes import CodingPass
+from dfmcodec.entropy.traversal import traverse
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.latents.colour import planes_of_pixels
+from dfmcodec.latents.geometry import Geometry, Tiling
+from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import Prior
-from dfmcodec.prior.context_training import integer_network, outputs
-from dfmcodec.prior.samples import chosen_symbols
-from dfmcodec.prior.train import main
-from dfmcodec.pyramid_coding import read_symbols, traverse, write_symbols
-from dfmcodec.scan import Place, context_size
+from dfmcodec.training.prior.contexts import integer_network, outputs
+from dfmcodec.training.prior.examples import optimized_symbols
+from dfmcodec.training.prior.train import main
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +44,12 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
     assert f"{prior.checksum:08x}" in output
     assert (prior.machine.depth, prior.machine.width, prior.machine.spread) == (4, 60, True)
     geometry = Geometry(80, 96, 3, 6)
-    pyramid = analyse(to_planes(chelsea.pixels, 0), 6)
-    chosen = chosen_symbols(pyramid, geometry, 1000, 0.23, prior.context, walk_first=True)
+    pyramid = analyse(planes_of_pixels(chelsea.pixels, 0), 6)
+    chosen = optimized_symbols(pyramid, geometry, 1000, 0.23, prior.context, iterate_first=True)
     source = ChosenSymbols(round_low(pyramid, 1000), chosen, prior.context)
     symbols, samples = traverse(geometry, 1000, prior.context, source)
     body = write_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, symbols)
-    decoded, again, _ = read_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, body)
+    decoded, again, _ = read_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, LatentsBody(body))
     assert np.array_equal(decoded, symbols)
     assert np.array_equal(again, samples)
     for table in prior.context.tables:
@@ -67,7 +72,7 @@ def test_float_networks_step_like_their_integers():
     """What the trainer optimises is what the codec computes."""
     import jax.numpy as jnp
 
-    from dfmcodec.prior.context_training import fresh_network
+    from dfmcodec.training.prior.contexts import fresh_network
 
     rng = np.random.default_rng(0)
     size = context_size(2)
@@ -76,9 +81,9 @@ def test_float_networks_step_like_their_integers():
     integers = integer_network(net)
     features = rng.integers(-127, 128, (size, 400)).astype(np.float32)
     position = (2 * 3 + 1) * 3 + 2
-    place, log_step = jnp.full(400, position), jnp.full(400, -9)
-    floats = np.asarray(outputs(net, jnp.asarray(features.T), place, log_step))
-    exact = integers.outputs(features, np.arange(size), Place(2, 1, 2, 2), -9, np)
+    coding_pass, log_step = jnp.full(400, position), jnp.full(400, -9)
+    floats = np.asarray(outputs(net, jnp.asarray(features.T), coding_pass, log_step))
+    exact = integers.outputs(features, np.arange(size), CodingPass(2, 1, 2, 2), -9, np)
     assert np.abs(floats.T * 4 - exact).max() < 0.75
     assert ctx.MEANS_PER_SCALE == 4
 
@@ -88,8 +93,8 @@ def test_checkpoints_hold_the_whole_state(tmp_path):
     import jax
     import optax
 
-    from dfmcodec.prior.checkpoint import Checkpoint
-    from dfmcodec.prior.context_training import fresh_network
+    from dfmcodec.training.prior.checkpoint import Checkpoint
+    from dfmcodec.training.prior.contexts import fresh_network
 
     rng = np.random.default_rng(3)
     net = fresh_network(5, rng)

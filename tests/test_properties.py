@@ -14,32 +14,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfmcodec import bitstream
-from dfmcodec.alpha import read_alpha, write_alpha
-from dfmcodec.bitstream import Beside
-from dfmcodec.context_correction import ContextCorrection
+from dfmcodec.bitstream.contents import Ancillary, LatentArchitecture, QuantizedLatents, QuantizedNetwork
+from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
+from dfmcodec.bitstream.sections.filter import read_filter, write_filter
+from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
+from dfmcodec.bitstream.sections.metadata import MAX_METADATA_BYTES, pack_metadata, unpack_metadata
 from dfmcodec.decoder import decode_image
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, laplace
-from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS
-from dfmcodec.errors import ConfigError
+from dfmcodec.entropy.correction import ContextCorrection
+from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS
+from dfmcodec.errors import ConfigError, CorruptError, LimitError
+from dfmcodec.fourier.layer import MAX_WIDTH
+from dfmcodec.fourier.network import MAX_DEPTH, CoordinateArchitecture
+from dfmcodec.fourier.quantize import STEP_COUNT
 from dfmcodec.image import Metadata
-from dfmcodec.latents import TILE_GRID, Geometry, Tiling
-from dfmcodec.model import (
-    MAX_CHROMA_ANGLE,
-    MAX_DEPTH,
-    MAX_LEVELS,
-    MAX_STEP,
-    MAX_SYMBOL,
-    MAX_TILES,
-    MAX_WIDTH,
-    CoordinateArchitecture,
-    LatentArchitecture,
-    QuantizedLatents,
-    QuantizedNetwork,
-)
-from dfmcodec.picture_filter import MAX_RADIUS, PictureFilter, read_filter, taps, write_filter
+from dfmcodec.latents.colour import MAX_CHROMA_ANGLE
+from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES, TILE_GRID, Geometry, Tiling
+from dfmcodec.latents.quantizer import MAX_STEP
 from dfmcodec.prior import CURRENT, prior_of
-from dfmcodec.pyramid_coding import read_symbols, write_symbols
-from dfmcodec.quantize import STEP_COUNT
+from dfmcodec.synthesis.filter import MAX_RADIUS, ImageFilter, taps
 
 PRIORS = (CURRENT, 0x63FD10FF, 0xF8E970FA)
 LARGEST_SIDE = 65535
@@ -132,24 +125,24 @@ def test_every_table_of_a_prior_holds_every_entry(prior):
 # Coordinate networks.
 
 
-def assert_network_comes_back(model: QuantizedNetwork, beside: Beside) -> None:
-    data = bitstream.write(model, beside.sections())
-    again, beside_again = bitstream.read(data, max_pixels=LARGEST_SIDE**2)
+def assert_network_comes_back(model: QuantizedNetwork, ancillary: Ancillary) -> None:
+    data = bitstream.write(model, bitstream.ancillary_sections(ancillary))
+    again, ancillary_again = bitstream.read(data, max_pixels=LARGEST_SIDE**2)
     header = bitstream.read_header(data, LARGEST_SIDE**2)
     assert (again.architecture, again.height, again.width) == (model.architecture, model.height, model.width)
     assert (again.step_indices, again.bit_depth) == (model.step_indices, model.bit_depth)
     assert np.array_equal(again.symbols, model.symbols)
-    assert beside_again == beside
+    assert ancillary_again == ancillary
     assert (header.height, header.width, header.bit_depth) == (model.height, model.width, model.bit_depth)
     assert header.architecture == model.architecture
     assert sum(header.section_bytes().values()) == len(data) == header.file_bytes
 
 
-def network(channels, depth, width, order, height, picture_width, bit_depth, seed, scale, step) -> QuantizedNetwork:
+def network(channels, depth, width, order, height, image_width, bit_depth, seed, scale, q_step) -> QuantizedNetwork:
     architecture = CoordinateArchitecture(channels, depth, width, order)
     symbols = laplacian(seed, architecture.weight_count, scale, MAX_SYMBOL)
-    steps = tuple((step + layer) % STEP_COUNT for layer in range(depth))
-    return QuantizedNetwork(architecture, height, picture_width, symbols, steps, bit_depth)
+    steps = tuple((q_step + layer) % STEP_COUNT for layer in range(depth))
+    return QuantizedNetwork(architecture, height, image_width, symbols, steps, bit_depth)
 
 
 @settings(property_test, max_examples=40)
@@ -168,10 +161,10 @@ def network(channels, depth, width, order, height, picture_width, bit_depth, see
     st.booleans(),
 )
 def test_networks_come_back(
-    channels, depth, width, order, height, picture_width, bits, seed, scale, step, beside, gray_as_rgb
+    channels, depth, width, order, height, image_width, bits, seed, scale, q_step, ancillary, gray_as_rgb
 ):
-    model = network(channels, depth, width, order, height, picture_width, bits, seed, scale, step)
-    assert_network_comes_back(model, Beside(beside, None, gray_as_rgb and channels == 1))
+    model = network(channels, depth, width, order, height, image_width, bits, seed, scale, q_step)
+    assert_network_comes_back(model, Ancillary(ancillary, None, gray_as_rgb and channels == 1))
 
 
 @pytest.mark.parametrize(
@@ -181,9 +174,9 @@ def test_networks_come_back(
 def test_networks_at_their_limits_come_back(depth, width, order):
     for channels, bits in ((1, 16), (3, 8)):
         model = network(channels, depth, width, order, LARGEST_SIDE, 1, bits, 7, 3.0, STEP_COUNT - 1)
-        assert_network_comes_back(model, Beside())
+        assert_network_comes_back(model, Ancillary())
         symbols = np.where(np.arange(len(model.symbols)) % 2, MAX_SYMBOL, -MAX_SYMBOL).astype(np.int32)
-        assert_network_comes_back(replace(model, symbols=symbols), Beside())
+        assert_network_comes_back(replace(model, symbols=symbols), Ancillary())
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -200,55 +193,55 @@ def test_the_widest_networks_decode(order):
 
 
 def latents(
-    height, width, colours=1, levels=1, step=640, angle=0, bits=8, prior=CURRENT, tiles=(1, 1), seed=0, scale=1.0
+    height, width, colours=1, levels=1, q_step=640, angle=0, bits=8, prior=CURRENT, tiles=(1, 1), seed=0, scale=1.0
 ) -> QuantizedLatents:
     architecture = LatentArchitecture(colours, levels, 4, 60, 1, prior, *tiles)
     symbols = laplacian(seed, height * width * colours, scale, MAX_SYMBOL // 4)
     samples = np.zeros((colours, height, width), np.int32)
-    return QuantizedLatents(architecture, height, width, step, angle, symbols, samples, None, None, bits)
+    return QuantizedLatents(architecture, height, width, q_step, angle, symbols, samples, None, None, bits)
 
 
-def some_filter(colours, radius, step_index, seed, scale) -> PictureFilter:
+def some_filter(colours, radius, step_index, seed, scale) -> ImageFilter:
     count = len(taps(radius))
     symbols = laplacian(seed, colours * count * colours, scale, MAX_SYMBOL).reshape(colours, count, colours)
-    return PictureFilter(radius, step_index, symbols)
+    return ImageFilter(radius, step_index, symbols)
 
 
 def some_correction(model: QuantizedLatents, seed, scale) -> ContextCorrection:
     tiling = bitstream.tiling_of(model.architecture, model.height, model.width)
-    none = ContextCorrection.none(prior_of(model.architecture.prior).context, tiling.tiles[0].geometry)
+    none = ContextCorrection.none(prior_of(model.architecture.prior_id).context, tiling.tiles[0].geometry)
     maps = laplacian(seed, none.maps.size, scale, MAX_SYMBOL).reshape(none.maps.shape)
     constants = laplacian(seed + 1, none.constants.size, scale, MAX_CONSTANT).reshape(none.constants.shape)
     return ContextCorrection(maps, constants)
 
 
-def assert_latents_come_back(model: QuantizedLatents, beside: Beside | None = None) -> QuantizedLatents:
-    beside = beside or Beside()
-    data = bitstream.write(model, beside.sections())
-    again, beside_again = bitstream.read(data)
+def assert_latents_come_back(model: QuantizedLatents, ancillary: Ancillary | None = None) -> QuantizedLatents:
+    ancillary = ancillary or Ancillary()
+    data = bitstream.write(model, bitstream.ancillary_sections(ancillary))
+    again, ancillary_again = bitstream.read(data)
     header = bitstream.read_header(data)
-    for name in ("architecture", "height", "width", "step", "chroma_angle", "bit_depth"):
+    for name in ("architecture", "height", "width", "q_step", "chroma_angle", "bit_depth"):
         assert getattr(again, name) == getattr(model, name), name
     assert np.array_equal(again.symbols, model.symbols)
     assert again.samples.shape == model.samples.shape
-    assert (again.picture_filter is None) == (model.picture_filter is None)
-    if model.picture_filter is not None:
+    assert (again.image_filter is None) == (model.image_filter is None)
+    if model.image_filter is not None:
         for name in ("radius", "step_index"):
-            assert getattr(again.picture_filter, name) == getattr(model.picture_filter, name)
-        assert np.array_equal(again.picture_filter.symbols, model.picture_filter.symbols)
+            assert getattr(again.image_filter, name) == getattr(model.image_filter, name)
+        assert np.array_equal(again.image_filter.symbols, model.image_filter.symbols)
     assert (again.correction is None) == (model.correction is None)
     if model.correction is not None:
         assert np.array_equal(again.correction.maps, model.correction.maps)
         assert np.array_equal(again.correction.constants, model.correction.constants)
-    assert beside_again.metadata == beside.metadata
-    assert beside_again.gray_as_rgb == beside.gray_as_rgb
-    assert (beside_again.alpha is None) == (beside.alpha is None)
-    if beside.alpha is not None:
-        assert beside_again.alpha.dtype == beside.alpha.dtype
-        assert np.array_equal(beside_again.alpha, beside.alpha)
-    assert (header.step, header.chroma_angle, header.bit_depth) == (model.step, model.chroma_angle, model.bit_depth)
+    assert ancillary_again.metadata == ancillary.metadata
+    assert ancillary_again.gray_as_rgb == ancillary.gray_as_rgb
+    assert (ancillary_again.alpha is None) == (ancillary.alpha is None)
+    if ancillary.alpha is not None:
+        assert ancillary_again.alpha.dtype == ancillary.alpha.dtype
+        assert np.array_equal(ancillary_again.alpha, ancillary.alpha)
+    assert (header.q_step, header.chroma_angle, header.bit_depth) == (model.q_step, model.chroma_angle, model.bit_depth)
     assert sum(header.section_bytes().values()) == len(data)
-    assert bitstream.write(again, beside_again.sections()) == data
+    assert bitstream.write(again, bitstream.ancillary_sections(ancillary_again)) == data
     return again
 
 
@@ -273,7 +266,7 @@ def test_latents_come_back(data):
     )
     if draw(st.booleans()):
         chosen = some_filter(colours, draw(ends(1, MAX_RADIUS)), draw(ends(0, STEP_COUNT - 1)), seed, draw(scales))
-        model = replace(model, picture_filter=chosen)
+        model = replace(model, image_filter=chosen)
     if draw(st.booleans()):
         model = replace(model, correction=some_correction(model, seed, draw(scales)))
     alpha = None
@@ -281,12 +274,12 @@ def test_latents_come_back(data):
         largest = draw(ends(0, (1 << bits) - 1))
         values = np.random.default_rng(seed).integers(0, largest + 1, (height, width))
         alpha = values.astype(np.uint8 if bits == 8 else np.uint16)
-    assert_latents_come_back(model, Beside(draw(metadata), alpha, draw(st.booleans()) and colours == 1))
+    assert_latents_come_back(model, Ancillary(draw(metadata), alpha, draw(st.booleans()) and colours == 1))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, LARGEST_SIDE), (LARGEST_SIDE, 1)])
 @pytest.mark.parametrize("scale", [0.0, 0.05])
-def test_the_longest_pictures_come_back(height, width, scale):
+def test_the_longest_images_come_back(height, width, scale):
     again = assert_latents_come_back(latents(height, width, 1, MAX_LEVELS, scale=scale))
     if not scale:
         data = bitstream.write(again)
@@ -297,20 +290,20 @@ def test_the_longest_pictures_come_back(height, width, scale):
 
 
 @pytest.mark.parametrize(
-    ("step", "levels"),
+    ("q_step", "levels"),
     [(1, 1), (MAX_STEP, 1), (2, 2), (64, 3), (65, 4), (MAX_STEP - 1, 5), (1, MAX_LEVELS), (MAX_STEP, MAX_LEVELS)],
 )
-def test_steps_and_levels_come_back_as_pictures(step, levels):
+def test_steps_and_levels_come_back_as_images(q_step, levels):
     """Also with the largest symbols, whose synthesis is limited."""
     for scale in (2.0, 1e7):
-        model = latents(9, 14, 3, levels, step, step % 256, 16, scale=scale)
+        model = latents(9, 14, 3, levels, q_step, q_step % 256, 16, scale=scale)
         again = assert_latents_come_back(model)
         assert np.abs(again.samples).max() <= 1 << 16
         assert decode_image(bitstream.write(again)).pixels.shape == (9, 14, 3)
 
 
 @pytest.mark.parametrize("angle", [0, 1, 127, 128, 254, 255])
-def test_chroma_angles_come_back_as_pictures(angle):
+def test_chroma_angles_come_back_as_images(angle):
     assert decode_image(bitstream.write(assert_latents_come_back(latents(6, 5, 3, 2, angle=angle)))).pixels.size
 
 
@@ -336,7 +329,7 @@ def test_more_tiles_than_fit_are_refused():
     data = bitstream.write(latents(1, 2 * TILE_GRID, 1, 1, tiles=(1, 2)))
     narrow = bytearray(data)
     narrow[8:10] = (2 * TILE_GRID - 1).to_bytes(2, "little")
-    with pytest.raises(bitstream.CorruptError, match="2 tiles along 511 pixels"):
+    with pytest.raises(CorruptError, match="2 tiles along 511 pixels"):
         bitstream.read_header(bytes(narrow))
 
 
@@ -351,17 +344,18 @@ def test_more_tiles_than_fit_are_refused():
     seeds,
     st.lists(st.sampled_from([0, 1, -1, 64, -65, MAX_SYMBOL // 4, -MAX_SYMBOL // 4]), min_size=1, max_size=9),
 )
-def test_passes_hold_the_largest_symbols_anywhere(height, width, colours, levels, step, prior, seed, values):
+def test_passes_hold_the_largest_symbols_anywhere(height, width, colours, levels, q_step, prior, seed, values):
     """Sequences of ends among zeros, under tables that expect others."""
     tiling = Tiling(height, width, colours, levels)
     count = height * width * colours
     symbols = np.zeros(count, dtype=np.int32)
-    places = np.random.default_rng(seed).integers(0, count, min(count, 30))
-    symbols[places] = np.resize(values, len(places))
+    chosen = np.random.default_rng(seed).integers(0, count, min(count, 30))
+    symbols[chosen] = np.resize(values, len(chosen))
     low = tiling.tiles[0].geometry.symbol_count(levels)
     symbols[:low] //= 64  # sums of differences stay within the symbols
     context = prior_of(prior).context
-    found, samples, _ = read_symbols(tiling, step, context, write_symbols(tiling, step, context, symbols))
+    body = LatentsBody(write_symbols(tiling, q_step, context, symbols))
+    found, samples, _ = read_symbols(tiling, q_step, context, body)
     assert np.array_equal(found, symbols)
     assert np.abs(samples).max() <= 1 << 16
 
@@ -374,7 +368,7 @@ def test_passes_hold_the_largest_symbols_anywhere(height, width, colours, levels
 @pytest.mark.parametrize("value", [0, 1, MAX_SYMBOL, -MAX_SYMBOL])
 @pytest.mark.parametrize("colours", [1, 3])
 def test_filters_come_back(radius, step_index, value, colours):
-    chosen = PictureFilter(radius, step_index, np.full((colours, len(taps(radius)), colours), value, np.int32))
+    chosen = ImageFilter(radius, step_index, np.full((colours, len(taps(radius)), colours), value, np.int32))
     again = read_filter(write_filter(chosen), colours)
     assert (again.radius, again.step_index) == (radius, step_index)
     assert np.array_equal(again.symbols, chosen.symbols)
@@ -413,22 +407,22 @@ def test_opacity_comes_back(bits, height, width):
 @pytest.mark.parametrize("name", ["icc", "exif", "xmp"])
 def test_metadata_of_any_size_comes_back(size, name):
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
-    assert bitstream.unpack_metadata(bitstream.pack_metadata(Metadata(**{name: body}))) == Metadata(**{name: body})
+    assert unpack_metadata(pack_metadata(Metadata(**{name: body}))) == Metadata(**{name: body})
 
 
 def test_metadata_up_to_the_limit_comes_back():
-    overhead = len(bitstream.pack_metadata(Metadata(icc=bytes(1 << 20)))) - (1 << 20)
-    largest = Metadata(icc=bytes(bitstream.MAX_METADATA_BYTES - overhead))
-    packed = bitstream.pack_metadata(largest)
-    assert len(packed) == bitstream.MAX_METADATA_BYTES
-    assert bitstream.unpack_metadata(packed) == largest
+    overhead = len(pack_metadata(Metadata(icc=bytes(1 << 20)))) - (1 << 20)
+    largest = Metadata(icc=bytes(MAX_METADATA_BYTES - overhead))
+    packed = pack_metadata(largest)
+    assert len(packed) == MAX_METADATA_BYTES
+    assert unpack_metadata(packed) == largest
     with pytest.raises(ConfigError, match="metadata"):
-        bitstream.pack_metadata(Metadata(icc=largest.icc + b"x"))
-    with pytest.raises(bitstream.LimitError):
-        bitstream.unpack_metadata(packed + b"x")
+        pack_metadata(Metadata(icc=largest.icc + b"x"))
+    with pytest.raises(LimitError):
+        unpack_metadata(packed + b"x")
 
 
 @settings(property_test, max_examples=60)
 @given(metadata)
 def test_metadata_comes_back(found):
-    assert bitstream.unpack_metadata(bitstream.pack_metadata(found) if found else None) == found
+    assert unpack_metadata(pack_metadata(found) if found else None) == found

@@ -9,15 +9,15 @@ import pytest
 
 import dfmcodec
 from dfmcodec.decoder import decode_image
+from dfmcodec.files.read_image import read_image
 from dfmcodec.metrics import psnr
-from dfmcodec.reading import read_image
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("rate", [0.18, 0.05])
-def test_targets_on_the_published_pictures(shared_pictures: list[Path], rate: float) -> None:
-    for path in shared_pictures[::4]:
+def test_targets_on_the_published_images(shared_images: list[Path], rate: float) -> None:
+    for path in shared_images[::4]:
         image = read_image(path)
         result = dfmcodec.encode(image, model="coordinate", rate=rate, steps=1000)
         budget = int(rate * image.raw_bytes)
@@ -28,14 +28,14 @@ def test_targets_on_the_published_pictures(shared_pictures: list[Path], rate: fl
         assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
 
 
-def test_default_recipe_beats_the_published_one_by_3_db(shared_pictures: list[Path]) -> None:
-    image = read_image(shared_pictures[1])
+def test_default_recipe_beats_the_published_one_by_3_db(shared_images: list[Path]) -> None:
+    image = read_image(shared_images[1])
     options = {"model": "coordinate", "rate": 0.18, "depth": 3, "width": 10, "time_limit_s": 30}
     ours = dfmcodec.encode(image, **options).report.psnr_db
     published = dfmcodec.encode(image, recipe="published", **options).report.psnr_db
     assert ours > published + 3
 
 
-def test_quantisation_costs_at_most_0_3_db(shared_pictures: list[Path]) -> None:
-    report = dfmcodec.encode(shared_pictures[1], model="coordinate", rate=0.18, steps=2000).report
+def test_quantisation_costs_at_most_0_3_db(shared_images: list[Path]) -> None:
+    report = dfmcodec.encode(shared_images[1], model="coordinate", rate=0.18, steps=2000).report
     assert report.psnr_db > report.float_psnr_db - 0.3

@@ -30,9 +30,9 @@ import sys, numpy, PIL.Image
 import dfmcodec, dfmcodec.plugins.pillow
 dfmcodec.plugins.pillow.register()
 assert dfmcodec.__file__.startswith(sys.prefix), dfmcodec.__file__
-with PIL.Image.open("cat.dfm") as picture:
-    pixels = numpy.asarray(picture)
-assert picture.format == "DFM" and pixels.shape == (48, 64, 3), (picture.format, pixels.shape)
+with PIL.Image.open("cat.dfm") as image:
+    pixels = numpy.asarray(image)
+assert image.format == "DFM" and pixels.shape == (48, 64, 3), (image.format, pixels.shape)
 assert numpy.array_equal(pixels, dfmcodec.decode("cat.dfm"))
 assert numpy.array_equal(pixels, numpy.asarray(PIL.Image.open("back.png")))
 original = numpy.asarray(PIL.Image.open("cat.png")).astype(float)
@@ -41,7 +41,7 @@ assert psnr > 30, psnr
 golden = dfmcodec.decode("golden.dfm")
 assert numpy.array_equal(golden, numpy.asarray(PIL.Image.open("golden.png").convert("RGB")))
 """
-PICTURE = """
+IMAGE = """
 import numpy, PIL.Image
 y, x = numpy.mgrid[:48, :64]
 pixels = numpy.stack([128 + 90 * numpy.sin(x / 9 + y / 15), 2 * x + y, 200 - 3 * y], axis=-1)
@@ -152,7 +152,7 @@ def main() -> None:
         golden = ROOT / "tests" / "golden" / "v1"
         (away / "golden.dfm").write_bytes((golden / "trellis-rgb-feb27969.dfm").read_bytes())
         (away / "golden.png").write_bytes((golden / "trellis-rgb-feb27969.png").read_bytes())
-        command(python, "-c", PICTURE, cwd=away)
+        command(python, "-c", IMAGE, cwd=away)
         command(dfm, "encode", "cat.png", "--size", "1500", "--effort", "1", cwd=away)
         command(dfm, "decode", "cat.dfm", "-o", "back.png", cwd=away)
         info = json.loads(command(dfm, "info", "--json", "cat.dfm", cwd=away))

@@ -1,4 +1,4 @@
-"""The benchmark suite: dfm beside other codecs at equal file size, on the user's own pictures."""
+"""The benchmark suite: dfm and other codecs at equal file size, on the user's own images."""
 
 from dfmcodec.bench.codecs import ANCHORS, Codec
 from dfmcodec.bench.measurement import Measurement, Target

@@ -1,4 +1,4 @@
-"""What was measured before, so that a run goes on where it stopped."""
+"""A cache of measurements, so that a run continues where an earlier one stopped."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from dfmcodec.bench.measurement import Measurement
-from dfmcodec.io import write_atomic
+from dfmcodec.files.atomic import write_atomic
 
 
 def default_folder() -> Path:
-    """$XDG_CACHE_HOME/dfmcodec/bench."""
+    """The folder `$XDG_CACHE_HOME/dfmcodec/bench`."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "dfmcodec" / "bench"
 
 
 def code_fingerprint() -> str:
-    """Hash of the package's code and priors: another codec has other results, whatever its version says."""
+    """A hash of the package's code and priors, since results may change without a change of version."""
     import dfmcodec
 
     root = Path(dfmcodec.__file__).parent
@@ -32,23 +32,24 @@ def code_fingerprint() -> str:
 
 
 class Cache:
-    """Measurements by all that decides them: picture, codec, settings, versions.
+    """Measurements, found again by everything that decides them: image, codec, settings, versions.
 
     Args:
-        folder: Made when something is kept.
+        folder: Created with the first measurement.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def get(self, decisive: dict[str, Any]) -> Measurement | None:
-        """What was measured under just these conditions; None where nothing was."""
+        """The measurement under exactly these conditions; None if there is none."""
         try:
             return Measurement.from_json(self._path(decisive).read_text())
-        except (OSError, ValueError, KeyError, TypeError):  # absent, or of another layout: measured again
+        except (OSError, ValueError, KeyError, TypeError):  # absent, damaged, or of another layout
             return None
 
     def put(self, decisive: dict[str, Any], measurement: Measurement) -> None:
+        """Keeps a measurement."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self._path(decisive), measurement.to_json().encode())
 

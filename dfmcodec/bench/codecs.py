@@ -1,6 +1,6 @@
-"""The codecs that dfm is measured against, each behind one interface that a user can add to.
+"""The codecs that dfm is compared with, behind one interface.
 
-A file given to `dfm bench --codecs-from FILE.py` holds a list `CODECS` of further ones:
+To add codecs, give `dfm bench --codecs-from FILE.py` a Python file with a list `CODECS`:
 
     class Mine(Codec):
         name = "mine"
@@ -25,24 +25,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from dfmcodec._types import Pixels
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import Pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
 
 BENCH_EXTRA = "pip install 'dfmcodec[bench]'"
 
 
 class Codec(ABC):
-    """An image codec with one knob, whose files grow with it.
+    """An image codec with one setting that determines the size of its files.
 
     Attributes:
-        name: As `--vs` and the data call it.
-        label: As tables and plots call it.
-        settings: The knob's values, from the smallest files to the largest.
-        forms: Ways to use the codec between which the better picture decides, such as chroma subsampling.
+        name: Its name in `--vs` and in the data.
+        label: Its name in tables and plots.
+        settings: The values of the setting, from the smallest files to the largest.
+        forms: Ways to use the codec, such as chroma subsampling. For each image the better one counts.
     """
 
     name: ClassVar[str]
@@ -52,51 +55,49 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
-        """The file of a picture uint8 [H, W, C], C = 1 or 3."""
+        """Encodes an image, uint8 [H, W, C] with C = 1 or 3."""
 
     @abstractmethod
     def decode(self, data: bytes) -> Pixels:
-        """A file's picture, uint8 [H, W, 3], or [H, W, 1] where the codec keeps gray."""
+        """Decodes a file to uint8 [H, W, 3], or to [H, W, 1] if the codec has gray images."""
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
-        """All that is set beside form and knob, for the record."""
+        """All options other than form and setting, for the record."""
 
     @abstractmethod
     def version(self) -> str:
         """Library and version, for the record."""
 
     def missing(self) -> str | None:
-        """What has to be installed before the codec can be used; None where nothing has."""
+        """What has to be installed to use the codec; None if nothing is missing."""
         return None
 
 
 class _PillowCodec(Codec):
-    """A codec of Pillow whose knob is `quality`."""
+    """A codec of Pillow whose setting is `quality`, unless a subclass says otherwise."""
 
     format_name: ClassVar[str]
-    feature: ClassVar[str]  # as PIL.features calls it
+    feature: ClassVar[str]  # its name in PIL.features
     save_options: ClassVar[Mapping[str, Any]]
 
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
-        import PIL.Image
-
         buffer = io.BytesIO()
-        gray = pixels.shape[2] == 1
-        picture = PIL.Image.fromarray(pixels[:, :, 0] if gray else pixels)
-        chosen = {"subsampling": form} if form else {}
-        picture.save(buffer, self.format_name, **self.save_options, **self.knob(setting), **chosen)
+        form_options = {"subsampling": form} if form else {}
+        options = {**self.save_options, **self.setting_options(setting), **form_options}
+        to_pil_image(pixels).save(buffer, self.format_name, **options)
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Pixels:
         import PIL.Image
 
         with PIL.Image.open(io.BytesIO(data)) as opened:
-            picture = opened if opened.mode == "L" else opened.convert("RGB")
-            pixels = np.asarray(picture)
+            pil_image = opened if opened.mode == "L" else opened.convert("RGB")
+            pixels = np.asarray(pil_image)
         return pixels.reshape(*pixels.shape[:2], -1)
 
-    def knob(self, setting: float) -> dict[str, Any]:
+    def setting_options(self, setting: float) -> dict[str, Any]:
+        """The options of Pillow that carry the setting."""
         return {"quality": setting}
 
     def options(self) -> dict[str, Any]:
@@ -115,7 +116,7 @@ class _PillowCodec(Codec):
 
 
 class Jpeg(_PillowCodec):
-    """JPEG by libjpeg-turbo, the better of full and halved chroma, Huffman tables optimised."""
+    """JPEG by libjpeg-turbo: the better of full and halved chroma, with optimised Huffman tables."""
 
     name, label = "jpeg", "JPEG"
     format_name, feature = "JPEG", "libjpeg_turbo"
@@ -125,16 +126,16 @@ class Jpeg(_PillowCodec):
 
 
 class Webp(_PillowCodec):
-    """WebP by libwebp at its slowest."""
+    """WebP by libwebp at its slowest method."""
 
     name, label = "webp", "WebP"
     format_name, feature = "WEBP", "webp"
-    settings = (*(part / 100 for part in range(100)), *(part / 4 for part in range(4, 401)))
+    settings = (*(hundredths / 100 for hundredths in range(100)), *(quarters / 4 for quarters in range(4, 401)))
     save_options: ClassVar[Mapping[str, Any]] = {"method": 6}
 
 
 class Avif(_PillowCodec):
-    """AVIF by libavif, full chroma (halved chroma is worse in PSNR over RGB at every size tried)."""
+    """AVIF by libavif with full chroma. Halved chroma has a lower PSNR over RGB at every size that was tried."""
 
     name, label = "avif", "AVIF"
     format_name, feature = "AVIF", "avif"
@@ -143,7 +144,7 @@ class Avif(_PillowCodec):
 
 
 class Jpeg2000(_PillowCodec):
-    """JPEG 2000 by OpenJPEG, irreversible wavelet and colours; its knob is the ratio of compression."""
+    """JPEG 2000 by OpenJPEG with irreversible wavelet and colour transform. Its setting is the compression ratio."""
 
     name, label = "jpeg2000", "JPEG 2000"
     format_name, feature = "JPEG2000", "jpg_2000"
@@ -155,12 +156,12 @@ class Jpeg2000(_PillowCodec):
         "no_jp2": True,
     }
 
-    def knob(self, setting: float) -> dict[str, Any]:
+    def setting_options(self, setting: float) -> dict[str, Any]:
         return {"quality_layers": [setting]}
 
 
 class Heic(_PillowCodec):
-    """HEIC by libheif and x265, full chroma."""
+    """HEIC by libheif and x265 with full chroma."""
 
     name, label = "heic", "HEIC"
     format_name, feature = "HEIF", "heif"
@@ -191,7 +192,7 @@ class Heic(_PillowCodec):
 
 
 class JpegXl(Codec):
-    """JPEG XL by libjxl, effort 7; its knob is the Butteraugli distance. It does not aim at PSNR."""
+    """JPEG XL by libjxl at effort 7. Its setting is the Butteraugli distance; it does not optimise PSNR."""
 
     name, label = "jxl", "JPEG XL"
     settings = tuple(float(f"{distance:.4g}") for distance in np.geomspace(25, 0.05, 400))
@@ -200,8 +201,8 @@ class JpegXl(Codec):
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
         import imagecodecs
 
-        picture = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-        return bytes(imagecodecs.jpegxl_encode(picture, distance=setting, **self._OPTIONS))
+        samples = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        return bytes(imagecodecs.jpegxl_encode(samples, distance=setting, **self._OPTIONS))
 
     def decode(self, data: bytes) -> Pixels:
         import imagecodecs
@@ -222,7 +223,7 @@ class JpegXl(Codec):
 
 
 class Jpegli(Codec):
-    """JPEG by jpegli's commands `cjpegli` and `djpegli`, the better of full and halved chroma."""
+    """JPEG by the commands `cjpegli` and `djpegli`: the better of full and halved chroma."""
 
     name, label = "jpegli", "jpegli"
     settings = tuple(range(1, 101))
@@ -230,25 +231,32 @@ class Jpegli(Codec):
 
     def encode(self, pixels: Pixels, form: str, setting: float) -> bytes:
         options = [f"--quality={setting:g}", f"--chroma_subsampling={form}"]
-        return _piped("cjpegli", _netpbm_of(pixels), ".ppm", ".jpg", options)
+        return _run_command("cjpegli", _to_netpbm(pixels), ".ppm", ".jpg", options)
 
     def decode(self, data: bytes) -> Pixels:
-        return _pixels_of_netpbm(_piped("djpegli", data, ".jpg", ".ppm", []))
+        return _from_netpbm(_run_command("djpegli", data, ".jpg", ".ppm", []))
 
     def options(self) -> dict[str, Any]:
         return {}
 
     def version(self) -> str:
-        done = subprocess.run(["cjpegli", "--version"], capture_output=True, text=True, check=False)
-        return (done.stdout or done.stderr).strip().splitlines()[0]
+        process = subprocess.run(["cjpegli", "--version"], capture_output=True, text=True, check=False)
+        return (process.stdout or process.stderr).strip().splitlines()[0]
 
     def missing(self) -> str | None:
-        found = all(shutil.which(command) for command in ("cjpegli", "djpegli"))
-        return None if found else "the commands cjpegli and djpegli on the PATH"
+        is_installed = all(shutil.which(command) for command in ("cjpegli", "djpegli"))
+        return None if is_installed else "the commands cjpegli and djpegli on the PATH"
 
 
-def _piped(command: str, data: bytes, suffix_in: str, suffix_out: str, options: list[str]) -> bytes:
-    """What a command makes of a file's bytes."""
+def to_pil_image(pixels: Pixels) -> PilImage:
+    """The Pillow image of pixels uint8 [H, W, C], C = 1 or 3."""
+    import PIL.Image
+
+    return PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _run_command(command: str, data: bytes, suffix_in: str, suffix_out: str, options: list[str]) -> bytes:
+    """Runs a command that reads one file and writes another."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, f"in{suffix_in}"), Path(folder, f"out{suffix_out}")
         source.write_bytes(data)
@@ -256,15 +264,13 @@ def _piped(command: str, data: bytes, suffix_in: str, suffix_out: str, options: 
         return target.read_bytes()
 
 
-def _netpbm_of(pixels: Pixels) -> bytes:
-    import PIL.Image
-
+def _to_netpbm(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PPM")
+    to_pil_image(pixels).save(buffer, "PPM")
     return buffer.getvalue()
 
 
-def _pixels_of_netpbm(data: bytes) -> Pixels:
+def _from_netpbm(data: bytes) -> Pixels:
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(data)) as opened:
@@ -276,15 +282,19 @@ ANCHORS: tuple[Codec, ...] = (Jpeg(), Webp(), Avif(), JpegXl(), Jpeg2000(), Jpeg
 
 
 def select(names: list[str], added: tuple[Codec, ...] = ()) -> list[Codec]:
-    """Codecs by name, in the order of the names.
+    """The codecs with these names, in this order.
+
+    Args:
+        names: Names of codecs.
+        added: Codecs to choose from in addition to `ANCHORS`.
 
     Raises:
-        ConfigError: A name is not known, or given twice.
+        ConfigError: A name is unknown or given twice.
     """
     known = {codec.name: codec for codec in (*ANCHORS, *added)}
     for name in names:
         if name not in known:
-            msg = f"unknown codec {name!r}; choose of {', '.join(known)}"
+            msg = f"unknown codec {name!r}; choose from {', '.join(known)}"
             raise ConfigError(msg)
         if names.count(name) > 1:
             msg = f"codec {name} is named twice"
@@ -292,11 +302,11 @@ def select(names: list[str], added: tuple[Codec, ...] = ()) -> list[Codec]:
     return [known[name] for name in names]
 
 
-def codecs_from(path: Path) -> tuple[Codec, ...]:
-    """The list `CODECS` of a Python file.
+def read_codecs(path: Path) -> tuple[Codec, ...]:
+    """Runs a Python file and returns its list `CODECS`.
 
     Raises:
-        ConfigError: It cannot be run or holds no such list.
+        ConfigError: The file cannot be run or has no such list.
     """
     spec = importlib.util.spec_from_file_location(f"dfmcodec_bench_{path.stem}", path)
     try:
@@ -311,17 +321,17 @@ def codecs_from(path: Path) -> tuple[Codec, ...]:
         raise ConfigError(msg) from error
     wrong = [codec for codec in codecs if not isinstance(codec, Codec)]
     if wrong:
-        msg = f"CODECS of {path} holds {wrong[0]!r}, which is no dfmcodec.bench.Codec"
+        msg = f"CODECS in {path} holds {wrong[0]!r}, which is not a dfmcodec.bench.Codec"
         raise ConfigError(msg)
     return codecs
 
 
 def library_versions() -> dict[str, str]:
-    """Of the libraries that take part in a measurement."""
-    found = {}
+    """The versions of the libraries that take part in a measurement, by name."""
+    versions = {}
     for name in ("dfmcodec", "jax", "numpy", "constriction", "pillow", "scikit-image", "scipy", "imagecodecs"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

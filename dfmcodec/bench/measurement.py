@@ -1,31 +1,40 @@
-"""One picture through one codec at one size: the figures, and a piece of the decoded picture to look at."""
+"""One image coded by one codec at one size: the figures, and a crop of the decoded image to look at."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from dfmcodec.image import Pixels
+from dfmcodec._types import Pixels
+from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 
 DFM = "dfm"
 CROP_SIDE = 192
+# Attributes whose keys in caches, JSON and CSV are those of results recorded earlier.
+_RECORDED_KEYS = {"image_name": "picture", "image_count": "pictures", "by_image": "by_picture"}
+
+
+def recorded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by attribute -> values by their keys in caches, JSON and CSV."""
+    return {_RECORDED_KEYS.get(name, name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
 class Target:
-    """What dfm is asked for, and so the sizes that every anchor gets.
+    """The settings of dfm, whose files set the size for every anchor.
 
     Args:
         model: "latent" or "coordinate".
-        effort: 1..9; of no effect on the coordinate model.
+        effort: 1..9; without effect on the coordinate model.
         rate: Largest size as a fraction of the raw bytes.
-        time_limit_s: Ends a fit after so long; None for no limit.
+        time_limit_s: Maximum seconds of a fit; None for no limit.
     """
 
     model: str
@@ -35,30 +44,32 @@ class Target:
 
     @property
     def series(self) -> str:
-        """All but the rate, for people: targets that differ in the rate alone are points of one curve."""
+        """All but the rate, for people. Targets that differ only in the rate are points of one curve."""
         effort = f", effort {self.effort}" if self.model == "latent" else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
         return f"{self.model}{effort}{limit}"
 
     @property
     def label(self) -> str:
+        """The whole target, for people."""
         return f"rate {self.rate:g}, {self.series}"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one file and its decoded picture.
+    """The figures of one file and its decoded image.
 
     Args:
         bytes: Size of the file.
         bpp: Bits per pixel.
-        psnr_db: Over all samples.
-        ssim: None for pictures smaller than its window.
-        ms_ssim: None for pictures with a side below 176.
-        ssimulacra2: None unless asked for.
-        encode_s: Seconds of encoding. dfm's include all that it does to meet the size; an anchor's are of one file.
+        psnr_db: PSNR over all samples.
+        ssim: SSIM; None for images that are smaller than its window.
+        ms_ssim: MS-SSIM; None for images with a side below 176.
+        ssimulacra2: SSIMULACRA2; None unless asked for.
+        encode_s: Seconds of encoding. Those of dfm include everything that it does to meet the size; those of an
+            anchor are of one file.
         decode_s: Seconds of decoding, in a process that is warm.
-        crop: A piece of the decoded picture, a lossless WebP in base64.
+        crop: A crop of the decoded image, as lossless WebP in base64.
     """
 
     bytes: int
@@ -77,19 +88,19 @@ class Measurement:
     """A cell of the comparison.
 
     Args:
-        picture: Its name in this run.
-        target: What dfm was asked for.
+        image_name: The image's name in this run.
+        target: The settings of dfm.
         codec: "dfm" or an anchor's name.
         form: The anchor's form.
-        limit_bytes: The size allowed: the target's for dfm, that of dfm's own file for an anchor.
-        setting: The anchor's knob; None for dfm and for an empty cell.
-        next_setting: The knob's next value, whose file would be larger than allowed; None where there is none.
+        limit_bytes: The largest size allowed: that of the target for dfm, that of dfm's file for an anchor.
+        setting: The anchor's setting; None for dfm and for an empty cell.
+        next_setting: The anchor's next setting, whose file is larger than allowed; None if there is none.
         next_bytes: The size of that file.
-        figures: None where the anchor cannot go that low.
-        smallest_bytes: Of an anchor that cannot: its smallest file.
+        figures: The figures; None if the anchor has no file as small as the limit.
+        smallest_bytes: The size of the smallest file of such an anchor.
     """
 
-    picture: str
+    image_name: str
     target: Target
     codec: str
     form: str
@@ -102,15 +113,22 @@ class Measurement:
 
     @property
     def gap(self) -> float | None:
-        """By which part of the limit the file is smaller."""
+        """The fraction of the limit that the file leaves unused."""
         return None if self.figures is None else 1 - self.figures.bytes / self.limit_bytes
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """JSON for the cache."""
+        return json.dumps(recorded(asdict(self)))
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
-        values = json.loads(text)
+        """The measurement of a JSON text from `to_json`.
+
+        Raises:
+            ValueError, KeyError, TypeError: The text is something else.
+        """
+        names = {key: name for name, key in _RECORDED_KEYS.items()}
+        values = {names.get(key, key): value for key, value in json.loads(text).items()}
         figures = values["figures"]
         return cls(
             **{
@@ -121,20 +139,20 @@ class Measurement:
         )
 
     def row(self) -> dict[str, Any]:
-        """Flat plain values without the pictures, for JSON and CSV."""
+        """Flat plain values without the crop, for JSON and CSV."""
         values = asdict(self)
         figures = values.pop("figures") or dict.fromkeys(Figures.__dataclass_fields__)
         figures.pop("crop")
-        target = values.pop("target")
+        name, target = values.pop("image_name"), values.pop("target")
         gap = None if self.gap is None else round(100 * self.gap, 3)
-        return {"picture": values.pop("picture"), **target, **values, **figures, "gap_percent": gap}
+        return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap})
 
 
-def figures_of(
+def measure_figures(
     original: Pixels, data: bytes, decoded: Pixels, encode_s: float, decode_s: float, with_ssimulacra2: bool
 ) -> Figures:
-    """Measures a decoded picture against the original, both uint8 [H, W, C]."""
-    decoded = _like(original, decoded)
+    """Measures a decoded image against the original, both uint8 [H, W, C]."""
+    decoded = _with_channels_of(original, decoded)
     return Figures(
         bytes=len(data),
         bpp=bits_per_pixel(len(data), original.shape[0] * original.shape[1]),
@@ -144,32 +162,29 @@ def figures_of(
         ssimulacra2=_ssimulacra2(original, decoded) if with_ssimulacra2 else None,
         encode_s=encode_s,
         decode_s=decode_s,
-        crop=crop_of(original, decoded),
+        crop=encode_crop(original, decoded),
     )
 
 
-def crop_of(original: Pixels, shown: Pixels) -> str:
-    """The piece of a picture that the report shows: where the original has most detail. Lossless WebP, base64."""
-    import PIL.Image
-
-    rows, columns = _detailed_window(original)
-    crop = shown[rows, columns]
+def encode_crop(original: Pixels, shown: Pixels) -> str:
+    """The crop that the report shows, taken where the original has most detail, as lossless WebP in base64."""
+    rows, columns = _most_detailed_region(original)
     buffer = io.BytesIO()
-    PIL.Image.fromarray(crop[:, :, 0] if crop.shape[2] == 1 else crop).save(buffer, "WEBP", lossless=True, method=4)
+    to_pil_image(shown[rows, columns]).save(buffer, "WEBP", lossless=True, method=4)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _detailed_window(pixels: Pixels) -> tuple[slice, slice]:
-    """Of windows a quarter of their side apart, the one whose gray levels vary most."""
+def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
+    """The region whose gray levels vary most, among regions a quarter of a side apart."""
     gray = pixels.mean(axis=2)
     sides = [min(CROP_SIDE, side) for side in gray.shape]
     starts = [range(0, length - side + 1, CROP_SIDE // 4) for length, side in zip(gray.shape, sides, strict=True)]
-    windows = [(slice(top, top + sides[0]), slice(left, left + sides[1])) for top in starts[0] for left in starts[1]]
-    return max(windows, key=lambda window: float(np.std(gray[window])))
+    regions = [(slice(top, top + sides[0]), slice(left, left + sides[1])) for top in starts[0] for left in starts[1]]
+    return max(regions, key=lambda region: float(np.std(gray[region])))
 
 
-def _like(original: Pixels, decoded: Pixels) -> Pixels:
-    """A decoded picture in the original's number of channels; some codecs have no gray, some have nothing else."""
+def _with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
+    """The decoded image with as many channels as the original; some codecs have no gray images, or nothing else."""
     if decoded.shape[2] == original.shape[2]:
         return decoded
     if original.shape[2] == 3:
@@ -179,12 +194,11 @@ def _like(original: Pixels, decoded: Pixels) -> Pixels:
 
 
 def _ssimulacra2(original: Pixels, decoded: Pixels) -> float:
-    import PIL.Image
     from ssimulacra2 import compute_ssimulacra2
 
     files = []
     for pixels in (original, decoded):
         buffer = io.BytesIO()
-        PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+        to_pil_image(pixels).save(buffer, "PNG")
         files.append(buffer)
     return float(compute_ssimulacra2(*files))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 METRICS = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "ssimulacra2": "SSIMULACRA2"}
-# After Okabe and Ito, whose colours most people can tell apart.
+# After the palette of Okabe and Ito, whose colours most people can tell apart.
 _COLORS = (
     "#0072b2",
     "#e69f00",
@@ -29,44 +29,47 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 
 
 def mean_curves(summaries: Sequence[TargetSummary], labels: dict[str, str], metric: str) -> str | None:
-    """A line a codec: means over pictures, a point a rate. None where nobody has the metric at two rates.
+    """Plots the mean over images of a metric: a line for each codec, a point for each rate.
 
-    A codec has no point where it cannot go as low on some picture.
+    A codec has no point at a rate that it does not reach for every image.
+
+    Returns:
+        SVG; None if no codec has the metric at two rates.
     """
     curves = {}
     for name, label in labels.items():
         points = []
         for summary in summaries:
-            codec = next((c for c in summary.codecs if c.codec == name and c.pictures == len(summary.rows)), None)
+            codec = next((c for c in summary.codecs if c.codec == name and c.image_count == len(summary.rows)), None)
             if codec is not None:
                 points.append((codec.mean["bpp"], codec.mean[metric]))
         curves[label] = [(bpp, value) for bpp, value in points if bpp is not None and value is not None]
-    return _curves(curves, METRICS[metric], "mean over pictures")
+    return _curves(curves, METRICS[metric], "mean over images")
 
 
-def picture_curves(summaries: Sequence[TargetSummary], labels: dict[str, str], picture: str) -> str | None:
-    """PSNR of one picture, a line a codec; None where there are not two points."""
+def image_curves(summaries: Sequence[TargetSummary], labels: dict[str, str], image_name: str) -> str | None:
+    """Plots the PSNR of one image, a line for each codec. None if no codec has two points."""
     curves: dict[str, list[tuple[float, float]]] = {label: [] for label in labels.values()}
     for summary in summaries:
         for row in summary.rows:
-            if row.picture == picture:
+            if row.image_name == image_name:
                 for name, label in labels.items():
                     point = _point(row.cells.get(name))
                     curves[label] += [point] if point else []
-    return _curves(curves, METRICS["psnr_db"], picture)
+    return _curves(curves, METRICS["psnr_db"], image_name)
 
 
 def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
-    """One rate: a line a picture, a dot a codec."""
+    """Plots the PSNR at one rate: a row for each image, a dot for each codec."""
     with _Figure(height=1.4 + 0.28 * len(summary.rows)) as figure:
         axes = figure.axes
-        names = [row.picture for row in summary.rows]
+        names = [row.image_name for row in summary.rows]
         for at, (name, label) in enumerate(labels.items()):
-            points = [(_point(row.cells.get(name)), row.picture) for row in summary.rows]
-            known = [(point[1], names.index(picture)) for point, picture in points if point]
+            points = [(at_row, _point(row.cells.get(name))) for at_row, row in enumerate(summary.rows)]
+            present = [(point[1], at_row) for at_row, point in points if point]
             axes.plot(
-                [value for value, _ in known],
-                [row for _, row in known],
+                [value for value, _ in present],
+                [at_row for _, at_row in present],
                 _MARKERS[at % len(_MARKERS)],
                 color=_COLORS[at % len(_COLORS)],
                 label=label,
@@ -80,6 +83,7 @@ def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
 
 
 def _curves(curves: dict[str, list[tuple[float, float]]], metric: str, title: str) -> str | None:
+    """Plots points (bpp, value) by label. None if no curve has two points."""
     if not any(len(points) > 1 for points in curves.values()):
         return None
     with _Figure(height=4.4) as figure:
@@ -97,7 +101,7 @@ def _curves(curves: dict[str, list[tuple[float, float]]], metric: str, title: st
                     label=label,
                 )
         axes.set(xscale="log", xlabel="bits per pixel", ylabel=metric, title=title)
-        ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if _reaches(curves, tick)]
+        ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if _is_near(curves, tick)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
@@ -105,19 +109,21 @@ def _curves(curves: dict[str, list[tuple[float, float]]], metric: str, title: st
         return figure.svg()
 
 
-def _reaches(curves: dict[str, list[tuple[float, float]]], tick: float) -> bool:
+def _is_near(curves: dict[str, list[tuple[float, float]]], tick: float) -> bool:
+    """Whether a tick is within or just outside the span of rates."""
     rates = [bpp for points in curves.values() for bpp, _ in points]
     return min(rates) / 1.3 <= tick <= max(rates) * 1.3
 
 
 def _point(cell: Measurement | None) -> tuple[float, float] | None:
+    """Rate and PSNR of a cell; None if it has no finite PSNR."""
     if cell is None or cell.figures is None or not isfinite(cell.figures.psnr_db):
         return None
     return cell.figures.bpp, cell.figures.psnr_db
 
 
 class _Figure:
-    """A Matplotlib figure of one plot, closed at the end."""
+    """A Matplotlib figure with one plot, for use in a `with` statement."""
 
     def __init__(self, height: float) -> None:
         from matplotlib.figure import Figure
@@ -132,6 +138,7 @@ class _Figure:
         self._figure.clear()
 
     def svg(self) -> str:
+        """The figure as SVG, with the same bytes for the same plot."""
         import matplotlib as mpl
 
         buffer = io.StringIO()

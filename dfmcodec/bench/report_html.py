@@ -1,4 +1,4 @@
-"""The comparison as one self-contained HTML file: plots, tables, and a viewer of pieces of the decoded pictures."""
+"""A comparison as one self-contained HTML file: plots, tables, and a viewer of crops of the decoded images."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _TEMPLATE = "report.html"
 
 
 def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) -> str:
-    """The whole page. Needs Matplotlib.
+    """The whole page. It needs Matplotlib.
 
     Args:
-        comparison: What was measured.
-        title: The page's.
-        look: At most so many pictures, evenly spread over all, are put into the viewer: most of the page's bytes.
+        comparison: The comparison.
+        title: The title of the page.
+        look: The number of images in the viewer, evenly spread over all. They take up most of the page's bytes.
     """
     summaries = [summary for summary in by_target(comparison) if summary.rows]
     labels = {DFM: DFM} | {name: codec["label"] for name, codec in comparison.codecs.items()}
@@ -42,7 +42,7 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
         "BD_RATES": _bd_section(rates, labels),
         "CODECS": _codec_section(comparison),
         "FAILURES": _failure_section(comparison),
-        "DATA": _embedded({"pictures": viewed, "of": len(comparison.pictures)}),
+        "DATA": _embedded({"images": viewed, "of": len(comparison.images)}),
     }
     page = files("dfmcodec.bench").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     for name, value in values.items():
@@ -51,16 +51,16 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
 
 
 def _subtitle(comparison: Comparison) -> str:
-    count = len(comparison.pictures)
-    beside = "" if comparison.processes == 1 else f", {comparison.processes} files at a time, so seconds are longer"
+    count = len(comparison.images)
+    several = f", {comparison.processes} files at a time, so seconds are longer" if comparison.processes > 1 else ""
     return (
-        f"{count} picture{'s' * (count != 1)}; every anchor gets the largest file that is not larger than dfm's own. "
-        f"{comparison.machine}{beside}; dfmcodec {comparison.versions.get('dfmcodec', '')}."
+        f"{count} image{'s' * (count != 1)}; every anchor gets the largest file that is not larger than dfm's. "
+        f"{comparison.host}{several}; dfmcodec {comparison.versions.get('dfmcodec', '')}."
     )
 
 
 def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[str, str]) -> str:
-    """The first answer: by how much dfm is better or worse than each anchor."""
+    """How much better or worse dfm is than each anchor, a card for each."""
     cards = []
     for name, label in labels.items():
         cells = [codec for summary in summaries for codec in summary.codecs if codec.codec == name]
@@ -89,14 +89,12 @@ def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[
             if svg:
                 parts.append(_plot(svg, f"{metric_label} over bits per pixel, {name}"))
         single = []
-        for picture in comparison.pictures:
-            svg = plots.picture_curves(members, labels, picture.name)
+        for image in comparison.images:
+            svg = plots.image_curves(members, labels, image.name)
             if svg:
-                single.append(_plot(svg, f"{picture.name}, {name}"))
+                single.append(_plot(svg, f"{image.name}, {name}"))
         if single:
-            parts.append(
-                f'<details><summary>each picture</summary><div class="plots">{"".join(single)}</div></details>'
-            )
+            parts.append(f'<details><summary>each image</summary><div class="plots">{"".join(single)}</div></details>')
     return "".join(parts)
 
 
@@ -106,27 +104,21 @@ def _plot(svg: str, description: str) -> str:
 
 
 def _target_section(summary: TargetSummary, labels: dict[str, str]) -> str:
-    names = [name for name in labels if any(name in row.cells for row in summary.rows)]
-    head = ["picture", "bytes", "bpp", *(labels[name] for name in names)]
-    body = []
-    for row in summary.rows:
-        ours = row.cells[DFM].figures
-        best = max((c.figures.psnr_db for c in row.cells.values() if c.figures), default=0.0)
-        cells = [_psnr_cell(row.cells.get(name), best) for name in names]
-        size = [] if ours is None else [f"<td>{ours.bytes:,}</td>", f"<td>{ours.bpp:.3f}</td>"]
-        body.append(f"<tr><th>{escape(row.picture)}</th>{''.join(size + cells)}</tr>")
-    note = (
-        f'<p class="note">PSNR in dB. * more than {100 * LARGE_GAP:.0f} % smaller than dfm\'s file: the next setting '
-        "of the codec would be larger than it; + the same, at the codec's best setting. A dash: the codec cannot go as "
-        "low.</p>"
+    return (
+        f"<h3>{escape(summary.target.label)}</h3>{_codec_table(summary, labels)}"
+        f"<details open><summary>each image</summary>{_image_table(summary, labels)}</details>"
     )
-    second = ["codec", "files", "size", "PSNR", "SSIM", "MS-SSIM", "encode s", "decode s", "dfm by", "better / worse"]
-    lines = []
+
+
+def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
+    """Means over images, a row for each codec."""
+    head = ["codec", "files", "size", "PSNR", "SSIM", "MS-SSIM", "encode s", "decode s", "dfm gain", "better / worse"]
+    rows = []
     for codec in summary.codecs:
         psnr = codec.mean["psnr_db"]
         gain = "" if codec.codec == DFM or psnr is None else f"{codec.dfm_psnr_db - psnr:+.2f} dB"
-        shown = [
-            str(codec.pictures),
+        cells = [
+            str(codec.image_count),
             f"{100 * codec.size:.1f} %",
             _number(psnr, 2),
             _number(codec.mean["ssim"], 4),
@@ -136,11 +128,27 @@ def _target_section(summary: TargetSummary, labels: dict[str, str]) -> str:
             gain,
             "" if codec.codec == DFM else f"{codec.wins} / {codec.losses}",
         ]
-        lines.append(f"<tr><th>{escape(labels[codec.codec])}</th>{''.join(f'<td>{text}</td>' for text in shown)}</tr>")
-    return (
-        f"<h3>{escape(summary.target.label)}</h3>{_table(second, lines)}"
-        f"<details open><summary>every picture</summary>{_table(head, body)}{note}</details>"
+        rows.append(f"<tr><th>{escape(labels[codec.codec])}</th>{''.join(f'<td>{text}</td>' for text in cells)}</tr>")
+    return _table(head, rows)
+
+
+def _image_table(summary: TargetSummary, labels: dict[str, str]) -> str:
+    """PSNRs, a row for each image and a column for each codec."""
+    names = [name for name in labels if any(name in row.cells for row in summary.rows)]
+    head = ["image", "bytes", "bpp", *(labels[name] for name in names)]
+    rows = []
+    for row in summary.rows:
+        ours = row.cells[DFM].figures
+        best = max((c.figures.psnr_db for c in row.cells.values() if c.figures), default=0.0)
+        cells = [_psnr_cell(row.cells.get(name), best) for name in names]
+        size = [] if ours is None else [f"<td>{ours.bytes:,}</td>", f"<td>{ours.bpp:.3f}</td>"]
+        rows.append(f"<tr><th>{escape(row.image_name)}</th>{''.join(size + cells)}</tr>")
+    note = (
+        f'<p class="note">PSNR in dB. * The file is more than {100 * LARGE_GAP:.0f} % smaller than dfm\'s, and the '
+        "codec's next setting gives a larger one. + It is as much smaller, at the codec's best setting. - The codec "
+        "has no file as small as dfm's.</p>"
     )
+    return _table(head, rows) + note
 
 
 def _psnr_cell(cell: Measurement | None, best: float) -> str:
@@ -159,17 +167,17 @@ def _psnr_cell(cell: Measurement | None, best: float) -> str:
 def _bd_section(rates: list[BdSummary], labels: dict[str, str]) -> str:
     if not rates:
         return ""
-    head = ["dfm", "against", "mean", "median", "best", "worst", "pictures", "low overlap"]
+    head = ["dfm", "against", "mean", "median", "best", "worst", "images", "low overlap"]
     lines = []
     for rate in rates:
         figures = [f"{value:+.1f} %" for value in (rate.mean, rate.median, rate.best, rate.worst)]
-        shown = [labels[rate.anchor], *figures, str(len(rate.by_picture)), str(rate.low_overlap)]
+        shown = [labels[rate.anchor], *figures, str(len(rate.by_image)), str(rate.low_overlap)]
         cells = "".join(f"<td>{escape(text)}</td>" for text in shown)
         lines.append(f"<tr><th>{escape(rate.series)}</th>{cells}</tr>")
     note = (
-        '<p class="note">Mean difference in rate at equal PSNR (Bjontegaard, PCHIP over the logarithm of the rate), a '
-        "figure a picture; below 0 dfm's files are smaller. Low overlap: pictures whose curves share less than half of "
-        "their span of PSNR, where the figure says little.</p>"
+        '<p class="note">The mean difference in rate at equal PSNR (Bjontegaard, with PCHIP over the logarithm of the '
+        "rate), computed for each image. Below 0, dfm's files are smaller. Low overlap: the number of images whose "
+        "curves share less than half of their PSNR span, for which the figure says little.</p>"
     )
     return f"<h2>BD-rates</h2>{_table(head, lines)}{note}"
 
@@ -202,12 +210,12 @@ def _table(head: list[str], rows: list[str]) -> str:
 def _viewer_data(
     comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """Pictures, each with its targets, each with its codecs: label, caption, crop."""
-    pictures = []
-    for picture in comparison.pictures:
+    """The images of the viewer, each with its targets, each with its codecs: label, caption and crop."""
+    images = []
+    for image in comparison.images:
         targets = []
         for summary in summaries:
-            cells = next((row.cells for row in summary.rows if row.picture == picture.name), {})
+            cells = next((row.cells for row in summary.rows if row.image_name == image.name), {})
             views = [
                 {"label": labels[name], "caption": _caption(cells[name]), "crop": figures.crop}
                 for name in labels
@@ -216,12 +224,13 @@ def _viewer_data(
             if views:
                 targets.append({"label": summary.target.label, "views": views})
         if targets:
-            crop = comparison.original_crops[picture.name]
-            pictures.append({"label": picture.name, "original": crop, "targets": targets})
-    return pictures
+            crop = comparison.original_crops[image.name]
+            images.append({"label": image.name, "original": crop, "targets": targets})
+    return images
 
 
 def _caption(cell: Measurement) -> str:
+    """The figures of a cell, in words."""
     figures = cell.figures
     assert figures is not None
     psnr = "exact" if isinf(figures.psnr_db) else f"{figures.psnr_db:.2f} dB"
@@ -230,7 +239,7 @@ def _caption(cell: Measurement) -> str:
 
 
 def _embedded(data: object) -> str:
-    """JSON that no browser takes for the end of its script."""
+    """JSON in which no browser finds the end of its script."""
     return json.dumps(data).replace("<", "\\u003c")
 
 

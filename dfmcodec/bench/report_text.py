@@ -1,4 +1,4 @@
-"""The comparison as text of at most 80 columns, as JSON and as CSV."""
+"""A comparison as text of at most 80 columns, as JSON, and as CSV."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from math import isfinite, isinf
 from typing import Any
 
-from dfmcodec.bench.measurement import DFM, Measurement
+from dfmcodec.bench.measurement import DFM, Measurement, recorded
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
@@ -27,7 +27,7 @@ _NAME_WIDTH = 20
 
 
 def as_text(comparison: Comparison) -> str:
-    """Tables of each target, and the BD-rates where there are several rates."""
+    """Tables of each target, and BD-rates if there are several rates."""
     parts = [_target_text(summary, comparison) for summary in by_target(comparison) if summary.rows]
     rates = bd_rates(comparison)
     if rates:
@@ -38,27 +38,27 @@ def as_text(comparison: Comparison) -> str:
         lines = [f"not measured ({len(comparison.failures)}):"]
         lines += [f"  {failure.what}: {failure.message}" for failure in comparison.failures]
         parts.append("\n".join(lines))
-    beside = "" if comparison.processes == 1 else f", {comparison.processes} at a time, which makes seconds longer"
-    parts.append(f"{comparison.seconds:.0f} s in all{beside}")
+    several = f", {comparison.processes} files at a time, so seconds are longer" if comparison.processes > 1 else ""
+    parts.append(f"total time {comparison.seconds:.0f} s{several}")
     return "\n\n".join(parts)
 
 
 def as_dict(comparison: Comparison) -> dict[str, Any]:
-    """Plain values, for JSON; infinite PSNRs (no difference) become None."""
+    """Plain values for JSON. Infinite PSNRs (no difference) become None."""
     return {
         "versions": comparison.versions,
-        "machine": comparison.machine,
+        "machine": comparison.host,
         "processes": comparison.processes,
         "seconds": round(comparison.seconds, 1),
         "codecs": comparison.codecs,
-        "pictures": [{**asdict(picture), "path": str(picture.path)} for picture in comparison.pictures],
+        "pictures": [{**asdict(image), "path": str(image.path)} for image in comparison.images],
         "measurements": [_finite(m.row()) for m in comparison.measurements],
         "summaries": [
-            {"target": asdict(summary.target), "codecs": [asdict(codec) for codec in summary.codecs]}
+            {"target": asdict(summary.target), "codecs": [recorded(asdict(codec)) for codec in summary.codecs]}
             for summary in by_target(comparison)
         ],
         "bd_rates": [
-            {**asdict(rate), "mean": rate.mean, "median": rate.median, "low_overlap": rate.low_overlap}
+            {**recorded(asdict(rate)), "mean": rate.mean, "median": rate.median, "low_overlap": rate.low_overlap}
             for rate in bd_rates(comparison)
         ],
         "failures": [asdict(failure) for failure in comparison.failures],
@@ -66,7 +66,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """One line a measurement, with a header."""
+    """A header, and one line for each measurement."""
     rows = [_finite(m.row()) for m in comparison.measurements]
     buffer = io.StringIO()
     if rows:
@@ -85,13 +85,13 @@ def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
     labels = {name: codec["label"] for name, codec in comparison.codecs.items()} | {DFM: DFM}
     parts = [f"{summary.target.label}: PSNR in dB, at the size of dfm's own file"]
     for start in range(0, max(1, len(anchors)), _ANCHORS_A_TABLE):
-        parts.append(_picture_table(summary, anchors[start : start + _ANCHORS_A_TABLE], labels))
+        parts.append(_image_table(summary, anchors[start : start + _ANCHORS_A_TABLE], labels))
     parts.append(_codec_table(summary, labels))
     return "\n\n".join(parts)
 
 
-def _picture_table(summary: TargetSummary, anchors: list[str], labels: dict[str, str]) -> str:
-    rows = [["picture", "bytes", DFM, *(labels[anchor] for anchor in anchors)]]
+def _image_table(summary: TargetSummary, anchors: list[str], labels: dict[str, str]) -> str:
+    rows = [["image", "bytes", DFM, *(labels[anchor] for anchor in anchors)]]
     notes = set()
     for row in summary.rows:
         ours = row.cells[DFM].figures
@@ -100,19 +100,21 @@ def _picture_table(summary: TargetSummary, anchors: list[str], labels: dict[str,
             text, note = _cell(row.cells.get(anchor))
             cells.append(text)
             notes.add(note)
-        rows.append([_short(row.picture), str(ours.bytes if ours else ""), _db(ours.psnr_db if ours else None), *cells])
+        size, psnr = (str(ours.bytes), _db(ours.psnr_db)) if ours else ("", "")
+        rows.append([_short(row.image_name), size, psnr, *cells])
     if len(summary.rows) > 1:
-        means = {codec.codec: codec.mean["psnr_db"] for codec in summary.codecs if codec.pictures == len(summary.rows)}
+        complete = [codec for codec in summary.codecs if codec.image_count == len(summary.rows)]
+        means = {codec.codec: codec.mean["psnr_db"] for codec in complete}
         rows.append(["mean", "", *(_db(means.get(name)) for name in (DFM, *anchors))])
     return "\n".join([aligned(rows), *sorted(note for note in notes if note)])
 
 
 def _cell(cell: Measurement | None) -> tuple[str, str]:
-    """An anchor's PSNR, and the note that it needs."""
+    """An anchor's PSNR, and the note below the table that it needs."""
     if cell is None:
         return "failed", ""
     if cell.figures is None:
-        return "-", "- this codec cannot go as low"
+        return "-", "- this codec has no file as small as dfm's"
     mark = gap_mark(cell)
     why = {"*": "the codec's next setting is too large", "+": "the codec's best setting"}
     note = f"{mark} smaller than dfm's by more than {100 * LARGE_GAP:.0f} %: {why[mark]}" if mark else ""
@@ -122,7 +124,7 @@ def _cell(cell: Measurement | None) -> tuple[str, str]:
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
     with_ssimulacra2 = any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs)
     extra = ["SSIMUL2"] if with_ssimulacra2 else []
-    rows = [["codec", "size", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", "dfm by", "better/worse"]]
+    rows = [["codec", "size", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", "dfm gain", "better/worse"]]
     for codec in summary.codecs:
         psnr = codec.mean["psnr_db"]
         gain = "" if codec.codec == DFM or psnr is None else f"{codec.dfm_psnr_db - psnr:+.2f} dB"
@@ -143,24 +145,24 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
 
 
 def _bd_text(rates: list[BdSummary], comparison: Comparison) -> str:
-    rows = [["BD-rate of dfm, PSNR", "against", "mean", "median", "best", "worst", "pictures"]]
+    rows = [["BD-rate of dfm, PSNR", "against", "mean", "median", "best", "worst", "images"]]
     notes = []
     for rate in rates:
         label = comparison.codecs[rate.anchor]["label"]
         figures = (rate.mean, rate.median, rate.best, rate.worst)
-        rows.append([rate.series, label, *(f"{figure:+.1f} %" for figure in figures), str(len(rate.by_picture))])
+        rows.append([rate.series, label, *(f"{figure:+.1f} %" for figure in figures), str(len(rate.by_image))])
         if rate.low_overlap:
             notes.append(
-                f"{label}: the curves share less than {100 * LOW_OVERLAP:.0f} % of their span of PSNR"
-                f" on {rate.low_overlap} of {len(rate.by_picture)}"
+                f"{label}: the curves share less than {100 * LOW_OVERLAP:.0f} % of their PSNR span"
+                f" on {rate.low_overlap} of {len(rate.by_image)}"
             )
         if rate.without:
-            notes.append(f"{label}: too few common points on {len(rate.without)} pictures")
+            notes.append(f"{label}: too few common points on {len(rate.without)} images")
     return "\n".join([aligned(rows, left=2), *notes])
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Columns of equal width; the first ones flush left, the others flush right."""
+    """Aligns the columns of a table: the first `left` to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
@@ -172,7 +174,7 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
 
 
 def _short(name: str) -> str:
-    """At most the width of the column; the end tells pictures apart more often than the beginning."""
+    """A name cut to the width of its column. The end is kept, as it differs between images more than the beginning."""
     return name if len(name) <= _NAME_WIDTH else "~" + name[1 - _NAME_WIDTH :]
 
 

@@ -1,4 +1,4 @@
-"""Runs a comparison: every picture through dfm at every target, then every anchor at the size of dfm's own file."""
+"""Runs a comparison: dfm encodes every image at every target, then every anchor at the sizes of dfm's files."""
 
 from __future__ import annotations
 
@@ -13,19 +13,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dfmcodec._types import Pixels
 from dfmcodec.bench.cache import Cache, code_fingerprint
-from dfmcodec.bench.codecs import Codec, codecs_from, library_versions, select
+from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
-from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, crop_of, figures_of
+from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
 from dfmcodec.errors import DfmError
-from dfmcodec.image import Pixels
+from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
-from dfmcodec.reading import PICTURE_SUFFIXES, read_image
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of the run: its name in tables, where it is, the hash of its pixels, its size."""
+class SourceImage:
+    """An image of the run.
+
+    Args:
+        name: Its name in tables.
+        path: Its file.
+        sha256: The hash of its pixels.
+        width: Width in pixels.
+        height: Height in pixels.
+        channels: 1 or 3.
+    """
 
     name: str
     path: Path
@@ -33,6 +42,10 @@ class Picture:
     width: int
     height: int
     channels: int
+
+    def pixels(self) -> Pixels:
+        """Reads the pixels, uint8 [H, W, C]."""
+        return read_image(self.path, strip=True).pixels
 
 
 @dataclass(frozen=True)
@@ -48,13 +61,13 @@ class Plan:
     """What to compare.
 
     Args:
-        paths: Pictures, and folders of pictures.
-        targets: What dfm is asked for.
+        paths: Images and folders of images.
+        targets: The settings of dfm.
         anchors: Names of the codecs to compare with.
         codecs_file: A Python file with further codecs.
-        cache_folder: Where measurements are kept and looked for; None for nowhere.
-        processes: How many work at a time. Seconds measured beside other work are longer.
-        with_ssimulacra2: Measure that too.
+        cache_folder: Where measurements are kept and looked up; None for nowhere.
+        processes: The number of jobs to perform at a time. Seconds that are measured next to other work are longer.
+        with_ssimulacra2: Whether to measure SSIMULACRA2 too.
     """
 
     paths: tuple[Path, ...]
@@ -69,21 +82,21 @@ class Plan:
         """The anchors.
 
         Raises:
-            ConfigError: One is unknown, or the file of further ones cannot be used.
+            ConfigError: One is unknown, or the file of further codecs cannot be used.
         """
-        return select(list(self.anchors), () if self.codecs_file is None else codecs_from(self.codecs_file))
+        return select(list(self.anchors), () if self.codecs_file is None else read_codecs(self.codecs_file))
 
 
 @dataclass(frozen=True)
 class BenchProgress:
-    """How far a run is, in cells of picture, target and codec.
+    """The progress of a run, in cells of image, target and codec.
 
     Args:
-        done: Cells measured, found in the cache or failed.
-        cells: All of them.
-        seconds: So far.
-        seconds_left: By the mean time of each codec's cells; None until something is known.
-        what: What was finished last.
+        done: Cells measured, found in the cache, or failed.
+        cells: All cells.
+        seconds: Seconds so far.
+        seconds_left: An estimate from the mean time of each codec's cells; None until there is one.
+        what: The job that was finished last.
     """
 
     done: int
@@ -95,15 +108,28 @@ class BenchProgress:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that a run found, with what is needed to repeat it."""
+    """The results of a run, with everything that is needed to repeat it.
 
-    pictures: tuple[Picture, ...]
+    Args:
+        images: The images that could be read.
+        targets: The settings of dfm.
+        codecs: Label, version, options and forms of each anchor, by name.
+        measurements: All cells, in the order of targets, images and codecs.
+        failures: What could not be measured.
+        original_crops: Crops of the originals, by image name.
+        host: The computer that the run took place on, in words.
+        versions: Versions of libraries, by name.
+        processes: The number of jobs that were performed at a time.
+        seconds: Duration of the run.
+    """
+
+    images: tuple[SourceImage, ...]
     targets: tuple[Target, ...]
     codecs: dict[str, dict[str, Any]]
     measurements: tuple[Measurement, ...]
     failures: tuple[Failure, ...]
     original_crops: dict[str, str]
-    machine: str
+    host: str
     versions: dict[str, str]
     processes: int
     seconds: float
@@ -111,107 +137,121 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Job:
-    """The cells of one picture and codec: for dfm one target, for an anchor all, as its files serve several sizes.
+    """Cells of one image and codec: one target for dfm, all targets for an anchor, whose files serve several sizes.
 
     Args:
-        limits_bytes: For an anchor the sizes of dfm's files, one a target.
+        source: The image.
+        codec: "dfm" or an anchor's name.
+        targets: The targets of the cells.
+        limits_bytes: For an anchor, the size of dfm's file at each target.
     """
 
-    picture: Picture
+    source: SourceImage
     codec: str
     targets: tuple[Target, ...]
     limits_bytes: tuple[int, ...] = ()
 
     @property
     def what(self) -> str:
+        """The job, for people."""
         at = f" at {self.targets[0].label}" if self.codec == DFM else ""
-        return f"{self.picture.name}, {self.codec}{at}"
+        return f"{self.source.name}, {self.codec}{at}"
 
 
 @dataclass(frozen=True)
-class _Done:
+class _JobResult:
+    """The outcome of a job.
+
+    Args:
+        measurements: Its cells.
+        failures: At most one.
+        fresh: The number of cells that were not in the cache.
+        seconds: Duration of the job.
+    """
+
     measurements: tuple[Measurement, ...]
     failures: tuple[Failure, ...]
-    fresh: int  # cells that were not in the cache
+    fresh: int
     seconds: float
 
 
 def run(plan: Plan, on_progress: Callable[[BenchProgress], None] = lambda progress: None) -> Comparison:
-    """Compares, going on after whatever fails.
+    """Compares. A failure does not stop the rest.
 
     Args:
         plan: What to compare.
-        on_progress: Called whenever cells are done.
+        on_progress: Called whenever a job is done.
 
     Raises:
         ConfigError: The plan names an unknown codec.
     """
     started = time.perf_counter()
     codecs = plan.codecs()
-    pictures, failures = find_pictures(plan.paths)
-    usable = [codec for codec in codecs if codec.missing() is None]
-    failures += [Failure(c.name, f"left out, it needs {c.missing()}") for c in codecs if c not in usable]
-    watch = _Watch(len(pictures) * len(plan.targets), len(usable), plan.processes, on_progress)
-    measurements: list[Measurement] = []
-    sizes: dict[str, dict[Target, int | None]] = defaultdict(dict)
-
-    def following(job: _Job, result: _Done | None) -> list[_Job]:
-        """The anchors' jobs once all of dfm's files of a picture are there."""
-        done = result or _Done((), (Failure(job.what, "the process died"),), 1, 0.0)
-        measurements.extend(done.measurements)
-        failures.extend(done.failures)
-        watch.finished(job, done)
-        if job.codec != DFM:
-            return []
-        known = sizes[job.picture.name]
-        file = done.measurements[0].figures if done.measurements else None
-        known[job.targets[0]] = None if file is None else file.bytes
-        if len(known) < len(plan.targets):
-            return []
-        limits = {target: size for target, size in known.items() if size is not None}
-        watch.skipped(len(usable) * (len(known) - len(limits)))
-        if not limits:
-            return []
-        return [_Job(job.picture, codec.name, tuple(limits), tuple(limits.values())) for codec in usable]
-
-    first = [_Job(picture, DFM, (target,)) for picture in pictures for target in plan.targets]
-    run_jobs(partial(_perform, plan), first, plan.processes, following)
-    order = {name: at for at, name in enumerate([DFM, *plan.anchors])}
-    names = [picture.name for picture in pictures]
+    images, failures = find_images(plan.paths)
+    anchors = [codec for codec in codecs if codec.missing() is None]
+    failures += [
+        Failure(codec.name, f"left out because it needs {codec.missing()}") for codec in codecs if codec not in anchors
+    ]
+    tracker = _ProgressTracker(len(images) * len(plan.targets), len(anchors), plan.processes, on_progress)
+    collector = _Collector(plan, anchors, tracker, failures)
+    first = [_Job(image, DFM, (target,)) for image in images for target in plan.targets]
+    run_jobs(partial(_perform, plan), first, plan.processes, collector.take)
     return Comparison(
-        pictures=tuple(pictures),
+        images=tuple(images),
         targets=plan.targets,
-        codecs={codec.name: _description(codec) for codec in usable},
-        measurements=tuple(
-            sorted(measurements, key=lambda m: (plan.targets.index(m.target), names.index(m.picture), order[m.codec]))
-        ),
-        failures=tuple(failures),
-        original_crops={picture.name: _original_crop(picture) for picture in pictures},
-        machine=machine(),
+        codecs={codec.name: _description(codec) for codec in anchors},
+        measurements=tuple(collector.in_order([image.name for image in images])),
+        failures=tuple(collector.failures),
+        original_crops={image.name: _original_crop(image) for image in images},
+        host=host(),
         versions=library_versions(),
         processes=plan.processes,
         seconds=time.perf_counter() - started,
     )
 
 
-def find_pictures(paths: tuple[Path, ...]) -> tuple[list[Picture], list[Failure]]:
-    """Reads the pictures of files and folders once, for their hashes; those that dfm cannot take become failures."""
-    failures = []
-    files: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            try:
-                found = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-            except OSError as error:
-                failures.append(Failure(str(path), f"cannot be read: {error.strerror or error}"))
-                continue
-            if not found:
-                failures.append(Failure(str(path), "a folder without pictures"))
-            files.update(dict.fromkeys(found))
-        else:
-            files[path] = None
+class _Collector:
+    """Collects the results of jobs, and gives the jobs of anchors once all sizes of an image are known."""
+
+    def __init__(self, plan: Plan, anchors: list[Codec], tracker: _ProgressTracker, failures: list[Failure]) -> None:
+        self.failures = failures
+        self._measurements: list[Measurement] = []
+        self._plan, self._anchors, self._tracker = plan, anchors, tracker
+        self._dfm_bytes: dict[str, dict[Target, int | None]] = defaultdict(dict)  # image name -> sizes of dfm's files
+
+    def take(self, job: _Job, result: _JobResult | None) -> list[_Job]:
+        """Takes the result of a job, None if its process died, and returns further jobs."""
+        result = result or _JobResult((), (Failure(job.what, "the process died"),), 1, 0.0)
+        self._measurements.extend(result.measurements)
+        self.failures.extend(result.failures)
+        self._tracker.finish(job, result)
+        if job.codec != DFM:
+            return []
+        sizes = self._dfm_bytes[job.source.name]
+        figures = result.measurements[0].figures if result.measurements else None
+        sizes[job.targets[0]] = None if figures is None else figures.bytes
+        if len(sizes) < len(self._plan.targets):
+            return []
+        limits = {target: size for target, size in sizes.items() if size is not None}
+        self._tracker.skip(len(self._anchors) * (len(sizes) - len(limits)))
+        if not limits:
+            return []
+        return [_Job(job.source, codec.name, tuple(limits), tuple(limits.values())) for codec in self._anchors]
+
+    def in_order(self, image_names: list[str]) -> list[Measurement]:
+        """The measurements in the order of targets, images and codecs."""
+        codecs = {name: at for at, name in enumerate([DFM, *self._plan.anchors])}
+        return sorted(
+            self._measurements,
+            key=lambda m: (self._plan.targets.index(m.target), image_names.index(m.image_name), codecs[m.codec]),
+        )
+
+
+def find_images(paths: tuple[Path, ...]) -> tuple[list[SourceImage], list[Failure]]:
+    """Reads every image of files and folders for its hash; images that dfm cannot encode become failures."""
+    files, failures = _image_files(paths)
     stems = [path.stem for path in files]
-    pictures = []
+    images = []
     for path in files:
         name = path.stem if stems.count(path.stem) == 1 else str(path)
         try:
@@ -221,12 +261,31 @@ def find_pictures(paths: tuple[Path, ...]) -> tuple[list[Picture], list[Failure]
             continue
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         height, width, channels = pixels.shape
-        pictures.append(Picture(name, path, digest, width, height, channels))
-    return pictures, failures
+        images.append(SourceImage(name, path, digest, width, height, channels))
+    return images, failures
 
 
-def machine() -> str:
-    """The computer, in words."""
+def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
+    """The given files and the image files of the given folders, each once."""
+    failures = []
+    files: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            try:
+                below = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            except OSError as error:
+                failures.append(Failure(str(path), f"cannot be read: {error.strerror or error}"))
+                continue
+            if not below:
+                failures.append(Failure(str(path), "a folder without images"))
+            files.update(dict.fromkeys(below))
+        else:
+            files[path] = None
+    return list(files), failures
+
+
+def host() -> str:
+    """The computer that runs the program, in words."""
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as file:
@@ -236,20 +295,20 @@ def machine() -> str:
     return f"{processor}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
-def _original_crop(picture: Picture) -> str:
-    pixels = read_image(picture.path, strip=True).pixels
-    return crop_of(pixels, pixels)
+def _original_crop(source: SourceImage) -> str:
+    pixels = source.pixels()
+    return encode_crop(pixels, pixels)
 
 
 def _description(codec: Codec) -> dict[str, Any]:
     return {"label": codec.label, "version": codec.version(), "options": codec.options(), "forms": list(codec.forms)}
 
 
-# Jobs, here or in processes.
+# Jobs, performed in this process or in others.
 
 
-def _perform(plan: Plan, job: _Job) -> _Done:
-    """Measures a job's cells, or tells why not."""
+def _perform(plan: Plan, job: _Job) -> _JobResult:
+    """Measures the cells of a job; an exception becomes a failure."""
     started = time.perf_counter()
     cache = None if plan.cache_folder is None else Cache(plan.cache_folder)
     fresh = 0
@@ -259,53 +318,49 @@ def _perform(plan: Plan, job: _Job) -> _Done:
         for measurement, is_fresh in cells:
             measurements.append(measurement)
             fresh += is_fresh
-    except Exception as error:  # one bad picture does not stop the rest
+    except Exception as error:  # one bad image does not stop the rest
         message = str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
         failure = Failure(job.what, " ".join(message.split()))
-        return _Done(tuple(measurements), (failure,), fresh + 1, time.perf_counter() - started)
-    return _Done(tuple(measurements), (), fresh, time.perf_counter() - started)
+        return _JobResult(tuple(measurements), (failure,), fresh + 1, time.perf_counter() - started)
+    return _JobResult(tuple(measurements), (), fresh, time.perf_counter() - started)
 
 
 def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
-    import dfmcodec
-    from dfmcodec.decoder import decode_image
-
     (target,) = job.targets
     decisive = {
-        "picture": job.picture.sha256,
+        "picture": job.source.sha256,
         "codec": DFM,
         "target": [target.model, target.effort, target.rate, target.time_limit_s],
         "code": code_fingerprint(),
         "ssimulacra2": plan.with_ssimulacra2,
     }
+    yield _cached(cache, decisive, job.source, target, lambda: _measure_dfm(job.source, target, plan.with_ssimulacra2))
 
-    def measure() -> Measurement:
-        image = read_image(job.picture.path, strip=True)
-        options: dict[str, Any] = {"effort": target.effort} if target.model == "latent" else {}
-        started = time.perf_counter()
-        result = dfmcodec.encode(
-            image, model=target.model, rate=target.rate, time_limit_s=target.time_limit_s, **options
-        )
-        encode_s = time.perf_counter() - started
-        started = time.perf_counter()
-        decoded = decode_image(result.data).pixels
-        decode_s = time.perf_counter() - started
-        figures = figures_of(image.pixels, result.data, decoded, encode_s, decode_s, plan.with_ssimulacra2)
-        return Measurement(
-            job.picture.name, target, DFM, "", limit_bytes=result.report.budget_bytes or 0, figures=figures
-        )
 
-    yield _kept(cache, decisive, job.picture.name, target, measure)
+def _measure_dfm(source: SourceImage, target: Target, with_ssimulacra2: bool) -> Measurement:
+    import dfmcodec
+    from dfmcodec.decoder import decode_image
+
+    image = read_image(source.path, strip=True)
+    options: dict[str, Any] = {"effort": target.effort} if target.model == "latent" else {}
+    started = time.perf_counter()
+    result = dfmcodec.encode(image, model=target.model, rate=target.rate, time_limit_s=target.time_limit_s, **options)
+    encode_s = time.perf_counter() - started
+    started = time.perf_counter()
+    decoded = decode_image(result.data).pixels
+    decode_s = time.perf_counter() - started
+    figures = measure_figures(image.pixels, result.data, decoded, encode_s, decode_s, with_ssimulacra2)
+    return Measurement(source.name, target, DFM, "", limit_bytes=result.report.budget_bytes or 0, figures=figures)
 
 
 def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
     codec = next(codec for codec in plan.codecs() if codec.name == job.codec)
-    pixels = read_image(job.picture.path, strip=True).pixels
+    pixels = job.source.pixels()
     for form in codec.forms:
         search = SizeSearch(codec, form, pixels)
         for target, limit in zip(job.targets, job.limits_bytes, strict=True):
             decisive = {
-                "picture": job.picture.sha256,
+                "picture": job.source.sha256,
                 "codec": job.codec,
                 "form": form,
                 "options": codec.options(),
@@ -313,16 +368,15 @@ def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[
                 "limit": limit,
                 "ssimulacra2": plan.with_ssimulacra2,
             }
-
-            def measure(search: SizeSearch = search, target: Target = target, limit: int = limit) -> Measurement:
-                return _matched(job.picture.name, search, target, limit, plan.with_ssimulacra2)
-
-            yield _kept(cache, decisive, job.picture.name, target, measure)
+            measure = partial(_measure_anchor, job.source.name, search, target, limit, plan.with_ssimulacra2)
+            yield _cached(cache, decisive, job.source, target, measure)
 
 
-def _matched(name: str, search: SizeSearch, target: Target, limit: int, with_ssimulacra2: bool) -> Measurement:
+def _measure_anchor(
+    image_name: str, search: SizeSearch, target: Target, limit: int, with_ssimulacra2: bool
+) -> Measurement:
     codec, match = search.codec, search.largest_within(limit)
-    empty = Measurement(name, target, codec.name, search.form, limit)
+    empty = Measurement(image_name, target, codec.name, search.form, limit)
     if isinstance(match, OutOfReach):
         return replace(empty, smallest_bytes=match.smallest_bytes)
     return replace(
@@ -330,32 +384,36 @@ def _matched(name: str, search: SizeSearch, target: Target, limit: int, with_ssi
         setting=match.setting,
         next_setting=match.next_setting,
         next_bytes=match.next_bytes,
-        figures=_decoded_figures(codec, search.pixels, match, with_ssimulacra2),
+        figures=_decode_and_measure(codec, search.pixels, match, with_ssimulacra2),
     )
 
 
-def _decoded_figures(codec: Codec, pixels: Pixels, match: Match, with_ssimulacra2: bool) -> Figures:
+def _decode_and_measure(codec: Codec, pixels: Pixels, match: Match, with_ssimulacra2: bool) -> Figures:
     started = time.perf_counter()
     decoded = codec.decode(match.data)
     decode_s = time.perf_counter() - started
-    return figures_of(pixels, match.data, decoded, match.encode_s, decode_s, with_ssimulacra2)
+    return measure_figures(pixels, match.data, decoded, match.encode_s, decode_s, with_ssimulacra2)
 
 
-def _kept(
-    cache: Cache | None, decisive: dict[str, Any], name: str, target: Target, measure: Callable[[], Measurement]
+def _cached(
+    cache: Cache | None,
+    decisive: dict[str, Any],
+    source: SourceImage,
+    target: Target,
+    measure: Callable[[], Measurement],
 ) -> tuple[Measurement, bool]:
-    """From the cache, or measured and kept; and whether it is fresh."""
-    found = None if cache is None else cache.get(decisive)
-    if found is not None:
-        return replace(found, picture=name, target=target), False
+    """A measurement from the cache, or a new one that is kept there; and whether it is new."""
+    cached = None if cache is None else cache.get(decisive)
+    if cached is not None:
+        return replace(cached, image_name=source.name, target=target), False
     measurement = measure()
     if cache is not None:
         cache.put(decisive, measurement)
     return measurement, True
 
 
-class _Watch:
-    """Counts cells and guesses the time left from the mean time of each codec's cells."""
+class _ProgressTracker:
+    """Counts cells, and estimates the time left from the mean time of each codec's cells."""
 
     def __init__(
         self, dfm_cells: int, anchors: int, processes: int, on_progress: Callable[[BenchProgress], None]
@@ -368,22 +426,25 @@ class _Watch:
         self._on_progress = on_progress
         self._started = time.perf_counter()
 
-    def finished(self, job: _Job, done: _Done) -> None:
+    def finish(self, job: _Job, result: _JobResult) -> None:
+        """Counts the cells of a job and reports the progress."""
         kind = DFM if job.codec == DFM else "anchors"
         self._remaining[kind] -= len(job.targets)
-        self._seconds[kind] += done.seconds if done.fresh else 0
-        self._fresh[kind] += len(job.targets) if done.fresh else 0
-        self._tell(job.what)
+        self._seconds[kind] += result.seconds if result.fresh else 0
+        self._fresh[kind] += len(job.targets) if result.fresh else 0
+        done = self._cells - sum(self._remaining.values())
+        seconds = time.perf_counter() - self._started
+        self._on_progress(BenchProgress(done, self._cells, seconds, self._seconds_left(), job.what))
 
-    def skipped(self, anchor_cells: int) -> None:
+    def skip(self, anchor_cells: int) -> None:
+        """Leaves out cells of anchors for which there is no file of dfm."""
         self._remaining["anchors"] -= anchor_cells
 
-    def _tell(self, what: str) -> None:
-        left: float | None = 0.0
+    def _seconds_left(self) -> float | None:
+        left = 0.0
         for kind, cells in self._remaining.items():
             if cells and not self._fresh[kind]:
-                left = None
-            elif left is not None and cells:
+                return None
+            if cells:
                 left += cells * self._seconds[kind] / self._fresh[kind] / self._processes
-        done = self._cells - sum(self._remaining.values())
-        self._on_progress(BenchProgress(done, self._cells, time.perf_counter() - self._started, left, what))
+        return left

@@ -1,4 +1,4 @@
-"""From single measurements to what a reader wants to know: tables at equal size, wins and losses, BD-rates."""
+"""Summaries of measurements: tables at equal size, wins and losses, BD-rates."""
 
 from __future__ import annotations
 
@@ -12,34 +12,39 @@ from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.metrics import Point, bd_rate
 
-LARGE_GAP = 0.02  # a file that is smaller than allowed by more than this is marked
-LOW_OVERLAP = 0.5  # of two curves' qualities; BD-rates below it are marked
+LARGE_GAP = 0.02  # a larger unused fraction of the limit is marked
+LOW_OVERLAP = 0.5  # BD-rates of curves with less overlap are marked
 
 
 @dataclass(frozen=True)
 class Row:
-    """A picture at one target: its measurement by codec, the better of an anchor's forms."""
+    """One image at one target.
 
-    picture: str
+    Args:
+        image_name: Its name.
+        cells: Measurements by codec; of an anchor's forms, the better one.
+    """
+
+    image_name: str
     cells: dict[str, Measurement]
 
 
 @dataclass(frozen=True)
 class CodecSummary:
-    """A codec at one target, over the pictures that it and dfm both have.
+    """A codec at one target, over the images for which both it and dfm have a file.
 
     Args:
         codec: Its name.
-        pictures: How many.
-        size: Mean of its files' sizes over dfm's.
-        mean: Mean of each figure by name; None where a picture lacks it.
-        dfm_psnr_db: dfm's mean PSNR over the same pictures.
-        wins: Pictures where dfm has the higher PSNR.
-        losses: Pictures where dfm has the lower.
+        image_count: The number of these images.
+        size: Mean ratio of the size of its file to the size of dfm's.
+        mean: Mean of each figure by name; None if an image lacks the figure.
+        dfm_psnr_db: dfm's mean PSNR over the same images.
+        wins: The number of images for which dfm has the higher PSNR.
+        losses: The number of images for which dfm has the lower PSNR.
     """
 
     codec: str
-    pictures: int
+    image_count: int
     size: float
     mean: dict[str, float | None]
     dfm_psnr_db: float
@@ -49,7 +54,7 @@ class CodecSummary:
 
 @dataclass(frozen=True)
 class TargetSummary:
-    """All pictures at one target."""
+    """All images at one target."""
 
     target: Target
     rows: tuple[Row, ...]
@@ -58,41 +63,45 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class BdSummary:
-    """BD-rate of dfm against an anchor, of PSNR, computed for each picture.
+    """BD-rates of dfm against an anchor by PSNR, one for each image.
 
     Args:
         series: dfm's settings, without the rate.
         anchor: The codec's name.
-        by_picture: Percent.
-        overlaps: Part of the qualities that both curves reach, by picture.
-        without: Pictures whose curves have too few points or share no quality.
+        by_image: BD-rates in per cent, by image name.
+        overlaps: The fraction of the span of qualities that both curves reach, by image name.
+        without: Images without a BD-rate, as their curves have too few points or share no quality.
     """
 
     series: str
     anchor: str
-    by_picture: dict[str, float]
+    by_image: dict[str, float]
     overlaps: dict[str, float]
     without: tuple[str, ...]
 
     @property
     def mean(self) -> float:
-        return fmean(self.by_picture.values())
+        """The mean over images."""
+        return fmean(self.by_image.values())
 
     @property
     def median(self) -> float:
-        return median(self.by_picture.values())
+        """The median over images."""
+        return median(self.by_image.values())
 
     @property
     def best(self) -> float:
-        return min(self.by_picture.values())
+        """The lowest BD-rate."""
+        return min(self.by_image.values())
 
     @property
     def worst(self) -> float:
-        return max(self.by_picture.values())
+        """The highest BD-rate."""
+        return max(self.by_image.values())
 
     @property
     def low_overlap(self) -> int:
-        """For how many pictures the figure says little."""
+        """The number of images for which the BD-rate says little."""
         return sum(overlap < LOW_OVERLAP for overlap in self.overlaps.values())
 
 
@@ -100,13 +109,11 @@ FIGURES = ("bpp", "psnr_db", "ssim", "ms_ssim", "ssimulacra2", "encode_s", "deco
 
 
 def by_target(comparison: Comparison) -> list[TargetSummary]:
-    """What each target's table holds."""
+    """The table of each target."""
     summaries = []
     for target in comparison.targets:
         best = _best_forms(m for m in comparison.measurements if m.target == target)
-        rows = tuple(
-            Row(picture.name, cells) for picture in comparison.pictures if DFM in (cells := best[picture.name])
-        )
+        rows = tuple(Row(image.name, cells) for image in comparison.images if DFM in (cells := best[image.name]))
         names = [DFM, *comparison.codecs]
         codecs = tuple(summary for name in names if (summary := _codec_summary(name, rows)) is not None)
         summaries.append(TargetSummary(target, rows, codecs))
@@ -114,36 +121,36 @@ def by_target(comparison: Comparison) -> list[TargetSummary]:
 
 
 def bd_rates(comparison: Comparison) -> list[BdSummary]:
-    """Of each series of targets that differ in the rate alone, against each anchor."""
+    """BD-rates of each series of targets that differ only in the rate, against each anchor."""
     series: dict[str, list[Target]] = defaultdict(list)
     for target in comparison.targets:
         series[target.series].append(target)
-    found = []
+    summaries = []
     for name, targets in series.items():
         best = {target: _best_forms(m for m in comparison.measurements if m.target == target) for target in targets}
         for anchor in comparison.codecs:
             rates, overlaps, without = {}, {}, []
-            for picture in comparison.pictures:
-                cells = [best[target][picture.name] for target in targets]
+            for image in comparison.images:
+                cells = [best[target][image.name] for target in targets]
                 difference = bd_rate(_curve(c.get(anchor) for c in cells), _curve(c.get(DFM) for c in cells))
                 if difference is None:
-                    without.append(picture.name)
+                    without.append(image.name)
                 else:
-                    rates[picture.name], overlaps[picture.name] = difference.percent, difference.overlap
+                    rates[image.name], overlaps[image.name] = difference.percent, difference.overlap
             if rates:
-                found.append(BdSummary(name, anchor, rates, overlaps, tuple(without)))
-    return found
+                summaries.append(BdSummary(name, anchor, rates, overlaps, tuple(without)))
+    return summaries
 
 
 def gap_mark(cell: Measurement) -> str:
-    """How tables mark a file much smaller than allowed: "*" for want of a finer knob, "+" at the knob's end."""
+    """The mark of a file much smaller than allowed: "*" if the next setting is too large, "+" if there is none."""
     if cell.codec == DFM or (cell.gap or 0) <= LARGE_GAP:
         return ""
     return "+" if cell.next_setting is None else "*"
 
 
 def has_curves(comparison: Comparison) -> bool:
-    """Whether some targets differ in the rate alone."""
+    """Whether some targets differ only in the rate."""
     series = [target.series for target in comparison.targets]
     return len(series) > len(set(series))
 
@@ -153,10 +160,10 @@ def _curve(cells: Iterable[Measurement | None]) -> list[Point]:
 
 
 def _best_forms(measurements: Iterable[Measurement]) -> dict[str, dict[str, Measurement]]:
-    """picture -> codec -> its measurement, of the form with the best PSNR where there are several."""
+    """Image name -> codec -> measurement, for the form with the best PSNR."""
     best: dict[str, dict[str, Measurement]] = defaultdict(dict)
     for measurement in measurements:
-        cells = best[measurement.picture]
+        cells = best[measurement.image_name]
         present = cells.get(measurement.codec)
         if present is None or _psnr(measurement) > _psnr(present):
             cells[measurement.codec] = measurement
@@ -168,7 +175,7 @@ def _psnr(measurement: Measurement) -> float:
 
 
 def _codec_summary(codec: str, rows: tuple[Row, ...]) -> CodecSummary | None:
-    """None where no picture has a file of the codec."""
+    """The summary of a codec; None if it has no file for any image."""
     pairs = [
         (theirs, ours)
         for row in rows

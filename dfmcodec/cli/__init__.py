@@ -1,4 +1,4 @@
-"""The `dfm` command. Its subcommands are imported when they run, so that start-up and help stay quick."""
+"""The `dfm` command. Each subcommand is imported when it runs, so that start-up and help stay fast."""
 
 from dfmcodec.cli._group import main
 

@@ -1,4 +1,4 @@
-"""Many files through one command: which there are, where each goes, work in processes, and what came of it."""
+"""Many files through one command: find the inputs, name the outputs, share the work among processes, and report."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ import click
 from dfmcodec.errors import NO_MEMORY, ConfigError, DfmError, OutputError
 
 SOME_FAILED = 5
+_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
 class Task:
-    """One file to be made of another."""
+    """An input file and the output file to make from it."""
 
     source: Path
     target: Path
 
 
 @dataclass(frozen=True)
-class Done:
-    """What came of a task.
+class TaskResult:
+    """The outcome of a task.
 
     Args:
-        report: Plain values, for JSON; None where it failed.
-        line: For people.
-        notices: What was converted or left out.
-        error: What went wrong, in one line.
+        report: Plain values for JSON; None if the task failed.
+        line: The report for people.
+        notices: Messages about what was converted or left out.
+        error: One line that says what went wrong; None if nothing did.
     """
 
     report: dict[str, Any] | None
@@ -48,16 +49,33 @@ class Batch:
     """The tasks of a run, and what it leaves alone.
 
     Args:
-        tasks: What to do.
-        skipped: Files in folders that are of another kind.
-        failures: What cannot be looked into.
-        kept: Targets that are there already.
+        tasks: The work to do.
+        skipped: Files in folders whose extension does not suit the command.
+        failures: Messages about inputs that cannot be read or have no output of their own.
+        kept: The number of outputs that exist and are not overwritten.
     """
 
     tasks: list[Task] = field(default_factory=list)
     skipped: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     kept: int = 0
+
+
+@dataclass(frozen=True)
+class Work:
+    """How to perform the tasks of a batch.
+
+    Args:
+        perform: Performs a task. It must be picklable if there are several processes.
+        processes: The number of tasks to perform at a time.
+        verb: The verb of the summary, such as "encoded".
+        should_stop: Asked before each task. If it returns True, the remaining tasks are not started.
+    """
+
+    perform: Callable[[Task], TaskResult]
+    processes: int
+    verb: str
+    should_stop: Callable[[], bool] = lambda: False
 
 
 def collect(
@@ -68,44 +86,46 @@ def collect(
     is_wanted: Callable[[Path], bool],
     suffix: str,
 ) -> Batch:
-    """Finds the files of a run and names their targets.
+    """Finds the input files of a run and names their outputs.
 
     Args:
         sources: Files and folders.
-        folder: Where the targets go, the trees below source folders kept; None for beside the sources.
-        recursive: Whether folders within folders are looked into.
-        force: Whether targets that are there are made again.
-        is_wanted: Which files of a folder count.
-        suffix: Of targets. Sources of one folder that differ only in their suffix keep it before the new one.
+        folder: The folder for the outputs, which get the subfolders of their inputs; None to write each output next
+            to its input.
+        recursive: Whether to search subfolders too.
+        force: Whether to make outputs that exist again.
+        is_wanted: Tells which files of a folder are inputs.
+        suffix: The extension of outputs. Inputs in one folder whose names differ only in the extension keep it before
+            the new one.
     """
     batch = Batch()
-    found: dict[Path, Path] = {}  # source -> target without its name's end
+    unsuffixed: dict[Path, Path] = {}  # input -> output that still has the input's extension
     for source in sources:
         if source.is_dir():
             for path in files_below(source, recursive, batch.failures):
                 if is_wanted(path):
-                    found[path] = path if folder is None else folder / path.relative_to(source)
+                    unsuffixed[path] = path if folder is None else folder / path.relative_to(source)
                 else:
                     batch.skipped.append(path)
         else:
-            found[source] = source if folder is None else folder / source.name
-    stems = Counter(target.with_suffix("") for target in found.values())
-    makers: dict[Path, Path] = {}  # target -> source
-    for source, target in found.items():
-        alone = stems[target.with_suffix("")] == 1
-        named = target.with_suffix(suffix) if alone else target.with_name(target.name + suffix)
-        maker = makers.setdefault(named, source)
-        if maker != source:
-            batch.failures.append(f"{source}: its output {named} is that of {maker} too; give it a folder of its own")
-        elif named.exists() and not force:
+            unsuffixed[source] = source if folder is None else folder / source.name
+    stems = Counter(path.with_suffix("") for path in unsuffixed.values())
+    owners: dict[Path, Path] = {}  # output -> input
+    for source, path in unsuffixed.items():
+        is_unique = stems[path.with_suffix("")] == 1
+        target = path.with_suffix(suffix) if is_unique else path.with_name(path.name + suffix)
+        owner = owners.setdefault(target, source)
+        if owner != source:
+            batch.failures.append(f"{source} and {owner} have the same output {target}; use different output folders")
+        elif target.exists() and not force:
             batch.kept += 1
         else:
-            batch.tasks.append(Task(source, named))
+            batch.tasks.append(Task(source, target))
     return batch
 
 
 def files_below(folder: Path, recursive: bool, failures: list[str]) -> Iterable[Path]:
-    """Files without hidden ones, in order."""
+    """Yields the files of a folder in order, without hidden ones; what cannot be read is added to `failures`."""
 
     def on_error(error: OSError) -> None:
         failures.append(f"cannot read {error.filename}: {error.strerror}")
@@ -115,66 +135,63 @@ def files_below(folder: Path, recursive: bool, failures: list[str]) -> Iterable[
         yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 
-def run(
-    batch: Batch,
-    perform: Callable[[Task], Done],
-    processes: int,
-    what: str,
-    as_json: bool,
-    quiet: bool,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> None:
-    """Does the tasks, tells of each, and ends the command with exit code 5 if some failed.
+def run(batch: Batch, work: Work, as_json: bool, quiet: bool) -> None:
+    """Performs the tasks, reports on each, and ends the command with exit code 5 if some failed.
 
     Args:
-        batch: What to do.
-        perform: Does a task; to be pickled where there are several processes.
-        processes: How many work at a time.
-        what: The verb of the summary, as "encoded".
-        as_json: One JSON object on stdout instead of lines.
-        quiet: Only failures are told.
-        should_stop: Asked before each task; True leaves out the rest.
+        batch: The tasks.
+        work: How to perform them.
+        as_json: Whether to print one JSON object on stdout instead of lines.
+        quiet: Whether to print failures only.
     """
     from dfmcodec.cli._common import echo_json
     from dfmcodec.processes import run_jobs
 
     reports: list[dict[str, Any]] = []
-    failures = [{"file": "", "error": error} for error in batch.failures]
-    if batch.skipped and not quiet:
-        names = ", ".join(path.name for path in batch.skipped[:5]) + (", ..." if len(batch.skipped) > 5 else "")
-        click.echo(f"dfm: skipped, by their names not of the kind: {len(batch.skipped)} ({names})", err=True)
+    failures: list[dict[str, str]] = []
 
-    def take(task: Task, done: Done | None) -> list[Task]:
-        for notice in done.notices if done and not quiet else ():
+    def fail(source: str, error: str) -> None:
+        failures.append({"file": source, "error": error})
+        click.echo(f"dfm: failed: {error}", err=True)
+
+    def finish(task: Task, result: TaskResult | None) -> list[Task]:
+        for notice in result.notices if result and not quiet else ():
             click.echo(f"dfm: {notice}", err=True)
-        if done is None or done.error is not None:
-            died = f"{task.source}: the process died, as where memory is short; run fewer (-j)"
-            error = died if done is None else str(done.error)
-            failures.append({"file": str(task.source), "error": error})
-            click.echo(f"dfm: failed: {error}", err=True)
-        elif done.report is not None:
-            reports.append(done.report)
+        if result is None:
+            fail(str(task.source), f"{task.source}: the process died, perhaps for lack of memory; use fewer (-j)")
+        elif result.error is not None:
+            fail(str(task.source), result.error)
+        elif result.report is not None:
+            reports.append(result.report)
             if not (quiet or as_json):
-                click.echo(done.line)
+                click.echo(result.line)
         return []
 
-    for failure in failures:
-        click.echo(f"dfm: failed: {failure['error']}", err=True)
-    run_jobs(partial(_guarded, perform), batch.tasks, processes, take, should_stop)
-    left = len(batch.tasks) - len(reports) - len(failures) + len(batch.failures)
-    counts = [(len(reports), what), (batch.kept, "there already (-f makes them again)"), (left, "left out")]
-    counts.append((len(failures), "failed"))
+    if batch.skipped and not quiet:
+        click.echo(f"dfm: {_skipped_text(batch.skipped)}", err=True)
+    for error in batch.failures:
+        fail("", error)
+    run_jobs(partial(_perform_guarded, work.perform), batch.tasks, work.processes, finish, work.should_stop)
     if as_json:
         echo_json({"files": reports, "kept": batch.kept, "skipped": len(batch.skipped), "failed": failures})
     elif not quiet:
-        click.echo(", ".join(f"{count} {name}" for count, name in counts if count or name == what))
+        not_started = len(batch.tasks) - len(reports) - len(failures) + len(batch.failures)
+        counts = [f"{batch.kept} already there (-f overwrites them)"] if batch.kept else []
+        counts += [f"{not_started} not started"] if not_started else []
+        counts += [f"{len(failures)} failed"] if failures else []
+        click.echo(", ".join([f"{len(reports)} {work.verb}", *counts]))
     if failures:
         sys.exit(SOME_FAILED)
 
 
-def _guarded(perform: Callable[[Task], Done], task: Task) -> Done:
-    """A task whose failure does not stop the rest."""
-    from dfmcodec.io import check_writable
+def _skipped_text(skipped: list[Path]) -> str:
+    names = ", ".join(path.name for path in skipped[:_SHOWN_NAMES]) + (", ..." if len(skipped) > _SHOWN_NAMES else "")
+    return f"skipped {len(skipped)} file{'s' * (len(skipped) != 1)} with other extensions: {names}"
+
+
+def _perform_guarded(perform: Callable[[Task], TaskResult], task: Task) -> TaskResult:
+    """Performs a task and turns its exceptions into a result, so that a failure does not stop the other tasks."""
+    from dfmcodec.files.atomic import check_writable
 
     try:
         task.target.parent.mkdir(parents=True, exist_ok=True)
@@ -182,28 +199,28 @@ def _guarded(perform: Callable[[Task], Done], task: Task) -> Done:
         return perform(task)
     except DfmError as error:
         message = str(error)
-        return Done(None, "", error=message if task.source.name in message else f"{task.source}: {message}")
+        return TaskResult(None, "", error=message if task.source.name in message else f"{task.source}: {message}")
     except OSError as error:
-        return Done(None, "", error=f"{task.source}: {error.strerror or error}")
+        return TaskResult(None, "", error=f"{task.source}: {error.strerror or error}")
     except MemoryError:
-        return Done(None, "", error=f"{task.source}: {NO_MEMORY}")
+        return TaskResult(None, "", error=f"{task.source}: {NO_MEMORY}")
 
 
-def check_single(sources: Sequence[Path], output: Path | None, folder: Path | None) -> bool:
-    """Whether the command is about one file, not a batch.
+def is_single(sources: Sequence[Path], output: Path | None, folder: Path | None) -> bool:
+    """Whether the command is about one file rather than a batch.
 
     Raises:
         ConfigError: The options contradict each other.
         OutputError: The folder for the outputs is a file.
     """
-    several = len(sources) > 1 or folder is not None or any(source.is_dir() for source in sources)
-    if several and output is not None:
-        msg = "-o names the output of one file; use -O for the folder of several"
+    is_batch = len(sources) > 1 or folder is not None or any(source.is_dir() for source in sources)
+    if is_batch and output is not None:
+        msg = "-o names the output of one file; use -O to name a folder for several"
         raise ConfigError(msg)
-    if several and Path("-") in sources:
-        msg = "standard input (-) is one file; it cannot be among several"
+    if is_batch and Path("-") in sources:
+        msg = "standard input (-) is a single file; do not combine it with others or with -O"
         raise ConfigError(msg)
     if folder is not None and folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; -O takes a folder"
         raise OutputError(msg)
-    return not several
+    return not is_batch

@@ -1,4 +1,4 @@
-"""What the commands share: option decorators, derived output names, and messages."""
+"""What the commands share: options, input and output, and reports."""
 
 from __future__ import annotations
 
@@ -14,51 +14,62 @@ import click
 from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dfmcodec.bitstream.contents import Architecture
     from dfmcodec.generative.model import GenerativeModel
-    from dfmcodec.model import Architecture
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD = Path("-")  # standard input or output
 
 input_argument = click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
-json_option = click.option("--json", "as_json", is_flag=True, help="Report as one JSON object on stdout.")
-force_option = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+force_option = click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
 sources_argument = click.argument(
     "sources", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 folder_option = click.option(
-    "-O", "--output-folder", "folder", type=click.Path(path_type=Path), help="Folder for the outputs of several files."
+    "-O",
+    "--output-folder",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Write the outputs to this folder, in the same subfolders as the inputs.",
 )
-recursive_option = click.option("-r", "--recursive", is_flag=True, help="Folders within folders too, the tree kept.")
+recursive_option = click.option("-r", "--recursive", is_flag=True, help="Process subfolders too.")
 processes_option = click.option(
-    "-j", "--jobs", "processes", type=click.IntRange(1), default=1, show_default=True, help="Files at a time."
+    "-j",
+    "--jobs",
+    "processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Process this many files at a time.",
 )
 max_pixels_option = click.option(
     "--max-pixels",
     type=click.IntRange(1),
-    default=89_478_485,  # image.MAX_PIXELS, whose module is not light
+    default=89_478_485,  # image.MAX_PIXELS, repeated here because that module imports NumPy
     show_default=True,
-    help="Larger pictures are refused before any memory is spent on them.",
+    help="Refuse images with more pixels before allocating memory for them.",
 )
 prior_option = click.option(
     "--prior",
     metavar="MODEL",
     type=click.Path(path_type=Path),
-    help="A generative model (.dfmg, see dfm generate) of which pictures are codes.",
+    help="Generative model (.dfmg file, see dfm generate) under which the images are coded.",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
 
 def output_option(what: str) -> Callable[[F], F]:
+    """The option -o with its help text."""
     return click.option("-o", "--output", type=click.Path(path_type=Path), help=what)
 
 
 def derived_output(source: Path, suffix: str) -> Path:
-    """The output beside the input, with another suffix.
+    """The path next to the input with another extension.
 
     Raises:
-        ConfigError: The input is a folder, which has no such name.
+        ConfigError: The input is a folder.
     """
     if source.is_dir():
         msg = f"{source} is a folder; name a file"
@@ -73,7 +84,7 @@ def read_source(source: Path) -> bytes:
         DfmError: It cannot be read.
     """
     from dfmcodec.errors import DfmError
-    from dfmcodec.io import read_file
+    from dfmcodec.files.atomic import read_file
 
     if source != STANDARD:
         return read_file(source)
@@ -83,39 +94,39 @@ def read_source(source: Path) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def generator_of(prior: Path | None) -> GenerativeModel | None:
-    """The generative model that is the prior, if one is given.
+def read_generator(path: Path | None) -> GenerativeModel | None:
+    """The generative model that --prior names; None without the option.
 
     Raises:
-        FormatError: The file is not one.
+        FormatError: The file is not a generative model.
     """
-    if prior is None:
+    if path is None:
         return None
-    state = prior.stat() if prior.exists() else None
-    return _generator_of(prior, None if state is None else (state.st_mtime_ns, state.st_size))
+    state = path.stat() if path.exists() else None
+    return _read_generator_once(path, None if state is None else (state.st_mtime_ns, state.st_size))
 
 
 @lru_cache(maxsize=1)
-def _generator_of(prior: Path, _state: tuple[int, int] | None) -> GenerativeModel:
-    """Once for all files of a run."""
+def _read_generator_once(path: Path, _state: tuple[int, int] | None) -> GenerativeModel:
+    """Reads a model once for all files of a run, and again if its file changes."""
     from dfmcodec.generative.model import read_model_file
 
-    return read_model_file(prior)
+    return read_model_file(path)
 
 
-def name_of(source: Path) -> str:
-    """For messages."""
+def display_name(source: Path) -> str:
+    """The name of an input in messages."""
     return "standard input" if source == STANDARD else str(source)
 
 
 def check_output(output: Path, force: bool) -> None:
-    """Refuses, before any work, an output that cannot be written or may not be replaced.
+    """Refuses, before any work, an output that cannot be written or may not be overwritten.
 
     Raises:
         OutputError: What is in the way.
     """
     from dfmcodec.errors import OutputError
-    from dfmcodec.io import check_writable
+    from dfmcodec.files.atomic import check_writable
 
     if output != STANDARD:
         check_writable(output, force)
@@ -123,34 +134,34 @@ def check_output(output: Path, force: bool) -> None:
         msg = "standard output is closed; name a file with -o"
         raise OutputError(msg)
     elif sys.stdout.isatty():
-        msg = "a terminal shows no pictures; send standard output to a file or a program"
+        msg = "standard output is a terminal; redirect it to a file or a program"
         raise OutputError(msg)
 
 
 def write_output(output: Path, data: bytes, force: bool = True) -> None:
-    """Writes a file, or standard output.
+    """Writes a file or to standard output.
 
     Args:
         output: The file.
-        data: All of it.
-        force: Whether a file that has come to be there is replaced.
+        data: Its contents.
+        force: Whether to overwrite a file that was created since `check_output`.
 
     Raises:
         OutputError: It cannot be written.
     """
-    from dfmcodec.io import write_atomic
+    from dfmcodec.files.atomic import write_atomic
 
     if output == STANDARD:
-        left = memoryview(data)
-        while left:  # without a buffer (PYTHONUNBUFFERED) a write may take only a part
-            left = left[sys.stdout.buffer.write(left) :]
+        rest = memoryview(data)
+        while rest:  # an unbuffered stream (PYTHONUNBUFFERED) may write only a part
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     else:
         write_atomic(output, data, force)
 
 
 def echo_json(report: dict[str, Any], err: bool = False) -> None:
-    """One JSON object on stdout, or on stderr where stdout is the output."""
+    """Prints one JSON object on stdout, or on stderr if stdout carries the output."""
     click.echo(json.dumps(report), err=err)
 
 

@@ -1,4 +1,4 @@
-"""The command group: lazy subcommands, and errors as one line with their exit code."""
+"""The command group: subcommands that are imported on demand, and errors as one line with an exit code."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import click
 from dfmcodec import __version__
 from dfmcodec.errors import NO_MEMORY, OUT_OF_MEMORY, DfmError, InstallationError
 
-# command -> its one-line help, so that `dfm --help` imports none of them
+# Command -> its line in `dfm --help`, which imports none of the commands.
 _COMMANDS = {
-    "encode": "Encode a picture to a .dfm file of a given size or quality.",
-    "decode": "Decode a .dfm file to a picture.",
-    "info": "Tell what a .dfm file holds, decoding nothing.",
-    "verify": "Check that .dfm files are whole.",
-    "compare": "Measure the difference between two pictures.",
-    "generate": "New pictures, from a generative model trained on a set of them.",
-    "bench": "Compare with other codecs at equal file size.",
-    "sample": "Write out a sample photograph to try the codec on.",
+    "encode": "Encode images to .dfm files of a given size or quality.",
+    "decode": "Decode .dfm files to images.",
+    "info": "Show what a .dfm file holds, without decoding it.",
+    "verify": "Check that .dfm files are intact.",
+    "compare": "Measure the difference between two images.",
+    "generate": "Train a generative model and draw new images from it.",
+    "bench": "Compare dfm with other codecs at equal file size.",
+    "sample": "Write a sample photograph to try the codec on.",
 }
 
-# Errors of writing, by which standard output shows that it takes no more.
-_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+# Errors without a file name that come from writing to standard output.
+_WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 class _LazyGroup(click.Group):
@@ -49,60 +49,60 @@ class _LazyGroup(click.Group):
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
-            _forget_output()
+            _discard_output()
             if error.errno == errno.ENOMEM:
-                _fail(NO_MEMORY)
+                _echo_error(NO_MEMORY)
                 sys.exit(OUT_OF_MEMORY)
             if error.filename is not None:
-                _fail(f"{error.filename}: {error.strerror}")
-            elif error.errno in _OF_WRITING:
-                _fail(f"cannot write standard output: {error.strerror}; send it elsewhere")
+                _echo_error(f"{error.filename}: {error.strerror}")
+            elif error.errno in _WRITE_ERRORS:
+                _echo_error(f"cannot write to standard output: {error.strerror}; redirect it elsewhere")
             elif not isinstance(error, BrokenPipeError):
-                _fail(f"the system refused to go on: {error.strerror or error}")
+                _echo_error(f"the operating system reports: {error.strerror or error}")
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except DfmError as error:
-            _fail(str(error))
+            _echo_error(str(error))
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             with suppress(OSError):
-                click.echo("dfm: stopped; what was not finished was not written", err=True)
+                click.echo("dfm: interrupted; unfinished outputs were not written", err=True)
             sys.exit(130)
         except MemoryError:
-            _fail(NO_MEMORY)
+            _echo_error(NO_MEMORY)
             sys.exit(OUT_OF_MEMORY)
         except ImportError as error:
-            if "failed to map segment" in str(error):  # a library did not fit in what memory is left
-                _fail(NO_MEMORY)
+            if "failed to map segment" in str(error):  # too little memory to load a library
+                _echo_error(NO_MEMORY)
                 sys.exit(OUT_OF_MEMORY)
-            _fail(f"a part of the program cannot be loaded: {error}; install dfmcodec again")
+            _echo_error(f"cannot load a part of the program: {error}; install dfmcodec again")
             sys.exit(InstallationError.exit_code)
 
 
-def _fail(message: str) -> None:
+def _echo_error(message: str) -> None:
     with suppress(OSError):
         click.echo(f"dfm: error: {message}", err=True)
 
 
-def _forget_output() -> None:
-    """What standard output did not take is not tried again when Python ends."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
+def _discard_output() -> None:
+    """Discards what a stream refused, or Python would try to write it again at exit."""
+    null_device = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
             continue
         with suppress(OSError, ValueError, AttributeError):
-            os.dup2(nothing, stream.fileno())
+            os.dup2(null_device, stream.fileno())
 
 
 @click.command(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 error, 2 wrong usage, 3 unreadable .dfm file, 4 target out of reach, "
-    "5 some of several files failed, 6 the installation is damaged, 7 out of memory.",
+    epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 unreadable .dfm file, 4 target out of reach, "
+    "5 some of several files failed, 6 damaged installation, 7 out of memory.",
 )
 @click.version_option(__version__, prog_name="dfm")
 def main() -> None:
@@ -112,4 +112,6 @@ def main() -> None:
     dfm encode photo.png -o photo.dfm --rate 0.18    at most 18 % of the raw bytes
     dfm decode photo.dfm -o out.png
     dfm info photo.dfm
+
+    Run 'dfm COMMAND --help' for the options of a command.
     """

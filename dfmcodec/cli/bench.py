@@ -5,164 +5,240 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import force_option, quiet_option
+from dfmcodec.cli._common import force_option, processes_option, quiet_option
 from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
     from dfmcodec.bench.measurement import Target
-    from dfmcodec.bench.runner import BenchProgress
+    from dfmcodec.bench.runner import BenchProgress, Comparison, Plan
 
 N = TypeVar("N", int, float)
+
+_PROGRESS_WIDTH = 78
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of the command.
+
+    Args:
+        paths: Images and folders of images.
+        anchors: Names of codecs, separated by commas, or "all".
+        rates: dfm's rates, separated by commas.
+        efforts: dfm's efforts, separated by commas.
+        models: dfm's models, separated by commas.
+        time_limit_s: Maximum seconds of each fit of dfm.
+        codecs_file: A Python file with further codecs.
+        with_ssimulacra2: Whether to measure SSIMULACRA2 too.
+        processes: The number of files to process at a time.
+        as_json: Whether to print all figures as JSON.
+        csv_path: The CSV file to write.
+        html_path: The HTML report to write.
+        look: The number of images in the report's viewer.
+        cache_folder: The folder of cached measurements; None for the default.
+        no_cache: Whether to use no cache.
+        force: Whether to overwrite outputs.
+        quiet: Whether to print errors only.
+    """
+
+    paths: tuple[Path, ...]
+    anchors: str
+    rates: str
+    efforts: str
+    models: str
+    time_limit_s: float | None
+    codecs_file: Path | None
+    with_ssimulacra2: bool
+    processes: int
+    as_json: bool
+    csv_path: Path | None
+    html_path: Path | None
+    look: int
+    cache_folder: Path | None
+    no_cache: bool
+    force: bool
+    quiet: bool
 
 
 @click.command("bench")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--vs", "anchors", default="jpeg", show_default=True, help="Codecs to compare with; `all` that are installed."
+    "--vs",
+    "anchors",
+    metavar="CODECS",
+    default="jpeg",
+    show_default=True,
+    help="Codecs to compare with, separated by commas, or `all` for every installed one.",
 )
-@click.option("--rates", default="0.18", show_default=True, help="dfm's size targets, parts of the raw bytes.")
-@click.option("--efforts", default="5", show_default=True, help="dfm's efforts, for the latent model.")
-@click.option("--model", "models", default="latent", show_default=True, help="latent, coordinate or both.")
-@click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="Of every fit of dfm.")
-@click.option("--codecs-from", type=click.Path(path_type=Path), help="A Python file with codecs of your own.")
+@click.option(
+    "--rates",
+    default="0.18",
+    show_default=True,
+    help="Sizes of dfm's files as fractions of the raw bytes, separated by commas.",
+)
+@click.option("--efforts", default="5", show_default=True, help="Efforts of dfm's latent model, separated by commas.")
+@click.option(
+    "--model",
+    "models",
+    default="latent",
+    show_default=True,
+    help="Models of dfm: latent, coordinate, or both, separated by a comma.",
+)
+@click.option(
+    "--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="End each fit of dfm after this many seconds."
+)
+@click.option(
+    "--codecs-from",
+    "codecs_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Add the codecs of this Python file.",
+)
 @click.option("--ssimulacra2", "with_ssimulacra2", is_flag=True, help="Measure SSIMULACRA2 too (slow).")
-@click.option("-j", "processes", type=click.IntRange(1), default=1, show_default=True, help="Files at a time.")
-@click.option("--json", "as_json", is_flag=True, help="All figures as one JSON object on stdout, not tables.")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write all measurements there.")
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to look at there.")
+@processes_option
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as one JSON object instead of tables.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write all measurements to this file.")
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report with plots to this file.")
 @click.option(
     "--look",
     type=click.IntRange(0),
     default=12,
     show_default=True,
-    help="Pictures in the report's viewer; they are most of its bytes.",
+    help="Number of images in the report's viewer, which take up most of its bytes.",
 )
-@click.option("--cache", "cache_folder", type=click.Path(path_type=Path), help="Where measurements are kept.")
-@click.option("--no-cache", is_flag=True, help="Measure everything anew and keep nothing.")
+@click.option("--cache", "cache_folder", type=click.Path(path_type=Path), help="Keep measurements in this folder.")
+@click.option("--no-cache", is_flag=True, help="Measure everything again and keep nothing.")
 @force_option
 @quiet_option
-def command(
-    paths: tuple[Path, ...],
-    anchors: str,
-    rates: str,
-    efforts: str,
-    models: str,
-    time_limit_s: float | None,
-    codecs_from: Path | None,
-    with_ssimulacra2: bool,
-    processes: int,
-    as_json: bool,
-    csv_path: Path | None,
-    html_path: Path | None,
-    look: int,
-    cache_folder: Path | None,
-    no_cache: bool,
-    force: bool,
-    quiet: bool,
-) -> None:
-    """Compare dfm with other codecs on your pictures, at equal file size.
+def command(**arguments: Any) -> None:
+    """Compare dfm with other codecs on your images, at equal file size.
 
     \b
     dfm bench --vs jpeg photos/
     dfm bench --vs jpeg,webp,avif,jxl --rates 0.18,0.04,0.01 --html report.html photos/
     dfm bench --efforts 1,5,9 --vs avif photo.png
 
-    Every picture is encoded by dfm at every rate; each codec then gets the largest file that is not larger than
-    dfm's own. PATHs are pictures and folders of pictures. A run that was stopped goes on where it stopped.
+    dfm encodes every image at every rate. Each other codec then gets the largest file that is not larger than dfm's.
+    A PATH is an image or a folder of images. To continue a run that was stopped, run the same command again.
+
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli (its commands).
-    Exit code 5 when some of it could not be measured; the rest is.
+
+    The exit code is 5 if something could not be measured; the rest is measured anyway.
     """
-    from dfmcodec.bench.cache import default_folder
-    from dfmcodec.bench.codecs import ANCHORS
-    from dfmcodec.bench.report_text import as_csv, as_dict, as_text
-    from dfmcodec.bench.runner import Plan, run
-    from dfmcodec.io import check_writable, write_atomic
+    from dfmcodec.bench.runner import run
+    from dfmcodec.files.atomic import check_writable
 
-    for output in (csv_path, html_path):
+    options = _Options(**arguments)
+    for output in (options.csv_path, options.html_path):
         if output is not None:
-            check_writable(output, force)
-    _check_installed(html_path, with_ssimulacra2)
-    plan = Plan(
-        paths=paths,
-        targets=_targets(models, efforts, rates, time_limit_s),
-        anchors=tuple(c.name for c in ANCHORS if c.missing() is None) if anchors == "all" else _names(anchors),
-        codecs_file=codecs_from,
-        cache_folder=None if no_cache else cache_folder or default_folder(),
-        processes=processes,
-        with_ssimulacra2=with_ssimulacra2,
-    )
-    show = sys.stderr.isatty() and not quiet
-    comparison = run(plan, _show_progress if show else lambda progress: None)
-    if show:
+            check_writable(output, options.force)
+    _check_installed(options)
+    plan = _plan(options)
+    shows_progress = sys.stderr.isatty() and not options.quiet
+    comparison = run(plan, _show_progress if shows_progress else lambda progress: None)
+    if shows_progress:
         click.echo("\r\x1b[K", nl=False, err=True)
-    if csv_path is not None:
-        write_atomic(csv_path, as_csv(comparison).encode())
-    if html_path is not None:
-        from dfmcodec.bench.report_html import as_html
-
-        title = f"dfm bench: {', '.join(str(path) for path in paths)}"
-        write_atomic(html_path, as_html(comparison, title, look).encode())
-    if as_json:
-        click.echo(json.dumps(as_dict(comparison)))
-    elif not quiet:
-        click.echo(as_text(comparison))
-    if as_json or quiet:
-        for failure in comparison.failures:
-            click.echo(f"dfm: {failure.what}: {failure.message}", err=True)
+    _write_outputs(comparison, options)
     if comparison.failures:
         sys.exit(SOME_FAILED)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for part in text.split(",") if (name := part.strip()))
+def _plan(options: _Options) -> Plan:
+    """What to compare.
+
+    Raises:
+        ConfigError: An option makes no sense.
+    """
+    from dfmcodec.bench.cache import default_folder
+    from dfmcodec.bench.codecs import ANCHORS
+    from dfmcodec.bench.runner import Plan
+
+    installed = tuple(codec.name for codec in ANCHORS if codec.missing() is None)
+    return Plan(
+        paths=options.paths,
+        targets=_targets(options.models, options.efforts, options.rates, options.time_limit_s),
+        anchors=installed if options.anchors == "all" else _split(options.anchors),
+        codecs_file=options.codecs_file,
+        cache_folder=None if options.no_cache else options.cache_folder or default_folder(),
+        processes=options.processes,
+        with_ssimulacra2=options.with_ssimulacra2,
+    )
+
+
+def _write_outputs(comparison: Comparison, options: _Options) -> None:
+    """Writes the files that were asked for, and prints tables or JSON."""
+    from dfmcodec.bench.report_text import as_csv, as_dict, as_text
+    from dfmcodec.files.atomic import write_atomic
+
+    if options.csv_path is not None:
+        write_atomic(options.csv_path, as_csv(comparison).encode())
+    if options.html_path is not None:
+        from dfmcodec.bench.report_html import as_html
+
+        title = f"dfm bench: {', '.join(str(path) for path in options.paths)}"
+        write_atomic(options.html_path, as_html(comparison, title, options.look).encode())
+    if options.as_json:
+        click.echo(json.dumps(as_dict(comparison)))
+    elif not options.quiet:
+        click.echo(as_text(comparison))
+    if options.as_json or options.quiet:  # the tables list the failures too
+        for failure in comparison.failures:
+            click.echo(f"dfm: {failure.what}: {failure.message}", err=True)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The items of a list separated by commas."""
+    return tuple(item for part in text.split(",") if (item := part.strip()))
 
 
 def _targets(models: str, efforts: str, rates: str, time_limit_s: float | None) -> tuple[Target, ...]:
-    """All combinations, checked as an encoding's settings are.
+    """All combinations of the values, checked as the settings of an encoding are.
 
     Raises:
-        ConfigError: One makes no sense.
+        ConfigError: A value makes no sense.
     """
     from dfmcodec.bench.measurement import Target
     from dfmcodec.encoder.config import EncoderConfig
 
     targets = []
-    for model in _names(models):
+    for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if model == "latent" else [EncoderConfig.effort]:
             for rate in _numbers(rates, "--rates", float):
                 EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s)
                 targets.append(Target(model, effort, rate, time_limit_s))
     if not targets or len(set(targets)) < len(targets):
-        msg = "give each of --rates, --efforts and --model at least one value, and none twice"
+        msg = "give --rates, --efforts and --model at least one value each, and no value twice"
         raise ConfigError(msg)
     return tuple(targets)
 
 
 def _numbers(text: str, option: str, kind: type[N]) -> list[N]:
     try:
-        return [kind(name) for name in _names(text)]
+        return [kind(item) for item in _split(text)]
     except ValueError:
-        msg = f"{option} is {text!r}; write numbers with commas between them"
+        msg = f"{option} is {text!r}; write numbers separated by commas"
         raise ConfigError(msg) from None
 
 
-def _check_installed(html_path: Path | None, with_ssimulacra2: bool) -> None:
-    """Before any work, whether what the outputs need is there.
+def _check_installed(options: _Options) -> None:
+    """Checks, before any work, that the libraries for the outputs are installed.
 
     Raises:
-        ConfigError: What is not, and how to get it.
+        ConfigError: One is missing; the message says how to install it.
     """
     from dfmcodec.bench.codecs import BENCH_EXTRA
 
-    needed = {"matplotlib": html_path is not None and "--html", "ssimulacra2": with_ssimulacra2 and "--ssimulacra2"}
-    for module, option in needed.items():
-        if option and importlib.util.find_spec(module) is None:
+    needs = [("--html", options.html_path is not None, "matplotlib")]
+    needs += [("--ssimulacra2", options.with_ssimulacra2, "ssimulacra2")]
+    for option, is_given, module in needs:
+        if is_given and importlib.util.find_spec(module) is None:
             msg = f"{option} needs {module}: {BENCH_EXTRA}"
             raise ConfigError(msg)
 
@@ -170,7 +246,7 @@ def _check_installed(html_path: Path | None, with_ssimulacra2: bool) -> None:
 def _show_progress(progress: BenchProgress) -> None:
     left = "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
     line = f"{progress.done}/{progress.cells} after {_duration(progress.seconds)}{left}: {progress.what}"
-    click.echo(f"\r\x1b[K{line[:78]}", nl=False, err=True)
+    click.echo(f"\r\x1b[K{line[:_PROGRESS_WIDTH]}", nl=False, err=True)
 
 
 def _duration(seconds: float) -> str:

@@ -17,17 +17,17 @@ from dfmcodec.cli._common import (
     STANDARD,
     check_output,
     derived_output,
+    display_name,
     echo_json,
     folder_option,
     force_option,
-    generator_of,
     json_option,
     max_pixels_option,
-    name_of,
     output_option,
     prior_option,
     processes_option,
     quiet_option,
+    read_generator,
     read_source,
     recursive_option,
     sources_argument,
@@ -36,27 +36,110 @@ from dfmcodec.cli._common import (
 from dfmcodec.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
+    from dfmcodec.files.write_image import OutputFormat
     from dfmcodec.image import Image
-    from dfmcodec.latents import Window
-    from dfmcodec.writing import OutputFormat
+    from dfmcodec.latents.geometry import Region
 
-_FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")  # of `writing.OUTPUT_FORMATS`, which is not light
+# The names in write_image.OUTPUT_FORMATS, repeated here because that module imports NumPy.
+_FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of the command.
+
+    Args:
+        sources: Files and folders.
+        output: The output of one file.
+        folder: The folder for the outputs of several files.
+        recursive: Whether to process subfolders too.
+        processes: The number of files to process at a time.
+        format_name: The output format; None to take it from the extension.
+        scale: The factor of width and height.
+        size: Width and height of the output, of which one may be None to keep the aspect ratio; None for its own size.
+        region: Left column, top row, width and height of the rectangle to decode; None for the whole image.
+        best_effort: Whether to decode what truncated and damaged files still hold.
+        prior: The file of a generative model.
+        max_pixels: Images with more pixels are refused.
+        backend: The `backend` of `decoder.decode_image`.
+        force: Whether to overwrite outputs.
+        as_json: Whether to print the report as JSON.
+        quiet: Whether to print errors only.
+    """
+
+    sources: tuple[Path, ...]
+    output: Path | None
+    folder: Path | None
+    recursive: bool
+    processes: int
+    format_name: str | None
+    scale: float | None
+    size: tuple[int | None, int | None] | None
+    region: tuple[int, int, int, int] | None
+    best_effort: bool
+    prior: Path | None
+    max_pixels: int
+    backend: str
+    force: bool
+    as_json: bool
+    quiet: bool
+
+
+def _parse_region(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
+    if match is None:
+        msg = f"--region is {text!r}; write X,Y,W,H: left column, top row, width and height"
+        raise ConfigError(msg)
+    left, top, width, height = (int(number) for number in match.groups())
+    return left, top, width, height
+
+
+def _parse_size(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> tuple[int | None, int | None] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d*)x(\d*)", text.lower())
+    if match is None or not any(match.groups()):
+        msg = f"--to is {text!r}; write WxH, or Wx or xH to keep the aspect ratio"
+        raise ConfigError(msg)
+    width, height = (int(number) if number else None for number in match.groups())
+    return width, height
 
 
 @click.command("decode")
 @sources_argument
-@output_option("Picture to write, its format by the extension, - for standard output. Default: FILE with .png.")
+@output_option(
+    "Output image. Its extension gives the format; - is standard output. Default: FILE with the extension .png."
+)
 @folder_option
 @recursive_option
 @processes_option
-@click.option("--format", "format_name", type=click.Choice(_FORMATS), help="Instead of by the extension.")
-@click.option("--scale", type=float, help="Evaluate the network at other positions: 2 for twice the size, 0.25.")
-@click.option("--to", "size", metavar="WxH", help="The same, to a size in pixels; Wx or xH keeps the proportions.")
-@click.option("--region", metavar="X,Y,W,H", help="Decode only a part: column and row of its corner, its size.")
+@click.option(
+    "--format", "format_name", type=click.Choice(_FORMATS), help="Output format, regardless of the extension."
+)
+@click.option("--scale", type=float, help="Scale width and height by this factor, such as 2 or 0.25.")
+@click.option(
+    "--to",
+    "size",
+    metavar="WxH",
+    callback=_parse_size,
+    help="Scale to this size in pixels; Wx or xH keeps the aspect ratio.",
+)
+@click.option(
+    "--region",
+    metavar="X,Y,W,H",
+    callback=_parse_region,
+    help="Decode only this rectangle: left column, top row, width and height.",
+)
 @click.option(
     "--best-effort",
     is_flag=True,
-    help="Take what is there of a truncated or damaged file: a picture, what it lacks on stderr, and exit code 3.",
+    help="Decode what a truncated or damaged file still holds, list the losses, and exit with code 3.",
 )
 @prior_option
 @max_pixels_option
@@ -65,172 +148,115 @@ _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")  # of `writing.O
     type=click.Choice(["numpy", "jax"]),
     default="numpy",
     show_default=True,
-    help="What evaluates the network; jax uses a GPU where there is one.",
+    help="Library that evaluates the networks. JAX uses a GPU if there is one.",
 )
 @force_option
 @json_option
 @quiet_option
-def command(
-    sources: tuple[Path, ...],
-    output: Path | None,
-    folder: Path | None,
-    recursive: bool,
-    processes: int,
-    format_name: str | None,
-    scale: float | None,
-    size: str | None,
-    region: str | None,
-    best_effort: bool,
-    prior: Path | None,
-    max_pixels: int,
-    backend: str,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Decode .dfm files to pictures.
+def command(**arguments: Any) -> None:
+    """Decode .dfm files to images.
 
     \b
     dfm decode photo.dfm                            writes photo.png
     dfm decode photo.dfm -o out.tif                 TIFF; also JPEG, WebP, PPM, BMP, NPY
-    dfm decode photo.dfm --to 320x -o small.png     a thumbnail, in less time than the whole
-    dfm decode photo.dfm --region 100,50,640,480    only that part, as it is in the whole picture
-    dfm decode out/ -r -O pictures/ --format png    a whole tree
+    dfm decode photo.dfm --to 320x -o small.png     a thumbnail, faster than the whole image
+    dfm decode photo.dfm --region 100,50,640,480    a rectangle, exactly as in the whole image
+    dfm decode out/ -r -O images/ --format png      a folder and its subfolders
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
     head -c 8000 a.dfm | dfm decode - --best-effort -o preview.png
 
-    Depth, opacity, profile, Exif and XMP come back as they were; a format that cannot hold the depth or the opacity
+    The bit depth, alpha, ICC profile, Exif and XMP are restored. A format that cannot hold the bit depth or the alpha
     is refused.
     """
-    from dfmcodec.writing import OUTPUT_FORMATS, output_format
+    from dfmcodec.files.write_image import OUTPUT_FORMATS
 
-    options = _Options(_region_of(region), scale, _size_of(size), best_effort, max_pixels, backend, prior)
-    generator_of(prior)  # or the error of all files
-    if not _batch.check_single(sources, output, folder):
-        chosen = OUTPUT_FORMATS[format_name or "png"]
-        batch = _batch.collect(sources, folder, recursive, force, _is_dfm, chosen.extensions[0])
-        _batch.run(batch, partial(_decode_task, options, chosen, force), processes, "decoded", as_json, quiet)
+    options = _Options(**arguments)
+    read_generator(options.prior)  # report a bad model once, not for each file
+    if _batch.is_single(options.sources, options.output, options.folder):
+        _decode_single(options)
         return
+    output_format = OUTPUT_FORMATS[options.format_name or "png"]
+    suffix = output_format.extensions[0]
+    batch = _batch.collect(options.sources, options.folder, options.recursive, options.force, _is_dfm, suffix)
+    work = _batch.Work(partial(_decode_task, options, output_format), options.processes, "decoded")
+    _batch.run(batch, work, options.as_json, options.quiet)
+
+
+def _decode_single(options: _Options) -> None:
+    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, output_format
+
     started = time.perf_counter()
-    (source,) = sources
+    (source,) = options.sources
+    output = options.output
     if output is None:
-        suffix = OUTPUT_FORMATS[format_name or "png"].extensions[0]
+        suffix = OUTPUT_FORMATS[options.format_name or "png"].extensions[0]
         output = STANDARD if source == STANDARD else derived_output(source, suffix)
-    chosen = output_format(None if output == STANDARD else output, format_name)
+    to_stdout = output == STANDARD
+    chosen_format = output_format(None if to_stdout else output, options.format_name)
     data = read_source(source)
-    check_output(output, force)
-    image, losses = _decoded(data, name_of(source), options, chosen)
-    write_output(output, _file_of(image, chosen), force)
+    check_output(output, options.force)
+    image, losses = _decode(data, display_name(source), options, chosen_format)
+    write_output(output, image_to_bytes(image, chosen_format), options.force)
     for loss in losses:
-        click.echo(f"dfm: {name_of(source)}: {loss}", err=True)
-    if not quiet:
-        for notice in _notices(image, chosen, str(output)):
+        click.echo(f"dfm: {display_name(source)}: {loss}", err=True)
+    if not options.quiet:
+        for notice in _notices(image, chosen_format, str(output)):
             click.echo(f"dfm: {notice}", err=True)
     seconds = time.perf_counter() - started
-    if as_json:
-        echo_json({"output": str(output), **_report(image, losses, seconds)}, err=output == STANDARD)
-    elif not quiet:
-        click.echo(_line(output, image, seconds), err=output == STANDARD)
+    if options.as_json:
+        echo_json({"output": str(output), **_report(image, losses, seconds)}, err=to_stdout)
+    elif not options.quiet:
+        click.echo(_line(output, image, seconds), err=to_stdout)
     if losses:
         sys.exit(FormatError.exit_code)
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What holds for every file of a run.
-
-    Args:
-        region: (column, row, width, height); None for the whole picture.
-        scale: Of the output.
-        size: (width, height) of the output, one of them perhaps None.
-        best_effort: Whether files that are not whole are decoded as far as they go.
-        max_pixels: Larger pictures are refused.
-        backend: As of `decoder.decode_image`.
-        prior: A generative model's file, if given.
-    """
-
-    region: tuple[int, int, int, int] | None
-    scale: float | None
-    size: tuple[int | None, int | None] | None
-    best_effort: bool
-    max_pixels: int
-    backend: str
-    prior: Path | None
-
-
-def _region_of(text: str | None) -> tuple[int, int, int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
-    if match is None:
-        msg = f"--region is {text!r}; write X,Y,W,H: the column and row of its corner, its width and height"
-        raise ConfigError(msg)
-    left, top, width, height = (int(number) for number in match.groups())
-    return left, top, width, height
-
-
-def _size_of(text: str | None) -> tuple[int | None, int | None] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d*)x(\d*)", text.lower())
-    if match is None or not any(match.groups()):
-        msg = f"--to is {text!r}; write WxH, or Wx or xH to keep the proportions"
-        raise ConfigError(msg)
-    width, height = (int(number) if number else None for number in match.groups())
-    return width, height
 
 
 def _is_dfm(path: Path) -> bool:
     return path.suffix.lower() == ".dfm"
 
 
-def _decoded(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
-    """The picture, and what it lacks."""
-    from dfmcodec.bitstream import read_header
+def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
+    """The image, and the losses of a truncated or damaged file."""
+    from dfmcodec.bitstream.header import read_header
     from dfmcodec.decoder import decode_best_effort, decode_image
-    from dfmcodec.latents import Window
-    from dfmcodec.writing import check_holds
+    from dfmcodec.files.write_image import check_holds
+    from dfmcodec.latents.geometry import Region
 
-    generator = generator_of(options.prior)
+    generator = read_generator(options.prior)
     try:
         header = read_header(data, options.max_pixels)
         check_holds(output, header.bit_depth, header.has_alpha)
-        window = Window(0, 0, header.height, header.width)
+        shown = Region(0, 0, header.height, header.width)
         if options.region is not None:
             left, top, width, height = options.region
-            window = Window(top, left, top + height, left + width)
-        size = None if options.size is None else _whole_size(options.size, window)
-        region = None if options.region is None else window
-        how = options.backend, options.max_pixels, region, options.scale, size, generator
-        return decode_best_effort(data, *how) if options.best_effort else (decode_image(data, *how), [])
+            shown = Region(top, left, top + height, left + width)
+        region = None if options.region is None else shown
+        size = None if options.size is None else _complete_size(options.size, shown)
+        arguments = options.backend, options.max_pixels, region, options.scale, size, generator
+        return decode_best_effort(data, *arguments) if options.best_effort else (decode_image(data, *arguments), [])
     except FormatError as error:
         raise type(error)(f"{name}: {error}") from error  # noqa: EM102
 
 
-def _whole_size(size: tuple[int | None, int | None], window: Window) -> tuple[int, int]:
-    """Both sides, in the window's proportions where one is not given."""
+def _complete_size(size: tuple[int | None, int | None], region: Region) -> tuple[int, int]:
+    """Width and height; one that is not given follows from the region's aspect ratio."""
     width, height = size
     if width is None:
-        width = max(1, round((height or 1) * window.width / max(1, window.height)))
+        width = max(1, round((height or 1) * region.width / max(1, region.height)))
     if height is None:
-        height = max(1, round(width * window.height / max(1, window.width)))
+        height = max(1, round(width * region.height / max(1, region.width)))
     return width, height
 
 
-def _file_of(image: Image, output: OutputFormat) -> bytes:
-    from dfmcodec.writing import image_to_bytes
-
-    return image_to_bytes(image, output)
-
-
 def _notices(image: Image, output: OutputFormat, name: str) -> list[str]:
-    from dfmcodec.writing import left_out
+    from dfmcodec.files.write_image import left_out
 
     lost = ", ".join(left_out(image, output))
-    return [f"{name}: a {output.name} file of this kind does not hold {lost}"] if lost else []
+    return [f"{name}: left out {lost}, which such a {output.name} file cannot hold"] if lost else []
 
 
 def _report(image: Image, losses: list[str], seconds: float) -> dict[str, Any]:
+    """The report as plain values, for JSON."""
     return {
         "width": image.width,
         "height": image.height,
@@ -243,18 +269,20 @@ def _report(image: Image, losses: list[str], seconds: float) -> dict[str, Any]:
 
 
 def _line(output: Path, image: Image, seconds: float) -> str:
+    """The report for people."""
     return f"{output}: {image.width}x{image.height}, {seconds:.2f} s"
 
 
-def _decode_task(options: _Options, output: OutputFormat, force: bool, task: _batch.Task) -> _batch.Done:
-    from dfmcodec.io import read_file, write_atomic
+def _decode_task(options: _Options, output: OutputFormat, task: _batch.Task) -> _batch.TaskResult:
+    from dfmcodec.files.atomic import read_file, write_atomic
+    from dfmcodec.files.write_image import image_to_bytes
 
     started = time.perf_counter()
-    image, losses = _decoded(read_file(task.source), str(task.source), options, output)
-    write_atomic(task.target, _file_of(image, output), force)
+    image, losses = _decode(read_file(task.source), str(task.source), options, output)
+    write_atomic(task.target, image_to_bytes(image, output), options.force)
     if losses:
-        return _batch.Done(None, "", error=f"{task.source}: {'; '.join(losses)}; written as {task.target}")
+        return _batch.TaskResult(None, "", error=f"{task.source}: {'; '.join(losses)}; written as {task.target}")
     seconds = time.perf_counter() - started
     report = {"input": str(task.source), "output": str(task.target), **_report(image, losses, seconds)}
     notices = tuple(_notices(image, output, str(task.target)))
-    return _batch.Done(report, _line(task.target, image, seconds), notices)
+    return _batch.TaskResult(report, _line(task.target, image, seconds), notices)

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,17 +21,17 @@ from dfmcodec.cli._common import (
     check_output,
     derived_output,
     describe_architecture,
+    display_name,
     echo_json,
     folder_option,
     force_option,
-    generator_of,
     json_option,
     max_pixels_option,
-    name_of,
     output_option,
     prior_option,
     processes_option,
     quiet_option,
+    read_generator,
     read_source,
     recursive_option,
     sources_argument,
@@ -40,15 +40,19 @@ from dfmcodec.cli._common import (
 
 if TYPE_CHECKING:
     from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult, Progress
-    from dfmcodec.writing import OutputFormat
+    from dfmcodec.files.write_image import OutputFormat
 
     IntParam = click.ParamType[int]
 else:
     IntParam = click.ParamType  # not subscriptable in older versions of click
 
+_BAR_WIDTH = 24
+_STEP_UNITS = {"coordinate": "training steps", "latent": "iterations", "generative": "codes"}  # by model
+_EARLY_ENDS = ("interrupted", "diverged")  # stop reasons to report
+
 
 class _Size(IntParam):
-    """Bytes: 20000, 20k (1000 bytes) or 20Ki (1024)."""
+    """A number of bytes: 20000, 20k (1000 bytes each) or 20Ki (1024)."""
 
     name = "size"
     _UNITS: ClassVar[dict[str, int]] = {"": 1, "k": 1000, "m": 1000**2, "ki": 1024, "mi": 1024**2}
@@ -60,222 +64,249 @@ class _Size(IntParam):
         return int(float(match[1]) * self._UNITS[match[2]])
 
 
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of the command.
+
+    Args:
+        config: The settings of the encoder.
+        sources: Files and folders.
+        output: The output of one file.
+        folder: The folder for the outputs of several files.
+        recursive: Whether to process subfolders too.
+        processes: The number of files to process at a time.
+        strip: Whether to leave out ICC profile, Exif and XMP.
+        page: The page or frame to encode, counted from 1; None for the first.
+        prior: The file of a generative model.
+        max_pixels: Images with more pixels are refused.
+        preview: The file for the decoded image.
+        force: Whether to overwrite outputs.
+        as_json: Whether to print the report as JSON.
+        quiet: Whether to print errors only.
+        verbose: Whether to print more about the model and the fit.
+    """
+
+    config: EncoderConfig
+    sources: tuple[Path, ...]
+    output: Path | None
+    folder: Path | None
+    recursive: bool
+    processes: int
+    strip: bool
+    page: int | None
+    prior: Path | None
+    max_pixels: int
+    preview: Path | None
+    force: bool
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
 @click.command("encode")
 @sources_argument
-@output_option("File to write, - for standard output. Default: FILE with .dfm.")
+@output_option("Output file; - is standard output. Default: FILE with the extension .dfm.")
 @folder_option
 @recursive_option
 @processes_option
-@click.option("--rate", type=float, help="Target: largest size as a fraction of the raw bytes. Default: 0.18.")
-@click.option("--bpp", type=float, help="Target: largest size in bits per pixel.")
-@click.option("--size", type=_Size(), help="Target: largest size in bytes; 20k and 20Ki are understood.")
-@click.option("--psnr", type=float, help="Target: least PSNR in dB.")
-@click.option("--quality", type=float, help="Target: 0 to 100; latent model only.")
-@click.option("--lmbda", type=float, help="Target: least MSE + LMBDA * bpp, MSE in [0, 1]; latent model only.")
+@click.option("--rate", type=float, help="Target: maximum size as a fraction of the raw bytes. Default: 0.18.")
+@click.option("--bpp", type=float, help="Target: maximum size in bits per pixel.")
+@click.option("--size", type=_Size(), help="Target: maximum size in bytes, such as 20000, 20k or 20Ki.")
+@click.option("--psnr", type=float, help="Target: minimum PSNR in dB.")
+@click.option("--quality", type=float, help="Target: quality from 0 to 100 (latent model only).")
+@click.option(
+    "--lmbda",
+    type=float,
+    help="Target: minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (latent model only).",
+)
 @click.option(
     "--model",
     type=click.Choice(["latent", "coordinate"]),
     default="latent",
     show_default=True,
-    help="latent: small files; coordinate: the published Deep Fourier Machine.",
+    help="Model to fit: latent for small files, coordinate for the published Deep Fourier Machine.",
 )
 @click.option(
-    "--effort", type=int, default=5, show_default=True, help="1 (fastest) to 9 (smallest); latent model, not --prior."
+    "--effort",
+    type=int,
+    default=5,
+    show_default=True,
+    help="From 1 (fastest) to 9 (smallest files); latent model only, without --prior.",
 )
 @click.option(
     "--recipe",
     type=click.Choice(["default", "published"]),
     default="default",
     show_default=True,
-    help="How to train (coordinate); published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
+    help="How to train the coordinate model. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
 )
-@click.option("--depth", type=int, help="Number of Fourier layers (coordinate). Default: by the target.")
-@click.option("--width", type=int, help="Dimension between layers (coordinate). Default: by the target.")
-@click.option("--order", type=int, help="Largest |k|_1 (coordinate). Default: all of {0,1}^m, as published.")
-@click.option("--steps", type=int, help="Gradient steps (coordinate). Default: 4000 (published: 2000).")
-@click.option("--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="Ends the fit after so long.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the initial weights and batches.")
-@click.option("--strip", is_flag=True, help="Leave ICC profile, Exif and XMP out.")
-@click.option("--page", type=int, help="Of a file of several pages or frames, from 1. Default: the first.")
+@click.option("--depth", type=int, help="Number of Fourier layers (coordinate model). Default: set by the target.")
+@click.option("--width", type=int, help="Dimension between layers (coordinate model). Default: set by the target.")
+@click.option(
+    "--order", type=int, help="Largest |k|_1 (coordinate model). Default: unlimited, all of {0,1}^m, as published."
+)
+@click.option("--steps", type=int, help="Training steps (coordinate model). Default: 4000 (published: 2000).")
+@click.option(
+    "--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="End the fit after this many seconds."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the initial weights and the batches of pixels."
+)
+@click.option("--strip", is_flag=True, help="Leave out ICC profile, Exif and XMP.")
+@click.option("--page", type=int, help="Page or frame to encode, counted from 1. Default: the first.")
 @prior_option
 @max_pixels_option
-@click.option("--preview", type=click.Path(path_type=Path), help="Write the decoded picture there too.")
+@click.option("--preview", type=click.Path(path_type=Path), help="Also write the decoded image to this file.")
 @force_option
 @json_option
 @quiet_option
-@click.option("-v", "--verbose", is_flag=True, help="Say more about the network and the fit.")
-def command(
-    sources: tuple[Path, ...],
-    output: Path | None,
-    folder: Path | None,
-    recursive: bool,
-    processes: int,
-    force: bool,
-    strip: bool,
-    page: int | None,
-    prior: Path | None,
-    max_pixels: int,
-    preview: Path | None,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-    **options: Any,
-) -> None:
-    """Encode pictures to .dfm files.
+@click.option("-v", "--verbose", is_flag=True, help="Print more about the model and the fit.")
+def command(**arguments: Any) -> None:
+    """Encode images to .dfm files.
 
     \b
     dfm encode photo.png                          photo.dfm, at most 18 % of the raw bytes
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
     dfm encode photo.png --psnr 38                at least 38 dB
     dfm encode photo.png --quality 80 --effort 1  fast
-    dfm encode digit.png --prior digits.dfmg      a code of a generative model, the smallest file there can be
-    dfm encode photos/ -r -O out/ -j 2            a whole tree, two files at a time
+    dfm encode digit.png --prior digits.dfmg      the smallest files: codes of a generative model
+    dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
 
-    Any picture that Pillow opens: gray or colour of 8 or 16 bits, with opacity (kept without loss), upright, its ICC
-    profile, Exif and XMP kept. A size target is a hard limit for the whole file. Ctrl-C once ends the fit and writes
-    the best so far; twice writes nothing. Of several files, those that are there already are left alone unless -f,
-    and one that fails does not stop the rest (exit code 5).
+    Any image that Pillow opens can be encoded: gray or RGB, 8 or 16 bits, with or without alpha. Alpha is lossless.
+    The image is turned upright, and its ICC profile, Exif and XMP are kept. Give at most one target. A maximum size is
+    a hard limit for the whole file.
+
+    Only --model coordinate and --prior import JAX. The encoder of the latent model runs on NumPy alone.
+
+    Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing. With several files,
+    existing outputs are kept unless -f is given, and a file that fails does not stop the others (exit code 5).
     """
     from dfmcodec.encoder import EncoderConfig
     from dfmcodec.errors import ConfigError
-    from dfmcodec.io import EXTENSION
 
-    chosen = _Options(EncoderConfig(**options), strip, page, max_pixels, prior)
-    if prior is not None and chosen.config.model != "latent":
-        msg = f"--prior is a model of its own; drop --model {chosen.config.model}"
+    config = EncoderConfig(**{field.name: arguments.pop(field.name) for field in fields(EncoderConfig)})
+    options = _Options(config, **arguments)
+    if options.prior is not None and config.model != "latent":
+        msg = f"--prior is a model of its own; drop --model {config.model}"
         raise ConfigError(msg)
-    generator_of(prior)  # or the error of all files
-    if not _batch.check_single(sources, output, folder):
-        if preview is not None:
-            msg = "--preview is for one file"
-            raise ConfigError(msg)
-        _encode_several(sources, folder, recursive, processes, force, chosen, as_json, quiet)
-        return
-    (source,) = sources
-    output = output or (STANDARD if source == STANDARD else derived_output(source, EXTENSION))
-    check_output(output, force)
-    preview_format = _checked_preview(preview, force)
-    show = sys.stderr.isatty() and not quiet
-    with _interruptible() as stopped:
+    read_generator(options.prior)  # report a bad model once, not for each file
+    if _batch.is_single(options.sources, options.output, options.folder):
+        _encode_single(options)
+    elif options.preview is not None:
+        msg = "--preview is for a single file"
+        raise ConfigError(msg)
+    else:
+        _encode_batch(options)
+
+
+def _encode_single(options: _Options) -> None:
+    from dfmcodec.files.atomic import EXTENSION
+    from dfmcodec.files.write_image import image_to_bytes
+
+    (source,) = options.sources
+    output = options.output or (STANDARD if source == STANDARD else derived_output(source, EXTENSION))
+    check_output(output, options.force)
+    preview_format = _checked_preview_format(options)
+    shows_progress = sys.stderr.isatty() and not options.quiet
+    notify = _ignore if options.quiet else _echo_notice
+    with _interruptible() as is_interrupted:
         try:
-            result = _encoded(
-                source,
-                chosen,
-                (lambda notice: None) if quiet else _tell,
-                _show_progress if show else lambda progress: None,
-                stopped,
-            )
+            result = _encode(source, options, notify, _show_progress if shows_progress else _ignore, is_interrupted)
         finally:
-            if show:
+            if shows_progress:
                 click.echo("\r\x1b[K", nl=False, err=True)
-    write_output(output, result.data, force)
-    if preview is not None and preview_format is not None:
-        from dfmcodec.writing import image_to_bytes
-
-        write_output(preview, image_to_bytes(result.decoded, preview_format), force)
-    to_stderr = output == STANDARD
-    if not quiet and (restarted := _restarted(result.report)):
-        _tell(restarted)
-    if as_json:
-        echo_json({"output": str(output), **result.report.as_dict()}, to_stderr)
-    elif not quiet:
-        _echo_report(output, result.report, verbose, to_stderr)
+    write_output(output, result.data, options.force)
+    if options.preview is not None and preview_format is not None:
+        write_output(options.preview, image_to_bytes(result.decoded, preview_format), options.force)
+    to_stdout = output == STANDARD
+    if not options.quiet and (notice := _restart_notice(result.report)):
+        _echo_notice(notice)
+    if options.as_json:
+        echo_json({"output": str(output), **result.report.as_dict()}, err=to_stdout)
+    elif not options.quiet:
+        _echo_report(output, result.report, options.verbose, err=to_stdout)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What holds for every file of a run."""
+def _encode_batch(options: _Options) -> None:
+    from dfmcodec.files.atomic import EXTENSION
+    from dfmcodec.files.read_image import IMAGE_SUFFIXES
 
-    config: EncoderConfig
-    strip: bool
-    page: int | None
-    max_pixels: int
-    prior: Path | None
+    def is_image(path: Path) -> bool:
+        return path.suffix.lower() in IMAGE_SUFFIXES
 
-
-def _tell(notice: str) -> None:
-    click.echo(f"dfm: {notice}", err=True)
+    batch = _batch.collect(options.sources, options.folder, options.recursive, options.force, is_image, EXTENSION)
+    with _interruptible() as is_interrupted:
+        work = _batch.Work(partial(_encode_task, options), options.processes, "encoded", is_interrupted)
+        _batch.run(batch, work, options.as_json, options.quiet)
 
 
-def _checked_preview(preview: Path | None, force: bool) -> OutputFormat | None:
-    if preview is None:
-        return None
-    from dfmcodec.writing import output_format
+def _encode_task(options: _Options, task: _batch.Task) -> _batch.TaskResult:
+    from dfmcodec.files.atomic import write_atomic
 
-    check_output(preview, force)
-    return output_format(preview, None)
+    notices: list[str] = []
+    result = _encode(task.source, options, notices.append)
+    write_atomic(task.target, result.data, options.force)
+    if notice := _restart_notice(result.report):
+        notices.append(f"{task.source}: {notice}")
+    report = {"input": str(task.source), "output": str(task.target), **result.report.as_dict()}
+    return _batch.TaskResult(report, _line(task.target, result.report), tuple(notices))
 
 
-def _encoded(
+def _ignore(_: object) -> None:
+    """Takes notices or progress that nobody wants to see."""
+
+
+def _encode(
     source: Path,
     options: _Options,
     notify: Callable[[str], None],
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] = _ignore,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> EncodeResult:
     from dfmcodec.encoder import encode_image
-    from dfmcodec.reading import image_of
+    from dfmcodec.files.read_image import image_from_bytes
 
-    image = image_of(read_source(source), name_of(source), options.max_pixels, options.strip, options.page, notify)
-    return encode_image(image, options.config, on_progress, should_stop, generator_of(options.prior))
-
-
-def _encode_several(
-    sources: tuple[Path, ...],
-    folder: Path | None,
-    recursive: bool,
-    processes: int,
-    force: bool,
-    options: _Options,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    from dfmcodec.io import EXTENSION
-    from dfmcodec.reading import PICTURE_SUFFIXES
-
-    def is_picture(path: Path) -> bool:
-        return path.suffix.lower() in PICTURE_SUFFIXES
-
-    batch = _batch.collect(sources, folder, recursive, force, is_picture, EXTENSION)
-    with _interruptible() as stopped:
-        _batch.run(batch, partial(_encode_task, options, force), processes, "encoded", as_json, quiet, stopped)
+    data, name = read_source(source), display_name(source)
+    image = image_from_bytes(data, name, options.max_pixels, options.strip, options.page, notify)
+    return encode_image(image, options.config, on_progress, should_stop, read_generator(options.prior))
 
 
-def _encode_task(options: _Options, force: bool, task: _batch.Task) -> _batch.Done:
-    from dfmcodec.io import write_atomic
+def _checked_preview_format(options: _Options) -> OutputFormat | None:
+    """The format of the preview, after checking that it can be written."""
+    if options.preview is None:
+        return None
+    from dfmcodec.files.write_image import output_format
 
-    notices: list[str] = []
-    result = _encoded(task.source, options, notices.append)
-    write_atomic(task.target, result.data, force)
-    if restarted := _restarted(result.report):
-        notices.append(f"{task.source}: {restarted}")
-    report = {"input": str(task.source), "output": str(task.target), **result.report.as_dict()}
-    return _batch.Done(report, _line(task.target, result.report), tuple(notices))
+    check_output(options.preview, options.force)
+    return output_format(options.preview, None)
 
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C makes the yielded function true; the second raises KeyboardInterrupt."""
-    pressed = False
+    """Yields a function that tells whether Ctrl-C was pressed; a second press raises KeyboardInterrupt."""
+    is_pressed = False
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
+        nonlocal is_pressed
+        if is_pressed:
             raise KeyboardInterrupt
-        pressed = True
-        click.echo("\ndfm: ending the fit, the best so far will be written; Ctrl-C again to abort", err=True)
+        is_pressed = True
+        click.echo("\ndfm: ending the fit to write the best result so far; press Ctrl-C again to abort", err=True)
 
     previous = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        yield lambda: pressed
+        yield lambda: is_pressed
     finally:
         signal.signal(signal.SIGINT, previous)
 
 
+def _echo_notice(notice: str) -> None:
+    click.echo(f"dfm: {notice}", err=True)
+
+
 def _show_progress(progress: Progress) -> None:
-    width = 24
-    bar = ("#" * round(width * progress.part)).ljust(width, ".")
+    bar = ("#" * round(_BAR_WIDTH * progress.part)).ljust(_BAR_WIDTH, ".")
     line = (
         f"{bar} {100 * progress.part:3.0f} %  step {progress.steps}  {progress.what}  "
         f"{progress.seconds_left:.0f} s left"
@@ -284,30 +315,32 @@ def _show_progress(progress: Progress) -> None:
 
 
 def _line(output: Path, report: EncodeReport) -> str:
-    metadata = report.section_bytes.get("metadata", 0)
-    beside = f", {metadata} of them metadata" if metadata else ""
+    """The report for people."""
+    metadata_bytes = report.section_bytes.get("metadata", 0)
+    metadata = f", {metadata_bytes} of them metadata" if metadata_bytes else ""
     return (
-        f"{output}: {report.file_bytes} bytes{beside}, rate {report.rate:.4f}, {report.bpp:.3f} bpp, "
+        f"{output}: {report.file_bytes} bytes{metadata}, rate {report.rate:.4f}, {report.bpp:.3f} bpp, "
         f"PSNR {report.psnr_db:.2f} dB, {report.total_s:.1f} s"
     )
 
 
-def _restarted(report: EncodeReport) -> str:
-    """What to say of restarts; empty where there were none."""
+def _restart_notice(report: EncodeReport) -> str:
+    """A message about restarts; empty if there were none."""
     if not report.restarts:
         return ""
     times = "once" if report.restarts == 1 else f"{report.restarts} times"
-    return f"the fit came to values that are not numbers and went on from the best so far, {times}"
+    return f"the fit met NaN or infinite values and restarted from its best result so far, {times}"
 
 
 def _echo_report(output: Path, report: EncodeReport, verbose: bool, err: bool) -> None:
     click.echo(_line(output, report), err=err)
-    if report.stop_reason not in ("done", "steps", "time limit"):
+    if report.stop_reason in ("interrupted", "diverged"):
         click.echo(f"dfm: the fit ended early: {report.stop_reason}", err=True)
     if verbose:
+        unit = _STEP_UNITS[report.architecture.model.value]
         lines = [
-            f"  network   {describe_architecture(report.architecture)}",
-            f"  fit       {report.steps} steps in {report.fit_s:.1f} s ({report.stop_reason})",
+            f"  model     {describe_architecture(report.architecture)}",
+            f"  fit       {report.steps} {unit} in {report.fit_s:.1f} s ({report.stop_reason})",
             f"  rate      estimated {report.estimated_bytes:.0f} bytes",
             "  bytes     " + ", ".join(f"{name} {size}" for name, size in report.section_bytes.items()),
         ]

@@ -1,9 +1,10 @@
-"""`dfm generate`: train a generative model on a set of pictures, draw new pictures from it, measure it."""
+"""`dfm generate`: train a generative model on a set of images, draw new images from it, and measure it."""
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass, field, replace
 from math import isnan, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,21 @@ from dfmcodec.cli._common import echo_json, force_option, json_option, output_op
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from dfmcodec.generative.data import PictureSet
     from dfmcodec.generative.model import GenerativeModel
+    from dfmcodec.training.generative.data import ImageSet
+    from dfmcodec.training.generative.evaluate import Evaluation
+    from dfmcodec.training.generative.features import FeatureSource
+    from dfmcodec.training.generative.train import State, Trainer
 
-_PRESETS = ("mnist", "cifar10", "mnist-published", "cifar10-published")  # of generative.recipe, which is not light
+# The names in recipes.PRESETS, repeated here because that module imports NumPy.
+_PRESETS = ("mnist", "cifar10", "mnist-published", "cifar10-published")
 _REPORT_S = 5.0
 _CHECKPOINT_S = 60.0
+_SHOWN_NEIGHBOURS = 32
+_NEIGHBOUR_COLUMNS = 16
 
 
-def _number(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+def _refuse_nan(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
     if isnan(value):
         msg = "nan is not a number"
         raise click.BadParameter(msg)
@@ -33,16 +40,18 @@ def _number(_context: click.Context, _parameter: click.Parameter, value: float) 
 model_argument = click.argument("model_file", metavar="MODEL", type=click.Path(path_type=Path))
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 seed_option = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of all that is random."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all random numbers."
 )
 size_option = click.option(
-    "--size", type=click.IntRange(1, 4096), help="Height of each picture; any: the machine is continuous."
+    "--size",
+    type=click.IntRange(1, 4096),
+    help="Height of each image in pixels. Default: the height of the training images.",
 )
 
 
 @click.group("generate")
 def command() -> None:
-    """New pictures from a model that is trained on a set of small ones.
+    """Train a generative model on a set of small images and draw new images from it.
 
     \b
     dfm generate train t10k-images-idx3-ubyte.gz --preset mnist -o digits.dfmg
@@ -50,210 +59,331 @@ def command() -> None:
     dfm generate sample digits.dfmg -n 16 --size 128 -o large.png
     dfm generate eval digits.dfmg t10k-images-idx3-ubyte.gz
 
-    Such a model is also a prior: dfm encode digit.png --prior digits.dfmg
+    The model also serves as a prior: dfm encode digit.png --prior digits.dfmg
     """
+
+
+@dataclass(frozen=True)
+class _TrainOptions:
+    """The arguments of `dfm generate train`.
+
+    Args:
+        data: The set of images.
+        preset: Architecture and recipe.
+        variant: Where codes come from; None for the preset's way.
+        steps: Number of training steps; None for the preset's number.
+        time_limit: Maximum seconds of the whole training.
+        restart: Whether to ignore the checkpoint of an unfinished training.
+        seed: Seed of all random numbers.
+        output: The file of the model; None for a name that follows from the preset.
+        force: Whether to overwrite the output.
+        quiet: Whether to print errors only.
+    """
+
+    data: Path
+    preset: str
+    variant: str | None
+    steps: int | None
+    time_limit: float
+    restart: bool
+    seed: int
+    output: Path | None
+    force: bool
+    quiet: bool
+
+    @property
+    def model_file(self) -> Path:
+        """The file of the model."""
+        return self.output or Path(f"{self.preset}.dfmg")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that keeps the state of an unfinished training."""
+        return self.model_file.with_name(self.model_file.name + ".training")
 
 
 @command.command("train")
 @data_argument
-@click.option("--preset", type=click.Choice(_PRESETS), required=True, help="Shape of the model and how to train it.")
+@click.option("--preset", type=click.Choice(_PRESETS), required=True, help="Architecture and training recipe.")
 @click.option(
-    "--variant", type=click.Choice(["encoder", "table"]), help="Where codes come from. Default: the preset's."
+    "--variant",
+    type=click.Choice(["encoder", "table"]),
+    help="Take codes from an encoder network or from a table of learned codes. Default: set by the preset.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Gradient steps. Default: the preset's.")
+@click.option("--steps", type=click.IntRange(1), help="Number of training steps. Default: set by the preset.")
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
-    callback=_number,
+    metavar="SECONDS",
+    callback=_refuse_nan,
     default=3600,
     show_default=True,
-    help="Seconds.",
+    help="Maximum time of the whole training, earlier runs included.",
 )
-@click.option("--restart", is_flag=True, help="Leave an unfinished training of the same output aside.")
+@click.option("--restart", is_flag=True, help="Start again, even if there is an unfinished training of this output.")
 @seed_option
-@output_option("Model to write, .dfmg.")
+@output_option("Model file to write. Default: PRESET.dfmg.")
 @force_option
 @quiet_option
-def train(
-    data: Path,
-    preset: str,
-    variant: str | None,
-    steps: int | None,
-    time_limit: float,
-    restart: bool,
-    seed: int,
-    output: Path | None,
-    force: bool,
-    quiet: bool,
-) -> None:
-    """Train a model on DATA: an IDX file, an .npz file with `images`, or a folder of equal-sized pictures.
+def train(**arguments: Any) -> None:
+    """Train a model on a set of small images.
 
-    A fifth of the pictures is held out and never trained on. A training that is stopped goes on when it is
-    called again.
+    DATA is an IDX file, an .npz file with an array `images`, or a folder of images of one size. A fifth of the images
+    is held out and never used for training. To continue a training that was stopped, run the same command again.
     """
-    from dataclasses import replace
+    from dfmcodec.files.atomic import check_writable, write_atomic
+    from dfmcodec.training.generative.data import read_images
+    from dfmcodec.training.generative.recipes import PRESETS
 
-    from dfmcodec.generative.data import read_pictures
-    from dfmcodec.generative.recipe import PRESETS
-    from dfmcodec.io import check_writable, write_atomic
-
-    output = output or Path(f"{preset}.dfmg")
-    check_writable(output, force)
-    pictures, _ = read_pictures(data).split()
-    chosen = PRESETS[preset].with_variant(variant)
-    recipe = replace(chosen.recipe, steps=steps) if steps else chosen.recipe
-    architecture = chosen.architecture(*pictures.pictures.shape[1:])
+    options = _TrainOptions(**arguments)
+    check_writable(options.model_file, options.force)
+    images, _ = read_images(options.data).split()
+    preset = PRESETS[options.preset].with_variant(options.variant)
+    recipe = replace(preset.recipe, steps=options.steps) if options.steps else preset.recipe
+    architecture = preset.architecture(*images.images.shape[1:])
 
     from dfmcodec.generative.density import fit_density
     from dfmcodec.generative.model import GenerativeModel
-    from dfmcodec.generative.train import State, Trainer
+    from dfmcodec.training.generative.train import Trainer
 
-    trainer = Trainer(pictures.pictures, architecture, recipe, seed)
-    checkpoint = output.with_name(output.name + ".training")
-    if checkpoint.exists() and not restart:
-        trainer.restore(checkpoint)
-        if not quiet:
-            click.echo(f"{checkpoint}: going on after {trainer.state.steps} steps", err=True)
-    last = {"report": 0.0, "checkpoint": time.perf_counter()}
-
-    def report(state: State, psnr_db: float) -> None:
-        now = time.perf_counter()
-        if not quiet and now - last["report"] > _REPORT_S:
-            last["report"] = now
-            click.echo(f"step {state.steps} of {recipe.steps}, {state.seconds:.0f} s, {psnr_db:.2f} dB", err=True)
-        if now - last["checkpoint"] > _CHECKPOINT_S:
-            last["checkpoint"] = now
-            trainer.save(checkpoint)
-
-    try:
-        trainer.run(time_limit, report)
-    except KeyboardInterrupt:
-        trainer.save(checkpoint)
-        again = "the same command without --restart" if restart else "the same command"
-        click.echo(f"dfm: stopped after {trainer.state.steps} steps; {again} goes on", err=True)
-        sys.exit(130)
+    trainer = Trainer(images.images, architecture, recipe, options.seed)
+    _run_training(trainer, options)
     about = {
-        "preset": preset,
+        "preset": options.preset,
         "recipe": recipe.as_dict(),
-        "seed": seed,
-        "pictures": len(pictures),
-        "data": pictures.checksum,
+        "seed": options.seed,
+        "pictures": len(images),
+        "data": images.checksum,
         "steps": trainer.state.steps,
         "seconds": round(trainer.state.seconds, 1),
     }
-    density = fit_density(trainer.codes(pictures.pictures), seed=seed)
+    density = fit_density(trainer.codes(images.images), seed=options.seed)
     model = GenerativeModel(architecture, trainer.parameters(), density, about).rounded()
-    write_atomic(output, model.file_bytes, force)
-    checkpoint.unlink(missing_ok=True)
-    if not quiet:
-        spent = f"{about['steps']} steps in {about['seconds']} s on {len(pictures)} pictures"
-        click.echo(f"{output}: {len(model.file_bytes)} bytes, model {model.id:08x}, {spent}")
+    write_atomic(options.model_file, model.file_bytes, options.force)
+    options.checkpoint.unlink(missing_ok=True)
+    if not options.quiet:
+        spent = f"{about['steps']} steps in {about['seconds']} s on {len(images)} images"
+        click.echo(f"{options.model_file}: {len(model.file_bytes)} bytes, model {model.id:08x}, {spent}")
+
+
+def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
+    """Trains to the end, from the checkpoint if there is one; ends the command on Ctrl-C, after a checkpoint."""
+    if options.checkpoint.exists() and not options.restart:
+        trainer.restore(options.checkpoint)
+        if not options.quiet:
+            click.echo(f"{options.checkpoint}: continuing after {trainer.state.steps} steps", err=True)
+    try:
+        trainer.run(options.time_limit, _TrainingReporter(trainer, options))
+    except KeyboardInterrupt:
+        trainer.save(options.checkpoint)
+        command_again = "the same command without --restart" if options.restart else "the same command"
+        click.echo(f"dfm: stopped after {trainer.state.steps} steps; run {command_again} to continue", err=True)
+        sys.exit(130)
+
+
+@dataclass
+class _TrainingReporter:
+    """Prints progress and writes checkpoints from time to time."""
+
+    trainer: Trainer
+    options: _TrainOptions
+    last_report: float = 0.0
+    last_checkpoint: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, state: State, psnr_db: float) -> None:
+        now = time.perf_counter()
+        if not self.options.quiet and now - self.last_report > _REPORT_S:
+            self.last_report = now
+            steps = f"step {state.steps} of {self.trainer.recipe.steps}"
+            click.echo(f"{steps}, {state.seconds:.0f} s, {psnr_db:.2f} dB", err=True)
+        if now - self.last_checkpoint > _CHECKPOINT_S:
+            self.last_checkpoint = now
+            self.trainer.save(self.options.checkpoint)
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What the commands that draw images from a model have in common.
+
+    Args:
+        model_file: The file of the model.
+        size: The height of each image in pixels; None for that of the training images.
+        output: The image to write; None for a name that follows from the model's.
+        force: Whether to overwrite the output.
+        quiet: Whether to print errors only.
+    """
+
+    model_file: Path
+    size: int | None
+    output: Path | None
+    force: bool
+    quiet: bool
+
+    @property
+    def target(self) -> Path:
+        """The image to write."""
+        return self.output or self.model_file.with_suffix(".png")
+
+    def read_model(self) -> GenerativeModel:
+        """Reads the model, after checking that the output can be written."""
+        from dfmcodec.files.atomic import check_writable
+        from dfmcodec.files.write_image import output_format
+        from dfmcodec.generative.model import read_model_file
+
+        output_format(self.target, None)
+        check_writable(self.target, self.force)
+        return read_model_file(self.model_file)
+
+    def height_and_width(self, model: GenerativeModel) -> tuple[int, int]:
+        """The size of each image."""
+        arch = model.architecture
+        if self.size is None:
+            return arch.height, arch.width
+        return self.size, max(1, round(self.size * arch.width / arch.height))
+
+    def write(self, pixels: npt.NDArray[Any]) -> None:
+        """Writes the output."""
+        _write_image(self.target, pixels, self.force, self.quiet)
 
 
 @command.command("sample")
 @model_argument
-@click.option("-n", "--number", type=click.IntRange(1, 10_000), default=64, show_default=True, help="Of pictures.")
+@click.option("-n", "--number", type=click.IntRange(1, 10_000), default=64, show_default=True, help="Number of images.")
 @size_option
 @seed_option
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 4),
-    callback=_number,
+    callback=_refuse_nan,
     default=1.0,
     show_default=True,
-    help="Spread of codes; less is tamer.",
+    help="Spread of the codes; lower values give more typical images.",
 )
-@output_option("Picture to write, a grid of samples. Default: MODEL.png.")
+@output_option("Output image, a grid of samples. Default: MODEL with the extension .png.")
 @force_option
 @quiet_option
-def sample(
-    model_file: Path,
-    number: int,
-    size: int | None,
-    seed: int,
-    temperature: float,
-    output: Path | None,
-    force: bool,
-    quiet: bool,
-) -> None:
-    """Draw new pictures, as a grid, at any resolution."""
+def sample(number: int, seed: int, temperature: float, **shared: Any) -> None:
+    """Draw new images, as a grid, at any resolution."""
     import numpy as np
 
-    from dfmcodec.generative.figures import grid
+    from dfmcodec.training.generative.grids import grid
 
-    output = output or model_file.with_suffix(".png")
-    model = _opened(model_file, output, force)
+    drawing = _Drawing(**shared)
+    model = drawing.read_model()
     codes = model.density.sample(number, np.random.default_rng(seed), temperature)
-    _write(output, grid(model.paint(codes, *_size_of(model, size)), _columns(number)), force, quiet)
+    drawing.write(grid(model.paint(codes, *drawing.height_and_width(model)), _columns(number)))
 
 
 @command.command("interpolate")
 @model_argument
-@click.option("-n", "--number", type=click.IntRange(1, 64), default=8, show_default=True, help="Of rows.")
-@click.option("--between", type=click.IntRange(0, 64), default=8, show_default=True, help="Pictures between two ends.")
+@click.option("-n", "--number", type=click.IntRange(1, 64), default=8, show_default=True, help="Number of rows.")
+@click.option(
+    "--between",
+    type=click.IntRange(0, 64),
+    default=8,
+    show_default=True,
+    help="Number of images between the two ends of a row.",
+)
 @size_option
 @seed_option
-@output_option("Picture to write, a row for each pair of ends. Default: MODEL.png.")
+@output_option("Output image, with a row for each pair of ends. Default: MODEL with the extension .png.")
 @force_option
 @quiet_option
-def interpolate(
-    model_file: Path,
-    number: int,
-    between: int,
-    size: int | None,
-    seed: int,
-    output: Path | None,
-    force: bool,
-    quiet: bool,
-) -> None:
-    """Go from one drawn picture to another through codes on the line between theirs."""
+def interpolate(number: int, between: int, seed: int, **shared: Any) -> None:
+    """Draw pairs of new images and blend between them.
+
+    Each row goes from one image to the other, along the line between their codes.
+    """
     import numpy as np
 
-    from dfmcodec.generative.figures import between_ends, grid
+    from dfmcodec.training.generative.grids import between_ends, grid
 
-    output = output or model_file.with_suffix(".png")
-    model = _opened(model_file, output, force)
+    drawing = _Drawing(**shared)
+    model = drawing.read_model()
     ends = model.density.sample(2 * number, np.random.default_rng(seed)).reshape(number, 2, -1)
-    painted = model.paint(between_ends(ends, between + 2), *_size_of(model, size))
-    _write(output, grid(painted, between + 2), force, quiet)
+    painted = model.paint(between_ends(ends, between + 2), *drawing.height_and_width(model))
+    drawing.write(grid(painted, between + 2))
 
 
 @command.command("reconstruct")
 @model_argument
 @data_argument
-@click.option("-n", "--number", type=click.IntRange(1, 1000), default=32, show_default=True, help="Of pictures.")
+@click.option("-n", "--number", type=click.IntRange(1, 1000), default=32, show_default=True, help="Number of images.")
 @size_option
-@output_option("Picture to write: each held-out picture, and under it what its code paints. Default: MODEL.png.")
+@output_option("Output image: each held-out image above its reconstruction. Default: MODEL with the extension .png.")
 @force_option
 @quiet_option
-def reconstruct(
-    model_file: Path, data: Path, number: int, size: int | None, output: Path | None, force: bool, quiet: bool
-) -> None:
-    """Paint held-out pictures of DATA from their codes (by the encoder, or by gradient steps where there is none)."""
+def reconstruct(data: Path, number: int, **shared: Any) -> None:
+    """Reconstruct held-out images from their codes.
+
+    The images are those of DATA that are never used for training. The codes come from the model's encoder, or from
+    gradient descent if it has none.
+    """
     import numpy as np
 
-    from dfmcodec.generative.data import read_pictures
-    from dfmcodec.generative.figures import pairs
     from dfmcodec.metrics import psnr_of_mse
+    from dfmcodec.training.generative.data import read_images
+    from dfmcodec.training.generative.grids import pairs
 
-    output = output or model_file.with_suffix(".png")
-    model = _opened(model_file, output, force)
-    train_part, held_out = read_pictures(data).split()
-    pictures = held_out.pictures[:number]
-    _check_fits(model, pictures, data)
-    _tell_other_data(model, train_part, data)
-    codes = _codes_of(model, pictures)
-    mse = float(((model.paint(codes).astype(np.float64) - pictures) ** 2).mean())
-    height, width = _size_of(model, size)
-    painted = model.paint(codes, height, width)
-    rows, columns = (
-        np.arange(height) * model.architecture.height // height,
-        np.arange(width) * model.architecture.width // width,
-    )
-    shown = pictures[:, rows][:, :, columns]
-    _write(output, pairs(shown, painted, _columns(2 * len(pictures))), force, quiet)
-    if not quiet:
-        click.echo(f"{len(pictures)} held-out pictures, {psnr_of_mse(mse, 255.0):.2f} dB")
+    drawing = _Drawing(**shared)
+    model = drawing.read_model()
+    train_set, held_out = read_images(data).split()
+    images = held_out.images[:number]
+    _check_shape(model, images, data)
+    _warn_of_other_data(model, train_set, data)
+    codes = _find_codes(model, images)
+    mse = float(((model.paint(codes).astype(np.float64) - images) ** 2).mean())
+    height, width = drawing.height_and_width(model)
+    rows = np.arange(height) * model.architecture.height // height
+    columns = np.arange(width) * model.architecture.width // width
+    enlarged = images[:, rows][:, :, columns]
+    drawing.write(pairs(enlarged, model.paint(codes, height, width), _columns(2 * len(images))))
+    if not drawing.quiet:
+        click.echo(f"{len(images)} held-out images, {psnr_of_mse(mse, 255.0):.2f} dB")
+
+
+@dataclass(frozen=True)
+class _EvaluateOptions:
+    """The arguments of `dfm generate eval`.
+
+    Args:
+        model_file: The file of the model.
+        data: The set of images.
+        classifier_file: The file that keeps the classifier; None to keep nothing.
+        inception: Weights of the Inception network, to use instead of the classifier.
+        neighbours: The image of samples and their nearest training images to write.
+        seed: Seed of all random numbers.
+        force: Whether to overwrite outputs.
+        as_json: Whether to print the report as JSON.
+    """
+
+    model_file: Path
+    data: Path
+    classifier_file: Path | None
+    inception: Path | None
+    neighbours: Path | None
+    seed: int
+    force: bool
+    as_json: bool
+
+    def check_outputs(self) -> None:
+        """Refuses outputs that cannot be written, before any work."""
+        from dfmcodec.files.atomic import check_writable
+        from dfmcodec.files.write_image import output_format
+
+        if self.neighbours is not None:
+            output_format(self.neighbours, None)
+            check_writable(self.neighbours, self.force)
+        if self.classifier_file is not None:
+            check_writable(self.classifier_file, force=True)  # an existing one is read, not overwritten
+
+    def feature_source(self, train_set: ImageSet, held_out: ImageSet) -> FeatureSource:
+        """The network that gives the features."""
+        from dfmcodec.training.generative import features
+
+        if self.inception is not None:
+            return features.inception(self.inception)
+        return features.classifier(train_set, held_out, self.classifier_file)
 
 
 @command.command("eval")
@@ -263,126 +393,118 @@ def reconstruct(
     "--classifier",
     "classifier_file",
     type=click.Path(path_type=Path),
-    help="Where the classifier whose features are used is kept (.npz); trained and written if it is not there.",
+    help="File of the classifier that gives the features (.npz). If it does not exist, train the classifier and write "
+    "it.",
 )
 @click.option(
     "--inception",
     type=click.Path(path_type=Path),
-    help="Weights of the FID Inception network (.npz, see generative.inception) to use instead.",
+    help="Use the FID Inception network instead, with the weights in this file (.npz, see "
+    "dfmcodec/training/generative/inception.py).",
 )
 @click.option(
-    "--neighbours", type=click.Path(path_type=Path), help="PNG to write: samples, nearest training picture under each."
+    "--neighbours",
+    type=click.Path(path_type=Path),
+    help="Write an image of samples, with the nearest training image under each.",
 )
 @seed_option
 @force_option
 @json_option
-def evaluate_command(
-    model_file: Path,
-    data: Path,
-    classifier_file: Path | None,
-    inception: Path | None,
-    neighbours: Path | None,
-    seed: int,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Measure samples against held-out pictures of DATA, and reconstructions of these.
+def evaluate_command(**arguments: Any) -> None:
+    """Measure the samples and reconstructions of a model.
 
-    Frechet distance, precision and recall on features of a classifier that is trained on the same data, its
-    Inception-type score, reconstruction PSNR, and how near samples are to training pictures.
+    They are compared with held-out images of DATA. The measures are the Frechet distance, precision and recall on
+    features of a classifier trained on the same data, its Inception-type score, the PSNR of reconstructions, and the
+    distance of samples to their nearest training images.
     """
     import numpy as np
 
-    from dfmcodec.generative import features_of
-    from dfmcodec.generative.data import read_pictures
-    from dfmcodec.generative.evaluate import evaluate
-    from dfmcodec.generative.figures import pairs
-    from dfmcodec.generative.measures import nearest
     from dfmcodec.generative.model import read_model_file
-    from dfmcodec.io import check_writable
-    from dfmcodec.writing import output_format
+    from dfmcodec.training.generative.data import read_images
+    from dfmcodec.training.generative.evaluate import evaluate
+    from dfmcodec.training.generative.grids import pairs
+    from dfmcodec.training.generative.measures import nearest
 
-    if neighbours is not None:
-        output_format(neighbours, None)
-        check_writable(neighbours, force)
-    if classifier_file is not None:
-        check_writable(classifier_file, force=True)  # one that is there is read
-    model = read_model_file(model_file)
-    train_part, held_out = read_pictures(data).split()
-    _check_fits(model, held_out.pictures, data)
-    _tell_other_data(model, train_part, data)
-    source = (
-        features_of.inception(inception) if inception else features_of.classifier(train_part, held_out, classifier_file)
+    options = _EvaluateOptions(**arguments)
+    options.check_outputs()
+    model = read_model_file(options.model_file)
+    train_set, held_out = read_images(options.data).split()
+    _check_shape(model, held_out.images, options.data)
+    _warn_of_other_data(model, train_set, options.data)
+    source = options.feature_source(train_set, held_out)
+    samples = model.paint(model.density.sample(len(held_out), np.random.default_rng(options.seed)))
+    reconstructions = model.paint(_find_codes(model, held_out.images))
+    evaluation = evaluate(samples, reconstructions, train_set, held_out, source.classify)
+    if options.neighbours is not None:
+        shown = samples[:_SHOWN_NEIGHBOURS]
+        neighbours = train_set.images[nearest(shown, train_set.images)[0]]
+        pixels = pairs(shown, neighbours, _NEIGHBOUR_COLUMNS)
+        _write_image(options.neighbours, pixels, options.force, quiet=options.as_json)
+    if options.as_json:
+        echo_json({"model": f"{model.id:08x}", "features": source.description, **evaluation.as_dict()})
+    else:
+        _echo_evaluation(evaluation, source.description)
+
+
+def _echo_evaluation(evaluation: Evaluation, features: str) -> None:
+    """Prints the measures for people."""
+    distance = f"{evaluation.frechet_distance:.2f} ({evaluation.samples} samples and as many held-out images)"
+    reconstruction = (
+        f"{evaluation.reconstruction_psnr_db:.2f} dB, Frechet distance {evaluation.reconstruction_frechet_distance:.2f}"
     )
-    samples = model.paint(model.density.sample(len(held_out), np.random.default_rng(seed)))
-    found = evaluate(samples, model.paint(_codes_of(model, held_out.pictures)), train_part, held_out, source.classify)
-    report = {"model": f"{model.id:08x}", "features": source.description, **found.as_dict()}
-    if neighbours is not None:
-        shown = samples[:32]
-        near = train_part.pictures[nearest(shown, train_part.pictures)[0]]
-        _write(neighbours, pairs(shown, near, 16), force, as_json)
-    if as_json:
-        echo_json(report)
-        return
-    click.echo(f"features             {source.description}")
-    click.echo(f"Frechet distance     {found.frechet_distance:.2f} ({found.samples} samples and held-out pictures)")
-    click.echo(f"precision, recall    {found.precision:.3f}, {found.recall:.3f}")
-    click.echo(f"classifier score     {found.classifier_score:.2f}")
-    distance = found.reconstruction_frechet_distance
-    click.echo(f"reconstruction       {found.reconstruction_psnr_db:.2f} dB, Frechet distance {distance:.2f}")
-    copies = f"{found.neighbour_mse:.4f} mean squared error (of held-out pictures {found.held_out_neighbour_mse:.4f})"
-    click.echo(f"nearest training     {copies}")
-
-
-def _opened(model_file: Path, output: Path, force: bool) -> GenerativeModel:
-    from dfmcodec.generative.model import read_model_file
-    from dfmcodec.io import check_writable
-    from dfmcodec.writing import output_format
-
-    output_format(output, None)
-    check_writable(output, force)
-    return read_model_file(model_file)
-
-
-def _size_of(model: GenerativeModel, size: int | None) -> tuple[int, int]:
-    arch = model.architecture
-    return (size, max(1, round(size * arch.width / arch.height))) if size else (arch.height, arch.width)
+    nearest = (
+        f"mean squared error {evaluation.neighbour_mse:.4f} "
+        f"({evaluation.held_out_neighbour_mse:.4f} for held-out images)"
+    )
+    for label, value in (
+        ("features", features),
+        ("Frechet distance", distance),
+        ("precision, recall", f"{evaluation.precision:.3f}, {evaluation.recall:.3f}"),
+        ("classifier score", f"{evaluation.classifier_score:.2f}"),
+        ("reconstruction", reconstruction),
+        ("nearest training", nearest),
+    ):
+        click.echo(f"{label:<20} {value}")
 
 
 def _columns(number: int) -> int:
+    """The columns of a grid that is about as wide as high."""
     return max(1, round(sqrt(number)))
 
 
-def _check_fits(model: GenerativeModel, pictures: npt.NDArray[Any], data: Path) -> None:
+def _check_shape(model: GenerativeModel, images: npt.NDArray[Any], data: Path) -> None:
     from dfmcodec.errors import ImageError
 
     arch = model.architecture
     expected = (arch.height, arch.width, arch.channels)
-    if pictures.shape[1:] != expected:
-        msg = f"{data} has pictures of {list(pictures.shape[1:])} (H, W, C); the model was trained on {list(expected)}"
+    if images.shape[1:] != expected:
+        msg = (
+            f"{data} has images of shape {list(images.shape[1:])} (H, W, C); the model was trained on {list(expected)}"
+        )
         raise ImageError(msg)
 
 
-def _tell_other_data(model: GenerativeModel, train_part: PictureSet, data: Path) -> None:
-    if model.report.get("data") != train_part.checksum:
-        notice = "the model was trained on other pictures, or on some of those that are measured now"
+def _warn_of_other_data(model: GenerativeModel, train_set: ImageSet, data: Path) -> None:
+    if model.report.get("data") != train_set.checksum:
+        notice = "the model was trained on other images, perhaps on some of those that are measured now"
         click.echo(f"dfm: {data}: {notice}", err=True)
 
 
-def _codes_of(model: GenerativeModel, pictures: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _find_codes(model: GenerativeModel, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The codes of images, from the encoder or else by gradient descent."""
     if model.has_encoder:
-        return model.encode(pictures)
-    from dfmcodec.generative.inversion import codes_of
+        return model.encode(images)
+    from dfmcodec.encoder.generative.inversion import codes_of
 
-    return codes_of(model, pictures)
+    return codes_of(model, images)
 
 
-def _write(output: Path, picture: npt.NDArray[Any], force: bool, quiet: bool) -> None:
+def _write_image(output: Path, pixels: npt.NDArray[Any], force: bool, quiet: bool) -> None:
+    from dfmcodec.files.atomic import write_atomic
+    from dfmcodec.files.write_image import image_to_bytes, output_format
     from dfmcodec.image import Image
-    from dfmcodec.io import write_atomic
-    from dfmcodec.writing import image_to_bytes, output_format
 
-    image = Image(picture)
+    image = Image(pixels)
     write_atomic(output, image_to_bytes(image, output_format(output, None)), force)
     if not quiet:
         click.echo(f"{output}: {image.width}x{image.height}")

@@ -12,28 +12,32 @@ from dfmcodec.cli._common import describe_architecture, echo_json, input_argumen
 from dfmcodec.errors import FormatError
 
 if TYPE_CHECKING:
-    from dfmcodec.bitstream import Header
+    from dfmcodec.bitstream.header import Header
+
+_Q_STEP_UNITS = 64  # a q_step of the header is in 1/64 code values
 
 
 @click.command("info")
 @input_argument
 @json_option
 def command(source: Path, as_json: bool) -> None:
-    """Tell what a .dfm file holds: size, rate, network, sections, what is missing or damaged. Decodes nothing.
+    """Show what a .dfm file holds, without decoding it.
 
     \b
     dfm info photo.dfm
     dfm info photo.dfm --json
 
-    Exit code 3 when the file is not whole; what its header says is told all the same.
+    Print the dimensions, the rate, the model, the sections, and what is missing or damaged. The exit code is 3 if the
+    file is truncated or damaged; what its header says is printed anyway.
     """
-    from dfmcodec.bitstream import condition_of, read_header
-    from dfmcodec.io import read_file
+    from dfmcodec.bitstream.header import read_header
+    from dfmcodec.bitstream.integrity import examine
+    from dfmcodec.files.atomic import read_file
     from dfmcodec.metrics import bits_per_pixel
 
     data = read_file(source)
     header = read_header(data)
-    problems = condition_of(data, header).problems
+    problems = examine(data, header).problems
     rate = len(data) / header.raw_bytes
     bpp = bits_per_pixel(len(data), header.height * header.width)
     if as_json:
@@ -48,30 +52,30 @@ def command(source: Path, as_json: bool) -> None:
                 "channels": header.channels,
                 "alpha": header.has_alpha,
                 "architecture": header.architecture.as_dict(),
-                "step_levels": header.step / 64 if header.step else None,
+                "step_levels": header.q_step / _Q_STEP_UNITS if header.q_step else None,
                 "rate": rate,
                 "bpp": bpp,
                 "section_bytes": header.section_bytes(),
                 "problems": problems,
+                "header": dict(header.values),
             }
         )
     else:
-        _tell(source, len(data), header, rate, bpp)
+        _echo_info(source, len(data), header, rate, bpp)
     for problem in problems:
         click.echo(f"dfm: {source}: {problem}", err=True)
     if problems:
         sys.exit(FormatError.exit_code)
 
 
-def _tell(source: Path, file_bytes: int, header: Header, rate: float, bpp: float) -> None:
-    """For people."""
-    arch = header.architecture
-    kind = {1: "gray", 3: "RGB"}[header.channels] + (" with opacity" if header.has_alpha else "")
-    parts = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
-    click.echo(f"{source}: {header.width}x{header.height} {kind}, {header.bit_depth} bits a sample")
+def _echo_info(source: Path, file_bytes: int, header: Header, rate: float, bpp: float) -> None:
+    """Prints the information for people."""
+    kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
+    sections = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
+    click.echo(f"{source}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
     click.echo(f"  size      {file_bytes} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
-    click.echo(f"  network   {describe_architecture(arch)}")
-    if header.step:
-        click.echo(f"  step      {header.step / 64:.2f} levels")
-    click.echo(f"  bytes     {parts}")
+    click.echo(f"  model     {describe_architecture(header.architecture)}")
+    if header.q_step:
+        click.echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
+    click.echo(f"  bytes     {sections}")
     click.echo(f"  format    version {header.version}")

@@ -13,25 +13,25 @@ _NAMES = ("astronaut", "chelsea", "coffee", "camera")
 
 @click.command("sample")
 @click.argument("name", type=click.Choice(_NAMES))
-@output_option("Picture to write. Default: NAME.png in this folder.")
+@output_option("Output image. Default: NAME.png in the current folder.")
 @force_option
 @quiet_option
 def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
-    """Write out a photograph that comes with scikit-image, to try the codec on.
+    """Write a photograph that comes with scikit-image, to try the codec on.
 
     \b
     dfm sample chelsea                    writes chelsea.png (451x300)
     """
     import skimage.data
 
-    from dfmcodec.io import check_writable, write_atomic
-    from dfmcodec.reading import to_image
-    from dfmcodec.writing import image_to_bytes, output_format
+    from dfmcodec.files.atomic import check_writable, write_atomic
+    from dfmcodec.files.read_image import to_image
+    from dfmcodec.files.write_image import image_to_bytes, output_format
 
     output = output or Path(f"{name}.png")
-    format_name = output_format(output, None)
+    chosen_format = output_format(output, None)
     check_writable(output, force)
     image = to_image(getattr(skimage.data, name)())
-    write_atomic(output, image_to_bytes(image, format_name), force)
+    write_atomic(output, image_to_bytes(image, chosen_format), force)
     if not quiet:
         click.echo(f"{output}: {image.width}x{image.height}")

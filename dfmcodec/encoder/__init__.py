@@ -1,7 +1,12 @@
-"""The encoder: Image -> Fit -> QuantizedModel -> bytes. JAX is imported when a picture is encoded."""
+"""The encoder: Image -> fit -> QuantizedModel -> bytes.
+
+The encoder of the latent model is NumPy. JAX is imported only by `encoder.coordinate` and `encoder.generative`, when
+an image is encoded as a coordinate network or as a code of a generative model.
+"""
 
 from dfmcodec.encoder.config import RECIPES, EncoderConfig, Recipe
-from dfmcodec.encoder.encode import EncodeReport, EncodeResult, encode_image
+from dfmcodec.encoder.encode import encode_image
 from dfmcodec.encoder.job import Progress
+from dfmcodec.encoder.report import EncodeReport, EncodeResult
 
 __all__ = ["RECIPES", "EncodeReport", "EncodeResult", "EncoderConfig", "Progress", "Recipe", "encode_image"]

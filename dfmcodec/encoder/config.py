@@ -1,4 +1,4 @@
-"""What a user may choose about an encoding: the target, the network, the recipe of the fit."""
+"""The settings of an encoding: the target, the model, the effort, and the recipe of a fit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import inf, isfinite, sqrt
 
+from dfmcodec._types import Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import PEAK_LEVEL, Image
-from dfmcodec.model import Model
 
 DEFAULT_RATE = 0.18
 DEFAULT_EFFORT = 5
@@ -17,17 +17,21 @@ EFFORTS = range(1, 10)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """How a coordinate network is fitted to an image.
 
     Args:
-        batch_pixels: Pixels in a minibatch, drawn at random.
-        steps: Gradient steps unless the user sets them.
-        learning_rate: Of Adam, at its peak, for layers of up to `frequency_limit` frequencies.
-        frequency_limit: Above it the rate falls in proportion: many terms moving alike make a large step.
-        decay: "constant", or "cosine" from the peak to 1 % of it after a linear warm-up over the first 3 %.
-        first_std: Standard deviation of the first layer's initial weights.
-        inner_std: Standard deviation of the other layers' initial weights.
-        rounded_part: Last part of the fit that trains through rounded weights (straight-through gradient).
+        batch_pixels: The number of pixels in a minibatch, which are drawn at random.
+        steps: The number of training steps, if the user does not set it.
+        learning_rate: The peak of Adam's learning rate, for layers of up to `frequency_limit`
+            frequencies.
+        frequency_limit: The number of frequencies of a layer above which the learning rate falls in
+            proportion, because many terms that move alike make a large change.
+        decay: "constant"; or "cosine", from the peak to 1 % of it after a linear warm-up over the
+            first 3 %.
+        first_std: The standard deviation of the first layer's initial weights.
+        inner_std: The standard deviation of the other layers' initial weights.
+        rounded_part: The part at the end of the fit that trains through rounded weights, with the
+            straight-through gradient.
     """
 
     batch_pixels: int
@@ -41,7 +45,7 @@ class Recipe:
 
 
 RECIPES = {
-    # The publication: Adam at a constant 4e-4, batches of 2^14, every weight Gaussian of variance 2e-10, MSE.
+    # The publication: Adam at a constant 4e-4, batches of 2^14, Gaussian weights of variance 2e-10, MSE.
     "published": Recipe(
         batch_pixels=1 << 14,
         steps=2000,
@@ -63,60 +67,67 @@ RECIPES = {
         rounded_part=0.2,
     ),
 }
-
-
 MAX_QUALITY = 100
+_MODELS = (Model.LATENT.value, Model.COORDINATE.value)
 _TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
-
-
-# (quality, quantisation step in levels that its lmbda leads to), interpolated in the logarithm of the step.
+# (quality, the quantisation step in code values that its lmbda leads to), interpolated in the logarithm of the step.
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
-
-# Price of a bit in squared steps: ties lmbda to the step; measured best, docs/results.md.
+# The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by measurement,
+# docs/results.md.
 BIT_PRICE = 0.26
 _SAMPLES_PER_PIXEL = 3
 
 
 def lmbda_of_quality(quality: float) -> float:
-    """The Lagrangian multiplier of a quality 0..100, by `QUALITY_STEPS`."""
+    """The Lagrangian multiplier of a quality in 0..100, by `QUALITY_STEPS`."""
     (low, coarse), (high, fine) = next(pair for pair in pairwise(QUALITY_STEPS) if pair[0][0] <= quality <= pair[1][0])
     step = coarse * float((fine / coarse) ** ((quality - low) / (high - low)))
     return BIT_PRICE / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
 
 
 def step_of_lmbda(lmbda: float, bit_price: float = BIT_PRICE) -> float:
-    """The step, in levels, for a multiplier of loss = MSE in [0, 1] + lmbda * bpp.
+    """The quantisation step in code values for the multiplier of the loss MSE + lmbda * bpp.
 
-    A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared levels, which is to be `bit_price` squared steps.
+    A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
+    `bit_price` squared steps.
+
+    Args:
+        lmbda: The multiplier, with the MSE of samples in [0, 1].
+        bit_price: The price of a bit, in squared steps.
     """
     return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / bit_price)
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Everything that decides an encoding beside the picture.
+    """Everything besides the image that decides an encoding.
 
-    At most one of the six targets may be given; without one the target is `rate` 0.18.
+    At most one of the first six arguments, the targets, may be given. Without any, the target is
+    `rate` 0.18.
 
     Args:
-        rate: Largest size of the file as a fraction of the raw samples' bytes.
-        bpp: Largest size of the file in bits per pixel.
-        size: Largest size of the file in bytes.
-        psnr: Least PSNR of the decoded picture, dB; the file gets as small as the codec can make it.
+        rate: The largest size of the file as a fraction of the bytes of the raw samples.
+        bpp: The largest size of the file in bits per pixel.
+        size: The largest size of the file in bytes.
+        psnr: The least PSNR of the decoded image in dB. The file is as small as the codec can make
+            it.
         quality: 0..100, by `lmbda_of_quality`; latent model only.
-        lmbda: Lagrangian multiplier of loss = MSE in [0, 1] + lmbda * bpp; latent model only.
+        lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1];
+            latent model only.
         model: "latent" or "coordinate".
-        effort: 1 (fastest) .. 9, what a latent model's encoding may cost; docs/presets.md.
-        recipe: Name of a training recipe of the coordinate model, "default" or "published".
-        depth: Number of Fourier layers of the coordinate model; chosen from the target if None.
-        width: Dimension between layers; chosen from the target if None.
-        order: Largest |k|_1; the full set {0,1}^m if None.
-        steps: Gradient steps; the recipe's number if None (without end if only `time_limit_s` is given).
-        time_limit_s: Seconds after which the fit ends, start-up and compilation not counted.
-        seed: Of the initial weights and the batches.
+        effort: How much work the encoder of the latent model does, 1 (fastest) to 9; see
+            docs/presets.md.
+        recipe: The name of a recipe of the coordinate model, "default" or "published".
+        depth: The number of Fourier layers of the coordinate model; None to follow the target.
+        width: The dimension between these layers; None to follow the target.
+        order: The largest |k|_1; None for the full frequency sets {0,1}^m.
+        steps: The number of training steps of the coordinate model; None for that of the recipe, or
+            for no limit if only `time_limit_s` is given.
+        time_limit_s: The seconds after which the fit ends, without start-up and compilation.
+        seed: The seed of the initial weights and the minibatches.
 
     Raises:
-        ConfigError: A value or a combination makes no sense.
+        ConfigError: A value or a combination of values is not possible.
     """
 
     rate: float | None = None
@@ -145,8 +156,10 @@ class EncoderConfig:
             if value is not None and not (isfinite(value) and value > 0):
                 msg = f"{name} is {value}; it must be a positive number"
                 raise ConfigError(msg)
-        if self.model not in {model.value for model in Model}:
-            msg = f"unknown model {self.model!r}; choose one of {', '.join(model.value for model in Model)}"
+        if self.model not in _MODELS:
+            msg = f"unknown model {self.model!r}; choose one of {', '.join(_MODELS)}"
+            if self.model == Model.GENERATIVE.value:
+                msg = "the generative model is chosen by giving its .dfmg file: --prior, or prior= in Python"
             raise ConfigError(msg)
         if self.quality is not None and not 0 <= self.quality <= MAX_QUALITY:
             msg = f"quality is {self.quality}; it must be in 0..{MAX_QUALITY}"
@@ -166,6 +179,11 @@ class EncoderConfig:
             raise ConfigError(msg)
 
     def _check_model_options(self) -> None:
+        """Refuses options of another model than the given one.
+
+        Raises:
+            ConfigError: An option is of another model.
+        """
         default = {field.name: field.default for field in fields(self)}
         latent = self.model == Model.LATENT.value
         foreign = ("depth", "width", "order", "steps", "recipe") if latent else ("quality", "lmbda", "effort")
@@ -177,7 +195,7 @@ class EncoderConfig:
 
     @property
     def target_lmbda(self) -> float | None:
-        """The multiplier of a `quality` or `lmbda` target; None for other targets."""
+        """The multiplier of the target `quality` or `lmbda`; None for other targets."""
         return self.lmbda if self.quality is None else lmbda_of_quality(self.quality)
 
     def targets(self) -> dict[str, float]:
@@ -186,7 +204,7 @@ class EncoderConfig:
         return {name: value for name, value in given.items() if value is not None}
 
     def budget_bytes(self, image: Image) -> int | None:
-        """Largest allowed size of the whole file; None where the target is none of size."""
+        """The largest allowed size of the whole file in bytes; None if the target is not a size."""
         if self.psnr is not None or self.target_lmbda is not None:
             return None
         if self.size is not None:
@@ -197,4 +215,5 @@ class EncoderConfig:
 
     @property
     def recipe_settings(self) -> Recipe:
+        """The recipe of the coordinate model."""
         return RECIPES[self.recipe]

@@ -1,4 +1,4 @@
-"""What an encoding is given and what it comes to, whichever the model."""
+"""The input, the progress and the outcome of an encoding, for all models."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
+from dfmcodec.bitstream.contents import QuantizedModel
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.image import Image
-from dfmcodec.model import QuantizedModel
 
-MAX_RESTARTS = 4  # of a fit that comes to values that are not numbers
+MAX_RESTARTS = 4  # of a fit that comes to NaN or infinite values
 
 
 def restarts_text(restarts: int) -> str:
-    """For progress displays."""
+    """How often a fit was restarted, for progress displays."""
     return f", restarted {restarts}x" if restarts else ""
 
 
@@ -23,12 +23,12 @@ class Progress:
     """What a progress display can show during a fit.
 
     Args:
-        part: Done, 0..1.
-        steps: Gradient steps or passes so far.
-        psnr_db: Of the fit so far, an estimate.
-        seconds: So far.
-        what: What is fitted, for people.
-        budget_bytes: The size limit; None where the target is another.
+        part: The part of the fit that is done, 0..1.
+        steps: Gradient steps or iterations so far.
+        psnr_db: An estimate of the PSNR so far.
+        seconds: Seconds so far.
+        what: A text for people about what is fitted.
+        budget_bytes: The size limit; None where the target is not a size.
     """
 
     part: float
@@ -40,27 +40,28 @@ class Progress:
 
     @property
     def seconds_left(self) -> float:
+        """An estimate from the part that is done."""
         return self.seconds * (1 - self.part) / self.part if self.part else inf
 
 
 @dataclass(frozen=True)
 class Job:
-    """One encoding on its way.
+    """One image to encode.
 
     Args:
-        image: The picture.
-        config: Settings.
-        beside_bytes: What the file holds beside the model: metadata, opacity, checks. They share a size budget.
+        image: The image.
+        config: The settings.
+        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They share a size budget with the model.
         on_progress: Called many times during the fit.
         should_stop: Asked during the fit; True ends it, and the best so far is written.
-        file_budget_bytes: Largest size of the whole file; None where the target is none of size.
-        has_checks: Whether a size budget has room for checks: `beside_bytes` has them, but for those of each further
-            section of the model.
+        file_budget_bytes: Largest size of the whole file; None where the target is not a size.
+        has_checks: Whether a size budget has room for checks. `ancillary_bytes` includes them, but not those of
+            further sections of the model.
     """
 
     image: Image
     config: EncoderConfig
-    beside_bytes: int
+    ancillary_bytes: int
     on_progress: Callable[[Progress], None]
     should_stop: Callable[[], bool]
     file_budget_bytes: int | None = None
@@ -68,16 +69,33 @@ class Job:
 
     @property
     def budget_bytes(self) -> int | None:
-        """Largest size of the file without what is beside the model."""
-        return None if self.file_budget_bytes is None else self.file_budget_bytes - self.beside_bytes
+        """Largest size of the file without ancillary data."""
+        return None if self.file_budget_bytes is None else self.file_budget_bytes - self.ancillary_bytes
 
     def too_small(self, least_bytes: float) -> str:
-        """What to say where not even the smallest file, so large without what is beside the model, meets the budget."""
-        beside = f", {self.beside_bytes} of them metadata and opacity (--strip drops metadata)"
+        """The message where even the smallest file, of so many bytes without ancillary data, exceeds the budget."""
+        ancillary = f", {self.ancillary_bytes} of them metadata and alpha (--strip drops metadata)"
         return (
-            f"the target of {self.file_budget_bytes} bytes is below the {least_bytes + self.beside_bytes:.0f} "
-            f"that the smallest file needs{beside if self.beside_bytes else ''}"
+            f"the target of {self.file_budget_bytes} bytes is below the {least_bytes + self.ancillary_bytes:.0f} "
+            f"that the smallest file needs{ancillary if self.ancillary_bytes else ''}"
         )
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """One iteration of the rate-distortion optimisation of a latent model.
+
+    Args:
+        iteration: Its number, from 1.
+        q_step: Its quantisation step in 1/64 code values.
+        file_bytes: Estimated size of the file, without ancillary data.
+        psnr_db: PSNR of the decoded image; None where the iteration was not finished, or where the image is exact.
+    """
+
+    iteration: int
+    q_step: int
+    file_bytes: float
+    psnr_db: float | None
 
 
 @dataclass(frozen=True)
@@ -86,12 +104,13 @@ class Outcome:
 
     Args:
         model: What to write.
-        estimated_bytes: Size of the file by the entropy model, without what is beside the model.
-        float_psnr_db: Of the fitted network before quantisation; None where there is no such thing.
-        steps: Gradient steps.
+        estimated_bytes: Size of the file by the entropy model, without ancillary data.
+        float_psnr_db: PSNR of the fitted network before quantisation; None where there is no such network.
+        steps: Gradient steps or iterations.
         fit_s: Seconds of the fit, compilation not counted.
-        stop_reason: "steps", "time limit", "interrupted", "diverged", "done".
-        restarts: How often the fit came to values that are not numbers and went on from the best so far.
+        stop_reason: Why the fit ended; see `report.EncodeReport`.
+        restarts: How often the fit came to NaN or infinite values and continued from the best so far.
+        trace: The iterations of a latent model.
     """
 
     model: QuantizedModel
@@ -101,3 +120,4 @@ class Outcome:
     fit_s: float
     stop_reason: str
     restarts: int = 0
+    trace: tuple[TracePoint, ...] = ()

@@ -1,4 +1,4 @@
-"""Entropy coding: fixed integer tables (what) and the range coder that uses them (how)."""
+"""Symbols <-> bits: coding passes, causal context, table choice, tables and the range coder."""
 
 from dfmcodec.entropy.coder import Run, SymbolDecoder, SymbolEncoder
 from dfmcodec.entropy.tables import LAPLACE_COUNT, Table, best_laplace_index, laplace

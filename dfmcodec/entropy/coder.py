@@ -1,8 +1,9 @@
 """The range coder: whole arrays of symbols under one table at a time, through `constriction`.
 
-`constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision. Given floats
-p_i, its categorical model assigns 1 to every entry and shares the remaining 2^24 - n in proportion to p_i.
-So the integers frequency - 1, which are exact in float32, give the table's frequencies exactly.
+`constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision.
+Given floats p_i, its categorical model assigns 1 to each of the n entries and shares the remaining
+2^24 - n in proportion to p_i. So the integers frequency - 1, which are exact in float32, give the
+table's frequencies exactly.
 """
 
 from __future__ import annotations
@@ -15,22 +16,14 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.entropy.tables import (
-    ESCAPE,
-    RADIUS,
-    Table,
-    bit_length,
-    join_symbols,
-    split_symbols,
-)
+from dfmcodec._types import Symbols
+from dfmcodec.entropy.tables import ESCAPE, MAX_SYMBOL, RADIUS, Table, bit_length, join_symbols, split_symbols
 from dfmcodec.errors import CorruptError
-from dfmcodec.model import MAX_SYMBOL, Symbols
 
-Run = tuple[Table, int]  # a table, and how many symbols in a row it is for
-
+Run = tuple[Table, int]  # a table, and the number of successive symbols that it codes
 _INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
-_LENGTH_BITS = 5  # of an escape's excess
-_MAX_LENGTH = 26
+_LENGTH_BITS = 5  # bits that hold the length of an escape's excess
+_MAX_LENGTH = 26  # binary digits of an excess
 
 
 @lru_cache(maxsize=1024)
@@ -51,13 +44,23 @@ class SymbolEncoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def encode(self, symbols: Symbols, table: Table) -> None:
-        """Appends int32 symbols [N] under a table."""
+        """Appends symbols under one table.
+
+        Args:
+            symbols: int32 [N].
+            table: Their table.
+        """
         self.encode_runs(symbols, [(table, symbols.size)])
 
     def encode_runs(self, symbols: Symbols, runs: Sequence[Run]) -> None:
-        """Appends int32 symbols [N], the first of them under the first run's table, and so on.
+        """Appends symbols under several tables.
 
-        First the tables' entries of all symbols, then all escapes, then the low bits of all runs.
+        First come the table entries of all symbols, then all escapes, then the low bits of all
+        runs.
+
+        Args:
+            symbols: int32 [N].
+            runs: The table of the first symbols and their number, and so on; N symbols in all.
         """
         shifts = _shifts(runs)
         high, low = split_symbols(symbols, shifts)
@@ -81,28 +84,28 @@ class SymbolEncoder:
         self._encode_bits(lengths.astype(np.int32), _LENGTH_BITS)
         self._encode_bits((high < 0).astype(np.int32), 1)
         for length in range(2, int(lengths.max()) + 1):
-            chosen = excess[lengths == length]
+            values = excess[lengths == length]
             # in two parts: a uniform model has at most 24 bits
-            self._encode_bits(chosen & 0xFFF, min(12, length - 1))
-            self._encode_bits((chosen ^ 1 << length - 1) >> 12, max(0, length - 1 - 12))
+            self._encode_bits(values & 0xFFF, min(12, length - 1))
+            self._encode_bits((values ^ 1 << length - 1) >> 12, max(0, length - 1 - 12))
 
     def _encode_bits(self, values: npt.NDArray[np.int32], bits: int) -> None:
         if bits and values.size:
             self._coder.encode(values & ((1 << bits) - 1), _bits_model(bits))
 
     def to_bytes(self) -> bytes:
-        """The stream: 32-bit words, little-endian."""
+        """Returns the stream as 32-bit words, little-endian."""
         return bytes(self._coder.get_compressed().astype("<u4").tobytes())
 
 
 class SymbolDecoder:
-    """Reads back, in the same order, what a `SymbolEncoder` wrote.
+    """Reads back, in the same order, the symbols that a `SymbolEncoder` wrote.
 
     Args:
-        stream: The bytes of the section.
+        stream: The bytes of the stream.
 
     Raises:
-        CorruptError: The stream is not a whole number of words, or its symbols are impossible.
+        CorruptError: The stream is not a whole number of words, or it holds impossible symbols.
     """
 
     def __init__(self, stream: bytes) -> None:
@@ -113,11 +116,15 @@ class SymbolDecoder:
         self._coder = constriction.stream.queue.RangeDecoder(words)
 
     def decode(self, count: int, table: Table) -> Symbols:
-        """The next `count` symbols under a table. int32 [count]."""
+        """Returns the next `count` symbols under one table, int32 [count]."""
         return self.decode_runs([(table, count)])
 
     def decode_runs(self, runs: Sequence[Run]) -> Symbols:
-        """The next symbols, as many as all runs have. int32 [N]."""
+        """Returns the next symbols under several tables, int32 [N], N the sum of all runs.
+
+        Raises:
+            CorruptError: No encoder wrote such a stream.
+        """
         high = np.empty(sum(count for _, count in runs), dtype=np.int32)
         start = 0
         try:
@@ -147,11 +154,11 @@ class SymbolDecoder:
         negative = self._decode_bits(count, 1)
         excess = np.ones(count, dtype=np.int32)
         for length in range(2, int(lengths.max()) + 1):
-            chosen = lengths == length
-            size = int(chosen.sum())
+            is_length = lengths == length
+            size = int(is_length.sum())
             low = self._decode_bits(size, min(12, length - 1))
             high = self._decode_bits(size, max(0, length - 1 - 12))
-            excess[chosen] = (1 << length - 1) + (high << 12) + low
+            excess[is_length] = (1 << length - 1) + (high << 12) + low
         return np.where(negative == 1, -(excess + RADIUS), excess + RADIUS).astype(np.int32)
 
     def _decode_bits(self, count: int, bits: int) -> Symbols:
@@ -167,7 +174,7 @@ class SymbolDecoder:
 
 
 def _shifts(runs: Sequence[Run]) -> Symbols | int:
-    """The number of low bits of each symbol; one number where it is 0 for all."""
+    """Returns the number of low bits of each symbol; the number 0 where no symbol has any."""
     if not any(table.shift for table, _ in runs):
         return 0
     return np.repeat([table.shift for table, _ in runs], [count for _, count in runs]).astype(np.int32)

@@ -1,18 +1,19 @@
 """The context model: integer networks that choose a probability table for every latent symbol.
 
-A network of three layers, one for each phase of a pass (see `scan`), sees the context features of a symbol and where
-it stands (level, colour, orientation, step). It gives the scale of the symbol's distribution and its mean, the mean
-in units of the scale: what decoded surroundings tell of a coefficient's sign is worth as many bits as what they
-tell of its size. Both are rounded to an index into tables that were counted when the network was trained.
+There is a network of three layers for each phase. It sees the context features of a symbol
+(`CausalContext.features`), the symbol's band (decomposition level, channel and orientation) and the
+step. It gives the scale of the symbol's distribution and its mean, the mean in units of the scale:
+the context says as much about the sign of a coefficient as about its size, in bits. Both are
+rounded to an index into tables that were counted when the network was trained.
 
-All numbers are integers and all sums stay below 2^24, so that float32 matrix products are exact in any order
-(`ContextNetwork.check_exact`):
+All numbers are integers and all sums stay below 2^24, so float32 matrix products are exact in any
+order (`ContextNetwork.check_exact`):
 
-    a1 = W1 f + c1[place] + s1[level] k,   h1 = clip(floor(a1 / 64), 0, 127)
-    a2 = W2 h1 + c2,                       h2 = clip(floor(a2 / 64), 0, 127)
-    a3 = W3 h2 + c3[place] + s3[level] k,  (scale, mean) = floor((a3 + 128) / 256)
+    a1 = W1 f + c1[band] + s1[level] k,   h1 = clip(floor(a1 / 64), 0, 127)
+    a2 = W2 h1 + c2,                      h2 = clip(floor(a2 / 64), 0, 127)
+    a3 = W3 h2 + c3[band] + s3[level] k,  (scale, mean) = floor((a3 + 128) / 256)
 
-with int8 weights W, features f in -127..127 and the log of the step k (`scan.log_step`).
+with int8 weights W, features f in -127..127 and the logarithm k of the step (`quantizer.log_step`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dfmcodec._types import Float32, Int32
+from dfmcodec.entropy.neighbourhood import symbol_features
+from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.tables import (
     ESCAPE,
     LAPLACE_COUNT,
@@ -41,43 +45,41 @@ from dfmcodec.entropy.tables import (
     laplace,
 )
 from dfmcodec.errors import DfmError
-from dfmcodec.model import MAX_STEP
-from dfmcodec.scan import Place, log_step, symbol_features
-from dfmcodec.trellis import States
+from dfmcodec.latents.quantizer import MAX_STEP, log_step
+from dfmcodec.latents.trellis import States
 
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
-Known = npt.NDArray[np.intp]
-
+Indices = npt.NDArray[np.intp]
 ACTIVATION_SHIFT = 64
 ACTIVATION_MAX = 127
 MAX_WEIGHT = 127
 OUTPUT_SHIFT = 256
 MAX_FEATURE = 127
-MAX_CORRECTION = 1 << 20  # that a picture may add to a constant of the last layer
-MAX_EXACT = 1 << 24  # float32 holds all whole numbers up to here
+MAX_CORRECTION = 1 << 20  # the most that the correction of an image may add to a constant of the last layer
+MAX_EXACT = 1 << 24  # float32 holds all whole numbers up to this one
 MAX_LOG_STEP = max(abs(log_step(1)), abs(log_step(MAX_STEP)))
 MEANS_PER_SCALE = 4
-MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # least |mean| of each class of tables, in quarters of the scale
-OLDEST_MEANS = (0, 1, 2, 3, 4, 5)  # of priors that do not say
+MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # the least |mean| of each class of tables, in quarters of the scale
+OLDEST_MEANS = (0, 1, 2, 3, 4, 5)  # the classes of priors that do not name them
 SCALES = LAST_DIRECT + 1
-LARGEST_MEAN = 20  # of `ContextModel.bits_of_outputs`, quarters of the scale
-_SLOPE_REACH = 2  # of the differences that stand for slopes: what changing one symbol does to outputs; measured best
-OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; beyond, as for +-3
+LARGEST_MEAN = 20  # the largest |mean| of `ContextModel.bits_of_outputs`, in quarters of the scale
+# Half the distance of the differences that stand for slopes: about the effect of one symbol on
+# outputs. The best of those measured.
+_SLOPE_REACH = 2
+OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; larger ones have those of +-3
 
 
 @dataclass(frozen=True)
 class ContextNetwork:
-    """The network of one phase. Weights are whole numbers, kept as float32 for the matrix products.
+    """The network of one phase. The weights are whole numbers, kept as float32 for matrix products.
 
     Args:
         w1: [hidden_1, features].
-        c1: [places, hidden_1].
+        c1: [bands, hidden_1].
         s1: [levels, hidden_1].
         w2: [hidden_2, hidden_1].
         c2: [hidden_2].
         w3: [2, hidden_2].
-        c3: [places, 2].
+        c3: [bands, 2].
         s3: [levels, 2].
     """
 
@@ -91,22 +93,22 @@ class ContextNetwork:
     s3: Float32
 
     def largest_sums(self) -> tuple[float, float, float]:
-        """Bounds on the magnitude of every partial sum of each layer, in any order of summation.
+        """Returns bounds on the magnitude of all partial sums of each layer, in any order.
 
-        They are the sums of the largest magnitudes of all terms: no picture, step or correction of the last layer
-        (`context_correction`, which limits weights and constants) can exceed them.
+        The bounds are the sums of the largest magnitudes of all terms. No image, step or correction
+        of the last layer can exceed them: `ContextCorrection` limits weights and constants.
         """
 
-        def of_rows(weights: Float32) -> float:
+        def largest_row(weights: Float32) -> float:
             return float(np.abs(weights).sum(axis=1, dtype=np.float64).max())
 
-        def of_all(numbers: Float32) -> float:
+        def largest(numbers: Float32) -> float:
             return float(np.abs(numbers).max())
 
-        first = MAX_FEATURE * of_rows(self.w1) + of_all(self.c1) + MAX_LOG_STEP * of_all(self.s1)
-        second = ACTIVATION_MAX * of_rows(self.w2) + of_all(self.c2)
-        corrected = ACTIVATION_MAX * MAX_WEIGHT * self.w3.shape[1] + of_all(self.c3) + MAX_CORRECTION
-        return first, second, corrected + MAX_LOG_STEP * of_all(self.s3) + OUTPUT_SHIFT // 2
+        first = MAX_FEATURE * largest_row(self.w1) + largest(self.c1) + MAX_LOG_STEP * largest(self.s1)
+        second = ACTIVATION_MAX * largest_row(self.w2) + largest(self.c2)
+        corrected = ACTIVATION_MAX * MAX_WEIGHT * self.w3.shape[1] + largest(self.c3) + MAX_CORRECTION
+        return first, second, corrected + MAX_LOG_STEP * largest(self.s3) + OUTPUT_SHIFT // 2
 
     def check_exact(self) -> None:
         """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums.
@@ -114,11 +116,11 @@ class ContextNetwork:
         Sums of whole numbers are exact as long as no partial sum exceeds 2^24.
 
         Raises:
-            DfmError: A number is not whole, a weight is too large, or a layer's sums may be.
+            DfmError: A number is not whole, a weight is too large, or a sum may become too large.
         """
         for field in fields(self):
             numbers = getattr(self, field.name)
-            if not np.array_equal(numbers, np.rint(numbers)):  # nor is NaN
+            if not np.array_equal(numbers, np.rint(numbers)):  # NaN too, as it does not equal itself
                 msg = f"{field.name} of a context network of the prior has numbers that are not whole"
                 raise DfmError(msg)
             if field.name.startswith("w") and np.abs(numbers).max() > MAX_WEIGHT:
@@ -128,66 +130,82 @@ class ContextNetwork:
             if bound > MAX_EXACT:
                 msg = (
                     f"sums of layer {layer} of a context network of the prior may reach {bound:.0f}; "
-                    f"beyond {MAX_EXACT} they are not the same on all machines"
+                    f"beyond {MAX_EXACT} they are not the same on all hosts"
                 )
                 raise DfmError(msg)
 
-    def outputs(self, features: Any, known: Known, place: Place, log_step: int, xp: ModuleType) -> Any:
-        """Whole numbers (scale, mean) as float32 [2, N].
+    def outputs(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
+        """Computes scale and mean for the symbols of a pass.
 
         Args:
-            features: float32 [K, N], those that are not zero for all symbols.
-            known: Which ones they are, intp [K].
-            place: The pass.
-            log_step: See `scan.log_step`.
+            features: float32 [K, N], the available features.
+            available: The indices of these features among all, intp [K].
+            coding_pass: The pass.
+            log_step: The logarithm of the step; see `quantizer.log_step`.
             xp: numpy or jax.numpy.
+
+        Returns:
+            Whole numbers (scale, mean) as float32 [2, N].
         """
-        sums = self.w3 @ self.hidden(features, known, place, log_step, xp)
-        sums += self.last_constants(place, log_step)[:, None] + OUTPUT_SHIFT // 2
+        sums = self.w3 @ self.hidden(features, available, coding_pass, log_step, xp)
+        sums += self.last_constants(coding_pass, log_step)[:, None] + OUTPUT_SHIFT // 2
         return xp.floor(sums * np.float32(1 / OUTPUT_SHIFT))
 
-    def hidden(self, features: Any, known: Known, place: Place, log_step: int, xp: ModuleType) -> Any:
-        """What the last layer sees, whole numbers in 0..ACTIVATION_MAX as float32 [hidden_2, N]."""
-        hidden = _layer(self.w1[:, known], features, self.first_constants(place, log_step), xp)
+    def hidden(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
+        """Computes the inputs of the last layer.
+
+        The arguments are those of `outputs`.
+
+        Returns:
+            Whole numbers in 0..ACTIVATION_MAX as float32 [hidden_2, N].
+        """
+        hidden = _layer(self.w1[:, available], features, self.first_constants(coding_pass, log_step), xp)
         return _layer(self.w2, hidden, self.c2, xp)
 
-    def first_constants(self, place: Place, log_step: int) -> Float32:
-        """What a pass adds in the first layer, [hidden_1]."""
-        return np.asarray(self.c1[place.band] + self.s1[place.level] * log_step)
+    def first_constants(self, coding_pass: CodingPass, log_step: int) -> Float32:
+        """Returns the constants of the first layer for a pass, [hidden_1]."""
+        return np.asarray(self.c1[coding_pass.band] + self.s1[coding_pass.level] * log_step)
 
-    def last_constants(self, place: Place, log_step: int) -> Float32:
-        """What a pass adds in the last layer, [2]."""
-        return np.asarray(self.c3[place.band] + self.s3[place.level] * log_step)
+    def last_constants(self, coding_pass: CodingPass, log_step: int) -> Float32:
+        """Returns the constants of the last layer for a pass, [2]."""
+        return np.asarray(self.c3[coding_pass.band] + self.s3[coding_pass.level] * log_step)
 
     def gradient(
         self,
         features: Float32,
-        known: Known,
-        place: Place,
+        available: Indices,
+        coding_pass: CodingPass,
         log_step: int,
         slopes: Callable[[Float32], Float32],
     ) -> Float32:
-        """Derivative of a cost by the features that are symbols, float32 [K', N].
+        """Returns the derivative of a cost by those features that are symbols.
 
-        The floors count as identities.
+        The floor function counts as the identity.
 
         Args:
-            features, known, place, log_step: As of `outputs`.
-            slopes: Derivative of the cost by (scale, mean) from (scale, mean) before they are rounded, both [2, N].
+            features: As in `outputs`.
+            available: As in `outputs`.
+            coding_pass: As in `outputs`.
+            log_step: As in `outputs`.
+            slopes: Takes (scale, mean) before they are rounded and gives the derivative of the cost
+                by them, both [2, N].
+
+        Returns:
+            float32 [K', N], for the first K' of the available features.
         """
-        w1 = self.w1[:, known]
-        sums_1 = w1 @ features + self.first_constants(place, log_step)[:, None]
+        w1 = self.w1[:, available]
+        sums_1 = w1 @ features + self.first_constants(coding_pass, log_step)[:, None]
         sums_2 = self.w2 @ _activation(sums_1, np) + self.c2[:, None]
-        sums_3 = self.w3 @ _activation(sums_2, np) + self.last_constants(place, log_step)[:, None]
+        sums_3 = self.w3 @ _activation(sums_2, np) + self.last_constants(coding_pass, log_step)[:, None]
         outputs = sums_3 * np.float32(1 / OUTPUT_SHIFT)
         by_2 = _slope(sums_2) * (self.w3.T @ (slopes(outputs) * np.float32(1 / OUTPUT_SHIFT)))
-        of_symbols = w1[:, : np.searchsorted(known, symbol_features(place.phase))]
-        found: Float32 = of_symbols.T @ (_slope(sums_1) * (self.w2.T @ by_2))
-        return found
+        symbol_weights = w1[:, : np.searchsorted(available, symbol_features(coding_pass.phase))]
+        by_features: Float32 = symbol_weights.T @ (_slope(sums_1) * (self.w2.T @ by_2))
+        return by_features
 
 
 def _slope(sums: Float32) -> Float32:
-    """Derivative of `_activation`."""
+    """Returns the derivative of `_activation`."""
     active = (sums > 0) & (sums < ACTIVATION_SHIFT * ACTIVATION_MAX)
     return active.astype(np.float32) * np.float32(1 / ACTIVATION_SHIFT)
 
@@ -207,45 +225,47 @@ def _activation(sums: Any, xp: ModuleType) -> Any:
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Which table each symbol of a pass is coded with.
+class TableChoice:
+    """The table that codes each symbol of a pass.
 
     Args:
-        table: int16 [N], index into `ContextModel.tables`.
-        sign: int32 [N], 1 or -1: the symbol times this is what the table is for.
+        table: int16 [N], the index into `ContextModel.tables`.
+        sign: int32 [N], 1 or -1. The table is for the symbol times this.
     """
 
     table: npt.NDArray[np.int16]
     sign: Int32
 
-    def part(self, chosen: slice) -> Groups:
-        """Those of some of the symbols."""
-        return Groups(self.table[chosen], self.sign[chosen])
+    def part(self, symbols: slice) -> TableChoice:
+        """Returns the choice of some of the symbols."""
+        return TableChoice(self.table[symbols], self.sign[symbols])
 
     @classmethod
-    def join(cls, parts: Sequence[Groups]) -> Groups:
-        """Those of parts of a pass, in order."""
+    def join(cls, parts: Sequence[TableChoice]) -> TableChoice:
+        """Joins the choices of parts of a pass, in order."""
         if len(parts) == 1:
             return parts[0]
         return cls(np.concatenate([part.table for part in parts]), np.concatenate([part.sign for part in parts]))
 
 
 def class_middles(means: Sequence[int]) -> list[float]:
-    """The middle |mean| of each class, in quarters of the scale."""
+    """Returns the middle |mean| of each class, in quarters of the scale."""
     beyond = 2 * means[-1] - means[-2] + 1  # as if the last class ended there
     return [(first + after - 1) / 2 for first, after in pairwise([*means, beyond])]
 
 
 class ContextModel:
-    """Networks and tables of a prior.
+    """The context networks and tables of a prior.
 
     Args:
-        networks: One for each phase.
-        frequencies: int64 [quantizers * SCALES * len(means), TABLE_SIZE], rows (quantizer, scale, class of mean), each
-            summing to 2^24. Two quantisers mean that symbols are trellis-coded.
-        offsets: int32 [as many, 2 OFFSET_SYMBOLS + 1]: where a symbol's coefficients lie on average, from the multiple
-            of the step that it stands for, in 1/FINE steps.
-        means: Least |mean| of each class, ascending from 0.
+        networks: The network of each phase.
+        frequencies: int64 [quantizers * SCALES * len(means), TABLE_SIZE], with rows in the order
+            (quantiser, scale, class of mean) that each sum to 2^24. Two quantisers mean that
+            symbols are trellis-coded.
+        offsets: int32 [rows of `frequencies`, 2 OFFSET_SYMBOLS + 1], the reconstruction offsets:
+            the mean distance of a symbol's coefficients from the multiple of the step that the
+            symbol stands for, in 1/FINE steps.
+        means: The least |mean| of each class, ascending from 0.
     """
 
     def __init__(
@@ -257,25 +277,26 @@ class ContextModel:
     ) -> None:
         self.networks = tuple(networks)
         self.means = tuple(means)
-        self.direct_groups = len(frequencies)
-        self.quantizer_groups = SCALES * len(self.means)
-        self.trellis = self.direct_groups > self.quantizer_groups
+        self.direct_tables = len(frequencies)
+        self.tables_per_quantizer = SCALES * len(self.means)
+        self.trellis = self.direct_tables > self.tables_per_quantizer
         self.tables = [Table(row) for row in frequencies]
         self.tables += [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)]
-        no_offset = np.zeros((len(self.tables) - self.direct_groups, offsets.shape[1]), dtype=np.int32)
+        no_offset = np.zeros((len(self.tables) - self.direct_tables, offsets.shape[1]), dtype=np.int32)
         self.offsets = np.concatenate([offsets.astype(np.int32), no_offset])
         largest = np.arange(self.means[-1] + 1)
         self._class_of_mean = (np.searchsorted(self.means, largest, side="right") - 1).astype(np.int16)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ContextModel:
-        """From the arrays of a prior's file.
+        """Makes a context model of the arrays of a prior.
 
-        `context_<name>_<phase>`, `context_frequencies`, `context_offsets`, and `context_means`, which the oldest
-        priors do not have.
+        The arrays are `context_<name>_<phase>`, `context_frequencies`, `context_offsets` and
+        `context_means`, which the oldest priors do not have.
 
         Raises:
-            DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), or the tables are none.
+            DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), or a
+                table is invalid.
         """
         names = ContextNetwork.__dataclass_fields__
         networks = [
@@ -292,56 +313,75 @@ class ContextModel:
         return cls(networks, frequencies, arrays["context_offsets"], means)
 
     def with_networks(self, networks: Sequence[ContextNetwork]) -> ContextModel:
-        """The same tables chosen by other networks."""
+        """Returns the model with the same tables and other networks."""
         changed = copy(self)
         changed.networks = tuple(networks)
         return changed
 
     @cached_property
     def cost_bits(self) -> Float32:
-        """Bits of every entry of every table, float32 [tables, TABLE_SIZE].
+        """The bits of every entry of every table, float32 [tables, TABLE_SIZE].
 
-        Zeros for tables beyond the direct ones, whose symbols are coded in two parts: what they cost hardly depends
-        on the symbol.
+        They are zeros for tables beyond the direct ones. Symbols of these tables are coded in two
+        parts, and their cost hardly depends on the symbol.
         """
-        direct = np.stack([table.entry_bits for table in self.tables[: self.direct_groups]])
-        others = np.zeros((len(self.tables) - self.direct_groups, direct.shape[1]))
+        direct = np.stack([table.entry_bits for table in self.tables[: self.direct_tables]])
+        others = np.zeros((len(self.tables) - self.direct_tables, direct.shape[1]))
         return np.concatenate([direct, others]).astype(np.float32)
 
-    def groups(self, features: Float32, known: Known, place: Place, log_step: int, quantizers: States) -> Groups:
-        """Chooses tables from features of symbols of a pass (`ContextNetwork.outputs`) and quantisers, int8 [N]."""
-        outputs = self.networks[place.phase].outputs(features, known, place, log_step, np)
-        return self.groups_of_outputs(outputs, quantizers)
+    def choose_tables(
+        self, features: Float32, available: Indices, coding_pass: CodingPass, log_step: int, quantizers: States
+    ) -> TableChoice:
+        """Chooses the tables of symbols of a pass.
 
-    def groups_of_outputs(self, outputs: Float32, quantizers: States) -> Groups:
-        """The groups of a network's outputs, float32 [2, N]."""
+        Args:
+            features: As in `ContextNetwork.outputs`.
+            available: As in `ContextNetwork.outputs`.
+            coding_pass: As in `ContextNetwork.outputs`.
+            log_step: As in `ContextNetwork.outputs`.
+            quantizers: The quantiser of each symbol, int8 [N].
+        """
+        outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
+        return self.choose_tables_from_outputs(outputs, quantizers)
+
+    def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:
+        """Chooses tables from the outputs of a network.
+
+        Args:
+            outputs: Whole numbers (scale, mean), float32 [2, N].
+            quantizers: The quantiser of each symbol, int8 [N].
+        """
         scale = np.clip(outputs[0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1).astype(np.int16)
         mean = outputs[1]
         size = self._class_of_mean[np.minimum(np.abs(mean), self.means[-1]).astype(np.int16)]
-        direct = quantizers * np.int16(self.quantizer_groups) + scale * np.int16(len(self.means)) + size
-        beyond = scale + np.int16(self.direct_groups - LAST_DIRECT - 1)
+        direct = quantizers * np.int16(self.tables_per_quantizer) + scale * np.int16(len(self.means)) + size
+        beyond = scale + np.int16(self.direct_tables - LAST_DIRECT - 1)
         table = np.where(scale <= LAST_DIRECT, direct, beyond)
-        return Groups(table, np.where(mean < 0, -1, 1).astype(np.int32))
+        return TableChoice(table, np.where(mean < 0, -1, 1).astype(np.int32))
 
-    def rescaled(self, groups: Groups, octaves: float) -> Groups:
-        """Groups for symbols that are larger by a factor 2^octaves; tables beyond the direct ones stay."""
+    def rescaled(self, choice: TableChoice, octaves: float) -> TableChoice:
+        """Returns the tables for symbols that are larger by a factor of 2^octaves.
+
+        Tables beyond the direct ones stay the same.
+        """
         change = round(octaves * SCALES_PER_OCTAVE)
         if change == 0:
-            return groups
-        rest, size = np.divmod(groups.table, np.int16(len(self.means)))
+            return choice
+        rest, size = np.divmod(choice.table, np.int16(len(self.means)))
         quantizer, scale = np.divmod(rest, np.int16(SCALES))
         scale = np.clip(scale + np.int16(change), 0, LAST_DIRECT)
-        table = quantizer * np.int16(self.quantizer_groups) + scale * np.int16(len(self.means)) + size
-        return Groups(np.where(groups.table < self.direct_groups, table, groups.table), groups.sign)
+        table = quantizer * np.int16(self.tables_per_quantizer) + scale * np.int16(len(self.means)) + size
+        return TableChoice(np.where(choice.table < self.direct_tables, table, choice.table), choice.sign)
 
     @cached_property
     def bits_of_outputs(self) -> Float32:
-        """Bits of every entry for whole numbers (scale, mean) as the networks give them: what fits descend on.
+        """The bits of every entry for whole numbers (scale, mean), on which fits descend.
 
         Returns:
-            float32 [quantizers, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], between the middles of classes interpolated.
+            float32 [quantizers, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the
+            middles of the classes of mean.
         """
-        classes = self.cost_bits[: self.direct_groups].reshape(-1, SCALES, len(self.means), TABLE_SIZE)
+        classes = self.cost_bits[: self.direct_tables].reshape(-1, SCALES, len(self.means), TABLE_SIZE)
         position = np.interp(np.arange(LARGEST_MEAN + 1), class_middles(self.means), np.arange(len(self.means)))
         low = np.minimum(position.astype(np.intp), len(self.means) - 2)
         part = (position - low).astype(np.float32)[:, None]
@@ -351,9 +391,10 @@ class ContextModel:
         return np.concatenate([negative, positive], axis=2)
 
     def slopes(self, outputs: Float32, symbols: Int32, quantizers: States) -> Float32:
-        """Change of the bits of N symbols by (scale, mean), as central differences.
+        """Returns the change of the bits of symbols by (scale, mean), as central differences.
 
-        Where the tables end, bits stay as they are: an output far outside has no slope.
+        The bits are constant beyond the first and last tables, so an output far outside has no
+        slope.
 
         Args:
             outputs: (scale, mean) before they are rounded, float32 [2, N].
@@ -374,16 +415,34 @@ class ContextModel:
         return np.asarray(np.stack([by_scale, by_mean]) / (2 * _SLOPE_REACH), dtype=np.float32)
 
     def features_gradient(
-        self, features: Float32, known: Known, log_step: int, place: Place, symbols: Int32, quantizers: States
+        self,
+        features: Float32,
+        available: Indices,
+        log_step: int,
+        coding_pass: CodingPass,
+        symbols: Int32,
+        quantizers: States,
     ) -> Float32:
-        """Derivative of the bits of a pass's symbols by the features that are symbols, float32 [K', N].
+        """Returns the derivative of the bits of a pass's symbols by the features that are symbols.
 
-        Symbols under tables of large scales, which hardly depend on their context, count as independent of it.
+        Symbols under tables of large scales, which hardly depend on their context, count as
+        independent of it.
+
+        Args:
+            features: As in `ContextNetwork.outputs`.
+            available: As in `ContextNetwork.outputs`.
+            log_step: As in `ContextNetwork.outputs`.
+            coding_pass: As in `ContextNetwork.outputs`.
+            symbols: int32 [N].
+            quantizers: The quantiser of each symbol, int8 [N].
+
+        Returns:
+            float32 [K', N]; see `ContextNetwork.gradient`.
         """
         slopes = partial(self.slopes, symbols=symbols, quantizers=quantizers)
-        return self.networks[place.phase].gradient(features, known, place, log_step, slopes)
+        return self.networks[coding_pass.phase].gradient(features, available, coding_pass, log_step, slopes)
 
-    def offsets_of(self, symbols: Int32, groups: Groups) -> Int32:
-        """How far coefficients lie from the multiples that their symbols stand for, int32 [N], 1/FINE steps."""
-        entry = np.clip(symbols * groups.sign, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
-        return np.asarray(self.offsets[groups.table, entry] * groups.sign)
+    def offsets_of(self, symbols: Int32, choice: TableChoice) -> Int32:
+        """Returns the reconstruction offset of each symbol, int32 [N], in 1/FINE steps."""
+        entry = np.clip(symbols * choice.sign, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
+        return np.asarray(self.offsets[choice.table, entry] * choice.sign)

@@ -1,12 +1,13 @@
 """Fixed integer probability tables for symbols that follow a discretised Laplace distribution.
 
 Table `index` stands for a Laplace distribution of scale 2^((index - 16) / 4) symbols. Up to index
-`LAST_DIRECT` (scale 8) a symbol is coded by its table directly; beyond, the lowest `shift` bits are coded as
-they are and the rest by the direct table of the scale that is left. A table covers the symbols
--RADIUS..RADIUS and one escape.
+`LAST_DIRECT` (scale 8) a symbol is coded by its table directly. Beyond that, the lowest `shift`
+bits are coded as plain bits and the rest by the direct table of the remaining scale. A table covers
+the symbols -RADIUS..RADIUS and one escape.
 
-The frequencies follow from integers alone: with t = e^{-1/(2 scale)}, written out below for the four scales
-of one octave and squared or rooted from them in integer arithmetic, the discretised Laplace distribution is
+The frequencies follow from integers alone. With t = e^{-1/(2 scale)}, which is written out below
+for the four scales of one octave, and squared or rooted from them in integer arithmetic, the
+discretised Laplace distribution is
 
     P(0) = 1 - t,    P(+-q) = t^(2q-1) (1 - t^2) / 2,    P(escape) = t^(2 RADIUS + 1).
 """
@@ -20,18 +21,17 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.model import Symbols
+from dfmcodec._types import Symbols
 
-PRECISION_BITS = 24  # of constriction's models
+MAX_SYMBOL = 1 << 23  # bounds the coder's escapes
+PRECISION_BITS = 24  # the precision of constriction's models
 RADIUS = 64
 ESCAPE = 2 * RADIUS + 1  # index of the escape in a table; symbol q has index q + RADIUS
 TABLE_SIZE = 2 * RADIUS + 2
-
 LAPLACE_COUNT = 112
 SCALES_PER_OCTAVE = 4
-UNIT_SCALE_INDEX = 16  # scale 1
-LAST_DIRECT = 28  # scale 8
-
+UNIT_SCALE_INDEX = 16  # the table of scale 1
+LAST_DIRECT = 28  # the table of scale 8
 _FIXED_BITS = 60
 # round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
 _DECAY_OF_OCTAVE = (
@@ -44,13 +44,13 @@ _DECAY_OF_OCTAVE = (
 
 @lru_cache(maxsize=LAST_DIRECT + 1)
 def laplace_table(index: int) -> npt.NDArray[np.int64]:
-    """Frequencies of the symbols -RADIUS..RADIUS and the escape, summing to 2^24, each at least 1.
+    """Computes the frequencies of the symbols -RADIUS..RADIUS and the escape.
 
     Args:
         index: A direct table, 0..LAST_DIRECT.
 
     Returns:
-        int64 [TABLE_SIZE].
+        int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
     """
     octave, part = divmod(index - UNIT_SCALE_INDEX, SCALES_PER_OCTAVE)
     decay = _DECAY_OF_OCTAVE[part]
@@ -73,11 +73,12 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A probability table for symbols -RADIUS..RADIUS and the escape, and how a symbol is cut for it.
+    """A probability table for the symbols -RADIUS..RADIUS and the escape.
 
     Args:
-        frequencies: int64 [TABLE_SIZE], each at least 1, summing to 2^24.
-        shift: Number of low bits that are coded as they are; the table is for the rest.
+        frequencies: int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
+        shift: The number of low bits of a symbol that are coded as plain bits. The table is for the
+            rest.
     """
 
     frequencies: npt.NDArray[np.int64]
@@ -85,11 +86,11 @@ class Table:
 
     @cached_property
     def entry_bits(self) -> npt.NDArray[np.float64]:
-        """Bits of each entry, float64 [TABLE_SIZE]."""
+        """The bits of each entry, float64 [TABLE_SIZE]."""
         return PRECISION_BITS - np.log2(self.frequencies)
 
     def cost_bits(self, symbols: Symbols) -> npt.NDArray[np.float64]:
-        """Bits that coding each symbol costs. float64, shape of `symbols`."""
+        """Returns the bits that it costs to code each symbol, float64 of the shape of `symbols`."""
         high, _ = split_symbols(symbols, self.shift)
         excess = np.abs(high) - RADIUS
         position = np.where(excess > 0, ESCAPE, high + RADIUS)
@@ -101,36 +102,39 @@ class Table:
 
 @lru_cache(maxsize=LAPLACE_COUNT)
 def laplace(index: int) -> Table:
-    """The table of a Laplace index, 0..LAPLACE_COUNT - 1."""
+    """Returns the table of a Laplace index, 0..LAPLACE_COUNT - 1."""
     shift = max(0, -(-(index - LAST_DIRECT) // SCALES_PER_OCTAVE))
     return Table(laplace_table(index - SCALES_PER_OCTAVE * shift), shift)
 
 
 def split_symbols(symbols: Symbols, shift: Symbols | int) -> tuple[Symbols, Symbols]:
-    """High part, coded by a table, and low part, `shift` bits: symbol = (high << shift) + low - offset."""
+    """Splits symbols into a high part, coded by a table, and a low part of `shift` bits.
+
+    With half = 2^(shift - 1), or 0 where `shift` is 0, symbol = (high << shift) + low - half.
+    """
     one = np.int32(1)
     shifted = symbols + ((one << shift) >> 1)
     return shifted >> shift, shifted & ((one << shift) - 1)
 
 
 def join_symbols(high: Symbols, low: Symbols | int, shift: Symbols | int) -> Symbols:
-    """Inverse of `split_symbols`."""
+    """Inverts `split_symbols`."""
     joined: Symbols = (high << shift) + low - ((np.int32(1) << shift) >> 1)
     return joined
 
 
 def escape_bits(excess: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Bits after an escape: 5 for the length of `excess`, its bits below the leading one, and the sign."""
+    """Returns the bits after an escape: the length of `excess`, its lower digits, and the sign."""
     return 5 + bit_length(excess) - 1 + 1
 
 
 def bit_length(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Number of binary digits of positive integers below 2^31."""
+    """Returns the number of binary digits of positive integers below 2^31."""
     return np.frexp(np.maximum(values, 1).astype(np.float64))[1].astype(np.int64)
 
 
 def best_laplace_index(symbols: Symbols) -> int:
-    """The Laplace table that codes these symbols in the fewest bits."""
+    """Returns the index of the Laplace table that codes the symbols in the fewest bits."""
     if symbols.size == 0:
         return 0
     mean = max(float(np.abs(symbols).mean()), 2**-6)

@@ -1,5 +1,7 @@
-"""The published generative model: a decoder network maps a code z to all coefficients of a Fourier machine.
+"""The published generative model.
 
-Codes drawn from the density of the training pictures' codes paint new pictures; a picture's quantised code is the
-smallest file there can be for its kind. Nothing here is imported before `dfm generate` or a file of this model asks.
+A decoder network maps a code to all coefficients of a Deep Fourier Machine.
+Codes that are drawn from the density of the training images' codes give new images. The quantised
+code of an image makes a file of tens of bytes. Nothing of this package is imported before
+`dfm generate`, or a file of this model, needs it.
 """

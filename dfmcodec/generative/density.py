@@ -1,5 +1,7 @@
-"""The density of the training pictures' codes: a mixture of Gaussians, to draw new codes from and to code codes
-under."""
+"""The density of the training images' codes: a mixture of Gaussians.
+
+New codes are drawn from it, and the codes of images are coded under it.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.generative.painting import Float32
+from dfmcodec._types import Float32
 
 COMPONENTS = 100
-_COMMON_PICTURES = 5  # what the common covariance weighs in each component's
+_COMMON_IMAGES = 5  # the weight, in images, of the common covariance in that of each component
 _ITERATIONS = 30
 
 
 @dataclass(frozen=True)
 class CodeDensity:
-    """A mixture of K Gaussians in D dimensions, each by the principal axes of its covariance.
+    """A mixture of K Gaussians in D dimensions, each with the principal axes of its covariance.
 
     Args:
-        weights: Of the components, float32 [K]; their sum is 1.
-        means: float32 [K, D].
-        axes: Orthonormal, one in each column, float32 [K, D, D].
-        deviations: Standard deviation along each axis, falling, float32 [K, D].
+        weights: The weights of the components, float32 [K]. They sum to 1.
+        means: The means of the components, float32 [K, D].
+        axes: The principal axes of the components, orthonormal and in columns, float32 [K, D, D].
+        deviations: The standard deviation along each axis, in descending order, float32 [K, D].
     """
 
     weights: Float32
@@ -35,9 +37,9 @@ class CodeDensity:
         """Draws codes.
 
         Args:
-            count: Number of codes.
-            rng: Where chance comes from.
-            temperature: Factor of the deviations; 0 gives the components' means.
+            count: The number of codes.
+            rng: The source of random numbers.
+            temperature: A factor on the deviations; 0 gives the means of the components.
 
         Returns:
             float32 [count, D].
@@ -45,23 +47,26 @@ class CodeDensity:
         chances = self.weights.astype(np.float64)
         picked = rng.choice(len(chances), count, p=chances / chances.sum())
         along = rng.standard_normal((count, self.means.shape[1])) * self.deviations[picked] * temperature
-        found = self.means[picked].astype(np.float64)
+        codes = self.means[picked].astype(np.float64)
         for component in np.unique(picked):
             rows = picked == component
-            found[rows] += along[rows] @ self.axes[component].T.astype(np.float64)
-        return found.astype(np.float32)
+            codes[rows] += along[rows] @ self.axes[component].T.astype(np.float64)
+        return codes.astype(np.float32)
 
 
 def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> CodeDensity:
-    """Fits the mixture: clusters by k-means, and each one's covariance, drawn to the common one of all clusters.
+    """Fits the mixture: clusters by k-means, each with its covariance, shrunk towards that of all.
 
-    A Gaussian fitted to codes afterwards paints better pictures than the one that training asked codes to be like
-    (Ghosh et al. 2020, section 4); one component is their first choice, more are their second.
+    A density that is fitted to the codes after training gives better images than the Gaussian that
+    the training favours (Ghosh et al. 2020, section 4, with one component or more).
 
     Args:
         codes: float32 [N, D].
-        components: Most components; few codes get fewer.
-        seed: Of the clusters' starts.
+        components: The largest number of components. Few codes get fewer components.
+        seed: The seed of the initial clusters.
+
+    Returns:
+        The density of the codes.
     """
     count, dim = codes.shape
     components = max(1, min(components, count // 20))
@@ -74,7 +79,7 @@ def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> 
     axes, deviations = [], []
     for k in range(components):
         own = residuals[nearest == k]
-        common_weight = _COMMON_PICTURES if components > 1 else 0
+        common_weight = _COMMON_IMAGES if components > 1 else 0
         covariance = (own.T @ own + common_weight * common) / (len(own) + common_weight)
         values, vectors = np.linalg.eigh(covariance)
         axes.append(vectors[:, ::-1])
@@ -84,7 +89,7 @@ def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> 
 
 
 def _clusters(x: npt.NDArray[np.float64], components: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """The cluster of each point, int64 [N]: Lloyd's k-means from k-means++ starts, no cluster empty."""
+    """Lloyd's k-means from k-means++ starts: the cluster of each point, int64 [N]. None is empty."""
     norms = (x**2).sum(axis=1)
     centres = x[[rng.integers(len(x))]]
     nearest_squared = norms + (centres[0] ** 2).sum() - 2 * x @ centres[0]
@@ -101,7 +106,7 @@ def _clusters(x: npt.NDArray[np.float64], components: int, rng: np.random.Genera
 
 
 def _without_empty(nearest: npt.NDArray[np.int64], components: int) -> npt.NDArray[np.int64]:
-    """Gives each empty cluster a point of the largest one."""
+    """Gives each empty cluster one point of the largest cluster. int64 [N]."""
     for k in np.flatnonzero(np.bincount(nearest, minlength=components) == 0):
         largest = np.bincount(nearest, minlength=components).argmax()
         nearest[np.flatnonzero(nearest == largest)[0]] = k

@@ -1,14 +1,15 @@
 """A trained generative model, and its file: `.dfmg`.
 
     offset  bytes
-    0       5      magic 89 44 46 4D 47 (\\x89DFMG)
+    0       5      magic 89 44 46 4D 47 (\x89DFMG)
     5       1      format version, 1
     6       4      length n of the head
     10      n      head, msgpack: architecture, report, and the name and shape of each array
     10 + n         the arrays, float16, little-endian, one after another
-    end - 4 4      CRC-32 of all before it: the model's id
+    end - 4 4      CRC-32 of all bytes before it: the id of the model
 
-A model is used as its file has it: what is trained is rounded to float16 before anything is measured.
+A model is always used with the numbers of its file: trained parameters are rounded to float16
+before anything is measured.
 """
 
 from __future__ import annotations
@@ -23,14 +24,13 @@ from typing import Any
 
 import msgpack
 import numpy as np
-import numpy.typing as npt
 
+from dfmcodec._types import Float32, Float64, Pixels, UInt8
 from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, TruncatedError, UnsupportedVersionError
 from dfmcodec.generative.density import CodeDensity
-from dfmcodec.generative.painting import (
-    Float32,
+from dfmcodec.generative.network import (
     GenerativeArchitecture,
-    encode_pictures,
+    encode_images,
     exact_cos_sin,
     first_features,
     inputs_at,
@@ -38,33 +38,32 @@ from dfmcodec.generative.painting import (
     network_shapes,
     paint,
 )
-from dfmcodec.image import Pixels, samples_to_values
+from dfmcodec.image import samples_to_values
 
 EXTENSION = ".dfmg"
 MAGIC = b"\x89DFMG"
 VERSION = 1
 MAX_MODEL_BYTES = 1 << 28
 MAX_COMPONENTS = 1 << 10
-_MAX_HEAD_BYTES = 1 << 20  # what it is unpacked to takes up to 70 times as many
+_MAX_HEAD_BYTES = 1 << 20  # unpacked, a head takes up to 70 times its size
 _HEAD = struct.Struct("<5sBI")
 _CRC = struct.Struct("<I")
 _DENSITY = ("weights", "means", "axes", "deviations")
-_PAINTED_POSITIONS = 1 << 16  # of all pictures that are painted at a time: bounds memory
-
-UInt8 = npt.NDArray[np.uint8]
-Float64 = npt.NDArray[np.float64]
+_BLOCK_POSITIONS = 1 << 16  # positions of all images that are rendered at a time: limits memory
 
 
 @dataclass(frozen=True)
 class GenerativeModel:
-    """A trained model.
+    """A trained generative model.
 
     Args:
-        architecture: Its shape.
-        parameters: Of the decoder, and of the encoder where there is one, by the names of `painting.network_shapes`.
-        density: Of the training pictures' codes.
-        report: How it was trained: recipe, seed, data, steps, seconds.
-        source: The file that it was read from, if it was.
+        architecture: The architecture of the model.
+        parameters: The parameters of the decoder network, and of the encoder network if the model
+            has one, by the names of `network.network_shapes`, float32.
+        density: The density of the training images' codes.
+        report: How the model was trained: recipe, seed, data, steps, seconds.
+        source: The bytes of the file that the model was read from; None for a model that was not
+            read from a file.
     """
 
     architecture: GenerativeArchitecture
@@ -75,11 +74,12 @@ class GenerativeModel:
 
     @property
     def has_encoder(self) -> bool:
+        """Whether the model has an encoder network."""
         return "encoder_w0" in self.parameters
 
     @cached_property
     def file_bytes(self) -> bytes:
-        """The model's file."""
+        """The bytes of the model's file."""
         if self.source is not None:
             return self.source
         arrays = self._arrays()
@@ -96,29 +96,36 @@ class GenerativeModel:
 
     @property
     def id(self) -> int:
-        """What files that were coded under it name it by."""
+        """The id by which the files of codes name the model: the CRC-32 of its own file."""
         return int(_CRC.unpack(self.file_bytes[-_CRC.size :])[0])
 
     def rounded(self) -> GenerativeModel:
-        """The model as its file has it."""
+        """The model with the numbers of its file, rounded to float16."""
         return read_model(self.file_bytes)
 
     def _arrays(self) -> dict[str, Float32]:
-        found = dict(sorted(self.parameters.items()))
-        return found | {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
+        parameters = dict(sorted(self.parameters.items()))
+        return parameters | {f"density_{name}": getattr(self.density, name) for name in _DENSITY}
 
     def coefficients(self, codes: Float32) -> Float32:
-        """Of the machines that paint codes float32 [N, code_dim]: float32 [N, coefficient_count]."""
-        found: Float32 = network(self.parameters_of("decoder"), "decoder", codes.astype(np.float32), np)
-        return found
-
-    def paint(self, codes: Float32, height: int | None = None, width: int | None = None) -> UInt8:
-        """Paints codes.
+        """The coefficients of the Deep Fourier Machines of codes.
 
         Args:
             codes: float32 [N, code_dim].
-            height: Of the pictures; the training pictures' if None.
-            width: The same.
+
+        Returns:
+            float32 [N, coefficient_count].
+        """
+        coefficients: Float32 = network(self.parameters_of("decoder"), "decoder", codes.astype(np.float32), np)
+        return coefficients
+
+    def paint(self, codes: Float32, height: int | None = None, width: int | None = None) -> UInt8:
+        """Renders the images of codes.
+
+        Args:
+            codes: float32 [N, code_dim].
+            height: The height of the images in pixels; None for that of the training images.
+            width: The width of the images in pixels; None for that of the training images.
 
         Returns:
             uint8 [N, height, width, channels].
@@ -127,21 +134,21 @@ class GenerativeModel:
         return self.paint_at(codes, np.arange(height) / height, np.arange(width) / width)
 
     def paint_at(self, codes: Float32, x2: Float64, x1: Float64, bit_depth: int = 8) -> Pixels:
-        """Paints codes at a grid of positions.
+        """Renders the images of codes at a grid of positions.
 
         Args:
             codes: float32 [N, code_dim].
-            x2: Vertical positions, float [R]; the picture spans [0, 1).
-            x1: Horizontal positions, float [C].
-            bit_depth: Of the samples.
+            x2: The vertical positions, float64 [R]; the image spans [0, 1).
+            x1: The horizontal positions, float64 [C].
+            bit_depth: The bits per sample of the result, 8 or 16.
 
         Returns:
             uint8 or uint16 [N, R, C, channels].
         """
         arch = self.architecture
-        pictures = np.empty((len(codes), len(x2), len(x1), arch.channels), np.uint8 if bit_depth == 8 else np.uint16)
-        rows = max(1, min(len(x2), _PAINTED_POSITIONS // len(x1)))
-        batch = max(1, _PAINTED_POSITIONS // (rows * len(x1)))
+        images = np.empty((len(codes), len(x2), len(x1), arch.channels), np.uint8 if bit_depth == 8 else np.uint16)
+        rows = max(1, min(len(x2), _BLOCK_POSITIONS // len(x1)))
+        batch = max(1, _BLOCK_POSITIONS // (rows * len(x1)))
         for top in range(0, len(x2), rows):
             v = inputs_at(x2[top : top + rows], x1, arch.octaves)
             first = first_features(v, arch, np, exact_cos_sin)
@@ -149,22 +156,28 @@ class GenerativeModel:
                 coefficients = self.coefficients(codes[start : start + batch])
                 values = samples_to_values(paint(coefficients, first, v, arch, np, exact_cos_sin), bit_depth)
                 shaped = values.reshape(len(values), arch.channels, -1, len(x1)).transpose(0, 2, 3, 1)
-                pictures[start : start + batch, top : top + rows] = shaped
-        return pictures
+                images[start : start + batch, top : top + rows] = shaped
+        return images
 
-    def encode(self, pictures: UInt8) -> Float32:
-        """The encoder's codes of uint8 [N, H, W, C], float32 [N, code_dim].
+    def encode(self, images: UInt8) -> Float32:
+        """The codes that the encoder network gives for images.
+
+        Args:
+            images: uint8 [N, H, W, C].
+
+        Returns:
+            float32 [N, code_dim].
 
         Raises:
-            ConfigError: The model has no encoder.
+            ConfigError: The model has no encoder network.
         """
         if not self.has_encoder:
-            msg = "the model was trained with a table of codes and has no encoder"
+            msg = "the model has no encoder network, because it was trained with a table of codes"
             raise ConfigError(msg)
-        return encode_pictures(self.parameters, pictures)
+        return encode_images(self.parameters, images)
 
     def parameters_of(self, prefix: str) -> dict[str, Float32]:
-        """Of one network, "decoder" or "encoder"."""
+        """The parameters of one network, "decoder" or "encoder"."""
         return {name: value for name, value in self.parameters.items() if name.startswith(prefix)}
 
 
@@ -172,10 +185,11 @@ def read_model_file(path: Path) -> GenerativeModel:
     """Reads a `.dfmg` file.
 
     Raises:
-        DfmError: It cannot be read.
-        FormatError: It is not one, or damaged, or of a newer version; the message names the file.
+        DfmError: The file cannot be read.
+        FormatError: The file is no generative model, or it is damaged, truncated or of a newer
+            version. The message names the file.
     """
-    from dfmcodec.io import read_file
+    from dfmcodec.files.atomic import read_file
 
     data = read_file(path)
     try:
@@ -189,19 +203,45 @@ def read_model(data: bytes) -> GenerativeModel:
     """Reads the bytes of a `.dfmg` file.
 
     Raises:
-        FormatError: It is not one, or damaged, or of a newer version.
+        FormatError: The bytes are no generative model, or they are damaged, truncated or of a newer
+            version.
+    """
+    start, end = _check_container(data)
+    try:
+        head = msgpack.unpackb(data[_HEAD.size : start], max_str_len=1 << 16)
+        values = head["architecture"]
+        values |= {"hidden": tuple(values["hidden"]), "octaves": tuple(values["octaves"])}
+        architecture = GenerativeArchitecture(**values)
+        arrays = _read_arrays(data, head["arrays"], start, end)
+        density = CodeDensity(*(arrays.pop(f"density_{name}") for name in _DENSITY))
+        _check_shapes(architecture, arrays, density)
+        return GenerativeModel(architecture, arrays, density, head["report"], data)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, msgpack.UnpackException) as error:
+        msg = f"the generative model's head and arrays do not agree ({error}); it is damaged, get another copy"
+        raise CorruptError(msg) from error
+
+
+def _check_container(data: bytes) -> tuple[int, int]:
+    """Checks all of a `.dfmg` file but its head and arrays.
+
+    Returns:
+        The offsets at which the arrays start and end.
+
+    Raises:
+        FormatError: See `read_model`.
     """
     if not data.startswith(MAGIC):
         msg = f"not a generative model (.dfmg): it starts with {data[:5]!r}, not {MAGIC!r}"
         raise BadMagicError(msg)
     if len(data) > len(MAGIC) and data[len(MAGIC)] != VERSION:
-        msg = f"a generative model of version {data[len(MAGIC)]}; this program reads version {VERSION}, update dfmcodec"
+        version = data[len(MAGIC)]
+        msg = f"the generative model has version {version}; this program reads version {VERSION}, update dfmcodec"
         raise UnsupportedVersionError(msg)
     if len(data) < _HEAD.size + _CRC.size:
         msg = f"the generative model has {len(data)} bytes; it is truncated, get a whole copy"
         raise TruncatedError(msg)
     if len(data) > MAX_MODEL_BYTES:
-        msg = f"a generative model of {len(data)} bytes; at most {MAX_MODEL_BYTES} are read"
+        msg = f"the generative model has {len(data)} bytes, more than the limit of {MAX_MODEL_BYTES}"
         raise CorruptError(msg)
     if zlib.crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
         msg = "the generative model's checksum does not match; it is damaged or truncated, get another copy"
@@ -211,46 +251,56 @@ def read_model(data: bytes) -> GenerativeModel:
     if start > end or head_bytes > _MAX_HEAD_BYTES:
         msg = f"the generative model's head has {head_bytes} bytes; it is damaged, get another copy"
         raise CorruptError(msg)
-    try:
-        head = msgpack.unpackb(data[_HEAD.size : start], max_str_len=1 << 16)
-        values = head["architecture"]
-        values |= {"hidden": tuple(values["hidden"]), "octaves": tuple(values["octaves"])}
-        architecture = GenerativeArchitecture(**values)
-        arrays = {}
-        for name, shape in head["arrays"]:
-            size = int(np.prod([int(side) for side in shape], dtype=object)) * 2
-            if not 0 <= size <= end - start:
-                msg = f"array {name} of {shape}"
-                raise ValueError(msg)
-            array = np.frombuffer(data, "<f2", size // 2, start).astype(np.float32).reshape(shape)
-            arrays[name], start = array, start + size
-        if start != end:
-            msg = f"{end - start} bytes too many"
+    return start, end
+
+
+def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Float32]:
+    """The arrays of a `.dfmg` file by name, float32.
+
+    Args:
+        data: The file's bytes.
+        listed: The name and shape of each array, as the head lists them.
+        start: The offset at which the arrays start.
+        end: The offset at which they must end.
+
+    Raises:
+        ValueError: The shapes do not agree with the bytes.
+    """
+    arrays = {}
+    for name, shape in listed:
+        size = int(np.prod([int(side) for side in shape], dtype=object)) * 2
+        if not 0 <= size <= end - start:
+            msg = f"array {name} of {shape}"
             raise ValueError(msg)
-        density = CodeDensity(*(arrays.pop(f"density_{name}") for name in _DENSITY))
-        _check_shapes(architecture, arrays, density)
-        return GenerativeModel(architecture, arrays, density, head["report"], data)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, msgpack.UnpackException) as error:
-        msg = f"the generative model's head and arrays do not agree ({error}); it is damaged, get another copy"
-        raise CorruptError(msg) from error
+        array = np.frombuffer(data, "<f2", size // 2, start).astype(np.float32).reshape(shape)
+        arrays[name], start = array, start + size
+    if start != end:
+        msg = f"{end - start} bytes too many"
+        raise ValueError(msg)
+    return arrays
 
 
 def _check_shapes(architecture: GenerativeArchitecture, arrays: Mapping[str, Float32], density: CodeDensity) -> None:
+    """Refuses arrays that do not fit the architecture, and values that no model has.
+
+    Raises:
+        ValueError: An array has another shape or a value that is not possible.
+    """
     expected = network_shapes("decoder", architecture.decoder_sizes())
     if "encoder_w0" in arrays:
         expected |= network_shapes("encoder", architecture.encoder_sizes())
     components, dim = len(density.weights), architecture.code_dim
     shapes = {name: array.shape for name, array in arrays.items()}
-    of_density = [getattr(density, name).shape for name in _DENSITY]
+    density_shapes = [getattr(density, name).shape for name in _DENSITY]
     if shapes != expected or not 1 <= components <= MAX_COMPONENTS:
-        msg = "its networks are of another shape"
+        msg = "the networks have another shape"
         raise ValueError(msg)
-    if of_density != [(components,), (components, dim), (components, dim, dim), (components, dim)]:
-        msg = "its density is of another shape"
+    if density_shapes != [(components,), (components, dim), (components, dim, dim), (components, dim)]:
+        msg = "the density has another shape"
         raise ValueError(msg)
     if not all(np.isfinite(array).all() for array in [*arrays.values(), *(getattr(density, n) for n in _DENSITY)]):
-        msg = "a value is not finite"
+        msg = "a value is NaN or infinite"
         raise ValueError(msg)
     if (density.weights < 0).any() or not density.weights.any() or (density.deviations <= 0).any():
-        msg = "its density is none"
+        msg = "the density has invalid weights or deviations"
         raise ValueError(msg)

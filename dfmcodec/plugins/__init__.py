@@ -1,1 +1,1 @@
-"""dfmcodec inside other programs."""
+"""Support for `.dfm` files in other programs."""

@@ -1,31 +1,33 @@
-"""`.dfm` files in Pillow, and so in what reads pictures through it (imageio, scikit-image, Django, ...).
+"""`.dfm` files in Pillow, and in what reads images through it (imageio, scikit-image, Django, ...).
 
 import dfmcodec.plugins.pillow
 
 dfmcodec.plugins.pillow.register()
-picture = PIL.Image.open("photo.dfm")      # reads the header; the pixels when they are needed
-picture.draft(None, (320, 240))            # before that: a smaller picture, in less time
-picture.save("small.dfm", rate=0.05)       # any option of `dfmcodec.encode`
+image = PIL.Image.open("photo.dfm")      # reads the header; decodes pixels when needed
+image.draft(None, (320, 240))            # before loading: at least this size, in less time
+image.save("small.dfm", rate=0.05)       # takes any option of `dfmcodec.encode`
 """
 
 from __future__ import annotations
 
 import os
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from dfmcodec.bitstream import MAGIC, SECTION_METADATA, read_header, unpack_metadata
-
-if TYPE_CHECKING:
-    import dfmcodec.image
+from dfmcodec.bitstream.header import read_header
+from dfmcodec.bitstream.layout import MAGIC, Section
+from dfmcodec.bitstream.sections.metadata import unpack_metadata
 
 FORMAT = "DFM"
 MIME_TYPE = "image/x-dfm"
 
 
 class DfmImageFile(ImageFile.ImageFile):
-    """A `.dfm` file as a Pillow picture: RGB, RGBA, L or LA; I;16 for 16-bit gray. 16-bit colours become 8-bit ones."""
+    """A `.dfm` file as a Pillow image, in mode L, LA, RGB or RGBA, or I;16 for 16-bit gray.
+
+    Other 16-bit samples become 8-bit ones, as Pillow has no mode for them.
+    """
 
     format = FORMAT
     format_description = "Deep Fourier Machine"
@@ -40,27 +42,18 @@ class DfmImageFile(ImageFile.ImageFile):
             raise SyntaxError(str(error)) from error
         header = self._header
         self._size = header.width, header.height
-        self._mode = self._mode_of(header.channels, header.has_alpha, header.bit_depth)
-        self._at: tuple[int, int] | None = None
-        if SECTION_METADATA in header.sections:
-            start, length = header.sections[SECTION_METADATA]
-            self._take_metadata(self._data[start : start + length])
-
-    @staticmethod
-    def _mode_of(channels: int, has_alpha: bool, bit_depth: int) -> str:
-        if channels == 1:
-            return "LA" if has_alpha else "L" if bit_depth == 8 else "I;16"
-        return "RGBA" if has_alpha else "RGB"
-
-    def _take_metadata(self, body: bytes) -> None:
-        metadata = unpack_metadata(body)
-        names = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
-        self.info.update({name: value for name, value in names.items() if value})
+        self._mode = _pillow_mode(header.channels, header.has_alpha, header.bit_depth)
+        self._draft_size: tuple[int, int] | None = None
+        if Section.METADATA in header.sections:
+            start, length = header.sections[Section.METADATA]
+            metadata = unpack_metadata(self._data[start : start + length])
+            entries = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+            self.info.update({name: value for name, value in entries.items() if value})
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Makes the picture that will be loaded smaller, but not smaller than `size`; its mode stays.
+        """Asks for a smaller image, but at least of this size; the mode does not change.
 
-        Sides are divided by 2, 4, .. 64, so that fine levels need no decoding.
+        The sides are divided by 2, 4, .. 64, so that the finest decomposition levels need no decoding.
         """
         if size is None or self._data is None:
             return None
@@ -70,53 +63,54 @@ class DfmImageFile(ImageFile.ImageFile):
             halvings += 1
         if not halvings:
             return None
-        self._size = self._at = -(-width >> halvings), -(-height >> halvings)
+        self._size = self._draft_size = -(-width >> halvings), -(-height >> halvings)
         return self.mode, (0, 0, width / self._size[0], height / self._size[1])
 
     def load(self) -> Any:
-        """Decodes the pixels, once."""
+        """Decodes the pixels, unless they are decoded."""
         if self._data is not None:
             from dfmcodec.decoder import decode_image
+            from dfmcodec.files.write_image import to_pil
 
             try:
-                decoded = decode_image(self._data, size=self._at)
+                decoded = decode_image(self._data, size=self._draft_size)
             except Exception as error:
                 msg = f"damaged .dfm file: {error}"
                 raise OSError(msg) from error
-            self.im = _to_pil(decoded).convert(self.mode).im
+            self.im = to_pil(decoded).convert(self.mode).im
             self._data = None
             self.tile = []
+            if getattr(self, "_exclusive_fp", False) and self.fp is not None:  # a file that Pillow opened itself
+                self.fp.close()
+                self.fp = None
         return super().load()
 
     def load_prepare(self) -> None:
-        """Nothing: `load` makes the picture."""
+        """Does nothing, as `load` makes the image."""
 
 
-def _to_pil(image: dfmcodec.image.Image) -> Image.Image:
-    import numpy as np
-
-    pixels = image.samples
-    if image.bit_depth > 8 and pixels.shape[2] > 1:
-        pixels = np.rint(pixels / 257).astype(np.uint8)  # Pillow has no deeper colours
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+def _pillow_mode(channels: int, has_alpha: bool, bit_depth: int) -> str:
+    if channels == 1:
+        return "LA" if has_alpha else "L" if bit_depth == 8 else "I;16"
+    return "RGBA" if has_alpha else "RGB"
 
 
 def _accept(prefix: bytes) -> bool:
     return prefix.startswith(MAGIC)
 
 
-def _save(picture: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
+def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
     import dfmcodec
 
-    options = dict(picture.encoderinfo)
+    options = dict(pil_image.encoderinfo)
     for name in ("exif", "icc_profile", "xmp"):
         if name in options:
-            picture.info[name] = options.pop(name)
-    file.write(dfmcodec.encode(picture, **options).data)
+            pil_image.info[name] = options.pop(name)
+    file.write(dfmcodec.encode(pil_image, **options).data)
 
 
 def register() -> None:
-    """Tells Pillow of `.dfm` files; once is enough, more does no harm."""
+    """Registers `.dfm` files with Pillow. Further calls have no effect."""
     Image.register_open(FORMAT, DfmImageFile, _accept)
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, ".dfm")

@@ -1,8 +1,9 @@
-"""The shipped priors: what every file may take for granted and none pays for.
+"""The shipped priors: what every file can rely on and none pays for.
 
-Context networks with their probability tables, and the Fourier machine that improves on the linear synthesis, trained
-once on photographs (`python -m dfmcodec.prior.train`; MODEL_CARD.md). A file names its prior by `Prior.checksum`: new
-files are made with `CURRENT`, and those made with earlier priors stay readable.
+A prior holds context networks with their probability tables, and the Deep Fourier Machine that
+improves on the linear synthesis. It is trained once on photographs by
+`dfmcodec.training.prior.train`; see MODEL_CARD.md. A file names its prior by its prior id,
+`Prior.checksum`. New files are made with `CURRENT`; files made with earlier priors stay readable.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.arrays import read_arrays
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.errors import DfmError, InstallationError, UnsupportedVersionError
-from dfmcodec.synthesis import Machine
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.synthesis.machine import DeepFourierMachine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-CURRENT = 0xA25C47C2
-SHIPPED = (CURRENT, 0x63FD10FF, 0xF8E970FA)
+CURRENT = 0xA25C47C2  # the prior id of new files
+SHIPPED = (CURRENT, 0x63FD10FF, 0xF8E970FA)  # the prior ids of all readable files
 
 
 @dataclass(frozen=True)
@@ -32,27 +33,29 @@ class Prior:
     """A trained prior.
 
     Args:
-        context: Chooses probability tables for latent symbols.
+        context: Chooses the probability tables of latent symbols.
         machine: Corrects the linear synthesis.
-        checksum: CRC-32 over names and contents of its arrays; what a file's header holds.
+        checksum: The prior id: the CRC-32 over the names and contents of its arrays, which the
+            header of a file holds.
     """
 
     context: ContextModel
-    machine: Machine
+    machine: DeepFourierMachine
     checksum: int
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Prior:
-        """From the arrays of a prior's file.
+        """Makes a prior of its arrays.
 
         Raises:
-            DfmError: They do not give the same symbols on all machines; see `ContextModel.from_arrays`.
+            DfmError: The arrays do not give the same symbols on all hosts; see
+                `ContextModel.from_arrays`.
         """
-        return cls(ContextModel.from_arrays(arrays), Machine.from_arrays(arrays), checksum(arrays))
+        return cls(ContextModel.from_arrays(arrays), DeepFourierMachine.from_arrays(arrays), checksum(arrays))
 
 
 def checksum(arrays: Arrays) -> int:
-    """CRC-32 of all arrays, by name."""
+    """Returns the CRC-32 over all arrays, in ascending order of their names."""
     value = 0
     for name in sorted(arrays):
         array = arrays[name]
@@ -62,31 +65,31 @@ def checksum(arrays: Arrays) -> int:
 
 
 def shipped() -> Prior:
-    """The prior that this version of the program makes files with."""
+    """Returns the prior that this version of the program makes files with."""
     return prior_of(CURRENT)
 
 
 @lru_cache(maxsize=2)
-def prior_of(wanted: int) -> Prior:
-    """The prior that a file names.
+def prior_of(prior_id: int) -> Prior:
+    """Returns the prior that a file names.
 
     Raises:
-        UnsupportedVersionError: This program does not have it.
-        InstallationError: It is damaged or was lost.
+        UnsupportedVersionError: This program does not have the prior.
+        InstallationError: The prior is damaged or missing in this installation.
     """
-    resource = files("dfmcodec.prior") / f"prior-{wanted:08x}.npz"
+    resource = files("dfmcodec.prior") / f"prior-{prior_id:08x}.npz"
     if not resource.is_file():
-        if wanted in SHIPPED:
-            msg = f"prior {wanted:08x} is missing in this installation; install dfmcodec again"
+        if prior_id in SHIPPED:
+            msg = f"prior {prior_id:08x} is missing in this installation; install dfmcodec again"
             raise InstallationError(msg)
-        msg = f"the file needs prior {wanted:08x}, which this program does not have; update dfmcodec"
+        msg = f"the file needs prior {prior_id:08x}, which this program does not have; update dfmcodec"
         raise UnsupportedVersionError(msg)
-    damaged = f"prior {wanted:08x} is damaged in this installation; install dfmcodec again"
+    damaged = f"prior {prior_id:08x} is damaged in this installation; install dfmcodec again"
     try:
         with as_file(resource) as path:
             arrays = read_arrays(path)
     except DfmError as error:
         raise InstallationError(damaged) from error
-    if checksum(arrays) != wanted:
+    if checksum(arrays) != prior_id:
         raise InstallationError(damaged)
     return Prior.from_arrays(arrays)

@@ -1,0 +1,27 @@
+"""The array types that flow through the package, and the closed list of models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = Any  # numpy.ndarray or jax.Array
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int32 = npt.NDArray[np.int32]
+UInt8 = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16
+Symbols = npt.NDArray[np.int32]
+Notify = Callable[[str], None]  # receives a notice of each thing that is converted or left out
+
+
+class Model(Enum):
+    """The families of models; the value is the name that `--model` takes."""
+
+    LATENT = "latent"
+    COORDINATE = "coordinate"
+    GENERATIVE = "generative"

@@ -1,0 +1,330 @@
+"""The functions of `import dfmcodec`: encode, decode, read a header. Each imports what it needs when it is called.
+
+>>> import numpy as np
+>>> import dfmcodec
+>>> image = np.zeros((32, 48, 3), np.uint8)
+>>> result = dfmcodec.encode(image, bpp=1.0, effort=1)
+>>> decoded = dfmcodec.decode(result.data)
+>>> decoded.pixels.shape
+(32, 48, 3)
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Union, Unpack, cast
+
+from dfmcodec.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import PIL.Image
+
+    import dfmcodec.image
+    from dfmcodec._types import Pixels
+    from dfmcodec.bitstream.header import Header
+    from dfmcodec.encoder.config import EncoderConfig
+    from dfmcodec.encoder.job import Progress
+    from dfmcodec.encoder.report import EncodeResult
+    from dfmcodec.generative.model import GenerativeModel
+    from dfmcodec.latents.geometry import Region
+
+BytesLike = bytes | bytearray | memoryview
+# The members in quotes are imported by type checkers alone, so that `import dfmcodec` stays light.
+FileLike = Union[str, "os.PathLike[str]", BytesLike, BinaryIO]
+ImageLike = Union[FileLike, "dfmcodec.image.Image", "PIL.Image.Image", "npt.NDArray[Any]"]
+PriorLike = Union[str, "os.PathLike[str]", "GenerativeModel"]
+
+
+class EncodeOptions(TypedDict, total=False):
+    """The options of `encode`: the fields of `EncoderConfig`, and what is not part of the settings.
+
+    Args:
+        rate: Largest size of the file as a fraction of the raw samples' bytes; 0.18 where no target is given.
+        bpp: Largest size of the file in bits per pixel.
+        size: Largest size of the file in bytes.
+        psnr: Least PSNR of the decoded image in dB.
+        quality: 0..100; latent model.
+        lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp; latent model.
+        model: "latent" or "coordinate".
+        effort: 1 (fastest) to 9; latent model.
+        recipe: "default" or "published"; coordinate model, as all of the following.
+        depth: Number of Fourier layers.
+        width: Dimension between layers.
+        order: Largest |k|_1.
+        steps: Gradient steps.
+        time_limit_s: Seconds after which the fit ends; every model.
+        seed: Seed of the initial weights and the batches.
+        strip: Leave ICC profile, Exif and XMP behind.
+        page: Page of a file of several, from 1.
+        max_pixels: Larger images are refused before their pixels are read.
+        prior: A generative model or the path of its `.dfmg` file; the image becomes a code of it.
+        on_progress: Called many times during the fit.
+        should_stop: Asked many times during the fit; True ends it, and the best so far is returned.
+    """
+
+    rate: float | None
+    bpp: float | None
+    size: int | None
+    psnr: float | None
+    quality: float | None
+    lmbda: float | None
+    model: str
+    effort: int
+    recipe: str
+    depth: int | None
+    width: int | None
+    order: int | None
+    steps: int | None
+    time_limit_s: float | None
+    seed: int
+    strip: bool
+    page: int | None
+    max_pixels: int
+    prior: PriorLike | None
+    on_progress: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+
+
+_READING = ("strip", "page", "max_pixels")
+_RUNNING = ("on_progress", "should_stop")
+
+
+def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unpack[EncodeOptions]) -> EncodeResult:
+    """Encodes an image.
+
+    Args:
+        image: A path, the bytes of an image file, a binary file, a Pillow image, a `dfmcodec.Image`, or an array of
+            uint8 or uint16 of any byte order: [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or
+            4 (RGB and alpha). What has to be converted is told by a warning.
+        config: All settings in one object, instead of those among the options.
+        **options: See `EncodeOptions`: `rate=0.18`, `psnr=38`, `effort=7`, ...
+
+    Returns:
+        The file (`.data`, `.save(path)`), its figures (`.report`) and the decoded image (`.decoded`).
+
+    Raises:
+        ImageError: The image cannot be encoded.
+        FormatError: The prior is not a readable `.dfmg` file.
+        ConfigError: An option is unknown or makes no sense.
+        TargetUnreachableError: The size or quality target cannot be met.
+        DivergedError: The fit came to NaN or infinite values again and again.
+        InstallationError: A part of the program is damaged.
+    """
+    from dfmcodec.encoder.config import EncoderConfig
+    from dfmcodec.encoder.encode import encode_image
+    from dfmcodec.files.read_image import to_image
+
+    given = dict(options)
+    reading = {name: given.pop(name) for name in _READING if name in given}
+    running = {name: given.pop(name) for name in _RUNNING if name in given}
+    generator = _generator(cast("PriorLike | None", given.pop("prior", None)))
+    if config is not None and given:
+        msg = f"give either a config or single settings ({', '.join(given)}), not both"
+        raise ConfigError(msg)
+    try:
+        config = config or EncoderConfig(**cast("dict[str, Any]", given))
+    except TypeError as error:
+        msg = f"unknown option: {error}"
+        raise ConfigError(msg) from error
+
+    def warn(notice: str) -> None:
+        warnings.warn(notice, stacklevel=3)
+
+    source = to_image(_opened(image), notify=warn, **cast("dict[str, Any]", reading))
+    return encode_image(source, config, generator=generator, **cast("dict[str, Any]", running))
+
+
+class Decoded:
+    """A decoded image, and what of it was missing.
+
+    Everything that takes arrays takes this, and gets `pixels`: `np.asarray(decoded)`, `decoded[:, :, 0]`, `.shape`.
+
+    Args:
+        image: The image: colours, alpha and metadata apart.
+        losses: What is missing or damaged and what that means, in words; empty for a whole file.
+    """
+
+    def __init__(self, image: dfmcodec.image.Image, losses: tuple[str, ...] = ()) -> None:
+        self.image = image
+        self.losses = losses
+        self.pixels: Pixels = image.samples  # uint8 or uint16 [H, W, C], C = 1, 2, 3 or 4, alpha last
+
+    @property
+    def metadata(self) -> dfmcodec.image.Metadata:
+        """ICC profile, Exif block and XMP packet."""
+        return self.image.metadata
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(height, width, channels), alpha counted."""
+        return self.pixels.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16."""
+        return self.pixels.dtype
+
+    @property
+    def ndim(self) -> int:
+        """3."""
+        return self.pixels.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of samples, alpha counted."""
+        return self.pixels.size
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.pixels[index]
+
+    def squeeze(self) -> Pixels:
+        """The pixels; gray without alpha as [H, W]."""
+        return self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels
+
+    def to_pil(self) -> PIL.Image.Image:
+        """The image as a Pillow image with its metadata: L, LA, RGB, RGBA, or I;16 for gray of 16 bits.
+
+        Pillow has no 16-bit colours; they become 8-bit ones.
+        """
+        from dfmcodec.files.write_image import to_pil
+
+        return to_pil(self.image)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        import numpy as np
+
+        if copy is False and dtype is not None and np.dtype(dtype) != self.pixels.dtype:
+            msg = f"a copy is needed to make {np.dtype(dtype)} of {self.pixels.dtype}"
+            raise ValueError(msg)
+        return np.array(self.pixels, dtype=dtype, copy=True) if copy else np.asarray(self.pixels, dtype=dtype)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.pixels.shape
+        kind = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}[channels]
+        lost = f", {len(self.losses)} losses" if self.losses else ""
+        return f"<Decoded {width}x{height} {kind}, {8 * self.pixels.itemsize} bits{lost}>"
+
+    def _repr_png_(self) -> bytes:
+        """For notebooks."""
+        from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+
+        return image_to_bytes(self.image, OUTPUT_FORMATS["png"])
+
+
+def decode(
+    source: FileLike,
+    *,
+    region: Region | tuple[int, int, int, int] | None = None,
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
+    max_pixels: int | None = None,
+    backend: str = "numpy",
+    prior: PriorLike | None = None,
+    best_effort: bool = False,
+) -> Decoded:
+    """Decodes a `.dfm` file.
+
+    Args:
+        source: The file's bytes, its path, or a binary file.
+        region: The part of the image to decode, as a `Region` or (left, top, width, height) in pixels; None for all.
+        scale: Evaluates the image at positions 1 / scale pixels apart.
+        size: (width, height) of the result, instead of a scale.
+        max_pixels: Larger images are refused before memory is spent on them; None for the default limit.
+        backend: "numpy" or "jax".
+        prior: The generative model or its `.dfmg` file, where the image is a code of one.
+        best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a prefix of a file
+            gives a preview.
+
+    Returns:
+        The image, with `pixels` uint8 or uint16 [H, W, C]: C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+
+    Raises:
+        FormatError: The file is not readable; with `best_effort`, nothing of the image can be made out.
+        MissingModelError: The image is a code of another generative model, or of one that was not given.
+        ConfigError: The region is not within the image, or the size or the backend is not possible.
+        InstallationError: A part of the program is damaged.
+    """
+    from dfmcodec import decoder
+    from dfmcodec.image import MAX_PIXELS
+    from dfmcodec.latents.geometry import Region
+
+    if isinstance(region, tuple):
+        left, top, width, height = region
+        region = Region(top, left, top + height, left + width)
+    limit = MAX_PIXELS if max_pixels is None else max_pixels
+    data, generator = _bytes(source), _generator(prior)
+    if best_effort:
+        image, losses = decoder.decode_best_effort(data, backend, limit, region, scale, size, generator)
+        return Decoded(image, tuple(losses))
+    return Decoded(decoder.decode_image(data, backend, limit, region, scale, size, generator))
+
+
+def decode_pixels(source: FileLike) -> Pixels:
+    """The pixels of a `.dfm` file as a plain array: `decode(source).pixels`."""
+    return decode(source).pixels
+
+
+def decode_best_effort(
+    source: FileLike, backend: str = "numpy", prior: PriorLike | None = None
+) -> tuple[Pixels, list[str]]:
+    """The pixels of what is there of a `.dfm` file, and what is lost: `decode(source, best_effort=True)` as a pair."""
+    decoded = decode(source, backend=backend, prior=prior, best_effort=True)
+    return decoded.pixels, list(decoded.losses)
+
+
+def read_info(source: FileLike) -> Header:
+    """Reads the header of a `.dfm` file, decoding nothing.
+
+    Raises:
+        FormatError: The file is not readable.
+    """
+    from dfmcodec.bitstream.header import read_header
+
+    return read_header(_bytes(source))
+
+
+def _generator(prior: PriorLike | None) -> GenerativeModel | None:
+    """The generative model of a path."""
+    if prior is None:
+        return None
+    from dfmcodec.generative.model import GenerativeModel, read_model_file
+
+    return prior if isinstance(prior, GenerativeModel) else read_model_file(Path(prior))
+
+
+def _bytes(source: FileLike) -> bytes:
+    """The bytes of what can be read."""
+    from dfmcodec.files.atomic import read_file
+
+    opened = _opened(source)
+    if isinstance(opened, bytes):
+        return opened
+    if not isinstance(opened, str | os.PathLike):
+        msg = f"a path, bytes or a binary file is needed, found {type(source).__name__}"
+        raise ConfigError(msg)
+    return read_file(Path(opened))
+
+
+def _opened(source: Any) -> Any:
+    """The bytes of bytes-like objects and binary files; everything else as it is.
+
+    Raises:
+        ConfigError: The file was opened for text.
+    """
+    if isinstance(source, bytearray | memoryview):
+        return bytes(source)
+    if hasattr(source, "read") and not hasattr(source, "getexif"):  # Pillow images have no read, but to be sure
+        data = source.read()
+        if not isinstance(data, bytes):
+            msg = 'the file was opened for text; open it with mode "rb"'
+            raise ConfigError(msg)
+        return data
+    return source

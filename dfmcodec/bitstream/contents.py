@@ -1,0 +1,235 @@
+"""The contents of a file: architectures, quantised models and ancillary data.
+
+They flow from an encoder to the bitstream, and from the bitstream to the decoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dfmcodec._types import Model, Pixels, Symbols
+from dfmcodec.errors import ConfigError
+from dfmcodec.fourier.network import CoordinateArchitecture
+from dfmcodec.image import Metadata, check_channels
+from dfmcodec.latents.colour import MAX_CHROMA_ANGLE
+from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES, Tiling
+from dfmcodec.latents.quantizer import MAX_STEP
+
+if TYPE_CHECKING:
+    from dfmcodec.entropy.correction import ContextCorrection
+    from dfmcodec.synthesis.filter import ImageFilter
+
+
+@dataclass(frozen=True)
+class LatentArchitecture:
+    """All that rebuilds a latent model, except for the prior itself.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        levels: The number of decomposition levels of the wavelet.
+        depth: The number of Fourier layers of the prior's Deep Fourier Machine.
+        width: The dimension between the layers of that machine.
+        order: The largest |k|_1 of those layers.
+        prior_id: The checksum of the prior that the file was made with.
+        tile_rows: The number of tiles one above the other; see `latents.geometry.Tiling`.
+        tile_columns: The number of tiles side by side.
+
+    Raises:
+        ConfigError: A value is outside what the file format can hold.
+    """
+
+    channels: int
+    levels: int
+    depth: int
+    width: int
+    order: int
+    prior_id: int
+    tile_rows: int = 1
+    tile_columns: int = 1
+    model: ClassVar[Model] = Model.LATENT
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels)
+        if not 1 <= self.levels <= MAX_LEVELS:
+            msg = f"{self.levels} decomposition levels; 1 to {MAX_LEVELS} are possible"
+            raise ConfigError(msg)
+        if not (1 <= self.tile_rows <= MAX_TILES and 1 <= self.tile_columns <= MAX_TILES):
+            msg = f"{self.tile_rows} x {self.tile_columns} tiles; 1 to {MAX_TILES} along an axis are possible"
+            raise ConfigError(msg)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "levels": self.levels,
+            "depth": self.depth,
+            "width": self.width,
+            "order": self.order,
+            "prior": f"{self.prior_id:08x}",
+            "tiles": self.tile_rows * self.tile_columns,
+        }
+
+
+@dataclass(frozen=True)
+class CodeArchitecture:
+    """What the file of a code tells of the generative model under which the image is a code.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        generator_id: The id of the generative model: the checksum of its file.
+
+    Raises:
+        ConfigError: The number of channels is neither 1 nor 3.
+    """
+
+    channels: int
+    generator_id: int
+    model: ClassVar[Model] = Model.GENERATIVE
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "generator": f"{self.generator_id:08x}",
+        }
+
+
+Architecture = CoordinateArchitecture | LatentArchitecture | CodeArchitecture
+
+
+@dataclass(frozen=True)
+class QuantizedNetwork:
+    """A fitted coordinate network as integers: what the file holds and all that the decoder needs.
+
+    Args:
+        architecture: The architecture of the network.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        symbols: The quantised weights in file order, int32 [weight_count]. Each layer has a
+            [|K|, n], then b without its idle row for k = 0, [|K| - 1, n], both row by row in the
+            order of `fourier.layer.FrequencySet`.
+        step_indices: The index of each layer's step, for `fourier.quantize.step_size`.
+        bit_depth: The bits per sample of the image, 8 or 16.
+
+    Raises:
+        ConfigError: The symbols or steps do not fit the architecture.
+    """
+
+    architecture: CoordinateArchitecture
+    height: int
+    width: int
+    symbols: Symbols
+    step_indices: tuple[int, ...]
+    bit_depth: int = 8
+
+    def __post_init__(self) -> None:
+        if self.symbols.dtype != np.int32 or self.symbols.shape != (self.architecture.weight_count,):
+            msg = (
+                f"symbols must be int32 [{self.architecture.weight_count}], "
+                f"found {self.symbols.dtype} {list(self.symbols.shape)}"
+            )
+            raise ConfigError(msg)
+        if len(self.step_indices) != self.architecture.depth:
+            msg = f"{self.architecture.depth} quantisation steps are needed, found {len(self.step_indices)}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True)
+class QuantizedLatents:
+    """The latents of an image as integers, and their linear synthesis.
+
+    Args:
+        architecture: The architecture of the model.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        q_step: The quantisation step in 1/64 code values, 1..65535.
+        chroma_angle: The chroma angle in 1/256 of half a turn, 0..255; see
+            `latents.colour.colour_basis`.
+        symbols: int32 [H * W * channels], tile after tile, each in coding order; see
+            `entropy.traversal`.
+        samples: The linear synthesis in units, int32 [channels, H, W]. It follows from the symbols,
+            but only by the traversal that codes them, so it is kept.
+        image_filter: The image filter; None for none.
+        correction: The image's correction of the context networks; None for none.
+        bit_depth: The bits per sample of the image, 8 or 16.
+        body: The latents section, or None if it has not been coded yet. It too follows from the
+            symbols, but only by the traversal.
+
+    Raises:
+        ConfigError: The symbols or the step do not fit the architecture.
+    """
+
+    architecture: LatentArchitecture
+    height: int
+    width: int
+    q_step: int
+    chroma_angle: int
+    symbols: Symbols
+    samples: Symbols
+    image_filter: ImageFilter | None = None
+    correction: ContextCorrection | None = None
+    bit_depth: int = 8
+    body: bytes | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.architecture.channels, self.height, self.width
+        count = shape[0] * shape[1] * shape[2]
+        if self.symbols.shape != (count,) or self.samples.shape != shape:
+            msg = f"{count} symbols are needed, found {list(self.symbols.shape)}"
+            raise ConfigError(msg)
+        if not 1 <= self.q_step <= MAX_STEP:
+            msg = f"quantisation step {self.q_step} is outside 1..{MAX_STEP}"
+            raise ConfigError(msg)
+        if not 0 <= self.chroma_angle <= MAX_CHROMA_ANGLE:
+            msg = f"chroma angle {self.chroma_angle} is outside 0..{MAX_CHROMA_ANGLE}"
+            raise ConfigError(msg)
+
+
+@dataclass(frozen=True)
+class CodedImage:
+    """The code of an image, which has no meaning without its generative model.
+
+    Args:
+        architecture: The architecture of the model.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        body: The code section; see `generative.code_section`.
+        bit_depth: The bits per sample of the image, 8 or 16.
+    """
+
+    architecture: CodeArchitecture
+    height: int
+    width: int
+    body: bytes
+    bit_depth: int = 8
+
+
+QuantizedModel = QuantizedNetwork | QuantizedLatents | CodedImage
+
+
+def tiling_of(arch: LatentArchitecture, height: int, width: int) -> Tiling:
+    """The tiling of an image of the latent model."""
+    return Tiling(height, width, arch.channels, arch.levels, arch.tile_rows, arch.tile_columns)
+
+
+@dataclass(frozen=True)
+class Ancillary:
+    """What a file holds in addition to the coded pixels.
+
+    Args:
+        metadata: ICC profile, Exif block and XMP packet.
+        alpha: The alpha of each pixel, uint8 or uint16 [H, W]; None for an opaque image.
+        gray_as_rgb: Whether an image that is coded as gray is to be shown as RGB.
+    """
+
+    metadata: Metadata = field(default_factory=Metadata)
+    alpha: Pixels | None = None
+    gray_as_rgb: bool = False

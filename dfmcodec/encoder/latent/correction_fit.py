@@ -1,0 +1,178 @@
+"""The fit of an image's own correction of the context networks: gradient descent on bits, at a price for each unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, isfinite, pi
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Int32, Symbols
+from dfmcodec.bitstream.sections.corrections import correction_bytes
+from dfmcodec.entropy.context import OUTPUT_SHIFT, ContextModel
+from dfmcodec.entropy.correction import CONSTANT_UNIT, ContextCorrection, band_numbers
+from dfmcodec.entropy.passes import CodingPass
+from dfmcodec.entropy.tables import RADIUS
+from dfmcodec.latents.geometry import Tiling
+from dfmcodec.latents.trellis import States
+
+_SYMBOLS_OF_LEVEL = 120_000  # about so many are sampled of each decomposition level
+_BATCH = 4096
+_RATES = (0.1, 0.4)  # learning rates of maps and constants, units
+_UNIT_PRICE = 4.0  # bits, about what 1 instead of 0 costs
+_SECTION_BYTES = 9  # the section entry, and the last word of the coder
+_LEAST_GAIN = 1.5  # times what it costs, because symbols that were chosen under other tables flatter a correction
+_MOMENTUM = 0.9
+_WARM_UP = 10  # steps that measure gradients and change nothing
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Symbols of one phase, N of them.
+
+    Args:
+        hidden: The input of the last layer, uint8 [N, hidden_2].
+        sums: Its outputs without a correction, before the shift, float32 [N, 2].
+        band: The position of each symbol's band in `band_numbers`, intp [N].
+        symbols: int32 [N].
+        quantizer: The quantiser of each symbol, int8 [N].
+        weight: How many symbols each stands for, float32 [N].
+    """
+
+    hidden: npt.NDArray[np.uint8]
+    sums: Float32
+    band: npt.NDArray[np.intp]
+    symbols: Symbols
+    quantizer: States
+    weight: Float32
+
+
+class SymbolSample:
+    """A random sample of an image's symbols, with what the last layers see of their contexts.
+
+    Args:
+        context: The context model of the prior, without a correction.
+        tiling: The tiles of the image.
+        log_step: See `latents.quantizer.log_step`.
+    """
+
+    def __init__(self, context: ContextModel, tiling: Tiling, log_step: int) -> None:
+        self.context = context
+        self.geometry = tiling.tiles[0].geometry  # all tiles have the same bands
+        self._symbols_of_finest_level = tiling.height * tiling.width * tiling.channels
+        self._log_step = log_step
+        self._rng = np.random.default_rng(0)
+        self._parts: dict[int, list[_Seen]] = {}
+        self._numbers = {band: number for number, band in enumerate(band_numbers(self.geometry))}
+
+    def add(
+        self,
+        features: Float32,
+        available: npt.NDArray[np.intp],
+        coding_pass: CodingPass,
+        symbols: Symbols,
+        quantizers: States,
+    ) -> None:
+        """Samples the N symbols of a pass; features are float32 [K, N], see `CausalContext.features`."""
+        part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
+        kept = np.flatnonzero(self._rng.random(symbols.size) < part)
+        network = self.context.networks[coding_pass.phase]
+        hidden = network.hidden(features[:, kept], available, coding_pass, self._log_step, np)
+        constants = network.last_constants(coding_pass, self._log_step)
+        self._parts.setdefault(coding_pass.phase, []).append(
+            _Seen(
+                np.ascontiguousarray(hidden.T.astype(np.uint8)),
+                np.ascontiguousarray((network.w3 @ hidden + constants[:, None]).T),
+                np.full(kept.size, self._numbers[coding_pass.band], dtype=np.intp),
+                symbols[kept],
+                quantizers[kept],
+                np.full(kept.size, 1 / part, dtype=np.float32),
+            )
+        )
+
+    def by_phase(self) -> dict[int, _Seen]:
+        """The sample of each phase that has one."""
+        names = _Seen.__dataclass_fields__
+        return {
+            phase: _Seen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+            for phase, parts in self._parts.items()
+        }
+
+
+def fit_correction(sample: SymbolSample, start: ContextCorrection | None, steps: int) -> ContextCorrection | None:
+    """Finds the correction that lowers the bits of the symbols and of itself most; None where none lowers them.
+
+    Args:
+        sample: A sample of the image's symbols.
+        start: Where the descent starts; None for no correction.
+        steps: Gradient steps.
+
+    Raises:
+        FloatingPointError: Gradients are NaN or infinite.
+    """
+    context = sample.context
+    nothing = ContextCorrection.none(context, sample.geometry)
+    first = start or nothing
+    maps, constants = nothing.maps.copy(), nothing.constants.copy()
+    saved = 0.0
+    for phase, seen in sample.by_phase().items():
+        found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
+        gain = _bits(context, seen, nothing.maps[phase], nothing.constants[phase]) - _bits(context, seen, *found)
+        if gain > _LEAST_GAIN * 8 * correction_bytes(ContextCorrection(found[0][None], found[1][None])):
+            maps[phase], constants[phase] = found
+            saved += gain
+    chosen = ContextCorrection(maps, constants)
+    return chosen if saved > _LEAST_GAIN * 8 * (correction_bytes(chosen) + _SECTION_BYTES) else None
+
+
+def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> float:
+    """Bits of the symbols under the tables that corrected sums choose."""
+    sums = _corrected(seen, slice(None), maps, constants)
+    choice = context.choose_tables_from_outputs(np.floor((sums + OUTPUT_SHIFT // 2) / OUTPUT_SHIFT).T, seen.quantizer)
+    entry = np.clip(seen.symbols * choice.sign, -RADIUS, RADIUS) + RADIUS
+    return float((context.cost_bits[choice.table, entry] * seen.weight).sum(dtype=np.float64))
+
+
+def _corrected(seen: _Seen, chosen: slice | npt.NDArray[np.intp], maps: Int32, constants: Int32) -> Float32:
+    change = (CONSTANT_UNIT * constants).astype(np.float32)[seen.band[chosen]]
+    found: Float32 = seen.sums[chosen] + seen.hidden[chosen].astype(np.float32) @ maps.T.astype(np.float32) + change
+    return found
+
+
+def _descend(
+    context: ContextModel, seen: _Seen, maps: Int32, constants: Int32, steps: int, seed: int
+) -> tuple[Int32, Int32]:
+    """Stochastic gradient descent on bits, with a soft threshold for the price of each unit (proximal gradient).
+
+    Gradients are scaled by their root mean square over all steps so far: bits have rare large gradients, which a mean
+    that forgets, as Adam's, would let the frequent small ones outweigh.
+    """
+    rng = np.random.default_rng(seed)
+    shares = np.cumsum(seen.weight, dtype=np.float64)
+    values = [maps.astype(np.float32), constants.astype(np.float32)]
+    means = [np.zeros_like(value) for value in values]
+    squares = [np.zeros_like(value) for value in values]
+    for step in range(1, steps + 1):
+        chosen = np.searchsorted(shares, rng.random(_BATCH) * shares[-1])
+        rounded = [np.rint(value).astype(np.int32) for value in values]
+        outputs = _corrected(seen, chosen, *rounded).T * np.float32(1 / OUTPUT_SHIFT)
+        by_outputs = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen]).T
+        by_outputs *= np.float32(shares[-1] / _BATCH / OUTPUT_SHIFT)
+        by_constants = np.stack(
+            [np.bincount(seen.band[chosen], by_outputs[:, output], len(constants)) for output in (0, 1)], axis=1
+        )
+        if not isfinite(by_outputs.sum()):
+            msg = "gradients of the correction"
+            raise FloatingPointError(msg)
+        gradients = [by_outputs.T @ seen.hidden[chosen].astype(np.float32), CONSTANT_UNIT * by_constants]
+        for number, gradient in enumerate(gradients):
+            rate = _RATES[number] * 0.5 * (1 + cos(pi * step / steps))
+            means[number] += (1 - _MOMENTUM) * (gradient - means[number])
+            squares[number] += (gradient**2 - squares[number]) / step
+            if step > _WARM_UP:
+                size = np.sqrt(squares[number]) + 1e-3
+                moved = values[number] - rate * means[number] / size
+                values[number] = np.copysign(np.maximum(np.abs(moved) - rate * _UNIT_PRICE / size, 0), moved)
+    rounded = [np.rint(value).astype(np.int32) for value in values]
+    return rounded[0], rounded[1]

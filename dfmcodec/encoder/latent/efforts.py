@@ -1,0 +1,71 @@
+"""What an effort level of the latent model does, and which parts of the codec an encoding uses; docs/presets.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dfmcodec.prior import Prior, shipped
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work an encoding may be.
+
+    Args:
+        iterations: The least number of iterations.
+        filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no filter.
+        refined: Whether an iteration uses what the one before learned, or its q_step alone.
+        filter_rows_part: The filter is fitted to one row of blocks in so many.
+        corrections_after: The iterations after which the correction of the context networks is fitted (again).
+        correction_steps: Gradient steps of each such fit.
+        aim: The part of a size budget to aim at.
+        enough: The part of it that has to be used; a smaller part saves iterations.
+    """
+
+    iterations: int
+    filter_radius: int
+    refined: bool = True
+    filter_rows_part: int = 1
+    corrections_after: tuple[int, ...] = (1,)
+    correction_steps: int = 120
+    aim: float = 0.997
+    enough: float = 0.992
+
+
+EFFORT_LEVELS = {
+    1: Effort(1, 3, refined=False, filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97),
+    2: Effort(2, 4, aim=0.985, enough=0.97),
+    3: Effort(3, 5, aim=0.992, enough=0.984),
+    4: Effort(4, 5),
+    5: Effort(6, 5, corrections_after=(1, 3)),
+    6: Effort(8, 5, corrections_after=(1, 3, 5)),
+    7: Effort(12, 5, corrections_after=(1, 3, 7)),
+    8: Effort(18, 5, corrections_after=(1, 3, 7, 11)),
+    9: Effort(28, 5, corrections_after=(1, 3, 7, 11, 19)),
+}
+
+
+@dataclass(frozen=True)
+class LatentOptions:
+    """The parts of the codec that an encoding uses. An ablation replaces one field.
+
+    The image's filter and corrections are switched off by `effort`: `filter_radius=0`, `corrections_after=()`.
+
+    Args:
+        effort: How much work it may be.
+        prior: Context networks, tables and machine.
+        uses_machine: Whether the prior's machine corrects the linear synthesis. Decoders always do so: files of an
+            encoding without it are not decoded as expected.
+        uses_influence: Whether symbols are chosen by what they cost as context of other symbols, too.
+        uses_residual: Whether latents aim at what machine and filter left to do, or always at the image.
+        turns_chroma: Whether the chroma axes are turned to the image's principal axes.
+        levels: Decomposition levels of the pyramid; None for the default.
+    """
+
+    effort: Effort
+    prior: Prior = field(default_factory=shipped)
+    uses_machine: bool = True
+    uses_influence: bool = True
+    uses_residual: bool = True
+    turns_chroma: bool = True
+    levels: int | None = None

@@ -1,0 +1,133 @@
+"""What stays the same during one encoding: the image, its tiles, the prior, and which parts of the codec are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import isfinite
+
+import numpy as np
+
+from dfmcodec import bitstream
+from dfmcodec._types import Float32, Int32
+from dfmcodec.bitstream.contents import LatentArchitecture
+from dfmcodec.bitstream.sections.checks import CHECK_BYTES
+from dfmcodec.encoder.latent.efforts import Effort, LatentOptions
+from dfmcodec.entropy.context import ContextModel
+from dfmcodec.entropy.correction import ContextCorrection
+from dfmcodec.image import Image, values_per_level
+from dfmcodec.latents.colour import colour_basis, planes_of_pixels, planes_to_pixels, principal_chroma_angle
+from dfmcodec.latents.geometry import Region, Tile, Tiling
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
+from dfmcodec.metrics import mse
+from dfmcodec.synthesis.filter import ImageFilter, filter_change
+from dfmcodec.synthesis.machine import numpy_evaluator
+from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The constants of an encoding.
+
+    Args:
+        image: What is encoded.
+        options: The parts of the codec that are used.
+        chroma_angle: The angle of the colour basis, 0..255.
+        tiling: How the image is cut.
+        section_bytes: What a further section adds to the file beside its body.
+    """
+
+    image: Image
+    options: LatentOptions
+    chroma_angle: int
+    tiling: Tiling
+    section_bytes: float
+
+    @classmethod
+    def of(cls, image: Image, options: LatentOptions, has_checks: bool = False) -> Encoding:
+        """The encoding of an image; `has_checks` tells whether its file gets checks."""
+        tiling = Tiling.default(image.height, image.width, image.channels)
+        if options.levels is not None:
+            tiling = replace(tiling, levels=options.levels)
+        angle = principal_chroma_angle(image.pixels) if options.turns_chroma else 0
+        section_bytes = bitstream.section_file_bytes(CHECK_BYTES if has_checks else 0)
+        return cls(image, options, angle, tiling, section_bytes)
+
+    @property
+    def effort(self) -> Effort:
+        return self.options.effort
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of the file beside range-coded streams, filter and corrections."""
+        return bitstream.latent_file_bytes(self.tiling)
+
+    @property
+    def architecture(self) -> LatentArchitecture:
+        """What the file's header says of the model."""
+        machine, tiling = self.options.prior.machine, self.tiling
+        network = machine.depth, machine.width, 1, self.options.prior.checksum
+        return LatentArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
+
+    def context(self, correction: ContextCorrection | None) -> ContextModel:
+        """The prior's context model, corrected."""
+        context = self.options.prior.context
+        return context if correction is None else correction.applied(context, self.tiling.tiles[0].geometry)
+
+    def pyramid(self, tile: Tile, change: Float32 | None = None) -> Pyramid:
+        """The pyramid of a tile.
+
+        Args:
+            tile: The tile.
+            change: What is added to the synthesis of the image, float32 [C, H, W], units; its part in the tile is
+                subtracted first. None for nothing.
+        """
+        planes = planes_of_pixels(self.image.pixels[tile.rows, tile.columns], self.chroma_angle)
+        if change is not None:
+            planes -= change[:, tile.rows, tile.columns] * np.float32(1 / UNITS_PER_LEVEL)
+        return analyse(planes, self.tiling.levels)
+
+    def residual(self, samples: Int32, change: Float32, rows: slice) -> Float32:
+        """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows, W], units."""
+        planes = planes_of_pixels(self.image.pixels[rows], self.chroma_angle)
+        return np.asarray(planes * np.float32(UNITS_PER_LEVEL) - change[:, rows] - samples[:, rows])
+
+    def machine_change(self, samples: Int32, q_step: int) -> Float32:
+        """What the machine adds to the linear synthesis int32 [C, H, W]: float32 [C, H, W], units.
+
+        Raises:
+            FloatingPointError: A value is NaN or infinite.
+        """
+        change = np.zeros(samples.shape, dtype=np.float32)
+        if not self.options.uses_machine:
+            return change
+        machine = self.options.prior.machine
+        evaluate = numpy_evaluator(machine)
+        for whole, block in self._blocks(samples):
+            of_block = machine_change(whole, block, q_step, machine.reach, evaluate)
+            change[:, block.top : block.bottom, block.left : block.right] = of_block
+        if not isfinite(change.sum(dtype=np.float64)):
+            msg = "the machine's values"
+            raise FloatingPointError(msg)
+        return change
+
+    def with_filter(self, samples: Int32, change: Float32, image_filter: ImageFilter | None) -> float:
+        """Adds the filter to the change, in place.
+
+        Returns:
+            The mean squared error of the image that comes out, squared code values of 8 bits.
+        """
+        image, basis = self.image, colour_basis(self.chroma_angle)
+        pixels = np.empty_like(image.pixels)
+        for whole, block in self._blocks(samples):
+            part = block.rows, block.columns
+            if image_filter is not None:
+                change[:, *part] += filter_change(whole.around(block, image_filter.radius), image_filter)
+            planes = samples[:, *part].astype(np.float32) + change[:, *part]
+            pixels[part] = planes_to_pixels(planes.transpose(1, 2, 0), basis, image.bit_depth)
+        return mse(image.pixels, pixels, image.visible) / values_per_level(image.bit_depth) ** 2
+
+    def _blocks(self, samples: Int32) -> Iterator[tuple[Samples, Region]]:
+        whole = Samples.whole(samples)
+        for block in blocks(whole.at, whole.height, whole.width):
+            yield whole, block

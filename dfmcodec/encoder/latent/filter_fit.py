@@ -1,0 +1,115 @@
+"""The least-squares fit of an image's own filter, and its quantisation where it pays for itself.
+
+The filter is the Wiener filter of the adaptive loop filter (Tsai et al. 2013), see `synthesis.filter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+
+import numpy as np
+
+from dfmcodec._types import Float32, Float64, Int32
+from dfmcodec.bitstream.sections.filter import filter_bytes
+from dfmcodec.fourier.quantize import step_size
+from dfmcodec.latents.geometry import Region
+from dfmcodec.synthesis.filter import ImageFilter, tap_differences, taps
+from dfmcodec.synthesis.reconstruct import Samples
+
+_STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
+_BLOCK_ROWS = 16
+_SECTION_BYTES = 9  # the section entry, and the last word of the coder
+_RIDGE = 1e-5
+
+
+def fit_filter(
+    samples: Int32,
+    residual: Callable[[slice], Float32],
+    bit_price: float,
+    largest_radius: int,
+    rows_part: int = 1,
+) -> ImageFilter | None:
+    """Finds the filter that lowers squared error + bit_price * bits most; None where none lowers it.
+
+    Args:
+        samples: The linear synthesis, int32 [C, H, W], units.
+        residual: Gives what synthesis and machine leave to do in some rows, float32 [C, rows, W], units.
+        bit_price: The price of a bit in squared units.
+        largest_radius: The largest radius to try, in pixels; below 2 for none.
+        rows_part: The fit looks at one in so many blocks of rows; at all of an image that has few.
+
+    Raises:
+        FloatingPointError: The normal equations have NaN or infinite values.
+    """
+    normal, moment = _normal_equations(samples, residual, largest_radius, rows_part)
+    if not isfinite(normal.sum() + moment.sum()):
+        msg = "the normal equations of the filter"
+        raise FloatingPointError(msg)
+    best, best_gain = None, 0.0
+    for radius in range(2, largest_radius + 1):
+        size = len(taps(radius)) * samples.shape[0]
+        if size >= samples[0].size:
+            break
+        ridged, factor = _with_inverse_factor(normal[:size, :size])
+        solution = np.linalg.solve(ridged, moment[:size]).astype(np.float64)
+        for step_index in _STEP_INDICES:
+            symbols = _quantize(solution, factor, step_size(step_index))
+            weights = symbols * step_size(step_index)
+            lowered = 2 * np.sum(weights * moment[:size]) - np.sum(weights * (normal[:size, :size] @ weights))
+            candidate = ImageFilter(radius, step_index, _by_output(symbols, samples.shape[0]))
+            gain = float(lowered) - 8 * bit_price * (filter_bytes(candidate) + _SECTION_BYTES)
+            if gain > best_gain:
+                best, best_gain = candidate, gain
+    return best
+
+
+def _by_output(symbols: Float64, channels: int) -> Int32:
+    """[taps * inputs, outputs] -> int32 [outputs, taps, inputs]."""
+    return np.ascontiguousarray(symbols.T.reshape(channels, -1, channels)).astype(np.int32)
+
+
+def _normal_equations(
+    samples: Int32, residual: Callable[[slice], Float32], radius: int, rows_part: int
+) -> tuple[Float64, Float64]:
+    """The matrix of the normal equations, [taps * C, taps * C], and their right side, [taps * C, C]."""
+    whole = Samples.whole(samples)
+    channels, height, width = samples.shape
+    size = len(taps(radius)) * channels
+    normal, moment = np.zeros((size, size)), np.zeros((size, channels))
+    starts = range(0, height, _BLOCK_ROWS)
+    used = starts[::rows_part] if len(starts) >= 2 * rows_part else starts
+    for row in used:
+        stop = min(height, row + _BLOCK_ROWS)
+        padded = whole.around(Region(row, 0, stop, width), radius).astype(np.float32)
+        differences = tap_differences(padded, radius, 0, stop - row)
+        error = residual(slice(row, stop)).reshape(channels, -1)
+        normal += differences @ differences.T
+        moment += differences @ error.T
+    share = len(starts) / len(used)
+    return normal * share, moment * share
+
+
+def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:
+    """Adds a ridge to the normal matrix, and finds the upper triangular U with U^T U its inverse.
+
+    An image whose differences all go one way, such as a gradient, needs a larger ridge than others.
+    """
+    ridge = _RIDGE * (float(np.trace(normal)) / len(normal) + 1e-9)
+    while True:
+        ridged: Float64 = normal + ridge * np.eye(len(normal))
+        try:
+            return ridged, np.asarray(np.linalg.cholesky(np.linalg.inv(ridged)).T)
+        except np.linalg.LinAlgError:
+            ridge *= 10
+
+
+def _quantize(solution: Float64, factor: Float64, step: float) -> Float64:
+    """Rounds weights one after another; later ones take up the error (Hassibi and Stork 1993, in Cholesky form)."""
+    weights = solution.copy()
+    symbols = np.empty_like(weights)
+    for row in range(len(weights)):
+        symbols[row] = np.rint(weights[row] / step)
+        error = (weights[row] - symbols[row] * step) / factor[row, row]
+        weights[row + 1 :] -= factor[row, row + 1 :, None] * error
+    return symbols

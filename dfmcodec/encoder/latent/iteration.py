@@ -1,0 +1,242 @@
+"""An iteration of rate-distortion optimisation: from a state and a q_step to a trial and the next state.
+
+An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them (`entropy.traversal`), and fits
+the image's own filter by least squares. The next one aims at what filter and machine leave to do, knows what each
+symbol costs as context of others (`influence`), and takes its tables from the symbols of this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf, log2
+
+import numpy as np
+
+from dfmcodec._types import Float32, Int32, Symbols
+from dfmcodec.bitstream.contents import QuantizedLatents
+from dfmcodec.bitstream.sections.corrections import correction_bytes
+from dfmcodec.bitstream.sections.filter import filter_bytes
+from dfmcodec.bitstream.sections.latents import join_tiles
+from dfmcodec.encoder.latent.correction_fit import SymbolSample, fit_correction
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.estimates import guess_tables
+from dfmcodec.encoder.latent.filter_fit import fit_filter
+from dfmcodec.encoder.latent.influence import Influence
+from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
+from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
+from dfmcodec.encoder.latent.trial import Trial
+from dfmcodec.entropy.context import ContextModel, TableChoice
+from dfmcodec.entropy.correction import ContextCorrection
+from dfmcodec.entropy.passes import CodingPass
+from dfmcodec.entropy.traversal import traverse
+from dfmcodec.latents.geometry import Tile
+from dfmcodec.latents.quantizer import log_step
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid
+from dfmcodec.synthesis.filter import ImageFilter
+
+_INFLUENCE_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
+
+
+@dataclass(frozen=True)
+class TileState:
+    """What is known of a tile before an iteration.
+
+    Args:
+        tile: Where it is.
+        pyramid: The coefficients that its symbols are to stand for.
+        influence: What each symbol costs as context of others; None where that is unknown.
+        tables: The tables of the last iteration, by coding pass; empty before the first.
+    """
+
+    tile: Tile
+    pyramid: Pyramid
+    influence: Influence | None = None
+    tables: Mapping[CodingPass, TableChoice] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """What an iteration starts from. Nothing in it changes.
+
+    Args:
+        number: How many iterations are over.
+        tiles: What is known of each tile.
+        correction: The correction of the context networks; None for none.
+        q_step: The step that the tables of the tiles are for.
+        is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN or infinite values.
+    """
+
+    number: int
+    tiles: tuple[TileState, ...]
+    correction: ContextCorrection | None = None
+    q_step: int = 1
+    is_plain: bool = False
+
+
+def first_state(encoding: Encoding) -> State:
+    """The state before the first iteration."""
+    return State(0, tuple(TileState(tile, encoding.pyramid(tile)) for tile in encoding.tiling.tiles))
+
+
+def restarted(encoding: Encoding, state: State, best: Trial | None, is_plain: bool) -> State:
+    """A state that forgets all but the best trial, whose values were finite.
+
+    Args:
+        encoding: The encoding.
+        state: Where an iteration failed.
+        best: None where there is none yet.
+        is_plain: Whether further iterations fit neither filter nor correction.
+    """
+    change = None
+    if best is not None and encoding.effort.refined:
+        with suppress(FloatingPointError):
+            change = encoding.machine_change(best.model.samples, best.model.q_step)
+            encoding.with_filter(best.model.samples, change, best.model.image_filter)
+    tiles = tuple(TileState(tile, encoding.pyramid(tile, change)) for tile in encoding.tiling.tiles)
+    correction = None if best is None else best.model.correction
+    return State(state.number + 1, tiles, correction, is_plain=is_plain)
+
+
+def iterate(
+    encoding: Encoding, state: State, q_step: int, bit_price: float, largest_bytes: float = inf
+) -> tuple[Trial, State]:
+    """One iteration.
+
+    Args:
+        encoding: The encoding.
+        state: What it starts from.
+        q_step: Quantisation step in 1/64 code values.
+        bit_price: The price of a bit in squared steps.
+        largest_bytes: The largest file that is of use. A larger one is not finished where no further iteration would
+            learn from it: it has no filter, and its squared error is unknown.
+
+    Returns:
+        The image as it would be written, and what the next iteration starts from.
+
+    Raises:
+        FloatingPointError: A fit gave NaN or infinite values.
+    """
+    number, effort = state.number + 1, encoding.effort
+    sample = None
+    if number in effort.corrections_after and not state.is_plain:
+        sample = SymbolSample(encoding.options.prior.context, encoding.tiling, log_step(q_step))
+    coded = _code_tiles(encoding, state, q_step, bit_price, sample)
+    model = QuantizedLatents(
+        encoding.architecture,
+        encoding.image.height,
+        encoding.image.width,
+        q_step,
+        encoding.chroma_angle,
+        coded.symbols,
+        coded.samples,
+        correction=state.correction,
+        bit_depth=encoding.image.bit_depth,
+        body=coded.body,
+    )
+    file_bytes = encoding.fixed_bytes + coded.bits / 8
+    if state.correction is not None:
+        file_bytes += encoding.section_bytes + correction_bytes(state.correction)
+    following = replace(state, number=number, tiles=coded.tiles, q_step=q_step)
+    if not effort.refined and file_bytes > largest_bytes:
+        return Trial(number, model, file_bytes, inf, len(coded.tiles)), following
+
+    change = encoding.machine_change(coded.samples, q_step)
+    image_filter = None
+    if not state.is_plain:
+        image_filter = _fit_filter(encoding, coded.samples, change, q_step, bit_price)
+    if image_filter is not None:
+        model = replace(model, image_filter=image_filter)
+        file_bytes += encoding.section_bytes + filter_bytes(image_filter)
+    squared_error = encoding.with_filter(coded.samples, change, image_filter)
+    if sample is not None:
+        following = replace(following, correction=fit_correction(sample, state.correction, effort.correction_steps))
+    if effort.refined and encoding.options.uses_residual:
+        tiles = (replace(tile_state, pyramid=encoding.pyramid(tile_state.tile, change)) for tile_state in coded.tiles)
+        following = replace(following, tiles=tuple(tiles))
+    return Trial(number, model, file_bytes, squared_error, len(coded.tiles)), following
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """The symbols of all tiles at a q_step.
+
+    Args:
+        symbols: int32 [H * W * C], tile after tile.
+        samples: What they synthesise to, int32 [C, H, W], units.
+        bits: What they cost under the context model.
+        body: The latents section, where it was written on the way.
+        tiles: What the next iteration knows of the tiles.
+    """
+
+    symbols: Symbols
+    samples: Int32
+    bits: float
+    body: bytes | None
+    tiles: tuple[TileState, ...]
+
+
+def _code_tiles(encoding: Encoding, state: State, q_step: int, bit_price: float, sample: SymbolSample | None) -> _Coded:
+    """Chooses and codes the symbols of all tiles."""
+    refined = encoding.effort.refined
+    context = encoding.context(state.correction)
+    samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
+    symbols, start = np.empty(samples.size, dtype=np.int32), 0
+    bodies, bits, tiles = [], 0.0, []
+    for tile_state in state.tiles:
+        source = _source(encoding, state, tile_state, context, q_step, bit_price, sample)
+        tile = tile_state.tile
+        of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source)
+        symbols[start : start + len(of_tile)] = of_tile
+        start += len(of_tile)
+        bits += source.bits
+        if source.writer is not None:
+            bodies.append(source.writer.to_bytes())
+        if refined or len(state.tiles) == 1:  # the tables of a large image would need much memory
+            tile_state = replace(tile_state, tables=source.choice)
+        if isinstance(source, ObservedSymbols):
+            tile_state = replace(tile_state, influence=source.observed.scaled(_INFLUENCE_PART))
+        tiles.append(tile_state)
+    return _Coded(symbols, samples, bits, join_tiles(bodies) if bodies else None, tuple(tiles))
+
+
+def _source(
+    encoding: Encoding,
+    state: State,
+    tile_state: TileState,
+    context: ContextModel,
+    q_step: int,
+    bit_price: float,
+    sample: SymbolSample | None,
+) -> ChosenSymbols:
+    """The symbols of a tile by rate and distortion."""
+    geometry, refined = tile_state.tile.geometry, encoding.effort.refined
+    tables = partial(_tables, encoding, tile_state, log2(state.q_step / q_step), q_step)
+    influence = tile_state.influence if encoding.options.uses_influence else None
+    chooser = PathChooser(tile_state.pyramid, geometry, q_step, bit_price, context, tables, influence)
+    low, symbols = round_low(tile_state.pyramid, q_step), chooser.symbols()
+    if refined and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
+        return ObservedSymbols(low, symbols, context, geometry, q_step, sample)
+    return ChosenSymbols(low, symbols, context, writes=not refined)
+
+
+def _tables(
+    encoding: Encoding, tile_state: TileState, octaves: float, q_step: int, coding_pass: CodingPass
+) -> TableChoice:
+    """The tables of the last iteration for symbols that are 2^octaves times as large; a guess before the first."""
+    context = encoding.options.prior.context
+    if not tile_state.tables:
+        return guess_tables(tile_state.pyramid, q_step, coding_pass, context)
+    return context.rescaled(tile_state.tables[coding_pass], octaves)
+
+
+def _fit_filter(
+    encoding: Encoding, samples: Int32, change: Float32, q_step: int, bit_price: float
+) -> ImageFilter | None:
+    """The image's own filter of what the machine leaves to do."""
+    effort = encoding.effort
+    price = bit_price * (q_step * UNITS_PER_LEVEL / 64) ** 2
+    residual = partial(encoding.residual, samples, change)
+    return fit_filter(samples, residual, price, effort.filter_radius, effort.filter_rows_part)

@@ -1,0 +1,105 @@
+"""The latent model: iterations of rate-distortion optimisation until the target is met.
+
+The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits. An effort level is
+a number of iterations and what each of them does.
+"""
+
+from __future__ import annotations
+
+import time
+from math import isfinite
+
+from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, TracePoint, restarts_text
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.estimates import Estimator
+from dfmcodec.encoder.latent.iteration import first_state, iterate, restarted
+from dfmcodec.encoder.latent.targets import Target, choose_target
+from dfmcodec.encoder.latent.trial import Trial
+from dfmcodec.errors import DivergedError, TargetUnreachableError
+from dfmcodec.latents.quantizer import MAX_STEP
+
+_MORE_ITERATIONS = 24  # beyond those of the effort, until a target is met
+
+
+def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
+    """Encodes the latents of an image.
+
+    Args:
+        job: The image and its settings.
+        options: The parts of the codec that are used; all that the job's effort level uses if None.
+
+    Raises:
+        TargetUnreachableError: The target cannot be met.
+        DivergedError: Iterations gave NaN or infinite values again and again.
+    """
+    started = time.perf_counter()
+    encoding = Encoding.of(job.image, options or LatentOptions(EFFORT_LEVELS[job.config.effort]), job.has_checks)
+    state = first_state(encoding)
+    estimator = Estimator.of(encoding, [tile_state.pyramid for tile_state in state.tiles])
+    target = choose_target(job, estimator, encoding.effort)
+    best: Trial | None = None
+    trace: list[TracePoint] = []
+    q_step, reason, restarts = target.first_q_step, "iteration limit", 0
+    while state.number < encoding.effort.iterations + _MORE_ITERATIONS:
+        try:
+            trial, state = iterate(encoding, state, q_step, BIT_PRICE, target.largest_bytes)
+        except FloatingPointError as error:
+            if restarts < MAX_RESTARTS:
+                restarts += 1
+                state = restarted(encoding, state, best, is_plain=restarts > 1)
+                continue
+            if best is None:
+                raise _diverged(restarts, error) from error
+            reason = "diverged"
+            break
+        trace.append(_trace_point(trial))
+        if target.meets(trial) and (best is None or target.score(trial) > target.score(best)):
+            best = trial
+        seconds = time.perf_counter() - started
+        job.on_progress(_progress(job, trial, encoding.effort.iterations, seconds, restarts))
+        following = target.next_q_step(trial)
+        stop = _reason_to_stop(job, target, best, trial, following, encoding.effort.iterations, seconds)
+        if stop is not None:
+            reason = stop
+            break
+        q_step = following
+    if best is None:
+        raise TargetUnreachableError(target.unreachable(trial))
+    seconds = time.perf_counter() - started
+    return Outcome(best.model, best.file_bytes, None, state.number, seconds, reason, restarts, tuple(trace))
+
+
+def _reason_to_stop(
+    job: Job, target: Target, best: Trial | None, trial: Trial, following: int, iterations: int, seconds: float
+) -> str | None:
+    """Why no iteration at the following q_step is needed; None where one is."""
+    if best is not None:
+        limit = job.config.time_limit_s
+        if job.should_stop():
+            return "interrupted"
+        if limit is not None and seconds > limit:
+            return "time limit"
+        if trial.number >= iterations and target.is_close(best):
+            return "target met"
+    is_settled = following == trial.model.q_step and (best is not None or following in (1, MAX_STEP))
+    return "settled" if is_settled and trial.number > iterations else None
+
+
+def _trace_point(trial: Trial) -> TracePoint:
+    psnr_db = trial.psnr_db if isfinite(trial.psnr_db) else None
+    return TracePoint(trial.number, trial.model.q_step, trial.file_bytes, psnr_db)
+
+
+def _progress(job: Job, trial: Trial, iterations: int, seconds: float, restarts: int) -> Progress:
+    part = min(0.99, trial.number / max(iterations, 3))
+    what = f"step {trial.model.q_step / 64:.2f}, {trial.file_bytes:.0f} bytes{restarts_text(restarts)}"
+    return Progress(part, trial.number, trial.psnr_db, seconds, what, job.file_budget_bytes)
+
+
+def _diverged(restarts: int, error: FloatingPointError) -> DivergedError:
+    return DivergedError(
+        f"the fit came to NaN or infinite values {restarts + 1} times ({error}): a fault of this computer or program; "
+        "try again, then please report it"
+    )

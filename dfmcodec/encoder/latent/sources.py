@@ -1,0 +1,110 @@
+"""Sources of symbols for the traversal: they are chosen beforehand; one of the sources observes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dfmcodec._types import Symbols
+from dfmcodec.bitstream.sections.latents import SymbolWriter, low_differences
+from dfmcodec.encoder.latent.correction_fit import SymbolSample
+from dfmcodec.encoder.latent.influence import Influence
+from dfmcodec.entropy import best_laplace_index, laplace
+from dfmcodec.entropy.context import ContextModel, TableChoice
+from dfmcodec.entropy.neighbourhood import CausalContext
+from dfmcodec.entropy.passes import CodingPass, pass_slice
+from dfmcodec.entropy.tables import RADIUS
+from dfmcodec.latents.geometry import Geometry
+from dfmcodec.latents.quantizer import log_step
+
+
+class ChosenSymbols:
+    """A source of symbols for `entropy.traversal.traverse` that counts their bits and remembers their tables.
+
+    Args:
+        low: The symbols of the coarsest low-pass band, int32 [C, h, w].
+        chosen: The symbols of all passes.
+        context: The context model.
+        writes: Whether they are encoded on the way.
+    """
+
+    def __init__(
+        self, low: Symbols, chosen: Mapping[CodingPass, Symbols], context: ContextModel, writes: bool = False
+    ) -> None:
+        self.writer = SymbolWriter(context) if writes else None
+        self.bits = 0.0
+        self.choice: dict[CodingPass, TableChoice] = {}
+        self._low = low
+        self._chosen = chosen
+        self._context = context
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        """The coarsest low-pass band."""
+        for band in self._low:
+            differences = low_differences(band).ravel()
+            self.bits += float(laplace(best_laplace_index(differences)).cost_bits(differences).sum())
+        if self.writer is not None:
+            self.writer.write_low(self._low)
+        return self._low
+
+    def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
+        """The symbols of a pass."""
+        chosen = self._chosen[coding_pass]
+        self.choice[coding_pass] = choice
+        if self.writer is not None:
+            self.writer.write_pass(chosen, choice)
+        q = chosen * choice.sign
+        direct = (choice.table < self._context.direct_tables) & (np.abs(q) <= RADIUS)
+        entry = np.clip(q, -RADIUS, RADIUS) + RADIUS
+        bits = self._context.cost_bits[choice.table, entry]
+        self.bits += float(bits[direct].sum(dtype=np.float64))
+        for table in np.unique(choice.table[~direct]):
+            others = q[~direct & (choice.table == table)]
+            self.bits += float(self._context.tables[table].cost_bits(others).sum())
+        return chosen
+
+
+class ObservedSymbols(ChosenSymbols):
+    """Chosen symbols that are observed for the next iteration: their `Influence` on each other, and a sample of them.
+
+    Args:
+        low: See `ChosenSymbols`.
+        chosen: See `ChosenSymbols`.
+        context: See `ChosenSymbols`.
+        geometry: The sizes of the tile's bands.
+        q_step: Quantisation step in 1/64 code values.
+        sample: Receives a sample of the symbols; None for no sample.
+    """
+
+    def __init__(
+        self,
+        low: Symbols,
+        chosen: Mapping[CodingPass, Symbols],
+        context: ContextModel,
+        geometry: Geometry,
+        q_step: int,
+        sample: SymbolSample | None = None,
+    ) -> None:
+        super().__init__(low, chosen, context)
+        self._sample = sample
+        self.observed = Influence(geometry)
+        self._log_step = log_step(q_step)
+
+    def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
+        """The symbols of a pass."""
+        symbols = super().symbols(coding_pass, choice, causal)
+        available, columns, quantizers = (
+            causal.available(coding_pass),
+            causal.shape(coding_pass)[1],
+            causal.quantizers(coding_pass),
+        )
+        for rows in causal.row_blocks(coding_pass):
+            chosen = pass_slice(rows, columns)
+            features = causal.features(coding_pass, rows)
+            of_rows = coding_pass, symbols[chosen], quantizers[chosen]
+            if self._sample is not None:
+                self._sample.add(features, available, *of_rows)
+            gradient = self._context.features_gradient(features, available, self._log_step, *of_rows)
+            self.observed.add(coding_pass, rows, columns, gradient)
+        return symbols

@@ -1,0 +1,164 @@
+"""What an encoding is to reach, and which q_step to try next.
+
+A target knows trials and an estimator of sizes and errors; it does not know how trials are made.
+"""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+from typing import Protocol
+
+from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
+from dfmcodec.encoder.job import Job
+from dfmcodec.encoder.latent.efforts import Effort
+from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
+from dfmcodec.encoder.latent.trial import CODER_SLACK_BYTES, Trial
+from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.latents.quantizer import MAX_STEP
+
+_ENOUGH_OF_AIM = 0.995  # is enough, where the slack of the coder is much of the budget
+_SECOND_ITERATION = 0.975  # its size over the first one's at the same q_step, as its tables are no guess; measured
+_GUESSES = 2  # how often the size is guessed before the first iteration
+_DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
+
+
+class Target(Protocol):
+    """The goal of an encoding."""
+
+    first_q_step: int
+    largest_bytes: float  # larger files do not meet it
+
+    def meets(self, trial: Trial) -> bool:
+        """Whether a trial may be written."""
+
+    def is_close(self, trial: Trial) -> bool:
+        """Whether a trial that meets the target leaves nothing of it unused."""
+
+    def score(self, trial: Trial) -> float:
+        """A figure by which trials that meet the target are compared: larger is better."""
+
+    def next_q_step(self, trial: Trial) -> int:
+        """The q_step of the next iteration."""
+
+    def unreachable(self, trial: Trial) -> str:
+        """The message if even this trial does not meet the target."""
+
+
+class SizeTarget:
+    """At most `budget_bytes`, used up as far as possible."""
+
+    def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
+        self._estimator = estimator
+        self._refined = effort.refined
+        self._job = job
+        self._budget = budget_bytes
+        self.largest_bytes: float = budget_bytes - CODER_SLACK_BYTES
+        self._aim = effort.aim * (budget_bytes - 2 * CODER_SLACK_BYTES)
+        self._enough = min(effort.enough * budget_bytes, _ENOUGH_OF_AIM * self._aim)
+        self.first_q_step = estimator.q_step_for(self._aim)
+        for _ in range(_GUESSES):
+            ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
+            self.first_q_step = estimator.q_step_for(self._aim / ratio)
+        self._expected: float | None = None  # bytes of the next trial
+        self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
+
+    def meets(self, trial: Trial) -> bool:
+        return trial.most_bytes <= self._budget
+
+    def is_close(self, trial: Trial) -> bool:
+        return trial.file_bytes >= self._enough or trial.model.q_step == 1 or trial.mse == 0
+
+    def score(self, trial: Trial) -> float:
+        return trial.psnr_db
+
+    def next_q_step(self, trial: Trial) -> int:
+        """A trial's size over its rough size changes slowly with the step, so it corrects the next guess.
+
+        Refinement makes files a little larger from iteration to iteration; that drift is expected to go on.
+        """
+        q_step = trial.model.q_step
+        if self.meets(trial):
+            self._coarse = min(self._coarse, q_step)
+        else:
+            self._too_fine = max(self._too_fine, q_step)
+        drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
+        drift = min(max(drift, 0.99), 1.01) if self._refined else 1.0
+        if trial.number == 1 and not self._refined:
+            drift = _SECOND_ITERATION
+        ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)
+        guess = self._estimator.q_step_for(self._aim / (ratio * drift))
+        if not self.meets(trial):
+            guess = min(max(guess, q_step + 1), MAX_STEP)
+        open_bracket = 0 < 1.03 * self._too_fine < self._coarse <= MAX_STEP
+        if open_bracket and not self._too_fine < guess < self._coarse:  # images without detail mislead the guess
+            guess = max(self._too_fine + 1, round(sqrt(self._too_fine * self._coarse)))
+        self._expected = ratio * self._estimator.rough_bytes(guess)
+        return guess
+
+    def unreachable(self, trial: Trial) -> str:
+        return self._job.too_small(trial.most_bytes)
+
+
+class PsnrTarget:
+    """At least `floor_db`, in as few bytes as possible."""
+
+    largest_bytes = inf
+
+    def __init__(self, estimator: Estimator, floor_db: float) -> None:
+        self._floor_db = floor_db
+        largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
+        self.first_q_step = smallest_q_step(lambda q_step: estimator.rough_mse(q_step) >= largest_mse)
+
+    def meets(self, trial: Trial) -> bool:
+        return trial.psnr_db >= self._floor_db
+
+    def is_close(self, trial: Trial) -> bool:
+        return trial.psnr_db < self._floor_db + 0.03 or trial.model.q_step == MAX_STEP
+
+    def score(self, trial: Trial) -> float:
+        return -trial.file_bytes
+
+    def next_q_step(self, trial: Trial) -> int:
+        q_step = trial.model.q_step
+        above_db = min(max(trial.psnr_db - self._floor_db - 0.004, -20.0), 20.0)
+        guess = round(q_step * 2 ** (above_db / _DB_PER_OCTAVE))
+        if guess == q_step and not self.meets(trial):
+            guess = q_step - 1
+        return min(max(guess, 1), MAX_STEP)
+
+    def unreachable(self, trial: Trial) -> str:
+        return f"{self._floor_db:.2f} dB is out of reach: {trial.psnr_db:.2f} dB at step {trial.model.q_step / 64:.3f}"
+
+
+class LmbdaTarget:
+    """The least squared error + price of bits, at the step that belongs to a multiplier."""
+
+    largest_bytes = inf
+
+    def __init__(self, sample_count: int, lmbda: float) -> None:
+        self._samples = sample_count
+        self.first_q_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
+
+    def meets(self, trial: Trial) -> bool:
+        return True
+
+    def is_close(self, trial: Trial) -> bool:
+        return True
+
+    def score(self, trial: Trial) -> float:
+        return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_PRICE * (trial.model.q_step / 64) ** 2)
+
+    def next_q_step(self, trial: Trial) -> int:
+        return self.first_q_step
+
+    def unreachable(self, trial: Trial) -> str:
+        raise NotImplementedError  # every trial meets it
+
+
+def choose_target(job: Job, estimator: Estimator, effort: Effort) -> Target:
+    """The target of a job."""
+    if job.budget_bytes is not None:
+        return SizeTarget(estimator, effort, job, job.budget_bytes)
+    if job.config.psnr is not None:
+        return PsnrTarget(estimator, job.config.psnr)
+    return LmbdaTarget(job.image.pixels.size, job.config.target_lmbda or 0.0)

@@ -1,0 +1,119 @@
+"""What an encoding came to: the file, the figures, and how they came about."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dfmcodec.bitstream.contents import Architecture
+from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.job import TracePoint
+from dfmcodec.files.atomic import write_atomic
+from dfmcodec.image import Image
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """The figures of an encoding. Those of the image are measured on the very bytes returned, decoded.
+
+    Args:
+        file_bytes: Size of the file.
+        estimated_bytes: Size that the entropy model expected.
+        section_bytes: Size of each part of the file, by the names of docs/format.md.
+        budget_bytes: The size limit; None where the target was not a size.
+        rate: File bytes over raw bytes.
+        bpp: Bits per pixel.
+        psnr_db: PSNR of the decoded file, where the image is not fully transparent.
+        float_psnr_db: PSNR of the fitted network before quantisation; None for other models than `coordinate`.
+        bits_per_weight: Bits of the range-coded stream per weight; None for other models than `coordinate`.
+        architecture: The network.
+        quantizer_steps: The step index of each layer, or the q_step of the latents in 1/64 code values.
+            Empty for codes.
+        steps: Gradient steps, or iterations of the latent model.
+        fit_s: Seconds of the fit, compilation not counted.
+        total_s: Seconds of the whole encoding.
+        stop_reason: Why the fit ended. Latent model: "target met", "settled" (the next q_step would be the same),
+            "iteration limit"; coordinate model: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
+        restarts: How often the fit came to NaN or infinite values and continued from the best so far.
+        config: The settings.
+        trace: The iterations of the latent model, in order; empty for other models.
+    """
+
+    file_bytes: int
+    estimated_bytes: float
+    section_bytes: dict[str, int]
+    budget_bytes: int | None
+    rate: float
+    bpp: float
+    psnr_db: float
+    float_psnr_db: float | None
+    bits_per_weight: float | None
+    architecture: Architecture
+    quantizer_steps: tuple[int, ...]
+    steps: int
+    fit_s: float
+    total_s: float
+    stop_reason: str
+    restarts: int
+    config: EncoderConfig
+    trace: tuple[TracePoint, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The main figures as a table, for notebooks."""
+        figures = {
+            "size": f"{self.file_bytes:,} bytes",
+            "rate": f"{100 * self.rate:.2f} %, {self.bpp:.3f} bits per pixel",
+            "PSNR": f"{self.psnr_db:.2f} dB",
+            "time": f"{self.total_s:.1f} s",
+            **{f"of it {name}": f"{size:,} bytes" for name, size in self.section_bytes.items()},
+        }
+        rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in figures.items())
+        return f"<table>{rows}</table>"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            **asdict(self),
+            "architecture": self.architecture.as_dict(),
+            "quantizer_steps": list(self.quantizer_steps),
+            "trace": [asdict(point) for point in self.trace],
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class EncodeResult:
+    """A `.dfm` file, the report of how it came about, and the image that it decodes to.
+
+    Args:
+        data: The bytes of the file.
+        report: The figures of the encoding.
+        decoded: The image.
+    """
+
+    data: bytes
+    report: EncodeReport
+    decoded: Image
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+        """Writes the file, in one piece or not at all.
+
+        Args:
+            path: Where to.
+            overwrite: Whether a file that is there is replaced.
+
+        Raises:
+            OutputError: It cannot be written, or exists and may not be replaced; an existing file is as it was.
+        """
+        write_atomic(Path(path), self.data, force=overwrite)
+
+    def __repr__(self) -> str:
+        report = self.report
+        return f"<EncodeResult {report.file_bytes:,} bytes, {report.bpp:.3f} bpp, {report.psnr_db:.2f} dB>"
+
+    def _repr_png_(self) -> bytes:
+        """The decoded image, for notebooks."""
+        from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+
+        return image_to_bytes(self.decoded, OUTPUT_FORMATS["png"])

@@ -1,0 +1,329 @@
+"""The causal context: the features of a symbol, from the symbols and samples decoded before it.
+
+The order of coding is that of `entropy.passes`. The context of a symbol consists of
+
+    - the 5x5 neighbourhood in its own band, as far as earlier passes have filled it,
+    - 3x3 symbols of the same band one decomposition level coarser,
+    - 3x3 symbols of each orientation coded before it at the same level in the same channel,
+    - 3x3 symbols of the same orientation in each channel coded before it,
+    - differences in the decoded low-pass band, which lies on the same grid: 24 in its own
+      channel, 12 in each channel before.
+
+In its own band, a symbol x sees the numbered positions, which are the phases of earlier passes:
+
+      phase 0       phase 1       phase 2       phase 3
+
+     . . . . .     . . . . .     . 0 . 0 .     . 1 . 1 .
+     . . . . .     . 0 . 0 .     1 . 1 . 1     0 2 0 2 0
+     . . x . .     . . x . .     . 0 x 0 .     . 1 x 1 .
+     . . . . .     . 0 . 0 .     1 . 1 . 1     0 2 0 2 0
+     . . . . .     . . . . .     . 0 . 0 .     . 1 . 1 .
+
+Symbols and differences enter by logarithm (`COMPANDED`), symbols both as a magnitude and with their
+sign. Everything is whole arrays of small integers, kept in float32 for the matrix product that
+follows (`entropy.context`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Int32
+from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
+from dfmcodec.latents.geometry import CHANNELS, ORIENTATIONS, Geometry
+from dfmcodec.latents.quantizer import FINE, band_step, dequantize_units
+from dfmcodec.latents.trellis import States, multiples_of, next_states, quantizer_of
+from dfmcodec.latents.wavelet import BAND_NORMS, synthesise_level
+
+SQUARE = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
+NEIGHBOURS = tuple(offset for offset in SQUARE if offset != (0, 0))
+CROSS_OF_TWO = (*NEIGHBOURS, (-2, 0), (2, 0), (0, -2), (0, 2))
+_RING = tuple((y, x) for y in range(-2, 3) for x in range(-2, 3) if max(abs(y), abs(x)) == 2 and y and x)
+LOW_OFFSETS = (*CROSS_OF_TWO, *_RING)  # channels before have the first 12
+_LOW_COUNTS = (len(LOW_OFFSETS), *(CHANNELS - 1) * (len(CROSS_OF_TWO),))
+WINDOWS = tuple(
+    tuple(
+        (y, x) for y in range(-2, 3) for x in range(-2, 3) if PHASES.index(((own_y + y) % 2, (own_x + x) % 2)) < phase
+    )
+    for phase, (own_y, own_x) in enumerate(PHASES)
+)
+_BLOCK_SYMBOLS = 8192
+_PAD = 2
+_PHASE_PAD = 1  # the padding of planes that are kept phase by phase
+_BEYOND = 4  # zeros after the end of a plane: windows of a coarser band can reach that far
+# The companding of magnitudes: 0, 8, 14, 19, 23, then 9 more for each octave.
+_OVER_4 = 23 + 9 * np.log2(np.arange(5, 512) / 4)
+COMPANDED = np.minimum(np.concatenate([[0, 8, 14, 19, 23], np.rint(_OVER_4)]), 127).astype(np.float32)
+
+
+def companded(multiples: Int32) -> Float32:
+    """Maps multiples of the step by `COMPANDED`, with their sign; float32 of the same shape."""
+    return np.asarray(np.copysign(COMPANDED[np.minimum(np.abs(multiples), len(COMPANDED) - 1)], multiples))
+
+
+def symbol_features(phase: int) -> int:
+    """Counts the features of a symbol that are symbols or their magnitudes; they come first."""
+    squares = len(SQUARE) * (ORIENTATIONS - 1 + CHANNELS - 1)
+    return 2 * (len(WINDOWS[phase]) + squares + len(SQUARE))
+
+
+def context_size(phase: int) -> int:
+    """Counts the features of a symbol of a phase."""
+    return symbol_features(phase) + sum(_LOW_COUNTS)
+
+
+@cache
+def available_features(coding_pass: CodingPass, has_coarser: bool) -> npt.NDArray[np.intp]:
+    """Returns the indices of the features that a pass has, ascending.
+
+    The other features are zero, because nothing that they depend on is decoded yet.
+    """
+    available = [view.available for view in symbol_views(coding_pass, has_coarser) for _ in view.offsets]
+    channels = (True, coding_pass.channel > 0, coding_pass.channel > 1)
+    available += available
+    available += [is_decoded for is_decoded, count in zip(channels, _LOW_COUNTS, strict=True) for _ in range(count)]
+    return np.flatnonzero(available)
+
+
+def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the size of the padded planes of a level's bands, from that of its low-pass band."""
+    return low_size[0] + _PAD + _BEYOND, low_size[1] + _PAD + _BEYOND
+
+
+def inside(plane: Float32, shape: tuple[int, int], phase: tuple[int, int]) -> Float32:
+    """Returns a view of the symbols of a phase, [rows, columns] = shape, in a padded plane."""
+    top, left = phase[0] + _PAD, phase[1] + _PAD
+    return plane[top : top + 2 * shape[0] : 2, left : left + 2 * shape[1] : 2]
+
+
+@dataclass(frozen=True)
+class View:
+    """A band of symbols as a pass sees it.
+
+    Args:
+        available: Whether the band exists and is decoded; otherwise its features are zero.
+        coarser: Whether it is one decomposition level coarser than the pass.
+        channel: The channel of the band.
+        orientation: The orientation of the band.
+        offsets: The (row, column) offsets of the neighbours that count.
+        phase: The phase of the pass; (0, 0) for a coarser band, which has one sample for each 2x2
+            cell.
+    """
+
+    available: bool
+    coarser: bool
+    channel: int
+    orientation: int
+    offsets: tuple[tuple[int, int], ...]
+    phase: tuple[int, int]
+
+    def windows(self, rows: Rows, columns: int) -> Iterator[tuple[slice, slice]]:
+        """Gives, for each offset, the part of a padded plane that the symbols in some rows see."""
+        stride = 1 if self.coarser else 2
+        for y, x in self.offsets:
+            top, left = self.phase[0] + y + _PAD, self.phase[1] + x + _PAD
+            yield (
+                slice(top + stride * rows.start, top + stride * rows.stop, stride),
+                slice(left, left + stride * columns, stride),
+            )
+
+    def phase_windows(self, rows: Rows, columns: int) -> Iterator[tuple[int, int, slice, slice]]:
+        """Does the same for planes that are kept phase by phase, [2, 2, rows, columns].
+
+        This is for bands of the same decomposition level.
+        """
+        for y, x in self.offsets:
+            row, own_y = divmod(self.phase[0] + y, 2)
+            column, own_x = divmod(self.phase[1] + x, 2)
+            top, left = rows.start + row + _PHASE_PAD, column + _PHASE_PAD
+            yield own_y, own_x, slice(top, top + len(rows)), slice(left, left + columns)
+
+
+def joined_phases(phases: Float32, size: tuple[int, int]) -> Float32:
+    """Joins the four padded phases of a band of a size into one padded plane; see `plane_size`."""
+    plane = np.zeros(plane_size(size), dtype=np.float32)
+    inner = plane[_PAD : _PAD + size[0], _PAD : _PAD + size[1]]
+    for y, x in PHASES:
+        target = inner[y::2, x::2]
+        target[...] = phases[y, x, _PHASE_PAD:, _PHASE_PAD:][: target.shape[0], : target.shape[1]]
+    return plane
+
+
+def symbol_views(coding_pass: CodingPass, has_coarser: bool) -> Iterator[View]:
+    """Gives the bands that a pass has as context, in the order of its features."""
+    phase = PHASES[coding_pass.phase]
+    yield View(True, False, coding_pass.channel, coding_pass.orientation, WINDOWS[coding_pass.phase], phase)
+    for orientation in range(ORIENTATIONS - 1):
+        yield View(orientation < coding_pass.orientation, False, coding_pass.channel, orientation, SQUARE, phase)
+    for channel in range(CHANNELS - 1):
+        yield View(channel < coding_pass.channel, False, channel, coding_pass.orientation, SQUARE, phase)
+    yield View(has_coarser, True, coding_pass.channel, coding_pass.orientation, SQUARE, (0, 0))
+
+
+class CausalContext:
+    """What is decoded of a tile so far: it gives the context of each pass and takes its symbols.
+
+    Args:
+        geometry: The sizes of the bands.
+        q_step: The quantisation step in 1/64 code values, 1..MAX_STEP.
+        low: The dequantised coarsest low-pass band, int32 [C, h, w], units.
+        trellis: Whether symbols are trellis-coded; see `latents.trellis`.
+
+    Attributes:
+        low: The low-pass band of the next decomposition level after the last pass of each level. In
+            the end it is the synthesised tile, int32 [C, H, W], units.
+    """
+
+    def __init__(self, geometry: Geometry, q_step: int, low: Int32, trellis: bool) -> None:
+        self.geometry = geometry
+        self.q_step = q_step
+        self.trellis = trellis
+        self.low = low
+        self._buffer = np.empty(0, dtype=np.float32)
+        self._coarser: list[list[Float32]] = []
+        self._planes: list[list[Float32]] = []
+        self._fine: list[Int32] = []
+        self._states = np.zeros((0, 0), dtype=np.int8)
+        self._differences: list[Float32] = []
+
+    def coding_passes(self, finest_level: int = 0) -> Iterator[CodingPass]:
+        """Gives all passes that have symbols, down to a decomposition level.
+
+        The symbols of each pass must be given to `accept` before the next.
+        """
+        for level in reversed(range(finest_level, self.geometry.levels)):
+            self._enter(level)
+            yield from level_passes(self.geometry, level)
+            self._leave(level)
+
+    def shape(self, coding_pass: CodingPass) -> tuple[int, int]:
+        """Returns the (rows, columns) of a pass."""
+        return pass_shape(self.geometry, coding_pass)
+
+    def quantizers(self, coding_pass: CodingPass) -> States:
+        """Returns the quantiser of each symbol of a pass, int8 [N]; 0 where there is no trellis."""
+        rows, columns = self.shape(coding_pass)
+        return quantizer_of(self._states[:rows, :columns]).ravel()
+
+    def row_blocks(self, coding_pass: CodingPass) -> Iterator[Rows]:
+        """Gives the rows of a pass in blocks whose features stay in the processor's cache."""
+        count, columns = self.shape(coding_pass)
+        block_rows = max(1, _BLOCK_SYMBOLS // columns)
+        for start in range(0, count, block_rows):
+            yield range(start, min(count, start + block_rows))
+
+    def available(self, coding_pass: CodingPass) -> npt.NDArray[np.intp]:
+        """Returns the indices of the features that a pass has; see `available_features`."""
+        return available_features(coding_pass, bool(self._coarser))
+
+    def features(self, coding_pass: CodingPass, rows: Rows) -> Float32:
+        """Computes the available features of the symbols in some rows of a pass.
+
+        Returns:
+            Whole numbers in -127..127, float32 [K, N], K the number of `available` features. The
+            next call overwrites the array.
+        """
+        columns = self.shape(coding_pass)[1]
+        size, count = len(self.available(coding_pass)), len(rows) * columns
+        if size * count > self._buffer.size:
+            self._buffer = np.empty(size * count, dtype=np.float32)
+        features = self._buffer[: size * count].reshape(size, len(rows), columns)
+        row = 0
+        for view in symbol_views(coding_pass, has_coarser=bool(self._coarser)):
+            if view.coarser and view.available:
+                plane = self._coarser[view.channel][view.orientation]
+                for window in view.windows(rows, columns):
+                    features[row] = plane[window]
+                    row += 1
+            elif view.available:
+                phases = self._planes[view.channel][view.orientation]
+                for phase_window in view.phase_windows(rows, columns):
+                    features[row] = phases[phase_window]
+                    row += 1
+        np.abs(features[:row], out=features[row : 2 * row])
+        row *= 2
+        y, x = PHASES[coding_pass.phase]
+        inside_low = slice(rows.start, rows.stop), slice(0, columns)
+        for channel, count in zip((coding_pass.channel, *range(coding_pass.channel)), _LOW_COUNTS, strict=False):
+            features[row : row + count] = self._differences[channel][y, x, :count, *inside_low]
+            row += count
+        return features.reshape(size, -1)
+
+    def accept(self, coding_pass: CodingPass, symbols: Int32, offsets: Int32) -> None:
+        """Takes the symbols of a pass, which become context and coefficients.
+
+        Args:
+            coding_pass: The pass.
+            symbols: int32 [N].
+            offsets: How far the coefficients lie from the multiples that the symbols stand for,
+                int32 [N], in 1/FINE steps.
+        """
+        shape = self.shape(coding_pass)
+        y, x = PHASES[coding_pass.phase]
+        multiples = symbols
+        if self.trellis:
+            multiples = multiples_of(symbols, self.quantizers(coding_pass))
+            states = self._states[: shape[0], : shape[1]]
+            states[...] = next_states(states, symbols.reshape(shape))
+        phases = self._planes[coding_pass.channel][coding_pass.orientation]
+        phases[y, x, _PHASE_PAD:, _PHASE_PAD:][: shape[0], : shape[1]] = companded(multiples).reshape(shape)
+        self._fine[coding_pass.orientation][coding_pass.channel][y::2, x::2] = (multiples * FINE + offsets).reshape(
+            shape
+        )
+
+    def _enter(self, level: int) -> None:
+        """Prepares the arrays of a decomposition level."""
+        height, width = self.low.shape[1:]
+        cells = -(-height // 2), -(-width // 2)
+        self._states = np.zeros(cells, dtype=np.int8)
+        channels = range(self.geometry.channels)
+        size = 2, 2, cells[0] + 2 * _PHASE_PAD, cells[1] + 2 * _PHASE_PAD
+        self._planes = [[np.zeros(size, dtype=np.float32) for _ in range(ORIENTATIONS)] for _ in channels]
+        self._fine = [
+            np.zeros((len(channels), *self.geometry.band_size(level, o)), dtype=np.int32) for o in range(ORIENTATIONS)
+        ]
+        level_step = band_step(self.q_step, BAND_NORMS[level][0])
+        self._differences = [self._low_differences(self.low[channel], level_step) for channel in channels]
+
+    @staticmethod
+    def _low_differences(low: Int32, level_step: int) -> Float32:
+        """Returns companded differences from each sample to those around it, in 1/4 of the step.
+
+        Args:
+            low: The samples of a channel, int32 [h, w], units.
+            level_step: The step of the level's bands of orientation 0, in 2^-8 units.
+
+        Returns:
+            float32 [2, 2, len(LOW_OFFSETS), rows, columns], by the phase of the sample in its 2x2
+            cell.
+        """
+        height, width = low.shape
+        padded = np.pad(low, _PAD, mode="edge")
+        limit = max(1, level_step >> 1)  # 128 steps, in units: their companding is the last one anyway
+        factor = (1 << 24) // level_step
+        differences = np.zeros((2, 2, len(LOW_OFFSETS), -(-height // 2), -(-width // 2)), dtype=np.float32)
+        for number, (y, x) in enumerate(LOW_OFFSETS):
+            difference = padded[_PAD + y : _PAD + y + height, _PAD + x : _PAD + x + width] - low
+            quarters = (np.minimum(np.abs(difference), limit) * np.int32(factor)) >> 14
+            magnitude = COMPANDED[np.minimum(quarters, len(COMPANDED) - 1)]
+            signed = np.copysign(magnitude, difference)
+            for own_y, own_x in PHASES:
+                one_phase = signed[own_y::2, own_x::2]
+                differences[own_y, own_x, number, : one_phase.shape[0], : one_phase.shape[1]] = one_phase
+        return differences
+
+    def _leave(self, level: int) -> None:
+        """Synthesises the next low-pass band, and keeps the symbols of the level as context."""
+        bands = [
+            dequantize_units(self._fine[o], band_step(self.q_step, BAND_NORMS[level][o])) for o in range(ORIENTATIONS)
+        ]
+        sizes = [self.geometry.band_size(level, o) for o in range(ORIENTATIONS)]
+        self._coarser = [
+            [joined_phases(self._planes[c][o], sizes[o]) for o in range(ORIENTATIONS)] for c in range(len(self._planes))
+        ]
+        self.low = synthesise_level(self.low, bands)

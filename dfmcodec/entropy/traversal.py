@@ -1,0 +1,89 @@
+"""The loop that encoder and decoder share: all symbols of a tile, pass by pass, in coding order."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from dfmcodec._types import Int32, Symbols
+from dfmcodec.entropy.context import ContextModel, TableChoice
+from dfmcodec.entropy.neighbourhood import CausalContext
+from dfmcodec.entropy.passes import CodingPass, pass_slice
+from dfmcodec.latents.geometry import Geometry
+from dfmcodec.latents.quantizer import log_step, low_units
+
+
+class EndOfSymbols(Exception):
+    """A source has no symbols for this pass and all later ones.
+
+    These symbols, and their coefficients, count as zeros.
+    """
+
+
+class Source(Protocol):
+    """Gives the symbols of a traversal: a decoder from its stream, an encoder from its choices."""
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        """Returns the symbols of the coarsest low-pass band, int32 [C, h, w]."""
+
+    def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
+        """Returns the symbols of a pass.
+
+        Args:
+            coding_pass: The pass.
+            choice: The tables of its symbols.
+            causal: What is decoded before this pass.
+
+        Returns:
+            int32 [N].
+
+        Raises:
+            EndOfSymbols: There are no more symbols.
+        """
+
+
+def traverse(
+    geometry: Geometry, q_step: int, context: ContextModel, source: Source, finest_level: int = 0
+) -> tuple[Symbols, Int32]:
+    """Takes all symbols of a tile from a source and synthesises them.
+
+    Args:
+        geometry: The sizes of the bands.
+        q_step: The quantisation step in 1/64 code values.
+        context: The context model of the prior, with the image's correction if it has one.
+        source: Gives the symbols.
+        finest_level: The last decomposition level of the traversal; finer levels are left out.
+
+    Returns:
+        All symbols in coding order, int32 [H * W * C], and the samples that they synthesise to,
+        int32 [C, H, W] in units of 1/`UNITS_PER_LEVEL` code value. If `finest_level` is above 0, H
+        and W are those of the low-pass band after its synthesis.
+    """
+    low = source.low_symbols((geometry.channels, *geometry.low_sizes[-1]))
+    all_symbols = np.zeros(geometry.symbol_count(finest_level), dtype=np.int32)
+    start = low.size
+    all_symbols[:start] = low.ravel()
+    causal = CausalContext(geometry, q_step, low_units(low, q_step, geometry.levels, context.trellis), context.trellis)
+    logarithm = log_step(q_step)
+    coding_passes = causal.coding_passes(finest_level)
+    try:
+        for coding_pass in coding_passes:
+            available, quantizers = causal.available(coding_pass), causal.quantizers(coding_pass)
+            columns = causal.shape(coding_pass)[1]
+            block_choices = []
+            for rows in causal.row_blocks(coding_pass):
+                features = causal.features(coding_pass, rows)
+                block_quantizers = quantizers[pass_slice(rows, columns)]
+                block_choices.append(
+                    context.choose_tables(features, available, coding_pass, logarithm, block_quantizers)
+                )
+            choice = TableChoice.join(block_choices)
+            symbols = source.symbols(coding_pass, choice, causal)
+            causal.accept(coding_pass, symbols, context.offsets_of(symbols, choice))
+            all_symbols[start : start + len(symbols)] = symbols
+            start += len(symbols)
+    except EndOfSymbols:
+        for _ in coding_passes:  # synthesises the remaining levels, without the missing symbols
+            pass
+    return all_symbols, causal.low

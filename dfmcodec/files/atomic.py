@@ -1,0 +1,232 @@
+"""Reads with clear errors, and writes that leave either the old file or the whole new one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dfmcodec.errors import DfmError, OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where files that are open cannot be removed
+    fcntl = None  # type: ignore[assignment]
+
+
+EXTENSION = ".dfm"
+_TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # the end of a temporary file's name
+_LONGEST_NAME = 255 - len("..01234567.tmp")  # bytes of a file's name that fit into its temporary file's name
+
+
+def read_file(path: Path) -> bytes:
+    """Reads the bytes of a file.
+
+    Raises:
+        DfmError: The file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror or error}"
+        raise DfmError(msg) from error
+
+
+def is_stream(path: Path) -> bool:
+    """Tells whether a path names a device or a pipe, which is written to and never replaced."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def check_writable(path: Path, force: bool) -> None:
+    """Refuses, before any work, an output that exists (without `force`) or cannot be written.
+
+    Raises:
+        OutputError: The output exists or cannot be written; the message says why.
+    """
+    path = _followed(path)
+    folder = path.parent
+    if is_stream(path):
+        return
+    if path.is_dir():
+        msg = f"{path} is a folder; name a file"
+    elif path.exists() and not force:
+        msg = exists_message(path)
+    elif not folder.is_dir():
+        msg = f"the folder {folder} does not exist; make it first"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+        why = f"{folder} is on a read-only file system" if read_only else f"no permission to write in {folder}"
+        msg = f"{why}; name another folder"
+    else:
+        return
+    raise OutputError(msg)
+
+
+def _followed(path: Path) -> Path:
+    """Follows a link, so that the file behind it is replaced and the link stays one.
+
+    Raises:
+        OutputError: The link leads back to itself.
+    """
+    if not path.is_symlink():
+        return path
+    with suppress(OSError, RuntimeError):
+        followed = path.resolve()
+        if not followed.is_symlink():
+            return followed
+    msg = f"{path} is a link that leads back to itself; name another file"
+    raise OutputError(msg)
+
+
+def exists_message(path: Path) -> str:
+    """Says that an output exists, and what to do."""
+    return f"{path} exists; use -f to replace it or -o to name another file"
+
+
+def write_atomic(path: Path, data: bytes, force: bool = True) -> None:
+    """Writes a file so that at any moment either the old file or the whole new one is there.
+
+    This holds even if the process is killed.
+
+    Args:
+        path: The file. If it is a device or a pipe, the data goes straight to it.
+        data: The whole contents.
+        force: Whether an existing file is replaced.
+
+    Raises:
+        OutputError: The file cannot be written. An existing file is unchanged.
+    """
+    path = _followed(path)
+    try:
+        if is_stream(path):
+            path.write_bytes(data)
+            return
+        _sweep(path)
+        if not (hasattr(os, "O_TMPFILE") and _write_unnamed(path, data, force)):
+            _write_named(path, data, force)
+    except FileExistsError as error:
+        raise OutputError(exists_message(path)) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(unwritable_message(str(path), error)) from error
+
+
+def unwritable_message(name: str, error: OSError) -> str:
+    """Says why something cannot be written, and what to do."""
+    advice = "free some space or name another place"
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = "name another place"
+    return f"cannot write {name}: {error.strerror or error}; {advice}"
+
+
+def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
+    """Writes a file without a name and names it once it is whole, so that no rest can be left over.
+
+    Returns:
+        False where the file system cannot do this.
+    """
+    try:
+        handle = os.open(path.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:  # a file system without unnamed files
+        return False
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+        try:
+            _name(file.fileno(), path)
+        except FileExistsError:
+            if not force:
+                raise
+            _lock(file.fileno())
+            with _temporary(path) as temporary:
+                _name(file.fileno(), temporary)
+                os.replace(temporary, path)
+        except OSError:
+            return False
+    return True
+
+
+def _name(handle: int, path: Path) -> None:
+    """Gives an unnamed file a name (open(2), O_TMPFILE)."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:  # only with a folder's handle does Python follow the link to the file
+        os.link(f"/proc/self/fd/{handle}", path.name, dst_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+def _write_named(path: Path, data: bytes, force: bool) -> None:
+    while not _written_named(path, data, force):
+        pass
+
+
+def _written_named(path: Path, data: bytes, force: bool) -> bool:
+    """Writes through a temporary file.
+
+    Returns:
+        False where another process took the temporary file for a leftover before it was locked.
+    """
+    with _temporary(path) as temporary:
+        with open(temporary, "xb") as file:
+            _lock(file.fileno())
+            if not temporary.exists():
+                return False
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            if force and fcntl is not None:
+                os.replace(temporary, path)  # while it is locked
+                return True
+        if force:
+            os.replace(temporary, path)
+            return True
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError from None
+            os.replace(temporary, path)
+    return True
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Gives a hidden name in the folder of a path, and removes that file in the end."""
+    temporary = path.with_name(f"{_temporary_prefix(path)}{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])}."
+
+
+def _lock(handle: int) -> None:
+    """Marks a file as being written, for as long as this process lives."""
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed processes left: hidden files of this name that nobody has locked."""
+    if fcntl is None or not path.exists():
+        return
+    prefix, names = _temporary_prefix(path), []
+    with suppress(OSError):  # a folder that may not be listed
+        names = os.listdir(path.parent)
+    for name in names:
+        if name.startswith(prefix) and _TEMPORARY.fullmatch(name, len(prefix)):
+            with suppress(OSError), open(path.with_name(name), "rb") as file:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.with_name(name).unlink()

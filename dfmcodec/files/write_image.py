@@ -1,0 +1,237 @@
+"""`Image` -> image files, with the profile and metadata that the format holds."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec.errors import OutputError
+from dfmcodec.image import Image, values_per_level
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+_EXIF_PREFIX = b"Exif\0\0"
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """The properties of a file format.
+
+    Args:
+        name: The name, as `--format` takes it.
+        extensions: The extensions of its files. Derived file names get the first one.
+        deep: Whether it holds 16 bits a sample.
+        alpha: Whether it holds alpha.
+        metadata: Whether it holds profiles and metadata.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    deep: bool
+    alpha: bool
+    metadata: bool
+
+
+OUTPUT_FORMATS = {
+    output.name: output
+    for output in (
+        OutputFormat("png", (".png",), deep=True, alpha=True, metadata=True),
+        OutputFormat("tiff", (".tif", ".tiff"), deep=True, alpha=True, metadata=True),
+        OutputFormat("jpeg", (".jpg", ".jpeg"), deep=False, alpha=False, metadata=True),
+        OutputFormat("webp", (".webp",), deep=False, alpha=True, metadata=True),
+        OutputFormat("ppm", (".ppm", ".pgm", ".pnm"), deep=True, alpha=False, metadata=False),
+        OutputFormat("bmp", (".bmp",), deep=False, alpha=False, metadata=False),
+        OutputFormat("npy", (".npy",), deep=True, alpha=True, metadata=False),
+    )
+}
+
+
+def output_format(path: Path | None, name: str | None) -> OutputFormat:
+    """Finds a format by its name or, without a name, by the extension of a path.
+
+    Raises:
+        OutputError: No format has this extension.
+    """
+    if name is not None:
+        return OUTPUT_FORMATS[name]
+    suffix = ".png" if path is None else path.suffix.lower()
+    for output in OUTPUT_FORMATS.values():
+        if suffix in output.extensions:
+            return output
+    choices = " ".join(sorted(extension for output in OUTPUT_FORMATS.values() for extension in output.extensions))
+    msg = f"cannot tell the image format of {path and path.name!r} by its extension; use --format or one of {choices}"
+    raise OutputError(msg)
+
+
+def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
+    """Refuses a format that would lose depth or alpha.
+
+    Raises:
+        OutputError: The format cannot hold them; the message names formats that can.
+    """
+    lacks = []
+    if bit_depth > 8 and not output.deep:
+        lacks.append(f"{bit_depth} bits a sample")
+    if has_alpha and not output.alpha:
+        lacks.append("alpha")
+    if lacks:
+        able = [o.name for o in OUTPUT_FORMATS.values() if (o.deep or bit_depth == 8) and (o.alpha or not has_alpha)]
+        msg = f"{output.name} cannot hold {' and '.join(lacks)}; use {' or '.join(able)}"
+        raise OutputError(msg)
+
+
+def left_out(image: Image, output: OutputFormat) -> list[str]:
+    """Names the metadata of an image that a file of the format does not hold."""
+    if not output.metadata:
+        return list(image.metadata.present())
+    return ["exif"] if output.name == "tiff" and image.bit_depth > 8 and image.metadata.exif else []
+
+
+def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
+    """Encodes an image as a file, with its metadata where the format holds it.
+
+    Raises:
+        OutputError: The format would lose depth or alpha, or cannot hold an image of this size.
+    """
+    check_holds(output, image.bit_depth, image.alpha is not None)
+    samples = image.samples
+    if output.name == "npy":
+        buffer = io.BytesIO()
+        np.save(buffer, samples[:, :, 0] if samples.shape[2] == 1 else samples)
+        return buffer.getvalue()
+    if output.name == "ppm":
+        kind, peak = (b"P5" if image.channels == 1 else b"P6"), 255 if image.bit_depth == 8 else 65535
+        return (
+            b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
+            + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
+        )
+    try:
+        if image.bit_depth == 16 and output.name == "png":
+            return _deep_png(image, samples)
+        if image.bit_depth == 16 and output.name == "tiff":
+            return _deep_tiff(image, samples)
+        return _by_pillow(image, samples, output)
+    except (OSError, ValueError) as error:
+        msg = f"{output.name} cannot hold an image of {image.width}x{image.height}: {error}"
+        raise OutputError(msg) from error
+
+
+def to_pil(image: Image) -> PIL.Image.Image:
+    """Returns the image as a Pillow image with its metadata: L, LA, RGB, RGBA, or I;16.
+
+    Pillow has I;16 for 16-bit gray only; other 16-bit samples are reduced to 8 bits.
+    """
+    import PIL.Image
+
+    pixels = image.samples
+    if image.bit_depth > 8 and pixels.shape[2] > 1:
+        pixels = np.rint(pixels / values_per_level(image.bit_depth)).astype(np.uint8)
+    pil_image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    names = {"icc_profile": image.metadata.icc, "exif": image.metadata.exif, "xmp": image.metadata.xmp}
+    pil_image.info.update({name: value for name, value in names.items() if value})
+    return pil_image
+
+
+def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat) -> bytes:
+    import PIL.Image
+
+    metadata = image.metadata
+    options: dict[str, Any] = {}
+    if metadata.icc:
+        options["icc_profile"] = metadata.icc
+    if metadata.exif and output.name != "tiff":
+        options["exif"] = metadata.exif
+    if metadata.xmp and output.name in ("jpeg", "webp"):
+        options["xmp"] = metadata.xmp
+    if output.name == "png" and metadata.xmp:
+        from PIL.PngImagePlugin import PngInfo
+
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
+    if output.name == "tiff":
+        options |= {"compression": "tiff_adobe_deflate", "tiffinfo": _tiff_tags(image)}
+    if output.name == "jpeg":
+        options |= {"quality": 95, "subsampling": 0}
+    if output.name == "webp":
+        options |= {"lossless": True, "exact": True}
+    buffer = io.BytesIO()
+    pil_image = PIL.Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
+    pil_image.save(buffer, output.name.upper(), **options)
+    return buffer.getvalue()
+
+
+def _tiff_tags(image: Image) -> Any:
+    """Returns Exif and XMP as tags of a TIFF file."""
+    import PIL.Image
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    tags = ImageFileDirectory_v2()
+    if image.metadata.exif:
+        exif = PIL.Image.Exif()
+        exif.load(image.metadata.exif)
+        for ifd in (0x8769, 0x8825):
+            if ifd in exif:
+                tags[ifd] = dict(exif.get_ifd(ifd))
+        for tag, value in exif.items():
+            if tag not in (0x8769, 0x8825):
+                tags[tag] = value
+    if image.metadata.xmp:
+        tags.tagtype[700] = 1
+        tags[700] = image.metadata.xmp
+    return tags
+
+
+def _deep_png(image: Image, samples: npt.NDArray[Any]) -> bytes:
+    """Encodes a 16-bit PNG, which Pillow cannot write in RGB."""
+    height, width, channels = samples.shape
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    rows = samples.astype(">u2").view(np.uint8).reshape(height, -1)
+    filtered = np.empty((height, rows.shape[1] + 1), dtype=np.uint8)
+    filtered[:, 0] = 2  # the filter "up": the difference to the row above
+    filtered[:, 1:] = rows
+    filtered[1:, 1:] -= rows[:-1]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    metadata = image.metadata
+    if metadata.icc:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    if metadata.exif:
+        chunks.append((b"eXIf", metadata.exif.removeprefix(_EXIF_PREFIX)))
+    if metadata.xmp:
+        chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp))
+    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for name, body in chunks:
+        parts += [struct.pack(">I", len(body)), name, body, struct.pack(">I", zlib.crc32(name + body))]
+    return b"".join(parts)
+
+
+def _deep_tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
+    """Encodes a 16-bit TIFF, which Pillow cannot write in RGB.
+
+    Exif is left out, because it would have to become tags of the file.
+    """
+    import tifffile
+
+    metadata = image.metadata
+    tags = [(700, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        samples[:, :, 0] if samples.shape[2] == 1 else samples,
+        photometric="rgb" if image.channels == 3 else "minisblack",
+        extrasamples=None if image.alpha is None else ["unassalpha"],
+        compression="zlib",
+        predictor=False,
+        iccprofile=metadata.icc,
+        extratags=tags,
+        metadata=None,
+    )
+    return buffer.getvalue()

@@ -1,0 +1,96 @@
+"""The setup of JAX for this package, and the evaluation of the coordinate network with it.
+
+Outside the encoder and training, only modules of this name import JAX.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.fourier.layer import Weights
+from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, deep_fourier_machine, unpack
+
+_CACHE_WARNING = "Error (reading|writing) persistent compilation cache"
+
+
+def cache_folder() -> Path:
+    """Returns the folder of compiled programs: $XDG_CACHE_HOME/dfmcodec/jax."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "dfmcodec" / "jax"
+
+
+def use_compilation_cache() -> None:
+    """Turns on JAX's persistent compilation cache, unless the calling program has set one."""
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is None:
+        with suppress(RuntimeError):  # a user without a home folder
+            config.update("jax_compilation_cache_dir", str(cache_folder()))
+            config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@contextmanager
+def calls() -> Iterator[None]:
+    """Surrounds calls of compiled functions, so that problems with the cache do no harm.
+
+    If JAX cannot read a file of our cache, it compiles again. The cache is then emptied, because
+    JAX would keep the damaged file.
+
+    Raises:
+        MemoryError: JAX ran out of memory. JAX's own error would be a RuntimeError.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", _CACHE_WARNING)
+        try:
+            yield
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise MemoryError(str(error)) from error
+    cache_warnings = [warning for warning in caught if re.match(_CACHE_WARNING, str(warning.message))]
+    for warning in caught:
+        if warning not in cache_warnings:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if any("Error reading" in str(warning.message) for warning in cache_warnings):
+        with suppress(OSError, RuntimeError):
+            for path in cache_folder().glob("*-cache"):
+                path.unlink()
+
+
+def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Callable[[Float32], Float32]:
+    """Returns the network as a function on positions.
+
+    Args:
+        flat: The weights in file order, float32 [weight_count].
+        architecture: The network.
+
+    Returns:
+        A function from positions, float32 [N, 2] with N <= BLOCK_PIXELS, to samples, float32 [N,
+        channels].
+    """
+    use_compilation_cache()
+    with calls():
+        weights = unpack(jnp.asarray(flat), architecture, jnp)
+
+    @jax.jit
+    def evaluate_block(weights: list[Weights], v: jax.Array) -> jax.Array:
+        with jax.default_matmul_precision("highest"):  # a GPU would use TF32
+            samples: jax.Array = deep_fourier_machine(weights, v, architecture.order, jnp)
+        return samples
+
+    def evaluate(v: Float32) -> Float32:
+        padded = np.pad(v, ((0, BLOCK_PIXELS - len(v)), (0, 0)))  # one shape, compiled once
+        with calls():
+            return np.asarray(evaluate_block(weights, padded))[: len(v)]
+
+    return evaluate

@@ -1,0 +1,252 @@
+"""The Fourier layer and its frequency set, one definition for NumPy and JAX.
+
+A layer maps v in R^m to R^n by
+
+    h(v) = sum_{k in K} a_k cos(2 pi k.v) + b_k sin(2 pi k.v)   (+ v when m = n)
+
+with K = {0,1}^m, or those k of it with |k|_1 <= order. The layer is equation 4.5, the composition
+equation 4.6 of a thesis on Deep Fourier Machines (title page not at hand), losses 4.7 and 4.8,
+algorithms 1 to 3. The composition is in `fourier.network`.
+
+The phase factors e^{2 pi i k.v} are products of the m numbers e^{2 pi i v_j}, so no layer calls cos
+and sin more than m times. Let k_A and k_B be the two halves of the coordinates of k. A full K is
+the product of the sets of k_A and k_B. With c_k = a_k - i b_k,
+
+    h(v) = Re sum_{k_A} e_{k_A} ( sum_{k_B} e_{k_B} c_{(k_A, k_B)} ),
+
+where the inner sum is one real matrix product and the outer one takes 2 * 2^{m/2} multiply-adds. A
+truncated K does not split; it is the case K_A = {0}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import comb, pi
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Array
+
+TAU = 2 * pi
+MAX_WIDTH = 64
+MAX_FREQUENCIES = 1 << 16
+Weights = tuple[Array, Array]  # a [|K|, n] and b [|K|, n] of one layer; b[0] has no effect
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """The shape of a Fourier layer R^m -> R^n over the frequencies |k|_1 <= order of {0,1}^m.
+
+    Args:
+        inputs: m.
+        outputs: n.
+        order: The largest |k|_1.
+    """
+
+    inputs: int
+    outputs: int
+    order: int
+
+    @property
+    def frequency_count(self) -> int:
+        """The size |K| of the frequency set."""
+        return sum(comb(self.inputs, ones) for ones in range(self.order + 1))
+
+    @property
+    def weight_count(self) -> int:
+        """The number of a_k and b_k that matter: b_0 multiplies sin(0) and is left out."""
+        return (2 * self.frequency_count - 1) * self.outputs
+
+
+@dataclass(frozen=True)
+class FrequencySet:
+    """The frequencies K of a layer with `dim` inputs: all of {0,1}^dim with |k|_1 <= order.
+
+    The rows of a full set are in the order of the binary value sum_j k_j 2^j. So row r_A + 2^{|A|}
+    r_B joins rows r_A and r_B of the sets of the two halves. The rows of a truncated set are sorted
+    by |k|_1, then by binary value. Row 0 is always k = 0.
+
+    Args:
+        dim: The number of inputs m, at most 64.
+        order: The largest |k|_1.
+    """
+
+    dim: int
+    order: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether K is the whole of {0,1}^dim."""
+        return self.order >= self.dim
+
+    @property
+    def split(self) -> int:
+        """The number of coordinates in half A; 0 where K is truncated."""
+        return self.dim // 2 if self.is_full else 0
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.uint64]:
+        """The binary values of the frequencies, in row order, uint64 [|K|]."""
+        values = np.arange(1 << self.dim, dtype=np.uint64) if self.dim <= 20 else self._truncated_values()
+        ones = _count_ones(values)
+        values, ones = values[ones <= self.order], ones[ones <= self.order]
+        return values if self.is_full else values[np.lexsort((values, ones))]
+
+    def _truncated_values(self) -> npt.NDArray[np.uint64]:
+        newest = {0}
+        values = {0}
+        for _ in range(self.order):
+            newest = {value | 1 << bit for value in newest for bit in range(self.dim) if not value >> bit & 1}
+            values |= newest
+        return np.array(sorted(values), dtype=np.uint64)
+
+    @cached_property
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """The frequencies as vectors of zeros and ones, float32 [|K|, dim]."""
+        return ((self.rows[:, None] >> np.arange(self.dim, dtype=np.uint64)) & np.uint64(1)).astype(np.float32)
+
+    @cached_property
+    def growth(self) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
+        """How the rows of a truncated set follow from earlier rows, for each |k|_1 = 1..order.
+
+        Each entry is (parents, coordinates): a new row is row `parent` times e^{2 pi i
+        v_coordinate}.
+        """
+        row_of = {int(value): row for row, value in enumerate(self.rows)}
+        ones = _count_ones(self.rows)
+        stages = []
+        for count in range(1, self.order + 1):
+            values = [int(value) for value in self.rows[ones == count]]
+            tops = np.array([value.bit_length() - 1 for value in values], dtype=np.int64)
+            parents = np.array([row_of[value ^ (1 << value.bit_length() - 1)] for value in values])
+            stages.append((parents, tops))
+        return tuple(stages)
+
+
+def _count_ones(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    bits = ((values >> np.uint64(bit)) & np.uint64(1) for bit in range(64))
+    return sum(bits, start=np.zeros_like(values))
+
+
+@lru_cache(maxsize=64)
+def frequency_set(dim: int, order: int) -> FrequencySet:
+    """Returns the frequency set of a layer, which is cached."""
+    return FrequencySet(dim, min(order, dim))
+
+
+def phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
+    """Computes cos and sin of 2 pi k.v for all k of `frequencies`, by products.
+
+    Args:
+        v: float [N, dim].
+        frequencies: The set K.
+        xp: numpy or jax.numpy.
+
+    Returns:
+        Two arrays, float [N, |K|], in row order.
+    """
+    cos_v, sin_v = xp.cos(TAU * v), xp.sin(TAU * v)
+    cos, sin = xp.ones_like(v[:, :1]), xp.zeros_like(v[:, :1])
+    if frequencies.is_full:
+        for j in range(frequencies.dim):
+            cos, sin = _append_product(cos, sin, cos, sin, cos_v[:, j : j + 1], sin_v[:, j : j + 1], xp)
+    else:
+        for parents, tops in frequencies.growth:
+            factors = cos_v[:, tops], sin_v[:, tops]
+            cos, sin = _append_product(cos, sin, cos[:, parents], sin[:, parents], *factors, xp)
+    return cos, sin
+
+
+def _append_product(
+    cos: Array, sin: Array, cos_1: Array, sin_1: Array, cos_2: Array, sin_2: Array, xp: ModuleType
+) -> tuple[Array, Array]:
+    product = cos_1 * cos_2 - sin_1 * sin_2, sin_1 * cos_2 + cos_1 * sin_2
+    return xp.concatenate([cos, product[0]], axis=1), xp.concatenate([sin, product[1]], axis=1)
+
+
+def split_phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
+    """Computes [cos | sin] of the two halves of the coordinates.
+
+    Args:
+        v: float [N, dim].
+        frequencies: The set K.
+        xp: numpy or jax.numpy.
+
+    Returns:
+        float [N, 2 |K_A|] and [N, 2 |K_B|].
+    """
+    split, order = frequencies.split, frequencies.order
+    if split == 0:
+        half_a = xp.concatenate([xp.ones_like(v[:, :1]), xp.zeros_like(v[:, :1])], axis=1)
+    else:
+        half_a = xp.concatenate(phase_factors(v[:, :split], frequency_set(split, order), xp), axis=1)
+    rest = frequency_set(frequencies.dim - split, order)
+    return half_a, xp.concatenate(phase_factors(v[:, split:], rest, xp), axis=1)
+
+
+def contraction_matrix(a: Array, b: Array, frequencies: FrequencySet, xp: ModuleType) -> Array:
+    """Returns the real matrix M of the inner sum.
+
+    [cos_B | sin_B] @ M = [Re | Im'] of sum_B e_B c, by k_A and output.
+
+    Args:
+        a: float [|K|, n].
+        b: float [|K|, n].
+        frequencies: The set K.
+        xp: numpy or jax.numpy.
+
+    Returns:
+        float [2 |K_B|, 2 |K_A| n].
+    """
+    size_a = 1 << frequencies.split
+    a, b = a.reshape(-1, size_a * a.shape[1]), b.reshape(-1, size_a * b.shape[1])
+    return xp.concatenate([xp.concatenate([a, b], axis=1), xp.concatenate([b, -a], axis=1)], axis=0)
+
+
+def fourier_sum(v: Array, a: Array, b: Array, order: int, xp: ModuleType) -> Array:
+    """Computes sum_{k in K} a_k cos(2 pi k.v) + b_k sin(2 pi k.v), the layer without its residual.
+
+    Args:
+        v: float [N, m].
+        a: float [|K|, n].
+        b: float [|K|, n]; row 0 has no effect.
+        order: The largest |k|_1.
+        xp: numpy or jax.numpy.
+
+    Returns:
+        float [N, n].
+    """
+    frequencies = frequency_set(v.shape[1], order)
+    if frequencies.order == 1 and not frequencies.is_full:  # k = 0 and the unit vectors: nothing to multiply
+        angles = v * xp.float32(TAU)
+        return xp.cos(angles) @ a[1:] + xp.sin(angles) @ b[1:] + a[:1]
+    half_a, half_b = split_phase_factors(v, frequencies, xp)
+    if frequencies.split == 0:
+        return half_b @ xp.concatenate([a, b], axis=0)
+    inner = half_b @ contraction_matrix(a, b, frequencies, xp)
+    return outer_sum(half_a, inner.reshape(v.shape[0], half_a.shape[1], a.shape[1]), xp)
+
+
+def outer_sum(half_a: Array, inner: Array, xp: ModuleType) -> Array:
+    """Computes the sum over k_A.
+
+    Args:
+        half_a: float [N, 2 |K_A|].
+        inner: The inner sums, float [N, 2 |K_A|, n].
+        xp: numpy or jax.numpy.
+
+    Returns:
+        float [N, n].
+    """
+    if xp is np:
+        return np.matmul(half_a[:, None, :], inner)[:, 0, :]
+    return (half_a[:, :, None] * inner).sum(axis=1)
+
+
+def ones_per_weight(layer: LayerShape) -> npt.NDArray[np.int64]:
+    """Returns |k|_1 of each weight of a layer, in file order, int64 [layer.weight_count]."""
+    ones = frequency_set(layer.inputs, layer.order).vectors.sum(axis=1).astype(np.int64)
+    return np.repeat(np.concatenate([ones, ones[1:]]), layer.outputs)

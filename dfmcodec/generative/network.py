@@ -1,0 +1,322 @@
+"""From codes to images: the decoder network and its Deep Fourier Machines, for NumPy and JAX.
+
+The decoder network, a multilayer perceptron, maps a code z in R^D to all coefficients a_k, b_k of a
+machine of Fourier layers (`fourier.layer`),
+
+    h_i(v) = sum_{k in K_i} a_k cos(2 pi k.v) + b_k sin(2 pi k.v)   (+ v where dimensions agree),
+
+and tanh(h_d(...h_1(v(p)))) is the sample at position p. With the octaves (0,), v(p) = (x1, x2),
+which is the published machine. With octaves (o, o', ..), v(p) holds 2^o x1, 2^o x2, 2^o' x1, .. The
+set K = {0,1}^m of the first layer then holds all sums of these frequencies. The features of the
+first layer are the same for all images, so the layer costs one matrix product for a whole batch.
+
+Arrays have positions last, because the machines of a batch are products of many small matrices with
+long rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Array, Float32
+from dfmcodec.errors import ConfigError
+from dfmcodec.fourier.layer import MAX_FREQUENCIES, MAX_WIDTH, TAU, LayerShape, frequency_set
+from dfmcodec.fourier.network import MAX_DEPTH, MAX_WEIGHTS, POSITION_DIM
+
+Parameters = Mapping[str, Array]  # by name; see `network_shapes`
+CosSin = Callable[[Array], tuple[Array, Array]]  # v -> cos(2 pi v), sin(2 pi v)
+MAX_SIDE = 256  # the largest side of the training images, in pixels
+MAX_CODE_DIM = 4096
+MAX_HIDDEN = 8192
+_BATCH_IMAGES = 256  # the images that are encoded at a time
+
+
+@dataclass(frozen=True)
+class GenerativeArchitecture:
+    """All that rebuilds a generative model, except for its parameters.
+
+    Args:
+        height: The height of the training images, in pixels.
+        width: The width of the training images, in pixels.
+        channels: 1 (gray) or 3 (RGB).
+        code_dim: The length D of a code.
+        hidden: The widths of the hidden layers of the decoder network. The encoder network has the
+            same in reverse order.
+        depth: The number of Fourier layers of a machine.
+        machine_width: The dimension between these layers.
+        order: The largest |k|_1 of the layers after the first.
+        octaves: The exponents of the factors by which positions enter the first layer, whose
+            frequency set is {0,1}^m.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    height: int
+    width: int
+    channels: int
+    code_dim: int
+    hidden: tuple[int, ...]
+    depth: int
+    machine_width: int
+    order: int
+    octaves: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        limits = {
+            "height": (self.height, 1, MAX_SIDE),
+            "width": (self.width, 1, MAX_SIDE),
+            "code dimension": (self.code_dim, 1, MAX_CODE_DIM),
+            "depth": (self.depth, 1, MAX_DEPTH),
+            "machine width": (self.machine_width, 1, MAX_WIDTH),
+            "order": (self.order, 1, MAX_WIDTH),
+            "number of octaves": (len(self.octaves), 1, 8),
+            "number of hidden layers": (len(self.hidden), 0, 16),
+        } | {f"hidden width {i}": (width, 1, MAX_HIDDEN) for i, width in enumerate(self.hidden)}
+        for name, (value, low, high) in limits.items():
+            if type(value) is not int or not low <= value <= high:
+                msg = f"{name} {value} is outside {low}..{high}"
+                raise ConfigError(msg)
+        if type(self.channels) is not int or self.channels not in (1, 3):
+            msg = f"{self.channels} channels; an image has 1 or 3"
+            raise ConfigError(msg)
+        in_range = all(isinstance(octave, int) and -4 <= octave <= 8 for octave in self.octaves)
+        if not in_range or len(set(self.octaves)) < len(self.octaves):
+            msg = f"octaves {self.octaves}; they must be different integers in -4..8"
+            raise ConfigError(msg)
+        largest = max(layer.frequency_count for layer in self.layers())
+        if largest > MAX_FREQUENCIES or self.coefficient_count > MAX_WEIGHTS:
+            size = f"{largest} frequencies in a layer and {self.coefficient_count} coefficients"
+            msg = f"machines of {size} are too large"
+            raise ConfigError(msg)
+
+    def layers(self) -> tuple[LayerShape, ...]:
+        """The shapes of a machine's Fourier layers, first to last."""
+        inputs = POSITION_DIM * len(self.octaves)
+        dims = [inputs] + [self.machine_width] * (self.depth - 1) + [self.channels]
+        orders = [inputs] + [self.order] * (self.depth - 1)
+        return tuple(LayerShape(m, n, min(order, m)) for (m, n), order in zip(pairwise(dims), orders, strict=True))
+
+    @property
+    def coefficient_count(self) -> int:
+        """The number of coefficients of one machine."""
+        return sum(layer.weight_count for layer in self.layers())
+
+    def decoder_sizes(self) -> tuple[int, ...]:
+        """The widths of the decoder network, from the code to the coefficients."""
+        return (self.code_dim, *self.hidden, self.coefficient_count)
+
+    def encoder_sizes(self) -> tuple[int, ...]:
+        """The widths of the encoder network, from the samples to the code."""
+        return (self.height * self.width * self.channels, *reversed(self.hidden), self.code_dim)
+
+    @property
+    def decoder_parameter_count(self) -> int:
+        """The number of parameters of the decoder network."""
+        return sum((m + 1) * n for m, n in pairwise(self.decoder_sizes()))
+
+
+def network_shapes(prefix: str, sizes: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of a network's parameters.
+
+    Args:
+        prefix: The start of the names, "decoder" or "encoder".
+        sizes: The widths of the network, from the inputs to the outputs.
+
+    Returns:
+        Weights `<prefix>_w<i>` [inputs, outputs] and biases `<prefix>_b<i>` [outputs] of each
+        layer.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
+        shapes[f"{prefix}_w{index}"] = (inputs, outputs)
+        shapes[f"{prefix}_b{index}"] = (outputs,)
+    return shapes
+
+
+def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Array:
+    """A multilayer perceptron with rectified hidden layers.
+
+    Args:
+        parameters: Its parameters; see `network_shapes`.
+        prefix: The start of their names, "decoder" or "encoder".
+        x: float [B, inputs].
+        xp: numpy or jax.numpy.
+
+    Returns:
+        float [B, outputs].
+    """
+    last = sum(name.startswith(f"{prefix}_w") for name in parameters) - 1
+    for index in range(last + 1):
+        x = x @ parameters[f"{prefix}_w{index}"] + parameters[f"{prefix}_b{index}"]
+        x = xp.maximum(x, 0) if index < last else x
+    return x
+
+
+def exact_cos_sin(v: Array) -> tuple[Array, Array]:
+    """cos(2 pi v) and sin(2 pi v) of a NumPy array."""
+    angles = v * np.float32(TAU)
+    return np.cos(angles), np.sin(angles)
+
+
+def positions(height: int, width: int, octaves: tuple[int, ...]) -> Float32:
+    """The first layer's inputs at all pixels of an image, row by row.
+
+    x1 = column / width and x2 = row / height are in [0, 1), so any size shows the same image.
+
+    Args:
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        octaves: See `inputs_at`.
+
+    Returns:
+        float32 [2 * len(octaves), height * width].
+    """
+    return inputs_at(np.arange(height) / height, np.arange(width) / width, octaves)
+
+
+def inputs_at(
+    x2: npt.NDArray[np.floating[Any]], x1: npt.NDArray[np.floating[Any]], octaves: tuple[int, ...]
+) -> Float32:
+    """The first layer's inputs at a grid of positions, row by row.
+
+    Args:
+        x2: The vertical positions, float [R]; the image spans [0, 1).
+        x1: The horizontal positions, float [C].
+        octaves: The exponents of the factors. If there are several, x2 is negated for the last one:
+            like numbers in two's complement, the sums of the inputs then are frequencies of all
+            directions.
+
+    Returns:
+        float32 [2 * len(octaves), R * C].
+    """
+    at = np.stack([np.tile(x1, len(x2)), np.repeat(x2, len(x1))]).astype(np.float64)
+    factors = [np.array([[2.0**octave], [2.0**octave]]) for octave in octaves]
+    if len(octaves) > 1:
+        factors[-1][1] *= -1  # two's complement
+    return np.concatenate([at * factor for factor in factors]).astype(np.float32)
+
+
+def first_features(v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin) -> Array:
+    """The features of the first layer, which are the same for all images.
+
+    Args:
+        v: The first layer's inputs, float [m, N].
+        architecture: The architecture of the model.
+        xp: numpy or jax.numpy.
+        cos_sin: The function that gives cos(2 pi v) and sin(2 pi v).
+
+    Returns:
+        float [2 |K| - 1, N].
+    """
+    return features(v, architecture.layers()[0].order, xp, cos_sin)
+
+
+def pixel_inputs(architecture: GenerativeArchitecture) -> tuple[Float32, Float32]:
+    """The first layer's features and inputs at all pixels of the model's images, for `paint`."""
+    v = positions(architecture.height, architecture.width, architecture.octaves)
+    return first_features(v, architecture, np, exact_cos_sin), v
+
+
+def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
+    """cos(2 pi k.v) for all k of K, then sin(2 pi k.v) for all but k = 0.
+
+    Args:
+        v: The inputs of a layer, float [.., m, N].
+        order: The largest |k|_1. K is ordered as `fourier.layer.FrequencySet`.
+        xp: numpy or jax.numpy.
+        cos_sin: The function that gives cos(2 pi v) and sin(2 pi v).
+
+    Returns:
+        float [.., 2 |K| - 1, N].
+    """
+    cos_v, sin_v = cos_sin(v)
+    one = xp.ones_like(v[..., :1, :])
+    frequencies = frequency_set(v.shape[-2], order)
+    if frequencies.order == 1:
+        return xp.concatenate([one, cos_v, sin_v], axis=-2)
+    cos, sin = one, xp.zeros_like(one)
+    if frequencies.is_full:
+        for j in range(frequencies.dim):
+            cos_j, sin_j = cos_v[..., j : j + 1, :], sin_v[..., j : j + 1, :]
+            product = cos * cos_j - sin * sin_j, sin * cos_j + cos * sin_j
+            cos, sin = (xp.concatenate(pair, axis=-2) for pair in ((cos, product[0]), (sin, product[1])))
+    else:
+        for parents, tops in frequencies.growth:
+            cos_p, sin_p, cos_t, sin_t = (
+                cos[..., parents, :],
+                sin[..., parents, :],
+                cos_v[..., tops, :],
+                sin_v[..., tops, :],
+            )
+            product = cos_p * cos_t - sin_p * sin_t, sin_p * cos_t + cos_p * sin_t
+            cos, sin = (xp.concatenate(pair, axis=-2) for pair in ((cos, product[0]), (sin, product[1])))
+    return xp.concatenate([cos, sin[..., 1:, :]], axis=-2)
+
+
+def paint(
+    coefficients: Array, first: Array, v: Array, architecture: GenerativeArchitecture, xp: ModuleType, cos_sin: CosSin
+) -> Array:
+    """Renders images, each with its own machine.
+
+    Args:
+        coefficients: The coefficients of each machine, in the file order of
+            `fourier.network.unpack`, float [B, coefficient_count].
+        first: The first layer's features at the positions, float [2 |K_1| - 1, N].
+        v: The first layer's inputs at the positions, float [m, N].
+        architecture: The architecture of the model.
+        xp: numpy or jax.numpy.
+        cos_sin: The function that gives cos(2 pi v) and sin(2 pi v).
+
+    Returns:
+        float [B, channels, N] in (-1, 1).
+    """
+    batch, start = len(coefficients), 0
+    h: Array = None
+    for index, layer in enumerate(architecture.layers()):
+        rows = 2 * layer.frequency_count - 1
+        weights = coefficients[:, start : start + layer.weight_count].reshape(batch, rows, layer.outputs)
+        weights = xp.swapaxes(weights, 1, 2)
+        start += layer.weight_count
+        if index == 0:
+            y = (weights.reshape(batch * layer.outputs, rows) @ first).reshape(batch, layer.outputs, -1)
+            h = y + v if layer.inputs == layer.outputs else y
+        else:
+            y = weights @ features(h, layer.order, xp, cos_sin)
+            h = y + h if layer.inputs == layer.outputs else y
+    return xp.tanh(h)
+
+
+def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Float32:
+    """The codes that the encoder network gives for images.
+
+    Args:
+        parameters: The parameters of the network; see `network_shapes`.
+        images: uint8 [N, H, W, C].
+
+    Returns:
+        float32 [N, code_dim].
+    """
+    batches = [images[start : start + _BATCH_IMAGES] for start in range(0, len(images), _BATCH_IMAGES)]
+    codes: Float32 = np.concatenate([network(parameters, "encoder", encoder_input(batch, np), np) for batch in batches])
+    return codes.astype(np.float32)
+
+
+def encoder_input(images: Array, xp: ModuleType) -> Array:
+    """The encoder network's inputs for images.
+
+    Args:
+        images: uint8 [B, H, W, C] or [B, H * W, C].
+        xp: numpy or jax.numpy.
+
+    Returns:
+        float32 [B, H * W * C] in [-1, 1].
+    """
+    return (images.reshape(len(images), -1) / xp.float32(127.5) - 1).astype(xp.float32)

@@ -1,0 +1,66 @@
+"""Quantisation of coefficients: the step of each band, and coefficients from symbols.
+
+The q_step of an image is in 1/64 code values, for a coefficient whose synthesis function has norm
+1. Each band derives its own step from it. A symbol stands for a multiple of its band's step: with
+the trellis that is a point of one of its quantisers, otherwise the symbol itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfmcodec._types import Int32
+from dfmcodec.latents.wavelet import LOW_NORMS, MAX_UNITS, NORM_UNIT
+
+MAX_STEP = (1 << 16) - 1  # the largest q_step of latents, in 1/64 code values
+FINE = 64  # dequantised values are whole multiples of 1/64 of the band's step
+_STEP_BITS = 8  # the step of a band has 8 more binary digits than units
+
+
+def band_step(q_step: int, norm: int) -> int:
+    """Returns the step of a band.
+
+    Args:
+        q_step: The quantisation step of the image in 1/64 code values.
+        norm: The norm of the band's synthesis functions; see `BAND_NORMS` and `LOW_NORMS`.
+
+    Returns:
+        The step in 2^-8 units, at least 1.
+    """
+    return max(1, (q_step * (NORM_UNIT << _STEP_BITS) + norm // 2) // norm)
+
+
+def dequantize_units(fine: Int32, q_step: int) -> Int32:
+    """Converts coefficients from 1/FINE of their band's step to units.
+
+    Args:
+        fine: int32, any shape, in 1/FINE of the step.
+        q_step: The step of the band in 2^-8 units.
+
+    Returns:
+        int32, of the same shape, in units.
+    """
+    limit = (MAX_UNITS << _STEP_BITS + 6) // q_step
+    units: Int32 = (np.clip(fine, -limit, limit) * np.int32(q_step) + (1 << _STEP_BITS + 5)) >> _STEP_BITS + 6
+    return units
+
+
+def log_step(q_step: int) -> int:
+    """Returns about 8 log2(q_step) - 72, in integers: 0 for a step of 8 code values."""
+    octave = q_step.bit_length() - 1
+    return 8 * octave + (8 * q_step >> octave) - 8 - 72
+
+
+def low_step(q_step: int, levels: int, trellis: bool) -> int:
+    """Returns the step of the coarsest low-pass band, in 2^-8 units.
+
+    This band has no trellis, for which the step of the union of quantisers would be too fine.
+    """
+    union_step = band_step(q_step, LOW_NORMS[levels - 1])
+    return 3 * union_step // 2 if trellis else union_step
+
+
+def low_units(symbols: Int32, q_step: int, levels: int, trellis: bool) -> Int32:
+    """Returns the coarsest low-pass band in units from its symbols, int32 of the same shape."""
+    limit = (1 << 30) // FINE
+    return dequantize_units(np.clip(symbols, -limit, limit) * np.int32(FINE), low_step(q_step, levels, trellis))

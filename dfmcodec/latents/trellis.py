@@ -1,0 +1,42 @@
+"""Trellis-coded quantisation: two coarse quantisers, and a state machine that chooses between them.
+
+Both quantisers have twice the step of their union. In whole steps of the union they are
+
+    quantiser 0:  0, +-2, +-4, ..       a symbol q stands for 2 q
+    quantiser 1:  0, +-1, +-3, +-5, ..  a symbol q stands for 2 q - sign(q)
+
+The parity of each symbol takes the state machine to its next state, and the state names the
+quantiser of the next symbol. So the encoder can choose among paths whose points lie as densely as
+those of the union, at the rate of the coarse quantisers (Marcellin and Fischer 1990; called
+"dependent quantisation" in VVC, Schwarz et al. 2019). Here each 2x2 cell of a decomposition level
+has a path of its own, which runs through all coding passes of the level. The paths are independent
+of each other, so a decoder works on whole arrays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Int32
+
+States = npt.NDArray[np.int8]
+STATES = 8
+QUANTIZERS = 2
+NEXT_STATE = np.array([[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5]], dtype=np.int8)
+
+
+def quantizer_of(states: States) -> States:
+    """Returns the quantiser of the next symbol in each state, 0 or 1."""
+    return states & np.int8(1)
+
+
+def next_states(states: States, symbols: Int32) -> States:
+    """Returns the states after symbols, of the same shape."""
+    after: States = NEXT_STATE[states, symbols & 1]
+    return after
+
+
+def multiples_of(symbols: Int32, quantizers: States) -> Int32:
+    """Returns the points that symbols stand for, in steps of the union, int32 of the same shape."""
+    return np.asarray(2 * symbols - np.sign(symbols) * quantizers, dtype=np.int32)

@@ -1,0 +1,147 @@
+"""The wavelet: planes <-> bands of coefficients, the linear layer of the latent model.
+
+The planes of an image are split again and again into four bands by the CDF 9/7 wavelet (Cohen,
+Daubechies, Feauveau 1992) in the lifting form of Daubechies and Sweldens 1998. Decomposition level
+0 is the finest. Each level keeps three orientations of [3, h, w] planes,
+
+    0: high along rows     [3, ceil(h/2), floor(w/2)]
+    1: high along columns  [3, floor(h/2), ceil(w/2)]
+    2: high along both     [3, floor(h/2), floor(w/2)]
+
+and the coarsest level also keeps the low-pass band. Synthesis works in integers, in units of
+1/`UNITS_PER_LEVEL` of a code value, so that every host gets the same low-pass bands: they are
+context for the finer symbols. Analysis works in floating point, as only an encoder needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Array, Float32, Int32
+
+Bands = tuple[Float32, Float32, Float32]
+UNITS_PER_LEVEL = 64  # units in a code value
+MAX_UNITS = 1 << 16  # the largest magnitude of a coefficient or sample
+# Lifting coefficients and the low-pass gain of the 9/7 wavelet, in units of 2^-12.
+FRACTION_BITS = 12
+_ALPHA, _BETA, _GAMMA, _DELTA = -6497, -217, 3616, 1817
+_LOW_GAIN = 5039
+# The norm of each band's synthesis functions (with an orthonormal colour basis), in 2^-8, for
+# decomposition levels 0..5. The squared error of a coefficient times its norm squared is the
+# squared error that it causes in the image.
+BAND_NORMS = (
+    (319, 319, 201),
+    (630, 630, 375),
+    (1322, 1322, 809),
+    (2702, 2702, 1677),
+    (5484, 5484, 3369),
+    (10971, 10971, 6842),
+)
+LOW_NORMS = (504, 1056, 2162, 4362, 8767, 17661)
+NORM_UNIT = 1 << 8
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """The coefficients of an image.
+
+    Args:
+        low: The coarsest low-pass band, float32 [C, h, w].
+        bands: bands[level][orientation], each float32 [C, h, w].
+    """
+
+    low: npt.NDArray[np.float32]
+    bands: tuple[Bands, ...]
+
+
+def _before(high: Array, count: int) -> Array:
+    """Returns high[n - 1] for n < count, mirrored at the start."""
+    return np.concatenate([high[:1], high], axis=0)[:count]
+
+
+def _here(high: Array, count: int) -> Array:
+    """Returns high[n] for n < count, mirrored at the end."""
+    return high if len(high) == count else np.concatenate([high, high[-1:]], axis=0)
+
+
+def _after(low: Array, count: int) -> Array:
+    """Returns low[n + 1] for n < count, mirrored at the end."""
+    return low[1:] if len(low) > count else np.concatenate([low[1:], low[-1:]], axis=0)
+
+
+def _split(x: Float32) -> tuple[Float32, Float32]:
+    """Splits axis 0 [n, ...] into low [ceil(n/2), ...] of gain 1 and high [floor(n/2), ...]."""
+    if len(x) == 1:
+        return x.copy(), x[:0].copy()
+    one = np.float32(1 << FRACTION_BITS)
+    low, high = x[0::2].copy(), x[1::2].copy()
+    high += np.float32(_ALPHA) / one * (low[: len(high)] + _after(low, len(high)))
+    low += np.float32(_BETA) / one * (_before(high, len(low)) + _here(high, len(low)))
+    high += np.float32(_GAMMA) / one * (low[: len(high)] + _after(low, len(high)))
+    low += np.float32(_DELTA) / one * (_before(high, len(low)) + _here(high, len(low)))
+    return low / (np.float32(_LOW_GAIN) / one), high
+
+
+def _scaled(x: Int32, coefficient: int) -> Int32:
+    """Returns round(x * coefficient / 2^12)."""
+    product: Int32 = x * np.int32(coefficient)
+    product += np.int32(1 << FRACTION_BITS - 1)
+    product >>= FRACTION_BITS
+    return product
+
+
+def _join(low: Int32, high: Int32) -> Int32:
+    """Inverts `_split`, in integers."""
+    if len(high) == 0:
+        return low.copy()
+    low, high = _scaled(low, _LOW_GAIN), high.copy()
+    low -= _scaled(_before(high, len(low)) + _here(high, len(low)), _DELTA)
+    high -= _scaled(low[: len(high)] + _after(low, len(high)), _GAMMA)
+    low -= _scaled(_before(high, len(low)) + _here(high, len(low)), _BETA)
+    high -= _scaled(low[: len(high)] + _after(low, len(high)), _ALPHA)
+    x = np.empty((len(low) + len(high), *low.shape[1:]), dtype=np.int32)
+    x[0::2], x[1::2] = low, high
+    return x
+
+
+def analyse(planes: Float32, levels: int) -> Pyramid:
+    """Splits planes into bands.
+
+    Args:
+        planes: float32 [C, H, W].
+        levels: The number of decomposition levels.
+
+    Returns:
+        The coefficients, in the unit of the planes.
+    """
+    low = planes
+    bands: list[Bands] = []
+    for _ in range(levels):
+        top, bottom = _split(low.transpose(1, 0, 2))  # along columns
+        low, first = _split(top.transpose(2, 1, 0))
+        second, third = _split(bottom.transpose(2, 1, 0))
+        low = np.ascontiguousarray(low.transpose(1, 2, 0))
+        first, second, third = (np.ascontiguousarray(band.transpose(1, 2, 0)) for band in (first, second, third))
+        bands.append((first, second, third))
+    return Pyramid(low, tuple(bands))
+
+
+def synthesise_level(low: Int32, bands: Sequence[Int32]) -> Int32:
+    """Inverts one decomposition level.
+
+    Args:
+        low: int32 [C, ceil(h/2), ceil(w/2)], units.
+        bands: The three orientations, int32, units.
+
+    Returns:
+        int32 [C, h, w], units, limited to +-MAX_UNITS.
+    """
+    first, second, third = bands
+    top = _join(low.transpose(2, 0, 1), first.transpose(2, 0, 1))  # [w, C, h/2]
+    bottom = _join(second.transpose(2, 0, 1), third.transpose(2, 0, 1))
+    joined = _join(top.transpose(2, 1, 0), bottom.transpose(2, 1, 0))  # [h, C, w]
+    return np.ascontiguousarray(np.clip(joined, -MAX_UNITS, MAX_UNITS).transpose(1, 0, 2))

@@ -1,0 +1,1 @@
+"""Coefficients -> pixels: the correcting machine, the image filter, and other resolutions."""

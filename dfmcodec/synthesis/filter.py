@@ -1,0 +1,121 @@
+"""The image filter: a linear correction of the synthesis, fitted to one image by least squares.
+
+It is a linear bypass of the synthesis that each image can have for itself (as the adaptive loop
+filter of VVC; Tsai et al. 2013), written where it saves more than it costs. At pixel p it adds to
+channel i
+
+    sum_j sum_t w[i, j, t] (s_j(p + t) - s_j(p)),    t != 0,  |t|_1 <= radius,
+
+with the samples s of the linear synthesis, whose edges are repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+
+from dfmcodec._types import Float32, Int32
+from dfmcodec.errors import ConfigError
+from dfmcodec.fourier.quantize import STEP_COUNT, step_size
+
+MAX_RADIUS = 5
+_BLOCK_PIXELS = 1 << 14
+
+
+@lru_cache(maxsize=MAX_RADIUS)
+def taps(radius: int) -> tuple[tuple[int, int], ...]:
+    """Returns the offsets (row, column) of a filter, by distance, then row, then column.
+
+    The offsets of a smaller radius come first.
+    """
+    reach = range(-radius, radius + 1)
+    offsets = [(y, x) for y in reach for x in reach if 0 < abs(y) + abs(x) <= radius]
+    return tuple(sorted(offsets, key=lambda t: (abs(t[0]) + abs(t[1]), t)))
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """A quantised image filter.
+
+    Args:
+        radius: 1..MAX_RADIUS.
+        step_index: The index of the quantisation step; see `fourier.quantize.step_size`.
+        symbols: int32 [C, taps, C]: output channel, tap, input channel.
+
+    Raises:
+        ConfigError: A value is outside the range of the file format.
+    """
+
+    radius: int
+    step_index: int
+    symbols: Int32
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.radius <= MAX_RADIUS and 0 <= self.step_index < STEP_COUNT):
+            msg = f"a filter of radius {self.radius} and step {self.step_index} is not possible"
+            raise ConfigError(msg)
+        channels = self.symbols.shape[0]
+        if self.symbols.shape != (channels, len(taps(self.radius)), channels):
+            msg = f"a filter of radius {self.radius} does not have weights {list(self.symbols.shape)}"
+            raise ConfigError(msg)
+
+    @property
+    def weights(self) -> Float32:
+        """The dequantised weights, float32 [C, taps, C]."""
+        return (self.symbols * step_size(self.step_index)).astype(np.float32)
+
+
+def rings(radius: int) -> list[slice]:
+    """Returns the taps of each distance 1..radius, as slices."""
+    starts = [2 * distance * (distance - 1) for distance in range(1, radius + 2)]
+    return [slice(start, stop) for start, stop in pairwise(starts)]
+
+
+def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int) -> Float32:
+    """Returns what the weights are multiplied with at the pixels of some rows.
+
+    Args:
+        padded: float32 [C, H + 2 radius, W + 2 radius], units.
+        radius: The radius of the filter.
+        first_row: The first of the rows, 0..H - 1.
+        last_row: The row after the last.
+
+    Returns:
+        float32 [taps * C, rows * W], units.
+    """
+    channels, _, padded_width = padded.shape
+    width, rows = padded_width - 2 * radius, last_row - first_row
+    offsets = taps(radius)
+    differences = np.empty((len(offsets), channels, rows, width), dtype=np.float32)
+    top = first_row + radius
+    centre = padded[:, top : top + rows, radius : radius + width]
+    for row, (y, x) in enumerate(offsets):
+        shifted = padded[:, top + y : top + y + rows, radius + x : radius + x + width]
+        np.subtract(shifted, centre, out=differences[row])
+    return differences.reshape(len(offsets) * channels, -1)
+
+
+def filter_change(padded: Int32, image_filter: ImageFilter) -> Float32:
+    """Returns what the filter adds to the linear synthesis.
+
+    Args:
+        padded: The samples with `radius` more on all sides, int32 [C, H + 2 radius, W + 2 radius],
+            units.
+        image_filter: The filter.
+
+    Returns:
+        float32 [C, H, W], units.
+    """
+    channels, height, width = padded.shape[0], *(side - 2 * image_filter.radius for side in padded.shape[1:])
+    values = padded.astype(np.float32)
+    weights = image_filter.weights.reshape(channels, -1)
+    change = np.empty((channels, height, width), dtype=np.float32)
+    block_rows = max(1, _BLOCK_PIXELS // width)
+    for row in range(0, height, block_rows):
+        stop = min(height, row + block_rows)
+        differences = tap_differences(values, image_filter.radius, row, stop)
+        change[:, row:stop] = (weights @ differences).reshape(channels, stop - row, width)
+    return change

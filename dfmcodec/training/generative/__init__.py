@@ -1,0 +1,1 @@
+"""Training and evaluation of generative models, on sets of small images of one size."""

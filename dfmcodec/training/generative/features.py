@@ -1,0 +1,76 @@
+"""The networks whose features measure generated images: the small classifier, or Inception-v3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dfmcodec.errors import ImageError
+from dfmcodec.files.arrays import read_arrays, write_arrays
+from dfmcodec.training.generative import classifier as small_classifier
+from dfmcodec.training.generative.data import ImageSet
+from dfmcodec.training.generative.evaluate import Classify
+
+_TRAINED_ON = "trained_on"  # the array of a classifier's file with the checksum of its training images
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """A network that gives features.
+
+    Args:
+        classify: Gives the features and class probabilities of images.
+        description: The description of the network, for reports.
+    """
+
+    classify: Classify
+    description: str
+
+
+def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> FeatureSource:
+    """The small classifier, read from a file or trained on the training images.
+
+    Args:
+        train: The images to train on.
+        held_out: The images on which its accuracy is measured.
+        path: The file of the classifier. If it does not exist, it is written. None for no file.
+
+    Raises:
+        ImageError: The images have no classes, or the file has a classifier of other images.
+        DfmError: The file cannot be read or written.
+    """
+    if path is not None and path.exists():
+        weights = read_arrays(path)
+        if str(weights.pop(_TRAINED_ON, None)) != train.checksum:
+            msg = f"{path} is not a classifier trained on these images; name another file"
+            raise ImageError(msg)
+    else:
+        weights = small_classifier.train_classifier(train)
+        if path is not None:
+            write_arrays(path, weights | {_TRAINED_ON: np.array(train.checksum)})
+    try:
+        share = small_classifier.accuracy(weights, held_out)
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{path} is not a classifier of images of this size; name another file"
+        raise ImageError(msg) from error
+    description = (
+        f"{small_classifier.FEATURES} units of a small convolutional classifier, {share:.1%} right on held-out images"
+    )
+    return FeatureSource(partial(small_classifier.classify, weights), description)
+
+
+def inception(path: Path) -> FeatureSource:
+    """Inception-v3 with weights from a file.
+
+    Raises:
+        DfmError: The file cannot be read.
+        ImageError: The file does not have the weights of the network.
+    """
+    from dfmcodec.training.generative.inception import check_weights, classify
+
+    weights = read_arrays(path)
+    check_weights(weights, path)
+    return FeatureSource(partial(classify, weights), f"2048 pooled units of Inception-v3 ({path.name})")

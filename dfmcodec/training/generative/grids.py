@@ -1,0 +1,63 @@
+"""Grids of images, and interpolations between codes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfmcodec._types import Float32, UInt8
+
+_GRAY = 128
+
+
+def grid(images: UInt8, columns: int) -> UInt8:
+    """One image of many, in rows of `columns` images with one pixel of grey between them.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        columns: The number of images in a row.
+
+    Returns:
+        uint8 [H', W', C].
+    """
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    joined = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), _GRAY, np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * (height + 1), index % columns * (width + 1)
+        joined[top : top + height, left : left + width] = image
+    return joined
+
+
+def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:
+    """A grid of pairs of images: under each row of one set is the row of the other.
+
+    Args:
+        above: uint8 [N, H, W, C].
+        below: uint8 [N, H, W, C].
+        columns: The number of images in a row.
+
+    Returns:
+        uint8 [H', W', C].
+    """
+    rows = []
+    for start in range(0, len(above), columns):
+        for images in (above, below):
+            row = images[start : start + columns]
+            missing = [(0, columns - len(row)), (0, 0), (0, 0), (0, 0)]
+            rows.append(np.pad(row, missing, constant_values=_GRAY) if start else row)
+    return grid(np.concatenate(rows), min(columns, len(above)))
+
+
+def between_ends(ends: Float32, number: int) -> Float32:
+    """Codes at equal distances on lines between codes.
+
+    Args:
+        ends: The codes at both ends of each line, float32 [N, 2, D].
+        number: The number of codes on each line, its ends included.
+
+    Returns:
+        float32 [N * number, D], line after line.
+    """
+    parts = np.linspace(0, 1, number, dtype=np.float32)[None, :, None]
+    codes: Float32 = ((1 - parts) * ends[:, :1] + parts * ends[:, 1:]).reshape(-1, ends.shape[2])
+    return codes

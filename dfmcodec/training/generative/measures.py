@@ -1,0 +1,105 @@
+"""Measures of generated images, on features and on pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float64
+
+NEIGHBOURHOOD = 3  # k of precision and recall
+_ROWS = 512  # the rows of a distance matrix that are computed at a time
+
+
+def frechet_distance(features_1: npt.ArrayLike, features_2: npt.ArrayLike) -> float:
+    """The squared Frechet distance of Gaussians fitted to features (Heusel et al. 2017, eq. 6).
+
+    Args:
+        features_1: float [N, D].
+        features_2: float [M, D].
+
+    Returns:
+        |mean_1 - mean_2|^2 + tr(cov_1 + cov_2 - 2 (cov_1 cov_2)^(1/2)), at least 0.
+    """
+    x, y = np.asarray(features_1, np.float64), np.asarray(features_2, np.float64)
+    difference = x.mean(axis=0) - y.mean(axis=0)
+    cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    # tr (cov_x cov_y)^(1/2) = sum of the roots of the eigenvalues of the symmetric cov_x^(1/2) cov_y cov_x^(1/2)
+    values, vectors = np.linalg.eigh(cov_x)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    roots = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_y @ root), 0)).sum()
+    return max(0.0, float(difference @ difference + np.trace(cov_x) + np.trace(cov_y) - 2 * roots))
+
+
+def precision_recall(real: npt.ArrayLike, generated: npt.ArrayLike, k: int = NEIGHBOURHOOD) -> tuple[float, float]:
+    """Improved precision and recall (Kynkaanniemi et al. 2019).
+
+    Each feature has a ball that reaches to its k-th nearest neighbour in its own set.
+
+    Args:
+        real: The features of real images, float [N, D].
+        generated: The features of generated images, float [M, D].
+        k: The number of the neighbour.
+
+    Returns:
+        The share of generated features that are in a ball of a real feature; and the share of real
+        features that are in a ball of a generated feature.
+    """
+    x, y = np.asarray(real, np.float64), np.asarray(generated, np.float64)
+    return _covered(y, x, _radii(x, k)), _covered(x, y, _radii(y, k))
+
+
+def _radii(x: Float64, k: int) -> Float64:
+    """The squared radius of the ball of each feature, float64 [N]."""
+    # Number 0 in the order of distances is the feature itself.
+    return np.concatenate([np.partition(squared, k, axis=1)[:, k] for squared in _squared_distances(x, x)])
+
+
+def _covered(points: Float64, centres: Float64, radii: Float64) -> float:
+    """The share of points that are in a ball, from the squared radii of the balls."""
+    covered = [(squared <= radii).any(axis=1) for squared in _squared_distances(points, centres)]
+    return float(np.concatenate(covered).mean())
+
+
+def _squared_distances(x: Float64, y: Float64) -> Iterator[Float64]:
+    """The squared distances between x [N, D] and y [M, D], float64 [rows, M].
+
+    They come for a few rows of x at a time, because all rows would take much memory.
+    """
+    norms = (y**2).sum(axis=1)
+    for start in range(0, len(x), _ROWS):
+        rows = x[start : start + _ROWS]
+        yield np.maximum((rows**2).sum(axis=1)[:, None] + norms - 2 * rows @ y.T, 0)
+
+
+def classifier_score(probabilities: npt.ArrayLike) -> float:
+    """The Inception score (Salimans et al. 2016) with any classifier.
+
+    It is exp of the mean KL(p(class | x) || p(class)).
+
+    Args:
+        probabilities: The class probabilities of generated images, float [N, classes].
+
+    Returns:
+        The score, from 1 to the number of classes.
+    """
+    p = np.maximum(np.asarray(probabilities, np.float64), 1e-12)
+    return float(np.exp((p * np.log(p / p.mean(axis=0))).sum(axis=1).mean()))
+
+
+def nearest(images: npt.NDArray[np.uint8], among: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int64], Float64]:
+    """The nearest of `among` to each image.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        among: uint8 [M, H, W, C].
+
+    Returns:
+        The indices of the nearest images, int64 [N]; and the MSE to them, for values in [0, 1],
+        float64 [N].
+    """
+    x, y = (np.asarray(pixels, np.float64).reshape(len(pixels), -1) / 255 for pixels in (images, among))
+    least = [(squared.argmin(axis=1), squared.min(axis=1)) for squared in _squared_distances(x, y)]
+    return np.concatenate([index for index, _ in least]), np.concatenate([error for _, error in least]) / x.shape[1]

@@ -1,0 +1,59 @@
+"""The loop of the prior's trainers: chunks of training steps, checkpoints and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfmcodec.training.prior.checkpoint import Checkpoint
+
+TrainChunk = Callable[[Any, int, np.random.Generator], tuple[Any, float]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The length of a training, and how often it is reported.
+
+    Args:
+        steps: The number of training steps.
+        chunk_steps: The number of training steps in a chunk.
+        report_every: The number of training steps between two reports, a multiple of `chunk_steps`.
+    """
+
+    steps: int
+    chunk_steps: int
+    report_every: int
+
+
+def run_training(
+    path: Path, start: Checkpoint, train_chunk: TrainChunk, schedule: Schedule, report: Callable[[int, float], None]
+) -> Any:
+    """Trains to the end of a schedule. Every report comes with a checkpoint.
+
+    Args:
+        path: The file of the checkpoint. If it exists, the training continues from it.
+        start: The state before the first step, for a training without a checkpoint.
+        train_chunk: Runs a chunk of training steps from the trained tree, the number of steps done
+            and the random generator. It returns the new tree and the mean loss of the chunk.
+        schedule: The length of the training.
+        report: Called with the number of steps done and the mean loss since the last report.
+
+    Returns:
+        The trained tree.
+    """
+    checkpoint = Checkpoint.load(path, start.trained) if path.exists() else start
+    done, trained, rng = checkpoint.steps, checkpoint.trained, checkpoint.rng
+    losses: list[float] = []
+    while done < schedule.steps:
+        trained, loss = train_chunk(trained, done, rng)
+        losses.append(loss)
+        done += schedule.chunk_steps
+        if done % schedule.report_every == 0 or done >= schedule.steps:
+            Checkpoint(done, trained, rng).save(path)
+            report(done, float(np.mean(losses)))
+            losses = []
+    return trained

@@ -1,0 +1,42 @@
+"""Shows what a .dfm file holds: its header, the size of each section, and what is lost if it is damaged.
+
+python examples/inspect_file.py photo.dfm
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import dfmcodec
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--prior", type=Path, help="the generative model, if the file is a code of one")
+    options = parser.parse_args()
+
+    try:
+        header = dfmcodec.read_info(options.file)
+        decoded = dfmcodec.decode(options.file, prior=options.prior, best_effort=True)
+    except dfmcodec.DfmError as error:
+        print(f"{options.file}: {error}", file=sys.stderr)
+        return 1
+
+    kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
+    print(f"{options.file}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
+    print(f"format version {header.version}, {header.architecture}")
+    if header.q_step:
+        print(f"q_step {header.q_step / 64:.2f} code values")
+    for name, size in header.section_bytes().items():
+        print(f"{size:>10,} bytes  {size / header.file_bytes:6.1%}  {name}")
+    print(f"{header.file_bytes:>10,} bytes  {header.file_bytes / header.raw_bytes:6.2%}  of the raw samples")
+    for loss in decoded.losses:
+        print(f"lost: {loss}")
+    return 1 if decoded.losses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

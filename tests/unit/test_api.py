@@ -1,0 +1,221 @@
+"""The Python API: what it accepts and gives."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import fields
+from pathlib import Path
+
+import mypy.api
+import numpy as np
+import PIL.Image
+import pytest
+
+import dfmcodec
+
+OPTIONS = {"size": 800, "effort": 1}
+
+
+@pytest.fixture(scope="module")
+def encoded(chelsea):
+    return dfmcodec.encode(chelsea.pixels, **OPTIONS)
+
+
+def test_all_kinds_of_sources_give_the_same_file(tmp_path, chelsea, encoded):
+    path = tmp_path / "cat.png"
+    image = PIL.Image.fromarray(chelsea.pixels)
+    image.save(path)
+    data = path.read_bytes()
+    sources = [path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), image, chelsea]
+    sources += [chelsea.pixels[:, ::-1][:, ::-1], np.asfortranarray(chelsea.pixels)]
+    files = {dfmcodec.encode(source, **OPTIONS).data for source in sources}
+    with path.open("rb") as file:
+        files.add(dfmcodec.encode(file, **OPTIONS).data)
+    assert files == {encoded.data}
+
+
+def test_all_kinds_of_files_are_decoded_alike(tmp_path, encoded):
+    path = tmp_path / "cat.dfm"
+    encoded.save(path)
+    pixels = dfmcodec.decode(encoded.data).pixels
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (80, 96, 3)
+    data = encoded.data
+    for source in (path, str(path), bytearray(data), memoryview(data), io.BytesIO(data)):
+        assert np.array_equal(dfmcodec.decode(source), pixels)
+        header = dfmcodec.read_info(source if not isinstance(source, io.BytesIO) else io.BytesIO(data))
+        assert (header.width, header.height, header.architecture.channels) == (96, 80, 3)
+    assert np.array_equal(dfmcodec.decode_pixels(path), pixels)
+
+
+@pytest.mark.parametrize("order", ["<", ">", "="])
+def test_arrays_of_any_byte_order(chelsea, order):
+    deep = chelsea.pixels[:40, :40].astype(np.uint16) * 257
+    native = dfmcodec.encode(deep, bpp=2, effort=1).data
+    assert dfmcodec.encode(deep.astype(deep.dtype.newbyteorder(order)), bpp=2, effort=1).data == native
+    assert dfmcodec.decode(native).dtype == np.uint16
+
+
+def test_gray_is_one_channel(chelsea):
+    gray = chelsea.pixels[:, :, 0]
+    result = dfmcodec.encode(gray, size=500, effort=1)
+    assert dfmcodec.encode(gray[:, :, None], size=500, effort=1).data == result.data
+    decoded = dfmcodec.decode(result.data)
+    assert decoded.shape == (80, 96, 1)
+    assert decoded.squeeze().shape == (80, 96)
+    assert decoded.to_pil().mode == "L"
+    assert np.array_equal(np.asarray(decoded.to_pil()), decoded.squeeze())
+    assert repr(decoded) == "<Decoded 96x80 gray, 8 bits>"
+
+
+def test_alpha_and_metadata_come_with_the_image(chelsea):
+    alpha = np.tile(np.arange(96, dtype=np.uint8), (80, 1))
+    image = PIL.Image.fromarray(np.dstack([chelsea.pixels, alpha]))
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "a cat"
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", exif=exif)
+    decoded = dfmcodec.decode(dfmcodec.encode(buffer.getvalue(), quality=50, effort=1).data)
+    assert decoded.shape == (80, 96, 4)
+    assert np.array_equal(decoded.pixels[:, :, 3], alpha)
+    assert b"a cat" in decoded.metadata.exif
+    assert decoded.to_pil().mode == "RGBA"
+    assert decoded.to_pil().info["exif"] == decoded.metadata.exif
+    stripped = dfmcodec.decode(dfmcodec.encode(buffer.getvalue(), quality=50, effort=1, strip=True).data)
+    assert stripped.metadata.exif is None
+
+
+def test_decoded_images_are_arrays(encoded):
+    decoded = dfmcodec.decode(encoded.data)
+    assert np.asarray(decoded) is decoded.pixels
+    assert np.asarray(decoded, dtype=np.float32).dtype == np.float32
+    assert np.array(decoded) is not decoded.pixels
+    assert np.array_equal(decoded[10:20, :, 1], decoded.pixels[10:20, :, 1])
+    assert (len(decoded), decoded.ndim, decoded.size) == (80, 3, 80 * 96 * 3)
+    assert np.mean(decoded) == decoded.pixels.mean()
+    with pytest.raises(ValueError, match="a copy is needed"):
+        np.asarray(decoded, dtype=np.float32, copy=False)
+
+
+def test_a_region_is_the_part_of_the_whole(encoded):
+    whole = dfmcodec.decode(encoded.data).pixels
+    for region in ((10, 20, 30, 25), dfmcodec.Region(top=20, left=10, bottom=45, right=40)):
+        assert np.array_equal(dfmcodec.decode(encoded.data, region=region), whole[20:45, 10:40])
+    assert dfmcodec.decode(encoded.data, scale=0.5).shape == (40, 48, 3)
+    assert dfmcodec.decode(encoded.data, size=(48, 20)).shape == (20, 48, 3)
+    with pytest.raises(dfmcodec.LimitError):
+        dfmcodec.decode(encoded.data, max_pixels=1000)
+
+
+def test_best_effort_tells_what_is_lost(encoded):
+    assert dfmcodec.decode(encoded.data, best_effort=True).losses == ()
+    prefix = encoded.data[: len(encoded.data) // 2]
+    decoded = dfmcodec.decode(prefix, best_effort=True)
+    assert decoded.losses
+    assert repr(decoded).endswith(f"{len(decoded.losses)} losses>")
+    pixels, losses = dfmcodec.decode_best_effort(prefix)
+    assert np.array_equal(pixels, decoded)
+    assert tuple(losses) == decoded.losses
+    with pytest.raises(dfmcodec.TruncatedError):
+        dfmcodec.decode(prefix)
+
+
+def test_results_are_saved_whole_or_not_at_all(tmp_path, encoded):
+    path = tmp_path / "cat.dfm"
+    path.write_bytes(b"old")
+    with pytest.raises(dfmcodec.OutputError, match="exists"):
+        encoded.save(path, overwrite=False)
+    assert path.read_bytes() == b"old"
+    encoded.save(str(path))
+    assert path.read_bytes() == encoded.data
+    assert repr(encoded).startswith(f"<EncodeResult {len(encoded.data):,} bytes, ")
+
+
+def test_the_trace_tells_every_iteration(chelsea):
+    report = dfmcodec.encode(chelsea.pixels, size=800, effort=3).report
+    assert [point.iteration for point in report.trace] == list(range(1, len(report.trace) + 1))
+    assert report.steps == len(report.trace) >= 3
+    best = max(point.psnr_db for point in report.trace if point.file_bytes <= 800)
+    assert best == pytest.approx(report.psnr_db, abs=0.02)
+    assert report.quantizer_steps[0] in {point.q_step for point in report.trace}
+    assert report.stop_reason in ("target met", "settled", "iteration limit")
+    assert report.as_dict()["trace"][0]["q_step"] == report.trace[0].q_step
+
+
+def test_progress_is_told_and_a_fit_can_be_stopped(chelsea):
+    seen: list[dfmcodec.Progress] = []
+    report = dfmcodec.encode(chelsea.pixels, size=800, effort=5, on_progress=seen.append).report
+    assert len(seen) == len(report.trace)
+    stopped = dfmcodec.encode(chelsea.pixels, size=800, effort=5, should_stop=lambda: True).report
+    assert stopped.stop_reason == "interrupted"
+    assert len(stopped.trace) < len(report.trace)
+
+
+def test_options_are_the_settings_and_no_others():
+    settings = {field.name for field in fields(dfmcodec.EncoderConfig)}
+    others = {"strip", "page", "max_pixels", "prior", "on_progress", "should_stop"}
+    assert set(dfmcodec.EncodeOptions.__annotations__) == settings | others
+
+
+@pytest.mark.parametrize(
+    "source",
+    [np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(5, np.uint8), 3, b"a"],
+)
+def test_other_sources_are_refused(source):
+    with pytest.raises(dfmcodec.ImageError):
+        dfmcodec.encode(source)
+
+
+def test_settings_that_make_no_sense_are_refused(chelsea):
+    with pytest.raises(dfmcodec.ConfigError, match="qualty"):
+        dfmcodec.encode(chelsea, qualty=3)
+    with pytest.raises(dfmcodec.ConfigError, match="not both"):
+        dfmcodec.encode(chelsea, dfmcodec.EncoderConfig(effort=1), size=800)
+    with pytest.raises(dfmcodec.ConfigError, match="prior"):
+        dfmcodec.EncoderConfig(model="generative")
+    with pytest.raises(dfmcodec.ConfigError, match="rb"):
+        dfmcodec.decode(io.StringIO("text"))
+    with pytest.raises(dfmcodec.ConfigError, match="int"):
+        dfmcodec.decode(3)
+
+
+TYPED = """
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+import dfmcodec
+
+result: dfmcodec.EncodeResult = dfmcodec.encode("a.png", quality=75, effort=3, on_progress=lambda progress: None)
+dfmcodec.encode(Path("a.png"), strip=True)
+dfmcodec.encode(np.zeros((4, 4), np.uint8))
+dfmcodec.encode(PIL.Image.new("L", (4, 4)), size=100)
+decoded: dfmcodec.Decoded = dfmcodec.decode(result.data, region=(0, 0, 2, 2))
+pixels: npt.NDArray[np.unsignedinteger[Any]] = dfmcodec.decode_pixels(io.BytesIO(result.data))
+header: dfmcodec.Header = dfmcodec.read_info("a.dfm")
+dfmcodec.encode(3)  # refused
+dfmcodec.encode("a.png", qualty=3)  # refused
+dfmcodec.encode("a.png", quality="best")  # refused
+dfmcodec.decode(3)  # refused
+dfmcodec.decode("a.dfm", "jax")  # refused
+"""
+
+
+def test_mypy_knows_the_types(tmp_path):
+    root, path = Path(__file__).parents[2], tmp_path / "user.py"
+    path.write_text(TYPED)
+    settings = ["--strict", "--config-file", str(root / "pyproject.toml"), "--cache-dir", str(root / ".mypy_cache")]
+    out, _, _ = mypy.api.run([*settings, str(path)])
+    found = {int(line.split(":")[1]) for line in out.splitlines() if ": error:" in line}
+    refused = {number for number, line in enumerate(TYPED.splitlines(), start=1) if line.endswith("# refused")}
+    assert found == refused, out
+
+
+def test_names():
+    assert all(getattr(dfmcodec, name) is not None for name in dfmcodec.__all__)
+    with pytest.raises(AttributeError):
+        dfmcodec.no_such_thing  # noqa: B018

@@ -1,0 +1,438 @@
+"""A smoke test of every script in benchmarks/: its smallest useful run on tiny data, judged by its rows."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from click.testing import CliRunner
+
+import dfmcodec
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py"))
+SIDE = 64
+PATCH = 16  # the side of the images of generative models
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_on_path() -> Iterator[None]:
+    """The scripts import each other by name."""
+    sys.path.insert(0, str(BENCHMARKS))
+    yield
+    sys.path.remove(str(BENCHMARKS))
+
+
+def crop(height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    return np.ascontiguousarray(skimage.data.chelsea()[60 : 60 + height, 130 : 130 + width])
+
+
+def png(folder: Path, height: int = SIDE, width: int = SIDE) -> Path:
+    path = folder / "cat.png"
+    PIL.Image.fromarray(crop(height, width)).save(path)
+    return path
+
+
+def dfm(folder: Path) -> Path:
+    path = folder / "cat.dfm"
+    path.write_bytes(dfmcodec.encode(crop(), bpp=2, effort=1).data)
+    return path
+
+
+def patches(folder: Path, count: int = 60) -> Path:
+    """A set of gray patches of a photograph, in two classes: upright and upside down."""
+    photo = skimage.data.camera()[:, :, None]
+    corners = np.random.default_rng(0).integers(0, len(photo) - PATCH, (count, 2))
+    images = np.stack([photo[top : top + PATCH, left : left + PATCH] for top, left in corners])
+    labels = np.arange(count) % 2
+    images[labels == 1] = images[labels == 1, ::-1]
+    path = folder / "patches.npz"
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+def generator(folder: Path) -> Path:
+    """A generative model of patches that is hardly trained."""
+    from dfmcodec.generative.density import fit_density
+    from dfmcodec.generative.model import GenerativeModel
+    from dfmcodec.training.generative.data import read_images
+    from dfmcodec.training.generative.recipes import PRESETS
+    from dfmcodec.training.generative.train import Trainer
+
+    preset = replace(PRESETS["mnist"], code_dim=8, hidden=(16,), octaves=(0, 1))
+    images = read_images(patches(folder)).images
+    trainer = Trainer(images, preset.architecture(PATCH, PATCH, 1), replace(preset.recipe, steps=20), 0)
+    trainer.run(60)
+    model = GenerativeModel(trainer.architecture, trainer.parameters(), fit_density(trainer.codes(images), 1))
+    path = folder / "patches.dfmg"
+    path.write_bytes(model.file_bytes)
+    return path
+
+
+def run(script: str, *arguments: object) -> list[str]:
+    """Runs a script in this process; gives the lines that it prints on stdout."""
+    main = importlib.import_module(script).main
+    texts = [str(argument) for argument in arguments]
+    if isinstance(main, click.Command):
+        result = CliRunner().invoke(main, texts, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
+    with redirect_stdout(io.StringIO()) as stdout:
+        main(texts)
+    return stdout.getvalue().splitlines()
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def recorded(out: Path, script: str, *arguments: object) -> list[dict[str, Any]]:
+    """Runs a script's command that appends rows to a file; gives the rows."""
+    run(script, *arguments, "--out", out)
+    return rows_of(out)
+
+
+def is_drawn(path: Path) -> bool:
+    with PIL.Image.open(path) as figure:
+        return min(figure.size) > 30 and len(np.unique(np.asarray(figure.convert("L")))) > 2
+
+
+def recording(folder: Path) -> None:
+    module = importlib.import_module("recording")
+    stem, image = module.load(str(png(folder)))
+    assert (stem, image.pixels.shape) == ("cat", (SIDE, SIDE, 3))
+    assert module.load("camera")[1].pixels.shape == (512, 512, 1)
+    out = folder / "rows.jsonl"
+    for _ in range(2):
+        module.record([{"picture": "cat", "psnr_db": 31.234, "small": 0.0123456, "none": None}], out)
+    assert [row["psnr_db"] for row in module.read_rows(out)] == [31.234, 31.234]
+    assert module.table(rows_of(out)[:1]).splitlines()[-1] == "| cat | 31.23 | 0.01235 |  |"
+    size, quality = module.jpeg_within(image.pixels, 1500)
+    assert 1000 < size <= 1500
+    assert quality > 20
+    gray = image.pixels[:, :, :1]
+    assert module.decoded_like(module.Jpeg(), module.Jpeg().encode(image.pixels, "", 90), gray).shape == gray.shape
+
+
+def latent_crops(folder: Path) -> None:
+    image = png(folder, 140, 132)
+    (row,) = recorded(folder / "rows.jsonl", "latent", "crops", image, "--effort", 1)
+    assert row["bytes"] <= 128 * 128 * 0.5 / 8
+    assert row["container"] < 50
+    assert row["over_jpeg_db"] == pytest.approx(row["psnr_db"] - row["jpeg_db"])
+
+
+def latent_decode(folder: Path) -> None:
+    plot = folder / "decode.png"
+    (row,) = recorded(folder / "rows.jsonl", "latent", "decode", dfm(folder), "--repeats", 2, "--plot", plot)
+    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "machine", "colour_conversion")
+    seconds = {part: row[f"{part}_s"] for part in parts}
+    assert all(seconds[part] > 0 for part in parts if part != "filter"), seconds
+    assert 0.5 * row["profiled_s"] < sum(seconds.values()) <= row["profiled_s"], seconds
+    assert 0 < row["decode_s"] < row["process_s"]
+    assert row["filter_macs_per_pixel"] == 540
+    assert is_drawn(plot)
+
+
+def latent_ablate(folder: Path) -> None:
+    plot = folder / "ablate.png"
+    options = ("--q-steps", 420, "--iterations", 2, "--correction-steps", 4, "--plot", plot)
+    (row,) = recorded(folder / "rows.jsonl", "latent", "ablate", png(folder, 32, 32), *options)
+    rises = {name: value for name, value in row.items() if name.endswith(" %")}
+    assert (len(rises), row["step"]) == (9, 420 / 64)
+    assert rises["no prior %"] > rises["no contexts %"] > 10
+    assert rises["no machine %"] > 0
+    assert rises["no influence %"] > 0
+    assert all(abs(rises[name]) < 10 for name in rises if name not in ("no prior %", "no contexts %")), rises
+    assert is_drawn(plot)
+
+
+def frontier(folder: Path) -> None:
+    out, plot = folder / "rows.jsonl", folder / "frontier.png"
+    options = ("--bpp", 2, "--efforts", 1, "--speeds", 10, "--methods", 0, "--plot", plot)
+    for _ in range(2):  # rows that are there are not measured again
+        rows = recorded(out, "frontier", png(folder), *options)
+    assert [row["codec"] for row in rows] == ["dfm effort 1", "AVIF speed 10", "WebP method 0"]
+    assert all(row["bytes"] <= 2 * SIDE * SIDE / 8 and row["psnr_db"] > 20 for row in rows)
+    assert is_drawn(plot)
+
+
+def rate_distortion_run(folder: Path) -> None:
+    out = folder / "rows.jsonl"
+    settings = [text for step in (5.3, 23, 105) for text in ("--setting", step)]
+    for _ in range(2):  # rows that are there are not measured again
+        run("rate_distortion", "run", png(folder), "--codec", "dfm-1", *settings, "--out", out)
+        run("rate_distortion", "run", png(folder), "--codec", "jpeg", "--setting", 50, "--out", out)
+    rows = rows_of(out)
+    assert [(row["codec"], row["setting"]) for row in rows] == [
+        ("dfm-1", 5.3),
+        ("dfm-1", 23),
+        ("dfm-1", 105),
+        ("jpeg", 50),
+    ]
+    assert rows[0]["bytes"] > rows[1]["bytes"] > rows[2]["bytes"]
+    assert rows[0]["psnr_db"] > rows[1]["psnr_db"] > rows[2]["psnr_db"] > 15
+
+
+def rate_distortion_report(folder: Path) -> None:
+    out, plot = folder / "rows.jsonl", folder / "curves.png"
+    factors = {"jpeg": 1.0, "avif": 0.8, "dfm-5": 0.5}  # of JPEG's rate at equal quality
+    rows = [
+        {"picture": name, "codec": codec, "bpp": factor * bpp, "psnr_db": 30 + 6 * np.log2(bpp), "encode_s": factor}
+        for name in ("cat", "dog")
+        for codec, factor in factors.items()
+        for bpp in (0.1, 0.25, 0.5, 1, 2, 4)
+    ]
+    out.write_text("\n".join(json.dumps(row) for row in rows))
+    lines = run("rate_distortion", "report", out, "--plot", plot)
+    cells = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in lines[2:]}
+    assert [cells[codec][1] for codec in factors] == ["+0.0 %", "-20.0 %", "-50.0 %"]
+    assert [cells[codec][4] for codec in factors] == ["+25.0 %", "+0.0 %", "-37.5 %"]
+    assert is_drawn(plot)
+
+
+def pictures_kinds(folder: Path) -> None:
+    names = ("1x1", "7x13")
+    options = [text for name in names for text in ("--kind", name)]
+    rows = recorded(folder / "rows.jsonl", "pictures", "kinds", "--effort", 1, *options)
+    assert [row["picture"] for row in rows] == list(names)
+    assert rows[1]["psnr_db"] > 40
+    assert all(row["depth kept"] for row in rows)
+    images = importlib.import_module("pictures").kind_images()
+    assert {image.bit_depth for image in images.values()} == {8, 16}
+    assert sum(image.alpha is not None for image in images.values()) == 1
+
+
+def pictures_twice(folder: Path) -> None:
+    rows = recorded(folder / "rows.jsonl", "pictures", "twice", png(folder))
+    assert [row["halved by"] for row in rows] == ["box", "lanczos"]
+    assert all(row["dfm --scale 2, dB"] > row["bicubic, dB"] - 1 > 20 for row in rows)
+
+
+def pictures_large(folder: Path) -> None:
+    rows = recorded(folder / "rows.jsonl", "pictures", "large", png(folder), "--megapixels", 0.02)
+    assert [row["command"].split(",")[0] for row in rows] == [
+        "encode --effort 1",
+        "decode",
+        "decode --region",
+        "decode --region",
+        "decode --scale 0.25",
+        "decode --scale 0.0625",
+    ]
+    assert all(row["s"] > 0 and row["largest_so_far_MB"] > 20 for row in rows)
+    assert importlib.import_module("pictures").regions(4000, 6000) == ("2400,2400,256,256", "2944,1920,256,256")
+
+
+def prefixes(folder: Path) -> None:
+    lines = run("prefixes", png(folder), "--bpp", 2, "--effort", 2, "--folder", folder)
+    name, size, checks, *figures = lines[-1].strip("| ").split(" | ")
+    assert name == "cat"
+    assert int(size) <= 2 * SIDE * SIDE / 8
+    assert 0 <= float(checks.removesuffix("%")) < 5
+    qualities = [float(figure) for figure in figures]
+    assert qualities[-1] == max(qualities) > 30
+    assert len(list(folder.glob("cat-*.png"))) == len(qualities) == 8
+
+
+def coordinate_recipes(folder: Path) -> None:
+    network = ("--depth", 2, "--width", 8)
+    (row,) = recorded(folder / "rows.jsonl", "coordinate", "recipes", png(folder), "--seconds", 0.5, *network)
+    assert row["depth x width"] == "2 x 8"
+    assert row["steps"] > 0
+    assert row["steps (published)"] > 0
+    assert row["gain dB"] == pytest.approx(row["default dB"] - row["published dB"])
+    assert row["JPEG bytes"] <= row["bytes"] <= 0.18 * 3 * SIDE * SIDE
+
+
+def coordinate_quantised(folder: Path) -> None:
+    (row,) = recorded(folder / "rows.jsonl", "coordinate", "quantised", png(folder), "--rate", 0.08, "--steps", 64)
+    assert row["lost dB"] == pytest.approx(row["float32 dB"] - row["file dB"])
+    assert row["float32 dB"] > 10
+    assert row["bytes"] <= 0.08 * 3 * SIDE * SIDE
+    assert row["weights"] > row["bytes"] / 4
+
+
+def coordinate_start(folder: Path) -> None:
+    lines = run("coordinate", "start", dfm(folder), "--repeats", 1)
+    cells = [line.strip("| ").split(" | ") for line in lines[4:]]
+    assert [name for name, *_ in cells] == ["python -c pass", "dfm --help", "dfm info", "dfm decode"]
+    assert float(cells[0][2]) == 1
+    assert float(cells[3][1]) > float(cells[0][1])
+
+
+def published_grid(folder: Path) -> None:
+    plot, strip = folder / "grid.png", folder / "strip.png"
+    options = ("--steps", 160, "--seeds", 2, "--depths", 2, "--widths", "4,5", "--plot", plot, "--strip", strip)
+    rows = recorded(folder / "rows.jsonl", "published", "grid", png(folder), *options)
+    assert [(row["depth"], row["width"], row["seed"]) for row in rows] == [(2, 4, 0), (2, 4, 1), (2, 5, 0), (2, 5, 1)]
+    assert rows[0]["float_percent"] == pytest.approx(100 * 4 * 2 * (4 * 4 + 16 * 3) / (3 * SIDE * SIDE))
+    assert all(0 < row["loss"] < 1 and row["psnr_db"] > 8 for row in rows)
+    assert is_drawn(plot)
+    assert is_drawn(strip)
+
+
+def published_fixed(folder: Path) -> None:
+    plot = folder / "fixed.png"
+    options = ("--steps", 16, "--plot", plot, "--pictures", folder / "side by side")
+    rows = recorded(folder / "rows.jsonl", "published", "fixed", png(folder), *options)
+    by_way = {row["way"]: row for row in rows}
+    assert list(by_way) == ["float32, 6 x 8", "float32, 4 x 9", "coordinate file", "latent file"]
+    assert by_way["latent file"]["psnr_db"] > by_way["latent file"]["jpeg_db"] > 20
+    assert by_way["latent file"]["percent"] <= 18
+    assert is_drawn(plot)
+    assert is_drawn(folder / "side by side" / "cat.png")
+
+
+def machine_layers(folder: Path) -> None:
+    from dfmcodec.prior import shipped
+    from dfmcodec.synthesis.machine import FEATURES, machine_correction
+    from dfmcodec.training.prior.checkpoint import save_images
+    from dfmcodec.training.prior.examples import decoded_cells
+    from dfmcodec.training.prior.machine import machine_of
+
+    context = shipped().context
+    images = [decoded_cells(np.ascontiguousarray(crop(84, 80)[::flip]), 1000, 0.26, context, 5) for flip in (1, -1)]
+    save_images(folder / "decoded.npz", images)
+    options = ("--seconds", 0.1, "--validation-chunks", 1, "--layers", "ReLU")
+    (row,) = recorded(folder / "rows.jsonl", "machine_layers", folder / "decoded.npz", *options)
+    assert row["layers"] == "ReLU"
+    assert row["steps"] > 0
+    assert abs(row["error_db"]) < 1
+
+    fourier, *others = importlib.import_module("machine_layers").VARIANTS
+    assert fourier.macs_per_pixel == shipped().machine.macs_per_pixel
+    assert all(7000 < variant.macs_per_pixel < 8000 for variant in others)
+    rng = np.random.default_rng(0)
+    params = {name: rng.normal(0, 0.02, value.shape).astype(np.float32) for name, value in fourier.params(rng).items()}
+    features = rng.normal(0, 1, (12, 11, FEATURES)).astype(np.float32)
+    machine = machine_of({f"machine_{name}": value for name, value in params.items()})
+    expected = np.asarray(machine_correction(machine, features, np))
+    correction = np.asarray(fourier.correction(params, features))
+    assert correction.shape == expected.shape == (4, 3, 12)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(correction, expected, atol=1e-4)
+
+
+def generative(folder: Path) -> None:
+    out, models = folder / "rows.jsonl", folder / "models"
+    options = ("--preset", "mnist", "--seconds", 0.1, "--seeds", 0, "--variants", "encoder", "vae")
+    places = ("--classifier", folder / "classifier.npz", "--models", models, "--out", out)
+    for _ in range(2):  # rows that are there are not measured again
+        run("generative", patches(folder), *options, *places)
+    rows = rows_of(out)
+    assert [(row["variant"], row["samples_from"]) for row in rows] == [
+        ("encoder", "mixture"),
+        ("encoder", "gaussian"),
+        ("vae", "prior"),
+        ("vae", "mixture"),
+        ("vae", "gaussian"),
+    ]
+    assert all(row["steps"] > 0 and row["frechet_distance"] > 0 and row["samples"] == 12 for row in rows)
+    assert rows[0]["parameters"] == pytest.approx(rows[2]["parameters"], rel=0.02)
+    assert rows[0]["between_pixels_psnr_db"] > 5
+    assert (models / "mnist-encoder-0.dfmg").exists()
+    assert is_drawn(models / "mnist-vae-prior-0.png")
+
+
+def generative_figure(folder: Path) -> None:
+    assert run("generative_figure", generator(folder), folder / "patches.npz", folder / "figure.jpg") == []
+    assert is_drawn(folder / "figure.jpg")
+
+
+def domain_prior(folder: Path) -> None:
+    out = folder / "rows.jsonl"
+    options = ("--number", 1, "--vs", "webp", "--payloads", 20, "--out", out)
+    lines = run("domain_prior", generator(folder), folder / "patches.npz", *options)
+    (row,) = rows_of(out)
+    assert json.loads(lines[0]) == {name: value for name, value in row.items() if name != "machine"}
+    assert (row["pictures"], row["payload_limit"]) == (1, 20)
+    assert row["payload"] <= 20 < row["dfm"] <= 38
+    assert row["psnr_db_least"] == row["psnr_db_most"] == row["psnr_db"] > 5
+    assert row["webp_over_dfm_least"] == pytest.approx(row["webp"] / row["dfm"])
+
+
+def vae(folder: Path) -> None:
+    module = importlib.import_module("vae")
+    images = np.repeat(np.load(patches(folder))["images"], 3, axis=3)
+    seconds = iter(range(100))
+    trained = module.train_vae(images, (16, 16), 4, 8, 3, 0, lambda: next(seconds))
+    assert (trained.steps, trained.seconds) == (60, 3)
+    codes = trained.encode(images)
+    assert codes.shape == (len(images), 4)
+    decoded = trained.decode(codes)
+    assert decoded.shape == images.shape
+    assert np.abs(decoded.astype(float) - images).mean() < 80
+
+
+SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
+    "coordinate recipes": coordinate_recipes,
+    "coordinate quantised": coordinate_quantised,
+    "coordinate start": coordinate_start,
+    "domain_prior": domain_prior,
+    "frontier": frontier,
+    "generative": generative,
+    "generative_figure": generative_figure,
+    "latent crops": latent_crops,
+    "latent decode": latent_decode,
+    "latent ablate": latent_ablate,
+    "machine_layers": machine_layers,
+    "pictures kinds": pictures_kinds,
+    "pictures twice": pictures_twice,
+    "pictures large": pictures_large,
+    "prefixes": prefixes,
+    "published grid": published_grid,
+    "published fixed": published_fixed,
+    "rate_distortion run": rate_distortion_run,
+    "rate_distortion report": rate_distortion_report,
+    "recording": recording,
+    "vae": vae,
+}
+
+
+@pytest.mark.parametrize("name", SMOKE_TESTS)
+def test_benchmark_runs(name: str, tmp_path: Path) -> None:
+    SMOKE_TESTS[name](tmp_path)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_and_command_has_a_smoke_test(script: str) -> None:
+    main = getattr(importlib.import_module(script), "main", None)
+    commands = [f"{script} {command}" for command in main.commands] if isinstance(main, click.Group) else [script]
+    assert set(commands) == {name for name in SMOKE_TESTS if name.split()[0] == script}
+
+
+def private_names(source: str) -> Iterator[str]:
+    """The private names that code takes from modules or objects other than its own."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [part for alias in node.names for part in alias.name.split(".")]
+        elif isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            names = [node.attr]
+        else:
+            continue
+        yield from (name for name in names if name.startswith("_") and not name.endswith("__"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_use_public_names_only(script: str) -> None:
+    assert list(private_names((BENCHMARKS / f"{script}.py").read_text(encoding="utf-8"))) == []
+
+
+def test_private_names_are_found() -> None:
+    source = "from dfmcodec._types import Model\nimport a._b\nencoder._tiles\nself._own\ntext.__len__()\nx._y = 1"
+    assert list(private_names(source)) == ["_types", "_b", "_tiles", "_y"]
