@@ -223,7 +223,7 @@ def ablations(correction_steps: int) -> dict[str, LatentOptions]:
         "no influence": replace(whole, uses_influence=False),
         "no corrections of contexts": replace(whole, effort=replace(effort, corrections_after=())),
         "no machine": replace(whole, uses_machine=False),
-        "no filter": replace(whole, effort=replace(effort, filter_radius=1)),  # radii start at 2
+        "no filter": replace(whole, effort=replace(effort, filter_radius=0)),
         "no contexts": no_contexts,
         "no prior": replace(no_contexts, uses_machine=False),
         "no chroma rotation": replace(whole, turns_chroma=False),

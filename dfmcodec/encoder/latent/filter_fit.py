@@ -18,6 +18,7 @@ from dfmcodec.synthesis.filter import ImageFilter, tap_differences, taps
 from dfmcodec.synthesis.reconstruct import Samples
 
 _STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
+_SMALLEST_RADIUS = 2
 _BLOCK_ROWS = 16
 _SECTION_BYTES = 9  # the section entry, and the last word of the coder
 _RIDGE = 1e-5
@@ -42,12 +43,14 @@ def fit_filter(
     Raises:
         FloatingPointError: The normal equations have NaN or infinite values.
     """
+    if largest_radius < _SMALLEST_RADIUS:
+        return None
     normal, moment = _normal_equations(samples, residual, largest_radius, rows_part)
     if not isfinite(normal.sum() + moment.sum()):
         msg = "the normal equations of the filter"
         raise FloatingPointError(msg)
     best, best_gain = None, 0.0
-    for radius in range(2, largest_radius + 1):
+    for radius in range(_SMALLEST_RADIUS, largest_radius + 1):
         size = len(taps(radius)) * samples.shape[0]
         if size >= samples[0].size:
             break
