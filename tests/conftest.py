@@ -1,15 +1,43 @@
+"""What all tests share: strict JAX, a compilation cache of their own, and a few photographs."""
+
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
+import optax
 import pytest
 
 from dfmcodec.image import Image
 
+# JAX may not promote dtypes or ranks silently in our code.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def _lenient(make: Any) -> Any:
+    """optax promotes dtypes and ranks in its own code: its updates run under JAX's defaults."""
+
+    def made(*args: Any, **options: Any) -> optax.GradientTransformation:
+        transformation = make(*args, **options)
+
+        def update(*args: Any, **options: Any) -> Any:
+            with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+                return transformation.update(*args, **options)
+
+        return optax.GradientTransformation(transformation.init, update)
+
+    return made
+
+
+for _name in ("scale_by_adam", "clip_by_global_norm"):
+    setattr(optax, _name, _lenient(getattr(optax, _name)))
 
 
 @pytest.fixture(scope="session", autouse=True)

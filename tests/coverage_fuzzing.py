@@ -80,7 +80,7 @@ def tiny_files() -> list[bytes]:
 
     for depth, width, order, channels, bits in ((1, 1, 1, 1, 8), (3, 3, 1, 3, 8), (2, 4, 4, 3, 16)):
         network = CoordinateArchitecture(channels, depth, width, order)
-        steps = tuple(int(q_step) for q_step in rng.integers(0, 60, depth))
+        steps = tuple(int(step) for step in rng.integers(0, 60, depth))
         model = QuantizedNetwork(network, 9, 7, symbols(network.weight_count, 5), steps, bits)
         add(model, bitstream.Ancillary(Metadata(exif=b"Exif", xmp=b"<x/>")))
     sizes = ((1, 1, 1, 1), (13, 10, 3, 2), (8, 9, 1, 4), (1, 520, 1, 2), (21, 5, 3, 6))

@@ -30,7 +30,7 @@ def some_model(seed=0, depth=3, width=4, order=4, channels=3, height=20, image_w
     arch = CoordinateArchitecture(channels, depth, width, order)
     rng = np.random.default_rng(seed)
     symbols = np.rint(rng.laplace(0, 20, arch.weight_count)).astype(np.int32)
-    steps = tuple(int(q_step) for q_step in rng.integers(0, 256, depth))
+    steps = tuple(int(step) for step in rng.integers(0, 256, depth))
     return QuantizedNetwork(arch, height, image_width, symbols, steps)
 
 

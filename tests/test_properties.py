@@ -138,10 +138,10 @@ def assert_network_comes_back(model: QuantizedNetwork, ancillary: Ancillary) -> 
     assert sum(header.section_bytes().values()) == len(data) == header.file_bytes
 
 
-def network(channels, depth, width, order, height, image_width, bit_depth, seed, scale, q_step) -> QuantizedNetwork:
+def network(channels, depth, width, order, height, image_width, bit_depth, seed, scale, step) -> QuantizedNetwork:
     architecture = CoordinateArchitecture(channels, depth, width, order)
     symbols = laplacian(seed, architecture.weight_count, scale, MAX_SYMBOL)
-    steps = tuple((q_step + layer) % STEP_COUNT for layer in range(depth))
+    steps = tuple((step + layer) % STEP_COUNT for layer in range(depth))
     return QuantizedNetwork(architecture, height, image_width, symbols, steps, bit_depth)
 
 
@@ -161,10 +161,10 @@ def network(channels, depth, width, order, height, image_width, bit_depth, seed,
     st.booleans(),
 )
 def test_networks_come_back(
-    channels, depth, width, order, height, image_width, bits, seed, scale, q_step, ancillary, gray_as_rgb
+    channels, depth, width, order, height, image_width, bits, seed, scale, step, found, gray_as_rgb
 ):
-    model = network(channels, depth, width, order, height, image_width, bits, seed, scale, q_step)
-    assert_network_comes_back(model, Ancillary(ancillary, None, gray_as_rgb and channels == 1))
+    model = network(channels, depth, width, order, height, image_width, bits, seed, scale, step)
+    assert_network_comes_back(model, Ancillary(found, None, gray_as_rgb and channels == 1))
 
 
 @pytest.mark.parametrize(

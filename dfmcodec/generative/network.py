@@ -155,7 +155,7 @@ def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Ar
     """
     last = sum(name.startswith(f"{prefix}_w") for name in parameters) - 1
     for index in range(last + 1):
-        x = x @ parameters[f"{prefix}_w{index}"] + parameters[f"{prefix}_b{index}"]
+        x = x @ parameters[f"{prefix}_w{index}"] + parameters[f"{prefix}_b{index}"][None]
         x = xp.maximum(x, 0) if index < last else x
     return x
 
@@ -319,4 +319,4 @@ def encoder_input(images: Array, xp: ModuleType) -> Array:
     Returns:
         float32 [B, H * W * C] in [-1, 1].
     """
-    return (images.reshape(len(images), -1) / xp.float32(127.5) - 1).astype(xp.float32)
+    return images.reshape(len(images), -1).astype(xp.float32) / xp.float32(127.5) - xp.float32(1)

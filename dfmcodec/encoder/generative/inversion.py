@@ -114,11 +114,11 @@ def _descend(
     rate: float,
 ) -> Array:
     first, v = pixel_inputs(architecture)
-    targets = samples / 127.5 - 1
+    targets = samples.astype(jnp.float32) / 127.5 - 1
 
     def loss(codes: Array) -> Array:
         rendered = paint(network(parameters, "decoder", codes, jnp), first, v, architecture, jnp, fast_cos_sin)
-        return (weights * (rendered - targets) ** 2).mean(axis=(1, 2)).sum()
+        return (weights[None] * (rendered - targets) ** 2).mean(axis=(1, 2)).sum()
 
     optimizer = optax.scale_by_adam()
 
@@ -127,5 +127,5 @@ def _descend(
         updates, moments = optimizer.update(jax.grad(loss)(codes), moments)
         return (codes - rate * 0.5 * (1 + jnp.cos(jnp.pi * part)) * updates, moments), None
 
-    (codes, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), jnp.arange(steps) / steps)
+    (codes, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), jnp.arange(steps, dtype=jnp.float32) / steps)
     return codes

@@ -114,11 +114,11 @@ def _forward(weights: Weights, images: Array, key: Array | None) -> tuple[Array,
         )
         x = jax.nn.relu(x + weights[f"conv{index}_bias"].reshape(1, 1, 1, -1))
         x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "SAME")
-    features = jax.nn.relu(x.reshape(len(x), -1) @ weights["dense"] + weights["dense_bias"])
+    features = jax.nn.relu(x.reshape(len(x), -1) @ weights["dense"] + weights["dense_bias"][None])
     kept = features
     if key is not None:
-        kept = features * jax.random.bernoulli(key, 1 - _DROPOUT, features.shape) / (1 - _DROPOUT)
-    return features, kept @ weights["classes"] + weights["classes_bias"]
+        kept = jnp.where(jax.random.bernoulli(key, 1 - _DROPOUT, features.shape), features, 0.0) / (1 - _DROPOUT)
+    return features, kept @ weights["classes"] + weights["classes_bias"][None]
 
 
 @jax.jit

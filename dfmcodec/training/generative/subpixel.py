@@ -32,7 +32,8 @@ def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
         A matrix whose product with a line of samples gives the samples at the moved positions,
         float [size, size]. Its rows sum to 1.
     """
-    distance = xp.minimum(xp.arange(size) + offset, size - 1)[:, None] - xp.arange(size)
+    pixels = xp.arange(size, dtype=xp.asarray(offset).dtype)
+    distance = xp.minimum(pixels + offset, size - 1)[:, None] - pixels[None]
     kernel = xp.where(xp.abs(distance) < _LOBES, xp.sinc(distance) * xp.sinc(distance / _LOBES), 0)
     return kernel / kernel.sum(axis=1, keepdims=True)
 
@@ -61,7 +62,8 @@ def moved(
     """
     height, width, octaves = architecture.height, architecture.width, architecture.octaves
     key_whether, key_offset = jax.random.split(key)
-    down, right = jax.random.uniform(key_offset, (2,)) * (jax.random.uniform(key_whether) < share)
+    is_moved = (jax.random.uniform(key_whether) < share).astype(jnp.float32)
+    down, right = jax.random.uniform(key_offset, (2,)) * is_moved
     pixel_down = inputs_at(np.array([1 / height]), np.zeros(1), octaves)
     pixel_right = inputs_at(np.zeros(1), np.array([1 / width]), octaves)
     shift = down * pixel_down + right * pixel_right

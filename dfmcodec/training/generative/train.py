@@ -270,7 +270,7 @@ def _train_chunk(
 
     def loss(parameters: Weights, picked: Array, key: Array) -> tuple[Array, Array]:
         batch = samples[picked]
-        targets = jnp.swapaxes(batch / 127.5 - 1, 1, 2)
+        targets = jnp.swapaxes(batch.astype(jnp.float32) / 127.5 - 1, 1, 2)
         first, v = pixel_inputs(architecture)
         if recipe.between:
             key, key_between = jax.random.split(key)
@@ -281,7 +281,7 @@ def _train_chunk(
             codes = network(parameters, "encoder", encoder_input(batch, jnp), jnp)
         penalty = recipe.code_penalty * (codes**2).sum(axis=1).mean()
         codes = codes + recipe.code_noise * jax.random.normal(key, codes.shape)
-        coefficients = network(parameters, "decoder", codes, jnp) * scale
+        coefficients = network(parameters, "decoder", codes, jnp) * scale[None]
         rendered = paint(coefficients, first, v, architecture, jnp, fast_cos_sin)
         error = ((rendered - targets) ** 2).mean()
         return error + penalty, error

@@ -82,7 +82,7 @@ def outputs(net: Net, features: jax.Array, band: jax.Array, log_step: jax.Array)
     k = log_step.astype(jnp.float32)[:, None] / _FEATURE
     h = features.astype(jnp.float32) / _FEATURE @ _weights(net["w1"])
     h = _activation(h + net["c1"][band] + net["s1"][level] * k)
-    h = _activation(h @ _weights(net["w2"]) + net["c2"])
+    h = _activation(h @ _weights(net["w2"]) + net["c2"][None])
     scale_and_mean: jax.Array = h @ _weights(net["w3"]) + net["c3"][band] + net["s3"][level] * k
     return scale_and_mean
 

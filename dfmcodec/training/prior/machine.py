@@ -76,10 +76,9 @@ def machine_of(params: Any) -> DeepFourierMachine:
 def with_cosines_less_one(a: Any) -> jax.Array:
     """Converts the weights a of a Fourier layer, [|K|, n], from those for cos - 1 to those for cos.
 
-    The weight for k = 0 belongs to cos in both.
-
-    Phases are small at first, so all cosines are near 1. If their weights all moved alike, they
-    would shake the constant of the layer.
+    The weight for k = 0, the constant of the layer, changes by the sum of the others. Phases are
+    small at first, so all cosines are near 1. If the weights for cos all moved alike, they would
+    shake this constant.
     """
     return jnp.concatenate([a[:1] - a[1:].sum(axis=0, keepdims=True), a[1:]])
 

@@ -2,8 +2,8 @@
 
     python -m dfmcodec.training.prior.train FOLDER --work DIR --out prior.npz
 
-The training has three stages. Each keeps its result in --work and is not repeated when the command
-is:
+The training has three stages. Each keeps its result in --work, and a repeated command skips the
+stages that are done:
 
 1. context networks, briefly, on symbols that are optimised with guessed tables;
 2. context networks on symbols that are optimised under those of stage 1, and their tables;
