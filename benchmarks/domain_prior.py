@@ -1,6 +1,7 @@
 """Held-out images as codes of a generative model, against general codecs at equal PSNR.
 
-    python benchmarks/domain_prior.py digits.dfmg ../shared/data/mnist/t10k-images-idx3-ubyte.gz --number 100
+    python benchmarks/domain_prior.py digits.dfmg ../shared/data/mnist/t10k-images-idx3-ubyte.gz
+    --number 100
 
 Each image is coded at a few sizes of payload. The file of each other codec is the smallest of all
 its settings and forms that reaches the same PSNR. If a codec does not reach the PSNR of an image,
@@ -49,7 +50,9 @@ def smallest(points: list[tuple[int, float]], psnr_db: float) -> int:
 
 
 def latent_bytes(image: Image, psnr_db: float, effort: int) -> int:
-    """The bytes of the latent model's file at a PSNR, or at the nearest PSNR below that it reaches."""
+    """The bytes of the latent model's file at a PSNR, or at the nearest PSNR below that it
+    reaches.
+    """
     for lower in (0.0, 0.5, 1.0, 2.0):
         try:
             return len(encode_image(image, EncoderConfig(psnr=psnr_db - lower, effort=effort)).data)

@@ -1,7 +1,9 @@
-"""Quality against seconds of encoding at equal size: dfm's efforts, AVIF's speeds, WebP's methods, Cool-chic.
+"""Quality against seconds of encoding at equal size: dfm's efforts, AVIF's speeds, WebP's methods,
+Cool-chic.
 
     python benchmarks/frontier.py IMAGE... --bpp 1 --out frontier.jsonl --plot frontier.png
-    python benchmarks/frontier.py CROP.png --cool-chic CHECKOUT --cool-chic-python VENV/bin/python --iterations 2000 ...
+    python benchmarks/frontier.py CROP.png --cool-chic CHECKOUT --cool-chic-python VENV/bin/python
+    --iterations 2000 ...
 
 dfm hits a size in one encoding. AVIF and WebP have no such target: their seconds are those of the
 largest file within the size, without the search for it. Cool-chic has no such target either. If a

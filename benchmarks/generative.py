@@ -1,6 +1,7 @@
 """The generative model against the VAE that its publication claims to surpass.
 
-    python benchmarks/generative.py ../shared/data/mnist/t10k-images-idx3-ubyte.gz --preset mnist --seconds 240
+    python benchmarks/generative.py ../shared/data/mnist/t10k-images-idx3-ubyte.gz --preset mnist
+    --seconds 240
         --seeds 0 1 2 --classifier CLASSIFIER.npz --models FOLDER
 
 All models have the same data, code length, number of parameters and time. Every model gets the same

@@ -1,6 +1,7 @@
 """One figure of what a generative model paints, as in docs/generative/.
 
-    python benchmarks/generative_figure.py mnist-encoder-0.dfmg t10k-images-idx3-ubyte.gz docs/generative/mnist.png
+    python benchmarks/generative_figure.py mnist-encoder-0.dfmg t10k-images-idx3-ubyte.gz
+    docs/generative/mnist.png
 
 From the left, it shows samples at twice the pixels' size; samples painted at four times the size;
 interpolations; held-out images above what their codes paint; and samples above their nearest

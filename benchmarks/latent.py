@@ -2,7 +2,7 @@
 
     python benchmarks/latent.py crops IMAGE...       128x128 crops at 0.5 bpp
     python benchmarks/latent.py decode FILE.dfm...   seconds of decoding, by part
-    python benchmarks/latent.py ablate IMAGE...      what each part of the codec is worth, at equal quality
+    python benchmarks/latent.py ablate IMAGE...      what each part is worth, at equal quality
 
 Without files, `decode` and `ablate` only draw the rows that --out holds.
 """
@@ -69,7 +69,9 @@ def main() -> None:
 @click.option("--effort", type=int, default=5, show_default=True, help="The effort of all encodings.")
 @out_option
 def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
-    """Encodes 128x128 pixels from the middle at 0.5 bpp, and compares with JPEG of the same size."""
+    """Encodes 128x128 pixels from the middle at 0.5 bpp, and compares with JPEG of the same
+    size.
+    """
 
     def rows() -> Iterator[Row]:
         for name in images:
@@ -99,7 +101,8 @@ def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
 @out_option
 @plot_option
 def decode(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path | None) -> None:
-    """Measures the seconds of decoding in a warm process, those of its parts, and those of `dfm decode`.
+    """Measures the seconds of decoding in a warm process, those of its parts, and those of `dfm
+    decode`.
 
     The seconds of the parts come from a profiler, which slows decoding: `decode_s` is measured
     without it, and `profiled_s` with it.
@@ -159,7 +162,8 @@ def _profiled_decoding(data: bytes) -> tuple[float, dict[str, float]]:
 
     wavelet = cumulative(synthesise_level, dequantize_units)
     return seconds, {
-        # `coding_passes` prepares the context of each level, and synthesises the level after its last pass.
+        # `coding_passes` prepares the context of each level, and synthesises the level after its
+        # last pass.
         "contexts_s": cumulative(CausalContext.features, CausalContext.coding_passes) - wavelet,
         "networks_s": cumulative(ContextModel.choose_tables),
         "range_coder_s": cumulative(SymbolReader.symbols),
@@ -180,7 +184,9 @@ def _command_seconds(path: Path) -> float:
 
 
 def _draw_decode(rows: list[Row], path: Path) -> None:
-    """Draws a stacked bar for each file: the seconds of each part of decoding, and of the whole command."""
+    """Draws a stacked bar for each file: the seconds of each part of decoding, and of the whole
+    command.
+    """
     no_part = ("process_s", "decode_s", "profiled_s", "megapixels_per_s")
     parts = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s") and name not in no_part))
     figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")

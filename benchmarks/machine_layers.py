@@ -1,10 +1,11 @@
-"""Layers for the machine that corrects the linear synthesis: Fourier layers of several orders, and ReLU.
+"""Layers for the machine that corrects the linear synthesis: Fourier layers of several orders, and
+ReLU.
 
     python benchmarks/machine_layers.py decoded.npz --seconds 240
 
 Every variant has about the same number of multiply-adds. It is trained from scratch for the same
-time on the images that the prior's trainer decodes (`decoded.npz` in its work folder). The result is
-the squared error relative to the linear synthesis on every 40th image, in dB, as the mean over
+time on the images that the prior's trainer decodes (`decoded.npz` in its work folder). The result
+is the squared error relative to the linear synthesis on every 40th image, in dB, as the mean over
 crops of 40x40 cells. Less is better.
 """
 
@@ -112,7 +113,9 @@ class Variant:
         return jnp.asarray(fourier_sum(h, a, params[f"b_{i}"], self.order, jnp))
 
     def correction(self, params: Params, features: jax.Array) -> jax.Array:
-        """The correction in quantisation steps, with `depth` fewer cells on each side than the features."""
+        """The correction in quantisation steps, with `depth` fewer cells on each side than the
+        features.
+        """
         h = features @ params["lift"]
         for i in range(self.depth):
             around, inner = spread(h, jnp), h[1:-1, 1:-1]

@@ -1,8 +1,8 @@
 """Images of every kind, other sizes than their own, and large ones. See docs/results.md.
 
-    python benchmarks/pictures.py kinds                          logos, gradients, screenshots, odd sizes
-    python benchmarks/pictures.py twice IMAGE...                 decoding at twice the size against bicubic enlargement
-    python benchmarks/pictures.py large IMAGE... --megapixels 24   seconds and memory of whole commands
+    python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
+    python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
+    python benchmarks/pictures.py large IMAGE...  seconds and memory of whole commands
 
 `large` makes its image of mirrored copies of the given ones, because no photograph of that size is
 at hand.

@@ -1,4 +1,6 @@
-"""The PSNR of what prefixes of files decode to: python benchmarks/prefixes.py IMAGE... (table in docs/results.md)."""
+"""The PSNR of what prefixes of files decode to: python benchmarks/prefixes.py IMAGE... (table in
+docs/results.md).
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
 """The published experiments, and what each stage since then has brought.
 
     python benchmarks/published.py grid IMAGE --out grid.jsonl --plot grid.png --strip strip.png
-    python benchmarks/published.py fixed IMAGE... --out fixed.jsonl --plot fixed.png --pictures folder
+    python benchmarks/published.py fixed IMAGE... --out fixed.jsonl --plot fixed.png --pictures
+    folder
 
 `grid` fits coordinate networks of all depths and widths to one 400x400 image, several times with
-different seeds. In the plot, colour is the mean final loss, and each cell has the size in percent as
-the publication counts it: float32 weights over raw bytes. The strip shows one decoded image for
+different seeds. In the plot, colour is the mean final loss, and each cell has the size in percent
+as the publication counts it: float32 weights over raw bytes. The strip shows one decoded image for
 each interval of losses.
 
 `fixed` fits to every image one network of about 18 % (float32), one of 15 % (the claim of 85 %
@@ -185,7 +186,9 @@ def _draw_grid(rows: list[Row], path: Path) -> None:
 
 
 def _draw_strip(rows: list[Row], image: Image, path: Path) -> None:
-    """Draws the fit nearest to the middle of each interval of losses, made again, then the original."""
+    """Draws the fit nearest to the middle of each interval of losses, made again, then the
+    original.
+    """
     losses = [row["loss"] for row in rows]
     low, high = log(min(losses)), log(max(losses))
     bounds = [exp(high + (low - high) * at / STRIP) for at in range(STRIP + 1)]
@@ -216,7 +219,8 @@ def _draw_panels(panels: list[tuple[str, Pixels]], path: Path, columns: int) -> 
     figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
-# Compresses an image in one way between the publication and today: gives the bytes and the decoded image.
+# Compresses an image in one way between the publication and today: gives the bytes and the decoded
+# image.
 Compress = Callable[[Image], tuple[int, Pixels]]
 
 

@@ -107,7 +107,9 @@ def run(images: tuple[str, ...], codecs: tuple[str, ...], given: tuple[float, ..
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @plot_option
 def report(files: tuple[Path, ...], plot: Path | None) -> None:
-    """Prints BD-rates against JPEG and AVIF over the sizes that JPEG reaches, and draws the mean curves."""
+    """Prints BD-rates against JPEG and AVIF over the sizes that JPEG reaches, and draws the mean
+    curves.
+    """
     rows = [row for path in files for row in read_rows(path)]
     curves = curves_of(rows)
     seconds: dict[str, list[float]] = defaultdict(list)

@@ -60,7 +60,9 @@ def read_rows(path: Path | None) -> list[Row]:
 
 
 def record(rows: Iterable[Row], out: Path | None) -> list[Row]:
-    """Appends each row to a file as it comes, shows it on stderr, and prints all rows as a table at the end."""
+    """Appends each row to a file as it comes, shows it on stderr, and prints all rows as a table at
+    the end.
+    """
     kept: list[Row] = []
     for row in rows:
         kept.append(row)

@@ -1,4 +1,5 @@
-"""The baseline of the generative model: a first-generation variational autoencoder (Kingma and Welling 2014).
+"""The baseline of the generative model: a first-generation variational autoencoder (Kingma and
+Welling 2014).
 
 Encoder and decoder are multilayer perceptrons with rectified hidden layers. The posterior is a
 diagonal Gaussian, the prior a standard Gaussian. The decoder gives every sample directly: with a

@@ -2,13 +2,14 @@
 
     import dfmcodec
 
-    result = dfmcodec.encode("photo.png", rate=0.18)   # EncodeResult
+    result = dfmcodec.encode("photo.png", rate=0.18)  # EncodeResult
     result.save("photo.dfm")
-    decoded = dfmcodec.decode("photo.dfm")             # Decoded; np.asarray(decoded) is uint8 [H, W, C]
-    header = dfmcodec.read_info("photo.dfm")           # Header
+    decoded = dfmcodec.decode("photo.dfm")  # Decoded; np.asarray(decoded) is uint8 [H, W, C]
+    header = dfmcodec.read_info("photo.dfm")  # Header
 
-Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained, that is by
-`encode(..., model="coordinate")` and `encode(..., prior=...)`, and by `decode(..., backend="jax")`.
+Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained,
+that is by `encode(..., model="coordinate")` and `encode(..., prior=...)`, and by `decode(...,
+backend="jax")`.
 """
 
 from __future__ import annotations

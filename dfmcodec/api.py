@@ -1,4 +1,5 @@
-"""The functions of `import dfmcodec`: encode, decode, read a header. Each imports what it needs when it is called.
+"""The functions of `import dfmcodec`: encode, decode, read a header. Each imports what it needs
+when it is called.
 
 >>> import numpy as np
 >>> import dfmcodec
@@ -44,7 +45,8 @@ class EncodeOptions(TypedDict, total=False):
     """The options of `encode`: the fields of `EncoderConfig`, and what is not part of the settings.
 
     Args:
-        rate: Largest size of the file as a fraction of the raw samples' bytes; 0.18 where no target is given.
+        rate: Largest size of the file as a fraction of the raw samples' bytes; 0.18 where no target
+            is given.
         bpp: Largest size of the file in bits per pixel.
         size: Largest size of the file in bytes.
         psnr: Least PSNR of the decoded image in dB.
@@ -98,14 +100,16 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     """Encodes an image.
 
     Args:
-        image: A path, the bytes of an image file, a binary file, a Pillow image, a `dfmcodec.Image`, or an array of
-            uint8 or uint16 of any byte order: [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or
-            4 (RGB and alpha). What has to be converted is told by a warning.
+        image: A path, the bytes of an image file, a binary file, a Pillow image, a
+            `dfmcodec.Image`, or an array of uint8 or uint16 of any byte order: [H, W] or [H, W, C]
+            with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha). What has to be
+            converted is told by a warning.
         config: All settings in one object, instead of those among the options.
         **options: See `EncodeOptions`: `rate=0.18`, `psnr=38`, `effort=7`, ...
 
     Returns:
-        The file (`.data`, `.save(path)`), its figures (`.report`) and the decoded image (`.decoded`).
+        The file (`.data`, `.save(path)`), its figures (`.report`) and the decoded image
+        (`.decoded`).
 
     Raises:
         ImageError: The image cannot be encoded.
@@ -142,7 +146,8 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
 class Decoded:
     """A decoded image, and what of it was missing.
 
-    Everything that takes arrays takes this, and gets `pixels`: `np.asarray(decoded)`, `decoded[:, :, 0]`, `.shape`.
+    Everything that takes arrays takes this, and gets `pixels`: `np.asarray(decoded)`, `decoded[:,
+    :, 0]`, `.shape`.
 
     Args:
         image: The image: colours, alpha and metadata apart.
@@ -190,7 +195,8 @@ class Decoded:
         return self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels
 
     def to_pil(self) -> PIL.Image.Image:
-        """The image as a Pillow image with its metadata: L, LA, RGB, RGBA, or I;16 for gray of 16 bits.
+        """The image as a Pillow image with its metadata: L, LA, RGB, RGBA, or I;16 for gray of 16
+        bits.
 
         Pillow has no 16-bit colours; they become 8-bit ones.
         """
@@ -234,21 +240,26 @@ def decode(
 
     Args:
         source: The file's bytes, its path, or a binary file.
-        region: The part of the image to decode, as a `Region` or (left, top, width, height) in pixels; None for all.
+        region: The part of the image to decode, as a `Region` or (left, top, width, height) in
+            pixels; None for all.
         scale: Evaluates the image at positions 1 / scale pixels apart.
         size: (width, height) of the result, instead of a scale.
-        max_pixels: Larger images are refused before memory is spent on them; None for the default limit.
+        max_pixels: Larger images are refused before memory is spent on them; None for the default
+            limit.
         backend: "numpy" or "jax".
         prior: The generative model or its `.dfmg` file, where the image is a code of one.
-        best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a prefix of a file
-            gives a preview.
+        best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a
+            prefix of a file gives a preview.
 
     Returns:
-        The image, with `pixels` uint8 or uint16 [H, W, C]: C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+        The image, with `pixels` uint8 or uint16 [H, W, C]: C = 1 gray, 2 gray and alpha, 3 RGB, 4
+        RGB and alpha.
 
     Raises:
-        FormatError: The file is not readable; with `best_effort`, nothing of the image can be made out.
-        MissingModelError: The image is a code of another generative model, or of one that was not given.
+        FormatError: The file is not readable; with `best_effort`, nothing of the image can be made
+            out.
+        MissingModelError: The image is a code of another generative model, or of one that was not
+            given.
         ConfigError: The region is not within the image, or the size or the backend is not possible.
         InstallationError: A part of the program is damaged.
     """
@@ -275,7 +286,9 @@ def decode_pixels(source: FileLike) -> Pixels:
 def decode_best_effort(
     source: FileLike, backend: str = "numpy", prior: PriorLike | None = None
 ) -> tuple[Pixels, list[str]]:
-    """The pixels of what is there of a `.dfm` file, and what is lost: `decode(source, best_effort=True)` as a pair."""
+    """The pixels of what is there of a `.dfm` file, and what is lost: `decode(source,
+    best_effort=True)` as a pair.
+    """
     decoded = decode(source, backend=backend, prior=prior, best_effort=True)
     return decoded.pixels, list(decoded.losses)
 

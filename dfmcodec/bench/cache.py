@@ -19,7 +19,9 @@ def default_folder() -> Path:
 
 
 def code_fingerprint() -> str:
-    """A hash of the package's code and priors, since results may change without a change of version."""
+    """A hash of the package's code and priors, since results may change without a change of
+    version.
+    """
     import dfmcodec
 
     root = Path(dfmcodec.__file__).parent

@@ -45,7 +45,8 @@ class Codec(ABC):
         name: Its name in `--vs` and in the data.
         label: Its name in tables and plots.
         settings: The values of the setting, from the smallest files to the largest.
-        forms: Ways to use the codec, such as chroma subsampling. For each image the better one counts.
+        forms: Ways to use the codec, such as chroma subsampling. For each image the better one
+            counts.
     """
 
     name: ClassVar[str]
@@ -116,7 +117,9 @@ class _PillowCodec(Codec):
 
 
 class Jpeg(_PillowCodec):
-    """JPEG by libjpeg-turbo: the better of full and halved chroma, with optimised Huffman tables."""
+    """JPEG by libjpeg-turbo: the better of full and halved chroma, with optimised Huffman
+    tables.
+    """
 
     name, label = "jpeg", "JPEG"
     format_name, feature = "JPEG", "libjpeg_turbo"
@@ -135,7 +138,9 @@ class Webp(_PillowCodec):
 
 
 class Avif(_PillowCodec):
-    """AVIF by libavif with full chroma. Halved chroma has a lower PSNR over RGB at every size that was tried."""
+    """AVIF by libavif with full chroma. Halved chroma has a lower PSNR over RGB at every size that
+    was tried.
+    """
 
     name, label = "avif", "AVIF"
     format_name, feature = "AVIF", "avif"
@@ -144,7 +149,9 @@ class Avif(_PillowCodec):
 
 
 class Jpeg2000(_PillowCodec):
-    """JPEG 2000 by OpenJPEG with irreversible wavelet and colour transform. Its setting is the compression ratio."""
+    """JPEG 2000 by OpenJPEG with irreversible wavelet and colour transform. Its setting is the
+    compression ratio.
+    """
 
     name, label = "jpeg2000", "JPEG 2000"
     format_name, feature = "JPEG2000", "jpg_2000"
@@ -192,7 +199,9 @@ class Heic(_PillowCodec):
 
 
 class JpegXl(Codec):
-    """JPEG XL by libjxl at effort 7. Its setting is the Butteraugli distance; it does not optimise PSNR."""
+    """JPEG XL by libjxl at effort 7. Its setting is the Butteraugli distance; it does not optimise
+    PSNR.
+    """
 
     name, label = "jxl", "JPEG XL"
     settings = tuple(float(f"{distance:.4g}") for distance in np.geomspace(25, 0.05, 400))

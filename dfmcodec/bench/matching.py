@@ -42,7 +42,8 @@ class OutOfReach:
 
 @dataclass
 class SizeSearch:
-    """The files of one image, codec and form for all settings. Each is encoded once, whatever the limits.
+    """The files of one image, codec and form for all settings. Each is encoded once, whatever the
+    limits.
 
     Args:
         codec: The codec.
@@ -56,10 +57,11 @@ class SizeSearch:
     _files: dict[int, tuple[bytes, float]] = field(default_factory=dict)
 
     def largest_within(self, limit_bytes: int) -> Match | OutOfReach:
-        """The file whose next setting exceeds the limit, found by interpolation and bisection in turn.
+        """The file whose next setting exceeds the limit, found by interpolation and bisection in
+        turn.
 
-        Sizes nearly always grow with the setting. Where they do not, this is one of several settings at which the
-        size crosses the limit.
+        Sizes nearly always grow with the setting. Where they do not, this is one of several
+        settings at which the size crosses the limit.
         """
         fits, exceeds = -1, len(self.codec.settings)  # before the first setting, after the last
         fits = max((at for at in self._files if self._size(at) <= limit_bytes), default=fits)
@@ -89,7 +91,9 @@ class SizeSearch:
         return (fits + exceeds) // 2
 
     def _interpolated(self, fits: int, exceeds: int, limit_bytes: int) -> int:
-        """The index strictly between two others where the log of the size, taken as linear, reaches the limit."""
+        """The index strictly between two others where the log of the size, taken as linear, reaches
+        the limit.
+        """
         if fits < 0 or exceeds == len(self.codec.settings):
             return self._halfway(fits, exceeds)
         low, high = log(self._size(fits)), log(self._size(exceeds))

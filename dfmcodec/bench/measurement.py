@@ -1,4 +1,6 @@
-"""One image coded by one codec at one size: the figures, and a crop of the decoded image to look at."""
+"""One image coded by one codec at one size: the figures, and a crop of the decoded image to look
+at.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class Target:
 
     @property
     def series(self) -> str:
-        """All but the rate, for people. Targets that differ only in the rate are points of one curve."""
+        """All but the rate, for people. Targets that differ only in the rate are points of one
+        curve.
+        """
         effort = f", effort {self.effort}" if self.model == "latent" else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
         return f"{self.model}{effort}{limit}"
@@ -66,8 +70,8 @@ class Figures:
         ssim: SSIM; None for images that are smaller than its window.
         ms_ssim: MS-SSIM; None for images with a side below 176.
         ssimulacra2: SSIMULACRA2; None unless asked for.
-        encode_s: Seconds of encoding. Those of dfm include everything that it does to meet the size; those of an
-            anchor are of one file.
+        encode_s: Seconds of encoding. Those of dfm include everything that it does to meet the
+            size; those of an anchor are of one file.
         decode_s: Seconds of decoding, in a process that is warm.
         crop: A crop of the decoded image, as lossless WebP in base64.
     """
@@ -92,9 +96,11 @@ class Measurement:
         target: The settings of dfm.
         codec: "dfm" or an anchor's name.
         form: The anchor's form.
-        limit_bytes: The largest size allowed: that of the target for dfm, that of dfm's file for an anchor.
+        limit_bytes: The largest size allowed: that of the target for dfm, that of dfm's file for an
+            anchor.
         setting: The anchor's setting; None for dfm and for an empty cell.
-        next_setting: The anchor's next setting, whose file is larger than allowed; None if there is none.
+        next_setting: The anchor's next setting, whose file is larger than allowed; None if there is
+            none.
         next_bytes: The size of that file.
         figures: The figures; None if the anchor has no file as small as the limit.
         smallest_bytes: The size of the smallest file of such an anchor.
@@ -167,7 +173,9 @@ def measure_figures(
 
 
 def encode_crop(original: Pixels, shown: Pixels) -> str:
-    """The crop that the report shows, taken where the original has most detail, as lossless WebP in base64."""
+    """The crop that the report shows, taken where the original has most detail, as lossless WebP in
+    base64.
+    """
     rows, columns = _most_detailed_region(original)
     buffer = io.BytesIO()
     to_pil_image(shown[rows, columns]).save(buffer, "WEBP", lossless=True, method=4)
@@ -184,7 +192,9 @@ def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
 
 
 def _with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
-    """The decoded image with as many channels as the original; some codecs have no gray images, or nothing else."""
+    """The decoded image with as many channels as the original; some codecs have no gray images, or
+    nothing else.
+    """
     if decoded.shape[2] == original.shape[2]:
         return decoded
     if original.shape[2] == 3:

@@ -1,4 +1,6 @@
-"""A comparison as one self-contained HTML file: plots, tables, and a viewer of crops of the decoded images."""
+"""A comparison as one self-contained HTML file: plots, tables, and a viewer of crops of the decoded
+images.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
     Args:
         comparison: The comparison.
         title: The title of the page.
-        look: The number of images in the viewer, evenly spread over all. They take up most of the page's bytes.
+        look: The number of images in the viewer, evenly spread over all. They take up most of the
+            page's bytes.
     """
     summaries = [summary for summary in by_target(comparison) if summary.rows]
     labels = {DFM: DFM} | {name: codec["label"] for name, codec in comparison.codecs.items()}
@@ -210,7 +213,9 @@ def _table(head: list[str], rows: list[str]) -> str:
 def _viewer_data(
     comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]
 ) -> list[dict[str, Any]]:
-    """The images of the viewer, each with its targets, each with its codecs: label, caption and crop."""
+    """The images of the viewer, each with its targets, each with its codecs: label, caption and
+    crop.
+    """
     images = []
     for image in comparison.images:
         targets = []

@@ -174,7 +174,9 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
 
 
 def _short(name: str) -> str:
-    """A name cut to the width of its column. The end is kept, as it differs between images more than the beginning."""
+    """A name cut to the width of its column. The end is kept, as it differs between images more
+    than the beginning.
+    """
     return name if len(name) <= _NAME_WIDTH else "~" + name[1 - _NAME_WIDTH :]
 
 

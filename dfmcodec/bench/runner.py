@@ -1,4 +1,6 @@
-"""Runs a comparison: dfm encodes every image at every target, then every anchor at the sizes of dfm's files."""
+"""Runs a comparison: dfm encodes every image at every target, then every anchor at the sizes of
+dfm's files.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,8 @@ class Plan:
         anchors: Names of the codecs to compare with.
         codecs_file: A Python file with further codecs.
         cache_folder: Where measurements are kept and looked up; None for nowhere.
-        processes: The number of jobs to perform at a time. Seconds that are measured next to other work are longer.
+        processes: The number of jobs to perform at a time. Seconds that are measured next to other
+            work are longer.
         with_ssimulacra2: Whether to measure SSIMULACRA2 too.
     """
 
@@ -137,7 +140,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Job:
-    """Cells of one image and codec: one target for dfm, all targets for an anchor, whose files serve several sizes.
+    """Cells of one image and codec: one target for dfm, all targets for an anchor, whose files
+    serve several sizes.
 
     Args:
         source: The image.
@@ -211,7 +215,9 @@ def run(plan: Plan, on_progress: Callable[[BenchProgress], None] = lambda progre
 
 
 class _Collector:
-    """Collects the results of jobs, and gives the jobs of anchors once all sizes of an image are known."""
+    """Collects the results of jobs, and gives the jobs of anchors once all sizes of an image are
+    known.
+    """
 
     def __init__(self, plan: Plan, anchors: list[Codec], tracker: _ProgressTracker, failures: list[Failure]) -> None:
         self.failures = failures
@@ -248,7 +254,9 @@ class _Collector:
 
 
 def find_images(paths: tuple[Path, ...]) -> tuple[list[SourceImage], list[Failure]]:
-    """Reads every image of files and folders for its hash; images that dfm cannot encode become failures."""
+    """Reads every image of files and folders for its hash; images that dfm cannot encode become
+    failures.
+    """
     files, failures = _image_files(paths)
     stems = [path.stem for path in files]
     images = []

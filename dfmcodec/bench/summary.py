@@ -143,7 +143,9 @@ def bd_rates(comparison: Comparison) -> list[BdSummary]:
 
 
 def gap_mark(cell: Measurement) -> str:
-    """The mark of a file much smaller than allowed: "*" if the next setting is too large, "+" if there is none."""
+    """The mark of a file much smaller than allowed: "*" if the next setting is too large, "+" if
+    there is none.
+    """
     if cell.codec == DFM or (cell.gap or 0) <= LARGE_GAP:
         return ""
     return "+" if cell.next_setting is None else "*"

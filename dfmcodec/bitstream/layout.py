@@ -129,7 +129,8 @@ FIELDS = (
     Field("depth", "B", range(1, MAX_DEPTH + 1), _is_coordinate),
     Field("layer_width", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
     Field("order", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
-    # In the latent model these three only describe the prior's machine, so a reader accepts any value.
+    # In the latent model these three only describe the prior's machine, so a reader accepts any
+    # value.
     Field("depth", "B", _BYTE, _is_latent),
     Field("layer_width", "B", _BYTE, _is_latent),
     Field("order", "B", _BYTE, _is_latent),

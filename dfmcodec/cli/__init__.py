@@ -1,4 +1,6 @@
-"""The `dfm` command. Each subcommand is imported when it runs, so that start-up and help stay fast."""
+"""The `dfm` command. Each subcommand is imported when it runs, so that start-up and help stay
+fast.
+"""
 
 from dfmcodec.cli._group import main
 

@@ -1,4 +1,6 @@
-"""Many files through one command: find the inputs, name the outputs, share the work among processes, and report."""
+"""Many files through one command: find the inputs, name the outputs, share the work among
+processes, and report.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ class Work:
         perform: Performs a task. It must be picklable if there are several processes.
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".
-        should_stop: Asked before each task. If it returns True, the remaining tasks are not started.
+        should_stop: Asked before each task. If it returns True, the remaining tasks are not
+            started.
     """
 
     perform: Callable[[Task], TaskResult]
@@ -90,13 +93,13 @@ def collect(
 
     Args:
         sources: Files and folders.
-        folder: The folder for the outputs, which get the subfolders of their inputs; None to write each output next
-            to its input.
+        folder: The folder for the outputs, which get the subfolders of their inputs; None to write
+            each output next to its input.
         recursive: Whether to search subfolders too.
         force: Whether to make outputs that exist again.
         is_wanted: Tells which files of a folder are inputs.
-        suffix: The extension of outputs. Inputs in one folder whose names differ only in the extension keep it before
-            the new one.
+        suffix: The extension of outputs. Inputs in one folder whose names differ only in the
+            extension keep it before the new one.
     """
     batch = Batch()
     unsuffixed: dict[Path, Path] = {}  # input -> output that still has the input's extension
@@ -125,7 +128,9 @@ def collect(
 
 
 def files_below(folder: Path, recursive: bool, failures: list[str]) -> Iterable[Path]:
-    """Yields the files of a folder in order, without hidden ones; what cannot be read is added to `failures`."""
+    """Yields the files of a folder in order, without hidden ones; what cannot be read is added to
+    `failures`.
+    """
 
     def on_error(error: OSError) -> None:
         failures.append(f"cannot read {error.filename}: {error.strerror}")
@@ -190,7 +195,9 @@ def _skipped_text(skipped: list[Path]) -> str:
 
 
 def _perform_guarded(perform: Callable[[Task], TaskResult], task: Task) -> TaskResult:
-    """Performs a task and turns its exceptions into a result, so that a failure does not stop the other tasks."""
+    """Performs a task and turns its exceptions into a result, so that a failure does not stop the
+    other tasks.
+    """
     from dfmcodec.files.atomic import check_writable
 
     try:

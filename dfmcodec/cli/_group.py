@@ -1,4 +1,6 @@
-"""The command group: subcommands that are imported on demand, and errors as one line with an exit code."""
+"""The command group: subcommands that are imported on demand, and errors as one line with an exit
+code.
+"""
 
 from __future__ import annotations
 

@@ -125,10 +125,12 @@ def command(**arguments: Any) -> None:
     dfm bench --vs jpeg,webp,avif,jxl --rates 0.18,0.04,0.01 --html report.html photos/
     dfm bench --efforts 1,5,9 --vs avif photo.png
 
-    dfm encodes every image at every rate. Each other codec then gets the largest file that is not larger than dfm's.
-    A PATH is an image or a folder of images. To continue a run that was stopped, run the same command again.
+    dfm encodes every image at every rate. Each other codec then gets the largest file that is not
+    larger than dfm's. A PATH is an image or a folder of images. To continue a run that was stopped,
+    run the same command again.
 
-    Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli (its commands).
+    Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
+    (its commands).
 
     The exit code is 5 if something could not be measured; the rest is measured anyway.
     """

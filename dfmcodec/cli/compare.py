@@ -43,8 +43,8 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
     dfm compare photo.png photo.dfm
     dfm compare photo.png photo.dfm --map errors.png   differences times eight, around mid-gray
 
-    Print the PSNR, SSIM, MS-SSIM and largest difference. Both images are turned upright first. Pixels that are fully
-    transparent in the first image count as equal.
+    Print the PSNR, SSIM, MS-SSIM and largest difference. Both images are turned upright first.
+    Pixels that are fully transparent in the first image count as equal.
     """
     from dfmcodec.errors import ImageError
     from dfmcodec.files.write_image import image_to_bytes, output_format
@@ -84,7 +84,9 @@ def _read_or_decode(source: Path) -> tuple[Image, int]:
 
 
 def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
-    """The pixels of both with as many channels, made equal where the first image is fully transparent."""
+    """The pixels of both with as many channels, made equal where the first image is fully
+    transparent.
+    """
     import numpy as np
 
     channels = max(first.channels, second.channels)

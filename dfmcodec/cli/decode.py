@@ -56,8 +56,10 @@ class _Options:
         processes: The number of files to process at a time.
         format_name: The output format; None to take it from the extension.
         scale: The factor of width and height.
-        size: Width and height of the output, of which one may be None to keep the aspect ratio; None for its own size.
-        region: Left column, top row, width and height of the rectangle to decode; None for the whole image.
+        size: Width and height of the output, of which one may be None to keep the aspect ratio;
+            None for its own size.
+        region: Left column, top row, width and height of the rectangle to decode; None for the
+            whole image.
         best_effort: Whether to decode what truncated and damaged files still hold.
         prior: The file of a generative model.
         max_pixels: Images with more pixels are refused.
@@ -165,8 +167,8 @@ def command(**arguments: Any) -> None:
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
     head -c 8000 a.dfm | dfm decode - --best-effort -o preview.png
 
-    The bit depth, alpha, ICC profile, Exif and XMP are restored. A format that cannot hold the bit depth or the alpha
-    is refused.
+    The bit depth, alpha, ICC profile, Exif and XMP are restored. A format that cannot hold the bit
+    depth or the alpha is refused.
     """
     from dfmcodec.files.write_image import OUTPUT_FORMATS
 

@@ -173,14 +173,16 @@ def command(**arguments: Any) -> None:
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
 
-    Any image that Pillow opens can be encoded: gray or RGB, 8 or 16 bits, with or without alpha. Alpha is lossless.
-    The image is turned upright, and its ICC profile, Exif and XMP are kept. Give at most one target. A maximum size is
-    a hard limit for the whole file.
+    Any image that Pillow opens can be encoded: gray or RGB, 8 or 16 bits, with or without alpha.
+    Alpha is lossless. The image is turned upright, and its ICC profile, Exif and XMP are kept. Give
+    at most one target. A maximum size is a hard limit for the whole file.
 
-    Only --model coordinate and --prior import JAX. The encoder of the latent model runs on NumPy alone.
+    Only --model coordinate and --prior import JAX. The encoder of the latent model runs on NumPy
+    alone.
 
-    Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing. With several files,
-    existing outputs are kept unless -f is given, and a file that fails does not stop the others (exit code 5).
+    Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing.
+    With several files, existing outputs are kept unless -f is given, and a file that fails does not
+    stop the others (exit code 5).
     """
     from dfmcodec.encoder import EncoderConfig
     from dfmcodec.errors import ConfigError
@@ -284,7 +286,9 @@ def _checked_preview_format(options: _Options) -> OutputFormat | None:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that tells whether Ctrl-C was pressed; a second press raises KeyboardInterrupt."""
+    """Yields a function that tells whether Ctrl-C was pressed; a second press raises
+    KeyboardInterrupt.
+    """
     is_pressed = False
 
     def on_interrupt(_signal: int, _frame: FrameType | None) -> None:

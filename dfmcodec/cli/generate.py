@@ -1,4 +1,6 @@
-"""`dfm generate`: train a generative model on a set of images, draw new images from it, and measure it."""
+"""`dfm generate`: train a generative model on a set of images, draw new images from it, and measure
+it.
+"""
 
 from __future__ import annotations
 
@@ -128,8 +130,9 @@ class _TrainOptions:
 def train(**arguments: Any) -> None:
     """Train a model on a set of small images.
 
-    DATA is an IDX file, an .npz file with an array `images`, or a folder of images of one size. A fifth of the images
-    is held out and never used for training. To continue a training that was stopped, run the same command again.
+    DATA is an IDX file, an .npz file with an array `images`, or a folder of images of one size. A
+    fifth of the images is held out and never used for training. To continue a training that was
+    stopped, run the same command again.
     """
     from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.training.generative.data import read_images
@@ -167,7 +170,9 @@ def train(**arguments: Any) -> None:
 
 
 def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
-    """Trains to the end, from the checkpoint if there is one; ends the command on Ctrl-C, after a checkpoint."""
+    """Trains to the end, from the checkpoint if there is one; ends the command on Ctrl-C, after a
+    checkpoint.
+    """
     if options.checkpoint.exists() and not options.restart:
         trainer.restore(options.checkpoint)
         if not options.quiet:
@@ -316,8 +321,8 @@ def interpolate(number: int, between: int, seed: int, **shared: Any) -> None:
 def reconstruct(data: Path, number: int, **shared: Any) -> None:
     """Reconstruct held-out images from their codes.
 
-    The images are those of DATA that are never used for training. The codes come from the model's encoder, or from
-    gradient descent if it has none.
+    The images are those of DATA that are never used for training. The codes come from the model's
+    encoder, or from gradient descent if it has none.
     """
     import numpy as np
 
@@ -413,9 +418,9 @@ class _EvaluateOptions:
 def evaluate_command(**arguments: Any) -> None:
     """Measure the samples and reconstructions of a model.
 
-    They are compared with held-out images of DATA. The measures are the Frechet distance, precision and recall on
-    features of a classifier trained on the same data, its Inception-type score, the PSNR of reconstructions, and the
-    distance of samples to their nearest training images.
+    They are compared with held-out images of DATA. The measures are the Frechet distance, precision
+    and recall on features of a classifier trained on the same data, its Inception-type score, the
+    PSNR of reconstructions, and the distance of samples to their nearest training images.
     """
     import numpy as np
 

@@ -27,8 +27,8 @@ def command(source: Path, as_json: bool) -> None:
     dfm info photo.dfm
     dfm info photo.dfm --json
 
-    Print the dimensions, the rate, the model, the sections, and what is missing or damaged. The exit code is 3 if the
-    file is truncated or damaged; what its header says is printed anyway.
+    Print the dimensions, the rate, the model, the sections, and what is missing or damaged. The
+    exit code is 3 if the file is truncated or damaged; what its header says is printed anyway.
     """
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.bitstream.integrity import examine

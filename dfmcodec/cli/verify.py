@@ -45,7 +45,8 @@ def command(
     dfm verify photo.dfm
     dfm verify -r archive/
 
-    The exit code is 0 if all files are intact, 3 if the one file given is not, and 5 if some of several are not.
+    The exit code is 0 if all files are intact, 3 if the one file given is not, and 5 if some of
+    several are not.
     """
     failures: list[str] = []
     paths = list(_dfm_files(sources, recursive, failures))

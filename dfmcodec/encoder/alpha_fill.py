@@ -51,7 +51,9 @@ def _pull_push(total: Float32, weight: Float32, nothing: float) -> Float32:
 
 
 def _sums(values: Float32) -> Float32:
-    """The sums of cells of 2x2 values, float32 [ceil(H/2), ceil(W/2), C], with zeros beyond the edge."""
+    """The sums of cells of 2x2 values, float32 [ceil(H/2), ceil(W/2), C], with zeros beyond the
+    edge.
+    """
     height, width, channels = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
     sums: Float32 = padded.reshape(-(-height // 2), 2, -(-width // 2), 2, channels).sum(axis=(1, 3))

@@ -45,7 +45,8 @@ class Recipe:
 
 
 RECIPES = {
-    # The publication: Adam at a constant 4e-4, batches of 2^14, Gaussian weights of variance 2e-10, MSE.
+    # The publication: Adam at a constant 4e-4, batches of 2^14, Gaussian weights of variance 2e-10,
+    # MSE.
     "published": Recipe(
         batch_pixels=1 << 14,
         steps=2000,
@@ -70,10 +71,11 @@ RECIPES = {
 MAX_QUALITY = 100
 _MODELS = (Model.LATENT.value, Model.COORDINATE.value)
 _TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
-# (quality, the quantisation step in code values that its lmbda leads to), interpolated in the logarithm of the step.
+# (quality, the quantisation step in code values that its lmbda leads to), interpolated in the
+# logarithm of the step.
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
-# The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by measurement,
-# docs/results.md.
+# The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
+# measurement, docs/results.md.
 BIT_PRICE = 0.26
 _SAMPLES_PER_PIXEL = 3
 

@@ -44,8 +44,10 @@ def encode_image(
         image: The image.
         config: The settings.
         on_progress: Called many times during the fit.
-        should_stop: Asked between chunks of steps; True ends the fit and the best so far is written.
-        generator: A generative model, under which the image becomes a code; None for a model of its own.
+        should_stop: Asked between chunks of steps; True ends the fit and the best so far is
+            written.
+        generator: A generative model, under which the image becomes a code; None for a model of its
+            own.
 
     Raises:
         ImageError: The generative model is for images of another size.
@@ -116,9 +118,11 @@ def _fit(job: Job, generator: GenerativeModel | None) -> Outcome:
 
 
 def _bytes_for_checks(coded: Image, is_latent: bool, ancillary: int, budget: int | None) -> int:
-    """Bytes of a size budget that are set aside for checks, without those of filter and corrections.
+    """Bytes of a size budget that are set aside for checks, without those of filter and
+    corrections.
 
-    The result is 0 where the target is not a size, or where checks may be too large a part of the file to be written.
+    The result is 0 where the target is not a size, or where checks may be too large a part of the
+    file to be written.
     """
     tiling = Tiling.default(coded.height, coded.width, coded.channels) if is_latent else None
     needed = bitstream.checks_file_bytes(1 + ancillary, tiling)
@@ -127,7 +131,9 @@ def _bytes_for_checks(coded: Image, is_latent: bool, ancillary: int, budget: int
 
 
 def _as_coded(image: Image, fill: bool) -> Image:
-    """The image that the model is fitted to: gray in one channel; with `fill`, smooth where it is transparent."""
+    """The image that the model is fitted to: gray in one channel; with `fill`, smooth where it is
+    transparent.
+    """
     pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
     if fill and image.visible is not None:
         pixels = fill_invisible(pixels, image.visible)

@@ -51,12 +51,13 @@ class Job:
     Args:
         image: The image.
         config: The settings.
-        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They share a size budget with the model.
+        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They share a size
+            budget with the model.
         on_progress: Called many times during the fit.
         should_stop: Asked during the fit; True ends it, and the best so far is written.
         file_budget_bytes: Largest size of the whole file; None where the target is not a size.
-        has_checks: Whether a size budget has room for checks. `ancillary_bytes` includes them, but not those of
-            further sections of the model.
+        has_checks: Whether a size budget has room for checks. `ancillary_bytes` includes them, but
+            not those of further sections of the model.
     """
 
     image: Image
@@ -73,7 +74,9 @@ class Job:
         return None if self.file_budget_bytes is None else self.file_budget_bytes - self.ancillary_bytes
 
     def too_small(self, least_bytes: float) -> str:
-        """The message where even the smallest file, of so many bytes without ancillary data, exceeds the budget."""
+        """The message where even the smallest file, of so many bytes without ancillary data,
+        exceeds the budget.
+        """
         ancillary = f", {self.ancillary_bytes} of them metadata and alpha (--strip drops metadata)"
         return (
             f"the target of {self.file_budget_bytes} bytes is below the {least_bytes + self.ancillary_bytes:.0f} "
@@ -89,7 +92,8 @@ class TracePoint:
         iteration: Its number, from 1.
         q_step: Its quantisation step in 1/64 code values.
         file_bytes: Estimated size of the file, without ancillary data.
-        psnr_db: PSNR of the decoded image; None where the iteration was not finished, or where the image is exact.
+        psnr_db: PSNR of the decoded image; None where the iteration was not finished, or where the
+            image is exact.
     """
 
     iteration: int
@@ -105,11 +109,13 @@ class Outcome:
     Args:
         model: What to write.
         estimated_bytes: Size of the file by the entropy model, without ancillary data.
-        float_psnr_db: PSNR of the fitted network before quantisation; None where there is no such network.
+        float_psnr_db: PSNR of the fitted network before quantisation; None where there is no such
+            network.
         steps: Gradient steps or iterations.
         fit_s: Seconds of the fit, compilation not counted.
         stop_reason: Why the fit ended; see `report.EncodeReport`.
-        restarts: How often the fit came to NaN or infinite values and continued from the best so far.
+        restarts: How often the fit came to NaN or infinite values and continued from the best so
+            far.
         trace: The iterations of a latent model.
     """
 

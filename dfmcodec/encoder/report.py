@@ -16,7 +16,8 @@ from dfmcodec.image import Image
 
 @dataclass(frozen=True)
 class EncodeReport:
-    """The figures of an encoding. Those of the image are measured on the very bytes returned, decoded.
+    """The figures of an encoding. Those of the image are measured on the very bytes returned,
+    decoded.
 
     Args:
         file_bytes: Size of the file.
@@ -26,17 +27,21 @@ class EncodeReport:
         rate: File bytes over raw bytes.
         bpp: Bits per pixel.
         psnr_db: PSNR of the decoded file, where the image is not fully transparent.
-        float_psnr_db: PSNR of the fitted network before quantisation; None for other models than `coordinate`.
-        bits_per_weight: Bits of the range-coded stream per weight; None for other models than `coordinate`.
+        float_psnr_db: PSNR of the fitted network before quantisation; None for other models than
+            `coordinate`.
+        bits_per_weight: Bits of the range-coded stream per weight; None for other models than
+            `coordinate`.
         architecture: The network.
-        quantizer_steps: The step index of each layer, or the q_step of the latents in 1/64 code values.
-            Empty for codes.
+        quantizer_steps: The step index of each layer, or the q_step of the latents in 1/64 code
+            values. Empty for codes.
         steps: Gradient steps, or iterations of the latent model.
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
-        stop_reason: Why the fit ended. Latent model: "target met", "settled" (the next q_step would be the same),
-            "iteration limit"; coordinate model: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
-        restarts: How often the fit came to NaN or infinite values and continued from the best so far.
+        stop_reason: Why the fit ended. Latent model: "target met", "settled" (the next q_step would
+            be the same), "iteration limit"; coordinate model: "steps"; codes: "done"; all: "time
+            limit", "interrupted", "diverged".
+        restarts: How often the fit came to NaN or infinite values and continued from the best so
+            far.
         config: The settings.
         trace: The iterations of the latent model, in order; empty for other models.
     """
@@ -104,7 +109,8 @@ class EncodeResult:
             overwrite: Whether a file that is there is replaced.
 
         Raises:
-            OutputError: It cannot be written, or exists and may not be replaced; an existing file is as it was.
+            OutputError: It cannot be written, or exists and may not be replaced; an existing file
+                is as it was.
         """
         write_atomic(Path(path), self.data, force=overwrite)
 

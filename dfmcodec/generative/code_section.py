@@ -28,7 +28,8 @@ LAST_STEP = 255
 _SHORT_COMPONENTS = 256  # the most components whose numbers take one byte instead of two
 _WORD = 4  # bytes in a word of the range coder
 _UNIT_TABLE = 15  # Laplace index of a deviation of one step; its mean magnitude is 0.84, that of a Gaussian 0.80
-# An axis has scale index n = -64..64 if its deviation is between 2^((n - 1/2) / 4) and 2^((n + 1/2) / 4).
+# An axis has scale index n = -64..64 if its deviation is between 2^((n - 1/2) / 4) and 2^((n + 1/2)
+# / 4).
 _SCALES = np.arange(-64, 65)
 _BOUNDS = 2.0 ** ((_SCALES[1:] - 0.5) / STEPS_PER_OCTAVE)
 

@@ -89,7 +89,9 @@ def fit_density(codes: Float32, components: int = COMPONENTS, seed: int = 0) -> 
 
 
 def _clusters(x: npt.NDArray[np.float64], components: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Lloyd's k-means from k-means++ starts: the cluster of each point, int64 [N]. None is empty."""
+    """Lloyd's k-means from k-means++ starts: the cluster of each point, int64 [N]. None is
+    empty.
+    """
     norms = (x**2).sum(axis=1)
     centres = x[[rng.integers(len(x))]]
     nearest_squared = norms + (centres[0] ** 2).sum() - 2 * x @ centres[0]

@@ -28,7 +28,8 @@ def fast_cos_sin(v: Array) -> tuple[Array, Array]:
     return cos, sin * t
 
 
-# The coefficients of cos(2 pi t) and sin(2 pi t) / t in powers of t^2, |t| <= 1/2: least squares on Chebyshev points.
+# The coefficients of cos(2 pi t) and sin(2 pi t) / t in powers of t^2, |t| <= 1/2: least squares on
+# Chebyshev points.
 def _fitted(function: Callable[[Any], Any]) -> tuple[float, ...]:
     t = np.cos(np.pi * (np.arange(400) + 0.5) / 800) / 2
     fit = np.polynomial.Polynomial.fit(t**2, function(t), 7, domain=[0, 0.25], window=[0, 0.25])

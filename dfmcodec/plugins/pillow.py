@@ -53,7 +53,8 @@ class DfmImageFile(ImageFile.ImageFile):
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Asks for a smaller image, but at least of this size; the mode does not change.
 
-        The sides are divided by 2, 4, .. 64, so that the finest decomposition levels need no decoding.
+        The sides are divided by 2, 4, .. 64, so that the finest decomposition levels need no
+        decoding.
         """
         if size is None or self._data is None:
             return None

@@ -98,7 +98,9 @@ class SymbolWriter:
         self._coder.encode_runs((symbols * choice.sign)[order], runs)
 
     def to_bytes(self) -> bytes:
-        """The tile stream: the Laplace indices of the low-pass band, then the range-coded stream."""
+        """The tile stream: the Laplace indices of the low-pass band, then the range-coded
+        stream.
+        """
         return bytes(self._low_tables) + self._coder.to_bytes()
 
 

@@ -103,7 +103,9 @@ def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
 def _fit(
     job: Job, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
 ) -> Fit:
-    """Runs a part of the fit; see `Trainer.run`. Progress includes the steps and time of `before`."""
+    """Runs a part of the fit; see `Trainer.run`. Progress includes the steps and time of
+    `before`.
+    """
     from dfmcodec.encoder.coordinate.train import Budget
 
     config: EncoderConfig = job.config

@@ -252,7 +252,9 @@ def _descend_axes(
 def _linearised(
     parameters: Parameters, architecture: GenerativeArchitecture, mean: Array, axes: Array, along: Array
 ) -> tuple[Array, Array]:
-    """The samples of a code, float32 [C, H * W], and their derivatives by the axes, [C, H * W, D]."""
+    """The samples of a code, float32 [C, H * W], and their derivatives by the axes, [C, H * W,
+    D].
+    """
     first, v = pixel_inputs(architecture)
 
     def rendered(along: Array) -> Array:

@@ -1,4 +1,6 @@
-"""The fit of an image's own correction of the context networks: gradient descent on bits, at a price for each unit."""
+"""The fit of an image's own correction of the context networks: gradient descent on bits, at a
+price for each unit.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ class SymbolSample:
         symbols: Symbols,
         quantizers: States,
     ) -> None:
-        """Samples the N symbols of a pass; features are float32 [K, N], see `CausalContext.features`."""
+        """Samples the N symbols of a pass; features are float32 [K, N], see
+        `CausalContext.features`.
+        """
         part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
         kept = np.flatnonzero(self._rng.random(symbols.size) < part)
         network = self.context.networks[coding_pass.phase]
@@ -101,7 +105,8 @@ class SymbolSample:
 
 
 def fit_correction(sample: SymbolSample, start: ContextCorrection | None, steps: int) -> ContextCorrection | None:
-    """Finds the correction that lowers the bits of the symbols and of itself most; None where none lowers them.
+    """Finds the correction that lowers the bits of the symbols and of itself most; None where none
+    lowers them.
 
     Args:
         sample: A sample of the image's symbols.
@@ -143,10 +148,11 @@ def _corrected(seen: _Seen, chosen: slice | npt.NDArray[np.intp], maps: Int32, c
 def _descend(
     context: ContextModel, seen: _Seen, maps: Int32, constants: Int32, steps: int, seed: int
 ) -> tuple[Int32, Int32]:
-    """Stochastic gradient descent on bits, with a soft threshold for the price of each unit (proximal gradient).
+    """Stochastic gradient descent on bits, with a soft threshold for the price of each unit
+    (proximal gradient).
 
-    Gradients are scaled by their root mean square over all steps so far: bits have rare large gradients, which a mean
-    that forgets, as Adam's, would let the frequent small ones outweigh.
+    Gradients are scaled by their root mean square over all steps so far: bits have rare large
+    gradients, which a mean that forgets, as Adam's, would let the frequent small ones outweigh.
     """
     rng = np.random.default_rng(seed)
     shares = np.cumsum(seen.weight, dtype=np.float64)

@@ -1,4 +1,6 @@
-"""What an effort level of the latent model does, and which parts of the codec an encoding uses; docs/presets.md."""
+"""What an effort level of the latent model does, and which parts of the codec an encoding uses;
+docs/presets.md.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,12 @@ class Effort:
 
     Args:
         iterations: The least number of iterations.
-        filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no filter.
+        filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no
+            filter.
         refined: Whether an iteration uses what the one before learned, or its q_step alone.
         filter_rows_part: The filter is fitted to one row of blocks in so many.
-        corrections_after: The iterations after which the correction of the context networks is fitted (again).
+        corrections_after: The iterations after which the correction of the context networks is
+            fitted (again).
         correction_steps: Gradient steps of each such fit.
         aim: The part of a size budget to aim at.
         enough: The part of it that has to be used; a smaller part saves iterations.
@@ -49,15 +53,18 @@ EFFORT_LEVELS = {
 class LatentOptions:
     """The parts of the codec that an encoding uses. An ablation replaces one field.
 
-    The image's filter and corrections are switched off by `effort`: `filter_radius=0`, `corrections_after=()`.
+    The image's filter and corrections are switched off by `effort`: `filter_radius=0`,
+    `corrections_after=()`.
 
     Args:
         effort: How much work it may be.
         prior: Context networks, tables and machine.
-        uses_machine: Whether the prior's machine corrects the linear synthesis. Decoders always do so: files of an
-            encoding without it are not decoded as expected.
-        uses_influence: Whether symbols are chosen by what they cost as context of other symbols, too.
-        uses_residual: Whether latents aim at what machine and filter left to do, or always at the image.
+        uses_machine: Whether the prior's machine corrects the linear synthesis. Decoders always do
+            so: files of an encoding without it are not decoded as expected.
+        uses_influence: Whether symbols are chosen by what they cost as context of other symbols,
+            too.
+        uses_residual: Whether latents aim at what machine and filter left to do, or always at the
+            image.
         turns_chroma: Whether the chroma axes are turned to the image's principal axes.
         levels: Decomposition levels of the pyramid; None for the default.
     """

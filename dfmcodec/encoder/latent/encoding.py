@@ -1,4 +1,6 @@
-"""What stays the same during one encoding: the image, its tiles, the prior, and which parts of the codec are used."""
+"""What stays the same during one encoding: the image, its tiles, the prior, and which parts of the
+codec are used.
+"""
 
 from __future__ import annotations
 
@@ -79,8 +81,8 @@ class Encoding:
 
         Args:
             tile: The tile.
-            change: What is added to the synthesis of the image, float32 [C, H, W], units; its part in the tile is
-                subtracted first. None for nothing.
+            change: What is added to the synthesis of the image, float32 [C, H, W], units; its part
+                in the tile is subtracted first. None for nothing.
         """
         planes = planes_of_pixels(self.image.pixels[tile.rows, tile.columns], self.chroma_angle)
         if change is not None:
@@ -88,7 +90,9 @@ class Encoding:
         return analyse(planes, self.tiling.levels)
 
     def residual(self, samples: Int32, change: Float32, rows: slice) -> Float32:
-        """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows, W], units."""
+        """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows,
+        W], units.
+        """
         planes = planes_of_pixels(self.image.pixels[rows], self.chroma_angle)
         return np.asarray(planes * np.float32(UNITS_PER_LEVEL) - change[:, rows] - samples[:, rows])
 

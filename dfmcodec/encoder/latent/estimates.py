@@ -28,9 +28,11 @@ _ROUND_UP = 0.4  # fractions above 1 - this
 
 
 def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass, context: ContextModel) -> TableChoice:
-    """Guesses the tables of a pass before the first iteration: Laplace tables by the magnitude around a coefficient.
+    """Guesses the tables of a pass before the first iteration: Laplace tables by the magnitude
+    around a coefficient.
 
-    The magnitudes are those of the eight neighbours in the band and, with the weight of four, of the parent.
+    The magnitudes are those of the eight neighbours in the band and, with the weight of four, of
+    the parent.
     """
     sums = _neighbour_magnitudes(pyramid, q_step, coding_pass)
     log_scale = np.log2(sums / 2 + np.float32(0.05)) - np.float32(_KNOWN_OCTAVES)
@@ -63,7 +65,9 @@ def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass
 
 
 def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel) -> float:
-    """Bits of coefficients, in steps, each rounded by itself to quantiser 0 under tables of no mean."""
+    """Bits of coefficients, in steps, each rounded by itself to quantiser 0 under tables of no
+    mean.
+    """
     symbols = np.minimum(np.abs(c) / 2 + np.float32(_ROUND_UP), RADIUS).astype(np.int32)
     return float(context.cost_bits[choice.table, symbols + RADIUS].sum(dtype=np.float64))
 
@@ -86,9 +90,11 @@ class Estimator:
 
     Args:
         encoding: The encoding.
-        sample: The pyramids that are looked at, with the geometries of their tiles; of a large image not all.
+        sample: The pyramids that are looked at, with the geometries of their tiles; of a large
+            image not all.
         part: The part of the image's samples that they have.
-        fine: Squared coefficients of every other row of level 0, in squared code values of the image. float32 [N].
+        fine: Squared coefficients of every other row of level 0, in squared code values of the
+            image. float32 [N].
         coarse: The same of all rows of the other levels. float32 [M].
     """
 
@@ -117,7 +123,9 @@ class Estimator:
         return cls(encoding, sample, part, np.concatenate(fine), np.concatenate(coarse))
 
     def guessed_bytes(self, q_step: int) -> float:
-        """Size, good to some 3 percent: bits of coefficients rounded by themselves, under guessed tables."""
+        """Size, good to some 3 percent: bits of coefficients rounded by themselves, under guessed
+        tables.
+        """
         context = self.encoding.options.prior.context
         bits = 0.0
         for geometry, pyramid in self.sample:
@@ -128,13 +136,17 @@ class Estimator:
         return self.encoding.fixed_bytes + _GUESS_FACTOR * bits / 8 / self.part
 
     def rough_bytes(self, q_step: int) -> float:
-        """Size, off by a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2) summed over coefficients c."""
+        """Size, off by a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2) summed over
+        coefficients c.
+        """
         scale = np.float32(0.9 * (64 / q_step) ** 2)
         fine, coarse = (float(np.log1p(part * scale).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
         return self.encoding.fixed_bytes + (2 * fine + coarse) / (2 * log(2) * 8) / self.part
 
     def rough_mse(self, q_step: int) -> float:
-        """Squared error, good to some 10 percent: a part of a squared step, or the coefficient if that is less."""
+        """Squared error, good to some 10 percent: a part of a squared step, or the coefficient if
+        that is less.
+        """
         largest = np.float32(_STEP_ERROR * (q_step / 64) ** 2)
         fine, coarse = (float(np.minimum(part, largest).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
         return (2 * fine + coarse) / self.part / self.encoding.image.pixels.size

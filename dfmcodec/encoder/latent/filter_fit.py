@@ -1,6 +1,7 @@
 """The least-squares fit of an image's own filter, and its quantisation where it pays for itself.
 
-The filter is the Wiener filter of the adaptive loop filter (Tsai et al. 2013), see `synthesis.filter`.
+The filter is the Wiener filter of the adaptive loop filter (Tsai et al. 2013), see
+`synthesis.filter`.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ def fit_filter(
     largest_radius: int,
     rows_part: int = 1,
 ) -> ImageFilter | None:
-    """Finds the filter that lowers squared error + bit_price * bits most; None where none lowers it.
+    """Finds the filter that lowers squared error + bit_price * bits most; None where none lowers
+    it.
 
     Args:
         samples: The linear synthesis, int32 [C, H, W], units.
-        residual: Gives what synthesis and machine leave to do in some rows, float32 [C, rows, W], units.
+        residual: Gives what synthesis and machine leave to do in some rows, float32 [C, rows, W],
+            units.
         bit_price: The price of a bit in squared units.
         largest_radius: The largest radius to try, in pixels; below 2 for none.
         rows_part: The fit looks at one in so many blocks of rows; at all of an image that has few.
@@ -75,7 +78,9 @@ def _by_output(symbols: Float64, channels: int) -> Int32:
 def _normal_equations(
     samples: Int32, residual: Callable[[slice], Float32], radius: int, rows_part: int
 ) -> tuple[Float64, Float64]:
-    """The matrix of the normal equations, [taps * C, taps * C], and their right side, [taps * C, C]."""
+    """The matrix of the normal equations, [taps * C, taps * C], and their right side, [taps * C,
+    C].
+    """
     whole = Samples.whole(samples)
     channels, height, width = samples.shape
     size = len(taps(radius)) * channels
@@ -108,7 +113,9 @@ def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:
 
 
 def _quantize(solution: Float64, factor: Float64, step: float) -> Float64:
-    """Rounds weights one after another; later ones take up the error (Hassibi and Stork 1993, in Cholesky form)."""
+    """Rounds weights one after another; later ones take up the error (Hassibi and Stork 1993, in
+    Cholesky form).
+    """
     weights = solution.copy()
     symbols = np.empty_like(weights)
     for row in range(len(weights)):

@@ -15,8 +15,9 @@ from dfmcodec.latents.geometry import ORIENTATIONS, Geometry
 class Influence:
     """The cost of every symbol's value as context of other symbols, to first order.
 
-    A symbol of a tile has two slopes, in bits: by its companded value with sign, and by its companded magnitude. They
-    are gathered during an iteration, from the derivative of each coding pass's bits by its features.
+    A symbol of a tile has two slopes, in bits: by its companded value with sign, and by its
+    companded magnitude. They are gathered during an iteration, from the derivative of each coding
+    pass's bits by its features.
 
     Args:
         geometry: The sizes of the tile's bands.
@@ -35,7 +36,9 @@ class Influence:
         ]
 
     def add(self, coding_pass: CodingPass, rows: Rows, columns: int, features_gradient: Float32) -> None:
-        """Adds derivatives by the symbol features of some rows, float32 [K', N], to the slopes of those symbols."""
+        """Adds derivatives by the symbol features of some rows, float32 [K', N], to the slopes of
+        those symbols.
+        """
         gradient = features_gradient.reshape(-1, len(rows), columns)
         has_coarser = coding_pass.level + 1 < len(self._planes)
         views = [view for view in symbol_views(coding_pass, has_coarser) if view.available]

@@ -1,8 +1,10 @@
-"""An iteration of rate-distortion optimisation: from a state and a q_step to a trial and the next state.
+"""An iteration of rate-distortion optimisation: from a state and a q_step to a trial and the next
+state.
 
-An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them (`entropy.traversal`), and fits
-the image's own filter by least squares. The next one aims at what filter and machine leave to do, knows what each
-symbol costs as context of others (`influence`), and takes its tables from the symbols of this one.
+An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them
+(`entropy.traversal`), and fits the image's own filter by least squares. The next one aims at what
+filter and machine leave to do, knows what each symbol costs as context of others (`influence`), and
+takes its tables from the symbols of this one.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ class State:
         tiles: What is known of each tile.
         correction: The correction of the context networks; None for none.
         q_step: The step that the tables of the tiles are for.
-        is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN or infinite values.
+        is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN
+            or infinite values.
     """
 
     number: int
@@ -110,8 +113,9 @@ def iterate(
         state: What it starts from.
         q_step: Quantisation step in 1/64 code values.
         bit_price: The price of a bit in squared steps.
-        largest_bytes: The largest file that is of use. A larger one is not finished where no further iteration would
-            learn from it: it has no filter, and its squared error is unknown.
+        largest_bytes: The largest file that is of use. A larger one is not finished where no
+            further iteration would learn from it: it has no filter, and its squared error is
+            unknown.
 
     Returns:
         The image as it would be written, and what the next iteration starts from.
@@ -225,7 +229,9 @@ def _source(
 def _tables(
     encoding: Encoding, tile_state: TileState, octaves: float, q_step: int, coding_pass: CodingPass
 ) -> TableChoice:
-    """The tables of the last iteration for symbols that are 2^octaves times as large; a guess before the first."""
+    """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
+    before the first.
+    """
     context = encoding.options.prior.context
     if not tile_state.tables:
         return guess_tables(tile_state.pyramid, q_step, coding_pass, context)

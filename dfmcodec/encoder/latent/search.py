@@ -1,7 +1,7 @@
 """The latent model: iterations of rate-distortion optimisation until the target is met.
 
-The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits. An effort level is
-a number of iterations and what each of them does.
+The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits.
+An effort level is a number of iterations and what each of them does.
 """
 
 from __future__ import annotations

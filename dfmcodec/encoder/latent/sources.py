@@ -1,4 +1,6 @@
-"""Sources of symbols for the traversal: they are chosen beforehand; one of the sources observes them."""
+"""Sources of symbols for the traversal: they are chosen beforehand; one of the sources observes
+them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from dfmcodec.latents.quantizer import log_step
 
 
 class ChosenSymbols:
-    """A source of symbols for `entropy.traversal.traverse` that counts their bits and remembers their tables.
+    """A source of symbols for `entropy.traversal.traverse` that counts their bits and remembers
+    their tables.
 
     Args:
         low: The symbols of the coarsest low-pass band, int32 [C, h, w].
@@ -66,7 +69,8 @@ class ChosenSymbols:
 
 
 class ObservedSymbols(ChosenSymbols):
-    """Chosen symbols that are observed for the next iteration: their `Influence` on each other, and a sample of them.
+    """Chosen symbols that are observed for the next iteration: their `Influence` on each other, and
+    a sample of them.
 
     Args:
         low: See `ChosenSymbols`.

@@ -72,9 +72,11 @@ class SizeTarget:
         return trial.psnr_db
 
     def next_q_step(self, trial: Trial) -> int:
-        """A trial's size over its rough size changes slowly with the step, so it corrects the next guess.
+        """A trial's size over its rough size changes slowly with the step, so it corrects the next
+        guess.
 
-        Refinement makes files a little larger from iteration to iteration; that drift is expected to go on.
+        Refinement makes files a little larger from iteration to iteration; that drift is expected
+        to go on.
         """
         q_step = trial.model.q_step
         if self.meets(trial):

@@ -1,4 +1,6 @@
-"""Rate-distortion optimised quantisation: symbols as paths through the trellis, under the model that codes them."""
+"""Rate-distortion optimised quantisation: symbols as paths through the trellis, under the model
+that codes them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _UNREACHED = 1e30
 
 
 def _ways() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The two ways into each state: [state, way] -> the state before, and 2 * quantiser + parity of the symbol."""
+    """The two ways into each state: [state, way] -> the state before, and 2 * quantiser + parity of
+    the symbol.
+    """
     source, branch = np.zeros((2, STATES, 2), dtype=np.intp)
     quantizers = quantizer_of(np.arange(STATES, dtype=np.int8))
     for state in range(STATES):
@@ -55,11 +59,13 @@ def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
 
 
 class PathChooser:
-    """Chooses the symbols of a tile by rate and distortion, as paths through the trellis (Viterbi 1967).
+    """Chooses the symbols of a tile by rate and distortion, as paths through the trellis (Viterbi
+    1967).
 
-    For a coefficient c, in steps, and its symbol q the cost is (c - r(q))^2 + bit_price * bits(q), with r the value
-    that the decoder gives it. Tables are those of an earlier iteration with about the same symbols, or a guess. Bits
-    are those of the symbol and, if an `Influence` is given, the change of the bits of its neighbours.
+    For a coefficient c, in steps, and its symbol q the cost is (c - r(q))^2 + bit_price * bits(q),
+    with r the value that the decoder gives it. Tables are those of an earlier iteration with about
+    the same symbols, or a guess. Bits are those of the symbol and, if an `Influence` is given, the
+    change of the bits of its neighbours.
 
     Args:
         pyramid: The coefficients of the tile.
@@ -130,7 +136,9 @@ class PathChooser:
         columns: int,
         found: list[Symbols],
     ) -> None:
-        """Finds the paths of all cells in some rows of cells, and puts their symbols into `found`."""
+        """Finds the paths of all cells in some rows of cells, and puts their symbols into
+        `found`.
+        """
         count = (last - first) * columns
         cost = np.full((STATES, count), _UNREACHED, dtype=np.float32)
         cost[0] = 0

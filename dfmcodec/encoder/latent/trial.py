@@ -19,8 +19,8 @@ class Trial:
         number: The number of the iteration, from 1.
         model: Latents, filter and correction.
         file_bytes: Estimated size of the file.
-        mse: Mean squared error of the decoded image, squared code values of 8 bits; infinite where the trial was not
-            finished.
+        mse: Mean squared error of the decoded image, squared code values of 8 bits; infinite where
+            the trial was not finished.
         tiles: How many streams the latents have.
     """
 

@@ -6,8 +6,8 @@ not count padding and whose last block uses max pooling. Its weights are in the 
 pt_inception-2015-12-05-6726825d.pth of the releases of that package. They are exported once, on a
 host with PyTorch:
 
-    python -c "import numpy, torch; numpy.savez('inception.npz', **{name: array.numpy() for name, array in
-    torch.load('pt_inception-2015-12-05-6726825d.pth', map_location='cpu').items()})"
+    python -c "import numpy, torch; numpy.savez('inception.npz', **{name: array.numpy() for name,
+    array in torch.load('pt_inception-2015-12-05-6726825d.pth', map_location='cpu').items()})"
 
 With random weights and batch-normalisation statistics, the features of 35 gray and RGB images of
 28x28 to 420x500 pixels differ from those of pytorch-fid 0.3.0 (PyTorch 2.6.0, torchvision 0.21.0)
@@ -76,7 +76,8 @@ def _mean(x: Array) -> Array:
 
 
 Chain = tuple[Conv | Callable[[Array], Array], ...]  # convolutions, and functions that pool
-# The chains of a block have the same input, and their outputs are joined. XLA computes equal beginnings once.
+# The chains of a block have the same input, and their outputs are joined. XLA computes equal
+# beginnings once.
 Block = tuple[Chain, ...]
 
 
@@ -155,7 +156,9 @@ BLOCKS: dict[str, Block] = {  # by the prefix of their arrays' names
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the network's arrays, as in PyTorch; kernels [outputs, inputs, ..]."""
+    """The names and shapes of the network's arrays, as in PyTorch; kernels [outputs, inputs,
+    ..].
+    """
     expected: dict[str, tuple[int, ...]] = {}
     inputs = 3
     for prefix, block in BLOCKS.items():

@@ -26,7 +26,8 @@ def frechet_distance(features_1: npt.ArrayLike, features_2: npt.ArrayLike) -> fl
     x, y = np.asarray(features_1, np.float64), np.asarray(features_2, np.float64)
     difference = x.mean(axis=0) - y.mean(axis=0)
     cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
-    # tr (cov_x cov_y)^(1/2) = sum of the roots of the eigenvalues of the symmetric cov_x^(1/2) cov_y cov_x^(1/2)
+    # tr (cov_x cov_y)^(1/2) = sum of the roots of the eigenvalues of the symmetric cov_x^(1/2)
+    # cov_y cov_x^(1/2)
     values, vectors = np.linalg.eigh(cov_x)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     roots = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_y @ root), 0)).sum()

@@ -103,8 +103,8 @@ class Preset:
         return replace(self, recipe=replace(self.recipe, variant=variant, code_rate=code_rate))
 
 
-# "-published" presets have the learning rates, batches, lambda and initial variances of the publication, which does
-# not give the sizes of its networks.
+# "-published" presets have the learning rates, batches, lambda and initial variances of the
+# publication, which does not give the sizes of its networks.
 PRESETS = {
     "mnist": Preset(
         120, (512, 512), 2, 4, 1, (0, 1, 2, 3),

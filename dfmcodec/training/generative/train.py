@@ -171,12 +171,16 @@ class Trainer:
         self.state = State(parameters, moments, steps, seconds)
 
     def _about(self) -> str:
-        """What identifies the training: architecture, recipe, seed, and a checksum of the images."""
+        """What identifies the training: architecture, recipe, seed, and a checksum of the
+        images.
+        """
         data = zlib.crc32(np.asarray(self._samples).tobytes())
         return json.dumps([asdict(self.architecture), self.recipe.as_dict(), self._seed, data])
 
     def parameters(self) -> dict[str, Float32]:
-        """The parameters of the networks by name, float32. The decoder gives scaled coefficients."""
+        """The parameters of the networks by name, float32. The decoder gives scaled
+        coefficients.
+        """
         networks = {name: np.asarray(value) for name, value in self.state.parameters.items() if name != TABLE}
         scale = coefficient_scale(self.architecture, self.recipe)
         last = len(self.architecture.hidden)

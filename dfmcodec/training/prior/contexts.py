@@ -38,12 +38,14 @@ LEARNING_RATE = 4e-3
 _BANDS = MAX_LEVELS * CHANNELS * ORIENTATIONS
 _BANDS_OF_LEVEL = CHANNELS * ORIENTATIONS
 _TABLES_PER_QUANTIZER = ctx.SCALES * len(ctx.MEANS)
-# An integer feature is 16 times its float, an integer weight 64 times, and an integer sum therefore 1024 times.
+# An integer feature is 16 times its float, an integer weight 64 times, and an integer sum therefore
+# 1024 times.
 _FEATURE, _WEIGHT = 16, 64
 _SUM = _FEATURE * _WEIGHT
 _MAX_WEIGHT = ctx.MAX_WEIGHT
 _LARGEST_MEAN = 5.0  # in scales
-# The edges of the quantisers' cells in units of two quantisation steps, as rate-distortion optimisation sets them.
+# The edges of the quantisers' cells in units of two quantisation steps, as rate-distortion
+# optimisation sets them.
 _DEAD_ZONE = 0.42  # the first quantiser rounds |c| plus this number down
 _ZERO = 0.28  # the second quantiser rounds |c| up to this number to zero
 _SMALLER = 0.06  # the cells of the second quantiser start this far beyond the middle between its points

@@ -7,7 +7,8 @@ stages that are done:
 
 1. context networks, briefly, on symbols that are optimised with guessed tables;
 2. context networks on symbols that are optimised under those of stage 1, and their tables;
-3. the Deep Fourier Machine, on images that are decoded with the networks of stage 1 (those of stage 2
+3. the Deep Fourier Machine, on images that are decoded with the networks of stage 1 (those of stage
+2
    hardly change them).
 
 With --part, several processes can share the work: `--part 01` and `--part 23` train networks of
