@@ -1,4 +1,7 @@
-"""Writes the manual page dfm.1 from the help of the commands: `python docs/make_man.py > docs/dfm.1`."""
+"""Writes the manual page from the help of the commands.
+
+python docs/make_man.py > docs/dfm.1
+"""
 
 from __future__ import annotations
 

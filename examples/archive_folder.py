@@ -2,7 +2,8 @@
 
     python examples/archive_folder.py photos/ --psnr 40 --effort 3 --jobs 2
 
-photo.png becomes photo.png.dfm. Files that exist are kept. A file that fails does not stop the others.
+photo.png becomes photo.png.dfm. Files that exist are kept. A file that fails does not stop the
+others.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Shows what a .dfm file holds: its header, the size of each section, and what is lost if it is damaged.
+"""Shows what a .dfm file holds: its header, the size of each section, and what is lost if it is
+damaged.
 
 python examples/inspect_file.py photo.dfm
 """

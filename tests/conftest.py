@@ -11,14 +11,13 @@ import jax
 import numpy as np
 import optax
 import pytest
+from common import SHARED
 
 from dfmcodec.image import Image
 
 # JAX may not promote dtypes or ranks silently in our code.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 def _lenient(make: Any) -> Any:

@@ -1,4 +1,6 @@
-"""A smoke test of every script in benchmarks/: its smallest useful run on tiny data, judged by its rows."""
+"""A smoke test of every script in benchmarks/: its smallest useful run on tiny data, judged by its
+rows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What documents and examples show runs: fenced Python blocks, doctests, the notebook, the scripts."""
+"""What documents and examples show runs: fenced Python blocks, doctests, the notebook, the
+scripts.
+"""
 
 from __future__ import annotations
 

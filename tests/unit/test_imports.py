@@ -12,7 +12,8 @@ import dfmcodec
 
 PACKAGE = Path(dfmcodec.__file__).parent
 
-# docs/architecture.md: a room imports from those of the rows above it, never from its own row or below.
+# docs/architecture.md: a room imports from those of the rows above it, never from its own row or
+# below.
 ROWS = (
     ("errors", "_types", "processes"),
     ("image",),
@@ -36,7 +37,9 @@ JAX_ALLOWED = ("encoder", "training")  # and modules named jax_backend
 
 
 def module_name(path: Path) -> str:
-    """The name of a module without that of the package: "entropy.coder", "entropy", "" for the package itself."""
+    """The name of a module without that of the package: "entropy.coder", "entropy", "" for the
+    package itself.
+    """
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
@@ -60,7 +63,9 @@ def imported(name: str) -> Iterator[tuple[str, int]]:
 
 
 def inner(full: str) -> str | None:
-    """The module of this package that an import names or takes a name from; None for other packages."""
+    """The module of this package that an import names or takes a name from; None for other
+    packages.
+    """
     if full != "dfmcodec" and not full.startswith("dfmcodec."):
         return None
     name = full.removeprefix("dfmcodec").strip(".")
@@ -94,7 +99,9 @@ def test_imports_point_one_way(name):
 
 
 def test_the_package_itself_is_imported_by_outer_rooms_only():
-    """Rooms take names from the modules that define them; only `bench`, `plugins` and `cli` use the public names."""
+    """Rooms take names from the modules that define them; only `bench`, `plugins` and `cli` use the
+    public names.
+    """
     users = {name for name, targets in GRAPH.items() if "" in targets}
     assert all(rank(name) > rank("") for name in users), users
 

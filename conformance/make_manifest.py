@@ -1,0 +1,84 @@
+"""Writes manifest.tsv, a row for each golden file: python conformance/make_manifest.py
+
+Rows of files that are in the manifest already must come out as they are; see README.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from dfmcodec import bitstream
+from dfmcodec.bitstream.contents import CodeArchitecture, LatentArchitecture, QuantizedModel
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE.parent / "tests" / "golden" / "v1"
+MANIFEST = HERE / "manifest.tsv"
+COLUMNS = (
+    *("file", "bytes", "sha256", "model", "prior_or_generator", "width", "height", "channels", "alpha", "bit_depth"),
+    *("sections", "symbols_sha256", "image", "samples_sha256"),
+)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def symbols_of(model: QuantizedModel) -> bytes:
+    """The symbols as int32, little-endian, in coding order; of a code its section."""
+    body = getattr(model, "symbols", None)
+    return model.body if body is None else body.astype("<i4").tobytes()  # type: ignore[union-attr, return-value]
+
+
+def row(path: Path) -> dict[str, str]:
+    """The row of a golden file."""
+    data = path.read_bytes()
+    header = bitstream.read_header(data)
+    arch = header.architecture
+    model, _ = bitstream.read(data)
+    prior = ""
+    if isinstance(arch, LatentArchitecture):
+        prior = f"{arch.prior_id:08x}"
+    elif isinstance(arch, CodeArchitecture):
+        prior = f"{arch.generator_id:08x}"
+    image = path.with_suffix(".png")
+    with PIL.Image.open(image) as opened:
+        samples = np.asarray(opened)
+    values = (
+        *(path.relative_to(GOLDEN).as_posix(), len(data), sha256(data), arch.model.value, prior),
+        *(header.width, header.height, header.channels, int(header.has_alpha), header.bit_depth),
+        *("+".join(section.title for section in header.sections), sha256(symbols_of(model))),
+        *(image.relative_to(GOLDEN).as_posix(), sha256(samples.tobytes())),
+    )
+    return dict(zip(COLUMNS, map(str, values), strict=True))
+
+
+def rows() -> list[dict[str, str]]:
+    """The rows of all golden files, by name."""
+    return [row(path) for path in sorted(GOLDEN.rglob("*.dfm"))]
+
+
+def read() -> list[dict[str, str]]:
+    """The rows of the manifest."""
+    lines = MANIFEST.read_text(encoding="utf-8").splitlines()
+    names = lines[0].split("\t")
+    return [dict(zip(names, line.split("\t"), strict=True)) for line in lines[1:]]
+
+
+def main() -> None:
+    new = rows()
+    if MANIFEST.exists():
+        files = {one["file"]: one for one in new}
+        changed = [one["file"] for one in read() if files.get(one["file"]) != one]
+        if changed:
+            sys.exit(f"golden files are never changed or removed: {', '.join(changed)}")
+    lines = ["\t".join(COLUMNS), *("\t".join(one.values()) for one in new)]
+    MANIFEST.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1269 @@
+"""A second decoder of `.dfm` files, written from docs/format.md alone: the proof that the document
+is enough.
+
+It takes nothing from the package but the prior's arrays; the file of a generative model is given to
+it. Every function stands for one heading of the document and uses its letters; read the two side by
+side. Speed comes last: symbols are decoded one by one with Python's integers.
+
+    python reference_decoder.py image.dfm image.png [model.dfmg]
+"""
+
+import io
+import math
+import struct
+import sys
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PRIORS = Path(__file__).resolve().parent.parent / "dfmcodec" / "prior"
+
+MAX_PIXELS = 89_478_485
+MAX_FREQUENCIES = 2**16
+MAX_WEIGHTS = 2**22
+MAX_METADATA_BYTES = 2**24
+MAX_SYMBOL = 2**23
+
+WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE = range(1, 10)
+COORDINATE, LATENT, GENERATIVE = 0, 1, 2
+FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10)}
+REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE}
+OWN_SECTIONS = {COORDINATE: {WEIGHTS}, LATENT: {LATENTS, FILTER, CORRECTIONS}, GENERATIVE: {CODE}}
+
+
+class FormatError(ValueError):
+    """The bytes are not a `.dfm` file that the document allows."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuses the file with this message unless the condition holds."""
+    if not condition:
+        raise FormatError(message)
+
+
+# --------------------------------------------------------------------------------------------------
+# File
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class File:
+    """Header and sections of a file, by the document's names; the machines' sizes are 0 in model
+    2.
+    """
+
+    model: int
+    channels: int
+    bits: int
+    width: int
+    height: int
+    depth: int
+    network_width: int
+    order: int
+    further: bytes  # of model 2 the id of the generative model
+    head: bytes  # all that stands before the sections
+    sections: dict[int, bytes]  # in their order
+
+
+def read_file(data: bytes) -> File:
+    """Reads the header and cuts the rest into sections, by "File"."""
+    require(data[:4] == b"\x89DFM", "not a .dfm file")
+    require(len(data) >= 6 + 4, "the file ends within its header")
+    version, model = data[4:6]
+    require(version == 1, f"format version {version}, only 1 is known")
+    require(zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"), "the CRC-32 does not agree")
+    require(model in REQUIRED_SECTION, f"unknown model {model}")
+    file = read_generative(data) if model == GENERATIVE else read_other(data)
+
+    sections = file.sections
+    required = REQUIRED_SECTION[model]
+    require(required in sections, f"section {required} is missing")
+    foreign = set().union(*(own for other, own in OWN_SECTIONS.items() if other != model))
+    require(not foreign & sections.keys(), "a section of another model")
+    require(RGB not in sections or (file.channels == 1 and not sections[RGB]), "the section rgb is for gray, and empty")
+    require(len(sections.get(METADATA, b"")) <= MAX_METADATA_BYTES, "the metadata are beyond the limit")
+    return file
+
+
+def read_other(data: bytes) -> File:
+    """A file of model 0 or 1, by the table of "File"."""
+    require(len(data) >= 17 + 5 + 4, "the file ends within its header")
+    model, channels, bits, width, height, depth, network_width, order, extra, count = struct.unpack(
+        "<BBBHHBBBBB", data[5:17]
+    )
+    require(channels in (1, 3), f"{channels} channels")
+    require(bits in (8, 16), f"{bits} bits a sample")
+    require(width > 0 and height > 0, "the image is empty")
+    require(width * height <= MAX_PIXELS, "the image is beyond the limit on pixels")
+    if model == COORDINATE:
+        require(all(1 <= size <= 64 for size in (depth, network_width, order)), "the network's sizes")
+    require(extra in FURTHER_LENGTHS[model], "length of the model's further fields")
+    require(count >= 1, "no sections")
+    further = data[17 : 17 + extra]
+    head, sections = cut_sections(data, 17 + extra, count, [])
+    return File(model, channels, bits, width, height, depth, network_width, order, further, head, sections)
+
+
+def read_generative(data: bytes) -> File:
+    """A file of model 2, by "Header, model 2"."""
+    require(len(data) >= 14 + 4, "the file ends within its header")
+    identifier, last_column, last_row, kinds = struct.unpack("<4sBBB", data[6:13])
+    channels, bits, count = 3 if kinds & 1 else 1, 16 if kinds & 2 else 8, kinds >> 2
+    highest_bits = [byte >> 7 for byte in data[13:-4][:4]]
+    require(0 in highest_bits, "the length of the code has no end")
+    table_start = 13 + highest_bits.index(0) + 1
+    length = sum((byte & 127) << 7 * i for i, byte in enumerate(data[13:table_start]))
+    head, sections = cut_sections(data, table_start, count, [(CODE, length)])
+    return File(GENERATIVE, channels, bits, last_column + 1, last_row + 1, 0, 0, 0, identifier, head, sections)
+
+
+def cut_sections(
+    data: bytes, table_start: int, count: int, entries: list[tuple[int, int]]
+) -> tuple[bytes, dict[int, bytes]]:
+    """All before the sections, and the sections: first those of `entries`, then those of the table,
+    by "File".
+    """
+    position = table_start + 5 * count
+    end = len(data) - 4
+    require(position <= end, "the file ends within its section table")
+    head = data[:position]
+    sections: dict[int, bytes] = {}
+    for identifier, length in [*entries, *struct.iter_unpack("<BI", data[table_start:position])]:
+        require(WEIGHTS <= identifier <= CODE, f"unknown section {identifier}")
+        require(identifier not in sections, f"section {identifier} stands twice")
+        require(position + length <= end, f"section {identifier} goes beyond the end of the file")
+        sections[identifier] = data[position : position + length]
+        position += length
+    require(position == end, "there are bytes after the last section")
+    return head, sections
+
+
+# --------------------------------------------------------------------------------------------------
+# Symbols under a Laplace index
+# --------------------------------------------------------------------------------------------------
+
+
+class RangeDecoder:
+    """The range coder, by "Range coder".
+
+    `lower` and `point` appear in the document only as their difference, so the difference is all
+    that is kept.
+    """
+
+    def __init__(self, stream: bytes, byte_order: str = "<"):
+        require(len(stream) % 4 == 0, "a range-coded stream is not a multiple of 4 bytes")
+        self._words = iter(struct.unpack(f"{byte_order}{len(stream) // 4}I", stream))
+        self._range = 2**64 - 1
+        self._distance = next(self._words, 0) << 32 | next(self._words, 0)
+
+    def entries(self, tables: Iterable[Sequence[int]]) -> list[int]:
+        """One entry under each table, given as the cumulative frequencies c of all entries and 2^24
+        at the end.
+        """
+        words, range_, distance = self._words, self._range, self._distance
+        found = []
+        for cumulative in tables:
+            scale = range_ >> 24
+            quantile = distance // scale
+            if quantile >= 1 << 24:
+                message = "a range-coded stream is invalid"
+                raise FormatError(message)
+            entry = bisect_right(cumulative, quantile) - 1
+            c = cumulative[entry]
+            distance -= scale * c
+            range_ = scale * (cumulative[entry + 1] - c)
+            if range_ < 1 << 32:
+                range_ <<= 32
+                distance = distance << 32 | next(words, 0)
+            found.append(entry)
+        self._range, self._distance = range_, distance
+        return found
+
+    def numbers(self, count: int, bits: int) -> np.ndarray:
+        """So many "numbers of n bits"."""
+        uniform = range(0, (1 << 24) + 1, 1 << (24 - bits))  # bisect takes a range as well as a list
+        return np.array(self.entries(uniform for _ in range(count)), dtype=np.int64)
+
+
+@cache
+def direct_table(u: int) -> list[int]:
+    """Cumulative frequencies of "Direct table u"."""
+    one = 1 << 60
+    t = (699282240786072831, 757183956407387681, 809568223467044053, 856412934495134408)[(u - 16) % 4]
+    octave = (u - 16) // 4
+    for _ in range(octave):
+        t = math.isqrt(t * one)
+    for _ in range(-octave):
+        t = (t * t) >> 60
+    square, free, power = (t * t) >> 60, (1 << 24) - 130, t
+    f = [0] * 65
+    for q in range(1, 65):
+        f[q] = (((power * (one - square)) >> 61) * free) >> 60
+        power = (power * square) >> 60
+    escape = (power * free) >> 60
+    f[0] = free - 2 * sum(f[1:]) - escape
+    return cumulate([f[abs(high)] + 1 for high in range(-64, 65)] + [escape + 1])
+
+
+def cumulate(frequencies: Sequence[int]) -> list[int]:
+    """The cumulative frequencies of a table; its last number is the sum, 2^24."""
+    cumulative = [0]
+    for frequency in frequencies:
+        cumulative.append(cumulative[-1] + frequency)
+    assert cumulative[-1] == 1 << 24
+    return cumulative
+
+
+def split_index(t: int) -> tuple[int, int]:
+    """The direct table u and the shift of Laplace index t."""
+    shift = max(0, -((28 - t) // 4))
+    return t - 4 * shift, shift
+
+
+def decode_array(
+    coder: RangeDecoder, tables: Sequence[Sequence[int]], shifts: np.ndarray, numbers: np.ndarray
+) -> np.ndarray:
+    """Symbols that have a table, its shift and a number each, in whose order come their low parts.
+
+    With a single table this is "An array of N symbols", with several its last paragraph.
+    """
+    high = np.array(coder.entries(tables), dtype=np.int64) - 64
+
+    escaped = np.flatnonzero(high == 65)
+    if escaped.size:
+        lengths = coder.numbers(escaped.size, 5)
+        require(bool(np.all((lengths >= 1) & (lengths <= 26))), "the length of an escaped symbol")
+        negative = coder.numbers(escaped.size, 1)
+        excess = np.left_shift(1, lengths - 1)
+        for length in range(2, int(lengths.max()) + 1):
+            these = np.flatnonzero(lengths == length)
+            low_bits = min(12, length - 1)
+            excess[these] += coder.numbers(these.size, low_bits)
+            if length - 1 > low_bits:
+                excess[these] += coder.numbers(these.size, length - 1 - low_bits) << low_bits
+        high[escaped] = np.where(negative, -1, 1) * (64 + excess)
+
+    require(bool(np.all(np.abs(high) << shifts <= MAX_SYMBOL)), "a symbol is beyond the limit")
+    symbols = high << shifts
+    for number in np.unique(numbers[shifts > 0]):
+        these = np.flatnonzero(numbers == number)
+        shift = int(shifts[these[0]])
+        symbols[these] += coder.numbers(these.size, shift) - ((1 << shift) >> 1)
+    return symbols
+
+
+def decode_laplace(coder: RangeDecoder, count: int, t: int) -> np.ndarray:
+    """An array of so many symbols under one Laplace index."""
+    require(t <= 111, f"Laplace index {t}")
+    u, shift = split_index(t)
+    return decode_array(coder, [direct_table(u)] * count, np.full(count, shift), np.full(count, t))
+
+
+# --------------------------------------------------------------------------------------------------
+# Network, model 0
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Symbols of one layer of model 0; `b` has no row for k = 0."""
+
+    frequencies: np.ndarray  # [rows, m]
+    step_index: int
+    a: np.ndarray  # [rows, n]
+    b: np.ndarray  # [rows - 1, n]
+
+
+def frequency_rows(inputs: int, order: int) -> np.ndarray:
+    """The frequencies k in {0,1}^m with |k|_1 <= order in the order of rows, as [rows, m]."""
+    order = min(order, inputs)
+    rows = sum(math.comb(inputs, level) for level in range(order + 1))
+    require(rows <= MAX_FREQUENCIES, "a layer has frequencies beyond the limit")
+    if order == inputs:
+        values: list[int] = list(range(2**inputs))
+    else:
+        values = [value for level in range(order + 1) for value in values_of_weight(inputs, level)]
+    return np.array([[value >> j & 1 for j in range(inputs)] for value in values], dtype=np.int64)
+
+
+def values_of_weight(bits: int, ones: int) -> Iterator[int]:
+    """The numbers below 2^bits with so many binary ones, ascending."""
+    if ones == 0:
+        yield 0
+        return
+    for top in range(ones - 1, bits):
+        for rest in values_of_weight(top, ones - 1):
+            yield 1 << top | rest
+
+
+def layer_shapes(inputs: int, depth: int, width: int, outputs: int, orders: Sequence[int]) -> list[tuple[Any, int]]:
+    """Frequencies K_i and number of outputs n_i of each layer, of so many inputs of the first and
+    these orders.
+    """
+    shapes = []
+    weights = 0
+    for i, order in zip(range(depth), orders, strict=True):
+        n = outputs if i == depth - 1 else width
+        frequencies = frequency_rows(inputs if i == 0 else width, order)
+        weights += (2 * len(frequencies) - 1) * n
+        require(weights <= MAX_WEIGHTS, "the network has weights beyond the limit")
+        shapes.append((frequencies, n))
+    return shapes
+
+
+def read_layers(file: File) -> list[Layer]:
+    """The network's symbols, by "Weights section"."""
+    section = io.BytesIO(file.sections[WEIGHTS])
+    shapes = []
+    orders = [file.order] * file.depth
+    for frequencies, n in layer_shapes(2, file.depth, file.network_width, file.channels, orders):
+        step_index, *indices = read_bytes(section, 1 + min(file.order, frequencies.shape[1]) + 1)
+        shapes.append((frequencies, n, step_index, indices))
+
+    coder = RangeDecoder(section.read())
+    layers = []
+    for frequencies, n, step_index, indices in shapes:
+        a = np.zeros((len(frequencies), n), np.int64)
+        b = np.zeros((len(frequencies), n), np.int64)
+        for level, t in enumerate(indices):
+            rows = np.flatnonzero(frequencies.sum(axis=1) == level)
+            parts = 1 if level == 0 else 2
+            symbols = decode_laplace(coder, parts * len(rows) * n, t).reshape(parts, len(rows), n)
+            a[rows] = symbols[0]
+            if level > 0:
+                b[rows] = symbols[1]
+        layers.append(Layer(frequencies, step_index, a, b[1:]))
+    return layers
+
+
+def read_bytes(stream: io.BytesIO, count: int) -> bytes:
+    """So many bytes, or a refusal."""
+    got = stream.read(count)
+    require(len(got) == count, "a section is too short")
+    return got
+
+
+def network_samples(
+    file: File, v: np.ndarray, layers: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Samples of the network whose layers have these frequencies, a and b, for the inputs v
+    [pixels, m].
+    """
+    for frequencies, a, b in layers:
+        angles = np.float32(2 * np.pi) * (v @ frequencies.T.astype(np.float32))
+        h = np.cos(angles) @ a + np.sin(angles[:, 1:]) @ b
+        v = h + v if h.shape == v.shape else h
+    levels = np.rint((2**file.bits - 1) * (np.tanh(v) + 1) / 2)
+    return np.clip(levels, 0, 2**file.bits - 1).reshape(file.height, file.width, file.channels)
+
+
+def coordinates(file: File) -> tuple[np.ndarray, np.ndarray]:
+    """x / W and y / H of all pixels, row by row."""
+    y, x = np.mgrid[: file.height, : file.width].astype(np.float32)
+    return (x / np.float32(file.width)).ravel(), (y / np.float32(file.height)).ravel()
+
+
+def render_network(file: File, layers: Sequence[Layer]) -> np.ndarray:
+    """Samples of a file of model 0, by "Network, model 0"."""
+    weights = []
+    for layer in layers:
+        step = 2.0 ** (-layer.step_index / 8)
+        weights.append((layer.frequencies, (layer.a * step).astype(np.float32), (layer.b * step).astype(np.float32)))
+    return network_samples(file, np.stack(coordinates(file), axis=-1), weights)
+
+
+# --------------------------------------------------------------------------------------------------
+# Latents, model 1
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The further fields of model 1."""
+
+    levels: int
+    step: int
+    chroma_angle: int
+    prior: dict[str, np.ndarray]
+    tile_rows: int
+    tile_columns: int
+
+
+@cache
+def load_prior(checksum: int) -> dict[str, np.ndarray]:
+    """The prior with this checksum."""
+    path = PRIORS / f"prior-{checksum:08x}.npz"
+    require(path.exists(), f"there is no prior {checksum:08x}")
+    with np.load(path) as stored:
+        prior = {name: stored[name] for name in sorted(stored.files)}
+    crc = 0
+    for name, array in prior.items():
+        crc = zlib.crc32(name.encode("ascii"), crc)
+        crc = zlib.crc32(array.astype(array.dtype.newbyteorder("<")).tobytes(), crc)
+    require(crc == checksum, f"{path} has another checksum")
+    return prior
+
+
+def read_parameters(file: File) -> Parameters:
+    """The further fields and the prior that they name."""
+    levels, step, angle, checksum = struct.unpack("<BHBI", file.further[:8])
+    rows, columns = file.further[8:] or (1, 1)
+    require(1 <= levels <= 6, f"{levels} levels")
+    require(step > 0, "the step is 0")
+    require(1 <= rows <= min(64, max(1, file.height // 256)), f"{rows} rows of tiles")
+    require(1 <= columns <= min(64, max(1, file.width // 256)), f"{columns} columns of tiles")
+    prior = load_prior(checksum)
+    return Parameters(levels, step, angle, prior, rows, columns)
+
+
+def tile_slices(height: int, width: int, rows: int, columns: int) -> list[tuple[slice, slice]]:
+    """The tiles of an image, row by row, by "Tiles"."""
+
+    def cuts(size: int, n: int) -> list[slice]:
+        starts = [256 * ((2 * i * size + 256 * n) // (512 * n)) for i in range(n)]
+        return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], size], strict=True)]
+
+    return list(product(cuts(height, rows), cuts(width, columns)))
+
+
+# Bands
+# --------------------------------------------------------------------------------------------------
+
+
+def band_shape(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Rows and columns of a band of a level of this height and width."""
+    rows = height // 2 if orientation in (1, 2) else (height + 1) // 2
+    columns = width // 2 if orientation in (0, 2) else (width + 1) // 2
+    return rows, columns
+
+
+def level_shapes(height: int, width: int, levels: int) -> list[tuple[int, int]]:
+    """Shapes of the images of levels 0..L; the last one is that of the coarsest low-pass band."""
+    shapes = [(height, width)]
+    for _ in range(levels):
+        height, width = (height + 1) // 2, (width + 1) // 2
+        shapes.append((height, width))
+    return shapes
+
+
+def synthesize_axis(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """One step of synthesis along the first axis, of int32, whose arrays wrap around as the
+    document wants.
+    """
+    n, m = len(low), len(high)
+    if m == 0:
+        return low
+    i, j = np.arange(n), np.arange(m)
+
+    def S(x: np.ndarray, c: int) -> np.ndarray:
+        return (x * np.int32(c) + np.int32(2048)) >> np.int32(12)
+
+    def highs() -> np.ndarray:
+        return d[np.maximum(i - 1, 0)] + d[np.minimum(i, m - 1)]
+
+    def lows() -> np.ndarray:
+        return low[j] + low[np.minimum(j + 1, n - 1)]
+
+    d = high.copy()
+    low = S(low, 5039)
+    low -= S(highs(), 1817)
+    d -= S(lows(), 3616)
+    low -= S(highs(), -217)
+    d -= S(lows(), -6497)
+    x = np.empty((n + m, *low.shape[1:]), np.int32)
+    x[0::2], x[1::2] = low, d
+    return x
+
+
+def synthesize_level(low: np.ndarray, orientations: Sequence[np.ndarray]) -> np.ndarray:
+    """The image of a level from its low-pass band and its three orientations."""
+    upper = synthesize_axis(low.T, orientations[0].T).T
+    lower = synthesize_axis(orientations[1].T, orientations[2].T).T
+    return np.clip(synthesize_axis(upper, lower), -65536, 65536)
+
+
+# Steps
+# --------------------------------------------------------------------------------------------------
+
+NORMS = (
+    (319, 201, 504),
+    (630, 375, 1056),
+    (1322, 809, 2162),
+    (2702, 1677, 4362),
+    (5484, 3369, 8767),
+    (10971, 6842, 17661),
+)
+
+
+def band_step(step: int, level: int, column: int) -> int:
+    """The step of a band; the column of the document's table is 0 for orientations 0 and 1, 1 for
+    2, 2 for low-pass.
+    """
+    norm = NORMS[level][column]
+    return max(1, (65536 * step + norm // 2) // norm)
+
+
+def dequantize(v: np.ndarray, t: int) -> np.ndarray:
+    """Units of the coefficients v / 64 times the step t."""
+    limit = 2**30 // t
+    return ((np.clip(v, -limit, limit) * t + 8192) >> 14).astype(np.int32)
+
+
+# Trellis
+# --------------------------------------------------------------------------------------------------
+
+NEXT_STATE = np.array([[0, 5, 1, 6, 2, 4, 3, 7], [2, 7, 3, 4, 0, 6, 1, 5]])
+
+
+# Context of a symbol
+# --------------------------------------------------------------------------------------------------
+
+PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
+AROUND = tuple(product((-1, 0, 1), repeat=2))
+LOW_PASS_OFFSETS = (
+    *((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1), (-2, 0), (2, 0), (0, -2), (0, 2)),
+    *((dy, dx) for dy, dx in product(range(-2, 3), repeat=2) if dy and dx and max(abs(dy), abs(dx)) == 2),
+)
+COMPANDED = np.array(
+    [0, 8, 14, 19, 23] + [min(127, round(23 + 9 * math.log2(r / 4))) for r in range(5, 512)], dtype=np.int64
+)
+MARGIN = 3  # bands are kept with so many zeros around: offsets reach 2, and a band may lack one row of another
+
+
+def compand(r: np.ndarray) -> np.ndarray:
+    """k(r)."""
+    return np.sign(r) * COMPANDED[np.minimum(np.abs(r), 511)]
+
+
+def earlier_offsets(phase: int) -> list[tuple[int, int]]:
+    """The offsets in -2..2 from a symbol of this phase that lead to earlier phases."""
+    row, column = PHASES[phase]
+    return [
+        (dy, dx)
+        for dy, dx in product(range(-2, 3), repeat=2)
+        if PHASES.index(((row + dy) % 2, (column + dx) % 2)) < phase
+    ]
+
+
+@dataclass
+class Network:
+    """One phase's network of the prior, in float64, which holds its sums (far below 2^53) exactly
+    and is fast.
+    """
+
+    w1: np.ndarray
+    c1: np.ndarray
+    s1: np.ndarray
+    w2: np.ndarray
+    c2: np.ndarray
+    w3: np.ndarray
+    c3: np.ndarray
+    s3: np.ndarray
+
+    @classmethod
+    def of_prior(cls, prior: dict[str, np.ndarray], phase: int) -> "Network":
+        names = ("w1", "c1", "s1", "w2", "c2", "w3", "c3", "s3")
+        return cls(*(prior[f"context_{name}_{phase}"].astype(np.float64) for name in names))
+
+    def __call__(self, f: np.ndarray, level: int, p: int, K: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and mean of the symbols with the features f [N, features], at level and place p."""
+
+        def shifted(x: np.ndarray, bits: int) -> np.ndarray:
+            return np.floor(x / 2**bits)
+
+        h1 = np.clip(shifted(f @ self.w1.T + self.c1[p] + K * self.s1[level], 6), 0, 127)
+        h2 = np.clip(shifted(h1 @ self.w2.T + self.c2, 6), 0, 127)
+        out = shifted(h2 @ self.w3.T + self.c3[p] + K * self.s3[level] + 128, 8).astype(np.int64)
+        return out[:, 0], out[:, 1]
+
+
+class Tables:
+    """The tables of the latents' symbols by their number: the prior's own first, Laplace indices
+    29.. after them.
+    """
+
+    def __init__(self, prior: dict[str, np.ndarray]):
+        frequencies = prior["context_frequencies"]
+        self.means = prior.get("context_means", np.arange(6)).astype(np.int64)
+        self.quantizers, rest = divmod(len(frequencies), 29 * len(self.means))
+        assert rest == 0
+        assert self.quantizers in (1, 2)
+        self.offsets = prior["context_offsets"].astype(np.int64)
+        laplace = [split_index(t) for t in range(29, 112)]
+        self.cumulative = [cumulate(row.tolist()) for row in frequencies] + [direct_table(u) for u, _ in laplace]
+        self.shifts = np.array([0] * len(frequencies) + [shift for _, shift in laplace])
+
+    def number(self, scale: np.ndarray, mean: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Number of each symbol's table."""
+        T = np.clip(scale + 16, 0, 111)
+        M, G = len(self.means), len(self.offsets)
+        m = np.searchsorted(self.means, np.abs(mean), side="right") - 1
+        return np.where(T <= 28, 29 * M * u + M * T + m, G + T - 29)
+
+    def offset(self, number: np.ndarray, signed: np.ndarray) -> np.ndarray:
+        """The offset of each coefficient; `signed` is the symbol times its sign, as it was
+        coded.
+        """
+        own = np.minimum(number, len(self.offsets) - 1)
+        return np.where(number < len(self.offsets), self.offsets[own, np.clip(signed, -3, 3) + 3], 0)
+
+
+@cache
+def tables_of_prior(checksum: int) -> Tables:
+    """Tables are long to build; they are made once for each prior."""
+    return Tables(load_prior(checksum))
+
+
+# Latents section
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class TileLatents:
+    """What a tile's part decodes to: the symbols as they stand in the file (signs undone), and the
+    samples.
+    """
+
+    low_pass: list[np.ndarray] = field(default_factory=list)  # of each colour, the differences undone
+    bands: dict[tuple[int, int, int], np.ndarray] = field(default_factory=dict)  # of level, colour, orientation
+    planes: list[np.ndarray] = field(default_factory=list)  # of each colour, samples s in units
+
+    def in_order(self, levels: int) -> list[np.ndarray]:
+        """The symbols of the low-pass band, of level L-1, .., of level 0, each in the order of
+        coding.
+        """
+        groups = [np.concatenate([values.ravel() for values in self.low_pass])]
+        for level in reversed(range(levels)):
+            bands = [band for (of_level, _, _), band in self.bands.items() if of_level == level]
+            groups.append(np.concatenate([band[y::2, x::2].ravel() for band in bands for y, x in PHASES]))
+        return groups
+
+
+def decode_tile(
+    part: bytes, height: int, width: int, colours: int, parameters: Parameters, tables: Tables, networks: list[Network]
+) -> TileLatents:
+    """Decodes and synthesizes one tile, by "Latents section"."""
+    L, s = parameters.levels, parameters.step
+    shapes = level_shapes(height, width, L)
+    symbol_count = height * width * colours  # the bands of a level have as many samples as its image
+    require(8 * (len(part) + 16) >= 1.1e-5 * symbol_count, "a tile's part is too short for its size")
+    require(len(part) >= colours, "a tile's part is too short")
+    coder = RangeDecoder(part[colours:])
+    tile = TileLatents()
+
+    low_step = band_step(s, L - 1, 2)
+    if tables.quantizers == 2:
+        low_step = 3 * low_step // 2
+    for colour in range(colours):
+        rows, columns = shapes[L]
+        symbols = decode_laplace(coder, rows * columns, part[colour]).reshape(rows, columns)
+        symbols[0] = np.cumsum(symbols[0])
+        q = np.cumsum(symbols, axis=0)
+        require(bool(np.all(np.abs(q) <= MAX_SYMBOL)), "a value of the low-pass band is beyond the limit")
+        tile.low_pass.append(q)
+        tile.planes.append(dequantize(64 * q, low_step))
+
+    octave = s.bit_length() - 1
+    K = 8 * octave + ((8 * s) >> octave) - 80
+    coarser: dict[tuple[int, int], np.ndarray] = {}
+    for level in reversed(range(L)):
+        steps = [band_step(s, level, column) for column in (0, 0, 1)]
+        states = np.zeros(((shapes[level + 1][0] + 1) // 2, (shapes[level + 1][1] + 1) // 2), np.int64)
+        companded: dict[tuple[int, int], np.ndarray] = {}  # k(r) of this level's bands, with margins
+        units: dict[tuple[int, int], np.ndarray] = {}
+        for colour, orientation in product(range(colours), range(3)):
+            shape = band_shape(*shapes[level], orientation)
+            this = companded[colour, orientation] = np.zeros((shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN), np.int64)
+            q = np.zeros(shape, np.int64)
+            v = np.zeros(shape, np.int64)
+            for phase, (row, column) in enumerate(PHASES):
+                if q[row::2, column::2].size == 0:
+                    continue
+                rows, columns = np.arange(row, shape[0], 2), np.arange(column, shape[1], 2)
+                f = features(phase, colour, orientation, rows, columns, companded, coarser, tile.planes, steps[0])
+                scale, mean = networks[phase](f, level, 9 * level + 3 * colour + orientation, K)
+                place_states = states[np.ix_(rows // 2, columns // 2)]
+                u = (place_states & 1).ravel() if tables.quantizers == 2 else np.zeros(scale.size, np.int64)
+                number = tables.number(scale, mean, u)
+
+                order = np.argsort(number, kind="stable")
+                signed = np.empty(scale.size, np.int64)
+                ordered = number[order]
+                cumulative = [tables.cumulative[i] for i in ordered.tolist()]
+                signed[order] = decode_array(coder, cumulative, tables.shifts[ordered], ordered)
+                sign = np.where(mean < 0, -1, 1)
+                symbols = sign * signed
+                r = 2 * symbols - u * np.sign(symbols) if tables.quantizers == 2 else symbols
+
+                grid = (len(rows), len(columns))
+                q[row::2, column::2] = symbols.reshape(grid)
+                v[row::2, column::2] = (64 * r + sign * tables.offset(number, signed)).reshape(grid)
+                this[MARGIN:-MARGIN, MARGIN:-MARGIN][row::2, column::2] = compand(r).reshape(grid)
+                states[np.ix_(rows // 2, columns // 2)] = NEXT_STATE[symbols.reshape(grid) & 1, place_states]
+            tile.bands[level, colour, orientation] = q
+            units[colour, orientation] = dequantize(v, steps[orientation])
+        tile.planes = [
+            synthesize_level(tile.planes[colour], [units[colour, orientation] for orientation in range(3)])
+            for colour in range(colours)
+        ]
+        coarser = companded
+    return tile
+
+
+def features(
+    phase: int,
+    colour: int,
+    orientation: int,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    companded: dict[tuple[int, int], np.ndarray],
+    coarser: dict[tuple[int, int], np.ndarray],
+    low_pass: Sequence[np.ndarray],
+    t: int,
+) -> np.ndarray:
+    """The features f of a pass, [N, features], in the document's order."""
+    zeros = np.zeros((len(rows), len(columns)), np.int64)
+
+    def around(
+        band: np.ndarray | None,
+        offsets: Sequence[tuple[int, int]],
+        rows: np.ndarray = rows,
+        columns: np.ndarray = columns,
+    ) -> list[np.ndarray]:
+        if band is None:
+            return [zeros] * len(offsets)
+        return [band[np.ix_(rows + dy + MARGIN, columns + dx + MARGIN)] for dy, dx in offsets]
+
+    multiples = around(companded[colour, orientation], earlier_offsets(phase))
+    for other in (0, 1):
+        multiples += around(companded[colour, other] if other < orientation else None, AROUND)
+    for other in (0, 1):
+        multiples += around(companded[other, orientation] if other < colour else None, AROUND)
+    multiples += around(coarser.get((colour, orientation)), AROUND, rows // 2, columns // 2)
+    magnitudes = [np.abs(k) for k in multiples]
+
+    def differences(plane: np.ndarray | None, offsets: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        if plane is None:
+            return [zeros] * len(offsets)
+        padded = np.pad(plane, 2, mode="edge")
+        here = plane[np.ix_(rows, columns)]
+        found = []
+        for dy, dx in offsets:
+            D = padded[np.ix_(rows + dy + 2, columns + dx + 2)].astype(np.int64) - here
+            found.append(np.sign(D) * compand((np.minimum(np.abs(D), max(1, t >> 1)) * (2**24 // t)) >> 14))
+        return found
+
+    slopes = differences(low_pass[colour], LOW_PASS_OFFSETS)
+    for other in (0, 1):
+        slopes += differences(low_pass[other] if other < colour else None, LOW_PASS_OFFSETS[:12])
+    return np.stack([f.ravel() for f in (*multiples, *magnitudes, *slopes)], axis=1).astype(np.float64)
+
+
+# Corrections section
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """Symbols of the corrections: [phase, column] of w3 and [phase, band] of c3, for scale and
+    mean.
+    """
+
+    scale_weights: np.ndarray
+    mean_weights: np.ndarray
+    scale_constants: np.ndarray
+    mean_constants: np.ndarray
+
+
+def read_corrections(section: bytes, columns: int, bands: int) -> Corrections:
+    """The symbols, by "Corrections section"."""
+    require(len(section) >= 4, "the corrections are too short")
+    coder = RangeDecoder(section[4:])
+    sizes = (columns, columns, bands, bands)
+    return Corrections(
+        *(decode_laplace(coder, 4 * n, t).reshape(4, n) for n, t in zip(sizes, section[:4], strict=True))
+    )
+
+
+def correct(networks: Sequence[Network], corrections: Corrections, places: Sequence[int]) -> None:
+    """Changes the last layers of the networks."""
+    for phase, network in enumerate(networks):
+        changes = np.stack([corrections.scale_weights[phase], corrections.mean_weights[phase]])
+        network.w3 = np.clip(network.w3 + changes, -127, 127)
+        constants = np.stack([corrections.scale_constants[phase], corrections.mean_constants[phase]], axis=1)
+        require(bool(np.all(np.abs(constants) <= 2**14)), "a change of a constant is beyond the limit")
+        network.c3[places] += 64 * constants
+
+
+# Filter section
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Symbols of the image's filter, [output colour, tap, input colour] for each distance, and its
+    step index.
+    """
+
+    radius: int
+    step_index: int
+    symbols: list[np.ndarray]
+
+
+def filter_taps(distance: int) -> list[tuple[int, int]]:
+    """The taps (dy, dx) of this distance, by dy, then dx."""
+    reach = range(-distance, distance + 1)
+    return [(dy, dx) for dy, dx in product(reach, repeat=2) if abs(dy) + abs(dx) == distance]
+
+
+def read_filter(section: bytes, colours: int) -> Filter:
+    """The symbols, by "Filter section"."""
+    require(len(section) >= 2, "the filter is too short")
+    radius, step_index = section[:2]
+    require(1 <= radius <= 5, f"the filter's radius is {radius}")
+    require(len(section) >= 2 + radius, "the filter is too short")
+    coder = RangeDecoder(section[2 + radius :])
+    symbols = []
+    for distance in range(1, radius + 1):
+        shape = (colours, len(filter_taps(distance)), colours)
+        symbols.append(decode_laplace(coder, math.prod(shape), section[1 + distance]).reshape(shape))
+    return Filter(radius, step_index, symbols)
+
+
+def filtered(samples: np.ndarray, filter_: Filter) -> np.ndarray:
+    """What the filter adds to the samples [H, W, colours]."""
+    height, width, _ = samples.shape
+    radius = filter_.radius
+    padded = np.pad(samples, ((radius, radius), (radius, radius), (0, 0)), mode="edge")
+    total = np.zeros_like(samples)
+    for distance, symbols in enumerate(filter_.symbols, start=1):
+        w = (symbols * 2.0 ** (-filter_.step_index / 8)).astype(np.float32)
+        for t, (dy, dx) in enumerate(filter_taps(distance)):
+            moved = padded[radius + dy : radius + dy + height, radius + dx : radius + dx + width]
+            total += (moved - samples) @ w[:, t].T
+    return total
+
+
+# Colours
+# --------------------------------------------------------------------------------------------------
+
+SPREAD = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+
+
+def machine_correction(samples: np.ndarray, step: int, prior: dict[str, np.ndarray]) -> np.ndarray:
+    """The machine's correction c of the samples [H, W, 3], in units."""
+    height, width, colours = samples.shape
+    layers = sum(name.startswith("machine_a_") for name in prior)
+    spread = "machine_spread" in prior
+    margin = 1 + (layers if spread else 0)  # cells
+
+    # To whole cells, and the cells around as far out as the layers need
+    padding = ((2 * margin, 2 * margin + height % 2), (2 * margin, 2 * margin + width % 2), (0, 0))
+    padded = np.pad(samples, padding, mode="edge")
+    rows, columns = padded.shape[0] // 2, padded.shape[1] // 2
+    # [row of cells, column of cells, colour, row in the cell, column in the cell]
+    cells = padded.reshape(rows, 2, columns, 2, colours).transpose(0, 2, 4, 1, 3)
+
+    def moved(array: np.ndarray, dy: int, dx: int) -> np.ndarray:
+        """The cells at this offset from all cells but the outermost."""
+        return array[1 + dy : array.shape[0] - 1 + dy, 1 + dx : array.shape[1] - 1 + dx]
+
+    mean = moved(cells, 0, 0).mean(axis=(3, 4), keepdims=True)
+    x = np.stack([moved(cells, dy, dx) - mean for dy, dx in AROUND], axis=2) / np.float32(step)
+    x = (x / (1 + np.abs(x) / 4)).reshape(rows - 2, columns - 2, -1)
+    constants = np.array([(math.log2(step) - 9) / 3, 1], np.float32)
+    x = np.concatenate([x, np.broadcast_to(constants, (*x.shape[:2], 2))], axis=2)
+
+    def S(h: np.ndarray) -> np.ndarray:
+        """Its outermost cells are lost, as they lack cells around."""
+        if not spread:
+            return h
+        inner = moved(h, 0, 0).copy()
+        n = h.shape[2]
+        m = n // 16
+        for group, (dy, dx) in enumerate(SPREAD):
+            dimensions = slice(n - 8 * m + group * m, n - 8 * m + (group + 1) * m)
+            inner[:, :, dimensions] = moved(h, dy, dx)[:, :, dimensions]
+        return inner
+
+    def F(i: int, v: np.ndarray) -> np.ndarray:
+        """Order 1: row 0 is k = 0, row 1 + j the frequency of input j alone; there is no + v."""
+        a, b = prior[f"machine_a_{i}"], prior[f"machine_b_{i}"]
+        angles = np.float32(2 * np.pi) * v
+        return a[0] + np.cos(angles) @ a[1:] + np.sin(angles) @ b[1:]
+
+    def inner(h: np.ndarray) -> np.ndarray:
+        return moved(h, 0, 0) if spread else h
+
+    h = x @ prior["machine_lift"]
+    for i in range(layers - 1):
+        h = inner(h) + F(i, S(h))
+    out = (F(layers - 1, S(h)) + inner(h) @ prior["machine_bypass"]) * np.float32(step)
+    rows, columns = out.shape[:2]
+    out = out.reshape(rows, columns, colours, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * rows, 2 * columns, colours)
+    return out[:height, :width]
+
+
+def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filter_: Filter | None) -> np.ndarray:
+    """Samples of a file of model 1 from the planes [H, W, colours] of the synthesis, by
+    "Colours".
+    """
+    s = planes.astype(np.float32)
+    total = s.copy()
+    if filter_ is not None:
+        total += filtered(s, filter_)
+    flat = np.zeros((*s.shape[:2], 3 - file.channels), np.float32)
+    total += machine_correction(np.concatenate([s, flat], axis=2), parameters.step, parameters.prior)[
+        :, :, : file.channels
+    ]
+    levels = total / 64
+    if file.channels == 3:
+        a = parameters.chroma_angle * math.pi / 256
+        one, two, six = np.array([1, 1, 1]) / 3**0.5, np.array([1, 0, -1]) / 2**0.5, np.array([1, -2, 1]) / 6**0.5
+        basis = [one, two * math.cos(a) + six * math.sin(a), -two * math.sin(a) + six * math.cos(a)]
+        levels = levels @ np.array(basis).astype(np.float32)
+    samples = (levels + 128) * (257 if file.bits == 16 else 1)
+    return np.clip(np.rint(samples), 0, 2**file.bits - 1)
+
+
+# --------------------------------------------------------------------------------------------------
+# Generative model, model 2
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GenerativeModel:
+    """A generative model's file: its architecture by the document's names, and its arrays in
+    float32.
+    """
+
+    height: int
+    width: int
+    channels: int
+    code_dim: int
+    hidden: list[int]
+    depth: int
+    machine_width: int
+    order: int
+    octaves: list[int]
+    arrays: dict[str, np.ndarray]
+
+    def layer_shapes(self) -> list[tuple[np.ndarray, int]]:
+        """Frequencies and number of outputs of each layer of the machines."""
+        inputs = 2 * len(self.octaves)
+        orders = [inputs] + [self.order] * (self.depth - 1)
+        return layer_shapes(inputs, self.depth, self.machine_width, self.channels, orders)
+
+
+def read_model(data: bytes) -> GenerativeModel:
+    """The file of a generative model, by "The model's file"."""
+    import msgpack
+
+    require(data[:5] == b"\x89DFMG", "not a generative model")
+    require(len(data) >= 10 + 4, "the generative model ends within its header")
+    require(data[5] == 1, f"version {data[5]} of generative models, only 1 is known")
+    require(zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "little"), "the model's CRC-32 does not agree")
+    start = 10 + int.from_bytes(data[6:10], "little")
+    stream = io.BytesIO(data[start:-4])
+    try:
+        head = msgpack.unpackb(data[10:start])
+        arrays: dict[str, np.ndarray] = {}
+        for name, shape in head["arrays"]:
+            require(name not in arrays, f"the array {name} stands twice")
+            halves = np.frombuffer(read_bytes(stream, 2 * math.prod(shape)), "<f2")
+            require(bool(np.isfinite(halves).all()), f"the array {name} holds values that are not finite")
+            arrays[name] = halves.astype(np.float32).reshape(shape)
+        model = GenerativeModel(**head["architecture"], arrays=arrays)
+        sizes_allowed = all(1 <= size <= 64 for size in (model.depth, model.machine_width, model.order))
+        require(sizes_allowed and len(model.hidden) <= 16, "the sizes of the generative model")
+        different = len(model.octaves) == len(set(model.octaves))
+        require(1 <= len(model.octaves) <= 8 and different, "the number of octaves")
+        require(all(o in range(-4, 9) for o in model.octaves), "an octave is not in -4..8")
+        K, D = arrays["density_means"].shape
+        sizes = [D, *model.hidden, sum((2 * len(frequencies) - 1) * n for frequencies, n in model.layer_shapes())]
+        expected = {"density_axes": (K, D, D), "density_deviations": (K, D)}
+        for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+            expected |= {f"decoder_w{i}": (inputs, outputs), f"decoder_b{i}": (outputs,)}
+        agree = D == model.code_dim and all(arrays[name].shape == shape for name, shape in expected.items())
+    except FormatError:
+        raise
+    except (KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
+        message = f"the generative model's head: {error!r}"
+        raise FormatError(message) from error
+    require(agree, "the arrays of the generative model are not those of its architecture")
+    require(not stream.read(), "there are bytes after the generative model's last array")
+    return model
+
+
+def model_of(file: File, data: bytes | None) -> GenerativeModel:
+    """The generative model that the file names, of these bytes."""
+    identifier = file.further[::-1].hex()
+    require(data is not None, f"the generative model {identifier} is missing")
+    require(data[-4:] == file.further, f"the generative model is another one than {identifier}")
+    model = read_model(data)
+    same = (model.height, model.width, model.channels) == (file.height, file.width, file.channels)
+    require(same, "the image has another size or other channels than the generative model")
+    return model
+
+
+@dataclass(frozen=True)
+class Code:
+    """What the code section says."""
+
+    component: int
+    step_index: int
+    symbols: np.ndarray  # [D]
+
+
+def read_code(section: bytes, model: GenerativeModel) -> Code:
+    """The symbols, by "Code section"."""
+    K = len(model.arrays["density_means"])
+    stream = io.BytesIO(section)
+    component = int.from_bytes(read_bytes(stream, 2 if K > 256 else 1), "little")
+    require(component < K, f"the generative model has no component {component}")
+    (step_index,) = read_bytes(stream, 1)
+    words = stream.read()
+    words += bytes(-len(words) % 4)
+    bounds = [2 ** ((m - 0.5) / 4) for m in range(-63, 65)]
+    n = [bisect_right(bounds, float(x)) - 64 for x in model.arrays["density_deviations"][component]]
+    indices = np.clip(15 + np.array(n) - (step_index - 128), 0, 111)
+    splits = [split_index(t) for t in indices.tolist()]
+    tables, shifts = [direct_table(u) for u, _ in splits], np.array([shift for _, shift in splits])
+    symbols = decode_array(RangeDecoder(words, ">"), tables, shifts, np.arange(len(n)))
+    return Code(component, step_index, symbols)
+
+
+def render_code(file: File, model: GenerativeModel, code: Code) -> np.ndarray:
+    """Samples of a file of model 2, by "Image"."""
+    arrays, k = model.arrays, code.component
+    t = 2.0 ** ((code.step_index - 128) / 4)
+    x = arrays["density_means"][k] + arrays["density_axes"][k].astype(np.float64) @ (t * code.symbols)
+    for i in range(len(model.hidden) + 1):
+        x = x @ arrays[f"decoder_w{i}"] + arrays[f"decoder_b{i}"]
+        if i < len(model.hidden):
+            x = np.maximum(x, 0)
+
+    layers = []
+    start = 0
+    for frequencies, n in model.layer_shapes():
+        rows = x[start : start + (2 * len(frequencies) - 1) * n].astype(np.float32).reshape(-1, n)
+        start += rows.size
+        layers.append((frequencies, rows[: len(frequencies)], rows[len(frequencies) :]))
+    v = np.stack([np.float32(2.0**o) * axis for o in model.octaves for axis in coordinates(file)], axis=-1)
+    if len(model.octaves) > 1:
+        v[:, -1] *= -1
+    return network_samples(file, v, layers)
+
+
+# --------------------------------------------------------------------------------------------------
+# Alpha section
+# --------------------------------------------------------------------------------------------------
+
+
+def read_alpha(section: bytes, height: int, width: int, bits: int) -> np.ndarray:
+    """Opacity [H, W], by "Alpha section"."""
+    tiles = tile_slices(height, width, max(1, (height + 512) // 1024), max(1, (width + 512) // 1024))
+    stream = io.BytesIO(section)
+    entries = list(struct.iter_unpack("<BI", read_bytes(stream, 5 * len(tiles))))
+    opacity = np.zeros((height, width), np.int64)
+    for (rows, columns), (kind, v) in zip(tiles, entries, strict=True):
+        require(kind in (0, 1), f"a tile of opacity of kind {kind}")
+        if kind == 0:
+            require(v < 2**bits, "an opacity is beyond the largest")
+            opacity[rows, columns] = v
+        else:
+            tile = read_webp(read_bytes(stream, v))
+            require(tile.shape[:2] == opacity[rows, columns].shape, "a tile of opacity has another size")
+            opacity[rows, columns] = tile[:, :, 0] + (256 * tile[:, :, 1] if bits == 16 else 0)
+    require(not stream.read(), "there are bytes after the last tile of opacity")
+    return opacity
+
+
+def read_webp(data: bytes) -> np.ndarray:
+    """[H, W, 3] of a lossless WebP file."""
+    from PIL import Image
+
+    require(data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8L", "opacity is not lossless WebP")
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            return np.asarray(image.convert("RGB")).astype(np.int64)
+    except (OSError, ValueError) as error:
+        message = "opacity that cannot be decoded"
+        raise FormatError(message) from error
+
+
+# --------------------------------------------------------------------------------------------------
+# All together
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """All that a file's range-coded streams say; what does not belong to the file's model is
+    empty.
+    """
+
+    layers: list[Layer] = field(default_factory=list)
+    tiles: list[TileLatents] = field(default_factory=list)
+    filter: Filter | None = None
+    corrections: Corrections | None = None
+    code: Code | None = None
+
+
+def read_latents(file: File, parameters: Parameters) -> Symbols:
+    """Symbols and synthesis of a file of model 1."""
+    prior, colours = parameters.prior, file.channels
+    tables = tables_of_prior(int.from_bytes(file.further[4:8], "little"))
+    networks = [Network.of_prior(prior, phase) for phase in range(4)]
+    corrections = filter_ = None
+    if CORRECTIONS in file.sections:
+        places = [9 * level + 3 * c + o for level, c, o in product(range(parameters.levels), range(colours), range(3))]
+        corrections = read_corrections(file.sections[CORRECTIONS], networks[0].w3.shape[1], len(places))
+        correct(networks, corrections, places)
+    if FILTER in file.sections:
+        filter_ = read_filter(file.sections[FILTER], colours)
+
+    slices = tile_slices(file.height, file.width, parameters.tile_rows, parameters.tile_columns)
+    stream = io.BytesIO(file.sections[LATENTS])
+    if len(slices) > 1:
+        lengths = [length for (length,) in struct.iter_unpack("<I", read_bytes(stream, 4 * len(slices)))]
+        parts = [read_bytes(stream, length) for length in lengths]
+        require(not stream.read(), "there are bytes after the last tile's part")
+    else:
+        parts = [stream.read()]
+    tiles = [
+        decode_tile(part, y.stop - y.start, x.stop - x.start, colours, parameters, tables, networks)
+        for part, (y, x) in zip(parts, slices, strict=True)
+    ]
+    return Symbols(tiles=tiles, filter=filter_, corrections=corrections)
+
+
+def verify_checks(file: File, symbols: Symbols) -> None:
+    """Compares all that the checks section can tell, by "Checks section"."""
+    section = file.sections[CHECKS]
+    checked = [file.head, *(body for identifier, body in file.sections.items() if identifier != CHECKS)]
+    for tile in symbols.tiles:
+        checked += [group.astype("<i4").tobytes() for group in tile.in_order(file.further[0])]
+    checked.append(section[:-2])
+    expected = b"".join(struct.pack("<H", zlib.crc32(part) & 0xFFFF) for part in checked)
+    require(section == expected, "the checks section does not agree")
+
+
+def read_symbols(file: File, model: bytes | None = None) -> Symbols:
+    """All symbols of a file; one of model 2 needs its generative model's file."""
+    if file.model == COORDINATE:
+        symbols = Symbols(layers=read_layers(file))
+    elif file.model == LATENT:
+        symbols = read_latents(file, read_parameters(file))
+    else:
+        symbols = Symbols(code=read_code(file.sections[CODE], model_of(file, model)))
+    if CHECKS in file.sections:
+        verify_checks(file, symbols)
+    return symbols
+
+
+def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarray:
+    """The image [H, W, channels and opacity]."""
+    if file.model == COORDINATE:
+        samples = render_network(file, symbols.layers)
+    elif file.model == GENERATIVE:
+        samples = render_code(file, model_of(file, model), symbols.code)
+    else:
+        parameters = read_parameters(file)
+        planes = np.zeros((file.height, file.width, file.channels), np.int32)
+        slices = tile_slices(file.height, file.width, parameters.tile_rows, parameters.tile_columns)
+        for (y, x), tile in zip(slices, symbols.tiles, strict=True):
+            planes[y, x] = np.stack(tile.planes, axis=2)
+        samples = render_latents(file, parameters, planes, symbols.filter)
+    if RGB in file.sections:
+        samples = np.repeat(samples, 3, axis=2)
+    if ALPHA in file.sections:
+        alpha = read_alpha(file.sections[ALPHA], file.height, file.width, file.bits)
+        samples = np.concatenate([samples, alpha[:, :, None]], axis=2)
+    return samples.astype(np.uint8 if file.bits == 8 else np.uint16)
+
+
+def decode(data: bytes, model: bytes | None = None) -> np.ndarray:
+    """Decodes a `.dfm` file.
+
+    Args:
+        data: the file.
+        model: the generative model's file, for files of model 2.
+
+    Returns:
+        uint8 or uint16 [H, W, n], n being 1 for gray and 3 for RGB, and one more where there is
+        opacity.
+
+    Raises:
+        FormatError: the document does not allow such a file, or the prior or the generative model
+            is missing.
+    """
+    file = read_file(data)
+    return render(file, read_symbols(file, model), model)
+
+
+def read_metadata(section: bytes) -> dict[str, bytes]:
+    """The metadata section: as much of msgpack as a map from strings to bytes takes."""
+    stream = io.BytesIO(section)
+
+    def number(count: int) -> int:
+        return int.from_bytes(read_bytes(stream, count), "big")
+
+    def item() -> Any:
+        tag = number(1)
+        if tag >> 4 == 0b1000 or tag in (0xDE, 0xDF):
+            count = tag & 15 if tag < 0xDE else number(2 << (tag - 0xDE))
+            return {item(): item() for _ in range(count)}
+        if tag >> 5 == 0b101:
+            return read_bytes(stream, tag & 31).decode()
+        if tag in (0xD9, 0xDA, 0xDB):
+            return read_bytes(stream, number(1 << (tag - 0xD9))).decode()
+        require(tag in (0xC4, 0xC5, 0xC6), "the metadata hold more than strings and bytes")
+        return read_bytes(stream, number(1 << (tag - 0xC4)))
+
+    metadata = item()
+    require(isinstance(metadata, dict) and not stream.read(), "the metadata are not one map")
+    require(metadata.keys() <= {"icc", "exif", "xmp"}, "unknown metadata")
+    require(all(isinstance(value, bytes) for value in metadata.values()), "metadata that are not bytes")
+    return metadata
+
+
+def write_png(samples: np.ndarray) -> bytes:
+    """A PNG file of the samples [H, W, n]."""
+    height, width, n = samples.shape
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    bits = 8 * samples.dtype.itemsize
+    header = struct.pack(">IIBBBBB", width, height, bits, {1: 0, 2: 4, 3: 2, 4: 6}[n], 0, 0, 0)
+    rows = samples.astype(samples.dtype.newbyteorder(">"))
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Decodes one file to PNG."""
+    if len(arguments) not in (2, 3):
+        print("usage: reference_decoder.py FILE.dfm OUT.png [MODEL.dfmg]", file=sys.stderr)
+        return 2
+    source, target, *models = arguments
+    try:
+        samples = decode(Path(source).read_bytes(), *(Path(model).read_bytes() for model in models))
+    except FormatError as error:
+        print(f"{source}: {error}", file=sys.stderr)
+        return 1
+    Path(target).write_bytes(write_png(samples))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

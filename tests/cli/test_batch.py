@@ -1,0 +1,364 @@
+"""Folders, pipes, several processes, previews and parts: the command among other programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import imageio.v3
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+import skimage.io
+from click.testing import CliRunner
+
+import dfmcodec
+from dfmcodec.cli import main
+from dfmcodec.decoder import decode_image
+from dfmcodec.latents.geometry import Region
+from dfmcodec.metrics import psnr
+
+FAST = ("--quality", "50", "--effort", "1")
+
+
+def dfm(*arguments, code=0, data=None):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def opened(path):
+    """An image read whole, its file closed."""
+    with PIL.Image.open(path) as image:
+        return image.copy()
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """30 mixed files in a tree, two of them broken, and two that are no images."""
+    monkeypatch.chdir(tmp_path)
+    cat, coffee = skimage.data.chelsea(), skimage.data.coffee()
+    formats = ("png", "jpg", "webp", "tif", "bmp", "ppm", "gif")
+    for number in range(28):
+        folder = Path("photos") / ("" if number % 3 else "trip") / ("deeper" if number % 6 == 0 else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = (cat if number % 2 else coffee)[10 * number :][:24, :31]
+        image = PIL.Image.fromarray(pixels)
+        if number % 5 == 0:
+            image = image.convert("L")
+        if number % 7 == 0:
+            image = image.convert("RGBA")
+            image.putalpha(PIL.Image.linear_gradient("L").resize(image.size))
+        image.save(folder / f"image{number:02}.{formats[number % 7]}")
+    Path("photos/broken.png").write_bytes(Path("photos/image07.png").read_bytes()[:300])
+    Path("photos/trip/empty.jpg").touch()
+    Path("photos/notes.txt").write_text("not an image")
+    Path("photos/trip/list.csv").write_text("a,b")
+    return tmp_path
+
+
+def files_below(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def test_a_folder_of_mixed_files(photos):
+    result = dfm("encode", "photos", "-r", "-O", "out", *FAST, code=5)
+    assert "28 encoded, 2 failed" in result.output
+    assert "broken.png" in result.stderr
+    assert "empty.jpg" in result.stderr
+    assert "skipped 2 files with other extensions: notes.txt, list.csv" in result.stderr
+    expected = [name for name in files_below("photos") if "image" in name]
+    assert files_below("out") == sorted(str(Path(name).with_suffix(".dfm")) for name in expected)
+    again = dfm("encode", "photos", "-r", "-O", "out", *FAST, code=5)
+    assert "0 encoded, 28 already there (-f overwrites them), 2 failed" in again.output
+    report = json.loads(dfm("decode", "out", "-r", "-O", "back", "--format", "tiff", "--json", "-j", "2").stdout)
+    assert len(report["files"]) == 28
+    assert len(files_below("back")) == 28
+    for name in expected:
+        original, decoded = opened(Path("photos", name)), opened(Path("back", name).with_suffix(".tif"))
+        assert decoded.size == original.size
+        assert decoded.mode.endswith("A") == original.mode.endswith("A")
+
+
+def test_only_the_folder_itself_without_r(photos):
+    dfm("encode", "photos", *FAST, code=5)
+    made = [name for name in files_below("photos") if name.endswith(".dfm")]
+    assert made
+    assert all("/" not in name for name in made)
+
+
+def test_names_that_differ_in_their_ends_only(photos):
+    for suffix in ("png", "bmp"):
+        PIL.Image.fromarray(skimage.data.camera()[:20, :20]).save(f"same.{suffix}")
+    dfm("encode", "same.png", "same.bmp", *FAST)
+    assert Path("same.png.dfm").exists()
+    assert Path("same.bmp.dfm").exists()
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_killed_in_the_middle_and_run_again(photos, processes):
+    call = [sys.executable, "-m", "dfmcodec", "encode", "photos", "-r", "-O", "out", *FAST, "-j", processes]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as running:
+        deadline = time.monotonic() + 60
+        while (not Path("out").exists() or len(files_below("out")) < 4) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGKILL)
+    there = files_below("out")
+    assert 4 <= len(there) < 28
+    for name in there:
+        decode_image(Path("out", name).read_bytes())
+    assert all(name.endswith(".dfm") for name in there)
+    stamps = {name: Path("out", name).stat().st_mtime_ns for name in there}
+    result = dfm("encode", "photos", "-r", "-O", "out", *FAST, "-j", processes, code=5)
+    assert f"{28 - len(there)} encoded, {len(there)} already there" in result.output
+    assert len(files_below("out")) == 28
+    assert all(Path("out", name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
+
+
+def test_pipes_are_byte_clean(photos):
+    run = [sys.executable, "-m", "dfmcodec"]
+    image = Path("photos/image01.jpg").read_bytes()
+    encoded = subprocess.run([*run, "encode", "-", "-o", "-", "--rate", "0.1"], input=image, capture_output=True)
+    assert encoded.returncode == 0
+    assert b"standard" not in encoded.stdout
+    assert b"rate 0." in encoded.stderr
+    assert encoded.stdout == dfmcodec.encode("photos/image01.jpg", rate=0.1).data
+    decoded = subprocess.run(
+        [*run, "decode", "-", "-o", "-", "--format", "ppm"], input=encoded.stdout, capture_output=True
+    )
+    assert decoded.returncode == 0
+    pixels = np.asarray(opened(io.BytesIO(decoded.stdout)))
+    assert np.array_equal(pixels, dfmcodec.decode(encoded.stdout))
+    broken = subprocess.run([*run, "encode", "-"], input=b"nothing", capture_output=True)
+    assert broken.returncode == 1
+    assert broken.stdout == b""
+    assert broken.stderr.decode().count("\n") == 1
+    assert b"standard input is not an image" in broken.stderr
+
+
+def test_preview_is_what_the_file_decodes_to(photos):
+    dfm("encode", "photos/image01.jpg", "-o", "x.dfm", "--preview", "x.png", *FAST)
+    assert np.array_equal(np.asarray(opened("x.png")), dfmcodec.decode("x.dfm"))
+    Path("y.png").write_text("mine")
+    dfm("encode", "photos/image01.jpg", "-o", "y.dfm", "--preview", "y.png", *FAST, code=1)
+    assert Path("y.png").read_text() == "mine"
+    assert not Path("y.dfm").exists()
+
+
+def test_compare(photos):
+    image = "photos/image08.jpg"
+    dfm("encode", image, "-o", "x.dfm", *FAST)
+    figures = json.loads(dfm("compare", image, "x.dfm", "--map", "map.png", "--json").stdout)
+    x, y = np.asarray(opened(image)), dfmcodec.decode_pixels("x.dfm")
+    assert figures["psnr_db"] == psnr(x, y)
+    assert figures["bytes"] == Path("x.dfm").stat().st_size
+    difference = np.clip(128 + 8 * (y.astype(int) - x), 0, 255)
+    assert np.array_equal(np.asarray(opened("map.png")), difference)
+    assert "no difference" in dfm("compare", image, image).output
+    assert "PSNR" in dfm("compare", image, "x.dfm").output
+    half = np.dstack([x, np.where(np.arange(x.shape[1]) < 15, 0, 255) * np.ones(x.shape[:2])]).astype(np.uint8)
+    other = half.copy()
+    other[:, :15, :3] = 0  # nobody sees it
+    PIL.Image.fromarray(half).save("half.png")
+    PIL.Image.fromarray(other).save("other.png")
+    assert "no difference, SSIM 1.0000, largest difference 0" in dfm("compare", "half.png", "other.png").output
+
+
+@pytest.fixture(scope="module")
+def files():
+    """A latent file of several tiles, one with opacity, and a coordinate one."""
+    cat = skimage.data.chelsea()
+    large = np.ascontiguousarray(np.tile(cat, (6, 1, 1))[:1600, :200])
+    alpha = np.add.outer(np.arange(1600), np.arange(200)).astype(np.uint8)
+    small = np.ascontiguousarray(cat[:90, :101])
+    return {
+        "tiles": dfmcodec.encode(large, quality=40, effort=1).data,
+        "opacity": dfmcodec.encode(np.dstack([large, alpha]), quality=40, effort=1).data,
+        "one": dfmcodec.encode(small, quality=60, effort=2).data,
+        "coordinate": dfmcodec.encode(small, model="coordinate", rate=0.1, steps=64).data,
+    }
+
+
+@pytest.mark.parametrize("name", ["tiles", "opacity", "one", "coordinate"])
+def test_a_region_is_the_crop_pixel_for_pixel(files, name):
+    data = files[name]
+    whole = decode_image(data)
+    rng = np.random.default_rng(0)
+    regions = [(0, 0, 1, 1), (0, 0, whole.height, whole.width), (whole.height - 1, whole.width - 1, 1, 1)]
+    for _ in range(4):
+        top, left = rng.integers(0, whole.height - 1), rng.integers(0, whole.width - 1)
+        regions.append((top, left, rng.integers(1, whole.height - top), rng.integers(1, whole.width - left)))
+    for top, left, height, width in regions:
+        part = decode_image(data, region=Region(int(top), int(left), int(top + height), int(left + width)))
+        crop = slice(top, top + height), slice(left, left + width)
+        assert np.array_equal(part.pixels, whole.pixels[crop])
+        assert whole.alpha is None or np.array_equal(part.alpha, whole.alpha[crop])
+
+
+def test_only_the_tiles_of_a_region_are_decoded(files, monkeypatch):
+    from dfmcodec.bitstream.sections import latents
+
+    walked = []
+    traverse = latents.traverse
+    monkeypatch.setattr(latents, "traverse", lambda *args: walked.append(args[0]) or traverse(*args))
+    decode_image(files["tiles"], region=Region(20, 20, 60, 60))
+    assert len(walked) == 1
+    walked.clear()
+    decode_image(files["tiles"])
+    assert len(walked) == 2
+
+
+def test_sizes_are_what_was_asked_for_and_near_the_image(files):
+    for name in ("tiles", "one", "opacity"):
+        whole = decode_image(files[name])
+        for options, expected in [
+            ({"scale": 0.5}, (whole.height / 2, whole.width / 2)),
+            ({"scale": 0.2}, (whole.height / 5, whole.width / 5)),
+            ({"scale": 1.7}, (whole.height * 1.7, whole.width * 1.7)),
+            ({"size": (70, 90)}, (90, 70)),
+        ]:
+            found = decode_image(files[name], **options)
+            assert np.allclose(found.pixels.shape[:2], expected, atol=0.51)
+            assert (found.alpha is None) == (whole.alpha is None)
+            size = found.width, found.height
+            reference = np.asarray(PIL.Image.fromarray(whole.pixels).resize(size, PIL.Image.LANCZOS))
+            assert psnr(reference, found.pixels) > 27, (name, options)
+    part = decode_image(files["one"], region=Region(10, 20, 50, 60), scale=2)
+    all_of_it = decode_image(files["one"], scale=2)
+    assert np.array_equal(part.pixels, all_of_it.pixels[20:100, 40:120])
+
+
+def test_a_constant_stays_one_at_any_size():
+    flat = dfmcodec.encode(np.full((50, 70, 3), 93, np.uint8), quality=50, effort=1).data
+    for scale in (0.1, 0.3, 0.5, 0.9, 1.1, 3):
+        assert (np.abs(decode_image(flat, scale=scale).pixels.astype(int) - 93) <= 1).all()
+
+
+def test_the_published_network_is_evaluated_between_pixels(files):
+    """Twice as large has the pixels of the image itself between four of its own, and they differ
+    from all four.
+    """
+    from dfmcodec import bitstream, decoder
+    from dfmcodec.fourier.network import deep_fourier_machine, unpack
+
+    model, _ = bitstream.read(files["coordinate"])
+    twice = decode_image(files["coordinate"], scale=2).pixels
+    rows = ((np.arange(180) + 0.5) / 2 - 0.5) / 90
+    columns = ((np.arange(202) + 0.5) / 2 - 0.5) / 101
+    weights = decoder._weights_of(model)
+    v = np.stack([np.tile(columns, 180), np.repeat(rows, 202)], axis=1).astype(np.float32)
+    layers = unpack(weights, model.architecture, np)
+    samples = deep_fourier_machine(layers, v[:2000], model.architecture.order, np)
+    expected = np.rint((samples + 1) * 127.5)
+    assert np.abs(twice.reshape(-1, 3)[:2000] - expected).max() <= 1
+
+
+def test_pillow_opens_and_saves(photos):
+    import dfmcodec.plugins.pillow
+
+    dfmcodec.plugins.pillow.register()
+    with PIL.Image.open("photos/image01.jpg") as source:
+        source.save("x.dfm", rate=0.2, effort=1)
+    with PIL.Image.open("x.dfm") as image:
+        assert (image.format, image.mode, image.size) == ("DFM", "RGB", (31, 24))
+        assert image.get_format_mimetype() == "image/x-dfm"
+        assert np.array_equal(np.asarray(image), dfmcodec.decode("x.dfm"))
+    with PIL.Image.open("x.dfm") as image:
+        image.draft(None, (7, 6))  # not smaller than that
+        assert image.size == (8, 6)
+        assert np.asarray(image).shape == (6, 8, 3)
+    with PIL.Image.open("x.dfm") as image:
+        image.thumbnail((10, 10))
+        assert max(image.size) == 10
+    profile = PIL.Image.Exif()
+    profile[0x010E] = "hello"
+    PIL.Image.fromarray(skimage.data.logo()[:40, :40]).save("logo.png", icc_profile=b"mine", exif=profile)
+    with PIL.Image.open("logo.png") as source:
+        source.save("logo.dfm", quality=50, effort=1)
+    with PIL.Image.open("logo.dfm") as image:
+        assert image.mode == "RGBA"
+        assert image.info["icc_profile"] == b"mine"
+        assert image.getexif()[0x010E] == "hello"
+        assert np.array_equal(np.asarray(image)[:, :, 3], skimage.data.logo()[:40, :40, 3])
+    Path("bad.dfm").write_bytes(Path("x.dfm").read_bytes()[:-9])
+    with PIL.Image.open("bad.dfm") as image, pytest.raises(OSError, match="truncated"):
+        image.load()
+    with pytest.raises(PIL.UnidentifiedImageError):
+        PIL.Image.open(io.BytesIO(b"\x89DFM\x02" + bytes(40)))
+    assert np.array_equal(imageio.v3.imread("x.dfm"), dfmcodec.decode("x.dfm"))
+    assert np.array_equal(skimage.io.imread("x.dfm"), dfmcodec.decode("x.dfm"))
+
+
+def test_the_plugin_is_light():
+    program = "import sys, dfmcodec.plugins.pillow as p; p.register(); print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"jax", "scipy", "skimage"} & {name.split(".")[0] for name in done.stdout.splitlines()}
+
+
+def test_results_show_themselves_in_notebooks():
+    pixels = np.ascontiguousarray(skimage.data.chelsea()[:40, :50])
+    result = dfmcodec.encode(pixels, quality=40, effort=1)
+    with PIL.Image.open(io.BytesIO(result._repr_png_())) as image:
+        assert np.array_equal(np.asarray(image), dfmcodec.decode(result.data))
+    assert f"{result.report.psnr_db:.2f} dB" in result.report._repr_html_()
+
+
+def test_verify_tells_the_damaged_from_the_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    pixels = np.ascontiguousarray(skimage.data.chelsea()[:12, :14])
+    data = dfmcodec.encode(pixels, quality=50, effort=1).data
+    Path("tree/deeper").mkdir(parents=True)
+    damaged = set(rng.choice(100, 3, replace=False).tolist())
+    for number in range(100):  # a corpus of which 3 % are damaged
+        content = bytearray(data)
+        if number in damaged:
+            content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        Path("tree", "deeper" if number % 2 else "", f"{number:02}.dfm").write_bytes(content)
+    report = json.loads(dfm("verify", "-r", "tree", "--json", code=5).stdout)
+    assert (report["whole"], report["damaged"]) == (97, 3)
+    assert {int(Path(file["file"]).stem) for file in report["files"] if "error" in file} == damaged
+    assert "97 whole, 3 damaged" in dfm("verify", "-r", "tree", code=5).output
+    limited = dfm("verify", "-r", "tree", "--max-pixels", 100, code=5).output
+    assert re.search(r"0 whole, [0-3] damaged, (97|98|99|100) not checked", limited)
+    Path("cut.dfm").write_bytes(data[:-5])
+    result = dfm("verify", "cut.dfm", code=3)
+    assert "truncated" in result.stderr
+    Path("good.dfm").write_bytes(data)
+    assert "good.dfm: whole, 14x12" in dfm("verify", "good.dfm").output
+    assert "more than the limit of 100 pixels" in dfm("verify", "good.dfm", "--max-pixels", 100, code=3).stderr
+    assert "limit of 100" in dfm("decode", "good.dfm", "--max-pixels", 100, code=3).stderr
+    assert sorted(os.listdir()) == ["cut.dfm", "good.dfm", "tree"]
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_with_several_processes(photos, presses):
+    """Once: files that are begun are finished, the others left out. Twice: the end. No traceback,
+    no part of a file.
+    """
+    call = [sys.executable, "-m", "dfmcodec", "encode", "photos", "-r", "-O", "out", *FAST, "-j", "2"]
+    with subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        deadline = time.monotonic() + 60
+        while (not Path("out").exists() or len(files_below("out")) < 4) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for _ in range(presses):
+            os.killpg(running.pid, signal.SIGINT)
+            time.sleep(0.02)
+        output, errors = running.communicate(timeout=60)
+    assert "Traceback" not in errors
+    there = files_below("out")
+    assert 4 <= len(there) < 28
+    for name in there:
+        decode_image(Path("out", name).read_bytes())
+    if presses == 1:
+        assert "not started" in output

@@ -1,0 +1,230 @@
+"""The command, as its user meets it: outputs, exit codes, one-line errors, nothing harmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+from common import ROOT
+
+import dfmcodec
+from dfmcodec.cli import main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, chelsea):
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.fromarray(chelsea.pixels).save("cat.png")
+    return tmp_path
+
+
+def dfm(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def opened(path):
+    """An image read whole, its file closed."""
+    with PIL.Image.open(path) as image:
+        image.load()
+        image.getexif()
+        return image
+
+
+def test_encode_info_decode(folder, chelsea):
+    dfm("encode", "cat.png")
+    size = Path("cat.dfm").stat().st_size
+    assert size <= 0.18 * chelsea.raw_bytes
+    info = json.loads(dfm("info", "cat.dfm", "--json").stdout)
+    assert (info["width"], info["height"], info["channels"], info["bytes"]) == (96, 80, 3, size)
+    assert f"{size} bytes" in dfm("info", "cat.dfm").stdout
+    dfm("decode", "cat.dfm", "-o", "out.png")
+    assert opened("out.png").size == (96, 80)
+    assert sorted(os.listdir()) == ["cat.dfm", "cat.png", "out.png"]
+
+
+def test_json_and_quiet(folder):
+    report = json.loads(dfm("encode", "cat.png", "--size", "2k", "--json").stdout)
+    assert report["file_bytes"] == Path("cat.dfm").stat().st_size <= 2000
+    assert dfm("encode", "cat.png", "--size", "1Ki", "-f", "-q").output == ""
+    assert Path("cat.dfm").stat().st_size <= 1024
+    assert json.loads(dfm("decode", "cat.dfm", "-o", "x.png", "--json").stdout)["width"] == 96
+
+
+def test_verbose_says_more(folder):
+    output = dfm("encode", "cat.png", "-v").output
+    assert "latent, levels 6" in output
+    assert "estimated" in output
+    output = dfm("encode", "cat.png", "-f", "--model", "coordinate", "--steps", 16, "-v").output
+    assert "bits each" in output
+    assert "as floats" in output
+
+
+def test_existing_outputs_are_refused_and_untouched(folder):
+    Path("cat.dfm").write_bytes(b"precious")
+    result = dfm("encode", "cat.png", code=1)
+    assert "use -f" in result.output
+    assert Path("cat.dfm").read_bytes() == b"precious"
+    dfm("encode", "cat.png", "-f", "--size", 10, code=4)
+    assert Path("cat.dfm").read_bytes() == b"precious"
+    assert sorted(os.listdir()) == ["cat.dfm", "cat.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["encode", "missing.png"], 1, "cannot read missing.png"),
+        (["encode", "text.png"], 1, "not an image"),
+        (["encode", "empty.png"], 1, "empty"),
+        (["encode", "cut.png"], 1, "damaged or cut off"),
+        (["encode", "float.tiff"], 1, "floating-point"),
+        (["encode", "huge.png"], 1, "limit"),
+        (["encode", "cat.png", "--page", "2"], 2, "there is no page 2"),
+        (["encode", "cat.png", "float.tiff", "-o", "x.dfm"], 2, "use -O"),
+        (["encode", "cat.png", "--preview", "x.xyz"], 1, "extension"),
+        (["encode", "cat.png", "-o", "nowhere/x.dfm"], 1, "does not exist"),
+        (["encode", "cat.png", "-o", "."], 1, "is a folder"),
+        (["encode", "cat.png", "--rate", "0.1", "--bpp", "1"], 2, "give only one"),
+        (["encode", "cat.png", "--rate", "much"], 2, "--rate"),
+        (["encode", "cat.png", "--rate", "-0.1"], 2, "positive"),
+        (["encode", "cat.png", "--size", "20 parsecs"], 2, "not a size"),
+        (["encode", "cat.png", "--model", "other"], 2, "--model"),
+        (["encode", "cat.png", "--model", "coordinate", "--depth", "99", "--width", "4"], 2, "depth 99"),
+        (["encode", "cat.png", "--depth", "3", "--width", "4"], 2, "for the coordinate model"),
+        (["encode", "cat.png", "--effort", "10"], 2, "1..9"),
+        (["encode", "cat.png", "--quality", "101"], 2, "0..100"),
+        (["encode", "cat.png", "--size", "20"], 4, "below the"),
+        (["decode", "cat.png", "-o", "x.png"], 3, "not a .dfm file"),
+        (["decode", "short.dfm"], 3, "truncated"),
+        (["decode", "missing.dfm"], 1, "cannot read"),
+        (["decode", "short.dfm", "-o", "x.xyz"], 1, "extension"),
+        (["decode", "good.dfm", "--region", "90,0,10,10"], 2, "not within the image"),
+        (["decode", "good.dfm", "--region", "1,2,3"], 2, "write X,Y,W,H"),
+        (["decode", "good.dfm", "--scale", "-1"], 2, "positive"),
+        (["decode", "good.dfm", "--scale", "2", "--to", "30x30"], 2, "not both"),
+        (["decode", "good.dfm", "--to", "30"], 2, "write WxH"),
+        (["decode", "good.dfm", "--scale", "900"], 2, "no size for an image"),
+        (["decode", "alpha.dfm", "-o", "x.jpg"], 1, "jpeg cannot hold alpha"),
+        (["decode", "-", "cat.png"], 2, "standard input"),
+        (["compare", "cat.png", "float.tiff"], 1, "floating-point"),
+        (["compare", "cat.png", "tiny.png"], 1, "differ in size"),
+        (["info", "empty.png"], 3, "empty"),
+        (["info", "short.dfm"], 3, "truncated"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_code(folder, chelsea, arguments, code, words):
+    Path("text.png").write_text("hello")
+    Path("empty.png").write_bytes(b"")
+    Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:5000])
+    both = np.dstack([chelsea.pixels, chelsea.pixels[:, :, :1]])
+    Path("alpha.dfm").write_bytes(dfmcodec.encode(both[:20, :20], quality=20, effort=1).data)
+    Path("good.dfm").write_bytes(dfmcodec.encode(chelsea.pixels, quality=20, effort=1).data)
+    PIL.Image.fromarray(np.zeros((4, 4), np.float32)).save("float.tiff")
+    PIL.Image.fromarray(chelsea.pixels[:9, :9]).save("tiny.png")
+    PIL.Image.new("1", (20_000, 20_000)).save("huge.png")
+    Path("short.dfm").write_bytes(b"\x89DFM\x01\x00\x03\x08")
+    before = sorted(os.listdir())
+    result = dfm(*arguments, code=code)
+    message = result.stderr.strip().splitlines()[-1]
+    assert words in message
+    assert "Traceback" not in result.output
+    if code in (1, 3, 4):
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert sorted(os.listdir()) == before
+
+
+def test_read_only_folder(folder):
+    Path("locked").mkdir(mode=0o500)
+    if os.access("locked", os.W_OK):
+        pytest.skip("this user may write anywhere (root)")
+    assert "no permission" in dfm("encode", "cat.png", "-o", "locked/x.dfm", code=1).output
+
+
+def test_profile_exif_and_orientation(folder, chelsea):
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "a cat"
+    exif[0x0112] = 6  # lies on its side
+    PIL.Image.fromarray(chelsea.pixels).save("side.png", exif=exif, icc_profile=b"not really a profile")
+    dfm("encode", "side.png", "--size", 2000)
+    assert Path("side.dfm").stat().st_size <= 2000
+    dfm("decode", "side.dfm", "-o", "upright.png")
+    upright = opened("upright.png")
+    assert upright.size == (80, 96)
+    assert upright.getexif().get(0x010E) == "a cat"
+    assert upright.getexif().get(0x0112, 1) == 1
+    assert upright.info["icc_profile"] == b"not really a profile"
+    dfm("encode", "side.png", "-f", "--strip", "--size", 2000)
+    dfm("decode", "side.dfm", "-o", "plain.png")
+    assert "icc_profile" not in opened("plain.png").info
+
+
+def test_sample_images(folder):
+    dfm("sample", "chelsea")
+    assert opened("chelsea.png").size == (451, 300)
+    dfm("sample", "chelsea", code=1)
+
+
+def test_help_teaches_by_example():
+    assert "dfm encode photo.png" in dfm("--help").output
+    for command in ("encode", "decode", "info", "verify", "compare", "bench", "sample"):
+        assert f"dfm {command} " in dfm(command, "--help").output
+
+
+def modules_after(code):
+    program = f"import sys\n{code}\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.splitlines()}
+
+
+def test_decoding_info_and_help_never_import_jax(folder):
+    dfm("encode", "cat.png")
+    call = "from dfmcodec.cli import main\ntry: main({})\nexcept SystemExit as stop: assert not stop.code"
+    heavy = {"jax", "jaxlib", "optax", "skimage", "scipy"}
+    assert not heavy & modules_after(call.format(["decode", "cat.dfm", "-o", "out.png", "-q"]))
+    assert not heavy & modules_after(call.format(["info", "cat.dfm"]))
+    light = heavy | {"numpy", "PIL", "constriction", "msgpack"}
+    assert not light & modules_after(call.format(["--help"]))
+    for command in ("encode", "decode", "compare", "bench"):
+        assert not light & modules_after(call.format([command, "--help"]))
+    assert not heavy & modules_after(call.format(["encode", "cat.png", "-f", "-q", "--effort", "1"]))
+    assert not heavy & modules_after("import dfmcodec; dfmcodec.decode('cat.dfm'); dfmcodec.read_info('cat.dfm')")
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c(folder, presses):
+    run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", "--model", "coordinate", "--steps", "1000000"]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(12)  # in the fit: start-up and compilation take about 5 s
+        process.send_signal(signal.SIGINT)
+        if presses == 2:
+            assert process.stderr is not None
+            while "ending the fit" not in process.stderr.readline():
+                pass
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    if presses == 1:
+        assert process.returncode == 0
+        assert Path("cat.dfm").exists()
+    elif process.returncode != 0:  # the second press may come when the file is already there
+        assert process.returncode == 130
+        assert sorted(os.listdir()) == ["cat.png"]
+
+
+def test_the_manual_page_is_that_of_these_commands(monkeypatch):
+    docs = ROOT / "docs"
+    monkeypatch.syspath_prepend(docs)
+    import make_man
+
+    assert (docs / "dfm.1").read_text() == make_man.page(), "run `python docs/make_man.py > docs/dfm.1`"

@@ -1,0 +1,214 @@
+"""Faults, each provoked as tests/faults/faults.py does; its long run is recorded in
+docs/results.md.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from dataclasses import replace
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+
+import dfmcodec
+from dfmcodec.errors import DivergedError, InstallationError, OutputError
+from dfmcodec.files.atomic import check_writable, write_atomic
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="faults are provoked as Linux can")
+# several runs of JAX or many moments of whole runs, by hand; an interrupt in a folder is in
+# test_batch.py
+LONG = {
+    "Ctrl-C once, folder",
+    "Ctrl-C twice, folder",
+    "Ctrl-C twice",
+    "Killed, one of several processes",
+    "Ctrl-C, decode",
+    "NaN, latent, always",
+    "Damaged compilation cache",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in faults.FAULTS if name not in LONG])
+def test_a_fault(name, tmp_path):
+    try:
+        faults.FAULTS[name](faults.Place(tmp_path, moments=2))
+    except faults.NotPermittedError as error:
+        pytest.skip(str(error))
+
+
+def test_writing_without_unnamed_files(tmp_path, monkeypatch):
+    """Where the system cannot make files without a name, or gives no links."""
+    monkeypatch.setattr("dfmcodec.files.atomic._write_unnamed", lambda *_: False)
+    for links in (True, False):
+        if not links:
+            monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "no links")))
+        path = tmp_path / f"{links}.dfm"
+        write_atomic(path, b"one", force=False)
+        with pytest.raises(OutputError, match="exists"):
+            write_atomic(path, b"two", force=False)
+        assert path.read_bytes() == b"one"
+        write_atomic(path, b"three", force=True)
+        assert path.read_bytes() == b"three"
+    assert len(faults.names(tmp_path)) == 2
+
+
+def test_what_others_left_stays_and_what_the_dead_left_goes(tmp_path):
+    path = tmp_path / "x.dfm"
+    path.write_bytes(b"old")
+    dead, alive = tmp_path / ".x.dfm.00000000.tmp", tmp_path / ".x.dfm.00000001.tmp"
+    other, named = tmp_path / ".y.dfm.00000000.tmp", tmp_path / ".x.dfm.notes.tmp"
+    for left in (dead, alive, other, named):
+        left.write_bytes(b"part")
+    with open(alive, "rb") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        write_atomic(path, b"new")
+        assert faults.names(tmp_path) == sorted([alive.name, other.name, named.name, path.name])
+    assert path.read_bytes() == b"new"
+
+
+def test_a_folder_that_may_not_be_listed(tmp_path, monkeypatch):
+    path = tmp_path / "x.dfm"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("os.listdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "not to be listed")))
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("unnamed", [True, False])
+def test_names_as_long_as_they_can_be(tmp_path, monkeypatch, unnamed):
+    if not unnamed:
+        monkeypatch.setattr("dfmcodec.files.atomic._write_unnamed", lambda *_: False)
+    for name in (251 * "x" + ".dfm", 125 * "\u00e4" + "x.dfm"):
+        for data in (b"old", b"new"):
+            write_atomic(tmp_path / name, data)
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert len(faults.names(tmp_path)) == 2
+
+
+def test_a_file_taken_for_left_over_is_written_again(tmp_path, monkeypatch):
+    """Another process may sweep between the making of a temporary file and its lock."""
+    from dfmcodec.files import atomic
+
+    path = tmp_path / "x.dfm"
+    path.write_bytes(b"old")
+    lock, taken = atomic._lock, []
+
+    def late(handle):
+        if not taken:
+            taken.extend(tmp_path.glob(".x.dfm.*.tmp"))
+            atomic._sweep(path)
+        lock(handle)
+
+    monkeypatch.setattr(atomic, "_write_unnamed", lambda *_: False)
+    monkeypatch.setattr(atomic, "_lock", late)
+    write_atomic(path, b"new")
+    assert len(taken) == 1
+    assert path.read_bytes() == b"new"
+    assert faults.names(tmp_path) == ["x.dfm"]
+
+
+def test_links_that_lead_back_to_themselves(tmp_path):
+    (tmp_path / "a.dfm").symlink_to("b.dfm")
+    (tmp_path / "b.dfm").symlink_to("a.dfm")
+    for act in (lambda path: check_writable(path, force=True), lambda path: write_atomic(path, b"x")):
+        with pytest.raises(OutputError, match="back to itself"):
+            act(tmp_path / "a.dfm")
+    assert (tmp_path / "a.dfm").is_symlink()
+
+
+def test_an_interrupt_while_replacing_leaves_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "x.dfm"
+    path.write_bytes(b"old")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert faults.names(tmp_path) == ["x.dfm"]
+
+
+def test_two_sources_of_one_output(tmp_path):
+    from click.testing import CliRunner
+
+    from dfmcodec.cli import main
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        faults.Place(tmp_path / folder, 1).image(side=32)
+    sources = [str(tmp_path / folder / "cat.png") for folder in ("a", "b")]
+    result = CliRunner().invoke(main, ["encode", *sources, "-O", str(tmp_path / "out"), *faults.FAST])
+    assert result.exit_code == 5
+    assert "have the same output" in result.stderr
+    assert "1 encoded, 1 failed" in result.output
+
+
+@pytest.mark.parametrize("rate", [1e38, float("inf")])
+def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
+    """Restarts at a tenth of it until values stay finite; what was best is what counts. An infinite
+    one is given up.
+    """
+    from dfmcodec.encoder import EncoderConfig, encode_image
+    from dfmcodec.encoder.config import RECIPES
+
+    monkeypatch.setitem(RECIPES, "published", replace(RECIPES["published"], learning_rate=rate, batch_pixels=256))
+    config = EncoderConfig(model="coordinate", recipe="published", depth=1, width=8, steps=32, rate=0.1)
+    if rate == float("inf"):
+        with pytest.raises(DivergedError, match="5 times"):
+            encode_image(chelsea, config)
+        return
+    told: list[str] = []
+    result = encode_image(chelsea, config, lambda progress: told.append(progress.what))
+    assert 1 <= result.report.restarts <= 4
+    assert f"restarted {result.report.restarts}x" in told[-1]
+    assert np.isfinite(result.report.psnr_db)
+
+
+def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
+    from dfmcodec.encoder import EncoderConfig, encode_image
+    from dfmcodec.encoder.coordinate import train
+
+    monkeypatch.setattr(train, "_train_chunk", lambda weights, state, *_: (weights * np.nan, state, np.nan))
+    with pytest.raises(DivergedError, match="5 times"):
+        encode_image(chelsea, EncoderConfig(model="coordinate", depth=1, width=8, steps=32, rate=0.1))
+
+
+def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
+    from dfmcodec import prior
+
+    for shipped in prior.SHIPPED:
+        assert prior.prior_of(shipped).checksum == shipped
+    monkeypatch.setattr(prior, "files", lambda package: tmp_path)
+    with pytest.raises(InstallationError, match="missing"):
+        prior.prior_of.__wrapped__(prior.CURRENT)
+    with pytest.raises(dfmcodec.UnsupportedVersionError, match="update"):
+        prior.prior_of.__wrapped__(0x12345678)
+    whole = (Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz").read_bytes()
+    listed = whole.index(b"PK\x01\x02")  # of the first array: its compression, and whether it is encrypted
+    for content in (
+        *(b"", b"PK", bytes(1000), whole[:-100]),
+        *(
+            whole[:at] + bytes([value]) + whole[at + 1 :]
+            for at, value in ((listed + 10, 99), (listed + 8, 1), (200, 9))
+        ),
+    ):
+        (tmp_path / f"prior-{prior.CURRENT:08x}.npz").write_bytes(content)
+        with pytest.raises(InstallationError, match="damaged"):
+            prior.prior_of.__wrapped__(prior.CURRENT)
+
+
+def test_an_output_is_refused_before_any_work(tmp_path):
+    (tmp_path / "there").touch()
+    for path, force, words in [
+        (tmp_path, True, "is a folder"),
+        (tmp_path / "there", False, "use -f"),
+        (tmp_path / "none" / "x", True, "does not exist"),
+    ]:
+        with pytest.raises(OutputError, match=words):
+            check_writable(path, force)
+    check_writable(tmp_path / "there", force=True)
+    check_writable(Path("/dev/null"), force=False)

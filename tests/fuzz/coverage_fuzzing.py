@@ -1,0 +1,435 @@
+"""Coverage-guided fuzzing of the decoder by atheris: bytes that reach new code are kept and changed
+further.
+
+    python -m venv /tmp/atheris && /tmp/atheris/bin/pip install atheris numpy constriction msgpack
+    pillow /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --seconds 600 --work /tmp/fuzz
+
+What is mutated are files without their checksum, which is put right before decoding, so that what
+is behind it meets the changes. An image must come out, or a documented error. Prints executions,
+growth of the corpus, lines covered by the seeds and by the corpus, and findings; these stand in
+WORK/findings. `--keep FOLDER` leaves the files of the corpus that cover more lines than the seeds
+do: tests/fuzz/test_coverage_corpus.py decodes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import hashlib
+import itertools
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import time
+import traceback
+import types
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # an environment without dfmcodec is enough
+
+PACKAGE = ROOT / "dfmcodec"
+MAX_PIXELS = 1 << 10  # small images: more of them a second
+MAX_BYTES = 2048
+BLIND_MUTANTS = 1000  # whose lines are counted for comparison
+HEADER = struct.Struct("<4sBBBBHHBBBBB")
+SECTION = struct.Struct("<BI")
+CHECKS = 8  # id of the section
+DECODER = (  # modules whose lines are counted; they hold what writes files too
+    *("decoder", "image", "prior/__init__"),
+    *(f"bitstream/{name}" for name in ("container", "contents", "header", "integrity", "layout", "salvage", "sizes")),
+    *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "corrections", "filter", "latents")),
+    *("bitstream/sections/metadata", "bitstream/sections/weights"),
+    *(f"entropy/{name}" for name in ("coder", "context", "correction", "neighbourhood", "passes", "tables")),
+    *("entropy/traversal", "fourier/layer", "fourier/network", "fourier/quantize"),
+    *(f"generative/{name}" for name in ("code_section", "density", "model", "network")),
+    *(f"latents/{name}" for name in ("colour", "geometry", "quantizer", "trellis", "wavelet")),
+    *(f"synthesis/{name}" for name in ("filter", "machine", "reconstruct", "resample")),
+)
+
+
+def tiny_files() -> list[bytes]:
+    """Files of few pixels with every section: symbols at random, no encoder."""
+    from dfmcodec import bitstream
+    from dfmcodec.bitstream import container
+    from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents, QuantizedNetwork
+    from dfmcodec.entropy.correction import ContextCorrection
+    from dfmcodec.fourier.network import CoordinateArchitecture
+    from dfmcodec.image import Metadata
+    from dfmcodec.latents.geometry import Geometry
+    from dfmcodec.prior import CURRENT, prior_of
+    from dfmcodec.synthesis.filter import ImageFilter, taps
+
+    rng = np.random.default_rng(0)
+    files = []
+
+    def add(model: QuantizedNetwork | QuantizedLatents, ancillary: bitstream.Ancillary) -> None:
+        """With checks, which so small files do not get otherwise, and without."""
+        files.append(bitstream.write(model, bitstream.ancillary_sections(ancillary), checked=False))
+        usual, container.CHECKS_PART = container.CHECKS_PART, 1.0
+        files.append(bitstream.write(model, bitstream.ancillary_sections(ancillary)))
+        container.CHECKS_PART = usual
+
+    def symbols(count: int, scale: float) -> np.ndarray:
+        return np.rint(rng.laplace(0, scale, count)).astype(np.int32)
+
+    for depth, width, order, channels, bits in ((1, 1, 1, 1, 8), (3, 3, 1, 3, 8), (2, 4, 4, 3, 16)):
+        network = CoordinateArchitecture(channels, depth, width, order)
+        steps = tuple(int(step) for step in rng.integers(0, 60, depth))
+        model = QuantizedNetwork(network, 9, 7, symbols(network.weight_count, 5), steps, bits)
+        add(model, bitstream.Ancillary(Metadata(exif=b"Exif", xmp=b"<x/>")))
+    sizes = ((1, 1, 1, 1), (13, 10, 3, 2), (8, 9, 1, 4), (1, 520, 1, 2), (21, 5, 3, 6))
+    for number, (height, width, channels, levels) in enumerate(sizes):
+        tiles = 1, max(1, width // 256)
+        architecture = LatentArchitecture(channels, levels, 4, 60, 1, CURRENT, *tiles)
+        geometry = Geometry(height, width, channels, levels)
+        radius = number % 5 + 1
+        weights = symbols(channels * len(taps(radius)) * channels, 2).reshape(channels, -1, channels)
+        correction = ContextCorrection.none(prior_of(CURRENT).context, geometry)
+        if tiles == (1, 1):
+            correction = ContextCorrection(
+                symbols(correction.maps.size, 1).reshape(correction.maps.shape),
+                symbols(correction.constants.size, 1).reshape(correction.constants.shape),
+            )
+        bits = 16 if number % 2 else 8
+        model = QuantizedLatents(
+            architecture,
+            height,
+            width,
+            (1, 640, 65535, 300, 60)[number],
+            number * 63,
+            symbols(height * width * channels, (0.5, 3, 1000)[number % 3]),
+            np.zeros((channels, height, width), np.int32),
+            ImageFilter(radius, 8 * number, weights),
+            correction,
+            bits,
+        )
+        alpha = rng.integers(0, 1 << bits, (height, width)).astype(np.uint8 if bits == 8 else np.uint16)
+        add(model, bitstream.Ancillary(Metadata(icc=b"icc"), alpha, channels == 1))
+    return files
+
+
+def seeds() -> list[bytes]:
+    """Files without checksums."""
+    import fuzzing
+
+    return [data[:-4] for data in [*tiny_files(), *fuzzing.seeds()] if len(data) <= MAX_BYTES]
+
+
+class Finding(Exception):
+    """What should not have happened."""
+
+
+def must(condition: bool, message: str) -> None:
+    if not condition:
+        raise Finding(message)
+
+
+def meet(content: bytes) -> str:
+    """Decodes a file without a checksum; sometimes also a part, at a smaller size, what there is of
+    it, or a piece.
+    """
+    import fuzzing
+
+    from dfmcodec.decoder import decode_best_effort, decode_image
+    from dfmcodec.errors import FormatError
+    from dfmcodec.latents.geometry import Region
+
+    data = fuzzing.with_crc(content)
+    found = fuzzing.outcome(data, MAX_PIXELS)
+    how = {"max_pixels": MAX_PIXELS, "generator": fuzzing.generator_of(data)}
+    choice = zlib.crc32(content)
+    if choice % 4 == 0 and found == "image":
+        whole = decode_image(data, **how).pixels
+        height, width = whole.shape[:2]
+        region = Region(height // 3, width // 2, height, width)
+        part = decode_image(data, **how, region=region).pixels
+        difference = np.abs(part.astype(int) - whole[region.rows, region.columns]).max(initial=0)
+        must(difference <= (how["generator"] is not None), "a region is not what the whole has there")
+        try:
+            decode_image(data, **how, size=(max(1, width // 3), max(1, height // 5)))
+        except FormatError as error:
+            must(False, f"a whole decodes, but not at a smaller size: {error}")
+    elif choice % 4 == 1:
+        try:
+            image, losses = decode_best_effort(data, **how)
+        except FormatError as error:
+            must(found != "image", f"a whole decodes, but not what there is of it: {error}")
+        else:
+            must((found == "image") == (not losses), f"losses of a whole, or none of a part: {losses}")
+            if not losses:
+                same = np.array_equal(image.pixels, decode_image(data, **how).pixels)
+                must(same, "what there is of a whole is another image")
+    elif choice % 4 == 2:
+        try:
+            _, losses = decode_best_effort(data[: (choice >> 2) % len(data)], **how)
+        except FormatError as error:
+            must("\n" not in str(error), "an error of several lines")
+        else:
+            must(bool(losses), "nothing is said to be lost of a piece")
+            must(not any("\n" in line for line in losses), "a loss of several lines")
+    return found
+
+
+class Changes:
+    """Mutations that know what a file consists of."""
+
+    def __init__(self, files: list[bytes]) -> None:
+        self.bodies = [body for content in files for _, body in (parts(content) or (b"", []))[1]]
+
+    def mutate(self, data: bytes, max_size: int, seed: int) -> bytes:
+        """A changed file without its checksum; one of ten by bytes alone."""
+        import atheris
+
+        rng = np.random.default_rng(seed)
+        found = parts(data)
+        kind = int(rng.integers(10))
+        if found is None or kind == 0:
+            return bytes(atheris.Mutate(data, max_size))
+        head, sections = found
+        checked = bool(rng.integers(2))
+        if kind <= 2:
+            changed = bytearray(head)
+            for _ in range(rng.integers(1, 3)):
+                changed[rng.integers(5, len(head))] = rng.choice([0, 1, 2, 3, 8, 64, 255, rng.integers(256)])
+            return joined(bytes(changed), sections, checked)[:max_size]
+        at = int(rng.integers(len(sections))) if sections else 0
+        if kind == 3 and len(sections) > 1:
+            del sections[at]
+        elif kind == 4:
+            key = int(rng.integers(0, 10))
+            sections.insert(at, (key, self.bodies[rng.integers(len(self.bodies))]))
+        elif sections:
+            key, body = sections[at]
+            room = max(1, max_size - len(data) + len(body))
+            sections[at] = (key, bytes(atheris.Mutate(body, room)) if body else rng.bytes(int(rng.integers(1, 9))))
+        return joined(head, sections, checked)[:max_size]
+
+    def cross(self, data: bytes, other: bytes, max_size: int, seed: int) -> bytes:
+        """One file's header and another's sections."""
+        rng = np.random.default_rng(seed)
+        first, second = parts(data), parts(other)
+        if first is None or second is None or not second[1]:
+            return data[: max_size // 2] + other[: max_size // 2]
+        sections = dict(first[1])
+        key, body = second[1][rng.integers(len(second[1]))]
+        sections[key] = body
+        return joined(first[0], list(sections.items()), bool(rng.integers(2)))[:max_size]
+
+
+def parts(content: bytes) -> tuple[bytes, list[tuple[int, bytes]]] | None:
+    """Header with the model's fields, and sections; None where a file is not cut like that."""
+    if len(content) < HEADER.size or content[5] == 2:  # too short, or a code, whose header is another
+        return None
+    *_, extension, count = HEADER.unpack_from(content)
+    table = HEADER.size + extension
+    start = table + count * SECTION.size
+    if start > len(content):
+        return None
+    sections = []
+    for entry in range(count):
+        key, length = SECTION.unpack_from(content, table + entry * SECTION.size)
+        sections.append((key, content[start : start + length]))
+        start += length
+    return content[:table], sections
+
+
+def joined(head: bytes, sections: list[tuple[int, bytes]], checked: bool = False) -> bytes:
+    """Inverse of `parts`, with right lengths, and where it is asked for with right checks of the
+    sections.
+    """
+    from dfmcodec.bitstream.sections.checks import CHECK_BYTES, write_checks
+
+    head = head[: HEADER.size - 1] + bytes([len(sections) & 255]) + head[HEADER.size :]
+    table = b"".join(SECTION.pack(key, len(body)) for key, body in sections)
+    bodies = [body for key, body in sections if key != CHECKS]
+    if checked and len(bodies) < len(sections):
+        old = dict(sections)[CHECKS]
+        size, start = CHECK_BYTES, CHECK_BYTES * (1 + len(bodies))
+        of_symbols = [int.from_bytes(old[at : at + size], "little") for at in range(start, len(old) - size, size)]
+        new = write_checks(head + table, bodies, of_symbols)
+        sections = [(key, new[: len(body)] if key == CHECKS else body) for key, body in sections]
+    return head + table + b"".join(body for _, body in sections)
+
+
+def fuzz(work: Path, seconds: int) -> None:
+    """Runs atheris until the time is over; does not return."""
+    import atheris
+
+    with atheris.instrument_imports(include=["dfmcodec"]):
+        import dfmcodec.decoder
+        import dfmcodec.prior  # noqa: F401
+    changes = Changes(seeds())
+    seen: collections.Counter[str] = collections.Counter()
+    written = time.monotonic()
+
+    def one_input(data: bytes) -> None:
+        nonlocal written
+        try:
+            seen[meet(data)] += 1
+        except Exception as error:
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if str(ROOT) in frame.filename]
+            where = f"{type(error).__name__} {Path(frames[-1].filename).name}:{frames[-1].lineno}"
+            seen[where] += 1
+            target = work / "findings" / re.sub(r"\W+", "-", where)
+            if not target.with_suffix(".dfm").exists():
+                import fuzzing
+
+                target.with_suffix(".dfm").write_bytes(fuzzing.with_crc(data))
+                target.with_suffix(".txt").write_text("".join(traceback.format_exception(error)))
+        if time.monotonic() - written > 5:
+            written = time.monotonic()
+            (work / "outcomes.json").write_text(json.dumps(seen))
+
+    options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=30", "-rss_limit_mb=2048", "-seed=1"]
+    atheris.Setup(
+        [sys.argv[0], str(work / "corpus"), *options, f"-artifact_prefix={work / 'findings'}{os.sep}"],
+        one_input,
+        custom_mutator=changes.mutate,
+        custom_crossover=changes.cross,
+    )
+    atheris.Fuzz()
+
+
+def decoder_lines() -> set[tuple[str, int]]:
+    """All lines of functions of the modules that decode."""
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.removesuffix(".py") in DECODER:
+            for line in _function_lines(compile(path.read_text(), str(path), "exec")):
+                found.add((name, line))
+    return found
+
+
+def _function_lines(code: types.CodeType, inside: bool = False) -> Iterable[int]:
+    is_function = inside or bool(code.co_flags & 2)  # CO_NEWLOCALS and CO_OPTIMIZED are for functions
+    if is_function:
+        yield from (line for _, _, line in code.co_lines() if line and line != code.co_firstlineno)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _function_lines(constant, bool(constant.co_flags & 1))
+
+
+class Lines:
+    """Collects the lines of the decoder that run while it is entered, over all times that it is."""
+
+    def __init__(self) -> None:
+        self.every = decoder_lines()
+        self.found: set[tuple[str, int]] = set()
+        self._missing: dict[types.CodeType, set[int]] = {}
+
+    def __enter__(self) -> Lines:
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def of(self, content: bytes) -> int:
+        """How many new lines decoding a file without a checksum runs."""
+        before = len(self.found)
+        with self:
+            try:
+                meet(content)
+            except Exception:  # it is among the findings
+                pass
+        return len(self.found) - before
+
+    def _call(self, frame: types.FrameType, event: str, argument: object) -> object:
+        code = frame.f_code
+        if code not in self._missing:
+            ours = code.co_filename.startswith(str(PACKAGE))
+            self._missing[code] = set(_function_lines(code, True)) if ours else set()
+        return self._line if self._missing[code] else None
+
+    def _line(self, frame: types.FrameType, event: str, argument: object) -> object:
+        missing = self._missing[frame.f_code]
+        if event == "line" and frame.f_lineno in missing:
+            missing.remove(frame.f_lineno)
+            name = Path(frame.f_code.co_filename).relative_to(PACKAGE).as_posix()
+            if (name, frame.f_lineno) in self.every:
+                self.found.add((name, frame.f_lineno))
+        return self._line
+
+
+def measure(work: Path, keep: Path | None) -> dict[str, object]:
+    """Lines that seeds, blind mutants and corpus cover; the corpus's files that cover more go to
+    `keep`.
+    """
+    import fuzzing
+
+    for content in seeds():  # fill caches, and import what is imported late
+        meet(content)
+    blind, lines = Lines(), Lines()
+    for content in seeds():
+        blind.of(content)
+        lines.of(content)
+    by_seeds = len(lines.found)
+    mutants = fuzzing.mutants(fuzzing.seeds(), np.random.default_rng(0))
+    for _, data in itertools.islice(mutants, BLIND_MUTANTS):
+        blind.of(data[:-4])
+    corpus = sorted((path.read_bytes() for path in (work / "corpus").iterdir()), key=len)
+    kept = [content for content in corpus if lines.of(content)]
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        for content in kept:
+            (keep / f"{hashlib.sha256(content).hexdigest()[:12]}.dfm").write_bytes(fuzzing.with_crc(content))
+    missing = collections.Counter(name for name, _ in lines.every - lines.found)
+    return {
+        "lines": len(lines.every),
+        "lines_by_seeds": by_seeds,
+        f"lines_by_seeds_and_{BLIND_MUTANTS}_blind_mutants": len(blind.found),
+        "lines_by_corpus": len(lines.found),
+        "corpus_files": len(corpus),
+        "corpus_bytes": sum(map(len, corpus)),
+        "kept_files": len(kept),
+        "kept_bytes": sum(map(len, kept)),
+        "not_covered": dict(missing.most_common()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--work", type=Path, required=True, help="Corpus, findings and the log stay there.")
+    parser.add_argument("--keep", type=Path, help="Folder for the files of the corpus that cover new lines.")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        fuzz(options.work, options.seconds)
+        return
+    for folder in ("corpus", "findings"):
+        (options.work / folder).mkdir(parents=True, exist_ok=True)
+    for content in seeds():
+        (options.work / "corpus" / hashlib.sha256(content).hexdigest()[:12]).write_bytes(content)
+    log = options.work / "log.txt"
+    with log.open("w") as output:
+        arguments = ["--inside", "--work", str(options.work), "--seconds", str(options.seconds)]
+        subprocess.run(
+            [sys.executable, __file__, *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            check=False,
+        )
+    executions = [int(number) for number in re.findall(r"^#(\d+)\s", log.read_text(), re.MULTILINE)]
+    outcomes = options.work / "outcomes.json"
+    found = {
+        "executions": max(executions, default=0),
+        "outcomes": json.loads(outcomes.read_text()) if outcomes.exists() else {},
+        "findings": sorted(path.name for path in (options.work / "findings").iterdir()),
+        **measure(options.work, options.keep),
+    }
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Hostile files: a short run of tests/fuzz/fuzzing.py, whose long one is recorded in
+docs/results.md.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import fuzzing
+import numpy as np
+import pytest
+
+import dfmcodec
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_files_give_images_or_documented_errors(seed):
+    found = {
+        fuzzing.outcome(data) for _, data in islice(fuzzing.mutants(fuzzing.seeds(), np.random.default_rng(seed)), 150)
+    }
+    assert {"image", "CorruptError"} <= found
+    assert "an error of several lines" not in found
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_there_of_broken_files_is_an_image_or_a_documented_error(seed):
+    rng = np.random.default_rng(seed)
+    files = fuzzing.seeds()
+    broken = [*islice(fuzzing.broken(files, rng), 100), *(data for _, data in islice(fuzzing.mutants(files, rng), 20))]
+    found = {fuzzing.best_effort_outcome(data) for data in broken}
+    assert {"image", "a part", "CorruptError", "TruncatedError"} <= found
+    assert "an error of several lines" not in found
+
+
+def test_every_prefix_of_a_golden_file_is_a_part_of_an_image_or_a_documented_error():
+    """The whole header is needed, and then the low-pass band; more of the file is never refused
+    again.
+    """
+    (checked,) = fuzzing.GOLDEN.glob("checked-all-*.dfm")
+    few = [*islice(fuzzing.prefixes([checked.read_bytes()]), 0, None, 16)]
+    smallest = sorted(set(fuzzing.seeds()) - set(fuzzing.codes()), key=len)[:4] + fuzzing.codes()[:2]
+    for prefixes in (few, *([*fuzzing.prefixes([data])] for data in smallest)):
+        found = [fuzzing.best_effort_outcome(prefix) for prefix in prefixes]
+        assert set(found) <= {"TruncatedError", "CorruptError", "a part"}
+        assert found == sorted(found, key="a part".__eq__)
+
+
+def test_hostile_headers_are_refused_or_cheap():
+    found = [fuzzing.outcome(data) for data in islice(fuzzing.hostile_headers(np.random.default_rng(0)), 150)]
+    assert found.count("LimitError") > 50
+
+
+def test_golden_files_of_all_kinds_are_among_the_seeds():
+    assert len(fuzzing.seeds()) >= 10 + len(fuzzing.codes()) >= 16
+    assert all(fuzzing.outcome(data) == "image" for data in fuzzing.seeds())
+
+
+def test_forty_bytes_cannot_ask_for_a_gigabyte(monkeypatch):
+    """A header of 60,000 x 1,400 pixels with next to nothing behind it is refused at once; a flat
+    image is not.
+    """
+    import struct
+
+    from dfmcodec.bitstream.sections import latents
+
+    flat = np.full((1500, 1500), 77, np.uint8)
+    result = dfmcodec.encode(flat, quality=20, effort=1)
+    assert len(result.data) < 400
+    assert np.abs(dfmcodec.decode(result.data)[:, :, 0].astype(int) - flat).max() <= 4
+    head = struct.pack("<4sBBBBHHBBBBB", b"\x89DFM", 1, 1, 3, 8, 60_000, 1_400, 4, 60, 1, 8, 1)
+    fields = struct.pack("<BHBI", 6, 640, 0, 0xA25C47C2)
+    data = fuzzing.with_crc(head + fields + struct.pack("<BI", 3, 20) + bytes([16, 16, 16]) + bytes(17))
+    monkeypatch.setattr(latents, "traverse", None)  # where memory would be spent
+    with pytest.raises(dfmcodec.CorruptError, match="cannot hold"):
+        dfmcodec.decode(data)

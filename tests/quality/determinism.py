@@ -1,0 +1,91 @@
+"""The same symbols and pixels under other processors' arithmetic: every golden file, in processes
+of its own.
+
+    python tests/quality/determinism.py        a table, for docs/results.md
+
+OPENBLAS_CORETYPE makes OpenBLAS take the kernels of another processor, NPY_DISABLE_CPU_FEATURES
+makes NumPy do without instruction sets; neither can be changed in a running process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
+ENVIRONMENTS = {
+    "as it is": {},
+    "1 thread": {"OPENBLAS_NUM_THREADS": "1"},
+    "2 threads": {"OPENBLAS_NUM_THREADS": "2"},
+    "OpenBLAS for SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"},
+    "OpenBLAS for Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "OpenBLAS for Zen": {"OPENBLAS_CORETYPE": "Zen"},
+    "OpenBLAS for Sandybridge": {"OPENBLAS_CORETYPE": "Sandybridge"},
+    "OpenBLAS for Nehalem (no AVX)": {"OPENBLAS_CORETYPE": "Nehalem"},
+    "NumPy without AVX-512": {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR"},
+    "NumPy without AVX2, OpenBLAS for Nehalem": {
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR AVX2 FMA3",
+        "OPENBLAS_CORETYPE": "Nehalem",
+    },
+    "JAX on the CPU": {"BACKEND": "jax"},
+}
+PROGRAM = """
+import json, os, sys, hashlib
+from pathlib import Path
+from dfmcodec import bitstream
+from dfmcodec.decoder import decode_image
+found = {}
+for path in sorted(Path(sys.argv[1]).glob("*.dfm")):
+    data = path.read_bytes()
+    model, _ = bitstream.read(data)
+    pixels = decode_image(data, os.environ.get("BACKEND", "numpy")).pixels
+    found[path.stem] = [hashlib.sha256(model.symbols.tobytes()).hexdigest(), pixels.astype(int).ravel().tolist()]
+print(json.dumps(found))
+"""
+
+
+def decoded(environment: dict[str, str]) -> dict[str, tuple[str, list[int]]] | None:
+    """Hash of the symbols, and the pixels, of each golden file; None where such a process cannot
+    run here.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(GOLDEN)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def compare(
+    reference: dict[str, tuple[str, list[int]]], other: dict[str, tuple[str, list[int]]]
+) -> tuple[int, int, int]:
+    """Files whose symbols differ, the largest difference of pixels, and how many pixels differ."""
+    different = sum(reference[name][0] != other[name][0] for name in reference)
+    differences = [
+        abs(x - y) for name in reference for x, y in zip(reference[name][1], other[name][1], strict=True) if x != y
+    ]
+    return different, max(differences, default=0), len(differences)
+
+
+def main() -> None:
+    reference = decoded({})
+    assert reference is not None
+    samples = sum(len(pixels) for _, pixels in reference.values())
+    digest = hashlib.sha256(json.dumps(reference).encode()).hexdigest()[:12]
+    print(f"{len(reference)} files, {samples} samples, {digest}\n")
+    print("| environment | files with other symbols | largest difference of a sample | samples that differ |")
+    print("|---|---|---|---|")
+    for name, environment in ENVIRONMENTS.items():
+        other = decoded(environment)
+        row = ("not possible here", "", "") if other is None else compare(reference, other)
+        print(f"| {name} | " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

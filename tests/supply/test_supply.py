@@ -1,0 +1,182 @@
+"""What the package may not do: run code from data, reach the network, start a shell."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from common import GOLDEN, ROOT
+
+import dfmcodec
+
+PACKAGE = Path(dfmcodec.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# Modules that run code from data, reach the network or start other programs.
+FORBIDDEN = {
+    *("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "code", "codeop", "runpy"),
+    *("socket", "socketserver", "ssl", "urllib", "http", "ftplib", "smtplib", "poplib", "imaplib", "telnetlib"),
+    *("xmlrpc", "asyncio", "requests", "httpx", "aiohttp", "urllib3", "webbrowser", "wsgiref"),
+    *("subprocess", "pty", "pexpect", "ctypes", "cffi", "yaml"),
+}
+ALLOWED = {  # and why
+    ("__init__.py", "import_module"): "modules of the package, from a fixed table of public names",
+    ("bench/codecs.py", "subprocess"): "the external encoder cjpegli, without a shell",
+    (
+        "bench/codecs.py",
+        "importlib.util.spec_from_file_location",
+    ): "a module that the user of `dfm bench` names",
+    ("cli/_group.py", "importlib.import_module"): "commands of the package, from a fixed list",
+}
+CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
+OS_CALLS = {"system", "popen", "fork", "forkpty", "startfile", "posix_spawn", "posix_spawnp"}
+OS_FAMILIES = ("exec", "spawn")
+LOADERS = {"load", "fromfile", "memmap", "DataSource"}  # of NumPy
+
+
+def name_of(node: ast.expr) -> str:
+    """`os.path.join` of such an expression; empty for others."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def keyword(call: ast.Call, name: str) -> object:
+    """A constant that is given by name; None for others."""
+    values = [given.value for given in call.keywords if given.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None
+
+
+def faults(source: str, module: str) -> list[str]:
+    """What a module does that it may not."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        for name in imported(node):
+            root = name.split(".")[0]
+            if (root in FORBIDDEN and (module, root) not in ALLOWED) or name in {f"os.{call}" for call in OS_CALLS}:
+                found.append(f"import of {name}")
+        if not isinstance(node, ast.Call):
+            continue
+        name = name_of(node.func)
+        first, _, last = name.rpartition(".")
+        if name in CALLS:
+            found.append(f"call of {name}")
+        if first == "os" and (last in OS_CALLS or last.startswith(OS_FAMILIES)):
+            found.append(f"call of {name}")
+        if first in {"np", "numpy"} and last in LOADERS and keyword(node, "allow_pickle") is not False:
+            found.append(f"{name} without allow_pickle=False")
+        if first in {"np", "numpy"} and last == "save" and keyword(node, "allow_pickle") is True:
+            found.append(f"{name} of pickles")
+        if any(given.arg == "shell" for given in node.keywords):
+            found.append(f"{name} with shell=")
+        computed = last in {"import_module", "spec_from_file_location"} and not isinstance(node.args[0], ast.Constant)
+        if computed and (module, name) not in ALLOWED:
+            found.append(f"{name} of a name that is computed")
+    return found
+
+
+def test_all_modules_are_looked_at():
+    assert len(MODULES) > 60
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_runs_no_data_and_reaches_nothing(path):
+    assert faults(path.read_text(), path.relative_to(PACKAGE).as_posix()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from urllib import request",
+        "import http.client as c",
+        "def f():\n    import socket",
+        "from os import system",
+        "import os\nos.system('x')",
+        "import os\nos.execv('x', [])",
+        "os.popen('x')",
+        "eval('1')",
+        "exec('1')",
+        "import subprocess",
+        "run('x', shell=True)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=wanted)",
+        "importlib.import_module(name)",
+    ],
+)
+def test_faults_are_found(source):
+    assert faults(source, "cli/sample.py")
+
+
+HOOKED = """
+import sys
+events = []
+watched = ("pickle.", "socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "urllib.")
+sys.addaudithook(lambda event, arguments: events.append(event) if event.startswith(watched) else None)
+import pathlib, dfmcodec
+"""
+
+
+def run_hooked(program, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", HOOKED + program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+    )
+    return done.stdout.split()
+
+
+def test_decoding_loads_little_and_starts_nothing():
+    """By NumPy: neither JAX nor what the benchmark needs; no pickle, socket or process is used."""
+    program = (
+        "for path in sys.argv[1:]: dfmcodec.decode(pathlib.Path(path))\n"
+        "print(*events, *(name for name in sys.modules if '.' not in name))"
+    )
+    golden = GOLDEN
+    names = ("opacity-a2439a21", "coordinate-596a9d34", "corrected-plain-74c163f0", "latent-narrow-a1fdb374")
+    found = set(run_hooked(program, *(golden / f"{name}.dfm" for name in names)))
+    assert "dfmcodec" in found
+    assert not {name for name in found if "." in name}
+    assert not found & {"jax", "optax", "skimage", "scipy", "matplotlib", "imagecodecs", "multiprocessing"}
+
+
+def test_encoding_starts_nothing():
+    program = (
+        "import numpy, jax, optax\n"
+        "events.clear()\n"  # what JAX does when it is imported is not ours
+        "dfmcodec.encode(numpy.zeros((9, 9, 3), numpy.uint8), size=500, effort=1)\n"
+        "print(*events)"
+    )
+    assert run_hooked(program) == []
+
+
+def test_what_is_imported_is_named_in_pyproject():
+    """Every package that a module imports is a dependency, or of the benchmark's extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["bench"]]
+    spelled = {"pillow": "PIL", "scikit_image": "skimage"}
+    packages = {line.split(">=")[0].replace("-", "_") for line in named}
+    known = {spelled.get(package, package) for package in packages} | set(sys.stdlib_module_names) | {"dfmcodec"}
+    through = {"scipy", "tifffile"}  # of scikit-image, which needs them
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            for name in imported(node):
+                if not (isinstance(node, ast.ImportFrom) and node.level):
+                    assert name.split(".")[0] in known | through, f"{path.name} imports {name}"

@@ -1,0 +1,171 @@
+"""The coordinate model from images to files and back: PSNR floors, hard size limits, honest
+estimates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dfmcodec
+from dfmcodec import bitstream, decoder
+from dfmcodec.encoder import RECIPES
+from dfmcodec.encoder.coordinate.sizing import choose_architecture
+from dfmcodec.metrics import psnr
+
+QUICK = {"steps": 480, "seed": 1}
+
+
+def encode(image, **options):
+    return dfmcodec.encode(image, **{"model": "coordinate", **options})
+
+
+@pytest.fixture(scope="module")
+def encoded(chelsea):
+    """The 96x80 piece at rate 0.18: 4147 bytes."""
+    return encode(chelsea, rate=0.18, **QUICK)
+
+
+def test_file_fills_its_budget_and_the_report_is_of_the_file(encoded, chelsea):
+    report = encoded.report
+    budget = int(0.18 * chelsea.raw_bytes)
+    assert report.budget_bytes == budget
+    assert 0.97 * budget <= len(encoded.data) <= budget
+    assert report.file_bytes == len(encoded.data)
+    assert abs(report.estimated_bytes - report.file_bytes) <= 0.005 * report.file_bytes
+    assert report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(encoded.data)), abs=1e-9)
+    assert sum(report.section_bytes.values()) == len(encoded.data)
+    assert report.stop_reason == "steps"
+
+
+def test_quality_on_a_photograph(encoded, chelsea):
+    mean_colour = np.broadcast_to(chelsea.pixels.mean(axis=(0, 1)), chelsea.pixels.shape).round().astype(np.uint8)
+    assert encoded.report.psnr_db > psnr(chelsea.pixels, mean_colour) + 3
+    assert encoded.report.psnr_db > encoded.report.float_psnr_db - 0.3
+
+
+def test_backends_differ_by_at_most_one_level(encoded):
+    by_numpy = decoder.decode_image(encoded.data, "numpy").pixels
+    by_jax = decoder.decode_image(encoded.data, "jax").pixels
+    assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
+
+
+def test_same_seed_same_file(encoded, chelsea):
+    assert encode(chelsea, rate=0.18, **QUICK).data == encoded.data
+    other = encode(chelsea, rate=0.18, steps=480, seed=2)
+    assert other.data != encoded.data
+
+
+@pytest.mark.parametrize("target", [{"size": 1000}, {"bpp": 1.5}, {"rate": 0.02}, {"size": 300}])
+def test_size_targets_are_hard_and_filled(chelsea, target):
+    report = encode(chelsea, steps=32, **target).report
+    assert 0.97 * report.budget_bytes <= report.file_bytes <= report.budget_bytes
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 50, 3), (50, 1, 1), (7, 13, 3), (31, 37, 1)])
+def test_any_size_and_gray(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    result = encode(pixels, size=400, steps=16)
+    assert len(result.data) <= 400
+    assert dfmcodec.decode(result.data).shape == shape
+
+
+def test_psnr_target_is_a_floor_and_costs_little_above_it(chelsea):
+    low = encode(chelsea, psnr=16, depth=3, width=7, steps=480)
+    high = encode(chelsea, psnr=18, depth=3, width=7, steps=480)
+    assert 16 <= low.report.psnr_db < 16.5
+    assert 18 <= high.report.psnr_db < 18.5
+    assert len(low.data) < len(high.data)
+
+
+def test_unreachable_targets(chelsea):
+    with pytest.raises(dfmcodec.TargetUnreachableError, match="below the"):
+        encode(chelsea, size=20)
+    with pytest.raises(dfmcodec.TargetUnreachableError, match="below the 71"):
+        encode(chelsea, size=70, depth=4, width=9, steps=16)
+    with pytest.raises(dfmcodec.TargetUnreachableError, match="out of reach"):
+        encode(chelsea, psnr=60, depth=3, width=4, steps=16)
+
+
+def test_published_recipe_is_the_published_one(chelsea):
+    from dfmcodec.encoder.coordinate.train import initial_weights
+
+    recipe = RECIPES["published"]
+    assert (recipe.batch_pixels, recipe.learning_rate, recipe.decay) == (2**14, 4e-4, "constant")
+    config = dfmcodec.EncoderConfig(model="coordinate", recipe="published", depth=4, width=8)
+    arch = choose_architecture(config, 3, 10**6, 0)
+    weights = initial_weights(arch, recipe, 0)
+    assert np.var(weights) == pytest.approx(2e-10, rel=0.05)
+    assert [layer.frequency_count for layer in arch.layers()] == [4, 256, 256, 256]
+    report = encode(chelsea, recipe="published", depth=3, width=6, rate=0.18, steps=16).report
+    assert report.steps == 16
+    assert report.stop_reason == "steps"
+
+
+def test_interruption_keeps_the_best_so_far(chelsea):
+    from dfmcodec.encoder import EncoderConfig, encode_image
+
+    calls = []
+    result = encode_image(
+        chelsea,
+        EncoderConfig(model="coordinate", rate=0.18, steps=10_000),
+        calls.append,
+        should_stop=lambda: len(calls) >= 3,
+    )
+    assert result.report.stop_reason == "interrupted"
+    assert result.report.steps == 48
+    assert len(result.data) <= result.report.budget_bytes
+    assert [call.steps for call in calls] == [16, 32, 48]
+
+
+def test_time_limit_ends_the_fit(chelsea):
+    report = encode(chelsea, rate=0.1, time_limit_s=0.5).report
+    assert report.stop_reason == "time limit"
+    assert report.steps > 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate": 0.1, "size": 100},
+        {"rate": -1.0},
+        {"psnr": float("nan")},
+        {"model": "nerf"},
+        {"recipe": "best"},
+        {"depth": 3},
+        {"depth": 3, "width": 100},
+        {"depth": 3, "width": 17},
+        {"seed": -1},
+        {"speed": 3},
+        {"quality": 50},
+        {"effort": 3},
+    ],
+)
+def test_settings_that_make_no_sense(chelsea, options):
+    with pytest.raises(dfmcodec.ConfigError):
+        encode(chelsea, **options)
+
+
+def test_truncated_order_is_carried_by_the_file(chelsea):
+    result = encode(chelsea, rate=0.18, depth=3, width=12, order=2, steps=32)
+    assert dfmcodec.read_info(result.data).architecture.order == 2
+    assert result.report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(result.data)))
+
+
+def test_report_is_plain_data(encoded):
+    import json
+
+    report = json.loads(json.dumps(encoded.report.as_dict()))
+    assert report["architecture"]["model"] == "coordinate"
+    assert report["config"]["seed"] == 1
+
+
+def test_rounding_and_steps_hold_the_frontier(encoded):
+    """Coarser steps make smaller files and never better images by much: the search may rely on
+    it.
+    """
+    model, _ = bitstream.read(encoded.data)
+    coarser = tuple(step - 8 for step in model.step_indices)
+    halved = bitstream.write(type(model)(model.architecture, model.height, model.width, model.symbols // 2, coarser))
+    saved_bits = 8 * (len(encoded.data) - len(halved)) / model.architecture.weight_count
+    assert 0.8 < saved_bits < 1.1

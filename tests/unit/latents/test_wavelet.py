@@ -1,0 +1,162 @@
+"""The latent pyramid: exact geometry, integer synthesis as the inverse of the analysis, colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dfmcodec.latents.colour import colour_basis, planes_of_pixels, planes_to_pixels, principal_chroma_angle
+from dfmcodec.latents.geometry import TILE_GRID, Geometry, Region, Tiling, default_levels, default_tiles
+from dfmcodec.latents.wavelet import (
+    BAND_NORMS,
+    LOW_NORMS,
+    MAX_UNITS,
+    NORM_UNIT,
+    UNITS_PER_LEVEL,
+    analyse,
+    synthesise_level,
+)
+from dfmcodec.synthesis import reconstruct
+from dfmcodec.synthesis.machine import CELL, FEATURES, DeepFourierMachine, numpy_evaluator, padded_cells
+from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
+
+
+def in_units(band):
+    return np.rint(band * UNITS_PER_LEVEL).astype(np.int32)
+
+
+def synthesise(pyramid):
+    low = in_units(pyramid.low)
+    for bands in reversed(pyramid.bands):
+        low = synthesise_level(low, [in_units(band) for band in bands])
+    return low / UNITS_PER_LEVEL
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 96), (3, 37, 53), (1, 1, 9), (3, 5, 1), (1, 1, 1), (3, 2, 2), (3, 1, 2)])
+def test_synthesis_inverts_analysis_at_any_size(shape):
+    planes = np.random.default_rng(0).integers(-200, 200, shape).astype(np.float32)
+    levels = default_levels(*shape[1:])
+    pyramid = analyse(planes, levels)
+    geometry = Geometry(shape[1], shape[2], shape[0], levels)
+    assert pyramid.low.shape[1:] == geometry.low_sizes[-1]
+    for level, bands in enumerate(pyramid.bands):
+        assert [band.shape[1:] for band in bands] == [geometry.band_size(level, o) for o in range(3)]
+    count = pyramid.low.size + sum(band.size for bands in pyramid.bands for band in bands)
+    assert count == planes.size  # critically sampled
+    assert np.abs(synthesise(pyramid) - planes).max() < 0.3
+    assert np.sqrt(np.mean((synthesise(pyramid) - planes) ** 2)) < 0.06
+
+
+def test_norms_are_those_of_the_synthesis():
+    """White noise in one band: its energy grows by the squared norm."""
+    rng = np.random.default_rng(0)
+    size, levels = 512, 4
+    geometry = Geometry(size, size, 1, levels)
+    for level in range(levels):
+        for orientation in range(4):
+            bands = [[np.zeros((1, *geometry.band_size(i, o)), np.int32) for o in range(3)] for i in range(levels)]
+            low = np.zeros((1, *geometry.low_sizes[level + 1]), np.int32)
+            noise = rng.choice([-1, 1], low.shape).astype(np.int32) * 1024
+            norm = LOW_NORMS[level] if orientation == 3 else BAND_NORMS[level][orientation]
+            if orientation == 3:
+                low = noise
+            else:
+                bands[level][orientation] = noise
+            for i in range(level, -1, -1):
+                low = synthesise_level(low, bands[i])
+            measured = np.sqrt(np.sum(low.astype(np.float64) ** 2) / noise.size) / 1024
+            assert measured == pytest.approx(norm / NORM_UNIT, rel=0.02 if level < 3 else 0.06)
+
+
+def test_extreme_coefficients_stay_in_their_range():
+    low = np.full((1, 8, 8), MAX_UNITS, np.int32)
+    bands = [np.full((1, 8, 8), sign * MAX_UNITS, np.int32) for sign in (1, -1, 1)]
+    assert np.abs(synthesise_level(low, bands)).max() <= MAX_UNITS
+
+
+@pytest.mark.parametrize("angle", [0, 1, 100, 255])
+def test_colour_basis_is_orthonormal_and_undone(angle):
+    basis = colour_basis(angle)
+    assert np.abs(basis @ basis.T - np.eye(3)).max() < 1e-6
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    planes = planes_of_pixels(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
+    assert np.array_equal(planes_to_pixels(planes, basis), pixels)
+
+
+def test_principal_angle_decorrelates_chroma(chelsea):
+    angle = principal_chroma_angle(chelsea.pixels)
+
+    def correlation(angle):
+        differences = np.diff(planes_of_pixels(chelsea.pixels, angle)[1:], axis=2).reshape(2, -1)
+        return abs(np.corrcoef(differences)[0, 1])
+
+    assert correlation(angle) < 0.05
+    assert correlation(angle) <= correlation(0)
+    assert principal_chroma_angle(chelsea.pixels[:, :, :1]) == 0
+
+
+def test_step_feature_and_cells():
+    samples = np.arange(2 * 4 * 6 * 3 // 2, dtype=np.int32).reshape(3, 4, 6)
+    whole = Samples.whole(samples)
+    cells = padded_cells(whole.around(whole.at, CELL))
+    assert cells.shape == (12, 4, 5)
+    inner = cells[:, 1:-1, 1:-1].reshape(3, 2, 2, 2, 3)
+    assert np.array_equal(inner.transpose(0, 3, 1, 4, 2).reshape(3, 4, 6), samples)
+    assert padded_cells(samples[:1, :3, :5]).shape == (12, 2, 3)
+
+
+def test_surroundings_are_the_samples_or_repeat_the_edges():
+    samples = np.random.default_rng(0).integers(-99, 99, (3, 9, 11)).astype(np.int32)
+    padded = np.pad(samples, ((0, 0), (4, 4), (4, 4)), mode="edge")
+    whole = Samples.whole(samples)
+    part = Samples(samples[:, 2:9, 0:8], Region(2, 0, 9, 8), 9, 11)
+    for block in (Region(0, 0, 9, 11), Region(4, 0, 9, 4), Region(5, 3, 9, 5)):
+        expected = padded[:, block.top + 1 : block.bottom + 7, block.left + 1 : block.right + 7]
+        assert np.array_equal(whole.around(block, 3), expected)
+        if block.top > 4:
+            assert np.array_equal(part.around(block, 3), expected)
+
+
+@pytest.mark.parametrize(("side", "count"), [(64, 1), (1535, 1), (1536, 2), (4000, 4), (6000, 6), (65535, 64)])
+def test_tiles_cover_the_image_once(side, count):
+    assert default_tiles(side) == count
+    tiling = Tiling(side, 100, 3, 6, count, 1)
+    assert [tile.top for tile in tiling.tiles] == [0, *(tile.rows.stop for tile in tiling.tiles[:-1])]
+    assert tiling.tiles[-1].rows.stop == side
+    assert all(tile.top % TILE_GRID == 0 for tile in tiling.tiles)
+    assert side < 1024 or 500 < min(tile.geometry.height for tile in tiling.tiles)
+    covered, numbers = tiling.covering(Region(side - 1, 5, side, 6))
+    assert (covered.bottom, numbers) == (side, [count - 1])
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_blocks_of_the_machine_join_without_seams(spread, monkeypatch):
+    """What a machine adds to an image does not depend on the blocks it is evaluated in, and moves
+    with the image.
+    """
+    rng = np.random.default_rng(0)
+    width = 16
+    layers = tuple(
+        (rng.normal(0, 0.2, (width + 1, n)).astype(np.float32), rng.normal(0, 0.2, (width + 1, n)).astype(np.float32))
+        for n in (width, width, 12)
+    )
+    lift = rng.normal(0, 0.02, (FEATURES, width)).astype(np.float32)
+    machine = DeepFourierMachine(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32), spread)
+    assert machine.reach == (4 if spread else 1)
+    samples = rng.integers(-4000, 4000, (3, 41, 30)).astype(np.int32)
+
+    def whole(samples):
+        found = np.empty(samples.shape, dtype=np.float32)
+        image = Samples.whole(samples)
+        for block in blocks(image.at, image.height, image.width):
+            part = machine_change(image, block, 700, machine.reach, numpy_evaluator(machine))
+            found[:, block.top : block.bottom, block.left : block.right] = part
+        return found
+
+    at_once = whole(samples)
+    assert at_once.std() > 10
+    monkeypatch.setattr(reconstruct, "BLOCK_SIDE", 8)
+    in_blocks = whole(samples)
+    assert np.abs(at_once - in_blocks).max() < 1e-4 * np.abs(at_once).max()  # as exact as sines of float32 are
+    inner = 2 * machine.reach
+    assert np.abs(whole(samples[:, 4:])[:, inner:-2] - at_once[:, 4 + inner : -2]).max() < 1e-4 * np.abs(at_once).max()
