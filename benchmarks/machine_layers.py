@@ -108,7 +108,7 @@ class Variant:
         The weights of Fourier layers are for cos - 1, as in the training of the prior.
         """
         if not self.order:
-            return jax.nn.relu(h @ params[f"in_{i}"] + params[f"constant_{i}"]) @ params[f"out_{i}"]
+            return jax.nn.relu(h @ params[f"in_{i}"] + params[f"constant_{i}"][None]) @ params[f"out_{i}"]
         a = with_cosines_less_one(params[f"a_{i}"])
         return jnp.asarray(fourier_sum(h, a, params[f"b_{i}"], self.order, jnp))
 

@@ -133,7 +133,7 @@ def _train_chunk(
         mean, log_variance = jnp.split(network(parameters, "encoder", encoder_input(x, jnp), jnp), 2, axis=1)
         codes = mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
         divergence = 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance).sum(axis=1)
-        logits, targets = network(parameters, "decoder", codes, jnp), x / 255.0
+        logits, targets = network(parameters, "decoder", codes, jnp), x.astype(jnp.float32) / 255.0
         if channels == 1:
             likelihood = -optax.sigmoid_binary_cross_entropy(logits, targets).sum(axis=1)
         else:

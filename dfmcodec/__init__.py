@@ -50,7 +50,7 @@ from dfmcodec.errors import (
 if TYPE_CHECKING:
     from dfmcodec.bitstream.header import Header
     from dfmcodec.encoder.config import EncoderConfig
-    from dfmcodec.encoder.job import Progress
+    from dfmcodec.encoder.job import Progress, TracePoint
     from dfmcodec.encoder.report import EncodeReport, EncodeResult
     from dfmcodec.image import Image, Metadata
     from dfmcodec.latents.geometry import Region
@@ -84,6 +84,7 @@ __all__ = [
     "Progress",
     "Region",
     "TargetUnreachableError",
+    "TracePoint",
     "TruncatedError",
     "UnsupportedVersionError",
     "__version__",
@@ -103,6 +104,7 @@ _LAZY = {
     "Metadata": "dfmcodec.image",
     "Progress": "dfmcodec.encoder.job",
     "Region": "dfmcodec.latents.geometry",
+    "TracePoint": "dfmcodec.encoder.job",
 }
 
 

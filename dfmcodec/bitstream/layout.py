@@ -19,7 +19,13 @@ from enum import IntEnum
 from typing import NoReturn
 
 from dfmcodec._types import Model
-from dfmcodec.errors import CorruptError, TruncatedError, UnsupportedVersionError
+from dfmcodec.errors import (
+    CorruptError,
+    FormatError,
+    LimitError,
+    TruncatedError,
+    UnsupportedVersionError,
+)
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
@@ -75,7 +81,8 @@ class Field:
         allowed: The values that the field may have in a file of this version.
         when: Tells from the values of the fields before it whether the field is present.
         less: The number that is subtracted from a value to give the stored number.
-        is_feature: Whether any other value comes from a newer program, rather than from damage.
+        refusal: The error for any other value: damage, a newer program, or an image of no possible
+            size.
     """
 
     name: str
@@ -83,7 +90,7 @@ class Field:
     allowed: Container[int]
     when: Callable[[Values], bool]
     less: int = 0
-    is_feature: bool = False
+    refusal: type[FormatError] = CorruptError
 
     @property
     def size(self) -> int:
@@ -100,8 +107,7 @@ class Field:
 
         Raises:
             TruncatedError: The data ends before the field does.
-            UnsupportedVersionError: The value comes from a newer program.
-            CorruptError: No file may have the value.
+            FormatError: No file that this program reads may have the value; see `refusal`.
         """
         if self.code == LEB128:
             stored, after = _read_leb128(data, at)
@@ -112,20 +118,20 @@ class Field:
         value = stored + self.less
         if value not in self.allowed:
             title = self.name.replace("_", " ")
-            if self.is_feature:
+            if self.refusal is UnsupportedVersionError:
                 refuse_unknown(f"{title} {value} (byte {at})", data)
             msg = f"the header is invalid: {title} {value}; the file is damaged"
-            raise CorruptError(msg)
+            raise self.refusal(msg)
         return value, after
 
 
 FIELDS = (
-    Field("version", "B", (VERSION,), _always, is_feature=True),
-    Field("model", "B", tuple(MODELS), _always, is_feature=True),
+    Field("version", "B", (VERSION,), _always, refusal=UnsupportedVersionError),
+    Field("model", "B", tuple(MODELS), _always, refusal=UnsupportedVersionError),
     Field("channels", "B", _GRAY_AND_RGB, _has_long_header),
-    Field("bit_depth", "B", BIT_DEPTHS, _has_long_header, is_feature=True),
-    Field("width", "H", range(1, MAX_SIDE + 1), _has_long_header),
-    Field("height", "H", range(1, MAX_SIDE + 1), _has_long_header),
+    Field("bit_depth", "B", BIT_DEPTHS, _has_long_header, refusal=UnsupportedVersionError),
+    Field("width", "H", range(1, MAX_SIDE + 1), _has_long_header, refusal=LimitError),
+    Field("height", "H", range(1, MAX_SIDE + 1), _has_long_header, refusal=LimitError),
     Field("depth", "B", range(1, MAX_DEPTH + 1), _is_coordinate),
     Field("layer_width", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
     Field("order", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
@@ -134,8 +140,8 @@ FIELDS = (
     Field("depth", "B", _BYTE, _is_latent),
     Field("layer_width", "B", _BYTE, _is_latent),
     Field("order", "B", _BYTE, _is_latent),
-    Field("further_bytes", "B", (0,), _is_coordinate, is_feature=True),
-    Field("further_bytes", "B", (8, 10), _is_latent, is_feature=True),
+    Field("further_bytes", "B", (0,), _is_coordinate, refusal=UnsupportedVersionError),
+    Field("further_bytes", "B", (8, 10), _is_latent, refusal=UnsupportedVersionError),
     Field("section_count", "B", range(1, 1 << 8), _has_long_header),
     Field("levels", "B", range(1, MAX_LEVELS + 1), _is_latent),
     Field("q_step", "H", range(1, MAX_STEP + 1), _is_latent),

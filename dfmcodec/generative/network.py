@@ -287,7 +287,7 @@ def paint(
         start += layer.weight_count
         if index == 0:
             y = (weights.reshape(batch * layer.outputs, rows) @ first).reshape(batch, layer.outputs, -1)
-            h = y + v if layer.inputs == layer.outputs else y
+            h = y + v[None] if layer.inputs == layer.outputs else y
         else:
             y = weights @ features(h, layer.order, xp, cos_sin)
             h = y + h if layer.inputs == layer.outputs else y

@@ -46,7 +46,7 @@ def principal_chroma_angle(pixels: Pixels) -> int:
     """
     if pixels.shape[2] == 1:
         return 0
-    planes = planes_of_pixels(pixels, 0)[1:]
+    planes = pixels_to_planes(pixels, 0)[1:]
     covariance = np.zeros((2, 2))
     for difference in (np.diff(planes, axis=1), np.diff(planes, axis=2)):
         flat = difference.reshape(2, -1).astype(np.float64)
@@ -55,7 +55,7 @@ def principal_chroma_angle(pixels: Pixels) -> int:
     return round(angle * CHROMA_ANGLES / pi) % CHROMA_ANGLES
 
 
-def planes_of_pixels(pixels: Pixels, chroma_angle: int) -> Float32:
+def pixels_to_planes(pixels: Pixels, chroma_angle: int) -> Float32:
     """Converts pixels into planes of the luma-chroma basis.
 
     Args:

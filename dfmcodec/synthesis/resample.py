@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor, log2
+from types import ModuleType
 
 import numpy as np
 
-from dfmcodec._types import Float32, Float64
+from dfmcodec._types import Array, Float32, Float64
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import MAX_SIDE
 from dfmcodec.latents.geometry import Region
@@ -120,7 +121,7 @@ def _along_last(planes: Float32, positions: Float64) -> Float32:
     first = np.floor(positions).astype(np.int64) - reach + 1
     offsets = np.arange(2 * reach)
     index = first[:, None] + offsets
-    weights = _kernel((positions[:, None] - index) / spacing)
+    weights = lanczos((positions[:, None] - index) / spacing, LOBES, np)
     weights /= weights.sum(axis=1, keepdims=True)
     index = np.clip(index, 0, planes.shape[-1] - 1)
     values = np.zeros((*planes.shape[:-1], len(positions)), dtype=np.float32)
@@ -129,5 +130,6 @@ def _along_last(planes: Float32, positions: Float64) -> Float32:
     return values
 
 
-def _kernel(x: Float64) -> Float64:
-    return np.where(np.abs(x) < LOBES, np.sinc(x) * np.sinc(x / LOBES), 0.0)
+def lanczos(x: Array, lobes: int, xp: ModuleType) -> Array:
+    """The Lanczos kernel: a sinc, windowed by another that ends after so many lobes. float [..]."""
+    return xp.where(xp.abs(x) < lobes, xp.sinc(x) * xp.sinc(x / lobes), 0.0)

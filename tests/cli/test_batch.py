@@ -28,6 +28,8 @@ from dfmcodec.metrics import psnr
 
 FAST = ("--quality", "50", "--effort", "1")
 
+posix_only = pytest.mark.skipif(os.name == "nt", reason="signals of process groups are POSIX")
+
 
 def dfm(*arguments, code=0, data=None):
     result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
@@ -103,6 +105,7 @@ def test_names_that_differ_in_their_ends_only(photos):
     assert Path("same.bmp.dfm").exists()
 
 
+@posix_only
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_killed_in_the_middle_and_run_again(photos, processes):
     call = [sys.executable, "-m", "dfmcodec", "encode", "photos", "-r", "-O", "out", *FAST, "-j", processes]
@@ -339,6 +342,7 @@ def test_verify_tells_the_damaged_from_the_whole(tmp_path, monkeypatch):
     assert sorted(os.listdir()) == ["cut.dfm", "good.dfm", "tree"]
 
 
+@posix_only
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_with_several_processes(photos, presses):
     """Once: files that are begun are finished, the others left out. Twice: the end. No traceback,

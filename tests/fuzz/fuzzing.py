@@ -116,7 +116,7 @@ def hostile_headers(rng: np.random.Generator) -> Iterator[bytes]:
         network = [int(rng.integers(1, 65)) for _ in range(3)]
         if model:
             fields = struct.pack("<BHBI", rng.integers(1, 7), rng.integers(1, 65536), rng.integers(256), 0xA25C47C2)
-            fields += rng.bytes(2) if rng.integers(2) else b""
+            fields += bytes(map(int, rng.integers(0, 67, 2))) if rng.integers(2) else b""  # 1..64 tiles
             network = [4, 60, 1]
         key = 3 if model else 1
         body = rng.bytes(int(rng.integers(0, 40)))

@@ -180,3 +180,12 @@ def test_what_is_imported_is_named_in_pyproject():
             for name in imported(node):
                 if not (isinstance(node, ast.ImportFrom) and node.level):
                     assert name.split(".")[0] in known | through, f"{path.name} imports {name}"
+
+
+def test_the_version_is_written_in_one_place() -> None:
+    """The package has it, the wheel takes it from there, and the citation names the same."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "dfmcodec.__version__"}
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {dfmcodec.__version__}" in [line.replace('"', "") for line in citation]

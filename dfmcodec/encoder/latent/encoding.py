@@ -18,7 +18,7 @@ from dfmcodec.encoder.latent.efforts import Effort, LatentOptions
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.image import Image, values_per_level
-from dfmcodec.latents.colour import colour_basis, planes_of_pixels, planes_to_pixels, principal_chroma_angle
+from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels, principal_chroma_angle
 from dfmcodec.latents.geometry import Region, Tile, Tiling
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.metrics import mse
@@ -36,7 +36,7 @@ class Encoding:
         options: The parts of the codec that are used.
         chroma_angle: The angle of the colour basis, 0..255.
         tiling: How the image is cut.
-        section_bytes: What a further section adds to the file beside its body.
+        section_bytes: Bytes that a further section adds to the file, without its body.
     """
 
     image: Image
@@ -61,7 +61,7 @@ class Encoding:
 
     @property
     def fixed_bytes(self) -> int:
-        """Bytes of the file beside range-coded streams, filter and corrections."""
+        """Bytes of the file without range-coded streams, filter and corrections."""
         return bitstream.latent_file_bytes(self.tiling)
 
     @property
@@ -84,7 +84,7 @@ class Encoding:
             change: What is added to the synthesis of the image, float32 [C, H, W], units; its part
                 in the tile is subtracted first. None for nothing.
         """
-        planes = planes_of_pixels(self.image.pixels[tile.rows, tile.columns], self.chroma_angle)
+        planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.chroma_angle)
         if change is not None:
             planes -= change[:, tile.rows, tile.columns] * np.float32(1 / UNITS_PER_LEVEL)
         return analyse(planes, self.tiling.levels)
@@ -93,7 +93,7 @@ class Encoding:
         """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows,
         W], units.
         """
-        planes = planes_of_pixels(self.image.pixels[rows], self.chroma_angle)
+        planes = pixels_to_planes(self.image.pixels[rows], self.chroma_angle)
         return np.asarray(planes * np.float32(UNITS_PER_LEVEL) - change[:, rows] - samples[:, rows])
 
     def machine_change(self, samples: Int32, q_step: int) -> Float32:

@@ -16,6 +16,7 @@ import numpy as np
 from dfmcodec._types import Array
 from dfmcodec.fourier.layer import TAU
 from dfmcodec.generative.network import GenerativeArchitecture, features, inputs_at
+from dfmcodec.synthesis.resample import lanczos
 
 _LOBES = 3  # the lobes of the Lanczos kernel
 
@@ -34,7 +35,7 @@ def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
     """
     pixels = xp.arange(size, dtype=xp.asarray(offset).dtype)
     distance = xp.minimum(pixels + offset, size - 1)[:, None] - pixels[None]
-    kernel = xp.where(xp.abs(distance) < _LOBES, xp.sinc(distance) * xp.sinc(distance / _LOBES), 0)
+    kernel = lanczos(distance, _LOBES, xp)
     return kernel / kernel.sum(axis=1, keepdims=True)
 
 

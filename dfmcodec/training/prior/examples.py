@@ -20,7 +20,7 @@ from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext, context_size
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
-from dfmcodec.latents.colour import planes_of_pixels
+from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import CHANNELS, Geometry, default_levels
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
@@ -193,7 +193,7 @@ def context_rows(
     """
     height, width = pixels.shape[:2]
     geometry = Geometry(height, width, CHANNELS, default_levels(height, width))
-    pyramid = analyse(planes_of_pixels(pixels, 0), geometry.levels)
+    pyramid = analyse(pixels_to_planes(pixels, 0), geometry.levels)
     by_pass = optimized_symbols(pyramid, geometry, q_step, rng.uniform(*BIT_PRICES), context, iterate_first)
     collector = _RowCollector(pyramid, q_step, by_pass, context, rng)
     traverse(geometry, q_step, context, collector)
@@ -275,7 +275,7 @@ def decoded_cells(pixels: Pixels, q_step: int, bit_price: float, context: Contex
         border: The number of cells around the image in the result.
     """
     height, width = (side // 2 * 2 for side in pixels.shape[:2])
-    planes = planes_of_pixels(pixels[:height, :width], 0)
+    planes = pixels_to_planes(pixels[:height, :width], 0)
     geometry = Geometry(height, width, CHANNELS, default_levels(height, width))
     pyramid = analyse(planes, geometry.levels)
     symbols = optimized_symbols(pyramid, geometry, q_step, bit_price, context, iterate_first=True)

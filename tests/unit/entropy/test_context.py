@@ -29,7 +29,7 @@ from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, MAX_SYMBOL, PRECISION_BITS
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.errors import CorruptError
-from dfmcodec.latents.colour import planes_of_pixels
+from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Geometry, Tiling, default_levels
 from dfmcodec.latents.trellis import NEXT_STATE
 from dfmcodec.latents.wavelet import MAX_UNITS, analyse
@@ -83,7 +83,7 @@ def test_reading_inverts_writing_for_any_symbols(seed, height, width, channels, 
 
 def test_estimated_bits_are_the_real_ones(chelsea):
     geometry = Geometry(80, 96, 3, 6)
-    pyramid = analyse(planes_of_pixels(chelsea.pixels, 0), 6)
+    pyramid = analyse(pixels_to_planes(chelsea.pixels, 0), 6)
     for q_step in (200, 1500):
         source, symbols, samples = chosen_source(pyramid, geometry, q_step, 0.23, observed=False)
         (decoded, again), body = round_trip(symbols, geometry, q_step)
@@ -161,7 +161,7 @@ def test_contexts_are_causal():
 def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
     """In squared error plus price of bits."""
     geometry = Geometry(80, 96, 3, 6)
-    planes = planes_of_pixels(chelsea.pixels, 0)
+    planes = pixels_to_planes(chelsea.pixels, 0)
     pyramid = analyse(planes, 6)
     q_step, price = 1000, 0.23
 
@@ -240,7 +240,7 @@ def test_influence_is_the_derivative(chelsea):
     """
     geometry = Geometry(32, 32, 1, 2)
     pixels = chelsea.pixels[:32, :32, :1]
-    pyramid = analyse(planes_of_pixels(pixels, 0), 2)
+    pyramid = analyse(pixels_to_planes(pixels, 0), 2)
     observed, _, _ = chosen_source(pyramid, geometry, 400, 0.23)
     influence: Influence = observed.observed
     signed, magnitude = influence.slopes(CodingPass(1, 0, 0, 0), (4, 4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfmcodec.latents.colour import colour_basis, planes_of_pixels, planes_to_pixels, principal_chroma_angle
+from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels, principal_chroma_angle
 from dfmcodec.latents.geometry import TILE_GRID, Geometry, Region, Tiling, default_levels, default_tiles
 from dfmcodec.latents.wavelet import (
     BAND_NORMS,
@@ -79,7 +79,7 @@ def test_colour_basis_is_orthonormal_and_undone(angle):
     basis = colour_basis(angle)
     assert np.abs(basis @ basis.T - np.eye(3)).max() < 1e-6
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    planes = planes_of_pixels(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
+    planes = pixels_to_planes(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
     assert np.array_equal(planes_to_pixels(planes, basis), pixels)
 
 
@@ -87,7 +87,7 @@ def test_principal_angle_decorrelates_chroma(chelsea):
     angle = principal_chroma_angle(chelsea.pixels)
 
     def correlation(angle):
-        differences = np.diff(planes_of_pixels(chelsea.pixels, angle)[1:], axis=2).reshape(2, -1)
+        differences = np.diff(pixels_to_planes(chelsea.pixels, angle)[1:], axis=2).reshape(2, -1)
         return abs(np.corrcoef(differences)[0, 1])
 
     assert correlation(angle) < 0.05
