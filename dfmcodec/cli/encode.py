@@ -338,7 +338,7 @@ def _restart_notice(report: EncodeReport) -> str:
 
 def _echo_report(output: Path, report: EncodeReport, verbose: bool, err: bool) -> None:
     click.echo(_line(output, report), err=err)
-    if report.stop_reason in ("interrupted", "diverged"):
+    if report.stop_reason in _EARLY_ENDS:
         click.echo(f"dfm: the fit ended early: {report.stop_reason}", err=True)
     if verbose:
         unit = _STEP_UNITS[report.architecture.model.value]

@@ -236,10 +236,6 @@ class TableChoice:
     table: npt.NDArray[np.int16]
     sign: Int32
 
-    def part(self, symbols: slice) -> TableChoice:
-        """Returns the choice of some of the symbols."""
-        return TableChoice(self.table[symbols], self.sign[symbols])
-
     @classmethod
     def join(cls, parts: Sequence[TableChoice]) -> TableChoice:
         """Joins the choices of parts of a pass, in order."""

@@ -22,6 +22,12 @@ _TIFF_LAYOUT = (
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))\d")
 
 
+def pillow_info(metadata: Metadata) -> dict[str, bytes]:
+    """The entries of a Pillow image's `info` that hold the metadata."""
+    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+    return {names[name]: value for name, value in metadata.present().items()}
+
+
 def read_metadata_apart(data: bytes, page: int) -> Metadata:
     """Reads the metadata of a page from a file that is opened for this alone.
 

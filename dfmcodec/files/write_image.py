@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec.errors import OutputError
+from dfmcodec.files.metadata import pillow_info
 from dfmcodec.image import Image, values_per_level
 
 if TYPE_CHECKING:
@@ -135,8 +136,7 @@ def to_pil(image: Image) -> PIL.Image.Image:
     if image.bit_depth > 8 and pixels.shape[2] > 1:
         pixels = np.rint(pixels / values_per_level(image.bit_depth)).astype(np.uint8)
     pil_image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    names = {"icc_profile": image.metadata.icc, "exif": image.metadata.exif, "xmp": image.metadata.xmp}
-    pil_image.info.update({name: value for name, value in names.items() if value})
+    pil_image.info.update(pillow_info(image.metadata))
     return pil_image
 
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageFile
 from dfmcodec.bitstream.header import read_header
 from dfmcodec.bitstream.layout import MAGIC, Section
 from dfmcodec.bitstream.sections.metadata import unpack_metadata
+from dfmcodec.files.metadata import pillow_info
 
 FORMAT = "DFM"
 MIME_TYPE = "image/x-dfm"
@@ -46,9 +47,7 @@ class DfmImageFile(ImageFile.ImageFile):
         self._draft_size: tuple[int, int] | None = None
         if Section.METADATA in header.sections:
             start, length = header.sections[Section.METADATA]
-            metadata = unpack_metadata(self._data[start : start + length])
-            entries = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
-            self.info.update({name: value for name, value in entries.items() if value})
+            self.info.update(pillow_info(unpack_metadata(self._data[start : start + length])))
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Asks for a smaller image, but at least of this size; the mode does not change.
