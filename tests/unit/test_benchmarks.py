@@ -162,6 +162,14 @@ def latent_ablate(folder: Path) -> None:
     assert is_drawn(plot)
 
 
+def fitted(folder: Path) -> None:
+    options = ("--crop", 48, "--steps", 4, "--measurements", 2, "--width", 4, "--context-width", 4)
+    first, second = recorded(folder / "rows.jsonl", "fitted", png(folder), *options)
+    assert (first["steps"], second["steps"]) == (2, 4)
+    assert second["J"] == pytest.approx(1000 * 10 ** (-second["psnr_db"] / 10) + second["bpp"], rel=2e-3)
+    assert second["us_per_pixel_and_step"] > 0
+
+
 def frontier(folder: Path) -> None:
     out, plot = folder / "rows.jsonl", folder / "frontier.png"
     options = ("--bpp", 2, "--efforts", 1, "--speeds", 10, "--methods", 0, "--plot", plot)
@@ -384,6 +392,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate quantised": coordinate_quantised,
     "coordinate start": coordinate_start,
     "domain_prior": domain_prior,
+    "fitted": fitted,
     "frontier": frontier,
     "generative": generative,
     "generative_figure": generative_figure,

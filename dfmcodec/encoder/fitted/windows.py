@@ -1,0 +1,98 @@
+"""Windows: square parts of an image, each with what it needs of every latent grid around it.
+
+Grid l of the pyramid has a sample for each 2^l x 2^l pixels: [ceil(H / 2^l), ceil(W / 2^l)]. A
+window has WINDOW x WINDOW pixels, and of each grid its own samples and HALO more on all sides. What
+a window gives depends on nothing else, so windows are computed one after the other: their arrays
+stay in the processor's cache, and memory does not grow with the image. Beyond the image, the
+samples at its edges are repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dfmcodec._types import Float32
+
+LEVELS = 7
+WINDOW = 128  # pixels
+HALO = 4  # samples: two for each upsampling filter, two for the stages with neighbours
+_COARSEST_SAMPLES = WINDOW >> LEVELS - 1
+Grids = list[jax.Array]  # of one image, [h_l, w_l] for each level, or of windows
+
+
+def grid_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """The sizes of the latent grids of an image, from the finest on."""
+    return [(-(-height // (1 << level)), -(-width // (1 << level))) for level in range(LEVELS)]
+
+
+def window_samples(level: int) -> int:
+    """The samples of a grid along a side of a window, without the halo."""
+    return WINDOW >> level
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of an image, N of them.
+
+    Args:
+        height: The height of the image in pixels.
+        width: The width of the image in pixels.
+        corners: The first row and column of each window, int32 [N, 2].
+    """
+
+    height: int
+    width: int
+    corners: np.ndarray[Any, np.dtype[np.int32]]
+
+    @classmethod
+    def of(cls, height: int, width: int) -> Windows:
+        """The windows that cover an image."""
+        corners = [(top, left) for top in range(0, height, WINDOW) for left in range(0, width, WINDOW)]
+        return cls(height, width, np.array(corners, dtype=np.int32))
+
+    def pixels(self, values: Float32) -> Float32:
+        """Cuts float32 [C, H, W] into windows [N, C, WINDOW, WINDOW], with zeros beyond the
+        image.
+        """
+        below, right = -self.height % WINDOW, -self.width % WINDOW
+        padded = np.pad(values, ((0, 0), (0, below), (0, right)))
+        return np.stack([padded[:, top : top + WINDOW, left : left + WINDOW] for top, left in self.corners])
+
+    def inside(self) -> Float32:
+        """1 for pixels of the image and 0 beyond, float32 [N, WINDOW, WINDOW]."""
+        return self.pixels(np.ones((1, self.height, self.width), dtype=np.float32))[:, 0]
+
+    def cut(self, grids: Grids) -> Grids:
+        """Cuts the grids of the image into windows, [N, n_l, n_l] with n_l = WINDOW / 2^l + 2 HALO.
+
+        JAX differentiates it: the gradient of a sample is the sum over all windows that have it.
+        """
+        return [self._cut_grid(grid, level) for level, grid in enumerate(grids)]
+
+    def _cut_grid(self, grid: jax.Array, level: int) -> jax.Array:
+        side = window_samples(level) + 2 * HALO
+        corners = self.corners >> level
+        missing = [int(corners[:, axis].max()) + side - HALO - grid.shape[axis] for axis in (0, 1)]
+        padded = jnp.pad(grid, [(HALO, max(HALO, count)) for count in missing], mode="edge")
+        return jnp.stack([padded[top : top + side, left : left + side] for top, left in corners])
+
+
+def samples_inside(corner: jax.Array, size: tuple[int, int], level: int) -> jax.Array:
+    """Tells which samples of a window's grid, halo included, are in the image, bool [n_l, n_l].
+
+    Args:
+        corner: The first row and column of the window, int32 [2].
+        size: The height and width of the image in pixels.
+        level: The level of the grid.
+    """
+    offsets = jnp.arange(-HALO, window_samples(level) + HALO)
+    is_inside = [
+        ((corner[axis] >> level) + offsets >= 0) & ((corner[axis] >> level) + offsets < -(-size[axis] // (1 << level)))
+        for axis in (0, 1)
+    ]
+    return is_inside[0][:, None] & is_inside[1][None]
