@@ -196,12 +196,3 @@ def test_a_fit_of_a_photograph() -> None:
     first, last = costs()
     assert last < 0.66 * first
     assert costs() == [first, last]
-
-
-def test_relu_units_and_adam_take_a_step() -> None:
-    """What the benchmark compares with."""
-    fit = Fit(photograph(100, 143), LMBDA, 1, optimizer="adam")
-    networks = Networks.start(0, 8, 8, "relu")
-    ((state, measured),) = fit.run(networks, lambda step: True)
-    assert np.isfinite(measured.cost(LMBDA))
-    assert all(np.abs(grid).max() > 0 for grid in state.latents)
