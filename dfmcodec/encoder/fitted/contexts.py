@@ -8,11 +8,11 @@ cells (`entropy.passes`). A symbol of phase p sees
     - the 3x3 symbols around it in the next coarser grid, and the mean of their magnitudes,
     - the symbol there in the grid after that.
 
-The symbols of all levels go through one network for each phase, in which only the first layer
-differs: h_1 = relu(W f), h_2 = relu(V h_1 + c + h_1), (mean, log scale) = U h_2 + B f. The features
-f end with the level as seven zeros and a one. A symbol q then takes -log2 of the probability of
-q - 1/2 .. q + 1/2 under the Laplace distribution of that mean and scale, in bits. The residual
-layer and the linear bypass are those of Cool-chic (Leguay et al. 2023, "Low-complexity overfitted
+The symbols of all levels go through one network for each phase, h_1 = relu(W f),
+h_2 = relu(V h_1 + c + h_1), (mean, log scale) = U h_2 + B f. Phases differ in W and B alone. One
+feature for each level tells the level: 1 for that of the symbol, 0 for the others. A symbol q then
+takes -log2 of the probability of q - 1/2 .. q + 1/2 under the Laplace distribution of that mean and
+scale, in bits. The residual layer and the linear bypass are those of Cool-chic (Leguay et al. 2023, "Low-complexity overfitted
 neural image codec"; Kim et al. 2024, "C3").
 """
 

@@ -39,7 +39,7 @@ _BYPASS_STD = 0.05
 _STAGE_STD = 1e-4
 _MIDDLE = 0.5
 # Polynomials in t^2 of cos(2 pi t) and sin(2 pi t) / t for |t| <= 1/2, of nearly the least largest
-# error, 1e-7. XLA's own cos and sin take 16 times as long on a CPU.
+# error, 1e-7. XLA's own cos and sin are many times as slow on a CPU.
 _COSINE = (0.999999989, -19.7392045, 64.939119, -85.4501654, 60.1678307, -25.9683095, 6.52960491)
 _SINE = (6.28318282, -41.3414214, 81.5961837, -76.5800987, 41.2053871, -12.2712502)
 
@@ -122,8 +122,9 @@ def upsampling_matrix(taps: jax.Array, count: int) -> jax.Array:
     """Builds the matrix that doubles a row of samples, float32 [2 (count - TAPS), count].
 
     Output samples 2 i and 2 i + 1 lie a quarter sample before and after the middle of input samples
-    i + 1 .. i + 3; the taps of one are those of the other in reverse. A product with this matrix is
-    several times as fast as sums of shifted samples, whose results have to be interleaved.
+    i + 1 .. i + 3; the taps of one are those of the other in reverse. With products of this matrix
+    the whole synthesis takes 0.6 of the time that it takes with sums of shifted samples, which have
+    to be interleaved.
     """
     pairs = count - TAPS
     matrix = jnp.zeros((2 * pairs, count))

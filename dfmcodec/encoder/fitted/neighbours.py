@@ -27,8 +27,8 @@ def neighbourhoods(planes: jax.Array) -> jax.Array:
 def _gather(channels: int, rows: int, columns: int) -> Callable[[jax.Array], jax.Array]:
     """`neighbourhoods` of planes of a shape.
 
-    Its gradient is a sum of nine shifted planes, one after the other in place: as a sum of nine
-    padded planes, which JAX would make of it, it takes 1.7 times as long.
+    Its gradient is a sum of nine shifted planes, one after the other in place. With a sum of nine
+    padded planes, which JAX would make of it, a step of the fit takes 1.2 to 1.7 times as long.
     """
     height, width = rows - 2, columns - 2
 
