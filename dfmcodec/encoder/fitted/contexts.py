@@ -12,8 +12,8 @@ The symbols of all levels go through one network for each phase, h_1 = relu(W f)
 h_2 = relu(V h_1 + c + h_1), (mean, log scale) = U h_2 + B f. Phases differ in W and B alone. One
 feature for each level tells the level: 1 for that of the symbol, 0 for the others. A symbol q then
 takes -log2 of the probability of q - 1/2 .. q + 1/2 under the Laplace distribution of that mean and
-scale, in bits. The residual layer and the linear bypass are those of Cool-chic (Leguay et al. 2023, "Low-complexity overfitted
-neural image codec"; Kim et al. 2024, "C3").
+scale, in bits. The residual layer and the linear bypass are those of Cool-chic (Leguay et al. 2023,
+"Low-complexity overfitted neural image codec"; Kim et al. 2024, "C3").
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dfmcodec.encoder.fitted.neighbours import SQUARE, neighbourhoods
+from dfmcodec.encoder.fitted.neighbours import neighbourhoods
 from dfmcodec.encoder.fitted.windows import HALO, LEVELS, Grids, samples_inside, window_samples
+from dfmcodec.entropy.neighbourhood import SQUARE
 from dfmcodec.entropy.passes import PHASES
 
 CELL_HALO = HALO // 2

@@ -37,7 +37,7 @@ from dfmcodec.encoder.fitted.contexts import ContextWeights, symbol_bits
 from dfmcodec.encoder.fitted.machine import Activation, MachineWeights, window_colours
 from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.windows import Grids, Windows, grid_sizes
-from dfmcodec.fourier.jax_backend import use_compilation_cache
+from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.metrics import psnr_of_mse
 
@@ -266,15 +266,17 @@ class Fit:
         part_done = step / self.steps
         temperature, noise = (jnp.float32(a + (b - a) * part_done) for a, b in (_TEMPERATURES, _NOISES))
         key = jax.random.fold_in(self._key, step)
-        windows = self._soft_windows(state.latents, key, temperature, noise)
-        found = over_parts(partial(self._gradients, state.networks), windows)
-        following: State = self._apply(state, found, key, temperature, noise)
+        with calls():
+            windows = self._soft_windows(state.latents, key, temperature, noise)
+            found = over_parts(partial(self._gradients, state.networks), windows)
+            following: State = self._apply(state, found, key, temperature, noise)
         return following
 
     def measured(self, state: State, step: int, seconds: float, over_parts: OverParts) -> Measured:
         """Measures a state as a decoder would see it."""
-        windows = self._windows.cut([jnp.round(GAIN * grid) for grid in state.latents])
-        found = over_parts(partial(self._measures, state.networks), windows)
+        with calls():
+            windows = self._windows.cut([jnp.round(GAIN * grid) for grid in state.latents])
+            found = over_parts(partial(self._measures, state.networks), windows)
         errors, bits = (float(sum(np.asarray(part[which]).sum(dtype=np.float64) for part in found)) for which in (0, 1))
         return Measured(step, bits / self.pixel_count, errors / (3 * self.pixel_count), seconds)
 
