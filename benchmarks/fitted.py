@@ -9,14 +9,19 @@ counted.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import jax
+import jax.numpy as jnp
+import numpy as np
 from recording import Row, load, out_option, record
 
-from dfmcodec.encoder.fitted.fit import Fit, Networks, Optimizer
-from dfmcodec.encoder.fitted.machine import Activation
+from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe
+from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
 
 
 @click.command(help=__doc__)
@@ -30,8 +35,6 @@ from dfmcodec.encoder.fitted.machine import Activation
 @click.option("--seed", type=int, default=0)
 @click.option("--width", type=int, default=32, help="The dimensions that the machine lifts vectors to.")
 @click.option("--context-width", type=int, default=24, help="The units of the context networks.")
-@click.option("--activation", type=click.Choice(["fourier", "relu"]), default="fourier")
-@click.option("--optimizer", type=click.Choice(["soap", "adam"]), default="soap", help="That of the networks.")
 @out_option
 def main(
     image: str,
@@ -44,34 +47,43 @@ def main(
     seed: int,
     width: int,
     context_width: int,
-    activation: Activation,
-    optimizer: Optimizer,
     out: Path | None,
 ) -> None:
     """See the module."""
     name, whole = load(image)
     pixels = whole.pixels[top : top + crop, left : left + crop]
-    fit = Fit(pixels, lmbda, steps, seed, optimizer)
-    networks = Networks.start(seed, width, context_width, activation)
+    colours = (pixels.astype(np.float32) * np.float32(1 / PEAK_LEVEL)).transpose(2, 0, 1)
+    networks = Networks.start(seed, width, context_width)
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), networks, Recipe(steps), seed=seed)
     every = max(1, steps // measurements)
 
     def rows() -> Iterator[Row]:
-        for _, measured in fit.run(networks, lambda step: step % every == 0):
-            yield {
-                "picture": name,
-                "crop": crop,
-                "lmbda": lmbda,
-                "activation": activation,
-                "optimizer": optimizer,
-                "seed": seed,
-                "weights": sum(networks.weight_counts()),
-                "steps": measured.step,
-                "of": steps,
-                "bpp": round(measured.bpp, 4),
-                "psnr_db": round(measured.psnr_db, 2),
-                "J": round(measured.cost(lmbda), 4),
-                "us_per_pixel_and_step": round(1e6 * measured.seconds / measured.step / fit.pixel_count, 3),
-            }
+        seconds = 0.0
+        state = fit.start([jnp.zeros(size) for size in grid_sizes(fit.height, fit.width)])
+        with fit.threads() as executor:
+            fit.step(state, 0, executor)  # compiles
+            for number in range(steps):
+                started = time.perf_counter()
+                state = fit.step(state, number, executor)
+                jax.block_until_ready(state.latents)  # type: ignore[no-untyped-call]
+                seconds += time.perf_counter() - started
+                if (number + 1) % every:
+                    continue
+                measured = fit.measured(state, executor)
+                bpp = measured.bits / fit.pixel_count
+                yield {
+                    "picture": name,
+                    "crop": crop,
+                    "lmbda": lmbda,
+                    "seed": seed,
+                    "weights": networks.weight_count,
+                    "steps": number + 1,
+                    "of": steps,
+                    "bpp": round(bpp, 4),
+                    "psnr_db": round(measured.psnr_db, 2),
+                    "J": round(measured.mse / lmbda + bpp, 4),
+                    "us_per_pixel_and_step": round(1e6 * seconds / (number + 1) / fit.pixel_count, 3),
+                }
 
     record(rows(), out)
 

@@ -23,5 +23,6 @@ class Model(Enum):
     """The families of models; the value is the name that `--model` takes."""
 
     LATENT = "latent"
+    FITTED = "fitted"
     COORDINATE = "coordinate"
     GENERATIVE = "generative"

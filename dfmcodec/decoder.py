@@ -16,16 +16,25 @@ import numpy.typing as npt
 
 from dfmcodec import bitstream
 from dfmcodec._types import Float32, Pixels
-from dfmcodec.bitstream.contents import CodedImage, LatentArchitecture, QuantizedLatents, QuantizedNetwork
+from dfmcodec.bitstream.contents import (
+    CodedImage,
+    LatentArchitecture,
+    QuantizedGrids,
+    QuantizedLatents,
+    QuantizedNetwork,
+)
 from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, axis_positions, deep_fourier_machine, unpack
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
-from dfmcodec.image import MAX_PIXELS, Image, samples_to_values, to_values
+from dfmcodec.image import MAX_PIXELS, Image, peak_value, samples_to_values, to_values
 from dfmcodec.latents.colour import colour_basis, planes_to_pixels
 from dfmcodec.latents.geometry import Region
+from dfmcodec.latents.grids import symbol_step
 from dfmcodec.prior import prior_of
+from dfmcodec.prior.fitted import fitted_prior_of
 from dfmcodec.synthesis import resample
 from dfmcodec.synthesis.filter import MAX_RADIUS
+from dfmcodec.synthesis.fitted import synthesise_grids
 from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate, numpy_evaluator
 from dfmcodec.synthesis.reconstruct import Samples, corrected, seen_from, synthesise
 
@@ -140,6 +149,8 @@ def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Im
     elif isinstance(model, CodedImage):
         rows, columns = np.arange(wanted.top, wanted.bottom), np.arange(wanted.left, wanted.right)
         pixels = _render_code(model, rows, columns, request.generator)
+    elif isinstance(model, QuantizedGrids):
+        pixels = _render_grids(model, wanted, request.backend)
     else:
         samples = Samples(model.samples, covered, header.height, header.width)
         pixels = _render_latents(model, samples, wanted, request.backend)
@@ -194,6 +205,10 @@ def _decode_at(
         pixels = render_weights(_weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
     elif isinstance(model, CodedImage):
         pixels = _render_code(model, rows, columns, request.generator)
+    elif isinstance(model, QuantizedGrids):
+        planes = _grid_colours(model, seen, request.backend)
+        strips = resample.evaluate_strips(planes, rows - seen.top, columns - seen.left)
+        pixels = np.concatenate([_colours_to_pixels(strip, model) for strip in strips])
     else:
         if level:
             planes = model.samples.astype(np.float32)
@@ -280,7 +295,7 @@ def _render_code(
     return pixels
 
 
-def render(model: QuantizedNetwork | QuantizedLatents, backend: str = "numpy") -> Pixels:
+def render(model: QuantizedNetwork | QuantizedLatents | QuantizedGrids, backend: str = "numpy") -> Pixels:
     """Evaluates a quantised model of a whole image at every pixel.
 
     Args:
@@ -297,7 +312,32 @@ def render(model: QuantizedNetwork | QuantizedLatents, backend: str = "numpy") -
     whole = Region(0, 0, model.height, model.width)
     if isinstance(model, QuantizedNetwork):
         return _render_network(model, backend, whole)
+    if isinstance(model, QuantizedGrids):
+        return _render_grids(model, whole, backend)
     return _render_latents(model, Samples.whole(model.samples), whole, backend)
+
+
+def _render_grids(model: QuantizedGrids, region: Region, backend: str) -> Pixels:
+    return _colours_to_pixels(_grid_colours(model, region, backend), model)
+
+
+def _grid_colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
+    """The colours of a region by the machine of the image, float32 [3, H, W] in 0..1."""
+    _, machine = fitted_prior_of(model.architecture.prior_id).networks_of(model.lmbda_code, model.changes)
+    evaluate = None
+    if backend == "jax":
+        from dfmcodec.synthesis.jax_backend import jax_strip_synthesis
+
+        evaluate = jax_strip_synthesis()
+    with np.errstate(over="ignore", invalid="ignore"):
+        return synthesise_grids(machine, model.grids, symbol_step(model.lmbda_code), region, evaluate)
+
+
+def _colours_to_pixels(colours: Float32, model: QuantizedGrids) -> Pixels:
+    """Rounds colours [3, H, W] to pixels [H, W, C]; gray is their mean."""
+    values = np.nan_to_num(colours)  # only a damaged or hostile file has such numbers
+    values = values.mean(axis=0, keepdims=True) if model.architecture.channels == 1 else values
+    return to_values(values.transpose(1, 2, 0) * np.float32(peak_value(model.bit_depth)), model.bit_depth)
 
 
 def _machine_of(model: QuantizedLatents, backend: str) -> tuple[DeepFourierMachine, Evaluate]:

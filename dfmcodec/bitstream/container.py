@@ -13,7 +13,9 @@ from dfmcodec.bitstream.contents import (
     Ancillary,
     CodeArchitecture,
     CodedImage,
+    FittedArchitecture,
     LatentArchitecture,
+    QuantizedGrids,
     QuantizedLatents,
     QuantizedModel,
     QuantizedNetwork,
@@ -27,6 +29,7 @@ from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
 from dfmcodec.bitstream.sections.checks import CHECKS_PART, checks_bytes, write_checks
 from dfmcodec.bitstream.sections.corrections import read_correction, write_correction
 from dfmcodec.bitstream.sections.filter import read_filter, write_filter
+from dfmcodec.bitstream.sections.grids import GridsBody, grid_checks, read_grids, write_grids
 from dfmcodec.bitstream.sections.latents import (
     LatentsBody,
     read_symbols,
@@ -35,12 +38,15 @@ from dfmcodec.bitstream.sections.latents import (
     write_symbols,
 )
 from dfmcodec.bitstream.sections.metadata import pack_metadata, unpack_metadata
+from dfmcodec.bitstream.sections.networks import read_networks, write_networks
 from dfmcodec.bitstream.sections.weights import read_weights, write_weights
 from dfmcodec.bitstream.sizes import sections_file_bytes
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import MAX_PIXELS, Metadata
 from dfmcodec.latents.geometry import Region
+from dfmcodec.latents.grids import grid_sizes
 from dfmcodec.prior import prior_of
+from dfmcodec.prior.fitted import fitted_prior_of
 
 _EARLY_METADATA_PART = 1 / 8  # of the main section; longer metadata goes to the end of the file
 
@@ -62,6 +68,8 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
         sections[Section.FILTER] = write_filter(model.image_filter)
     if isinstance(model, QuantizedLatents) and model.correction is not None:
         sections[Section.CORRECTIONS] = write_correction(model.correction)
+    if isinstance(model, QuantizedGrids) and model.changes is not None:
+        sections[Section.NETWORKS] = write_networks(fitted_prior_of(model.architecture.prior_id), model.changes)
     sections |= ancillary or {}
     order = list(SECTION_ORDER)
     if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_PART * len(sections[main]):
@@ -102,7 +110,11 @@ def _ordered(sections: Mapping[Section, bytes], order: Sequence[Section]) -> dic
 
 
 def _symbol_checks(model: QuantizedModel) -> list[int]:
-    """The checks of all symbols, tile after tile; none for models without latents."""
+    """The checks of all symbols, tile after tile or grid after grid; none for models without
+    latents.
+    """
+    if isinstance(model, QuantizedGrids):
+        return grid_checks(model.grids)
     if not isinstance(model, QuantizedLatents):
         return []
     checks, start = [], 0
@@ -180,6 +192,9 @@ def _write_main_section(model: QuantizedModel) -> bytes:
         return write_weights(model)
     if isinstance(model, CodedImage):
         return model.body
+    if isinstance(model, QuantizedGrids):
+        contexts, _ = fitted_prior_of(model.architecture.prior_id).networks_of(model.lmbda_code, model.changes)
+        return write_grids(model.grids, contexts)
     arch = model.architecture
     if model.body is not None:
         return model.body
@@ -202,7 +217,31 @@ def _read_main_section(
     if isinstance(arch, CodeArchitecture):
         body = state.section(Section.CODE)
         return CodedImage(arch, header.height, header.width, body, header.bit_depth), whole
+    if isinstance(arch, FittedArchitecture):
+        return _read_fitted(state, arch, losses), whole
     return _read_latents(state, arch, region, finest_level, losses)
+
+
+def _read_fitted(state: FileState, arch: FittedArchitecture, losses: list[str] | None) -> QuantizedGrids:
+    """Reads the networks and grids of a fitted model; see `read_region`.
+
+    Raises:
+        FormatError: With `losses`, also where the networks are lost: without them the grids mean
+            nothing.
+    """
+    header = state.header
+    prior = fitted_prior_of(arch.prior_id)
+    changes = None
+    if Section.NETWORKS in header.sections:
+        changes = read_networks(state.section(Section.NETWORKS), prior)
+    lmbda_code = header.values["lmbda_code"]
+    contexts, _ = prior.networks_of(lmbda_code, changes)
+    checks = None if state.checks is None else state.checks.symbols
+    body = GridsBody(state.present(Section.GRIDS), state.missing_bytes(Section.GRIDS), checks)
+    grids = read_grids(body, grid_sizes(header.height, header.width, arch.levels), contexts, losses)
+    if losses is not None:
+        losses += state.section_problems(Section.GRIDS)
+    return QuantizedGrids(arch, header.height, header.width, lmbda_code, tuple(grids), changes, header.bit_depth)
 
 
 def _read_latents(

@@ -16,10 +16,12 @@ from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata, check_channels
 from dfmcodec.latents.colour import MAX_CHROMA_ANGLE
 from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES, Tiling
+from dfmcodec.latents.grids import LMBDA_CODES, grid_sizes
 from dfmcodec.latents.quantizer import MAX_STEP
 
 if TYPE_CHECKING:
     from dfmcodec.entropy.correction import ContextCorrection
+    from dfmcodec.prior.fitted import NetworkChanges
     from dfmcodec.synthesis.filter import ImageFilter
 
 
@@ -102,7 +104,47 @@ class CodeArchitecture:
         }
 
 
-Architecture = CoordinateArchitecture | LatentArchitecture | CodeArchitecture
+@dataclass(frozen=True)
+class FittedArchitecture:
+    """All that rebuilds a fitted model, except for the prior and what the file changes of it.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        levels: The number of latent grids.
+        depth: The number of Fourier layers of the synthesis.
+        width: The dimension that the synthesis lifts vectors to.
+        order: The largest |k|_1 of those layers.
+        prior_id: The checksum of the prior that the file was made with.
+
+    Raises:
+        ConfigError: The number of channels is neither 1 nor 3.
+    """
+
+    channels: int
+    levels: int
+    depth: int
+    width: int
+    order: int
+    prior_id: int
+    model: ClassVar[Model] = Model.FITTED
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "grids": self.levels,
+            "depth": self.depth,
+            "width": self.width,
+            "order": self.order,
+            "prior": f"{self.prior_id:08x}",
+        }
+
+
+Architecture = CoordinateArchitecture | LatentArchitecture | FittedArchitecture | CodeArchitecture
 
 
 @dataclass(frozen=True)
@@ -212,7 +254,42 @@ class CodedImage:
     bit_depth: int = 8
 
 
-QuantizedModel = QuantizedNetwork | QuantizedLatents | CodedImage
+@dataclass(frozen=True)
+class QuantizedGrids:
+    """The latent grids of an image as integers, and the networks that were fitted to it.
+
+    Args:
+        architecture: The architecture of the model.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        lmbda_code: The code of the Lagrangian multiplier; see `latents.grids`.
+        grids: The symbols of each grid, int32 [h_l, w_l], from the finest on.
+        changes: What the networks differ from those of the prior by; None for nothing.
+        bit_depth: The bits per sample of the image, 8 or 16.
+
+    Raises:
+        ConfigError: The grids do not fit the image, or the code is outside the format.
+    """
+
+    architecture: FittedArchitecture
+    height: int
+    width: int
+    lmbda_code: int
+    grids: tuple[Symbols, ...]
+    changes: NetworkChanges | None = None
+    bit_depth: int = 8
+
+    def __post_init__(self) -> None:
+        sizes = grid_sizes(self.height, self.width, self.architecture.levels)
+        if [grid.shape for grid in self.grids] != sizes:
+            msg = f"grids of {sizes} symbols are needed, found {[grid.shape for grid in self.grids]}"
+            raise ConfigError(msg)
+        if self.lmbda_code not in LMBDA_CODES:
+            msg = f"lmbda code {self.lmbda_code} is outside {LMBDA_CODES[0]}..{LMBDA_CODES[-1]}"
+            raise ConfigError(msg)
+
+
+QuantizedModel = QuantizedNetwork | QuantizedLatents | QuantizedGrids | CodedImage
 
 
 def tiling_of(arch: LatentArchitecture, height: int, width: int) -> Tiling:

@@ -13,7 +13,9 @@ from dfmcodec.bitstream.contents import (
     Architecture,
     CodeArchitecture,
     CodedImage,
+    FittedArchitecture,
     LatentArchitecture,
+    QuantizedGrids,
     QuantizedLatents,
     QuantizedModel,
 )
@@ -100,6 +102,8 @@ class Header:
     def symbol_check_count(self) -> int:
         """The number of checks of symbols in a checks section."""
         arch = self.architecture
+        if isinstance(arch, FittedArchitecture):
+            return arch.levels
         return arch.tile_rows * arch.tile_columns * (arch.levels + 1) if isinstance(arch, LatentArchitecture) else 0
 
     def section_bytes(self) -> dict[str, int]:
@@ -121,6 +125,8 @@ def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> by
         values |= {"depth": arch.depth, "layer_width": arch.width, "order": arch.order, "further_bytes": 0}
         if isinstance(model, QuantizedLatents):
             values |= _latent_values(model)
+        elif isinstance(model, QuantizedGrids):
+            values |= _fitted_values(model)
     table = b"".join(SECTION_ENTRY.pack(section, len(body)) for section, body in in_table.items())
     return write_fields(values) + table
 
@@ -135,6 +141,16 @@ def _latent_values(model: QuantizedLatents) -> dict[str, int]:
         "prior_id": arch.prior_id,
         "tile_rows": arch.tile_rows,
         "tile_columns": arch.tile_columns,
+    }
+
+
+def _fitted_values(model: QuantizedGrids) -> dict[str, int]:
+    arch = model.architecture
+    return {
+        "further_bytes": further_bytes(Model.FITTED, is_tiled=False),
+        "grids": arch.levels,
+        "lmbda_code": model.lmbda_code,
+        "prior_id": arch.prior_id,
     }
 
 
@@ -199,6 +215,8 @@ def _architecture(values: Mapping[str, int]) -> Architecture:
     network = values["depth"], values["layer_width"], values["order"]
     if model is Model.COORDINATE:
         return CoordinateArchitecture(values["channels"], *network)
+    if model is Model.FITTED:
+        return FittedArchitecture(values["channels"], values["grids"], *network, values["prior_id"])
     tiles = values.get("tile_rows", 1), values.get("tile_columns", 1)
     for side, number in zip((values["height"], values["width"]), tiles, strict=True):
         if number > max(1, side // TILE_GRID):

@@ -30,12 +30,13 @@ from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
 from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES
+from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES
 from dfmcodec.latents.quantizer import MAX_STEP
 
 MAGIC = b"\x89DFM"
 VERSION = 1
 CRC = struct.Struct("<I")  # the CRC-32 of everything before it; the last bytes of a file
-MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1, Model.GENERATIVE: 2}
+MODEL_CODES = {Model.COORDINATE: 0, Model.LATENT: 1, Model.GENERATIVE: 2, Model.FITTED: 3}
 MODELS = {code: model for model, code in MODEL_CODES.items()}
 
 Values = Mapping[str, int]  # the values of fields, by name
@@ -64,6 +65,14 @@ def _is_latent(values: Values) -> bool:
 
 def _is_tiled(values: Values) -> bool:
     return _is_latent(values) and values["further_bytes"] > further_bytes(Model.LATENT, is_tiled=False)
+
+
+def _is_fitted(values: Values) -> bool:
+    return values["model"] == MODEL_CODES[Model.FITTED]
+
+
+def _names_prior(values: Values) -> bool:
+    return _is_latent(values) or _is_fitted(values)
 
 
 def _is_generative(values: Values) -> bool:
@@ -135,18 +144,21 @@ FIELDS = (
     Field("depth", "B", range(1, MAX_DEPTH + 1), _is_coordinate),
     Field("layer_width", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
     Field("order", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
-    # In the latent model these three only describe the prior's machine, so a reader accepts any
-    # value.
-    Field("depth", "B", _BYTE, _is_latent),
-    Field("layer_width", "B", _BYTE, _is_latent),
-    Field("order", "B", _BYTE, _is_latent),
+    # In the latent and the fitted model these three only describe the prior's machine, so a reader
+    # accepts any value.
+    Field("depth", "B", _BYTE, _names_prior),
+    Field("layer_width", "B", _BYTE, _names_prior),
+    Field("order", "B", _BYTE, _names_prior),
     Field("further_bytes", "B", (0,), _is_coordinate, refusal=UnsupportedVersionError),
     Field("further_bytes", "B", (8, 10), _is_latent, refusal=UnsupportedVersionError),
+    Field("further_bytes", "B", (6,), _is_fitted, refusal=UnsupportedVersionError),
     Field("section_count", "B", range(1, 1 << 8), _has_long_header),
     Field("levels", "B", range(1, MAX_LEVELS + 1), _is_latent),
+    Field("grids", "B", (GRID_LEVELS,), _is_fitted),
+    Field("lmbda_code", "B", LMBDA_CODES, _is_fitted, less=LMBDA_CODES[0]),
     Field("q_step", "H", range(1, MAX_STEP + 1), _is_latent),
     Field("chroma_angle", "B", _BYTE, _is_latent),
-    Field("prior_id", "I", _WORD, _is_latent),
+    Field("prior_id", "I", _WORD, _names_prior),
     Field("tile_rows", "B", range(1, MAX_TILES + 1), _is_tiled),
     Field("tile_columns", "B", range(1, MAX_TILES + 1), _is_tiled),
     Field("generator_id", "I", _WORD, _is_generative),
@@ -155,7 +167,10 @@ FIELDS = (
     Field("kinds", "B", _BYTE, _is_generative),
     Field("code_bytes", LEB128, range(1 << 7 * MAX_LEB128_BYTES), _is_generative),
 )
-_FURTHER = ("levels", "q_step", "chroma_angle", "prior_id")
+_FURTHER = {
+    Model.LATENT: ("levels", "q_step", "chroma_angle", "prior_id"),
+    Model.FITTED: ("grids", "lmbda_code", "prior_id"),
+}
 _FURTHER_OF_TILES = ("tile_rows", "tile_columns")
 
 
@@ -171,6 +186,8 @@ class Section(IntEnum):
     RGB = 7
     CHECKS = 8
     CODE = 9
+    GRIDS = 10
+    NETWORKS = 11
 
     @property
     def title(self) -> str:
@@ -204,6 +221,8 @@ SECTIONS = (
     SectionRule(Section.RGB, _ALL_MODELS),
     SectionRule(Section.CHECKS, _ALL_MODELS),
     SectionRule(Section.CODE, (Model.GENERATIVE,), is_required=True),
+    SectionRule(Section.GRIDS, (Model.FITTED,), is_required=True),
+    SectionRule(Section.NETWORKS, (Model.FITTED,)),
 )
 MAIN_SECTION = {rule.models[0]: rule.section for rule in SECTIONS if rule.is_required}
 SECTION_ENTRY = struct.Struct("<BI")  # an entry of the section table: id, length
@@ -217,14 +236,16 @@ SECTION_ORDER = (
     Section.RGB,
     Section.METADATA,
     Section.WEIGHTS,
+    Section.NETWORKS,
     Section.LATENTS,
+    Section.GRIDS,
     Section.ALPHA,
 )
 
 
 def further_bytes(model: Model, is_tiled: bool) -> int:
     """The value of the field `further_bytes`: the size of a model's further fields, in bytes."""
-    names = (*_FURTHER, *(_FURTHER_OF_TILES if is_tiled else ())) if model is Model.LATENT else ()
+    names = (*_FURTHER.get(model, ()), *(_FURTHER_OF_TILES if is_tiled else ()))
     return sum(field.size for field in FIELDS if field.name in names)
 
 

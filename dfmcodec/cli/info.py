@@ -75,6 +75,11 @@ def _echo_info(source: Path, file_bytes: int, header: Header, rate: float, bpp: 
     click.echo(f"{source}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
     click.echo(f"  size      {file_bytes} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
     click.echo(f"  model     {describe_architecture(header.architecture)}")
+    networks = header.section_bytes().get("networks")
+    if networks is not None:
+        click.echo(
+            f"  networks  {networks} bytes fitted to this image, {100 * networks / file_bytes:.1f} % of the file"
+        )
     if header.q_step:
         click.echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
     click.echo(f"  bytes     {sections}")

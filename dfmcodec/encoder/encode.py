@@ -10,7 +10,7 @@ import numpy as np
 
 from dfmcodec import bitstream
 from dfmcodec._types import Model
-from dfmcodec.bitstream.contents import CodedImage, QuantizedNetwork
+from dfmcodec.bitstream.contents import QuantizedLatents, QuantizedNetwork
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
 from dfmcodec.decoder import decode_image
@@ -158,6 +158,6 @@ def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float |
 
 def _quantizer_steps(outcome: Outcome) -> tuple[int, ...]:
     model = outcome.model
-    if isinstance(model, CodedImage):
-        return ()
-    return model.step_indices if isinstance(model, QuantizedNetwork) else (model.q_step,)
+    if isinstance(model, QuantizedNetwork):
+        return model.step_indices
+    return (model.q_step,) if isinstance(model, QuantizedLatents) else ()

@@ -32,6 +32,7 @@ LAPLACE_COUNT = 112
 SCALES_PER_OCTAVE = 4
 UNIT_SCALE_INDEX = 16  # the table of scale 1
 LAST_DIRECT = 28  # the table of scale 8
+MEAN_PARTS = 8  # means are whole numbers of 1/8 symbol
 _FIXED_BITS = 60
 # round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
 _DECAY_OF_OCTAVE = (
@@ -40,6 +41,17 @@ _DECAY_OF_OCTAVE = (
     809_568_223_467_044_053,
     856_412_934_495_134_408,
 )
+
+
+def _decay(index: int) -> int:
+    """Computes t of a direct table, as a fraction of 2^60."""
+    octave, part = divmod(index - UNIT_SCALE_INDEX, SCALES_PER_OCTAVE)
+    decay = _DECAY_OF_OCTAVE[part]
+    for _ in range(octave):  # a scale twice as large: t -> sqrt(t)
+        decay = isqrt(decay << _FIXED_BITS)
+    for _ in range(-octave):  # half the scale: t -> t^2
+        decay = decay * decay >> _FIXED_BITS
+    return decay
 
 
 @lru_cache(maxsize=LAST_DIRECT + 1)
@@ -52,13 +64,7 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
     Returns:
         int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
     """
-    octave, part = divmod(index - UNIT_SCALE_INDEX, SCALES_PER_OCTAVE)
-    decay = _DECAY_OF_OCTAVE[part]
-    for _ in range(octave):  # a scale twice as large: t -> sqrt(t)
-        decay = isqrt(decay << _FIXED_BITS)
-    for _ in range(-octave):  # half the scale: t -> t^2
-        decay = decay * decay >> _FIXED_BITS
-    one = 1 << _FIXED_BITS
+    decay, one = _decay(index), 1 << _FIXED_BITS
     square = decay * decay >> _FIXED_BITS
     free = (1 << PRECISION_BITS) - TABLE_SIZE  # every entry has 1 beforehand
     side = []
@@ -69,6 +75,43 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
     escape = power * free >> _FIXED_BITS
     centre = free - 2 * sum(side) - escape
     return np.array([*side[::-1], centre, *side, escape], dtype=np.int64) + 1
+
+
+@lru_cache(maxsize=(LAST_DIRECT + 1) * (MEAN_PARTS // 2 + 1))
+def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
+    """Computes the frequencies of a Laplace distribution whose mean is not a whole number.
+
+    With t as in the module and m the mean in symbols,
+
+        P(0) = 1 - t^(1 + 2m) / 2 - t^(1 - 2m) / 2,    P(q) = t^(2|q| - 1 - 2m) (1 - t^2) / 2
+
+    for q > 0; for q < 0 with m in place of -m.
+
+    Args:
+        index: A direct table, 0..LAST_DIRECT.
+        mean: The mean in 1/MEAN_PARTS symbols, 0..MEAN_PARTS / 2.
+
+    Returns:
+        int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
+    """
+    decay, one = _decay(index), 1 << _FIXED_BITS
+    square = decay * decay >> _FIXED_BITS
+    root = isqrt(isqrt(decay << _FIXED_BITS) << _FIXED_BITS)  # t^(1/4), the part of 1/8 symbol
+    towards = one
+    for _ in range(mean):
+        towards = towards * root >> _FIXED_BITS  # t^(2m)
+    free = (1 << PRECISION_BITS) - TABLE_SIZE
+    sides, escape = [], 0
+    for first in (decay * towards >> _FIXED_BITS, (decay << _FIXED_BITS) // towards):
+        side, power = [], first
+        for _ in range(RADIUS):
+            side.append((power * (one - square) >> _FIXED_BITS + 1) * free >> _FIXED_BITS)
+            power = power * square >> _FIXED_BITS
+        escape += (power >> 1) * free >> _FIXED_BITS
+        sides.append(side)
+    below, above = sides
+    centre = free - sum(below) - sum(above) - escape
+    return np.array([*below[::-1], centre, *above, escape], dtype=np.int64) + 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ improves on the linear synthesis. It is trained once on photographs by
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -77,9 +77,24 @@ def prior_of(prior_id: int) -> Prior:
         UnsupportedVersionError: This program does not have the prior.
         InstallationError: The prior is damaged or missing in this installation.
     """
-    resource = files("dfmcodec.prior") / f"prior-{prior_id:08x}.npz"
+    return Prior.from_arrays(shipped_arrays("prior", prior_id, SHIPPED))
+
+
+def shipped_arrays(kind: str, prior_id: int, shipped_ids: Sequence[int]) -> Arrays:
+    """Reads the arrays of a prior from the installation.
+
+    Args:
+        kind: The start of the file's name.
+        prior_id: The prior id that a file names.
+        shipped_ids: The prior ids of this version of the program.
+
+    Raises:
+        UnsupportedVersionError: This program does not have the prior.
+        InstallationError: The prior is damaged or missing in this installation.
+    """
+    resource = files("dfmcodec.prior") / f"{kind}-{prior_id:08x}.npz"
     if not resource.is_file():
-        if prior_id in SHIPPED:
+        if prior_id in shipped_ids:
             msg = f"prior {prior_id:08x} is missing in this installation; install dfmcodec again"
             raise InstallationError(msg)
         msg = f"the file needs prior {prior_id:08x}, which this program does not have; update dfmcodec"
@@ -92,4 +107,4 @@ def prior_of(prior_id: int) -> Prior:
         raise InstallationError(damaged) from error
     if checksum(arrays) != prior_id:
         raise InstallationError(damaged)
-    return Prior.from_arrays(arrays)
+    return arrays

@@ -1,4 +1,4 @@
-"""The evaluation of the correcting machine with JAX."""
+"""The evaluation of the correcting machine and of fitted machines with JAX."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
+from dfmcodec.synthesis.fitted import EvaluateStrip, FittedMachine, shifted_squares, strip_colours
 from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate, machine_correction
 
 
@@ -30,5 +31,28 @@ def jax_evaluator(machine: DeepFourierMachine) -> Evaluate:
         with calls():
             corrections = np.asarray(evaluate_block(np.pad(features, ((0, missing[0]), (0, missing[1]), (0, 0)))))
         return corrections[: corrections.shape[0] - missing[0], : corrections.shape[1] - missing[1]]
+
+    return evaluate
+
+
+def jax_strip_synthesis() -> EvaluateStrip:
+    """Returns the function that evaluates rows of a fitted image; see `synthesis.fitted`."""
+    use_compilation_cache()
+
+    def cosine_less_one_and_sine(turns: jax.Array) -> tuple[jax.Array, jax.Array]:
+        angles = turns * jnp.float32(2 * jnp.pi)
+        return jnp.cos(angles) - 1, jnp.sin(angles)
+
+    @jax.jit
+    def strip(machine: FittedMachine, finest: jax.Array, coarser: jax.Array) -> jax.Array:
+        with jax.default_matmul_precision("highest"):
+            colours: jax.Array = strip_colours(
+                machine, finest, coarser, cosine_less_one_and_sine, shifted_squares(jnp), jnp
+            )
+        return colours
+
+    def evaluate(machine: FittedMachine, finest: Float32, coarser: Float32) -> Float32:
+        with calls():
+            return np.asarray(strip(machine, finest, coarser))
 
     return evaluate

@@ -15,11 +15,11 @@ from itertools import accumulate, pairwise
 from math import log2
 
 import numpy as np
-import numpy.typing as npt
 
 from dfmcodec._types import Int32, Symbols
 from dfmcodec.bitstream.sections.checks import check_of
-from dfmcodec.entropy import LAPLACE_COUNT, Run, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
+from dfmcodec.bitstream.sections.streams import StreamReader, table_runs
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.passes import CodingPass
@@ -29,21 +29,7 @@ from dfmcodec.errors import CorruptError, TruncatedError
 from dfmcodec.latents.geometry import Geometry, Region, Tiling
 
 TILE_LENGTH = struct.Struct("<I")  # the length of a tile stream
-_CONTINUATION_BYTES = 16
 _SPARE_BITS = 128  # the range coder leaves out words of zeros at its end
-
-
-def table_runs(choice: TableChoice, context: ContextModel) -> tuple[npt.NDArray[np.intp], list[Run]]:
-    """The symbols of a coding pass, sorted by the number of their table.
-
-    Returns:
-        The positions of the symbols in sorted order, intp [N]; and the runs of equal tables.
-    """
-    order = np.argsort(choice.table, kind="stable")
-    numbers = choice.table[order]
-    starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]]))
-    counts = np.diff(starts, append=len(numbers))
-    return order, [(context.tables[numbers[start]], int(count)) for start, count in zip(starts, counts, strict=True)]
 
 
 def low_differences(low: Symbols) -> Symbols:
@@ -94,7 +80,7 @@ class SymbolWriter:
 
     def write_pass(self, symbols: Symbols, choice: TableChoice) -> None:
         """Encodes the symbols of a coding pass, int32 [N]."""
-        order, runs = table_runs(choice, self._context)
+        order, runs = table_runs(choice.table, self._context.tables)
         self._coder.encode_runs((symbols * choice.sign)[order], runs)
 
     def to_bytes(self) -> bytes:
@@ -132,10 +118,6 @@ class _EncodingSource:
 class SymbolReader:
     """Decodes the symbols of a tile stream: a source (see `entropy.traversal.Source`).
 
-    If the end of the stream is missing, symbols are decoded with both its least and its largest
-    possible continuation. Decoded symbols ascend with the number that a stream represents, so the
-    symbols on which both agree are those that were written.
-
     Args:
         stream: The tile stream.
         channels: The number of channels, 1 or 3.
@@ -150,7 +132,7 @@ class SymbolReader:
             msg = "the latents section does not start with its tables; the file is damaged"
             raise CorruptError(msg)
         self._low_tables = stream.body[:channels]
-        self._coders = [SymbolDecoder(coded) for coded in stream.continuations(channels)]
+        self._reader = StreamReader(stream.body[channels:], stream.missing_bytes)
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
@@ -161,7 +143,7 @@ class SymbolReader:
             CorruptError: The stream is invalid.
         """
         count, size = shape[1] * shape[2], shape[1:]
-        bands = [self._decode([(laplace(index), count)]).reshape(size) for index in self._low_tables]
+        bands = [self._reader.decode([(laplace(index), count)]).reshape(size) for index in self._low_tables]
         return np.stack([undo_low_differences(band) for band in bands])
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
@@ -171,17 +153,7 @@ class SymbolReader:
             TruncatedError: The stream ends before the pass does.
             CorruptError: The stream is invalid.
         """
-        order, runs = table_runs(choice, self._context)
-        symbols = np.empty(len(choice.table), dtype=np.int32)
-        symbols[order] = self._decode(runs)
-        return symbols * choice.sign
-
-    def _decode(self, runs: Sequence[Run]) -> Symbols:
-        first, *others = [coder.decode_runs(runs) for coder in self._coders]
-        if not all(np.array_equal(first, other) for other in others):
-            msg = "the latents section ends early"
-            raise TruncatedError(msg)
-        return first
+        return self._reader.decode_pass(choice.table, self._context.tables) * choice.sign
 
 
 @dataclass(frozen=True)
@@ -198,19 +170,6 @@ class TileStream:
     body: bytes
     missing_bytes: int = 0
     checks: Sequence[int] | None = None
-
-    def continuations(self, start: int) -> list[bytes]:
-        """The range-coded stream from a byte on.
-
-        If its end is missing, these are its least and its largest possible continuation.
-
-        The coder reads 64 bits at a time. Once none of them is from the file, the two continuations
-        no longer agree.
-        """
-        if not self.missing_bytes:
-            return [self.body[start:]]
-        added = min(self.missing_bytes, _CONTINUATION_BYTES + (start - len(self.body)) % 4)
-        return [self.body[start:] + added * fill for fill in (b"\x00", b"\xff")]
 
 
 @dataclass(frozen=True)

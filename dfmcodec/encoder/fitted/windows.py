@@ -17,17 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
+from dfmcodec.synthesis.fitted import HALO
 
-LEVELS = 7
 WINDOW = 128  # pixels
-HALO = 4  # samples: two for each upsampling filter, two for the stages with neighbours
-_COARSEST_SAMPLES = WINDOW >> LEVELS - 1
-Grids = list[jax.Array]  # of one image, [h_l, w_l] for each level, or of windows
-
-
-def grid_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """The sizes of the latent grids of an image, from the finest on."""
-    return [(-(-height // (1 << level)), -(-width // (1 << level))) for level in range(LEVELS)]
+Grids = list[jax.Array]  # of one image, [h_l, w_l] for each level, or of a window
 
 
 def window_samples(level: int) -> int:
@@ -82,12 +75,12 @@ class Windows:
         return jnp.stack([padded[top : top + side, left : left + side] for top, left in corners])
 
 
-def samples_inside(corner: jax.Array, size: tuple[int, int], level: int) -> jax.Array:
+def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:
     """Tells which samples of a window's grid, halo included, are in the image, bool [n_l, n_l].
 
     Args:
         corner: The first row and column of the window, int32 [2].
-        size: The height and width of the image in pixels.
+        size: The height and width of the image in pixels, int32 [2].
         level: The level of the grid.
     """
     offsets = jnp.arange(-HALO, window_samples(level) + HALO)

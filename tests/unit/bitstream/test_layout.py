@@ -22,7 +22,13 @@ FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 FILES = sorted(GOLDEN.rglob("*.dfm"))
 
 Row = dict[str, str]
-KINDS = [(Model.COORDINATE, False), (Model.LATENT, False), (Model.LATENT, True), (Model.GENERATIVE, False)]
+KINDS = [
+    (Model.COORDINATE, False),
+    (Model.LATENT, False),
+    (Model.LATENT, True),
+    (Model.GENERATIVE, False),
+    (Model.FITTED, False),
+]
 
 
 # Reading the document
@@ -50,6 +56,8 @@ def documented_rows(text: str, model: Model, is_tiled: bool) -> list[Row]:
     if model is Model.LATENT:
         further = table_after(text, "Further fields")
         rows += [row for row in further if is_tiled or "present if E = 10" not in row["values"]]
+    elif model is Model.FITTED:
+        rows += table_after(text, "Further fields of model 3")
     return rows
 
 
@@ -65,7 +73,7 @@ def allowed_values(values: str) -> Collection[int] | None:
     """The values that a cell starts with: "1..6, ..", "8, or 10 ..", "1 (gray) or 3 ..", "1"; None
     for no limit.
     """
-    if limits := re.match(r"(\d+)\.\.(\d+)", values):
+    if limits := re.match(r"(-?\d+)\.\.(\d+)", values):
         return range(int(limits[1]), int(limits[2]) + 1)
     if re.match(r"\d+: ", values) and (named := re.findall(r"(\d+): \w+", values)):
         return {int(number) for number in named}
@@ -74,6 +82,16 @@ def allowed_values(values: str) -> Collection[int] | None:
     if single := re.match(r"(\d+)(?=$|\.|,)", values):
         return {int(single[1])}
     return None
+
+
+def subtracted(values: str) -> int:
+    """What a cell says is subtracted from a value to give the stored number: "stored less 1" is 1,
+    "stored plus 24" is -24.
+    """
+    stored = re.search(r"stored (less|plus) (\d+)", values)
+    if stored is None:
+        return 0
+    return int(stored[2]) if stored[1] == "less" else -int(stored[2])
 
 
 # Comparing it with the code
@@ -110,11 +128,11 @@ def field_mismatches(row: Row, field: Field, model: Model, offset: int) -> Itera
     size = f"1..{layout.MAX_LEB128_BYTES}" if field.code == LEB128 else str(field.size)
     if row["bytes"] != size:
         yield f"{name}: {row['bytes']} bytes are {size}"
-    if ("stored less 1" in row["values"]) != (field.less == 1):
+    if subtracted(row["values"]) != field.less:
         yield f"{name}: what is subtracted is {field.less}"
     documented = allowed_values(values_of_model(row["values"], model)) or all_numbers(field)
     allowed: Collection[int] = list_of(field.allowed)
-    if field.name in ("depth", "layer_width", "order") and model is Model.LATENT:
+    if field.name in ("depth", "layer_width", "order") and model in (Model.LATENT, Model.FITTED):
         documented = all_numbers(field)  # "Refusals and limits": any value, as they only describe the prior
     if field.name == "model" and model is Model.GENERATIVE:
         allowed = {MODEL_CODES[model]}  # the table of model 2 names this model only
@@ -186,6 +204,7 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
         ("| 0 | 4 | magic | `89 44", "| 0 | 4 | magic | `89 45"),
         ("| 4 | 1 | version | 1 |", "| 4 | 1 | version | 2 |"),
         ("0: coordinate, 1: latent, 2: generative", "0: coordinate, 1: latent"),
+        ("2: generative, 3: fitted", "2: generative, 4: fitted"),
         ("| channels | 1 (gray) or 3", "| channels | 1 (gray) or 4"),
         ("| bit depth | 8 or 16", "| bits | 8 or 16"),
         ("| 8 | 2 | width | 1..65535", "| 8 | 4 | width | 1..65535"),
@@ -194,6 +213,7 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
         ("| layer width | model 0: 1..64;", "| layer width | model 0: 0..64;"),
         ("| further bytes | model 0: 0;", "| further bytes | model 0: 1;"),
         ("model 1: 8, or 10 for", "model 1: 8, or 12 for"),
+        ("model 3: 6. The length", "model 3: 8. The length"),
         ("| section count | 1..255", "| section count | 0..255"),
         ("| levels | 1..6", "| levels | 1..7"),
         ("| 18 | 2 | q_step |", "| 18 | 2 | step |"),
@@ -201,6 +221,13 @@ def test_the_document_and_the_code_have_the_same_sections() -> None:
         ("| 21 | 4 | prior id |", "| 21 | 2 | prior id |"),
         ("| tile rows | 1..64; present if E = 10", "| tile rows | 1..64; always present"),
         ("| 26 | 1 | tile columns | 1..64", "| 26 | 1 | tile columns | 1..32"),
+        ("| 17 | 1 | grids | 7,", "| 17 | 1 | grids | 6,"),
+        ("| 17 | 1 | grids |", "| 17 | 1 | levels |"),
+        ("| lmbda code | -24..32", "| lmbda code | -24..31"),
+        ("| lmbda code | -24..32", "| lmbda code | 0..56"),
+        ("called K; stored plus 24", "called K; stored plus 23"),
+        ("called K; stored plus 24", "called K; stored as it is"),
+        ("| 19 | 4 | prior id |", "| 20 | 4 | prior id |"),
         ("| generator id | the", "| generator id | 1..9, the"),
         ("| 10 | 1 | width | 1..256", "| 10 | 1 | width | 0..255"),
         ("called H; stored less 1", "called H; stored as it is"),
@@ -218,9 +245,11 @@ def test_a_changed_row_of_a_header_is_seen(old: str, new: str) -> None:
     [
         ("| filter | 4 | 1 |", "| filter | 5 | 1 |"),
         ("| filter | 4 | 1 |", "| filters | 4 | 1 |"),
-        ("| alpha | 6 | 0, 1, 2 |", "| alpha | 6 | 0, 1 |"),
+        ("| alpha | 6 | 0, 1, 2, 3 |", "| alpha | 6 | 0, 1, 2 |"),
+        ("| grids | 10 | 3 | required", "| grids | 10 | 3 | optional"),
+        ("| networks | 11 | 3 |", "| networks | 12 | 3 |"),
         ("| 3 | 1 | required:", "| 3 | 1 | optional:"),
-        ("| checks | 8 | 0, 1, 2 | optional", "| checks | 8 | 0, 1, 2 | required"),
+        ("| checks | 8 | 0, 1, 2, 3 | optional", "| checks | 8 | 0, 1, 2, 3 | required"),
     ],
 )
 def test_a_changed_row_of_the_sections_is_seen(old: str, new: str) -> None:
@@ -315,4 +344,5 @@ def test_containers_of_golden_files_have_the_size_that_follows_from_the_table(pa
 
 def test_golden_files_cover_all_kinds_of_headers() -> None:
     headers = [bitstream.read_header(path.read_bytes()) for path in FILES]
-    assert {(header.architecture.model, "tile_rows" in header.values) for header in headers} == set(KINDS)
+    found = {(header.architecture.model, "tile_rows" in header.values) for header in headers}
+    assert found == set(KINDS) - {(Model.FITTED, False)}  # no prior is shipped, so there are no fitted files

@@ -255,7 +255,7 @@ def test_influence_is_the_derivative(chelsea):
 def test_runs_cover_every_symbol_once():
     context = shipped().context
     table = np.array([3, 1, 3, 0, 1], dtype=np.int16)
-    order, runs = table_runs(ctx.TableChoice(table, np.ones(5, np.int32)), context)
+    order, runs = table_runs(table, context.tables)
     assert order.tolist() == [3, 1, 4, 0, 2]
     assert [(context.tables.index(chosen), count) for chosen, count in runs] == [(0, 1), (1, 2), (3, 2)]
 

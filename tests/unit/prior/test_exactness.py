@@ -11,6 +11,7 @@ from pathlib import Path
 import common
 import numpy as np
 import pytest
+from fitted_parts import random_contexts
 
 import dfmcodec.prior
 from dfmcodec import bitstream
@@ -19,13 +20,16 @@ from dfmcodec.bitstream.contents import QuantizedLatents
 from dfmcodec.decoder import decode_image
 from dfmcodec.entropy.context import MAX_EXACT, MAX_LOG_STEP, MAX_WEIGHT
 from dfmcodec.entropy.correction import ContextCorrection
+from dfmcodec.entropy.grid_context import feature_count
 from dfmcodec.entropy.neighbourhood import context_size
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.latents.geometry import Geometry
+from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES
 from dfmcodec.latents.quantizer import MAX_STEP, log_step
 from dfmcodec.prior import Prior, prior_of
+from dfmcodec.prior.fitted import CONTEXT_CHANGES
 
 PRIORS = (0xA25C47C2, 0x63FD10FF, 0xF8E970FA)
 FOLDER = Path(dfmcodec.prior.__file__).parent
@@ -57,9 +61,9 @@ class Shuffled(np.ndarray):
         return weights @ inputs
 
 
-def shuffled(network, order):
+def shuffled(network, order, names=("w1", "w2", "w3")):
     kind = type(order, (Shuffled,), {"order": order})
-    return replace(network, **{name: getattr(network, name).view(kind) for name in ("w1", "w2", "w3")})
+    return replace(network, **{name: getattr(network, name).view(kind) for name in names})
 
 
 def arrays_of(prior):
@@ -74,7 +78,8 @@ def test_sums_of_the_shipped_priors_are_exact(prior):
 
 
 def test_all_priors_are_tested():
-    assert {f"prior-{prior:08x}.npz" for prior in PRIORS} == {path.name for path in FOLDER.glob("*.npz")}
+    assert {f"prior-{prior:08x}.npz" for prior in PRIORS} == {path.name for path in FOLDER.glob("prior-*.npz")}
+    assert {path.name.split("-")[0] for path in FOLDER.glob("*.npz")} == {"prior"}
 
 
 def test_log_steps_are_bounded():
@@ -156,6 +161,28 @@ def test_orders_of_summation_give_the_same_integers(order, corrected):
             arguments = features, np.arange(count), coding_pass, step_feature, np
             found = shuffled(network, order).outputs(*arguments)
             assert np.array_equal(found, network.outputs(*arguments))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("changed", [False, True])
+def test_orders_of_summation_give_the_same_integers_in_grids(order, changed):
+    """Likewise for the contexts of grids, also with the largest last layers of any file."""
+    rng = np.random.default_rng(0)
+    contexts = random_contexts()
+    if changed:
+        signs = [
+            {name: rng.choice([-1, 1], getattr(network, name).shape) for name in CONTEXT_CHANGES}
+            for network in contexts.networks
+        ]
+        contexts = contexts.changed([{name: (s << 20).astype(np.float32) for name, s in own.items()} for own in signs])
+        assert all(np.abs(network.w3).min() == MAX_WEIGHT for network in contexts.networks)
+    for phase, network in enumerate(contexts.networks):
+        count = feature_count(phase)
+        worst = 127 * np.sign(network.w1[:, :count].T)
+        features = np.hstack([rng.integers(-127, 128, (count, 300)), worst, -worst]).astype(np.float32)
+        for level, lmbda_code in ((0, LMBDA_CODES[0]), (GRID_LEVELS - 1, LMBDA_CODES[-1])):
+            found = shuffled(network, order, ("w1", "w2", "w3", "bypass")).outputs(features, level, lmbda_code)
+            assert np.array_equal(found, network.outputs(features, level, lmbda_code))
 
 
 def test_beyond_the_bound_orders_do_matter():

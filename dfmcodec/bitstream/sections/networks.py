@@ -1,0 +1,77 @@
+"""The networks section: what the networks of an image differ from those of the prior by <-> bytes.
+
+A byte for each kind of change, then the range-coded stream of all changes, each with the table of
+its weight in the prior. A byte holds the exponent of the steps in its lower half, and in its upper
+half what is added to the tables, both plus 8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Symbols
+from dfmcodec.bitstream.sections.streams import StreamReader, table_runs
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, Table, laplace
+from dfmcodec.errors import CorruptError
+from dfmcodec.prior.fitted import CHANGE_NAMES, EXPONENTS, FittedPrior, NetworkChanges
+
+_MIDDLE = 8
+TABLE_OFFSETS = range(-8, 8)
+
+
+def _tables(prior: FittedPrior, exponents: tuple[int, ...], offsets: tuple[int, ...]) -> npt.NDArray[np.int16]:
+    """The Laplace table of each change, int16 [weights]."""
+    indices = prior.table_indices(exponents) + np.array(offsets)[prior.kinds()]
+    limited: npt.NDArray[np.int16] = np.clip(indices, 0, LAPLACE_COUNT - 1).astype(np.int16)
+    return limited
+
+
+def change_bits(prior: FittedPrior, changes: NetworkChanges) -> tuple[float, tuple[int, ...]]:
+    """The bits of all changes under the best tables, and what is added to the tables of each
+    kind.
+    """
+    indices, kinds = prior.table_indices(changes.exponents), prior.kinds()
+    total, chosen = 0.0, []
+    for kind in range(len(CHANGE_NAMES)):
+        symbols, own = changes.symbols[kinds == kind], indices[kinds == kind]
+        costs = {offset: _cost(symbols, own + offset) for offset in TABLE_OFFSETS}
+        best = min(costs, key=lambda offset: costs[offset])
+        total += costs[best]
+        chosen.append(best)
+    return total, tuple(chosen)
+
+
+def _cost(symbols: Symbols, indices: npt.NDArray[np.intp]) -> float:
+    indices = np.clip(indices, 0, LAPLACE_COUNT - 1)
+    return sum(float(laplace(int(i)).cost_bits(symbols[indices == i]).sum()) for i in np.unique(indices))
+
+
+def write_networks(prior: FittedPrior, changes: NetworkChanges) -> bytes:
+    """The networks section."""
+    _, offsets = change_bits(prior, changes)
+    head = bytes((e + _MIDDLE) | (o + _MIDDLE) << 4 for e, o in zip(changes.exponents, offsets, strict=True))
+    encoder = SymbolEncoder()
+    order, runs = table_runs(_tables(prior, changes.exponents, offsets), _laplace_tables())
+    encoder.encode_runs(changes.symbols[order], runs)
+    return head + encoder.to_bytes()
+
+
+def _laplace_tables() -> list[Table]:
+    return [laplace(index) for index in range(LAPLACE_COUNT)]
+
+
+def read_networks(body: bytes, prior: FittedPrior) -> NetworkChanges:
+    """The inverse of `write_networks`.
+
+    Raises:
+        CorruptError: The section is not valid.
+    """
+    count = len(CHANGE_NAMES)
+    if len(body) < count:
+        msg = "the networks section does not start with its steps and tables; the file is damaged"
+        raise CorruptError(msg)
+    exponents = tuple((byte & 0xF) + EXPONENTS[0] for byte in body[:count])
+    offsets = tuple((byte >> 4) + TABLE_OFFSETS[0] for byte in body[:count])
+    reader = StreamReader(body[count:])
+    return NetworkChanges(exponents, reader.decode_pass(_tables(prior, exponents, offsets), _laplace_tables()))

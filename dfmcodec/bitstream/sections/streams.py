@@ -1,0 +1,72 @@
+"""Range-coded streams of coding passes: sorting by table, and streams whose end is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Symbols
+from dfmcodec.entropy import Run, SymbolDecoder, Table
+from dfmcodec.errors import TruncatedError
+
+_CONTINUATION_BYTES = 16
+
+
+def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple[npt.NDArray[np.intp], list[Run]]:
+    """The symbols of a coding pass, sorted by the number of their table.
+
+    Args:
+        numbers: The table of each symbol, int16 [N].
+        tables: All tables.
+
+    Returns:
+        The positions of the symbols in sorted order, intp [N]; and the runs of equal tables.
+    """
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(starts, append=len(ordered))
+    return order, [(tables[ordered[start]], int(count)) for start, count in zip(starts, counts, strict=True)]
+
+
+class StreamReader:
+    """Decodes a range-coded stream, also one whose end is missing.
+
+    If the end of the stream is missing, symbols are decoded with both its least and its largest
+    possible continuation. Decoded symbols ascend with the number that a stream represents, so the
+    symbols on which both agree are those that were written. The coder reads 64 bits at a time. Once
+    none of them is from the file, the two continuations no longer agree.
+
+    Args:
+        stream: The bytes that the file still has.
+        missing_bytes: The number of bytes that are missing at the end.
+    """
+
+    def __init__(self, stream: bytes, missing_bytes: int = 0) -> None:
+        continuations = [stream]
+        if missing_bytes:
+            added = min(missing_bytes, _CONTINUATION_BYTES + -len(stream) % 4)
+            continuations = [stream + added * fill for fill in (b"\x00", b"\xff")]
+        self._coders = [SymbolDecoder(coded) for coded in continuations]
+
+    def decode(self, runs: Sequence[Run]) -> Symbols:
+        """The next symbols under several tables, int32 [N].
+
+        Raises:
+            TruncatedError: The stream ends before they do.
+            CorruptError: The stream is invalid.
+        """
+        first, *others = [coder.decode_runs(runs) for coder in self._coders]
+        if not all(np.array_equal(first, other) for other in others):
+            msg = "the section ends early"
+            raise TruncatedError(msg)
+        return first
+
+    def decode_pass(self, numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> Symbols:
+        """The symbols of a coding pass in their own order, int32 [N]; see `table_runs`."""
+        order, runs = table_runs(numbers, tables)
+        symbols = np.empty(len(numbers), dtype=np.int32)
+        symbols[order] = self.decode(runs)
+        return symbols

@@ -1,0 +1,133 @@
+"""What tests of the fitted model need: context networks, priors and grids of random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dfmcodec import decoder
+from dfmcodec._types import Symbols
+from dfmcodec.bitstream import container
+from dfmcodec.entropy.grid_context import GridContexts, GridNetwork, feature_count
+from dfmcodec.entropy.passes import PHASES
+from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
+from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+HIDDEN = 8  # the units of each layer of a context network
+WIDTH = 4  # that a synthesis lifts vectors to
+SHAPES = {  # of the arrays of a synthesis
+    "filters": (6, 4),
+    "lift": (WIDTH, 7),
+    "lift_constants": (WIDTH,),
+    "layer": (3, 2 * WIDTH),
+    "bypass": (3, 7),
+    "constants": (3,),
+    "stages": (2, 3, 27),
+    "stage_constants": (2, 3),
+}
+STDS = {  # of their weights in a prior that gives images
+    "filters": 0.01,
+    "lift": 0.1,
+    "lift_constants": 0.1,
+    "layer": 0.01,
+    "bypass": 0.05,
+    "constants": 0.02,
+    "stages": 0.02,
+    "stage_constants": 0.01,
+}
+
+
+def random_network(rng: np.random.Generator, phase: int) -> GridNetwork:
+    """A context network that gives narrow and wide distributions, near and far from zero."""
+    inputs = 2 * feature_count(phase)
+
+    def whole(limit: int, *shape: int) -> np.ndarray:
+        return rng.integers(-limit, limit + 1, shape).astype(np.float32)
+
+    return GridNetwork(
+        whole(20, HIDDEN, inputs),
+        whole(2000, GRID_LEVELS, HIDDEN),
+        whole(40, HIDDEN),
+        whole(60, HIDDEN, HIDDEN),
+        whole(2000, HIDDEN),
+        whole(40, 2, HIDDEN),
+        whole(30, 2, inputs),
+        whole(2000, GRID_LEVELS, 2),
+        whole(40, 2),
+    )
+
+
+def random_contexts(seed: int = 0, lmbda_code: int = 5) -> GridContexts:
+    rng = np.random.default_rng(seed)
+    return GridContexts(tuple(random_network(rng, phase) for phase in range(len(PHASES))), lmbda_code)
+
+
+def laplace_grids(height: int, width: int, scale: float, seed: int = 0) -> tuple[Symbols, ...]:
+    """The grids of an image with symbols from a Laplace distribution."""
+    rng = np.random.default_rng(seed)
+    return tuple(np.rint(rng.laplace(0, scale, size)).astype(np.int32) for size in grid_sizes(height, width))
+
+
+def prior_arrays(
+    networks: Sequence[GridNetwork], machine: Arrays, slope: Arrays, machine_step: float, seed: int = 0
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a prior; the step of each weight of contexts that may change is its own.
+
+    Args:
+        networks: The context network of each phase.
+        machine: The arrays of the synthesis by name.
+        slope: What a logarithm of the multiplier of 1 adds to them.
+        machine_step: The largest step of its weights.
+        seed: Of steps and tables.
+    """
+    rng = np.random.default_rng(seed)
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        f"context_{field.name}_{phase}": getattr(network, field.name).astype(np.int32)
+        for phase, network in enumerate(networks)
+        for field in fields(GridNetwork)
+    }
+    arrays |= {f"machine_{name}": weights.astype(np.float32) for name, weights in machine.items()}
+    arrays |= {f"slope_{name}": weights.astype(np.float32) for name, weights in slope.items()}
+    machine_count = sum(weights.size for weights in machine.values())
+    context_count = sum(getattr(network, name).size for name in CONTEXT_CHANGES for network in networks)
+    steps = [machine_step * 2.0 ** rng.integers(-6, 1, machine_count), rng.integers(1, 12, context_count)]
+    arrays["change_steps"] = np.concatenate(steps).astype(np.float32)
+    arrays["change_tables"] = rng.integers(0, 29, machine_count + context_count).astype(np.uint8)
+    return arrays
+
+
+def some_prior_arrays(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of a small prior of random networks."""
+    rng = np.random.default_rng(seed)
+    networks = [random_network(rng, phase) for phase in range(len(PHASES))]
+    machine = {name: rng.normal(0, std, SHAPES[name]) for name, std in STDS.items()}
+    machine["filters"] += (-0.02, 0.23, 0.86, -0.07)
+    machine["constants"] += 0.5
+    slope = {name: rng.normal(0, std / 4, SHAPES[name]) for name, std in STDS.items()}
+    return prior_arrays(networks, machine, slope, 2.0**-6, seed)
+
+
+@lru_cache(maxsize=1)
+def some_prior() -> FittedPrior:
+    """The prior of `some_prior_arrays`."""
+    return FittedPrior.from_arrays(some_prior_arrays())
+
+
+@contextmanager
+def installed(prior: FittedPrior) -> Iterator[None]:
+    """Lets files name a prior as if it were shipped."""
+
+    def prior_of(prior_id: int) -> FittedPrior:
+        return prior if prior_id == prior.checksum else fitted_prior_of(prior_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (container, decoder):
+            patch.setattr(module, "fitted_prior_of", prior_of)
+        yield

@@ -1,0 +1,68 @@
+"""Tables of Laplace distributions whose mean is not a whole number."""
+
+from __future__ import annotations
+
+import zlib
+from itertools import product
+from math import exp
+
+import numpy as np
+import pytest
+
+from dfmcodec.entropy.tables import (
+    LAST_DIRECT,
+    MEAN_PARTS,
+    PRECISION_BITS,
+    RADIUS,
+    TABLE_SIZE,
+    laplace_table,
+    shifted_laplace_table,
+)
+
+MEANS = range(MEAN_PARTS // 2 + 1)
+
+
+def laplace_cdf(x: float, scale: float) -> float:
+    return 0.5 * exp(x / scale) if x < 0 else 1 - 0.5 * exp(-x / scale)
+
+
+@pytest.mark.parametrize(("index", "mean"), list(product(range(LAST_DIRECT + 1), MEANS)))
+def test_shifted_tables_are_the_laplace_distribution(index: int, mean: int) -> None:
+    """Each entry is the probability of q - 1/2 .. q + 1/2, the escape that of all beyond RADIUS."""
+    table = shifted_laplace_table(index, mean)
+    assert table.shape == (TABLE_SIZE,)
+    assert table.sum() == 1 << PRECISION_BITS
+    assert table.min() >= 1
+    scale, m = 2 ** ((index - 16) / 4), mean / MEAN_PARTS
+    ends = [laplace_cdf(q - 0.5 - m, scale) for q in range(-RADIUS, RADIUS + 2)]
+    wanted = [*np.diff(ends), ends[0] + 1 - ends[-1]]
+    assert np.abs(table / (1 << PRECISION_BITS) - wanted).max() < 1e-5
+
+
+def test_without_a_shift_they_are_nearly_the_symmetric_tables() -> None:
+    """The two halves of the escape are rounded down one by one; all else is the same."""
+    for index in range(LAST_DIRECT + 1):
+        difference = shifted_laplace_table(index, 0) - laplace_table(index)
+        others = np.delete(difference, [RADIUS, TABLE_SIZE - 1])
+        assert not others.any()
+        assert np.abs(difference).max() <= 1
+
+
+def test_a_larger_mean_moves_the_distribution() -> None:
+    """Positive symbols are more likely and negative ones less, the further the mean is from 0; with
+    half a symbol 0 and 1 are as likely.
+    """
+    for index in range(8, LAST_DIRECT + 1):
+        tables = [shifted_laplace_table(index, mean) for mean in MEANS]
+        above = [int(table[RADIUS + 1 : -1].sum()) for table in tables]
+        below = [int(table[:RADIUS].sum()) for table in tables]
+        assert above == sorted(set(above))
+        assert below == sorted(set(below), reverse=True)
+        half = tables[-1]
+        assert abs(int(half[RADIUS]) - int(half[RADIUS + 1])) <= 1e-5 * (1 << PRECISION_BITS)
+
+
+def test_shifted_tables_are_these_integers() -> None:
+    """The tables are part of the file format: they may never change."""
+    tables = [shifted_laplace_table(index, mean) for index in range(LAST_DIRECT + 1) for mean in MEANS]
+    assert zlib.crc32(np.concatenate(tables).astype("<u4").tobytes()) == 0xD8AF9CCE
