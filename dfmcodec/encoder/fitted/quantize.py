@@ -53,8 +53,8 @@ def decoder_networks(prior: FittedPrior, lmbda_code: int, changes: NetworkChange
 def quantize_networks(prior: FittedPrior, lmbda_code: int, networks: Networks, cost: Cost) -> NetworkChanges:
     """Chooses the steps of each kind of change so that cost and bits of the networks are least.
 
-    One kind after the other, from the finest steps on, coarser steps are tried until they no longer
-    pay.
+    One kind after the other, all coarser steps are tried. (The cost has several minima: steps of
+    context networks are at least 1.)
 
     Args:
         prior: The prior.
@@ -74,7 +74,6 @@ def quantize_networks(prior: FittedPrior, lmbda_code: int, networks: Networks, c
         for exponent in range(_FINE + 1, EXPONENTS[-1] + 1):
             tried = [*exponents[:kind], exponent, *exponents[kind + 1 :]]
             found = total(tried)
-            if found > best:
-                break
-            best, exponents = found, tried
+            if found < best:
+                best, exponents = found, tried
     return rounded(prior, flat, tuple(exponents))

@@ -560,10 +560,10 @@ def cost_of(fit: Fit, state: State) -> float:
 
 
 def test_a_fit_lowers_the_cost() -> None:
-    """From zeros to a twentieth, and a second fit is the same."""
+    """From zeros to a tenth, and a second fit is the same."""
     fit, fitted = fitted_photograph()
     again, start = some_fit(60)
-    assert cost_of(fit, fitted) < 0.05 * cost_of(again, start)
+    assert cost_of(fit, fitted) < 0.1 * cost_of(again, start)
     for one, other in zip(jax.tree.leaves(after(again, start, 60)[:2]), jax.tree.leaves(fitted[:2]), strict=True):
         assert np.array_equal(one, other)
 
