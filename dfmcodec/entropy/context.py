@@ -68,6 +68,35 @@ _SLOPE_REACH = 2
 OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; larger ones have those of +-3
 
 
+def check_whole(name: str, numbers: Float32) -> None:
+    """Refuses an array of a context network whose numbers are not whole.
+
+    Raises:
+        DfmError: They are not.
+    """
+    if not np.array_equal(numbers, np.rint(numbers)):  # NaN too, as it does not equal itself
+        msg = f"{name} of a context network of the prior has numbers that are not whole"
+        raise DfmError(msg)
+
+
+def check_sums(bounds: Sequence[float]) -> None:
+    """Refuses a context network whose sums float32 may not hold exactly.
+
+    Args:
+        bounds: The largest magnitude of the partial sums of each layer.
+
+    Raises:
+        DfmError: One of them is beyond MAX_EXACT.
+    """
+    for layer, bound in enumerate(bounds, start=1):
+        if bound > MAX_EXACT:
+            msg = (
+                f"sums of layer {layer} of a context network of the prior may reach {bound:.0f}; "
+                f"beyond {MAX_EXACT} they are not the same on all hosts"
+            )
+            raise DfmError(msg)
+
+
 @dataclass(frozen=True)
 class ContextNetwork:
     """The network of one phase. The weights are whole numbers, kept as float32 for matrix products.
@@ -120,19 +149,11 @@ class ContextNetwork:
         """
         for field in fields(self):
             numbers = getattr(self, field.name)
-            if not np.array_equal(numbers, np.rint(numbers)):  # NaN too, as it does not equal itself
-                msg = f"{field.name} of a context network of the prior has numbers that are not whole"
-                raise DfmError(msg)
+            check_whole(field.name, numbers)
             if field.name.startswith("w") and np.abs(numbers).max() > MAX_WEIGHT:
                 msg = f"{field.name} of a context network of the prior has weights beyond {MAX_WEIGHT}"
                 raise DfmError(msg)
-        for layer, bound in enumerate(self.largest_sums(), start=1):
-            if bound > MAX_EXACT:
-                msg = (
-                    f"sums of layer {layer} of a context network of the prior may reach {bound:.0f}; "
-                    f"beyond {MAX_EXACT} they are not the same on all hosts"
-                )
-                raise DfmError(msg)
+        check_sums(self.largest_sums())
 
     def outputs(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
         """Computes scale and mean for the symbols of a pass.

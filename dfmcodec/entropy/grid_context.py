@@ -30,7 +30,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
-from dfmcodec.entropy.context import ACTIVATION_MAX, ACTIVATION_SHIFT, MAX_EXACT, MAX_FEATURE, MAX_WEIGHT, OUTPUT_SHIFT
+from dfmcodec.entropy.context import (
+    ACTIVATION_MAX,
+    ACTIVATION_SHIFT,
+    MAX_FEATURE,
+    MAX_WEIGHT,
+    OUTPUT_SHIFT,
+    check_sums,
+    check_whole,
+)
 from dfmcodec.entropy.neighbourhood import SQUARE
 from dfmcodec.entropy.passes import PHASES, Rows
 from dfmcodec.entropy.tables import (
@@ -167,19 +175,11 @@ class GridNetwork:
         """
         for name, limit in self.LIMITS.items():
             numbers = getattr(self, name)
-            if not np.array_equal(numbers, np.rint(numbers)):  # NaN too, as it does not equal itself
-                msg = f"{name} of a context network of the prior has numbers that are not whole"
-                raise DfmError(msg)
+            check_whole(name, numbers)
             if np.abs(numbers).max() > limit:
                 msg = f"{name} of a context network of the prior has numbers beyond {limit}"
                 raise DfmError(msg)
-        for layer, bound in enumerate(self._largest_sums(), start=1):
-            if bound > MAX_EXACT:
-                msg = (
-                    f"sums of layer {layer} of a context network of the prior may reach {bound}; "
-                    f"beyond {MAX_EXACT} they are not the same on all hosts"
-                )
-                raise DfmError(msg)
+        check_sums(self._largest_sums())
 
     def _largest_sums(self) -> tuple[int, int, int]:
         """Bounds on the magnitude of all partial sums of each layer of networks of this shape."""

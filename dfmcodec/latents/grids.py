@@ -14,7 +14,6 @@ GRID_LEVELS = 7
 LMBDA_CODES = range(-24, 33)
 _CODES_PER_OCTAVE = 4
 _MIDDLE_LMBDA = 1e-3
-_MIDDLE_STEP = 1.0
 _LOG_UNIT = 3.0
 
 
@@ -40,7 +39,7 @@ def log_lmbda(code: int) -> float:
 
 
 def symbol_step(code: int) -> float:
-    """The step of symbols in colour units: it follows the square root of the multiplier, as the
-    best uniform quantiser does at high rates.
+    """The step of symbols, 1 at the middle multiplier. It follows the square root of the
+    multiplier, as the best uniform quantiser does at high rates.
     """
-    return _MIDDLE_STEP * exp2(code / (2 * _CODES_PER_OCTAVE))
+    return exp2(code / (2 * _CODES_PER_OCTAVE))

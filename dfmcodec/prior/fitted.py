@@ -1,9 +1,9 @@
 """The prior of the fitted model: where its networks start, and how likely changes of them are.
 
 Each image has networks of its own. A file holds what they differ from those of the prior by, as
-whole numbers: changes of the whole synthesis and of the layers of the context networks. The
-prior has a step and a Laplace table for every weight. None is trained and
-shipped yet, so there are no files of the fitted model.
+whole numbers: changes of the whole synthesis and of the layers of the context networks. The prior
+has a step and a Laplace table for every weight. None is trained and shipped yet, so there are no
+files of the fitted model.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def synthesise_grids(
     Args:
         machine: The weights, float32.
         grids: The symbols of the whole image, int32 [h_l, w_l], from the finest grid on.
-        step: The step of symbols in colour units; see `latents.grids.symbol_step`.
+        step: The step of symbols; see `latents.grids.symbol_step`.
         region: The region of the image, in pixels.
         evaluate_strip: Evaluates rows of the image; see `strip_colours`. NumPy's if None.
 

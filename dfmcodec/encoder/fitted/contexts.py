@@ -117,8 +117,8 @@ class ContextWeights(NamedTuple):
 
 def _limited(name: str, values: np.ndarray) -> np.ndarray:
     """Numbers of an array of `GridNetwork` within its limits, float32."""
-    limit = GridNetwork.LIMITS.get(name)
-    return (values if limit is None else np.clip(values, -limit, limit)).astype(np.float32)
+    limit = GridNetwork.LIMITS[name]
+    return np.asarray(np.clip(values, -limit, limit), dtype=np.float32)
 
 
 BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
@@ -247,7 +247,7 @@ def as_integers(weights: ContextWeights) -> ContextWeights:
     """The float weights of the nearest integer networks, with the derivative of the weights."""
 
     def rounded(name: str, values: jax.Array) -> jax.Array:
-        limit = GridNetwork.LIMITS.get(name, np.inf)
+        limit = GridNetwork.LIMITS[name]
         units = jnp.asarray(unit_of(name), jnp.float32).reshape(-1, *[1] * (values.ndim - 1))
         residual = jnp.eye(values.shape[0]) if name == "w2" else jnp.zeros(())
         whole = jnp.clip(jnp.round((values + residual) * units), -limit, limit)

@@ -195,7 +195,7 @@ class _Image(NamedTuple):
         size: The height and width in pixels, int32 [2].
         lmbda: The multiplier of the loss, float32 [].
         lmbda_code: The code that networks see, float32 [].
-        step: The step of symbols in colour units, float32 [].
+        step: The step of symbols; see `latents.grids.symbol_step`.
     """
 
     size: jax.Array
@@ -204,7 +204,7 @@ class _Image(NamedTuple):
     step: jax.Array
 
 
-def _errors_and_bits(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
+def _colours_and_bits(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
     bits = symbol_bits(networks.contexts, grids, window.corner, image.size, image.lmbda_code).sum()
     colours = window_colours(networks.machine, [grid * image.step for grid in grids])
     return colours, bits
@@ -212,7 +212,7 @@ def _errors_and_bits(networks: Networks, image: _Image, grids: Grids, window: _W
 
 def _window_loss(moving: Moving, networks: Networks, image: _Image, grids: Grids, window: _Window) -> jax.Array:
     """The part of a window in the loss, times the pixels of the image."""
-    colours, bits = _errors_and_bits(networks.moved(moving), image, grids, window)
+    colours, bits = _colours_and_bits(networks.moved(moving), image, grids, window)
     errors = ((colours - window.colours) ** 2 * window.inside[None]).sum()
     return errors / colours.shape[0] + image.lmbda * bits
 
@@ -227,7 +227,7 @@ def _window_gradient(
 
 def _window_measures(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
     """The squared error and the bits of a window with whole symbols."""
-    colours, bits = _errors_and_bits(networks, image, grids, window)
+    colours, bits = _colours_and_bits(networks, image, grids, window)
     values = jnp.round(jnp.clip(colours, 0, 1) * PEAK_LEVEL) / PEAK_LEVEL
     return ((values - window.colours) ** 2 * window.inside[None]).sum(), bits
 

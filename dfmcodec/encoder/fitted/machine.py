@@ -115,7 +115,8 @@ def window_colours(weights: FittedMachine, grids: Grids) -> jax.Array:
 
     Args:
         weights: The weights.
-        grids: The samples of the window in colour units, [n_l, n_l] each, see `Windows.cut`.
+        grids: The samples of the window, symbols times the step, [n_l, n_l] each; see
+            `Windows.cut`.
 
     Returns:
         float32 [CHANNELS, WINDOW, WINDOW]; 0 is black and 1 is white.
