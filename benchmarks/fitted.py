@@ -34,7 +34,7 @@ from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
 @click.option("--measurements", type=int, default=4, help="How often the fit is measured.")
 @click.option("--seed", type=int, default=0)
 @click.option("--width", type=int, default=32, help="The dimensions that the machine lifts vectors to.")
-@click.option("--context-width", type=int, default=24, help="The units of the context networks.")
+@click.option("--context-width", type=int, default=24, help="The units of a layer of the context network.")
 @out_option
 def main(
     image: str,

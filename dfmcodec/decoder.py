@@ -323,7 +323,7 @@ def _render_grids(model: QuantizedGrids, region: Region, backend: str) -> Pixels
 
 def _grid_colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
     """The colours of a region by the machine of the image, float32 [3, H, W] in 0..1."""
-    _, machine = fitted_prior_of(model.architecture.prior_id).networks_of(model.lmbda_code, model.changes)
+    _, machine = fitted_prior_of(model.architecture.prior_id).networks_of(model.changes)
     evaluate = None
     if backend == "jax":
         from dfmcodec.synthesis.jax_backend import jax_strip_synthesis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import lru_cache
@@ -14,8 +14,8 @@ import pytest
 from dfmcodec import decoder
 from dfmcodec._types import Symbols
 from dfmcodec.bitstream import container
-from dfmcodec.entropy.grid_context import GridContexts, GridNetwork, feature_count
-from dfmcodec.entropy.passes import PHASES
+from dfmcodec.entropy import Table
+from dfmcodec.entropy.grid_context import FEATURES, GridChoice, GridNetwork, Wavefront, grid_tables
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
 
@@ -44,29 +44,22 @@ STDS = {  # of their weights in a prior that gives images
 }
 
 
-def random_network(rng: np.random.Generator, phase: int) -> GridNetwork:
+def random_network(seed: int = 0) -> GridNetwork:
     """A context network that gives narrow and wide distributions, near and far from zero."""
-    inputs = 2 * feature_count(phase)
+    rng = np.random.default_rng(seed)
 
     def whole(limit: int, *shape: int) -> np.ndarray:
         return rng.integers(-limit, limit + 1, shape).astype(np.float32)
 
     return GridNetwork(
-        whole(20, HIDDEN, inputs),
+        whole(20, HIDDEN, FEATURES),
         whole(2000, GRID_LEVELS, HIDDEN),
-        whole(40, HIDDEN),
         whole(60, HIDDEN, HIDDEN),
         whole(2000, HIDDEN),
         whole(40, 2, HIDDEN),
-        whole(30, 2, inputs),
+        whole(30, 2, FEATURES),
         whole(2000, GRID_LEVELS, 2),
-        whole(40, 2),
     )
-
-
-def random_contexts(seed: int = 0, lmbda_code: int = 5) -> GridContexts:
-    rng = np.random.default_rng(seed)
-    return GridContexts(tuple(random_network(rng, phase) for phase in range(len(PHASES))), lmbda_code)
 
 
 def laplace_grids(height: int, width: int, scale: float, seed: int = 0) -> tuple[Symbols, ...]:
@@ -75,28 +68,45 @@ def laplace_grids(height: int, width: int, scale: float, seed: int = 0) -> tuple
     return tuple(np.rint(rng.laplace(0, scale, size)).astype(np.int32) for size in grid_sizes(height, width))
 
 
+class TableCosts:
+    """A source of given grids that sums what their symbols cost under the chosen tables.
+
+    Attributes:
+        bits: Of each grid.
+    """
+
+    def __init__(self, grids: tuple[Symbols, ...]) -> None:
+        self._grids = grids
+        weights, shifts = grid_tables().weights.astype(np.int64), grid_tables().shifts
+        self._tables = [Table(less_one + 1, int(shift)) for less_one, shift in zip(weights, shifts, strict=True)]
+        self.bits = [0.0] * len(grids)
+
+    def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
+        symbols = front.of_grid(self._grids[front.level])
+        coded = (symbols - choice.middle) * choice.sign
+        for number in set(choice.table.tolist()):
+            self.bits[front.level] += float(self._tables[number].cost_bits(coded[choice.table == number]).sum())
+        return symbols
+
+
 def prior_arrays(
-    networks: Sequence[GridNetwork], machine: Arrays, slope: Arrays, machine_step: float, seed: int = 0
+    network: GridNetwork, machine: Arrays, machine_step: float, seed: int = 0
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays of a prior; the step of each weight of contexts that may change is its own.
+    """The arrays of a prior; the step of each weight of the context network is its own.
 
     Args:
-        networks: The context network of each phase.
+        network: The context network.
         machine: The arrays of the synthesis by name.
-        slope: What a logarithm of the multiplier of 1 adds to them.
         machine_step: The largest step of its weights.
         seed: Of steps and tables.
     """
     rng = np.random.default_rng(seed)
     arrays: dict[str, np.ndarray[Any, Any]] = {
-        f"context_{field.name}_{phase}": getattr(network, field.name).astype(np.int32)
-        for phase, network in enumerate(networks)
-        for field in fields(GridNetwork)
+        f"context_{field.name}": getattr(network, field.name).astype(np.int32) for field in fields(GridNetwork)
     }
     arrays |= {f"machine_{name}": weights.astype(np.float32) for name, weights in machine.items()}
-    arrays |= {f"slope_{name}": weights.astype(np.float32) for name, weights in slope.items()}
     machine_count = sum(weights.size for weights in machine.values())
-    context_count = sum(getattr(network, name).size for name in CONTEXT_CHANGES for network in networks)
+    context_count = sum(getattr(network, name).size for name in CONTEXT_CHANGES)
     steps = [machine_step * 2.0 ** rng.integers(-6, 1, machine_count), rng.integers(1, 12, context_count)]
     arrays["change_steps"] = np.concatenate(steps).astype(np.float32)
     arrays["change_tables"] = rng.integers(0, 29, machine_count + context_count).astype(np.uint8)
@@ -106,12 +116,10 @@ def prior_arrays(
 def some_prior_arrays(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of a small prior of random networks."""
     rng = np.random.default_rng(seed)
-    networks = [random_network(rng, phase) for phase in range(len(PHASES))]
     machine = {name: rng.normal(0, std, SHAPES[name]) for name, std in STDS.items()}
     machine["filters"] += (-0.02, 0.23, 0.86, -0.07)
     machine["constants"] += 0.5
-    slope = {name: rng.normal(0, std / 4, SHAPES[name]) for name, std in STDS.items()}
-    return prior_arrays(networks, machine, slope, 2.0**-6, seed)
+    return prior_arrays(random_network(seed), machine, 2.0**-6, seed)
 
 
 @lru_cache(maxsize=1)

@@ -193,8 +193,8 @@ def _write_main_section(model: QuantizedModel) -> bytes:
     if isinstance(model, CodedImage):
         return model.body
     if isinstance(model, QuantizedGrids):
-        contexts, _ = fitted_prior_of(model.architecture.prior_id).networks_of(model.lmbda_code, model.changes)
-        return write_grids(model.grids, contexts)
+        network, _ = fitted_prior_of(model.architecture.prior_id).networks_of(model.changes)
+        return write_grids(model.grids, network)
     arch = model.architecture
     if model.body is not None:
         return model.body
@@ -235,10 +235,10 @@ def _read_fitted(state: FileState, arch: FittedArchitecture, losses: list[str] |
     if Section.NETWORKS in header.sections:
         changes = read_networks(state.section(Section.NETWORKS), prior)
     lmbda_code = header.values["lmbda_code"]
-    contexts, _ = prior.networks_of(lmbda_code, changes)
+    network, _ = prior.networks_of(changes)
     checks = None if state.checks is None else state.checks.symbols
     body = GridsBody(state.present(Section.GRIDS), state.missing_bytes(Section.GRIDS), checks)
-    grids = read_grids(body, grid_sizes(header.height, header.width, arch.levels), contexts, losses)
+    grids = read_grids(body, grid_sizes(header.height, header.width, arch.levels), network, losses)
     if losses is not None:
         losses += state.section_problems(Section.GRIDS)
     return QuantizedGrids(arch, header.height, header.width, lmbda_code, tuple(grids), changes, header.bit_depth)

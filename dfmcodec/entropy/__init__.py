@@ -1,6 +1,15 @@
 """Symbols <-> bits: coding passes, causal context, table choice, tables and the range coder."""
 
-from dfmcodec.entropy.coder import Run, SymbolDecoder, SymbolEncoder
+from dfmcodec.entropy.coder import Run, SymbolDecoder, SymbolEncoder, TableSet
 from dfmcodec.entropy.tables import LAPLACE_COUNT, Table, best_laplace_index, laplace
 
-__all__ = ["LAPLACE_COUNT", "Run", "SymbolDecoder", "SymbolEncoder", "Table", "best_laplace_index", "laplace"]
+__all__ = [
+    "LAPLACE_COUNT",
+    "Run",
+    "SymbolDecoder",
+    "SymbolEncoder",
+    "Table",
+    "TableSet",
+    "best_laplace_index",
+    "laplace",
+]

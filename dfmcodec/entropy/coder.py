@@ -1,4 +1,5 @@
-"""The range coder: whole arrays of symbols under one table at a time, through `constriction`.
+"""The range coder: whole arrays of symbols, under one table or each under its own, through
+`constriction`.
 
 `constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision.
 Given floats p_i, its categorical model assigns 1 to each of the n entries and shares the remaining
@@ -9,6 +10,7 @@ table's frequencies exactly.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +18,7 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Symbols
+from dfmcodec._types import Float32, Symbols
 from dfmcodec.entropy.tables import ESCAPE, MAX_SYMBOL, RADIUS, Table, bit_length, join_symbols, split_symbols
 from dfmcodec.errors import CorruptError
 
@@ -24,6 +26,30 @@ Run = tuple[Table, int]  # a table, and the number of successive symbols that it
 _INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
 _LENGTH_BITS = 5  # bits that hold the length of an escape's excess
 _MAX_LENGTH = 26  # binary digits of an excess
+
+
+@dataclass(frozen=True)
+class TableSet:
+    """Tables among which each symbol of an array may have its own.
+
+    Args:
+        weights: The frequencies less 1, float32 [tables, TABLE_SIZE].
+        shifts: The number of low bits of the symbols of each table, int32 [tables].
+    """
+
+    weights: Float32
+    shifts: Symbols
+
+    @classmethod
+    def of(cls, tables: Sequence[Table]) -> TableSet:
+        """Makes a set of tables."""
+        weights = np.stack([table.frequencies - 1 for table in tables]).astype(np.float32)
+        return cls(weights, np.array([table.shift for table in tables], dtype=np.int32))
+
+
+@lru_cache(maxsize=1)
+def _each_model() -> Any:
+    return constriction.stream.model.Categorical(perfect=False)
 
 
 @lru_cache(maxsize=1024)
@@ -77,6 +103,27 @@ class SymbolEncoder:
         for table, count in runs:
             self._encode_bits(low[start : start + count], table.shift)
             start += count
+
+    def encode_each(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
+        """Appends symbols each of which has a table of its own.
+
+        First come the table entries of all symbols, then all escapes, then the low bits of all
+        symbols, by their number.
+
+        Args:
+            symbols: int32 [N].
+            numbers: The number of each symbol's table in `tables`, int16 [N].
+            tables: The tables.
+        """
+        shifts = tables.shifts[numbers]
+        high, low = split_symbols(symbols, shifts)
+        outside = np.abs(high) > RADIUS
+        position = np.where(outside, np.int32(ESCAPE), high + RADIUS)
+        self._coder.encode(position, _each_model(), tables.weights[numbers])
+        if outside.any():
+            self._encode_escapes(high[outside])
+        for shift in _shifts_of(shifts):
+            self._encode_bits(low[shifts == shift], shift)
 
     def _encode_escapes(self, high: Symbols) -> None:
         excess = np.abs(high) - RADIUS
@@ -133,18 +180,40 @@ class SymbolDecoder:
                 start += count
         except AssertionError as error:  # what constriction raises on words that no encoder wrote
             raise CorruptError(_INVALID_STREAM) from error
-        high -= RADIUS
-        outside = high == ESCAPE - RADIUS
-        if outside.any():
-            high[outside] = self._decode_escapes(int(outside.sum()))
         shifts = _shifts(runs)
-        if high.size and np.any(np.abs(high) > MAX_SYMBOL >> shifts):
-            msg = f"a coded section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
-            raise CorruptError(msg)
+        high = self._high_parts(high, shifts)
         low: Symbols | int = 0
         if np.any(shifts):
             low = np.concatenate([self._decode_bits(count, table.shift) for table, count in runs])
         return join_symbols(high, low, shifts)
+
+    def decode_each(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
+        """Returns the next symbols, each under a table of its own; see `SymbolEncoder.encode_each`.
+
+        Raises:
+            CorruptError: No encoder wrote such a stream.
+        """
+        shifts = tables.shifts[numbers]
+        try:
+            position = self._coder.decode(_each_model(), tables.weights[numbers])
+        except AssertionError as error:
+            raise CorruptError(_INVALID_STREAM) from error
+        high = self._high_parts(np.asarray(position, dtype=np.int32), shifts)
+        low = np.zeros_like(high)
+        for shift in _shifts_of(shifts):
+            low[shifts == shift] = self._decode_bits(int((shifts == shift).sum()), shift)
+        return join_symbols(high, low, shifts)
+
+    def _high_parts(self, position: Symbols, shifts: Symbols | int) -> Symbols:
+        """The high parts of symbols from their table entries, after the escapes that follow."""
+        high = position - np.int32(RADIUS)
+        outside = position == ESCAPE
+        if outside.any():
+            high[outside] = self._decode_escapes(int(outside.sum()))
+        if high.size and np.any(np.abs(high) > MAX_SYMBOL >> shifts):
+            msg = f"a coded section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
+            raise CorruptError(msg)
+        return high
 
     def _decode_escapes(self, count: int) -> Symbols:
         lengths = self._decode_bits(count, _LENGTH_BITS)
@@ -171,6 +240,11 @@ class SymbolDecoder:
             return np.asarray(self._coder.decode(model, count), dtype=np.int32)
         except AssertionError as error:
             raise CorruptError(_INVALID_STREAM) from error
+
+
+def _shifts_of(shifts: Symbols) -> list[int]:
+    """The numbers of low bits that symbols have, ascending, without 0."""
+    return [int(shift) for shift in np.unique(shifts) if shift]
 
 
 def _shifts(runs: Sequence[Run]) -> Symbols | int:

@@ -1,22 +1,35 @@
-"""The contexts of latent grids: integer networks that give each symbol of a grid its distribution.
+"""The context of latent grids: an integer network that gives each symbol its distribution.
 
-Grids are coded from the coarsest to the finest, each in four coding passes over the phases of its
-2x2 cells (`entropy.passes`). A symbol of a phase sees
+Grids are coded from the coarsest to the finest. A grid is coded in wavefronts: wavefront t has the
+symbols whose row y and column x have x + 2 y = t, from the top on. None of them sees another:
 
-    - the 3x3 symbols around its cell in the next coarser grid, which has one symbol for each cell,
-    - the symbol there in the grid after that,
-    - the symbols of earlier phases in the 3x3 cells around its own,
+      wavefronts          what x sees of its grid
 
-all companded (`COMPANDED`), with their sign and as magnitudes. Symbols beyond the grid are 0. There
-is a network of three layers for each phase:
+    0 1 2 3 4 5 6          . . . o . . .
+    2 3 4 5 6 7 8          . o o o o o o
+    4 5 6 7 8 9 .          . o o o o . .
+    6 7 8 9 . . .          o o o x . . .
 
-    a1 = W1 (f, |f|) + c1[level] + s1 k,   h1 = clip(floor(a1 / 64), 0, 127)
-    a2 = W2 h1 + c2,                       h2 = clip(floor(a2 / 64), 0, 127)
-    a3 = W3 h2 + B (f, |f|) + c3[level] + s3 k,   (scale, mean) = floor(a3 / 256)
+A symbol sees
 
-with the lmbda code k (`latents.grids`). A symbol then has a Laplace distribution of scale
-2^(scale / 4) and mean / 8. All numbers are whole and all sums stay below 2^24, so float32 matrix
-products are exact in any order (`GridNetwork.check_exact`).
+    - 14 symbols of its grid that are decoded before it (`CAUSAL`),
+    - the 3x3 symbols around its 2x2 cell in the next coarser grid, which has one for each cell,
+    - the symbols there in the two grids after that,
+
+all companded (`COMPANDED`), with their sign. Symbols beyond a grid are 0. One network of three
+layers serves all grids:
+
+    a1 = W1 f + c1[level],          h1 = clip(floor(a1 / 64), 0, 127)
+    a2 = W2 h1 + c2,                h2 = clip(floor(a2 / 64), 0, 127)
+    a3 = W3 h2 + B f + c3[level],   (scale, mean) = floor(a3 / 256)
+
+A symbol then has a Laplace distribution of scale 2^(scale / 4) and mean / 8. All numbers are whole
+and all sums stay below 2^24, so float32 matrix products are exact in any order
+(`GridNetwork.check_exact`).
+
+Four passes over the phases of 2x2 cells, as in `entropy.passes`, would be fewer steps. But the
+symbols of the first pass would see nothing of their own grid, which these grids cannot afford
+(docs/results.md).
 """
 
 from __future__ import annotations
@@ -30,6 +43,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
+from dfmcodec.entropy.coder import TableSet
 from dfmcodec.entropy.context import (
     ACTIVATION_MAX,
     ACTIVATION_SHIFT,
@@ -40,7 +54,6 @@ from dfmcodec.entropy.context import (
     check_whole,
 )
 from dfmcodec.entropy.neighbourhood import SQUARE
-from dfmcodec.entropy.passes import PHASES, Rows
 from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
     LAST_DIRECT,
@@ -51,26 +64,27 @@ from dfmcodec.entropy.tables import (
     shifted_laplace_table,
 )
 from dfmcodec.errors import DfmError
-from dfmcodec.latents.grids import LMBDA_CODES
+from dfmcodec.latents.grids import GRID_LEVELS
 
-COARSER_FEATURES = len(SQUARE) + 1
-MAX_LMBDA_CODE = max(abs(LMBDA_CODES[0]), abs(LMBDA_CODES[-1]))
+# (row, column) offsets, row by row. All have column + 2 row < 0.
+CAUSAL = (
+    (-3, 0),
+    *((-2, x) for x in range(-2, 4)),
+    *((-1, x) for x in range(-2, 2)),
+    *((0, x) for x in range(-3, 0)),
+)
+SLOPE = 2  # rows count so many columns in the number of a wavefront
+FARTHER = (2, 3)  # levels further, of the coarser grids of which one symbol is seen
+FEATURES = len(CAUSAL) + len(SQUARE) + len(FARTHER)
+PAD = 3  # symbols around a grid that `CAUSAL` reaches
 MAX_BYPASS = 1023
 MAX_CONSTANT = 1 << 19
-MAX_SLOPE = 1 << 13
 _MEANS = MEAN_PARTS // 2 + 1  # a mean is at most half a symbol from a whole number
 _MAX_MEAN = MEAN_PARTS * 512
-_BLOCK_CELLS = 8192
-_BUSY_PART = 0.75  # with more symbols than this that see others, all go through the network
-COMPANDING = (13.0, 0.53)  # of a magnitude m: 13 log2(1 + 0.53 m), nearly 8 at 1
+COMPANDING = (44.36, 0.125)  # of a magnitude m: 44.36 log2(1 + m / 8), nearly 8 m while m is small
 COMPANDED = np.minimum(np.rint(COMPANDING[0] * np.log2(1 + COMPANDING[1] * np.arange(1024))), MAX_FEATURE).astype(
     np.float32
 )
-
-
-def feature_count(phase: int) -> int:
-    """Counts the features of a symbol of a phase, each of which is a symbol."""
-    return COARSER_FEATURES + len(SQUARE) * phase
 
 
 def companded(symbols: Symbols) -> Float32:
@@ -80,90 +94,84 @@ def companded(symbols: Symbols) -> Float32:
 
 
 @dataclass(frozen=True)
-class GridPass:
-    """A coding pass over a grid.
+class Wavefront:
+    """The symbols of a grid with column + SLOPE row = `number`.
 
     Args:
         level: The level of the grid, 0 for the finest.
-        phase: The index into `PHASES`.
-        shape: The (rows, columns) of its symbols.
+        number: See above.
+        rows: The rows that have such a symbol.
     """
 
     level: int
-    phase: int
-    shape: tuple[int, int]
+    number: int
+    rows: range
+
+    def positions(self, columns: int) -> slice:
+        """Where its symbols are in a grid of a number of columns, stored row after row."""
+        step = columns - SLOPE  # below 1 only where each wavefront has a single symbol
+        first = self.rows.start * step + self.number
+        return slice(first, first + step * (len(self.rows) - 1) + 1, max(step, 1))
 
     def of_grid(self, grid: Symbols) -> Symbols:
-        """A view of the symbols of the pass in their grid, [rows, columns]."""
-        y, x = PHASES[self.phase]
-        return grid[y::2, x::2]
+        """A view of its symbols in their grid, [N], from the top on."""
+        return grid.reshape(-1)[self.positions(grid.shape[1])]
 
 
-def grid_passes(sizes: Sequence[tuple[int, int]]) -> Iterator[GridPass]:
-    """Gives the passes over all grids that have symbols, in coding order.
-
-    Args:
-        sizes: The (rows, columns) of the grids, from the finest on.
-    """
-    for level in reversed(range(len(sizes))):
-        rows, columns = sizes[level]
-        for phase, (y, x) in enumerate(PHASES):
-            shape = (rows - y + 1) // 2, (columns - x + 1) // 2
-            if min(shape) > 0:
-                yield GridPass(level, phase, shape)
+def wavefronts(level: int, size: tuple[int, int]) -> Iterator[Wavefront]:
+    """Gives the wavefronts of a grid of (rows, columns) that have symbols, in coding order."""
+    rows, columns = size
+    for number in range(columns + SLOPE * (rows - 1)):
+        first = max(0, -((columns - 1 - number) // SLOPE))
+        last = min(rows - 1, number // SLOPE)
+        if first <= last:
+            yield Wavefront(level, number, range(first, last + 1))
 
 
 @dataclass(frozen=True)
 class GridNetwork:
-    """The network of one phase. The weights are whole numbers, kept as float32 for products.
+    """The network of all grids. The weights are whole numbers, kept as float32 for products.
 
     Args:
-        w1: [hidden_1, 2 features].
+        w1: [hidden_1, FEATURES].
         c1: [levels, hidden_1].
-        s1: [hidden_1].
         w2: [hidden_2, hidden_1].
         c2: [hidden_2].
         w3: [2, hidden_2].
-        bypass: B, [2, 2 features].
+        bypass: B, [2, FEATURES].
         c3: [levels, 2].
-        s3: [2].
     """
 
     w1: Float32
     c1: Float32
-    s1: Float32
     w2: Float32
     c2: Float32
     w3: Float32
     bypass: Float32
     c3: Float32
-    s3: Float32
     LIMITS: ClassVar[Mapping[str, int]] = {
         "w1": MAX_WEIGHT,
         "c1": MAX_CONSTANT,
-        "s1": MAX_SLOPE,
         "w2": MAX_WEIGHT,
         "c2": MAX_CONSTANT,
         "w3": MAX_WEIGHT,
         "bypass": MAX_BYPASS,
         "c3": MAX_CONSTANT,
-        "s3": MAX_SLOPE,
     }
 
-    def check_shapes(self, phase: int) -> None:
-        """Makes sure that the arrays fit each other and the features of a phase.
+    def check_shapes(self) -> None:
+        """Makes sure that the arrays fit each other and the features.
 
         Raises:
             DfmError: One of them does not.
         """
-        features, levels = 2 * feature_count(phase), len(self.c1)
-        first, second = len(self.w1), len(self.w2)
-        expected = {"w1": (first, features), "c1": (levels, first), "s1": (first,), "w2": (second, first)}
-        expected |= {"c2": (second,), "w3": (2, second), "bypass": (2, features), "c3": (levels, 2), "s3": (2,)}
+        levels, first, second = GRID_LEVELS, len(self.w1), len(self.w2)
+        expected: dict[str, tuple[int, ...]] = {"w1": (first, FEATURES), "c1": (levels, first), "w2": (second, first)}
+        expected |= {"c2": (second,), "w3": (2, second), "bypass": (2, FEATURES), "c3": (levels, 2)}
         for name, shape in expected.items():
             found = getattr(self, name).shape
             if found != shape:
-                msg = f"{name} of context network {phase} of the prior has the shape {found}, not {shape}"
+                msg = f"{name} of the context network of the prior has the shape {found}, not {shape}"
                 raise DfmError(msg)
 
     def check_exact(self) -> None:
@@ -183,48 +191,71 @@ class GridNetwork:
 
     def _largest_sums(self) -> tuple[int, int, int]:
         """Bounds on the magnitude of all partial sums of each layer of networks of this shape."""
-        features, first, second = self.w1.shape[1], self.w2.shape[1], self.w3.shape[1]
-        constants = MAX_CONSTANT + MAX_LMBDA_CODE * MAX_SLOPE
-        last = ACTIVATION_MAX * MAX_WEIGHT * second + MAX_FEATURE * MAX_BYPASS * features
+        first, second = self.w2.shape[1], self.w3.shape[1]
         return (
-            MAX_FEATURE * MAX_WEIGHT * features + constants,
+            MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
             ACTIVATION_MAX * MAX_WEIGHT * first + MAX_CONSTANT,
-            last + constants,
+            ACTIVATION_MAX * MAX_WEIGHT * second + MAX_FEATURE * MAX_BYPASS * FEATURES + MAX_CONSTANT,
         )
 
-    def outputs(self, features: Float32, level: int, lmbda_code: int) -> Float32:
-        """Computes scale and mean for symbols of a pass.
+    def changed(self, changes: Mapping[str, Float32]) -> GridNetwork:
+        """The network with whole numbers added to some of its arrays, by name.
+
+        Sums are limited to what `check_exact` allows.
+        """
+        limits = self.LIMITS
+        arrays = {
+            name: np.clip(getattr(self, name) + added, -limits[name], limits[name]) for name, added in changes.items()
+        }
+        return replace(self, **arrays)
+
+
+class LevelNetwork:
+    """The network as it is for one grid, with its weights laid out for rows of features.
+
+    Args:
+        network: The network.
+        level: The level of the grid.
+    """
+
+    def __init__(self, network: GridNetwork, level: int) -> None:
+        hidden = len(network.w1)
+        self._first = np.ascontiguousarray(np.concatenate([network.w1, network.bypass]).T)
+        self._constants = np.concatenate([network.c1[level], network.c3[level]])
+        self._second = np.ascontiguousarray(network.w2.T)
+        self._second_constants = network.c2
+        self._last = np.ascontiguousarray(network.w3.T)
+        self._hidden = hidden
+
+    def outputs(self, features: Float32) -> Float32:
+        """Computes scale and mean for symbols.
 
         Args:
-            features: Companded symbols, float32 [features, N].
-            level: The level of the grid.
-            lmbda_code: See `latents.grids`.
+            features: Companded symbols, float32 [N, FEATURES].
 
         Returns:
-            Whole numbers (scale, mean) as float32 [2, N].
+            Whole numbers (scale, mean) as float32 [N, 2].
         """
-        both = np.concatenate([features, np.abs(features)])
-        hidden = _activation(self.w1 @ both, self.c1[level] + self.s1 * np.float32(lmbda_code))
-        hidden = _activation(self.w2 @ hidden, self.c2)
-        sums = self.w3 @ hidden
-        sums += self.bypass @ both
-        sums += (self.c3[level] + self.s3 * np.float32(lmbda_code))[:, None]
-        sums *= np.float32(1 / OUTPUT_SHIFT)
-        np.floor(sums, out=sums)
-        return sums
+        sums = features @ self._first
+        sums += self._constants
+        hidden = _activation(sums[:, : self._hidden]) @ self._second
+        hidden += self._second_constants
+        outputs: Float32 = _activation(hidden) @ self._last
+        outputs += sums[:, self._hidden :]
+        outputs *= np.float32(1 / OUTPUT_SHIFT)
+        np.floor(outputs, out=outputs)
+        return outputs
 
 
-def _activation(sums: Float32, constants: Float32) -> Float32:
-    sums += constants[:, None]
-    sums *= np.float32(1 / ACTIVATION_SHIFT)
-    np.floor(sums, out=sums)
-    np.clip(sums, 0, ACTIVATION_MAX, out=sums)
-    return sums
+def _activation(sums: Float32) -> Float32:
+    shifted = sums * np.float32(1 / ACTIVATION_SHIFT)
+    np.floor(shifted, out=shifted)
+    return np.clip(shifted, 0, ACTIVATION_MAX, out=shifted)
 
 
 @dataclass(frozen=True)
 class GridChoice:
-    """The table that codes each symbol of a pass: sign * (symbol - middle) has this table.
+    """The table that codes each symbol of a wavefront: sign * (symbol - middle) has this table.
 
     Args:
         table: int16 [N], the index into `grid_tables()`.
@@ -238,134 +269,91 @@ class GridChoice:
 
     @classmethod
     def of_outputs(cls, outputs: Float32) -> GridChoice:
-        """The tables for whole numbers (scale, mean), float32 [2, N]."""
-        scale = np.clip(outputs[0].astype(np.int32) + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
-        mean = np.clip(outputs[1].astype(np.int32), -_MAX_MEAN, _MAX_MEAN)
+        """The tables for whole numbers (scale, mean), float32 [N, 2]."""
+        whole = outputs.astype(np.int32)
+        scale = np.clip(whole[:, 0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
+        mean = np.clip(whole[:, 1], -_MAX_MEAN, _MAX_MEAN)
         middle = (mean + MEAN_PARTS // 2) // MEAN_PARTS
         rest = mean - MEAN_PARTS * middle  # -4..3
         direct = _MEANS * scale + np.abs(rest)
         table = np.where(scale > LAST_DIRECT, _MEANS * (LAST_DIRECT + 1) + scale - LAST_DIRECT - 1, direct)
-        return cls(table.astype(np.int16), np.where(rest < 0, -1, 1).astype(np.int32), middle)
+        return cls(table.astype(np.int16), np.where(rest < 0, np.int32(-1), np.int32(1)), middle)
 
 
 @lru_cache(maxsize=1)
-def grid_tables() -> list[Table]:
+def grid_tables() -> TableSet:
     """The tables of symbols: the direct ones by scale and mean, then those of larger scales."""
     direct = [Table(shifted_laplace_table(index, mean)) for index in range(LAST_DIRECT + 1) for mean in range(_MEANS)]
-    return direct + [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)]
+    return TableSet.of(direct + [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)])
 
 
 class GridContext:
-    """What is decoded of the grids so far: it gives the features of each pass and takes its
-    symbols.
+    """What is decoded of a grid so far, and of those before it: it gives the table of each symbol
+    of a wavefront and takes the symbols.
 
     Args:
-        sizes: The (rows, columns) of the grids, from the finest on.
-
-    Attributes:
-        grids: The symbols of each grid, int32 [h_l, w_l], zeros where nothing is decoded yet.
+        network: The context network of the image.
+        level: The level of the grid.
+        grid: The symbols of the grid, int32 [h, w], which `accept` fills in.
+        coarser: The symbols of the coarser grids, the nearest first.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
-        self.grids: list[Symbols] = [np.zeros(size, dtype=np.int32) for size in sizes]
-        self._level = len(sizes)
-        self._coarser = self._after = np.zeros((0, 0), dtype=np.float32)
-        self._phases = np.zeros((0, 0, 0), dtype=np.float32)
+    def __init__(self, network: GridNetwork, level: int, grid: Symbols, coarser: Sequence[Symbols]) -> None:
+        self._network = LevelNetwork(network, level)
+        self._grid = grid
+        rows, columns = grid.shape
+        self._coarser = _coarser_features(coarser, (rows, columns)).reshape(rows * columns, -1)
+        self._plane = np.zeros((rows + PAD, columns + 2 * PAD), dtype=np.float32)
+        stride = self._plane.shape[1]
+        self._offsets = np.array([y * stride + x for y, x in CAUSAL], dtype=np.intp)
+        self._inside = self._plane[PAD:, PAD : PAD + columns]
 
-    def row_blocks(self, grid_pass: GridPass) -> Iterator[Rows]:
-        """Gives the rows of a pass in blocks whose features stay in the processor's cache."""
-        rows, columns = grid_pass.shape
-        step = max(1, _BLOCK_CELLS // columns)
-        for start in range(0, rows, step):
-            yield range(start, min(rows, start + step))
+    def choose_tables(self, front: Wavefront) -> GridChoice:
+        """Chooses the tables of all symbols of a wavefront."""
+        return GridChoice.of_outputs(self._network.outputs(self.features(front)))
 
-    def features(self, grid_pass: GridPass, rows: Rows) -> Float32:
-        """Gathers the companded symbols that the symbols in some rows of a pass see.
+    def features(self, front: Wavefront) -> Float32:
+        """Gathers the companded symbols that the symbols of a wavefront see.
 
         Returns:
-            Whole numbers in -127..127, float32 [feature_count, N].
+            Whole numbers in -127..127, float32 [N, FEATURES].
         """
-        if grid_pass.level != self._level:
-            self._enter(grid_pass.level)
-        columns = grid_pass.shape[1]
-        features = np.empty((feature_count(grid_pass.phase), len(rows), columns), dtype=np.float32)
-        planes = [self._coarser, *self._phases[: grid_pass.phase]]
-        starts = [0, *range(COARSER_FEATURES, len(features), len(SQUARE))]
-        for start, plane in zip(starts, planes, strict=True):
-            for number, (y, x) in enumerate(SQUARE):
-                top, left = rows.start + y + 1, x + 1
-                features[start + number] = plane[top : top + len(rows), left : left + columns]
-        features[len(SQUARE)] = self._after[rows.start : rows.stop, :columns]
-        return features.reshape(len(features), -1)
+        stride = self._plane.shape[1]
+        step = stride - SLOPE
+        first = PAD * stride + PAD + front.rows.start * step + front.number
+        at = np.arange(first, first + step * len(front.rows), step)
+        features = np.empty((len(front.rows), FEATURES), dtype=np.float32)
+        features[:, : len(CAUSAL)] = self._plane.reshape(-1).take(at[:, None] + self._offsets)
+        features[:, len(CAUSAL) :] = self._coarser[front.positions(self._grid.shape[1])]
+        return features
 
-    def accept(self, grid_pass: GridPass, symbols: Symbols) -> None:
-        """Takes the symbols of a pass, int32 [N]."""
-        values = symbols.reshape(grid_pass.shape)
-        grid_pass.of_grid(self.grids[grid_pass.level])[...] = values
-        rows, columns = grid_pass.shape
-        self._phases[grid_pass.phase, 1 : 1 + rows, 1 : 1 + columns] = companded(values)
-
-    def _enter(self, level: int) -> None:
-        """Prepares the planes of a level."""
-        self._level = level
-        rows, columns = (-(-side // 2) for side in self.grids[level].shape)
-        self._phases = np.zeros((len(PHASES), rows + 2, columns + 2), dtype=np.float32)
-        self._coarser = np.zeros((rows + 2, columns + 2), dtype=np.float32)
-        self._after = np.zeros((rows, columns), dtype=np.float32)
-        if level + 1 < len(self.grids):
-            self._coarser[1:-1, 1:-1] = companded(self.grids[level + 1])
-        if level + 2 < len(self.grids):
-            twice = companded(self.grids[level + 2]).repeat(2, axis=0).repeat(2, axis=1)
-            self._after[:] = twice[:rows, :columns]
+    def accept(self, front: Wavefront, symbols: Symbols) -> None:
+        """Takes the symbols of a wavefront, int32 [N]."""
+        front.of_grid(self._grid)[...] = symbols
+        stride = self._plane.shape[1]
+        step = stride - SLOPE
+        first = PAD * stride + PAD + front.rows.start * step + front.number
+        self._plane.reshape(-1)[first : first + step * (len(front.rows) - 1) + 1 : step] = companded(symbols)
 
 
-@dataclass(frozen=True)
-class GridContexts:
-    """The context networks of an image.
+def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
+    """What each symbol of a grid of (rows, columns) sees of coarser grids, companded.
 
-    Args:
-        networks: The network of each phase.
-        lmbda_code: The code of the image's multiplier; see `latents.grids`.
+    Returns:
+        int8 [rows, columns, features].
     """
+    rows, columns = size
+    features = np.zeros((rows, columns, len(SQUARE) + len(FARTHER)), dtype=np.int8)
 
-    networks: tuple[GridNetwork, ...]
-    lmbda_code: int
+    def repeated(plane: Float32, times: int) -> Float32:
+        return plane.repeat(times, axis=0).repeat(times, axis=1)[:rows, :columns]
 
-    def choose_tables(self, grid_pass: GridPass, context: GridContext) -> GridChoice:
-        """Chooses the tables of all symbols of a pass."""
-        outputs = [
-            self._outputs(grid_pass, context.features(grid_pass, rows)) for rows in context.row_blocks(grid_pass)
-        ]
-        return GridChoice.of_outputs(np.concatenate(outputs, axis=1))
-
-    def _outputs(self, grid_pass: GridPass, features: Float32) -> Float32:
-        """Scale and mean for symbols; those that see only zeros have the same and share one
-        column.
-        """
-        network = self.networks[grid_pass.phase]
-        count = features.shape[1]
-        busy = np.flatnonzero(features.any(axis=0))
-        if len(busy) > _BUSY_PART * count:
-            return network.outputs(features, grid_pass.level, self.lmbda_code)
-        columns = np.concatenate([np.zeros((len(features), 1), dtype=np.float32), features[:, busy]], axis=1)
-        outputs = network.outputs(columns, grid_pass.level, self.lmbda_code)
-        result = np.repeat(outputs[:, :1], count, axis=1)
-        result[:, busy] = outputs[:, 1:]
-        return result
-
-    def changed(self, changes: Sequence[dict[str, Float32]]) -> GridContexts:
-        """The contexts with changed last layers.
-
-        Args:
-            changes: Whole numbers, in float32, that are added to arrays of each phase's network, by
-                name. Sums are limited to what `GridNetwork.check_exact` allows.
-        """
-        limits = GridNetwork.LIMITS
-        networks = []
-        for network, added in zip(self.networks, changes, strict=True):
-            arrays = {
-                name: np.clip(getattr(network, name) + change, -limits[name], limits[name])
-                for name, change in added.items()
-            }
-            networks.append(replace(network, **arrays))
-        return replace(self, networks=tuple(networks))
+    if coarser:
+        padded = np.pad(companded(coarser[0]), 1)
+        height, width = coarser[0].shape
+        for number, (y, x) in enumerate(SQUARE):
+            features[..., number] = repeated(padded[1 + y : 1 + y + height, 1 + x : 1 + x + width], 2)
+    for number, distance in enumerate(FARTHER):
+        if len(coarser) >= distance:
+            features[..., len(SQUARE) + number] = repeated(companded(coarser[distance - 1]), 1 << distance)
+    return features

@@ -1,20 +1,19 @@
 """The latent grids of the fitted model: a pyramid of one-channel grids of symbols.
 
 Grid l has a sample for each 2^l x 2^l pixels, [ceil(H / 2^l), ceil(W / 2^l)]. The step of its
-symbols, and what networks know of the rate, follow from the Lagrangian multiplier of the loss
-MSE + lmbda * bpp, which a file holds as a small whole number, the lmbda code:
+symbols follows from the Lagrangian multiplier of the loss MSE + lmbda * bpp, which a file holds as
+a small whole number, the lmbda code:
 lmbda = 10^-3 * 2^(code / 4).
 """
 
 from __future__ import annotations
 
-from math import exp2, log, log2
+from math import exp2, log2
 
 GRID_LEVELS = 7
 LMBDA_CODES = range(-24, 33)
 _CODES_PER_OCTAVE = 4
 _MIDDLE_LMBDA = 1e-3
-_LOG_UNIT = 3.0
 
 
 def grid_sizes(height: int, width: int, levels: int = GRID_LEVELS) -> list[tuple[int, int]]:
@@ -31,11 +30,6 @@ def code_of_lmbda(lmbda: float) -> int:
     """The code of the nearest multiplier that has one."""
     code = round(_CODES_PER_OCTAVE * log2(lmbda / _MIDDLE_LMBDA))
     return min(max(code, LMBDA_CODES[0]), LMBDA_CODES[-1])
-
-
-def log_lmbda(code: int) -> float:
-    """The logarithm of a multiplier as networks take it, about -1..1."""
-    return log(lmbda_of_code(code) / _MIDDLE_LMBDA) / _LOG_UNIT
 
 
 def symbol_step(code: int) -> float:

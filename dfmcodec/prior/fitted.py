@@ -1,8 +1,8 @@
 """The prior of the fitted model: where its networks start, and how likely changes of them are.
 
 Each image has networks of its own. A file holds what they differ from those of the prior by, as
-whole numbers: changes of the whole synthesis and of the layers of the context networks. The prior
-has a step and a Laplace table for every weight. None is trained and shipped yet, so there are no
+whole numbers: changes of the whole synthesis and of the whole context network. The prior has a step
+and a Laplace table for every weight. None is trained and shipped yet, so there are no
 files of the fitted model.
 """
 
@@ -16,11 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Symbols
-from dfmcodec.entropy.grid_context import GridContexts, GridNetwork
-from dfmcodec.entropy.passes import PHASES
+from dfmcodec.entropy.grid_context import GridNetwork
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE
 from dfmcodec.errors import ConfigError, DfmError
-from dfmcodec.latents.grids import log_lmbda
 from dfmcodec.prior import Arrays, checksum, shipped_arrays
 from dfmcodec.synthesis.fitted import FittedMachine
 
@@ -57,19 +55,16 @@ class FittedPrior:
     """A trained prior of the fitted model.
 
     Args:
-        networks: The context network of each phase.
-        machine: The synthesis at the middle multiplier, 10^-3.
-        machine_slope: What is added to it for a logarithm of the multiplier of 1; see
-            `latents.grids.log_lmbda`.
+        network: The context network.
+        machine: The synthesis.
         steps: The step of each weight that may change, float32 [weights]; whole numbers for those
-            of context networks.
+            of the context network.
         tables: The index of the Laplace table of each change in steps, uint8 [weights].
         checksum: The prior id.
     """
 
-    networks: tuple[GridNetwork, ...]
+    network: GridNetwork
     machine: FittedMachine
-    machine_slope: FittedMachine
     steps: Float32
     tables: npt.NDArray[np.uint8]
     checksum: int
@@ -79,33 +74,17 @@ class FittedPrior:
         """Makes a prior of its arrays.
 
         Raises:
-            DfmError: Its networks do not give the same symbols on all hosts, or steps and tables do
-                not fit them.
+            DfmError: Its context network does not give the same symbols on all hosts, or steps and
+                tables do not fit its weights.
         """
-        networks = tuple(
-            GridNetwork(
-                **{
-                    field.name: arrays[f"context_{field.name}_{phase}"].astype(np.float32)
-                    for field in fields(GridNetwork)
-                }
-            )
-            for phase in range(len(PHASES))
+        network = GridNetwork(
+            **{field.name: arrays[f"context_{field.name}"].astype(np.float32) for field in fields(GridNetwork)}
         )
-        for phase, network in enumerate(networks):
-            network.check_shapes(phase)
-            network.check_exact()
-        machine, slope = (
-            FittedMachine(*(arrays[f"{kind}_{name}"].astype(np.float32) for name in FittedMachine._fields))
-            for kind in ("machine", "slope")
-        )
-        prior = cls(
-            networks,
-            machine,
-            slope,
-            arrays["change_steps"].astype(np.float32),
-            arrays["change_tables"].astype(np.uint8),
-            checksum(arrays),
-        )
+        network.check_shapes()
+        network.check_exact()
+        machine = FittedMachine(*(arrays[f"machine_{name}"].astype(np.float32) for name in FittedMachine._fields))
+        steps, tables = arrays["change_steps"].astype(np.float32), arrays["change_tables"].astype(np.uint8)
+        prior = cls(network, machine, steps, tables, checksum(arrays))
         if not len(prior.steps) == len(prior.tables) == prior.weight_count:
             msg = f"the prior of the fitted model needs {prior.weight_count} steps and tables"
             raise DfmError(msg)
@@ -115,7 +94,7 @@ class FittedPrior:
     def shapes(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
         """Name and shape of each array that may change, in the order of the networks section."""
         machine = [(name, array.shape) for name, array in self.machine._asdict().items()]
-        contexts = [(name, getattr(network, name).shape) for name in CONTEXT_CHANGES for network in self.networks]
+        contexts = [(name, getattr(self.network, name).shape) for name in CONTEXT_CHANGES]
         return (*machine, *contexts)
 
     @property
@@ -130,10 +109,8 @@ class FittedPrior:
 
     def kinds(self) -> npt.NDArray[np.intp]:
         """The index into `CHANGE_NAMES` of each weight, intp [weights]."""
-        machine = len(MACHINE_CHANGES)
-        numbers = [*range(machine), *(machine + n // len(PHASES) for n in range(len(self.shapes) - machine))]
         sizes = [int(np.prod(shape)) for _, shape in self.shapes]
-        return np.repeat(np.array(numbers, dtype=np.intp), sizes)
+        return np.repeat(np.arange(len(sizes), dtype=np.intp), sizes)
 
     def split(self, flat: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
         """Cuts the changes of all weights into arrays of the shapes of `shapes`."""
@@ -153,25 +130,14 @@ class FittedPrior:
         indices: npt.NDArray[np.intp] = np.clip(self.tables.astype(np.intp) + finer, 0, LAPLACE_COUNT - 1)
         return indices
 
-    def machine_at(self, lmbda_code: int) -> FittedMachine:
-        """The synthesis of the prior for a multiplier."""
-        log = np.float32(log_lmbda(lmbda_code))
-        return FittedMachine(*(w + log * slope for w, slope in zip(self.machine, self.machine_slope, strict=True)))
-
-    def networks_of(self, lmbda_code: int, changes: NetworkChanges | None) -> tuple[GridContexts, FittedMachine]:
+    def networks_of(self, changes: NetworkChanges | None) -> tuple[GridNetwork, FittedMachine]:
         """The networks of an image."""
-        contexts, machine = GridContexts(self.networks, lmbda_code), self.machine_at(lmbda_code)
         if changes is None:
-            return contexts, machine
-        sizes = changes.symbols.astype(np.float32) * self.step_sizes(changes.exponents)
-        arrays = self.split(sizes)
+            return self.network, self.machine
+        arrays = self.split(changes.symbols.astype(np.float32) * self.step_sizes(changes.exponents))
         count = len(MACHINE_CHANGES)
-        machine = FittedMachine(*(w + change for w, change in zip(machine, arrays[:count], strict=True)))
-        by_phase: list[dict[str, Any]] = [{} for _ in PHASES]
-        for number, array in enumerate(arrays[count:]):
-            name, phase = CONTEXT_CHANGES[number // len(PHASES)], number % len(PHASES)
-            by_phase[phase][name] = array
-        return contexts.changed(by_phase), machine
+        machine = FittedMachine(*(w + change for w, change in zip(self.machine, arrays[:count], strict=True)))
+        return self.network.changed(dict(zip(CONTEXT_CHANGES, arrays[count:], strict=True))), machine
 
 
 SHIPPED_FITTED: tuple[int, ...] = ()  # the prior ids of readable files: none is trained yet

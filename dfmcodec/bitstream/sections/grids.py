@@ -10,9 +10,9 @@ import numpy as np
 from dfmcodec._types import Symbols
 from dfmcodec.bitstream.sections.checks import check_of
 from dfmcodec.bitstream.sections.latents import check_length
-from dfmcodec.bitstream.sections.streams import StreamReader, table_runs
+from dfmcodec.bitstream.sections.streams import StreamReader
 from dfmcodec.entropy import SymbolEncoder
-from dfmcodec.entropy.grid_context import GridChoice, GridContexts, GridPass, grid_tables
+from dfmcodec.entropy.grid_context import GridChoice, GridNetwork, Wavefront, grid_tables
 from dfmcodec.entropy.grid_traversal import traverse_grids
 from dfmcodec.entropy.tables import MAX_SYMBOL
 from dfmcodec.entropy.traversal import EndOfSymbols
@@ -26,11 +26,10 @@ class _Writer:
         self.coder = SymbolEncoder()
         self._grids = grids
 
-    def symbols(self, grid_pass: GridPass, choice: GridChoice) -> Symbols:
-        """The symbols of a pass, int32 [N]."""
-        symbols = grid_pass.of_grid(self._grids[grid_pass.level]).ravel()
-        order, runs = table_runs(choice.table, grid_tables())
-        self.coder.encode_runs(((symbols - choice.middle) * choice.sign)[order], runs)
+    def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
+        """The symbols of a wavefront, int32 [N]."""
+        symbols = front.of_grid(self._grids[front.level])
+        self.coder.encode_each((symbols - choice.middle) * choice.sign, choice.table, grid_tables())
         return symbols
 
 
@@ -40,29 +39,30 @@ class _Reader:
     Args:
         body: The section, as far as the file has it.
         missing_bytes: The number of bytes that are missing at its end.
-        losses: A list where the first pass that cannot be decoded goes; None to let errors through.
+        losses: A list where the first wavefront that cannot be decoded goes; None to let errors
+            through.
     """
 
-    def __init__(self, body: bytes, missing_bytes: int, losses: list[GridPass] | None) -> None:
+    def __init__(self, body: bytes, missing_bytes: int, losses: list[Wavefront] | None) -> None:
         self._reader = StreamReader(body, missing_bytes)
         self._losses = losses
 
-    def symbols(self, grid_pass: GridPass, choice: GridChoice) -> Symbols:
-        """The symbols of a pass, int32 [N].
+    def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
+        """The symbols of a wavefront, int32 [N].
 
         Raises:
-            FormatError: The pass cannot be decoded, and errors are let through.
+            FormatError: The wavefront cannot be decoded, and errors are let through.
             EndOfSymbols: It cannot be decoded, and that is recorded.
         """
         try:
-            decoded = self._reader.decode_pass(choice.table, grid_tables()) * choice.sign + choice.middle
+            decoded = self._reader.decode_each(choice.table, grid_tables()) * choice.sign + choice.middle
             if decoded.size and np.abs(decoded).max() > MAX_SYMBOL:
                 msg = f"the grids section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
                 raise CorruptError(msg)
         except FormatError:
             if self._losses is None:
                 raise
-            self._losses.append(grid_pass)
+            self._losses.append(front)
             raise EndOfSymbols from None
         return decoded
 
@@ -72,10 +72,10 @@ def grid_checks(grids: Sequence[Symbols]) -> list[int]:
     return [check_of(np.ascontiguousarray(grid, dtype="<i4").tobytes()) for grid in reversed(grids)]
 
 
-def write_grids(grids: Sequence[Symbols], contexts: GridContexts) -> bytes:
+def write_grids(grids: Sequence[Symbols], network: GridNetwork) -> bytes:
     """The grids section."""
     writer = _Writer(grids)
-    traverse_grids([grid.shape for grid in grids], contexts, writer)
+    traverse_grids([grid.shape for grid in grids], network, writer)
     return writer.coder.to_bytes()
 
 
@@ -95,14 +95,14 @@ class GridsBody:
 
 
 def read_grids(
-    body: GridsBody, sizes: Sequence[tuple[int, int]], contexts: GridContexts, losses: list[str] | None = None
+    body: GridsBody, sizes: Sequence[tuple[int, int]], network: GridNetwork, losses: list[str] | None = None
 ) -> list[Symbols]:
     """Decodes the grids: the inverse of `write_grids`.
 
     Args:
         body: The section.
         sizes: The (rows, columns) of the grids, from the finest on.
-        contexts: The context networks of the image.
+        network: The context network of the image.
         losses: A list that gets a sentence about what is lost, where the rest can be decoded; None
             to refuse a section that is not whole. Lost symbols are 0.
 
@@ -111,8 +111,8 @@ def read_grids(
         TruncatedError: It ends early.
     """
     check_length(len(body.data) + body.missing_bytes, sum(rows * columns for rows, columns in sizes))
-    lost: list[GridPass] | None = None if losses is None else []
-    grids = traverse_grids(sizes, contexts, _Reader(body.data, body.missing_bytes, lost))
+    lost: list[Wavefront] | None = None if losses is None else []
+    grids = traverse_grids(sizes, network, _Reader(body.data, body.missing_bytes, lost))
     wrong = _first_wrong(grids, body.checks)
     if losses is None or lost is None:
         if wrong is not None:

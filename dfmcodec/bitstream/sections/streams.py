@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Symbols
-from dfmcodec.entropy import Run, SymbolDecoder, Table
+from dfmcodec.entropy import Run, SymbolDecoder, Table, TableSet
 from dfmcodec.errors import TruncatedError
 
 _CONTINUATION_BYTES = 16
@@ -58,7 +58,14 @@ class StreamReader:
             TruncatedError: The stream ends before they do.
             CorruptError: The stream is invalid.
         """
-        first, *others = [coder.decode_runs(runs) for coder in self._coders]
+        return self._agreed(lambda coder: coder.decode_runs(runs))
+
+    def decode_each(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
+        """The next symbols, each under a table of its own, int32 [N]; raises as `decode` does."""
+        return self._agreed(lambda coder: coder.decode_each(numbers, tables))
+
+    def _agreed(self, decode: Callable[[SymbolDecoder], Symbols]) -> Symbols:
+        first, *others = [decode(coder) for coder in self._coders]
         if not all(np.array_equal(first, other) for other in others):
             msg = "the section ends early"
             raise TruncatedError(msg)

@@ -32,7 +32,7 @@ import numpy as np
 import optax
 
 from dfmcodec._types import Float32
-from dfmcodec.encoder.fitted.contexts import ContextWeights, Phases, symbol_bits
+from dfmcodec.encoder.fitted.contexts import ContextWeights, symbol_bits
 from dfmcodec.encoder.fitted.machine import start_machine, window_colours
 from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.windows import Grids, Windows
@@ -52,7 +52,7 @@ class Networks(NamedTuple):
 
     Args:
         machine: The synthesis.
-        contexts: The context networks.
+        contexts: The context network.
     """
 
     machine: FittedMachine
@@ -103,7 +103,7 @@ class Moving(NamedTuple):
     """
 
     machine: dict[str, Any]
-    contexts: dict[str, Phases]
+    contexts: dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
@@ -194,18 +194,16 @@ class _Image(NamedTuple):
     Args:
         size: The height and width in pixels, int32 [2].
         lmbda: The multiplier of the loss, float32 [].
-        lmbda_code: The code that networks see, float32 [].
         step: The step of symbols; see `latents.grids.symbol_step`.
     """
 
     size: jax.Array
     lmbda: jax.Array
-    lmbda_code: jax.Array
     step: jax.Array
 
 
 def _colours_and_bits(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
-    bits = symbol_bits(networks.contexts, grids, window.corner, image.size, image.lmbda_code).sum()
+    bits = symbol_bits(networks.contexts, grids, window.corner, image.size).sum()
     colours = window_colours(networks.machine, [grid * image.step for grid in grids])
     return colours, bits
 
@@ -254,7 +252,7 @@ class Fit:
     Args:
         colours: float32 [3, H, W] in [0, 1].
         lmbda: The multiplier of bits in the loss. `lmbda` may be changed between steps.
-        lmbda_code: The code that the networks see; see `latents.grids`.
+        lmbda_code: The code that gives the step of symbols; see `latents.grids`.
         start: The networks to start from.
         recipe: How the fit goes.
         scales: The scale of the Laplace distribution of each weight's change from `start`; None if
@@ -362,7 +360,7 @@ class Fit:
         return Measured(bits, errors / (3 * self.pixel_count))
 
     def _image(self) -> _Image:
-        scalars = (jnp.float32(x) for x in (self.lmbda, self.lmbda_code, symbol_step(self.lmbda_code)))
+        scalars = (jnp.float32(x) for x in (self.lmbda, symbol_step(self.lmbda_code)))
         return _Image(jnp.array([self.height, self.width], dtype=jnp.int32), *scalars)
 
     def _gradients_of(

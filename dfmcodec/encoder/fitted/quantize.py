@@ -10,16 +10,18 @@ from dfmcodec._types import Float32
 from dfmcodec.bitstream.sections.networks import change_bits
 from dfmcodec.encoder.fitted.contexts import BY_LEVEL, ContextWeights, unit_of
 from dfmcodec.encoder.fitted.fit import Networks
+from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.prior.fitted import CHANGE_NAMES, CONTEXT_CHANGES, EXPONENTS, FittedPrior, NetworkChanges
+from dfmcodec.synthesis.fitted import FittedMachine
 
 Cost = Callable[[Networks], float]  # MSE / lmbda + bits of an image's symbols
 _FINE = -3  # the exponent of the finest steps that are tried
 _ROUND_FROM = 0.6  # a fraction of a step from which a change is rounded away from zero
 
 
-def prior_networks(prior: FittedPrior, lmbda_code: int) -> Networks:
+def prior_networks(prior: FittedPrior) -> Networks:
     """The networks that a fit starts from."""
-    return Networks.of(prior.machine_at(lmbda_code), ContextWeights.from_integers(prior.networks))
+    return Networks.of(prior.machine, ContextWeights.from_integers(prior.network))
 
 
 def flat_changes(networks: Networks, start: Networks) -> Float32:
@@ -30,11 +32,40 @@ def flat_changes(networks: Networks, start: Networks) -> Float32:
     """
     parts = [np.asarray(new - old).ravel() for new, old in zip(networks.machine, start.machine, strict=True)]
     for name in CONTEXT_CHANGES:
-        for new, old in zip(getattr(networks.contexts, name), getattr(start.contexts, name), strict=True):
-            change = np.asarray(new - old)
-            change = change * unit_of(name).astype(np.float32).reshape(-1, *[1] * (change.ndim - 1))
-            parts.append((change.T if name in BY_LEVEL else change).ravel())
+        change = np.asarray(getattr(networks.contexts, name) - getattr(start.contexts, name))
+        change = change * unit_of(name).astype(np.float32).reshape(-1, *[1] * (change.ndim - 1))
+        parts.append((change.T if name in BY_LEVEL else change).ravel())
     return np.concatenate(parts)
+
+
+def from_flat(flat: Float32, like: Networks) -> Networks:
+    """Arrays in the units of networks from those of `flat_changes`; its inverse.
+
+    Args:
+        flat: float32 [weights].
+        like: Networks of the same shapes.
+    """
+    position = 0
+
+    def following(shape: tuple[int, ...]) -> Float32:
+        nonlocal position
+        size = int(np.prod(shape))
+        position += size
+        return flat[position - size : position].reshape(shape)
+
+    machine = FittedMachine(*(following(weights.shape) for weights in like.machine))
+    arrays = {}
+    for name in CONTEXT_CHANGES:
+        shape = getattr(like.contexts, name).shape
+        values = following(shape[::-1]).T if name in BY_LEVEL else following(shape)
+        arrays[name] = values / unit_of(name).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    return Networks.of(machine, ContextWeights(**arrays))
+
+
+def change_scales(prior: FittedPrior) -> Networks:
+    """The scale of the Laplace distribution that the prior has for the change of each weight."""
+    octaves = (prior.tables.astype(np.float32) - UNIT_SCALE_INDEX) / SCALES_PER_OCTAVE
+    return from_flat(prior.steps * np.exp2(octaves), prior_networks(prior))
 
 
 def rounded(prior: FittedPrior, changes: Float32, exponents: tuple[int, ...]) -> NetworkChanges:
@@ -44,30 +75,29 @@ def rounded(prior: FittedPrior, changes: Float32, exponents: tuple[int, ...]) ->
     return NetworkChanges(exponents, whole.astype(np.int32))
 
 
-def decoder_networks(prior: FittedPrior, lmbda_code: int, changes: NetworkChanges) -> Networks:
+def decoder_networks(prior: FittedPrior, changes: NetworkChanges) -> Networks:
     """The networks of an image as its decoder has them."""
-    contexts, machine = prior.networks_of(lmbda_code, changes)
-    return Networks.of(machine, ContextWeights.from_integers(contexts.networks))
+    network, machine = prior.networks_of(changes)
+    return Networks.of(machine, ContextWeights.from_integers(network))
 
 
-def quantize_networks(prior: FittedPrior, lmbda_code: int, networks: Networks, cost: Cost) -> NetworkChanges:
+def quantize_networks(prior: FittedPrior, networks: Networks, cost: Cost) -> NetworkChanges:
     """Chooses the steps of each kind of change so that cost and bits of the networks are least.
 
     One kind after the other, all coarser steps are tried. (The cost has several minima: steps of
-    context networks are at least 1.)
+    the context network are at least 1.)
 
     Args:
         prior: The prior.
-        lmbda_code: The code of the image's multiplier; see `latents.grids`.
         networks: The fitted networks.
         cost: The cost of an image with given networks, in bits.
     """
-    flat = flat_changes(networks, prior_networks(prior, lmbda_code))
+    flat = flat_changes(networks, prior_networks(prior))
     exponents = [_FINE] * len(CHANGE_NAMES)
 
     def total(tried: list[int]) -> float:
         changes = rounded(prior, flat, tuple(tried))
-        return cost(decoder_networks(prior, lmbda_code, changes)) + change_bits(prior, changes)[0]
+        return cost(decoder_networks(prior, changes)) + change_bits(prior, changes)[0]
 
     best = total(exponents)
     for kind in range(len(CHANGE_NAMES)):

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, best_laplace_index, laplace
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, TableSet, best_laplace_index, laplace
 from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS, laplace_table
 from dfmcodec.errors import CorruptError
+
+TABLES = TableSet.of([laplace(index) for index in range(LAPLACE_COUNT)])
 
 
 def round_trip(symbols, index):
@@ -42,6 +44,116 @@ def test_runs_under_different_tables_are_inverted():
     encoder = SymbolEncoder()
     encoder.encode_runs(symbols, runs)
     assert np.array_equal(SymbolDecoder(encoder.to_bytes()).decode_runs(runs), symbols)
+
+
+def stream_of_each(symbols, indices):
+    encoder = SymbolEncoder()
+    encoder.encode_each(symbols, indices, TABLES)
+    return encoder.to_bytes()
+
+
+def test_a_set_of_tables_has_their_frequencies():
+    """Exactly, though in float32."""
+    for index in range(LAPLACE_COUNT):
+        table = laplace(index)
+        assert np.array_equal(TABLES.weights[index].astype(np.int64) + 1, table.frequencies)
+        assert TABLES.shifts[index] == table.shift
+    assert TABLES.weights.dtype == np.float32
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-MAX_SYMBOL, MAX_SYMBOL) | st.integers(-300, 300) | st.integers(-5, 5),
+            st.integers(0, LAPLACE_COUNT - 1),
+        ),
+        max_size=40,
+    )
+)
+def test_symbols_with_tables_of_their_own_are_inverted(pairs):
+    """With any escapes and numbers of low bits among them."""
+    symbols = np.array([symbol for symbol, _ in pairs], dtype=np.int32)
+    indices = np.array([index for _, index in pairs], dtype=np.int16)
+    given_symbols, given_indices = symbols.copy(), indices.copy()
+    stream = stream_of_each(symbols, indices)
+    decoded = SymbolDecoder(stream).decode_each(indices, TABLES)
+    assert decoded.dtype == np.int32
+    assert np.array_equal(decoded, symbols)
+    assert np.array_equal(symbols, given_symbols)
+    assert np.array_equal(indices, given_indices)
+
+
+def test_arrays_of_all_kinds_follow_each_other_in_a_stream():
+    rng = np.random.default_rng(5)
+    encoder = SymbolEncoder()
+    parts = []
+    for count in (1, 300, 2, 77):
+        symbols, indices = random_pairs(rng, count)
+        encoder.encode_each(symbols, indices, TABLES)
+        encoder.encode(symbols[::-1], laplace(30))
+        parts.append((symbols, indices))
+    decoder = SymbolDecoder(encoder.to_bytes())
+    for symbols, indices in parts:
+        assert np.array_equal(decoder.decode_each(indices, TABLES), symbols)
+        assert np.array_equal(decoder.decode(symbols.size, laplace(30)), symbols[::-1])
+
+
+def random_pairs(rng, count):
+    """Symbols and the indices of their tables, too small for some symbols."""
+    indices = rng.integers(0, LAPLACE_COUNT, count).astype(np.int16)
+    scales = 2.0 ** ((indices - 16) / 4 + rng.integers(0, 5, count))
+    symbols = np.clip(np.rint(rng.laplace(0, scales)), -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    return symbols, indices
+
+
+@pytest.mark.parametrize("index", [0, 16, 28, 29, 33, 60, LAPLACE_COUNT - 1])
+def test_symbols_that_share_a_table_have_the_stream_of_that_table(index):
+    """With escapes and low bits."""
+    rng = np.random.default_rng(index)
+    symbols = np.rint(rng.laplace(0, 2 ** ((index - 16) / 4), 500))
+    symbols = np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+    symbols[::50] = rng.integers(-MAX_SYMBOL, MAX_SYMBOL + 1, 10)
+    stream = stream_of_each(symbols, np.full(500, index, dtype=np.int16))
+    decoded, wanted = round_trip(symbols, index)
+    assert stream == wanted
+    assert np.array_equal(decoded, symbols)
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_symbols_with_tables_of_their_own_have_the_stream_of_runs(is_sorted):
+    """Without low bits in any order; with them if the tables ascend, as low bits go by number."""
+    rng = np.random.default_rng(6)
+    symbols, indices = random_pairs(rng, 400)
+    if is_sorted:
+        indices.sort()
+    else:
+        indices %= LAST_DIRECT + 1
+    encoder = SymbolEncoder()
+    encoder.encode_runs(symbols, [(laplace(int(index)), 1) for index in indices])
+    assert stream_of_each(symbols, indices) == encoder.to_bytes()
+
+
+def test_low_bits_go_by_their_number():
+    """The whole order: entries, escapes, then the low bits of the symbols that have fewest."""
+    symbols = np.array([1000, -3, 70_000, 41, -555, 9], dtype=np.int32)
+    indices = np.array([40, 3, 36, 33, 40, 30], dtype=np.int16)
+    shifts = np.array([3, 0, 2, 2, 3, 1])
+    assert TABLES.shifts[indices].tolist() == shifts.tolist()
+    moved = (symbols + (1 << shifts >> 1)).astype(np.int32)
+    encoder = SymbolEncoder()
+    direct = [laplace(int(index - 4 * shift)) for index, shift in zip(indices, shifts, strict=True)]
+    encoder.encode_runs(moved >> shifts.astype(np.int32), [(table, 1) for table in direct])
+    for place in (5, 2, 3, 0, 4):
+        encoder._encode_bits(moved[place : place + 1], int(shifts[place]))
+    assert stream_of_each(symbols, indices) == encoder.to_bytes()
+
+
+def test_symbols_with_tables_of_their_own_take_what_the_tables_say():
+    rng = np.random.default_rng(7)
+    symbols, indices = random_pairs(rng, 5000)
+    costs = [laplace(int(index)).cost_bits(symbol) for symbol, index in zip(symbols[:, None], indices, strict=True)]
+    assert abs(8 * len(stream_of_each(symbols, indices)) - np.sum(costs)) < 64
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 5.0, 40.0, 3000.0])
@@ -119,3 +231,35 @@ def test_damaged_streams_are_refused():
         else:
             assert np.abs(symbols).max() <= 2 * MAX_SYMBOL
     assert refused > 0
+
+
+def test_damaged_streams_of_symbols_with_tables_of_their_own_are_refused():
+    """Or give symbols that are not too large."""
+    rng = np.random.default_rng(0)
+    refused, decoded = 0, 0
+    for number in range(300):
+        symbols, indices = random_pairs(rng, 50)
+        stream = bytearray(stream_of_each(symbols, indices))
+        if number % 3 == 0:
+            stream = bytearray(rng.bytes(len(stream)))
+        elif number % 3 == 1:
+            stream[rng.integers(len(stream))] ^= 1 << rng.integers(8)
+        else:
+            del stream[4 * rng.integers(len(stream) // 4) :]
+        try:
+            found = SymbolDecoder(bytes(stream)).decode_each(indices, TABLES)
+        except CorruptError:
+            refused += 1
+        else:
+            assert found.shape == symbols.shape
+            assert np.abs(found).max() <= 2 * MAX_SYMBOL
+            decoded += 1
+    assert refused > 0
+    assert decoded > 0
+
+
+def test_a_symbol_beyond_the_largest_is_refused():
+    encoder = SymbolEncoder()
+    encoder.encode_each(np.array([0, MAX_SYMBOL + 1], dtype=np.int32), np.array([40, 3], dtype=np.int16), TABLES)
+    with pytest.raises(CorruptError, match="symbol beyond"):
+        SymbolDecoder(encoder.to_bytes()).decode_each(np.array([40, 3], dtype=np.int16), TABLES)

@@ -11,22 +11,23 @@ from pathlib import Path
 import common
 import numpy as np
 import pytest
-from fitted_parts import random_contexts
+from fitted_parts import laplace_grids, random_network
 
 import dfmcodec.prior
 from dfmcodec import bitstream
 from dfmcodec.bitstream import container
 from dfmcodec.bitstream.contents import QuantizedLatents
+from dfmcodec.bitstream.sections.grids import GridsBody, read_grids, write_grids
 from dfmcodec.decoder import decode_image
 from dfmcodec.entropy.context import MAX_EXACT, MAX_LOG_STEP, MAX_WEIGHT
 from dfmcodec.entropy.correction import ContextCorrection
-from dfmcodec.entropy.grid_context import feature_count
+from dfmcodec.entropy.grid_context import FEATURES, GridContext, GridNetwork, LevelNetwork
 from dfmcodec.entropy.neighbourhood import context_size
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.latents.geometry import Geometry
-from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES
+from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.latents.quantizer import MAX_STEP, log_step
 from dfmcodec.prior import Prior, prior_of
 from dfmcodec.prior.fitted import CONTEXT_CHANGES
@@ -61,9 +62,20 @@ class Shuffled(np.ndarray):
         return weights @ inputs
 
 
-def shuffled(network, order, names=("w1", "w2", "w3")):
+class ShuffledFeatures(Shuffled):
+    """Features whose products do so too, and those of what is computed of them."""
+
+    def __matmul__(self, weights):
+        return super().__matmul__(weights).view(type(self))
+
+
+def shuffled(network, order):
     kind = type(order, (Shuffled,), {"order": order})
-    return replace(network, **{name: getattr(network, name).view(kind) for name in names})
+    return replace(network, **{name: getattr(network, name).view(kind) for name in ("w1", "w2", "w3")})
+
+
+def shuffled_features(features, order):
+    return features.view(type(order, (ShuffledFeatures,), {"order": order}))
 
 
 def arrays_of(prior):
@@ -163,26 +175,40 @@ def test_orders_of_summation_give_the_same_integers(order, corrected):
             assert np.array_equal(found, network.outputs(*arguments))
 
 
+def largest(network, rng):
+    """A network with all numbers at their limits, as changes of an image may bring them to."""
+    signs = {name: rng.choice([-1, 1], getattr(network, name).shape) for name in CONTEXT_CHANGES}
+    changed = network.changed({name: (sign << 20).astype(np.float32) for name, sign in signs.items()})
+    assert all(np.abs(getattr(changed, name)).min() == limit for name, limit in GridNetwork.LIMITS.items())
+    return changed
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("changed", [False, True])
 def test_orders_of_summation_give_the_same_integers_in_grids(order, changed):
-    """Likewise for the contexts of grids, also with the largest last layers of any file."""
+    """Likewise for the context of grids, also with the largest numbers of any file."""
     rng = np.random.default_rng(0)
-    contexts = random_contexts()
-    if changed:
-        signs = [
-            {name: rng.choice([-1, 1], getattr(network, name).shape) for name in CONTEXT_CHANGES}
-            for network in contexts.networks
-        ]
-        contexts = contexts.changed([{name: (s << 20).astype(np.float32) for name, s in own.items()} for own in signs])
-        assert all(np.abs(network.w3).min() == MAX_WEIGHT for network in contexts.networks)
-    for phase, network in enumerate(contexts.networks):
-        count = feature_count(phase)
-        worst = 127 * np.sign(network.w1[:, :count].T)
-        features = np.hstack([rng.integers(-127, 128, (count, 300)), worst, -worst]).astype(np.float32)
-        for level, lmbda_code in ((0, LMBDA_CODES[0]), (GRID_LEVELS - 1, LMBDA_CODES[-1])):
-            found = shuffled(network, order, ("w1", "w2", "w3", "bypass")).outputs(features, level, lmbda_code)
-            assert np.array_equal(found, network.outputs(features, level, lmbda_code))
+    network = largest(random_network(), rng) if changed else random_network()
+    worst = 127 * np.sign(np.concatenate([network.w1, network.bypass]))
+    features = np.concatenate([rng.integers(-127, 128, (300, FEATURES)), worst, -worst]).astype(np.float32)
+    for level in (0, GRID_LEVELS - 1):
+        for_level = LevelNetwork(network, level)
+        found = for_level.outputs(shuffled_features(features, order))
+        assert isinstance(found, ShuffledFeatures)
+        assert np.array_equal(found, for_level.outputs(features))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("changed", [False, True])
+def test_grids_are_read_in_any_order_of_summation(order, changed, monkeypatch):
+    rng = np.random.default_rng(1)
+    network = largest(random_network(), rng) if changed else random_network()
+    grids = laplace_grids(21, 30, 20.0)
+    body = GridsBody(write_grids(grids, network))
+    features = GridContext.features
+    monkeypatch.setattr(GridContext, "features", lambda *given: shuffled_features(features(*given), order))
+    found = read_grids(body, grid_sizes(21, 30), network)
+    assert all(np.array_equal(*pair) for pair in zip(found, grids, strict=True))
 
 
 def test_beyond_the_bound_orders_do_matter():
@@ -193,6 +219,9 @@ def test_beyond_the_bound_orders_do_matter():
         large.check_exact()
     features = np.random.default_rng(0).integers(-127, 128, (context_size(3), 300)).astype(np.float32)
     sums = [np.asarray(shuffled(large, order).w1 @ features) for order in ORDERS]
+    assert any(not np.array_equal(sums[0], other) for other in sums[1:])
+    large, rows = random_network().w1.T * np.float32(12345), features.T[:, :FEATURES].copy()
+    sums = [np.asarray(shuffled_features(rows, order) @ large) for order in ORDERS]
     assert any(not np.array_equal(sums[0], other) for other in sums[1:])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from math import log
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,9 @@ from fitted_parts import some_prior_arrays
 
 import dfmcodec.prior
 from dfmcodec.entropy.grid_context import GridNetwork
-from dfmcodec.entropy.passes import PHASES
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MAX_SYMBOL
 from dfmcodec.errors import DfmError, UnsupportedVersionError
-from dfmcodec.latents.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code, log_lmbda, symbol_step
+from dfmcodec.latents.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code, symbol_step
 from dfmcodec.prior.fitted import (
     CHANGE_NAMES,
     CONTEXT_CHANGES,
@@ -37,15 +35,9 @@ def prior() -> FittedPrior:
 
 def first_of_kind(prior: FittedPrior, kind: int) -> tuple[int, int]:
     """The numbers of the weights of a kind, from the first up to the one after the last."""
-    names = [*MACHINE_CHANGES, *(name for name in CONTEXT_CHANGES for _ in PHASES)]
-    kinds = [
-        *range(len(MACHINE_CHANGES)),
-        *(len(MACHINE_CHANGES) + n for n in range(len(CONTEXT_CHANGES)) for _ in PHASES),
-    ]
-    assert names == [name for name, _ in prior.shapes]
+    assert tuple(name for name, _ in prior.shapes) == CHANGE_NAMES
     ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in prior.shapes)])
-    own = [number for number, of_array in enumerate(kinds) if of_array == kind]
-    return int(ends[own[0]]), int(ends[own[-1] + 1])
+    return int(ends[kind]), int(ends[kind + 1])
 
 
 # Multipliers
@@ -58,17 +50,8 @@ def test_codes_of_multipliers() -> None:
         assert code_of_lmbda(lmbda_of_code(code)) == code
         assert code_of_lmbda(lmbda_of_code(code) * 2**0.12) == code
         assert lmbda_of_code(code) == pytest.approx(1e-3 * 2 ** (code / 4))
-        assert log_lmbda(code) == pytest.approx(code * log(2) / 12)
         assert symbol_step(code) == pytest.approx(symbol_step(0) * 2 ** (code / 8))
     assert (code_of_lmbda(1e-9), code_of_lmbda(1e3)) == (LMBDA_CODES[0], LMBDA_CODES[-1])
-
-
-def test_the_synthesis_follows_the_multiplier(prior: FittedPrior) -> None:
-    for code in (LMBDA_CODES[0], 0, LMBDA_CODES[-1]):
-        parts = zip(prior.machine_at(code), prior.machine, prior.machine_slope, strict=True)
-        for found, middle, slope in parts:
-            assert np.allclose(found, middle + code * log(2) / 12 * slope, atol=1e-6)
-            assert found.dtype == np.float32
 
 
 # Changes
@@ -93,12 +76,10 @@ def test_splitting_keeps_the_order(prior: FittedPrior) -> None:
 def test_no_changes_are_the_networks_of_the_prior(prior: FittedPrior) -> None:
     none = NetworkChanges((0,) * len(CHANGE_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
     for changes in (None, none):
-        contexts, machine = prior.networks_of(7, changes)
-        assert contexts.lmbda_code == 7
-        assert all(np.array_equal(*pair) for pair in zip(machine, prior.machine_at(7), strict=True))
-        for network, start in zip(contexts.networks, prior.networks, strict=True):
-            for field in fields(GridNetwork):
-                assert np.array_equal(getattr(network, field.name), getattr(start, field.name))
+        network, machine = prior.networks_of(changes)
+        assert all(np.array_equal(*pair) for pair in zip(machine, prior.machine, strict=True))
+        for field in fields(GridNetwork):
+            assert np.array_equal(getattr(network, field.name), getattr(prior.network, field.name))
 
 
 @pytest.mark.parametrize("exponent", [EXPONENTS[0], -3, 0, EXPONENTS[-1]])
@@ -111,23 +92,22 @@ def test_changes_of_contexts_are_whole_steps_within_limits(prior: FittedPrior, e
     for kind in range(len(MACHINE_CHANGES), len(CHANGE_NAMES)):
         first, _ = first_of_kind(prior, kind)
         symbols[first : first + 2] = MAX_SYMBOL, -MAX_SYMBOL
-    contexts, _ = prior.networks_of(3, NetworkChanges((exponent,) * len(CHANGE_NAMES), symbols))
+    network, _ = prior.networks_of(NetworkChanges((exponent,) * len(CHANGE_NAMES), symbols))
+    network.check_exact()
     steps = np.maximum(np.rint(prior.steps.astype(np.float64) * 2.0**exponent), 1).astype(np.int64)
     added = prior.split(symbols * steps)[len(MACHINE_CHANGES) :]
-    for number, name in enumerate(CONTEXT_CHANGES):
-        for phase, (network, start) in enumerate(zip(contexts.networks, prior.networks, strict=True)):
-            limit = GridNetwork.LIMITS[name]
-            wanted = getattr(start, name).astype(np.int64) + added[number * len(PHASES) + phase]
-            assert np.array_equal(getattr(network, name), np.clip(wanted, -limit, limit)), name
-            network.check_exact()
+    for name, change in zip(CONTEXT_CHANGES, added, strict=True):
+        limit = GridNetwork.LIMITS[name]
+        wanted = getattr(prior.network, name).astype(np.int64) + change
+        assert np.array_equal(getattr(network, name), np.clip(wanted, -limit, limit)), name
 
 
 def test_changes_of_the_synthesis_are_steps_by_kind(prior: FittedPrior) -> None:
     """Each kind by its own exponent."""
     exponents = tuple(range(-8, -8 + len(CHANGE_NAMES)))
     symbols = np.random.default_rng(3).integers(-9, 10, prior.weight_count).astype(np.int32)
-    _, machine = prior.networks_of(-8, NetworkChanges(exponents, symbols))
-    for kind, (found, start) in enumerate(zip(machine, prior.machine_at(-8), strict=True)):
+    _, machine = prior.networks_of(NetworkChanges(exponents, symbols))
+    for kind, (found, start) in enumerate(zip(machine, prior.machine, strict=True)):
         first, end = first_of_kind(prior, kind)
         change = symbols[first:end] * prior.steps[first:end] * 2.0 ** exponents[kind]
         assert np.allclose(found, start + change.reshape(start.shape), atol=1e-5), CHANGE_NAMES[kind]
@@ -148,10 +128,10 @@ def test_tables_go_an_octave_further_for_half_the_step(prior: FittedPrior) -> No
 @pytest.mark.parametrize(
     ("name", "factor", "message"),
     [
-        ("context_w1_0", 100, "w1 of a context network .* beyond 127"),
-        ("context_bypass_2", 1000, "bypass of a context network .* beyond"),
-        ("context_c1_1", 100_000, "c1 of a context network .* beyond"),
-        ("context_c2_3", 0.3, "c2 of a context network .* not whole"),
+        ("context_w1", 100, "w1 of a context network .* beyond 127"),
+        ("context_bypass", 1000, "bypass of a context network .* beyond"),
+        ("context_c1", 100_000, "c1 of a context network .* beyond"),
+        ("context_c2", 0.3, "c2 of a context network .* not whole"),
     ],
 )
 def test_a_prior_that_is_not_exact_is_refused(name: str, factor: float, message: str) -> None:
@@ -159,6 +139,14 @@ def test_a_prior_that_is_not_exact_is_refused(name: str, factor: float, message:
     arrays[name] = arrays[name] * factor
     with pytest.raises(DfmError, match=message):
         FittedPrior.from_arrays(arrays)
+
+
+def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
+    arrays = some_prior_arrays()
+    for field in fields(GridNetwork):
+        name = f"context_{field.name}"
+        with pytest.raises(DfmError, match="has the shape"):
+            FittedPrior.from_arrays(arrays | {name: arrays[name][:-1]})
 
 
 @pytest.mark.parametrize("name", ["change_steps", "change_tables"])

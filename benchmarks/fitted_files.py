@@ -1,0 +1,108 @@
+"""Real files of the fitted model beside those of the default model at the same size.
+
+    python benchmarks/fitted_files.py ../shared/data/kodak/kodim08.png --lmbda 4e-3 --steps 1000
+
+Each file is written, and decoded again by the package. J is MSE / lmbda + bpp with the MSE of
+samples in [0, 1] and the bits of the whole file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+from recording import Row, load, out_option, record
+
+import dfmcodec
+from dfmcodec import bitstream
+from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.fitted.fit import Networks, Recipe
+from dfmcodec.encoder.fitted.quantize import prior_networks
+from dfmcodec.encoder.fitted.search import Plan, fit_grids
+from dfmcodec.encoder.job import Job, Progress
+from dfmcodec.image import Image
+from dfmcodec.metrics import psnr
+from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
+
+
+def _show(progress: Progress) -> None:
+    if progress.steps % 100 == 0:
+        click.echo(f"{progress.steps} steps, {progress.what}, {progress.psnr_db:.2f} dB", err=True)
+
+
+def _row(name: str, codec: str, image: Image, data: bytes, lmbda: float) -> Row:
+    """The figures of a file."""
+    started = time.perf_counter()
+    decoded = dfmcodec.decode(data)
+    seconds = time.perf_counter() - started
+    psnr_db = psnr(image.pixels, decoded.pixels, None)
+    bpp = 8 * len(data) / image.pixel_count
+    sections = bitstream.read_header(data, image.pixel_count).section_bytes()
+    return {
+        "picture": name,
+        "codec": codec,
+        "bytes": len(data),
+        "networks": sections.get("networks", 0),
+        "bpp": round(bpp, 4),
+        "psnr_db": round(psnr_db, 3),
+        "J": round(10 ** (-psnr_db / 10) / lmbda + bpp, 4),
+        "decode_s": round(seconds, 2),
+    }
+
+
+@click.command(help=__doc__)
+@click.argument("image")
+@click.option("--crop", help="TOP,LEFT,HEIGHT,WIDTH of a part of the image.")
+@click.option("--lmbda", type=float, default=1e-3, help="The multiplier of bits in the loss.")
+@click.option("--steps", type=int, default=1000)
+@click.option("--seed", type=int, default=0)
+@click.option("--cold", is_flag=True, help="Start from random networks instead of those of the prior.")
+@click.option("--uncounted", is_flag=True, help="Leave the bits of the networks out of the loss.")
+@click.option("--effort", type=int, default=5, help="Of the default model.")
+@click.option("--save", type=click.Path(path_type=Path), help="The file to write the fitted image to.")
+@out_option
+def main(
+    image: str,
+    crop: str | None,
+    lmbda: float,
+    steps: int,
+    seed: int,
+    cold: bool,
+    uncounted: bool,
+    effort: int,
+    save: Path | None,
+    out: Path | None,
+) -> None:
+    """See the module."""
+    name, whole = load(image)
+    if crop is not None:
+        top, left, height, width = map(int, crop.split(","))
+        whole = Image(np.ascontiguousarray(whole.pixels[top : top + height, left : left + width]))
+    prior = fitted_prior_of(SHIPPED_FITTED[0])
+
+    def rows() -> Iterator[Row]:
+        started = time.perf_counter()
+        start = Networks.start(seed, prior.width, len(prior.network.w1)) if cold else prior_networks(prior)
+        job = Job(whole, EncoderConfig(lmbda=lmbda, seed=seed), 0, _show, lambda: False)
+        outcome = fit_grids(job, Plan(prior, start, Recipe(steps), lmbda, not (cold or uncounted)))
+        data = bitstream.write(outcome.model, {}, checked=False)
+        seconds = time.perf_counter() - started
+        if save is not None:
+            save.write_bytes(data)
+        size = {"lmbda": lmbda, "steps": steps, "seed": seed, "start": "random" if cold else "prior"}
+        yield {**_row(name, "fitted", whole, data, lmbda), **size, "encode_s": round(seconds, 1)}
+        started = time.perf_counter()
+        result = dfmcodec.encode(whole.pixels, lmbda=lmbda, effort=effort)
+        seconds = time.perf_counter() - started
+        yield {**_row(name, f"dfm effort {effort}", whole, result.data, lmbda), "encode_s": round(seconds, 1)}
+        result = dfmcodec.encode(whole.pixels, size=len(data), effort=effort)
+        yield _row(name, f"dfm effort {effort}, same size", whole, result.data, lmbda)
+
+    record(rows(), out)
+
+
+if __name__ == "__main__":
+    main()

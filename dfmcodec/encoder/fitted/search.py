@@ -1,0 +1,223 @@
+"""The fitted model: one fit whose multiplier follows the target, then whole numbers.
+
+While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
+target. Near its end the networks are rounded, and latents alone go on under the networks that the
+decoder will have. What is written is the best of the last states that meets the target.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import exp, log
+
+import jax.numpy as jnp
+import numpy as np
+
+from dfmcodec._types import Float32, Model
+from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.bitstream.layout import SECTION_ENTRY, container_bytes
+from dfmcodec.bitstream.sections.checks import CHECK_BYTES
+from dfmcodec.bitstream.sections.grids import write_grids
+from dfmcodec.bitstream.sections.networks import write_networks
+from dfmcodec.decoder import render
+from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, Recipe, State
+from dfmcodec.encoder.fitted.quantize import change_scales, decoder_networks, quantize_networks
+from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.image import Image, peak_value
+from dfmcodec.latents.geometry import CHANNELS
+from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
+from dfmcodec.metrics import psnr
+from dfmcodec.prior.fitted import FittedPrior, NetworkChanges
+
+_ROUNDED_PART = 0.9  # of the steps, after which networks are rounded
+_CONTROL_STEPS = 10  # between two measurements
+_CONTROL_FROM = 0.1  # part of the steps after which the multiplier moves
+_AIM = 0.996  # of a size budget
+_SHRINKS_BY = 0.33  # the size of a fit at its start is so much larger than at its end, about
+_LMBDA_OF_SIZE = 1.5  # how far the logarithm of the multiplier follows that of the size
+_LMBDA_OF_PSNR = 0.3  # and 1 dB
+_LARGEST_MOVE = 0.2
+_PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
+_MORE_STEPS = 300  # beyond those of the recipe, until a target is met
+_ENOUGH_OF_BUDGET = 0.99
+_ENOUGH_DB = 0.02
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image is fitted.
+
+    Args:
+        prior: What networks are coded against.
+        start: The networks that the fit starts from.
+        recipe: How it goes.
+        first_lmbda: The multiplier of the first steps, and what the step of symbols follows.
+        counts_networks: Whether the loss has the bits of the networks, as changes from `start`.
+    """
+
+    prior: FittedPrior
+    start: Networks
+    recipe: Recipe
+    first_lmbda: float
+    counts_networks: bool = True
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A model that could be written.
+
+    Args:
+        model: The model.
+        file_bytes: The size of its file without ancillary data.
+        psnr_db: Of the decoded image.
+    """
+
+    model: QuantizedGrids
+    file_bytes: int
+    psnr_db: float
+
+
+class _Search:
+    """The fit of one image to a target; see `fit_grids`."""
+
+    def __init__(self, job: Job, plan: Plan) -> None:
+        self._job = job
+        self._plan = plan
+        self._started = time.perf_counter()
+        self._code = code_of_lmbda(plan.first_lmbda)
+        scales = change_scales(plan.prior).moving(plan.recipe.free) if plan.counts_networks else None
+        self._fit = Fit(
+            colours_of(job.image), plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed
+        )
+        self._changes: NetworkChanges | None = None
+        self._networks_bytes = 0
+
+    def run(self) -> Outcome:
+        steps = self._plan.recipe.steps
+        state = self._fit.start([jnp.zeros(size) for size in grid_sizes(self._fit.height, self._fit.width)])
+        best: _Candidate | None = None
+        number, reason = 0, "steps"
+        with self._fit.threads() as executor:
+            while True:
+                if self._changes is None and number >= _ROUNDED_PART * steps:
+                    state = self._with_rounded_networks(state, executor)
+                state = self._fit.step(state, number, executor, moves_networks=self._changes is None)
+                number += 1
+                if number % _CONTROL_STEPS:
+                    continue
+                found = self._fit.measured(state, executor)
+                part = min(1.0, number / steps)
+                self._report(found, number, part)
+                early = self._reason_to_stop()
+                if part < 1 and early is None:
+                    self._follow(found, part)
+                    continue
+                if self._changes is None:
+                    state = self._with_rounded_networks(state, executor)
+                candidate = self._candidate(state)
+                if self._meets(candidate) and (best is None or self._score(candidate) > self._score(best)):
+                    best = candidate
+                if best is not None and (early is not None or self._is_close(best)):
+                    reason = early or reason
+                    break
+                if number >= steps + _MORE_STEPS:
+                    break
+                self._follow(found, 1.0)
+        if best is None:
+            raise TargetUnreachableError(self._unreachable(candidate))
+        return Outcome(best.model, best.file_bytes, None, number, time.perf_counter() - self._started, reason)
+
+    def _with_rounded_networks(self, state: State, executor: ThreadPoolExecutor) -> State:
+        """A state whose networks are those that a file can hold."""
+
+        def cost(networks: Networks) -> float:
+            found = self._fit.measured(state._replace(networks=networks), executor)
+            return found.mse * self._fit.pixel_count / self._fit.lmbda + found.bits
+
+        prior = self._plan.prior
+        self._changes = quantize_networks(prior, state.networks, cost)
+        check = CHECK_BYTES if self._job.has_checks else 0
+        self._networks_bytes = len(write_networks(prior, self._changes)) + SECTION_ENTRY.size + check
+        return state._replace(networks=decoder_networks(prior, self._changes))
+
+    def _candidate(self, state: State) -> _Candidate:
+        """The model of a state, with the size of its file and the PSNR of the decoded image."""
+        grids = tuple(np.asarray(jnp.round(grid)).astype(np.int32) for grid in state.latents)
+        image, prior = self._job.image, self._plan.prior
+        arch = FittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
+        model = QuantizedGrids(arch, image.height, image.width, self._code, grids, self._changes, image.bit_depth)
+        network, _ = prior.networks_of(self._changes)
+        size = container_bytes(Model.FITTED) + len(write_grids(grids, network)) + self._networks_bytes
+        return _Candidate(model, size, psnr(image.pixels, render(model), image.visible))
+
+    def _expected_bytes(self, found: Measured) -> float:
+        return container_bytes(Model.FITTED) + found.bits / 8 + self._networks_bytes
+
+    def _follow(self, found: Measured, part: float) -> None:
+        """Moves the multiplier towards the target, after a part of the steps."""
+        config, budget = self._job.config, self._job.budget_bytes
+        if part < _CONTROL_FROM:
+            return
+        if budget is not None:
+            in_the_end = self._expected_bytes(found) / (1 + _SHRINKS_BY * (1 - part) ** 1.5)
+            move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
+        elif config.psnr is not None:
+            move = _LMBDA_OF_PSNR * (found.psnr_db - config.psnr - _PSNR_SPARE)
+        else:
+            return
+        self._fit.lmbda *= exp(min(max(move, -_LARGEST_MOVE), _LARGEST_MOVE))
+
+    def _meets(self, candidate: _Candidate) -> bool:
+        budget, floor_db = self._job.budget_bytes, self._job.config.psnr
+        if budget is not None:
+            return candidate.file_bytes <= budget
+        return floor_db is None or candidate.psnr_db >= floor_db
+
+    def _score(self, candidate: _Candidate) -> float:
+        return -float(candidate.file_bytes) if self._job.config.psnr is not None else candidate.psnr_db
+
+    def _is_close(self, best: _Candidate) -> bool:
+        budget, floor_db = self._job.budget_bytes, self._job.config.psnr
+        if budget is not None:
+            return best.file_bytes >= _ENOUGH_OF_BUDGET * budget
+        return floor_db is None or best.psnr_db <= floor_db + _ENOUGH_DB
+
+    def _reason_to_stop(self) -> str | None:
+        if self._job.should_stop():
+            return "interrupted"
+        limit = self._job.config.time_limit_s
+        return "time limit" if limit is not None and time.perf_counter() - self._started > limit else None
+
+    def _report(self, found: Measured, number: int, part: float) -> None:
+        seconds = time.perf_counter() - self._started
+        what = f"{self._expected_bytes(found):.0f} bytes"
+        progress = Progress(min(0.99, part), number, found.psnr_db, seconds, what, self._job.file_budget_bytes)
+        self._job.on_progress(progress)
+
+    def _unreachable(self, candidate: _Candidate) -> str:
+        if self._job.budget_bytes is not None:
+            return self._job.too_small(candidate.file_bytes)
+        floor_db = self._job.config.psnr
+        return f"{floor_db:.2f} dB is out of reach of the fitted model, which came to {candidate.psnr_db:.2f}"
+
+
+def fit_grids(job: Job, plan: Plan) -> Outcome:
+    """Fits latents and networks to an image.
+
+    Args:
+        job: The image and its settings.
+        plan: Where the fit starts and how it goes.
+
+    Raises:
+        TargetUnreachableError: The target cannot be met.
+    """
+    return _Search(job, plan).run()
+
+
+def colours_of(image: Image) -> Float32:
+    """An image as colours in 0..1, float32 [3, H, W]; gray has three equal ones."""
+    values = image.pixels.astype(np.float32) * np.float32(1 / peak_value(image.bit_depth))
+    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], CHANNELS)).transpose(2, 0, 1))

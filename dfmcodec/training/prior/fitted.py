@@ -1,0 +1,166 @@
+"""Trains the prior of the fitted model from a folder of photographs.
+
+    python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY
+
+1. One fit of networks to many crops together, which lie side by side in one image.
+2. Fits of other crops, one by one, that start from these networks.
+
+The prior has the networks of stage 1, moved to the middle of those of stage 2; and for each weight
+a Laplace table of how far the networks of stage 2 lie from there. So a weight that comes out alike
+for all images takes hardly any bits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32
+from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe
+from dfmcodec.encoder.fitted.quantize import flat_changes, from_flat
+from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
+from dfmcodec.prior import checksum
+from dfmcodec.prior.fitted import CONTEXT_CHANGES
+from dfmcodec.training.prior.examples import photographs
+
+LMBDA = 1e-3
+JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 800
+SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 400
+SINGLE_LMBDAS = (2.5e-4, 1e-3, 4e-3)  # in turn
+# The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
+# of `GridNetwork`.
+MACHINE_STEPS = {
+    "filters": 2.0**-8,
+    "lift": 2.0**-7,
+    "lift_constants": 2.0**-7,
+    "layer": 2.0**-9,
+    "bypass": 2.0**-9,
+    "constants": 2.0**-10,
+    "stages": 2.0**-9,
+    "stage_constants": 2.0**-10,
+}
+CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3": 16}
+_SMALLEST_SCALE = 2.0**-4  # of a table, in steps
+_KIND_WEIGHT = 4.0  # as many fits does the mean distance of all weights of a kind count
+_START_WEIGHT = 1.0  # and the networks of stage 1 in the middle of a weight
+
+
+def crops_of(folder: Path, count: int, side: int, seed: int) -> Iterator[Float32]:
+    """Crops from the middle of photographs all over a folder, float32 [3, side, side] in 0..1."""
+    rng = np.random.default_rng(seed)
+    every = max(1, len(list(folder.iterdir())) // (2 * count))
+    found = 0
+    for pixels in photographs(folder, rng, every):
+        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+        if min(top, left) < 0 or found == count:
+            continue
+        found += 1
+        crop = pixels[top : top + side, left : left + side].astype(np.float32)
+        yield np.ascontiguousarray(crop.transpose(2, 0, 1)) * np.float32(1 / PEAK_LEVEL)
+
+
+def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
+    """Crops in rows of so many: float32 [3, H, W]; a last row that is not full is left out."""
+    rows = [np.concatenate(crops[i : i + columns], axis=2) for i in range(0, len(crops) - columns + 1, columns)]
+    return np.concatenate(rows, axis=1)
+
+
+def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float) -> Networks:
+    """The networks of a fit of an image from latents of zero."""
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps))
+    state = fit.start([jnp.zeros(size) for size in grid_sizes(fit.height, fit.width)])
+    with fit.threads() as executor:
+        for number in range(steps):
+            state = fit.step(state, number, executor)
+    return state.networks
+
+
+def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:
+    """The arrays of a prior.
+
+    Args:
+        start: The networks that fits start from.
+        fits: The networks of fits; without any, changes are from the start, under tables that say
+            little.
+    """
+    distances = np.array([flat_changes(networks, start) for networks in fits]).reshape(len(fits), -1)
+    middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
+    mean = _moved(start, middle) if len(fits) else start
+    network = mean.contexts.to_integers()
+    machine = mean.machine._asdict()
+    arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_CHANGES}
+    arrays |= {f"machine_{name}": np.asarray(weights, dtype=np.float32) for name, weights in machine.items()}
+    sizes = [np.asarray(weights).size for weights in machine.values()]
+    sizes += [getattr(network, name).size for name in CONTEXT_CHANGES]
+    steps = np.repeat([*MACHINE_STEPS.values(), *map(float, CONTEXT_STEPS.values())], sizes)
+    kinds = np.repeat(np.arange(len(sizes)), sizes)
+    arrays["change_steps"] = steps.astype(np.float32)
+    arrays["change_tables"] = _tables((distances - middle) / steps, kinds)
+    return arrays
+
+
+def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+    """The Laplace index of each weight.
+
+    Args:
+        distances: How far the weights of each fit lie from the middle, in steps, [fits, weights].
+        kinds: The number of the array of each weight, [weights]. The mean distance of a weight is
+            drawn to that of its kind.
+    """
+    if not len(distances):
+        return np.full(len(kinds), UNIT_SCALE_INDEX + 2 * SCALES_PER_OCTAVE, dtype=np.uint8)
+    sums = np.abs(distances).sum(axis=0)
+    of_kind = (np.bincount(kinds, sums) / np.bincount(kinds) / len(distances))[kinds]
+    scales = (sums + _KIND_WEIGHT * of_kind) / (len(distances) + _KIND_WEIGHT)
+    indices = UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * np.log2(np.maximum(scales, _SMALLEST_SCALE))
+    return np.asarray(np.clip(np.rint(indices), 0, LAPLACE_COUNT - 1), dtype=np.uint8)
+
+
+def _moved(start: Networks, changes: Float32) -> Networks:
+    """Networks that differ from a start by changes in the units of `flat_changes`."""
+    return Networks(*jax.tree.map(jnp.add, start, from_flat(changes, start)))
+
+
+@click.command(help=__doc__)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the prior.")
+@click.option("--width", type=int, default=32, show_default=True, help="The dimension of the machine.")
+@click.option("--context-width", type=int, default=24, show_default=True, help="The units of the context network.")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on crops and steps.")
+def main(folder: Path, out: Path, width: int, context_width: int, scale: float) -> None:
+    started = time.perf_counter()
+
+    def scaled(count: int) -> int:
+        return max(1, round(count * scale))
+
+    def log(text: str) -> None:
+        click.echo(f"[{time.perf_counter() - started:7.0f} s] {text}")
+
+    crops = list(crops_of(folder, max(JOINT_COLUMNS, scaled(JOINT_CROPS)), JOINT_SIDE, seed=11))
+    log(f"{len(crops)} crops together")
+    joint = fitted_networks(
+        side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width), scaled(JOINT_STEPS), LMBDA
+    )
+    fits = []
+    for number, crop in enumerate(crops_of(folder, scaled(SINGLE_CROPS), SINGLE_SIDE, seed=12)):
+        fits.append(fitted_networks(crop, joint, scaled(SINGLE_STEPS), SINGLE_LMBDAS[number % len(SINGLE_LMBDAS)]))
+        log(f"crop {number}")
+    arrays = prior_arrays(joint, fits)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"fitted-{checksum(arrays):08x}.npz"
+    np.savez_compressed(path, **arrays)
+    log(f"{path}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The trainer of the prior of the fitted model, on a few generated photographs and one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from click.testing import CliRunner
+from common import SHARED
+
+from dfmcodec.encoder.fitted.fit import Networks
+from dfmcodec.encoder.fitted.quantize import flat_changes, prior_networks
+from dfmcodec.entropy.grid_context import GridNetwork
+from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.prior.fitted import CHANGE_NAMES, CONTEXT_CHANGES, EXPONENTS, MACHINE_CHANGES, FittedPrior, NetworkChanges
+from dfmcodec.training.prior import fitted as training
+from dfmcodec.training.prior.fitted import crops_of, main, prior_arrays, side_by_side
+
+WIDTH = CONTEXT_WIDTH = 8
+STEPS = (*training.MACHINE_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind
+LIFT, LAYER, BYPASS, STAGES = map(CHANGE_NAMES.index, ("lift", "layer", "bypass", "stages"))
+
+
+@pytest.fixture(scope="module")
+def start() -> Networks:
+    """Networks of whole numbers, which those of a prior are."""
+    random = Networks.start(0, WIDTH, CONTEXT_WIDTH)
+    return prior_networks(FittedPrior.from_arrays(prior_arrays(random, [random])))
+
+
+def changed(start: Networks, kind: int, steps: float) -> Networks:
+    """Networks with one kind of change: all its weights by so many steps of a prior."""
+    prior = FittedPrior.from_arrays(prior_arrays(start, [start]))
+    return training._moved(start, np.where(prior.kinds() == kind, steps * prior.steps, 0).astype(np.float32))
+
+
+def tables_of(prior: FittedPrior, kind: int) -> np.ndarray:
+    return prior.tables[prior.kinds() == kind]
+
+
+def assert_same(networks: Networks, others: Networks) -> None:
+    for one, other in zip(jax.tree.leaves(networks), jax.tree.leaves(others), strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+
+
+# Arrays
+
+
+def test_changes_of_zero_give_the_start(start: Networks) -> None:
+    """Fits that come out as their start leave it as it is, under the narrowest tables."""
+    prior = FittedPrior.from_arrays(prior_arrays(start, [start, start]))
+    assert_same(prior_networks(prior), start)
+    nothing = NetworkChanges((EXPONENTS[0],) * len(CHANGE_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
+    network, machine = prior.networks_of(nothing)
+    assert_same(Networks.of(machine, prior_networks(prior).contexts), start)
+    for name in CONTEXT_CHANGES:
+        assert np.array_equal(getattr(network, name), getattr(start.contexts.to_integers(), name))
+    narrowest = UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * np.log2(training._SMALLEST_SCALE)
+    assert np.all(prior.tables == max(0, round(narrowest)))
+
+
+def test_each_kind_has_its_step(start: Networks) -> None:
+    prior = FittedPrior.from_arrays(prior_arrays(start, [start]))
+    assert (*training.MACHINE_STEPS, *training.CONTEXT_STEPS) == CHANGE_NAMES
+    for name, step, found in zip(CHANGE_NAMES, STEPS, prior.split(prior.steps), strict=True):
+        assert (found == step).all(), name
+
+
+@pytest.mark.parametrize("kind", range(len(CHANGE_NAMES)))
+def test_changes_of_a_kind_move_its_weights(start: Networks, kind: int) -> None:
+    """`_moved` is the inverse of `flat_changes`; numbers of contexts stay within their limits."""
+    prior = FittedPrior.from_arrays(prior_arrays(start, [start]))
+    found = prior.split(flat_changes(changed(start, kind, 6.0), start))
+    for other, changes in enumerate(found):
+        name = CHANGE_NAMES[other]
+        wanted = np.full(changes.shape, 6.0 * STEPS[other] if other == kind else 0.0)
+        if other >= len(MACHINE_CHANGES):
+            before = getattr(start.contexts.to_integers(), name)
+            wanted = np.minimum(before + wanted, GridNetwork.LIMITS[name]) - before
+        assert np.allclose(changes, wanted, atol=5e-3), name
+
+
+def test_a_prior_is_the_mean_of_start_and_fits(start: Networks) -> None:
+    """The start counts as one of them."""
+    for kind in (LIFT, BYPASS, STAGES, *map(CHANGE_NAMES.index, ("c1", "c2", "c3"))):
+        fits = [changed(start, kind, steps) for steps in (6.0, 12.0, 18.0)]
+        prior = FittedPrior.from_arrays(prior_arrays(start, fits))
+        assert_same(prior_networks(prior), changed(start, kind, 9.0))
+
+
+def test_tables_are_wider_where_fits_differ_more(start: Networks) -> None:
+    """An octave for each doubling of the distances, which differ for no other kind."""
+    near, far = (
+        FittedPrior.from_arrays(prior_arrays(start, [changed(start, LAYER, sign * steps) for sign in (-1, 1)]))
+        for steps in (8.0, 16.0)
+    )
+    assert np.all(tables_of(near, LAYER) == UNIT_SCALE_INDEX + 3 * SCALES_PER_OCTAVE)
+    assert np.all(tables_of(far, LAYER) == UNIT_SCALE_INDEX + 4 * SCALES_PER_OCTAVE)
+    for kind in range(len(CHANGE_NAMES)):
+        if kind != LAYER:
+            assert tables_of(far, kind).max() < tables_of(near, LAYER).min()
+
+
+def test_tables_are_wider_for_the_weights_that_differ(start: Networks) -> None:
+    """Those of the same kind follow a little."""
+    base = FittedPrior.from_arrays(prior_arrays(start, [start]))
+    changes = np.zeros(base.weight_count, dtype=np.float32)
+    place = int(np.flatnonzero(base.kinds() == STAGES)[4])
+    changes[place] = 100 * base.steps[place]
+    fits = [training._moved(start, sign * changes) for sign in (-1, 1)] * 4
+    tables = FittedPrior.from_arrays(prior_arrays(start, fits)).tables
+    others = tables[(base.kinds() == STAGES) & (np.arange(len(tables)) != place)]
+    assert tables[place] > others.max() + 2 * SCALES_PER_OCTAVE
+    assert others.min() > tables[0]
+
+
+@pytest.mark.xfail(raises=ValueError, reason="prior_arrays cannot do without fits, as it says", strict=True)
+def test_without_fits_a_prior_is_the_start(start: Networks) -> None:
+    """Under tables that say little."""
+    prior = FittedPrior.from_arrays(prior_arrays(start))
+    assert_same(prior_networks(prior), start)
+    assert np.all(prior.tables == UNIT_SCALE_INDEX + 2 * SCALES_PER_OCTAVE)
+
+
+# Crops
+
+
+def test_crops_lie_side_by_side() -> None:
+    """Row by row; those of a last row that is not full are left out."""
+    crops = [np.full((3, 2, 2), number, dtype=np.float32) for number in range(7)]
+    joined = side_by_side(crops, 3)
+    assert joined.shape == (3, 4, 6)
+    assert joined[0, ::2, ::2].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert np.array_equal(joined[:, :2, :2], crops[0])
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pieces of photographs; the last ones are too small for crops."""
+    folder = tmp_path_factory.mktemp("photographs")
+    pixels = skimage.data.astronaut()
+    for number in range(12):
+        piece = pixels[8 * number : 8 * number + 336, :336] if number < 9 else pixels[:60, :500]
+        PIL.Image.fromarray(piece).save(folder / f"{number:02}.png")
+    return folder
+
+
+def test_crops_of_a_folder(pictures: Path) -> None:
+    """As many as are asked for, or as there are; the same for the same seed."""
+    crops = list(crops_of(pictures, 4, 64, seed=3))
+    assert len(crops) == 4
+    for crop in crops:
+        assert crop.shape == (3, 64, 64)
+        assert crop.dtype == np.float32
+        assert crop.min() >= 0
+        assert 0.5 < crop.max() <= 1
+        assert crop.std() > 0.05
+    for crop, again in zip(crops, crops_of(pictures, 4, 64, seed=3), strict=True):
+        assert np.array_equal(crop, again)
+    assert not np.array_equal(crops[0], next(crops_of(pictures, 4, 64, seed=4)))
+    assert len(list(crops_of(pictures, 50, 64, seed=3))) == 9
+    assert list(crops_of(pictures, 4, 512, seed=3)) == []
+
+
+def test_crops_are_from_all_over_a_folder(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large folder, twice as many photographs as crops are read."""
+    seen = []
+    monkeypatch.setattr(training, "photographs", lambda _folder, _rng, every: seen.append(every) or iter(()))
+    for count in (1, 2, 6, 50):
+        assert list(crops_of(pictures, count, 64, seed=0)) == []
+    assert seen == [6, 3, 1, 1]
+
+
+def test_crops_of_real_photographs() -> None:
+    folder = SHARED / "kodak"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: a clone without the shared data")
+    crops = list(crops_of(folder, 2, 128, seed=11))
+    assert [crop.shape for crop in crops] == [(3, 128, 128)] * 2
+    assert side_by_side(crops, 2).shape == (3, 128, 256)
+
+
+# Command
+
+
+def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is its prior id, and both stages move the networks."""
+    monkeypatch.setattr(training, "SINGLE_SIDE", 96)
+    out = tmp_path / "new" / "prior"
+    arguments = [str(pictures), "--out", str(out), "--width", "8", "--context-width", "8", "--scale", "0.003"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (path,) = out.iterdir()
+    prior = FittedPrior.from_arrays(read_arrays(path))
+    assert path.name == f"fitted-{prior.checksum:08x}.npz"
+    assert path.name in result.output
+    assert (prior.width, len(prior.network.w1)) == (WIDTH, CONTEXT_WIDTH)
+    assert "8 crops together" in result.output
+    assert "crop 0" in result.output
+    fresh = Networks.start(0, WIDTH, CONTEXT_WIDTH)
+    for new, old in zip(prior_networks(prior).machine, fresh.machine, strict=True):
+        assert (new != old).any()
+    assert len(set(prior.tables.tolist())) > 1
