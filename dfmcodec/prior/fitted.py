@@ -2,8 +2,8 @@
 
 Each image has networks of its own. A file holds what they differ from those of the prior by, as
 whole numbers: changes of the whole synthesis and of the whole context network. The prior has a step
-and a Laplace table for every weight. None is trained and shipped yet, so there are no
-files of the fitted model.
+and a Laplace table for every weight. The one that is shipped is preliminary: `dfm encode` writes no
+files with it.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class FittedPrior:
         return self.network.changed(dict(zip(CONTEXT_CHANGES, arrays[count:], strict=True))), machine
 
 
-SHIPPED_FITTED: tuple[int, ...] = ()  # the prior ids of readable files: none is trained yet
+SHIPPED_FITTED: tuple[int, ...] = (0x11E88F44,)  # the prior ids of readable files
 
 
 @lru_cache(maxsize=4)

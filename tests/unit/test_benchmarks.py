@@ -170,6 +170,15 @@ def fitted(folder: Path) -> None:
     assert second["us_per_pixel_and_step"] > 0
 
 
+def fitted_files(folder: Path) -> None:
+    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--effort", 1, "--save", folder / "fitted.dfm")
+    rows = recorded(folder / "rows.jsonl", "fitted_files", png(folder), *sizes)
+    assert [row["codec"] for row in rows] == ["fitted", "dfm effort 1", "dfm effort 1, same size"]
+    assert rows[0]["bytes"] == (folder / "fitted.dfm").stat().st_size >= rows[2]["bytes"]
+    assert rows[0]["networks"] > 0 == rows[1]["networks"]
+    assert rows[0]["J"] == pytest.approx(1000 * 10 ** (-rows[0]["psnr_db"] / 10) + rows[0]["bpp"], rel=2e-3)
+
+
 def frontier(folder: Path) -> None:
     out, plot = folder / "rows.jsonl", folder / "frontier.png"
     options = ("--bpp", 2, "--efforts", 1, "--speeds", 10, "--methods", 0, "--plot", plot)
@@ -393,6 +402,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate start": coordinate_start,
     "domain_prior": domain_prior,
     "fitted": fitted,
+    "fitted_files": fitted_files,
     "frontier": frontier,
     "generative": generative,
     "generative_figure": generative_figure,

@@ -91,7 +91,7 @@ def test_sums_of_the_shipped_priors_are_exact(prior):
 
 def test_all_priors_are_tested():
     assert {f"prior-{prior:08x}.npz" for prior in PRIORS} == {path.name for path in FOLDER.glob("prior-*.npz")}
-    assert {path.name.split("-")[0] for path in FOLDER.glob("*.npz")} == {"prior"}
+    assert {path.name.split("-")[0] for path in FOLDER.glob("*.npz")} == {"prior", "fitted"}
 
 
 def test_log_steps_are_bounded():

