@@ -2,7 +2,7 @@
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
 target. Near its end the networks are rounded, and latents alone go on under the networks that the
-decoder will have. What is written is the best of the last states that meets the target.
+decoder will have. In the end the target is met exactly by how latents are rounded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import exp, log
 import jax.numpy as jnp
 import numpy as np
 
-from dfmcodec._types import Float32, Model
+from dfmcodec._types import Float32, Model, Symbols
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
 from dfmcodec.bitstream.layout import SECTION_ENTRY, container_bytes
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
@@ -24,6 +24,7 @@ from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.decoder import render
 from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, Recipe, State
 from dfmcodec.encoder.fitted.quantize import change_scales, decoder_networks, quantize_networks
+from dfmcodec.encoder.fitted.windows import Grids
 from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
@@ -41,7 +42,8 @@ _LMBDA_OF_SIZE = 1.5  # how far the logarithm of the multiplier follows that of 
 _LMBDA_OF_PSNR = 0.3  # and 1 dB
 _LARGEST_MOVE = 0.2
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
-_MORE_STEPS = 300  # beyond those of the recipe, until a target is met
+_SHRINKS = (-0.2, 0.5)  # parts of a symbol, for the largest and the smallest file
+_HALVINGS = 9  # of the range between them
 _ENOUGH_OF_BUDGET = 0.99
 _ENOUGH_DB = 0.02
 
@@ -98,10 +100,9 @@ class _Search:
     def run(self) -> Outcome:
         steps = self._plan.recipe.steps
         state = self._fit.start([jnp.zeros(size) for size in grid_sizes(self._fit.height, self._fit.width)])
-        best: _Candidate | None = None
         number, reason = 0, "steps"
         with self._fit.threads() as executor:
-            while True:
+            while number < steps:
                 if self._changes is None and number >= _ROUNDED_PART * steps:
                     state = self._with_rounded_networks(state, executor)
                 state = self._fit.step(state, number, executor, moves_networks=self._changes is None)
@@ -109,26 +110,46 @@ class _Search:
                 if number % _CONTROL_STEPS:
                     continue
                 found = self._fit.measured(state, executor)
-                part = min(1.0, number / steps)
-                self._report(found, number, part)
+                self._report(found, number, number / steps)
                 early = self._reason_to_stop()
-                if part < 1 and early is None:
-                    self._follow(found, part)
-                    continue
-                if self._changes is None:
-                    state = self._with_rounded_networks(state, executor)
-                candidate = self._candidate(state)
-                if self._meets(candidate) and (best is None or self._score(candidate) > self._score(best)):
-                    best = candidate
-                if best is not None and (early is not None or self._is_close(best)):
-                    reason = early or reason
+                if early is not None:
+                    reason = early
                     break
-                if number >= steps + _MORE_STEPS:
-                    break
-                self._follow(found, 1.0)
+                self._follow(found, number / steps)
+            if self._changes is None:
+                state = self._with_rounded_networks(state, executor)
+        best = self._settled(state.latents)
+        return Outcome(best.model, best.file_bytes, None, number, time.perf_counter() - self._started, reason)
+
+    def _settled(self, latents: Grids) -> _Candidate:
+        """The model that meets the target most closely, by how far latents are drawn to zero.
+
+        Raises:
+            TargetUnreachableError: None meets it.
+        """
+        nearest = self._candidate(latents, 0.0)
+        if self._is_without_target:
+            return nearest
+        best = nearest if self._meets(nearest) else None
+        least, most = _SHRINKS  # between which the target lies, if it can be met
+        for _ in range(_HALVINGS):
+            if best is not None and self._is_close(best):
+                break
+            shrink = (least + most) / 2
+            candidate = self._candidate(latents, shrink)
+            if self._meets(candidate) and (best is None or self._score(candidate) > self._score(best)):
+                best = candidate
+            if self._meets(candidate) == (self._job.budget_bytes is not None):
+                most = shrink  # a smaller shrink may still fit, or meet a floor
+            else:
+                least = shrink
         if best is None:
             raise TargetUnreachableError(self._unreachable(candidate))
-        return Outcome(best.model, best.file_bytes, None, number, time.perf_counter() - self._started, reason)
+        return best
+
+    @property
+    def _is_without_target(self) -> bool:
+        return self._job.budget_bytes is None and self._job.config.psnr is None
 
     def _with_rounded_networks(self, state: State, executor: ThreadPoolExecutor) -> State:
         """A state whose networks are those that a file can hold."""
@@ -143,9 +164,11 @@ class _Search:
         self._networks_bytes = len(write_networks(prior, self._changes)) + SECTION_ENTRY.size + check
         return state._replace(networks=decoder_networks(prior, self._changes))
 
-    def _candidate(self, state: State) -> _Candidate:
-        """The model of a state, with the size of its file and the PSNR of the decoded image."""
-        grids = tuple(np.asarray(jnp.round(grid)).astype(np.int32) for grid in state.latents)
+    def _candidate(self, latents: Grids, shrink: float) -> _Candidate:
+        """The model of latents that are rounded after a part of a symbol is taken off their
+        magnitudes, with the size of its file and the PSNR of the decoded image.
+        """
+        grids = tuple(_shrunk(np.asarray(grid), shrink) for grid in latents)
         image, prior = self._job.image, self._plan.prior
         arch = FittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
         model = QuantizedGrids(arch, image.height, image.width, self._code, grids, self._changes, image.bit_depth)
@@ -215,6 +238,12 @@ def fit_grids(job: Job, plan: Plan) -> Outcome:
         TargetUnreachableError: The target cannot be met.
     """
     return _Search(job, plan).run()
+
+
+def _shrunk(latents: Float32, shrink: float) -> Symbols:
+    """Rounds latents after a part of a symbol is taken off their magnitudes."""
+    magnitudes = np.floor(np.abs(latents) + np.float32(0.5 - shrink))
+    return np.asarray(np.copysign(magnitudes, latents), dtype=np.int32)
 
 
 def colours_of(image: Image) -> Float32:

@@ -62,8 +62,10 @@ def crops_of(folder: Path, count: int, side: int, seed: int) -> Iterator[Float32
     found = 0
     for pixels in photographs(folder, rng, every):
         top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-        if min(top, left) < 0 or found == count:
+        if min(top, left) < 0:
             continue
+        if found == count:
+            return
         found += 1
         crop = pixels[top : top + side, left : left + side].astype(np.float32)
         yield np.ascontiguousarray(crop.transpose(2, 0, 1)) * np.float32(1 / PEAK_LEVEL)
@@ -93,9 +95,9 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
         fits: The networks of fits; without any, changes are from the start, under tables that say
             little.
     """
-    distances = np.array([flat_changes(networks, start) for networks in fits]).reshape(len(fits), -1)
+    distances = np.array([flat_changes(networks, start) for networks in (start, *fits)])[1:]
     middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
-    mean = _moved(start, middle) if len(fits) else start
+    mean = _moved(start, middle)
     network = mean.contexts.to_integers()
     machine = mean.machine._asdict()
     arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_CHANGES}

@@ -84,12 +84,6 @@ def found(
         return Found(image, outcome, data, dfmcodec.decode(data).pixels, progress)
 
 
-@pytest.fixture
-def no_more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ends a search that misses its target soon after the steps of its recipe."""
-    monkeypatch.setattr(search, "_MORE_STEPS", 20)
-
-
 @pytest.fixture(scope="module")
 def of_lmbda() -> Found:
     return found(EncoderConfig(lmbda=LMBDA))
@@ -139,7 +133,7 @@ def test_the_same_seed_gives_the_same_file(of_lmbda: Found) -> None:
 
 def test_a_fit_can_be_interrupted() -> None:
     """What there is meets the target still; checks count where the file gets them."""
-    floor_db = 24.0
+    floor_db = 20.0
     result = found(EncoderConfig(psnr=floor_db), should_stop=lambda: True, has_checks=True)
     assert result.outcome.estimated_bytes == len(result.data) + CHECK_BYTES
     assert result.outcome.stop_reason == "interrupted"
@@ -160,26 +154,25 @@ def test_a_time_limit_ends_a_fit() -> None:
 # Limits
 
 
-@pytest.mark.usefixtures("no_more_steps")
 def test_a_size_is_a_hard_limit() -> None:
-    """Of the file with its ancillary data. It is not used up: so few steps do not come close."""
+    """Of the file with its ancillary data. More bytes may bring nothing after so few steps, so not
+    all are used.
+    """
     ancillary_bytes = 100
     result = found(EncoderConfig(size=2100), steps=100, ancillary_bytes=ancillary_bytes, lmbda=LMBDA / 2)
     check_file(result)
-    assert 0.7 * 2100 < len(result.data) + ancillary_bytes <= 2100
+    assert 0.9 * 2100 < len(result.data) + ancillary_bytes <= 2100
     assert result.outcome.stop_reason == "steps"
     assert {report.budget_bytes for report in result.progress} == {2100}
 
 
-@pytest.mark.usefixtures("no_more_steps")
 def test_a_psnr_is_a_floor() -> None:
     floor_db = 26.0
     result = found(EncoderConfig(psnr=floor_db))
     check_file(result)
-    assert floor_db <= result.psnr_db < floor_db + 3
+    assert floor_db <= result.psnr_db < floor_db + 0.5
 
 
-@pytest.mark.usefixtures("no_more_steps")
 def test_gray_images_have_one_channel() -> None:
     """The fit sees three equal ones."""
     image = Image(PIXELS[:, :, 1:2].copy())
@@ -190,10 +183,9 @@ def test_gray_images_have_one_channel() -> None:
     result = found(EncoderConfig(psnr=26.0), image)
     check_file(result)
     assert result.outcome.model.architecture.channels == 1
-    assert result.psnr_db >= 26
+    assert 26 <= result.psnr_db < 26.5
 
 
-@pytest.mark.usefixtures("no_more_steps")
 @pytest.mark.parametrize(
     ("config", "message"),
     [

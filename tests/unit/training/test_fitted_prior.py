@@ -119,7 +119,6 @@ def test_tables_are_wider_for_the_weights_that_differ(start: Networks) -> None:
     assert others.min() > tables[0]
 
 
-@pytest.mark.xfail(raises=ValueError, reason="prior_arrays cannot do without fits, as it says", strict=True)
 def test_without_fits_a_prior_is_the_start(start: Networks) -> None:
     """Under tables that say little."""
     prior = FittedPrior.from_arrays(prior_arrays(start))
