@@ -51,8 +51,8 @@ MACHINE_STEPS = {
 }
 CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3": 16}
 _SMALLEST_SCALE = 2.0**-4  # of a table, in steps
-_KIND_WEIGHT = 4.0  # as many fits does the mean distance of all weights of a kind count
-_START_WEIGHT = 1.0  # and the networks of stage 1 in the middle of a weight
+_KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as so many fits
+_START_WEIGHT = 1.0  # and so do the networks of stage 1, for the middle
 
 
 def crops_of(folder: Path, count: int, side: int, seed: int) -> Iterator[Float32]:
