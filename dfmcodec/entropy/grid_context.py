@@ -304,9 +304,9 @@ class GridContext:
         rows, columns = grid.shape
         self._coarser = _coarser_features(coarser, (rows, columns)).reshape(rows * columns, -1)
         self._plane = np.zeros((rows + PAD, columns + 2 * PAD), dtype=np.float32)
-        stride = self._plane.shape[1]
-        self._offsets = np.array([y * stride + x for y, x in CAUSAL], dtype=np.intp)
-        self._inside = self._plane[PAD:, PAD : PAD + columns]
+        self._stride = self._plane.shape[1]
+        self._origin = PAD * self._stride + PAD  # of the first symbol in the plane
+        self._offsets = self._origin + np.array([y * self._stride + x for y, x in CAUSAL], dtype=np.intp)
 
     def choose_tables(self, front: Wavefront) -> GridChoice:
         """Chooses the tables of all symbols of a wavefront."""
@@ -318,22 +318,17 @@ class GridContext:
         Returns:
             Whole numbers in -127..127, float32 [N, FEATURES].
         """
-        stride = self._plane.shape[1]
-        step = stride - SLOPE
-        first = PAD * stride + PAD + front.rows.start * step + front.number
-        at = np.arange(first, first + step * len(front.rows), step)
+        at = front.positions(self._stride)
+        seen = np.arange(at.start, at.stop, at.step)[:, None] + self._offsets
         features = np.empty((len(front.rows), FEATURES), dtype=np.float32)
-        features[:, : len(CAUSAL)] = self._plane.reshape(-1).take(at[:, None] + self._offsets)
+        features[:, : len(CAUSAL)] = self._plane.reshape(-1).take(seen)
         features[:, len(CAUSAL) :] = self._coarser[front.positions(self._grid.shape[1])]
         return features
 
     def accept(self, front: Wavefront, symbols: Symbols) -> None:
         """Takes the symbols of a wavefront, int32 [N]."""
         front.of_grid(self._grid)[...] = symbols
-        stride = self._plane.shape[1]
-        step = stride - SLOPE
-        first = PAD * stride + PAD + front.rows.start * step + front.number
-        self._plane.reshape(-1)[first : first + step * (len(front.rows) - 1) + 1 : step] = companded(symbols)
+        self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols)
 
 
 def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
