@@ -15,7 +15,6 @@ from pathlib import Path
 
 import click
 import jax
-import jax.numpy as jnp
 import numpy as np
 from recording import Row, load, out_option, record
 
@@ -59,7 +58,7 @@ def main(
 
     def rows() -> Iterator[Row]:
         seconds = 0.0
-        state = fit.start([jnp.zeros(size) for size in grid_sizes(fit.height, fit.width)])
+        state = fit.start([np.zeros(size, dtype=np.float32) for size in grid_sizes(fit.height, fit.width)])
         with fit.threads() as executor:
             fit.step(state, 0, executor)  # compiles
             for number in range(steps):

@@ -19,8 +19,8 @@ A symbol sees
 all companded (`COMPANDED`), with their sign. Symbols beyond a grid are 0. One network of three
 layers serves all grids:
 
-    a1 = W1 f + c1[level],          h1 = clip(floor(a1 / 64), 0, 127)
-    a2 = W2 h1 + c2,                h2 = clip(floor(a2 / 64), 0, 127)
+    a1 = W1 f + c1[level],          h1 = clip(floor(a1 / 64), 0, 255)
+    a2 = W2 h1 + c2,                h2 = clip(floor(a2 / 64), 0, 255)
     a3 = W3 h2 + B f + c3[level],   (scale, mean) = floor(a3 / 256)
 
 A symbol then has a Laplace distribution of scale 2^(scale / 4) and mean / 8. All numbers are whole
@@ -45,10 +45,8 @@ import numpy.typing as npt
 from dfmcodec._types import Float32, Int32, Symbols
 from dfmcodec.entropy.coder import TableSet
 from dfmcodec.entropy.context import (
-    ACTIVATION_MAX,
     ACTIVATION_SHIFT,
     MAX_FEATURE,
-    MAX_WEIGHT,
     OUTPUT_SHIFT,
     check_sums,
     check_whole,
@@ -77,14 +75,14 @@ SLOPE = 2  # rows count so many columns in the number of a wavefront
 FARTHER = (2, 3)  # levels further, of the coarser grids of which one symbol is seen
 FEATURES = len(CAUSAL) + len(SQUARE) + len(FARTHER)
 PAD = 3  # symbols around a grid that `CAUSAL` reaches
-MAX_BYPASS = 1023
+MAX_WEIGHT = 1023
+ACTIVATION_MAX = 255
 MAX_CONSTANT = 1 << 19
 _MEANS = MEAN_PARTS // 2 + 1  # a mean is at most half a symbol from a whole number
 _MAX_MEAN = MEAN_PARTS * 512
-COMPANDING = (44.36, 0.125)  # of a magnitude m: 44.36 log2(1 + m / 8), nearly 8 m while m is small
-COMPANDED = np.minimum(np.rint(COMPANDING[0] * np.log2(1 + COMPANDING[1] * np.arange(1024))), MAX_FEATURE).astype(
-    np.float32
-)
+# A magnitude m becomes the least of slope * m + constant, a concave curve through whole numbers.
+COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
+COMPANDED = np.array([min(a * m + b for a, b in COMPANDING) for m in range(64)], dtype=np.float32)
 
 
 def companded(symbols: Symbols) -> Float32:
@@ -155,7 +153,7 @@ class GridNetwork:
         "w2": MAX_WEIGHT,
         "c2": MAX_CONSTANT,
         "w3": MAX_WEIGHT,
-        "bypass": MAX_BYPASS,
+        "bypass": MAX_WEIGHT,
         "c3": MAX_CONSTANT,
     }
 
@@ -195,7 +193,7 @@ class GridNetwork:
         return (
             MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
             ACTIVATION_MAX * MAX_WEIGHT * first + MAX_CONSTANT,
-            ACTIVATION_MAX * MAX_WEIGHT * second + MAX_FEATURE * MAX_BYPASS * FEATURES + MAX_CONSTANT,
+            ACTIVATION_MAX * MAX_WEIGHT * second + MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
         )
 
     def changed(self, changes: Mapping[str, Float32]) -> GridNetwork:

@@ -140,7 +140,7 @@ class FittedPrior:
         return self.network.changed(dict(zip(CONTEXT_CHANGES, arrays[count:], strict=True))), machine
 
 
-SHIPPED_FITTED: tuple[int, ...] = (0x11E88F44,)  # the prior ids of readable files
+SHIPPED_FITTED: tuple[int, ...] = (0xB445DB4E,)  # the prior ids of readable files
 
 
 @lru_cache(maxsize=4)

@@ -8,6 +8,7 @@ probability of q - 1/2 .. q + 1/2 under a Laplace distribution, in bits.
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +17,15 @@ import numpy as np
 
 from dfmcodec.encoder.fitted.neighbours import Offsets, gathered
 from dfmcodec.encoder.fitted.windows import Grids, samples_inside, window_samples
-from dfmcodec.entropy.context import ACTIVATION_MAX, ACTIVATION_SHIFT, MAX_FEATURE, OUTPUT_SHIFT
-from dfmcodec.entropy.grid_context import CAUSAL, COMPANDING, FARTHER, FEATURES, GridNetwork
+from dfmcodec.entropy.context import ACTIVATION_SHIFT, OUTPUT_SHIFT
+from dfmcodec.entropy.grid_context import ACTIVATION_MAX, CAUSAL, COMPANDING, FARTHER, FEATURES, GridNetwork
 from dfmcodec.entropy.neighbourhood import SQUARE
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.synthesis.fitted import HALO
 
 _FEATURE_UNIT = 8.0  # of integer features, for a feature of 1: about a symbol of 1
-_HIDDEN_UNIT = 16.0  # of integer activations, for an activation of 1
+_HIDDEN_UNIT = 32.0  # of integer activations, for an activation of 1
 _NAT = SCALES_PER_OCTAVE / np.log(2)  # of integer scales, for a factor of e
 _SMALLEST_PROBABILITY = 2.0**-20
 _LARGEST_LOG_SCALE = 6.0
@@ -134,9 +135,8 @@ def unit_of(name: str) -> np.ndarray:
 
 def companded(symbols: jax.Array) -> jax.Array:
     """Maps symbols of any value by the companding of `entropy.grid_context`, with their sign."""
-    factor, slope = COMPANDING
-    magnitudes = factor * jnp.log2(1 + slope * jnp.abs(symbols))
-    return jnp.sign(symbols) * jnp.minimum(magnitudes, MAX_FEATURE) * (1 / _FEATURE_UNIT)
+    lines = [slope * jnp.abs(symbols) + constant for slope, constant in COMPANDING]
+    return jnp.sign(symbols) * reduce(jnp.minimum, lines) * (1 / _FEATURE_UNIT)
 
 
 def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:

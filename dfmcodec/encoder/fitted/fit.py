@@ -10,9 +10,13 @@ twice, so that neither machine nor contexts learn to undo it (Agustsson and Thei
 quantized neural compression"; Kim et al. 2024, "C3"). Temperature T and noise fall linearly over
 the fit, learning rates by a cosine. Latents take steps of Adam, networks of SOAP (`soap`).
 
-A step sums the gradients of all windows. On a CPU each of a few threads goes through a part of
-them: a compiled program that uses one core for each window loses less than one that spreads every
-small operation over all cores. The program of a window serves images of all sizes.
+A step of the fit goes through all windows in a random order, a few at a time, and networks take a
+step after each few: their gradient is much the same everywhere, so that of the whole image is not
+worth its time. `latents` tells when latents move.
+
+On a CPU the windows of a few are computed by threads: a compiled program that uses one core for
+each window loses less than one that spreads every small operation over all cores. The program of a
+window serves images of all sizes.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ import optax
 
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import ContextWeights, symbol_bits
+from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import start_machine, window_colours
 from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.windows import Grids, Windows
@@ -45,6 +50,7 @@ from dfmcodec.synthesis.fitted import FittedMachine
 _SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with a part for each layer
 _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
+_FEW = 4  # windows between two steps of the networks
 
 
 class Networks(NamedTuple):
@@ -121,8 +127,8 @@ class Recipe:
     """
 
     steps: int
-    latent_rate: float = 0.16
-    network_rate: float = 1e-2
+    latent_rate: float = 0.2
+    network_rate: float = 3e-3
     temperatures: tuple[float, float] = (0.35, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     free: tuple[str, ...] = ContextWeights._fields
@@ -130,12 +136,22 @@ class Recipe:
 
 
 class State(NamedTuple):
-    """What a step of the fit changes."""
+    """What a step of the fit changes.
+
+    Args:
+        networks: The networks.
+        network_moments: What their optimiser keeps.
+        moving_latents: The latents, with what their optimiser keeps.
+    """
 
     networks: Networks
-    latents: Grids
     network_moments: optax.OptState
-    latent_moments: optax.OptState
+    moving_latents: Latents
+
+    @property
+    def latents(self) -> list[Float32]:
+        """The latents in symbols, float32 [h_l, w_l]."""
+        return self.moving_latents.values
 
 
 @dataclass(frozen=True)
@@ -166,12 +182,22 @@ def _unit_rate(step: jax.Array) -> jax.Array:
     return jnp.ones(())
 
 
-def _soft_symbols(latents: Grids, key: jax.Array, temperature: jax.Array, noise: jax.Array) -> Grids:
-    symbols = []
-    for level, grid in enumerate(latents):
-        shaken = noise * jax.random.normal(jax.random.fold_in(key, level), grid.shape)
-        symbols.append(soft_round(soft_round(grid, temperature) + shaken, temperature))
-    return symbols
+class _Softness(NamedTuple):
+    """How soft rounding is at a step: temperature and standard deviation of the noise, with a key
+    of random numbers.
+    """
+
+    temperature: jax.Array
+    noise: jax.Array
+    key: jax.Array
+
+    def symbols(self, latents: Grids) -> Grids:
+        """Latents after soft rounding."""
+        symbols = []
+        for level, grid in enumerate(latents):
+            shaken = self.noise * jax.random.normal(jax.random.fold_in(self.key, level), grid.shape)
+            symbols.append(soft_round(soft_round(grid, self.temperature) + shaken, self.temperature))
+        return symbols
 
 
 class _Window(NamedTuple):
@@ -208,19 +234,23 @@ def _colours_and_bits(networks: Networks, image: _Image, grids: Grids, window: _
     return colours, bits
 
 
-def _window_loss(moving: Moving, networks: Networks, image: _Image, grids: Grids, window: _Window) -> jax.Array:
+def _window_loss(
+    moving: Moving, networks: Networks, image: _Image, latents: Grids, softness: _Softness, window: _Window
+) -> jax.Array:
     """The part of a window in the loss, times the pixels of the image."""
-    colours, bits = _colours_and_bits(networks.moved(moving), image, grids, window)
+    colours, bits = _colours_and_bits(networks.moved(moving), image, softness.symbols(latents), window)
     errors = ((colours - window.colours) ** 2 * window.inside[None]).sum()
     return errors / colours.shape[0] + image.lmbda * bits
 
 
 def _window_gradient(
-    total: Moving, moving: Moving, networks: Networks, image: _Image, grids: Grids, window: _Window
+    moving: Moving, networks: Networks, image: _Image, latents: Grids, softness: _Softness, window: _Window
 ) -> tuple[Moving, Grids]:
-    """Adds the gradient of a window by what moves to a total, and computes that by its grids."""
-    by_moving, by_grids = jax.grad(_window_loss, argnums=(0, 3))(moving, networks, image, grids, window)
-    return jax.tree.map(jnp.add, total, by_moving), by_grids
+    """The gradient of a window by what moves and by its latents."""
+    gradient: tuple[Moving, Grids] = jax.grad(_window_loss, argnums=(0, 3))(
+        moving, networks, image, latents, softness, window
+    )
+    return gradient
 
 
 def _window_measures(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
@@ -239,9 +269,9 @@ class _Programs:
 
     @classmethod
     def compiled(cls) -> _Programs:
-        one_core = {"xla_cpu_multi_thread_eigen": False} if jax.default_backend() == "cpu" else None
+        one_core = {"xla_cpu_multi_thread_eigen": False} if _is_on_cpu() else None
         return cls(
-            jax.jit(_window_gradient, compiler_options=one_core, donate_argnums=0),
+            jax.jit(_window_gradient, compiler_options=one_core),
             jax.jit(_window_measures, compiler_options=one_core),
         )
 
@@ -278,32 +308,29 @@ class Fit:
         self.recipe = recipe
         self._start = start
         self._scales = scales
+        self._seed = seed
         self._key = jax.random.PRNGKey(seed)
         self._windows = Windows.of(self.height, self.width)
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
         self._window_parts = [_Window(*map(jnp.asarray, window)) for window in zip(*parts, strict=True)]
-        self._threads = min(len(self._window_parts), os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        self._threads = min(len(self._window_parts), _FEW, os.cpu_count() or 1) if _is_on_cpu() else 1
         self._network_optimizer = optax.chain(optax.clip_by_global_norm(_LARGEST_GRADIENT), soap(_unit_rate))
-        self._latent_optimizer = optax.chain(optax.scale_by_adam(), optax.scale(-1.0))
         self._programs = _programs()
-        self._cut = jax.jit(self._windows.cut)
-        self._soft_windows = jax.jit(self._soft_window_grids)
-        self._apply = jax.jit(self._applied, static_argnames="moves_networks")
+        self._move = jax.jit(self._moved)
 
     @property
     def pixel_count(self) -> int:
         """The pixels of the image."""
         return self.height * self.width
 
-    def start(self, latents: Grids) -> State:
+    def start(self, latents: Sequence[Float32]) -> State:
         """The state before the first step.
 
         Args:
             latents: In symbols, float32 [h_l, w_l].
         """
-        networks = self._start
-        moving = networks.moving(self.recipe.free)
-        return State(networks, latents, self._network_optimizer.init(moving), self._latent_optimizer.init(latents))
+        moments = self._network_optimizer.init(self._start.moving(self.recipe.free))
+        return State(self._start, moments, Latents.start(latents))
 
     @contextmanager
     def threads(self) -> Iterator[ThreadPoolExecutor]:
@@ -311,7 +338,14 @@ class Fit:
         with ThreadPoolExecutor(self._threads) as executor:
             yield executor
 
-    def step(self, state: State, number: int, executor: ThreadPoolExecutor, moves_networks: bool = True) -> State:
+    def step(
+        self,
+        state: State,
+        number: int,
+        executor: ThreadPoolExecutor,
+        moves_networks: bool = True,
+        rounding: Callable[[Networks], Networks] | None = None,
+    ) -> State:
         """Takes a step.
 
         Args:
@@ -319,43 +353,56 @@ class Fit:
             number: The number of steps before it.
             executor: Of `threads`.
             moves_networks: Whether networks change, or latents alone.
+            rounding: What gives the networks whose gradient moves those of the state, if not they
+                themselves (straight-through: Bengio et al. 2013, arXiv 1308.3432).
         """
         part_done = min(1.0, number / self.recipe.steps)
         left = max(self.recipe.last_part, 0.5 * (1 + cos(pi * part_done)))
-        rates = jnp.float32(self.recipe.latent_rate * left), jnp.float32(self.recipe.network_rate * left)
         ends = self.recipe.temperatures, self.recipe.noises
         temperature, noise = (jnp.float32(a + (b - a) * part_done) for a, b in ends)
-        key = jax.random.fold_in(self._key, number)
+        networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
+        order = np.random.default_rng((self._seed, number)).permutation(len(self._window_parts))
         with calls():
-            windows = [np.asarray(grid) for grid in self._soft_windows(state.latents, key, temperature, noise)]
             image = self._image()
-            work = partial(self._gradients_of, state.networks, image, windows)
-            found = list(executor.map(work, range(self._threads)))
-            by_networks = [part for part, _ in found]
-            by_windows = [
-                np.stack([found[w % self._threads][1][w // self._threads][level] for w in range(len(windows[0]))])
-                for level in range(len(windows))
-            ]
-            following: State = self._apply(
-                state,
-                by_networks,
-                by_windows,
-                key,
-                temperature,
-                noise,
-                image.lmbda,
-                rates,
-                moves_networks=moves_networks,
-            )
-        return following
+            keys = jax.random.split(jax.random.fold_in(self._key, number), len(order))
+            for few in np.array_split(order, -(-len(order) // _FEW)):
+                seen = networks if rounding is None else rounding(networks)
+                work = partial(self._gradient, seen, latents.values, image)
+                softness = [_Softness(temperature, noise, keys[window]) for window in few]
+                found = list(executor.map(work, few, softness))
+                for window, (_, by_latents) in zip(few, found, strict=True):
+                    latents.add(self._windows, window, by_latents)
+                for window in few:
+                    latents.move(self._windows, window, self.recipe.latent_rate * left, number)
+                if moves_networks:
+                    share = jnp.float32(len(order) / len(few) / self.pixel_count)
+                    rate = jnp.float32(self.recipe.network_rate * left)
+                    gradients = [by_moving for by_moving, _ in found]
+                    networks, moments = self._move(networks, moments, gradients, share, image.lmbda, rate)
+        return State(networks, moments, latents)
+
+    def _gradient(
+        self, networks: Networks, latents: Sequence[Float32], image: _Image, window: int, softness: _Softness
+    ) -> tuple[Moving, list[Float32]]:
+        """The gradient of a window by what moves and by the latents that it sees."""
+        moving, seen = networks.moving(self.recipe.free), self._windows.cut(window, latents)
+        part = self._window_parts[window]
+        by_moving, by_latents = self._programs.gradient(moving, networks, image, seen, softness, part)
+        return by_moving, [np.asarray(grid) for grid in by_latents]
 
     def measured(self, state: State, executor: ThreadPoolExecutor) -> Measured:
         """Measures a state as a decoder would see it."""
+        rounded = [np.rint(grid) for grid in state.latents]
         with calls():
-            rounded = [jnp.round(grid) for grid in state.latents]
-            windows = [np.asarray(grid) for grid in self._cut(rounded)]
-            work = partial(self._measures_of, state.networks, self._image(), windows)
-            found = [pair for pairs in executor.map(work, range(self._threads)) for pair in pairs]
+            image = self._image()
+
+            def measures(window: int) -> tuple[float, float]:
+                errors, bits = self._programs.measures(
+                    state.networks, image, self._windows.cut(window, rounded), self._window_parts[window]
+                )
+                return float(errors), float(bits)
+
+            found = list(executor.map(measures, range(len(self._window_parts))))
         errors, bits = (sum(pair[which] for pair in found) for which in (0, 1))
         return Measured(bits, errors / (3 * self.pixel_count))
 
@@ -363,62 +410,23 @@ class Fit:
         scalars = (jnp.float32(x) for x in (self.lmbda, symbol_step(self.lmbda_code)))
         return _Image(jnp.array([self.height, self.width], dtype=jnp.int32), *scalars)
 
-    def _gradients_of(
-        self, networks: Networks, image: _Image, windows: Sequence[Float32], thread: int
-    ) -> tuple[Moving, list[list[Float32]]]:
-        """The gradients of the windows of a thread, by what moves and by each window's grids."""
-        moving = networks.moving(self.recipe.free)
-        total = jax.tree.map(jnp.zeros_like, moving)
-        by_grids = []
-        for number in range(thread, len(self._window_parts), self._threads):
-            grids = [grid[number] for grid in windows]
-            total, by_window = self._programs.gradient(
-                total, moving, networks, image, grids, self._window_parts[number]
-            )
-            by_grids.append([np.asarray(grid) for grid in by_window])
-        return total, by_grids
-
-    def _measures_of(
-        self, networks: Networks, image: _Image, windows: Sequence[Float32], thread: int
-    ) -> list[tuple[float, float]]:
-        found = []
-        for number in range(thread, len(self._window_parts), self._threads):
-            grids = [grid[number] for grid in windows]
-            errors, bits = self._programs.measures(networks, image, grids, self._window_parts[number])
-            found.append((float(errors), float(bits)))
-        return found
-
-    def _soft_window_grids(self, latents: Grids, key: jax.Array, temperature: jax.Array, noise: jax.Array) -> Grids:
-        return self._windows.cut(_soft_symbols(latents, key, temperature, noise))
-
-    def _applied(
+    def _moved(
         self,
-        state: State,
-        by_networks: Sequence[Moving],
-        by_windows: Grids,
-        key: jax.Array,
-        temperature: jax.Array,
-        noise: jax.Array,
+        networks: Networks,
+        moments: optax.OptState,
+        gradients: Sequence[Moving],
+        share: jax.Array,
         lmbda: jax.Array,
-        rates: tuple[jax.Array, jax.Array],
-        *,
-        moves_networks: bool,
-    ) -> State:
-        """The state after a step, from the gradients of all windows."""
-        _, pull_back = jax.vjp(lambda latents: self._soft_window_grids(latents, key, temperature, noise), state.latents)
-        (by_latents,) = pull_back(by_windows)
-        changes, latent_moments = self._latent_optimizer.update(by_latents, state.latent_moments, state.latents)
-        latents = [grid + rates[0] * change for grid, change in zip(state.latents, changes, strict=True)]
-        if not moves_networks:
-            return state._replace(latents=latents, latent_moments=latent_moments)
-        total = jax.tree.map(lambda *parts: sum(parts) / self.pixel_count, *by_networks)
-        moving, start = state.networks.moving(self.recipe.free), self._start.moving(self.recipe.free)
+        rate: jax.Array,
+    ) -> tuple[Networks, optax.OptState]:
+        """The networks after a step, from the gradients of a few windows."""
+        total = jax.tree.map(lambda *parts: sum(parts) * share, *gradients)
+        moving, start = networks.moving(self.recipe.free), self._start.moving(self.recipe.free)
         if self._scales is not None:
             price = partial(_with_price, lmbda / self.pixel_count)
             total = jax.tree.map(price, total, moving, start, self._scales)
-        changes, network_moments = self._network_optimizer.update(total, state.network_moments, moving)
-        moving = jax.tree.map(lambda weight, change: weight + rates[1] * change, moving, changes)
-        return State(state.networks.moved(moving), latents, network_moments, latent_moments)
+        changes, moments = self._network_optimizer.update(total, moments, moving)
+        return networks.moved(jax.tree.map(lambda weight, change: weight + rate * change, moving, changes)), moments
 
 
 def _with_price(
@@ -427,6 +435,10 @@ def _with_price(
     """Adds the gradient of a weight's bits under a Laplace distribution around its start."""
     apart = (weight - start) / scale
     return gradient + price / (log(2) * scale) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)
+
+
+def _is_on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,6 +69,27 @@ def change_scales(prior: FittedPrior) -> Networks:
     return from_flat(prior.steps * np.exp2(octaves), prior_networks(prior))
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """Networks -> those that a file can hold, with steps that are chosen.
+
+    Args:
+        prior: The prior.
+        exponents: Those of `NetworkChanges`.
+    """
+
+    prior: FittedPrior
+    exponents: tuple[int, ...]
+
+    def changes(self, networks: Networks) -> NetworkChanges:
+        """The changes that a file would hold."""
+        return rounded(self.prior, flat_changes(networks, prior_networks(self.prior)), self.exponents)
+
+    def __call__(self, networks: Networks) -> Networks:
+        """The networks that a decoder would have."""
+        return decoder_networks(self.prior, self.changes(networks))
+
+
 def rounded(prior: FittedPrior, changes: Float32, exponents: tuple[int, ...]) -> NetworkChanges:
     """The nearest changes in steps; small ones become zero, which takes the fewest bits."""
     steps = changes / prior.step_sizes(exponents)
@@ -81,7 +103,7 @@ def decoder_networks(prior: FittedPrior, changes: NetworkChanges) -> Networks:
     return Networks.of(machine, ContextWeights.from_integers(network))
 
 
-def quantize_networks(prior: FittedPrior, networks: Networks, cost: Cost) -> NetworkChanges:
+def choose_rounding(prior: FittedPrior, networks: Networks, cost: Cost) -> Rounding:
     """Chooses the steps of each kind of change so that cost and bits of the networks are least.
 
     One kind after the other, all coarser steps are tried. (The cost has several minima: steps of
@@ -106,4 +128,4 @@ def quantize_networks(prior: FittedPrior, networks: Networks, cost: Cost) -> Net
             found = total(tried)
             if found < best:
                 best, exponents = found, tried
-    return rounded(prior, flat, tuple(exponents))
+    return Rounding(prior, tuple(exponents))

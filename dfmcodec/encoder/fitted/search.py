@@ -1,18 +1,19 @@
 """The fitted model: one fit whose multiplier follows the target, then whole numbers.
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
-target. Near its end the networks are rounded, and latents alone go on under the networks that the
-decoder will have. In the end the target is met exactly by how latents are rounded.
+target. In its last quarter the steps of the networks are chosen, and the fit goes on with networks
+as the decoder will have them, which makes up for their rounding. In the end the target is met
+exactly by how latents are rounded.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import exp, log
 
-import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32, Model, Symbols
@@ -23,21 +24,21 @@ from dfmcodec.bitstream.sections.grids import write_grids
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.decoder import render
 from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, Recipe, State
-from dfmcodec.encoder.fitted.quantize import change_scales, decoder_networks, quantize_networks
-from dfmcodec.encoder.fitted.windows import Grids
+from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
 from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
 from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
 from dfmcodec.metrics import psnr
-from dfmcodec.prior.fitted import FittedPrior, NetworkChanges
+from dfmcodec.prior.fitted import CHANGE_NAMES, FittedPrior, NetworkChanges
 
-_ROUNDED_PART = 0.9  # of the steps, after which networks are rounded
+_ROUNDING_FROM = 0.75  # part of the steps after which networks are rounded
+_FIXED_FROM = 0.95  # part of the steps after which they do not move
 _CONTROL_STEPS = 10  # between two measurements
 _CONTROL_FROM = 0.1  # part of the steps after which the multiplier moves
 _AIM = 0.996  # of a size budget
-_SHRINKS_BY = 0.33  # the size of a fit at its start is so much larger than at its end, about
+_SHRINKS_BY = 0.35  # the size of a fit at its start is so much larger than at its end, about
 _LMBDA_OF_SIZE = 1.5  # how far the logarithm of the multiplier follows that of the size
 _LMBDA_OF_PSNR = 0.3  # and 1 dB
 _LARGEST_MOVE = 0.2
@@ -94,40 +95,43 @@ class _Search:
         self._fit = Fit(
             colours_of(job.image), plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed
         )
-        self._changes: NetworkChanges | None = None
-        self._networks_bytes = 0
+        self._rounding: Rounding | None = None
 
     def run(self) -> Outcome:
         steps = self._plan.recipe.steps
-        state = self._fit.start([jnp.zeros(size) for size in grid_sizes(self._fit.height, self._fit.width)])
+        state = self._fit.start(
+            [np.zeros(size, dtype=np.float32) for size in grid_sizes(self._fit.height, self._fit.width)]
+        )
         number, reason = 0, "steps"
         with self._fit.threads() as executor:
             while number < steps:
-                if self._changes is None and number >= _ROUNDED_PART * steps:
-                    state = self._with_rounded_networks(state, executor)
-                state = self._fit.step(state, number, executor, moves_networks=self._changes is None)
+                if self._rounding is None and number >= _ROUNDING_FROM * steps:
+                    self._rounding = self._chosen_rounding(state, executor)
+                state = self._fit.step(state, number, executor, number < _FIXED_FROM * steps, self._rounding)
                 number += 1
                 if number % _CONTROL_STEPS:
                     continue
-                found = self._fit.measured(state, executor)
-                self._report(found, number, number / steps)
+                seen = state.networks if self._rounding is None else self._rounding(state.networks)
+                found = self._fit.measured(state._replace(networks=seen), executor)
+                expected_bytes = self._expected_bytes(found, state.networks)
+                self._report(found, expected_bytes, number, number / steps)
                 early = self._reason_to_stop()
                 if early is not None:
                     reason = early
                     break
-                self._follow(found, number / steps)
-            if self._changes is None:
-                state = self._with_rounded_networks(state, executor)
-        best = self._settled(state.latents)
+                self._follow(found, expected_bytes, number / steps)
+            if self._rounding is None:
+                self._rounding = self._chosen_rounding(state, executor)
+        best = self._settled(state.latents, self._rounding.changes(state.networks))
         return Outcome(best.model, best.file_bytes, None, number, time.perf_counter() - self._started, reason)
 
-    def _settled(self, latents: Grids) -> _Candidate:
+    def _settled(self, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
         """The model that meets the target most closely, by how far latents are drawn to zero.
 
         Raises:
             TargetUnreachableError: None meets it.
         """
-        nearest = self._candidate(latents, 0.0)
+        nearest = self._candidate(latents, changes, 0.0)
         if self._is_without_target:
             return nearest
         best = nearest if self._meets(nearest) else None
@@ -136,7 +140,7 @@ class _Search:
             if best is not None and self._is_close(best):
                 break
             shrink = (least + most) / 2
-            candidate = self._candidate(latents, shrink)
+            candidate = self._candidate(latents, changes, shrink)
             if self._meets(candidate) and (best is None or self._score(candidate) > self._score(best)):
                 best = candidate
             if self._meets(candidate) == (self._job.budget_bytes is not None):
@@ -151,41 +155,43 @@ class _Search:
     def _is_without_target(self) -> bool:
         return self._job.budget_bytes is None and self._job.config.psnr is None
 
-    def _with_rounded_networks(self, state: State, executor: ThreadPoolExecutor) -> State:
-        """A state whose networks are those that a file can hold."""
+    def _chosen_rounding(self, state: State, executor: ThreadPoolExecutor) -> Rounding:
+        """How the networks of a state are rounded."""
 
         def cost(networks: Networks) -> float:
             found = self._fit.measured(state._replace(networks=networks), executor)
             return found.mse * self._fit.pixel_count / self._fit.lmbda + found.bits
 
-        prior = self._plan.prior
-        self._changes = quantize_networks(prior, state.networks, cost)
-        check = CHECK_BYTES if self._job.has_checks else 0
-        self._networks_bytes = len(write_networks(prior, self._changes)) + SECTION_ENTRY.size + check
-        return state._replace(networks=decoder_networks(prior, self._changes))
+        return choose_rounding(self._plan.prior, state.networks, cost)
 
-    def _candidate(self, latents: Grids, shrink: float) -> _Candidate:
+    def _networks_bytes(self, changes: NetworkChanges) -> int:
+        check = CHECK_BYTES if self._job.has_checks else 0
+        return len(write_networks(self._plan.prior, changes)) + SECTION_ENTRY.size + check
+
+    def _candidate(self, latents: Sequence[Float32], changes: NetworkChanges, shrink: float) -> _Candidate:
         """The model of latents that are rounded after a part of a symbol is taken off their
         magnitudes, with the size of its file and the PSNR of the decoded image.
         """
-        grids = tuple(_shrunk(np.asarray(grid), shrink) for grid in latents)
+        grids = tuple(_shrunk(grid, shrink) for grid in latents)
         image, prior = self._job.image, self._plan.prior
         arch = FittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
-        model = QuantizedGrids(arch, image.height, image.width, self._code, grids, self._changes, image.bit_depth)
-        network, _ = prior.networks_of(self._changes)
-        size = container_bytes(Model.FITTED) + len(write_grids(grids, network)) + self._networks_bytes
+        model = QuantizedGrids(arch, image.height, image.width, self._code, grids, changes, image.bit_depth)
+        network, _ = prior.networks_of(changes)
+        size = container_bytes(Model.FITTED) + len(write_grids(grids, network)) + self._networks_bytes(changes)
         return _Candidate(model, size, psnr(image.pixels, render(model), image.visible))
 
-    def _expected_bytes(self, found: Measured) -> float:
-        return container_bytes(Model.FITTED) + found.bits / 8 + self._networks_bytes
+    def _expected_bytes(self, found: Measured, networks: Networks) -> float:
+        """The size of the file of a state."""
+        rounding = self._rounding or Rounding(self._plan.prior, (0,) * len(CHANGE_NAMES))
+        return container_bytes(Model.FITTED) + found.bits / 8 + self._networks_bytes(rounding.changes(networks))
 
-    def _follow(self, found: Measured, part: float) -> None:
+    def _follow(self, found: Measured, expected_bytes: float, part: float) -> None:
         """Moves the multiplier towards the target, after a part of the steps."""
         config, budget = self._job.config, self._job.budget_bytes
         if part < _CONTROL_FROM:
             return
         if budget is not None:
-            in_the_end = self._expected_bytes(found) / (1 + _SHRINKS_BY * (1 - part) ** 1.5)
+            in_the_end = expected_bytes / (1 + _SHRINKS_BY * (1 - part))
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
             move = _LMBDA_OF_PSNR * (found.psnr_db - config.psnr - _PSNR_SPARE)
@@ -214,9 +220,9 @@ class _Search:
         limit = self._job.config.time_limit_s
         return "time limit" if limit is not None and time.perf_counter() - self._started > limit else None
 
-    def _report(self, found: Measured, number: int, part: float) -> None:
+    def _report(self, found: Measured, expected_bytes: float, number: int, part: float) -> None:
         seconds = time.perf_counter() - self._started
-        what = f"{self._expected_bytes(found):.0f} bytes"
+        what = f"{expected_bytes:.0f} bytes"
         progress = Progress(min(0.99, part), number, found.psnr_db, seconds, what, self._job.file_budget_bytes)
         self._job.on_progress(progress)
 

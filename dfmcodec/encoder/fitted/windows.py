@@ -9,6 +9,7 @@ samples at its edges are repeated.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ from dfmcodec._types import Float32
 from dfmcodec.synthesis.fitted import HALO
 
 WINDOW = 128  # pixels
-Grids = list[jax.Array]  # of one image, [h_l, w_l] for each level, or of a window
+Grids = list[jax.Array]  # of a window, [n_l, n_l] for each level
+Places = np.ndarray[Any, np.dtype[np.intp]]
 
 
 def window_samples(level: int) -> int:
@@ -60,19 +62,40 @@ class Windows:
         """1 for pixels of the image and 0 beyond, float32 [N, WINDOW, WINDOW]."""
         return self.pixels(np.ones((1, self.height, self.width), dtype=np.float32))[:, 0]
 
-    def cut(self, grids: Grids) -> Grids:
-        """Cuts the grids of the image into windows, [N, n_l, n_l] with n_l = WINDOW / 2^l + 2 HALO.
-
-        JAX differentiates it: the gradient of a sample is the sum over all windows that have it.
+    def cut(self, number: int, grids: Sequence[Any]) -> list[Float32]:
+        """Cuts the grids of the image for a window, float32 [n_l, n_l] with n_l = WINDOW / 2^l +
+        2 HALO.
         """
-        return [self._cut_grid(grid, level) for level, grid in enumerate(grids)]
+        samples = (self._samples(number, level, grid.shape) for level, grid in enumerate(grids))
+        return [np.asarray(grid)[np.ix_(*places)] for grid, places in zip(grids, samples, strict=True)]
 
-    def _cut_grid(self, grid: jax.Array, level: int) -> jax.Array:
-        side = window_samples(level) + 2 * HALO
-        corners = self.corners >> level
-        missing = [int(corners[:, axis].max()) + side - HALO - grid.shape[axis] for axis in (0, 1)]
-        padded = jnp.pad(grid, [(HALO, max(HALO, count)) for count in missing], mode="edge")
-        return jnp.stack([padded[top : top + side, left : left + side] for top, left in corners])
+    def add_back(self, number: int, parts: Sequence[Float32], grids: Sequence[Float32]) -> None:
+        """Adds what `cut` would give of grids to these grids; its transpose.
+
+        Args:
+            number: The window.
+            parts: float32 [n_l, n_l].
+            grids: The grids of the image, changed in place.
+        """
+        for level, (part, grid) in enumerate(zip(parts, grids, strict=True)):
+            summed, found = part, []
+            for axis, places in enumerate(self._samples(number, level, grid.shape)):
+                firsts = np.flatnonzero(np.diff(places, prepend=-1))  # repeated samples are one
+                summed = np.add.reduceat(summed, firsts, axis=axis)
+                found.append(slice(places[0], places[-1] + 1))
+            grid[tuple(found)] += summed
+
+    def own(self, number: int, level: int) -> tuple[slice, slice]:
+        """The samples of a grid of the image that are a window's own, without the halo."""
+        top, left = self.corners[number] >> level
+        side = window_samples(level)
+        return slice(top, top + side), slice(left, left + side)
+
+    def _samples(self, number: int, level: int, shape: tuple[int, ...]) -> tuple[Places, Places]:
+        """The rows and the columns of a grid that a window has, halo included."""
+        reach = np.arange(-HALO, window_samples(level) + HALO)
+        top, left = self.corners[number] >> level
+        return np.clip(top + reach, 0, shape[0] - 1), np.clip(left + reach, 0, shape[1] - 1)
 
 
 def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:

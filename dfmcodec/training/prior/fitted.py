@@ -3,11 +3,13 @@
     python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY
 
 1. One fit of networks to many crops together, which lie side by side in one image.
-2. Fits of other crops, one by one, that start from these networks.
-
-The prior has the networks of stage 1, moved to the middle of those of stage 2; and for each weight
-a Laplace table of how far the networks of stage 2 lie from there. So a weight that comes out alike
-for all images takes hardly any bits.
+2. Fits of other crops, one by one, that start from these networks. A first prior has the networks
+   of stage 1, moved to the middle of those of stage 2; and for each weight a Laplace table of how
+   far the networks of stage 2 lie from there. So a weight that comes out alike for all images takes
+   hardly any bits.
+3. Fits that start from the first prior and pay for the bits of what they change. The last prior
+   has its networks moved to the middle of theirs, and tables of how far they lie from there: what
+   is not worth its bits does not change.
 """
 
 from __future__ import annotations
@@ -24,18 +26,20 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32
-from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe
-from dfmcodec.encoder.fitted.quantize import flat_changes, from_flat
+from dfmcodec.encoder.fitted.contexts import ContextWeights
+from dfmcodec.encoder.fitted.fit import Fit, Moving, Networks, Recipe
+from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
 from dfmcodec.prior import checksum
-from dfmcodec.prior.fitted import CONTEXT_CHANGES
+from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior
 from dfmcodec.training.prior.examples import photographs
 
 LMBDA = 1e-3
-JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 800
-SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 400
+JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
+SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
+PAYING_CROPS = 24  # of that side and so many steps
 SINGLE_LMBDAS = (2.5e-4, 1e-3, 4e-3)  # in turn
 # The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
 # of `GridNetwork`.
@@ -50,6 +54,7 @@ MACHINE_STEPS = {
     "stage_constants": 2.0**-10,
 }
 CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3": 16}
+_READ_FOR_A_CROP = 6  # photographs: they are reduced at random, and many are too small then
 _SMALLEST_SCALE = 2.0**-4  # of a table, in steps
 _KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as so many fits
 _START_WEIGHT = 1.0  # and so do the networks of stage 1, for the middle
@@ -58,7 +63,7 @@ _START_WEIGHT = 1.0  # and so do the networks of stage 1, for the middle
 def crops_of(folder: Path, count: int, side: int, seed: int) -> Iterator[Float32]:
     """Crops from the middle of photographs all over a folder, float32 [3, side, side] in 0..1."""
     rng = np.random.default_rng(seed)
-    every = max(1, len(list(folder.iterdir())) // (2 * count))
+    every = max(1, len(list(folder.iterdir())) // (_READ_FOR_A_CROP * count))
     found = 0
     for pixels in photographs(folder, rng, every):
         top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
@@ -77,10 +82,12 @@ def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
     return np.concatenate(rows, axis=1)
 
 
-def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float) -> Networks:
-    """The networks of a fit of an image from latents of zero."""
-    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps))
-    state = fit.start([jnp.zeros(size) for size in grid_sizes(fit.height, fit.width)])
+def fitted_networks(
+    colours: Float32, start: Networks, steps: int, lmbda: float, scales: Moving | None = None
+) -> Networks:
+    """The networks of a fit of an image from latents of zero; see `Fit` for its arguments."""
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps), scales)
+    state = fit.start([np.zeros(size, dtype=np.float32) for size in grid_sizes(fit.height, fit.width)])
     with fit.threads() as executor:
         for number in range(steps):
             state = fit.step(state, number, executor)
@@ -153,11 +160,16 @@ def main(folder: Path, out: Path, width: int, context_width: int, scale: float) 
     joint = fitted_networks(
         side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width), scaled(JOINT_STEPS), LMBDA
     )
-    fits = []
-    for number, crop in enumerate(crops_of(folder, scaled(SINGLE_CROPS), SINGLE_SIDE, seed=12)):
-        fits.append(fitted_networks(crop, joint, scaled(SINGLE_STEPS), SINGLE_LMBDAS[number % len(SINGLE_LMBDAS)]))
-        log(f"crop {number}")
-    arrays = prior_arrays(joint, fits)
+
+    def fits(start: Networks, count: int, seed: int, scales: Moving | None = None) -> Iterator[Networks]:
+        for number, crop in enumerate(crops_of(folder, scaled(count), SINGLE_SIDE, seed)):
+            lmbda = SINGLE_LMBDAS[number % len(SINGLE_LMBDAS)]
+            yield fitted_networks(crop, start, scaled(SINGLE_STEPS), lmbda, scales)
+            log(f"crop {number}")
+
+    first = FittedPrior.from_arrays(prior_arrays(joint, list(fits(joint, SINGLE_CROPS, seed=12))))
+    start, scales = prior_networks(first), change_scales(first).moving(ContextWeights._fields)
+    arrays = prior_arrays(start, list(fits(start, PAYING_CROPS, seed=13, scales=scales)))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"fitted-{checksum(arrays):08x}.npz"
     np.savez_compressed(path, **arrays)

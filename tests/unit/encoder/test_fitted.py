@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from functools import lru_cache
 from itertools import product
-from math import log2
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,7 @@ from dfmcodec.encoder.fitted import contexts as rate
 from dfmcodec.encoder.fitted import fit as fitting
 from dfmcodec.encoder.fitted.contexts import ContextWeights, laplace_bits, symbol_bits
 from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe, State, soft_round
+from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import (
     cosine_less_one_and_sine,
     start_machine,
@@ -34,10 +34,11 @@ from dfmcodec.encoder.fitted.machine import (
 )
 from dfmcodec.encoder.fitted.neighbours import Offsets, gathered, neighbourhoods
 from dfmcodec.encoder.fitted.quantize import (
+    Rounding,
+    choose_rounding,
     decoder_networks,
     flat_changes,
     prior_networks,
-    quantize_networks,
     rounded,
 )
 from dfmcodec.encoder.fitted.soap import soap
@@ -45,7 +46,6 @@ from dfmcodec.encoder.fitted.windows import WINDOW, Grids, Windows
 from dfmcodec.entropy.grid_context import (
     CAUSAL,
     COMPANDED,
-    COMPANDING,
     GridContext,
     GridNetwork,
     LevelNetwork,
@@ -74,7 +74,7 @@ def random_grids(height: int, width: int, seed: int = 0) -> Grids:
 
 
 def one_window(grids: Grids, height: int, width: int) -> Grids:
-    return [grid[0] for grid in Windows.of(height, width).cut(grids)]
+    return [jnp.asarray(grid) for grid in Windows.of(height, width).cut(0, grids)]
 
 
 def size_of(height: int, width: int) -> jax.Array:
@@ -117,7 +117,7 @@ def some_fit(steps: int, free: tuple[str, ...] = ContextWeights._fields) -> tupl
     """A fit of a small photograph from random networks, and its state before the first step."""
     colours = (photograph(*SIZE) / np.float32(255)).astype(np.float32).transpose(2, 0, 1)
     fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe(steps, free=free))
-    return fit, fit.start([jnp.zeros(size) for size in grid_sizes(*SIZE)])
+    return fit, fit.start([np.zeros(size, np.float32) for size in grid_sizes(*SIZE)])
 
 
 def after(fit: Fit, state: State, steps: int, moves_networks: bool = True) -> State:
@@ -171,17 +171,18 @@ def test_bits_have_a_derivative_everywhere() -> None:
 
 def companding_unit() -> int:
     """A float feature of 1 as a whole number of the decoder."""
-    factor, slope = COMPANDING
-    unit = factor * log2(1 + slope) / float(rate.companded(jnp.float32(1)))
+    unit = float(COMPANDED[1] / rate.companded(jnp.float32(1)))
     assert unit == pytest.approx(round(unit), abs=1e-4)
     return round(unit)
 
 
 def test_encoder_and_decoder_compand_alike() -> None:
-    """Up to the decoder's rounding, for all symbols."""
+    """All whole symbols; between two of them the encoder is between."""
     symbols = np.arange(-1500, 1501, dtype=np.int32)
     found = np.asarray(rate.companded(jnp.asarray(symbols, jnp.float32)))
-    assert np.abs(companding_unit() * found - companded(symbols)).max() < 0.501
+    assert np.array_equal(companding_unit() * found, companded(symbols))
+    halves = np.asarray(rate.companded(jnp.asarray(symbols[:-1] + 0.5, jnp.float32)))
+    assert np.allclose(halves, (found[:-1] + found[1:]) / 2, atol=1e-6)
 
 
 def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
@@ -227,10 +228,9 @@ def test_windows_share_the_bits_of_an_image() -> None:
     height, width = 40, WINDOW + 30
     weights = ContextWeights.start(np.random.default_rng(3), HIDDEN)
     windows = Windows.of(height, width)
-    cut = windows.cut(random_grids(height, width))
-    size = size_of(height, width)
+    grids, size = random_grids(height, width), size_of(height, width)
     parts = [
-        int((_bits(weights, [grid[n] for grid in cut], jnp.asarray(corner), size) > 0).sum())
+        int((_bits(weights, windows.cut(n, grids), jnp.asarray(corner), size) > 0).sum())
         for n, corner in enumerate(windows.corners)
     ]
     assert len(parts) == 2
@@ -269,25 +269,19 @@ def test_integers_are_the_nearest_within_limits() -> None:
 
 
 def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For all symbols of an image of two windows: given the rounding of the decoder, in companding
-    and in activations, their outputs are those of `GridNetwork`. Scales in other units may round to
+    """For all symbols of an image of two windows: given the rounding of the decoder in activations,
+    their outputs are those of `GridNetwork`. Scales in other units may round to
     the next number where the sum is just between two.
     """
-    unit = companding_unit()
-
-    def decoder_companding(symbols: jax.Array) -> jax.Array:
-        magnitudes = jnp.minimum(jnp.abs(symbols), len(COMPANDED) - 1).astype(jnp.int32)
-        return jnp.sign(symbols) * jnp.asarray(COMPANDED)[magnitudes] / unit
 
     def decoder_activation(sums: jax.Array) -> jax.Array:
-        """In sixteenths."""
-        return jnp.clip(jnp.floor(16 * sums + 0.5), 0, 127) / 16
+        """In parts of 32."""
+        return jnp.clip(jnp.floor(32 * sums + 0.5), 0, 255) / 32
 
     def both_outputs(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
         """Scale and mean as whole numbers in one number."""
         return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(8 * mean + 0.5) + 32768
 
-    monkeypatch.setattr(rate, "companded", decoder_companding)
     monkeypatch.setattr(rate, "_activation", decoder_activation)
     monkeypatch.setattr(rate, "laplace_bits", both_outputs)
     network = random_network(seed=6)
@@ -295,10 +289,10 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
     grids = laplace_grids(height, width, scale=3.0)
     weights = ContextWeights.from_integers(network)
     windows, size = Windows.of(height, width), size_of(height, width)
-    cut = windows.cut([jnp.asarray(grid, jnp.float32) for grid in grids])
+    symbols = [grid.astype(np.float32) for grid in grids]
     coded = jax.jit(lambda window, corner: symbol_bits(weights, window, corner, size))
     by_window = [
-        of_levels(np.asarray(coded([grid[number] for grid in cut], jnp.asarray(corner))))
+        of_levels(np.asarray(coded(windows.cut(number, symbols), jnp.asarray(corner))))
         for number, corner in enumerate(windows.corners)
     ]
     others = []
@@ -324,7 +318,7 @@ def test_the_rate_of_a_photograph_is_the_size_of_its_grids() -> None:
     the tables of the decoder say of each grid; without the rounding of activations.
     """
     fit, state = fitted_photograph()
-    symbols = [jnp.round(grid) for grid in state.latents]
+    symbols = [np.rint(grid) for grid in state.latents]
     network = state.networks.contexts.to_integers()
     grids = tuple(np.asarray(grid).astype(np.int32) for grid in symbols)
     written = 8 * len(write_grids(grids, network))
@@ -400,15 +394,54 @@ def test_windows_cover_an_image_once() -> None:
     assert inside.sum() == height * width
     assert not (joined * (1 - inside)).any()
     grids = random_grids(height, width)
-    for level, (grid, cut) in enumerate(zip(grids, windows.cut(grids), strict=True)):
-        side = (WINDOW >> level) + 2 * HALO
-        assert cut.shape == (2, side, side)
-        for (top, left), window in zip(windows.corners >> level, cut, strict=True):
+    owners = [np.zeros(grid.shape) for grid in grids]
+    for number, corner in enumerate(windows.corners):
+        for level, (grid, window) in enumerate(zip(grids, windows.cut(number, grids), strict=True)):
+            owners[level][windows.own(number, level)] += 1
+            side = (WINDOW >> level) + 2 * HALO
+            assert window.shape == (side, side)
             rows, columns = (
                 np.clip(np.arange(first - HALO, first - HALO + side), 0, count - 1)
-                for first, count in zip((top, left), grid.shape, strict=True)
+                for first, count in zip(corner >> level, grid.shape, strict=True)
             )
             assert np.array_equal(window, np.asarray(grid)[np.ix_(rows, columns)])
+    assert all((owner == 1).all() for owner in owners)
+
+
+def test_adding_back_is_the_transpose_of_cutting() -> None:
+    """<cut(x), y> = <x, add_back(y)>, also for the samples at an edge that windows repeat."""
+    height, width = WINDOW + 2, 90
+    windows, grids, rng = Windows.of(height, width), random_grids(height, width), np.random.default_rng(8)
+    for number in range(2):
+        cut = windows.cut(number, grids)
+        parts = [rng.normal(size=part.shape).astype(np.float32) for part in cut]
+        totals = [np.zeros(grid.shape, np.float32) for grid in grids]
+        windows.add_back(number, parts, totals)
+        for grid, total, window, part in zip(grids, totals, cut, parts, strict=True):
+            assert (np.asarray(grid) * total).sum() == pytest.approx((window * part).sum(), rel=1e-3, abs=1e-2)
+
+
+def test_latents_move_once_by_all_that_waits() -> None:
+    """By what their own window and others have left; those of other windows stay."""
+    size = (40, WINDOW + 30)
+    windows = Windows.of(*size)
+    start = [np.asarray(grid) for grid in random_grids(*size)]
+    latents = Latents.start(start)
+    ones = [np.ones_like(part) for part in windows.cut(0, start)]
+    for number in range(2):
+        latents.add(windows, number, ones)
+    moved = latents.copy()
+    moved.move(windows, 0, 0.2, 0)
+    for level, (old, new, waiting) in enumerate(zip(start, moved.values, moved.waiting, strict=True)):
+        rows, columns = windows.own(0, level)
+        assert np.allclose(new[rows, columns], old[rows, columns] - 0.2, atol=1e-5)  # Adam's first step
+        assert np.array_equal(new[:, columns.stop :], old[:, columns.stop :])
+        assert not waiting[rows, columns].any()
+        assert waiting[:, columns.stop :].all()
+        assert np.array_equal(latents.values[level], old)
+    twice = moved.copy()
+    twice.move(windows, 0, 0.2, 1)  # the mean goes on without a gradient
+    assert (twice.values[0][windows.own(0, 0)] < moved.values[0][windows.own(0, 0)]).all()
 
 
 @pytest.mark.parametrize("size", [(WINDOW, WINDOW), (150, 101), (33, WINDOW + 1)])
@@ -418,11 +451,10 @@ def test_windows_join_without_a_seam(size: tuple[int, int]) -> None:
     step = 0.1
     windows = Windows.of(*size)
     grids = random_grids(*size)
-    cut = windows.cut([grid * step for grid in grids])
     colours = jax.jit(lambda grids: window_colours(machine, grids))
     joined = np.zeros((CHANNELS, *(-(-side // WINDOW) * WINDOW for side in size)), dtype=np.float32)
     for number, (top, left) in enumerate(windows.corners):
-        part = np.asarray(colours([grid[number] for grid in cut]))
+        part = np.asarray(colours(windows.cut(number, [grid * step for grid in grids])))
         joined[:, top : top + WINDOW, left : left + WINDOW] = part
     whole = [np.asarray(grid).astype(np.int32) for grid in grids]
     decoded = synthesise_grids(FittedMachine(*map(np.asarray, machine)), whole, step, Region(0, 0, *size))
@@ -526,7 +558,7 @@ def test_steps_are_chosen_by_cost_and_bits(small_prior: FittedPrior) -> None:
         def cost(tried: Networks) -> float:
             return price * float((((flat_changes(tried, start) - goal) / small_prior.steps) ** 2).sum())
 
-        changes = quantize_networks(small_prior, networks, cost)
+        changes = choose_rounding(small_prior, networks, cost).changes(networks)
         return changes, cost(decoder_networks(small_prior, changes)), change_bits(small_prior, changes)[0]
 
     none, _, no_bits = quantised(0.0)
@@ -595,7 +627,9 @@ def test_a_fit_lowers_the_cost() -> None:
     fit, fitted = fitted_photograph()
     again, start = some_fit(60)
     assert cost_of(fit, fitted) < 0.1 * cost_of(again, start)
-    for one, other in zip(jax.tree.leaves(after(again, start, 60)[:2]), jax.tree.leaves(fitted[:2]), strict=True):
+    second = after(again, start, 60)
+    pairs = [(second.networks, fitted.networks), (second.latents, fitted.latents)]
+    for one, other in zip(*map(jax.tree.leaves, zip(*pairs, strict=True)), strict=True):
         assert np.array_equal(one, other)
 
 
@@ -615,8 +649,25 @@ def test_latents_alone_can_go_on() -> None:
     alone = after(fit, fit.start(fitted.latents)._replace(networks=fitted.networks), 40, moves_networks=False)
     for one, other in zip(jax.tree.leaves(alone.networks), jax.tree.leaves(fitted.networks), strict=True):
         assert np.array_equal(one, other)
-    other_start = fit.start([jnp.zeros_like(grid) for grid in fitted.latents])._replace(networks=fitted.networks)
+    other_start = fit.start([np.zeros_like(grid) for grid in fitted.latents])._replace(networks=fitted.networks)
     assert cost_of(fit, after(fit, other_start, 40, moves_networks=False)) < 0.2 * cost_of(fit, other_start)
+
+
+def test_networks_can_go_on_rounded() -> None:
+    """The cost of the rounded ones falls, and to round them again changes nothing."""
+    fit, fitted = fitted_photograph()
+    prior = prior_of_networks(fitted.networks)
+    rounding = Rounding(prior, (4,) * len(CHANGE_NAMES))
+    moved, _ = moved_networks(prior, 16.0)
+    state = start = fit.start(fitted.latents)._replace(networks=moved)
+    with fit.threads() as executor:
+        for number in range(20):
+            state = fit.step(state, number, executor, rounding=rounding)
+    before, after_steps = (cost_of(fit, at._replace(networks=rounding(at.networks))) for at in (start, state))
+    assert after_steps < 0.9 * before
+    again = rounding(rounding(state.networks))
+    for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(rounding(state.networks)), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
 
 
 def test_the_price_of_a_change_is_that_of_its_bits() -> None:
@@ -644,7 +695,7 @@ def test_a_fit_is_written_and_decoded() -> None:
     networks = decoder_networks(prior, changes)
     with fit.threads() as executor:
         measured = fit.measured(fitted._replace(networks=networks), executor)
-    grids = tuple(np.asarray(jnp.round(grid)).astype(np.int32) for grid in fitted.latents)
+    grids = tuple(np.rint(grid).astype(np.int32) for grid in fitted.latents)
     arch = FittedArchitecture(3, GRID_LEVELS, 1, prior.width, 1, prior.checksum)
     model = QuantizedGrids(arch, *SIZE, CODE, grids, changes)
     with installed(prior):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from itertools import product
-from math import log2
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from dfmcodec.entropy.grid_context import (
     CAUSAL,
     COMPANDED,
     FEATURES,
-    MAX_BYPASS,
     MAX_CONSTANT,
+    MAX_WEIGHT,
     GridChoice,
     GridContext,
     GridNetwork,
@@ -105,11 +104,14 @@ def test_traversals_go_from_the_coarsest_grid_to_the_finest(size: tuple[int, int
 # Features
 
 
+def format_companding(m: int) -> int:
+    return min(8 * m, 6 * m + 2, 5 * m + 6, 4 * m + 12, 3 * m + 24, 2 * m + 44, m + 76, 127)
+
+
 def test_companding() -> None:
-    """By the formula of the format, which no host rounds otherwise: it is nowhere near a half."""
-    exact = [44.36 * log2(1 + magnitude / 8) for magnitude in range(1024)]
-    assert COMPANDED.tolist() == [min(round(value), MAX_FEATURE) for value in exact]
-    assert min(abs(value % 1 - 0.5) for value in exact if value < MAX_FEATURE) > 1e-2
+    """By the straight lines of the format: it grows ever more slowly, to the end of its range."""
+    assert COMPANDED.tolist() == [format_companding(magnitude) for magnitude in range(64)]
+    assert (np.diff(COMPANDED, 2) <= 0).all()
     assert COMPANDED[:6].tolist() == [0, 8, 14, 20, 26, 31]
     assert (np.diff(COMPANDED) >= 0).all()
     symbols = np.array([[-MAX_SYMBOL, -1024, -1023, -2], [0, 1, 1023, MAX_SYMBOL]], dtype=np.int32)
@@ -131,7 +133,7 @@ def features_by_hand(grids: tuple[Symbols, ...], level: int, row: int, column: i
         if level >= len(grids) or not (0 <= y < grids[level].shape[0] and 0 <= x < grids[level].shape[1]):
             return 0
         symbol = int(grids[level][y, x])
-        magnitude = min(127, round(44.36 * log2(1 + abs(symbol) / 8)))
+        magnitude = format_companding(abs(symbol))
         return magnitude if symbol >= 0 else -magnitude
 
     features = [seen(level, row + y, column + x) for y, x in SEEN_OFFSETS]
@@ -196,8 +198,8 @@ def exact_outputs(network: GridNetwork, features: np.ndarray, level: int) -> np.
     """Scale and mean by docs/format.md in int64, of features [N, FEATURES]."""
     arrays = {field.name: getattr(network, field.name).astype(np.int64) for field in fields(network)}
     whole = features.T.astype(np.int64)
-    h1 = np.clip((arrays["w1"] @ whole + arrays["c1"][level][:, None]) >> 6, 0, 127)
-    h2 = np.clip((arrays["w2"] @ h1 + arrays["c2"][:, None]) >> 6, 0, 127)
+    h1 = np.clip((arrays["w1"] @ whole + arrays["c1"][level][:, None]) >> 6, 0, 255)
+    h2 = np.clip((arrays["w2"] @ h1 + arrays["c2"][:, None]) >> 6, 0, 255)
     return ((arrays["w3"] @ h2 + arrays["bypass"] @ whole + arrays["c3"][level][:, None]) >> 8).T
 
 
@@ -264,10 +266,10 @@ def filled(**values: float) -> Callable[[GridNetwork], GridNetwork]:
     [
         *((with_entry(field.name, 0.5), f"{field.name} .* not whole") for field in fields(GridNetwork)),
         (with_entry("c2", np.nan), "c2 .* not whole"),
-        (with_entry("w1", 128), "w1 .* beyond 127"),
-        (with_entry("w2", -128), "w2 .* beyond 127"),
-        (with_entry("w3", 128), "w3 .* beyond 127"),
-        (with_entry("bypass", MAX_BYPASS + 1), f"bypass .* beyond {MAX_BYPASS}"),
+        *(
+            (with_entry(name, sign * (MAX_WEIGHT + 1)), f"{name} .* beyond {MAX_WEIGHT}")
+            for name, sign in (("w1", 1), ("w2", -1), ("w3", 1), ("bypass", 1))
+        ),
         *((with_entry(name, -MAX_CONSTANT - 1), f"{name} .* beyond {MAX_CONSTANT}") for name in ("c1", "c2", "c3")),
         (with_entry("c1", np.inf), "c1 .* beyond"),
         (lambda network: replace(network, w2=np.zeros((8, 2048), np.float32)), "sums of layer 2 .* may reach"),

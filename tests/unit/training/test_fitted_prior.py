@@ -167,12 +167,12 @@ def test_crops_of_a_folder(pictures: Path) -> None:
 
 
 def test_crops_are_from_all_over_a_folder(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a large folder, twice as many photographs as crops are read."""
+    """Of a large folder, six times as many photographs as crops are read."""
     seen = []
     monkeypatch.setattr(training, "photographs", lambda _folder, _rng, every: seen.append(every) or iter(()))
     for count in (1, 2, 6, 50):
         assert list(crops_of(pictures, count, 64, seed=0)) == []
-    assert seen == [6, 3, 1, 1]
+    assert seen == [2, 1, 1, 1]
 
 
 def test_crops_of_real_photographs() -> None:
@@ -188,11 +188,11 @@ def test_crops_of_real_photographs() -> None:
 
 
 def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name is its prior id, and both stages move the networks."""
+    """Its name is its prior id, and the stages move the networks."""
     for name, number in {"JOINT_SIDE": 64, "JOINT_COLUMNS": 2, "JOINT_CROPS": 2, "SINGLE_SIDE": 96}.items():
         monkeypatch.setattr(training, name, number)
     out = tmp_path / "new" / "prior"
-    arguments = [str(pictures), "--out", str(out), "--width", "8", "--context-width", "8", "--scale", "0.002"]
+    arguments = [str(pictures), "--out", str(out), "--width", "8", "--context-width", "8", "--scale", "0.004"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = out.iterdir()

@@ -1,0 +1,72 @@
+"""The latents of a fit, which move window by window.
+
+Latents take steps of Adam (Kingma and Ba 2015), each once in a step of the fit: when its own window
+is visited. Until then the windows around, which see it in their halo, leave their gradients for it.
+Adam's running means are short: the networks move many times between two steps of a latent, and what
+its gradient was long ago says little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.encoder.fitted.windows import Windows
+
+_MEAN_BETA, _SQUARE_BETA = 0.6, 0.95
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents with what Adam keeps of their gradients; all float32 [h_l, w_l] for each level.
+
+    Args:
+        values: The latents, in symbols.
+        means: The running means of gradients.
+        squares: Those of squared gradients.
+        waiting: The gradients since a latent moved last.
+    """
+
+    values: list[Float32]
+    means: list[Float32]
+    squares: list[Float32]
+    waiting: list[Float32]
+
+    @classmethod
+    def start(cls, values: Sequence[Float32]) -> Latents:
+        """Latents that have not moved."""
+        zeros = ([np.zeros_like(grid) for grid in values] for _ in range(3))
+        return cls([grid.copy() for grid in values], *zeros)
+
+    def copy(self) -> Latents:
+        """A copy, as latents move in place."""
+        return Latents(*([grid.copy() for grid in grids] for grids in self._arrays))
+
+    def add(self, windows: Windows, number: int, gradients: Sequence[Float32]) -> None:
+        """Leaves the gradients of a window for the latents that it sees, float32 [n_l, n_l]."""
+        windows.add_back(number, gradients, self.waiting)
+
+    def move(self, windows: Windows, number: int, rate: float, step: int) -> None:
+        """Moves a window's own latents.
+
+        Args:
+            windows: The windows of the image.
+            number: The window.
+            rate: The learning rate, in symbols.
+            step: The number of steps that each latent has taken before.
+        """
+        mean_bias, square_bias = (1 - beta ** (step + 1) for beta in (_MEAN_BETA, _SQUARE_BETA))
+        for level, grids in enumerate(zip(*self._arrays, strict=True)):
+            values, means, squares, gradients = (grid[windows.own(number, level)] for grid in grids)
+            means += (1 - _MEAN_BETA) * (gradients - means)
+            squares += (1 - _SQUARE_BETA) * (gradients**2 - squares)
+            values -= (rate / mean_bias) * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
+            gradients[...] = 0
+
+    @property
+    def _arrays(self) -> tuple[list[Float32], ...]:
+        return self.values, self.means, self.squares, self.waiting
