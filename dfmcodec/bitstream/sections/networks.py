@@ -7,6 +7,8 @@ half what is added to the tables, both plus 8.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,7 @@ from dfmcodec.errors import CorruptError
 from dfmcodec.prior.fitted import CHANGE_NAMES, EXPONENTS, FittedPrior, NetworkChanges
 
 _MIDDLE = 8
+_SMALL = 1023  # a magnitude of changes that few exceed
 TABLE_OFFSETS = range(-8, 8)
 
 
@@ -43,8 +46,19 @@ def change_bits(prior: FittedPrior, changes: NetworkChanges) -> tuple[float, tup
 
 
 def _cost(symbols: Symbols, indices: npt.NDArray[np.intp]) -> float:
+    """The bits of symbols under the Laplace tables of the indices."""
     indices = np.clip(indices, 0, LAPLACE_COUNT - 1)
-    return sum(float(laplace(int(i)).cost_bits(symbols[indices == i]).sum()) for i in np.unique(indices))
+    is_small = np.abs(symbols) <= _SMALL
+    total = float(_small_costs()[indices[is_small], symbols[is_small] + _SMALL].sum())
+    others = zip(symbols[~is_small], indices[~is_small], strict=True)
+    return total + sum(float(laplace(int(index)).cost_bits(symbol[None])[0]) for symbol, index in others)
+
+
+@lru_cache(maxsize=1)
+def _small_costs() -> npt.NDArray[np.float64]:
+    """The bits of -_SMALL.._SMALL under each Laplace table."""
+    symbols = np.arange(-_SMALL, _SMALL + 1, dtype=np.int32)
+    return np.array([laplace(index).cost_bits(symbols) for index in range(LAPLACE_COUNT)], dtype=np.float64)
 
 
 def write_networks(prior: FittedPrior, changes: NetworkChanges) -> bytes:

@@ -262,10 +262,11 @@ def _window_measures(networks: Networks, image: _Image, grids: Grids, window: _W
 
 @dataclass(frozen=True)
 class _Programs:
-    """The compiled programs of a window; JAX compiles them once, whatever the image."""
+    """The compiled programs; JAX compiles them once, whatever the image."""
 
     gradient: Callable[..., tuple[Moving, Grids]]
     measures: Callable[..., tuple[jax.Array, jax.Array]]
+    move: Callable[..., tuple[Networks, optax.OptState]]
 
     @classmethod
     def compiled(cls) -> _Programs:
@@ -273,6 +274,7 @@ class _Programs:
         return cls(
             jax.jit(_window_gradient, compiler_options=one_core),
             jax.jit(_window_measures, compiler_options=one_core),
+            jax.jit(_moved, static_argnames="free"),
         )
 
 
@@ -314,9 +316,7 @@ class Fit:
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
         self._window_parts = [_Window(*map(jnp.asarray, window)) for window in zip(*parts, strict=True)]
         self._threads = min(len(self._window_parts), _FEW, os.cpu_count() or 1) if _is_on_cpu() else 1
-        self._network_optimizer = optax.chain(optax.clip_by_global_norm(_LARGEST_GRADIENT), soap(_unit_rate))
         self._programs = _programs()
-        self._move = jax.jit(self._moved)
 
     @property
     def pixel_count(self) -> int:
@@ -329,7 +329,7 @@ class Fit:
         Args:
             latents: In symbols, float32 [h_l, w_l].
         """
-        moments = self._network_optimizer.init(self._start.moving(self.recipe.free))
+        moments = _network_optimizer().init(self._start.moving(self.recipe.free))
         return State(self._start, moments, Latents.start(latents))
 
     @contextmanager
@@ -378,7 +378,18 @@ class Fit:
                     share = jnp.float32(len(order) / len(few) / self.pixel_count)
                     rate = jnp.float32(self.recipe.network_rate * left)
                     gradients = [by_moving for by_moving, _ in found]
-                    networks, moments = self._move(networks, moments, gradients, share, image.lmbda, rate)
+                    price = image.lmbda / self.pixel_count
+                    networks, moments = self._programs.move(
+                        networks,
+                        moments,
+                        gradients,
+                        share,
+                        price,
+                        rate,
+                        self._start,
+                        self._scales,
+                        free=self.recipe.free,
+                    )
         return State(networks, moments, latents)
 
     def _gradient(
@@ -410,23 +421,42 @@ class Fit:
         scalars = (jnp.float32(x) for x in (self.lmbda, symbol_step(self.lmbda_code)))
         return _Image(jnp.array([self.height, self.width], dtype=jnp.int32), *scalars)
 
-    def _moved(
-        self,
-        networks: Networks,
-        moments: optax.OptState,
-        gradients: Sequence[Moving],
-        share: jax.Array,
-        lmbda: jax.Array,
-        rate: jax.Array,
-    ) -> tuple[Networks, optax.OptState]:
-        """The networks after a step, from the gradients of a few windows."""
-        total = jax.tree.map(lambda *parts: sum(parts) * share, *gradients)
-        moving, start = networks.moving(self.recipe.free), self._start.moving(self.recipe.free)
-        if self._scales is not None:
-            price = partial(_with_price, lmbda / self.pixel_count)
-            total = jax.tree.map(price, total, moving, start, self._scales)
-        changes, moments = self._network_optimizer.update(total, moments, moving)
-        return networks.moved(jax.tree.map(lambda weight, change: weight + rate * change, moving, changes)), moments
+
+def _moved(
+    networks: Networks,
+    moments: optax.OptState,
+    gradients: Sequence[Moving],
+    share: jax.Array,
+    price: jax.Array,
+    rate: jax.Array,
+    start: Networks,
+    scales: Moving | None,
+    free: tuple[str, ...],
+) -> tuple[Networks, optax.OptState]:
+    """The networks after a step, from the gradients of a few windows.
+
+    Args:
+        networks: What moves.
+        moments: What the optimiser keeps.
+        gradients: Of each window, times the pixels of the image.
+        share: What their sum is multiplied by.
+        price: Of a bit of the networks in the loss.
+        rate: The learning rate.
+        start: The networks that changes are from.
+        scales: Those of changes; see `Fit`.
+        free: The arrays of the contexts that change.
+    """
+    total = jax.tree.map(lambda *parts: sum(parts) * share, *gradients)
+    moving = networks.moving(free)
+    if scales is not None:
+        total = jax.tree.map(partial(_with_price, price), total, moving, start.moving(free), scales)
+    changes, moments = _network_optimizer().update(total, moments, moving)
+    return networks.moved(jax.tree.map(lambda weight, change: weight + rate * change, moving, changes)), moments
+
+
+@lru_cache(maxsize=1)
+def _network_optimizer() -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(_LARGEST_GRADIENT), soap(_unit_rate))
 
 
 def _with_price(
