@@ -289,7 +289,7 @@ class Fit:
         recipe: How the fit goes.
         scales: The scale of the Laplace distribution of each weight's change from `start`; None if
             changes are to cost no bits.
-        seed: Of the noise.
+        seed: Of the noise and of the order of windows.
     """
 
     def __init__(

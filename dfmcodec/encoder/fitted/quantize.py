@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -83,7 +84,11 @@ class Rounding:
 
     def changes(self, networks: Networks) -> NetworkChanges:
         """The changes that a file would hold."""
-        return rounded(self.prior, flat_changes(networks, prior_networks(self.prior)), self.exponents)
+        return rounded(self.prior, flat_changes(networks, self._start), self.exponents)
+
+    @cached_property
+    def _start(self) -> Networks:
+        return prior_networks(self.prior)
 
     def __call__(self, networks: Networks) -> Networks:
         """The networks that a decoder would have."""
