@@ -20,7 +20,7 @@ from recording import Row, load, out_option, record
 
 from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe
 from dfmcodec.image import PEAK_LEVEL
-from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
+from dfmcodec.latents.grids import code_of_lmbda
 
 
 @click.command(help=__doc__)
@@ -58,7 +58,7 @@ def main(
 
     def rows() -> Iterator[Row]:
         seconds = 0.0
-        state = fit.start([np.zeros(size, dtype=np.float32) for size in grid_sizes(fit.height, fit.width)])
+        state = fit.start()
         with fit.threads() as executor:
             fit.step(state, 0, executor)  # compiles
             for number in range(steps):

@@ -43,7 +43,7 @@ from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.windows import Grids, Windows
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.image import PEAK_LEVEL
-from dfmcodec.latents.grids import symbol_step
+from dfmcodec.latents.grids import grid_sizes, symbol_step
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.synthesis.fitted import FittedMachine
 
@@ -323,12 +323,14 @@ class Fit:
         """The pixels of the image."""
         return self.height * self.width
 
-    def start(self, latents: Sequence[Float32]) -> State:
+    def start(self, latents: Sequence[Float32] | None = None) -> State:
         """The state before the first step.
 
         Args:
-            latents: In symbols, float32 [h_l, w_l].
+            latents: In symbols, float32 [h_l, w_l]; zeros if None.
         """
+        if latents is None:
+            latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
         moments = _network_optimizer().init(self._start.moving(self.recipe.free))
         return State(self._start, moments, Latents.start(latents))
 

@@ -29,7 +29,7 @@ from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
 from dfmcodec.latents.geometry import CHANNELS
-from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
+from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, FittedPrior, NetworkChanges
 
@@ -99,9 +99,7 @@ class _Search:
 
     def run(self) -> Outcome:
         steps = self._plan.recipe.steps
-        state = self._fit.start(
-            [np.zeros(size, dtype=np.float32) for size in grid_sizes(self._fit.height, self._fit.width)]
-        )
+        state = self._fit.start()
         number, reason = 0, "steps"
         with self._fit.threads() as executor:
             while number < steps:

@@ -31,7 +31,7 @@ from dfmcodec.encoder.fitted.fit import Fit, Moving, Networks, Recipe
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.image import PEAK_LEVEL
-from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
+from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior import checksum
 from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior
 from dfmcodec.training.prior.examples import photographs
@@ -87,7 +87,7 @@ def fitted_networks(
 ) -> Networks:
     """The networks of a fit of an image from latents of zero; see `Fit` for its arguments."""
     fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps), scales)
-    state = fit.start([np.zeros(size, dtype=np.float32) for size in grid_sizes(fit.height, fit.width)])
+    state = fit.start()
     with fit.threads() as executor:
         for number in range(steps):
             state = fit.step(state, number, executor)

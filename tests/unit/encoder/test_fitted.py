@@ -117,7 +117,7 @@ def some_fit(steps: int, free: tuple[str, ...] = ContextWeights._fields) -> tupl
     """A fit of a small photograph from random networks, and its state before the first step."""
     colours = (photograph(*SIZE) / np.float32(255)).astype(np.float32).transpose(2, 0, 1)
     fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe(steps, free=free))
-    return fit, fit.start([np.zeros(size, np.float32) for size in grid_sizes(*SIZE)])
+    return fit, fit.start()
 
 
 def after(fit: Fit, state: State, steps: int, moves_networks: bool = True) -> State:
@@ -649,7 +649,7 @@ def test_latents_alone_can_go_on() -> None:
     alone = after(fit, fit.start(fitted.latents)._replace(networks=fitted.networks), 40, moves_networks=False)
     for one, other in zip(jax.tree.leaves(alone.networks), jax.tree.leaves(fitted.networks), strict=True):
         assert np.array_equal(one, other)
-    other_start = fit.start([np.zeros_like(grid) for grid in fitted.latents])._replace(networks=fitted.networks)
+    other_start = fit.start()._replace(networks=fitted.networks)
     assert cost_of(fit, after(fit, other_start, 40, moves_networks=False)) < 0.2 * cost_of(fit, other_start)
 
 
