@@ -20,8 +20,9 @@ import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.fitted.fit import Networks, Recipe
+from dfmcodec.encoder.fitted.plan import Plan
 from dfmcodec.encoder.fitted.quantize import prior_networks
-from dfmcodec.encoder.fitted.search import Plan, fit_grids
+from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.job import Job, Progress
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr

@@ -13,7 +13,14 @@ import numpy as np
 import PIL.Image
 
 from dfmcodec import bitstream
-from dfmcodec.bitstream.contents import CodeArchitecture, LatentArchitecture, QuantizedModel
+from dfmcodec.bitstream.contents import (
+    CodeArchitecture,
+    CodedImage,
+    FittedArchitecture,
+    LatentArchitecture,
+    QuantizedGrids,
+    QuantizedModel,
+)
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "tests" / "golden" / "v1"
@@ -29,9 +36,15 @@ def sha256(data: bytes) -> str:
 
 
 def symbols_of(model: QuantizedModel) -> bytes:
-    """The symbols as int32, little-endian, in coding order; of a code its section."""
-    body = getattr(model, "symbols", None)
-    return model.body if body is None else body.astype("<i4").tobytes()  # type: ignore[union-attr, return-value]
+    """The symbols as int32, little-endian, in coding order; of a code its section.
+
+    Those of grids are row by row, from grid 6 to grid 0.
+    """
+    if isinstance(model, CodedImage):
+        return model.body
+    if isinstance(model, QuantizedGrids):
+        return b"".join(grid.astype("<i4").tobytes() for grid in reversed(model.grids))
+    return model.symbols.astype("<i4").tobytes()
 
 
 def row(path: Path) -> dict[str, str]:
@@ -41,7 +54,7 @@ def row(path: Path) -> dict[str, str]:
     arch = header.architecture
     model, _ = bitstream.read(data)
     prior = ""
-    if isinstance(arch, LatentArchitecture):
+    if isinstance(arch, LatentArchitecture | FittedArchitecture):
         prior = f"{arch.prior_id:08x}"
     elif isinstance(arch, CodeArchitecture):
         prior = f"{arch.generator_id:08x}"

@@ -31,11 +31,16 @@ MAX_WEIGHTS = 2**22
 MAX_METADATA_BYTES = 2**24
 MAX_SYMBOL = 2**23
 
-WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE = range(1, 10)
-COORDINATE, LATENT, GENERATIVE = 0, 1, 2
-FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10)}
-REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE}
-OWN_SECTIONS = {COORDINATE: {WEIGHTS}, LATENT: {LATENTS, FILTER, CORRECTIONS}, GENERATIVE: {CODE}}
+WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
+COORDINATE, LATENT, GENERATIVE, FITTED = 0, 1, 2, 3
+FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10), FITTED: (6,)}
+REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE, FITTED: GRIDS}
+OWN_SECTIONS = {
+    COORDINATE: {WEIGHTS},
+    LATENT: {LATENTS, FILTER, CORRECTIONS},
+    GENERATIVE: {CODE},
+    FITTED: {GRIDS, NETWORKS},
+}
 
 
 class FormatError(ValueError):
@@ -93,7 +98,7 @@ def read_file(data: bytes) -> File:
 
 
 def read_other(data: bytes) -> File:
-    """A file of model 0 or 1, by the table of "File"."""
+    """A file of model 0, 1 or 3, by the table of "File"."""
     require(len(data) >= 17 + 5 + 4, "the file ends within its header")
     model, channels, bits, width, height, depth, network_width, order, extra, count = struct.unpack(
         "<BBBHHBBBBB", data[5:17]
@@ -136,7 +141,7 @@ def cut_sections(
     head = data[:position]
     sections: dict[int, bytes] = {}
     for identifier, length in [*entries, *struct.iter_unpack("<BI", data[table_start:position])]:
-        require(WEIGHTS <= identifier <= CODE, f"unknown section {identifier}")
+        require(WEIGHTS <= identifier <= NETWORKS, f"unknown section {identifier}")
         require(identifier not in sections, f"section {identifier} stands twice")
         require(position + length <= end, f"section {identifier} goes beyond the end of the file")
         sections[identifier] = data[position : position + length]
@@ -192,24 +197,58 @@ class RangeDecoder:
         return np.array(self.entries(uniform for _ in range(count)), dtype=np.int64)
 
 
-@cache
-def direct_table(u: int) -> list[int]:
-    """Cumulative frequencies of "Direct table u"."""
-    one = 1 << 60
+ONE = 1 << 60
+FREE = (1 << 24) - 130
+
+
+def decay(u: int) -> int:
+    """t of direct table u, by "Direct tables"."""
     t = (699282240786072831, 757183956407387681, 809568223467044053, 856412934495134408)[(u - 16) % 4]
     octave = (u - 16) // 4
     for _ in range(octave):
-        t = math.isqrt(t * one)
+        t = math.isqrt(t * ONE)
     for _ in range(-octave):
         t = (t * t) >> 60
-    square, free, power = (t * t) >> 60, (1 << 24) - 130, t
-    f = [0] * 65
-    for q in range(1, 65):
-        f[q] = (((power * (one - square)) >> 61) * free) >> 60
+    return t
+
+
+def side_frequencies(power: int, square: int) -> tuple[list[int], int]:
+    """f[1], .., f[64] of a side of a table, and the power after them."""
+    f = []
+    for _ in range(64):
+        f.append((((power * (ONE - square)) >> 61) * FREE) >> 60)
         power = (power * square) >> 60
-    escape = (power * free) >> 60
-    f[0] = free - 2 * sum(f[1:]) - escape
-    return cumulate([f[abs(high)] + 1 for high in range(-64, 65)] + [escape + 1])
+    return f, power
+
+
+@cache
+def direct_table(u: int) -> list[int]:
+    """Cumulative frequencies of direct table u, by "Direct tables"."""
+    t = decay(u)
+    f, power = side_frequencies(t, (t * t) >> 60)
+    escape = (power * FREE) >> 60
+    return table_of(f, f, escape)
+
+
+@cache
+def table_with_mean(u: int, n: int) -> list[int]:
+    """Cumulative frequencies of the table of u and a mean of n / 8, by "Tables with a mean"."""
+    t = decay(u)
+    square = (t * t) >> 60
+    root = math.isqrt(math.isqrt(t * ONE) * ONE)
+    towards = ONE
+    for _ in range(n):
+        towards = (towards * root) >> 60
+    below, power_below = side_frequencies((t * towards) >> 60, square)
+    above, power_above = side_frequencies((t << 60) // towards, square)
+    escape = sum(((power >> 1) * FREE) >> 60 for power in (power_below, power_above))
+    return table_of(below, above, escape)
+
+
+def table_of(below: Sequence[int], above: Sequence[int], escape: int) -> list[int]:
+    """Cumulative frequencies of high = -64..64 and the escape, from those that are left of each."""
+    zero = FREE - sum(below) - sum(above) - escape
+    return cumulate([f + 1 for f in (*reversed(below), zero, *above, escape)])
 
 
 def cumulate(frequencies: Sequence[int]) -> list[int]:
@@ -397,9 +436,9 @@ class Parameters:
 
 
 @cache
-def load_prior(checksum: int) -> dict[str, np.ndarray]:
-    """The prior with this checksum."""
-    path = PRIORS / f"prior-{checksum:08x}.npz"
+def load_prior(checksum: int, kind: str = "prior") -> dict[str, np.ndarray]:
+    """The prior with this checksum; its kind is "prior" in model 1, "fitted" in model 3."""
+    path = PRIORS / f"{kind}-{checksum:08x}.npz"
     require(path.exists(), f"there is no prior {checksum:08x}")
     with np.load(path) as stored:
         prior = {name: stored[name] for name in sorted(stored.files)}
@@ -534,7 +573,9 @@ LOW_PASS_OFFSETS = (
 COMPANDED = np.array(
     [0, 8, 14, 19, 23] + [min(127, round(23 + 9 * math.log2(r / 4))) for r in range(5, 512)], dtype=np.int64
 )
-MARGIN = 3  # bands are kept with so many zeros around: offsets reach 2, and a band may lack one row of another
+# Bands and grids are kept with so many zeros around. In bands offsets reach 2, and a band may lack
+# one row of another. In grids they reach 3.
+MARGIN = 3
 
 
 def compand(r: np.ndarray) -> np.ndarray:
@@ -1063,6 +1104,234 @@ def render_code(file: File, model: GenerativeModel, code: Code) -> np.ndarray:
 
 
 # --------------------------------------------------------------------------------------------------
+# Fitted model, model 3
+# --------------------------------------------------------------------------------------------------
+
+GRID_COUNT = 7
+
+
+@dataclass(frozen=True)
+class FittedParameters:
+    """The further fields of model 3."""
+
+    lmbda_code: int
+    prior: dict[str, np.ndarray]
+
+
+def read_fitted_parameters(file: File) -> FittedParameters:
+    """The further fields and the prior that they name."""
+    grids, stored_code, checksum = struct.unpack("<BBI", file.further)
+    require(grids == GRID_COUNT, f"{grids} grids")
+    require(stored_code <= 56, f"lmbda code {stored_code - 24}")
+    return FittedParameters(stored_code - 24, load_prior(checksum, "fitted"))
+
+
+def grid_shapes(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows and columns of grids 0..6, by "Grids"."""
+    return [(-(-height // 2**level), -(-width // 2**level)) for level in range(GRID_COUNT)]
+
+
+def wavefronts(rows: int, columns: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows y and columns x of the symbols of each wavefront, t ascending, by "Grids"."""
+    for t in range(columns + 2 * (rows - 1)):
+        y = np.arange(rows)
+        x = t - 2 * y
+        inside = (x >= 0) & (x < columns)
+        yield y[inside], x[inside]
+
+
+# Networks section
+# --------------------------------------------------------------------------------------------------
+
+MACHINE = ("filters", "lift", "lift_constants", "layer", "bypass", "constants", "stages", "stage_constants")
+CONTEXT = ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
+KINDS = (*(f"machine_{name}" for name in MACHINE), *(f"context_{name}" for name in CONTEXT))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What the networks section says: e of each kind, and the symbols of all weights by number."""
+
+    exponents: list[int]
+    symbols: np.ndarray  # [N]
+
+
+def kinds_of_weights(prior: dict[str, np.ndarray]) -> np.ndarray:
+    """The kind, 0..14, of each of the N weights."""
+    return np.repeat(np.arange(len(KINDS)), [prior[name].size for name in KINDS])
+
+
+def read_changes(section: bytes, prior: dict[str, np.ndarray]) -> Changes:
+    """The symbols, by "Networks section"."""
+    stream = io.BytesIO(section)
+    heads = np.frombuffer(read_bytes(stream, len(KINDS)), np.uint8).astype(np.int64)
+    exponents, offsets = (heads & 15) - 8, (heads >> 4) - 8
+    kinds = kinds_of_weights(prior)
+    t = prior["change_tables"].astype(np.int64)
+    indices = np.clip(np.clip(t - 4 * exponents[kinds], 0, 111) + offsets[kinds], 0, 111)
+
+    order = np.argsort(indices, kind="stable")
+    ordered = indices[order]
+    splits = [split_index(t) for t in ordered.tolist()]
+    tables, shifts = [direct_table(u) for u, _ in splits], np.array([shift for _, shift in splits])
+    symbols = np.empty(len(order), np.int64)
+    symbols[order] = decode_array(RangeDecoder(stream.read()), tables, shifts, ordered)
+    return Changes(exponents.tolist(), symbols)
+
+
+def networks_of_image(prior: dict[str, np.ndarray], changes: Changes | None) -> dict[str, np.ndarray]:
+    """The arrays of both networks with their changes: float32 of the machine, int64 of the context
+    network.
+    """
+    kinds = kinds_of_weights(prior)
+    networks = {}
+    for kind, name in enumerate(KINDS):
+        is_machine = name.startswith("machine_")
+        w = prior[name].astype(np.float32 if is_machine else np.int64)
+        if changes is not None:
+            q = changes.symbols[kinds == kind].reshape(w.shape)
+            step = np.float32(2.0 ** changes.exponents[kind]) * prior["change_steps"][kinds == kind].reshape(w.shape)
+            if is_machine:
+                w = w + q.astype(np.float32) * step
+            else:
+                M = 2**19 if name in ("context_c1", "context_c2", "context_c3") else 1023
+                w = np.clip(w + q * np.maximum(1, np.rint(step)).astype(np.int64), -M, M)
+        networks[name] = w
+    return networks
+
+
+# Context of a grid symbol
+# --------------------------------------------------------------------------------------------------
+
+GRID_OFFSETS = (
+    *((-3, 0), (-2, -2), (-2, -1), (-2, 0), (-2, 1), (-2, 2), (-2, 3)),
+    *((-1, -2), (-1, -1), (-1, 0), (-1, 1), (0, -3), (0, -2), (0, -1)),
+)
+
+
+def compand_grid(q: np.ndarray) -> np.ndarray:
+    """k(q)."""
+    m = np.abs(q)
+    pieces = (8 * m, 6 * m + 2, 5 * m + 6, 4 * m + 12, 3 * m + 24, 2 * m + 44, m + 76)
+    return np.sign(q) * np.minimum(np.min(pieces, axis=0), 127)
+
+
+def grid_features(companded: dict[int, np.ndarray], level: int, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The features f, [N, 25], of the symbols at rows y and columns x of a grid.
+
+    `companded` has k of the symbols of this grid and the coarser ones, with margins of zeros.
+    """
+
+    def around(of_level: int, offsets: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        if of_level not in companded:
+            return [np.zeros(len(y), np.int64)] * len(offsets)
+        rows, columns = (axis // 2 ** (of_level - level) + MARGIN for axis in (y, x))
+        return [companded[of_level][rows + dy, columns + dx] for dy, dx in offsets]
+
+    f = around(level, GRID_OFFSETS) + around(level + 1, AROUND)
+    f += around(level + 2, [(0, 0)]) + around(level + 3, [(0, 0)])
+    return np.stack(f, axis=1)
+
+
+def grid_context(f: np.ndarray, networks: dict[str, np.ndarray], level: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and mean of the symbols with the features f [N, 25]."""
+    w1, c1, w2, c2, w3, bypass, c3 = (networks[f"context_{name}"] for name in CONTEXT)
+    h1 = np.clip((f @ w1.T + c1[level]) >> 6, 0, 255)
+    h2 = np.clip((h1 @ w2.T + c2) >> 6, 0, 255)
+    out = (h2 @ w3.T + f @ bypass.T + c3[level]) >> 8
+    return out[:, 0], out[:, 1]
+
+
+# Grids section
+# --------------------------------------------------------------------------------------------------
+
+
+def decode_wavefront(coder: RangeDecoder, scale: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The symbols q of a wavefront with this scale and mean each."""
+    T = np.clip(scale + 16, 0, 111)
+    mean = np.clip(mean, -4096, 4096)
+    middle = (mean + 4) // 8
+    rest = mean - 8 * middle
+    tables, shifts = [], np.zeros(len(T), np.int64)
+    for i, (t, n) in enumerate(zip(T.tolist(), np.abs(rest).tolist(), strict=True)):
+        if t <= 28:
+            tables.append(table_with_mean(t, n))
+        else:
+            u, shifts[i] = split_index(t)
+            tables.append(direct_table(u))
+    sign = np.where(rest < 0, -1, 1)
+    q = sign * decode_array(coder, tables, shifts, shifts) + middle  # low parts come by shift
+    require(bool(np.all(np.abs(q) <= MAX_SYMBOL)), "a symbol of a grid is beyond the limit")
+    return q
+
+
+def decode_grids(section: bytes, height: int, width: int, networks: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The symbols of grids 0..6, by "Grids section"."""
+    shapes = grid_shapes(height, width)
+    symbol_count = sum(math.prod(shape) for shape in shapes)
+    require(8 * (len(section) + 16) >= 1.1e-5 * symbol_count, "the grids section is too short for its size")
+    coder = RangeDecoder(section)
+    grids = [np.zeros(shape, np.int64) for shape in shapes]
+    companded: dict[int, np.ndarray] = {}
+    for level in reversed(range(GRID_COUNT)):
+        rows, columns = shapes[level]
+        companded[level] = np.zeros((rows + 2 * MARGIN, columns + 2 * MARGIN), np.int64)
+        for y, x in wavefronts(rows, columns):
+            scale, mean = grid_context(grid_features(companded, level, y, x), networks, level)
+            q = decode_wavefront(coder, scale, mean)
+            grids[level][y, x] = q
+            companded[level][y + MARGIN, x + MARGIN] = compand_grid(q)
+    return grids
+
+
+# Synthesis
+# --------------------------------------------------------------------------------------------------
+
+GRID_MARGIN = 4  # doubling a grid with 4 samples around it gives one with 4 samples around it
+
+
+def doubled(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """A grid doubled along the first axis; its outermost two samples lack samples around."""
+    i = np.arange(2, len(x) - 2)
+    y = np.empty((2 * len(i), *x.shape[1:]), np.float32)
+    y[0::2] = t[0] * x[i - 2] + t[1] * x[i - 1] + t[2] * x[i] + t[3] * x[i + 1]
+    y[1::2] = t[3] * x[i - 1] + t[2] * x[i] + t[1] * x[i + 1] + t[0] * x[i + 2]
+    return y
+
+
+def render_grids(
+    file: File, parameters: FittedParameters, grids: Sequence[np.ndarray], changes: Changes | None
+) -> np.ndarray:
+    """Samples of a file of model 3, by "Synthesis"."""
+    networks = networks_of_image(parameters.prior, changes)
+    filters, lift, lift_constants, layer, bypass, constants, stages, stage_constants = (
+        networks[f"machine_{name}"] for name in MACHINE
+    )
+    step = np.float32(2.0 ** (parameters.lmbda_code / 8))
+    planes = []
+    for level, q in enumerate(grids):
+        samples = np.pad(q.astype(np.float32) * step, GRID_MARGIN, mode="edge")
+        for row in reversed(range(level)):
+            samples = doubled(doubled(samples, filters[row]).T, filters[row]).T
+        start = GRID_MARGIN - 2  # y is needed up to 2 pixels beyond the image
+        planes.append(samples[start : start + file.height + 4, start : start + file.width + 4])
+
+    v = np.stack(planes, axis=2)
+    a = v @ lift.T + lift_constants
+    y = np.concatenate([np.cos(a) - 1, np.sin(a)], axis=2) @ layer.T + v @ bypass.T + constants
+    for s in (0, 1):
+        rows, columns, _ = y.shape
+        Q = np.concatenate([y[1 + dy : rows - 1 + dy, 1 + dx : columns - 1 + dx] for dy, dx in AROUND], axis=2)
+        y = y[1:-1, 1:-1] + Q @ stages[s].T + stage_constants[s]
+        if s == 0:
+            y = np.maximum(y, 0)
+    if file.channels == 1:
+        y = y.mean(axis=2, keepdims=True)
+    largest = 2**file.bits - 1
+    return np.clip(np.rint(y * largest), 0, largest)
+
+
+# --------------------------------------------------------------------------------------------------
 # Alpha section
 # --------------------------------------------------------------------------------------------------
 
@@ -1115,6 +1384,8 @@ class Symbols:
     filter: Filter | None = None
     corrections: Corrections | None = None
     code: Code | None = None
+    grids: list[np.ndarray] = field(default_factory=list)
+    changes: Changes | None = None
 
 
 def read_latents(file: File, parameters: Parameters) -> Symbols:
@@ -1145,12 +1416,21 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
     return Symbols(tiles=tiles, filter=filter_, corrections=corrections)
 
 
+def read_grids(file: File, parameters: FittedParameters) -> Symbols:
+    """All symbols of a file of model 3."""
+    changes = read_changes(file.sections[NETWORKS], parameters.prior) if NETWORKS in file.sections else None
+    networks = networks_of_image(parameters.prior, changes)
+    grids = decode_grids(file.sections[GRIDS], file.height, file.width, networks)
+    return Symbols(grids=grids, changes=changes)
+
+
 def verify_checks(file: File, symbols: Symbols) -> None:
     """Compares all that the checks section can tell, by "Checks section"."""
     section = file.sections[CHECKS]
     checked = [file.head, *(body for identifier, body in file.sections.items() if identifier != CHECKS)]
     for tile in symbols.tiles:
         checked += [group.astype("<i4").tobytes() for group in tile.in_order(file.further[0])]
+    checked += [grid.astype("<i4").tobytes() for grid in reversed(symbols.grids)]
     checked.append(section[:-2])
     expected = b"".join(struct.pack("<H", zlib.crc32(part) & 0xFFFF) for part in checked)
     require(section == expected, "the checks section does not agree")
@@ -1162,6 +1442,8 @@ def read_symbols(file: File, model: bytes | None = None) -> Symbols:
         symbols = Symbols(layers=read_layers(file))
     elif file.model == LATENT:
         symbols = read_latents(file, read_parameters(file))
+    elif file.model == FITTED:
+        symbols = read_grids(file, read_fitted_parameters(file))
     else:
         symbols = Symbols(code=read_code(file.sections[CODE], model_of(file, model)))
     if CHECKS in file.sections:
@@ -1175,6 +1457,8 @@ def render(file: File, symbols: Symbols, model: bytes | None = None) -> np.ndarr
         samples = render_network(file, symbols.layers)
     elif file.model == GENERATIVE:
         samples = render_code(file, model_of(file, model), symbols.code)
+    elif file.model == FITTED:
+        samples = render_grids(file, read_fitted_parameters(file), symbols.grids, symbols.changes)
     else:
         parameters = read_parameters(file)
         planes = np.zeros((file.height, file.width, file.channels), np.int32)

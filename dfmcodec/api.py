@@ -50,15 +50,15 @@ class EncodeOptions(TypedDict, total=False):
         bpp: Largest size of the file in bits per pixel.
         size: Largest size of the file in bytes.
         psnr: Least PSNR of the decoded image in dB.
-        quality: 0..100; latent model.
-        lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp; latent model.
-        model: "latent" or "coordinate".
-        effort: 1 (fastest) to 9; latent model.
+        quality: 0..100; latent and fitted models, as the next.
+        lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp.
+        model: "latent", "fitted" or "coordinate".
+        effort: 1 (fastest) to 9; latent and fitted models.
         recipe: "default" or "published"; coordinate model, as all of the following.
         depth: Number of Fourier layers.
         width: Dimension between layers.
         order: Largest |k|_1.
-        steps: Gradient steps.
+        steps: Gradient steps; fitted model, too.
         time_limit_s: Seconds after which the fit ends; every model.
         seed: Seed of the initial weights and the batches.
         strip: Leave ICC profile, Exif and XMP behind.

@@ -33,7 +33,7 @@ class Target:
     """The settings of dfm, whose files set the size for every anchor.
 
     Args:
-        model: "latent" or "coordinate".
+        model: "latent", "fitted" or "coordinate".
         effort: 1..9; without effect on the coordinate model.
         rate: Largest size as a fraction of the raw bytes.
         time_limit_s: Maximum seconds of a fit; None for no limit.
@@ -49,7 +49,7 @@ class Target:
         """All but the rate, for people. Targets that differ only in the rate are points of one
         curve.
         """
-        effort = f", effort {self.effort}" if self.model == "latent" else ""
+        effort = f", effort {self.effort}" if self.model != "coordinate" else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
         return f"{self.model}{effort}{limit}"
 

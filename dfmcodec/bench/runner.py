@@ -350,7 +350,7 @@ def _measure_dfm(source: SourceImage, target: Target, with_ssimulacra2: bool) ->
     from dfmcodec.decoder import decode_image
 
     image = read_image(source.path, strip=True)
-    options: dict[str, Any] = {"effort": target.effort} if target.model == "latent" else {}
+    options: dict[str, Any] = {"effort": target.effort} if target.model != "coordinate" else {}
     started = time.perf_counter()
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, time_limit_s=target.time_limit_s, **options)
     encode_s = time.perf_counter() - started

@@ -15,6 +15,7 @@ from dfmcodec.bitstream.sizes import (
     network_file_bytes,
     section_file_bytes,
     sections_file_bytes,
+    tiling_checks,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "read_region",
     "section_file_bytes",
     "sections_file_bytes",
+    "tiling_checks",
     "tiling_of",
     "write",
 ]

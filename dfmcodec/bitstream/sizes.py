@@ -14,15 +14,20 @@ from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.latents.geometry import Tiling
 
 
-def checks_file_bytes(sections: int, tiling: Tiling | None) -> int:
+def checks_file_bytes(sections: int, symbol_checks: int) -> int:
     """The bytes that a checks section adds to a file.
 
     Args:
         sections: The number of other sections.
-        tiling: The tiling of the latents; None for a model without latents.
+        symbol_checks: The number of checks of symbols: one for each grid of the fitted model, and
+            of the latent model `tiling_checks`.
     """
-    symbol_checks = len(tiling.tiles) * (tiling.levels + 1) if tiling is not None else 0
     return SECTION_ENTRY.size + checks_bytes(sections, symbol_checks)
+
+
+def tiling_checks(tiling: Tiling) -> int:
+    """The number of checks of the symbols of a latent model."""
+    return len(tiling.tiles) * (tiling.levels + 1)
 
 
 def sections_file_bytes(sections: Mapping[Section, bytes]) -> int:

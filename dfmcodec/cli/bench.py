@@ -83,13 +83,15 @@ class _Options:
     show_default=True,
     help="Sizes of dfm's files as fractions of the raw bytes, separated by commas.",
 )
-@click.option("--efforts", default="5", show_default=True, help="Efforts of dfm's latent model, separated by commas.")
+@click.option(
+    "--efforts", default="5", show_default=True, help="Efforts of dfm's latent and fitted models, separated by commas."
+)
 @click.option(
     "--model",
     "models",
     default="latent",
     show_default=True,
-    help="Models of dfm: latent, coordinate, or both, separated by a comma.",
+    help="Models of dfm, separated by commas: latent, fitted, coordinate.",
 )
 @click.option(
     "--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="End each fit of dfm after this many seconds."
@@ -211,7 +213,7 @@ def _targets(models: str, efforts: str, rates: str, time_limit_s: float | None) 
 
     targets = []
     for model in _split(models):
-        for effort in _numbers(efforts, "--efforts", int) if model == "latent" else [EncoderConfig.effort]:
+        for effort in _numbers(efforts, "--efforts", int) if model != "coordinate" else [EncoderConfig.effort]:
             for rate in _numbers(rates, "--rates", float):
                 EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s)
                 targets.append(Target(model, effort, rate, time_limit_s))

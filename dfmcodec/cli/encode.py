@@ -47,7 +47,12 @@ else:
     IntParam = click.ParamType  # not subscriptable in older versions of click
 
 _BAR_WIDTH = 24
-_STEP_UNITS = {"coordinate": "training steps", "latent": "iterations", "generative": "codes"}  # by model
+_STEP_UNITS = {
+    "coordinate": "training steps",
+    "latent": "iterations",
+    "fitted": "steps",
+    "generative": "codes",
+}  # by model
 _EARLY_ENDS = ("interrupted", "diverged")  # stop reasons to report
 
 
@@ -113,25 +118,26 @@ class _Options:
 @click.option("--bpp", type=float, help="Target: maximum size in bits per pixel.")
 @click.option("--size", type=_Size(), help="Target: maximum size in bytes, such as 20000, 20k or 20Ki.")
 @click.option("--psnr", type=float, help="Target: minimum PSNR in dB.")
-@click.option("--quality", type=float, help="Target: quality from 0 to 100 (latent model only).")
+@click.option("--quality", type=float, help="Target: quality from 0 to 100 (not for the coordinate model).")
 @click.option(
     "--lmbda",
     type=float,
-    help="Target: minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (latent model only).",
+    help="Target: minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
 )
 @click.option(
     "--model",
-    type=click.Choice(["latent", "coordinate"]),
+    type=click.Choice(["latent", "fitted", "coordinate"]),
     default="latent",
     show_default=True,
-    help="Model to fit: latent for small files, coordinate for the published Deep Fourier Machine.",
+    help="Model to fit: latent is fast; fitted takes minutes for the smallest files; coordinate is the published Deep "
+    "Fourier Machine.",
 )
 @click.option(
     "--effort",
     type=int,
     default=5,
     show_default=True,
-    help="From 1 (fastest) to 9 (smallest files); latent model only, without --prior.",
+    help="From 1 (fastest) to 9 (smallest files); latent and fitted models, without --prior.",
 )
 @click.option(
     "--recipe",
@@ -145,7 +151,11 @@ class _Options:
 @click.option(
     "--order", type=int, help="Largest |k|_1 (coordinate model). Default: unlimited, all of {0,1}^m, as published."
 )
-@click.option("--steps", type=int, help="Training steps (coordinate model). Default: 4000 (published: 2000).")
+@click.option(
+    "--steps",
+    type=int,
+    help="Steps of the fit (fitted or coordinate model). Default: by the effort; coordinate 4000 (published: 2000).",
+)
 @click.option(
     "--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="End the fit after this many seconds."
 )
@@ -177,8 +187,8 @@ def command(**arguments: Any) -> None:
     Alpha is lossless. The image is turned upright, and its ICC profile, Exif and XMP are kept. Give
     at most one target. A maximum size is a hard limit for the whole file.
 
-    Only --model coordinate and --prior import JAX. The encoder of the latent model runs on NumPy
-    alone.
+    Only --model fitted, --model coordinate and --prior import JAX. The encoder of the latent model
+    runs on NumPy alone.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing.
     With several files, existing outputs are kept unless -f is given, and a file that fails does not

@@ -69,7 +69,12 @@ RECIPES = {
     ),
 }
 MAX_QUALITY = 100
-_MODELS = (Model.LATENT.value, Model.COORDINATE.value)
+_MODELS = (Model.LATENT.value, Model.FITTED.value, Model.COORDINATE.value)
+_MODELS_OF = {  # the models that an option is for, of those that are not for all
+    **dict.fromkeys(("quality", "lmbda", "effort"), (Model.LATENT.value, Model.FITTED.value)),
+    "steps": (Model.FITTED.value, Model.COORDINATE.value),
+    **dict.fromkeys(("depth", "width", "order", "recipe"), (Model.COORDINATE.value,)),
+}
 _TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
 # (quality, the quantisation step in code values that its lmbda leads to), interpolated in the
 # logarithm of the step.
@@ -84,6 +89,13 @@ def lmbda_of_quality(quality: float) -> float:
     """The Lagrangian multiplier of a quality in 0..100, by `QUALITY_STEPS`."""
     (low, coarse), (high, fine) = next(pair for pair in pairwise(QUALITY_STEPS) if pair[0][0] <= quality <= pair[1][0])
     step = coarse * float((fine / coarse) ** ((quality - low) / (high - low)))
+    return lmbda_of_step(step)
+
+
+def lmbda_of_step(step: float) -> float:
+    """The multiplier that a quantisation step in code values is for; the inverse of
+    `step_of_lmbda`.
+    """
     return BIT_PRICE / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
 
 
@@ -113,18 +125,18 @@ class EncoderConfig:
         size: The largest size of the file in bytes.
         psnr: The least PSNR of the decoded image in dB. The file is as small as the codec can make
             it.
-        quality: 0..100, by `lmbda_of_quality`; latent model only.
-        lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1];
-            latent model only.
-        model: "latent" or "coordinate".
-        effort: How much work the encoder of the latent model does, 1 (fastest) to 9; see
-            docs/presets.md.
+        quality: 0..100, by `lmbda_of_quality`; not for the coordinate model.
+        lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
+            for the coordinate model.
+        model: "latent", "fitted" or "coordinate".
+        effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
+            see docs/presets.md.
         recipe: The name of a recipe of the coordinate model, "default" or "published".
         depth: The number of Fourier layers of the coordinate model; None to follow the target.
         width: The dimension between these layers; None to follow the target.
         order: The largest |k|_1; None for the full frequency sets {0,1}^m.
-        steps: The number of training steps of the coordinate model; None for that of the recipe, or
-            for no limit if only `time_limit_s` is given.
+        steps: The number of steps of the fit; None for that of the effort or, in the coordinate
+            model, of the recipe, or for no limit if only `time_limit_s` is given.
         time_limit_s: The seconds after which the fit ends, without start-up and compilation.
         seed: The seed of the initial weights and the minibatches.
 
@@ -187,12 +199,10 @@ class EncoderConfig:
             ConfigError: An option is of another model.
         """
         default = {field.name: field.default for field in fields(self)}
-        latent = self.model == Model.LATENT.value
-        foreign = ("depth", "width", "order", "steps", "recipe") if latent else ("quality", "lmbda", "effort")
-        for name in foreign:
-            if getattr(self, name) != default[name]:
-                other = Model.COORDINATE if latent else Model.LATENT
-                msg = f"{name} is for the {other.value} model, not for {self.model}"
+        for name, models in _MODELS_OF.items():
+            if self.model not in models and getattr(self, name) != default[name]:
+                others = f"{' and '.join(models)} model{'s' if len(models) > 1 else ''}"
+                msg = f"{name} is for the {others}, not for {self.model}"
                 raise ConfigError(msg)
 
     @property

@@ -23,12 +23,14 @@ from dfmcodec.encoder.report import EncodeReport, EncodeResult
 from dfmcodec.errors import DfmError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.latents.geometry import Tiling
+from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.metrics import bits_per_pixel, psnr
 
 if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
 
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
+_FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
 
 
 def encode_image(
@@ -63,8 +65,8 @@ def encode_image(
     gray_as_rgb = image.channels > coded_channels and image.is_gray
     ancillary = bitstream.ancillary_sections(bitstream.Ancillary(image.metadata, image.alpha, gray_as_rgb))
     coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
-    is_latent = generator is None and config.model == Model.LATENT.value
-    checks_bytes = _bytes_for_checks(coded, is_latent, len(ancillary), budget)
+    model = Model.GENERATIVE if generator is not None else Model(config.model)
+    checks_bytes = _bytes_for_checks(coded, model, len(ancillary), budget)
     ancillary_bytes = bitstream.sections_file_bytes(ancillary) + checks_bytes
     job = Job(coded, config, ancillary_bytes, on_progress, should_stop, budget, has_checks=checks_bytes > 0)
     outcome = _fit(job, generator)
@@ -114,19 +116,27 @@ def _fit(job: Job, generator: GenerativeModel | None) -> Outcome:
         from dfmcodec.encoder.generative.search import fit_code
 
         return fit_code(job, generator)
+    if job.config.model == Model.FITTED.value:
+        from dfmcodec.encoder.fitted.search import fit_grids
+
+        return fit_grids(job)
     return fit_latents(job) if job.config.model == Model.LATENT.value else fit_network(job)
 
 
-def _bytes_for_checks(coded: Image, is_latent: bool, ancillary: int, budget: int | None) -> int:
-    """Bytes of a size budget that are set aside for checks, without those of filter and
-    corrections.
+def _bytes_for_checks(coded: Image, model: Model, ancillary: int, budget: int | None) -> int:
+    """Bytes of a size budget that are set aside for checks, without those of the model's further
+    sections.
 
     The result is 0 where the target is not a size, or where checks may be too large a part of the
     file to be written.
     """
-    tiling = Tiling.default(coded.height, coded.width, coded.channels) if is_latent else None
-    needed = bitstream.checks_file_bytes(1 + ancillary, tiling)
-    largest = needed + 2 * CHECK_BYTES if is_latent else needed
+    symbol_checks = 0
+    if model is Model.LATENT:
+        symbol_checks = bitstream.tiling_checks(Tiling.default(coded.height, coded.width, coded.channels))
+    elif model is Model.FITTED:
+        symbol_checks = GRID_LEVELS
+    needed = bitstream.checks_file_bytes(1 + ancillary, symbol_checks)
+    largest = needed + _FURTHER_SECTIONS.get(model, 0) * CHECK_BYTES
     return needed if budget is not None and largest <= CHECKS_PART * LEAST_USED * budget else 0
 
 

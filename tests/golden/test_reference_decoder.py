@@ -20,10 +20,15 @@ import pytest
 import reference_decoder as independent
 from click.testing import CliRunner
 from common import GENERATIVE, GOLDEN, ROOT, with_crc
+from fitted_parts import laplace_grids
 
+import dfmcodec
 from dfmcodec import bitstream
+from dfmcodec.bitstream import container
+from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
 from dfmcodec.cli import main as command
 from dfmcodec.errors import DfmError
+from dfmcodec.prior.fitted import CHANGE_NAMES, SHIPPED_FITTED, NetworkChanges, fitted_prior_of
 
 FILES = sorted(GOLDEN.glob("*.dfm"))
 CODES = sorted(GENERATIVE.glob("*.dfm"))
@@ -98,9 +103,12 @@ def symbols_in_order(file: independent.File, symbols: independent.Symbols) -> np
 
 
 def assert_same_symbols(file: independent.File, symbols: independent.Symbols, model: Any) -> None:
-    """Compares all that was decoded with a `QuantizedNetwork` or `QuantizedLatents` of the package,
-    exactly.
+    """Compares all that was decoded with a `QuantizedNetwork`, `QuantizedLatents` or
+    `QuantizedGrids` of the package, exactly.
     """
+    if file.model == independent.FITTED:
+        assert_same_grids(symbols, model)
+        return
     np.testing.assert_array_equal(symbols_in_order(file, symbols), model.symbols)
     if file.model == independent.COORDINATE:
         assert tuple(layer.step_index for layer in symbols.layers) == model.step_indices
@@ -126,6 +134,16 @@ def assert_same_symbols(file: independent.File, symbols: independent.Symbols, mo
         np.testing.assert_array_equal(constants, model.correction.constants)
 
 
+def assert_same_grids(symbols: independent.Symbols, model: QuantizedGrids) -> None:
+    """Compares the grids and the changes of the networks."""
+    for own, expected in zip(symbols.grids, model.grids, strict=True):
+        np.testing.assert_array_equal(own, expected)
+    assert (symbols.changes is None) == (model.changes is None)
+    if symbols.changes is not None and model.changes is not None:
+        assert tuple(symbols.changes.exponents) == model.changes.exponents
+        np.testing.assert_array_equal(symbols.changes.symbols, model.changes.symbols)
+
+
 @names
 def test_symbols_are_those_of_the_package(path: Path) -> None:
     assert_same_symbols(*decoded(path), bitstream.read(path.read_bytes())[0])
@@ -143,11 +161,11 @@ def test_metadata_are_those_of_the_package() -> None:
     assert seen
 
 
-def damaged(path: Path, rng: random.Random) -> bytes:
-    """A golden file with bits flipped or Laplace indices set in its sections, and the CRC-32 made
-    right again.
+def damaged(whole: bytes, rng: random.Random) -> bytes:
+    """A file with bits flipped or Laplace indices set in its sections, and the CRC-32 made right
+    again.
     """
-    data = bytearray(path.read_bytes()[:-4])
+    data = bytearray(whole[:-4])
     first = 17 + data[15] + 5 * data[16]
     if rng.random() < 0.5:
         for _ in range(rng.choice((1, 1, 4))):
@@ -164,7 +182,12 @@ def test_damaged_streams_mean_the_same_to_both(seed: int) -> None:
     Files with checks are left out: the document leaves to a reader how much of them it compares.
     """
     rng = random.Random(seed)
-    data = damaged(rng.choice([path for path in SMALL if not path.name.startswith("checked")]), rng)
+    path = rng.choice([path for path in SMALL if not path.name.startswith("checked")])
+    assert_same_to_both(damaged(path.read_bytes(), rng))
+
+
+def assert_same_to_both(data: bytes) -> None:
+    """Decodes a file by both, to the same symbols or to a refusal."""
     try:
         model = bitstream.read(data)[0]
     except DfmError:
@@ -173,6 +196,86 @@ def test_damaged_streams_mean_the_same_to_both(seed: int) -> None:
     else:
         file = independent.read_file(data)
         assert_same_symbols(file, independent.read_symbols(file), model)
+
+
+def fitted_model(seed: int, scale: float, changes: NetworkChanges | None) -> QuantizedGrids:
+    """Random grids of the fitted model under the shipped prior, of an image of any kind."""
+    prior = fitted_prior_of(SHIPPED_FITTED[0])
+    height, width = [(19, 26), (30, 1), (1, 1), (2, 30), (64, 3)][seed % 5]
+    channels, bits = (1 if seed % 3 == 0 else 3), (16 if seed % 4 == 0 else 8)
+    grids = tuple(np.clip(grid, -(2**23), 2**23) for grid in laplace_grids(height, width, scale, seed))
+    arch = FittedArchitecture(channels, len(grids), 1, prior.width, 1, prior.checksum)
+    return QuantizedGrids(arch, height, width, -24 + 56 * seed % 57, grids, changes, bits)
+
+
+def random_changes(seed: int, exponents: range, scale: float) -> NetworkChanges:
+    """Changes of all weights by symbols of this scale."""
+    rng = np.random.default_rng(seed)
+    symbols = np.rint(rng.laplace(0, scale, fitted_prior_of(SHIPPED_FITTED[0]).weight_count))
+    own = rng.integers(exponents[0], exponents[-1] + 1, len(CHANGE_NAMES))
+    return NetworkChanges(tuple(own.tolist()), symbols.astype(np.int32))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_grids_mean_the_same_to_both(seed: int) -> None:
+    """Symbols up to the largest, and networks that were changed by anything; whole and damaged."""
+    changes = random_changes(seed, range(-8, 8), 2.0 ** (seed % 7)) if seed % 4 else None
+    data = bitstream.write(fitted_model(seed, 2.0 ** (2 * seed + 1), changes), checked=False)
+    file = independent.read_file(data)
+    assert_same_symbols(file, independent.read_symbols(file), bitstream.read(data)[0])
+    rng = random.Random(seed)
+    for _ in range(5):
+        assert_same_to_both(damaged(data, rng))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> None:
+    """With networks that were changed by a little."""
+    changes = random_changes(seed, range(-6, -2), 1.0) if seed % 4 else None
+    data = bitstream.write(fitted_model(seed, 1.0, changes))
+    image, expected = independent.decode(data), dfmcodec.decode(data).pixels
+    assert image.dtype == expected.dtype
+    assert np.abs(image.astype(np.int64) - expected.reshape(image.shape)).max() <= 1
+
+
+def test_checks_of_grids_that_do_not_agree_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong check of the header, of each section and grid, and of the checks themselves."""
+    monkeypatch.setattr(container, "CHECKS_PART", 1.0)  # so small files do not get checks otherwise
+    data = bitstream.write(fitted_model(5, 1.0, random_changes(5, range(-6, -2), 1.0)))
+    file = independent.read_file(data)
+    independent.decode(data)
+    start = len(file.head)
+    assert next(iter(file.sections)) == independent.CHECKS
+    assert len(file.sections[independent.CHECKS]) == 2 * (1 + 2 + 7 + 1)
+    for i in range(0, 22, 2):
+        wrong = bytearray(data[:-4])
+        wrong[start + i] ^= 1
+        with pytest.raises(independent.FormatError):
+            independent.decode(with_crc(bytes(wrong)))
+
+
+def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
+    data = bitstream.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)[:-4]
+    independent.decode(with_crc(data))
+    table = 17 + 6
+    assert (data[table], data[table + 5]) == (independent.NETWORKS, independent.GRIDS)
+    for at, value in (
+        (15, 5),  # the length of the further fields
+        (17, 6),  # grids
+        (18, 57),  # lmbda code
+        (19, data[19] ^ 1),  # the prior
+        (table, independent.WEIGHTS),  # another model's section
+        (table, 12),  # an unknown section
+        (table, independent.GRIDS),  # the same section again
+        (table + 5, independent.RGB),  # there are no grids
+    ):
+        wrong = bytearray(data)
+        wrong[at] = value
+        with pytest.raises(independent.FormatError):
+            independent.decode(with_crc(bytes(wrong)))
+    sizes = struct.pack("<HH", 65535, 1365)  # of an image that the section is too short for
+    with pytest.raises(independent.FormatError, match="too short"):
+        independent.decode(with_crc(data[:8] + sizes + data[12:]))
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 16, 17, 25, -4, -1])
@@ -393,7 +496,7 @@ def test_models_that_the_document_does_not_allow_are_refused() -> None:
 
 
 def test_codes_that_the_document_does_not_allow_are_refused() -> None:
-    code_again, unknown, weights = ((i, b"") for i in (independent.CODE, 10, independent.WEIGHTS))
+    code_again, unknown, weights = ((i, b"") for i in (independent.CODE, 12, independent.WEIGHTS))
     metadata, rgb_not_empty = (independent.METADATA, b"\x80"), (independent.RGB, b"\0")
     for path in CODES:
         (start, code), model = start_and_code(path), model_path(path).read_bytes()

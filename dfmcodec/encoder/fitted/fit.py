@@ -25,9 +25,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from math import cos, log, pi
+from math import cos, isfinite, log, pi
 from typing import Any, NamedTuple
 
 import jax
@@ -165,6 +165,11 @@ class Measured:
 
     bits: float
     mse: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the fit has not come to NaN or infinite values."""
+        return isfinite(self.bits) and isfinite(self.mse)
 
     @property
     def psnr_db(self) -> float:
@@ -334,6 +339,10 @@ class Fit:
         moments = _network_optimizer().init(self._start.moving(self.recipe.free))
         return State(self._start, moments, Latents.start(latents))
 
+    def slow_down(self) -> None:
+        """Halves the learning rate of networks, after the fit has come to NaN."""
+        self.recipe = replace(self.recipe, network_rate=self.recipe.network_rate / 2)
+
     @contextmanager
     def threads(self) -> Iterator[ThreadPoolExecutor]:
         """The threads that go through windows."""
@@ -347,6 +356,7 @@ class Fit:
         executor: ThreadPoolExecutor,
         moves_networks: bool = True,
         rounding: Callable[[Networks], Networks] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> State:
         """Takes a step.
 
@@ -357,6 +367,7 @@ class Fit:
             moves_networks: Whether networks change, or latents alone.
             rounding: What gives the networks whose gradient moves those of the state, if not they
                 themselves (straight-through: Bengio et al. 2013, arXiv 1308.3432).
+            should_stop: Asked before each few windows; True ends the step there.
         """
         part_done = min(1.0, number / self.recipe.steps)
         left = max(self.recipe.last_part, 0.5 * (1 + cos(pi * part_done)))
@@ -368,6 +379,8 @@ class Fit:
             image = self._image()
             keys = jax.random.split(jax.random.fold_in(self._key, number), len(order))
             for few in np.array_split(order, -(-len(order) // _FEW)):
+                if should_stop():
+                    break
                 seen = networks if rounding is None else rounding(networks)
                 work = partial(self._gradient, seen, latents.values, image)
                 softness = [_Softness(temperature, noise, keys[window]) for window in few]

@@ -23,15 +23,16 @@ from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.bitstream.sections.grids import write_grids
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.decoder import render
-from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, Recipe, State
+from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, State
+from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
-from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
 from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
-from dfmcodec.prior.fitted import CHANGE_NAMES, FittedPrior, NetworkChanges
+from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
 
 _ROUNDING_FROM = 0.75  # part of the steps after which networks are rounded
 _FIXED_FROM = 0.95  # part of the steps after which they do not move
@@ -47,25 +48,6 @@ _SHRINKS = (-0.2, 0.5)  # parts of a symbol, for the largest and the smallest fi
 _HALVINGS = 9  # of the range between them
 _ENOUGH_OF_BUDGET = 0.99
 _ENOUGH_DB = 0.02
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How an image is fitted.
-
-    Args:
-        prior: What networks are coded against.
-        start: The networks that the fit starts from.
-        recipe: How it goes.
-        first_lmbda: The multiplier of the first steps, and what the step of symbols follows.
-        counts_networks: Whether the loss has the bits of the networks, as changes from `start`.
-    """
-
-    prior: FittedPrior
-    start: Networks
-    recipe: Recipe
-    first_lmbda: float
-    counts_networks: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,29 +81,46 @@ class _Search:
 
     def run(self) -> Outcome:
         steps = self._plan.recipe.steps
-        state = self._fit.start()
-        number, reason = 0, "steps"
+        state = kept = self._fit.start()  # kept is finite
+        number, restarts, reason = 0, 0, "steps"
         with self._fit.threads() as executor:
             while number < steps:
                 if self._rounding is None and number >= _ROUNDING_FROM * steps:
                     self._rounding = self._chosen_rounding(state, executor)
-                state = self._fit.step(state, number, executor, number < _FIXED_FROM * steps, self._rounding)
+                state = self._fit.step(
+                    state, number, executor, number < _FIXED_FROM * steps, self._rounding, self._job.should_stop
+                )
                 number += 1
-                if number % _CONTROL_STEPS:
-                    continue
-                seen = state.networks if self._rounding is None else self._rounding(state.networks)
-                found = self._fit.measured(state._replace(networks=seen), executor)
-                expected_bytes = self._expected_bytes(found, state.networks)
-                self._report(found, expected_bytes, number, number / steps)
                 early = self._reason_to_stop()
+                if early is None and number % _CONTROL_STEPS and number < steps:
+                    continue
+                found = self._fit.measured(state._replace(networks=self._rounded(state.networks)), executor)
+                if not found.is_finite:
+                    restarts, state = restarts + 1, kept
+                    if restarts > MAX_RESTARTS:
+                        reason = "diverged"
+                        break
+                    self._fit.slow_down()
+                    continue
+                kept = state
+                expected_bytes = self._expected_bytes(found, state.networks)
+                self._report(found, expected_bytes, number, number / steps, restarts)
                 if early is not None:
                     reason = early
                     break
                 self._follow(found, expected_bytes, number / steps)
-            if self._rounding is None:
-                self._rounding = self._chosen_rounding(state, executor)
-        best = self._settled(state.latents, self._rounding.changes(state.networks))
-        return Outcome(best.model, best.file_bytes, None, number, time.perf_counter() - self._started, reason)
+        best = self._settled(kept.latents, self._any_rounding.changes(kept.networks))
+        seconds = time.perf_counter() - self._started
+        return Outcome(best.model, best.file_bytes, None, number, seconds, reason, restarts)
+
+    @property
+    def _any_rounding(self) -> Rounding:
+        """How networks are rounded; as the prior has it, before that is chosen for the image."""
+        return self._rounding or Rounding(self._plan.prior, (0,) * len(CHANGE_NAMES))
+
+    def _rounded(self, networks: Networks) -> Networks:
+        """Networks as latents see them now."""
+        return networks if self._rounding is None else self._rounding(networks)
 
     def _settled(self, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
         """The model that meets the target most closely, by how far latents are drawn to zero.
@@ -180,8 +179,8 @@ class _Search:
 
     def _expected_bytes(self, found: Measured, networks: Networks) -> float:
         """The size of the file of a state."""
-        rounding = self._rounding or Rounding(self._plan.prior, (0,) * len(CHANGE_NAMES))
-        return container_bytes(Model.FITTED) + found.bits / 8 + self._networks_bytes(rounding.changes(networks))
+        changes = self._any_rounding.changes(networks)
+        return container_bytes(Model.FITTED) + found.bits / 8 + self._networks_bytes(changes)
 
     def _follow(self, found: Measured, expected_bytes: float, part: float) -> None:
         """Moves the multiplier towards the target, after a part of the steps."""
@@ -218,9 +217,9 @@ class _Search:
         limit = self._job.config.time_limit_s
         return "time limit" if limit is not None and time.perf_counter() - self._started > limit else None
 
-    def _report(self, found: Measured, expected_bytes: float, number: int, part: float) -> None:
+    def _report(self, found: Measured, expected_bytes: float, number: int, part: float, restarts: int) -> None:
         seconds = time.perf_counter() - self._started
-        what = f"{expected_bytes:.0f} bytes"
+        what = f"{found.psnr_db:.2f} dB, {expected_bytes:.0f} bytes{restarts_text(restarts)}"
         progress = Progress(min(0.99, part), number, found.psnr_db, seconds, what, self._job.file_budget_bytes)
         self._job.on_progress(progress)
 
@@ -231,17 +230,18 @@ class _Search:
         return f"{floor_db:.2f} dB is out of reach of the fitted model, which came to {candidate.psnr_db:.2f}"
 
 
-def fit_grids(job: Job, plan: Plan) -> Outcome:
+def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
     """Fits latents and networks to an image.
 
     Args:
         job: The image and its settings.
-        plan: Where the fit starts and how it goes.
+        plan: Where the fit starts and how it goes; that for the settings if None.
 
     Raises:
         TargetUnreachableError: The target cannot be met.
+        ConfigError: Files of this model cannot name the multiplier that the target needs.
     """
-    return _Search(job, plan).run()
+    return _Search(job, plan_of(job) if plan is None else plan).run()
 
 
 def _shrunk(latents: Float32, shrink: float) -> Symbols:

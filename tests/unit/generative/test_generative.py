@@ -433,7 +433,7 @@ def test_codes_of_any_length_come_back_with_what_is_beside_them(trained: Generat
             assert ancillary.gray_as_rgb == bool(metadata)
             of_file = bitstream.code_file_bytes(image) + bitstream.sections_file_bytes(sections)
             has_checks = bitstream.Section.CHECKS in bitstream.read_header(data).sections
-            assert len(data) == of_file + (bitstream.checks_file_bytes(1 + len(sections), None) if has_checks else 0)
+            assert len(data) == of_file + (bitstream.checks_file_bytes(1 + len(sections), 0) if has_checks else 0)
             assert has_checks == (length + len(metadata) > 1 << 13)
     assert bitstream.code_file_bytes(CodedImage(of_model, 1, 1, bytes(20))) == 18 + 20
     data = bitstream.write(CodedImage(of_model, 1, 1, b"abc"), {bitstream.Section.RGB: b""})

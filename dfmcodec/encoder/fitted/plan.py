@@ -1,0 +1,69 @@
+"""How an image is fitted: from which networks, in how many steps, with which first multiplier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dfmcodec._types import Model
+from dfmcodec.bitstream.contents import QuantizedLatents
+from dfmcodec.encoder.config import lmbda_of_step
+from dfmcodec.encoder.fitted.fit import Networks, Recipe
+from dfmcodec.encoder.fitted.quantize import prior_networks
+from dfmcodec.encoder.job import Job
+from dfmcodec.encoder.latent.search import fit_latents
+from dfmcodec.errors import ConfigError
+from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
+from dfmcodec.prior.fitted import SHIPPED_FITTED, FittedPrior, fitted_prior_of
+
+EFFORT_STEPS = {1: 100, 2: 150, 3: 200, 4: 300, 5: 450, 6: 650, 7: 900, 8: 2000, 9: 4500}
+_STEP_UNIT = 64  # parts of a code value that q_step counts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image is fitted.
+
+    Args:
+        prior: What networks are coded against.
+        start: The networks that the fit starts from.
+        recipe: How it goes.
+        first_lmbda: The multiplier of the first steps, and what the step of symbols follows.
+        counts_networks: Whether the loss has the bits of the networks, as changes from `start`.
+    """
+
+    prior: FittedPrior
+    start: Networks
+    recipe: Recipe
+    first_lmbda: float
+    counts_networks: bool = True
+
+
+def plan_of(job: Job) -> Plan:
+    """The plan for a job's effort or steps, and its target.
+
+    Raises:
+        TargetUnreachableError: The wavelets of the latent model, from which the first multiplier is
+            known, do not meet the target.
+        ConfigError: The target needs a finer multiplier than files of this model can name.
+    """
+    lmbda = _lmbda_of_target(job)
+    least = lmbda_of_code(LMBDA_CODES[0])
+    if lmbda < least:
+        msg = (
+            f"the target needs a multiplier lmbda of {lmbda:.1e}, and the fitted model goes down to {least:.1e}; "
+            "use --model latent"
+        )
+        raise ConfigError(msg)
+    prior = fitted_prior_of(SHIPPED_FITTED[-1])
+    steps = job.config.steps or EFFORT_STEPS[job.config.effort]
+    return Plan(prior, prior_networks(prior), Recipe(steps), lmbda)
+
+
+def _lmbda_of_target(job: Job) -> float:
+    """The multiplier of a target; of a size or a PSNR that with which the latent model meets it."""
+    if job.config.target_lmbda is not None:
+        return job.config.target_lmbda
+    config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None, time_limit_s=None)
+    model = fit_latents(replace(job, config=config, on_progress=lambda progress: None)).model
+    assert isinstance(model, QuantizedLatents)
+    return lmbda_of_step(model.q_step / _STEP_UNIT)
