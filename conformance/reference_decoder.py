@@ -1216,25 +1216,39 @@ def compand_grid(q: np.ndarray) -> np.ndarray:
     return np.sign(q) * np.minimum(np.min(pieces, axis=0), 127)
 
 
-def grid_features(companded: dict[int, np.ndarray], level: int, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The features f, [N, 25], of the symbols at rows y and columns x of a grid.
+def doubled_plane(p: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """d of a plane p, for a grid of so many rows and columns."""
+    y, x = np.arange(rows)[:, None], np.arange(columns)
+    i, j = y // 2, x // 2
+    i_, j_ = np.where(y % 2 == 0, i - 1, i + 1), np.where(x % 2 == 0, j - 1, j + 1)
+    p = np.pad(p, 1)  # p[i, j] is now at i + 1, j + 1
+    i, i_, j, j_ = i + 1, i_ + 1, j + 1, j_ + 1
+    return (9 * p[i, j] + 3 * p[i, j_] + 3 * p[i_, j] + p[i_, j_] + 8) >> 4
+
+
+def grid_features(
+    companded: dict[int, np.ndarray], planes: Sequence[np.ndarray], level: int, y: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    """The features f, [N, 29], of the symbols at rows y and columns x of a grid.
 
     `companded` has k of the symbols of this grid and the coarser ones, with margins of zeros.
+    `planes` are those of this grid that exist.
     """
+    nothing = np.zeros(len(y), np.int64)
 
     def around(of_level: int, offsets: Sequence[tuple[int, int]]) -> list[np.ndarray]:
         if of_level not in companded:
-            return [np.zeros(len(y), np.int64)] * len(offsets)
+            return [nothing] * len(offsets)
         rows, columns = (axis // 2 ** (of_level - level) + MARGIN for axis in (y, x))
         return [companded[of_level][rows + dy, columns + dx] for dy, dx in offsets]
 
     f = around(level, GRID_OFFSETS) + around(level + 1, AROUND)
-    f += around(level + 2, [(0, 0)]) + around(level + 3, [(0, 0)])
+    f += [plane[y, x] for plane in planes] + [nothing] * (GRID_COUNT - 1 - len(planes))
     return np.stack(f, axis=1)
 
 
 def grid_context(f: np.ndarray, networks: dict[str, np.ndarray], level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and mean of the symbols with the features f [N, 25]."""
+    """Scale and mean of the symbols with the features f [N, 29]."""
     w1, c1, w2, c2, w3, bypass, c3 = (networks[f"context_{name}"] for name in CONTEXT)
     h1 = np.clip((f @ w1.T + c1[level]) >> 6, 0, 255)
     h2 = np.clip((h1 @ w2.T + c2) >> 6, 0, 255)
@@ -1273,11 +1287,14 @@ def decode_grids(section: bytes, height: int, width: int, networks: dict[str, np
     coder = RangeDecoder(section)
     grids = [np.zeros(shape, np.int64) for shape in shapes]
     companded: dict[int, np.ndarray] = {}
+    planes: list[np.ndarray] = []
     for level in reversed(range(GRID_COUNT)):
         rows, columns = shapes[level]
+        if level < GRID_COUNT - 1:
+            planes = [doubled_plane(p, rows, columns) for p in (compand_grid(grids[level + 1]), *planes)]
         companded[level] = np.zeros((rows + 2 * MARGIN, columns + 2 * MARGIN), np.int64)
         for y, x in wavefronts(rows, columns):
-            scale, mean = grid_context(grid_features(companded, level, y, x), networks, level)
+            scale, mean = grid_context(grid_features(companded, planes, level, y, x), networks, level)
             q = decode_wavefront(coder, scale, mean)
             grids[level][y, x] = q
             companded[level][y + MARGIN, x + MARGIN] = compand_grid(q)

@@ -52,7 +52,7 @@ class EncodeOptions(TypedDict, total=False):
         psnr: Least PSNR of the decoded image in dB.
         quality: 0..100; latent and fitted models, as the next.
         lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp.
-        model: "latent", "fitted" or "coordinate".
+        model: "auto", "latent", "fitted" or "coordinate"; see `EncoderConfig`.
         effort: 1 (fastest) to 9; latent and fitted models.
         recipe: "default" or "published"; coordinate model, as all of the following.
         depth: Number of Fourier layers.

@@ -66,6 +66,11 @@ def psnr_of_mse(mean_squared_error: float, peak: float = PEAK_LEVEL) -> float:
     return 10 * log10(peak * peak / mean_squared_error) if mean_squared_error > 0 else inf
 
 
+def mse_of_psnr(psnr_db: float, peak: float = PEAK_LEVEL) -> float:
+    """Returns the MSE of a PSNR in dB; the inverse of `psnr_of_mse`."""
+    return float(peak * peak * 10 ** (-psnr_db / 10))
+
+
 def ssim(reference: Pixels, decoded: Pixels) -> float | None:
     """Returns the structural similarity, the mean over channels.
 

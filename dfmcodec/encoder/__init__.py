@@ -1,8 +1,7 @@
 """The encoder: Image -> fit -> QuantizedModel -> bytes.
 
-The encoder of the latent model is NumPy. JAX is imported only by `encoder.coordinate` and
-`encoder.generative`, when an image is encoded as a coordinate network or as a code of a generative
-model.
+The encoder of the latent model is NumPy. JAX is imported only by `encoder.fitted`,
+`encoder.coordinate` and `encoder.generative`, when an image is encoded with one of these models.
 """
 
 from dfmcodec.encoder.config import RECIPES, EncoderConfig, Recipe

@@ -69,9 +69,12 @@ RECIPES = {
     ),
 }
 MAX_QUALITY = 100
-_MODELS = (Model.LATENT.value, Model.FITTED.value, Model.COORDINATE.value)
+AUTO_MODEL = "auto"
+FITTED_FROM_EFFORT = 7  # efforts whose files are fitted, where that is better
+FITTED_PIXELS = 4_000_000  # of larger images that takes hours
+_MODELS = (AUTO_MODEL, Model.LATENT.value, Model.FITTED.value, Model.COORDINATE.value)
 _MODELS_OF = {  # the models that an option is for, of those that are not for all
-    **dict.fromkeys(("quality", "lmbda", "effort"), (Model.LATENT.value, Model.FITTED.value)),
+    **dict.fromkeys(("quality", "lmbda", "effort"), (AUTO_MODEL, Model.LATENT.value, Model.FITTED.value)),
     "steps": (Model.FITTED.value, Model.COORDINATE.value),
     **dict.fromkeys(("depth", "width", "order", "recipe"), (Model.COORDINATE.value,)),
 }
@@ -128,7 +131,8 @@ class EncoderConfig:
         quality: 0..100, by `lmbda_of_quality`; not for the coordinate model.
         lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
-        model: "latent", "fitted" or "coordinate".
+        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, from effort 7 on and up
+            to 4 megapixels, the better of latent and fitted.
         effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
             see docs/presets.md.
         recipe: The name of a recipe of the coordinate model, "default" or "published".
@@ -150,7 +154,7 @@ class EncoderConfig:
     psnr: float | None = None
     quality: float | None = None
     lmbda: float | None = None
-    model: str = Model.LATENT.value
+    model: str = AUTO_MODEL
     effort: int = DEFAULT_EFFORT
     recipe: str = "default"
     depth: int | None = None
@@ -201,9 +205,17 @@ class EncoderConfig:
         default = {field.name: field.default for field in fields(self)}
         for name, models in _MODELS_OF.items():
             if self.model not in models and getattr(self, name) != default[name]:
-                others = f"{' and '.join(models)} model{'s' if len(models) > 1 else ''}"
-                msg = f"{name} is for the {others}, not for {self.model}"
+                named = [model for model in models if model != AUTO_MODEL]
+                others = f"{' and '.join(named)} model{'s' if len(named) > 1 else ''}"
+                msg = f"{name} is for the {others}" + (f", not for {self.model}" if self.model != AUTO_MODEL else "")
                 raise ConfigError(msg)
+
+    def models(self, pixel_count: int) -> tuple[Model, ...]:
+        """The models that are tried for an image of so many pixels."""
+        if self.model != AUTO_MODEL:
+            return (Model(self.model),)
+        is_fitted = self.effort >= FITTED_FROM_EFFORT and pixel_count <= FITTED_PIXELS
+        return (Model.LATENT, Model.FITTED) if is_fitted else (Model.LATENT,)
 
     @property
     def target_lmbda(self) -> float | None:

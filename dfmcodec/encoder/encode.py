@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,12 +25,13 @@ from dfmcodec.errors import DfmError, TargetUnreachableError
 from dfmcodec.image import Image
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
-from dfmcodec.metrics import bits_per_pixel, psnr
+from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr
 
 if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
 
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
+_FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
 _FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
 
 
@@ -56,20 +58,79 @@ def encode_image(
         TargetUnreachableError: The target cannot be met.
         DivergedError: The fit came to NaN or infinite values again and again.
     """
-    started = time.perf_counter()
     if generator is not None:
         from dfmcodec.encoder.generative.search import check_image
 
         check_image(image, generator)
+        return _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
+    models = config.models(image.pixel_count)
+    if len(models) == 1:
+        return _encoded(image, config, models[0], on_progress, should_stop)
+    return _better_of(image, config, models, on_progress, should_stop)
+
+
+def _better_of(
+    image: Image,
+    config: EncoderConfig,
+    models: Sequence[Model],
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> EncodeResult:
+    """The best of the encodings with several models, of those that meet the target.
+
+    Raises:
+        TargetUnreachableError: None meets it; or another error of the first model.
+    """
+    best: EncodeResult | None = None
+    first_error: DfmError | None = None
+    for number, model in enumerate(models):
+        if best is not None and should_stop():
+            break
+
+        def report(progress: Progress, first: float = _FIRST_MODEL_PART * number) -> None:
+            last = 1.0 if first else _FIRST_MODEL_PART
+            on_progress(replace(progress, part=first + (last - first) * progress.part))
+
+        try:
+            result = _encoded(image, config, model, report, should_stop)
+        except DfmError as error:
+            first_error = first_error or error
+            continue
+        if best is None or _score(result) > _score(best):
+            best = result
+    if best is None:
+        assert first_error is not None
+        raise first_error
+    return best
+
+
+def _score(result: EncodeResult) -> float:
+    """A figure by which files for the same target are compared: larger is better."""
+    report = result.report
+    if report.budget_bytes is not None:
+        return report.psnr_db
+    lmbda = report.config.target_lmbda
+    return -report.bpp if lmbda is None else -(mse_of_psnr(report.psnr_db, 1.0) / lmbda + report.bpp)
+
+
+def _encoded(
+    image: Image,
+    config: EncoderConfig,
+    model: Model,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+    generator: GenerativeModel | None = None,
+) -> EncodeResult:
+    """The encoding with one model; see `encode_image`."""
+    started = time.perf_counter()
     coded_channels = generator.architecture.channels if generator is not None else 1
     gray_as_rgb = image.channels > coded_channels and image.is_gray
     ancillary = bitstream.ancillary_sections(bitstream.Ancillary(image.metadata, image.alpha, gray_as_rgb))
     coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
-    model = Model.GENERATIVE if generator is not None else Model(config.model)
     checks_bytes = _bytes_for_checks(coded, model, len(ancillary), budget)
     ancillary_bytes = bitstream.sections_file_bytes(ancillary) + checks_bytes
     job = Job(coded, config, ancillary_bytes, on_progress, should_stop, budget, has_checks=checks_bytes > 0)
-    outcome = _fit(job, generator)
+    outcome = _fit(job, model, generator)
 
     data = bitstream.write(outcome.model, ancillary, checked=budget is None or job.has_checks)
     if budget is not None and len(data) > budget:
@@ -111,16 +172,16 @@ def _report(job: Job, image: Image, outcome: Outcome, data: bytes, psnr_db: floa
     )
 
 
-def _fit(job: Job, generator: GenerativeModel | None) -> Outcome:
+def _fit(job: Job, model: Model, generator: GenerativeModel | None) -> Outcome:
     if generator is not None:
         from dfmcodec.encoder.generative.search import fit_code
 
         return fit_code(job, generator)
-    if job.config.model == Model.FITTED.value:
+    if model is Model.FITTED:
         from dfmcodec.encoder.fitted.search import fit_grids
 
         return fit_grids(job)
-    return fit_latents(job) if job.config.model == Model.LATENT.value else fit_network(job)
+    return fit_latents(job) if model is Model.LATENT else fit_network(job)
 
 
 def _bytes_for_checks(coded: Image, model: Model, ancillary: int, budget: int | None) -> int:

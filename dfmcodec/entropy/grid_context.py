@@ -14,7 +14,7 @@ A symbol sees
 
     - 14 symbols of its grid that are decoded before it (`CAUSAL`),
     - the 3x3 symbols around its 2x2 cell in the next coarser grid, which has one for each cell,
-    - the symbols there in the two grids after that,
+    - each of the six coarser grids, interpolated to its own place (`doubled`),
 
 all companded (`COMPANDED`), with their sign. Symbols beyond a grid are 0. One network of three
 layers serves all grids:
@@ -72,8 +72,8 @@ CAUSAL = (
     *((0, x) for x in range(-3, 0)),
 )
 SLOPE = 2  # rows count so many columns in the number of a wavefront
-FARTHER = (2, 3)  # levels further, of the coarser grids of which one symbol is seen
-FEATURES = len(CAUSAL) + len(SQUARE) + len(FARTHER)
+COARSER = GRID_LEVELS - 1  # grids that the finest one sees, one feature of each
+FEATURES = len(CAUSAL) + len(SQUARE) + COARSER
 PAD = 3  # symbols around a grid that `CAUSAL` reaches
 MAX_WEIGHT = 1023
 ACTIVATION_MAX = 255
@@ -329,24 +329,43 @@ class GridContext:
         self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols)
 
 
+def doubled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArray[np.int16]:
+    """Interpolates planes [C, m, n], 0 beyond their edges, to whole numbers [C, rows, columns].
+
+    Samples 2 i and 2 i + 1 of a row lie a quarter sample before and after sample i, and are three
+    parts of it and one of its neighbour there; so along both axes, rounded once.
+    """
+    along = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
+    for axis in (1, 2):
+        moved = along.swapaxes(1, axis)
+        near = 3 * moved[:, 1:-1]
+        pairs = np.stack([near + moved[:, :-2], near + moved[:, 2:]], axis=2)
+        along = pairs.reshape(len(moved), -1, moved.shape[2]).swapaxes(1, axis)
+    return (along[:, : size[0], : size[1]] + 8) >> 4
+
+
 def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
     """What each symbol of a grid of (rows, columns) sees of coarser grids, companded.
+
+    Args:
+        coarser: The coarser grids, the nearest first.
+        size: The rows and columns of the grid.
 
     Returns:
         int8 [rows, columns, features].
     """
     rows, columns = size
-    features = np.zeros((rows, columns, len(SQUARE) + len(FARTHER)), dtype=np.int8)
-
-    def repeated(plane: Float32, times: int) -> Float32:
-        return plane.repeat(times, axis=0).repeat(times, axis=1)[:rows, :columns]
-
-    if coarser:
-        padded = np.pad(companded(coarser[0]), 1)
-        height, width = coarser[0].shape
-        for number, (y, x) in enumerate(SQUARE):
-            features[..., number] = repeated(padded[1 + y : 1 + y + height, 1 + x : 1 + x + width], 2)
-    for number, distance in enumerate(FARTHER):
-        if len(coarser) >= distance:
-            features[..., len(SQUARE) + number] = repeated(companded(coarser[distance - 1]), 1 << distance)
+    features = np.zeros((rows, columns, len(SQUARE) + COARSER), dtype=np.int8)
+    if not coarser:
+        return features
+    padded = np.pad(companded(coarser[0]), 1)
+    height, width = coarser[0].shape
+    for number, (y, x) in enumerate(SQUARE):
+        part = padded[1 + y : 1 + y + height, 1 + x : 1 + x + width]
+        features[..., number] = part.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
+    planes = companded(coarser[-1]).astype(np.int16)[None]
+    for grid in reversed(coarser[:-1]):
+        planes = np.concatenate([companded(grid).astype(np.int16)[None], doubled(planes, grid.shape)])
+    for number, plane in enumerate(planes):  # one by one, which takes the least memory
+        features[..., len(SQUARE) + number] = doubled(plane[None], size)[0]
     return features

@@ -2,8 +2,7 @@
 
 Each image has networks of its own. A file holds what they differ from those of the prior by, as
 whole numbers: changes of the whole synthesis and of the whole context network. The prior has a step
-and a Laplace table for every weight. The one that is shipped is preliminary: `dfm encode` writes no
-files with it.
+and a Laplace table for every weight.
 """
 
 from __future__ import annotations
@@ -140,7 +139,7 @@ class FittedPrior:
         return self.network.changed(dict(zip(CONTEXT_CHANGES, arrays[count:], strict=True))), machine
 
 
-SHIPPED_FITTED: tuple[int, ...] = (0xB445DB4E,)  # the prior ids of readable files
+SHIPPED_FITTED: tuple[int, ...] = (0xD4D2995E,)  # the prior ids of readable files
 
 
 @lru_cache(maxsize=4)

@@ -170,6 +170,26 @@ def fitted(folder: Path) -> None:
     assert second["us_per_pixel_and_step"] > 0
 
 
+def anchors(folder: Path) -> None:
+    table, rows_path = folder / "anchors.tsv", folder / "rows.jsonl"
+    points = [(0.001, 32.0, 0.9), (0.002, 30.0, 0.6), (0.004, 28.0, 0.4), (0.02, 24.0, 0.2)]
+    lines = ["lmbda\tseq_name\tpsnr_db\trate_bpp", *(f"{a}\tcat\t{b}\t{c}" for a, b, c in points)]
+    table.write_text("\n".join(lines) + "\n")
+    options = ("--anchors", table, "--settings", "latent:1,latent:2", "--lmbdas", "0.001,0.002,0.004")
+    rows = recorded(rows_path, "anchors", png(folder), *options)
+    assert [(row["lmbda"], row["setting"]) for row in rows[:3]] == [
+        (0.001, "latent:1"),
+        (0.001, "latent:2"),
+        (0.002, "latent:1"),
+    ]
+    assert len(rows) == 6
+    assert all(0.9 * row["anchor_bpp"] < row["bpp"] <= row["anchor_bpp"] for row in rows)
+    compared = recorded(folder / "compared.jsonl", "anchors", rows_path, "--compare")
+    assert [row["setting"] for row in compared] == ["latent:1", "latent:2"]
+    assert compared[0]["against latent:1 %"] == 0
+    assert compared[0]["against anchor %"] is not None
+
+
 def fitted_files(folder: Path) -> None:
     sizes = ("--crop", "0,0,48,40", "--steps", 20, "--effort", 1, "--save", folder / "fitted.dfm")
     rows = recorded(folder / "rows.jsonl", "fitted_files", png(folder), *sizes)
@@ -401,6 +421,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate quantised": coordinate_quantised,
     "coordinate start": coordinate_start,
     "domain_prior": domain_prior,
+    "anchors": anchors,
     "fitted": fitted,
     "fitted_files": fitted_files,
     "frontier": frontier,

@@ -7,6 +7,7 @@ probability of q - 1/2 .. q + 1/2 under a Laplace distribution, in bits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import reduce
 from typing import Any, NamedTuple
@@ -15,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dfmcodec.encoder.fitted.neighbours import Offsets, gathered
+from dfmcodec.encoder.fitted.neighbours import gathered
+from dfmcodec.encoder.fitted.upsampling import doubled_planes
 from dfmcodec.encoder.fitted.windows import Grids, samples_inside, window_samples
 from dfmcodec.entropy.context import ACTIVATION_SHIFT, OUTPUT_SHIFT
-from dfmcodec.entropy.grid_context import ACTIVATION_MAX, CAUSAL, COMPANDING, FARTHER, FEATURES, GridNetwork
+from dfmcodec.entropy.grid_context import ACTIVATION_MAX, CAUSAL, COARSER, COMPANDING, FEATURES, GridNetwork
 from dfmcodec.entropy.neighbourhood import SQUARE
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
 from dfmcodec.latents.grids import GRID_LEVELS
@@ -30,6 +32,7 @@ _NAT = SCALES_PER_OCTAVE / np.log(2)  # of integer scales, for a factor of e
 _SMALLEST_PROBABILITY = 2.0**-20
 _LARGEST_LOG_SCALE = 6.0
 _ROUNDING = 0.5
+_BILINEAR = np.array([0, 0.25, 0.75, 0], dtype=np.float32)
 _FIRST_STD = 0.3
 _SECOND_STD = 0.02
 _LAST_STD = 0.01
@@ -172,35 +175,49 @@ def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
     inside = [samples_inside(corner, size, level) for level in levels]
     known = [jnp.where(is_inside, grid, 0.0) for grid, is_inside in zip(grids, inside, strict=True)]
     seen = [companded(grid) for grid in known]
-    parts = [_level_symbols(known[level], seen[level:], inside[level], level) for level in levels]
+    planes = _coarser_planes(seen, inside)
+    parts = [_level_symbols(known[level], seen[level:], planes[level], inside[level], level) for level in levels]
     return _Symbols(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 
-def _level_symbols(known: jax.Array, seen: Grids, is_inside: jax.Array, level: int) -> _Symbols:
-    """The symbols of a level; `seen` are the companded grids of this level and the coarser ones."""
+def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
+    """All grids that are coarser than each, interpolated to its samples, halo included, as
+    `grid_context.doubled` does, without rounding: [coarser grids, n_l, n_l], the nearest first.
+    """
+    planes = [jnp.zeros((0, *seen[-1].shape))]
+    for finer in range(len(seen) - 2, -1, -1):
+        joined = jnp.concatenate([seen[finer + 1][None], planes[0]])
+        planes.insert(0, jnp.where(inside[finer], doubled_planes(_BILINEAR, joined), 0.0))
+    return planes
+
+
+def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: jax.Array, level: int) -> _Symbols:
+    """The symbols of a level; `seen` are the companded grids of this level and the coarser ones,
+    `planes` the latter as this level sees them.
+    """
     count = window_samples(level)
+    inner = slice(HALO, HALO + count)
     own = gathered(seen[0][None], CAUSAL, HALO)[:, 0]
-    features = jnp.concatenate([own, _coarser_features(seen, count)]).reshape(FEATURES, -1)
+    none = jnp.zeros((COARSER - len(planes), count, count))
+    features = jnp.concatenate([own, _cell_features(seen, count), planes[:, inner, inner], none])
     of_level = np.zeros((GRID_LEVELS, count * count), dtype=np.float32)
     of_level[level] = 1.0
-    inner = slice(HALO, HALO + count)
     return _Symbols(
-        features, jnp.asarray(of_level), known[inner, inner].reshape(-1), is_inside[inner, inner].reshape(-1)
+        features.reshape(FEATURES, -1),
+        jnp.asarray(of_level),
+        known[inner, inner].reshape(-1),
+        is_inside[inner, inner].reshape(-1),
     )
 
 
-def _coarser_features(seen: Grids, count: int) -> jax.Array:
-    """What symbols see of coarser grids, [features, count, count]; 0 of grids that do not exist."""
-
-    def around(distance: int, offsets: Offsets) -> jax.Array:
-        if distance >= len(seen):
-            return jnp.zeros((len(offsets), count, count))
-        found = gathered(seen[distance][None], offsets, HALO)[:, 0]
-        samples = max(count >> distance, 1)
-        times = 1 << distance
-        return jnp.repeat(jnp.repeat(found[:, :samples, :samples], times, axis=1), times, axis=2)[:, :count, :count]
-
-    return jnp.concatenate([around(1, SQUARE), *(around(distance, ((0, 0),)) for distance in FARTHER)])
+def _cell_features(seen: Grids, count: int) -> jax.Array:
+    """The 3x3 symbols around the cell of each symbol in the next coarser grid, [9, count, count]; 0
+    if there is none.
+    """
+    if len(seen) == 1:
+        return jnp.zeros((len(SQUARE), count, count))
+    found = gathered(seen[1][None], SQUARE, HALO)[:, 0]
+    return jnp.repeat(jnp.repeat(found, 2, axis=1), 2, axis=2)
 
 
 def _activation(sums: jax.Array) -> jax.Array:

@@ -21,6 +21,7 @@ window serves images of all sizes.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,9 +41,10 @@ from dfmcodec.encoder.fitted.contexts import ContextWeights, symbol_bits
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import start_machine, window_colours
 from dfmcodec.encoder.fitted.soap import soap
-from dfmcodec.encoder.fitted.windows import Grids, Windows
+from dfmcodec.encoder.fitted.windows import Grids, Windows, window_samples
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.grids import grid_sizes, symbol_step
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.synthesis.fitted import FittedMachine
@@ -50,6 +52,7 @@ from dfmcodec.synthesis.fitted import FittedMachine
 _SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with a part for each layer
 _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
+_KEEPING = {-1: 1 << 30, -2: 1 << 26, -3: 1 << 25}  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
 _FEW = 4  # windows between two steps of the networks
 
 
@@ -234,7 +237,8 @@ class _Image(NamedTuple):
 
 
 def _colours_and_bits(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
-    bits = symbol_bits(networks.contexts, grids, window.corner, image.size).sum()
+    """The colours of a window, and the bits of each symbol."""
+    bits = symbol_bits(networks.contexts, grids, window.corner, image.size)
     colours = window_colours(networks.machine, [grid * image.step for grid in grids])
     return colours, bits
 
@@ -245,7 +249,7 @@ def _window_loss(
     """The part of a window in the loss, times the pixels of the image."""
     colours, bits = _colours_and_bits(networks.moved(moving), image, softness.symbols(latents), window)
     errors = ((colours - window.colours) ** 2 * window.inside[None]).sum()
-    return errors / colours.shape[0] + image.lmbda * bits
+    return errors / colours.shape[0] + image.lmbda * bits.sum()
 
 
 def _window_gradient(
@@ -258,11 +262,28 @@ def _window_gradient(
     return gradient
 
 
-def _window_measures(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
-    """The squared error and the bits of a window with whole symbols."""
+def _errors_and_bits(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
+    """The squared error of each pixel of a window with whole symbols, and the bits of each."""
     colours, bits = _colours_and_bits(networks, image, grids, window)
     values = jnp.round(jnp.clip(colours, 0, 1) * PEAK_LEVEL) / PEAK_LEVEL
-    return ((values - window.colours) ** 2 * window.inside[None]).sum(), bits
+    return ((values - window.colours) ** 2 * window.inside[None]).sum(axis=0), bits
+
+
+def _window_measures(networks: Networks, image: _Image, grids: Grids, window: _Window) -> tuple[jax.Array, jax.Array]:
+    """The squared error and the bits of a window with whole symbols."""
+    errors, bits = _errors_and_bits(networks, image, grids, window)
+    return errors.sum(), bits.sum()
+
+
+def _window_costs(networks: Networks, image: _Image, grids: Grids, window: _Window) -> jax.Array:
+    """The loss of each pixel of a window with whole symbols, in bits; see `Fit.costs`."""
+    errors, bits = _errors_and_bits(networks, image, grids, window)
+    costs = errors / (CHANNELS * image.lmbda)
+    for level in range(len(grids)):
+        count = window_samples(level)
+        of_level, bits = bits[: count * count], bits[count * count :]
+        costs = costs.at[:: 1 << level, :: 1 << level].add(of_level.reshape(count, count))
+    return costs
 
 
 @dataclass(frozen=True)
@@ -271,6 +292,7 @@ class _Programs:
 
     gradient: Callable[..., tuple[Moving, Grids]]
     measures: Callable[..., tuple[jax.Array, jax.Array]]
+    costs: Callable[..., jax.Array]
     move: Callable[..., tuple[Networks, optax.OptState]]
 
     @classmethod
@@ -279,6 +301,7 @@ class _Programs:
         return cls(
             jax.jit(_window_gradient, compiler_options=one_core),
             jax.jit(_window_measures, compiler_options=one_core),
+            jax.jit(_window_costs, compiler_options=one_core),
             jax.jit(_moved, static_argnames="free"),
         )
 
@@ -308,6 +331,7 @@ class Fit:
         seed: int = 0,
     ) -> None:
         use_compilation_cache()
+        _keep_freed_memory()
         self.height: int = colours.shape[1]
         self.width: int = colours.shape[2]
         self.lmbda = lmbda
@@ -338,6 +362,10 @@ class Fit:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
         moments = _network_optimizer().init(self._start.moving(self.recipe.free))
         return State(self._start, moments, Latents.start(latents))
+
+    def shorten(self, steps: int) -> None:
+        """Makes the fit end after so many steps, with rates and noise as such a fit has them."""
+        self.recipe = replace(self.recipe, steps=steps)
 
     def slow_down(self) -> None:
         """Halves the learning rate of networks, after the fit has come to NaN."""
@@ -416,8 +444,15 @@ class Fit:
         by_moving, by_latents = self._programs.gradient(moving, networks, image, seen, softness, part)
         return by_moving, [np.asarray(grid) for grid in by_latents]
 
-    def measured(self, state: State, executor: ThreadPoolExecutor) -> Measured:
-        """Measures a state as a decoder would see it."""
+    def measured(self, state: State, executor: ThreadPoolExecutor, windows: int | None = None) -> Measured:
+        """Measures a state as a decoder would see it.
+
+        Args:
+            state: The state.
+            executor: Of `threads`.
+            windows: From so many windows all over the image, if it has more; from all if None.
+        """
+        every = 1 if windows is None else -(-len(self._window_parts) // windows)
         rounded = [np.rint(grid) for grid in state.latents]
         with calls():
             image = self._image()
@@ -428,9 +463,32 @@ class Fit:
                 )
                 return float(errors), float(bits)
 
-            found = list(executor.map(measures, range(len(self._window_parts))))
-        errors, bits = (sum(pair[which] for pair in found) for which in (0, 1))
-        return Measured(bits, errors / (3 * self.pixel_count))
+            found = list(executor.map(measures, range(0, len(self._window_parts), every)))
+        whole = len(self._window_parts) / len(found)
+        errors, bits = (whole * sum(pair[which] for pair in found) for which in (0, 1))
+        return Measured(bits, errors / (CHANNELS * self.pixel_count))
+
+    def costs(self, networks: Networks, grids: Sequence[Float32], executor: ThreadPoolExecutor) -> Float32:
+        """The loss pixel by pixel, in bits: squared errors over the multiplier, and the bits of
+        each symbol at the first pixel of its cell.
+
+        Args:
+            networks: The networks.
+            grids: The symbols, whole numbers, float32 [h_l, w_l].
+            executor: Of `threads`.
+
+        Returns:
+            float32 [H, W].
+        """
+        with calls():
+            image = self._image()
+
+            def costs(window: int) -> Float32:
+                cut = self._windows.cut(window, grids)
+                return np.asarray(self._programs.costs(networks, image, cut, self._window_parts[window]))
+
+            found = list(executor.map(costs, range(len(self._window_parts))))
+        return self._windows.joined(found)
 
     def _image(self) -> _Image:
         scalars = (jnp.float32(x) for x in (self.lmbda, symbol_step(self.lmbda_code)))
@@ -480,6 +538,22 @@ def _with_price(
     """Adds the gradient of a weight's bits under a Laplace distribution around its start."""
     apart = (weight - start) / scale
     return gradient + price / (log(2) * scale) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)
+
+
+@lru_cache(maxsize=1)
+def _keep_freed_memory() -> None:
+    """Lets the C library keep what compiled programs free, where it is glibc.
+
+    The 31 MB that a window takes are freed and allocated again 100 times a second. The heap of a
+    thread may have no room for them beside what it holds. Then glibc maps another heap each time
+    and gives it back, and a step takes twice as long for 300,000 page faults a second.
+    """
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    for option, value in _KEEPING.items():
+        set_option(option, value)
 
 
 def _is_on_cpu() -> bool:

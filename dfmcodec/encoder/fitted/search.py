@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, log, log2
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from dfmcodec.decoder import render
 from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, State
 from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
+from dfmcodec.encoder.fitted.sweep import sweep
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
@@ -34,18 +35,32 @@ from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
 
+_ROUNDING_WINDOWS = 8  # of the image, by which the rounding of networks is chosen
 _ROUNDING_FROM = 0.75  # part of the steps after which networks are rounded
 _FIXED_FROM = 0.95  # part of the steps after which they do not move
+_TIMED_STEPS = range(1, 6)  # by which the others are timed; the first compiles
+_FOR_STEPS = 0.75  # the part of a time limit that is left for steps
 _CONTROL_STEPS = 10  # between two measurements
-_CONTROL_FROM = 0.1  # part of the steps after which the multiplier moves
-_AIM = 0.996  # of a size budget
-_SHRINKS_BY = 0.35  # the size of a fit at its start is so much larger than at its end, about
-_LMBDA_OF_SIZE = 1.5  # how far the logarithm of the multiplier follows that of the size
-_LMBDA_OF_PSNR = 0.3  # and 1 dB
-_LARGEST_MOVE = 0.2
+_LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
+_MIDDLE_LMBDA = 1e-3
+_CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
+_AIM = 0.998  # of a size budget
+_AIM_BEFORE_SWEEPS = 0.985
+_SHRINKS_BY = 0.36  # the size of a fit at its start is so much larger than at its end, at lambda 1e-3
+_SHRINKS_BY_OF_LMBDA = 0.07  # and so much more for each octave
+_SHRINKS_AS = 1.25  # the power of the part that is left
+_NETWORKS_SHRINK = 0.5  # the bytes of networks, when their rounding is chosen
+_GAINS_DB = 1.5  # that a fit gains from its start to its end
+_LMBDA_OF_SIZE = 16.0  # how far the logarithm of the multiplier follows that of the size, in a whole fit
+_LMBDA_OF_PSNR = 2.0  # and 1 dB
+_FARTHEST_MOVE = 1.2  # of the logarithm of the multiplier in a fit
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
-_SHRINKS = (-0.2, 0.5)  # parts of a symbol, for the largest and the smallest file
-_HALVINGS = 9  # of the range between them
+_SWEEPS = 3  # at most
+_SWEEP_OF_SIZE = 15.0  # as above, from one sweep to the next
+_SWEEP_OF_PSNR = 3.0
+_FARTHEST_SWEEP = 1.2
+_SHRINKS = (-0.2, 4.0)  # parts of a symbol, for the largest and the smallest file
+_HALVINGS = 10  # of the range between them
 _ENOUGH_OF_BUDGET = 0.99
 _ENOUGH_DB = 0.02
 
@@ -78,21 +93,21 @@ class _Search:
             colours_of(job.image), plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed
         )
         self._rounding: Rounding | None = None
+        self._timed_from_s = 0.0
 
     def run(self) -> Outcome:
-        steps = self._plan.recipe.steps
         state = kept = self._fit.start()  # kept is finite
         number, restarts, reason = 0, 0, "steps"
         with self._fit.threads() as executor:
-            while number < steps:
-                if self._rounding is None and number >= _ROUNDING_FROM * steps:
+            while number < self._steps:
+                if self._rounding is None and number >= _ROUNDING_FROM * self._steps:
                     self._rounding = self._chosen_rounding(state, executor)
-                state = self._fit.step(
-                    state, number, executor, number < _FIXED_FROM * steps, self._rounding, self._job.should_stop
-                )
+                moves_networks = number < _FIXED_FROM * self._steps
+                state = self._fit.step(state, number, executor, moves_networks, self._rounding, self._job.should_stop)
                 number += 1
+                self._keep_to_time(number)
                 early = self._reason_to_stop()
-                if early is None and number % _CONTROL_STEPS and number < steps:
+                if early is None and number % _CONTROL_STEPS and number < self._steps:
                     continue
                 found = self._fit.measured(state._replace(networks=self._rounded(state.networks)), executor)
                 if not found.is_finite:
@@ -104,14 +119,67 @@ class _Search:
                     continue
                 kept = state
                 expected_bytes = self._expected_bytes(found, state.networks)
-                self._report(found, expected_bytes, number, number / steps, restarts)
+                self._report(found, expected_bytes, number, restarts)
                 if early is not None:
                     reason = early
                     break
-                self._follow(found, expected_bytes, number / steps)
-        best = self._settled(kept.latents, self._any_rounding.changes(kept.networks))
+                self._follow(found, expected_bytes, number / self._steps)
+            latents, changes = list(kept.latents), self._any_rounding.changes(kept.networks)
+            if reason == "steps":
+                latents[0] = self._swept(latents, kept.networks, changes, executor)
+        best = self._settled(latents, changes)
         seconds = time.perf_counter() - self._started
         return Outcome(best.model, best.file_bytes, None, number, seconds, reason, restarts)
+
+    @property
+    def _steps(self) -> int:
+        return self._fit.recipe.steps
+
+    def _keep_to_time(self, number: int) -> None:
+        """Makes the fit as short as a time limit needs it, once it is known how long steps take: a
+        short fit is worth more than the first part of a long one.
+        """
+        limit = self._job.config.time_limit_s
+        if limit is None or number > _TIMED_STEPS[-1]:
+            return
+        seconds = time.perf_counter() - self._started
+        if number == _TIMED_STEPS[0]:
+            self._timed_from_s = seconds
+        elif number == _TIMED_STEPS[-1]:
+            each = (seconds - self._timed_from_s) / (_TIMED_STEPS[-1] - _TIMED_STEPS[0])
+            affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
+            self._fit.shorten(min(self._steps, affordable))
+
+    def _swept(
+        self, latents: Sequence[Float32], networks: Networks, changes: NetworkChanges, executor: ThreadPoolExecutor
+    ) -> Float32:
+        """The finest grid after sweeps, whose multiplier is moved until the target is nearly met.
+
+        Latents whose symbol has not changed stay as they are.
+        """
+        before = [np.rint(grid) for grid in latents]
+        finest, seen = before[0].copy(), self._any_rounding(networks)
+        for _ in range(_SWEEPS):
+            sweep(
+                finest,
+                lambda tried: self._fit.costs(seen, [tried, *before[1:]], executor),
+                lambda: self._reason_to_stop() is not None,
+            )
+            move = self._sweep_move(self._candidate([finest, *latents[1:]], changes, 0.0))
+            if move == 0 or self._reason_to_stop() is not None:
+                break
+            self._fit.lmbda *= exp(min(max(move, -_FARTHEST_SWEEP), _FARTHEST_SWEEP))
+        return np.where(finest == before[0], latents[0], finest)
+
+    def _sweep_move(self, candidate: _Candidate) -> float:
+        """By how much the logarithm of the multiplier has to move after a sweep; 0 for nothing."""
+        if self._is_without_target or (self._meets(candidate) and self._is_close(candidate)):
+            return 0.0
+        config, budget = self._job.config, self._job.budget_bytes
+        if budget is not None:
+            return _SWEEP_OF_SIZE * log(candidate.file_bytes / max(1.0, _AIM * budget))
+        assert config.psnr is not None
+        return _SWEEP_OF_PSNR * (candidate.psnr_db - config.psnr - _PSNR_SPARE)
 
     @property
     def _any_rounding(self) -> Rounding:
@@ -156,7 +224,7 @@ class _Search:
         """How the networks of a state are rounded."""
 
         def cost(networks: Networks) -> float:
-            found = self._fit.measured(state._replace(networks=networks), executor)
+            found = self._fit.measured(state._replace(networks=networks), executor, _ROUNDING_WINDOWS)
             return found.mse * self._fit.pixel_count / self._fit.lmbda + found.bits
 
         return choose_rounding(self._plan.prior, state.networks, cost)
@@ -179,22 +247,32 @@ class _Search:
 
     def _expected_bytes(self, found: Measured, networks: Networks) -> float:
         """The size of the file of a state."""
-        changes = self._any_rounding.changes(networks)
-        return container_bytes(Model.FITTED) + found.bits / 8 + self._networks_bytes(changes)
+        of_networks = float(self._networks_bytes(self._any_rounding.changes(networks)))
+        if self._rounding is None:
+            of_networks *= _NETWORKS_SHRINK
+        return container_bytes(Model.FITTED) + found.bits / 8 + of_networks
 
     def _follow(self, found: Measured, expected_bytes: float, part: float) -> None:
-        """Moves the multiplier towards the target, after a part of the steps."""
-        config, budget = self._job.config, self._job.budget_bytes
+        """Moves the multiplier towards the target, after a part of the steps.
+
+        The size falls while a fit goes on, as noise fades, and the PSNR rises, so both are compared
+        as they are expected to be in the end.
+        """
+        config, budget, first = self._job.config, self._job.budget_bytes, self._plan.first_lmbda
         if part < _CONTROL_FROM:
             return
         if budget is not None:
-            in_the_end = expected_bytes / (1 + _SHRINKS_BY * (1 - part))
-            move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
+            shrinks_by = _SHRINKS_BY + _SHRINKS_BY_OF_LMBDA * log2(self._fit.lmbda / _MIDDLE_LMBDA)
+            in_the_end = expected_bytes / (1 + max(0.0, shrinks_by) * (1 - part) ** _SHRINKS_AS)
+            move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM_BEFORE_SWEEPS * budget))
         elif config.psnr is not None:
-            move = _LMBDA_OF_PSNR * (found.psnr_db - config.psnr - _PSNR_SPARE)
+            in_the_end_db = found.psnr_db + _GAINS_DB * (1 - part) ** 3
+            move = _LMBDA_OF_PSNR * (in_the_end_db - config.psnr - _PSNR_SPARE)
         else:
             return
-        self._fit.lmbda *= exp(min(max(move, -_LARGEST_MOVE), _LARGEST_MOVE))
+        move *= _CONTROL_STEPS / self._steps
+        moved = log(self._fit.lmbda / first) + min(max(move, -_LARGEST_MOVE), _LARGEST_MOVE)
+        self._fit.lmbda = first * exp(min(max(moved, -_FARTHEST_MOVE), _FARTHEST_MOVE))
 
     def _meets(self, candidate: _Candidate) -> bool:
         budget, floor_db = self._job.budget_bytes, self._job.config.psnr
@@ -217,10 +295,11 @@ class _Search:
         limit = self._job.config.time_limit_s
         return "time limit" if limit is not None and time.perf_counter() - self._started > limit else None
 
-    def _report(self, found: Measured, expected_bytes: float, number: int, part: float, restarts: int) -> None:
+    def _report(self, found: Measured, expected_bytes: float, number: int, restarts: int) -> None:
         seconds = time.perf_counter() - self._started
         what = f"{found.psnr_db:.2f} dB, {expected_bytes:.0f} bytes{restarts_text(restarts)}"
-        progress = Progress(min(0.99, part), number, found.psnr_db, seconds, what, self._job.file_budget_bytes)
+        part = min(0.99, number / self._steps)
+        progress = Progress(part, number, found.psnr_db, seconds, what, self._job.file_budget_bytes)
         self._job.on_progress(progress)
 
     def _unreachable(self, candidate: _Candidate) -> str:
@@ -246,7 +325,7 @@ def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
 
 def _shrunk(latents: Float32, shrink: float) -> Symbols:
     """Rounds latents after a part of a symbol is taken off their magnitudes."""
-    magnitudes = np.floor(np.abs(latents) + np.float32(0.5 - shrink))
+    magnitudes = np.maximum(np.floor(np.abs(latents) + np.float32(0.5 - shrink)), 0)
     return np.asarray(np.copysign(magnitudes, latents), dtype=np.int32)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -18,11 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
+from dfmcodec.latents.grids import grid_sizes
 from dfmcodec.synthesis.fitted import HALO
 
 WINDOW = 128  # pixels
 Grids = list[jax.Array]  # of a window, [n_l, n_l] for each level
 Places = np.ndarray[Any, np.dtype[np.intp]]
+Place = tuple[slice, slice] | tuple[Places, Places]  # rows and columns
 
 
 def window_samples(level: int) -> int:
@@ -58,6 +61,14 @@ class Windows:
         padded = np.pad(values, ((0, 0), (0, below), (0, right)))
         return np.stack([padded[:, top : top + WINDOW, left : left + WINDOW] for top, left in self.corners])
 
+    def joined(self, parts: Sequence[Float32]) -> Float32:
+        """Joins what `pixels` would cut of one plane, [WINDOW, WINDOW] each: float32 [H, W]."""
+        whole = np.empty((self.height, self.width), dtype=np.float32)
+        for (top, left), part in zip(self.corners, parts, strict=True):
+            place = whole[top : top + WINDOW, left : left + WINDOW]
+            place[...] = part[: place.shape[0], : place.shape[1]]
+        return whole
+
     def inside(self) -> Float32:
         """1 for pixels of the image and 0 beyond, float32 [N, WINDOW, WINDOW]."""
         return self.pixels(np.ones((1, self.height, self.width), dtype=np.float32))[:, 0]
@@ -66,8 +77,10 @@ class Windows:
         """Cuts the grids of the image for a window, float32 [n_l, n_l] with n_l = WINDOW / 2^l +
         2 HALO.
         """
-        samples = (self._samples(number, level, grid.shape) for level, grid in enumerate(grids))
-        return [np.asarray(grid)[np.ix_(*places)] for grid, places in zip(grids, samples, strict=True)]
+        return [
+            grid[place] if isinstance(place[0], slice) else grid[np.ix_(*place)]
+            for grid, place in zip(grids, self._places[number], strict=True)
+        ]
 
     def add_back(self, number: int, parts: Sequence[Float32], grids: Sequence[Float32]) -> None:
         """Adds what `cut` would give of grids to these grids; its transpose.
@@ -77,12 +90,15 @@ class Windows:
             parts: float32 [n_l, n_l].
             grids: The grids of the image, changed in place.
         """
-        for level, (part, grid) in enumerate(zip(parts, grids, strict=True)):
+        for part, grid, place in zip(parts, grids, self._places[number], strict=True):
+            if isinstance(place[0], slice):
+                grid[place] += part
+                continue
             summed, found = part, []
-            for axis, places in enumerate(self._samples(number, level, grid.shape)):
-                firsts = np.flatnonzero(np.diff(places, prepend=-1))  # repeated samples are one
+            for axis, samples in enumerate(place):
+                firsts = np.flatnonzero(np.diff(samples, prepend=-1))  # repeated samples are one
                 summed = np.add.reduceat(summed, firsts, axis=axis)
-                found.append(slice(places[0], places[-1] + 1))
+                found.append(slice(samples[0], samples[-1] + 1))
             grid[tuple(found)] += summed
 
     def own(self, number: int, level: int) -> tuple[slice, slice]:
@@ -91,11 +107,25 @@ class Windows:
         side = window_samples(level)
         return slice(top, top + side), slice(left, left + side)
 
-    def _samples(self, number: int, level: int, shape: tuple[int, ...]) -> tuple[Places, Places]:
-        """The rows and the columns of a grid that a window has, halo included."""
-        reach = np.arange(-HALO, window_samples(level) + HALO)
-        top, left = self.corners[number] >> level
-        return np.clip(top + reach, 0, shape[0] - 1), np.clip(left + reach, 0, shape[1] - 1)
+    @cached_property
+    def _places(self) -> list[list[Place]]:
+        """For each window and level, the rows and the columns of a grid that a window has, halo
+        included: slices, or numbers if samples at the edges of the image are repeated.
+        """
+        sizes = grid_sizes(self.height, self.width)
+        return [[self._place(corner, level, size) for level, size in enumerate(sizes)] for corner in self.corners]
+
+    @staticmethod
+    def _place(corner: np.ndarray[Any, np.dtype[np.int32]], level: int, size: tuple[int, int]) -> Place:
+        firsts = [int(first) - HALO for first in corner >> level]
+        lasts = [first + window_samples(level) + 2 * HALO for first in firsts]
+        if min(firsts) >= 0 and all(last <= count for last, count in zip(lasts, size, strict=True)):
+            return slice(firsts[0], lasts[0]), slice(firsts[1], lasts[1])
+        rows, columns = (
+            np.clip(np.arange(first, last), 0, count - 1)
+            for first, last, count in zip(firsts, lasts, size, strict=True)
+        )
+        return rows, columns
 
 
 def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:

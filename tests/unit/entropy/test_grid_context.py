@@ -24,6 +24,7 @@ from dfmcodec.entropy.grid_context import (
     LevelNetwork,
     Wavefront,
     companded,
+    doubled,
     grid_tables,
     wavefronts,
 )
@@ -123,22 +124,52 @@ def test_companding() -> None:
 def test_symbols_see_what_the_format_says() -> None:
     assert sorted(CAUSAL) == sorted(SEEN_OFFSETS)
     assert all(x + 2 * y < 0 for y, x in CAUSAL)
-    assert len(SEEN_OFFSETS) + 9 + 2 == FEATURES
+    assert len(SEEN_OFFSETS) + 9 + 6 == FEATURES
 
 
-def features_by_hand(grids: tuple[Symbols, ...], level: int, row: int, column: int) -> list[int]:
-    """The features of a symbol, as docs/format.md defines them."""
+def companded_by_hand(symbol: int) -> int:
+    magnitude = format_companding(abs(symbol))
+    return magnitude if symbol >= 0 else -magnitude
+
+
+def doubled_by_hand(plane: list[list[int]], size: tuple[int, int]) -> list[list[int]]:
+    """A plane doubled as docs/format.md says, number by number."""
+
+    def at(y: int, x: int) -> int:
+        return plane[y][x] if 0 <= y < len(plane) and 0 <= x < len(plane[0]) else 0
+
+    def parts(number: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        near = number // 2
+        return (3, near), (1, near + 1 if number % 2 else near - 1)
+
+    return [
+        [(sum(m * n * at(i, j) for (m, i), (n, j) in product(parts(y), parts(x))) + 8) >> 4 for x in range(size[1])]
+        for y in range(size[0])
+    ]
+
+
+def planes_by_hand(grids: tuple[Symbols, ...]) -> list[list[list[list[int]]]]:
+    """The planes of each grid, the nearest coarser grid first; none of the coarsest."""
+    planes: list[list[list[list[int]]]] = [[]]
+    for finer, grid in zip(reversed(grids[:-1]), reversed(grids[1:]), strict=True):
+        nearest = [[companded_by_hand(symbol) for symbol in row] for row in grid.tolist()]
+        planes.append([doubled_by_hand(plane, finer.shape) for plane in (nearest, *planes[-1])])
+    return planes[::-1]
+
+
+def features_by_hand(
+    grids: tuple[Symbols, ...], planes: list[list[list[int]]], level: int, row: int, column: int
+) -> list[int]:
+    """The features of a symbol, as docs/format.md defines them, given the planes of its grid."""
 
     def seen(level: int, y: int, x: int) -> int:
         if level >= len(grids) or not (0 <= y < grids[level].shape[0] and 0 <= x < grids[level].shape[1]):
             return 0
-        symbol = int(grids[level][y, x])
-        magnitude = format_companding(abs(symbol))
-        return magnitude if symbol >= 0 else -magnitude
+        return companded_by_hand(int(grids[level][y, x]))
 
     features = [seen(level, row + y, column + x) for y, x in SEEN_OFFSETS]
     features += [seen(level + 1, row // 2 + y, column // 2 + x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    return [*features, seen(level + 2, row // 4, column // 4), seen(level + 3, row // 8, column // 8)]
+    return [*features, *(plane[row][column] for plane in planes), *[0] * (6 - len(planes))]
 
 
 def front_positions(front: Wavefront) -> list[tuple[int, int]]:
@@ -150,16 +181,46 @@ def front_positions(front: Wavefront) -> list[tuple[int, int]]:
 def test_features_are_those_of_the_format(size: tuple[int, int]) -> None:
     """As only earlier symbols are accepted when they are gathered, they depend on no others."""
     grids = laplace_grids(*size, scale=30.0)
-    network = random_network()
+    network, planes = random_network(), planes_by_hand(grids)
     for level, wanted in enumerate(grids):
         grid = np.zeros_like(wanted)
         context = GridContext(network, level, grid, grids[level + 1 :])
         for front in wavefronts(level, grid.shape):
             found = context.features(front)
             assert found.dtype == np.float32
-            assert found.tolist() == [features_by_hand(grids, level, *at) for at in front_positions(front)]
+            assert found.tolist() == [
+                features_by_hand(grids, planes[level], level, *at) for at in front_positions(front)
+            ]
             context.accept(front, front.of_grid(wanted))
         assert np.array_equal(grid, wanted)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 9), (10, 1), (7, 7), (7, 8), (8, 7), (8, 8)])
+def test_doubling_is_that_of_the_format(size: tuple[int, int]) -> None:
+    """Of any planes and of those of the largest numbers, which stay within -127..127."""
+    rng = np.random.default_rng(11)
+    coarse = tuple(-(-side // 2) for side in size)
+    limits = [np.full((1, *coarse), limit) for limit in (-MAX_FEATURE, MAX_FEATURE)]
+    parts = [rng.integers(-MAX_FEATURE, MAX_FEATURE + 1, (2, *coarse)), rng.integers(-2, 3, (2, *coarse)), *limits]
+    planes = np.concatenate(parts).astype(np.int16)
+    found = doubled(planes, size)
+    assert found.dtype == np.int16
+    assert found.tolist() == [doubled_by_hand(plane, size) for plane in planes.tolist()]
+    assert np.abs(found).max() <= MAX_FEATURE
+    for plane, limit in zip(found[-2:], (-MAX_FEATURE, MAX_FEATURE), strict=True):
+        assert (plane[1:-1, 1:-1] == limit).all()  # zeros beyond the edges reach one number in
+
+
+def test_coarser_grids_are_seen_where_they_are() -> None:
+    """A constant grid is constant away from its edges, and a ramp a ramp through its samples, a
+    symbol of the coarser grid being in the middle of its cell.
+    """
+    rows, columns = np.meshgrid(np.arange(16), np.arange(20), indexing="ij")
+    planes = np.stack([np.full((16, 20), 37), 4 * rows, 4 * columns - 40]).astype(np.int16)
+    found = doubled(planes, (32, 40))[:, 2:-2, 2:-2]
+    rows, columns = np.meshgrid(np.arange(32), np.arange(40), indexing="ij")
+    wanted = np.stack([np.full((32, 40), 37), 2 * rows - 1, 2 * columns - 41])[:, 2:-2, 2:-2]
+    assert np.array_equal(found, wanted)
 
 
 def all_features(grid: Symbols) -> dict[int, np.ndarray]:

@@ -1,0 +1,141 @@
+"""Which models an encoding tries, and which file it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dfmcodec
+from dfmcodec._types import Model
+from dfmcodec.encoder import encode
+from dfmcodec.encoder.config import FITTED_PIXELS, EncoderConfig
+from dfmcodec.encoder.encode import encode_image
+from dfmcodec.encoder.job import Progress
+from dfmcodec.encoder.report import EncodeReport, EncodeResult
+from dfmcodec.errors import ConfigError, TargetUnreachableError
+from dfmcodec.image import Image
+
+IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("effort", "pixels", "models"),
+    [
+        (5, 1000, (Model.LATENT,)),
+        (6, 1000, (Model.LATENT,)),
+        (7, 1000, (Model.LATENT, Model.FITTED)),
+        (9, FITTED_PIXELS, (Model.LATENT, Model.FITTED)),
+        (9, FITTED_PIXELS + 1, (Model.LATENT,)),
+    ],
+)
+def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
+    effort: int, pixels: int, models: tuple[Model, ...]
+) -> None:
+    assert EncoderConfig(effort=effort).models(pixels) == models
+    for model in (Model.LATENT, Model.FITTED):
+        assert EncoderConfig(effort=effort, model=model.value).models(pixels) == (model,)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 10}, "steps is for the fitted and coordinate models"),
+        ({"steps": 10, "model": "latent"}, "steps is for the fitted and coordinate models, not for latent"),
+        ({"depth": 2, "width": 4, "model": "fitted"}, "depth is for the coordinate model, not for fitted"),
+        ({"effort": 3, "model": "coordinate"}, "effort is for the latent and fitted models, not for coordinate"),
+    ],
+)
+def test_options_of_another_model_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        EncoderConfig(**options)
+    assert str(error.value) == message
+
+
+@pytest.fixture(scope="module")
+def report() -> EncodeReport:
+    return dfmcodec.encode(IMAGE, effort=1).report
+
+
+Outcomes = dict[Model, tuple[float, float] | Exception]
+Encode = Callable[..., EncodeResult]
+
+
+@pytest.fixture
+def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
+    """Encodes as if each model came to the bytes and the PSNR of `outcomes`."""
+
+    def encoded(outcomes: Outcomes, config: EncoderConfig, **arguments: Any) -> EncodeResult:
+        def one(
+            image: Image, config: EncoderConfig, model: Model, on_progress: Callable[[Progress], None], *_: Any
+        ) -> EncodeResult:
+            on_progress(Progress(0.5, 1, 30.0, 1.0, model.value, None))
+            outcome = outcomes[model]
+            if isinstance(outcome, Exception):
+                raise outcome
+            size, psnr_db = outcome
+            budget = config.budget_bytes(image)
+            figures = replace(
+                report, file_bytes=int(size), bpp=size, psnr_db=psnr_db, config=config, budget_bytes=budget
+            )
+            return EncodeResult(model.value.encode(), figures, image)
+
+        monkeypatch.setattr(encode, "_encoded", one)
+        return encode_image(IMAGE, config, **arguments)
+
+    return encoded
+
+
+@pytest.mark.parametrize(
+    ("target", "latent", "fitted", "kept"),
+    [
+        ({"size": 900}, (900, 30.0), (890, 30.1), Model.FITTED),
+        ({"size": 900}, (800, 30.0), (900, 29.9), Model.LATENT),
+        ({"size": 900}, (900, 30.0), (800, 30.0), Model.LATENT),  # the first of equals
+        ({"psnr": 30.0}, (900, 31.0), (890, 30.0), Model.FITTED),
+        ({"psnr": 30.0}, (880, 30.0), (890, 30.5), Model.LATENT),
+        ({"lmbda": 1e-3}, (1.0, 30.0), (1.4, 32.0), Model.LATENT),  # 1 + 1 bpp, 0.63 + 1.4
+        ({"lmbda": 1e-3}, (1.0, 30.0), (1.3, 32.0), Model.FITTED),
+    ],
+)
+def test_the_better_file_is_kept(
+    encode_to: Encode,
+    target: dict[str, Any],
+    latent: tuple[float, float],
+    fitted: tuple[float, float],
+    kept: Model,
+) -> None:
+    result = encode_to({Model.LATENT: latent, Model.FITTED: fitted}, EncoderConfig(**target, effort=7))
+    assert result.data == kept.value.encode()
+
+
+def test_a_model_that_misses_the_target_leaves_the_other(encode_to: Encode) -> None:
+    missed = TargetUnreachableError("too small")
+    config = EncoderConfig(size=900, effort=7)
+    for outcomes in ({Model.LATENT: missed, Model.FITTED: (9, 20.0)}, {Model.LATENT: (9, 20.0), Model.FITTED: missed}):
+        (kept,) = (model for model, outcome in outcomes.items() if outcome is not missed)
+        assert encode_to(outcomes, config).data == kept.value.encode()
+
+
+def test_the_error_is_that_of_the_first_model(encode_to: Encode) -> None:
+    outcomes: Outcomes = {Model.LATENT: TargetUnreachableError("first"), Model.FITTED: ConfigError("second")}
+    with pytest.raises(TargetUnreachableError, match="first"):
+        encode_to(outcomes, EncoderConfig(size=900, effort=7))
+
+
+def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> None:
+    outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
+    result = encode_to(outcomes, EncoderConfig(size=900, effort=7), should_stop=lambda: True)
+    assert result.data == b"latent"
+
+
+def test_the_progress_of_two_models_is_one(encode_to: Encode) -> None:
+    """The second takes nearly all of the time."""
+    seen: list[tuple[str, float]] = []
+    outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
+    config = EncoderConfig(size=900, effort=7)
+    encode_to(outcomes, config, on_progress=lambda progress: seen.append((progress.what, progress.part)))
+    assert seen == [("latent", pytest.approx(0.025)), ("fitted", pytest.approx(0.525))]
