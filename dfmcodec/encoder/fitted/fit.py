@@ -21,7 +21,6 @@ window serves images of all sizes.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +39,7 @@ from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import ContextWeights, symbol_bits
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import start_machine, window_colours
+from dfmcodec.encoder.fitted.memory import keep_freed_memory
 from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.windows import Grids, Windows, window_samples
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
@@ -52,7 +52,6 @@ from dfmcodec.synthesis.fitted import FittedMachine
 _SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with a part for each layer
 _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
-_KEEPING = {-1: 1 << 30, -2: 1 << 26, -3: 1 << 25}  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD
 _FEW = 4  # windows between two steps of the networks
 
 
@@ -331,7 +330,7 @@ class Fit:
         seed: int = 0,
     ) -> None:
         use_compilation_cache()
-        _keep_freed_memory()
+        keep_freed_memory()
         self.height: int = colours.shape[1]
         self.width: int = colours.shape[2]
         self.lmbda = lmbda
@@ -538,22 +537,6 @@ def _with_price(
     """Adds the gradient of a weight's bits under a Laplace distribution around its start."""
     apart = (weight - start) / scale
     return gradient + price / (log(2) * scale) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)
-
-
-@lru_cache(maxsize=1)
-def _keep_freed_memory() -> None:
-    """Lets the C library keep what compiled programs free, where it is glibc.
-
-    The 31 MB that a window takes are freed and allocated again 100 times a second. The heap of a
-    thread may have no room for them beside what it holds. Then glibc maps another heap each time
-    and gives it back, and a step takes twice as long for 300,000 page faults a second.
-    """
-    try:
-        set_option = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    for option, value in _KEEPING.items():
-        set_option(option, value)
 
 
 def _is_on_cpu() -> bool:

@@ -55,10 +55,11 @@ _LMBDA_OF_SIZE = 16.0  # how far the logarithm of the multiplier follows that of
 _LMBDA_OF_PSNR = 2.0  # and 1 dB
 _FARTHEST_MOVE = 1.2  # of the logarithm of the multiplier in a fit
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
-_SWEEPS = 3  # at most
+_SWEEPS = 3  # at most, or
+_SWEEPS_TO_TARGET = 8  # until a PSNR target is met
 _SWEEP_OF_SIZE = 15.0  # as above, from one sweep to the next
 _SWEEP_OF_PSNR = 3.0
-_FARTHEST_SWEEP = 1.2
+_FARTHEST_SWEEP = 2.0
 _SHRINKS = (-0.2, 4.0)  # parts of a symbol, for the largest and the smallest file
 _HALVINGS = 10  # of the range between them
 _ENOUGH_OF_BUDGET = 0.99
@@ -159,14 +160,16 @@ class _Search:
         """
         before = [np.rint(grid) for grid in latents]
         finest, seen = before[0].copy(), self._any_rounding(networks)
-        for _ in range(_SWEEPS):
+        for number in range(_SWEEPS_TO_TARGET):
             sweep(
                 finest,
                 lambda tried: self._fit.costs(seen, [tried, *before[1:]], executor),
                 lambda: self._reason_to_stop() is not None,
             )
-            move = self._sweep_move(self._candidate([finest, *latents[1:]], changes, 0.0))
-            if move == 0 or self._reason_to_stop() is not None:
+            candidate = self._candidate([finest, *latents[1:]], changes, 0.0)
+            move = self._sweep_move(candidate)
+            is_met = self._job.budget_bytes is not None or self._meets(candidate)
+            if move == 0 or (is_met and number >= _SWEEPS - 1) or self._reason_to_stop() is not None:
                 break
             self._fit.lmbda *= exp(min(max(move, -_FARTHEST_SWEEP), _FARTHEST_SWEEP))
         return np.where(finest == before[0], latents[0], finest)
@@ -213,7 +216,7 @@ class _Search:
             else:
                 least = shrink
         if best is None:
-            raise TargetUnreachableError(self._unreachable(candidate))
+            raise TargetUnreachableError(self._unreachable(nearest if self._job.budget_bytes is None else candidate))
         return best
 
     @property

@@ -345,4 +345,4 @@ def test_containers_of_golden_files_have_the_size_that_follows_from_the_table(pa
 def test_golden_files_cover_all_kinds_of_headers() -> None:
     headers = [bitstream.read_header(path.read_bytes()) for path in FILES]
     found = {(header.architecture.model, "tile_rows" in header.values) for header in headers}
-    assert found == set(KINDS) - {(Model.FITTED, False)}  # no prior is shipped, so there are no fitted files
+    assert found == set(KINDS)

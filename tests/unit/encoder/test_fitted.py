@@ -461,7 +461,9 @@ def test_adding_back_is_the_transpose_of_cutting() -> None:
         totals = [np.zeros(grid.shape, np.float32) for grid in grids]
         windows.add_back(number, parts, totals)
         for grid, total, window, part in zip(grids, totals, cut, parts, strict=True):
-            assert (np.asarray(grid) * total).sum() == pytest.approx((window * part).sum(), rel=1e-3, abs=1e-2)
+            assert (np.asarray(grid) * total).sum() == pytest.approx(
+                (np.asarray(window) * part).sum(), rel=1e-3, abs=1e-2
+            )
 
 
 def test_latents_move_once_by_all_that_waits() -> None:

