@@ -85,7 +85,7 @@ def compared(paths: Sequence[str]) -> Iterator[Row]:
 @images_argument
 @click.option(
     "--anchors",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     default="../shared/anchors/coolchic_5.0.1_kodak.tsv",
     help="The table of anchors.",
 )
@@ -98,6 +98,8 @@ def main(images: tuple[str, ...], anchors: Path, lmbdas: str, settings: str, com
     if compare:
         record(compared(images), out)
         return
+    if not anchors.exists():
+        raise click.UsageError(f"there is no table {anchors}")
     multipliers = [float(lmbda) for lmbda in lmbdas.split(",") if lmbda]
     record(measured(images, anchors, multipliers, settings.split(",")), out)
 
