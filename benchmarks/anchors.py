@@ -99,7 +99,8 @@ def main(images: tuple[str, ...], anchors: Path, lmbdas: str, settings: str, com
         record(compared(images), out)
         return
     if not anchors.exists():
-        raise click.UsageError(f"there is no table {anchors}")
+        msg = f"there is no table {anchors}"
+        raise click.UsageError(msg)
     multipliers = [float(lmbda) for lmbda in lmbdas.split(",") if lmbda]
     record(measured(images, anchors, multipliers, settings.split(",")), out)
 
