@@ -81,6 +81,7 @@ def _better_of(
     Raises:
         TargetUnreachableError: None meets it; or another error of the first model.
     """
+    started = time.perf_counter()
     best: EncodeResult | None = None
     first_error: DfmError | None = None
     for number, model in enumerate(models):
@@ -101,7 +102,7 @@ def _better_of(
     if best is None:
         assert first_error is not None
         raise first_error
-    return best
+    return replace(best, report=replace(best.report, total_s=time.perf_counter() - started))
 
 
 def _score(result: EncodeResult) -> float:
