@@ -187,8 +187,8 @@ def command(**arguments: Any) -> None:
     Alpha is lossless. The image is turned upright, and its ICC profile, Exif and XMP are kept. Give
     at most one target. A maximum size is a hard limit for the whole file.
 
-    Only --model fitted, --model coordinate and --prior import JAX. The encoder of the latent model
-    runs on NumPy alone.
+    Only --model fitted and coordinate, --prior, and --effort 7 to 9, which try fitted, import JAX.
+    The encoder of the latent model runs on NumPy alone.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing.
     With several files, existing outputs are kept unless -f is given, and a file that fails does not

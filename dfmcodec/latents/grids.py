@@ -13,7 +13,7 @@ from math import exp2, log2
 GRID_LEVELS = 7
 LMBDA_CODES = range(-24, 33)
 _CODES_PER_OCTAVE = 4
-_MIDDLE_LMBDA = 1e-3
+MIDDLE_LMBDA = 1e-3
 
 
 def grid_sizes(height: int, width: int, levels: int = GRID_LEVELS) -> list[tuple[int, int]]:
@@ -23,12 +23,12 @@ def grid_sizes(height: int, width: int, levels: int = GRID_LEVELS) -> list[tuple
 
 def lmbda_of_code(code: int) -> float:
     """The multiplier that a code stands for."""
-    return _MIDDLE_LMBDA * exp2(code / _CODES_PER_OCTAVE)
+    return MIDDLE_LMBDA * exp2(code / _CODES_PER_OCTAVE)
 
 
 def code_of_lmbda(lmbda: float) -> int:
     """The code of the nearest multiplier that has one."""
-    code = round(_CODES_PER_OCTAVE * log2(lmbda / _MIDDLE_LMBDA))
+    code = round(_CODES_PER_OCTAVE * log2(lmbda / MIDDLE_LMBDA))
     return min(max(code, LMBDA_CODES[0]), LMBDA_CODES[-1])
 
 

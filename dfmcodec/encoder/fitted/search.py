@@ -31,7 +31,7 @@ from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
 from dfmcodec.latents.geometry import CHANNELS
-from dfmcodec.latents.grids import code_of_lmbda
+from dfmcodec.latents.grids import MIDDLE_LMBDA, code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
 
@@ -42,7 +42,6 @@ _TIMED_STEPS = range(1, 6)  # by which the others are timed; the first compiles
 _FOR_STEPS = 0.75  # the part of a time limit that is left for steps
 _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
-_MIDDLE_LMBDA = 1e-3
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
 _AIM_BEFORE_SWEEPS = 0.985
@@ -265,7 +264,7 @@ class _Search:
         if part < _CONTROL_FROM:
             return
         if budget is not None:
-            shrinks_by = _SHRINKS_BY + _SHRINKS_BY_OF_LMBDA * log2(self._fit.lmbda / _MIDDLE_LMBDA)
+            shrinks_by = _SHRINKS_BY + _SHRINKS_BY_OF_LMBDA * log2(self._fit.lmbda / MIDDLE_LMBDA)
             in_the_end = expected_bytes / (1 + max(0.0, shrinks_by) * (1 - part) ** _SHRINKS_AS)
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM_BEFORE_SWEEPS * budget))
         elif config.psnr is not None:

@@ -170,25 +170,16 @@ def test_a_time_limit_ends_a_fit() -> None:
     assert result.pixels.shape == image.pixels.shape
 
 
-def test_a_time_limit_makes_a_fit_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("steps", "kept"), [(1000, 5 + int(0.75 * 86)), (30, 30)])
+def test_a_time_limit_makes_a_long_fit_shorter(steps: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four steps take a second each, and three quarters of the 86 s that are left are for steps."""
     now = 0.0
     monkeypatch.setattr(search.time, "perf_counter", lambda: now)
-    running = search_of(EncoderConfig(lmbda=LMBDA, time_limit_s=100), steps=1000)
+    running = search_of(EncoderConfig(lmbda=LMBDA, time_limit_s=100), steps)
     for number in range(1, 21):
         now = 9.0 + number
         running._keep_to_time(number)
-    assert running._fit.recipe.steps == 5 + int(0.75 * 86)
-
-
-def test_a_time_limit_makes_no_fit_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(search.time, "perf_counter", lambda: now)
-    running = search_of(EncoderConfig(lmbda=LMBDA, time_limit_s=100), steps=30)
-    for number in range(1, 6):
-        now = 9.0 + number
-        running._keep_to_time(number)
-    assert running._fit.recipe.steps == 30
+    assert running._fit.recipe.steps == kept
 
 
 # Numbers that are not finite
