@@ -18,6 +18,7 @@ from dfmcodec.encoder.fitted.windows import Windows
 
 _MEAN_BETA, _SQUARE_BETA = 0.6, 0.95
 _EPSILON = 1e-8
+_LEVEL_RATES = (1.4, 1.0, 0.8, 0.7)  # of the learning rate; the last one for all levels that follow
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Latents:
             values, means, squares, gradients = (grid[windows.own(number, level)] for grid in grids)
             means += (1 - _MEAN_BETA) * (gradients - means)
             squares += (1 - _SQUARE_BETA) * (gradients**2 - squares)
-            values -= (rate / mean_bias) * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
+            of_level = rate * _LEVEL_RATES[min(level, len(_LEVEL_RATES) - 1)]
+            values -= (of_level / mean_bias) * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
             gradients[...] = 0
 
     @property

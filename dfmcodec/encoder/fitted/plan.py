@@ -11,12 +11,14 @@ from dfmcodec.encoder.fitted.fit import Networks, Recipe
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.search import fit_latents
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import SHIPPED_FITTED, FittedPrior, fitted_prior_of
 
 EFFORT_STEPS = {1: 100, 2: 150, 3: 200, 4: 300, 5: 450, 6: 650, 7: 900, 8: 2000, 9: 4500}
 _STEP_UNIT = 64  # parts of a code value that q_step counts
+_NETWORKS_BYTES = 1000  # of a file, or half of it
+_OF_LATENT_LMBDA = 0.75  # the latent model's multiplier is so much too large for this one
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,23 @@ def plan_of(job: Job) -> Plan:
 
 
 def _lmbda_of_target(job: Job) -> float:
-    """The multiplier of a target; of a size or a PSNR that with which the latent model meets it."""
+    """The multiplier of a target; of a size or a PSNR from that with which the latent model meets
+    it, without the bytes of networks.
+    """
     if job.config.target_lmbda is not None:
         return job.config.target_lmbda
+    budget = job.file_budget_bytes
+    if budget is None:
+        return _OF_LATENT_LMBDA * _latent_lmbda(job)
+    try:
+        of_symbols = _latent_lmbda(replace(job, file_budget_bytes=budget - min(_NETWORKS_BYTES, budget // 2)))
+    except TargetUnreachableError:
+        of_symbols = _latent_lmbda(job)
+    return _OF_LATENT_LMBDA * of_symbols
+
+
+def _latent_lmbda(job: Job) -> float:
+    """The multiplier with which the latent model meets the target of a job, at effort 1."""
     config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None, time_limit_s=None)
     model = fit_latents(replace(job, config=config, on_progress=lambda progress: None)).model
     assert isinstance(model, QuantizedLatents)

@@ -2,8 +2,9 @@
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
 target. In its last quarter the steps of the networks are chosen, and the fit goes on with networks
-as the decoder will have them, which makes up for their rounding. In the end the target is met
-exactly by how latents are rounded.
+as the decoder will have them, which makes up for their rounding. Then sweeps under a larger and a
+smaller multiplier give one file that meets the target and one beyond it, and a part of what they
+differ by leads exactly to it.
 """
 
 from __future__ import annotations
@@ -44,25 +45,23 @@ _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
-_AIM_BEFORE_SWEEPS = 0.985
 _SHRINKS_BY = 0.36  # the size of a fit at its start is so much larger than at its end, at lambda 1e-3
 _SHRINKS_BY_OF_LMBDA = 0.07  # and so much more for each octave
 _SHRINKS_AS = 1.25  # the power of the part that is left
-_NETWORKS_SHRINK = 0.5  # the bytes of networks, when their rounding is chosen
+_NETWORKS_SHRINK = 0.9  # the bytes of networks, when their rounding is chosen
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
 _LMBDA_OF_SIZE = 16.0  # how far the logarithm of the multiplier follows that of the size, in a whole fit
 _LMBDA_OF_PSNR = 2.0  # and 1 dB
 _FARTHEST_MOVE = 1.2  # of the logarithm of the multiplier in a fit
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
-_SWEEPS = 3  # at most, or
-_SWEEPS_TO_TARGET = 8  # until a PSNR target is met
-_SWEEP_OF_SIZE = 15.0  # as above, from one sweep to the next
+_SWEEPS = 8  # at most, until the target lies between two
+_SWEEP_OF_SIZE = 10.0  # how far the logarithm of the multiplier follows that of the size from sweep to sweep
 _SWEEP_OF_PSNR = 3.0
 _FARTHEST_SWEEP = 2.0
 _SHRINKS = (-0.2, 4.0)  # parts of a symbol, for the largest and the smallest file
 _HALVINGS = 10  # of the range between them
-_ENOUGH_OF_BUDGET = 0.99
-_ENOUGH_DB = 0.02
+_ENOUGH_OF_BUDGET = 0.998
+_ENOUGH_DB = 0.005
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,19 @@ class _Candidate:
     model: QuantizedGrids
     file_bytes: int
     psnr_db: float
+
+
+@dataclass(frozen=True)
+class _Swept:
+    """The finest grid after sweeps, float32 [H, W].
+
+    Args:
+        nearest: That of the last sweep whose file meets the target; the last one if none does.
+        beyond: That of the last sweep whose file does not, if another one does; None otherwise.
+    """
+
+    nearest: Float32
+    beyond: Float32 | None = None
 
 
 class _Search:
@@ -125,9 +137,10 @@ class _Search:
                     break
                 self._follow(found, expected_bytes, number / self._steps)
             latents, changes = list(kept.latents), self._any_rounding.changes(kept.networks)
+            swept = _Swept(latents[0])
             if reason == "steps":
-                latents[0] = self._swept(latents, kept.networks, changes, executor)
-        best = self._settled(latents, changes)
+                swept = self._swept(latents, kept.networks, changes, executor)
+        best = self._settled(swept, latents[1:], changes)
         seconds = time.perf_counter() - self._started
         return Outcome(best.model, best.file_bytes, None, number, seconds, reason, restarts)
 
@@ -152,26 +165,32 @@ class _Search:
 
     def _swept(
         self, latents: Sequence[Float32], networks: Networks, changes: NetworkChanges, executor: ThreadPoolExecutor
-    ) -> Float32:
-        """The finest grid after sweeps, whose multiplier is moved until the target is nearly met.
+    ) -> _Swept:
+        """Sweeps under a multiplier that is moved until the target lies between two of them.
 
         Latents whose symbol has not changed stay as they are.
         """
         before = [np.rint(grid) for grid in latents]
         finest, seen = before[0].copy(), self._any_rounding(networks)
-        for number in range(_SWEEPS_TO_TARGET):
+        meeting = beyond = None
+        for _ in range(_SWEEPS):
             sweep(
                 finest,
                 lambda tried: self._fit.costs(seen, [tried, *before[1:]], executor),
                 lambda: self._reason_to_stop() is not None,
             )
-            candidate = self._candidate([finest, *latents[1:]], changes, 0.0)
+            grid = np.where(finest == before[0], latents[0], finest)
+            candidate = self._candidate([grid, *latents[1:]], changes, 0.0)
+            if self._meets(candidate):
+                meeting = grid
+            else:
+                beyond = grid
             move = self._sweep_move(candidate)
-            is_met = self._job.budget_bytes is not None or self._meets(candidate)
-            if move == 0 or (is_met and number >= _SWEEPS - 1) or self._reason_to_stop() is not None:
+            is_between = meeting is not None and beyond is not None
+            if move == 0 or is_between or self._reason_to_stop() is not None:
                 break
             self._fit.lmbda *= exp(min(max(move, -_FARTHEST_SWEEP), _FARTHEST_SWEEP))
-        return np.where(finest == before[0], latents[0], finest)
+        return _Swept(grid) if meeting is None else _Swept(meeting, beyond)
 
     def _sweep_move(self, candidate: _Candidate) -> float:
         """By how much the logarithm of the multiplier has to move after a sweep; 0 for nothing."""
@@ -192,15 +211,51 @@ class _Search:
         """Networks as latents see them now."""
         return networks if self._rounding is None else self._rounding(networks)
 
-    def _settled(self, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
-        """The model that meets the target most closely, by how far latents are drawn to zero.
+    def _settled(self, swept: _Swept, coarser: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
+        """The model that meets the target most closely.
 
         Raises:
             TargetUnreachableError: None meets it.
         """
-        nearest = self._candidate(latents, changes, 0.0)
-        if self._is_without_target:
+        nearest = self._candidate([swept.nearest, *coarser], changes, 0.0)
+        if self._is_without_target or (self._meets(nearest) and self._is_close(nearest)):
             return nearest
+        if swept.beyond is not None:
+            return self._between(nearest, swept.nearest, swept.beyond, coarser, changes)
+        return self._shrunk_to_target(nearest, [swept.nearest, *coarser], changes)
+
+    def _between(
+        self,
+        best: _Candidate,
+        nearest: Float32,
+        beyond: Float32,
+        coarser: Sequence[Float32],
+        changes: NetworkChanges,
+    ) -> _Candidate:
+        """The model with as many symbols of the grid beyond the target as still meet it, in a
+        random order.
+        """
+        differing = np.random.default_rng(self._job.config.seed).permutation(np.flatnonzero(nearest != beyond))
+        least, most = 0, len(differing)
+        for _ in range(_HALVINGS):
+            if self._is_close(best) or most - least < 2:
+                break
+            count = (least + most) // 2
+            grid = nearest.copy()
+            grid.flat[differing[:count]] = beyond.flat[differing[:count]]
+            candidate = self._candidate([grid, *coarser], changes, 0.0)
+            if self._meets(candidate):
+                best, least = candidate, count
+            else:
+                most = count
+        return best
+
+    def _shrunk_to_target(self, nearest: _Candidate, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
+        """The model that meets the target by how far its latents are drawn to zero.
+
+        Raises:
+            TargetUnreachableError: None meets it.
+        """
         best = nearest if self._meets(nearest) else None
         least, most = _SHRINKS  # between which the target lies, if it can be met
         for _ in range(_HALVINGS):
@@ -266,7 +321,7 @@ class _Search:
         if budget is not None:
             shrinks_by = _SHRINKS_BY + _SHRINKS_BY_OF_LMBDA * log2(self._fit.lmbda / MIDDLE_LMBDA)
             in_the_end = expected_bytes / (1 + max(0.0, shrinks_by) * (1 - part) ** _SHRINKS_AS)
-            move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM_BEFORE_SWEEPS * budget))
+            move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
             in_the_end_db = found.psnr_db + _GAINS_DB * (1 - part) ** 3
             move = _LMBDA_OF_PSNR * (in_the_end_db - config.psnr - _PSNR_SPARE)
