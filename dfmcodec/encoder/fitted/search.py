@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log, log2
 
 import numpy as np
@@ -85,10 +85,12 @@ class _Swept:
 
     Args:
         nearest: That of the last sweep whose file meets the target; the last one if none does.
+        candidate: The model of `nearest`.
         beyond: That of the last sweep whose file does not, if another one does; None otherwise.
     """
 
     nearest: Float32
+    candidate: _Candidate
     beyond: Float32 | None = None
 
 
@@ -137,9 +139,10 @@ class _Search:
                     break
                 self._follow(found, expected_bytes, number / self._steps)
             latents, changes = list(kept.latents), self._any_rounding.changes(kept.networks)
-            swept = _Swept(latents[0])
             if reason == "steps":
                 swept = self._swept(latents, kept.networks, changes, executor)
+            else:
+                swept = _Swept(latents[0], self._candidate(latents, changes, 0.0))
         best = self._settled(swept, latents[1:], changes)
         seconds = time.perf_counter() - self._started
         return Outcome(best.model, best.file_bytes, None, number, seconds, reason, restarts)
@@ -181,16 +184,19 @@ class _Search:
             )
             grid = np.where(finest == before[0], latents[0], finest)
             candidate = self._candidate([grid, *latents[1:]], changes, 0.0)
+            swept = _Swept(grid, candidate)
             if self._meets(candidate):
-                meeting = grid
+                meeting = swept
             else:
-                beyond = grid
+                beyond = swept
             move = self._sweep_move(candidate)
             is_between = meeting is not None and beyond is not None
             if move == 0 or is_between or self._reason_to_stop() is not None:
                 break
             self._fit.lmbda *= exp(min(max(move, -_FARTHEST_SWEEP), _FARTHEST_SWEEP))
-        return _Swept(grid) if meeting is None else _Swept(meeting, beyond)
+        if meeting is None or beyond is None:
+            return swept
+        return replace(meeting, beyond=beyond.nearest)
 
     def _sweep_move(self, candidate: _Candidate) -> float:
         """By how much the logarithm of the multiplier has to move after a sweep; 0 for nothing."""
@@ -217,31 +223,27 @@ class _Search:
         Raises:
             TargetUnreachableError: None meets it.
         """
-        nearest = self._candidate([swept.nearest, *coarser], changes, 0.0)
+        nearest = swept.candidate
         if self._is_without_target or (self._meets(nearest) and self._is_close(nearest)):
             return nearest
         if swept.beyond is not None:
-            return self._between(nearest, swept.nearest, swept.beyond, coarser, changes)
+            return self._between(swept, swept.beyond, coarser, changes)
         return self._shrunk_to_target(nearest, [swept.nearest, *coarser], changes)
 
     def _between(
-        self,
-        best: _Candidate,
-        nearest: Float32,
-        beyond: Float32,
-        coarser: Sequence[Float32],
-        changes: NetworkChanges,
+        self, swept: _Swept, beyond: Float32, coarser: Sequence[Float32], changes: NetworkChanges
     ) -> _Candidate:
         """The model with as many symbols of the grid beyond the target as still meet it, in a
         random order.
         """
-        differing = np.random.default_rng(self._job.config.seed).permutation(np.flatnonzero(nearest != beyond))
+        best, differing = swept.candidate, np.flatnonzero(swept.nearest != beyond)
+        differing = np.random.default_rng(self._job.config.seed).permutation(differing)
         least, most = 0, len(differing)
         for _ in range(_HALVINGS):
             if self._is_close(best) or most - least < 2:
                 break
             count = (least + most) // 2
-            grid = nearest.copy()
+            grid = swept.nearest.copy()
             grid.flat[differing[:count]] = beyond.flat[differing[:count]]
             candidate = self._candidate([grid, *coarser], changes, 0.0)
             if self._meets(candidate):

@@ -271,13 +271,13 @@ def test_a_part_of_what_two_sweeps_differ_by_leads_to_the_target() -> None:
         budget = sum(end.file_bytes for end in ends) // 2
         assert ends[0].file_bytes < 0.9 * budget < 1.1 * budget < ends[1].file_bytes
         running = search_of(EncoderConfig(size=budget))
-        best = running._between(ends[0], nearest, beyond, coarser, changes)
+        best = running._between(search._Swept(nearest, ends[0]), beyond, coarser, changes)
         assert 0.99 * budget <= best.file_bytes <= budget
         floor_db = (ends[0].psnr_db + ends[1].psnr_db) / 2
         better, worse = (nearest, beyond) if ends[0].psnr_db > ends[1].psnr_db else (beyond, nearest)
         running = search_of(EncoderConfig(psnr=floor_db))
         first = running._candidate([better, *coarser], changes, 0.0)
-        best = running._between(first, better, worse, coarser, changes)
+        best = running._between(search._Swept(better, first), worse, coarser, changes)
         assert floor_db <= best.psnr_db <= floor_db + 0.05
 
 
