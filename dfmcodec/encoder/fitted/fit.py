@@ -131,7 +131,7 @@ class Recipe:
     steps: int
     latent_rate: float = 0.2
     network_rate: float = 3e-3
-    temperatures: tuple[float, float] = (0.35, 0.08)
+    temperatures: tuple[float, float] = (0.42, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     free: tuple[str, ...] = ContextWeights._fields
     last_part: float = 1e-3

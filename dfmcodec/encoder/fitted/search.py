@@ -2,8 +2,8 @@
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
 target. In its last quarter the steps of the networks are chosen, and the fit goes on with networks
-as the decoder will have them, which makes up for their rounding. Then sweeps under a larger and a
-smaller multiplier give one file that meets the target and one beyond it, and a part of what they
+as the decoder will have them, which makes up for their rounding. Then sweeps under multipliers
+around the last one give one file that meets the target and one beyond it, and a part of what they
 differ by leads exactly to it.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, log, log2
 
 import numpy as np
@@ -45,9 +45,10 @@ _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
-_SHRINKS_BY = 0.36  # the size of a fit at its start is so much larger than at its end, at lambda 1e-3
-_SHRINKS_BY_OF_LMBDA = 0.07  # and so much more for each octave
-_SHRINKS_AS = 1.25  # the power of the part that is left
+_SHRINKS_BY = 0.42  # the symbols of a fit take so much more at its start than at its end, at lambda 1e-3
+_SHRINKS_BY_OF_LMBDA = 0.18  # and so much more for each octave
+_SHRINKS_AS = 1.35  # the power of the part that is left
+_SWEPT = 0.99  # of the bytes of symbols, after a sweep
 _NETWORKS_SHRINK = 0.9  # the bytes of networks, when their rounding is chosen
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
 _LMBDA_OF_SIZE = 16.0  # how far the logarithm of the multiplier follows that of the size, in a whole fit
@@ -55,9 +56,10 @@ _LMBDA_OF_PSNR = 2.0  # and 1 dB
 _FARTHEST_MOVE = 1.2  # of the logarithm of the multiplier in a fit
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
 _SWEEPS = 8  # at most, until the target lies between two
-_SWEEP_OF_SIZE = 10.0  # how far the logarithm of the multiplier follows that of the size from sweep to sweep
+_SWEEP_OF_SIZE = 10.0  # how far the logarithm of the multiplier follows that of the size after the first
 _SWEEP_OF_PSNR = 3.0
 _FARTHEST_SWEEP = 2.0
+_CLOSE_SWEEPS = 0.1  # by the move that each of two asks for
 _SHRINKS = (-0.2, 4.0)  # parts of a symbol, for the largest and the smallest file
 _HALVINGS = 10  # of the range between them
 _ENOUGH_OF_BUDGET = 0.998
@@ -78,20 +80,26 @@ class _Candidate:
     file_bytes: int
     psnr_db: float
 
+    @property
+    def changes(self) -> NetworkChanges:
+        """What its networks differ from those of the prior by."""
+        assert self.model.changes is not None
+        return self.model.changes
+
 
 @dataclass(frozen=True)
 class _Swept:
-    """The finest grid after sweeps, float32 [H, W].
+    """What a sweep comes to.
 
     Args:
-        nearest: That of the last sweep whose file meets the target; the last one if none does.
-        candidate: The model of `nearest`.
-        beyond: That of the last sweep whose file does not, if another one does; None otherwise.
+        finest: The symbols of the finest grid, float32 [H, W].
+        candidate: Their model.
+        lmbda: The multiplier of the sweep.
     """
 
-    nearest: Float32
+    finest: Float32
     candidate: _Candidate
-    beyond: Float32 | None = None
+    lmbda: float
 
 
 class _Search:
@@ -138,12 +146,9 @@ class _Search:
                     reason = early
                     break
                 self._follow(found, expected_bytes, number / self._steps)
-            latents, changes = list(kept.latents), self._any_rounding.changes(kept.networks)
-            if reason == "steps":
-                swept = self._swept(latents, kept.networks, changes, executor)
-            else:
-                swept = _Swept(latents[0], self._candidate(latents, changes, 0.0))
-        best = self._settled(swept, latents[1:], changes)
+            best = self._swept_to_target(kept, executor) if reason == "steps" else None
+        if best is None:
+            best = self._shrunk_to_target(kept.latents, self._any_rounding.changes(kept.networks))
         seconds = time.perf_counter() - self._started
         return Outcome(best.model, best.file_bytes, None, number, seconds, reason, restarts)
 
@@ -166,37 +171,62 @@ class _Search:
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
             self._fit.shorten(min(self._steps, affordable))
 
-    def _swept(
-        self, latents: Sequence[Float32], networks: Networks, changes: NetworkChanges, executor: ThreadPoolExecutor
-    ) -> _Swept:
-        """Sweeps under a multiplier that is moved until the target lies between two of them.
+    def _swept_to_target(self, state: State, executor: ThreadPoolExecutor) -> _Candidate | None:
+        """The model of whole symbols that sweeps bring nearest to the target; None if none meets
+        it.
 
-        Latents whose symbol has not changed stay as they are.
+        All sweeps start from the symbols of the fit: one after the other they would find less and
+        less to change for the better.
         """
-        before = [np.rint(grid) for grid in latents]
-        finest, seen = before[0].copy(), self._any_rounding(networks)
-        meeting = beyond = None
+        tried: list[_Swept] = []
         for _ in range(_SWEEPS):
-            sweep(
-                finest,
-                lambda tried: self._fit.costs(seen, [tried, *before[1:]], executor),
-                lambda: self._reason_to_stop() is not None,
-            )
-            grid = np.where(finest == before[0], latents[0], finest)
-            candidate = self._candidate([grid, *latents[1:]], changes, 0.0)
-            swept = _Swept(grid, candidate)
-            if self._meets(candidate):
-                meeting = swept
-            else:
-                beyond = swept
-            move = self._sweep_move(candidate)
-            is_between = meeting is not None and beyond is not None
-            if move == 0 or is_between or self._reason_to_stop() is not None:
+            tried.append(self._swept(state, executor))
+            if self._has_to_stop() or self._is_settled(tried):
                 break
-            self._fit.lmbda *= exp(min(max(move, -_FARTHEST_SWEEP), _FARTHEST_SWEEP))
+            self._fit.lmbda = self._next_lmbda(tried)
+        meeting, beyond = self._nearest(tried)
         if meeting is None or beyond is None:
-            return swept
-        return replace(meeting, beyond=beyond.nearest)
+            return None if meeting is None else meeting.candidate
+        return self._between(meeting, beyond, [np.rint(grid) for grid in state.latents[1:]])
+
+    def _swept(self, state: State, executor: ThreadPoolExecutor) -> _Swept:
+        """Rounds the latents of a state and sweeps the finest grid."""
+        networks, changes = self._any_rounding(state.networks), self._any_rounding.changes(state.networks)
+        finest, *coarser = (np.rint(grid) for grid in state.latents)
+        sweep(finest, lambda tried: self._fit.costs(networks, [tried, *coarser], executor), self._has_to_stop)
+        return _Swept(finest, self._candidate([finest, *coarser], changes, 0.0), self._fit.lmbda)
+
+    def _nearest(self, tried: Sequence[_Swept]) -> tuple[_Swept | None, _Swept | None]:
+        """The sweep that is nearest to the target of those that meet it, and of those that do
+        not.
+        """
+
+        def distance(swept: _Swept) -> float:
+            return abs(self._sweep_move(swept.candidate))
+
+        meeting = [swept for swept in tried if self._meets(swept.candidate)]
+        beyond = [swept for swept in tried if not self._meets(swept.candidate)]
+        return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
+
+    def _is_settled(self, tried: Sequence[_Swept]) -> bool:
+        """Whether one of the sweeps is close to the target, or two around it are to each other."""
+        meeting, beyond = self._nearest(tried)
+        if meeting is None:
+            return False
+        move = self._sweep_move(meeting.candidate)
+        return move == 0 or (beyond is not None and abs(self._sweep_move(beyond.candidate) - move) < _CLOSE_SWEEPS)
+
+    def _next_lmbda(self, tried: Sequence[_Swept]) -> float:
+        """The multiplier of the next sweep: by false position if the target lies between two, else
+        by moves that are twice as far each time.
+        """
+        meeting, beyond = self._nearest(tried)
+        if meeting is None or beyond is None:
+            move = self._sweep_move(tried[-1].candidate) * 2 ** (len(tried) - 1)
+            return tried[-1].lmbda * exp(min(max(move, -_FARTHEST_SWEEP), _FARTHEST_SWEEP))
+        first, second = self._sweep_move(meeting.candidate), self._sweep_move(beyond.candidate)
+        ratio = beyond.lmbda / meeting.lmbda
+        return meeting.lmbda * exp(log(ratio) * first / (first - second))
 
     def _sweep_move(self, candidate: _Candidate) -> float:
         """By how much the logarithm of the multiplier has to move after a sweep; 0 for nothing."""
@@ -217,47 +247,35 @@ class _Search:
         """Networks as latents see them now."""
         return networks if self._rounding is None else self._rounding(networks)
 
-    def _settled(self, swept: _Swept, coarser: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
-        """The model that meets the target most closely.
-
-        Raises:
-            TargetUnreachableError: None meets it.
-        """
-        nearest = swept.candidate
-        if self._is_without_target or (self._meets(nearest) and self._is_close(nearest)):
-            return nearest
-        if swept.beyond is not None:
-            return self._between(swept, swept.beyond, coarser, changes)
-        return self._shrunk_to_target(nearest, [swept.nearest, *coarser], changes)
-
-    def _between(
-        self, swept: _Swept, beyond: Float32, coarser: Sequence[Float32], changes: NetworkChanges
-    ) -> _Candidate:
-        """The model with as many symbols of the grid beyond the target as still meet it, in a
+    def _between(self, meeting: _Swept, beyond: _Swept, coarser: Sequence[Float32]) -> _Candidate:
+        """The model with as many symbols of the sweep beyond the target as still meet it, in a
         random order.
         """
-        best, differing = swept.candidate, np.flatnonzero(swept.nearest != beyond)
+        best, differing = meeting.candidate, np.flatnonzero(meeting.finest != beyond.finest)
         differing = np.random.default_rng(self._job.config.seed).permutation(differing)
         least, most = 0, len(differing)
         for _ in range(_HALVINGS):
             if self._is_close(best) or most - least < 2:
                 break
             count = (least + most) // 2
-            grid = swept.nearest.copy()
-            grid.flat[differing[:count]] = beyond.flat[differing[:count]]
-            candidate = self._candidate([grid, *coarser], changes, 0.0)
+            finest = meeting.finest.copy()
+            finest.flat[differing[:count]] = beyond.finest.flat[differing[:count]]
+            candidate = self._candidate([finest, *coarser], best.changes, 0.0)
             if self._meets(candidate):
                 best, least = candidate, count
             else:
                 most = count
         return best
 
-    def _shrunk_to_target(self, nearest: _Candidate, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
-        """The model that meets the target by how far its latents are drawn to zero.
+    def _shrunk_to_target(self, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
+        """The model of latents that are drawn to zero as far as the target needs it.
 
         Raises:
             TargetUnreachableError: None meets it.
         """
+        nearest = candidate = self._candidate(latents, changes, 0.0)
+        if self._is_without_target:
+            return nearest
         best = nearest if self._meets(nearest) else None
         least, most = _SHRINKS  # between which the target lies, if it can be met
         for _ in range(_HALVINGS):
@@ -322,7 +340,9 @@ class _Search:
             return
         if budget is not None:
             shrinks_by = _SHRINKS_BY + _SHRINKS_BY_OF_LMBDA * log2(self._fit.lmbda / MIDDLE_LMBDA)
-            in_the_end = expected_bytes / (1 + max(0.0, shrinks_by) * (1 - part) ** _SHRINKS_AS)
+            of_symbols = found.bits / 8
+            left = _SWEPT / (1 + max(0.0, shrinks_by) * (1 - part) ** _SHRINKS_AS)
+            in_the_end = expected_bytes - of_symbols * (1 - left)
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
             in_the_end_db = found.psnr_db + _GAINS_DB * (1 - part) ** 3
@@ -347,6 +367,9 @@ class _Search:
         if budget is not None:
             return best.file_bytes >= _ENOUGH_OF_BUDGET * budget
         return floor_db is None or best.psnr_db <= floor_db + _ENOUGH_DB
+
+    def _has_to_stop(self) -> bool:
+        return self._reason_to_stop() is not None
 
     def _reason_to_stop(self) -> str | None:
         if self._job.should_stop():
