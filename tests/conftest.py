@@ -41,9 +41,11 @@ for _name in ("scale_by_adam", "clip_by_global_norm"):
 
 @pytest.fixture(scope="session", autouse=True)
 def _compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compiled programs of the tests go into a folder of their own."""
+    """Compiled programs of the tests go into a folder that all processes of a run share."""
     old = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    folder = tmp_path_factory.getbasetemp()
+    of_run = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["XDG_CACHE_HOME"] = str(of_run / "cache")
     yield
     if old is None:
         del os.environ["XDG_CACHE_HOME"]
