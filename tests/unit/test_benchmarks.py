@@ -163,7 +163,7 @@ def latent_ablate(folder: Path) -> None:
 
 
 def fitted(folder: Path) -> None:
-    sizes = ("--crop", 48, "--steps", 4, "--measurements", 2, "--width", 4, "--context-width", 4)
+    sizes = ("--crop", 48, "--steps", 4, "--measurements", 2, "--width", 8, "--context-width", 8)
     first, second = recorded(folder / "rows.jsonl", "fitted", png(folder), *sizes)
     assert (first["steps"], second["steps"]) == (2, 4)
     assert second["J"] == pytest.approx(1000 * 10 ** (-second["psnr_db"] / 10) + second["bpp"], rel=2e-3)
