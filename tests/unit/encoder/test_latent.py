@@ -148,7 +148,8 @@ def test_backends_and_threads_agree(photograph):
 
 
 def test_same_image_same_file(photograph):
-    assert dfmcodec.encode(photograph, bpp=0.5).data == dfmcodec.encode(photograph, bpp=0.5).data
+    pixels = np.ascontiguousarray(photograph[:128, :160])
+    assert dfmcodec.encode(pixels, bpp=0.5).data == dfmcodec.encode(pixels, bpp=0.5).data
 
 
 def test_every_flipped_or_missing_byte_is_an_error(photograph):
