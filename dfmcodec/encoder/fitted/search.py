@@ -60,6 +60,7 @@ _SWEEP_OF_SIZE = 10.0  # how far the logarithm of the multiplier follows that of
 _SWEEP_OF_PSNR = 3.0
 _FARTHEST_SWEEP = 2.0
 _CLOSE_SWEEPS = 0.1  # by the move that each of two asks for
+_SAME_LMBDA = 0.01  # between logarithms of multipliers whose sweeps are much the same
 _SHRINKS = (-0.2, 4.0)  # parts of a symbol, for the largest and the smallest file
 _HALVINGS = 10  # of the range between them
 _ENOUGH_OF_BUDGET = 0.998
@@ -183,7 +184,10 @@ class _Search:
             tried.append(self._swept(state, executor))
             if self._has_to_stop() or self._is_settled(tried):
                 break
-            self._fit.lmbda = self._next_lmbda(tried)
+            lmbda = self._next_lmbda(tried)
+            if any(abs(log(lmbda / swept.lmbda)) < _SAME_LMBDA for swept in tried):
+                break
+            self._fit.lmbda = lmbda
         meeting, beyond = self._nearest(tried)
         if meeting is None or beyond is None:
             return None if meeting is None else meeting.candidate
