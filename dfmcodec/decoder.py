@@ -18,6 +18,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Float32, Pixels
 from dfmcodec.bitstream.contents import (
     CodedImage,
+    FittedArchitecture,
     LatentArchitecture,
     QuantizedGrids,
     QuantizedLatents,
@@ -37,6 +38,7 @@ from dfmcodec.synthesis.filter import MAX_RADIUS
 from dfmcodec.synthesis.fitted import synthesise_grids
 from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate, numpy_evaluator
 from dfmcodec.synthesis.reconstruct import Samples, corrected, seen_from, synthesise
+from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
@@ -137,6 +139,14 @@ def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Im
     """Decodes a file; see `bitstream.read_region` for `losses`."""
     check_backend(request.backend)
     header = bitstream.read_header(data, request.max_pixels)
+    if isinstance(header.architecture, LatentArchitecture | FittedArchitecture):
+        with one_core_products():
+            return _decode_header(data, header, request, losses)
+    return _decode_header(data, header, request, losses)
+
+
+def _decode_header(data: bytes, header: bitstream.Header, request: DecodeRequest, losses: list[str] | None) -> Image:
+    """Decodes a file whose header is known."""
     wanted = Region(0, 0, header.height, header.width) if request.region is None else request.region
     check_region(wanted, header.height, header.width)
     sampling = _sampling_of(wanted, request)
@@ -361,6 +371,7 @@ def _render_latents(model: QuantizedLatents, samples: Samples, region: Region, b
         evaluate,
         model.image_filter,
         model.bit_depth,
+        on_all_cores=backend == "numpy",
     )
 
 

@@ -26,6 +26,7 @@ follows (`entropy.context`).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -184,7 +185,7 @@ class CausalContext:
         self.q_step = q_step
         self.trellis = trellis
         self.low = low
-        self._buffer = np.empty(0, dtype=np.float32)
+        self._buffers = threading.local()
         self._coarser: list[list[Float32]] = []
         self._planes: list[list[Float32]] = []
         self._fine: list[Int32] = []
@@ -226,13 +227,14 @@ class CausalContext:
 
         Returns:
             Whole numbers in -127..127, float32 [K, N], K the number of `available` features. The
-            next call overwrites the array.
+            next call in the same thread overwrites the array.
         """
         columns = self.shape(coding_pass)[1]
         size, count = len(self.available(coding_pass)), len(rows) * columns
-        if size * count > self._buffer.size:
-            self._buffer = np.empty(size * count, dtype=np.float32)
-        features = self._buffer[: size * count].reshape(size, len(rows), columns)
+        buffer = getattr(self._buffers, "array", None)
+        if buffer is None or size * count > buffer.size:
+            buffer = self._buffers.array = np.empty(size * count, dtype=np.float32)
+        features = buffer[: size * count].reshape(size, len(rows), columns)
         row = 0
         for view in symbol_views(coding_pass, has_coarser=bool(self._coarser)):
             if view.coarser and view.available:

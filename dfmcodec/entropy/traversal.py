@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
-from dfmcodec.entropy.context import ContextModel, TableChoice
+from dfmcodec.entropy.context import ContextModel, Indices, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
-from dfmcodec.entropy.passes import CodingPass, pass_slice
+from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import log_step, low_units
+from dfmcodec.latents.trellis import States
+from dfmcodec.threads import in_threads
 
 
 class EndOfSymbols(Exception):
@@ -71,14 +74,8 @@ def traverse(
         for coding_pass in coding_passes:
             available, quantizers = causal.available(coding_pass), causal.quantizers(coding_pass)
             columns = causal.shape(coding_pass)[1]
-            block_choices = []
-            for rows in causal.row_blocks(coding_pass):
-                features = causal.features(coding_pass, rows)
-                block_quantizers = quantizers[pass_slice(rows, columns)]
-                block_choices.append(
-                    context.choose_tables(features, available, coding_pass, logarithm, block_quantizers)
-                )
-            choice = TableChoice.join(block_choices)
+            choose = partial(_choose_tables, context, causal, coding_pass, available, logarithm, quantizers, columns)
+            choice = TableChoice.join(in_threads(choose, causal.row_blocks(coding_pass)))
             symbols = source.symbols(coding_pass, choice, causal)
             causal.accept(coding_pass, symbols, context.offsets_of(symbols, choice))
             all_symbols[start : start + len(symbols)] = symbols
@@ -87,3 +84,18 @@ def traverse(
         for _ in coding_passes:  # synthesises the remaining levels, without the missing symbols
             pass
     return all_symbols, causal.low
+
+
+def _choose_tables(
+    context: ContextModel,
+    causal: CausalContext,
+    coding_pass: CodingPass,
+    available: Indices,
+    logarithm: int,
+    quantizers: States,
+    columns: int,
+    rows: Rows,
+) -> TableChoice:
+    """The tables of the symbols in some rows of a pass."""
+    features = causal.features(coding_pass, rows)
+    return context.choose_tables(features, available, coding_pass, logarithm, quantizers[pass_slice(rows, columns)])

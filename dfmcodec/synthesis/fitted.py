@@ -31,6 +31,7 @@ import numpy as np
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.entropy.neighbourhood import SQUARE
 from dfmcodec.latents.geometry import CHANNELS, Region
+from dfmcodec.threads import in_threads
 
 TAPS = 4
 STAGES = 2
@@ -156,8 +157,8 @@ def synthesise_grids(
         joined = np.concatenate([padded[level][None], doubled(joined, machine.filters[level], np)[:, :rows, :columns]])
     evaluate = _numpy_strip if evaluate_strip is None else evaluate_strip
     colours = np.empty((CHANNELS, region.height, region.width), dtype=np.float32)
-    # strips do not depend on the region, so neither do its pixels
-    for top in range(region.top // _STRIP_ROWS * _STRIP_ROWS, region.bottom, _STRIP_ROWS):
+
+    def finish(top: int) -> None:
         bottom = min(top + _STRIP_ROWS, grids[0].shape[0])
         coarser = joined[:, top // 2 : -(-bottom // 2) + 2 * HALO]
         strip = evaluate(machine, padded[0][top : bottom + 2 * HALO], coarser)
@@ -165,6 +166,14 @@ def synthesise_grids(
         last = min(bottom, region.bottom)
         target = colours[:, first - region.top : last - region.top]
         target[...] = strip[:, first - top : last - top, region.left : region.right]
+
+    # strips do not depend on the region, so neither do its pixels
+    tops = range(region.top // _STRIP_ROWS * _STRIP_ROWS, region.bottom, _STRIP_ROWS)
+    if evaluate_strip is None:
+        in_threads(finish, tops)
+    else:
+        for top in tops:
+            finish(top)
     return colours
 
 
@@ -195,4 +204,5 @@ def strip_colours(
 
 
 def _numpy_strip(machine: FittedMachine, finest: Float32, coarser: Float32) -> Float32:
-    return np.asarray(strip_colours(machine, finest, coarser, _cosine_less_one_and_sine, shifted_squares(np), np))
+    with np.errstate(over="ignore", invalid="ignore"):  # only hostile files have such numbers
+        return np.asarray(strip_colours(machine, finest, coarser, _cosine_less_one_and_sine, shifted_squares(np), np))

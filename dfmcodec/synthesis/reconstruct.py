@@ -13,6 +13,7 @@ from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
 from dfmcodec.synthesis.machine import CELL, Evaluate, cell_features, padded_cells, step_feature
+from dfmcodec.threads import in_threads
 
 BLOCK_SIDE = 256  # pixels
 
@@ -123,13 +124,21 @@ def corrected(
         A part of the region, and its planes, float32 [C, H, W], units.
     """
     for block in blocks(region, samples.height, samples.width):
-        planes = samples.around(block, 0).astype(np.float32)
-        planes += machine_change(samples, block, q_step, reach, evaluate)
-        if image_filter is not None:
-            planes += filter_change(samples.around(block, image_filter.radius), image_filter)
+        planes = _corrected_block(samples, block, q_step, reach, evaluate, image_filter)
         part = block.common(region)
         within = part.relative_to(block)
         yield part, planes[:, within.rows, within.columns]
+
+
+def _corrected_block(
+    samples: Samples, block: Region, q_step: int, reach: int, evaluate: Evaluate, image_filter: ImageFilter | None
+) -> Float32:
+    """The planes of one of `blocks`, float32 [C, H, W], units."""
+    planes = samples.around(block, 0).astype(np.float32)
+    planes += machine_change(samples, block, q_step, reach, evaluate)
+    if image_filter is not None:
+        planes += filter_change(samples.around(block, image_filter.radius), image_filter)
+    return planes
 
 
 def synthesise(
@@ -141,6 +150,7 @@ def synthesise(
     evaluate: Evaluate,
     image_filter: ImageFilter | None,
     bit_depth: int,
+    on_all_cores: bool,
 ) -> Pixels:
     """Computes the pixels of a region from the samples of its linear synthesis.
 
@@ -153,6 +163,7 @@ def synthesise(
         evaluate: The machine; see `machine_correction`.
         image_filter: The image filter, or None.
         bit_depth: The bit depth of the pixels, 8 or 16.
+        on_all_cores: Whether blocks are spread over threads, for a machine that uses one core.
 
     Returns:
         uint8 or uint16 [H, W, C].
@@ -161,7 +172,18 @@ def synthesise(
     pixels = np.empty(
         (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
     )
-    for part, planes in corrected(samples, region, q_step, reach, evaluate, image_filter):
-        within = part.relative_to(region)
-        pixels[within.rows, within.columns] = planes_to_pixels(planes.transpose(1, 2, 0), basis, bit_depth)
+
+    def finish(block: Region) -> None:
+        planes = _corrected_block(samples, block, q_step, reach, evaluate, image_filter)
+        part = block.common(region)
+        within, target = part.relative_to(block), part.relative_to(region)
+        inside = planes[:, within.rows, within.columns].transpose(1, 2, 0)
+        pixels[target.rows, target.columns] = planes_to_pixels(inside, basis, bit_depth)
+
+    every = blocks(region, samples.height, samples.width)
+    if on_all_cores:
+        in_threads(finish, every)
+    else:
+        for block in every:
+            finish(block)
     return pixels

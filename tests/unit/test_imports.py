@@ -15,7 +15,8 @@ PACKAGE = Path(dfmcodec.__file__).parent
 # docs/architecture.md: a room imports from those of the rows above it, never from its own row or
 # below.
 ROWS = (
-    ("errors", "_types", "processes"),
+    ("errors", "_types", "threads"),
+    ("processes",),
     ("image",),
     ("metrics", "files", "latents"),
     ("entropy",),
@@ -29,7 +30,7 @@ ROWS = (
     ("training", "api"),
     ("",),  # dfmcodec/__init__.py, the public names
     ("bench", "plugins"),
-    ("cli",),
+    ("cli", "pillow"),
     ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ROWS) for room in rooms}

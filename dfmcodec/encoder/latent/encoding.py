@@ -4,7 +4,6 @@ codec are used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -25,6 +24,7 @@ from dfmcodec.metrics import mse
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
 from dfmcodec.synthesis.machine import numpy_evaluator
 from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
+from dfmcodec.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,12 @@ class Encoding:
             return change
         machine = self.options.prior.machine
         evaluate = numpy_evaluator(machine)
-        for whole, block in self._blocks(samples):
-            of_block = machine_change(whole, block, q_step, machine.reach, evaluate)
-            change[:, block.top : block.bottom, block.left : block.right] = of_block
+        whole = Samples.whole(samples)
+
+        def change_block(block: Region) -> None:
+            change[:, block.rows, block.columns] = machine_change(whole, block, q_step, machine.reach, evaluate)
+
+        in_threads(change_block, blocks(whole.at, whole.height, whole.width))
         if not isfinite(change.sum(dtype=np.float64)):
             msg = "the machine's values"
             raise FloatingPointError(msg)
@@ -123,15 +126,14 @@ class Encoding:
         """
         image, basis = self.image, colour_basis(self.chroma_angle)
         pixels = np.empty_like(image.pixels)
-        for whole, block in self._blocks(samples):
+        whole = Samples.whole(samples)
+
+        def finish_block(block: Region) -> None:
             part = block.rows, block.columns
             if image_filter is not None:
                 change[:, *part] += filter_change(whole.around(block, image_filter.radius), image_filter)
             planes = samples[:, *part].astype(np.float32) + change[:, *part]
             pixels[part] = planes_to_pixels(planes.transpose(1, 2, 0), basis, image.bit_depth)
-        return mse(image.pixels, pixels, image.visible) / values_per_level(image.bit_depth) ** 2
 
-    def _blocks(self, samples: Int32) -> Iterator[tuple[Samples, Region]]:
-        whole = Samples.whole(samples)
-        for block in blocks(whole.at, whole.height, whole.width):
-            yield whole, block
+        in_threads(finish_block, blocks(whole.at, whole.height, whole.width))
+        return mse(image.pixels, pixels, image.visible) / values_per_level(image.bit_depth) ** 2

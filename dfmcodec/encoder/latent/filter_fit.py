@@ -17,10 +17,12 @@ from dfmcodec.fourier.quantize import step_size
 from dfmcodec.latents.geometry import Region
 from dfmcodec.synthesis.filter import ImageFilter, tap_differences, taps
 from dfmcodec.synthesis.reconstruct import Samples
+from dfmcodec.threads import in_threads
 
 _STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
 _SMALLEST_RADIUS = 2
 _BLOCK_ROWS = 16
+_BLOCKS_AT_A_TIME = 16  # whose products are kept
 _SECTION_BYTES = 9  # the section entry, and the last word of the coder
 _RIDGE = 1e-5
 
@@ -87,13 +89,18 @@ def _normal_equations(
     normal, moment = np.zeros((size, size)), np.zeros((size, channels))
     starts = range(0, height, _BLOCK_ROWS)
     used = starts[::rows_part] if len(starts) >= 2 * rows_part else starts
-    for row in used:
+
+    def products(row: int) -> tuple[Float32, Float32]:
         stop = min(height, row + _BLOCK_ROWS)
         padded = whole.around(Region(row, 0, stop, width), radius).astype(np.float32)
         differences = tap_differences(padded, radius, 0, stop - row)
         error = residual(slice(row, stop)).reshape(channels, -1)
-        normal += differences @ differences.T
-        moment += differences @ error.T
+        return differences @ differences.T, differences @ error.T
+
+    for first in range(0, len(used), _BLOCKS_AT_A_TIME):
+        for by_differences, by_error in in_threads(products, used[first : first + _BLOCKS_AT_A_TIME]):
+            normal += by_differences
+            moment += by_error
     share = len(starts) / len(used)
     return normal * share, moment * share
 

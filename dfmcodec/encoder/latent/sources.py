@@ -4,21 +4,22 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dfmcodec._types import Symbols
+from dfmcodec._types import Float32, Symbols
 from dfmcodec.bitstream.sections.latents import SymbolWriter, low_differences
 from dfmcodec.encoder.latent.correction_fit import SymbolSample
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
-from dfmcodec.entropy.passes import CodingPass, pass_slice
+from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
 from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import log_step
+from dfmcodec.threads import in_threads
 
 
 class ChosenSymbols:
@@ -30,11 +31,18 @@ class ChosenSymbols:
         chosen: The symbols of all passes.
         context: The context model.
         writes: Whether they are encoded on the way.
+        check: Called at each pass. What it raises ends the traversal.
     """
 
     def __init__(
-        self, low: Symbols, chosen: Mapping[CodingPass, Symbols], context: ContextModel, writes: bool = False
+        self,
+        low: Symbols,
+        chosen: Mapping[CodingPass, Symbols],
+        context: ContextModel,
+        writes: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self.writer = SymbolWriter(context) if writes else None
         self.bits = 0.0
         self.choice: dict[CodingPass, TableChoice] = {}
@@ -53,6 +61,7 @@ class ChosenSymbols:
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
         """The symbols of a pass."""
+        self._check()
         chosen = self._chosen[coding_pass]
         self.choice[coding_pass] = choice
         if self.writer is not None:
@@ -79,6 +88,7 @@ class ObservedSymbols(ChosenSymbols):
         geometry: The sizes of the tile's bands.
         q_step: Quantisation step in 1/64 code values.
         sample: Receives a sample of the symbols; None for no sample.
+        check: See `ChosenSymbols`.
     """
 
     def __init__(
@@ -89,8 +99,9 @@ class ObservedSymbols(ChosenSymbols):
         geometry: Geometry,
         q_step: int,
         sample: SymbolSample | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(low, chosen, context)
+        super().__init__(low, chosen, context, check=check)
         self._sample = sample
         self.observed = Influence(geometry)
         self._log_step = log_step(q_step)
@@ -103,12 +114,17 @@ class ObservedSymbols(ChosenSymbols):
             causal.shape(coding_pass)[1],
             causal.quantizers(coding_pass),
         )
-        for rows in causal.row_blocks(coding_pass):
+
+        def observe(rows: Rows) -> tuple[Rows, Float32 | None, Float32]:
             chosen = pass_slice(rows, columns)
             features = causal.features(coding_pass, rows)
             of_rows = coding_pass, symbols[chosen], quantizers[chosen]
-            if self._sample is not None:
-                self._sample.add(features, available, *of_rows)
             gradient = self._context.features_gradient(features, available, self._log_step, *of_rows)
+            return rows, None if self._sample is None else features.copy(), gradient
+
+        for rows, features, gradient in in_threads(observe, causal.row_blocks(coding_pass)):
+            chosen = pass_slice(rows, columns)
+            if self._sample is not None and features is not None:
+                self._sample.add(features, available, coding_pass, symbols[chosen], quantizers[chosen])
             self.observed.add(coding_pass, rows, columns, gradient)
         return symbols

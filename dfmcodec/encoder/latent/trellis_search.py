@@ -20,6 +20,7 @@ from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import FINE, band_step, low_step
 from dfmcodec.latents.trellis import NEXT_STATE, QUANTIZERS, STATES, quantizer_of
 from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid
+from dfmcodec.threads import in_threads
 
 STEP_UNIT = 1 << 8  # a band's step counts 1/256 units
 _LAST = len(COMPANDED) - 1
@@ -113,8 +114,11 @@ class PathChooser:
         inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
         found = [np.empty(shape, dtype=np.int32) for shape in shapes]
         block_rows = max(1, _BLOCK_CELLS // columns)
-        for first in range(0, rows, block_rows):
+
+        def choose(first: int) -> None:
             self._block(inputs, shapes, first, min(rows, first + block_rows), columns, found)
+
+        in_threads(choose, range(0, rows, block_rows))
         return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
 
     def _inputs(self, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:

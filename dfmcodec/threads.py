@@ -1,0 +1,96 @@
+"""Work on blocks of arrays that is spread over threads, each of which uses one core.
+
+The libraries behind NumPy can spread one matrix product over all cores, but products of a few
+thousand columns gain little by that, and their threads wait for each other in busy loops: beside
+another program that keeps a core busy an encoding took six times as long. Threads that have blocks
+of their own do not wait.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_limit: int | None = None
+_executor: ThreadPoolExecutor | None = None
+_lock = threading.Lock()
+_own = threading.local()  # `is_worker` in threads of the executor
+
+
+def limit_threads(count: int) -> None:
+    """Sets how many threads `in_threads` uses in this process."""
+    global _limit
+    _limit = max(1, count)
+    _forget()
+
+
+def thread_count() -> int:
+    """How many threads `in_threads` uses: one for each core that the process may use, at most."""
+    if _limit is not None:
+        return _limit
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results of a function for all items, in their order. In a thread of its own it is a
+    loop.
+
+    Args:
+        function: Must not change what other items use.
+        items: What it is called with.
+    """
+    given = list(items)
+    if len(given) < 2 or thread_count() < 2 or getattr(_own, "is_worker", False):
+        return [function(item) for item in given]
+    return list(_threads().map(function, given))
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _executor
+    with _lock:
+        if _executor is None:
+            _executor = ThreadPoolExecutor(thread_count(), "dfmcodec", _begin)
+        return _executor
+
+
+def _begin() -> None:
+    _own.is_worker = True
+
+
+def _forget() -> None:
+    global _executor, _lock
+    _executor, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)  # a copy of the process has no copies of its threads
+
+
+@contextmanager
+def one_core_products() -> Iterator[None]:
+    """Keeps the matrix products of NumPy to one core each; without threadpoolctl they are as they
+    are.
+    """
+    controller = _controller()
+    if controller is None:
+        yield
+        return
+    with controller.limit(limits=1, user_api="blas"):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _controller() -> Any:
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()

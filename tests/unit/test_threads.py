@@ -1,0 +1,79 @@
+"""Work in threads gives what a loop gives, in a copy of the process too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import dfmcodec
+from dfmcodec import threads
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch):
+    monkeypatch.setattr(threads, "_limit", 2)
+    monkeypatch.setattr(threads, "_executor", None)
+
+
+def test_results_are_in_order_and_from_other_threads():
+    names = threads.in_threads(lambda number: (number, threading.current_thread().name), range(20))
+    assert [number for number, _ in names] == list(range(20))
+    assert all(name.startswith("dfmcodec") for _, name in names)
+    assert threads.in_threads(str, [7]) == ["7"]
+
+
+def test_threads_do_not_wait_for_threads():
+    nested = threads.in_threads(lambda x: threads.in_threads(lambda y: x * y, range(3)), range(8))
+    assert nested == [[0, x, 2 * x] for x in range(8)]
+
+
+def test_an_exception_is_that_of_the_item():
+    with pytest.raises(ZeroDivisionError):
+        threads.in_threads(lambda x: 1 // x, [1, 0, 2])
+
+
+def test_products_use_one_core_inside():
+    def blas_threads():
+        return {info["num_threads"] for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"}
+
+    np.ones((3, 3)) @ np.ones((3, 3))
+    before = blas_threads()
+    with threads.one_core_products():
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes are copied")
+def test_a_copy_of_the_process_has_threads_of_its_own():
+    """As in the workers of PyTorch's DataLoader."""
+    program = """
+import os, sys, numpy as np
+from dfmcodec import threads
+threads.limit_threads(2)
+double = lambda x: 2 * x
+assert threads.in_threads(double, range(4)) == [0, 2, 4, 6]
+child = os.fork()
+if child == 0:
+    os._exit(0 if threads.in_threads(double, range(4)) == [0, 2, 4, 6] else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=60)
+    assert done.returncode == 0
+
+
+def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch):
+    def made():
+        result = dfmcodec.encode(chelsea.pixels, quality=60, effort=3)
+        return result.data, dfmcodec.decode(result.data).pixels
+
+    data, pixels = made()
+    monkeypatch.setattr(threads, "_limit", 1)
+    alone, alone_pixels = made()
+    assert alone == data
+    assert np.array_equal(alone_pixels, pixels)
