@@ -10,7 +10,8 @@ from dfmcodec._types import Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import PEAK_LEVEL, Image
 
-DEFAULT_RATE = 0.18
+DEFAULT_QUALITY = 75.0
+DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
 DEFAULT_EFFORT = 5
 EFFORTS = range(1, 10)
 
@@ -83,7 +84,7 @@ _TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
 # logarithm of the step.
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
 # The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
-# measurement, docs/results.md.
+# measurement, docs/results/latent.md.
 BIT_PRICE = 0.26
 _SAMPLES_PER_PIXEL = 3
 
@@ -120,10 +121,10 @@ class EncoderConfig:
     """Everything besides the image that decides an encoding.
 
     At most one of the first six arguments, the targets, may be given. Without any, the target is
-    `rate` 0.18.
+    `quality` 75; for the coordinate model, which has no quality, `rate` 0.18.
 
     Args:
-        rate: The largest size of the file as a fraction of the bytes of the raw samples.
+        rate: The largest size of the file as a fraction of the bytes of the raw samples, at most 1.
         bpp: The largest size of the file in bits per pixel.
         size: The largest size of the file in bytes.
         psnr: The least PSNR of the decoded image in dB. The file is as small as the codec can make
@@ -174,6 +175,9 @@ class EncoderConfig:
             if value is not None and not (isfinite(value) and value > 0):
                 msg = f"{name} is {value}; it must be a positive number"
                 raise ConfigError(msg)
+        if self.rate is not None and self.rate > 1:
+            msg = f"rate is {self.rate:g}; it is a part of the raw bytes, at most 1: 0.18 or 18 % at the command"
+            raise ConfigError(msg)
         if self.model not in _MODELS:
             msg = f"unknown model {self.model!r}; choose one of {', '.join(_MODELS)}"
             if self.model == Model.GENERATIVE.value:
@@ -220,7 +224,10 @@ class EncoderConfig:
     @property
     def target_lmbda(self) -> float | None:
         """The multiplier of the target `quality` or `lmbda`; None for other targets."""
-        return self.lmbda if self.quality is None else lmbda_of_quality(self.quality)
+        quality = self.quality
+        if not self.targets() and self.model != Model.COORDINATE.value:
+            quality = DEFAULT_QUALITY
+        return self.lmbda if quality is None else lmbda_of_quality(quality)
 
     def targets(self) -> dict[str, float]:
         """The targets that were given, by name."""

@@ -26,10 +26,12 @@ from dfmcodec.image import Image
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr
+from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
 
+_RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
 _FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
 _FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
@@ -64,9 +66,10 @@ def encode_image(
         check_image(image, generator)
         return _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
     models = config.models(image.pixel_count)
-    if len(models) == 1:
-        return _encoded(image, config, models[0], on_progress, should_stop)
-    return _better_of(image, config, models, on_progress, should_stop)
+    with one_core_products():
+        if len(models) == 1:
+            return _encoded(image, config, models[0], on_progress, should_stop)
+        return _better_of(image, config, models, on_progress, should_stop)
 
 
 def _better_of(
@@ -137,6 +140,10 @@ def _encoded(
     if budget is not None and len(data) > budget:
         msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
         raise DfmError(msg)
+    if len(data) > max(image.raw_bytes, _RAW_IS_SMALL) and config.psnr is not None:
+        needed = f"{config.psnr:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
+        msg = f"{needed}; lower --psnr"
+        raise TargetUnreachableError(msg)
     decoded = decode_image(data, max_pixels=image.pixel_count, generator=generator)
     if not _same_alpha(image, decoded):
         msg = "the alpha channel did not survive; please report this"

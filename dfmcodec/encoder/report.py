@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,13 @@ class EncodeReport:
         return f"<table>{rows}</table>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Plain values, for JSON, which has no infinite ones: the PSNR of an exact image is None,
+        and "lossless" true.
+        """
         return {
             **asdict(self),
+            "psnr_db": self.psnr_db if isfinite(self.psnr_db) else None,
+            "lossless": self.psnr_db == inf,
             "architecture": self.architecture.as_dict(),
             "quantizer_steps": list(self.quantizer_steps),
             "trace": [asdict(point) for point in self.trace],

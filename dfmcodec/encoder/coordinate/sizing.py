@@ -10,7 +10,7 @@ from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture
 
-BITS_PER_WEIGHT = 9.0  # docs/results.md, "Weights or bits"
+BITS_PER_WEIGHT = 9.0  # docs/results/published.md, "Weights or bits"
 DEPTH = 3  # trained best at every size
 _WIDTHS = range(2, 17)
 _MIN_STREAM_BYTES = 8

@@ -4,6 +4,7 @@ price for each unit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 
@@ -104,7 +105,12 @@ class SymbolSample:
         }
 
 
-def fit_correction(sample: SymbolSample, start: ContextCorrection | None, steps: int) -> ContextCorrection | None:
+def fit_correction(
+    sample: SymbolSample,
+    start: ContextCorrection | None,
+    steps: int,
+    check: Callable[[], None] = lambda: None,
+) -> ContextCorrection | None:
     """Finds the correction that lowers the bits of the symbols and of itself most; None where none
     lowers them.
 
@@ -112,6 +118,7 @@ def fit_correction(sample: SymbolSample, start: ContextCorrection | None, steps:
         sample: A sample of the image's symbols.
         start: Where the descent starts; None for no correction.
         steps: Gradient steps.
+        check: Called between the networks. What it raises ends the fit.
 
     Raises:
         FloatingPointError: Gradients are NaN or infinite.
@@ -122,6 +129,7 @@ def fit_correction(sample: SymbolSample, start: ContextCorrection | None, steps:
     maps, constants = nothing.maps.copy(), nothing.constants.copy()
     saved = 0.0
     for phase, seen in sample.by_phase().items():
+        check()
         found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
         gain = _bits(context, seen, nothing.maps[phase], nothing.constants[phase]) - _bits(context, seen, *found)
         if gain > _LEAST_GAIN * 8 * correction_bytes(ContextCorrection(found[0][None], found[1][None])):

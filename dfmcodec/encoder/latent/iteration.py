@@ -9,7 +9,7 @@ takes its tables from the symbols of this one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -104,7 +104,12 @@ def restarted(encoding: Encoding, state: State, best: Trial | None, is_plain: bo
 
 
 def iterate(
-    encoding: Encoding, state: State, q_step: int, bit_price: float, largest_bytes: float = inf
+    encoding: Encoding,
+    state: State,
+    q_step: int,
+    bit_price: float,
+    largest_bytes: float = inf,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[Trial, State]:
     """One iteration.
 
@@ -116,6 +121,7 @@ def iterate(
         largest_bytes: The largest file that is of use. A larger one is not finished where no
             further iteration would learn from it: it has no filter, and its squared error is
             unknown.
+        check: Called many times on the way. What it raises ends the iteration.
 
     Returns:
         The image as it would be written, and what the next iteration starts from.
@@ -127,7 +133,7 @@ def iterate(
     sample = None
     if number in effort.corrections_after and not state.is_plain:
         sample = SymbolSample(encoding.options.prior.context, encoding.tiling, log_step(q_step))
-    coded = _code_tiles(encoding, state, q_step, bit_price, sample)
+    coded = _code_tiles(encoding, state, q_step, bit_price, sample, check)
     model = QuantizedLatents(
         encoding.architecture,
         encoding.image.height,
@@ -147,8 +153,10 @@ def iterate(
     if not effort.refined and file_bytes > largest_bytes:
         return Trial(number, model, file_bytes, inf, len(coded.tiles)), following
 
+    check()
     change = encoding.machine_change(coded.samples, q_step)
     image_filter = None
+    check()
     if not state.is_plain:
         image_filter = _fit_filter(encoding, coded.samples, change, q_step, bit_price)
     if image_filter is not None:
@@ -156,7 +164,8 @@ def iterate(
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
     squared_error = encoding.with_filter(coded.samples, change, image_filter)
     if sample is not None:
-        following = replace(following, correction=fit_correction(sample, state.correction, effort.correction_steps))
+        correction = fit_correction(sample, state.correction, effort.correction_steps, check)
+        following = replace(following, correction=correction)
     if effort.refined and encoding.options.uses_residual:
         tiles = (replace(tile_state, pyramid=encoding.pyramid(tile_state.tile, change)) for tile_state in coded.tiles)
         following = replace(following, tiles=tuple(tiles))
@@ -182,7 +191,14 @@ class _Coded:
     tiles: tuple[TileState, ...]
 
 
-def _code_tiles(encoding: Encoding, state: State, q_step: int, bit_price: float, sample: SymbolSample | None) -> _Coded:
+def _code_tiles(
+    encoding: Encoding,
+    state: State,
+    q_step: int,
+    bit_price: float,
+    sample: SymbolSample | None,
+    check: Callable[[], None],
+) -> _Coded:
     """Chooses and codes the symbols of all tiles."""
     refined = encoding.effort.refined
     context = encoding.context(state.correction)
@@ -190,7 +206,7 @@ def _code_tiles(encoding: Encoding, state: State, q_step: int, bit_price: float,
     symbols, start = np.empty(samples.size, dtype=np.int32), 0
     bodies, bits, tiles = [], 0.0, []
     for tile_state in state.tiles:
-        source = _source(encoding, state, tile_state, context, q_step, bit_price, sample)
+        source = _source(encoding, state, tile_state, context, q_step, bit_price, sample, check)
         tile = tile_state.tile
         of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source)
         symbols[start : start + len(of_tile)] = of_tile
@@ -214,16 +230,22 @@ def _source(
     q_step: int,
     bit_price: float,
     sample: SymbolSample | None,
+    check: Callable[[], None],
 ) -> ChosenSymbols:
     """The symbols of a tile by rate and distortion."""
     geometry, refined = tile_state.tile.geometry, encoding.effort.refined
-    tables = partial(_tables, encoding, tile_state, log2(state.q_step / q_step), q_step)
+    octaves = log2(state.q_step / q_step)
+
+    def tables(coding_pass: CodingPass) -> TableChoice:
+        check()
+        return _tables(encoding, tile_state, octaves, q_step, coding_pass)
+
     influence = tile_state.influence if encoding.options.uses_influence else None
     chooser = PathChooser(tile_state.pyramid, geometry, q_step, bit_price, context, tables, influence)
     low, symbols = round_low(tile_state.pyramid, q_step), chooser.symbols()
     if refined and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
-        return ObservedSymbols(low, symbols, context, geometry, q_step, sample)
-    return ChosenSymbols(low, symbols, context, writes=not refined)
+        return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
+    return ChosenSymbols(low, symbols, context, writes=not refined, check=check)
 
 
 def _tables(

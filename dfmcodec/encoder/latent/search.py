@@ -42,9 +42,18 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
     best: Trial | None = None
     trace: list[TracePoint] = []
     q_step, reason, restarts = target.first_q_step, "iteration limit", 0
+
+    def check() -> None:
+        """Leaves an iteration that need not be finished, as there is a file already."""
+        if best is not None and (why := _reason_to_end(job, time.perf_counter() - started)):
+            raise _Ended(why)
+
     while state.number < encoding.effort.iterations + _MORE_ITERATIONS:
         try:
-            trial, state = iterate(encoding, state, q_step, BIT_PRICE, target.largest_bytes)
+            trial, state = iterate(encoding, state, q_step, BIT_PRICE, target.largest_bytes, check)
+        except _Ended as ended:
+            reason = ended.reason
+            break
         except FloatingPointError as error:
             if restarts < MAX_RESTARTS:
                 restarts += 1
@@ -71,16 +80,28 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
     return Outcome(best.model, best.file_bytes, None, state.number, seconds, reason, restarts, tuple(trace))
 
 
+class _Ended(Exception):
+    """An iteration was left."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def _reason_to_end(job: Job, seconds: float) -> str | None:
+    """Why the best so far is to be taken; None if there is time for more."""
+    if job.should_stop():
+        return "interrupted"
+    limit = job.config.time_limit_s
+    return "time limit" if limit is not None and seconds > limit else None
+
+
 def _reason_to_stop(
     job: Job, target: Target, best: Trial | None, trial: Trial, following: int, iterations: int, seconds: float
 ) -> str | None:
     """Why no iteration at the following q_step is needed; None where one is."""
     if best is not None:
-        limit = job.config.time_limit_s
-        if job.should_stop():
-            return "interrupted"
-        if limit is not None and seconds > limit:
-            return "time limit"
+        if early := _reason_to_end(job, seconds):
+            return early
         if trial.number >= iterations and target.is_close(best):
             return "target met"
     is_settled = following == trial.model.q_step and (best is not None or following in (1, MAX_STEP))

@@ -5,7 +5,8 @@ A target knows trials and an estimator of sizes and errors; it does not know how
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from collections import Counter
+from math import inf, log2, sqrt
 from typing import Protocol
 
 from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
@@ -20,6 +21,8 @@ _ENOUGH_OF_AIM = 0.995  # is enough, where the slack of the coder is much of the
 _SECOND_ITERATION = 0.975  # its size over the first one's at the same q_step, as its tables are no guess; measured
 _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
+_REFINES = 0.05  # octaves of the step, by which refinement may move the one that is just enough
+_EXACT_SCORE = 1e6  # above all PSNR
 
 
 class Target(Protocol):
@@ -44,6 +47,42 @@ class Target(Protocol):
         """The message if even this trial does not meet the target."""
 
 
+class _Steps:
+    """The coarsest q_step whose trial was good enough, and the finest whose trial was not: between
+    them is the smallest file that is.
+    """
+
+    def __init__(self) -> None:
+        self._enough, self._too_coarse = 0, MAX_STEP + 1
+
+    def add(self, q_step: int, is_enough: bool) -> None:
+        """Takes the result of a trial."""
+        if is_enough:
+            self._enough = max(self._enough, q_step)
+        else:
+            self._too_coarse = min(self._too_coarse, q_step)
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the next coarser step than one that was enough was not."""
+        return 0 < self._enough and self._too_coarse - self._enough <= 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are untried steps between a step that was enough and one that was not."""
+        return 0 < self._enough < self._too_coarse - 1 and self._too_coarse <= MAX_STEP
+
+    def between(self, guess: int) -> int:
+        """A guess that is between them, or a step in their middle; the coarsest that was enough
+        where it is found.
+        """
+        if self.is_found:
+            return self._enough
+        if not self.is_open or self._enough < guess < self._too_coarse:
+            return guess
+        return max(self._enough + 1, round(sqrt(self._enough * self._too_coarse)))
+
+
 class SizeTarget:
     """At most `budget_bytes`, used up as far as possible."""
 
@@ -60,16 +99,19 @@ class SizeTarget:
             ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
             self.first_q_step = estimator.q_step_for(self._aim / ratio)
         self._expected: float | None = None  # bytes of the next trial
+        self._exact, self._has_exact = _Steps(), False
         self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
 
     def meets(self, trial: Trial) -> bool:
         return trial.most_bytes <= self._budget
 
     def is_close(self, trial: Trial) -> bool:
-        return trial.file_bytes >= self._enough or trial.model.q_step == 1 or trial.mse == 0
+        if trial.mse == 0:
+            return self._exact.is_found  # an exact image is to cost no more than it has to
+        return trial.file_bytes >= self._enough or trial.model.q_step == 1
 
     def score(self, trial: Trial) -> float:
-        return trial.psnr_db
+        return trial.psnr_db if trial.mse > 0 else _EXACT_SCORE - trial.file_bytes
 
     def next_q_step(self, trial: Trial) -> int:
         """A trial's size over its rough size changes slowly with the step, so it corrects the next
@@ -79,6 +121,10 @@ class SizeTarget:
         to go on.
         """
         q_step = trial.model.q_step
+        if trial.mse == 0 or self._has_exact:
+            self._exact.add(q_step, trial.mse == 0)
+            self._has_exact = True
+            return self._exact.between(min(2 * q_step, MAX_STEP))
         if self.meets(trial):
             self._coarse = min(self._coarse, q_step)
         else:
@@ -108,6 +154,7 @@ class PsnrTarget:
 
     def __init__(self, estimator: Estimator, floor_db: float) -> None:
         self._floor_db = floor_db
+        self._steps, self._tried = _Steps(), Counter[int]()
         largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
         self.first_q_step = smallest_q_step(lambda q_step: estimator.rough_mse(q_step) >= largest_mse)
 
@@ -126,7 +173,11 @@ class PsnrTarget:
         guess = round(q_step * 2 ** (above_db / _DB_PER_OCTAVE))
         if guess == q_step and not self.meets(trial):
             guess = q_step - 1
-        return min(max(guess, 1), MAX_STEP)
+        guess = min(max(guess, 1), MAX_STEP)
+        self._steps.add(q_step, self.meets(trial))
+        self._tried[q_step] += 1
+        known = self._steps.between(guess)
+        return guess if abs(log2(guess / known)) < _REFINES and not self._tried[guess] else known
 
     def unreachable(self, trial: Trial) -> str:
         return f"{self._floor_db:.2f} dB is out of reach: {trial.psnr_db:.2f} dB at step {trial.model.q_step / 64:.3f}"
