@@ -416,12 +416,47 @@ def vae(folder: Path) -> None:
     assert np.abs(decoded.astype(float) - images).mean() < 80
 
 
+def first_page_curves(folder: Path) -> None:
+    out, plot, table = folder / "rows.jsonl", folder / "curves.png", folder / "hm.tsv"
+    rates = (0.04, 0.25, 1, 5)
+    rows = [
+        {"picture": name, "codec": codec, "bpp": bpp, "psnr_db": 30 + 6 * np.log2(bpp)}
+        for name in ("cat", "dog")
+        for codec in ("jpeg", "dfm-5")
+        for bpp in rates
+    ]
+    out.write_text("\n".join(json.dumps(row) for row in rows))
+    lines = ["seq_name\trate_bpp\tpsnr_db", *(f"cat\t{bpp}\t{31 + 6 * np.log2(bpp)}" for bpp in rates)]
+    table.write_text("\n".join(lines))
+    (line,) = run("first_page", "curves", plot, out, "--anchors", f"HM={table}")
+    assert json.loads(line) == {"images": 1, "codecs": ["JPEG", "dfm, default effort", "HM"]}
+    assert is_drawn(plot)
+    module = importlib.import_module("first_page")
+    points = {name: [(bpp, 30 + 6 * np.log2(bpp)) for bpp in rates] for name in ("cat", "dog")}
+    points["dog"].pop()
+    found, means = module.mean_curve(points, ["cat", "dog"])
+    assert max(found) <= 1
+    assert means == pytest.approx([30 + 6 * np.log2(bpp) for bpp in found])
+
+
+def first_page_same_size(folder: Path) -> None:
+    figure = folder / "same.png"
+    arguments = (png(folder), figure, "--bpp", 2, "--effort", 1, "--crop", "8,4,40,30")
+    (line,) = run("first_page", "same-size", *arguments)
+    files = {label: values for label, values in json.loads(line).items() if label not in ("picture", "original")}
+    assert set(files) == {"dfm", "AVIF", "JPEG"}
+    assert max(files.values())[0] == files["dfm"][0] <= 2 * SIDE * SIDE / 8
+    assert is_drawn(figure)
+
+
 SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate recipes": coordinate_recipes,
     "coordinate quantised": coordinate_quantised,
     "coordinate start": coordinate_start,
     "domain_prior": domain_prior,
     "anchors": anchors,
+    "first_page curves": first_page_curves,
+    "first_page same-size": first_page_same_size,
     "fitted": fitted,
     "fitted_files": fitted_files,
     "frontier": frontier,

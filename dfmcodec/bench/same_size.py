@@ -1,0 +1,112 @@
+"""One image as several codecs keep it in files of the same size, laid side by side."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from dfmcodec._types import Pixels
+from dfmcodec.bench.codecs import Avif, Codec, Jpeg
+from dfmcodec.bench.matching import Match, SizeSearch
+from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+from dfmcodec.image import Image
+from dfmcodec.metrics import psnr
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+  :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
+  body {{ max-width: 1200px; margin: 0 auto; padding: 1rem; }}
+  main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }}
+  figure {{ margin: 0; }}
+  img {{ width: 100%; height: auto; display: block; image-rendering: pixelated; }}
+  figcaption {{ padding-top: .25rem; }}
+  pre {{ overflow-x: auto; padding: .75rem; border: 1px solid #8888; border-radius: 4px; }}
+</style>
+<h1>{title}</h1>
+<p>{lead}</p>
+<main>
+{figures}
+</main>
+<h2>The same by hand</h2>
+<pre>{commands}</pre>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Version:
+    """An image as a codec keeps it.
+
+    Args:
+        label: The codec, or what it is.
+        pixels: What its file decodes to, uint8 [H, W, C].
+        file_bytes: The size of the file; None for the original.
+        psnr_db: The PSNR; None for the original.
+    """
+
+    label: str
+    pixels: Pixels
+    file_bytes: int | None = None
+    psnr_db: float | None = None
+
+    @property
+    def caption(self) -> str:
+        """One line about it."""
+        if self.file_bytes is None or self.psnr_db is None:
+            return self.label
+        quality = f"{self.psnr_db:.2f} dB" if np.isfinite(self.psnr_db) else "exact"
+        return f"{self.label}: {self.file_bytes:,} bytes, {quality}"
+
+
+def same_size(pixels: Pixels, limit_bytes: int, codecs: Sequence[Codec] | None = None) -> list[Version]:
+    """The image as other codecs keep it in files that are not larger than a limit: for each the
+    best of its forms. Those without such a file, or that are not installed, are left out.
+
+    Args:
+        pixels: uint8 [H, W, C], C = 1 or 3.
+        limit_bytes: The limit.
+        codecs: The codecs; JPEG and AVIF if None.
+    """
+    versions = []
+    for codec in [Jpeg(), Avif()] if codecs is None else codecs:
+        if codec.missing() is not None:
+            continue
+        best: Version | None = None
+        for form in codec.forms:
+            match = SizeSearch(codec, form, pixels).largest_within(limit_bytes)
+            if isinstance(match, Match):
+                decoded = codec.decode(match.data)
+                version = Version(codec.label, decoded, len(match.data), psnr(pixels, decoded, None))
+                if best is None or (version.psnr_db or 0) > (best.psnr_db or 0):
+                    best = version
+        if best is not None:
+            versions.append(best)
+    return versions
+
+
+def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[str]) -> str:
+    """An HTML page of one file.
+
+    Args:
+        title: Its title.
+        lead: A sentence about it.
+        versions: The images, in order.
+        commands: The command lines that do the same.
+    """
+    figures = "\n".join(_figure(version) for version in versions)
+    return _PAGE.format(title=escape(title), lead=escape(lead), figures=figures, commands=escape("\n".join(commands)))
+
+
+def _figure(version: Version) -> str:
+    png = image_to_bytes(Image(np.ascontiguousarray(version.pixels)), OUTPUT_FORMATS["png"])
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    caption = escape(version.caption)
+    return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'

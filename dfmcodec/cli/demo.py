@@ -1,0 +1,107 @@
+"""`dfm demo`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dfmcodec.cli._common import force_option, quiet_option
+
+if TYPE_CHECKING:
+    from dfmcodec.image import Image
+
+_PHOTOGRAPH = "chelsea"
+_BPP = 0.3
+_PAGE = "index.html"
+
+
+@click.command("demo")
+@click.argument("source", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "-O",
+    "--output-folder",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("dfm_demo"),
+    show_default=True,
+    help="Write everything to this folder.",
+)
+@click.option("--bpp", type=float, default=_BPP, show_default=True, help="Size of the files in bits per pixel.")
+@force_option
+@quiet_option
+def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: bool) -> None:
+    """Encode and decode a photograph, and lay it beside JPEG and AVIF of the same size.
+
+    \b
+    dfm demo                      a photograph that comes with scikit-image
+    dfm demo photo.jpg --bpp 0.5  one of yours
+
+    The folder then holds the photograph as PNG, the .dfm file, what it decodes to, and index.html
+    with the original and all three codecs. The three commands that do the same are printed.
+    """
+    from dfmcodec.bench.same_size import Version, page, same_size
+    from dfmcodec.cli._common import make_folder
+    from dfmcodec.encoder import EncoderConfig, encode_image
+    from dfmcodec.files.atomic import check_writable, write_atomic
+    from dfmcodec.files.read_image import to_image
+    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+
+    config = EncoderConfig(bpp=bpp)
+    name = _PHOTOGRAPH if source is None else source.stem
+    original, encoded, decoded, index = (
+        folder / part for part in (f"{name}.png", f"{name}.dfm", f"{name}_decoded.png", _PAGE)
+    )
+    make_folder(folder)
+    for path in (original, encoded, decoded, index):
+        check_writable(path, force)
+    image = _photograph() if source is None else to_image(source, strip=True)
+    if image.bit_depth != 8 or image.alpha is not None:  # JPEG and AVIF of Pillow keep neither
+        click.echo("dfm: the demo compares images of 8 bits without alpha", err=True)
+        image = _simple(image)
+    png = OUTPUT_FORMATS["png"]
+    write_atomic(original, image_to_bytes(image, png), force)
+    if not quiet:
+        click.echo(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
+    result = encode_image(image, config)
+    write_atomic(encoded, result.data, force)
+    write_atomic(decoded, image_to_bytes(result.decoded, png), force)
+    if not quiet:
+        click.echo("finding the best JPEG and AVIF files of that size ..")
+    report = result.report
+    ours = Version("dfm", result.decoded.pixels, report.file_bytes, report.psnr_db)
+    versions = [Version("original", image.pixels), ours, *same_size(image.pixels, report.file_bytes)]
+    first = f"dfm sample {_PHOTOGRAPH} -o {original}" if source is None else f"# {original} is the image as PNG"
+    commands = [
+        first,
+        f"dfm encode {shlex.quote(str(original))} -o {shlex.quote(str(encoded))} --bpp {bpp:g}",
+        f"dfm decode {shlex.quote(str(encoded))} -o {shlex.quote(str(decoded))}",
+    ]
+    lead = f"{image.width}x{image.height} pixels in {report.bpp:.3f} bits per pixel, and other codecs at that size."
+    write_atomic(index, page(f"{name} as a .dfm file", lead, versions, commands).encode(), force)
+    if not quiet:
+        for version in versions[1:]:
+            click.echo(f"  {version.caption}")
+        click.echo(f"the page: {index}\nthe same by hand:")
+        click.echo("\n".join(f"  {line}" for line in commands))
+
+
+def _photograph() -> Image:
+    """The photograph of the demo."""
+    import skimage.data
+
+    from dfmcodec.files.read_image import to_image
+
+    return to_image(getattr(skimage.data, _PHOTOGRAPH)())
+
+
+def _simple(image: Image) -> Image:
+    """An image with 8 bits and without alpha."""
+    import numpy as np
+
+    from dfmcodec.image import Image
+
+    pixels = image.pixels if image.bit_depth == 8 else (image.pixels >> 8).astype(np.uint8)
+    return Image(np.ascontiguousarray(pixels))
