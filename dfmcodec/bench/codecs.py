@@ -335,10 +335,23 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
     return codecs
 
 
+_MEASURING = (
+    "dfmcodec",
+    "jax",
+    "numpy",
+    "constriction",
+    "pillow",
+    "scikit-image",
+    "scipy",
+    "imagecodecs",
+    "ssimulacra2",
+)
+
+
 def library_versions() -> dict[str, str]:
     """The versions of the libraries that take part in a measurement, by name."""
     versions = {}
-    for name in ("dfmcodec", "jax", "numpy", "constriction", "pillow", "scikit-image", "scipy", "imagecodecs"):
+    for name in _MEASURING:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -9,12 +9,14 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import inf, isinf
 from typing import Any
 
 import numpy as np
 
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
+from dfmcodec.bench.perceptual import ssimulacra2
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 
 DFM = "dfm"
@@ -66,10 +68,10 @@ class Figures:
     Args:
         bytes: Size of the file.
         bpp: Bits per pixel.
-        psnr_db: PSNR over all samples.
+        psnr_db: PSNR over all samples; infinite if the file is lossless.
         ssim: SSIM; None for images that are smaller than its window.
         ms_ssim: MS-SSIM; None for images with a side below 176.
-        ssimulacra2: SSIMULACRA2; None unless asked for.
+        ssimulacra2: SSIMULACRA2; None for images with a side below 8, and where it is left out.
         encode_s: Seconds of encoding. Those of dfm include everything that it does to meet the
             size; those of an anchor are of one file.
         decode_s: Seconds of decoding, in a process that is warm.
@@ -85,6 +87,11 @@ class Figures:
     encode_s: float
     decode_s: float
     crop: str
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the decoded image is exactly the original."""
+        return isinf(self.psnr_db)
 
 
 @dataclass(frozen=True)
@@ -123,8 +130,11 @@ class Measurement:
         return None if self.figures is None else 1 - self.figures.bytes / self.limit_bytes
 
     def to_json(self) -> str:
-        """JSON for the cache."""
-        return json.dumps(recorded(asdict(self)))
+        """JSON for the cache, where the PSNR of a lossless file is null."""
+        values = recorded(asdict(self))
+        if self.figures is not None and self.figures.lossless:
+            values["figures"]["psnr_db"] = None
+        return json.dumps(values, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
@@ -136,6 +146,8 @@ class Measurement:
         names = {key: name for name, key in _RECORDED_KEYS.items()}
         values = {names.get(key, key): value for key, value in json.loads(text).items()}
         figures = values["figures"]
+        if figures is not None and figures["psnr_db"] is None:
+            figures["psnr_db"] = inf
         return cls(
             **{
                 **values,
@@ -145,13 +157,18 @@ class Measurement:
         )
 
     def row(self) -> dict[str, Any]:
-        """Flat plain values without the crop, for JSON and CSV."""
+        """Flat plain values without the crop, for JSON and CSV. The PSNR of a lossless file is
+        None.
+        """
         values = asdict(self)
         figures = values.pop("figures") or dict.fromkeys(Figures.__dataclass_fields__)
         figures.pop("crop")
+        lossless = None if self.figures is None else self.figures.lossless
+        if lossless:
+            figures["psnr_db"] = None
         name, target = values.pop("image_name"), values.pop("target")
         gap = None if self.gap is None else round(100 * self.gap, 3)
-        return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap})
+        return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap, "lossless": lossless})
 
 
 def measure_figures(
@@ -165,7 +182,7 @@ def measure_figures(
         psnr_db=psnr(original, decoded),
         ssim=ssim(original, decoded),
         ms_ssim=ms_ssim(original, decoded),
-        ssimulacra2=_ssimulacra2(original, decoded) if with_ssimulacra2 else None,
+        ssimulacra2=ssimulacra2(original, decoded) if with_ssimulacra2 else None,
         encode_s=encode_s,
         decode_s=decode_s,
         crop=encode_crop(original, decoded),
@@ -201,14 +218,3 @@ def _with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
         return np.repeat(decoded, 3, axis=2)
     rounded: Pixels = np.rint(decoded.mean(axis=2, keepdims=True)).astype(np.uint8)
     return rounded
-
-
-def _ssimulacra2(original: Pixels, decoded: Pixels) -> float:
-    from ssimulacra2 import compute_ssimulacra2
-
-    files = []
-    for pixels in (original, decoded):
-        buffer = io.BytesIO()
-        to_pil_image(pixels).save(buffer, "PNG")
-        files.append(buffer)
-    return float(compute_ssimulacra2(*files))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
-from math import isfinite
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
-from dfmcodec.bench.measurement import DFM, Measurement
-from dfmcodec.bench.summary import TargetSummary
+from dfmcodec.bench.curves import Curve
+from dfmcodec.bench.summary import TargetSummary, image_curve, mean_curve
+from dfmcodec.metrics import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,123 +29,146 @@ _COLORS = (
     "#8a8a2a",
     "#999999",
 )
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours, so that pairs repeat late
+_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_LARGE_LEGEND, _LEGEND_COLUMNS = 8, 3
+_PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
+_SAME_BYTES = {"svg.fonttype": "none", "svg.hashsalt": "dfm", "font.family": "sans-serif"}
 
 
-def mean_curves(summaries: Sequence[TargetSummary], labels: dict[str, str], metric: str) -> str | None:
+@dataclass(frozen=True)
+class _Line:
+    """A curve of a plot. Those that were given, not measured here, are dashed."""
+
+    label: str
+    points: list[Point]
+    is_given: bool = False
+
+
+def mean_curves(
+    summaries: Sequence[TargetSummary], labels: dict[str, str], metric: str, given: Sequence[Curve] = ()
+) -> str | None:
     """Plots the mean over images of a metric: a line for each codec, a point for each rate.
 
     A codec has no point at a rate that it does not reach for every image.
 
+    Args:
+        summaries: Targets that differ only in the rate.
+        labels: Labels of codecs by name, dfm first.
+        metric: One of `METRICS`.
+        given: Further curves, for PSNR only.
+
     Returns:
         SVG; None if no codec has the metric at two rates.
     """
-    curves = {}
-    for name, label in labels.items():
-        points = []
-        for summary in summaries:
-            codec = next((c for c in summary.codecs if c.codec == name and c.image_count == len(summary.rows)), None)
-            if codec is not None:
-                points.append((codec.mean["bpp"], codec.mean[metric]))
-        curves[label] = [(bpp, value) for bpp, value in points if bpp is not None and value is not None]
-    return _curves(curves, METRICS[metric], "mean over images")
+    lines = [_Line(label, mean_curve(summaries, name, metric)) for name, label in labels.items()]
+    if metric == "psnr_db":
+        names = list(dict.fromkeys(row.image_name for summary in summaries for row in summary.rows))
+        lines += [_Line(curve.label, curve.mean_points(names), is_given=True) for curve in given]
+    return _curves(lines, METRICS[metric], "mean over images")
 
 
-def image_curves(summaries: Sequence[TargetSummary], labels: dict[str, str], image_name: str) -> str | None:
+def image_curves(
+    summaries: Sequence[TargetSummary], labels: dict[str, str], image_name: str, given: Sequence[Curve] = ()
+) -> str | None:
     """Plots the PSNR of one image, a line for each codec. None if no codec has two points."""
-    curves: dict[str, list[tuple[float, float]]] = {label: [] for label in labels.values()}
-    for summary in summaries:
-        for row in summary.rows:
-            if row.image_name == image_name:
-                for name, label in labels.items():
-                    point = _point(row.cells.get(name))
-                    curves[label] += [point] if point else []
-    return _curves(curves, METRICS["psnr_db"], image_name)
+    lines = [_Line(label, image_curve(summaries, name, image_name)) for name, label in labels.items()]
+    lines += [_Line(curve.label, list(curve.by_image.get(image_name, ())), is_given=True) for curve in given]
+    return _curves(lines, METRICS["psnr_db"], image_name)
 
 
 def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
     """Plots the PSNR at one rate: a row for each image, a dot for each codec."""
     with _Figure(height=1.4 + 0.28 * len(summary.rows)) as figure:
         axes = figure.axes
-        names = [row.image_name for row in summary.rows]
-        for at, (name, label) in enumerate(labels.items()):
-            points = [(at_row, _point(row.cells.get(name))) for at_row, row in enumerate(summary.rows)]
-            present = [(point[1], at_row) for at_row, point in points if point]
+        for at, name in enumerate(labels):
+            cells = [(at_row, row.cells.get(name)) for at_row, row in enumerate(summary.rows)]
+            present = [(c.figures.psnr_db, at_row) for at_row, c in cells if c and c.figures and not c.figures.lossless]
             axes.plot(
                 [value for value, _ in present],
                 [at_row for _, at_row in present],
                 _MARKERS[at % len(_MARKERS)],
                 color=_COLORS[at % len(_COLORS)],
-                label=label,
             )
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(summary.rows)), [row.image_name for row in summary.rows])
         axes.invert_yaxis()
         axes.set_xlabel(METRICS["psnr_db"])
         axes.grid(axis="x", alpha=0.3)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
+        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 4}
+        axes.legend(axes.get_lines(), list(labels.values()), frameon=False, **where)
         return figure.svg()
 
 
-def _curves(curves: dict[str, list[tuple[float, float]]], metric: str, title: str) -> str | None:
-    """Plots points (bpp, value) by label. None if no curve has two points."""
-    if not any(len(points) > 1 for points in curves.values()):
+def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
+    """Plots points (bpp, value). None if no line has two points."""
+    drawn = [replace(line, points=[point for point in sorted(line.points) if isfinite(point[1])]) for line in lines]
+    if not any(len(line.points) > 1 for line in drawn):
         return None
-    with _Figure(height=4.4) as figure:
+    labels = [line.label for line in drawn if line.points]
+    with _Figure(height=4.4 + _legend_inches(labels)) as figure:
         axes = figure.axes
-        for at, (label, points) in enumerate(curves.items()):
-            if points:
-                bpp, values = zip(*sorted(points), strict=True)
+        for at, line in enumerate(drawn):
+            if line.points:
+                bpp, values = zip(*line.points, strict=True)
                 axes.plot(
                     bpp,
                     values,
                     color=_COLORS[at % len(_COLORS)],
                     marker=_MARKERS[at % len(_MARKERS)],
-                    markersize=5,
-                    linewidth=2.2 if label == DFM else 1.4,
-                    label=label,
+                    markersize=3 if line.is_given else 5,
+                    linestyle="--" if line.is_given else "-",
+                    linewidth=2.2 if at == 0 else 1.4,
                 )
         axes.set(xscale="log", xlabel="bits per pixel", ylabel=metric, title=title)
-        ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if _is_near(curves, tick)]
+        ticks = [tick for tick in _TICKS if _is_near(drawn, tick)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        if _legend_inches(labels):
+            where = {"loc": "outside lower center", "ncols": _LEGEND_COLUMNS, "fontsize": "small"}
+            axes.figure.legend(axes.get_lines(), labels, frameon=False, **where)
+        else:
+            axes.legend(axes.get_lines(), labels, frameon=False)
         return figure.svg()
 
 
-def _is_near(curves: dict[str, list[tuple[float, float]]], tick: float) -> bool:
+def _legend_inches(labels: Sequence[str]) -> float:
+    """The height of a legend below the plot; 0 for one that has room in it."""
+    return 0 if len(labels) <= _LARGE_LEGEND else 0.2 + 0.19 * ceil(len(labels) / _LEGEND_COLUMNS)
+
+
+def _is_near(lines: Sequence[_Line], tick: float) -> bool:
     """Whether a tick is within or just outside the span of rates."""
-    rates = [bpp for points in curves.values() for bpp, _ in points]
+    rates = [bpp for line in lines for bpp, _ in line.points]
     return min(rates) / 1.3 <= tick <= max(rates) * 1.3
 
 
-def _point(cell: Measurement | None) -> tuple[float, float] | None:
-    """Rate and PSNR of a cell; None if it has no finite PSNR."""
-    if cell is None or cell.figures is None or not isfinite(cell.figures.psnr_db):
-        return None
-    return cell.figures.bpp, cell.figures.psnr_db
-
-
 class _Figure:
-    """A Matplotlib figure with one plot, for use in a `with` statement."""
+    """A Matplotlib figure with one plot, for use in a `with` statement. Names in it are plain text:
+    no dollar sign starts a formula.
+    """
 
     def __init__(self, height: float) -> None:
-        from matplotlib.figure import Figure
-
-        self._figure: Any = Figure(figsize=(6.8, height), layout="constrained")
-        self.axes: Axes = self._figure.subplots()
+        self._height = height
+        self._settings = ExitStack()
 
     def __enter__(self) -> _Figure:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+
+        self._settings.enter_context(mpl.rc_context({**_PLAIN_TEXT, **_SAME_BYTES}))
+        self._settings.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser has other fonts
+        self._figure: Any = Figure(figsize=(6.8, self._height), layout="constrained")
+        self.axes: Axes = self._figure.subplots()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._figure.clear()
+        self._settings.close()
 
     def svg(self) -> str:
         """The figure as SVG, with the same bytes for the same plot."""
-        import matplotlib as mpl
-
         buffer = io.StringIO()
-        with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dfm", "font.family": "sans-serif"}):
-            self._figure.savefig(buffer, format="svg", metadata={"Date": None})
+        self._figure.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()

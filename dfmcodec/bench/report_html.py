@@ -1,28 +1,74 @@
 """A comparison as one self-contained HTML file: plots, tables, and a viewer of crops of the decoded
 images.
+
+The template `report.html` has all markup. What comes from here is plain text and numbers, which
+Jinja escapes, whatever the names of files hold.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-from collections import defaultdict
-from html import escape
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
-from math import isinf
 from typing import Any
 
 from dfmcodec.bench import plots
 from dfmcodec.bench.measurement import DFM, Measurement
+from dfmcodec.bench.names import printable
 from dfmcodec.bench.runner import Comparison
-from dfmcodec.bench.summary import LARGE_GAP, BdSummary, TargetSummary, bd_rates, by_target, gap_mark, has_curves
+from dfmcodec.bench.summary import (
+    LARGE_GAP,
+    BdSummary,
+    TargetSummary,
+    bd_rates,
+    by_series,
+    by_target,
+    curves_without_bd_rate,
+    gap_mark,
+    has_curves,
+)
+from dfmcodec.bench.summary import labels as codec_labels
 
 LOOK = 12
 _TEMPLATE = "report.html"
+_HIGHER, _LOWER = "higher is better", "lower is better"
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell of a table.
+
+    Args:
+        text: What it shows.
+        hint: What it shows when pointed at; in a heading, which direction is better.
+        is_best: Whether it is the best of its row.
+    """
+
+    text: str
+    hint: str = ""
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table; the first cell of each row is its heading."""
+
+    head: Sequence[_Cell]
+    rows: Sequence[Sequence[_Cell]]
+
+
+@dataclass(frozen=True)
+class _Plot:
+    """A plot as an image at a data URL, in which nothing can run."""
+
+    url: str
+    description: str
 
 
 def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) -> str:
-    """The whole page. It needs Matplotlib.
+    """The whole page. It needs Matplotlib and Jinja2.
 
     Args:
         comparison: The comparison.
@@ -30,27 +76,44 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
         look: The number of images in the viewer, evenly spread over all. They take up most of the
             page's bytes.
     """
+    from jinja2 import Environment, StrictUndefined
+
     summaries = [summary for summary in by_target(comparison) if summary.rows]
-    labels = {DFM: DFM} | {name: codec["label"] for name, codec in comparison.codecs.items()}
+    labels = codec_labels(comparison)
     rates = bd_rates(comparison)
     viewed = _viewer_data(comparison, summaries, labels)
     if len(viewed) > look:
         viewed = [viewed[at * len(viewed) // look] for at in range(look)]
-    values = {
-        "TITLE": escape(title),
-        "SUBTITLE": escape(_subtitle(comparison)),
-        "CARDS": _cards(summaries, rates, labels),
-        "PLOTS": _plots(comparison, summaries, labels),
-        "TABLES": "\n".join(_target_section(summary, labels) for summary in summaries),
-        "BD_RATES": _bd_section(rates, labels),
-        "CODECS": _codec_section(comparison),
-        "FAILURES": _failure_section(comparison),
-        "DATA": _embedded({"images": viewed, "of": len(comparison.images)}),
-    }
-    page = files("dfmcodec.bench").joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    for name, value in values.items():
-        page = page.replace(f"{{{{{name}}}}}", value)
-    return page
+    source = files("dfmcodec.bench").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    return environment.from_string(source).render(
+        title=printable(title),
+        subtitle=_subtitle(comparison),
+        script_hash=_script_hash(source),
+        cards=_cards(summaries, rates, labels),
+        plots=_plots(comparison, summaries, labels),
+        targets=[
+            (summary.target.label, _codec_table(summary, labels), _image_table(summary, labels))
+            for summary in summaries
+        ],
+        large_gap=f"{100 * LARGE_GAP:.0f}",
+        bd_table=_bd_table(rates) if rates else None,
+        bd_image_tables=_bd_image_tables(rates),
+        curves_without_bd_rate=curves_without_bd_rate(comparison, rates),
+        codec_table=_codec_settings(comparison),
+        curve_table=_curve_table(comparison) if comparison.curves else None,
+        versions=", ".join(f"{name} {version}" for name, version in comparison.versions.items()),
+        left_out=comparison.left_out,
+        failures=comparison.failures,
+        data={"images": viewed, "of": len(comparison.images)},
+    )
+
+
+def _script_hash(source: str) -> str:
+    """The hash by which the page names its only script, so that browsers run no other."""
+    script = source.partition("<script>")[2].partition("</script>")[0]
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _subtitle(comparison: Comparison) -> str:
@@ -62,152 +125,147 @@ def _subtitle(comparison: Comparison) -> str:
     )
 
 
-def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[str, str]) -> str:
+def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[str, str]) -> list[dict[str, Any]]:
     """How much better or worse dfm is than each anchor, a card for each."""
     cards = []
     for name, label in labels.items():
         cells = [codec for summary in summaries for codec in summary.codecs if codec.codec == name]
-        gains = [c.dfm_psnr_db - p for c in cells if (p := c.mean["psnr_db"]) is not None and not isinf(c.dfm_psnr_db)]
+        gains = [codec.gain_db for codec in cells if codec.gain_db is not None]
         if name == DFM or not gains:
             continue
         wins, losses = sum(c.wins for c in cells), sum(c.losses for c in cells)
         span = f"{gains[0]:+.2f} dB" if len(gains) == 1 else f"{min(gains):+.2f} to {max(gains):+.2f} dB"
-        against = [f"BD-rate {rate.mean:+.1f} %" for rate in rates if rate.anchor == name]
+        against = [f"BD-rate {rate.mean:+.1f} %" for rate in rates if rate.kind == "codec" and rate.anchor == name]
         lines = [f"better on {wins}, worse on {losses} files", *against]
-        text = "".join(f"<p>{escape(line)}</p>" for line in lines)
-        cards.append(f'<div class="card"><h3>dfm against {escape(label)}</h3><strong>{span}</strong>{text}</div>')
-    return "".join(cards)
+        cards.append({"label": label, "span": span, "lines": lines})
+    return cards
 
 
-def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]) -> str:
-    if not has_curves(comparison):
-        return "".join(_plot(plots.dots(summary, labels), summary.target.label) for summary in summaries)
-    series: dict[str, list[TargetSummary]] = defaultdict(list)
-    for summary in summaries:
-        series[summary.target.series].append(summary)
-    parts = []
-    for name, members in series.items():
+def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[str, str]) -> list[Any]:
+    """Plots that are always shown, and lists of plots to unfold."""
+    if not has_curves(comparison) and not comparison.curves:
+        return [_plot(plots.dots(summary, labels), summary.target.label) for summary in summaries]
+    parts: list[Any] = []
+    for name, members in by_series(summaries).items():
         for metric, metric_label in plots.METRICS.items():
-            svg = plots.mean_curves(members, labels, metric)
+            svg = plots.mean_curves(members, labels, metric, comparison.curves)
             if svg:
                 parts.append(_plot(svg, f"{metric_label} over bits per pixel, {name}"))
         single = []
         for image in comparison.images:
-            svg = plots.image_curves(members, labels, image.name)
+            svg = plots.image_curves(members, labels, image.name, comparison.curves)
             if svg:
                 single.append(_plot(svg, f"{image.name}, {name}"))
         if single:
-            parts.append(f'<details><summary>each image</summary><div class="plots">{"".join(single)}</div></details>')
-    return "".join(parts)
+            parts.append(single)
+    return parts
 
 
-def _plot(svg: str, description: str) -> str:
-    data = base64.b64encode(svg.encode()).decode()
-    return f'<img class="plot" alt="{escape(description)}" src="data:image/svg+xml;base64,{data}">'
+def _plot(svg: str, description: str) -> _Plot:
+    return _Plot(f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}", description)
 
 
-def _target_section(summary: TargetSummary, labels: dict[str, str]) -> str:
-    return (
-        f"<h3>{escape(summary.target.label)}</h3>{_codec_table(summary, labels)}"
-        f"<details open><summary>each image</summary>{_image_table(summary, labels)}</details>"
-    )
-
-
-def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
+def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
     """Means over images, a row for each codec."""
-    head = ["codec", "files", "size", "PSNR", "SSIM", "MS-SSIM", "encode s", "decode s", "dfm gain", "better / worse"]
+    metrics = {"psnr_db": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "ms_ssim": ("MS-SSIM", 4)}
+    if any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs):
+        metrics["ssimulacra2"] = ("SSIMULACRA2", 1)
+    times = {"encode_s": ("encode s", 2), "decode_s": ("decode s", 3)}
+    head = [
+        *map(_Cell, ("codec", "files", "size")),
+        *(_Cell(label, _HIGHER) for label, _ in metrics.values()),
+        *(_Cell(label, _LOWER) for label, _ in times.values()),
+        *map(_Cell, ("dfm gain", "better / worse")),
+    ]
     rows = []
     for codec in summary.codecs:
-        psnr = codec.mean["psnr_db"]
-        gain = "" if codec.codec == DFM or psnr is None else f"{codec.dfm_psnr_db - psnr:+.2f} dB"
-        cells = [
-            str(codec.image_count),
-            f"{100 * codec.size:.1f} %",
-            _number(psnr, 2),
-            _number(codec.mean["ssim"], 4),
-            _number(codec.mean["ms_ssim"], 4),
-            _number(codec.mean["encode_s"], 2),
-            _number(codec.mean["decode_s"], 3),
-            gain,
-            "" if codec.codec == DFM else f"{codec.wins} / {codec.losses}",
-        ]
-        rows.append(f"<tr><th>{escape(labels[codec.codec])}</th>{''.join(f'<td>{text}</td>' for text in cells)}</tr>")
-    return _table(head, rows)
+        figures = [_number(codec.mean[name], digits) for name, (_, digits) in (metrics | times).items()]
+        if codec.lossless:
+            figures[0] = f"{codec.lossless} lossless"
+        gain = "" if codec.codec == DFM or codec.gain_db is None else f"{codec.gain_db:+.2f} dB"
+        wins = "" if codec.codec == DFM else f"{codec.wins} / {codec.losses}"
+        size = f"{100 * codec.size:.1f} %"
+        rows.append([*map(_Cell, (labels[codec.codec], str(codec.image_count), size, *figures, gain, wins))])
+    return _Table(head, rows)
 
 
-def _image_table(summary: TargetSummary, labels: dict[str, str]) -> str:
+def _image_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
     """PSNRs, a row for each image and a column for each codec."""
     names = [name for name in labels if any(name in row.cells for row in summary.rows)]
-    head = ["image", "bytes", "bpp", *(labels[name] for name in names)]
+    head = [*map(_Cell, ("image", "bytes", "bpp")), *(_Cell(labels[name], _HIGHER) for name in names)]
     rows = []
     for row in summary.rows:
         ours = row.cells[DFM].figures
         best = max((c.figures.psnr_db for c in row.cells.values() if c.figures), default=0.0)
         cells = [_psnr_cell(row.cells.get(name), best) for name in names]
-        size = [] if ours is None else [f"<td>{ours.bytes:,}</td>", f"<td>{ours.bpp:.3f}</td>"]
-        rows.append(f"<tr><th>{escape(row.image_name)}</th>{''.join(size + cells)}</tr>")
-    note = (
-        f'<p class="note">PSNR in dB. * The file is more than {100 * LARGE_GAP:.0f} % smaller than dfm\'s, and the '
-        "codec's next setting gives a larger one. + It is as much smaller, at the codec's best setting. - The codec "
-        "has no file as small as dfm's.</p>"
-    )
-    return _table(head, rows) + note
+        size = ["", ""] if ours is None else [f"{ours.bytes:,}", f"{ours.bpp:.3f}"]
+        rows.append([*map(_Cell, (row.image_name, *size)), *cells])
+    return _Table(head, rows)
 
 
-def _psnr_cell(cell: Measurement | None, best: float) -> str:
+def _psnr_cell(cell: Measurement | None, best: float) -> _Cell:
     if cell is None:
-        return "<td>failed</td>"
+        return _Cell("failed")
     if cell.figures is None:
-        return f'<td title="smallest file: {cell.smallest_bytes:,} bytes">-</td>'
+        return _Cell("-", f"smallest file: {cell.smallest_bytes:,} bytes")
     value = cell.figures.psnr_db
-    text = "exact" if isinf(value) else f"{value:.2f}"
-    mark = gap_mark(cell)
+    text = "lossless" if cell.figures.lossless else f"{value:.2f}"
     setting = "" if cell.setting is None else f", setting {cell.setting:g} {cell.form}"
-    css = ' class="best"' if value == best else ""
-    return f'<td{css} title="{cell.figures.bytes:,} bytes{setting}">{text}{mark}</td>'
+    return _Cell(f"{text}{gap_mark(cell)}", f"{cell.figures.bytes:,} bytes{setting}", value == best)
 
 
-def _bd_section(rates: list[BdSummary], labels: dict[str, str]) -> str:
-    if not rates:
-        return ""
-    head = ["dfm", "against", "mean", "median", "best", "worst", "images", "low overlap"]
-    lines = []
+def _bd_table(rates: list[BdSummary]) -> _Table:
+    head = [_Cell("dfm"), _Cell("against"), _Cell("mean", _LOWER)]
+    head += map(_Cell, ("median", "best", "worst", "images", "low overlap"))
+    rows = []
     for rate in rates:
         figures = [f"{value:+.1f} %" for value in (rate.mean, rate.median, rate.best, rate.worst)]
-        shown = [labels[rate.anchor], *figures, str(len(rate.by_image)), str(rate.low_overlap)]
-        cells = "".join(f"<td>{escape(text)}</td>" for text in shown)
-        lines.append(f"<tr><th>{escape(rate.series)}</th>{cells}</tr>")
-    note = (
-        '<p class="note">The mean difference in rate at equal PSNR (Bjontegaard, with PCHIP over the logarithm of the '
-        "rate), computed for each image. Below 0, dfm's files are smaller. Low overlap: the number of images whose "
-        "curves share less than half of their PSNR span, for which the figure says little.</p>"
-    )
-    return f"<h2>BD-rates</h2>{_table(head, lines)}{note}"
+        count = str(len(rate.by_image))
+        if rate.kind == "mean curve":
+            figures[1:], count = ["", "", ""], rate.kind
+        rows.append([*map(_Cell, (rate.series, rate.label, *figures, count, str(rate.low_overlap)))])
+    return _Table(head, rows)
 
 
-def _codec_section(comparison: Comparison) -> str:
-    lines = []
+def _bd_image_tables(rates: list[BdSummary]) -> list[tuple[str, _Table]]:
+    """BD-rates by image for each series that has several images, a column for each anchor."""
+    tables = []
+    for series in dict.fromkeys(rate.series for rate in rates):
+        members = [rate for rate in rates if rate.series == series and rate.kind != "mean curve"]
+        names = list(dict.fromkeys(name for rate in members for name in (*rate.by_image, *rate.without)))
+        if len(names) < 2:
+            continue
+        head = [_Cell("image"), *(_Cell(rate.label, _LOWER) for rate in members)]
+        rows = [
+            [
+                _Cell(name),
+                *(_Cell(f"{rate.by_image[name]:+.1f} %" if name in rate.by_image else "") for rate in members),
+            ]
+            for name in names
+        ]
+        tables.append((series, _Table(head, rows)))
+    return tables
+
+
+def _codec_settings(comparison: Comparison) -> _Table:
+    rows = []
     for codec in comparison.codecs.values():
         options = ", ".join(f"{name} {value}" for name, value in codec["options"].items())
         forms = " or ".join(form for form in codec["forms"] if form)
         text = "; ".join(part for part in (options, f"the better of {forms}" if forms else "") if part)
-        lines.append(
-            f"<tr><th>{escape(codec['label'])}</th><td>{escape(codec['version'])}</td><td>{escape(text)}</td></tr>"
-        )
-    versions = ", ".join(f"{name} {version}" for name, version in comparison.versions.items())
-    return f'{_table(["codec", "library", "settings"], lines)}<p class="note">{escape(versions)}</p>'
+        rows.append([*map(_Cell, (codec["label"], codec["version"], text))])
+    return _Table([*map(_Cell, ("codec", "library", "settings"))], rows)
 
 
-def _failure_section(comparison: Comparison) -> str:
-    if not comparison.failures:
-        return ""
-    lines = [f"<li><b>{escape(f.what)}</b>: {escape(f.message)}</li>" for f in comparison.failures]
-    return f"<h2>Not measured</h2><ul>{''.join(lines)}</ul>"
-
-
-def _table(head: list[str], rows: list[str]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+def _curve_table(comparison: Comparison) -> _Table:
+    """Where the curves are from that were not measured in this run."""
+    rows = []
+    for curve in comparison.curves:
+        points = sum(map(len, curve.by_image.values()))
+        parts = [f"{points} points of {len(curve.by_image)} images"] if points else []
+        parts += [f"{len(curve.mean)} means over images"] if curve.mean else []
+        rows.append([*map(_Cell, (curve.label, curve.file, ", ".join(parts)))])
+    return _Table([*map(_Cell, ("curve", "file", "points"))], rows)
 
 
 def _viewer_data(
@@ -238,14 +296,10 @@ def _caption(cell: Measurement) -> str:
     """The figures of a cell, in words."""
     figures = cell.figures
     assert figures is not None
-    psnr = "exact" if isinf(figures.psnr_db) else f"{figures.psnr_db:.2f} dB"
+    psnr = "lossless" if figures.lossless else f"{figures.psnr_db:.2f} dB"
     structure = "" if figures.ssim is None else f", SSIM {figures.ssim:.4f}"
-    return f"{figures.bytes:,} bytes, {figures.bpp:.3f} bpp, {psnr}{structure}"
-
-
-def _embedded(data: object) -> str:
-    """JSON in which no browser finds the end of its script."""
-    return json.dumps(data).replace("<", "\\u003c")
+    perceived = "" if figures.ssimulacra2 is None else f", SSIMULACRA2 {figures.ssimulacra2:.1f}"
+    return f"{figures.bytes:,} bytes, {figures.bpp:.3f} bpp, {psnr}{structure}{perceived}"
 
 
 def _number(value: float | None, digits: int) -> str:

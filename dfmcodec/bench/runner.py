@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from dfmcodec._types import Pixels
+from dfmcodec.bench import perceptual
 from dfmcodec.bench.cache import Cache, code_fingerprint
 from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
+from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
+from dfmcodec.bench.names import printable
 from dfmcodec.errors import DfmError
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
@@ -30,7 +33,7 @@ class SourceImage:
     """An image of the run.
 
     Args:
-        name: Its name in tables.
+        name: Its name in tables, which is printable and no other image's.
         path: Its file.
         sha256: The hash of its pixels.
         width: Width in pixels.
@@ -52,10 +55,15 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be measured, and why, in one line."""
+    """What could not be measured, and why, in one line that is printable."""
 
     what: str
     message: str
+
+    @classmethod
+    def of(cls, what: str, message: str) -> Failure:
+        """Of texts that may hold anything, such as the names of files."""
+        return cls(printable(what), printable(" ".join(message.split())))
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,9 @@ class Plan:
         cache_folder: Where measurements are kept and looked up; None for nowhere.
         processes: The number of jobs to perform at a time. Seconds that are measured next to other
             work are longer.
-        with_ssimulacra2: Whether to measure SSIMULACRA2 too.
+        ssimulacra2: Whether to measure SSIMULACRA2. "auto" does where its package is installed, for
+            images of up to `perceptual.LARGEST_PIXELS`.
+        curves: Curves of codecs that are not run.
     """
 
     paths: tuple[Path, ...]
@@ -79,7 +89,8 @@ class Plan:
     codecs_file: Path | None = None
     cache_folder: Path | None = None
     processes: int = 1
-    with_ssimulacra2: bool = False
+    ssimulacra2: perceptual.Choice = "auto"
+    curves: tuple[Curve, ...] = ()
 
     def codecs(self) -> list[Codec]:
         """The anchors.
@@ -124,6 +135,8 @@ class Comparison:
         versions: Versions of libraries, by name.
         processes: The number of jobs that were performed at a time.
         seconds: Duration of the run.
+        curves: Curves of codecs that were not run.
+        left_out: Columns that the reports lack, and why, a sentence for each.
     """
 
     images: tuple[SourceImage, ...]
@@ -136,6 +149,8 @@ class Comparison:
     versions: dict[str, str]
     processes: int
     seconds: float
+    curves: tuple[Curve, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,9 +208,9 @@ def run(plan: Plan, on_progress: Callable[[BenchProgress], None] = lambda progre
     codecs = plan.codecs()
     images, failures = find_images(plan.paths)
     anchors = [codec for codec in codecs if codec.missing() is None]
-    failures += [
-        Failure(codec.name, f"left out because it needs {codec.missing()}") for codec in codecs if codec not in anchors
-    ]
+    for codec in codecs:
+        if codec not in anchors:
+            failures.append(Failure.of(codec.name, f"left out because it needs {codec.missing()}"))
     tracker = _ProgressTracker(len(images) * len(plan.targets), len(anchors), plan.processes, on_progress)
     collector = _Collector(plan, anchors, tracker, failures)
     first = [_Job(image, DFM, (target,)) for image in images for target in plan.targets]
@@ -211,6 +226,8 @@ def run(plan: Plan, on_progress: Callable[[BenchProgress], None] = lambda progre
         versions=library_versions(),
         processes=plan.processes,
         seconds=time.perf_counter() - started,
+        curves=plan.curves,
+        left_out=perceptual.left_out(plan.ssimulacra2, [image.width * image.height for image in images]),
     )
 
 
@@ -227,7 +244,7 @@ class _Collector:
 
     def take(self, job: _Job, result: _JobResult | None) -> list[_Job]:
         """Takes the result of a job, None if its process died, and returns further jobs."""
-        result = result or _JobResult((), (Failure(job.what, "the process died"),), 1, 0.0)
+        result = result or _JobResult((), (Failure.of(job.what, "the process died"),), 1, 0.0)
         self._measurements.extend(result.measurements)
         self.failures.extend(result.failures)
         self._tracker.finish(job, result)
@@ -258,19 +275,40 @@ def find_images(paths: tuple[Path, ...]) -> tuple[list[SourceImage], list[Failur
     failures.
     """
     files, failures = _image_files(paths)
-    stems = [path.stem for path in files]
     images = []
-    for path in files:
-        name = path.stem if stems.count(path.stem) == 1 else str(path)
+    for path, name in _named(files).items():
         try:
             pixels = read_image(path, strip=True).pixels
         except (DfmError, MemoryError) as error:
-            failures.append(Failure(name, str(error) or "out of memory"))
+            failures.append(Failure.of(name, str(error) or "out of memory"))
             continue
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         height, width, channels = pixels.shape
         images.append(SourceImage(name, path, digest, width, height, channels))
     return images, failures
+
+
+def image_names(paths: tuple[Path, ...]) -> dict[Path, str]:
+    """The names that a run gives to the images of files and folders. It reads none of them."""
+    files, _ = _image_files(paths)
+    return _named(files)
+
+
+def _named(files: list[Path]) -> dict[Path, str]:
+    """A printable name for each file, no two alike: its stem, or its path where stems are alike."""
+    stems = Counter(printable(path.stem) for path in files)
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in files:
+        stem = printable(path.stem)
+        name = first = stem if stems[stem] == 1 else printable(str(path))
+        repeats = 1
+        while name in taken:  # different only in what is not printable
+            repeats += 1
+            name = f"{first} ({repeats})"
+        names[path] = name
+        taken.add(name)
+    return names
 
 
 def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
@@ -282,10 +320,10 @@ def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
             try:
                 below = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
             except OSError as error:
-                failures.append(Failure(str(path), f"cannot be read: {error.strerror or error}"))
+                failures.append(Failure.of(str(path), f"cannot be read: {error.strerror or error}"))
                 continue
             if not below:
-                failures.append(Failure(str(path), "a folder without images"))
+                failures.append(Failure.of(str(path), "a folder without images"))
             files.update(dict.fromkeys(below))
         else:
             files[path] = None
@@ -328,7 +366,7 @@ def _perform(plan: Plan, job: _Job) -> _JobResult:
             fresh += is_fresh
     except Exception as error:  # one bad image does not stop the rest
         message = str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
-        failure = Failure(job.what, " ".join(message.split()))
+        failure = Failure.of(job.what, message)
         return _JobResult(tuple(measurements), (failure,), fresh + 1, time.perf_counter() - started)
     return _JobResult(tuple(measurements), (), fresh, time.perf_counter() - started)
 
@@ -340,9 +378,19 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
         "codec": DFM,
         "target": [target.model, target.effort, target.rate, target.time_limit_s],
         "code": code_fingerprint(),
-        "ssimulacra2": plan.with_ssimulacra2,
+        "ssimulacra2": _perceptual_version(plan, job.source),
     }
-    yield _cached(cache, decisive, job.source, target, lambda: _measure_dfm(job.source, target, plan.with_ssimulacra2))
+    with_ssimulacra2 = _measures_ssimulacra2(plan, job.source)
+    yield _cached(cache, decisive, job.source, target, lambda: _measure_dfm(job.source, target, with_ssimulacra2))
+
+
+def _measures_ssimulacra2(plan: Plan, source: SourceImage) -> bool:
+    return perceptual.measures(plan.ssimulacra2, source.width * source.height)
+
+
+def _perceptual_version(plan: Plan, source: SourceImage) -> str | bool:
+    """The version of the metric, which decides a measurement; False if it is not measured."""
+    return _measures_ssimulacra2(plan, source) and perceptual.package_version()
 
 
 def _measure_dfm(source: SourceImage, target: Target, with_ssimulacra2: bool) -> Measurement:
@@ -364,6 +412,7 @@ def _measure_dfm(source: SourceImage, target: Target, with_ssimulacra2: bool) ->
 def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
     codec = next(codec for codec in plan.codecs() if codec.name == job.codec)
     pixels = job.source.pixels()
+    with_ssimulacra2 = _measures_ssimulacra2(plan, job.source)
     for form in codec.forms:
         search = SizeSearch(codec, form, pixels)
         for target, limit in zip(job.targets, job.limits_bytes, strict=True):
@@ -374,9 +423,9 @@ def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[
                 "options": codec.options(),
                 "version": codec.version(),
                 "limit": limit,
-                "ssimulacra2": plan.with_ssimulacra2,
+                "ssimulacra2": _perceptual_version(plan, job.source),
             }
-            measure = partial(_measure_anchor, job.source.name, search, target, limit, plan.with_ssimulacra2)
+            measure = partial(_measure_anchor, job.source.name, search, target, limit, with_ssimulacra2)
             yield _cached(cache, decisive, job.source, target, measure)
 
 

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 from statistics import fmean, median
+from typing import Literal
 
+from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.metrics import Point, bd_rate
 
 LARGE_GAP = 0.02  # a larger unused fraction of the limit is marked
 LOW_OVERLAP = 0.5  # BD-rates of curves with less overlap are marked
+MEAN_CURVE = "mean curve"
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class CodecSummary:
         codec: Its name.
         image_count: The number of these images.
         size: Mean ratio of the size of its file to the size of dfm's.
-        mean: Mean of each figure by name; None if an image lacks the figure.
-        dfm_psnr_db: dfm's mean PSNR over the same images.
+        mean: Mean of each figure by name; None if an image lacks the figure or is lossless.
+        lossless: The number of these images of which its file is lossless.
+        dfm_psnr_db: dfm's mean PSNR over the same images; None if its file is lossless for one.
         wins: The number of images for which dfm has the higher PSNR.
         losses: The number of images for which dfm has the lower PSNR.
     """
@@ -47,9 +51,16 @@ class CodecSummary:
     image_count: int
     size: float
     mean: dict[str, float | None]
-    dfm_psnr_db: float
+    lossless: int
+    dfm_psnr_db: float | None
     wins: int
     losses: int
+
+    @property
+    def gain_db(self) -> float | None:
+        """How much higher dfm's mean PSNR is; None if one of the two is infinite."""
+        theirs = self.mean["psnr_db"]
+        return None if theirs is None or self.dfm_psnr_db is None else self.dfm_psnr_db - theirs
 
 
 @dataclass(frozen=True)
@@ -67,14 +78,19 @@ class BdSummary:
 
     Args:
         series: dfm's settings, without the rate.
-        anchor: The codec's name.
-        by_image: BD-rates in per cent, by image name.
+        anchor: The codec's name, or the label of a curve that was given.
+        label: Its name in tables.
+        kind: Whether the anchor was run, or a curve of it was given. Against the "mean curve" of an
+            anchor there is one BD-rate, that of the means over images.
+        by_image: BD-rates in per cent, by image name or `MEAN_CURVE`.
         overlaps: The fraction of the span of qualities that both curves reach, by image name.
         without: Images without a BD-rate, as their curves have too few points or share no quality.
     """
 
     series: str
     anchor: str
+    label: str
+    kind: Literal["codec", "curve", "mean curve"]
     by_image: dict[str, float]
     overlaps: dict[str, float]
     without: tuple[str, ...]
@@ -120,26 +136,91 @@ def by_target(comparison: Comparison) -> list[TargetSummary]:
     return summaries
 
 
+def labels(comparison: Comparison) -> dict[str, str]:
+    """What tables call dfm and each codec that was run, by name."""
+    return {DFM: DFM} | {name: codec["label"] for name, codec in comparison.codecs.items()}
+
+
+def by_series(summaries: Iterable[TargetSummary]) -> dict[str, list[TargetSummary]]:
+    """Targets that differ only in the rate are points of one curve of dfm."""
+    series: dict[str, list[TargetSummary]] = defaultdict(list)
+    for summary in summaries:
+        series[summary.target.series].append(summary)
+    return series
+
+
 def bd_rates(comparison: Comparison) -> list[BdSummary]:
-    """BD-rates of each series of targets that differ only in the rate, against each anchor."""
-    series: dict[str, list[Target]] = defaultdict(list)
-    for target in comparison.targets:
-        series[target.series].append(target)
-    summaries = []
-    for name, targets in series.items():
-        best = {target: _best_forms(m for m in comparison.measurements if m.target == target) for target in targets}
-        for anchor in comparison.codecs:
-            rates, overlaps, without = {}, {}, []
-            for image in comparison.images:
-                cells = [best[target][image.name] for target in targets]
-                difference = bd_rate(_curve(c.get(anchor) for c in cells), _curve(c.get(DFM) for c in cells))
-                if difference is None:
-                    without.append(image.name)
-                else:
-                    rates[image.name], overlaps[image.name] = difference.percent, difference.overlap
-            if rates:
-                summaries.append(BdSummary(name, anchor, rates, overlaps, tuple(without)))
-    return summaries
+    """BD-rates of each series of targets that differ only in the rate, against each anchor and each
+    curve that was given.
+    """
+    names = [image.name for image in comparison.images]
+    found: list[BdSummary | None] = []
+    for series, summaries in by_series(by_target(comparison)).items():
+        ours = {name: image_curve(summaries, DFM, name) for name in names}
+        for codec, label in labels(comparison).items():
+            if codec != DFM:
+                theirs = {name: image_curve(summaries, codec, name) for name in names}
+                found.append(_bd_summary((series, codec, label, "codec"), theirs, ours))
+        for curve in comparison.curves:
+            whole = [summary for summary in summaries if len(summary.rows) == len(names)]
+            found += _against(curve, series, ours, mean_curve(whole, DFM, "psnr_db"))
+    return [summary for summary in found if summary is not None]
+
+
+def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str) -> list[Point]:
+    """Rate and PSNR of a codec's files of one image, one for each target that it reaches."""
+    cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
+    return [(cell.figures.bpp, cell.figures.psnr_db) for cell in cells if cell is not None and cell.figures is not None]
+
+
+def curves_without_bd_rate(comparison: Comparison, rates: Iterable[BdSummary]) -> list[str]:
+    """The labels of curves that were given and have no BD-rate."""
+    present = {rate.anchor for rate in rates if rate.kind != "codec"}
+    return [curve.label for curve in comparison.curves if curve.label not in present]
+
+
+def mean_curve(summaries: Iterable[TargetSummary], codec: str, metric: str) -> list[Point]:
+    """Means over images of a codec's rate and a metric, one for each target that it reaches for all
+    images.
+    """
+    points = []
+    for summary in summaries:
+        for found in summary.codecs:
+            rate, value = found.mean["bpp"], found.mean[metric]
+            is_whole = found.codec == codec and found.image_count == len(summary.rows)
+            if is_whole and rate is not None and value is not None:
+                points.append((rate, value))
+    return points
+
+
+def _against(curve: Curve, series: str, ours: dict[str, list[Point]], our_mean: list[Point]) -> list[BdSummary | None]:
+    """BD-rates against a curve: for each image that it has, and of the means if it has these."""
+    images = {name: ours[name] for name in ours if name in curve.by_image}
+    theirs = {name: list(curve.by_image[name]) for name in images}
+    return [
+        _bd_summary((series, curve.label, curve.label, "curve"), theirs, images),
+        _bd_summary(
+            (series, curve.label, curve.label, "mean curve"),
+            {MEAN_CURVE: list(curve.mean)} if curve.mean else {},
+            {MEAN_CURVE: our_mean},
+        ),
+    ]
+
+
+def _bd_summary(
+    what: tuple[str, str, str, Literal["codec", "curve", "mean curve"]],
+    anchor: dict[str, list[Point]],
+    ours: dict[str, list[Point]],
+) -> BdSummary | None:
+    """BD-rates by image; None if there is none."""
+    rates, overlaps, without = {}, {}, []
+    for name, points in anchor.items():
+        difference = bd_rate(points, ours[name])
+        if difference is None:
+            without.append(name)
+        else:
+            rates[name], overlaps[name] = difference.percent, difference.overlap
+    return BdSummary(*what, rates, overlaps, tuple(without)) if rates else None
 
 
 def gap_mark(cell: Measurement) -> str:
@@ -155,10 +236,6 @@ def has_curves(comparison: Comparison) -> bool:
     """Whether some targets differ only in the rate."""
     series = [target.series for target in comparison.targets]
     return len(series) > len(set(series))
-
-
-def _curve(cells: Iterable[Measurement | None]) -> list[Point]:
-    return [(cell.figures.bpp, cell.figures.psnr_db) for cell in cells if cell is not None and cell.figures is not None]
 
 
 def _best_forms(measurements: Iterable[Measurement]) -> dict[str, dict[str, Measurement]]:
@@ -192,7 +269,8 @@ def _codec_summary(codec: str, rows: tuple[Row, ...]) -> CodecSummary | None:
         len(pairs),
         fmean(theirs.bytes / ours.bytes for theirs, ours in pairs),
         {name: _mean(name, [theirs for theirs, _ in pairs]) for name in FIGURES},
-        fmean(ours.psnr_db for _, ours in pairs),
+        sum(theirs.lossless for theirs, _ in pairs),
+        _mean("psnr_db", [ours for _, ours in pairs]),
         sum(ours.psnr_db > theirs.psnr_db for theirs, ours in pairs),
         sum(ours.psnr_db < theirs.psnr_db for theirs, ours in pairs),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +36,8 @@ class _Options:
         models: dfm's models, separated by commas.
         time_limit_s: Maximum seconds of each fit of dfm.
         codecs_file: A Python file with further codecs.
-        with_ssimulacra2: Whether to measure SSIMULACRA2 too.
+        with_ssimulacra2: Whether to measure SSIMULACRA2; None for where its package is installed.
+        curves_files: Tables of curves of further codecs.
         processes: The number of files to process at a time.
         as_json: Whether to print all figures as JSON.
         csv_path: The CSV file to write.
@@ -55,7 +56,8 @@ class _Options:
     models: str
     time_limit_s: float | None
     codecs_file: Path | None
-    with_ssimulacra2: bool
+    with_ssimulacra2: bool | None
+    curves_files: tuple[Path, ...]
     processes: int
     as_json: bool
     csv_path: Path | None
@@ -103,7 +105,22 @@ class _Options:
     type=click.Path(path_type=Path),
     help="Add the codecs of this Python file.",
 )
-@click.option("--ssimulacra2", "with_ssimulacra2", is_flag=True, help="Measure SSIMULACRA2 too (slow).")
+@click.option(
+    "--curves",
+    "curves_files",
+    metavar="FILE.csv",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Lay the rate-distortion curves of this table beside dfm's, in plots and BD-rates (docs/curves.md). "
+    "May be given several times.",
+)
+@click.option(
+    "--ssimulacra2/--no-ssimulacra2",
+    "with_ssimulacra2",
+    default=None,
+    help="Measure SSIMULACRA2, or leave it out. Without either it is measured for images of up to 4 megapixels, where "
+    "its package is installed; it takes about 1 s for a file of 768x512.",
+)
 @processes_option
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as one JSON object instead of tables.")
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write all measurements to this file.")
@@ -126,6 +143,7 @@ def command(**arguments: Any) -> None:
     dfm bench --vs jpeg photos/
     dfm bench --vs jpeg,webp,avif,jxl --rates 0.18,0.04,0.01 --html report.html photos/
     dfm bench --efforts 1,5,9 --vs avif photo.png
+    dfm bench --rates 0.08,0.04,0.02 --curves vtm.csv --html report.html photos/
 
     dfm encodes every image at every rate. Each other codec then gets the largest file that is not
     larger than dfm's. A PATH is an image or a folder of images. To continue a run that was stopped,
@@ -162,18 +180,22 @@ def _plan(options: _Options) -> Plan:
     """
     from dfmcodec.bench.cache import default_folder
     from dfmcodec.bench.codecs import ANCHORS
-    from dfmcodec.bench.runner import Plan
+    from dfmcodec.bench.curves import read_curves
+    from dfmcodec.bench.measurement import DFM
+    from dfmcodec.bench.runner import Plan, image_names
 
     installed = tuple(codec.name for codec in ANCHORS if codec.missing() is None)
-    return Plan(
+    plan = Plan(
         paths=options.paths,
         targets=_targets(options.models, options.efforts, options.rates, options.time_limit_s),
         anchors=installed if options.anchors == "all" else _split(options.anchors),
         codecs_file=options.codecs_file,
         cache_folder=None if options.no_cache else options.cache_folder or default_folder(),
         processes=options.processes,
-        with_ssimulacra2=options.with_ssimulacra2,
+        ssimulacra2="auto" if options.with_ssimulacra2 is None else "on" if options.with_ssimulacra2 else "off",
     )
+    taken = [DFM, *(codec.label for codec in plan.codecs())]
+    return replace(plan, curves=read_curves(options.curves_files, image_names(options.paths), taken))
 
 
 def _write_outputs(comparison: Comparison, options: _Options) -> None:
@@ -189,7 +211,7 @@ def _write_outputs(comparison: Comparison, options: _Options) -> None:
         title = f"dfm bench: {', '.join(str(path) for path in options.paths)}"
         write_atomic(options.html_path, as_html(comparison, title, options.look).encode())
     if options.as_json:
-        click.echo(json.dumps(as_dict(comparison)))
+        click.echo(json.dumps(as_dict(comparison), allow_nan=False))
     elif not options.quiet:
         click.echo(as_text(comparison))
     if options.as_json or options.quiet:  # the tables list the failures too
@@ -239,11 +261,14 @@ def _check_installed(options: _Options) -> None:
     """
     from dfmcodec.bench.codecs import BENCH_EXTRA
 
-    needs = [("--html", options.html_path is not None, "matplotlib")]
-    needs += [("--ssimulacra2", options.with_ssimulacra2, "ssimulacra2")]
-    for option, is_given, module in needs:
-        if is_given and importlib.util.find_spec(module) is None:
-            msg = f"{option} needs {module}: {BENCH_EXTRA}"
+    needs = [
+        ("--html", options.html_path is not None, ["jinja2", "matplotlib"]),
+        ("--ssimulacra2", options.with_ssimulacra2, ["ssimulacra2"]),
+    ]
+    for option, is_given, modules in needs:
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        if is_given and missing:
+            msg = f"{option} needs {' and '.join(missing)}: {BENCH_EXTRA}"
             raise ConfigError(msg)
 
 

@@ -247,7 +247,7 @@ def test_outputs_are_kept_unless_forced(folder):
     Path("rows.csv").write_text("mine")
     assert "exists" in bench("photos/cat.png", "--csv", "rows.csv", code=1).stderr
     assert Path("rows.csv").read_text() == "mine"
-    assert bench("photos/cat.png", "--csv", "rows.csv", "-f", "-q").output == ""
+    assert bench("photos/cat.png", "--csv", "rows.csv", "-f", "--quiet").output == ""
     assert Path("rows.csv").read_text().startswith("picture,model,effort,rate")
 
 

@@ -1,0 +1,216 @@
+"""Rate-distortion curves of codecs that are not run here, from tables (docs/curves.md)."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from statistics import fmean
+
+from dfmcodec.bench.names import printable
+from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.files.atomic import read_file
+from dfmcodec.metrics import Point
+
+# Column -> the headings that it may have; those after the first are of published tables.
+_HEADINGS = {
+    "codec": ("codec",),
+    "image": ("image", "seq_name"),
+    "bpp": ("bpp", "rate_bpp"),
+    "psnr_db": ("psnr_db", "psnr"),
+}
+_NEEDED = ("bpp", "psnr_db")
+_FORMAT = "docs/curves.md has the format"
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The curve of a codec, for each of some images or as a mean over images.
+
+    Args:
+        label: The codec's name, unlike all others of the run.
+        file: The path of the table that it is from.
+        by_image: Points by image name.
+        mean: Points that are means over images already.
+    """
+
+    label: str
+    file: str
+    by_image: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    mean: tuple[Point, ...] = ()
+
+    def mean_points(self, image_names: list[str]) -> list[Point]:
+        """The mean curve over these images, to plot.
+
+        These are the means of the table if it has them. Otherwise the k-th points of all images
+        make the k-th mean, in the order of their rates. There are none if an image has no points,
+        or another number of them.
+        """
+        if self.mean:
+            return sorted(self.mean)
+        curves = [sorted(self.by_image.get(name, ())) for name in image_names]
+        if len({len(points) for points in curves}) != 1:
+            return []
+        return [(fmean(rate for rate, _ in kth), fmean(psnr for _, psnr in kth)) for kth in zip(*curves, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of a table. The image is empty for a mean."""
+
+    codec: str
+    image: str
+    point: Point
+
+
+def read_curves(
+    paths: Iterable[Path], image_names: Mapping[Path, str], taken_labels: Iterable[str]
+) -> tuple[Curve, ...]:
+    """Reads the curves of all codecs of all tables.
+
+    Args:
+        paths: The tables.
+        image_names: The name of each image of the run.
+        taken_labels: Labels of codecs of the run. A curve of that name gets the name of its file
+            too, and so do curves of one name from two files.
+
+    Raises:
+        ConfigError: A table cannot be read; the message says in which line.
+    """
+    spellings = _spellings(image_names)
+    tables: list[tuple[Path, list[_Row]]] = []
+    for path in paths:
+        if any(path == other for other, _ in tables):
+            msg = f"--curves {_shown(path)} is given twice"
+            raise ConfigError(msg)
+        tables.append((path, _read_table(path, spellings)))
+    uses = Counter(label.casefold() for label in taken_labels)
+    uses.update(codec.casefold() for _, rows in tables for codec in {row.codec for row in rows})
+    file_names = Counter(path.name for path, _ in tables)
+    curves = []
+    for path, rows in tables:
+        file = printable(path.name if file_names[path.name] == 1 else str(path))
+        points: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            points[row.codec][row.image].append(row.point)
+        for codec, by_image in points.items():
+            label = codec if uses[codec.casefold()] == 1 else f"{codec} ({file})"
+            mean = tuple(by_image.pop("", ()))
+            curves.append(Curve(label, _shown(path), {name: tuple(of) for name, of in by_image.items()}, mean))
+    return tuple(curves)
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))
+
+
+def _spellings(image_names: Mapping[Path, str]) -> dict[str, str | None]:
+    """What a table may call an image -> the image's name; None if two images share that."""
+    spellings: dict[str, str | None] = {}
+    for path, name in image_names.items():
+        for spelling in {name, path.stem, path.name, str(path)}:
+            spellings[spelling] = None if spelling in spellings else name
+    return spellings
+
+
+def _read_table(path: Path, spellings: Mapping[str, str | None]) -> list[_Row]:
+    """The lines of a table, with the run's names of images."""
+    try:
+        text = read_file(path).decode("utf-8-sig")
+    except DfmError as error:
+        raise ConfigError(printable(str(error))) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        msg = f"{_shown(path)}, line {line}: not text in UTF-8; {_FORMAT}"
+        raise ConfigError(msg) from None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    reader = csv.reader(lines, delimiter=_delimiter(lines), strict=True)
+    try:
+        return _rows(reader, path.stem, spellings)
+    except csv.Error as error:
+        why = f"not a table: {error}; {_FORMAT}"
+    except ConfigError as error:
+        why = str(error)
+    msg = f"{_shown(path)}, line {max(1, reader.line_num)}: {why}"
+    raise ConfigError(msg)
+
+
+def _delimiter(lines: list[str]) -> str:
+    """A tab, a comma or a semicolon: the first of these that is in the headings."""
+    headings = next((line for line in lines if line.strip()), "")
+    return next((character for character in "\t,;" if character in headings), ",")
+
+
+def _rows(table: Iterator[list[str]], default_codec: str, spellings: Mapping[str, str | None]) -> list[_Row]:
+    filled = (cells for cells in table if any(cell.strip() for cell in cells))
+    headings = next(filled, [])
+    columns = _columns(headings)
+    rows = []
+    for cells in filled:
+        if len(cells) != len(headings):
+            msg = f"{len(cells)} values under {len(headings)} headings; write one value for each"
+            raise ConfigError(msg)
+        named = {column: cells[at].strip() for column, at in columns.items()}
+        rows.append(_row(named, default_codec, spellings))
+    if not rows:
+        msg = f"no point below the headings; {_FORMAT}"
+        raise ConfigError(msg)
+    return rows
+
+
+def _columns(headings: list[str]) -> dict[str, int]:
+    """Column -> its place in the table."""
+    found = [heading.strip().casefold() for heading in headings]
+    if not found:
+        msg = f"the file is empty; {_FORMAT}"
+        raise ConfigError(msg)
+    columns = {}
+    for column, allowed in _HEADINGS.items():
+        places = [at for at, heading in enumerate(found) if heading in allowed]
+        if len(places) > 1:
+            msg = f"two columns for {column}: {' and '.join(found[at] for at in places)}; keep one"
+            raise ConfigError(msg)
+        if places:
+            columns[column] = places[0]
+        elif column in _NEEDED:
+            shown = printable(", ".join(found))
+            msg = f"no column {column} in the headings {shown}; {_FORMAT}"
+            raise ConfigError(msg)
+    return columns
+
+
+def _row(cells: Mapping[str, str], default_codec: str, spellings: Mapping[str, str | None]) -> _Row:
+    codec = printable(cells.get("codec", default_codec))
+    if not codec:
+        msg = "no name under codec; write one, or leave the column out"
+        raise ConfigError(msg)
+    rate, psnr = _number(cells, "bpp"), _number(cells, "psnr_db")
+    if rate <= 0:
+        msg = f"bpp is {rate:g}; it must be above 0"
+        raise ConfigError(msg)
+    image = cells.get("image", "")
+    name = spellings.get(image, "") if image else ""
+    if name is None:
+        msg = f"{image!r} is the name of several images of this run; write the path of one"
+        raise ConfigError(msg)
+    if image and not name:
+        known = sorted(name for name in set(spellings.values()) if name)
+        some = ", ".join(known[:_NAMES_SHOWN]) + (", .." if len(known) > _NAMES_SHOWN else "")
+        msg = f"image {image!r} is not in this run ({some}); leave its lines out, or give the image"
+        raise ConfigError(msg)
+    return _Row(codec, name, (rate, psnr))
+
+
+def _number(cells: Mapping[str, str], column: str) -> float:
+    try:
+        value = float(cells[column])
+    except ValueError:
+        value = float("nan")
+    if not isfinite(value):
+        msg = f"{column} is {cells[column]!r}; write a number with a decimal point"
+        raise ConfigError(msg)
+    return value
