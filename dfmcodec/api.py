@@ -45,12 +45,12 @@ class EncodeOptions(TypedDict, total=False):
     """The options of `encode`: the fields of `EncoderConfig`, and what is not part of the settings.
 
     Args:
-        rate: Largest size of the file as a fraction of the raw samples' bytes; 0.18 where no target
-            is given.
+        rate: Largest size of the file as a fraction of the raw samples' bytes, at most 1.
         bpp: Largest size of the file in bits per pixel.
         size: Largest size of the file in bytes.
         psnr: Least PSNR of the decoded image in dB.
-        quality: 0..100; latent and fitted models, as the next.
+        quality: 0..100; 75 where no target is given (coordinate model: rate 0.18). Latent and
+            fitted models, as the next.
         lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp.
         model: "auto", "latent", "fitted" or "coordinate"; see `EncoderConfig`.
         effort: 1 (fastest) to 9; latent and fitted models.
@@ -100,10 +100,11 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     """Encodes an image.
 
     Args:
-        image: A path, the bytes of an image file, a binary file, a Pillow image, a
-            `dfmcodec.Image`, or an array of uint8 or uint16 of any byte order: [H, W] or [H, W, C]
-            with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha). What has to be
-            converted is told by a warning.
+        image: A path, the bytes of an image file (bytes, bytearray or memoryview), a binary file, a
+            Pillow image, a `dfmcodec.Image`, or an array of uint8 or uint16 of any byte order:
+            [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha).
+            A file is read from its position on, or from its start if it stands at its end. What has
+            to be converted is told by a warning.
         config: All settings in one object, instead of those among the options.
         **options: See `EncodeOptions`: `rate=0.18`, `psnr=38`, `effort=7`, ...
 
@@ -112,7 +113,8 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
         (`.decoded`).
 
     Raises:
-        ImageError: The image cannot be encoded.
+        ImageError: The image cannot be encoded. For an array of another type, such as bool, int64
+            or float32, the message names the expression that converts it.
         FormatError: The prior is not a readable `.dfmg` file.
         ConfigError: An option is unknown or makes no sense.
         TargetUnreachableError: The size or quality target cannot be met.
@@ -121,8 +123,14 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     """
     from dfmcodec.encoder.config import EncoderConfig
     from dfmcodec.encoder.encode import encode_image
+    from dfmcodec.files.arrays import image_array
     from dfmcodec.files.read_image import to_image
+    from dfmcodec.image import Image
 
+    unknown = [name for name in options if name not in EncodeOptions.__annotations__]
+    if unknown:
+        msg = f"unknown option {unknown[0]!r}; dfmcodec.EncodeOptions lists the options of encode"
+        raise ConfigError(msg)
     given = dict(options)
     reading = {name: given.pop(name) for name in _READING if name in given}
     running = {name: given.pop(name) for name in _RUNNING if name in given}
@@ -133,14 +141,17 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     try:
         config = config or EncoderConfig(**cast("dict[str, Any]", given))
     except TypeError as error:
-        msg = f"unknown option: {error}"
+        msg = f"an option has a value of the wrong type: {error}"
         raise ConfigError(msg) from error
 
     def warn(notice: str) -> None:
         warnings.warn(notice, stacklevel=3)
 
-    source = to_image(_opened(image), notify=warn, **cast("dict[str, Any]", reading))
-    return encode_image(source, config, generator=generator, **cast("dict[str, Any]", running))
+    source = _opened(image)
+    if not (isinstance(source, bytes | str | os.PathLike | Image) or hasattr(source, "getexif")):
+        source = image_array(source)
+    upright = to_image(source, notify=warn, **cast("dict[str, Any]", reading))
+    return encode_image(upright, config, generator=generator, **cast("dict[str, Any]", running))
 
 
 class Decoded:
@@ -239,7 +250,8 @@ def decode(
     """Decodes a `.dfm` file.
 
     Args:
-        source: The file's bytes, its path, or a binary file.
+        source: The file's bytes (bytes, bytearray or memoryview), its path, or a binary file, which
+            is read from its position on, or from its start if it stands at its end.
         region: The part of the image to decode, as a `Region` or (left, top, width, height) in
             pixels; None for all.
         scale: Evaluates the image at positions 1 / scale pixels apart.
@@ -339,5 +351,8 @@ def _opened(source: Any) -> Any:
         if not isinstance(data, bytes):
             msg = 'the file was opened for text; open it with mode "rb"'
             raise ConfigError(msg)
+        if not data and hasattr(source, "seekable") and source.seekable() and source.tell():  # just written
+            source.seek(0)
+            return source.read()
         return data
     return source

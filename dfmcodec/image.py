@@ -64,6 +64,11 @@ class Image:
     alpha: Pixels | None = None
 
     def __post_init__(self) -> None:
+        for name in ("pixels", "alpha"):
+            array: Any = getattr(self, name)
+            if isinstance(array, np.ndarray) and array.dtype.kind == "u":  # of any byte order
+                native = array.astype(array.dtype.newbyteorder("="), copy=False)
+                object.__setattr__(self, name, native)
         pixels: Any = self.pixels
         if not isinstance(pixels, np.ndarray) or pixels.dtype not in (np.uint8, np.uint16):
             kind = getattr(pixels, "dtype", type(pixels).__name__)

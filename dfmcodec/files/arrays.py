@@ -1,4 +1,6 @@
-"""Files of named arrays (.npz), which are read without being trusted."""
+"""Arrays from outside: the samples of an image, and files of named arrays (.npz), which are read
+without being trusted.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,84 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.errors import DfmError
+from dfmcodec._types import Pixels
+from dfmcodec.errors import DfmError, ImageError
 from dfmcodec.files.atomic import read_file, write_atomic
+
+_CHANNELS = range(1, 5)
+
+
+def image_array(source: Any) -> Pixels:
+    """Makes the samples of an image of an array, or of what NumPy makes an array of.
+
+    Args:
+        source: uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4.
+
+    Returns:
+        The same values and shape, in the byte order of the host.
+
+    Raises:
+        ImageError: It is of another type or shape; the message names the expression that converts
+            it.
+    """
+    try:
+        array = np.asarray(source)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the arrays of other libraries raise
+        msg = f"the image, a {type(source).__name__}, is no NumPy array and cannot be made one: {error}"
+        raise ImageError(" ".join(msg.split())) from error
+    if array.ndim == 0 or array.dtype.kind in "OSUMm":
+        found = type(source).__name__ + (f" of {array.dtype}" if array.ndim else "")
+        msg = f"an image is needed: a path, bytes, a binary file, a Pillow image or an array; found {found}"
+        raise ImageError(msg)
+    shape = list(array.shape)
+    if array.size == 0:
+        msg = f"the array has the shape {shape} and no pixels"
+        raise ImageError(msg)
+    if array.ndim == 4:
+        msg = f"the array has the shape {shape}; encode the images of a batch one by one"
+        raise ImageError(msg)
+    expression = "array"
+    if array.ndim == 3 and shape[2] not in _CHANNELS and shape[0] in _CHANNELS:  # as in PyTorch
+        expression = "array.transpose(1, 2, 0)"
+    elif array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in _CHANNELS):
+        msg = f"an array of an image is [H, W] or [H, W, C] with C = 1, 2, 3 or 4; found the shape {shape}"
+        raise ImageError(msg)
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        if expression != "array":
+            msg = f"the array has the shape {shape}, but channels come last; encode {expression}"
+            raise ImageError(msg)
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    msg = f"an array of an image is uint8 or uint16; {_conversion(array, expression)}"
+    raise ImageError(msg)
+
+
+def _conversion(array: npt.NDArray[Any], expression: str) -> str:
+    """Says what an array of another type holds, and how it becomes one of uint8 or uint16.
+
+    Args:
+        array: Of any type, not empty.
+        expression: How the message writes the array.
+    """
+    found, kind = f"this one is {array.dtype.name}", array.dtype.kind
+    if kind == "b":
+        return f"{found}; encode {expression}.astype(np.uint8) * 255"
+    if kind not in "iuf":
+        return f"{found}; convert it to one of these first"
+    low, high = array.min(), array.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return f"{found} with NaN or infinite values; replace these first, for example by np.nan_to_num"
+    found += f" with values in {low:g}..{high:g}"
+    if kind == "f" and low >= 0 and high <= 1:
+        deep = f", or np.rint({expression} * 65535).astype(np.uint16) for 16 bits"
+        return f"{found}; encode np.rint({expression} * 255).astype(np.uint8){deep if array.itemsize > 2 else ''}"
+    if kind == "f" and low >= -1 and high <= 1:
+        return f"{found}; encode np.rint(({expression} + 1) * 127.5).astype(np.uint8)"
+    if low < 0 or high > 65_535:
+        return f"{found}; scale it to 0..255 or 0..65535 first"
+    rounded = f"np.rint({expression})" if kind == "f" else expression
+    return f"{found}; encode {rounded}.astype(np.{'uint8' if high <= 255 else 'uint16'})"
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -1,8 +1,7 @@
 """`.dfm` files in Pillow, and in what reads images through it (imageio, scikit-image, Django, ...).
 
-import dfmcodec.plugins.pillow
+import dfmcodec.pillow                   # registers `.dfm` files, as `register` does
 
-dfmcodec.plugins.pillow.register()
 image = PIL.Image.open("photo.dfm")      # reads the header; decodes pixels when needed
 image.draft(None, (320, 240))            # before loading: at least this size, in less time
 image.save("small.dfm", rate=0.05)       # takes any option of `dfmcodec.encode`
@@ -11,43 +10,68 @@ image.save("small.dfm", rate=0.05)       # takes any option of `dfmcodec.encode`
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from dataclasses import replace
 from typing import IO, Any
 
+import numpy as np
 from PIL import Image, ImageFile
 
 from dfmcodec.bitstream.header import read_header
+from dfmcodec.bitstream.integrity import FileState, examine
 from dfmcodec.bitstream.layout import MAGIC, Section
 from dfmcodec.bitstream.sections.metadata import unpack_metadata
-from dfmcodec.files.metadata import pillow_info
+from dfmcodec.errors import DfmError, FormatError, ImageError
+from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_metadata
+from dfmcodec.image import MAX_SIDE, peak_value
 
 FORMAT = "DFM"
 MIME_TYPE = "image/x-dfm"
+_METADATA = ("exif", "icc_profile", "xmp")  # options of `save`, by their names in `info`
+_EXIF_PREFIX = b"Exif\0\0"
+_EMPTY_EXIF_BYTES = len(Image.Exif().tobytes())
 
 
 class DfmImageFile(ImageFile.ImageFile):
     """A `.dfm` file as a Pillow image, in mode L, LA, RGB or RGBA, or I;16 for 16-bit gray.
 
     Other 16-bit samples become 8-bit ones, as Pillow has no mode for them.
+
+    The bytes of the file are read when it is opened, and a file that Pillow opened by its name is
+    closed at once: any number of images may be open. How many pixels are allowed is Pillow's
+    `PIL.Image.MAX_IMAGE_PIXELS`.
+
+    Attributes:
+        losses: What was missing or damaged, in words, after a load with
+            `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`; empty for a whole file.
     """
 
     format = FORMAT
     format_description = "Deep Fourier Machine"
 
+    # Of the class, for images that were unpickled and have no file.
+    losses: tuple[str, ...] = ()
+    _state: FileState | None = None  # until the pixels are decoded
+    _draft_size: tuple[int, int] | None = None
+
     def _open(self) -> None:
         assert self.fp is not None
-        self._data: bytes | None = self.fp.read()
-        assert self._data is not None
+        data = self.fp.read()
         try:
-            self._header = read_header(self._data)
-        except Exception as error:
+            header = read_header(data, MAX_SIDE**2)  # Pillow compares the size with its own limit
+            state = examine(data, header)
+            state.refuse_damaged_header()
+        except DfmError as error:
             raise SyntaxError(str(error)) from error
-        header = self._header
         self._size = header.width, header.height
         self._mode = _pillow_mode(header.channels, header.has_alpha, header.bit_depth)
-        self._draft_size: tuple[int, int] | None = None
         if Section.METADATA in header.sections:
-            start, length = header.sections[Section.METADATA]
-            self.info.update(pillow_info(unpack_metadata(self._data[start : start + length])))
+            with suppress(FormatError):  # `load` and `verify` refuse a file with damaged metadata
+                self.info.update(pillow_info(unpack_metadata(state.section(Section.METADATA))))
+        self._state = state
+        if self.filename:  # Pillow opened it itself
+            self.fp.close()
+            self.fp = None
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Asks for a smaller image, but at least of this size; the mode does not change.
@@ -55,9 +79,9 @@ class DfmImageFile(ImageFile.ImageFile):
         The sides are divided by 2, 4, .. 64, so that the finest decomposition levels need no
         decoding.
         """
-        if size is None or self._data is None:
+        if size is None or self._state is None:
             return None
-        width, height = self._header.width, self._header.height
+        width, height = self._state.header.width, self._state.header.height
         halvings = 0
         while halvings < 6 and (width >> halvings + 1) >= size[0] and (height >> halvings + 1) >= size[1]:
             halvings += 1
@@ -66,27 +90,68 @@ class DfmImageFile(ImageFile.ImageFile):
         self._size = self._draft_size = -(-width >> halvings), -(-height >> halvings)
         return self.mode, (0, 0, width / self._size[0], height / self._size[1])
 
-    def load(self) -> Any:
-        """Decodes the pixels, unless they are decoded."""
-        if self._data is not None:
-            from dfmcodec.decoder import decode_image
-            from dfmcodec.files.write_image import to_pil
+    def verify(self) -> None:
+        """Compares the file with its CRC-32 and its checks, without decoding pixels.
 
+        Raises:
+            OSError: The file is truncated or damaged; the message says where.
+            RuntimeError: The pixels were decoded before.
+        """
+        if self._state is None:
+            msg = "call verify directly after open"
+            raise RuntimeError(msg)
+        try:
+            self._state.refuse_damage()
+        except DfmError as error:
+            raise OSError(str(error)) from error
+        finally:
+            self.fp = None
+
+    def load(self) -> Any:
+        """Decodes the pixels, unless they are decoded.
+
+        With `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, of a truncated or damaged file what is left of
+        it, and `losses` tells the rest.
+
+        Raises:
+            OSError: The file is truncated or damaged, or cannot be decoded for another reason.
+        """
+        if self._state is not None:
             try:
-                decoded = decode_image(self._data, size=self._draft_size)
-            except Exception as error:
-                msg = f"damaged .dfm file: {error}"
+                self.im = self._decoded(self._state).im
+            except DfmError as error:
+                msg = f"cannot decode the .dfm file: {error}"
                 raise OSError(msg) from error
-            self.im = to_pil(decoded).convert(self.mode).im
-            self._data = None
-            self.tile = []
-            if getattr(self, "_exclusive_fp", False) and self.fp is not None:  # a file that Pillow opened itself
-                self.fp.close()
-                self.fp = None
+            self._state = None
         return super().load()
+
+    def _decoded(self, state: FileState) -> Image.Image:
+        """The image, or the smaller one that `draft` asked for, in the mode of `self`.
+
+        Raises:
+            FormatError: The file is not whole, or nothing can be made of it.
+        """
+        from dfmcodec.decoder import decode_best_effort, decode_image
+        from dfmcodec.files.write_image import to_pil
+
+        limit, header = _pixel_limit(), state.header
+        if ImageFile.LOAD_TRUNCATED_IMAGES:
+            image, losses = decode_best_effort(state.data, max_pixels=limit, size=self._draft_size)
+            self.losses = tuple(losses)
+            if header.has_alpha and image.alpha is None:
+                opaque = np.full(image.pixels.shape[:2], peak_value(image.bit_depth), image.pixels.dtype)
+                image = replace(image, alpha=opaque)
+        else:
+            image = decode_image(state.data, max_pixels=limit, size=self._draft_size)
+        return to_pil(image)
 
     def load_prepare(self) -> None:
         """Does nothing, as `load` makes the image."""
+
+    def close(self) -> None:
+        """Closes the image and forgets the bytes of its file."""
+        self._state = None
+        super().close()
 
 
 def _pillow_mode(channels: int, has_alpha: bool, bit_depth: int) -> str:
@@ -95,22 +160,82 @@ def _pillow_mode(channels: int, has_alpha: bool, bit_depth: int) -> str:
     return "RGBA" if has_alpha else "RGB"
 
 
+def _pixel_limit() -> int:
+    """The number of pixels above which Pillow refuses an image."""
+    return MAX_SIDE**2 if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+
+
 def _accept(prefix: bytes) -> bool:
     return prefix.startswith(MAGIC)
 
 
 def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
+    """Writes an image as a `.dfm` file.
+
+    Options of `save` that `dfmcodec.encode` does not know are ignored, as Pillow promises.
+
+    Raises:
+        OSError: The image is of a kind that cannot be encoded.
+        ValueError: The value of an option makes no sense.
+        DfmError: As in `dfmcodec.encode`.
+    """
     import dfmcodec
 
-    options = dict(pil_image.encoderinfo)
-    for name in ("exif", "icc_profile", "xmp"):
-        if name in options:
-            pil_image.info[name] = options.pop(name)
-    file.write(dfmcodec.encode(pil_image, **options).data)
+    known = {"config", *dfmcodec.EncodeOptions.__annotations__}
+    options: dict[str, Any] = {name: value for name, value in pil_image.encoderinfo.items() if name in known}
+    metadata = {name: pil_image.encoderinfo[name] for name in _METADATA if name in pil_image.encoderinfo}
+    try:
+        data = dfmcodec.encode(_with_metadata(pil_image, metadata) if metadata else pil_image, **options).data
+    except ImageError as error:
+        raise OSError(str(error)) from error
+    file.write(data)
+
+
+def _with_metadata(pil_image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
+    """A copy of an image with other metadata; None and empty values leave the image's own out.
+
+    Raises:
+        ValueError: The Exif is not an Exif block.
+    """
+    changed = pil_image.copy()
+    if pil_image.format == "TIFF" and "exif" not in metadata:  # its Exif stands in tags, which a copy lacks
+        changed.info["exif"] = read_metadata(pil_image).exif
+    changed.info.update(metadata)
+    if "exif" in metadata:
+        changed.info["exif"] = _exif_bytes(metadata["exif"])
+        changed.info.pop("Raw profile type exif", None)
+    if "xmp" in metadata:
+        changed.info.pop("XML:com.adobe.xmp", None)
+    for name in _METADATA:
+        if not changed.info.get(name):
+            changed.info.pop(name, None)
+    return changed
+
+
+def _exif_bytes(exif: Any) -> bytes | None:
+    """The block of what `save` was given as Exif; None where it is empty.
+
+    Raises:
+        ValueError: It is not an Exif block.
+    """
+    if isinstance(exif, Image.Exif):
+        block = exif.tobytes()
+        return block if len(block) > _EMPTY_EXIF_BYTES else None
+    if not exif:
+        return None
+    block = bytes(exif) if isinstance(exif, bytes | bytearray | memoryview) else b""
+    block = block if block.startswith(_EXIF_PREFIX) else _EXIF_PREFIX + block
+    if exif_with_orientation_1(block) is None:
+        msg = "exif is not an Exif block; give a PIL.Image.Exif or the bytes of its tobytes()"
+        raise ValueError(msg)
+    return block
 
 
 def register() -> None:
-    """Registers `.dfm` files with Pillow. Further calls have no effect."""
+    """Registers `.dfm` files with Pillow, as `import dfmcodec.pillow` does.
+
+    Further calls have no effect.
+    """
     Image.register_open(FORMAT, DfmImageFile, _accept)
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, ".dfm")

@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 
 import dfmcodec
+from dfmcodec.files.arrays import image_array
 
 OPTIONS = {"size": 800, "effort": 1}
 
@@ -31,6 +32,9 @@ def test_all_kinds_of_sources_give_the_same_file(tmp_path, chelsea, encoded):
     files = {dfmcodec.encode(source, **OPTIONS).data for source in sources}
     with path.open("rb") as file:
         files.add(dfmcodec.encode(file, **OPTIONS).data)
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    files.add(dfmcodec.encode(written, **OPTIONS).data)  # which stands at its end
     assert files == {encoded.data}
 
 
@@ -46,6 +50,78 @@ def test_all_kinds_of_files_are_decoded_alike(tmp_path, encoded):
         header = dfmcodec.read_info(source if not isinstance(source, io.BytesIO) else io.BytesIO(data))
         assert (header.width, header.height, header.architecture.channels) == (96, 80, 3)
     assert np.array_equal(dfmcodec.decode_pixels(path), pixels)
+    written = io.BytesIO()
+    written.write(data)  # and stands at its end
+    assert np.array_equal(dfmcodec.decode(written), pixels)
+    behind = io.BytesIO(b"in front" + data)
+    behind.seek(len(b"in front"))
+    assert np.array_equal(dfmcodec.decode(behind), pixels)
+    with pytest.raises(dfmcodec.TruncatedError, match="empty"):
+        dfmcodec.decode(io.BytesIO())
+
+
+CAT = np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)  # every value of 8 bits
+DEEP = CAT.astype(np.uint16) * 257
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (CAT > 127, np.where(CAT > 127, 255, 0).astype(np.uint8)),
+        (CAT.astype(np.int64), CAT),
+        (CAT.astype(">i4"), CAT),
+        (DEEP.astype(np.int64), DEEP),
+        (DEEP.astype(np.uint32), DEEP),
+        (CAT.astype(np.float32), CAT),
+        (CAT / np.float32(255), CAT),
+        (CAT / 255, CAT),
+        (CAT.astype(np.float16) / np.float16(255), CAT),
+        (CAT / np.float32(127.5) - 1, CAT),
+        (DEEP.astype(np.float64), DEEP),
+        (CAT[:, :, 0].astype(np.int64).tolist(), CAT[:, :, 0]),
+        (np.ascontiguousarray(CAT.transpose(2, 0, 1)), CAT),
+        (CAT.transpose(2, 0, 1) / np.float32(255), CAT),
+    ],
+    ids=lambda value: f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else "list",
+)
+def test_the_advice_for_other_arrays_is_right(array, expected):
+    with pytest.raises(dfmcodec.ImageError) as caught:
+        dfmcodec.encode(array)
+    message = str(caught.value)
+    assert "\n" not in message
+    advice = message.partition("; encode ")[2].partition(", or ")[0]
+    converted = eval(advice, {"np": np, "array": np.asarray(array)})
+    assert converted.dtype == expected.dtype
+    assert np.array_equal(converted, expected)
+    assert np.array_equal(image_array(converted), expected)  # which encode takes
+
+
+def test_the_advice_for_floats_names_16_bits_too():
+    with pytest.raises(dfmcodec.ImageError, match=r"float64 with values in 0\.\.1; encode") as caught:
+        dfmcodec.encode(DEEP / 65535)
+    advice = str(caught.value).partition(", or ")[2].removesuffix(" for 16 bits")
+    assert np.array_equal(eval(advice, {"np": np, "array": DEEP / 65535}), DEEP)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (np.full((4, 4), np.nan), "NaN or infinite.*nan_to_num"),
+        (np.full((4, 4), -3), r"int64 with values in -3\.\.-3; scale it to 0\.\.255 or 0\.\.65535 first"),
+        (np.full((4, 4), 1e6), r"float64 with values in 1e\+06\.\.1e\+06; scale it"),
+        (np.zeros((4, 4), np.complex64), "complex64; convert it"),
+        (np.zeros((2, 4, 4, 3), np.uint8), r"\[2, 4, 4, 3\]; encode the images of a batch one by one"),
+        (np.zeros((6, 6, 5), np.uint8), r"C = 1, 2, 3 or 4; found the shape \[6, 6, 5\]"),
+        (np.zeros((3, 4, 8), np.uint8), r"channels come last; encode array\.transpose\(1, 2, 0\)"),
+        (np.zeros((0, 4, 3)), "no pixels"),
+        (None, "an image is needed: .*found NoneType"),
+        (["a.png"], "an image is needed: .*found list of"),
+        ([[1, 2], [3]], "cannot be made one"),
+    ],
+)
+def test_other_arrays_are_refused_with_what_is_wrong(source, says):
+    with pytest.raises(dfmcodec.ImageError, match=says):
+        dfmcodec.encode(source)
 
 
 @pytest.mark.parametrize("order", ["<", ">", "="])
@@ -167,8 +243,10 @@ def test_other_sources_are_refused(source):
 
 
 def test_settings_that_make_no_sense_are_refused(chelsea):
-    with pytest.raises(dfmcodec.ConfigError, match="qualty"):
+    with pytest.raises(dfmcodec.ConfigError, match=r"unknown option 'qualty'; dfmcodec\.EncodeOptions lists"):
         dfmcodec.encode(chelsea, qualty=3)
+    with pytest.raises(dfmcodec.ConfigError, match="wrong type"):
+        dfmcodec.encode(chelsea, quality="best")
     with pytest.raises(dfmcodec.ConfigError, match="not both"):
         dfmcodec.encode(chelsea, dfmcodec.EncoderConfig(effort=1), size=800)
     with pytest.raises(dfmcodec.ConfigError, match="prior"):

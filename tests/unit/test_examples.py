@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 import PIL.Image
@@ -25,8 +27,10 @@ PACKAGE = Path(dfmcodec.__file__).parent
 EXAMPLES = ROOT / "examples"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 WITHOUT_PYTHON = {  # pages that have no fenced Python block
-    *("architecture.md", "format.md", "glossary.md", "integration.md", "presets.md", "results.md"),
+    *("architecture.md", "benchmark.md", "command.md", "compared.md", "compatibility.md", "curves.md"),
+    *("format.md", "glossary.md", "install.md", "models.md", "presets.md", "results.md"),
 }
+INTEGRATION = ROOT / "docs" / "integration.md"  # whose sections run one by one
 NOTEBOOK = EXAMPLES / "first_steps.ipynb"
 PIL_REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")
 
@@ -65,6 +69,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photograph: PIL.Imag
     PIL.Image.init()
     for name in PIL_REGISTRIES:
         monkeypatch.setattr(PIL.Image, name, getattr(PIL.Image, name).copy())
+    monkeypatch.delitem(sys.modules, "dfmcodec.pillow", raising=False)  # so that importing it registers again
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -73,11 +78,153 @@ def test_pages_without_python_are_listed():
     assert {page.name for page in PAGES if not python_blocks(page)} == WITHOUT_PYTHON
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
+RUN_AS_A_WHOLE = [page for page in PAGES if python_blocks(page) and page != INTEGRATION]
+
+
+@pytest.mark.parametrize("page", RUN_AS_A_WHOLE, ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page, folder):
     namespace = {"__name__": "__main__"}
     for line, block in python_blocks(page):
         exec(compile("\n" * (line - 1) + block, str(page), "exec"), namespace)
+
+
+# What each section of docs/integration.md imports besides the project's own dependencies, and what
+# must hold after its code.
+RECIPES = {
+    "Pillow, imageio, scikit-image": (
+        (),
+        """
+assert image.size == (64, 48) and len(image.losses) > 0
+assert psnr(pixels, photo) > 30 and psnr(np.asarray(image), photo) > 18
+assert Path("small.dfm").stat().st_size <= 0.05 * photo.size
+""",
+    ),
+    "PyTorch DataLoader": (
+        ("torch",),
+        """
+assert [tuple(batch.shape) for batch in loader] == [(4, 3, 24, 32), (1, 3, 24, 32)]
+assert all(batch.dtype == torch.uint8 for batch in loader)
+whole = torch.stack(list(DfmFiles("photos")))
+assert psnr(whole[0].permute(1, 2, 0).numpy(), photo) > 30
+""",
+    ),
+    "torchvision ImageFolder": (
+        ("torch", "torchvision"),
+        """
+assert (len(dataset), dataset.classes, label) == (5, ["cats", "more"], 0)
+assert dataset.targets == [0, 0, 0, 1, 1]
+assert psnr(np.rint(image.permute(1, 2, 0).numpy() * 255).astype(np.uint8), photo) > 30
+""",
+    ),
+    "Hugging Face datasets": (
+        ("datasets",),
+        """
+import shutil
+shutil.rmtree("photos")
+table = datasets.Dataset.from_parquet("photos.parquet")
+assert len(table) == 5 and [row["image"].format for row in table] == ["DFM"] * 5
+raw = table.cast_column("image", datasets.Image(decode=False))
+assert all(len(row["image"]["bytes"]) <= photo.shape[0] * photo.shape[1] / 8 for row in raw)
+assert psnr(np.asarray(table[0]["image"]), photo) > 18
+""",
+    ),
+    "OpenCV": (
+        ("cv2",),
+        """
+assert psnr(bgr_again, bgr) > 30
+assert np.array_equal(bgr[:, :, ::-1], photo)
+assert psnr(decoded.pixels, photo) > 30
+""",
+    ),
+    "FastAPI": (
+        ("fastapi", "multipart", "httpx"),
+        """
+from fastapi.testclient import TestClient
+client = TestClient(app)
+def post(path, data, status):
+    answer = client.post(path, files={"file": data})
+    assert answer.status_code == status, answer.text
+    return answer
+encoded = post("/encode?quality=80", Path("photo.png").read_bytes(), 200)
+assert encoded.headers["content-type"] == "image/x-dfm"
+assert psnr(dfmcodec.decode(encoded.content).pixels, photo) > 30
+back = post("/decode", encoded.content, 200)
+assert back.headers["content-type"] == "image/png"
+with PIL.Image.open(io.BytesIO(back.content)) as image:
+    assert np.array_equal(np.asarray(image), dfmcodec.decode(encoded.content))
+assert "not an image" in post("/encode", b"abc", 422).json()["detail"]
+assert "quality is 200" in post("/encode?quality=200", Path("photo.png").read_bytes(), 422).json()["detail"]
+assert "truncated" in post("/decode", encoded.content[:-9], 422).json()["detail"]
+MAX_PIXELS = 1000
+assert "limit of 1000" in post("/encode", Path("photo.png").read_bytes(), 422).json()["detail"]
+assert "limit of 1000" in post("/decode", encoded.content, 422).json()["detail"]
+MAX_BYTES = 100
+post("/encode", Path("photo.png").read_bytes(), 413)
+""",
+    ),
+    "Dask": (
+        ("dask",),
+        """
+whole = dfmcodec.decode("photo.dfm").pixels
+assert pixels.chunks == ((32, 16), (32, 32), (3,))
+assert np.array_equal(corner, whole[:20, :30]) and np.array_equal(pixels.compute(), whole)
+regions, decode = [], dfmcodec.decode
+dfmcodec.decode = lambda path, region: regions.append(region) or decode(path, region=region)
+pixels[:20, :30].compute()
+assert regions == [(0, 0, 32, 32)]
+""",
+    ),
+}
+BEFORE_CHECK = """
+if __name__ == "__main__":
+    import sys
+    assert not {"jax", "jaxlib", "optax"} & set(sys.modules)
+    from pathlib import Path
+    import numpy as np
+    import PIL.Image
+    from dfmcodec.metrics import psnr
+    photo = np.asarray(PIL.Image.open("photo.png"))
+"""
+
+
+def sections_with_python(page: Path) -> dict[str, str]:
+    """The Python code of each section of a page that has some, by its heading."""
+    sections: dict[str, str] = {}
+    text = page.read_text(encoding="utf-8").splitlines()
+    for line, block in python_blocks(page):
+        heading = next(row[3:] for row in reversed(text[: line - 1]) if row.startswith("## "))
+        sections[heading] = sections.get(heading, "") + block
+    return sections
+
+
+def test_every_section_with_python_has_a_check():
+    assert sections_with_python(INTEGRATION).keys() == RECIPES.keys()
+
+
+@pytest.mark.parametrize("heading", RECIPES)
+def test_the_recipes_run(heading, tmp_path, photograph):
+    """Each in a process of its own, which has not imported JAX."""
+    libraries, check = RECIPES[heading]
+    for library in libraries:
+        pytest.importorskip(library, reason=f"{library} is not installed; the recipe for {heading} needs it")
+    photograph.save(tmp_path / "photo.png")
+    encoded = dfmcodec.encode(photograph, quality=75, effort=1)
+    for name in ("photo", "photos/cats/1", "photos/cats/2", "photos/cats/3", "photos/more/4", "photos/more/5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        encoded.save(tmp_path / f"{name}.dfm")
+    program = tmp_path / "recipe.py"
+    program.write_text(sections_with_python(INTEGRATION)[heading] + BEFORE_CHECK + indent(check, "    "))
+    offline = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    done = subprocess.run(
+        [sys.executable, program.name],
+        cwd=tmp_path,
+        env={**os.environ, **offline},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_public_functions_have_doctests():

@@ -1,0 +1,483 @@
+"""Pillow's own ways of opening, checking, loading and saving, with `.dfm` files."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+import warnings
+
+import fuzzing
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+import PIL.ImageOps
+import PIL.TiffImagePlugin
+import pytest
+from common import GOLDEN
+
+import dfmcodec
+from dfmcodec.metrics import psnr
+from dfmcodec.plugins.pillow import DfmImageFile, register
+
+REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")
+# 96x80 RGB with alpha, metadata and checks: 1046 bytes
+CHECKED = (GOLDEN / "checked-all-0bed93a3.dfm").read_bytes()
+PLAIN = (GOLDEN / "trellis-rgb-feb27969.dfm").read_bytes()  # without checks
+DEEP_ALPHA = (GOLDEN / "deep-opacity-36a218be.dfm").read_bytes()  # gray of 16 bits, with alpha
+FAST = {"effort": 1, "quality": 50}
+KINDS = {
+    "coordinate": "RGB",
+    "deep": "RGB",
+    "deep-opacity": "LA",
+    "fitted-deep-gray": "I;16",
+    "fitted-opacity": "RGBA",
+    "gray-as-rgb": "RGB",
+    "latent-gray": "L",
+    "opacity": "RGBA",
+}
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    """`.dfm` files are registered for one test."""
+    PIL.Image.init()
+    for name in REGISTRIES:
+        monkeypatch.setattr(PIL.Image, name, getattr(PIL.Image, name).copy())
+    register()
+
+
+@pytest.fixture
+def best_effort(monkeypatch):
+    monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+
+
+def opened(data):
+    return PIL.Image.open(io.BytesIO(data))
+
+
+def flipped(data, at, bit=0):
+    changed = bytearray(data)
+    changed[at] ^= 1 << bit
+    return bytes(changed)
+
+
+def saved(image, **options):
+    file = io.BytesIO()
+    image.save(file, "DFM", **{**FAST, **options})
+    return file.getvalue()
+
+
+def run(program, folder):
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_registers_and_needs_no_jax(tmp_path):
+    (tmp_path / "a.dfm").write_bytes(PLAIN)
+    program = """
+import sys, PIL.Image
+try:
+    PIL.Image.open("a.dfm")
+except PIL.UnidentifiedImageError:
+    print("unknown")
+import dfmcodec.pillow
+with PIL.Image.open("a.dfm") as image:
+    image.save("b.dfm", effort=1, quality=50)
+with PIL.Image.open("b.dfm") as image:
+    image.verify()
+with PIL.Image.open("b.dfm") as image:
+    image.load()
+    print(image.format, *image.size)
+assert not {"jax", "jaxlib", "optax"} & set(sys.modules)
+"""
+    assert run(program, tmp_path).split() == ["unknown", "DFM", "97", "81"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of descriptors are POSIX")
+def test_open_images_hold_no_descriptors(tmp_path):
+    (tmp_path / "a.dfm").write_bytes(PLAIN)
+    (tmp_path / "bad.dfm").write_bytes(CHECKED[:20])
+    program = """
+import resource
+import numpy as np, PIL.Image
+import dfmcodec.pillow
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (80, hard))
+images = [PIL.Image.open("a.dfm") for _ in range(100)]
+failed = 0
+for _ in range(100):
+    try:
+        PIL.Image.open("bad.dfm")
+    except PIL.UnidentifiedImageError:
+        failed += 1
+files = [open("a.dfm", "rb") for _ in range(40)]  # what is left
+sums = {int(np.asarray(image).sum(dtype=int)) for image in images[:3]}
+print(len(images), failed, len(files), len(sums))
+for file in files:
+    file.close()
+"""
+    assert run(program, tmp_path).split() == ["100", "100", "40", "1"]
+
+
+def test_a_file_of_the_caller_stays_open(tmp_path):
+    path = tmp_path / "a.dfm"
+    path.write_bytes(PLAIN)
+    with path.open("rb") as file:
+        with PIL.Image.open(file) as image:
+            image.load()
+        assert not file.closed
+        assert file.seek(0) == 0
+        assert file.read() == PLAIN
+    path.unlink()  # and the name is free again
+
+
+def test_an_image_loads_after_its_file_is_replaced(tmp_path):
+    path = tmp_path / "a.dfm"
+    path.write_bytes(PLAIN)
+    image = PIL.Image.open(path)
+    path.write_bytes(CHECKED)
+    assert np.array_equal(np.asarray(image), dfmcodec.decode(PLAIN))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_of_file_loads_as_it_decodes(kind):
+    (path,) = GOLDEN.glob(f"{kind}-????????.dfm")
+    decoded = dfmcodec.decode(path)
+    with PIL.Image.open(path) as image:
+        image.load()
+        assert image.info.keys() == decoded.to_pil().info.keys()
+        assert image.losses == ()
+    assert (image.mode, image.size) == (KINDS[kind], (decoded.shape[1], decoded.shape[0]))
+    assert decoded.to_pil().mode == image.mode
+    if decoded.dtype == np.uint8 or image.mode == "I;16":
+        assert np.array_equal(np.asarray(image), decoded.squeeze())
+
+
+@pytest.mark.parametrize("load_first", [False, True])
+def test_images_are_copied_and_pickled(load_first):
+    with opened(CHECKED) as image:
+        if load_first:
+            image.load()
+        pixels = dfmcodec.decode(CHECKED).pixels
+        for other in (image.copy(), copy.copy(image), copy.deepcopy(image), pickle.loads(pickle.dumps(image))):
+            other.load()
+            assert np.array_equal(np.asarray(other), pixels)
+            assert other.info == image.info
+
+
+def test_a_closed_image_has_no_pixels():
+    image = opened(PLAIN)
+    image.close()
+    with pytest.raises((ValueError, OSError)):
+        image.load()
+
+
+def test_bytes_that_come_piece_by_piece():
+    parser = PIL.ImageFile.Parser()
+    for start in range(0, len(PLAIN), 100):
+        parser.feed(PLAIN[start : start + 100])
+    assert np.array_equal(np.asarray(parser.close()), dfmcodec.decode(PLAIN))
+
+
+def test_bad_headers_are_not_identified():
+    head = min(start for start, _ in dfmcodec.read_info(CHECKED).sections.values())
+    prefixes = [CHECKED[:end] for end in range(4, head)]
+    newer = [b"\x89DFM\x02" + CHECKED[5:]]
+    for data in prefixes + newer:
+        with pytest.raises(PIL.UnidentifiedImageError):
+            opened(data)
+    identified = 0
+    for at in range(head):  # the checks of the file tell, unless it is their own entry that is damaged
+        try:
+            image = opened(flipped(CHECKED, at, at % 8))
+        except PIL.UnidentifiedImageError:
+            continue
+        identified += 1
+        with pytest.raises(OSError, match="CRC-32 does not match"):
+            image.load()
+    assert identified <= 1
+
+
+def body_of(data):
+    """Where the part of a file begins whose damage its header survives."""
+    sections = dfmcodec.read_info(data).sections
+    start = min(start for start, _ in sections.values())
+    return start + 2 if dfmcodec.bitstream.Section.CHECKS in sections else start  # after the check of the header
+
+
+def test_files_that_are_not_whole_open_and_do_not_load():
+    head = body_of(CHECKED)
+    cut = [CHECKED[:end] for end in range(head, len(CHECKED), 50)]
+    damaged = [flipped(CHECKED, at, at % 8) for at in range(head, len(CHECKED), 50)]
+    for data in [*cut, *damaged, CHECKED + b"\0"]:
+        with opened(data) as image:
+            assert image.size == (96, 80)
+            for _ in range(2):
+                with pytest.raises(OSError, match=r"^cannot decode the \.dfm file: [^\n]*; get [^\n]*copy"):
+                    image.load()
+
+
+def test_codes_of_a_generative_model_name_the_missing_model():
+    data = next((GOLDEN / "generative").glob("*.dfm")).read_bytes()
+    with opened(data) as image, pytest.raises(OSError, match="generative model"):
+        image.load()
+
+
+def test_mutants_raise_what_pillow_expects(monkeypatch):
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1 << 14)
+    rng = np.random.default_rng(5)
+    mutants, broken = fuzzing.mutants(fuzzing.seeds(), rng), fuzzing.broken(fuzzing.seeds(), rng)
+    outcomes = dict.fromkeys(("not identified", "not loaded", "loaded"), 0)
+    for number in range(120):
+        data = next(mutants)[1] if number % 2 else next(broken)
+        monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", number % 3 == 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            try:
+                image = opened(data)
+            except (PIL.UnidentifiedImageError, PIL.Image.DecompressionBombError):
+                outcomes["not identified"] += 1
+                continue
+        try:
+            image.load()
+        except OSError:
+            outcomes["not loaded"] += 1
+        else:
+            assert np.asarray(image).shape[:2] == image.size[::-1]
+            outcomes["loaded"] += 1
+    assert min(outcomes.values()) > 5, outcomes
+
+
+def test_the_limit_of_pixels_is_pillows(monkeypatch):
+    pixels = 97 * 81
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", pixels // 2 - 1)
+    with pytest.raises(PIL.Image.DecompressionBombError):
+        opened(PLAIN)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", pixels - 1)
+    with pytest.warns(PIL.Image.DecompressionBombWarning), opened(PLAIN) as image:
+        image.load()
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", None)
+    with opened(PLAIN) as image:
+        monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 1000)  # lowered before the pixels are decoded
+        with pytest.raises(OSError, match="limit"):
+            image.load()
+
+
+@pytest.mark.parametrize("data", [CHECKED, PLAIN], ids=["with checks", "without"])
+def test_verify_uses_the_checks_of_the_file(data, monkeypatch):
+    def refused(*_args, **_options):
+        pytest.fail("pixels were decoded")
+
+    monkeypatch.setattr("dfmcodec.decoder._decode", refused)
+    start = body_of(data)
+    with opened(data) as image:
+        image.verify()
+    for at in range(start, len(data)):
+        with opened(flipped(data, at, at % 8)) as image, pytest.raises(OSError, match=r"damaged|does not match"):
+            image.verify()
+    for end in range(start, len(data), 20):
+        with opened(data[:end]) as image, pytest.raises(OSError, match=r"truncated.* are missing"):
+            image.verify()
+
+
+def test_verify_tells_where_the_damage_is():
+    for section, (start, length) in dfmcodec.read_info(CHECKED).sections.items():
+        with opened(flipped(CHECKED, start + length // 2)) as image:
+            expected = rf"the {section.title} section \(bytes {start}\.\.{start + length - 1}\) is damaged"
+            with pytest.raises(OSError, match=expected):
+                image.verify()
+    with opened(CHECKED) as image:
+        image.load()
+        with pytest.raises(RuntimeError, match="directly after open"):
+            image.verify()
+
+
+def test_truncated_images_load_on_best_effort(best_effort):
+    original = np.asarray(PIL.Image.open(GOLDEN / "checked-all-0bed93a3.png"))
+    for part in (0.6, 0.8, 0.95):
+        data = CHECKED[: int(part * len(CHECKED))]
+        expected = dfmcodec.decode(data, best_effort=True)
+        with opened(data) as image:
+            image.load()
+        assert image.mode == "RGBA"
+        assert image.losses == expected.losses != ()
+        assert np.array_equal(np.asarray(image)[:, :, :3], expected.pixels[:, :, :3])
+        assert psnr(np.asarray(image)[:, :, :3], original[:, :, :3]) > 20
+    with opened(CHECKED) as image:
+        image.load()
+    assert image.losses == ()
+    assert np.array_equal(np.asarray(image), original)
+
+
+def test_an_image_that_did_not_load_does_once_best_effort_is_allowed(monkeypatch):
+    with opened(PLAIN[:-200]) as image:
+        with pytest.raises(OSError, match="truncated"):
+            image.load()
+        monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        image.draft(None, (48, 40))
+        assert np.asarray(image).shape == (41, 49, 3)
+        assert len(image.losses) > 0
+
+
+@pytest.mark.parametrize("data", [CHECKED, DEEP_ALPHA], ids=["RGBA", "LA"])
+def test_lost_alpha_is_opaque(data, best_effort):
+    start, length = dfmcodec.read_info(data).sections[dfmcodec.bitstream.Section.ALPHA]
+    with opened(data[: start + length // 3]) as image:
+        mode = image.mode
+        image.load()
+    assert image.mode == mode
+    assert mode in ("LA", "RGBA")
+    assert (np.asarray(image)[:, :, -1] == 255).all()
+    assert any("opaque" in loss for loss in image.losses)
+
+
+def test_damaged_metadata_is_left_out(best_effort):
+    start, length = dfmcodec.read_info(CHECKED).sections[dfmcodec.bitstream.Section.METADATA]
+    with opened(CHECKED) as whole:
+        assert whole.info.keys() & {"exif", "icc_profile", "xmp"}
+    with opened(flipped(CHECKED, start + length // 2)) as image:
+        assert image.info == {}
+        assert np.array_equal(np.asarray(image), dfmcodec.decode(CHECKED))
+        assert any("metadata" in loss for loss in image.losses)
+
+
+def test_nothing_that_is_left_is_an_error_on_best_effort_too(best_effort):
+    head = min(start for start, _ in dfmcodec.read_info(PLAIN).sections.values())
+    weights = (GOLDEN / "coordinate-596a9d34.dfm").read_bytes()
+    with opened(weights[: len(weights) // 2]) as image, pytest.raises(OSError, match="weights"):
+        image.load()
+    with pytest.raises(PIL.UnidentifiedImageError):
+        opened(PLAIN[: head - 1])
+
+
+@pytest.fixture
+def photo(chelsea):
+    """32x24 RGB, with an ICC profile and Exif of its own."""
+    image = PIL.Image.fromarray(np.ascontiguousarray(chelsea.pixels[:24, :32]))
+    own = PIL.Image.Exif()
+    own[0x010E] = "own"
+    image.info.update(icc_profile=b"own profile", exif=own.tobytes(), dpi=(72, 72))
+    return image
+
+
+def exif_of(description, orientation=None):
+    exif = PIL.Image.Exif()
+    exif[0x010E] = description
+    if orientation is not None:
+        exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("form", ["object", "bytes", "bytes without prefix"])
+def test_exif_of_save_replaces_that_of_the_image(photo, form):
+    exif = exif_of("given")
+    exif.get_ifd(0x8769)[0x9003] = "2025:11:27 10:00:00"
+    written = PIL.Image.Exif()
+    written.load(exif.tobytes())
+    option = {"object": exif, "bytes": exif.tobytes(), "bytes without prefix": exif.tobytes()[6:]}[form]
+    with opened(saved(photo, exif=option)) as image:
+        assert image.getexif()[0x010E] == "given"
+        assert image.getexif().get_ifd(0x8769) == written.get_ifd(0x8769)
+        assert image.info["icc_profile"] == b"own profile"
+
+
+@pytest.mark.parametrize("empty", [PIL.Image.Exif(), b"", None], ids=["object", "bytes", "None"])
+def test_an_empty_exif_leaves_it_out(photo, empty):
+    with opened(saved(photo, exif=empty)) as image:
+        assert "exif" not in image.info
+        assert image.info["icc_profile"] == b"own profile"
+    with opened(saved(photo)) as image:
+        assert image.getexif()[0x010E] == "own"
+
+
+def test_the_orientation_of_a_given_exif_is_applied(photo):
+    data = saved(photo, exif=exif_of("turned", 6), quality=90)
+    upright = dfmcodec.decode(data).pixels
+    assert psnr(upright, np.rot90(np.asarray(photo), -1)) > 35
+    with opened(data) as image:
+        assert image.getexif()[0x0112] == 1
+    photo.info["exif"] = exif_of("own", 6).tobytes()
+    assert photo.getexif()[0x0112] == 6  # which Pillow remembers
+    data = saved(photo, exif=exif_of("upright"), quality=90)
+    assert psnr(dfmcodec.decode(data).pixels, np.asarray(photo)) > 35
+
+
+def test_a_tiff_keeps_its_exif_with_another_profile(photo):
+    tags = PIL.TiffImagePlugin.ImageFileDirectory_v2()
+    tags[0x010E], tags[0x0112] = "of the TIFF", 6
+    file = io.BytesIO()
+    photo.info.clear()
+    photo.save(file, "TIFF", tiffinfo=tags)
+    with opened(file.getvalue()) as tiff:
+        data = saved(tiff, icc_profile=b"given", quality=90)
+    with opened(data) as image:
+        assert image.info["icc_profile"] == b"given"
+        assert image.getexif()[0x010E] == "of the TIFF"
+    assert psnr(dfmcodec.decode(data).pixels, np.rot90(np.asarray(photo), -1)) > 35
+
+
+@pytest.mark.parametrize("exif", [b"no Exif", 3])
+def test_exif_that_is_none_is_refused(photo, exif):
+    with pytest.raises(ValueError, match=r"exif is not an Exif block; give a PIL\.Image\.Exif"):
+        saved(photo, exif=exif)
+
+
+def test_the_info_of_the_image_is_untouched(photo):
+    photo.info["XML:com.adobe.xmp"] = "<own/>"
+    info, before = photo.info, dict(photo.info)
+    data = saved(photo, exif=exif_of("given"), icc_profile=None, xmp=b"<given/>")
+    assert photo.info is info
+    assert info == before
+    with opened(data) as image:
+        assert image.info == {"exif": image.info["exif"], "xmp": b"<given/>"}
+
+
+def test_unknown_options_are_ignored(photo):
+    others = {"optimize": True, "progressive": True, "subsampling": 0, "compress_level": 9, "dpi": (72, 72), "speed": 4}
+    assert saved(photo, **others) == saved(photo)
+    assert saved(photo, qualty=3) == saved(photo)
+    assert saved(photo, size=400, quality=None) != saved(photo)
+    config = dfmcodec.EncoderConfig(effort=1, quality=50)
+    file = io.BytesIO()
+    photo.save(file, "DFM", config=config, optimize=True)
+    assert file.getvalue() == saved(photo)
+    assert dfmcodec.encode(photo, **FAST).data == saved(photo)
+
+
+def test_what_cannot_be_saved_raises_what_pillow_expects(photo, tmp_path):
+    path = tmp_path / "a.dfm"
+    for image, options, error in (
+        (photo.convert("F"), FAST, OSError),
+        (photo, {**FAST, "quality": 200}, ValueError),
+        (photo, {**FAST, "quality": "keep"}, ValueError),
+        (photo, {"effort": 1, "size": 10}, dfmcodec.TargetUnreachableError),
+    ):
+        with pytest.raises(error):
+            image.save(path, **options)
+        assert not path.exists()
+
+
+def test_an_image_is_saved_over_its_own_file(tmp_path):
+    path = tmp_path / "a.dfm"
+    path.write_bytes(DEEP_ALPHA)
+    before = dfmcodec.decode(path).pixels / 257
+    with PIL.Image.open(path) as image:
+        image.save(path, **FAST)
+    after = dfmcodec.decode(path).pixels
+    assert np.array_equal(after[:, :, 1], np.rint(before[:, :, 1]))
+    visible = before[:, :, 1] > 0
+    assert psnr(after[visible, 0], np.rint(before[visible, 0]).astype(np.uint8)) > 30
+
+
+def test_the_class_opens_a_path_itself(tmp_path):
+    path = tmp_path / "a.dfm"
+    path.write_bytes(PLAIN)
+    with DfmImageFile(path) as image:
+        assert np.array_equal(np.asarray(image), dfmcodec.decode(PLAIN))
+    path.write_bytes(PLAIN[:12])
+    with pytest.raises(SyntaxError, match="ends"):
+        DfmImageFile(path)
