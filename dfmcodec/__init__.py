@@ -1,4 +1,4 @@
-"""dfmcodec: a lossy image codec whose files are small neural networks.
+"""dfmcodec: a lossy image codec for photographs, with small neural networks.
 
     import dfmcodec
 

@@ -5,22 +5,74 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.process import BaseProcess
-from threading import Thread
-from typing import TypeVar
+from threading import Event, Thread
+from types import FrameType
+from typing import Generic, TypeVar
+
+from dfmcodec.threads import limit_threads
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_stop_asked = Event()  # in this process
+
+
+def ask_to_stop() -> None:
+    """Asks this process and those that work for it to end what they do with the best so far."""
+    _stop_asked.set()
+    for child in active_children():
+        if child.pid is not None:
+            with suppress(OSError):
+                os.kill(child.pid, signal.SIGINT)
+
+
+def is_asked_to_stop() -> bool:
+    """Whether `ask_to_stop` was called here, or in the process that this one works for."""
+    return _stop_asked.is_set()
+
+
+def forget_to_stop() -> None:
+    """Takes `ask_to_stop` back, in this process."""
+    _stop_asked.clear()
+
+
+class _Waiting(Generic[Job]):
+    """Jobs that have not begun, taken from an iterable as late as possible."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._rest = iter(jobs)
+        self._taken = deque[Job]()
+
+    def __bool__(self) -> bool:
+        if not self._taken:
+            self._taken.extend(islice(self._rest, 1))
+        return bool(self._taken)
+
+    def first(self) -> Job:
+        """The next job, which stays."""
+        assert self
+        return self._taken[0]
+
+    def take(self) -> Job:
+        """The next job."""
+        assert self
+        return self._taken.popleft()
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Puts jobs before the others."""
+        self._taken.extendleft(reversed(jobs))
+
 
 def run_jobs(
     perform: Callable[[Job], Result],
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     processes: int,
     following: Callable[[Job, Result | None], Sequence[Job]],
     should_stop: Callable[[], bool] = lambda: False,
@@ -32,36 +84,36 @@ def run_jobs(
 
     Args:
         perform: Performs a job. With several processes it is pickled, as jobs and results are.
-        jobs: The jobs, performed in about this order.
+        jobs: The jobs, performed in about this order. They are taken from the iterable as the work
+            goes on.
         processes: The number of processes that work at a time.
         following: Takes a job and its result, which is None if a process died of the job. It
             returns further jobs.
         should_stop: Called before each job. If it returns True, jobs that have not begun are
             skipped.
     """
+    waiting, suspects = _Waiting(jobs), list[Job]()
     if processes == 1:
-        stack = list(reversed(jobs))
-        while stack and not should_stop():
-            job = stack.pop()
-            stack += reversed(following(job, perform(job)))
+        while not should_stop() and waiting:
+            job = waiting.take()
+            waiting.add(following(job, perform(job)))
         return
-    waiting, suspects = deque(jobs), list[Job]()
-    while (waiting or suspects) and not should_stop():
+    while not should_stop() and (waiting or suspects):
         alone = not waiting
         if alone:
-            waiting.append(suspects.pop())
+            waiting.add([suspects.pop()])
         with _pool(1 if alone else processes) as pool, _killed_on_interrupt():
             running: dict[Future[Result], Job] = {}
             broken = False
-            while running or (waiting and not broken and not should_stop()):
-                while waiting and not broken and not should_stop() and len(running) < processes:
+            while running or (not broken and not should_stop() and waiting):
+                while len(running) < processes and not broken and not should_stop() and waiting:
                     try:
                         with _without_interrupts():
-                            future = pool.submit(perform, waiting[0])
+                            future = pool.submit(perform, waiting.first())
                     except BrokenProcessPool:
                         broken = True
                     else:
-                        running[future] = waiting.popleft()
+                        running[future] = waiting.take()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     job = running.pop(future)
                     result: Result | None = None
@@ -72,7 +124,7 @@ def run_jobs(
                         if not alone:
                             suspects.append(job)
                             continue
-                    waiting.extend(following(job, result))
+                    waiting.add(following(job, result))
 
 
 @contextmanager
@@ -88,7 +140,7 @@ def _killed_on_interrupt() -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Holds Ctrl-C back while processes start, and for good in these: only the parent takes it."""
+    """Holds Ctrl-C back while processes start, and in these until they can take it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -99,9 +151,18 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
-    """Prepares a new process: it leaves Ctrl-C to its parent and ends when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(threads: int) -> None:
+    """Prepares a new process: it ends when its parent is gone, and takes Ctrl-C for a question, as
+    its parent decides what that means.
+    """
+
+    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        _stop_asked.set()
+
+    limit_threads(threads)
+    signal.signal(signal.SIGINT, on_interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent = parent_process()
     if parent is not None:
         Thread(target=_end_after, args=(parent,), daemon=True).start()
@@ -114,7 +175,8 @@ def _end_after(parent: BaseProcess) -> None:
 
 def _pool(processes: int) -> ProcessPoolExecutor:
     """Makes a pool whose processes share the cores: each has its part of the threads for NumPy."""
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    threads = max(1, (os.cpu_count() or 1) // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, threads)
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin)
+        os.environ.setdefault(name, str(threads))
+    context = get_context("spawn")
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(threads,))

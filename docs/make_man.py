@@ -47,7 +47,7 @@ def page() -> str:
     context = click.Context(main, info_name="dfm", **main.context_settings)
     lines = [
         f'.TH DFM 1 "" "dfmcodec {__version__}" "User Commands"',
-        ".SH NAME\ndfm \\- encode images as small neural networks, and decode them",
+        ".SH NAME\ndfm \\- encode photographs to a size or quality, and decode them",
         ".SH SYNOPSIS\n.B dfm\n.I command\n[options] [arguments]",
         ".SH DESCRIPTION",
         *paragraphs(main.help or ""),

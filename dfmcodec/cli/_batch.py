@@ -1,5 +1,5 @@
-"""Many files through one command: find the inputs, name the outputs, share the work among
-processes, and report.
+"""Many files through one command: share the work among processes, keep what is there, and report
+as it goes.
 """
 
 from __future__ import annotations
@@ -7,26 +7,22 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
-from dfmcodec.errors import NO_MEMORY, ConfigError, DfmError, OutputError
+from dfmcodec.cli._common import json_text
+from dfmcodec.cli._inputs import Inputs, Task, Unusable
+from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
+from dfmcodec.cli._progress import FilesBar
+from dfmcodec.cli._report_file import DONE, FAILED, INTERRUPTED, LARGER, ReportFile
+from dfmcodec.errors import NO_MEMORY, DfmError
 
 SOME_FAILED = 5
-_SHOWN_NAMES = 5
-
-
-@dataclass(frozen=True)
-class Task:
-    """An input file and the output file to make from it."""
-
-    source: Path
-    target: Path
+_NOTHING_TO_DO = 1
 
 
 @dataclass(frozen=True)
@@ -38,172 +34,209 @@ class TaskResult:
         line: The report for people.
         notices: Messages about what was converted or left out.
         error: One line that says what went wrong; None if nothing did.
+        row: Values for the report file.
+        status: What became of it: a status of the report file.
     """
 
     report: dict[str, Any] | None
     line: str
     notices: tuple[str, ...] = ()
     error: str | None = None
-
-
-@dataclass
-class Batch:
-    """The tasks of a run, and what it leaves alone.
-
-    Args:
-        tasks: The work to do.
-        skipped: Files in folders whose extension does not suit the command.
-        failures: Messages about inputs that cannot be read or have no output of their own.
-        kept: The number of outputs that exist and are not overwritten.
-    """
-
-    tasks: list[Task] = field(default_factory=list)
-    skipped: list[Path] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    kept: int = 0
+    row: dict[str, Any] = field(default_factory=dict)
+    status: str = DONE
 
 
 @dataclass(frozen=True)
 class Work:
-    """How to perform the tasks of a batch.
+    """How to perform the tasks of a run.
 
     Args:
-        perform: Performs a task. It must be picklable if there are several processes.
+        perform: Performs a task; told whether it may replace the output. It must be picklable if
+            there are several processes.
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".
+        noun: What inputs are, such as "images".
         should_stop: Asked before each task. If it returns True, the remaining tasks are not
             started.
     """
 
-    perform: Callable[[Task], TaskResult]
+    perform: Callable[[Task, bool], TaskResult]
     processes: int
     verb: str
+    noun: str
     should_stop: Callable[[], bool] = lambda: False
 
 
-def collect(
-    sources: Sequence[Path],
-    folder: Path | None,
-    recursive: bool,
-    force: bool,
-    is_wanted: Callable[[Path], bool],
-    suffix: str,
-) -> Batch:
-    """Finds the input files of a run and names their outputs.
+@dataclass(frozen=True)
+class Display:
+    """What a run prints.
 
     Args:
-        sources: Files and folders.
-        folder: The folder for the outputs, which get the subfolders of their inputs; None to write
-            each output next to its input.
-        recursive: Whether to search subfolders too.
-        force: Whether to make outputs that exist again.
-        is_wanted: Tells which files of a folder are inputs.
-        suffix: The extension of outputs. Inputs in one folder whose names differ only in the
-            extension keep it before the new one.
-    """
-    batch = Batch()
-    unsuffixed: dict[Path, Path] = {}  # input -> output that still has the input's extension
-    for source in sources:
-        if source.is_dir():
-            for path in files_below(source, recursive, batch.failures):
-                if is_wanted(path):
-                    unsuffixed[path] = path if folder is None else folder / path.relative_to(source)
-                else:
-                    batch.skipped.append(path)
-        else:
-            unsuffixed[source] = source if folder is None else folder / source.name
-    stems = Counter(path.with_suffix("") for path in unsuffixed.values())
-    owners: dict[Path, Path] = {}  # output -> input
-    for source, path in unsuffixed.items():
-        is_unique = stems[path.with_suffix("")] == 1
-        target = path.with_suffix(suffix) if is_unique else path.with_name(path.name + suffix)
-        owner = owners.setdefault(target, source)
-        if owner != source:
-            batch.failures.append(f"{source} and {owner} have the same output {target}; use different output folders")
-        elif target.exists() and not force:
-            batch.kept += 1
-        else:
-            batch.tasks.append(Task(source, target))
-    return batch
-
-
-def files_below(folder: Path, recursive: bool, failures: list[str]) -> Iterable[Path]:
-    """Yields the files of a folder in order, without hidden ones; what cannot be read is added to
-    `failures`.
+        as_json: One JSON object for each file on stdout, instead of lines.
+        quiet: Failures only.
     """
 
-    def on_error(error: OSError) -> None:
-        failures.append(f"cannot read {error.filename}: {error.strerror}")
-
-    for root, folders, names in os.walk(folder, onerror=on_error):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+    as_json: bool
+    quiet: bool
 
 
-def run(batch: Batch, work: Work, as_json: bool, quiet: bool) -> None:
-    """Performs the tasks, reports on each, and ends the command with exit code 5 if some failed.
+class _Run:
+    """A run of files; see `run`."""
 
-    Args:
-        batch: The tasks.
-        work: How to perform them.
-        as_json: Whether to print one JSON object on stdout instead of lines.
-        quiet: Whether to print failures only.
-    """
-    from dfmcodec.cli._common import echo_json
-    from dfmcodec.processes import run_jobs
+    def __init__(self, inputs: Inputs, work: Work, display: Display, force: bool, report: ReportFile | None) -> None:
+        self._inputs = inputs
+        self._work = work
+        self._display = display
+        self._force = force
+        self._report = report
+        self._is_shown = not display.quiet
+        self._bar = FilesBar(inputs.count() if self._shows_bar else None, self._shows_bar)
+        self._states: dict[Task, dict[str, Any]] = {}  # of sources that are worked on, for the report
+        self.counts: Counter[str] = Counter()  # by status; "kept" and "older" ones, too
 
-    reports: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
+    @property
+    def _shows_bar(self) -> bool:
+        return not self._display.quiet and sys.stderr is not None and sys.stderr.isatty()
 
-    def fail(source: str, error: str) -> None:
-        failures.append({"file": source, "error": error})
-        click.echo(f"dfm: failed: {error}", err=True)
+    def perform(self) -> None:
+        """Performs all tasks."""
+        from dfmcodec.processes import run_jobs
 
-    def finish(task: Task, result: TaskResult | None) -> list[Task]:
-        for notice in result.notices if result and not quiet else ():
-            click.echo(f"dfm: {notice}", err=True)
+        perform = partial(_perform_guarded, self._work.perform)
+        try:
+            run_jobs(perform, self._tasks(), self._work.processes, self._finish, self._work.should_stop)
+        finally:
+            self._bar.close()
+
+    def _tasks(self) -> Iterator[tuple[Task, bool]]:
+        """The tasks that are to be performed, and whether each may replace its output."""
+        for task in self._inputs:
+            if isinstance(task, Unusable):
+                self._fail(task.source, None, task.error)
+                continue
+            is_stale = self._report is not None and self._report.knows(task) and not self._report.is_current(task)
+            if self._force or is_stale:
+                yield self._begun(task), True
+            elif task.target.exists():
+                self.counts["kept"] += 1
+                self.counts["older"] += _is_older(task)
+                self._bar.left_out()
+            elif self._report is not None and self._report.is_current(task):  # its source was the smaller one
+                self.counts["kept"] += 1
+                self._bar.left_out()
+            else:
+                yield self._begun(task), False
+
+    def _begun(self, task: Task) -> Task:
+        if self._report is not None:
+            self._states[task] = self._report.state(task.source)
+        return task
+
+    def _finish(self, job: tuple[Task, bool], result: TaskResult | None) -> list[tuple[Task, bool]]:
+        task, _ = job
         if result is None:
-            fail(str(task.source), f"{task.source}: the process died, perhaps for lack of memory; use fewer (-j)")
-        elif result.error is not None:
-            fail(str(task.source), result.error)
-        elif result.report is not None:
-            reports.append(result.report)
-            if not (quiet or as_json):
-                click.echo(result.line)
+            died = "the process died, perhaps for lack of memory; use fewer (-j)"
+            result = TaskResult(None, "", error=f"{task.source}: {died}")
+        for notice in result.notices if self._is_shown else ():
+            self._bar.echo(f"dfm: {notice}", err=True)
+        if result.error is not None:
+            self._fail(str(task.source), task, result.error, result.row)
+            return []
+        self.counts[result.status] += 1
+        self._add_row(task, {"status": result.status, **result.row})
+        if self._display.as_json:
+            self._bar.echo(json_text({**(result.report or {}), "status": result.status}))
+        elif self._is_shown:
+            self._bar.echo(result.line)
+        self._bar.done()
         return []
 
-    if batch.skipped and not quiet:
-        click.echo(f"dfm: {_skipped_text(batch.skipped)}", err=True)
-    for error in batch.failures:
-        fail("", error)
-    run_jobs(partial(_perform_guarded, work.perform), batch.tasks, work.processes, finish, work.should_stop)
-    if as_json:
-        echo_json({"files": reports, "kept": batch.kept, "skipped": len(batch.skipped), "failed": failures})
-    elif not quiet:
-        not_started = len(batch.tasks) - len(reports) - len(failures) + len(batch.failures)
-        counts = [f"{batch.kept} already there (-f overwrites them)"] if batch.kept else []
-        counts += [f"{not_started} not started"] if not_started else []
-        counts += [f"{len(failures)} failed"] if failures else []
-        click.echo(", ".join([f"{len(reports)} {work.verb}", *counts]))
-    if failures:
+    def _fail(self, source: str, task: Task | None, error: str, row: dict[str, Any] | None = None) -> None:
+        self.counts[FAILED] += 1
+        self._bar.echo(f"dfm: failed: {error}", err=True)
+        if self._display.as_json:
+            self._bar.echo(json_text({"input": source, "status": FAILED, "error": error}))
+        self._add_row(task or source, {**(row or {}), "status": FAILED, "error": error})
+        self._bar.done()
+
+    def _add_row(self, task: Task | str, row: dict[str, Any]) -> None:
+        if self._report is None:
+            return
+        if isinstance(task, str):
+            self._report.add({"source": task, **row})
+        else:
+            self._report.add({**self._states.pop(task), "output": str(task.target), **row})
+
+    def summary(self) -> str:
+        """The numbers of files, for people."""
+        counts = self.counts
+        parts = [f"{sum(counts[status] for status in (DONE, INTERRUPTED))} {self._work.verb}"]
+        if counts["kept"]:
+            parts.append(f"{counts['kept']} already there (-f overwrites them)")
+        if counts[LARGER]:
+            parts.append(f"{counts[LARGER]} left out as larger than their sources")
+        if counts[FAILED]:
+            parts.append(f"{counts[FAILED]} failed")
+        if self._work.should_stop():
+            parts.append("interrupted: the others not started")
+        return ", ".join(parts)
+
+    def older_text(self) -> str:
+        """A message about outputs that are older than their sources; empty if there are none."""
+        count = self.counts["older"]
+        if not count:
+            return ""
+        what = "1 output that is kept is" if count == 1 else f"{count} outputs that are kept are"
+        return f"{what} older than the source; -f makes outputs again"
+
+
+def run(inputs: Inputs, work: Work, display: Display, force: bool, report: ReportFile | None = None) -> None:
+    """Performs the tasks of inputs, reports on each, and ends the command with exit code 5 if some
+    failed, 130 after Ctrl-C, and 1 if there was nothing to do.
+
+    Args:
+        inputs: The inputs.
+        work: How to perform them.
+        display: What is printed.
+        force: Whether outputs that exist are made again.
+        report: A row for each file goes here, and outputs that it knows to be out of date are made
+            again.
+    """
+    this = _Run(inputs, work, display, force, report)
+    this.perform()
+    if not display.quiet:
+        if inputs.skipped.count:
+            click.echo(f"dfm: {inputs.skipped}", err=True)
+        if older := this.older_text():
+            click.echo(f"dfm: {older}", err=True)
+        click.echo(this.summary(), err=display.as_json)
+    if work.should_stop():
+        sys.exit(EXIT_AFTER_INTERRUPT)
+    if not this.counts:
+        click.echo(f"dfm: error: there are no {work.noun} here (-r looks into subfolders)", err=True)
+        sys.exit(_NOTHING_TO_DO)
+    if this.counts[FAILED]:
         sys.exit(SOME_FAILED)
 
 
-def _skipped_text(skipped: list[Path]) -> str:
-    names = ", ".join(path.name for path in skipped[:_SHOWN_NAMES]) + (", ..." if len(skipped) > _SHOWN_NAMES else "")
-    return f"skipped {len(skipped)} file{'s' * (len(skipped) != 1)} with other extensions: {names}"
+def _is_older(task: Task) -> bool:
+    try:
+        return os.stat(task.target).st_mtime_ns < os.stat(task.source).st_mtime_ns
+    except OSError:
+        return False
 
 
-def _perform_guarded(perform: Callable[[Task], TaskResult], task: Task) -> TaskResult:
+def _perform_guarded(perform: Callable[[Task, bool], TaskResult], job: tuple[Task, bool]) -> TaskResult:
     """Performs a task and turns its exceptions into a result, so that a failure does not stop the
     other tasks.
     """
     from dfmcodec.files.atomic import check_writable
 
+    task, force = job
     try:
         task.target.parent.mkdir(parents=True, exist_ok=True)
         check_writable(task.target, force=True)
-        return perform(task)
+        return perform(task, force)
     except DfmError as error:
         message = str(error)
         return TaskResult(None, "", error=message if task.source.name in message else f"{task.source}: {message}")
@@ -211,23 +244,3 @@ def _perform_guarded(perform: Callable[[Task], TaskResult], task: Task) -> TaskR
         return TaskResult(None, "", error=f"{task.source}: {error.strerror or error}")
     except MemoryError:
         return TaskResult(None, "", error=f"{task.source}: {NO_MEMORY}")
-
-
-def is_single(sources: Sequence[Path], output: Path | None, folder: Path | None) -> bool:
-    """Whether the command is about one file rather than a batch.
-
-    Raises:
-        ConfigError: The options contradict each other.
-        OutputError: The folder for the outputs is a file.
-    """
-    is_batch = len(sources) > 1 or folder is not None or any(source.is_dir() for source in sources)
-    if is_batch and output is not None:
-        msg = "-o names the output of one file; use -O to name a folder for several"
-        raise ConfigError(msg)
-    if is_batch and Path("-") in sources:
-        msg = "standard input (-) is a single file; do not combine it with others or with -O"
-        raise ConfigError(msg)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        msg = f"{folder} is a file; -O takes a folder"
-        raise OutputError(msg)
-    return not is_batch

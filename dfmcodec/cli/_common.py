@@ -3,29 +3,86 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dfmcodec.errors import ConfigError
-
 if TYPE_CHECKING:
     from dfmcodec.bitstream.contents import Architecture
     from dfmcodec.generative.model import GenerativeModel
+
+    PathParam = click.ParamType[Path]
+    OutputParam = click.ParamType["Output"]
+else:
+    PathParam = OutputParam = click.ParamType  # not subscriptable in older versions of click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD = Path("-")  # standard input or output
 
-input_argument = click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+
+class _Source(PathParam):
+    """The path of an input. What looks like a URL is refused: as a path it would lose a slash."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if isinstance(value, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
+            self.fail(f"{value} is a URL; download it first: curl -L {value} | dfm .. -", param, ctx)
+        return Path(value)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where one output goes, or several.
+
+    Args:
+        path: The file or folder.
+        is_folder: Whether it is a folder: one that exists, or a name that ends in a slash.
+    """
+
+    path: Path
+    is_folder: bool
+
+
+class _OutputOrFolder(OutputParam):
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:
+        if isinstance(value, Output):
+            return value
+        separators = tuple(filter(None, (os.sep, os.altsep)))
+        path = Path(value)
+        return Output(path, value.endswith(separators) or path.is_dir())
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print the report as one JSON object, or one in each line for each file."
+)
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
-sources_argument = click.argument(
-    "sources", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=_Source())
+optional_sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, type=_Source())
+files_from_option = click.option(
+    "--files-from",
+    metavar="LIST",
+    type=click.Path(path_type=Path),
+    help="Take further files from this text file, one in each line; - is standard input.",
+)
+report_option = click.option(
+    "--report",
+    "report_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Append a row for each file to this .jsonl or .csv file. With it, a later run of the same command does "
+    "files again whose source or settings changed since.",
 )
 folder_option = click.option(
     "-O",
@@ -57,7 +114,7 @@ prior_option = click.option(
     type=click.Path(path_type=Path),
     help="Generative model (.dfmg file, see dfm generate) under which the images are coded.",
 )
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+quiet_option = click.option("--quiet", is_flag=True, help="Print errors only.")
 
 
 def output_option(what: str) -> Callable[[F], F]:
@@ -65,16 +122,9 @@ def output_option(what: str) -> Callable[[F], F]:
     return click.option("-o", "--output", type=click.Path(path_type=Path), help=what)
 
 
-def derived_output(source: Path, suffix: str) -> Path:
-    """The path next to the input with another extension.
-
-    Raises:
-        ConfigError: The input is a folder.
-    """
-    if source.is_dir():
-        msg = f"{source} is a folder; name a file"
-        raise ConfigError(msg)
-    return source.with_suffix(suffix)
+def output_or_folder_option(what: str) -> Callable[[F], F]:
+    """The option -o, which may name a folder, with its help text."""
+    return click.option("-o", "--output", type=_OutputOrFolder(), help=what)
 
 
 def read_source(source: Path) -> bytes:
@@ -117,6 +167,21 @@ def _read_generator_once(path: Path, _state: tuple[int, int] | None) -> Generati
 def display_name(source: Path) -> str:
     """The name of an input in messages."""
     return "standard input" if source == STANDARD else str(source)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those above it, if it is not there.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    from dfmcodec.errors import OutputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"cannot make the folder {folder}: {error.strerror or error}; name another one"
+        raise OutputError(msg) from error
 
 
 def check_output(output: Path, force: bool) -> None:
@@ -162,7 +227,20 @@ def write_output(output: Path, data: bytes, force: bool = True) -> None:
 
 def echo_json(report: dict[str, Any], err: bool = False) -> None:
     """Prints one JSON object on stdout, or on stderr if stdout carries the output."""
-    click.echo(json.dumps(report), err=err)
+    click.echo(json_text(report), err=err)
+
+
+def json_text(report: dict[str, Any]) -> str:
+    """One line of JSON. Numbers that are not finite, which JSON does not have, are null."""
+    return json.dumps(_finite(report), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def describe_architecture(architecture: Architecture) -> str:

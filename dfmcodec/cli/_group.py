@@ -20,11 +20,12 @@ from dfmcodec.errors import NO_MEMORY, OUT_OF_MEMORY, DfmError, InstallationErro
 _COMMANDS = {
     "encode": "Encode images to .dfm files of a given size or quality.",
     "decode": "Decode .dfm files to images.",
-    "info": "Show what a .dfm file holds, without decoding it.",
+    "info": "Show what .dfm files hold, without decoding them.",
     "verify": "Check that .dfm files are intact.",
     "compare": "Measure the difference between two images.",
     "generate": "Train a generative model and draw new images from it.",
     "bench": "Compare dfm with other codecs at equal file size.",
+    "demo": "Encode and decode a photograph, beside JPEG and AVIF of the same size.",
     "sample": "Write a sample photograph to try the codec on.",
 }
 
@@ -104,16 +105,17 @@ def _discard_output() -> None:
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 unreadable .dfm file, 4 target out of reach, "
-    "5 some of several files failed, 6 damaged installation, 7 out of memory.",
+    "5 some of several files failed, 6 damaged installation, 7 out of memory, 130 ended by Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="dfm")
 def main() -> None:
-    """A lossy image codec whose files are small neural networks.
+    """A lossy image codec for photographs, with small neural networks.
 
     \b
-    dfm encode photo.png -o photo.dfm --rate 0.18    at most 18 % of the raw bytes
+    dfm demo                                   see what it does
+    dfm encode photo.png                       photo.dfm, at quality 75
+    dfm encode photo.png --rate 18%            at most 18 % of the raw bytes
     dfm decode photo.dfm -o out.png
-    dfm info photo.dfm
 
     Run 'dfm COMMAND --help' for the options of a command.
     """

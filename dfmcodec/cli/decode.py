@@ -15,24 +15,30 @@ import click
 from dfmcodec.cli import _batch
 from dfmcodec.cli._common import (
     STANDARD,
+    Output,
     check_output,
-    derived_output,
     display_name,
     echo_json,
+    files_from_option,
     folder_option,
     force_option,
     json_option,
+    json_text,
+    make_folder,
     max_pixels_option,
-    output_option,
+    optional_sources_argument,
+    output_or_folder_option,
     prior_option,
     processes_option,
     quiet_option,
     read_generator,
     read_source,
     recursive_option,
-    sources_argument,
+    report_option,
     write_output,
 )
+from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
+from dfmcodec.cli._report_file import DONE, FAILED, report_file
 from dfmcodec.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from dfmcodec.latents.geometry import Region
 
 # The names in write_image.OUTPUT_FORMATS, repeated here because that module imports NumPy.
+_EXTENSION = ".dfm"  # files.atomic.EXTENSION
 _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")
 
 
@@ -50,7 +57,8 @@ class _Options:
 
     Args:
         sources: Files and folders.
-        output: The output of one file.
+        files_from: A text file with further sources.
+        output: The output of one file, or its folder.
         folder: The folder for the outputs of several files.
         recursive: Whether to process subfolders too.
         processes: The number of files to process at a time.
@@ -64,13 +72,15 @@ class _Options:
         prior: The file of a generative model.
         max_pixels: Images with more pixels are refused.
         backend: The `backend` of `decoder.decode_image`.
+        report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
     """
 
     sources: tuple[Path, ...]
-    output: Path | None
+    files_from: Path | None
+    output: Output | None
     folder: Path | None
     recursive: bool
     processes: int
@@ -82,6 +92,7 @@ class _Options:
     prior: Path | None
     max_pixels: int
     backend: str
+    report_path: Path | None
     force: bool
     as_json: bool
     quiet: bool
@@ -114,12 +125,14 @@ def _parse_size(
 
 
 @click.command("decode")
-@sources_argument
-@output_option(
-    "Output image. Its extension gives the format; - is standard output. Default: FILE with the extension .png."
+@optional_sources_argument
+@output_or_folder_option(
+    "Output image. Its extension gives the format; with a slash at its end it is the folder for it; - is standard "
+    "output. Default: FILE with .png for its extension; a.png.dfm becomes a.png."
 )
 @folder_option
 @recursive_option
+@files_from_option
 @processes_option
 @click.option(
     "--format", "format_name", type=click.Choice(_FORMATS), help="Output format, regardless of the extension."
@@ -152,6 +165,7 @@ def _parse_size(
     show_default=True,
     help="Library that evaluates the networks. JAX uses a GPU if there is one.",
 )
+@report_option
 @force_option
 @json_option
 @quiet_option
@@ -173,38 +187,96 @@ def command(**arguments: Any) -> None:
     from dfmcodec.files.write_image import OUTPUT_FORMATS
 
     options = _Options(**arguments)
+    _check_names(options)
     read_generator(options.prior)  # report a bad model once, not for each file
-    if _batch.is_single(options.sources, options.output, options.folder):
+    if is_single(options.sources, options.files_from, options.output, options.folder):
         _decode_single(options)
         return
-    output_format = OUTPUT_FORMATS[options.format_name or "png"]
-    suffix = output_format.extensions[0]
-    batch = _batch.collect(options.sources, options.folder, options.recursive, options.force, _is_dfm, suffix)
-    work = _batch.Work(partial(_decode_task, options, output_format), options.processes, "decoded")
-    _batch.run(batch, work, options.as_json, options.quiet)
+    chosen = OUTPUT_FORMATS[options.format_name or "png"]
+    folder = options.output.path if options.output is not None else options.folder
+    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, _naming(chosen))
+    work = _batch.Work(partial(_decode_task, options, chosen), options.processes, "decoded", ".dfm files to decode")
+    with report_file(options.report_path, _settings_text(options)) as report:
+        _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
+
+
+def _check_names(options: _Options) -> None:
+    """Refuses the order of arguments of other tools.
+
+    Raises:
+        ConfigError: An input has the name of an output.
+    """
+    from dfmcodec.files.write_image import OUTPUT_FORMATS
+
+    suffixes = [suffix for output in OUTPUT_FORMATS.values() for suffix in output.extensions]
+    for source in options.sources[1:]:
+        if source.suffix.lower() in suffixes and not source.is_dir():
+            msg = f"{source} is the name of an output, not of a .dfm file; name outputs with -o {source}"
+            raise ConfigError(msg)
+
+
+def _settings_text(options: _Options) -> str:
+    """What decides the outputs of a run besides the files, for the report."""
+    names = ("format_name", "scale", "size", "region", "best_effort", "backend")
+    return json_text({name: getattr(options, name) for name in names})
+
+
+def _naming(output: OutputFormat) -> Naming:
+    """a.dfm becomes a.png, and so does a.png.dfm."""
+
+    def target_name(name: str) -> str:
+        stem = name[: -len(_EXTENSION)] if name.lower().endswith(_EXTENSION) else name
+        return stem if stem.lower().endswith(output.extensions) else stem + output.extensions[0]
+
+    return Naming(_is_dfm, target_name, "decode them one by one, with -o")
+
+
+def _single_output(source: Path, options: _Options) -> Path:
+    """The output of one file.
+
+    Raises:
+        ConfigError: The name of a folder does not give that of a file.
+        OutputError: The folder cannot be made.
+    """
+    from dfmcodec.files.write_image import OUTPUT_FORMATS
+
+    output, naming = options.output, _naming(OUTPUT_FORMATS[options.format_name or "png"])
+    if output is None:
+        return STANDARD if source == STANDARD else naming.target(source)
+    if not output.is_folder:
+        return output.path
+    if source == STANDARD:
+        msg = f"{output.path} is a folder; name a file for what comes from standard input"
+        raise ConfigError(msg)
+    make_folder(output.path)
+    return naming.target(source, output.path)
 
 
 def _decode_single(options: _Options) -> None:
-    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, output_format
+    from dfmcodec.files.write_image import image_to_bytes, output_format
 
     started = time.perf_counter()
     (source,) = options.sources
-    output = options.output
-    if output is None:
-        suffix = OUTPUT_FORMATS[options.format_name or "png"].extensions[0]
-        output = STANDARD if source == STANDARD else derived_output(source, suffix)
+    output = _single_output(source, options)
     to_stdout = output == STANDARD
     chosen_format = output_format(None if to_stdout else output, options.format_name)
-    data = read_source(source)
-    check_output(output, options.force)
-    image, losses = _decode(data, display_name(source), options, chosen_format)
-    write_output(output, image_to_bytes(image, chosen_format), options.force)
+    with report_file(options.report_path, _settings_text(options)) as report:
+        state = {} if report is None else report.state(source)
+        data = read_source(source)
+        check_output(output, options.force)
+        image, losses = _decode(data, display_name(source), options, chosen_format)
+        written = image_to_bytes(image, chosen_format)
+        write_output(output, written, options.force)
+        seconds = time.perf_counter() - started
+        if report is not None:
+            status, error = (FAILED, "; ".join(losses)) if losses else (DONE, None)
+            row = {"output": str(output), "status": status, **_row(data, written, seconds), "error": error}
+            report.add({**state, **row})
     for loss in losses:
         click.echo(f"dfm: {display_name(source)}: {loss}", err=True)
     if not options.quiet:
         for notice in _notices(image, chosen_format, str(output)):
             click.echo(f"dfm: {notice}", err=True)
-    seconds = time.perf_counter() - started
     if options.as_json:
         echo_json({"output": str(output), **_report(image, losses, seconds)}, err=to_stdout)
     elif not options.quiet:
@@ -214,7 +286,7 @@ def _decode_single(options: _Options) -> None:
 
 
 def _is_dfm(path: Path) -> bool:
-    return path.suffix.lower() == ".dfm"
+    return path.suffix.lower() == _EXTENSION
 
 
 def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
@@ -270,21 +342,31 @@ def _report(image: Image, losses: list[str], seconds: float) -> dict[str, Any]:
     }
 
 
+def _row(data: bytes, written: bytes, seconds: float) -> dict[str, Any]:
+    """The figures of the report file."""
+    return {"bytes_before": len(data), "bytes_after": len(written), "seconds": round(seconds, 3)}
+
+
 def _line(output: Path, image: Image, seconds: float) -> str:
     """The report for people."""
-    return f"{output}: {image.width}x{image.height}, {seconds:.2f} s"
+    name = "standard output" if output == STANDARD else str(output)
+    return f"{name}: {image.width}x{image.height}, {seconds:.2f} s"
 
 
-def _decode_task(options: _Options, output: OutputFormat, task: _batch.Task) -> _batch.TaskResult:
+def _decode_task(options: _Options, output: OutputFormat, task: Task, force: bool) -> _batch.TaskResult:
     from dfmcodec.files.atomic import read_file, write_atomic
     from dfmcodec.files.write_image import image_to_bytes
 
     started = time.perf_counter()
-    image, losses = _decode(read_file(task.source), str(task.source), options, output)
-    write_atomic(task.target, image_to_bytes(image, output), options.force)
-    if losses:
-        return _batch.TaskResult(None, "", error=f"{task.source}: {'; '.join(losses)}; written as {task.target}")
+    data = read_file(task.source)
+    image, losses = _decode(data, str(task.source), options, output)
+    written = image_to_bytes(image, output)
+    write_atomic(task.target, written, force)
     seconds = time.perf_counter() - started
+    row = _row(data, written, seconds)
+    if losses:
+        error = f"{task.source}: {'; '.join(losses)}; written as {task.target}"
+        return _batch.TaskResult(None, "", error=error, row=row)
     report = {"input": str(task.source), "output": str(task.target), **_report(image, losses, seconds)}
     notices = tuple(_notices(image, output, str(task.target)))
-    return _batch.TaskResult(report, _line(task.target, image, seconds), notices)
+    return _batch.TaskResult(report, _line(task.target, image, seconds), notices, row=row)

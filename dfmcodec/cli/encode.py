@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from math import isfinite
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -18,42 +16,51 @@ import click
 from dfmcodec.cli import _batch
 from dfmcodec.cli._common import (
     STANDARD,
+    Output,
     check_output,
-    derived_output,
     describe_architecture,
     display_name,
     echo_json,
+    files_from_option,
     folder_option,
     force_option,
     json_option,
+    json_text,
+    make_folder,
     max_pixels_option,
-    output_option,
+    optional_sources_argument,
+    output_or_folder_option,
     prior_option,
     processes_option,
     quiet_option,
     read_generator,
     read_source,
     recursive_option,
-    sources_argument,
+    report_option,
     write_output,
 )
+from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
+from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
+from dfmcodec.cli._progress import fit_bar
+from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
+from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult, Progress
+    from dfmcodec.encoder import EncoderConfig, EncodeResult, Progress
     from dfmcodec.files.write_image import OutputFormat
 
     IntParam = click.ParamType[int]
+    FloatParam = click.ParamType[float]
 else:
-    IntParam = click.ParamType  # not subscriptable in older versions of click
+    IntParam = FloatParam = click.ParamType  # not subscriptable in older versions of click
 
-_BAR_WIDTH = 24
 _STEP_UNITS = {
     "coordinate": "training steps",
     "latent": "iterations",
     "fitted": "steps",
     "generative": "codes",
 }  # by model
-_EARLY_ENDS = ("interrupted", "diverged")  # stop reasons to report
+_ENDING = "ending the fit with the best result so far"
 
 
 class _Size(IntParam):
@@ -69,6 +76,19 @@ class _Size(IntParam):
         return int(float(match[1]) * self._UNITS[match[2]])
 
 
+class _Rate(FloatParam):
+    """A fraction: 0.18 or 18%."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{value!r} is not a rate; write 0.18 or 18%", param, ctx)
+
+
 @dataclass(frozen=True)
 class _Options:
     """The arguments of the command.
@@ -76,8 +96,10 @@ class _Options:
     Args:
         config: The settings of the encoder.
         sources: Files and folders.
-        output: The output of one file.
+        files_from: A text file with further sources.
+        output: The output of one file, or its folder.
         folder: The folder for the outputs of several files.
+        keeps_extension: Whether outputs keep the extension of their source before their own.
         recursive: Whether to process subfolders too.
         processes: The number of files to process at a time.
         strip: Whether to leave out ICC profile, Exif and XMP.
@@ -85,6 +107,8 @@ class _Options:
         prior: The file of a generative model.
         max_pixels: Images with more pixels are refused.
         preview: The file for the decoded image.
+        skip_larger: Whether to leave out files that are not smaller than their source.
+        report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
@@ -93,8 +117,10 @@ class _Options:
 
     config: EncoderConfig
     sources: tuple[Path, ...]
-    output: Path | None
+    files_from: Path | None
+    output: Output | None
     folder: Path | None
+    keeps_extension: bool
     recursive: bool
     processes: int
     strip: bool
@@ -102,6 +128,8 @@ class _Options:
     prior: Path | None
     max_pixels: int
     preview: Path | None
+    skip_larger: bool
+    report_path: Path | None
     force: bool
     as_json: bool
     quiet: bool
@@ -109,16 +137,31 @@ class _Options:
 
 
 @click.command("encode")
-@sources_argument
-@output_option("Output file; - is standard output. Default: FILE with the extension .dfm.")
+@optional_sources_argument
+@output_or_folder_option(
+    "Output file, or with a slash at its end the folder for it; - is standard output. Default: FILE with .dfm for "
+    "its extension."
+)
 @folder_option
+@click.option(
+    "--keep-extension",
+    "keeps_extension",
+    is_flag=True,
+    help="Name outputs photo.png.dfm instead of photo.dfm, for folders where names differ in their extensions only.",
+)
 @recursive_option
+@files_from_option
 @processes_option
-@click.option("--rate", type=float, help="Target: maximum size as a fraction of the raw bytes. Default: 0.18.")
+@click.option(
+    "-q",
+    "--quality",
+    type=float,
+    help="Target: quality from 0 to 100 (not for the coordinate model). Default: 75.",
+)
+@click.option("--rate", type=_Rate(), help="Target: maximum size as a part of the raw bytes, such as 0.18 or 18%.")
 @click.option("--bpp", type=float, help="Target: maximum size in bits per pixel.")
 @click.option("--size", type=_Size(), help="Target: maximum size in bytes, such as 20000, 20k or 20Ki.")
 @click.option("--psnr", type=float, help="Target: minimum PSNR in dB.")
-@click.option("--quality", type=float, help="Target: quality from 0 to 100 (not for the coordinate model).")
 @click.option(
     "--lmbda",
     type=float,
@@ -167,6 +210,8 @@ class _Options:
 @prior_option
 @max_pixels_option
 @click.option("--preview", type=click.Path(path_type=Path), help="Also write the decoded image to this file.")
+@click.option("--skip-larger", is_flag=True, help="Write no file that is not smaller than its source.")
+@report_option
 @force_option
 @json_option
 @quiet_option
@@ -175,35 +220,41 @@ def command(**arguments: Any) -> None:
     """Encode images to .dfm files.
 
     \b
-    dfm encode photo.png                          photo.dfm, at most 18 % of the raw bytes
+    dfm encode photo.png                          photo.dfm, at quality 75
+    dfm encode photo.png -q 90 --effort 1         better and faster
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
+    dfm encode photo.png --rate 18%               at most 18 % of the raw bytes
     dfm encode photo.png --psnr 38                at least 38 dB
-    dfm encode photo.png --quality 80 --effort 1  fast
     dfm encode digit.png --prior digits.dfmg      the smallest files: codes of a generative model
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
+    dfm encode --files-from list.txt -O out/ --report report.jsonl
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
 
     Any image that Pillow opens can be encoded: gray or RGB, 8 or 16 bits, with or without alpha.
     Alpha is lossless. The image is turned upright, and its ICC profile, Exif and XMP are kept. Give
     at most one target. A maximum size is a hard limit for the whole file.
 
+    photo.png and photo.jpg both become photo.dfm: of two such files in one run neither is encoded,
+    unless --keep-extension tells their outputs apart.
+
     Only --model fitted and coordinate, --prior, and --effort 7 to 9, which try fitted, import JAX.
     The encoder of the latent model runs on NumPy alone.
 
-    Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing.
-    With several files, existing outputs are kept unless -f is given, and a file that fails does not
-    stop the others (exit code 5).
+    Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
+    the exit code is 130. With several files, existing outputs are kept unless -f is given or
+    --report tells that they are out of date, and a file that fails does not stop the others (exit
+    code 5).
     """
     from dfmcodec.encoder import EncoderConfig
-    from dfmcodec.errors import ConfigError
 
     config = EncoderConfig(**{field.name: arguments.pop(field.name) for field in fields(EncoderConfig)})
     options = _Options(config, **arguments)
     if options.prior is not None and config.model != "auto":
         msg = f"--prior is a model of its own; drop --model {config.model}"
         raise ConfigError(msg)
+    _check_names(options)
     read_generator(options.prior)  # report a bad model once, not for each file
-    if _batch.is_single(options.sources, options.output, options.folder):
+    if is_single(options.sources, options.files_from, options.output, options.folder):
         _encode_single(options)
     elif options.preview is not None:
         msg = "--preview is for a single file"
@@ -212,61 +263,202 @@ def command(**arguments: Any) -> None:
         _encode_batch(options)
 
 
-def _encode_single(options: _Options) -> None:
+def _check_names(options: _Options) -> None:
+    """Refuses what would be written over an image, and the order of arguments of other tools.
+
+    Raises:
+        ConfigError: An output has the name of an image, or an input that of an output.
+    """
     from dfmcodec.files.atomic import EXTENSION
-    from dfmcodec.files.write_image import image_to_bytes
+    from dfmcodec.files.read_image import IMAGE_SUFFIXES
 
-    (source,) = options.sources
-    output = options.output or (STANDARD if source == STANDARD else derived_output(source, EXTENSION))
-    check_output(output, options.force)
-    preview_format = _checked_preview_format(options)
-    shows_progress = sys.stderr.isatty() and not options.quiet
-    notify = _ignore if options.quiet else _echo_notice
-    with _interruptible() as is_interrupted:
-        try:
-            result = _encode(source, options, notify, _show_progress if shows_progress else _ignore, is_interrupted)
-        finally:
-            if shows_progress:
-                click.echo("\r\x1b[K", nl=False, err=True)
-    write_output(output, result.data, options.force)
-    if options.preview is not None and preview_format is not None:
-        write_output(options.preview, image_to_bytes(result.decoded, preview_format), options.force)
-    to_stdout = output == STANDARD
-    if not options.quiet and (notice := _restart_notice(result.report)):
-        _echo_notice(notice)
-    if options.as_json:
-        echo_json({"output": str(output), **result.report.as_dict()}, err=to_stdout)
-    elif not options.quiet:
-        _echo_report(output, result.report, options.verbose, err=to_stdout)
+    for source in options.sources:
+        if source.suffix.lower() == EXTENSION and not source.is_dir():
+            msg = f"{source} is the name of an output, not of an image; name outputs with -o {source}"
+            raise ConfigError(msg)
+    output = options.output
+    if output is not None and not output.is_folder and output.path.suffix.lower() in IMAGE_SUFFIXES:
+        better = output.path.with_suffix(EXTENSION)
+        msg = f"{output.path} has the name of an image, but dfm encode writes .dfm files; name it {better}"
+        raise ConfigError(msg)
 
 
-def _encode_batch(options: _Options) -> None:
+def _naming(keeps_extension: bool) -> Naming:
     from dfmcodec.files.atomic import EXTENSION
     from dfmcodec.files.read_image import IMAGE_SUFFIXES
 
     def is_image(path: Path) -> bool:
         return path.suffix.lower() in IMAGE_SUFFIXES
 
-    batch = _batch.collect(options.sources, options.folder, options.recursive, options.force, is_image, EXTENSION)
-    with _interruptible() as is_interrupted:
-        work = _batch.Work(partial(_encode_task, options), options.processes, "encoded", is_interrupted)
-        _batch.run(batch, work, options.as_json, options.quiet)
+    def target_name(name: str) -> str:
+        is_kept = keeps_extension or not is_image(Path(name))
+        return name + EXTENSION if is_kept else Path(name).with_suffix(EXTENSION).name
+
+    return Naming(is_image, target_name, "--keep-extension tells them apart")
 
 
-def _encode_task(options: _Options, task: _batch.Task) -> _batch.TaskResult:
+def _encode_single(options: _Options) -> None:
+    from dfmcodec.files.write_image import image_to_bytes
+
+    (source,) = options.sources
+    output = _single_output(source, options)
+    check_output(output, options.force)
+    preview_format = _checked_preview_format(options)
+    notify = _ignore if options.quiet else _echo_notice
+    with report_file(options.report_path, _settings_text(options)) as report:
+        state = {} if report is None else report.state(source)
+        with interruptible(_ENDING) as is_interrupted, fit_bar(not options.quiet) as show:
+            encoded = _encode(source, options, notify, show, is_interrupted)
+        result = encoded.result
+        status = encoded.status(options)
+        if status != LARGER:
+            write_output(output, result.data, options.force)
+            if options.preview is not None and preview_format is not None:
+                write_output(options.preview, image_to_bytes(result.decoded, preview_format), options.force)
+        if report is not None:
+            report.add({**state, "output": str(output), "status": status, **encoded.row()})
+    to_stdout = output == STANDARD
+    for notice in () if options.quiet else _notices(encoded, output, status):
+        _echo_notice(notice)
+    if options.as_json:
+        echo_json({"output": str(output), "status": status, **result.report.as_dict()}, err=to_stdout)
+    elif not options.quiet:
+        _echo_report(encoded, output, status, options.verbose, err=to_stdout)
+    if encoded.was_interrupted:
+        sys.exit(EXIT_AFTER_INTERRUPT)
+
+
+def _single_output(source: Path, options: _Options) -> Path:
+    """The output of one file.
+
+    Raises:
+        ConfigError: The name of a folder does not give that of a file.
+        OutputError: The folder cannot be made.
+    """
+    output, naming = options.output, _naming(options.keeps_extension)
+    if output is None:
+        return STANDARD if source == STANDARD else naming.target(source)
+    if not output.is_folder:
+        return output.path
+    if source == STANDARD:
+        msg = f"{output.path} is a folder; name a file for what comes from standard input"
+        raise ConfigError(msg)
+    make_folder(output.path)
+    return naming.target(source, output.path)
+
+
+def _encode_batch(options: _Options) -> None:
+    folder = options.output.path if options.output is not None else options.folder
+    naming = _naming(options.keeps_extension)
+    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming)
+    ending = "ending the images in work with the best results so far"
+    with interruptible(ending) as is_interrupted, report_file(options.report_path, _settings_text(options)) as report:
+        work = _batch.Work(
+            partial(_encode_task, options), options.processes, "encoded", "images to encode", is_interrupted
+        )
+        _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
+
+
+def _settings_text(options: _Options) -> str:
+    """What decides the outputs of a run besides the images, for the report."""
+    config = options.config
+    settings = {field.name: getattr(config, field.name) for field in fields(config)}
+    default = {field.name: field.default for field in fields(config)}
+    changed = {name: value for name, value in settings.items() if value != default[name]}
+    if not config.targets():
+        changed["target"] = "default"
+    extra = {"strip": options.strip or None, "page": options.page, "prior": options.prior and str(options.prior)}
+    return json_text(changed | {name: value for name, value in extra.items() if value is not None})
+
+
+def _encode_task(options: _Options, task: Task, force: bool) -> _batch.TaskResult:
     from dfmcodec.files.atomic import write_atomic
+    from dfmcodec.processes import is_asked_to_stop
 
     notices: list[str] = []
-    result = _encode(task.source, options, notices.append)
-    write_atomic(task.target, result.data, options.force)
-    if notice := _restart_notice(result.report):
-        notices.append(f"{task.source}: {notice}")
-    report = {"input": str(task.source), "output": str(task.target), **result.report.as_dict()}
-    return _batch.TaskResult(report, _line(task.target, result.report), tuple(notices))
+    encoded = _encode(task.source, options, notices.append, should_stop=is_asked_to_stop)
+    status = encoded.status(options)
+    if status != LARGER:
+        write_atomic(task.target, encoded.result.data, force)
+    notices += _notices(encoded, task.target, status)
+    report = {"input": str(task.source), "output": str(task.target), **encoded.result.report.as_dict()}
+    return _batch.TaskResult(
+        report, encoded.line(task.target, status), tuple(notices), row=encoded.row(), status=status
+    )
 
 
 def _ignore(_: object) -> None:
     """Takes notices or progress that nobody wants to see."""
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """An encoded image, and what it was read from.
+
+    Args:
+        result: The file and its figures.
+        name: That of the source in messages.
+        source_bytes: Its size.
+        was_interrupted: Whether Ctrl-C ended the fit.
+    """
+
+    result: EncodeResult
+    name: str
+    source_bytes: int
+    was_interrupted: bool
+
+    def status(self, options: _Options) -> str:
+        """What becomes of it: a status of the report file."""
+        if options.skip_larger and self.is_larger:
+            return LARGER
+        return INTERRUPTED if self.was_interrupted else DONE
+
+    @property
+    def is_larger(self) -> bool:
+        """Whether the file is no smaller than its source."""
+        return self.result.report.file_bytes >= self.source_bytes
+
+    def row(self) -> dict[str, Any]:
+        """The figures of the report file."""
+        report = self.result.report
+        return {
+            "bytes_before": self.source_bytes,
+            "bytes_after": report.file_bytes,
+            "psnr_db": round(report.psnr_db, 3) if isfinite(report.psnr_db) else None,
+            "seconds": round(report.total_s, 3),
+        }
+
+    def line(self, output: Path, status: str) -> str:
+        """The report for people."""
+        report = self.result.report
+        quality = f"{report.psnr_db:.2f} dB" if isfinite(report.psnr_db) else "exact"
+        part = f"{100 * report.file_bytes / max(1, self.source_bytes):.0f} %"
+        metadata = report.section_bytes.get("metadata", 0)
+        of_them = f", {metadata:,} of them metadata" if metadata else ""
+        target = "standard output" if output == STANDARD else str(output)
+        if status == LARGER:
+            target = "nothing, as its file would have"
+        return (
+            f"{self.name} {self.source_bytes:,} -> {target} {report.file_bytes:,} bytes ({part}{of_them}), "
+            f"{report.bpp:.3f} bpp, {quality}, {report.total_s:.1f} s"
+        )
+
+
+def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
+    """What is worth a line besides the report."""
+    report, notices = encoded.result.report, []
+    if encoded.was_interrupted or report.stop_reason == "diverged":
+        notices.append(f"{encoded.name}: the fit ended early: {report.stop_reason}")
+    if report.restarts:
+        times = "once" if report.restarts == 1 else f"{report.restarts} times"
+        notices.append(
+            f"{encoded.name}: the fit met NaN or infinite values and restarted from its best result so far, {times}"
+        )
+    if status == LARGER:
+        notices.append(f"{output} is not written: it would be no smaller than its source")
+    elif encoded.is_larger:
+        notices.append(f"{output} is no smaller than its source: a lower --quality helps, --skip-larger leaves it out")
+    return notices
 
 
 def _encode(
@@ -275,13 +467,14 @@ def _encode(
     notify: Callable[[str], None],
     on_progress: Callable[[Progress], None] = _ignore,
     should_stop: Callable[[], bool] = lambda: False,
-) -> EncodeResult:
+) -> _Encoded:
     from dfmcodec.encoder import encode_image
     from dfmcodec.files.read_image import image_from_bytes
 
     data, name = read_source(source), display_name(source)
     image = image_from_bytes(data, name, options.max_pixels, options.strip, options.page, notify)
-    return encode_image(image, options.config, on_progress, should_stop, read_generator(options.prior))
+    result = encode_image(image, options.config, on_progress, should_stop, read_generator(options.prior))
+    return _Encoded(result, name, len(data), should_stop())
 
 
 def _checked_preview_format(options: _Options) -> OutputFormat | None:
@@ -294,62 +487,13 @@ def _checked_preview_format(options: _Options) -> OutputFormat | None:
     return output_format(options.preview, None)
 
 
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that tells whether Ctrl-C was pressed; a second press raises
-    KeyboardInterrupt.
-    """
-    is_pressed = False
-
-    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal is_pressed
-        if is_pressed:
-            raise KeyboardInterrupt
-        is_pressed = True
-        click.echo("\ndfm: ending the fit to write the best result so far; press Ctrl-C again to abort", err=True)
-
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield lambda: is_pressed
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
 def _echo_notice(notice: str) -> None:
     click.echo(f"dfm: {notice}", err=True)
 
 
-def _show_progress(progress: Progress) -> None:
-    bar = ("#" * round(_BAR_WIDTH * progress.part)).ljust(_BAR_WIDTH, ".")
-    line = (
-        f"{bar} {100 * progress.part:3.0f} %  step {progress.steps}  {progress.what}  "
-        f"{progress.seconds_left:.0f} s left"
-    )
-    click.echo(f"\r{line}\x1b[K", nl=False, err=True)
-
-
-def _line(output: Path, report: EncodeReport) -> str:
-    """The report for people."""
-    metadata_bytes = report.section_bytes.get("metadata", 0)
-    metadata = f", {metadata_bytes} of them metadata" if metadata_bytes else ""
-    return (
-        f"{output}: {report.file_bytes} bytes{metadata}, rate {report.rate:.4f}, {report.bpp:.3f} bpp, "
-        f"PSNR {report.psnr_db:.2f} dB, {report.total_s:.1f} s"
-    )
-
-
-def _restart_notice(report: EncodeReport) -> str:
-    """A message about restarts; empty if there were none."""
-    if not report.restarts:
-        return ""
-    times = "once" if report.restarts == 1 else f"{report.restarts} times"
-    return f"the fit met NaN or infinite values and restarted from its best result so far, {times}"
-
-
-def _echo_report(output: Path, report: EncodeReport, verbose: bool, err: bool) -> None:
-    click.echo(_line(output, report), err=err)
-    if report.stop_reason in _EARLY_ENDS:
-        click.echo(f"dfm: the fit ended early: {report.stop_reason}", err=True)
+def _echo_report(encoded: _Encoded, output: Path, status: str, verbose: bool, err: bool) -> None:
+    report = encoded.result.report
+    click.echo(encoded.line(output, status), err=err)
     if verbose:
         unit = _STEP_UNITS[report.architecture.model.value]
         lines = [

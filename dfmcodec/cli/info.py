@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dfmcodec.cli._common import describe_architecture, echo_json, input_argument, json_option
-from dfmcodec.errors import FormatError
+from dfmcodec.cli._batch import SOME_FAILED
+from dfmcodec.cli._common import (
+    STANDARD,
+    describe_architecture,
+    display_name,
+    echo_json,
+    json_option,
+    read_source,
+    sources_argument,
+)
+from dfmcodec.errors import ConfigError, DfmError, FormatError
 
 if TYPE_CHECKING:
     from dfmcodec.bitstream.header import Header
@@ -18,24 +27,53 @@ _Q_STEP_UNITS = 64  # a q_step of the header is in 1/64 code values
 
 
 @click.command("info")
-@input_argument
+@sources_argument
 @json_option
-def command(source: Path, as_json: bool) -> None:
-    """Show what a .dfm file holds, without decoding it.
+def command(sources: tuple[Path, ...], as_json: bool) -> None:
+    """Show what .dfm files hold, without decoding them.
 
     \b
     dfm info photo.dfm
-    dfm info photo.dfm --json
+    dfm info *.dfm --json
+    cat photo.dfm | dfm info -
 
     Print the dimensions, the rate, the model, the sections, and what is missing or damaged. The
-    exit code is 3 if the file is truncated or damaged; what its header says is printed anyway.
+    exit code is 3 if the file is truncated or damaged, and 5 if some of several are; what its
+    header says is printed anyway.
+    """
+    if len(sources) == 1:
+        if _show(sources[0], as_json):
+            sys.exit(FormatError.exit_code)
+        return
+    if STANDARD in sources:
+        msg = "standard input (-) is a single file; do not combine it with others"
+        raise ConfigError(msg)
+    failed = False
+    for source in sources:
+        try:
+            failed |= bool(_show(source, as_json))
+        except DfmError as error:
+            failed = True
+            name = str(source)
+            message = str(error) if name in str(error) else f"{name}: {error}"
+            click.echo(f"dfm: {message}", err=True)
+            if as_json:
+                echo_json({"file": name, "error": message})
+    if failed:
+        sys.exit(SOME_FAILED)
+
+
+def _show(source: Path, as_json: bool) -> list[str]:
+    """Prints the information about a file, and gives what is wrong with it.
+
+    Raises:
+        DfmError: It cannot be read.
     """
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.bitstream.integrity import examine
-    from dfmcodec.files.atomic import read_file
     from dfmcodec.metrics import bits_per_pixel
 
-    data = read_file(source)
+    data, name = read_source(source), display_name(source)
     header = read_header(data)
     problems = examine(data, header).problems
     rate = len(data) / header.raw_bytes
@@ -43,7 +81,7 @@ def command(source: Path, as_json: bool) -> None:
     if as_json:
         echo_json(
             {
-                "file": str(source),
+                "file": name,
                 "bytes": len(data),
                 "format_version": header.version,
                 "width": header.width,
@@ -61,18 +99,17 @@ def command(source: Path, as_json: bool) -> None:
             }
         )
     else:
-        _echo_info(source, len(data), header, rate, bpp)
+        _echo_info(name, len(data), header, rate, bpp)
     for problem in problems:
-        click.echo(f"dfm: {source}: {problem}", err=True)
-    if problems:
-        sys.exit(FormatError.exit_code)
+        click.echo(f"dfm: {name}: {problem}", err=True)
+    return problems
 
 
-def _echo_info(source: Path, file_bytes: int, header: Header, rate: float, bpp: float) -> None:
+def _echo_info(name: str, file_bytes: int, header: Header, rate: float, bpp: float) -> None:
     """Prints the information for people."""
     kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
     sections = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
-    click.echo(f"{source}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
+    click.echo(f"{name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
     click.echo(f"  size      {file_bytes} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
     click.echo(f"  model     {describe_architecture(header.architecture)}")
     networks = header.section_bytes().get("networks")

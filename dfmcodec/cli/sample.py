@@ -22,8 +22,7 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     \b
     dfm sample chelsea                    writes chelsea.png (451x300)
     """
-    import skimage.data
-
+    from dfmcodec.errors import require
     from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.files.read_image import to_image
     from dfmcodec.files.write_image import image_to_bytes, output_format
@@ -31,6 +30,9 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     output = output or Path(f"{name}.png")
     chosen_format = output_format(output, None)
     check_writable(output, force)
+    require("dfm sample", "skimage")
+    import skimage.data
+
     image = to_image(getattr(skimage.data, name)())
     write_atomic(output, image_to_bytes(image, chosen_format), force)
     if not quiet:

@@ -1,0 +1,239 @@
+"""What a run is to do: its inputs, found while it goes on, and the names of their outputs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfmcodec.cli._common import STANDARD, Output
+from dfmcodec.errors import ConfigError, DfmError, OutputError
+
+_SHOWN_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """An input file and the output file to make from it."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An input that cannot be worked on, and why."""
+
+    source: str
+    error: str
+
+
+@dataclass
+class Skipped:
+    """Files in folders whose extension does not suit the command.
+
+    Args:
+        count: How many.
+        names: Those of the first few.
+    """
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """Counts a file."""
+        self.count += 1
+        if self.count <= _SHOWN_NAMES:
+            self.names.append(path.name)
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names) + (", ..." if self.count > len(self.names) else "")
+        return f"skipped {self.count} file{'s' * (self.count != 1)} with other extensions: {names}"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How the outputs of a command are named after its inputs, whatever else is there.
+
+    Args:
+        is_wanted: Tells by its path which files of a folder are inputs.
+        target_name: Gives the name of an output, without its folder, by that of its input.
+        advice: What to do where two inputs have the same output.
+    """
+
+    is_wanted: Callable[[Path], bool]
+    target_name: Callable[[str], str]
+    advice: str
+
+    def target(self, source: Path, folder: Path | None = None) -> Path:
+        """The output of a file, next to it or in a folder.
+
+        Raises:
+            ConfigError: The input is a folder.
+        """
+        if source.is_dir():
+            msg = f"{source} is a folder; name a file"
+            raise ConfigError(msg)
+        name = self.target_name(source.name)
+        return source.with_name(name) if folder is None else folder / name
+
+
+class Inputs:
+    """The inputs of a run of several files, in order.
+
+    Files and folders are read while the run goes on: what is kept of them does not grow with their
+    number, unless several sources share a folder for their outputs.
+
+    Args:
+        sources: Files and folders.
+        files_from: A text file that names more of them, one in each line; "-" for standard input.
+        folder: The folder for the outputs, which get the subfolders of their inputs (of a list: its
+            relative paths); None to write each output next to its input.
+        recursive: Whether to search subfolders too.
+        naming: Which files are inputs, and how outputs are named.
+
+    Attributes:
+        skipped: The files of folders that are no inputs, so far.
+    """
+
+    def __init__(
+        self, sources: Sequence[Path], files_from: Path | None, folder: Path | None, recursive: bool, naming: Naming
+    ) -> None:
+        self._sources = sources
+        self._files_from = files_from
+        self._folder = folder
+        self._recursive = recursive
+        self._naming = naming
+        self._named = Counter(self._naming.target(source, folder) for source in sources if not source.is_dir())
+        self._claimed: set[int] | None = None
+        if files_from is not None or (folder is not None and len(sources) > 1):
+            self._claimed = set()
+        self.skipped = Skipped()
+
+    def __iter__(self) -> Iterator[Task | Unusable]:
+        for source in self._sources:
+            if source.is_dir():
+                yield from self._unclaimed(self._of_folder(source, source))
+                continue
+            task = Task(source, self._naming.target(source, self._folder))
+            if self._named[task.target] > 1:
+                yield self._collision(task.source, task.target)
+            else:
+                yield from self._unclaimed([task])
+        for source in self._listed():
+            if source.is_dir():
+                yield from self._unclaimed(self._of_folder(source, source))
+            else:
+                is_below = not source.is_absolute() and ".." not in source.parts
+                folder = self._folder / source.parent if self._folder is not None and is_below else self._folder
+                yield from self._unclaimed([Task(source, self._naming.target(source, folder))])
+
+    def count(self) -> int | None:
+        """The number of inputs; None where it is not known before they are read."""
+        if self._files_from is not None:
+            return None
+        number = 0
+        for source in self._sources:
+            if source.is_dir():
+                folders = files_of_folders(source, self._recursive, lambda unusable: None)
+                number += sum(map(self._naming.is_wanted, (path for paths in folders for path in paths)))
+            else:
+                number += 1
+        return number
+
+    def _listed(self) -> Iterator[Path]:
+        """The paths of the list."""
+        if self._files_from is None:
+            return
+        if self._files_from == STANDARD:
+            yield from _paths_of(sys.stdin)
+            return
+        try:
+            with open(self._files_from, encoding="utf-8", errors="surrogateescape") as lines:
+                yield from _paths_of(lines)
+        except OSError as error:
+            msg = f"cannot read {self._files_from}: {error.strerror}"
+            raise DfmError(msg) from error
+
+    def _of_folder(self, top: Path, source: Path) -> Iterator[Task | Unusable]:
+        unusable: list[Unusable] = []
+        for paths in files_of_folders(source, self._recursive, unusable.append):
+            wanted = []
+            for path in paths:
+                if self._naming.is_wanted(path):
+                    wanted.append(path)
+                else:
+                    self.skipped.add(path)
+            of_name = Counter(self._naming.target_name(path.name) for path in wanted)
+            for path in wanted:
+                name = self._naming.target_name(path.name)
+                parent = path.parent if self._folder is None else self._folder / path.parent.relative_to(top)
+                target = parent / name
+                yield Task(path, target) if of_name[name] == 1 else self._collision(path, target)
+        yield from unusable
+
+    def _unclaimed(self, found: Iterator[Task | Unusable] | Sequence[Task]) -> Iterator[Task | Unusable]:
+        """Tasks whose outputs no other task has; the others cannot be worked on."""
+        for task in found:
+            if self._claimed is None or isinstance(task, Unusable):
+                yield task
+                continue
+            key = hash(str(task.target))
+            yield self._collision(task.source, task.target) if key in self._claimed else task
+            self._claimed.add(key)
+
+    def _collision(self, source: Path, target: Path) -> Unusable:
+        return Unusable(str(source), f"{source} has the same output as another input, {target}; {self._naming.advice}")
+
+
+def _paths_of(lines: Iterator[str]) -> Iterator[Path]:
+    return (Path(line.rstrip("\r\n")) for line in lines if line.strip())
+
+
+def files_of_folders(folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None]) -> Iterator[list[Path]]:
+    """Yields the files of a folder, and then of each of its subfolders, in order, without hidden
+    ones.
+
+    Args:
+        folder: The folder.
+        recursive: Whether to go into subfolders.
+        on_unusable: Called with folders that cannot be read.
+    """
+
+    def on_error(error: OSError) -> None:
+        on_unusable(Unusable(str(error.filename), f"cannot read {error.filename}: {error.strerror}"))
+
+    for root, folders, names in os.walk(folder, onerror=on_error):
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        yield [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+
+
+def is_single(sources: Sequence[Path], files_from: Path | None, output: Output | None, folder: Path | None) -> bool:
+    """Whether the command is about one file rather than a batch.
+
+    Raises:
+        ConfigError: The options contradict each other, or there is no input.
+        OutputError: The folder for the outputs is a file.
+    """
+    if not sources and files_from is None:
+        msg = "name a file or a folder"
+        raise ConfigError(msg)
+    is_batch = (
+        len(sources) > 1 or folder is not None or files_from is not None or any(source.is_dir() for source in sources)
+    )
+    if is_batch and output is not None and not output.is_folder:
+        msg = "-o names the output of one file; use -O to name a folder for several"
+        raise ConfigError(msg)
+    if output is not None and folder is not None:
+        msg = "-o and -O both name where the output goes; give one of them"
+        raise ConfigError(msg)
+    if is_batch and STANDARD in sources:
+        msg = "standard input (-) is a single file; do not combine it with others or with -O"
+        raise ConfigError(msg)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        msg = f"{folder} is a file; -O takes a folder"
+        raise OutputError(msg)
+    return not is_batch

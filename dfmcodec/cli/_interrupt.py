@@ -1,0 +1,37 @@
+"""Ctrl-C: the first press ends the work with the best so far, the second at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from dfmcodec.processes import ask_to_stop, forget_to_stop, is_asked_to_stop
+
+EXIT_AFTER_INTERRUPT = 130  # exit code after Ctrl-C, by the convention of shells
+
+
+@contextmanager
+def interruptible(message: str) -> Iterator[Callable[[], bool]]:
+    """Gives a function that tells whether Ctrl-C was pressed, here or in the process that this one
+    works for; a second press raises KeyboardInterrupt.
+
+    Args:
+        message: What the first press says.
+    """
+
+    def on_interrupt(_signal: int, _frame: FrameType | None) -> None:
+        if is_asked_to_stop():
+            raise KeyboardInterrupt
+        ask_to_stop()
+        click.echo(f"\ndfm: {message}; press Ctrl-C again to abort", err=True)
+
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield is_asked_to_stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        forget_to_stop()

@@ -1,0 +1,83 @@
+"""Bars on stderr that show how far a fit or a run of files is, where stderr is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from dfmcodec.encoder.job import Progress
+
+_FIT_FORMAT = "{percentage:3.0f} %|{bar}| {desc}"
+_FILES_FORMAT = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} files, {remaining} left"
+_UNCOUNTED_FORMAT = "{n_fmt} files, {elapsed}"
+
+
+def _bar(**options: Any) -> Any:
+    """A bar of tqdm; None where stderr is no terminal or tqdm is not installed."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:  # the smallest installation does without
+        return None
+    return tqdm(file=sys.stderr, dynamic_ncols=True, leave=False, **options)
+
+
+@contextmanager
+def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
+    """Gives what shows the progress of one fit: its part, PSNR, size and the time left."""
+    bar = _bar(total=1.0, bar_format=_FIT_FORMAT) if is_shown else None
+
+    def show(progress: Progress) -> None:
+        if bar is None:
+            return
+        bar.n = progress.part
+        bar.set_description_str(f"{progress.what}, {progress.seconds_left:.0f} s left", refresh=False)
+        bar.refresh()
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+class FilesBar:
+    """How many files of a run are done, and the time left.
+
+    Args:
+        count: The number of files; None if it is not known.
+        is_shown: Whether there is a bar.
+    """
+
+    def __init__(self, count: int | None, is_shown: bool) -> None:
+        layout = _UNCOUNTED_FORMAT if count is None else _FILES_FORMAT
+        self._bar = _bar(total=count, bar_format=layout, smoothing=0.05) if is_shown else None
+
+    def done(self) -> None:
+        """Counts a file that was worked on."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def left_out(self) -> None:
+        """Takes away a file that needs no work, so that the time left is that of the others."""
+        if self._bar is not None and self._bar.total is not None:
+            self._bar.total -= 1
+
+    def echo(self, line: str, err: bool = False) -> None:
+        """Prints a line above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        click.echo(line, err=err)
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def close(self) -> None:
+        """Removes the bar."""
+        if self._bar is not None:
+            self._bar.close()

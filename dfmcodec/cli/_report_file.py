@@ -1,0 +1,170 @@
+"""The report of a run of files: a row for each, appended as the run goes on, by which a later run
+knows what it need not do again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dfmcodec.cli._common import json_text
+from dfmcodec.cli._inputs import Task
+from dfmcodec.errors import ConfigError, DfmError, OutputError
+from dfmcodec.files.atomic import unwritable_message
+
+COLUMNS = (
+    "source",
+    "output",
+    "status",
+    "bytes_before",
+    "bytes_after",
+    "psnr_db",
+    "seconds",
+    "error",
+    "source_bytes",
+    "source_mtime_ns",
+    "settings",
+)
+DONE, LARGER, FAILED, INTERRUPTED = "done", "larger", "failed", "interrupted"  # values of "status"
+_SUFFIXES = (".jsonl", ".csv")
+_STATE = ("source", "source_bytes", "source_mtime_ns", "settings")  # what an output depends on
+
+
+@contextmanager
+def report_file(path: Path | None, settings: str) -> Iterator[ReportFile | None]:
+    """Opens a report for a run; None without a path. See `ReportFile`."""
+    if path is None:
+        yield None
+        return
+    report = ReportFile(path, settings)
+    try:
+        yield report
+    finally:
+        report.close()
+
+
+class ReportFile:
+    """A .jsonl or .csv file of rows with the values of `COLUMNS`; those without a value are null,
+    or empty.
+
+    A row has the state of its source when it was read, and the settings, so that an output of
+    another state is known to be out of date.
+
+    Args:
+        path: The file. Rows are added to those that are there.
+        settings: The settings of this run, as one text.
+
+    Raises:
+        ConfigError: The extension is unknown, or the file is not such a report.
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, settings: str) -> None:
+        self._path = path
+        self._is_csv = path.suffix.lower() == ".csv"
+        self._settings = settings
+        if path.suffix.lower() not in _SUFFIXES:
+            msg = f"{path} has the extension of no report; name it {' or '.join(_SUFFIXES)}"
+            raise ConfigError(msg)
+        self._states: dict[int, int] = {}  # of what was done, by output: both as hashes
+        whole_bytes = 0
+        if path.exists():
+            whole_bytes = self._read()
+        try:
+            self._file: BinaryIO = open(path, "r+b" if path.exists() else "xb")
+            self._file.truncate(whole_bytes)  # a run that was killed may have left a part of a row
+            self._file.seek(whole_bytes)
+        except OSError as error:
+            raise OutputError(unwritable_message(str(path), error)) from error
+        if self._is_csv and not whole_bytes:
+            self._write(_csv_line(COLUMNS))
+
+    def close(self) -> None:
+        """Ends the report."""
+        self._file.close()
+
+    def knows(self, task: Task) -> bool:
+        """Whether a row says that the output of a task was made."""
+        return hash(str(task.target)) in self._states
+
+    def is_current(self, task: Task) -> bool:
+        """Whether the output of a task was made of this source with these settings."""
+        return self._states.get(hash(str(task.target))) == _state_hash(self.state(task.source))
+
+    def state(self, source: Path) -> dict[str, Any]:
+        """What an output depends on: its source as it is now, and the settings."""
+        try:
+            stat = os.stat(source)
+        except OSError:
+            return {"source": str(source), "settings": self._settings}
+        return {
+            "source": str(source),
+            "source_bytes": stat.st_size,
+            "source_mtime_ns": stat.st_mtime_ns,
+            "settings": self._settings,
+        }
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Appends a row.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        whole = {name: row.get(name) for name in COLUMNS}
+        self._write(_csv_line(list(whole.values())) if self._is_csv else json_text(whole) + "\n")
+
+    def _write(self, line: str) -> None:
+        try:
+            self._file.write(line.encode("utf-8", "surrogateescape"))
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(unwritable_message(str(self._path), error)) from error
+
+    def _read(self) -> int:
+        """Takes the states of the rows that are there.
+
+        Returns:
+            The bytes of whole rows.
+        """
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            msg = f"cannot read {self._path}: {error.strerror}"
+            raise DfmError(msg) from error
+        whole = data[: data.rfind(b"\n") + 1]
+        try:
+            for row in self._rows(whole.decode("utf-8", "surrogateescape")):
+                key = hash(row["output"])
+                if row["status"] in (DONE, LARGER):
+                    self._states[key] = _state_hash(row)
+                elif row["status"] == INTERRUPTED:
+                    self._states[key] = 0  # to be done again
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            msg = f"{self._path} is not a report of an earlier run; name another file"
+            raise ConfigError(msg) from error
+        return len(whole)
+
+    def _rows(self, text: str) -> Iterator[dict[str, Any]]:
+        if not self._is_csv:
+            yield from map(json.loads, text.splitlines())
+            return
+        lines = csv.DictReader(io.StringIO(text, newline=""))
+        if text and tuple(lines.fieldnames or ()) != COLUMNS:
+            raise ValueError
+        yield from lines
+
+
+def _state_hash(row: dict[str, Any]) -> int:
+    return hash(tuple(str(row.get(name)) for name in _STATE))
+
+
+def _csv_line(values: Any) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()

@@ -1,0 +1,196 @@
+"""Runs of many files: names that depend on nothing else, reports, lists, and being run again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from click.testing import CliRunner
+
+import dfmcodec
+from dfmcodec.cli import main
+
+FAST = ("--quality", "50", "--effort", "1")
+
+
+def dfm(*arguments, code=0, data=None):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def save(name: str, top: int = 0, **options) -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(skimage.data.chelsea()[top : top + 24, :31]).save(name, **options)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_names_do_not_depend_on_neighbours():
+    save("in/a.png")
+    save("in/b.png")
+    dfm("encode", "in", "-O", "out", *FAST)
+    save("in/a.jpg")
+    result = dfm("encode", "in", "-O", "out", *FAST, code=5)
+    assert "0 encoded, 1 already there (-f overwrites them), 2 failed" in result.output
+    assert "--keep-extension" in result.stderr
+    assert sorted(os.listdir("out")) == ["a.dfm", "b.dfm"]
+    dfm("encode", "in/a.png", "in/a.jpg", "-O", "two", *FAST, code=5)
+    assert not Path("two").exists() or not os.listdir("two")
+    dfm("encode", "in", "-O", "kept", "--keep-extension", *FAST)
+    assert sorted(os.listdir("kept")) == ["a.jpg.dfm", "a.png.dfm", "b.png.dfm"]
+    dfm("decode", "kept", "-O", "back")
+    assert sorted(os.listdir("back")) == ["a.jpg.png", "a.png", "b.png"]
+    dfm("decode", "kept/a.jpg.dfm", "--format", "jpeg")
+    assert Path("kept/a.jpg").exists()
+    save("other/a.png")
+    result = dfm("encode", "in/a.png", "other", "-O", "shared", *FAST, code=5)
+    assert "the same output as another input" in result.stderr
+
+
+def test_a_slash_names_a_folder():
+    save("a.png")
+    dfm("encode", "a.png", "-o", "new/deeper/", *FAST)
+    assert os.listdir("new/deeper") == ["a.dfm"]
+    dfm("encode", "a.png", "-o", "new/deeper", *FAST, code=1)  # it is there: nothing is replaced
+    dfm("decode", "new/deeper/a.dfm", "-o", "new/")
+    assert Path("new/a.png").exists()
+
+
+def test_a_list_of_files():
+    save("in/x/a.png")
+    save("in/x/b.png")
+    Path("list.txt").write_text("in/x/a.png\n\nin/x/b.png\nin/x/a.png\nmissing.png\n")
+    result = dfm("encode", "--files-from", "list.txt", "-O", "out", *FAST, code=5)
+    assert "2 encoded, 2 failed" in result.output
+    assert Path("out/in/x/a.dfm").exists()
+    result = dfm("decode", "--files-from", "-", "-O", "back", data="out/in/x/a.dfm\n")
+    assert "1 decoded" in result.output
+    assert Path("back/out/in/x/a.png").exists()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_report_is_resumed(suffix):
+    def rows():
+        text = Path(f"report.{suffix}").read_text()
+        return list(csv.DictReader(text.splitlines())) if suffix == "csv" else list(map(json.loads, text.splitlines()))
+
+    def run(*options, code=5):
+        return dfm("encode", "in", "-O", "out", "--report", f"report.{suffix}", *options, code=code).output
+
+    for name in ("a", "b", "c"):
+        save(f"in/{name}.png")
+    Path("in/bad.png").write_text("no image")
+    assert "3 encoded, 1 failed" in run(*FAST)
+    assert [row["status"] for row in rows()] == ["done", "done", "failed", "done"]
+    first = rows()[0]
+    assert first["source"] == "in/a.png"
+    assert first["output"] == "out/a.dfm"
+    assert int(first["bytes_before"]) == Path("in/a.png").stat().st_size
+    assert int(first["bytes_after"]) == Path("out/a.dfm").stat().st_size
+    figure = dfmcodec.encode("in/a.png", quality=50, effort=1).report.psnr_db
+    assert float(first["psnr_db"]) == pytest.approx(figure, abs=1e-3)
+    assert "bad.png" in rows()[2]["error"]
+
+    stamps = {name: Path("out", name).stat().st_mtime_ns for name in os.listdir("out")}
+    assert "0 encoded, 3 already there" in run(*FAST)
+    save("in/b.png", top=40)  # a changed source
+    assert "1 encoded, 2 already there" in run(*FAST)
+    assert Path("out/a.dfm").stat().st_mtime_ns == stamps["a.dfm"]
+    assert Path("out/b.dfm").read_bytes() == dfmcodec.encode("in/b.png", quality=50, effort=1).data
+    assert "3 encoded, 1 failed" in run("--quality", 30, "--effort", 1)  # other settings
+    assert "0 encoded, 3 already there" in run("--quality", 30, "--effort", 1)
+    with open(f"report.{suffix}", "a") as report:
+        report.write('{"source": "in/')  # as a run that was killed leaves it
+    assert "0 encoded, 3 already there" in run("--quality", 30, "--effort", 1)
+    assert rows()[-1]["status"] == "failed"
+
+
+def test_outputs_older_than_their_sources_are_told():
+    save("in/a.png")
+    dfm("encode", "in", *FAST)
+    os.utime("in/a.png", ns=(time.time_ns() + 10**9,) * 2)
+    assert "1 output that is kept is older than the source" in dfm("encode", "in", *FAST).stderr
+
+
+def test_files_larger_than_their_sources():
+    PIL.Image.fromarray(skimage.data.astronaut()[:96, :96]).save("a.jpg", quality=10)
+    result = dfm("encode", "a.jpg", "-q", 98, "--effort", 1)
+    assert "no smaller than its source" in result.stderr
+    Path("a.dfm").unlink()
+    assert "not written" in dfm("encode", "a.jpg", "-q", 98, "--effort", 1, "--skip-larger").stderr
+    assert not Path("a.dfm").exists()
+    result = dfm("encode", ".", "-q", 98, "--effort", 1, "--skip-larger", "--report", "r.jsonl")
+    assert "0 encoded, 1 left out as larger" in result.output
+    result = dfm("encode", ".", "-q", 98, "--effort", 1, "--skip-larger", "--report", "r.jsonl")
+    assert "0 encoded, 1 already there" in result.output
+    assert not Path("a.dfm").exists()
+
+
+def test_exact_images_are_valid_json_and_cost_their_exact_size():
+    save("a.png")
+    large = json.loads(dfm("encode", "a.png", "--rate", "100%", "--effort", 1, "--json").stdout)
+    assert large["psnr_db"] is None
+    assert large["lossless"] is True
+    more = json.loads(dfm("encode", "a.png", "-f", "--psnr", 200, "--effort", 1, "--json").stdout)
+    assert more["lossless"] is True
+    assert np.array_equal(np.asarray(PIL.Image.open("a.png")), dfmcodec.decode("a.dfm").pixels)
+    finer = dfmcodec.encode("a.png", lmbda=1e-9, effort=1)
+    assert finer.report.psnr_db == np.inf
+    assert max(large["file_bytes"], more["file_bytes"]) < 0.8 * finer.report.file_bytes
+    assert "exact" in dfm("encode", "a.png", "-f", "--rate", 1, "--effort", 1).output
+
+
+@pytest.mark.parametrize("side", range(1, 10))
+def test_the_smallest_images_work_by_default(side):
+    PIL.Image.fromarray(skimage.data.chelsea()[:side, :side]).save("a.png")
+    dfm("encode", "a.png")
+    assert dfmcodec.decode("a.dfm").pixels.shape == (side, side, 3)
+
+
+def test_info_and_verify_read_pipes_and_many_files():
+    save("a.png")
+    dfm("encode", "a.png", *FAST)
+    data = Path("a.dfm").read_bytes()
+    Path("b.dfm").write_bytes(data[:-4])
+    assert "standard input: 31x24" in dfm("info", "-", data=data).output
+    assert "standard input: whole" in dfm("verify", "-", data=data).output
+    result = dfm("info", "a.dfm", "b.dfm", "a.png", "--json", code=5)
+    objects = list(map(json.loads, result.stdout.splitlines()))
+    assert [entry["file"] for entry in objects] == ["a.dfm", "b.dfm", "a.png"]
+    assert objects[1]["problems"]
+    assert "error" in objects[2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of process groups are POSIX")
+def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far():
+    """A later run with the report encodes that image again."""
+    PIL.Image.fromarray(skimage.data.astronaut()).save("a.png")
+    Path("in").mkdir()
+    os.rename("a.png", "in/a.png")
+    command = ["encode", "in", "-O", "out", "--effort", "6", "--quality", "60", "--report", "r.jsonl", "-j", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "dfmcodec", *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(6)  # in the image: starting takes 1 to 2 s
+        process.send_signal(signal.SIGINT)  # to the parent alone
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "ending the images in work" in errors
+    assert "1 encoded, interrupted" in output
+    assert dfmcodec.decode("out/a.dfm").pixels.shape == (512, 512, 3)
+    assert json.loads(Path("r.jsonl").read_text())["status"] == "interrupted"
