@@ -1,4 +1,6 @@
-"""Measurements of the coordinate network: recipes, quantisation, start-up. See docs/results.md.
+"""Measurements of the coordinate network: recipes, quantisation, start-up.
+
+Figures are in docs/results/published.md.
 
     python benchmarks/coordinate.py recipes   IMAGE...   --seconds 60
     python benchmarks/coordinate.py quantised IMAGE...

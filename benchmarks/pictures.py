@@ -1,4 +1,4 @@
-"""Images of every kind, other sizes than their own, and large ones. See docs/results.md.
+"""Images of every kind, other sizes than their own, and large ones. See docs/results/images.md.
 
     python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
     python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement

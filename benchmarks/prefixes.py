@@ -1,5 +1,5 @@
 """The PSNR of what prefixes of files decode to: python benchmarks/prefixes.py IMAGE... (table in
-docs/results.md).
+docs/results/trust.md).
 """
 
 from __future__ import annotations

@@ -18,10 +18,15 @@ _CITATION = re.compile(r"\[((?:RFC|ISO)\d+)\]")
 
 
 def on_page_markdown(markdown: str, page: Any, **_others: Any) -> str:
-    """Replaces `[text](../path)` by the text, and escapes citations."""
+    """Replaces `[text](../path)` by the text where the path leads out of docs/, and escapes
+    citations.
+    """
     folder = Path(page.file.abs_src_path).parent
+    docs = Path(__file__).resolve().parent
 
     def unlinked(match: re.Match[str]) -> str:
+        if (folder / match[2]).resolve().is_relative_to(docs):
+            return match[0]
         if not (folder / match[2]).exists():
             _log.warning("%s: the link to %s leads nowhere", page.file.src_path, match[2])
         return match[1]

@@ -1,7 +1,7 @@
 """Faults, provoked for real: full disks, kills at any moment, Ctrl-C, no memory, NaN, damaged
 caches and priors, pipes.
 
-python tests/faults/faults.py                          the table of docs/results.md
+python tests/faults/faults.py                          the table of docs/results/trust.md
 python tests/faults/faults.py --only kill --moments 100
 
 Every function below provokes one fault and says what happened; it fails where a promise is broken:

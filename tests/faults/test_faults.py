@@ -1,5 +1,5 @@
 """Faults, each provoked as tests/faults/faults.py does; its long run is recorded in
-docs/results.md.
+docs/results/trust.md.
 """
 
 from __future__ import annotations

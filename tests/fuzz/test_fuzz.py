@@ -1,5 +1,5 @@
 """Hostile files: a short run of tests/fuzz/fuzzing.py, whose long one is recorded in
-docs/results.md.
+docs/results/trust.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The same symbols and pixels under other processors' arithmetic: every golden file, in processes
 of its own.
 
-    python tests/quality/determinism.py        a table, for docs/results.md
+    python tests/quality/determinism.py        a table, for docs/results/trust.md
 
 OPENBLAS_CORETYPE makes OpenBLAS take the kernels of another processor, NPY_DISABLE_CPU_FEATURES
 makes NumPy do without instruction sets; neither can be changed in a running process.

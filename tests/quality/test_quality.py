@@ -1,4 +1,4 @@
-"""Quality on real photographs, by hand: `bin/test -m slow`. Figures are in docs/results.md."""
+"""Quality on real photographs, by hand: `bin/test -m slow`; figures in docs/results/quality.md."""
 
 from __future__ import annotations
 
