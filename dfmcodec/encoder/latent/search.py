@@ -115,7 +115,8 @@ def _trace_point(trial: Trial) -> TracePoint:
 
 def _progress(job: Job, trial: Trial, iterations: int, seconds: float, restarts: int) -> Progress:
     part = min(0.99, trial.number / max(iterations, 3))
-    what = f"step {trial.model.q_step / 64:.2f}, {trial.file_bytes:.0f} bytes{restarts_text(restarts)}"
+    quality = f"{trial.psnr_db:.2f} dB, " if isfinite(trial.psnr_db) else ""
+    what = f"{quality}{trial.file_bytes:.0f} bytes{restarts_text(restarts)}"
     return Progress(part, trial.number, trial.psnr_db, seconds, what, job.file_budget_bytes)
 
 
