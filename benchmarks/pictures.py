@@ -175,7 +175,7 @@ def large(images: tuple[str, ...], megapixels: float, rate: float, out: Path | N
             }
             for name, arguments in calls.items():
                 started = time.perf_counter()
-                subprocess.run([sys.executable, "-m", "dfmcodec", *arguments, "-q"], check=True)
+                subprocess.run([sys.executable, "-m", "dfmcodec", *arguments, "--quiet"], check=True)
                 seconds = time.perf_counter() - started
                 yield {"command": name, "s": round(seconds, 2), "largest_so_far_MB": _largest_child_mb()}
 

@@ -322,7 +322,7 @@ def special_file(place: Place) -> str:
     """`-o` names a pipe (as `>(program)` does), a link or a device"""
     image, pipe = place.image(), place.folder / "pipe"
     os.mkfifo(pipe)
-    with start("encode", image, "-o", pipe, *FAST, "-q") as process:
+    with start("encode", image, "-o", pipe, *FAST, "--quiet") as process:
         with open(pipe, "rb") as reader:
             data = reader.read()
         ended(process).is_quiet(0)
@@ -673,7 +673,9 @@ def nan_in_the_latents(place: Place) -> str:
 def nan_in_every_walk(place: Place) -> str:
     """The filter's equations are NaN each time; the machine's values are NaN each time"""
     target = place.folder / "x.dfm"
-    end = patched(NAN_FILTER.format(bad="range(999)"), "encode", place.image(), "-o", target, "--rate", "0.1", "-q")
+    end = patched(
+        NAN_FILTER.format(bad="range(999)"), "encode", place.image(), "-o", target, "--rate", "0.1", "--quiet"
+    )
     end.is_quiet(0)
     assert dfmcodec.decode(target).shape == (96, 96, 3)
     target.write_bytes(b"old")
@@ -689,7 +691,7 @@ def damaged_cache(place: Place) -> str:
     """
     cache = place.folder / "cache"
     image, target = place.image(), place.folder / "x.dfm"
-    run = partial(dfm, "encode", image, "-o", target, "-f", "-q", *COORDINATE)
+    run = partial(dfm, "encode", image, "-o", target, "-f", "--quiet", *COORDINATE)
     with_cache = partial(run, env=environment(XDG_CACHE_HOME=str(cache)))
     with_cache().is_quiet(0)
     data = target.read_bytes()
@@ -763,7 +765,7 @@ def pipe_closes(place: Place) -> str:
     for buffering in place.bufferings:
         for taken, arguments in (
             (10, ("decode", file, "-o", "-", "--to", "400x", "--format", "ppm")),
-            (0, ("encode", place.image(), "-o", "-", "-q", *FAST)),
+            (0, ("encode", place.image(), "-o", "-", "--quiet", *FAST)),
             (0, ("info", file)),
             (0, ("info", file, "--json")),
             (0, ("verify", file)),
@@ -788,7 +790,7 @@ def full_stdout(place: Place) -> str:
         for buffering in place.bufferings:
             for arguments in (
                 ("decode", file, "-o", "-"),
-                ("encode", image, "-o", "-", "-q", *FAST),
+                ("encode", image, "-o", "-", "--quiet", *FAST),
                 ("info", file),
                 ("info", file, "--json"),
                 ("verify", file),

@@ -66,10 +66,10 @@ def main() -> None:
             (folder / "in" / f"{number:05}.dfm").write_bytes(damaged(data, other, rng) if number in bad else data)
         command = [sys.executable, "-m", "dfmcodec"]
         verify = subprocess.run([*command, "verify", "-r", "in", "--json"], cwd=folder, capture_output=True, text=True)
-        reports = json.loads(verify.stdout)["files"]
+        reports = [json.loads(line) for line in verify.stdout.splitlines()]
         named = {int(Path(report["file"]).stem) for report in reports if "error" in report}
         decode = subprocess.run(
-            [*command, "decode", "in", "-O", "out", "-q"], cwd=folder, capture_output=True, text=True
+            [*command, "decode", "in", "-O", "out", "--quiet"], cwd=folder, capture_output=True, text=True
         )
         right = 0
         for path in (folder / "out").glob("*.png"):

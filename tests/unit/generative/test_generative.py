@@ -629,9 +629,10 @@ def test_commands(tmp_path: Path) -> None:
     images = patches(120)
     np.savez(tmp_path / "x.npz", images=images, labels=(images.mean(axis=(1, 2, 3)) > 128).astype(np.int64))
     model = tmp_path / "m.dfmg"
-    code, output = run("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 40, "-o", model, "-q")
+    arguments = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 40, "-o", model)
+    code, output = run(*arguments, "--quiet")
     assert (code, model.exists()) == (0, True), output
-    code, output = run("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 40, "-o", model)
+    code, output = run(*arguments)
     assert (code, "exists" in output) == (1, True)
     for arguments, size in (
         (("sample", model, "-n", 6), (2 * 17 - 1, 3 * 17 - 1)),
