@@ -179,7 +179,9 @@ def _command_seconds(path: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         target = str(Path(folder) / "decoded.ppm")
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "dfmcodec", "decode", str(path), "-o", target, "-f", "--quiet"], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "dfmcodec", "decode", str(path), "-o", target, "-f", "--quiet"], check=True
+        )
         return time.perf_counter() - started
 
 
