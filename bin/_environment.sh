@@ -1,12 +1,18 @@
 # Sourced by bin/dfm and bin/test: makes the clone's own virtual environment on first use.
-# usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package.
+# usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is bench or dev,
+# which holds bench; an environment with more than is asked for will do.
 # The environment is made again when pyproject.toml changes. DFM_PYTHON names another interpreter.
 
 ensure_environment() {
     local root=$1 extra=${2:-} venv=$1/.venv python stamp wanted candidate
-    stamp=$venv/.installed${extra:+-$extra}
+    local enough=("$venv/.installed-dev")
+    [ "$extra" = dev ] || enough+=("$venv/.installed-bench")
+    [ -n "$extra" ] || enough+=("$venv/.installed")
     wanted=$(cksum < "$root/pyproject.toml")
-    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return 0
+    for stamp in "${enough[@]}"; do
+        [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return 0
+    done
+    stamp=$venv/.installed${extra:+-$extra}
 
     python=
     for candidate in ${DFM_PYTHON:-python3 python3.11 python3.12 python3.13 python3.14}; do

@@ -24,7 +24,7 @@ from dfmcodec.bitstream.contents import (
     QuantizedLatents,
     QuantizedNetwork,
 )
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, require
 from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, axis_positions, deep_fourier_machine, unpack
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
 from dfmcodec.image import MAX_PIXELS, Image, peak_value, samples_to_values, to_values
@@ -376,14 +376,17 @@ def _render_latents(model: QuantizedLatents, samples: Samples, region: Region, b
 
 
 def check_backend(backend: str) -> None:
-    """Refuses an unknown backend.
+    """Refuses a backend that is unknown or not installed.
 
     Raises:
         ConfigError: The backend is not one of `BACKENDS`.
+        MissingPackageError: It is "jax", and JAX is not installed.
     """
     if backend not in BACKENDS:
         msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"
         raise ConfigError(msg)
+    if backend == "jax":
+        require("the backend jax", "jax", otherwise="or decode without it, by NumPy")
 
 
 def _render_network(model: QuantizedNetwork, backend: str, region: Region) -> Pixels:

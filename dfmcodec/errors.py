@@ -6,6 +6,8 @@ do.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class DfmError(Exception):
     """Base of all errors of this package. Exit code 1."""
@@ -67,6 +69,10 @@ class TargetUnreachableError(DfmError):
     exit_code = 4
 
 
+class MissingPackageError(DfmError):
+    """What was asked for needs a package that is not installed. Exit code 1."""
+
+
 class InstallationError(DfmError):
     """A part of this program is damaged or missing. Exit code 6."""
 
@@ -75,3 +81,51 @@ class InstallationError(DfmError):
 
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
 NO_MEMORY = "out of memory; use a smaller image, fewer processes (-j) or, to encode, a lower --effort"
+
+# The dependencies that an installation may lack, by the names of their modules: what people call
+# them, and what pip does. docs/install.md says what works without them.
+PACKAGES = {
+    "jax": ("JAX", "jax"),
+    "jaxlib": ("JAX", "jax"),
+    "optax": ("optax", "optax"),
+    "scipy": ("SciPy", "scipy"),
+    "skimage": ("scikit-image", "scikit-image"),
+    "tifffile": ("tifffile", "tifffile"),
+}
+
+
+def require(what: str, *modules: str, otherwise: str = "") -> None:
+    """Checks that packages are installed, without importing them.
+
+    Args:
+        what: What needs the packages, as the message begins: "the fitted model".
+        modules: The names of their modules, from `PACKAGES`.
+        otherwise: What else to do, as the message ends: "or write a PNG".
+
+    Raises:
+        MissingPackageError: One is not installed; the message says how to install all that are
+            missing.
+    """
+    missing = [module for module in modules if not is_installed(module)]
+    if missing:
+        raise missing_package(what, *missing, otherwise=otherwise)
+
+
+def missing_package(what: str, *modules: str, otherwise: str = "") -> MissingPackageError:
+    """Returns the error for packages that are not installed; the arguments are those of
+    `require`.
+    """
+    names, words = (list(dict.fromkeys(PACKAGES[module][i] for module in modules)) for i in (0, 1))
+    ending = f", {otherwise}" if otherwise else ""
+    pronoun = "it" if len(names) == 1 else "them"
+    return MissingPackageError(
+        f"{what} needs {' and '.join(names)}; install {pronoun}: pip install {' '.join(words)}{ending}"
+    )
+
+
+def is_installed(module: str) -> bool:
+    """Whether a package is installed, by the name of its module, which is not imported."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # an import hook refuses it, or it has no origin
+        return False

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Pixels
+from dfmcodec.errors import require
 from dfmcodec.image import PEAK_LEVEL, peak_value, values_per_level
 
 Float64 = npt.NDArray[np.float64]
@@ -79,7 +80,11 @@ def ssim(reference: Pixels, decoded: Pixels) -> float | None:
 
     Returns:
         The similarity; None for images smaller than the window.
+
+    Raises:
+        MissingPackageError: scikit-image or SciPy is not installed.
     """
+    require("SSIM", "skimage", "scipy")
     from skimage.metrics import structural_similarity
 
     if min(reference.shape[:2]) < 2 * _WINDOW_RADIUS + 1:

@@ -14,7 +14,15 @@ from typing import Any
 import click
 
 from dfmcodec import __version__
-from dfmcodec.errors import NO_MEMORY, OUT_OF_MEMORY, DfmError, InstallationError
+from dfmcodec.errors import (
+    NO_MEMORY,
+    OUT_OF_MEMORY,
+    PACKAGES,
+    DfmError,
+    InstallationError,
+    is_installed,
+    missing_package,
+)
 
 # Command -> its line in `dfm --help`, which imports none of the commands.
 _COMMANDS = {
@@ -49,6 +57,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        _keep_products_to_one_core()
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
@@ -81,8 +90,21 @@ class _LazyGroup(click.Group):
             if "failed to map segment" in str(error):  # too little memory to load a library
                 _echo_error(NO_MEMORY)
                 sys.exit(OUT_OF_MEMORY)
+            package = (error.name or "").partition(".")[0]
+            if isinstance(error, ModuleNotFoundError) and package in PACKAGES:
+                missing = missing_package(f"dfm {ctx.invoked_subcommand}", package)
+                _echo_error(str(missing))
+                sys.exit(missing.exit_code)
             _echo_error(f"cannot load a part of the program: {error}; install dfmcodec again")
             sys.exit(InstallationError.exit_code)
+
+
+def _keep_products_to_one_core() -> None:
+    """Does for the whole command what `threads.one_core_products` cannot without threadpoolctl:
+    beside a busy program, products on all cores take several times as long.
+    """
+    if not is_installed("threadpoolctl"):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy reads it when it is imported, later
 
 
 def _echo_error(message: str) -> None:

@@ -257,10 +257,13 @@ def _check_installed(options: _Options) -> None:
     """Checks, before any work, that the libraries for the outputs are installed.
 
     Raises:
-        ConfigError: One is missing; the message says how to install it.
+        ConfigError: One of the bench extra is missing; the message says how to install it.
+        MissingPackageError: SciPy is missing, which BD-rates need.
     """
     from dfmcodec.bench.codecs import BENCH_EXTRA
+    from dfmcodec.errors import require
 
+    require("dfm bench", "skimage", "scipy")
     needs = [
         ("--html", options.html_path is not None, ["jinja2", "matplotlib"]),
         ("--ssimulacra2", options.with_ssimulacra2, ["ssimulacra2"]),

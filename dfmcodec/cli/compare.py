@@ -46,9 +46,10 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
     Print the PSNR, SSIM, MS-SSIM and largest difference. Both images are turned upright first.
     Pixels that are fully transparent in the first image count as equal.
     """
-    from dfmcodec.errors import ImageError
+    from dfmcodec.errors import ImageError, require
     from dfmcodec.files.write_image import image_to_bytes, output_format
 
+    require("dfm compare", "skimage", "scipy")
     map_format = None
     if map_path is not None:
         map_format = output_format(map_path, None)

@@ -90,9 +90,11 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
 
 def _photograph() -> Image:
     """The photograph of the demo."""
-    import skimage.data
-
+    from dfmcodec.errors import require
     from dfmcodec.files.read_image import to_image
+
+    require("dfm demo", "skimage", otherwise="or name a photograph of your own")
+    import skimage.data
 
     return to_image(getattr(skimage.data, _PHOTOGRAPH)())
 

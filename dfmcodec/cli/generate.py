@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # The names in recipes.PRESETS, repeated here because that module imports NumPy.
 _PRESETS = ("mnist", "cifar10", "mnist-published", "cifar10-published")
+_FITTING = ("jax", "optax")  # what trains networks and looks for codes
 _REPORT_S = 5.0
 _CHECKPOINT_S = 60.0
 _SHOWN_NEIGHBOURS = 32
@@ -134,10 +135,12 @@ def train(**arguments: Any) -> None:
     fifth of the images is held out and never used for training. To continue a training that was
     stopped, run the same command again.
     """
+    from dfmcodec.errors import require
     from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.training.generative.data import read_images
     from dfmcodec.training.generative.recipes import PRESETS
 
+    require("dfm generate train", *_FITTING)
     options = _TrainOptions(**arguments)
     check_writable(options.model_file, options.force)
     images, _ = read_images(options.data).split()
@@ -326,10 +329,12 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
     """
     import numpy as np
 
+    from dfmcodec.errors import require
     from dfmcodec.metrics import psnr_of_mse
     from dfmcodec.training.generative.data import read_images
     from dfmcodec.training.generative.grids import pairs
 
+    require("dfm generate reconstruct", *_FITTING)
     drawing = _Drawing(**shared)
     model = drawing.read_model()
     train_set, held_out = read_images(data).split()
@@ -424,12 +429,14 @@ def evaluate_command(**arguments: Any) -> None:
     """
     import numpy as np
 
+    from dfmcodec.errors import require
     from dfmcodec.generative.model import read_model_file
     from dfmcodec.training.generative.data import read_images
     from dfmcodec.training.generative.evaluate import evaluate
     from dfmcodec.training.generative.grids import pairs
     from dfmcodec.training.generative.measures import nearest
 
+    require("dfm generate eval", *_FITTING)
     options = _EvaluateOptions(**arguments)
     options.check_outputs()
     model = read_model_file(options.model_file)

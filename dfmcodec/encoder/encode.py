@@ -21,7 +21,7 @@ from dfmcodec.encoder.coordinate.search import fit_network
 from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
-from dfmcodec.errors import DfmError, TargetUnreachableError
+from dfmcodec.errors import DfmError, TargetUnreachableError, require
 from dfmcodec.image import Image
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
 _FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
+_FITTING = ("jax", "optax")  # what all models but the latent one are fitted by
+_WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 6 do"
 _FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
 
 
@@ -59,13 +61,18 @@ def encode_image(
         ImageError: The generative model is for images of another size.
         TargetUnreachableError: The target cannot be met.
         DivergedError: The fit came to NaN or infinite values again and again.
+        MissingPackageError: The model is fitted by JAX and optax, which are not installed.
     """
     if generator is not None:
+        require("encoding with a generative model", *_FITTING)
         from dfmcodec.encoder.generative.search import check_image
 
         check_image(image, generator)
         return _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
     models = config.models(image.pixel_count)
+    for model in models:
+        if model is not Model.LATENT:
+            require(f"the {model.value} model", *_FITTING, otherwise=_WITHOUT_FITTING)
     with one_core_products():
         if len(models) == 1:
             return _encoded(image, config, models[0], on_progress, should_stop)

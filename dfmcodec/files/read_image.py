@@ -324,8 +324,10 @@ def _diagnosis(data: bytes) -> str:
 
 
 def _tiff_diagnosis(data: bytes) -> str:
-    import tifffile
-
+    try:
+        import tifffile
+    except ImportError:
+        return "; convert it to a TIFF of integers of 8 or 16 bits first"
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.errors import OutputError
+from dfmcodec.errors import OutputError, require
 from dfmcodec.files.metadata import pillow_info
 from dfmcodec.image import Image, values_per_level
 
@@ -101,6 +101,7 @@ def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
 
     Raises:
         OutputError: The format would lose depth or alpha, or cannot hold an image of this size.
+        MissingPackageError: It is a TIFF of 16 bits, and tifffile is not installed.
     """
     check_holds(output, image.bit_depth, image.alpha is not None)
     samples = image.samples
@@ -217,7 +218,11 @@ def _deep_tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
     """Encodes a 16-bit TIFF, which Pillow cannot write in RGB.
 
     Exif is left out, because it would have to become tags of the file.
+
+    Raises:
+        MissingPackageError: tifffile is not installed.
     """
+    require("a TIFF of 16 bits", "tifffile", otherwise="or write a PNG")
     import tifffile
 
     metadata = image.metadata

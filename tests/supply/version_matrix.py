@@ -1,5 +1,5 @@
 """The tests under the lowest and the highest versions of the dependencies: a table for
-docs/results.md.
+docs/results/trust.md.
 
     python tests/supply/version_matrix.py                  all rows, in environments of their own
     python tests/supply/version_matrix.py --rows lowest    one row

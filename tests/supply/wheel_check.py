@@ -5,9 +5,9 @@ and the plugin.
 
 The committed and changed files that git knows are copied into a temporary folder and the wheel is
 built there, by the setuptools that pyproject.toml asks for. It may hold the package's modules and
-data and nothing else. It is installed into a new environment with dependencies from the package
-index, or, without --full, into a new environment that sees those of this one; there, away from the
-tree, `dfm` encodes, decodes, informs and verifies, and Pillow opens the file.
+data, the manual page and nothing else. It is installed into a new environment with dependencies
+from the package index, or, without --full, into a new environment that sees those of this one;
+there, away from the tree, `dfm` encodes, decodes, informs and verifies, and Pillow opens the file.
 """
 
 from __future__ import annotations
@@ -84,6 +84,13 @@ def copy_tree(target: Path) -> None:
             (target / name).write_bytes(source.read_bytes())
 
 
+def check_manual(environment: Path) -> None:
+    """Raises SystemExit unless an environment has the manual page where `man` looks for it."""
+    page = environment / "share" / "man" / "man1" / "dfm.1"
+    if not page.is_file() or page.read_bytes() != (ROOT / "docs" / "dfm.1").read_bytes():
+        sys.exit(f"wheel_check: no manual page in {page}")
+
+
 def expected_contents(tree: Path) -> set[str]:
     """The package's modules and the data that pyproject.toml names."""
     project = tomllib.loads((tree / "pyproject.toml").read_text())
@@ -100,7 +107,7 @@ def check_contents(wheel: Path, tree: Path) -> int:
     """
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    about = {name for name in names if name.split("/")[0].endswith(".dist-info")}
+    about = {name for name in names if name.split("/")[0].endswith((".dist-info", ".data"))}
     unexpected = {name for name in about if name.split("/")[-1] not in ABOUT}
     expected = expected_contents(tree)
     if names - about != expected or unexpected:
@@ -116,7 +123,7 @@ def check_contents(wheel: Path, tree: Path) -> int:
     return len(expected)
 
 
-ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
+ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE", "dfm.1"}
 
 
 def main() -> None:
@@ -151,6 +158,7 @@ def main() -> None:
                 if not (seen / path.name).exists() and path.suffix != ".pth":
                     (seen / path.name).symlink_to(path)
 
+        check_manual(environment)
         golden = ROOT / "tests" / "golden" / "v1"
         (away / "golden.dfm").write_bytes((golden / "trellis-rgb-feb27969.dfm").read_bytes())
         (away / "golden.png").write_bytes((golden / "trellis-rgb-feb27969.png").read_bytes())

@@ -498,8 +498,8 @@ def test_codes_need_their_model(trained: GenerativeModel, model_file: Path, tmp_
     code, output = run("decode", coded, "-o", tmp_path / "b.png")
     assert (code, f"{trained.id:08x}" in output, "--prior" in output) == (3, True, True)
     assert "not checked" in run("verify", coded, coded)[1]
-    for command in ("encode", "decode"):
-        code, output = run(command, image, image, "--prior", tmp_path / "none.dfmg", "-O", tmp_path)
+    for command, source in (("encode", image), ("decode", coded)):
+        code, output = run(command, source, source, "--prior", tmp_path / "none.dfmg", "-O", tmp_path)
         assert (code, output.count("\n"), "none.dfmg" in output) == (1, 1, True), output
     other.write_bytes(replace(trained, report={"another": 1}, source=None).file_bytes)
     code, output = run("decode", coded, "--prior", other, "-o", tmp_path / "b.png")

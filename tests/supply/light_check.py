@@ -1,0 +1,188 @@
+"""The smallest environment: what it does, what it refuses and how, and how large it is.
+
+    python tests/supply/light_check.py
+
+The wheel is built as wheel_check.py builds it and installed with --no-deps into a new environment
+that holds the packages of `NEEDED` and nothing else, from the package index. There, away from the
+tree, the commands of `WORKS` end well, those of `LACKING` name what to install, and `PROGRAM` uses
+the Python API and Pillow. test_light.py does the same in the tests' own environment with the other
+packages hidden.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+from wheel_check import ROOT, check_manual, command, copy_tree
+
+NEEDED = ("numpy", "pillow", "click", "msgpack", "constriction")  # as docs/install.md says
+HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tifffile", "tqdm", "threadpoolctl"))
+GOLDEN = ROOT / "tests" / "golden" / "v1"
+FILES = {"fitted": "fitted-rgb-17a8629c", "coordinate": "coordinate-596a9d34", "latent": "trellis-rgb-feb27969"}
+
+IMAGES = """
+import numpy, PIL.Image
+y, x = numpy.mgrid[:48, :64]
+planes = [128 + 90 * numpy.sin(x / 9 + y / 15), 2 * x + y, 200 - 3 * y]
+pixels = numpy.clip(numpy.stack(planes, axis=-1), 0, 255)
+image = PIL.Image.fromarray(pixels.astype("uint8"))
+for name in ("a.png", "a.jpg", "a.webp", "a.tif"):
+    image.save(name)
+for name in ("deep.png", "deep.tif"):
+    PIL.Image.fromarray((pixels[:, :, 0] * 257).astype("uint16")).save(name)
+"""
+
+WORKS = (
+    "--help",
+    "encode --help",
+    "bench --help",
+    "generate train --help",
+    "encode a.png -o a.dfm --size 1500 --effort 1",
+    "encode a.jpg -o jpeg.dfm --quality 60 --effort 5",
+    "encode a.webp -o webp.dfm --quality 30 --effort 1",
+    "encode a.tif -o tiff.dfm --quality 30 --effort 2",
+    "encode deep.png -o deep.dfm --bpp 2 --effort 1",
+    "encode deep.tif -o deep2.dfm --bpp 2 --effort 1",
+    "decode a.dfm -o back.png",
+    "decode a.dfm -o back.tif",
+    "decode a.dfm -o back.jpg",
+    "decode a.dfm -o back.webp",
+    "decode a.dfm -o back.ppm",
+    "decode a.dfm -o back.npy",
+    "decode a.dfm -o region.png --region 8,4,24,16",
+    "decode a.dfm -o half.png --scale 0.5",
+    "decode deep.dfm -o deep_back.png",
+    "decode fitted.dfm -o fitted_back.png",
+    "decode coordinate.dfm -o coordinate_back.png",
+    "decode latent.dfm -o latent_back.png",
+    "decode code.dfm --prior model.dfmg -o code_back.png",
+    "generate sample model.dfmg -n 4 -o new.png",
+    "info a.dfm",
+    "info --json fitted.dfm",
+    "verify a.dfm fitted.dfm coordinate.dfm latent.dfm",
+)
+MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
+    "encode a.png a.jpg --keep-extension -O two -j 2 --effort 1",
+    *(f"encode a.png -o effort{effort}.dfm --effort {effort}" for effort in (3, 4, 6)),
+    "demo a.png -O page",
+)
+
+_FITTING = "pip install jax optax, or encode with the latent model"
+LACKING = {  # the end of the message that each gives
+    "encode a.png -o x.dfm --model fitted": f"the fitted model needs JAX and optax; install them: {_FITTING}",
+    "encode a.png -o x.dfm --effort 7": f"the fitted model needs JAX and optax; install them: {_FITTING}",
+    "encode a.png -o x.dfm --model coordinate": f"the coordinate model needs JAX and optax; install them: {_FITTING}",
+    "encode a.png -o x.dfm --prior model.dfmg": "needs JAX and optax; install them: pip install jax optax",
+    "decode a.dfm -o x.png --backend jax": "needs JAX; install it: pip install jax",
+    "decode deep.dfm -o x.tif": "needs tifffile; install it: pip install tifffile, or write a PNG",
+    "sample chelsea -o x.png": "needs scikit-image; install it: pip install scikit-image",
+    "demo -O demo": "needs scikit-image; install it: pip install scikit-image, or name a photograph of your own",
+    "compare a.png a.dfm": "needs scikit-image and SciPy; install them: pip install scikit-image scipy",
+    "bench a.png --efforts 1": "needs scikit-image and SciPy; install them: pip install scikit-image scipy",
+    "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",
+    "generate reconstruct model.dfmg . -o x.png": "needs JAX and optax; install them: pip install jax optax",
+    "generate eval model.dfmg .": "needs JAX and optax; install them: pip install jax optax",
+}
+
+PROGRAM = f"""
+import sys, numpy, PIL.Image
+import dfmcodec, dfmcodec.metrics, dfmcodec.pillow
+
+pixels = numpy.asarray(PIL.Image.open("a.png"))
+result = dfmcodec.encode(pixels, rate=0.15, effort=1)
+decoded = dfmcodec.decode(result.data)
+assert result.report.psnr_db > 30 and decoded.pixels.shape == pixels.shape, result.report.psnr_db
+assert dfmcodec.metrics.psnr(pixels, decoded.pixels) == result.report.psnr_db
+corner = dfmcodec.decode(result.data, region=(8, 4, 24, 16)).pixels
+assert numpy.array_equal(corner, decoded.pixels[4:20, 8:32])
+assert dfmcodec.decode(result.data, size=(32, 24)).pixels.shape == (24, 32, 3)
+assert dfmcodec.read_info(result.data).width == 64
+assert dfmcodec.decode(result.data[:-40], best_effort=True).losses
+
+with PIL.Image.open("a.dfm") as image:
+    assert image.format == "DFM" and numpy.array_equal(numpy.asarray(image), dfmcodec.decode("a.dfm"))
+    image.save("again.dfm", bpp=1, effort=1)
+for name in {tuple(FILES)}:
+    with PIL.Image.open(name + ".png") as image:
+        assert numpy.array_equal(dfmcodec.decode(name + ".dfm").pixels, numpy.asarray(image.convert("RGB"))), name
+
+def refused(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except dfmcodec.MissingPackageError as error:
+        assert "install" in str(error) and "jax" in str(error), error
+    else:
+        raise AssertionError(options)
+
+for options in ({{"model": "fitted"}}, {{"effort": 9}}, {{"model": "coordinate"}}):
+    refused(dfmcodec.encode, pixels, **options)
+refused(dfmcodec.decode, result.data, backend="jax")
+assert not {HIDDEN} & {{name.partition(".")[0] for name in sys.modules}}
+"""
+
+
+def copy_golden(folder: Path) -> None:
+    """Puts the golden files of `FILES`, their images, and a code with its model into a folder."""
+    shutil.copyfile(GOLDEN / "generative" / "rgb.dfmg", folder / "model.dfmg")
+    shutil.copyfile(GOLDEN / "generative" / "rgb-0-f4792e66.dfm", folder / "code.dfm")
+    for name, golden in FILES.items():
+        for extension in (".dfm", ".png"):
+            shutil.copyfile(GOLDEN / f"{golden}{extension}", folder / f"{name}{extension}")
+
+
+def refused(dfm: Path, words: str, cwd: Path) -> str:
+    """What a command that has to end with exit code 1 prints.
+
+    Raises:
+        SystemExit: It ends in another way.
+    """
+    done = subprocess.run([dfm, *shlex.split(words)], capture_output=True, text=True, cwd=cwd, check=False)
+    if done.returncode != 1 or len(done.stderr.splitlines()) != 1:
+        sys.exit(f"light_check: dfm {words}: exit code {done.returncode}\n{done.stderr[-3000:]}")
+    return done.stderr
+
+
+def main() -> None:
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="dfm-light-") as temporary:
+        work = Path(temporary)
+        tree, away, environment = work / "tree", work / "away", work / "environment"
+        away.mkdir()
+        copy_tree(tree)
+        pip_wheel = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
+        command(*pip_wheel, "--wheel-dir", work / "wheels", tree, cwd=work)
+        (wheel,) = (work / "wheels").glob("*.whl")
+        venv.create(environment, with_pip=True)
+        python, dfm = environment / "bin" / "python", environment / "bin" / "dfm"
+        empty = int(command("du", "-sm", environment, cwd=work).split()[0])
+        command(python, "-m", "pip", "install", "--quiet", *NEEDED, cwd=away)
+        command(python, "-m", "pip", "install", "--quiet", "--no-deps", wheel, cwd=away)
+        size = int(command("du", "-sm", environment, cwd=work).split()[0])
+        versions = command(python, "-m", "pip", "freeze", cwd=away).split()
+        check_manual(environment)
+
+        copy_golden(away)
+        command(python, "-c", IMAGES, cwd=away)
+        for words in (*WORKS, *MORE_WORKS):
+            command(dfm, *shlex.split(words), cwd=away)
+        for words, message in LACKING.items():
+            if message not in (found := refused(dfm, words, away)):
+                sys.exit(f"light_check: dfm {words}: {found}")
+        command(python, "-c", PROGRAM, cwd=away)
+        print(" ".join(version for version in versions if "==" in version))
+        print(
+            f"light_check: {size} MB by du -sm, {empty} of them an empty environment; {len(WORKS + MORE_WORKS)} "
+            f"commands, the Python API and Pillow work, {len(LACKING)} commands name what to install, "
+            f"{time.perf_counter() - started:.0f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
