@@ -84,8 +84,8 @@ class Naming:
 class Inputs:
     """The inputs of a run of several files, in order.
 
-    Files and folders are read while the run goes on: what is kept of them does not grow with their
-    number, unless several sources share a folder for their outputs.
+    Files and folders are read while the run goes on: what is kept of a folder does not grow with
+    the number of its files, unless there are other sources.
 
     Args:
         sources: Files and folders.
@@ -109,7 +109,7 @@ class Inputs:
         self._naming = naming
         self._named = Counter(self._naming.target(source, folder) for source in sources if not source.is_dir())
         self._claimed: set[int] | None = None
-        if files_from is not None or (folder is not None and len(sources) > 1):
+        if files_from is not None or len(sources) > 1:
             self._claimed = set()
         self.skipped = Skipped()
 
