@@ -449,12 +449,22 @@ def first_page_same_size(folder: Path) -> None:
     assert is_drawn(figure)
 
 
+def beside(folder: Path) -> None:
+    options = ("--busy", "0,1", "--efforts", 1, "--against", BENCHMARKS.parent)
+    rows = recorded(folder / "rows.jsonl", "beside", png(folder), *options)
+    assert [(row["busy"], row["command"]) for row in rows] == [
+        (busy, command) for busy in (0, 1) for command in ("encode --effort 1", "decode")
+    ]
+    assert all(row["this, s"] > 0 and row["other, s"] > 0 for row in rows)
+
+
 SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate recipes": coordinate_recipes,
     "coordinate quantised": coordinate_quantised,
     "coordinate start": coordinate_start,
     "domain_prior": domain_prior,
     "anchors": anchors,
+    "beside": beside,
     "first_page curves": first_page_curves,
     "first_page same-size": first_page_same_size,
     "fitted": fitted,
