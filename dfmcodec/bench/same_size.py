@@ -24,9 +24,9 @@ _PAGE = """<!doctype html>
 <style>
   :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
   body {{ max-width: 1200px; margin: 0 auto; padding: 1rem; }}
-  main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }}
+  main {{ display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }}
   figure {{ margin: 0; }}
-  img {{ width: 100%; height: auto; display: block; image-rendering: pixelated; }}
+  img {{ width: 100%; height: auto; display: block; }}
   figcaption {{ padding-top: .25rem; }}
   pre {{ overflow-x: auto; padding: .75rem; border: 1px solid #8888; border-radius: 4px; }}
 </style>
