@@ -90,13 +90,9 @@ class _Run:
         self._force = force
         self._report = report
         self._is_shown = not display.quiet
-        self._bar = FilesBar(inputs.count() if self._shows_bar else None, self._shows_bar)
+        self._bar = FilesBar(inputs.count, self._is_shown)
         self._states: dict[Task, dict[str, Any]] = {}  # of sources that are worked on, for the report
         self.counts: Counter[str] = Counter()  # by status; "kept" and "older" ones, too
-
-    @property
-    def _shows_bar(self) -> bool:
-        return not self._display.quiet and sys.stderr is not None and sys.stderr.isatty()
 
     def perform(self) -> None:
         """Performs all tasks."""

@@ -169,6 +169,11 @@ def display_name(source: Path) -> str:
     return "standard input" if source == STANDARD else str(source)
 
 
+def output_name(output: Path) -> str:
+    """The name of an output in messages."""
+    return "standard output" if output == STANDARD else str(output)
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder, and those above it, if it is not there.
 

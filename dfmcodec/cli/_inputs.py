@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfmcodec.cli._common import STANDARD, Output
+from dfmcodec.cli._common import STANDARD, Output, make_folder
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
 _SHOWN_NAMES = 5
@@ -79,6 +79,23 @@ class Naming:
             raise ConfigError(msg)
         name = self.target_name(source.name)
         return source.with_name(name) if folder is None else folder / name
+
+    def single_output(self, source: Path, output: Output | None) -> Path:
+        """The output of a command on one file. A folder that is missing is made.
+
+        Raises:
+            ConfigError: The name of a folder does not give that of a file.
+            OutputError: The folder cannot be made.
+        """
+        if output is None:
+            return STANDARD if source == STANDARD else self.target(source)
+        if not output.is_folder:
+            return output.path
+        if source == STANDARD:
+            msg = f"{output.path} is a folder; name a file for what comes from standard input"
+            raise ConfigError(msg)
+        make_folder(output.path)
+        return self.target(source, output.path)
 
 
 class Inputs:
@@ -209,6 +226,17 @@ def files_of_folders(folder: Path, recursive: bool, on_unusable: Callable[[Unusa
     for root, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         yield [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+
+
+def check_standard_input(sources: Sequence[Path]) -> None:
+    """Refuses standard input beside other files.
+
+    Raises:
+        ConfigError: It is one of several sources.
+    """
+    if STANDARD in sources and len(sources) > 1:
+        msg = "standard input (-) is a single file; do not combine it with others"
+        raise ConfigError(msg)
 
 
 def is_single(sources: Sequence[Path], files_from: Path | None, output: Output | None, folder: Path | None) -> bool:

@@ -17,10 +17,12 @@ _FILES_FORMAT = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} files, {remainin
 _UNCOUNTED_FORMAT = "{n_fmt} files, {elapsed}"
 
 
+def _has_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def _bar(**options: Any) -> Any:
-    """A bar of tqdm; None where stderr is no terminal or tqdm is not installed."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return None
+    """A bar of tqdm; None where it is not installed."""
     try:
         from tqdm import tqdm
     except ImportError:  # the smallest installation does without
@@ -31,7 +33,7 @@ def _bar(**options: Any) -> Any:
 @contextmanager
 def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
     """Gives what shows the progress of one fit: its part, PSNR, size and the time left."""
-    bar = _bar(total=1.0, bar_format=_FIT_FORMAT) if is_shown else None
+    bar = _bar(total=1.0, bar_format=_FIT_FORMAT) if is_shown and _has_terminal() else None
 
     def show(progress: Progress) -> None:
         if bar is None:
@@ -51,13 +53,16 @@ class FilesBar:
     """How many files of a run are done, and the time left.
 
     Args:
-        count: The number of files; None if it is not known.
-        is_shown: Whether there is a bar.
+        count: Gives the number of files, None if it is not known. It is called for a bar alone.
+        is_shown: Whether there is a bar where stderr is a terminal.
     """
 
-    def __init__(self, count: int | None, is_shown: bool) -> None:
-        layout = _UNCOUNTED_FORMAT if count is None else _FILES_FORMAT
-        self._bar = _bar(total=count, bar_format=layout, smoothing=0.05) if is_shown else None
+    def __init__(self, count: Callable[[], int | None], is_shown: bool) -> None:
+        self._bar: Any = None
+        if is_shown and _has_terminal():
+            total = count()
+            layout = _UNCOUNTED_FORMAT if total is None else _FILES_FORMAT
+            self._bar = _bar(total=total, bar_format=layout, smoothing=0.05)
 
     def done(self) -> None:
         """Counts a file that was worked on."""

@@ -65,8 +65,7 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
         write_output(map_path, image_to_bytes(_error_map(x, y), map_format), force)
     to_stdout = map_path == STANDARD
     if as_json:
-        finite = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in figures.items()}
-        echo_json({"reference": str(reference), "other": str(other), **finite}, err=to_stdout)
+        echo_json({"reference": str(reference), "other": str(other), **figures}, err=to_stdout)
     elif not quiet:
         alpha = "" if _has_same_alpha(first, second) else "; the alpha differs"
         click.echo(f"{_line(figures)}{alpha}", err=to_stdout)

@@ -24,9 +24,9 @@ from dfmcodec.cli._common import (
     force_option,
     json_option,
     json_text,
-    make_folder,
     max_pixels_option,
     optional_sources_argument,
+    output_name,
     output_or_folder_option,
     prior_option,
     processes_option,
@@ -231,33 +231,12 @@ def _naming(output: OutputFormat) -> Naming:
     return Naming(_is_dfm, target_name, "decode them one by one, with -o")
 
 
-def _single_output(source: Path, options: _Options) -> Path:
-    """The output of one file.
-
-    Raises:
-        ConfigError: The name of a folder does not give that of a file.
-        OutputError: The folder cannot be made.
-    """
-    from dfmcodec.files.write_image import OUTPUT_FORMATS
-
-    output, naming = options.output, _naming(OUTPUT_FORMATS[options.format_name or "png"])
-    if output is None:
-        return STANDARD if source == STANDARD else naming.target(source)
-    if not output.is_folder:
-        return output.path
-    if source == STANDARD:
-        msg = f"{output.path} is a folder; name a file for what comes from standard input"
-        raise ConfigError(msg)
-    make_folder(output.path)
-    return naming.target(source, output.path)
-
-
 def _decode_single(options: _Options) -> None:
-    from dfmcodec.files.write_image import image_to_bytes, output_format
+    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, output_format
 
     started = time.perf_counter()
     (source,) = options.sources
-    output = _single_output(source, options)
+    output = _naming(OUTPUT_FORMATS[options.format_name or "png"]).single_output(source, options.output)
     to_stdout = output == STANDARD
     chosen_format = output_format(None if to_stdout else output, options.format_name)
     with report_file(options.report_path, _settings_text(options)) as report:
@@ -349,8 +328,7 @@ def _row(data: bytes, written: bytes, seconds: float) -> dict[str, Any]:
 
 def _line(output: Path, image: Image, seconds: float) -> str:
     """The report for people."""
-    name = "standard output" if output == STANDARD else str(output)
-    return f"{name}: {image.width}x{image.height}, {seconds:.2f} s"
+    return f"{output_name(output)}: {image.width}x{image.height}, {seconds:.2f} s"
 
 
 def _decode_task(options: _Options, output: OutputFormat, task: Task, force: bool) -> _batch.TaskResult:

@@ -26,9 +26,9 @@ from dfmcodec.cli._common import (
     force_option,
     json_option,
     json_text,
-    make_folder,
     max_pixels_option,
     optional_sources_argument,
+    output_name,
     output_or_folder_option,
     prior_option,
     processes_option,
@@ -301,7 +301,7 @@ def _encode_single(options: _Options) -> None:
     from dfmcodec.files.write_image import image_to_bytes
 
     (source,) = options.sources
-    output = _single_output(source, options)
+    output = _naming(options.keeps_extension).single_output(source, options.output)
     check_output(output, options.force)
     preview_format = _checked_preview_format(options)
     notify = _ignore if options.quiet else _echo_notice
@@ -326,25 +326,6 @@ def _encode_single(options: _Options) -> None:
         _echo_report(encoded, output, status, options.verbose, err=to_stdout)
     if encoded.was_interrupted:
         sys.exit(EXIT_AFTER_INTERRUPT)
-
-
-def _single_output(source: Path, options: _Options) -> Path:
-    """The output of one file.
-
-    Raises:
-        ConfigError: The name of a folder does not give that of a file.
-        OutputError: The folder cannot be made.
-    """
-    output, naming = options.output, _naming(options.keeps_extension)
-    if output is None:
-        return STANDARD if source == STANDARD else naming.target(source)
-    if not output.is_folder:
-        return output.path
-    if source == STANDARD:
-        msg = f"{output.path} is a folder; name a file for what comes from standard input"
-        raise ConfigError(msg)
-    make_folder(output.path)
-    return naming.target(source, output.path)
 
 
 def _encode_batch(options: _Options) -> None:
@@ -435,7 +416,7 @@ class _Encoded:
         part = f"{100 * report.file_bytes / max(1, self.source_bytes):.0f} %"
         metadata = report.section_bytes.get("metadata", 0)
         of_them = f", {metadata:,} of them metadata" if metadata else ""
-        target = "standard output" if output == STANDARD else str(output)
+        target = output_name(output)
         if status == LARGER:
             target = "nothing, as its file would have"
         return (

@@ -10,7 +10,6 @@ import click
 
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import (
-    STANDARD,
     describe_architecture,
     display_name,
     echo_json,
@@ -18,7 +17,8 @@ from dfmcodec.cli._common import (
     read_source,
     sources_argument,
 )
-from dfmcodec.errors import ConfigError, DfmError, FormatError
+from dfmcodec.cli._inputs import check_standard_input
+from dfmcodec.errors import DfmError, FormatError
 
 if TYPE_CHECKING:
     from dfmcodec.bitstream.header import Header
@@ -45,9 +45,7 @@ def command(sources: tuple[Path, ...], as_json: bool) -> None:
         if _show(sources[0], as_json):
             sys.exit(FormatError.exit_code)
         return
-    if STANDARD in sources:
-        msg = "standard input (-) is a single file; do not combine it with others"
-        raise ConfigError(msg)
+    check_standard_input(sources)
     failed = False
     for source in sources:
         try:

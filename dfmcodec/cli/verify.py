@@ -14,7 +14,6 @@ import click
 
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import (
-    STANDARD,
     display_name,
     json_option,
     json_text,
@@ -27,13 +26,12 @@ from dfmcodec.cli._common import (
     recursive_option,
     sources_argument,
 )
-from dfmcodec.cli._inputs import Unusable, files_of_folders
+from dfmcodec.cli._inputs import Unusable, check_standard_input, files_of_folders
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.errors import (
     NO_MEMORY,
     OUT_OF_MEMORY,
     BadMagicError,
-    ConfigError,
     CorruptError,
     DfmError,
     TruncatedError,
@@ -73,14 +71,10 @@ def command(
     """
     from dfmcodec.processes import run_jobs
 
-    if STANDARD in sources and len(sources) > 1:
-        msg = "standard input (-) is a single file; do not combine it with others"
-        raise ConfigError(msg)
+    check_standard_input(sources)
     read_generator(prior)  # report a bad model once, not for each file
-    shows_bar = not quiet and sys.stderr is not None and sys.stderr.isatty()
-    count = sum(1 for _ in _dfm_files(sources, recursive, [])) if shows_bar else None
     unusable: list[Unusable] = []
-    run = _Run(FilesBar(count, shows_bar), as_json, quiet)
+    run = _Run(FilesBar(lambda: sum(1 for _ in _dfm_files(sources, recursive, [])), not quiet), as_json, quiet)
     try:
         verify = partial(_verify, max_pixels, prior)
         run_jobs(verify, _dfm_files(sources, recursive, unusable), processes, run.take)

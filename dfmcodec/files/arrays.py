@@ -26,7 +26,7 @@ def image_array(source: Any) -> Pixels:
         source: uint8 or uint16 of any byte order, [H, W] or [H, W, C] with C = 1, 2, 3 or 4.
 
     Returns:
-        The same values and shape, in the byte order of the host.
+        The same values, shape and byte order.
 
     Raises:
         ImageError: It is of another type or shape; the message names the expression that converts
@@ -60,7 +60,7 @@ def image_array(source: Any) -> Pixels:
         if expression != "array":
             msg = f"the array has the shape {shape}, but channels come last; encode {expression}"
             raise ImageError(msg)
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
+        return array
     msg = f"an array of an image is uint8 or uint16; {_conversion(array, expression)}"
     raise ImageError(msg)
 

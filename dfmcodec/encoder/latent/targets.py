@@ -63,9 +63,14 @@ class _Steps:
             self._too_coarse = min(self._too_coarse, q_step)
 
     @property
+    def has_enough(self) -> bool:
+        """Whether a trial was good enough."""
+        return self._enough > 0
+
+    @property
     def is_found(self) -> bool:
         """Whether the next coarser step than one that was enough was not."""
-        return 0 < self._enough and self._too_coarse - self._enough <= 1
+        return self.has_enough and self._too_coarse - self._enough <= 1
 
     @property
     def is_open(self) -> bool:
@@ -99,7 +104,7 @@ class SizeTarget:
             ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
             self.first_q_step = estimator.q_step_for(self._aim / ratio)
         self._expected: float | None = None  # bytes of the next trial
-        self._exact, self._has_exact = _Steps(), False
+        self._exact = _Steps()
         self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
 
     def meets(self, trial: Trial) -> bool:
@@ -121,9 +126,8 @@ class SizeTarget:
         to go on.
         """
         q_step = trial.model.q_step
-        if trial.mse == 0 or self._has_exact:
+        if trial.mse == 0 or self._exact.has_enough:
             self._exact.add(q_step, trial.mse == 0)
-            self._has_exact = True
             return self._exact.between(min(2 * q_step, MAX_STEP))
         if self.meets(trial):
             self._coarse = min(self._coarse, q_step)
