@@ -13,7 +13,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Float32, Int32
 from dfmcodec.bitstream.contents import LatentArchitecture
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
-from dfmcodec.encoder.latent.efforts import Effort, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort, LatentOptions
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.image import Image, values_per_level
@@ -58,6 +58,15 @@ class Encoding:
     @property
     def effort(self) -> Effort:
         return self.options.effort
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the effort is the least."""
+        return self.effort == EFFORT_LEVELS[1]
+
+    def quick(self) -> Encoding:
+        """The same encoding with the least effort."""
+        return replace(self, options=replace(self.options, effort=EFFORT_LEVELS[1]))
 
     @property
     def fixed_bytes(self) -> int:

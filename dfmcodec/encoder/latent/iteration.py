@@ -180,14 +180,14 @@ class _Coded:
         symbols: int32 [H * W * C], tile after tile.
         samples: What they synthesise to, int32 [C, H, W], units.
         bits: What they cost under the context model.
-        body: The latents section, where it was written on the way.
+        body: The latents section.
         tiles: What the next iteration knows of the tiles.
     """
 
     symbols: Symbols
     samples: Int32
     bits: float
-    body: bytes | None
+    body: bytes
     tiles: tuple[TileState, ...]
 
 
@@ -212,14 +212,13 @@ def _code_tiles(
         symbols[start : start + len(of_tile)] = of_tile
         start += len(of_tile)
         bits += source.bits
-        if source.writer is not None:
-            bodies.append(source.writer.to_bytes())
+        bodies.append(source.writer.to_bytes())
         if refined or len(state.tiles) == 1:  # the tables of a large image would need much memory
             tile_state = replace(tile_state, tables=source.choice)
         if isinstance(source, ObservedSymbols):
             tile_state = replace(tile_state, influence=source.observed.scaled(_INFLUENCE_PART))
         tiles.append(tile_state)
-    return _Coded(symbols, samples, bits, join_tiles(bodies) if bodies else None, tuple(tiles))
+    return _Coded(symbols, samples, bits, join_tiles(bodies), tuple(tiles))
 
 
 def _source(
@@ -245,7 +244,7 @@ def _source(
     low, symbols = round_low(tile_state.pyramid, q_step), chooser.symbols()
     if refined and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
-    return ChosenSymbols(low, symbols, context, writes=not refined, check=check)
+    return ChosenSymbols(low, symbols, context, check)
 
 
 def _tables(

@@ -1,7 +1,8 @@
 """The latent model: iterations of rate-distortion optimisation until the target is met.
 
 The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits.
-An effort level is a number of iterations and what each of them does.
+An effort level is a number of iterations and what each of them does. Who interrupts an encoding
+that has met no target yet gets what the least effort finds.
 """
 
 from __future__ import annotations
@@ -44,14 +45,19 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
     q_step, reason, restarts = target.first_q_step, "iteration limit", 0
 
     def check() -> None:
-        """Leaves an iteration that need not be finished, as there is a file already."""
-        if best is not None and (why := _reason_to_end(job, time.perf_counter() - started)):
+        """Leaves an iteration that need not be finished, or not with this effort."""
+        if best is None and encoding.is_quick:
+            return
+        if why := _reason_to_end(job, time.perf_counter() - started):
             raise _Ended(why)
 
     while state.number < encoding.effort.iterations + _MORE_ITERATIONS:
         try:
             trial, state = iterate(encoding, state, q_step, BIT_PRICE, target.largest_bytes, check)
         except _Ended as ended:
+            if best is None:
+                encoding = encoding.quick()
+                continue
             reason = ended.reason
             break
         except FloatingPointError as error:

@@ -23,14 +23,13 @@ from dfmcodec.threads import in_threads
 
 
 class ChosenSymbols:
-    """A source of symbols for `entropy.traversal.traverse` that counts their bits and remembers
-    their tables.
+    """A source of symbols for `entropy.traversal.traverse` that encodes them, counts their bits and
+    remembers their tables.
 
     Args:
         low: The symbols of the coarsest low-pass band, int32 [C, h, w].
         chosen: The symbols of all passes.
         context: The context model.
-        writes: Whether they are encoded on the way.
         check: Called at each pass. What it raises ends the traversal.
     """
 
@@ -39,11 +38,10 @@ class ChosenSymbols:
         low: Symbols,
         chosen: Mapping[CodingPass, Symbols],
         context: ContextModel,
-        writes: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._check = check
-        self.writer = SymbolWriter(context) if writes else None
+        self.writer = SymbolWriter(context)
         self.bits = 0.0
         self.choice: dict[CodingPass, TableChoice] = {}
         self._low = low
@@ -55,8 +53,7 @@ class ChosenSymbols:
         for band in self._low:
             differences = low_differences(band).ravel()
             self.bits += float(laplace(best_laplace_index(differences)).cost_bits(differences).sum())
-        if self.writer is not None:
-            self.writer.write_low(self._low)
+        self.writer.write_low(self._low)
         return self._low
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
@@ -64,8 +61,7 @@ class ChosenSymbols:
         self._check()
         chosen = self._chosen[coding_pass]
         self.choice[coding_pass] = choice
-        if self.writer is not None:
-            self.writer.write_pass(chosen, choice)
+        self.writer.write_pass(chosen, choice)
         q = chosen * choice.sign
         direct = (choice.table < self._context.direct_tables) & (np.abs(q) <= RADIUS)
         entry = np.clip(q, -RADIUS, RADIUS) + RADIUS
@@ -101,7 +97,7 @@ class ObservedSymbols(ChosenSymbols):
         sample: SymbolSample | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(low, chosen, context, check=check)
+        super().__init__(low, chosen, context, check)
         self._sample = sample
         self.observed = Influence(geometry)
         self._log_step = log_step(q_step)

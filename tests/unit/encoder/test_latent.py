@@ -147,6 +147,17 @@ def test_backends_and_threads_agree(photograph):
         decode_image(data, "abacus")
 
 
+def test_an_interruption_before_the_first_file_gives_what_the_least_effort_finds(photograph):
+    small = photograph[:128, :128]
+    stopped = [dfmcodec.encode(small, effort=effort, should_stop=lambda: True, quality=75) for effort in (1, 5)]
+    limited = dfmcodec.encode(small, effort=5, time_limit_s=1e-6, quality=75)
+    assert stopped[0].data == stopped[1].data == limited.data
+    assert [result.report.stop_reason for result in stopped] == ["interrupted", "interrupted"]
+    assert limited.report.stop_reason == "time limit"
+    within = dfmcodec.encode(small, effort=5, should_stop=lambda: True, size=4000)
+    assert len(within.data) <= 4000
+
+
 def test_same_image_same_file(photograph):
     pixels = np.ascontiguousarray(photograph[:128, :160])
     assert dfmcodec.encode(pixels, bpp=0.5).data == dfmcodec.encode(pixels, bpp=0.5).data
