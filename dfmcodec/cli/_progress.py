@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _FIT_FORMAT = "{percentage:3.0f} %|{bar}| {desc}"
 _FILES_FORMAT = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} files, {remaining} left"
 _UNCOUNTED_FORMAT = "{n_fmt} files, {elapsed}"
+_BETWEEN_DRAWINGS_S = 1.0  # notebooks and recorded terminals keep each drawing
 
 
 def _has_terminal() -> bool:
@@ -27,7 +28,8 @@ def _bar(**options: Any) -> Any:
         from tqdm import tqdm
     except ImportError:  # the smallest installation does without
         return None
-    return tqdm(file=sys.stderr, dynamic_ncols=True, leave=False, **options)
+    style = {"dynamic_ncols": True, "leave": False, "mininterval": _BETWEEN_DRAWINGS_S, "miniters": 0}
+    return tqdm(file=sys.stderr, **style, **options)
 
 
 @contextmanager
@@ -38,9 +40,8 @@ def fit_bar(is_shown: bool) -> Iterator[Callable[[Progress], None]]:
     def show(progress: Progress) -> None:
         if bar is None:
             return
-        bar.n = progress.part
         bar.set_description_str(f"{progress.what}, {progress.seconds_left:.0f} s left", refresh=False)
-        bar.refresh()
+        bar.update(progress.part - bar.n)
 
     try:
         yield show

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,11 +76,11 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     report = result.report
     ours = Version("dfm", result.decoded.pixels, report.file_bytes, report.psnr_db)
     versions = [Version("original", image.pixels), ours, *same_size(image.pixels, report.file_bytes)]
-    first = f"dfm sample {_PHOTOGRAPH} -o {original}" if source is None else f"# {original} is the image as PNG"
+    sample = _command_line("sample", _PHOTOGRAPH, "-o", original)
     commands = [
-        first,
-        f"dfm encode {shlex.quote(str(original))} -o {shlex.quote(str(encoded))} --bpp {bpp:g}",
-        f"dfm decode {shlex.quote(str(encoded))} -o {shlex.quote(str(decoded))}",
+        sample if source is None else f"# {original} is the image as PNG",
+        _command_line("encode", original, "-o", encoded, "--bpp", f"{bpp:g}"),
+        _command_line("decode", encoded, "-o", decoded),
     ]
     lead = f"{image.width}x{image.height} pixels in {report.bpp:.3f} bits per pixel, and other codecs at that size."
     write_atomic(index, page(f"{name} as a .dfm file", lead, versions, commands).encode(), force)
@@ -86,6 +89,20 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
             click.echo(f"  {version.caption}")
         click.echo(f"the page: {index}\nthe same by hand:")
         click.echo("\n".join(f"  {line}" for line in commands))
+
+
+def _command_line(*words: str | Path) -> str:
+    """A line for the shell that runs a command of this program, over what the demo wrote."""
+    return shlex.join([*started_as(), *map(str, words), "--force"])
+
+
+def started_as() -> list[str]:
+    """The words that started this program. Typed in the same folder, they start it again."""
+    script = os.environ.get("DFM_STARTED_AS", sys.argv[0])  # bin/dfm says how it was called itself
+    name = Path(script).name
+    if name == "__main__.py":  # python -m dfmcodec
+        return sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
+    return [name if shutil.which(name) == shutil.which(script) else script]
 
 
 def _photograph() -> Image:

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import pytest
 import skimage.data
 from click.testing import CliRunner
 
 import dfmcodec
 from dfmcodec.bench.same_size import Version, page
 from dfmcodec.cli import main
+from dfmcodec.cli.demo import started_as
 from dfmcodec.metrics import psnr
+
+BIN = Path(__file__).parents[2] / "bin"
+
+
+@pytest.fixture(autouse=True)
+def started_as_dfm(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["dfm"])
+    monkeypatch.delenv("DFM_STARTED_AS", raising=False)
 
 
 def test_the_demo_lays_three_codecs_beside_the_original(tmp_path, monkeypatch):
@@ -45,6 +60,61 @@ def test_the_demo_lays_three_codecs_beside_the_original(tmp_path, monkeypatch):
     again = CliRunner().invoke(main, ["demo", "my cat.png"])
     assert again.exit_code == 1
     assert "exists" in again.output
+
+
+def test_its_commands_write_the_same_files_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cat = np.ascontiguousarray(skimage.data.chelsea()[60:84, 130:162])
+    monkeypatch.setattr(skimage.data, "chelsea", lambda: cat)
+    folder = Path("my demo")
+    result = CliRunner().invoke(main, ["demo", "-O", folder.name, "--bpp", "2"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.partition("by hand:\n")[2].splitlines()
+    html = (folder / "index.html").read_text()
+    outputs = [folder / name for name in ("chelsea.png", "chelsea.dfm", "chelsea_decoded.png")]
+    for line, output in zip(lines, outputs, strict=True):
+        program, *words = shlex.split(line)
+        before = output.read_bytes()
+        output.write_bytes(b"older")
+        again = CliRunner().invoke(main, words)
+        assert (program, again.exit_code) == ("dfm", 0), again.output
+        assert output.read_bytes() == before
+        assert line.strip().replace("'", "&#x27;") in html
+
+
+@pytest.mark.parametrize(
+    ("script", "typed", "program"),
+    [
+        ("{folder}/dfm", [], "dfm"),  # found by the shell
+        ("env/bin/dfm", [], "env/bin/dfm"),
+        ("elsewhere/dfmcodec/__main__.py", ["env/bin/python3", "-m", "dfmcodec"], "env/bin/python3 -m dfmcodec"),
+    ],
+    ids=["in PATH", "by its path", "as a module"],
+)
+def test_its_commands_start_as_it_was_started(script, typed, program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path / "in path", tmp_path / "env" / "bin"):
+        folder.mkdir(parents=True)
+        for name in ("dfm", "dfm.exe"):  # as pip names it on Windows
+            (folder / name).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "in path"))
+    monkeypatch.setattr(sys, "argv", [script.format(folder=tmp_path / "in path"), "demo", "a.png"])
+    monkeypatch.setattr(sys, "orig_argv", [*typed, "demo", "a.png"])
+    assert shlex.join(started_as()) == program
+
+
+@pytest.mark.skipif(os.name == "nt", reason="bin/dfm is a shell script")
+def test_from_a_clone_its_commands_start_as_it_was_started(tmp_path):
+    shutil.copytree(BIN, tmp_path / "clone" / "bin")
+    (tmp_path / "clone" / "pyproject.toml").touch()
+    commands = tmp_path / "clone" / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    shows = "from dfmcodec.cli.demo import started_as; print(started_as())"
+    for name, line in (("python", ""), ("dfm", f"{shlex.quote(sys.executable)} -c {shlex.quote(shows)}")):
+        (commands / name).write_text(f"#!/usr/bin/env bash\n{line}\n")
+        (commands / name).chmod(0o755)
+    done = subprocess.run(["clone/bin/dfm", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "['clone/bin/dfm']\n"
 
 
 def test_names_in_the_page_are_text():
