@@ -1,0 +1,201 @@
+"""Chunks of an array as `.dfm` files: what the Zarr codec and the numcodecs codec share.
+
+docs/zarr_codec.md is the specification of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import prod
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Pixels
+from dfmcodec.errors import ConfigError, CorruptError
+from dfmcodec.image import check_image_size
+
+if TYPE_CHECKING:
+    from dfmcodec.encoder.config import EncoderConfig
+
+CODEC_NAME = "dfm"
+_TARGETS = ("quality", "psnr", "lmbda")
+_AXES = ("yx", "yxc", "cyx")
+_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkSettings:
+    """How chunks of an array become `.dfm` files, and files chunks.
+
+    Every chunk is a file of the latent model, at every effort, so no chunk needs JAX. It is uint8
+    or uint16, of 1 or 3 channels. A channel of alpha is not taken, because an encoder is free to
+    change colours that alpha hides.
+
+    Args:
+        quality: 0..100, see `dfmcodec.EncodeOptions`.
+        psnr: The least PSNR of each chunk in dB.
+        lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1].
+        effort: 1 (fastest) to 9.
+        axes: What the last axes of a chunk are: "yx", "yxc" or "cyx". Those before them have length
+            1. None for "yxc" where a chunk has three axes or more and the last has length 1 or 3,
+            and for "yx" otherwise.
+
+    Raises:
+        ConfigError: Not exactly one of quality, psnr and lmbda is given, or a value is not
+            possible.
+    """
+
+    quality: float | None = None
+    psnr: float | None = None
+    lmbda: float | None = None
+    effort: int = 5
+    axes: str | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in _TARGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            msg = f"the dfm codec takes exactly one of {', '.join(_TARGETS)}; found {' and '.join(given) or 'none'}"
+            raise ConfigError(msg)
+        for name in (*given, "effort"):
+            value: Any = getattr(self, name)
+            if not isinstance(value, Real) or isinstance(value, bool):
+                msg = f"{name} of the dfm codec is {value!r}; give a number"
+                raise ConfigError(msg)
+        if self.axes is not None and self.axes not in _AXES:
+            msg = f"axes of the dfm codec are {self.axes!r}; choose one of {', '.join(_AXES)}"
+            raise ConfigError(msg)
+        self.encoder_config()
+        for name in given:  # NumPy's numbers are none of JSON's
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "effort", int(self.effort))
+
+    @classmethod
+    def of(cls, configuration: Mapping[str, Any]) -> Self:
+        """The settings that an array's metadata hold.
+
+        Raises:
+            ConfigError: A name is unknown, or as for the class itself.
+        """
+        names = [field.name for field in fields(cls)]
+        unknown = [name for name in configuration if name not in names]
+        if unknown:
+            msg = f"{unknown[0]!r} is no parameter of the dfm codec; it has {', '.join(names)}"
+            raise ConfigError(msg)
+        return cls(**configuration)
+
+    def configuration(self) -> dict[str, Any]:
+        """What an array's metadata hold of the settings."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def encoder_config(self) -> EncoderConfig:
+        """What each chunk is encoded with.
+
+        Raises:
+            ConfigError: A value is not possible.
+        """
+        from dfmcodec.encoder.config import EncoderConfig
+
+        targets = {name: getattr(self, name) for name in _TARGETS}
+        return EncoderConfig(**targets, effort=self.effort, model="latent")
+
+    def image_shape(self, chunk_shape: Sequence[int]) -> tuple[int, int, int]:
+        """The height, width and channels of the image that a chunk is.
+
+        Raises:
+            ConfigError: A chunk of this shape is no image.
+            ImageError: The image is empty or too large.
+        """
+        shape = tuple(chunk_shape)
+        axes = self.axes or ("yxc" if len(shape) >= 3 and shape[-1] in _CHANNELS else "yx")
+        last = 3 if axes == "yxc" else 2
+        others, (height, width, channels) = prod(shape[:-last]), (*shape[-last:], 1, 1, 1)[:3]
+        if axes == "cyx":
+            others, channels = 1, others
+        if len(shape) < last or others != 1 or channels not in _CHANNELS:
+            msg = (
+                f"a chunk of shape {list(shape)} is no image with axes {axes!r}; choose chunks of "
+                "[H, W] (axes yx), [H, W, C] (yxc) or [C, H, W] (cyx), C = 1 or 3, after axes of length 1"
+            )
+            raise ConfigError(msg)
+        check_image_size(height, width)
+        return height, width, channels
+
+    def encode_chunk(self, chunk: npt.NDArray[Any]) -> bytes:
+        """The `.dfm` file of a chunk.
+
+        Args:
+            chunk: uint8 or uint16 of any byte order and of a shape that `image_shape` takes.
+
+        Raises:
+            ConfigError: The chunk is of another type or shape.
+            ImageError: The image is empty or too large.
+            TargetUnreachableError: The PSNR cannot be reached.
+        """
+        import dfmcodec
+
+        check_type(chunk.dtype)
+        height, width, channels = self.image_shape(chunk.shape)
+        if self.axes == "cyx":
+            samples = chunk.reshape(channels, height, width).transpose(1, 2, 0)
+        else:
+            samples = chunk.reshape(height, width, channels)
+        return dfmcodec.encode(np.ascontiguousarray(samples), self.encoder_config()).data
+
+    def decode_samples(self, data: bytes, max_pixels: int) -> Pixels:
+        """The samples of a `.dfm` file in the order of the axes, contiguous.
+
+        Returns:
+            uint8 or uint16 [H, W, C]; [C, H, W] with the axes "cyx".
+
+        Raises:
+            FormatError: The file is damaged, is no `.dfm` file or has more than `max_pixels`
+                pixels.
+        """
+        import dfmcodec
+
+        pixels = dfmcodec.decode(data, max_pixels=max_pixels).pixels
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1) if self.axes == "cyx" else pixels)
+
+    def decode_chunk(self, data: bytes, chunk_shape: Sequence[int], dtype: np.dtype[Any]) -> Pixels:
+        """The chunk of a `.dfm` file.
+
+        Args:
+            data: The file.
+            chunk_shape: The shape of the chunk.
+            dtype: uint8 or uint16, of any byte order.
+
+        Returns:
+            An array of that shape and type.
+
+        Raises:
+            FormatError: The file is damaged or no `.dfm` file, or holds an image of another size or
+                type; that is found before anything is decoded.
+        """
+        import dfmcodec
+
+        height, width, channels = self.image_shape(chunk_shape)
+        header = dfmcodec.read_info(data)
+        found = (header.height, header.width, header.channels + header.has_alpha, header.bit_depth)
+        if found != (height, width, channels, 8 * dtype.itemsize):
+            msg = (
+                f"the file of a chunk is {found[1]}x{found[0]} with {found[2]} channels of {found[3]} bits; "
+                f"the array's chunks are {width}x{height} with {channels} of {8 * dtype.itemsize}"
+            )
+            raise CorruptError(msg)
+        return self.decode_samples(data, height * width).reshape(tuple(chunk_shape)).astype(dtype, copy=False)
+
+
+def check_type(dtype: np.dtype[Any]) -> None:
+    """Refuses arrays of another type than uint8 and uint16.
+
+    Raises:
+        ConfigError: The array is of another type.
+    """
+    if dtype.kind != "u" or dtype.itemsize > 2:
+        msg = f"the array is of the type {dtype}; the dfm codec takes uint8 and uint16: convert it first"
+        raise ConfigError(msg)
