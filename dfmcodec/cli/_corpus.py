@@ -1,0 +1,381 @@
+"""What the commands about corpora share: options, and a run from the plan to the summary."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dfmcodec.cli._batch import SOME_FAILED
+from dfmcodec.cli._common import echo, echo_json
+from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
+from dfmcodec.cli._progress import FilesBar
+from dfmcodec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dfmcodec.corpus.jobs import Progress
+    from dfmcodec.corpus.plan import Job
+    from dfmcodec.corpus.shards import ShardResult
+    from dfmcodec.encoder.config import EncoderConfig
+
+    PlaceParam = click.ParamType["Place"]
+    PartParam = click.ParamType[tuple[int, int]]
+    ResourceParam = click.ParamType[tuple[str, float]]
+else:  # not subscriptable in older versions of click
+    PlaceParam = PartParam = ResourceParam = click.ParamType
+
+F = TypeVar("F", bound=Callable[..., Any])
+Place = Path | str  # a local path, or a URL, which as a path would lose a slash
+
+PACK_SHARD_SIZE = 1000
+_SHARD_S = 600  # of one core, for a shard of default size
+# Seconds of one core for an image of 768x512, by effort: docs/results/speed.md, where two cores are
+# at work. From effort 7 on, the fitted model is tried.
+_CORE_S = {1: 5, 2: 12, 3: 15, 4: 21, 5: 25, 6: 30}
+_FITTED_CORE_S = 600
+# Options of `dfm encode` by argument.
+_NOT_FOR_A_CORPUS = {
+    "output": "-o",
+    "force": "-f",
+    "preview": "--preview",
+    "report_path": "--report",
+    "verbose": "-v",
+}
+
+
+def is_url(text: str) -> bool:
+    """Whether a text looks like a URL."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
+class _Place(PlaceParam):
+    """A local path or a URL."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        return value if isinstance(value, str) and is_url(value) else Path(value)
+
+
+class _Part(PartParam):
+    """A part of several: 3/16."""
+
+    name = "i/n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a part; write 3/16 for the third of sixteen", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class _Resource(ResourceParam):
+    """An amount of a resource: GPU=1."""
+
+    name = "name=number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"([^=]+)=(\d{1,9}(?:\.\d{1,9})?)", str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a resource; write GPU=1", param, ctx)
+        return match[1], float(match[2])
+
+
+sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, type=_Place())
+store_argument = click.argument("store", metavar="STORE", type=_Place())
+store_option = click.option(
+    "-O",
+    "--output-folder",
+    "folder",
+    metavar="STORE",
+    type=_Place(),
+    help="Write the outputs to this folder, in the same subfolders as the inputs, or to this store: s3://bucket/prefix.",
+)
+_OPTIONS = (
+    click.option(
+        "--form",
+        type=click.Choice(["files", "tar", "parquet"]),
+        help="Form of the outputs of a corpus: files; tar, as WebDataset reads it; parquet. Default: that of the "
+        "sources.",
+    ),
+    click.option("--column", metavar="NAME", help="Column of Parquet sources with the images or their URLs."),
+    click.option(
+        "--shard-size", type=click.IntRange(1, 10**9), help="Images of a shard. Default: about ten minutes of one core."
+    ),
+    click.option(
+        "--engine",
+        metavar="NAME",
+        help="Do a corpus with local (processes of this host, -j), dask, or module:factory, a function that gives an "
+        "executor of concurrent.futures with -j workers.",
+    ),
+    click.option("--address", metavar="URL", help="Address of Dask's scheduler. Default: one on this host."),
+    click.option(
+        "--resources",
+        metavar="NAME=NUMBER",
+        type=_Resource(),
+        multiple=True,
+        help="What a shard takes of the resources of a Dask worker, such as GPU=1.",
+    ),
+    click.option("--part", metavar="I/N", type=_Part(), help="Do this part of a corpus: 3/16 is the third of sixteen."),
+    click.option("--retry-failed", is_flag=True, help="Do the shards again in which images failed."),
+)
+
+
+def corpus_options(command: F) -> F:
+    """Adds the options of a corpus to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class CorpusOptions:
+    """The options of a corpus, as given.
+
+    Args:
+        form: "files", "tar", "parquet", or None for that of the sources.
+        column: The column of images of Parquet sources.
+        shard_size: The images of a shard; None for a default.
+        engine: The engine; None for this host.
+        address: That of Dask's scheduler.
+        resources: What a shard takes of a Dask worker's resources.
+        part: (i, n) for the i-th of n parts; None for all.
+        retry_failed: Whether shards in which images failed are done again.
+    """
+
+    form: str | None
+    column: str | None
+    shard_size: int | None
+    engine: str | None
+    address: str | None
+    resources: tuple[tuple[str, float], ...]
+    part: tuple[int, int] | None
+    retry_failed: bool
+
+    @classmethod
+    def taken_from(cls, arguments: dict[str, Any]) -> CorpusOptions:
+        """Takes the options out of the arguments of a command."""
+        return cls(**{field.name: arguments.pop(field.name) for field in fields(cls)})
+
+    def is_asked_for(self, sources: Sequence[Place], folder: Place | None) -> bool:
+        """Whether a command is about a corpus rather than files of this host.
+
+        Raises:
+            ConfigError: It is not, but there are URLs or options that only a corpus has.
+        """
+        if isinstance(folder, str) or any(option is not None for option in (self.form, self.engine, self.part)):
+            return True
+        url = next((source for source in sources if isinstance(source, str)), None)
+        if url is not None:
+            advice = "or name a store with -O, or --form with a folder"
+            msg = f"{url} is a URL; download it first: curl -L {url} | dfm .. -, {advice}"
+            raise ConfigError(msg)
+        if self.column or self.shard_size or self.address or self.resources or self.retry_failed:
+            msg = (
+                "--column, --shard-size, --address, --resources and --retry-failed are for a corpus: name a store, "
+                "--form, --engine or --part"
+            )
+            raise ConfigError(msg)
+        return False
+
+
+def default_shard_size(effort: int) -> int:
+    """The images of a shard that takes about ten minutes of one core."""
+    return max(1, _SHARD_S // _CORE_S.get(effort, _FITTED_CORE_S))
+
+
+@dataclass(frozen=True)
+class CorpusRun:
+    """A run of a command on a corpus.
+
+    Args:
+        options: The options of a corpus.
+        sources: What is named as sources.
+        files_from: A text file with further sources.
+        recursive: Whether to search subfolders too.
+        store: Where the outputs go; None if that is not given.
+        processes: The number of shards at a time.
+        as_json: Whether to print the summary as JSON.
+        quiet: Whether to print errors only.
+    """
+
+    options: CorpusOptions
+    sources: Sequence[Place]
+    files_from: Path | None
+    recursive: bool
+    store: Place | None
+    processes: int
+    as_json: bool
+    quiet: bool
+
+    def perform(self, task: str, settings: dict[str, Any], shard_size: int) -> None:
+        """Plans, does what is not done yet, and ends the command: with exit code 1 if shards are
+        left, 5 if images failed, 130 after Ctrl-C.
+
+        Args:
+            task: "encode" or "pack".
+            settings: Those of the task.
+            shard_size: The images of a shard, where the option does not say it.
+
+        Raises:
+            DfmError: The sources, the store or the engine cannot be used.
+        """
+        from dfmcodec.corpus.engines import LOCAL, Engine
+        from dfmcodec.corpus.forms.entry import require_pyarrow
+        from dfmcodec.corpus.jobs import Part, open_shards, progress, retry_failed
+        from dfmcodec.corpus.plan import make_plan
+        from dfmcodec.corpus.shards import Shard
+        from dfmcodec.corpus.store import open_store
+        from dfmcodec.corpus.tasks import task_of
+
+        options = self.options
+        require_pyarrow()
+        if self.store is None:
+            msg = "name where the outputs go with -O: a folder, or a store such as s3://bucket/prefix"
+            raise ConfigError(msg)
+        engine = Engine(options.engine or LOCAL, self.processes, options.address, options.resources)
+        part = Part() if options.part is None else Part(*options.part)
+        store = open_store(str(self.store))
+        engine.check_store(store.url)
+        work = task_of(task, settings)
+        job = self._job(task, settings, shard_size)
+        plan = make_plan(store, job, work.is_wanted, work.target_name, options.part is not None)
+        if options.retry_failed:
+            retry_failed(store, plan, part)
+        left = open_shards(store, part.shards(plan))
+        display = _Display(len(left), self.quiet)
+        ending = "ending after the shards in work"
+        with interruptible(ending) as is_interrupted:
+            try:
+                engine.run([Shard(store.url, number) for number in left], display.show, is_interrupted)
+            finally:
+                display.close()
+            was_interrupted = is_interrupted()
+        self._end(progress(store, plan, part), store.url, display.errors, was_interrupted)
+
+    def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
+        from dfmcodec.corpus.plan import Job
+        from dfmcodec.corpus.sources import PARQUET, Sources
+        from dfmcodec.files.atomic import read_file
+
+        options = self.options
+        named = [str(source) for source in self.sources]
+        if self.files_from is not None:
+            text = read_file(self.files_from).decode("utf-8", "surrogateescape")
+            named += [line for line in text.splitlines() if line.strip()]
+        sources = Sources.of(named, self.recursive)
+        if options.column is not None and sources.form != PARQUET:
+            msg = "--column is for Parquet sources, whose names end in .parquet"
+            raise ConfigError(msg)
+        return Job(
+            task,
+            settings,
+            sources.named,
+            self.recursive,
+            sources.form,
+            options.form or sources.form,
+            options.column,
+            options.shard_size or shard_size,
+        )
+
+    def _end(self, state: Progress, url: str, errors: list[str], was_interrupted: bool) -> None:
+        if self.as_json:
+            echo_json({"store": url, **state.as_dict()})
+        elif not self.quiet:
+            echo(f"{url}: {progress_text(state)}")
+        if was_interrupted:
+            sys.exit(EXIT_AFTER_INTERRUPT)
+        if errors:
+            sys.exit(1)
+        if state.total.failed:
+            sys.exit(SOME_FAILED)
+
+
+class _Display:
+    """Shows what becomes of shards.
+
+    Args:
+        shards: How many there are.
+        quiet: Whether only errors are shown.
+    """
+
+    def __init__(self, shards: int, quiet: bool) -> None:
+        self._bar = FilesBar(lambda: shards, not quiet)
+        self.errors: list[str] = []  # of shards that are not done
+
+    def show(self, result: ShardResult) -> None:
+        """Shows the failures of a shard, and counts it."""
+        for line in result.failures:
+            self._bar.echo(f"dfm: failed: {line}", err=True)
+        if result.error is not None:
+            self.errors.append(result.error)
+            self._bar.echo(f"dfm: shard {result.shard.number:05d} is not done: {result.error}", err=True)
+        self._bar.done()
+
+    def close(self) -> None:
+        """Removes the bar."""
+        self._bar.close()
+
+
+def progress_text(state: Progress) -> str:
+    """How far a corpus is, in one line."""
+    total = state.total
+    of_images = "" if state.images is None else f" of {state.images:,}"
+    parts = [f"{total.done:,}{of_images} images done"]
+    if total.larger:
+        parts.append(f"{total.larger:,} left out as larger than their sources")
+    if total.failed:
+        parts.append(f"{total.failed:,} failed (dfm jobs --failed lists them)")
+    if not state.is_complete:
+        parts.append(f"{state.shards - state.shards_done} of {state.shards} shards left; run again")
+    ratio = f" ({100 * total.bytes_after / total.bytes_before:.0f} %)" if total.bytes_before else ""
+    return f"{', '.join(parts)}; {total.bytes_before:,} -> {total.bytes_after:,} bytes{ratio}"
+
+
+def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict[str, Any]) -> None:
+    """Does `dfm encode` on a corpus, and ends the command as `CorpusRun.perform` does.
+
+    Args:
+        options: The options of a corpus.
+        config: The settings of the encoder.
+        arguments: All others of the command.
+
+    Raises:
+        ConfigError: There is an option that is not for a corpus.
+        DfmError: The sources, the store or the engine cannot be used.
+    """
+    from dfmcodec.corpus.tasks import ENCODE, encode_settings
+
+    for name, option in _NOT_FOR_A_CORPUS.items():
+        if arguments[name]:
+            msg = f"{option} is not for a corpus, whose outputs and rows are in the store that -O names; leave it out"
+            raise ConfigError(msg)
+    settings = encode_settings(
+        config,
+        prior=arguments["prior"],
+        strip=arguments["strip"],
+        page=arguments["page"],
+        max_pixels=arguments["max_pixels"],
+        keeps_extension=arguments["keeps_extension"],
+        skips_larger=arguments["skip_larger"],
+    )
+    run = CorpusRun(
+        options,
+        arguments["sources"],
+        arguments["files_from"],
+        arguments["recursive"],
+        arguments["folder"],
+        arguments["processes"],
+        arguments["as_json"],
+        arguments["quiet"],
+    )
+    run.perform(ENCODE, settings, default_shard_size(config.effort))

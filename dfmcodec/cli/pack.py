@@ -1,0 +1,53 @@
+"""`dfm pack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dfmcodec.cli._common import files_from_option, json_option, processes_option, quiet_option, recursive_option
+from dfmcodec.cli._corpus import (
+    PACK_SHARD_SIZE,
+    CorpusOptions,
+    CorpusRun,
+    Place,
+    corpus_options,
+    sources_argument,
+    store_option,
+)
+
+
+@click.command("pack")
+@sources_argument
+@store_option
+@recursive_option
+@files_from_option
+@processes_option
+@corpus_options
+@json_option
+@quiet_option
+def command(
+    sources: tuple[Place, ...],
+    folder: Place | None,
+    recursive: bool,
+    files_from: Path | None,
+    processes: int,
+    as_json: bool,
+    quiet: bool,
+    **arguments: Any,
+) -> None:
+    """Pack .dfm files and images into tars or Parquet files, or unpack them, without encoding.
+
+    \b
+    dfm pack archive/ -r -O packed/ --form tar
+    dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --form parquet
+
+    Each file of the store holds up to 1000 images, or as many as --shard-size says. An output has
+    the bytes of its source. A run that was stopped continues when it is called again.
+    """
+    run = CorpusRun(
+        CorpusOptions.taken_from(arguments), sources, files_from, recursive, folder, processes, as_json, quiet
+    )
+    run.perform("pack", {}, PACK_SHARD_SIZE)

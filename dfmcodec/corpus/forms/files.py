@@ -1,0 +1,28 @@
+"""A corpus of files: each image is an object of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from dfmcodec.corpus.forms.entry import Entry, Writer
+from dfmcodec.corpus.sources import Item
+from dfmcodec.corpus.store import Store, read_url
+
+
+def entries(item: Item) -> Iterator[Entry]:
+    """The image that an item stands for."""
+    yield Entry(item.source, item.name, partial(read_url, item.source))
+
+
+class FilesWriter(Writer):
+    """Writes each output as it comes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, name: str, data: bytes, entry: Entry) -> None:
+        self._store.write(name, data)
+
+    def close(self) -> None:
+        """All is written."""

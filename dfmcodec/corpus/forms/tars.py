@@ -1,0 +1,95 @@
+"""A corpus of tars, as WebDataset reads them: a sample is the members whose names are alike up to
+the first dot.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import IO
+
+from dfmcodec.corpus.forms.entry import Entry, Writer
+from dfmcodec.corpus.sources import Item
+from dfmcodec.corpus.store import Store, open_url
+from dfmcodec.errors import ImageError
+from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.files.open_image import MAX_HELD_BYTES
+from dfmcodec.files.read_image import IMAGE_SUFFIXES
+
+_END = bytes(tarfile.BLOCKSIZE)  # a block of zeros, of which there are two
+
+
+def entries(item: Item) -> Iterator[Entry]:
+    """The members of a tar that are files, read from front to back. Nothing is unpacked to a disk.
+
+    Raises:
+        DfmError: The tar cannot be opened.
+        ImageError: It is damaged or cut off; the members before that have been given.
+    """
+    number = 0
+    try:
+        with open_url(item.source) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                number += 1
+                if member.isdir():
+                    continue
+                suffix = PurePosixPath(member.name).suffix.lower()
+                is_image = suffix in IMAGE_SUFFIXES or suffix == EXTENSION
+                yield Entry(f"{item.source}#{member.name}", member.name, _reader(tar, member), is_image)
+            file.seek(tar.offset)  # tarfile takes a tar for whole that ends where a member may begin
+            if file.read(len(_END)) != _END:
+                msg = "its end is missing"
+                raise tarfile.ReadError(msg)
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        msg = f"{item.source} is not a whole tar; after {number} members: {error}"
+        raise ImageError(msg) from error
+
+
+def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
+    """What reads a member while the tar is open."""
+
+    def read() -> bytes:
+        if not member.isfile():
+            msg = f"{member.name} is a link or a device, not a file; make the tar without such members"
+            raise ImageError(msg)
+        if member.size > MAX_HELD_BYTES:
+            msg = f"{member.name} has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a member"
+            raise ImageError(msg)
+        try:
+            file: IO[bytes] | None = tar.extractfile(member)
+            return b"" if file is None else file.read()
+        except (tarfile.TarError, OSError) as error:
+            msg = f"{member.name} cannot be read: {error}; the tar may be cut off"
+            raise ImageError(msg) from error
+
+    return read
+
+
+class TarWriter(Writer):
+    """Gathers the outputs in memory and writes one tar. It holds nothing that depends on when or
+    where it was written.
+
+    Args:
+        store: Where it goes.
+        name: That of the tar.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._bytes = io.BytesIO()
+        self._tar = tarfile.open(fileobj=self._bytes, mode="w", format=tarfile.PAX_FORMAT)
+
+    def add(self, name: str, data: bytes, entry: Entry) -> None:
+        self.keep(name, data)
+
+    def keep(self, name: str, data: bytes) -> None:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+
+    def close(self) -> None:
+        self._tar.close()
+        self._store.write(self._name, self._bytes.getvalue())

@@ -1,0 +1,214 @@
+"""The plan of a corpus: its settings, and the fixed list of images of each shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from dfmcodec import __version__
+from dfmcodec.corpus.forms.parquet import row_count
+from dfmcodec.corpus.sources import FILES, RECORDS, TAR, Item, Sources
+from dfmcodec.corpus.store import Store
+from dfmcodec.errors import ConfigError, DfmError
+
+PLAN = f"{RECORDS}/plan.json"
+LAYOUT = 1  # of the objects in the folder of the plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done: everything that decides the outputs besides the images.
+
+    Args:
+        task: "encode" or "pack".
+        settings: Of the task, as plain values.
+        sources: What is named as sources.
+        recursive: Whether subfolders are searched too.
+        source_form: "files", "tar" or "parquet".
+        form: That of the outputs, likewise.
+        column: The column of images, or of their names, of Parquet sources; None to find it.
+        shard_size: The images of a shard, at most.
+    """
+
+    task: str
+    settings: dict[str, Any]
+    sources: tuple[str, ...]
+    recursive: bool
+    source_form: str
+    form: str
+    column: str | None
+    shard_size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job and its shards.
+
+    Args:
+        job: What is to be done.
+        version: That of dfmcodec.
+        layout: `LAYOUT`.
+        shards: How many there are.
+        images: How many there are in all; None for tars, which are not read for the plan.
+        lists_sha256: The digest of all lists, in hexadecimal.
+    """
+
+    job: Job
+    version: str
+    layout: int
+    shards: int
+    images: int | None
+    lists_sha256: str
+
+    def list_of(self, store: Store, number: int) -> list[Item]:
+        """The items of a shard.
+
+        Raises:
+            DfmError: The list is not the one that was written for this job.
+        """
+        name = list_name(number)
+        data = store.read(name) or b""
+        first, _, rest = data.partition(b"\n")
+        if first != _first_line(self.job, rest):
+            msg = f"{store.url}/{name} is missing, damaged or of another plan; plan again in an empty store"
+            raise DfmError(msg)
+        return [Item(**json.loads(line)) for line in rest.splitlines()]
+
+
+def list_name(number: int) -> str:
+    """The name of the list of a shard."""
+    return f"{RECORDS}/{number:05d}.list"
+
+
+def read_plan(store: Store) -> Plan | None:
+    """The plan of a store; None if there is none.
+
+    Raises:
+        ConfigError: It cannot be understood.
+    """
+    data = store.read(PLAN)
+    if data is None:
+        return None
+    try:
+        values = json.loads(data)
+        job = values.pop("job")
+        return Plan(Job(**{**job, "sources": tuple(job["sources"])}), **values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        msg = f"{store.url}/{PLAN} is not a plan of this version of dfmcodec ({__version__}); name another store"
+        raise ConfigError(msg) from error
+
+
+def make_plan(
+    store: Store, job: Job, is_wanted: Callable[[str], bool], target_name: Callable[[str], str], keeps_lists: bool
+) -> Plan:
+    """Writes the plan of a job, or takes the one that is there if it is of the same job.
+
+    Args:
+        store: The store for the outputs.
+        job: What is to be done.
+        is_wanted: Tells by its name which files of folders are images.
+        target_name: Gives the name of an output by that of a file.
+        keeps_lists: Whether a plan that is there is taken without looking whether the sources still
+            give the same list.
+
+    Raises:
+        ConfigError: The plan that is there is of another job, or two images have one output.
+        DfmError: There is no image, or a source or the store cannot be used.
+    """
+    plan = read_plan(store)
+    if plan is not None:
+        _check_same(store, plan, job)
+        if keeps_lists:
+            return plan
+    shards = Sources(job.sources, job.recursive, job.source_form).shards(
+        job.shard_size, is_wanted, lambda source: row_count(source, job.column)
+    )
+    if job.form == FILES == job.source_form:
+        shards = _checked_outputs(shards, target_name)
+    digest, numbers, images = hashlib.sha256(), 0, 0
+    for items in shards:
+        rest = b"".join(json.dumps(item.as_dict(), sort_keys=True).encode() + b"\n" for item in items)
+        data = _first_line(job, rest) + b"\n" + rest
+        digest.update(data)
+        if plan is None:
+            store.write(list_name(numbers), data)
+        numbers += 1
+        images += sum(max(1, item.stop - item.start) for item in items)
+    if not numbers:
+        what = "files" if job.task == "pack" else "images"
+        msg = f"there are no {what} in {', '.join(job.sources)} (-r looks into subfolders)"
+        raise DfmError(msg)
+    known = None if job.source_form == TAR else images
+    made = Plan(job, __version__, LAYOUT, numbers, known, digest.hexdigest())
+    if plan is None:
+        _write_plan(store, made)
+    elif plan.lists_sha256 != made.lists_sha256:
+        found = f"{plan.images} images then, {known} now" if plan.images != known else "others of the same number"
+        msg = f"the sources do not hold what {store.url} was planned with ({found}); name another store for these"
+        raise ConfigError(msg)
+    return made
+
+
+def _write_plan(store: Store, plan: Plan) -> None:
+    """Writes a plan after its lists, less those left over from a longer one, never written."""
+    surplus = (name for name in store.names(RECORDS) if name.endswith(".list"))
+    for name in surplus:
+        if int(name.removesuffix(".list")) >= plan.shards:
+            store.delete(f"{RECORDS}/{name}")
+    store.write(PLAN, json.dumps(asdict(plan), indent=1, sort_keys=True).encode())
+
+
+def _first_line(job: Job, rest: bytes) -> bytes:
+    """What a list begins with: by this it is known to be of this job, and as it was written."""
+    of_job = hashlib.sha256(json.dumps(asdict(job), sort_keys=True).encode()).hexdigest()
+    return f"# {of_job[:16]} {hashlib.sha256(rest).hexdigest()}".encode()
+
+
+def _check_same(store: Store, plan: Plan, job: Job) -> None:
+    """Refuses to go on with the plan of another job.
+
+    Raises:
+        ConfigError: What differs.
+    """
+    if plan.version != __version__:
+        msg = f"{store.url} was begun by dfmcodec {plan.version}, this is {__version__}; use that or name another store"
+        raise ConfigError(msg)
+    theirs, ours = _flat(plan.job), _flat(job)
+    differing = [name for name in (theirs | ours) if theirs.get(name) != ours.get(name)]
+    if differing:
+        pairs = ", ".join(f"{name} {_text(theirs.get(name))}, not {_text(ours.get(name))}" for name in differing)
+        msg = f"{store.url} holds another plan: {pairs}; name another store or give the same options"
+        raise ConfigError(msg)
+
+
+def _flat(job: Job) -> dict[str, Any]:
+    values: dict[str, Any] = {field.name: getattr(job, field.name) for field in fields(job)}
+    settings: dict[str, Any] = values.pop("settings")
+    return values | settings
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(value) or "none"
+    return "unset" if value is None else str(value)
+
+
+def _checked_outputs(shards: Iterable[list[Item]], target_name: Callable[[str], str]) -> Iterator[list[Item]]:
+    """Passes shards on.
+
+    Raises:
+        ConfigError: Two images would have one output.
+    """
+    taken: set[int] = set()
+    for items in shards:
+        for item in items:
+            key = hash(target_name(item.name))
+            if key in taken:
+                advice = "--keep-extension tells names apart that differ in their extensions only"
+                msg = f"{item.source} has the same output as another source, {target_name(item.name)}; {advice}"
+                raise ConfigError(msg)
+            taken.add(key)
+        yield items

@@ -1,0 +1,236 @@
+"""What a store keeps of a shard besides its list and its outputs: that it was begun, a row for each
+image, and that it is done.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from dfmcodec.corpus.sources import RECORDS
+from dfmcodec.corpus.store import Store
+from dfmcodec.errors import DfmError
+
+DONE, LARGER, FAILED = "done", "larger", "failed"  # values of "status"
+_FATAL_DEATHS = 2  # of an image, while it was noted to be in work
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """What became of an image.
+
+    Args:
+        source: Where it comes from.
+        output: The name of the output; None if there is none.
+        status: "done", "larger" or "failed".
+        error: What went wrong, in one line.
+        bytes_before: Of the source.
+        bytes_after: Of the output, whether written or not.
+        psnr_db: Of the decoded file; None if it is lossless or was not encoded.
+        seconds: Of work.
+        sha256: Of the output, in hexadecimal.
+    """
+
+    source: str
+    output: str | None
+    status: str
+    error: str | None = None
+    bytes_before: int | None = None
+    bytes_after: int | None = None
+    psnr_db: float | None = None
+    seconds: float | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """That a shard is done. Two hosts that do it at once write the same.
+
+    Args:
+        done: The number of images with an output.
+        larger: Likewise, of those that were left out as no smaller than their sources.
+        failed: Likewise, of those that failed.
+        bytes_before: Of the sources of those with an output.
+        bytes_after: Of these outputs.
+    """
+
+    done: int = 0
+    larger: int = 0
+    failed: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+
+    @classmethod
+    def of(cls, rows: Sequence[ImageRow]) -> Commit:
+        """Counts rows."""
+        of_status = Counter(row.status for row in rows)
+        done = [row for row in rows if row.status == DONE]
+        return cls(
+            of_status[DONE],
+            of_status[LARGER],
+            of_status[FAILED],
+            sum(row.bytes_before or 0 for row in done),
+            sum(row.bytes_after or 0 for row in done),
+        )
+
+    @property
+    def images(self) -> int:
+        """The number of images."""
+        return self.done + self.larger + self.failed
+
+    def __add__(self, other: Commit) -> Commit:
+        mine, theirs = asdict(self), asdict(other)
+        return Commit(**{name: mine[name] + theirs[name] for name in mine})
+
+
+def commit_name(number: int) -> str:
+    """The name of the object that says that a shard is done."""
+    return f"{RECORDS}/{number:05d}.json"
+
+
+def rows_name(number: int) -> str:
+    """The name of the rows of a shard."""
+    return f"{RECORDS}/{number:05d}.rows.parquet"
+
+
+def _began_name(number: int) -> str:
+    return f"{RECORDS}/{number:05d}.began"
+
+
+def read_commit(store: Store, number: int) -> Commit | None:
+    """The commit of a shard; None if it is not done.
+
+    Raises:
+        DfmError: It cannot be read.
+    """
+    data = store.read(commit_name(number))
+    if data is None:
+        return None
+    try:
+        return Commit(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        msg = f"{store.url}/{commit_name(number)} is damaged; delete it to do its shard again"
+        raise DfmError(msg) from error
+
+
+def write_commit(store: Store, number: int, rows: Sequence[ImageRow]) -> Commit:
+    """Writes the rows of a shard and then its commit, unless another did meanwhile.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    earlier = read_commit(store, number)
+    if earlier is not None:
+        return earlier
+    import pyarrow
+    import pyarrow.parquet
+
+    types = {"bytes_before": pyarrow.int64(), "bytes_after": pyarrow.int64()}
+    types |= {"psnr_db": pyarrow.float64(), "seconds": pyarrow.float64()}
+    names = list(ImageRow.__dataclass_fields__)
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in names])
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([asdict(row) for row in rows], schema), file)
+    store.write(rows_name(number), file.getvalue())
+    commit = Commit.of(rows)
+    store.write(commit_name(number), json.dumps(asdict(commit)).encode())
+    return commit
+
+
+def read_rows(store: Store, number: int) -> list[ImageRow]:
+    """The rows of a shard that is done.
+
+    Raises:
+        DfmError: They cannot be read.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    data = store.read(rows_name(number)) or b""
+    try:
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
+    except (pyarrow.ArrowException, OSError) as error:
+        msg = f"{store.url}/{rows_name(number)} is missing or damaged; encode this shard again in another store"
+        raise DfmError(msg) from error
+    return [ImageRow(**row) for row in table.to_pylist()]
+
+
+def forget(store: Store, number: int) -> None:
+    """Takes back that a shard was done and that it was begun, so that all of it is done again.
+
+    Raises:
+        OutputError: The objects cannot be deleted.
+    """
+    store.delete(commit_name(number))
+    store.delete(_began_name(number))
+
+
+@dataclass(frozen=True)
+class _Began:
+    """That a shard was tried.
+
+    Args:
+        image: The index of the image in work, from the second time on; None before and between.
+        deaths: How often a worker died of an image, by its index as text.
+    """
+
+    image: int | None = None
+    deaths: dict[str, int] = field(default_factory=dict)
+
+
+class Attempt:
+    """A try at a shard, which notes what kills its worker.
+
+    The first time, nothing but the try itself is noted. If it was tried before and is not done, its
+    worker may have died of an image: from then on each image is noted before it is begun. One that
+    was noted at two deaths is fatal and left out. Whoever dies for another reason, such as a host
+    that is taken away, hardly ever does so twice at the same image.
+
+    Args:
+        store: The store.
+        number: That of the shard.
+
+    Raises:
+        DfmError: The store cannot be used.
+    """
+
+    def __init__(self, store: Store, number: int) -> None:
+        self._store = store
+        self._name = _began_name(number)
+        data = store.read(self._name)
+        self._is_careful = data is not None
+        began = _Began() if data is None else _Began(**json.loads(data))
+        if began.image is not None:
+            index = str(began.image)
+            began = _Began(None, {**began.deaths, index: began.deaths.get(index, 0) + 1})
+        self._began = began
+        self._write(None)
+
+    def is_fatal(self, index: int) -> bool:
+        """Whether an image is known to kill its worker."""
+        return self._began.deaths.get(str(index), 0) >= _FATAL_DEATHS
+
+    def begin(self, index: int) -> None:
+        """Notes that an image is in work.
+
+        Raises:
+            OutputError: The note cannot be written.
+        """
+        if self._is_careful:
+            self._write(index)
+
+    def leave(self) -> None:
+        """Notes that no image is in work, where one was noted: nobody died of it.
+
+        Raises:
+            OutputError: The note cannot be written.
+        """
+        if self._began.image is not None:
+            self._write(None)
+
+    def _write(self, image: int | None) -> None:
+        self._began = replace(self._began, image=image)
+        self._store.write(self._name, json.dumps(asdict(self._began)).encode())

@@ -1,0 +1,210 @@
+"""A shard: the unit of work, which anybody may do, more than once and at the same time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dfmcodec.corpus.forms import open_writer, read_entries
+from dfmcodec.corpus.forms.entry import Entry, Writer, require_pyarrow
+from dfmcodec.corpus.plan import Plan, read_plan
+from dfmcodec.corpus.records import DONE, FAILED, LARGER, Attempt, Commit, ImageRow, read_commit, write_commit
+from dfmcodec.corpus.sources import FILES, RECORDS, Item
+from dfmcodec.corpus.store import open_store
+from dfmcodec.corpus.tasks import Task, task_of
+from dfmcodec.errors import (
+    NO_MEMORY,
+    ConfigError,
+    DfmError,
+    ImageError,
+    InstallationError,
+    MissingPackageError,
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What an engine hands to a worker.
+
+    Args:
+        store: The URL of the store, by which a worker finds all else.
+        number: That of the shard, from 0.
+    """
+
+    store: str
+    number: int
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What became of a shard.
+
+    Args:
+        shard: The shard.
+        commit: What it came to; None if it is not done.
+        failures: A line for each image that failed.
+        error: Why it is not done, in one line.
+    """
+
+    shard: Shard
+    commit: Commit | None
+    failures: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def encode_shard(shard: Shard) -> ShardResult:
+    """Does a shard, unless it is done already. This is all that an engine has to call, at least
+    once for each shard.
+
+    An image that fails is a row, and the others go on. Whatever ends this function before the
+    commit, the shard is not done, and the next call does all of it again.
+
+    Args:
+        shard: The shard.
+
+    Returns:
+        What it came to, with a commit.
+
+    Raises:
+        DfmError: The store or the plan cannot be used.
+    """
+    require_pyarrow()
+    store = open_store(shard.store)
+    plan = read_plan(store)
+    if plan is None:
+        msg = f"{store.url} holds no plan, or its workers cannot see it; encode into it first"
+        raise ConfigError(msg)
+    earlier = read_commit(store, shard.number)
+    if earlier is not None:
+        return ShardResult(shard, earlier)
+    job = plan.job
+    items, task = plan.list_of(store, shard.number), task_of(job.task, job.settings)
+    attempt, writer = Attempt(store, shard.number), open_writer(job.form, store, shard.number)
+    work = _Work(plan, task, writer, attempt, "" if job.source_form == FILES else f"{shard.number:05d}/")
+    rows = list(work.rows(items))
+    writer.close()
+    failures = tuple(f"{row.source}: {row.error}" for row in rows if row.status == FAILED)
+    return ShardResult(shard, write_commit(store, shard.number, rows), failures)
+
+
+def try_shard(shard: Shard) -> ShardResult:
+    """`encode_shard`, with its errors as a result, so that other shards go on."""
+    try:
+        return encode_shard(shard)
+    except DfmError as error:
+        return ShardResult(shard, None, error=str(error))
+
+
+class _Work:
+    """Does the images of one shard.
+
+    Args:
+        plan: The plan.
+        task: What is done to each image.
+        writer: Takes the outputs.
+        attempt: Notes the image in work.
+        folder: The folder for outputs that are files, where names are those of members or rows.
+    """
+
+    def __init__(self, plan: Plan, task: Task, writer: Writer, attempt: Attempt, folder: str) -> None:
+        self._plan = plan
+        self._task = task
+        self._writer = writer
+        self._attempt = attempt
+        self._folder = folder if plan.job.form == FILES else ""
+        self._taken: set[str] = set()
+
+    def rows(self, items: list[Item]) -> Iterator[ImageRow]:
+        """Does the images of items; gives a row for each, and for each item that cannot be read to
+        its end.
+
+        Raises:
+            OutputError: The store cannot be used.
+            MissingPackageError: A package is missing that every image needs.
+            InstallationError: A part of the program is damaged.
+        """
+        index = 0
+        try:
+            for item in items:
+                for entry in self._entries(item):
+                    if isinstance(entry, ImageRow):
+                        yield entry
+                        continue
+                    yield from self._rows_of(index, entry)
+                    index += 1
+        finally:
+            self._attempt.leave()
+
+    def _entries(self, item: Item) -> Iterator[Entry | ImageRow]:
+        """The entries of an item, and a row for what of it cannot be read."""
+        job = self._plan.job
+        try:
+            yield from read_entries(job.source_form, item, job.column)
+        except DfmError as error:
+            yield ImageRow(item.source, None, FAILED, str(error))
+
+    def _rows_of(self, index: int, entry: Entry) -> Iterator[ImageRow]:
+        """The row of an image; that of a file beside images only if it fails."""
+        started = time.perf_counter()
+        self._attempt.begin(index)
+        data: bytes | None = None
+        try:
+            if self._attempt.is_fatal(index):
+                msg = "its worker died of it twice, perhaps for lack of memory"
+                raise ImageError(msg)
+            data = entry.read()
+            if not entry.is_image:
+                self._checked(entry.name)
+                self._writer.keep(entry.name, data)
+                return
+            name = self._checked(self._folder + self._task.target_name(entry.name))
+            product = self._task.perform(data, entry)
+        except (InstallationError, MissingPackageError):
+            raise
+        except Exception as error:
+            self._writer.leave_out(entry)
+            yield ImageRow(entry.source, None, FAILED, _message(error), None if data is None else len(data))
+            return
+        if product.is_wanted:
+            self._writer.add(name, product.data, entry)
+        else:
+            self._writer.leave_out(entry)
+        yield ImageRow(
+            entry.source,
+            name if product.is_wanted else None,
+            DONE if product.is_wanted else LARGER,
+            None,
+            len(data),
+            len(product.data),
+            product.psnr_db,
+            round(time.perf_counter() - started, 3),
+            hashlib.sha256(product.data).hexdigest(),
+        )
+
+    def _checked(self, name: str) -> str:
+        """A name that no other output of the shard has, and that is one in the store.
+
+        Raises:
+            ImageError: It is no such name.
+        """
+        parts = name.split("/")
+        if parts[0] == RECORDS or not set(parts).isdisjoint(("", ".", "..")):
+            msg = f"{name} is no name for an output; rename the source"
+            raise ImageError(msg)
+        if name in self._taken:
+            msg = f"an earlier image has the same output, {name}; rename one"
+            raise ImageError(msg)
+        self._taken.add(name)
+        return name
+
+
+def _message(error: Exception) -> str:
+    """What a row says of an exception."""
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    if isinstance(error, DfmError):
+        return str(error)
+    said = " ".join(str(error).split())
+    return f"unexpected {type(error).__name__}: {said}; this is a bug of dfmcodec, please report it"

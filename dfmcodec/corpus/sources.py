@@ -1,0 +1,157 @@
+"""What people name as the sources of a corpus -> the items of a plan's lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from dfmcodec.corpus.store import is_folder, list_files, local_path, matching, scheme_of
+from dfmcodec.errors import ConfigError
+
+FILES, TAR, PARQUET = FORMS = ("files", "tar", "parquet")
+RECORDS = "_dfm"  # the folder of a store that holds the plan; it is no source, and no output goes there
+_FORM_OF_SUFFIX = {".tar": TAR, ".parquet": PARQUET}
+_RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
+_MAX_NAMES = 10_000_000  # of one pattern
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of a list: a file, a whole tar, or rows of a Parquet file.
+
+    Args:
+        source: Its path, absolute, or URL.
+        name: The path of a file in its folder, with slashes; empty for tars and Parquet.
+        start: The first row.
+        stop: The row after the last one.
+    """
+
+    source: str
+    name: str = ""
+    start: int = 0
+    stop: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that differ from their defaults."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The sources as they are named, and the form that they have in common.
+
+    Args:
+        named: Files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`.
+        recursive: Whether subfolders are searched too.
+        form: "files", "tar" or "parquet".
+    """
+
+    named: tuple[str, ...]
+    recursive: bool
+    form: str
+
+    @classmethod
+    def of(cls, named: Sequence[str], recursive: bool) -> Sources:
+        """Tells the form by the extensions. Local paths become absolute.
+
+        Raises:
+            ConfigError: There are none, or they have several forms.
+        """
+        forms = {_FORM_OF_SUFFIX.get(PurePosixPath(name).suffix.lower(), FILES) for name in named}
+        if len(forms) != 1:
+            found = " and ".join(sorted(forms)) or "none"
+            msg = f"the sources must have one form, images, tars or Parquet; found {found}"
+            raise ConfigError(msg)
+        absolute = (str(local_path(name).absolute()) if scheme_of(name) is None else name for name in named)
+        return cls(tuple(absolute), recursive, forms.pop())
+
+    def shards(
+        self, images: int, is_wanted: Callable[[str], bool], rows_of: Callable[[str], int]
+    ) -> Iterator[list[Item]]:
+        """Cuts the sources into shards, in order. A tar is a shard; no shard holds rows of two
+        Parquet files.
+
+        Args:
+            images: Of a shard, at most.
+            is_wanted: Tells by its name which files of a folder are taken.
+            rows_of: Gives the number of rows of a Parquet file.
+
+        Raises:
+            DfmError: A source is not there or cannot be read.
+            ConfigError: A pattern stands for too many names.
+        """
+        if self.form == FILES:
+            items = self._files(is_wanted)
+            while shard := list(islice(items, images)):
+                yield shard
+            return
+        for source in self._found():
+            if self.form == TAR:
+                yield [Item(source)]
+                continue
+            rows = rows_of(source)
+            yield from ([Item(source, "", start, min(rows, start + images))] for start in range(0, rows, images))
+
+    def _files(self, is_wanted: Callable[[str], bool]) -> Iterator[Item]:
+        for pattern in self.named:
+            if not _is_pattern(pattern) and is_folder(pattern):
+                for name in list_files(pattern, self.recursive):
+                    if is_wanted(name) and name.split("/", 1)[0] != RECORDS:
+                        yield Item(f"{pattern.rstrip('/')}/{name}", name)
+            else:
+                folder = _fixed_folder(pattern)
+                yield from (Item(source, source[len(folder) :]) for source in _expanded(pattern))
+
+    def _found(self) -> Iterator[str]:
+        for pattern in self.named:
+            if not _is_pattern(pattern):
+                is_folder(pattern)  # or it is not there
+            yield from _expanded(pattern)
+
+
+def _is_pattern(text: str) -> bool:
+    return bool(re.search(r"[*?\[{]", text)) and not (scheme_of(text) is None and local_path(text).exists())
+
+
+def _fixed_folder(pattern: str) -> str:
+    """The folder of a pattern, with a slash, as far as it is the same for all that match."""
+    fixed = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if _is_pattern(pattern) else pattern
+    return fixed[: fixed.rfind("/") + 1]
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    if not _is_pattern(pattern):
+        yield pattern
+        return
+    number = 0
+    for name in braces(pattern):
+        number += 1
+        if number > _MAX_NAMES:
+            msg = f"{pattern} stands for more than {_MAX_NAMES} names; use several runs, each with its own store"
+            raise ConfigError(msg)
+        is_web = scheme_of(name) in ("http", "https")  # where ? begins a query, and nothing can be listed
+        yield from [name] if is_web or not re.search(r"[*?\[]", name) else matching(name)
+
+
+def braces(pattern: str) -> Iterator[str]:
+    """The texts that a pattern stands for, as in shells: `{a,b}` and `{08..11}`.
+
+    >>> list(braces("{a,b}/{08..10}.tar"))
+    ['a/08.tar', 'a/09.tar', 'a/10.tar', 'b/08.tar', 'b/09.tar', 'b/10.tar']
+    """
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    span = None if match is None else _RANGE.fullmatch(match[1])
+    if match is None or (span is None and "," not in match[1]):
+        yield pattern
+        return
+    parts: Iterator[str] = iter(match[1].split(","))
+    if span is not None:
+        width = len(span[1]) if span[1].startswith("0") else 0
+        parts = (f"{number:0{width}d}" for number in range(int(span[1]), int(span[2]) + 1))
+    for part in parts:
+        for rest in braces(pattern[match.end() :]):
+            yield pattern[: match.start()] + part + rest

@@ -1,0 +1,134 @@
+"""What is done to each image of a corpus: it is encoded, or packed as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import isfinite
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dfmcodec.corpus.forms.entry import Entry
+from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.encode import encode_image
+from dfmcodec.errors import ConfigError
+from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.files.read_image import IMAGE_SUFFIXES, image_from_bytes
+from dfmcodec.generative.model import read_model_file
+
+ENCODE, PACK = "encode", "pack"
+
+
+@dataclass(frozen=True)
+class Product:
+    """What became of an image.
+
+    Args:
+        data: The bytes of the output.
+        psnr_db: Of the decoded file; None if it is lossless or was not encoded.
+        is_wanted: False to leave the output out, as no smaller than its source.
+    """
+
+    data: bytes
+    psnr_db: float | None = None
+    is_wanted: bool = True
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done to each image.
+
+    Args:
+        perform: Makes the output of an image from its bytes; the entry names it.
+        target_name: Gives the name of an output by that of its source.
+        is_wanted: Tells by its name which files of folders are taken.
+    """
+
+    perform: Callable[[bytes, Entry], Product]
+    target_name: Callable[[str], str]
+    is_wanted: Callable[[str], bool]
+
+
+def encode_settings(
+    config: EncoderConfig,
+    *,
+    prior: Path | None,
+    strip: bool,
+    page: int | None,
+    max_pixels: int,
+    keeps_extension: bool,
+    skips_larger: bool,
+) -> dict[str, Any]:
+    """The settings of `ENCODE` as plain values; those of the encoder only where they differ from
+    their defaults.
+
+    Raises:
+        ConfigError: The outputs would depend on the speed of a host.
+    """
+    if config.time_limit_s is not None:
+        msg = "--time-limit makes other files on a slower host, but a shard done twice must be the same; use --effort"
+        raise ConfigError(msg)
+    changed = {field.name: getattr(config, field.name) for field in fields(config)}
+    return {
+        **{field.name: changed[field.name] for field in fields(config) if changed[field.name] != field.default},
+        "prior": None if prior is None else str(prior.absolute()),
+        "strip": strip,
+        "page": page,
+        "max_pixels": max_pixels,
+        "keeps_extension": keeps_extension,
+        "skips_larger": skips_larger,
+    }
+
+
+def task_of(name: str, settings: dict[str, Any]) -> Task:
+    """The task of a job.
+
+    Args:
+        name: `ENCODE` or `PACK`.
+        settings: Those of the job.
+
+    Raises:
+        ConfigError: They are impossible.
+        FormatError: The prior is no generative model.
+    """
+    return _pack() if name == PACK else _encode(**settings)
+
+
+def _pack() -> Task:
+    def target_name(name: str) -> str:
+        return name if PurePosixPath(name).suffix else f"{name}.img"
+
+    def is_wanted(name: str) -> bool:
+        return _is_image(name) or PurePosixPath(name).suffix.lower() == EXTENSION
+
+    return Task(lambda data, entry: Product(data), target_name, is_wanted)
+
+
+def _encode(
+    prior: str | None,
+    strip: bool,
+    page: int | None,
+    max_pixels: int,
+    keeps_extension: bool,
+    skips_larger: bool,
+    **encoder: Any,
+) -> Task:
+    config = EncoderConfig(**encoder)
+    generator = None if prior is None else read_model_file(Path(prior))
+
+    def perform(data: bytes, entry: Entry) -> Product:
+        image = image_from_bytes(data, entry.source, max_pixels, strip, page)
+        result = encode_image(image, config, generator=generator)
+        psnr_db = result.report.psnr_db
+        is_wanted = not skips_larger or len(result.data) < len(data)
+        return Product(result.data, round(psnr_db, 3) if isfinite(psnr_db) else None, is_wanted)
+
+    def target_name(name: str) -> str:
+        is_kept = keeps_extension or not _is_image(name)
+        return name + EXTENSION if is_kept else str(PurePosixPath(name).with_suffix(EXTENSION))
+
+    return Task(perform, target_name, _is_image)
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

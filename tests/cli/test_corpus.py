@@ -1,0 +1,177 @@
+"""The commands about corpora, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+from corpora import read_tar, write_images, write_tar
+
+from dfmcodec.cli import main
+
+pytest.importorskip("pyarrow")
+FAST = ("--effort", "1", "--quality", "50")
+
+
+def dfm(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_images(tmp_path / "in", 4)
+
+
+def test_encode_and_encode_again_and_jobs(source, tmp_path):
+    out = tmp_path / "out"
+    done = "4 of 4 images done; "
+    first = dfm("encode", source, "-r", "-O", out, "--form", "tar", "--shard-size", 3, *FAST)
+    assert f"{out}: {done}" in first.stdout
+    assert list(read_tar((out / "00001.tar").read_bytes())) == ["more/003.dfm"]
+    assert done in dfm("encode", source, "-r", "-O", out, "--form", "tar", "--shard-size", 3, *FAST).stdout
+    assert f"{done[:-2]}" in dfm("jobs", out).stdout
+    counts = json.loads(dfm("jobs", out, "--json").stdout)
+    assert (counts["images"], counts["done"], counts["shards"], counts["shards_done"]) == (4, 4, 2, 2)
+
+
+def test_the_files_are_those_of_the_plain_command(source, tmp_path):
+    dfm("encode", source, "-r", "-O", tmp_path / "plain", *FAST)
+    dfm("encode", source, "-r", "-O", tmp_path / "corpus", "--engine", "local", *FAST)
+    names = [path.relative_to(tmp_path / "plain") for path in (tmp_path / "plain").rglob("*.dfm")]
+    assert len(names) == 4
+    for name in names:
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "corpus" / name).read_bytes()
+    assert not (tmp_path / "plain" / "_dfm").exists()
+
+
+def test_a_bad_image_gives_5_and_is_listed_and_tried_again(source, tmp_path):
+    whole = (source / "000.png").read_bytes()
+    (source / "000.png").write_bytes(b"")
+    command = ("encode", source, "-O", tmp_path / "out", "--engine", "local", *FAST)
+    result = dfm(*command, code=5)
+    assert f"dfm: failed: {source / '000.png'}: " in result.stderr
+    assert "1 of 2 images done, 1 failed (dfm jobs --failed lists them)" in result.stdout
+    listed = dfm("jobs", tmp_path / "out", "--failed").stdout
+    assert listed.startswith(f"{source / '000.png'}: ")
+    assert json.loads(dfm("jobs", tmp_path / "out", "--failed", "--json").stdout)["source"] == str(source / "000.png")
+    (source / "000.png").write_bytes(whole)
+    dfm(*command, code=5)
+    assert "2 of 2 images done; " in dfm(*command, "--retry-failed").stdout
+
+
+def test_parts_of_the_whole(source, tmp_path):
+    options = ("pack", source, "-r", "-O", tmp_path / "out", "--shard-size", 1)
+    assert "2 images done; " in dfm(*options, "--part", "2/2").stdout
+    assert "2 of 4 images done, 2 of 4 shards left" in dfm("jobs", tmp_path / "out").stdout
+    dfm(*options, "--part", "1/2")
+    assert "4 of 4 images done; " in dfm("jobs", tmp_path / "out").stdout
+
+
+def test_pack_takes_outputs_and_gives_them_back(source, tmp_path):
+    dfm("encode", source, "-r", "-O", tmp_path / "files", *FAST)
+    dfm("pack", tmp_path / "files", "-r", "-O", tmp_path / "tars", "--form", "tar", "--quiet")
+    dfm("pack", f"{tmp_path}/tars/*.tar", "-O", tmp_path / "back", "--form", "files")
+    packed = (tmp_path / "back" / "00000" / "more" / "001.dfm").read_bytes()
+    assert packed == (tmp_path / "files" / "more" / "001.dfm").read_bytes()
+
+
+def test_a_list_names_further_sources(source, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{source}/000.png\n\n{source}/002.png\n")
+    result = dfm("pack", "--files-from", tmp_path / "list.txt", "-O", tmp_path / "out", "--form", "tar", "--json")
+    assert json.loads(result.stdout)["done"] == 2
+
+
+def test_a_store_in_memory(source):
+    pytest.importorskip("fsspec")
+    assert "2 of 2 images done" in dfm("encode", source, "-O", "memory://cli-test", *FAST).stdout
+    assert "2 of 2 images done" in dfm("jobs", "memory://cli-test").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("-O", "nowhere://x"), 2, "the scheme nowhere:// is unknown"),
+        (("-O", "ftp://x/y"), 2, "outputs cannot be written whole to ftp://"),
+        (("-O", "OUT", "--engine", "spark"), 2, "the engine spark is unknown"),
+        (("-O", "OUT", "--engine", "no_such_module:x"), 2, "name a module and a function of it"),
+        (("-O", "OUT", "--part", "3/2"), 2, "there is no part 3 of 2"),
+        (("-O", "OUT", "--part", "3"), 2, "'3' is not a part; write 3/16"),
+        (("-O", "OUT", "--engine", "dask", "--resources", "GPU"), 2, "'GPU' is not a resource; write GPU=1"),
+        (("-O", "OUT", "--form", "tar", "--column", "url"), 2, "--column is for Parquet sources"),
+        (("-O", "OUT", "--shard-size", "3"), 2, "--retry-failed are for a corpus: name a store"),
+        (("--form", "tar"), 2, "name where the outputs go with -O"),
+        (("-O", "OUT", "--form", "tar", "--time-limit", "3"), 2, "--time-limit makes other files on a slower host"),
+        (("-O", "OUT", "--form", "tar", "--report", "r.csv"), 2, "--report is not for a corpus"),
+        (("-O", "OUT", "--form", "tar", "--quality", "101"), 2, "quality"),
+        (("-O", "OUT/000.png", "--form", "tar"), 1, "is a file; outputs go to a folder"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_before_work(source, tmp_path, arguments, code, said):
+    if any("://" in argument for argument in arguments):
+        pytest.importorskip("fsspec")
+    given = [argument.replace("OUT/", f"{source}/").replace("OUT", f"{tmp_path}/out") for argument in arguments]
+    result = dfm("encode", source, *given, code=code)
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_url_without_a_store_is_refused(tmp_path):
+    assert "is a URL; download it first" in dfm("encode", "s3://in/a.png", "-O", tmp_path, code=2).stderr
+
+
+def test_another_plan_is_refused_and_nothing_changes(source, tmp_path):
+    dfm("pack", source, "-O", tmp_path / "out", "--form", "tar")
+    result = dfm("encode", source, "-O", tmp_path / "out", "--form", "tar", *FAST, code=2)
+    assert "holds another plan: task pack, not encode" in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.tar", "_dfm"]
+
+
+def test_jobs_of_what_is_no_corpus(tmp_path):
+    assert "holds no plan of dfmcodec" in dfm("jobs", tmp_path, code=2).stderr
+
+
+def test_a_tar_with_bad_members_gives_the_good_ones(tmp_path, source):
+    images = [path.read_bytes() for path in sorted(source.rglob("*.png"))]
+    tar = write_tar(tmp_path / "x.tar", {"a.png": images[0], "../b.png": images[1], "c.png": b"x"})
+    result = dfm("encode", tar, "-O", tmp_path / "out", "--form", "tar", *FAST, code=5)
+    assert len(result.stderr.strip().splitlines()) == 2
+    assert list(read_tar((tmp_path / "out" / "00000.tar").read_bytes())) == ["a.dfm"]
+
+
+def test_a_plain_encode_imports_none_of_this(source, tmp_path):
+    code = (
+        "import sys; from dfmcodec.cli import main\n"
+        f"main(['encode', {str(source / '000.png')!r}, '-o', {str(tmp_path / 'x.dfm')!r}, '--effort', '1'], "
+        "standalone_mode=False)\n"
+        "heavy = ('pyarrow', 'fsspec', 'dask', 'distributed', 'dfmcodec.corpus')\n"
+        "found = [name for name in sys.modules if name.split('.')[0] in heavy or name.startswith('dfmcodec.corpus')]\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_interrupted_once_finishes_the_shard_in_work(tmp_path):
+    source = write_images(tmp_path / "in", 30)
+    command = [*(sys.executable, "-m", "dfmcodec", "encode", str(source), "-r", "-O", str(tmp_path / "out"))]
+    command += [*FAST, "--engine", "local", "--shard-size", "2"]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not list((tmp_path / "out" / "_dfm").glob("?????.json")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert b"ending after the shards in work; press Ctrl-C again" in errors
+    assert b"shards left; run again" in output
+    counts = json.loads(dfm("jobs", tmp_path / "out", "--json").stdout)
+    assert counts["shards_begun"] == 0
+    assert 1 <= counts["shards_done"] < 15

@@ -1,0 +1,166 @@
+"""Engines: the same outputs from each, lost workers, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from corpora import encode_job, failures, objects, pack_job, planned, run, write_images
+
+from dfmcodec.corpus import engines, tasks
+from dfmcodec.corpus.engines import DASK, LOCAL, Engine
+from dfmcodec.corpus.jobs import Part, plan_of, progress, retry_failed
+from dfmcodec.corpus.jobs import failures as failed_images
+from dfmcodec.corpus.shards import Shard
+from dfmcodec.corpus.store import open_store
+from dfmcodec.errors import ConfigError, DfmError, MissingPackageError
+
+pytest.importorskip("pyarrow")
+POOL = Engine("corpora:forking_pool", 2)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_images(tmp_path / "in", 6)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(str(tmp_path / "out"))
+
+
+def test_an_executor_gives_what_one_process_gives(source, tmp_path):
+    job = encode_job(source, size=2)
+    for name, engine in (("one", Engine(LOCAL, 1)), ("pool", POOL)):
+        _, state = run(open_store(str(tmp_path / name)), job, engine)
+        assert state.total.done == 6
+    assert objects(tmp_path / "one") == objects(tmp_path / "pool")
+
+
+def test_an_image_that_kills_its_worker_again_and_again_is_the_only_one_blamed(source, store, monkeypatch):
+    pack = tasks._pack()
+
+    def perform(data, entry):
+        if entry.name == "000.png":
+            time.sleep(1)  # in work whenever its neighbour dies
+        if entry.name == "002.png":
+            time.sleep(0.3)
+            os._exit(1)
+        return pack.perform(data, entry)
+
+    monkeypatch.setattr(tasks, "_pack", lambda: tasks.Task(perform, pack.target_name, pack.is_wanted))
+    results, state = run(store, pack_job(source, size=1), POOL)
+    assert (state.total.done, state.total.failed, state.is_complete) == (5, 1, True)
+    assert failures(results) == [f"{source}/002.png: its worker died of it twice, perhaps for lack of memory"]
+
+
+def test_an_engine_that_only_dies(source, store, monkeypatch):
+    monkeypatch.setattr(engines, "try_shard", lambda shard: os._exit(1))
+    results, state = run(store, pack_job(source, size=10), POOL)
+    assert [result.error for result in results] == ["its workers died 12 times; run again"]
+    assert not state.is_complete
+
+
+def test_what_a_worker_raises_is_one_line(source, store, monkeypatch):
+    def fail(shard):
+        msg = "No module\nnamed dfmcodec"
+        raise ModuleNotFoundError(msg)
+
+    monkeypatch.setattr(engines, "try_shard", fail)
+    results, _ = run(store, pack_job(source, size=10), POOL)
+    assert results[0].error.startswith("its worker reports ModuleNotFoundError: No module named dfmcodec; ")
+
+
+def test_no_shard_is_begun_after_a_request_to_stop(source, store, monkeypatch):
+    plan = planned(store, pack_job(source, size=1))
+    monkeypatch.setattr("corpora.threads", lambda: ThreadPoolExecutor(1), raising=False)
+    for engine in (Engine(LOCAL, 1), Engine("corpora:threads", 1)):
+        results = []
+        before = progress(store, plan, Part()).shards_done
+        shards = [Shard(store.url, number) for number in range(before, plan.shards)]
+        engine.run(shards, results.append, lambda results=results: bool(results))
+        assert len(results) == 1
+        assert progress(store, plan, Part()).shards_done == before + 1
+
+
+def test_parts_are_apart_and_make_the_whole(source, store):
+    job = pack_job(source, size=1)
+    for number in (2, 1, 3):
+        _, state = run(store, job, part=Part(number, 3))
+        assert (state.shards, state.total.done, state.is_complete) == (2, 2, True)
+    assert progress(store, plan_of(store), Part()).total.done == 6
+
+
+@pytest.mark.parametrize("pair", [(0, 3), (4, 3), (1, 0)])
+def test_parts_that_are_none(pair):
+    with pytest.raises(ConfigError, match="there is no part"):
+        Part(*pair)
+
+
+def test_failed_images_are_named_and_tried_again(source, store):
+    whole = (source / "000.png").read_bytes()
+    (source / "000.png").write_bytes(b"")
+    job = encode_job(source, size=2)
+    run(store, job)
+    plan = plan_of(store)
+    ((name, error),) = failed_images(store, plan)
+    assert (name, "empty" in error) == (str(source / "000.png"), True)
+    assert run(store, job)[0] == []
+    (source / "000.png").write_bytes(whole)
+    assert retry_failed(store, plan, Part()) == 1
+    results, state = run(store, job)
+    assert [result.shard.number for result in results] == [0]
+    assert (state.total.done, state.total.failed) == (6, 0)
+
+
+def test_a_store_without_a_plan(store):
+    with pytest.raises(ConfigError, match="holds no plan"):
+        plan_of(store)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("spark", {}, "the engine spark is unknown; use local, dask, or module:factory"),
+        (LOCAL, {"address": "tcp://x"}, "--address and --resources are for --engine dask"),
+        ("a:b", {"resources": (("GPU", 1.0),)}, "--address and --resources are for --engine dask"),
+    ],
+)
+def test_engines_that_are_none(name, options, said):
+    with pytest.raises(ConfigError, match=said):
+        Engine(name, 1, **options)
+
+
+@pytest.mark.parametrize("name", ["corpora:missing", "no.such.module:x", ":x"])
+def test_factories_that_are_none(name):
+    with pytest.raises(ConfigError, match="name a module and a function of it that gives an executor"):
+        Engine(name, 1)
+
+
+def test_a_factory_that_gives_no_executor(source, store, monkeypatch):
+    monkeypatch.setattr("corpora.nothing", lambda: 1, raising=False)
+    with pytest.raises(ConfigError, match="gave int, which is no executor"):
+        run(store, pack_job(source), Engine("corpora:nothing", 1))
+
+
+def test_dask_is_missed_before_work(monkeypatch):
+    monkeypatch.setattr(engines, "is_installed", lambda module: False)
+    with pytest.raises(MissingPackageError, match=r"pip install 'dfmcodec\[dask\]'"):
+        Engine(DASK, 1)
+
+
+def test_a_store_in_memory_is_for_one_process():
+    pytest.importorskip("fsspec")
+    for engine in (Engine(LOCAL, 2), POOL):
+        with pytest.raises(ConfigError, match="memory:// is seen by this process alone"):
+            engine.check_store("memory://x")
+    Engine(LOCAL, 1).check_store("memory://x")
+
+
+def test_a_scheduler_that_is_not_there(source, store, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(engines, "_CONNECT_S", 1)
+    with pytest.raises(DfmError, match=r"cannot reach Dask's scheduler at tcp://127\.0\.0\.1:9"):
+        run(store, pack_job(source), Engine(DASK, 1, "tcp://127.0.0.1:9"))

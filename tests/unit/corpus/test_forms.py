@@ -1,0 +1,186 @@
+"""Forms: there and back, bad members, and readers who know nothing of this package."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import pytest
+from corpora import encode_job, failures, pack_job, planned, png, read_tar, run, write_images, write_tar
+
+from dfmcodec.corpus.store import open_store
+from dfmcodec.errors import ConfigError, DfmError
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+def table_of(store, number=0):
+    return parquet.read_table(pyarrow.BufferReader(store.read(f"{number:05d}.parquet")))
+
+
+def write_parquet(path, images, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pyarrow.table({**columns, "picture": images}), path, row_group_size=2)
+    return path
+
+
+def images_of(count):
+    return [{"bytes": png(i), "path": f"x/{i}.png"} for i in range(count)]
+
+
+def test_there_and_back(tmp_path):
+    write_images(tmp_path / "in", 5)
+    stores = {name: open_store(str(tmp_path / name)) for name in ("tar", "parquet", "files")}
+    run(stores["tar"], pack_job(tmp_path / "in", form="tar"))
+    run(stores["parquet"], pack_job(tmp_path / "tar" / "*.tar", form="parquet"))
+    _, progress = run(stores["files"], pack_job(tmp_path / "parquet" / "*.parquet", form="files", size=2))
+    assert (progress.total.done, progress.total.failed) == (5, 0)
+    names = ["00000/000000000", "00000/000000001", "00001/000000002", "00002/000000000", "00002/000000001"]
+    assert [stores["files"].read(f"{name}.png") for name in names] == [png(i) for i in (0, 2, 4, 1, 3)]
+    assert list(read_tar(stores["tar"].read("00001.tar"))) == ["more/001.png", "more/003.png"]
+
+
+def test_a_tar_keeps_what_lies_beside_images(tmp_path):
+    members = {"a.png": png(1), "a.json": b"{}", "b/c.left.png": png(2), "b/c.cls": b"7"}
+    store = open_store(str(tmp_path / "out"))
+    run(store, encode_job(write_tar(tmp_path / "in.tar", members)))
+    found = read_tar(store.read("00000.tar"))
+    assert list(found) == ["a.dfm", "a.json", "b/c.left.dfm", "b/c.cls"]
+    assert (found["a.json"], found["b/c.cls"]) == (b"{}", b"7")
+
+
+def test_tars_hold_nothing_of_the_moment(tmp_path):
+    store = open_store(str(tmp_path / "out"))
+    run(store, pack_job(write_images(tmp_path / "in", 1), form="tar"))
+    with tarfile.open(fileobj=io.BytesIO(store.read("00000.tar"))) as tar:
+        assert [(member.mtime, member.uid, member.uname) for member in tar] == [(0, 0, "")]
+
+
+@pytest.mark.parametrize("form", ["files", "tar"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("../x.png", "no name for an output"), ("/x.png", "no name for an output"), ("a.jpg", "same output, a.dfm")],
+)
+def test_bad_names_of_members_are_rows(tmp_path, form, name, said):
+    if form == "files" and name.startswith("/"):
+        name = "//x.png"
+    source = write_tar(tmp_path / "in.tar", {"a.png": png(1), name: png(2), "b.png": png(3)})
+    if name != "a.jpg":
+        said = "no name for an output"
+    store = open_store(str(tmp_path / "out"))
+    results, progress = run(store, encode_job(source, form=form))
+    assert (progress.total.done, progress.total.failed) == (2, 1)
+    assert said.rsplit(" ", 1)[-1] in failures(results)[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tar", "out"]
+
+
+def test_a_member_that_is_no_file_is_a_row(tmp_path):
+    with tarfile.open(tmp_path / "in.tar", "w") as tar:
+        link = tarfile.TarInfo("x.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    results, _ = run(open_store(str(tmp_path / "out")), pack_job(tmp_path / "in.tar"))
+    assert "x.png is a link or a device, not a file" in failures(results)[0]
+
+
+@pytest.mark.parametrize(("cut", "number"), [(0, 0), (100, 0), (550, 0), (700, 1), (2048, 2), (2500, 2)])
+def test_a_tar_that_is_cut_off_gives_what_is_whole(tmp_path, cut, number):
+    source = write_tar(tmp_path / "in.tar", {f"{i}.png": png(i) for i in range(3)})
+    whole = source.read_bytes()
+    source.write_bytes(whole[:cut])
+    store = open_store(str(tmp_path / "out"))
+    results, progress = run(store, pack_job(source))
+    assert (progress.total.done, progress.is_complete) == (number, True)
+    assert failures(results)
+    assert all("\n" not in line and "in.tar" in line for line in failures(results))
+    assert read_tar(store.read("00000.tar")) == {f"{i}.png": png(i) for i in range(number)}
+
+
+def test_a_missing_tar_of_a_range_is_a_row(tmp_path):
+    write_tar(tmp_path / "0.tar", {"a.png": png(1)})
+    results, progress = run(open_store(str(tmp_path / "out")), pack_job(f"{tmp_path}/{{0..1}}.tar"))
+    assert (progress.total.done, progress.total.failed) == (1, 1)
+    assert "1.tar" in failures(results)[0]
+
+
+def test_parquet_keeps_its_other_columns_and_rows(tmp_path):
+    images = images_of(5)
+    images[1] = None
+    source = write_parquet(tmp_path / "in.parquet", images, label=pyarrow.array([3, 1, 4, 1, 5], pyarrow.int8()))
+    store = open_store(str(tmp_path / "out"))
+    results, progress = run(store, encode_job(source, size=3))
+    assert (progress.total.done, progress.total.failed) == (4, 1)
+    assert failures(results) == [f"{source}#1: the row has no image"]
+    table = pyarrow.concat_tables([table_of(store, 0), table_of(store, 1)])
+    assert table.schema.field("label").type == pyarrow.int8()
+    assert table["label"].to_pylist() == [3, 1, 4, 1, 5]
+    found = table["picture"].to_pylist()
+    assert [None if image is None else image["path"] for image in found] == [
+        None if i == 1 else f"{i:09d}.dfm" for i in range(5)
+    ]
+    assert found[0]["bytes"][1:4] == b"DFM"
+
+
+def test_columns_of_bytes_and_of_names(tmp_path):
+    (tmp_path / "0.png").write_bytes(png(0))
+    names = write_parquet(tmp_path / "names.parquet", [str(tmp_path / "0.png"), str(tmp_path / "1.png")])
+    store = open_store(str(tmp_path / "out"))
+    results, progress = run(store, pack_job(names, column="picture"))
+    assert (progress.total.done, progress.total.failed) == (1, 1)
+    assert "cannot read" in failures(results)[0]
+    assert table_of(store).column_names == ["picture", "image"]
+    assert table_of(store)["image"].to_pylist() == [{"bytes": png(0), "path": "000000000.png"}, None]
+    data = write_parquet(tmp_path / "bytes.parquet", [png(0), png(1)])
+    store = open_store(str(tmp_path / "out2"))
+    run(store, pack_job(data))
+    assert [image["bytes"] for image in table_of(store)["picture"].to_pylist()] == [png(0), png(1)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "column", "said"),
+    [
+        ({"other": images_of(1)}, None, "which column has the images"),
+        ({}, "missing", "has no column missing"),
+        ({"label": [1]}, "label", "has no column label of images"),
+    ],
+)
+def test_a_column_that_cannot_be_it_is_refused_before_work(tmp_path, columns, column, said):
+    source = write_parquet(tmp_path / "in.parquet", images_of(1), **columns)
+    with pytest.raises(ConfigError, match=said):
+        planned(open_store(str(tmp_path / "out")), pack_job(source, column=column))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_parquet_is_refused_before_work(tmp_path):
+    (tmp_path / "in.parquet").write_bytes(b"PAR1" + bytes(50))
+    with pytest.raises(DfmError, match="is not a whole Parquet file"):
+        planned(open_store(str(tmp_path / "out")), pack_job(tmp_path / "in.parquet"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_hugging_face_is_told_which_column_has_images(tmp_path):
+    store = open_store(str(tmp_path / "out"))
+    run(store, encode_job(write_images(tmp_path / "in", 2), form="parquet"))
+    features = json.loads(table_of(store).schema.metadata[b"huggingface"])["info"]["features"]
+    assert features == {"image": {"_type": "Image"}}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves tars open
+def test_webdataset_reads_the_tars(tmp_path):
+    webdataset = pytest.importorskip("webdataset")
+    run(open_store(str(tmp_path / "out")), encode_job(write_images(tmp_path / "in", 4), form="tar"))
+    samples = list(webdataset.WebDataset(f"{tmp_path}/out/{{00000..00001}}.tar", shardshuffle=False))
+    assert [sample["__key__"] for sample in samples] == ["000", "002", "more/001", "more/003"]
+    assert all(sample["dfm"][1:4] == b"DFM" for sample in samples)
+
+
+def test_datasets_reads_the_parquet_files(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    import dfmcodec.pillow  # noqa: F401
+
+    run(open_store(str(tmp_path / "out")), encode_job(write_images(tmp_path / "in", 4), form="parquet"))
+    files = [str(path) for path in sorted((tmp_path / "out").glob("*.parquet"))]
+    rows = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert [row["image"].size for row in rows] == [(32, 32)] * 4

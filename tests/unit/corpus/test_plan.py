@@ -1,0 +1,110 @@
+"""Plans: fixed, whole, and refused where they are of something else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from corpora import encode_job, objects, pack_job, planned, png, run, write_images
+
+from dfmcodec.corpus import plan as plans
+from dfmcodec.corpus.store import open_store
+from dfmcodec.errors import ConfigError, DfmError
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_images(tmp_path / "in", 7)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(str(tmp_path / "out"))
+
+
+def test_a_plan_is_made_once(source, store, tmp_path):
+    made = planned(store, pack_job(source))
+    assert (made.shards, made.images) == (3, 7)
+    before = objects(tmp_path / "out")
+    assert planned(store, pack_job(source)) == made
+    assert objects(tmp_path / "out") == before
+    names = [item.name for number in range(3) for item in made.list_of(store, number)]
+    assert names == [f"{i:03d}.png" for i in (0, 2, 4, 6)] + [f"more/{i:03d}.png" for i in (1, 3, 5)]
+
+
+def test_another_plan_is_refused_with_what_differs(source, store):
+    planned(store, encode_job(source))
+    with pytest.raises(ConfigError, match=r"another plan: quality 50.0, not 60.0; name another store"):
+        planned(store, encode_job(source, quality=60.0))
+    with pytest.raises(ConfigError, match="form files, not tar, shard_size 3, not 4"):
+        planned(store, encode_job(source, form="tar", size=4))
+    with pytest.raises(ConfigError, match="task encode, not pack"):
+        planned(store, pack_job(source))
+
+
+def test_sources_that_changed_are_refused(source, store, tmp_path):
+    made = planned(store, pack_job(source))
+    before = objects(tmp_path / "out")
+    (source / "new.png").write_bytes(png(9))
+    with pytest.raises(ConfigError, match=r"planned with \(7 images then, 8 now\)"):
+        planned(store, pack_job(source))
+    assert planned(store, pack_job(source), keeps_lists=True) == made
+    assert objects(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("damage", [lambda data: data + b"{}\n", lambda data: data[:-2], lambda data: b""])
+def test_a_list_that_changed_is_refused_before_work(source, store, tmp_path, damage):
+    planned(store, pack_job(source))
+    path = tmp_path / "out" / plans.list_name(1)
+    path.write_bytes(damage(path.read_bytes()))
+    results, progress = run(store, pack_job(source))
+    (error,) = (result.error for result in results if result.error)
+    assert "00001.list is missing, damaged or of another plan" in error
+    assert (progress.shards_done, progress.shards_begun) == (2, 0)
+
+
+def test_lists_of_a_longer_plan_that_was_never_written(source, store, tmp_path, monkeypatch):
+    class StoppedError(Exception):
+        """Ends the planning after its lists."""
+
+    def stop(*_arguments):
+        raise StoppedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(plans, "_write_plan", stop)
+        with pytest.raises(StoppedError):
+            planned(store, pack_job(source, size=1))
+    planned(store, pack_job(source))
+    assert sorted(objects(tmp_path / "out")) == [f"_dfm/0000{i}.list" for i in range(3)] + ["_dfm/plan.json"]
+
+
+def test_two_images_with_one_output(source, store):
+    (source / "000.jpg").write_bytes(png(0))
+    with pytest.raises(ConfigError, match=r"000.png has the same output as another source, 000.dfm; --keep-ext"):
+        planned(store, encode_job(source))
+    assert planned(store, encode_job(source, form="tar")).images == 8
+
+
+def test_a_plan_of_another_version(source, store):
+    made = planned(store, pack_job(source))
+    store.write(plans.PLAN, json.dumps({**json.loads(store.read(plans.PLAN)), "version": "0.0.1"}).encode())
+    with pytest.raises(ConfigError, match=r"begun by dfmcodec 0.0.1"):
+        planned(store, pack_job(source))
+    assert replace(made, version="0.0.1") == plans.read_plan(store)
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\xff", b'{"job": {"sources": []}}'])
+def test_what_is_no_plan(source, store, data):
+    store.write(plans.PLAN, data)
+    with pytest.raises(ConfigError, match=r"plan.json is not a plan of this version"):
+        planned(store, pack_job(source))
+
+
+def test_nothing_to_plan(store, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DfmError, match="there are no images in"):
+        planned(store, encode_job(tmp_path / "empty"))
+    assert objects(tmp_path / "out") == {}

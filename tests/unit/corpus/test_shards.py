@@ -1,0 +1,186 @@
+"""Shards: stopped at every write, done twice, killed by an image."""
+
+from __future__ import annotations
+
+import pytest
+from corpora import encode_job, failures, objects, pack_job, planned, png, read_tar, run, write_images
+
+import dfmcodec
+from dfmcodec.corpus import records, shards, tasks
+from dfmcodec.corpus.records import read_commit, read_rows
+from dfmcodec.corpus.shards import Shard, encode_shard
+from dfmcodec.corpus.store import open_store
+from dfmcodec.errors import OutputError
+
+pytest.importorskip("pyarrow")
+
+
+class StoppedError(BaseException):
+    """A process that ends here."""
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_images(tmp_path / "in", 5)
+
+
+def writes_until(monkeypatch, limit):
+    """Lets stores write a number of times and then ends the process, so to say. Returns the names
+    of what was written.
+    """
+    written = []
+    write = type(open_store("x")).write
+
+    def counted(store, name, data):
+        if len(written) == limit:
+            raise StoppedError
+        written.append(name)
+        write(store, name, data)
+
+    monkeypatch.setattr(type(open_store("x")), "write", counted)
+    return written
+
+
+@pytest.mark.parametrize("form", ["files", "tar", "parquet"])
+def test_stopped_before_every_write_and_run_again(source, tmp_path, monkeypatch, form):
+    job = pack_job(source, form=form)
+    with monkeypatch.context() as patched:
+        number = len(writes_until(patched, -1)) or None
+        run(open_store(str(tmp_path / "whole")), job)
+    whole = objects(tmp_path / "whole")
+    for limit in range(100):
+        folder = tmp_path / f"{limit}"
+        with monkeypatch.context() as patched:
+            written = writes_until(patched, limit)
+            try:
+                run(open_store(str(folder)), job)
+            except StoppedError:
+                stopped = True
+            else:
+                stopped = False
+        assert all(whole[name] == data for name, data in objects(folder).items())
+        _, progress = run(open_store(str(folder)), job)
+        assert objects(folder) == whole
+        assert (progress.total.done, progress.is_complete) == (5, True)
+        if not stopped:
+            break
+    assert number is None
+    assert len(written) == limit == len(whole)
+
+
+def test_a_shard_twice_at_once_gives_one_result(source, tmp_path, monkeypatch):
+    store = open_store(str(tmp_path / "out"))
+    planned(store, pack_job(source, form="tar", size=100))
+    shard, inner = Shard(store.url, 0), []
+    perform = shards.write_commit
+
+    def meanwhile(*arguments):
+        monkeypatch.setattr(shards, "write_commit", perform)
+        inner.append(encode_shard(shard))
+        return perform(*arguments)
+
+    monkeypatch.setattr(shards, "write_commit", meanwhile)
+    assert encode_shard(shard).commit == inner[0].commit
+    assert len(read_rows(store, 0)) == read_commit(store, 0).done == 5
+    assert len(read_tar(store.read("00000.tar"))) == 5
+
+
+def test_a_shard_that_is_done_is_not_done_again(source, tmp_path, monkeypatch):
+    store = open_store(str(tmp_path / "out"))
+    run(store, pack_job(source))
+    written = writes_until(monkeypatch, 0)
+    assert encode_shard(Shard(store.url, 0)).commit.done == 3
+    assert written == []
+
+
+def test_what_rows_say(source, tmp_path):
+    (source / "more" / "003.png").write_bytes(b"no image")
+    store = open_store(str(tmp_path / "out"))
+    results, progress = run(store, encode_job(source, size=10))
+    assert (progress.total.done, progress.total.failed) == (4, 1)
+    rows = {row.output: row for row in read_rows(store, 0)}
+    data = store.read("more/001.dfm")
+    assert dfmcodec.decode(data).shape == (32, 32, 3)
+    row = rows["more/001.dfm"]
+    assert (row.source, row.status, row.bytes_before) == (str(source / "more" / "001.png"), "done", len(png(1)))
+    assert (row.bytes_after, row.sha256) == (len(data), shards.hashlib.sha256(data).hexdigest())
+    assert row.psnr_db > 20
+    assert (rows[None].status, rows[None].bytes_before, rows[None].psnr_db) == ("failed", 8, None)
+    (line,) = failures(results)
+    assert line.startswith(f"{source / 'more' / '003.png'}: ")
+    assert line.endswith(rows[None].error)
+
+
+def test_the_settings_of_the_plan_decide_the_bytes(source, tmp_path):
+    store = open_store(str(tmp_path / "out"))
+    run(store, encode_job(source))
+    alone = dfmcodec.encode(source / "000.png", effort=1, quality=50)
+    assert store.read("000.dfm") == alone.data
+
+
+def test_a_bug_is_a_row(source, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        msg = "so\nwrong"
+        raise ZeroDivisionError(msg)
+
+    monkeypatch.setattr(tasks, "image_from_bytes", fail)
+    results, progress = run(open_store(str(tmp_path / "out")), encode_job(source))
+    assert progress.total.failed == 5
+    assert "unexpected ZeroDivisionError: so wrong; this is a bug" in failures(results)[0]
+
+
+def test_a_store_that_fails_is_no_row(source, tmp_path, monkeypatch):
+    store = open_store(str(tmp_path / "out"))
+    planned(store, pack_job(source))
+    write = type(store).write
+
+    def fail(store, name, data):
+        if name.endswith(".png"):
+            msg = "the bucket is gone"
+            raise OutputError(msg)
+        write(store, name, data)
+
+    monkeypatch.setattr(type(store), "write", fail)
+    results, progress = run(store, pack_job(source))
+    assert [result.error for result in results] == ["the bucket is gone"] * 2
+    assert (progress.shards_done, progress.shards_begun) == (0, 2)
+
+
+def dies_of(monkeypatch, names):
+    """Makes the process end at images, without a chance to note anything."""
+    encode = tasks._pack()
+
+    def perform(data, entry):
+        if entry.name in names:
+            raise StoppedError
+        return encode.perform(data, entry)
+
+    monkeypatch.setattr(tasks, "_pack", lambda: tasks.Task(perform, encode.target_name, encode.is_wanted))
+    monkeypatch.setattr(records.Attempt, "leave", lambda attempt: None)
+
+
+def test_images_that_kill_their_worker_are_named_and_the_rest_is_done(source, tmp_path, monkeypatch):
+    dies_of(monkeypatch, ("002.png", "more/001.png"))
+    store = open_store(str(tmp_path / "out"))
+    planned(store, pack_job(source, size=10))
+    for _ in range(5):  # once unnoted, then each image twice
+        with pytest.raises(StoppedError):
+            encode_shard(Shard(store.url, 0))
+    result = encode_shard(Shard(store.url, 0))
+    assert (result.commit.done, result.commit.failed) == (3, 2)
+    assert sorted(row.source[-7:] for row in read_rows(store, 0) if row.status == "failed") == ["001.png", "002.png"]
+    assert all("died of it twice" in line for line in result.failures)
+
+
+def test_an_interruption_is_no_death(source, tmp_path, monkeypatch):
+    store = open_store(str(tmp_path / "out"))
+    planned(store, pack_job(source, size=10))
+    with monkeypatch.context() as patched:
+        dies_of(patched, ("002.png",))
+        patched.undo()
+        patched.setattr(tasks, "_pack", lambda: tasks.Task(lambda *_: 1 / 0, str, bool))
+        patched.setattr(shards, "_message", lambda error: (_ for _ in ()).throw(KeyboardInterrupt))
+        for _ in range(5):
+            with pytest.raises(KeyboardInterrupt):
+                encode_shard(Shard(store.url, 0))
+    assert encode_shard(Shard(store.url, 0)).commit.done == 5

@@ -1,0 +1,83 @@
+"""Sources: patterns, folders, and what is told apart by them."""
+
+from __future__ import annotations
+
+import pytest
+from corpora import write_images
+
+from dfmcodec.corpus.sources import Item, Sources, braces
+from dfmcodec.errors import ConfigError, DfmError
+
+
+def shards_of(*named, recursive=True, size=100):
+    return list(Sources.of([str(name) for name in named], recursive).shards(size, lambda name: True, lambda url: 25))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts"),
+    [
+        ("a", ["a"]),
+        ("{08..11}", ["08", "09", "10", "11"]),
+        ("{8..11}", ["8", "9", "10", "11"]),
+        ("{a,b}{1..2}", ["a1", "a2", "b1", "b2"]),
+        ("a{}b", ["a{}b"]),
+        ("{1..}", ["{1..}"]),
+    ],
+)
+def test_braces(pattern, texts):
+    assert list(braces(pattern)) == texts
+
+
+def test_a_folder_without_what_is_hidden_and_without_records(tmp_path):
+    write_images(tmp_path, 2)
+    (tmp_path / ".hidden.png").touch()
+    (tmp_path / "_dfm").mkdir()
+    (tmp_path / "_dfm" / "x.png").touch()
+    assert [item.name for item in shards_of(tmp_path)[0]] == ["000.png", "more/001.png"]
+    assert [item.name for item in shards_of(tmp_path, recursive=False)[0]] == ["000.png"]
+
+
+def test_names_of_a_pattern_begin_where_it_varies(tmp_path):
+    write_images(tmp_path / "in", 4)
+    assert [item.name for item in shards_of(tmp_path / "in" / "*" / "*.png")[0]] == ["more/001.png", "more/003.png"]
+    assert [item.name for item in shards_of(tmp_path / "in" / "000.png")[0]] == ["000.png"]
+
+
+def test_a_range_needs_no_listing():
+    found = shards_of("s3://in/{00..02}.tar")
+    assert found == [[Item(f"s3://in/0{i}.tar")] for i in range(3)]
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
+    (tmp_path / "a[1].png").touch()
+    assert [item.name for item in shards_of(tmp_path / "a[1].png")[0]] == ["a[1].png"]
+
+
+def test_no_shard_holds_rows_of_two_files(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.parquet").touch()
+    found = shards_of(tmp_path / "*.parquet", size=20)
+    assert [(item.source[-9], item.start, item.stop) for (item,) in found] == [
+        ("a", 0, 20),
+        ("a", 20, 25),
+        ("b", 0, 20),
+        ("b", 20, 25),
+    ]
+
+
+@pytest.mark.parametrize("named", [[], ["a.tar", "b.png"]])
+def test_sources_have_one_form(named):
+    with pytest.raises(ConfigError, match="must have one form"):
+        Sources.of(named, True)
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.tar"])
+def test_a_source_that_is_not_there(tmp_path, name):
+    with pytest.raises(DfmError, match=f"{name} is not there"):
+        shards_of(tmp_path / name)
+
+
+def test_a_pattern_of_too_many_names(monkeypatch):
+    monkeypatch.setattr("dfmcodec.corpus.sources._MAX_NAMES", 10)
+    with pytest.raises(ConfigError, match="stands for more than 10 names"):
+        shards_of("s3://in/{1..1000000000000}.tar")

@@ -1,0 +1,111 @@
+"""Stores: objects whole or not at all, and one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from dfmcodec.corpus import store as stores
+from dfmcodec.corpus.store import is_folder, list_files, matching, open_store, open_url, read_url
+from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, OutputError
+
+fsspec = pytest.importorskip("fsspec")
+
+
+@pytest.fixture(params=["local", "memory"])
+def place(request, tmp_path):
+    return str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
+
+
+def test_objects_come_and_go(place):
+    store = open_store(place)
+    assert (store.names("a"), store.read("a/x")) == ([], None)
+    store.write("a/x", b"1")
+    store.write("a/x", b"2")
+    store.write("a/b/y", b"")
+    assert (store.names("a"), store.read("a/x"), open_store(store.url).read("a/b/y")) == (["x"], b"2", b"")
+    store.delete("a/x")
+    store.delete("a/x")
+    assert store.names("a") == []
+
+
+def test_what_was_written_is_a_source(place):
+    store = open_store(place)
+    for name in ("b.png", "a.png", "c/d.png", ".x/e.png"):
+        store.write(name, name.encode())
+    assert list(list_files(store.url, True)) == ["a.png", "b.png", "c/d.png"]
+    assert list(list_files(store.url, False)) == ["a.png", "b.png"]
+    assert [url.rsplit("/", 1)[1] for url in matching(f"{store.url}/*.png")] == ["a.png", "b.png"]
+    assert read_url(matching(f"{store.url}/*.png")[0]) == b"a.png"
+    with open_url(f"{store.url}/c/d.png") as file:
+        assert file.read() == b"c/d.png"
+    assert is_folder(store.url)
+    assert not is_folder(f"{store.url}/a.png")
+
+
+@pytest.mark.parametrize("function", [read_url, is_folder, open_url])
+def test_what_is_not_there(place, function):
+    with pytest.raises(DfmError, match="missing"):
+        function(f"{place}/missing")
+
+
+def test_an_unknown_scheme():
+    with pytest.raises(ConfigError, match="scheme nowhere:// is unknown"):
+        open_store("nowhere://out")
+
+
+def test_a_store_that_publishes_parts_of_objects_takes_no_outputs():
+    with pytest.raises(ConfigError, match="cannot be written whole to ftp://"):
+        open_store("ftp://host/out")
+
+
+def test_a_missing_extra(monkeypatch):
+    monkeypatch.setattr(stores, "is_installed", lambda module: False)
+    with pytest.raises(MissingPackageError, match=r"pip install 'dfmcodec\[cloud\]'"):
+        open_store("s3://out")
+    assert open_store("out").url
+
+
+def test_a_missing_package_of_a_scheme(monkeypatch):
+    def refuse(scheme):
+        raise ImportError(scheme)
+
+    monkeypatch.setattr(fsspec, "get_filesystem_class", refuse)
+    with pytest.raises(MissingPackageError, match=r"s3:// needs .* pip install 'dfmcodec\[cloud\]'"):
+        open_store("s3://out")
+
+
+class NoCredentials(Exception):
+    """What a store's library raises is often no OSError."""
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Access Denied"), NoCredentials("Unable to locate\ncredentials")]
+)
+def test_a_store_without_permission(monkeypatch, error):
+    def refuse(*_args, **_options):
+        raise error
+
+    store = open_store("memory://closed")
+    for method in ("pipe_file", "cat_file", "ls", "rm_file"):
+        monkeypatch.setattr(fsspec.get_filesystem_class("memory"), method, refuse)
+    for call in (lambda: store.write("x", b""), lambda: store.delete("x")):
+        with pytest.raises(OutputError, match=r"memory://closed/x: .*credentials and permissions"):
+            call()
+    for call in (lambda: store.read("x"), lambda: store.names("x")):
+        with pytest.raises(DfmError, match="memory://closed/x: ") as raised:
+            call()
+        assert "\n" not in str(raised.value)
+
+
+def test_a_store_that_is_a_file(tmp_path):
+    (tmp_path / "x").touch()
+    with pytest.raises(OutputError, match="is a file; outputs go to a folder"):
+        open_store(str(tmp_path / "x"))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "x").touch()
+    with pytest.raises(OutputError, match="cannot write"):
+        open_store(str(tmp_path / "x" / "y")).write("z", b"")
