@@ -70,27 +70,70 @@ def _forget() -> None:
     _executor, _lock = None, threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)  # a copy of the process has no copies of its threads
-
-
 @contextmanager
 def one_core_products() -> Iterator[None]:
-    """Keeps the matrix products of NumPy to one core each; without threadpoolctl they are as they
-    are.
+    """Keeps the matrix products of NumPy to one core each, in the whole process, while any thread
+    is inside; without threadpoolctl they are as they are.
     """
-    controller = _controller()
-    if controller is None:
+    _limited.enter()
+    try:
         yield
-        return
-    with controller.limit(limits=1, user_api="blas"):
-        yield
+    finally:
+        _limited.leave()
+
+
+class _LimitedProducts:
+    """The limit that all who are inside `one_core_products` share: the first sets it, and the last
+    takes it away.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._counts: list[tuple[Any, int]] = []  # libraries, and how many threads each had
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._counts = [(library, library.get_num_threads()) for library in _libraries()]
+                for library, _ in self._counts:
+                    _set_threads(library, 1)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                for library, count in self._counts:
+                    _set_threads(library, count)
+
+
+_limited = _LimitedProducts()
 
 
 @lru_cache(maxsize=1)
-def _controller() -> Any:
+def _libraries() -> list[Any]:
+    """The libraries of matrix products that this process has loaded."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
-        return None
-    return ThreadpoolController()
+        return []
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+
+
+def _set_threads(library: Any, count: int) -> None:
+    """Sets how many threads a library uses, so that another thread can set it later."""
+    library.set_num_threads(count)
+    if hasattr(library, "clear_controlling_thread"):  # newer releases of threadpoolctl listen to one thread alone
+        library.clear_controlling_thread()
+
+
+def _begin_copy() -> None:
+    """A copy of the process has no copies of its threads, nor what they hold."""
+    global _limited
+    _forget()
+    _limited = _LimitedProducts()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_copy)

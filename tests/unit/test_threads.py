@@ -38,15 +38,35 @@ def test_an_exception_is_that_of_the_item():
         threads.in_threads(lambda x: 1 // x, [1, 0, 2])
 
 
-def test_products_use_one_core_inside():
-    def blas_threads():
-        return {info["num_threads"] for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"}
+def blas_threads():
+    """How many threads a product takes."""
+    return {info["num_threads"] for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"}
 
-    np.ones((3, 3)) @ np.ones((3, 3))
-    before = blas_threads()
-    with threads.one_core_products():
-        assert blas_threads() == {1}
-    assert blas_threads() == before
+
+def test_products_use_one_core_inside():
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        with threads.one_core_products():
+            assert blas_threads() == {1}
+        assert blas_threads() == {2}
+
+
+def test_products_use_one_core_until_the_last_thread_leaves():
+    inside, leaves, left = threading.Event(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with threads.one_core_products():
+            inside.set()
+            leaves.wait()
+        left.set()
+
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        with threads.one_core_products():
+            threading.Thread(target=other).start()
+            inside.wait()
+        assert blas_threads() == {1}  # the other is still inside
+        leaves.set()
+        left.wait()
+        assert blas_threads() == {2}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes are copied")
