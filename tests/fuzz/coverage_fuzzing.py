@@ -1,8 +1,12 @@
 """Coverage-guided fuzzing of the decoder by atheris: bytes that reach new code are kept and changed
 further.
 
-    python -m venv /tmp/atheris && /tmp/atheris/bin/pip install atheris numpy constriction msgpack
-    pillow /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --seconds 600 --work /tmp/fuzz
+    python3.11 -m venv /tmp/atheris
+    /tmp/atheris/bin/pip install atheris numpy constriction msgpack pillow
+    /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --seconds 600 --work /tmp/fuzz
+    /tmp/atheris/bin/python tests/fuzz/coverage_fuzzing.py --models 3 --work /tmp/fuzz
+
+The second one starts from files of the fitted model alone, whose sections it then changes.
 
 What is mutated are files without their checksum, which is put right before decoding, so that what
 is behind it meets the changes. An image must come out, or a documented error. Prints executions,
@@ -27,10 +31,14 @@ import time
 import traceback
 import types
 import zlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from dfmcodec.bitstream.contents import QuantizedGrids
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # an environment without dfmcodec is enough
@@ -42,12 +50,14 @@ BLIND_MUTANTS = 1000  # whose lines are counted for comparison
 HEADER = struct.Struct("<4sBBBBHHBBBBB")
 SECTION = struct.Struct("<BI")
 CHECKS = 8  # id of the section
+MODEL_BYTE = 5
 DECODER = (  # modules whose lines are counted; they hold what writes files too
     *("decoder", "image", "prior/__init__"),
     *(f"bitstream/{name}" for name in ("container", "contents", "header", "integrity", "layout", "salvage", "sizes")),
     *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "corrections", "filter", "latents")),
-    *("bitstream/sections/metadata", "bitstream/sections/weights"),
+    *(f"bitstream/sections/{name}" for name in ("grids", "metadata", "networks", "streams", "weights")),
     *(f"entropy/{name}" for name in ("coder", "context", "correction", "neighbourhood", "passes", "tables")),
+    *("entropy/grid_context", "entropy/grid_traversal", "latents/grids", "prior/fitted", "synthesis/fitted"),
     *("entropy/traversal", "fourier/layer", "fourier/network", "fourier/quantize"),
     *(f"generative/{name}" for name in ("code_section", "density", "model", "network")),
     *(f"latents/{name}" for name in ("colour", "geometry", "quantizer", "trellis", "wavelet")),
@@ -59,7 +69,7 @@ def tiny_files() -> list[bytes]:
     """Files of few pixels with every section: symbols at random, no encoder."""
     from dfmcodec import bitstream
     from dfmcodec.bitstream import container
-    from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents, QuantizedNetwork
+    from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents, QuantizedModel, QuantizedNetwork
     from dfmcodec.entropy.correction import ContextCorrection
     from dfmcodec.fourier.network import CoordinateArchitecture
     from dfmcodec.image import Metadata
@@ -70,7 +80,7 @@ def tiny_files() -> list[bytes]:
     rng = np.random.default_rng(0)
     files = []
 
-    def add(model: QuantizedNetwork | QuantizedLatents, ancillary: bitstream.Ancillary) -> None:
+    def add(model: QuantizedModel, ancillary: bitstream.Ancillary) -> None:
         """With checks, which so small files do not get otherwise, and without."""
         files.append(bitstream.write(model, bitstream.ancillary_sections(ancillary), checked=False))
         usual, container.CHECKS_PART = container.CHECKS_PART, 1.0
@@ -113,69 +123,48 @@ def tiny_files() -> list[bytes]:
         )
         alpha = rng.integers(0, 1 << bits, (height, width)).astype(np.uint8 if bits == 8 else np.uint16)
         add(model, bitstream.Ancillary(Metadata(icc=b"icc"), alpha, channels == 1))
+    for number, (height, width, channels, scale) in enumerate(((1, 1, 1, 1), (9, 14, 3, 2), (17, 5, 3, 300))):
+        add(tiny_grids(height, width, channels, scale, rng), bitstream.Ancillary(gray_as_rgb=channels == 1))
+        if number:
+            changed = tiny_grids(height, width, channels, scale, rng, changes=number)
+            add(changed, bitstream.Ancillary(Metadata(xmp=b"<x/>")))
     return files
 
 
-def seeds() -> list[bytes]:
-    """Files without checksums."""
+def tiny_grids(
+    height: int, width: int, channels: int, scale: float, rng: np.random.Generator, changes: int = 0
+) -> QuantizedGrids:
+    """A fitted model of few pixels: symbols at random, a few weights of the networks changed."""
+    from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
+    from dfmcodec.latents.grids import grid_sizes
+    from dfmcodec.prior.fitted import CHANGE_NAMES, SHIPPED_FITTED, NetworkChanges, fitted_prior_of
+
+    prior = fitted_prior_of(SHIPPED_FITTED[0])
+    sizes = grid_sizes(height, width)
+    grids = tuple(np.rint(rng.laplace(0, scale, size)).astype(np.int32) for size in sizes)
+    symbols = np.zeros(prior.weight_count, np.int32)
+    symbols[rng.integers(0, len(symbols), changes)] = 1
+    exponents = tuple(int(exponent) for exponent in rng.integers(2, 8, len(CHANGE_NAMES)))
+    arch = FittedArchitecture(channels, len(sizes), 1, prior.width, 1, prior.checksum)
+    networks = NetworkChanges(exponents, symbols) if changes else None
+    bits = 16 if changes else 8
+    return QuantizedGrids(arch, height, width, int(rng.integers(-24, 33)), grids, networks, bits)
+
+
+def seeds(models: Container[int] = range(4)) -> list[bytes]:
+    """Files of some models without checksums, small enough to be decoded."""
     import fuzzing
 
-    return [data[:-4] for data in [*tiny_files(), *fuzzing.seeds()] if len(data) <= MAX_BYTES]
-
-
-class Finding(Exception):
-    """What should not have happened."""
-
-
-def must(condition: bool, message: str) -> None:
-    if not condition:
-        raise Finding(message)
+    files = [data for data in [*tiny_files(), *fuzzing.seeds()] if len(data) <= MAX_BYTES]
+    of_models = [data for data in files if data[MODEL_BYTE] in models]
+    return [data[:-4] for data in of_models if fuzzing.outcome(data, MAX_PIXELS) != "LimitError"]
 
 
 def meet(content: bytes) -> str:
-    """Decodes a file without a checksum; sometimes also a part, at a smaller size, what there is of
-    it, or a piece.
-    """
+    """Examines a file without a checksum; what is done with it follows from its bytes."""
     import fuzzing
 
-    from dfmcodec.decoder import decode_best_effort, decode_image
-    from dfmcodec.errors import FormatError
-    from dfmcodec.latents.geometry import Region
-
-    data = fuzzing.with_crc(content)
-    found = fuzzing.outcome(data, MAX_PIXELS)
-    how = {"max_pixels": MAX_PIXELS, "generator": fuzzing.generator_of(data)}
-    choice = zlib.crc32(content)
-    if choice % 4 == 0 and found == "image":
-        whole = decode_image(data, **how).pixels
-        height, width = whole.shape[:2]
-        region = Region(height // 3, width // 2, height, width)
-        part = decode_image(data, **how, region=region).pixels
-        difference = np.abs(part.astype(int) - whole[region.rows, region.columns]).max(initial=0)
-        must(difference <= (how["generator"] is not None), "a region is not what the whole has there")
-        try:
-            decode_image(data, **how, size=(max(1, width // 3), max(1, height // 5)))
-        except FormatError as error:
-            must(False, f"a whole decodes, but not at a smaller size: {error}")
-    elif choice % 4 == 1:
-        try:
-            image, losses = decode_best_effort(data, **how)
-        except FormatError as error:
-            must(found != "image", f"a whole decodes, but not what there is of it: {error}")
-        else:
-            must((found == "image") == (not losses), f"losses of a whole, or none of a part: {losses}")
-            if not losses:
-                same = np.array_equal(image.pixels, decode_image(data, **how).pixels)
-                must(same, "what there is of a whole is another image")
-    elif choice % 4 == 2:
-        try:
-            _, losses = decode_best_effort(data[: (choice >> 2) % len(data)], **how)
-        except FormatError as error:
-            must("\n" not in str(error), "an error of several lines")
-        else:
-            must(bool(losses), "nothing is said to be lost of a piece")
-            must(not any("\n" in line for line in losses), "a loss of several lines")
-    return found
+    return fuzzing.examine(fuzzing.with_crc(content), np.random.default_rng(zlib.crc32(content)), MAX_PIXELS)
 
 
 class Changes:
@@ -259,14 +248,14 @@ def joined(head: bytes, sections: list[tuple[int, bytes]], checked: bool = False
     return head + table + b"".join(body for _, body in sections)
 
 
-def fuzz(work: Path, seconds: int) -> None:
+def fuzz(work: Path, seconds: int, models: Container[int]) -> None:
     """Runs atheris until the time is over; does not return."""
     import atheris
 
     with atheris.instrument_imports(include=["dfmcodec"]):
         import dfmcodec.decoder
         import dfmcodec.prior  # noqa: F401
-    changes = Changes(seeds())
+    changes = Changes(seeds(models))
     seen: collections.Counter[str] = collections.Counter()
     written = time.monotonic()
 
@@ -360,16 +349,16 @@ class Lines:
         return self._line
 
 
-def measure(work: Path, keep: Path | None) -> dict[str, object]:
+def measure(work: Path, keep: Path | None, models: Container[int]) -> dict[str, object]:
     """Lines that seeds, blind mutants and corpus cover; the corpus's files that cover more go to
     `keep`.
     """
     import fuzzing
 
-    for content in seeds():  # fill caches, and import what is imported late
+    for content in seeds(models):  # fill caches, and import what is imported late
         meet(content)
     blind, lines = Lines(), Lines()
-    for content in seeds():
+    for content in seeds(models):
         blind.of(content)
         lines.of(content)
     by_seeds = len(lines.found)
@@ -401,18 +390,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--work", type=Path, required=True, help="Corpus, findings and the log stay there.")
     parser.add_argument("--keep", type=Path, help="Folder for the files of the corpus that cover new lines.")
+    parser.add_argument(
+        "--models", type=int, nargs="+", choices=range(4), default=list(range(4)), help="of the seeds; 3 is fitted"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        fuzz(options.work, options.seconds)
+        fuzz(options.work, options.seconds, options.models)
         return
     for folder in ("corpus", "findings"):
         (options.work / folder).mkdir(parents=True, exist_ok=True)
-    for content in seeds():
+    for content in seeds(options.models):
         (options.work / "corpus" / hashlib.sha256(content).hexdigest()[:12]).write_bytes(content)
     log = options.work / "log.txt"
     with log.open("w") as output:
         arguments = ["--inside", "--work", str(options.work), "--seconds", str(options.seconds)]
+        arguments += ["--models", *map(str, options.models)]
         subprocess.run(
             [sys.executable, __file__, *arguments],
             stdout=output,
@@ -426,7 +419,7 @@ def main() -> None:
         "executions": max(executions, default=0),
         "outcomes": json.loads(outcomes.read_text()) if outcomes.exists() else {},
         "findings": sorted(path.name for path in (options.work / "findings").iterdir()),
-        **measure(options.work, options.keep),
+        **measure(options.work, options.keep, options.models),
     }
     print(json.dumps(found, indent=1))
 

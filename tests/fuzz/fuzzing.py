@@ -1,32 +1,32 @@
-"""Mutated `.dfm` files: whatever comes in, only an image or a documented error comes out.
+"""Golden files and what comes of them when they are changed: an image or a documented error.
 
-python tests/fuzz/fuzzing.py --count 100000               figures of a long run
-python tests/fuzz/fuzzing.py --count 20000 --best-effort  and prefixes of all golden files
-python tests/fuzz/fuzzing.py --codes                      codes of generative models alone
+`examine` is what all fuzzing calls; structured.py, coverage_fuzzing.py and the tests choose the
+files.
 """
 
 from __future__ import annotations
 
-import argparse
-import collections
-import json
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dfmcodec import bitstream
+from dfmcodec._types import Pixels
 from dfmcodec.bitstream.contents import CodeArchitecture
+from dfmcodec.bitstream.integrity import examine as examine_state
 from dfmcodec.decoder import decode_best_effort, decode_image
-from dfmcodec.errors import FormatError
+from dfmcodec.errors import ConfigError, DfmError, FormatError, LimitError
 from dfmcodec.generative.model import GenerativeModel, read_model_file
+from dfmcodec.latents.geometry import Region
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
 GENERATORS = {model.id: model for model in map(read_model_file, GOLDEN.glob("generative/*.dfmg"))}
 MAX_PIXELS = 1 << 16
+MAX_MULTIPLY_ADDS = 1 << 30
 MAX_SEED_BYTES = 1300
 HEADER_BYTES = 27
 
@@ -103,39 +103,6 @@ def prefixes(files: list[bytes]) -> Iterator[bytes]:
     return (data[:size] for data in files for size in range(len(data)))
 
 
-def hostile_headers(rng: np.random.Generator) -> Iterator[bytes]:
-    """Headers of random fields with a right checksum and little behind them."""
-    while True:
-        model = int(rng.integers(3))
-        if model == 2:
-            yield _hostile_code_header(rng)
-            continue
-        channels, depth = int(rng.choice([1, 3])), int(rng.choice([8, 16]))
-        width, height = (int(2 ** rng.uniform(0, 16)) - 1 for _ in range(2))
-        fields = b""
-        network = [int(rng.integers(1, 65)) for _ in range(3)]
-        if model:
-            fields = struct.pack("<BHBI", rng.integers(1, 7), rng.integers(1, 65536), rng.integers(256), 0xA25C47C2)
-            fields += bytes(map(int, rng.integers(0, 67, 2))) if rng.integers(2) else b""  # 1..64 tiles
-            network = [4, 60, 1]
-        key = 3 if model else 1
-        body = rng.bytes(int(rng.integers(0, 40)))
-        length = len(body) if rng.integers(4) else int(rng.integers(0, 1 << 32))
-        head = struct.pack(
-            "<4sBBBBHHBBBBB", b"\x89DFM", 1, model, channels, depth, width, height, *network, len(fields), 1
-        )
-        yield with_crc(head + fields + struct.pack("<BI", key, length) + body)
-
-
-def _hostile_code_header(rng: np.random.Generator) -> bytes:
-    """A code's header of random sizes, kinds and lengths, of a model that is there."""
-    model = list(GENERATORS.values())[rng.integers(len(GENERATORS))]
-    arch = model.architecture
-    sides = rng.integers(0, 256, 2) if rng.integers(2) else (arch.width - 1, arch.height - 1)
-    head = struct.pack("<4sBBIBBB", b"\x89DFM", 1, 2, model.id, *map(int, sides), int(rng.integers(0, 16)))
-    return with_crc(head + rng.bytes(int(rng.integers(1, 60))))
-
-
 def generator_of(data: bytes) -> GenerativeModel | None:
     """The model of a code, if it is one that is there."""
     try:
@@ -165,38 +132,88 @@ def best_effort_outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     return "a part" if losses else "image"
 
 
-def main() -> None:
-    import resource  # not on Windows, where the tests use the rest of this module
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--headers", type=int, default=1_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--best-effort", action="store_true")
-    parser.add_argument("--codes", action="store_true")
-    options = parser.parse_args()
-    rng = np.random.default_rng(options.seed)
-    found: collections.Counter[str] = collections.Counter()
-    slowest = 0.0
-    examine = best_effort_outcome if options.best_effort else outcome
-    files = codes() if options.codes else seeds()
-    sources = [(options.count, (data for _, data in mutants(files, rng))), (options.headers, hostile_headers(rng))]
-    if options.best_effort:
-        sources += [(options.count, broken(files, rng)), (sum(map(len, files)), prefixes(files))]
-    for count, source in sources:
-        for _, data in zip(range(count), source, strict=False):
-            started = time.perf_counter()
-            try:
-                found[examine(data)] += 1
-            except BaseException:
-                Path("fuzz-failure.dfm").write_bytes(data)
-                raise
-            slowest = max(slowest, time.perf_counter() - started)
-            if sum(found.values()) % 5000 == 0:
-                print(sum(found.values()), dict(found), flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"outcomes": found, "slowest_s": round(slowest, 3), "peak_MiB": round(peak)}))
+class Finding(Exception):
+    """What should not have happened."""
 
 
-if __name__ == "__main__":
-    main()
+def must(condition: bool, message: str) -> None:
+    """Raises a `Finding` where a condition does not hold."""
+    if not condition:
+        raise Finding(message)
+
+
+def one_line(error: Exception) -> str:
+    """The name of a documented error, whose message must be one line."""
+    must("\n" not in str(error), f"an error of several lines: {error}")
+    return type(error).__name__
+
+
+def examine(
+    data: bytes, rng: np.random.Generator, max_pixels: int = MAX_PIXELS, generator: GenerativeModel | None = None
+) -> str:
+    """Reads the header and decodes a file, then does one thing more with it: a region and another
+    size, what is left of it, or what is left of a part of it.
+
+    Args:
+        data: The file.
+        rng: Chooses what else is done.
+        max_pixels: The limit on pixels.
+        generator: The generative model of a code; None for the golden one that the file names.
+
+    Returns:
+        "image", or the name of the documented error that decoding ends with.
+
+    Raises:
+        Finding: What was decoded in two ways differs, or a message has several lines.
+    """
+    used = generator or generator_of(data)
+    given = {"max_pixels": max_pixels, "generator": used, "max_multiply_adds": MAX_MULTIPLY_ADDS}
+    try:
+        header = bitstream.read_header(data, max_pixels)
+        must(all("\n" not in line for line in examine_state(data, header).problems), "a problem of several lines")
+        whole = decode_image(data, **given).pixels
+        found = "image"
+    except DfmError as error:
+        found = one_line(error)
+    further = rng.integers(4)
+    if further == 0 and found == "image":
+        _examine_parts(data, whole, rng, given)
+    elif further == 1:
+        try:
+            left, losses = decode_best_effort(data, **given)
+        except DfmError as error:
+            must(found != "image", f"a whole decodes, but not what there is of it: {one_line(error)}")
+        else:
+            must((found == "image") == (not losses), f"losses of a whole, or none of a part: {losses}")
+            must(bool(losses) or np.array_equal(left.pixels, whole), "what there is of a whole is another image")
+    elif further == 2 and len(data) > 1:
+        try:
+            _, losses = decode_best_effort(data[: rng.integers(1, len(data))], **given)
+        except DfmError as error:
+            one_line(error)
+        else:
+            must(bool(losses), "nothing is said to be lost of a part")
+            must(not any("\n" in line for line in losses), "a loss of several lines")
+    return found
+
+
+def _examine_parts(data: bytes, whole: Pixels, rng: np.random.Generator, given: dict[str, Any]) -> None:
+    """Decodes a region and another size of a file that decodes."""
+    height, width = whole.shape[:2]
+    top, left = (int(rng.integers(side)) for side in (height, width))
+    region = Region(top, left, int(rng.integers(top, height)) + 1, int(rng.integers(left, width)) + 1)
+    part = decode_image(data, **given, region=region).pixels
+    must(part.shape[:2] == (region.height, region.width), "a region of another size")
+    generator = given["generator"]
+    if generator is None or generator.id in GENERATORS:  # others may compute with numbers that are too large
+        difference = np.abs(part.astype(int) - whole[region.rows, region.columns]).max(initial=0)
+        must(difference <= (generator is not None), "a region is not what the whole has there")
+    size = max(1, width // int(rng.integers(1, 9))), max(1, height // int(rng.integers(1, 9)))
+    try:
+        scaled = decode_image(data, **given, size=size, region=region if rng.integers(2) else None)
+        must(scaled.pixels.shape[1::-1] == size, "another size than the one that was asked for")
+        decode_image(data, **given, scale=float(2 ** rng.uniform(-6, 2)))
+    except (ConfigError, LimitError) as error:
+        must("more than the limit" in str(error), f"a size is refused: {error}")
+    except DfmError as error:
+        must(False, f"a whole decodes, but not at another size: {error}")

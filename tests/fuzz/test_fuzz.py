@@ -1,5 +1,5 @@
-"""Hostile files: a short run of tests/fuzz/fuzzing.py, whose long one is recorded in
-docs/results/trust.md.
+"""Broken files, prefixes, and files that ask for much; test_structured.py has files with right
+checksums.
 """
 
 from __future__ import annotations
@@ -13,18 +13,8 @@ import pytest
 import dfmcodec
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_mutated_files_give_images_or_documented_errors(seed):
-    found = {
-        fuzzing.outcome(data) for _, data in islice(fuzzing.mutants(fuzzing.seeds(), np.random.default_rng(seed)), 150)
-    }
-    assert {"image", "CorruptError"} <= found
-    assert "an error of several lines" not in found
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_what_is_there_of_broken_files_is_an_image_or_a_documented_error(seed):
-    rng = np.random.default_rng(seed)
+def test_what_is_there_of_broken_files_is_an_image_or_a_documented_error():
+    rng = np.random.default_rng(0)
     files = fuzzing.seeds()
     broken = [*islice(fuzzing.broken(files, rng), 100), *(data for _, data in islice(fuzzing.mutants(files, rng), 20))]
     found = {fuzzing.best_effort_outcome(data) for data in broken}
@@ -45,11 +35,6 @@ def test_every_prefix_of_a_golden_file_is_a_part_of_an_image_or_a_documented_err
         assert found == sorted(found, key="a part".__eq__)
 
 
-def test_hostile_headers_are_refused_or_cheap():
-    found = [fuzzing.outcome(data) for data in islice(fuzzing.hostile_headers(np.random.default_rng(0)), 150)]
-    assert found.count("LimitError") > 50
-
-
 def test_golden_files_of_all_kinds_are_among_the_seeds():
     assert len(fuzzing.seeds()) >= 10 + len(fuzzing.codes()) >= 16
     assert all(fuzzing.outcome(data) == "image" for data in fuzzing.seeds())
@@ -63,7 +48,7 @@ def test_forty_bytes_cannot_ask_for_a_gigabyte(monkeypatch):
 
     from dfmcodec.bitstream.sections import latents
 
-    flat = np.full((1500, 1500), 77, np.uint8)
+    flat = np.full((500, 500), 77, np.uint8)
     result = dfmcodec.encode(flat, quality=20, effort=1)
     assert len(result.data) < 400
     assert np.abs(dfmcodec.decode(result.data)[:, :, 0].astype(int) - flat).max() <= 4

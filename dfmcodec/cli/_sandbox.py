@@ -1,0 +1,152 @@
+"""A process of its own for a file from a stranger, with the limits of the operating system.
+
+The parent reads the file and writes the output. The process in between gets bytes and gives back
+bytes; what it gives back is not unpickled. It can put nothing into a file, start no process, gain
+no privilege, and ends when its memory or processor time is used up. It is no wall around code that
+has taken the process over; docs/services.md has one. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from dfmcodec import errors
+from dfmcodec.errors import ConfigError, DfmError, LimitError
+
+Answer = tuple[dict[str, Any], bytes]  # plain values, and the bytes of the output
+
+_LIBRARIES_BYTES = 1 << 30  # of address space, most of which libraries reserve and do not use
+_PIXEL_BYTES = 240  # docs/format.md states 40 for each channel; RGB, decoded and written
+_START_S = 20
+_PIXEL_S = 3e-5  # ten times what docs/format.md states
+_MULTIPLY_ADD_S = 1e-9
+_MAX_VALUES_BYTES = 1 << 20
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a process may take.
+
+    Args:
+        memory_bytes: Its address space, and the largest answer.
+        cpu_s: Processor time in seconds.
+    """
+
+    memory_bytes: int
+    cpu_s: int
+
+    @classmethod
+    def of_image(cls, max_pixels: int, max_multiply_adds: int) -> Limits:
+        """The limits for the largest image that a command allows.
+
+        Args:
+            max_pixels: Its `--max-pixels`.
+            max_multiply_adds: Its `--max-multiply-adds`.
+        """
+        seconds = _START_S + _PIXEL_S * max_pixels + _MULTIPLY_ADD_S * max_multiply_adds
+        return cls(_LIBRARIES_BYTES + _PIXEL_BYTES * max_pixels, round(seconds))
+
+    def apply(self) -> None:
+        """Limits this process, for good."""
+        import resource
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        for option, value in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_NO_NEW_PRIVS, 1)):
+            if libc.prctl(option, int(value), 0, 0, 0):
+                raise OSError(ctypes.get_errno(), "prctl")
+        for what, soft, hard in (
+            (resource.RLIMIT_AS, self.memory_bytes, self.memory_bytes),
+            (resource.RLIMIT_CPU, self.cpu_s, self.cpu_s + 1),  # SIGXCPU tells why, SIGKILL follows
+            (resource.RLIMIT_FSIZE, 0, 0),
+            (resource.RLIMIT_NPROC, 0, 0),
+            (resource.RLIMIT_CORE, 0, 0),
+        ):
+            _, given = resource.getrlimit(what)
+            highest = hard if given == resource.RLIM_INFINITY else min(hard, given)
+            resource.setrlimit(what, (min(soft, highest), highest))
+
+
+def check_available() -> None:
+    """Refuses systems without these limits.
+
+    Raises:
+        ConfigError: This is not Linux.
+    """
+    if sys.platform != "linux":
+        msg = f"--sandbox needs Linux, this is {sys.platform}; run the command in a container or a virtual machine"
+        raise ConfigError(msg)
+
+
+def call(function: Callable[[], Answer], limits: Limits) -> Answer:
+    """Calls a function in a process of its own, with limits.
+
+    Args:
+        function: What can be pickled. It does all its work with one thread.
+        limits: Those of the process.
+
+    Raises:
+        DfmError: The function raised it, or the process died.
+        LimitError: The processor time is used up.
+        MemoryError: The memory is.
+    """
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(sender, function, limits), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        values = json.loads(receiver.recv_bytes(_MAX_VALUES_BYTES))
+        data = receiver.recv_bytes(limits.memory_bytes)
+    except (EOFError, OSError, ValueError):
+        process.join()
+        raise _death(process.exitcode or 0, limits) from None
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+    if "error" in values:
+        raise _error(str(values["error"]), str(values["message"]))
+    return values, data
+
+
+def _answer(sender: Connection, function: Callable[[], Answer], limits: Limits) -> None:
+    """What the process does: an answer, or the name and message of an error."""
+    from dfmcodec.threads import limit_threads
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    limit_threads(1)
+    limits.apply()
+    try:
+        values, data = function()
+    except Exception as error:  # the parent raises it again
+        values, data = {"error": type(error).__name__, "message": str(error)}, b""
+    sender.send_bytes(json.dumps(values).encode())
+    sender.send_bytes(data)
+
+
+def _error(name: str, message: str) -> Exception:
+    """The error that the process met: a documented one, or one to report."""
+    if name == "MemoryError":
+        return MemoryError()
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, DfmError):
+        return kind(message)
+    return DfmError(f"decoding met an error that it should not ({name}: {message}); please report it with the file")
+
+
+def _death(exit_code: int, limits: Limits) -> DfmError:
+    """The error for a process that gave no answer."""
+    if -exit_code == signal.SIGXCPU:
+        msg = f"decoding took more than {limits.cpu_s} s of processor time; raise --max-pixels if it is yours"
+        return LimitError(msg)
+    how = f"of signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
+    return DfmError(f"the process that decoded it died {how}; the file may be hostile, please report it")
