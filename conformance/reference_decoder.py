@@ -28,8 +28,10 @@ PRIORS = Path(__file__).resolve().parent.parent / "dfmcodec" / "prior"
 MAX_PIXELS = 89_478_485
 MAX_FREQUENCIES = 2**16
 MAX_WEIGHTS = 2**22
+MAX_MULTIPLY_ADDS = 2**42
 MAX_METADATA_BYTES = 2**24
 MAX_SYMBOL = 2**23
+MAX_NETWORK_NUMBER = 2**23
 
 WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
 COORDINATE, LATENT, GENERATIVE, FITTED = 0, 1, 2, 3
@@ -357,12 +359,24 @@ def layer_shapes(inputs: int, depth: int, width: int, outputs: int, orders: Sequ
     return shapes
 
 
+def require_limited_work(file: File, shapes: Sequence[tuple[np.ndarray, int]], in_halves: bool) -> None:
+    """Refuses a network of too many multiply-adds at all pixels, by "Refusals and limits"."""
+    multiply_adds = 0
+    for frequencies, n in shapes:
+        rows, m = frequencies.shape
+        phase_factors = 2 ** (m // 2) + 2 ** (m - m // 2) if in_halves and rows == 2**m else rows
+        multiply_adds += (2 * rows - 1) * n + 64 * phase_factors
+    require(multiply_adds * file.width * file.height <= MAX_MULTIPLY_ADDS, "the network is beyond the limit on work")
+
+
 def read_layers(file: File) -> list[Layer]:
     """The network's symbols, by "Weights section"."""
     section = io.BytesIO(file.sections[WEIGHTS])
     shapes = []
     orders = [file.order] * file.depth
-    for frequencies, n in layer_shapes(2, file.depth, file.network_width, file.channels, orders):
+    network = layer_shapes(2, file.depth, file.network_width, file.channels, orders)
+    require_limited_work(file, network, in_halves=True)
+    for frequencies, n in network:
         step_index, *indices = read_bytes(section, 1 + min(file.order, frequencies.shape[1]) + 1)
         shapes.append((frequencies, n, step_index, indices))
 
@@ -1014,7 +1028,8 @@ def read_model(data: bytes) -> GenerativeModel:
     start = 10 + int.from_bytes(data[6:10], "little")
     stream = io.BytesIO(data[start:-4])
     try:
-        head = msgpack.unpackb(data[10:start])
+        head = msgpack.unpackb(data[10:start], max_map_len=128, max_array_len=128)
+        require(isinstance(head["report"], dict) and is_plain(head["report"], 3), "the generative model's report")
         arrays: dict[str, np.ndarray] = {}
         for name, shape in head["arrays"]:
             require(name not in arrays, f"the array {name} stands twice")
@@ -1041,6 +1056,15 @@ def read_model(data: bytes) -> GenerativeModel:
     require(agree, "the arrays of the generative model are not those of its architecture")
     require(not stream.read(), "there are bytes after the generative model's last array")
     return model
+
+
+def is_plain(value: Any, depth: int) -> bool:
+    """Whether the report may hold a value, with at most so many maps and lists in each other."""
+    if isinstance(value, dict):
+        return all(isinstance(name, str) for name in value) and is_plain([*value, *value.values()], depth)
+    if isinstance(value, list):
+        return depth > 0 and all(is_plain(entry, depth - 1) for entry in value)
+    return isinstance(value, (int, float, type(None))) or (isinstance(value, str) and len(value) <= 1024)
 
 
 def model_of(file: File, data: bytes | None) -> GenerativeModel:
@@ -1088,12 +1112,15 @@ def render_code(file: File, model: GenerativeModel, code: Code) -> np.ndarray:
     x = arrays["density_means"][k] + arrays["density_axes"][k].astype(np.float64) @ (t * code.symbols)
     for i in range(len(model.hidden) + 1):
         x = x @ arrays[f"decoder_w{i}"] + arrays[f"decoder_b{i}"]
+        require(bool((np.abs(x) <= MAX_NETWORK_NUMBER).all()), "the generative model's network has too large numbers")
         if i < len(model.hidden):
             x = np.maximum(x, 0)
 
     layers = []
     start = 0
-    for frequencies, n in model.layer_shapes():
+    shapes = model.layer_shapes()
+    require_limited_work(file, shapes, in_halves=False)
+    for frequencies, n in shapes:
         rows = x[start : start + (2 * len(frequencies) - 1) * n].astype(np.float32).reshape(-1, n)
         start += rows.size
         layers.append((frequencies, rows[: len(frequencies)], rows[len(frequencies) :]))
@@ -1365,18 +1392,22 @@ def read_alpha(section: bytes, height: int, width: int, bits: int) -> np.ndarray
             require(v < 2**bits, "an opacity is beyond the largest")
             opacity[rows, columns] = v
         else:
-            tile = read_webp(read_bytes(stream, v))
-            require(tile.shape[:2] == opacity[rows, columns].shape, "a tile of opacity has another size")
+            tile = read_webp(read_bytes(stream, v), *opacity[rows, columns].shape)
             opacity[rows, columns] = tile[:, :, 0] + (256 * tile[:, :, 1] if bits == 16 else 0)
     require(not stream.read(), "there are bytes after the last tile of opacity")
     return opacity
 
 
-def read_webp(data: bytes) -> np.ndarray:
-    """[H, W, 3] of a lossless WebP file."""
+def read_webp(data: bytes, height: int, width: int) -> np.ndarray:
+    """[height, width, 3] of a lossless WebP file without alpha. Its headers are checked first."""
     from PIL import Image
 
-    require(data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8L", "opacity is not lossless WebP")
+    require(len(data) >= 25, "a tile of opacity is too short for a WebP file")
+    riff, riff_bytes, kind, chunk_bytes, signature, stream = struct.unpack("<4sI8sIBI", data[:25])
+    require((riff, kind, signature) == (b"RIFF", b"WEBPVP8L", 0x2F), "opacity is not lossless WebP")
+    size = 20 + chunk_bytes + chunk_bytes % 2
+    require(len(data) == 8 + riff_bytes == size, "a tile of opacity has another length than its WebP file")
+    require(stream == width - 1 | height - 1 << 14, "a tile of opacity has another size, or alpha of its own")
     try:
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
             return np.asarray(image.convert("RGB")).astype(np.int64)
@@ -1519,9 +1550,6 @@ def read_metadata(section: bytes) -> dict[str, bytes]:
 
     def item() -> Any:
         tag = number(1)
-        if tag >> 4 == 0b1000 or tag in (0xDE, 0xDF):
-            count = tag & 15 if tag < 0xDE else number(2 << (tag - 0xDE))
-            return {item(): item() for _ in range(count)}
         if tag >> 5 == 0b101:
             return read_bytes(stream, tag & 31).decode()
         if tag in (0xD9, 0xDA, 0xDB):
@@ -1529,8 +1557,12 @@ def read_metadata(section: bytes) -> dict[str, bytes]:
         require(tag in (0xC4, 0xC5, 0xC6), "the metadata hold more than strings and bytes")
         return read_bytes(stream, number(1 << (tag - 0xC4)))
 
-    metadata = item()
-    require(isinstance(metadata, dict) and not stream.read(), "the metadata are not one map")
+    tag = number(1)
+    require(tag >> 4 == 0b1000 or tag in (0xDE, 0xDF), "the metadata are not a map")
+    count = tag & 15 if tag < 0xDE else number(2 << (tag - 0xDE))
+    require(count <= 3, "the metadata have more than three entries")
+    metadata = {item(): item() for _ in range(count)}
+    require(len(metadata) == count and not stream.read(), "the metadata have an entry twice, or bytes after the map")
     require(metadata.keys() <= {"icc", "exif", "xmp"}, "unknown metadata")
     require(all(isinstance(value, bytes) for value in metadata.values()), "metadata that are not bytes")
     return metadata

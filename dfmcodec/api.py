@@ -243,6 +243,7 @@ def decode(
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     max_pixels: int | None = None,
+    max_multiply_adds: int | None = None,
     backend: str = "numpy",
     prior: PriorLike | None = None,
     best_effort: bool = False,
@@ -258,6 +259,8 @@ def decode(
         size: (width, height) of the result, instead of a scale.
         max_pixels: Larger images are refused before memory is spent on them; None for the default
             limit.
+        max_multiply_adds: Networks of the coordinate and generative models that take more at all
+            pixels are refused likewise; None for the default limit.
         backend: "numpy" or "jax".
         prior: The generative model or its `.dfmg` file, where the image is a code of one.
         best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a
@@ -276,6 +279,7 @@ def decode(
         InstallationError: A part of the program is damaged.
     """
     from dfmcodec import decoder
+    from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
     from dfmcodec.image import MAX_PIXELS
     from dfmcodec.latents.geometry import Region
 
@@ -283,11 +287,12 @@ def decode(
         left, top, width, height = region
         region = Region(top, left, top + height, left + width)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
+    most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
     data, generator = _bytes(source), _generator(prior)
     if best_effort:
-        image, losses = decoder.decode_best_effort(data, backend, limit, region, scale, size, generator)
+        image, losses = decoder.decode_best_effort(data, backend, limit, region, scale, size, generator, most)
         return Decoded(image, tuple(losses))
-    return Decoded(decoder.decode_image(data, backend, limit, region, scale, size, generator))
+    return Decoded(decoder.decode_image(data, backend, limit, region, scale, size, generator, most))
 
 
 def decode_pixels(source: FileLike) -> Pixels:

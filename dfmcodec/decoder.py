@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dfmcodec import bitstream
 from dfmcodec._types import Float32, Pixels
 from dfmcodec.bitstream.contents import (
+    CodeArchitecture,
     CodedImage,
     FittedArchitecture,
     LatentArchitecture,
@@ -25,7 +26,15 @@ from dfmcodec.bitstream.contents import (
     QuantizedNetwork,
 )
 from dfmcodec.errors import ConfigError, require
-from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, axis_positions, deep_fourier_machine, unpack
+from dfmcodec.fourier.network import (
+    MAX_MULTIPLY_ADDS,
+    CoordinateArchitecture,
+    axis_positions,
+    block_shape,
+    check_multiply_adds,
+    deep_fourier_machine,
+    unpack,
+)
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
 from dfmcodec.image import MAX_PIXELS, Image, peak_value, samples_to_values, to_values
 from dfmcodec.latents.colour import colour_basis, planes_to_pixels
@@ -44,7 +53,7 @@ if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
 
 BACKENDS = ("numpy", "jax")
-_BLOCK = (32, BLOCK_PIXELS // 32)  # the rows and columns of positions that are evaluated at a time
+_LARGEST_COLOUR = np.float32(1 << 16)  # damaged or hostile files alone have larger ones, or NaN
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class DecodeRequest:
         scale: The scale of the result; None for 1 or a given size.
         size: The (width, height) of the result in pixels; None for a given scale.
         generator: The generative model of a code; None if there is none.
+        max_multiply_adds: The largest number of multiply-adds of the image's own network.
     """
 
     backend: str = "numpy"
@@ -66,6 +76,7 @@ class DecodeRequest:
     scale: float | None = None
     size: tuple[int, int] | None = None
     generator: GenerativeModel | None = None
+    max_multiply_adds: int = MAX_MULTIPLY_ADDS
 
 
 def decode_image(
@@ -76,6 +87,7 @@ def decode_image(
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     generator: GenerativeModel | None = None,
+    max_multiply_adds: int = MAX_MULTIPLY_ADDS,
 ) -> Image:
     """Decodes a `.dfm` file.
 
@@ -91,6 +103,9 @@ def decode_image(
             are not decoded.
         size: The (width, height) of the result in pixels, instead of a scale.
         generator: The generative model, if the image is a code under one.
+        max_multiply_adds: The largest number of multiply-adds that the network of a coordinate
+            model or a code may take at all positions. A larger one is refused before any memory is
+            spent on it. Other models take a fixed number for each pixel.
 
     Returns:
         The image, with its metadata and alpha.
@@ -102,7 +117,8 @@ def decode_image(
             possible.
         InstallationError: A prior is damaged or missing.
     """
-    return _decode(data, DecodeRequest(backend, max_pixels, region, scale, size, generator), None)
+    request = DecodeRequest(backend, max_pixels, region, scale, size, generator, max_multiply_adds)
+    return _decode(data, request, None)
 
 
 def decode_best_effort(
@@ -113,6 +129,7 @@ def decode_best_effort(
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     generator: GenerativeModel | None = None,
+    max_multiply_adds: int = MAX_MULTIPLY_ADDS,
 ) -> tuple[Image, list[str]]:
     """Decodes what is left of a truncated or damaged `.dfm` file.
 
@@ -131,7 +148,8 @@ def decode_best_effort(
         InstallationError: See `decode_image`.
     """
     losses: list[str] = []
-    image = _decode(data, DecodeRequest(backend, max_pixels, region, scale, size, generator), losses)
+    request = DecodeRequest(backend, max_pixels, region, scale, size, generator, max_multiply_adds)
+    image = _decode(data, request, losses)
     return image, losses
 
 
@@ -152,6 +170,7 @@ def _decode_header(data: bytes, header: bitstream.Header, request: DecodeRequest
     sampling = _sampling_of(wanted, request)
     if sampling is not None:
         return _decode_at(data, header, sampling, request, losses)
+    _check_work(header, wanted.height * wanted.width, request)
     needed = None if request.region is None else _seen_from(wanted, header)
     model, ancillary, covered = bitstream.read_region(data, needed, request.max_pixels, losses=losses)
     if isinstance(model, QuantizedNetwork):
@@ -204,6 +223,7 @@ def _decode_at(
     losses: list[str] | None,
 ) -> Image:
     """Decodes a region at other positions than those of its pixels."""
+    _check_work(header, sampling.height * sampling.width, request)
     arch, height, width = header.architecture, header.height, header.width
     level = sampling.level(arch.levels) if isinstance(arch, LatentArchitecture) else 0
     seen = sampling.region.grown(resample.needed_margin(level), height, width)
@@ -269,6 +289,19 @@ def check_region(region: Region, height: int, width: int) -> None:
         size = f"{region.width}x{region.height} at ({region.left}, {region.top})"
         msg = f"the region {size} is not within the image of {width}x{height}"
         raise ConfigError(msg)
+
+
+def _check_work(header: bitstream.Header, positions: int, request: DecodeRequest) -> None:
+    """Refuses a network of the file's own that takes too long; see `DecodeRequest`.
+
+    Raises:
+        LimitError: The network takes more multiply-adds than the request allows.
+    """
+    arch = header.architecture
+    if isinstance(arch, CodeArchitecture) and request.generator is not None:
+        check_multiply_adds(request.generator.architecture.multiply_adds, positions, request.max_multiply_adds)
+    if isinstance(arch, CoordinateArchitecture):
+        check_multiply_adds(arch.multiply_adds, positions, request.max_multiply_adds)
 
 
 def _seen_from(region: Region, header: bitstream.Header) -> Region:
@@ -345,7 +378,8 @@ def _grid_colours(model: QuantizedGrids, region: Region, backend: str) -> Float3
 
 def _colours_to_pixels(colours: Float32, model: QuantizedGrids) -> Pixels:
     """Rounds colours [3, H, W] to pixels [H, W, C]; gray is their mean."""
-    values = np.nan_to_num(colours)  # only a damaged or hostile file has such numbers
+    values = np.nan_to_num(colours)
+    np.clip(values, -_LARGEST_COLOUR, _LARGEST_COLOUR, out=values)
     values = values.mean(axis=0, keepdims=True) if model.architecture.channels == 1 else values
     return to_values(values.transpose(1, 2, 0) * np.float32(peak_value(model.bit_depth)), model.bit_depth)
 
@@ -428,7 +462,7 @@ def render_weights(
     evaluate = _evaluator(weights, architecture, backend)
     wanted = Region(0, 0, len(rows), len(columns)) if region is None else region
     pixels = np.empty((wanted.height, wanted.width, architecture.channels), np.uint8 if bit_depth == 8 else np.uint16)
-    height, width = _BLOCK
+    height, width = block_shape(architecture, len(rows), len(columns))
     for top in range(wanted.top // height * height, wanted.bottom, height):
         y = rows[np.minimum(np.arange(top, top + height), len(rows) - 1)]
         for left in range(wanted.left // width * width, wanted.right, width):

@@ -5,12 +5,10 @@ Outside the encoder and training, only modules of this name import JAX.
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,25 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
+from dfmcodec.files.cache_folder import cache_folder
 from dfmcodec.fourier.layer import Weights
-from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, deep_fourier_machine, unpack
+from dfmcodec.fourier.network import CoordinateArchitecture, block_positions, deep_fourier_machine, unpack
 
+_PROGRAMS = "jax"  # the folder of compiled programs in the cache
 _CACHE_WARNING = "Error (reading|writing) persistent compilation cache"
-
-
-def cache_folder() -> Path:
-    """Returns the folder of compiled programs: $XDG_CACHE_HOME/dfmcodec/jax."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "dfmcodec" / "jax"
 
 
 def use_compilation_cache() -> None:
     """Turns on JAX's persistent compilation cache, unless the calling program has set one."""
     config: Any = jax.config
-    if config.jax_compilation_cache_dir is None:
-        with suppress(RuntimeError):  # a user without a home folder
-            config.update("jax_compilation_cache_dir", str(cache_folder()))
-            config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    folder = cache_folder(_PROGRAMS)
+    if config.jax_compilation_cache_dir is None and folder is not None:
+        config.update("jax_compilation_cache_dir", str(folder))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @contextmanager
@@ -61,9 +55,10 @@ def calls() -> Iterator[None]:
     for warning in caught:
         if warning not in cache_warnings:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    if any("Error reading" in str(warning.message) for warning in cache_warnings):
-        with suppress(OSError, RuntimeError):
-            for path in cache_folder().glob("*-cache"):
+    folder = cache_folder(_PROGRAMS)
+    if folder is not None and any("Error reading" in str(warning.message) for warning in cache_warnings):
+        with suppress(OSError):
+            for path in folder.glob("*-cache"):
                 path.unlink()
 
 
@@ -75,10 +70,11 @@ def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Ca
         architecture: The network.
 
     Returns:
-        A function from positions, float32 [N, 2] with N <= BLOCK_PIXELS, to samples, float32 [N,
-        channels].
+        A function from positions, float32 [N, 2], to samples, float32 [N, channels]. N is at most
+        the `block_positions` of the network.
     """
     use_compilation_cache()
+    most = block_positions(architecture)
     with calls():
         weights = unpack(jnp.asarray(flat), architecture, jnp)
 
@@ -89,7 +85,7 @@ def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Ca
         return samples
 
     def evaluate(v: Float32) -> Float32:
-        padded = np.pad(v, ((0, BLOCK_PIXELS - len(v)), (0, 0)))  # one shape, compiled once
+        padded = np.pad(v, ((0, most - len(v)), (0, 0)))  # one shape, compiled once
         with calls():
             return np.asarray(evaluate_block(weights, padded))[: len(v)]
 

@@ -33,6 +33,8 @@ from dfmcodec._types import Array
 TAU = 2 * pi
 MAX_WIDTH = 64
 MAX_FREQUENCIES = 1 << 16
+PHASE_FACTOR_MULTIPLY_ADDS = 64  # what e^{2 pi i k.v} takes the time of: it moves through memory several times
+FLOATS_PER_PHASE_FACTOR = 6  # its cosine and sine, the products that they are made of, and their copies
 Weights = tuple[Array, Array]  # a [|K|, n] and b [|K|, n] of one layer; b[0] has no effect
 
 
@@ -59,6 +61,25 @@ class LayerShape:
     def weight_count(self) -> int:
         """The number of a_k and b_k that matter: b_0 multiplies sin(0) and is left out."""
         return (2 * self.frequency_count - 1) * self.outputs
+
+    @property
+    def phase_factor_count(self) -> int:
+        """The number of e^{2 pi i k.v} that are computed: those of both halves of a full set."""
+        if self.order < self.inputs:
+            return self.frequency_count
+        half = self.inputs // 2
+        return (1 << half) + (1 << self.inputs - half)
+
+    @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds of the layer at a position, by which the time to decode is limited."""
+        return self.weight_count + PHASE_FACTOR_MULTIPLY_ADDS * self.phase_factor_count
+
+    @property
+    def floats_per_position(self) -> int:
+        """The intermediate numbers of the layer at a position: phase factors and inner sums."""
+        inner = 0 if self.order < self.inputs else 2 * self.outputs << self.inputs // 2
+        return inner + FLOATS_PER_PHASE_FACTOR * self.phase_factor_count
 
 
 @dataclass(frozen=True)
@@ -110,19 +131,19 @@ class FrequencySet:
 
     @cached_property
     def growth(self) -> tuple[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], ...]:
-        """How the rows of a truncated set follow from earlier rows, for each |k|_1 = 1..order.
+        """How the rows of a truncated set follow from others, for each |k|_1 = 1..order.
 
-        Each entry is (parents, coordinates): a new row is row `parent` times e^{2 pi i
-        v_coordinate}.
+        Each entry is (parents, coordinates): a row is that with the number `parent` among the rows
+        of the entry before, times e^{2 pi i v_coordinate}. Before the first entry there is k = 0.
         """
-        row_of = {int(value): row for row, value in enumerate(self.rows)}
         ones = _count_ones(self.rows)
-        stages = []
+        stages, before = [], {0: 0}
         for count in range(1, self.order + 1):
             values = [int(value) for value in self.rows[ones == count]]
             tops = np.array([value.bit_length() - 1 for value in values], dtype=np.int64)
-            parents = np.array([row_of[value ^ (1 << value.bit_length() - 1)] for value in values])
+            parents = np.array([before[value ^ (1 << value.bit_length() - 1)] for value in values])
             stages.append((parents, tops))
+            before = {value: row for row, value in enumerate(values)}
         return tuple(stages)
 
 
@@ -152,19 +173,20 @@ def phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[
     cos, sin = xp.ones_like(v[:, :1]), xp.zeros_like(v[:, :1])
     if frequencies.is_full:
         for j in range(frequencies.dim):
-            cos, sin = _append_product(cos, sin, cos, sin, cos_v[:, j : j + 1], sin_v[:, j : j + 1], xp)
-    else:
-        for parents, tops in frequencies.growth:
-            factors = cos_v[:, tops], sin_v[:, tops]
-            cos, sin = _append_product(cos, sin, cos[:, parents], sin[:, parents], *factors, xp)
+            product = complex_product(cos, sin, cos_v[:, j : j + 1], sin_v[:, j : j + 1])
+            cos, sin = (xp.concatenate(pair, axis=1) for pair in zip((cos, sin), product, strict=True))
+        return cos, sin
+    stages = [(cos, sin)]
+    for parents, tops in frequencies.growth:
+        cos, sin = (part[:, parents] for part in stages[-1])
+        stages.append(complex_product(cos, sin, cos_v[:, tops], sin_v[:, tops]))
+    cos, sin = (xp.concatenate(parts, axis=1) for parts in zip(*stages, strict=True))
     return cos, sin
 
 
-def _append_product(
-    cos: Array, sin: Array, cos_1: Array, sin_1: Array, cos_2: Array, sin_2: Array, xp: ModuleType
-) -> tuple[Array, Array]:
-    product = cos_1 * cos_2 - sin_1 * sin_2, sin_1 * cos_2 + cos_1 * sin_2
-    return xp.concatenate([cos, product[0]], axis=1), xp.concatenate([sin, product[1]], axis=1)
+def complex_product(cos_1: Array, sin_1: Array, cos_2: Array, sin_2: Array) -> tuple[Array, Array]:
+    """Returns the real and imaginary parts of (cos_1 + i sin_1) (cos_2 + i sin_2)."""
+    return cos_1 * cos_2 - sin_1 * sin_2, sin_1 * cos_2 + cos_1 * sin_2
 
 
 def split_phase_factors(v: Array, frequencies: FrequencySet, xp: ModuleType) -> tuple[Array, Array]:
@@ -248,5 +270,5 @@ def outer_sum(half_a: Array, inner: Array, xp: ModuleType) -> Array:
 
 def ones_per_weight(layer: LayerShape) -> npt.NDArray[np.int64]:
     """Returns |k|_1 of each weight of a layer, in file order, int64 [layer.weight_count]."""
-    ones = frequency_set(layer.inputs, layer.order).vectors.sum(axis=1).astype(np.int64)
+    ones = _count_ones(frequency_set(layer.inputs, layer.order).rows).astype(np.int64)
     return np.repeat(np.concatenate([ones, ones[1:]]), layer.outputs)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Array, Model
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, LimitError
 from dfmcodec.fourier.layer import MAX_FREQUENCIES, MAX_WIDTH, LayerShape, Weights, fourier_sum
 from dfmcodec.image import check_channels
 
@@ -28,6 +28,9 @@ POSITION_DIM = 2  # x1, x2
 MAX_DEPTH = 64
 MAX_WEIGHTS = 1 << 22
 BLOCK_PIXELS = 2048  # positions evaluated at a time, so that their features stay in the processor's cache
+MAX_MULTIPLY_ADDS = 1 << 42  # of the layers at all positions of an image; see docs/format.md, "Refusals and limits"
+_BLOCK_ROWS, _BLOCK_COLUMNS = 32, BLOCK_PIXELS // 32  # of a block at most
+_BLOCK_FLOATS = 1 << 23  # of intermediate numbers in a block
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,16 @@ class CoordinateArchitecture:
         return sum(layer.weight_count for layer in self.layers())
 
     @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds at a position, by which the time to decode is limited."""
+        return sum(layer.multiply_adds for layer in self.layers())
+
+    @property
+    def floats_per_position(self) -> int:
+        """The largest number of intermediate numbers at a position."""
+        return max(layer.floats_per_position for layer in self.layers())
+
+    @property
     def float_bytes(self) -> int:
         """The size of the weights as float32, as the publication counts it (b_0 included)."""
         return 4 * sum(2 * layer.frequency_count * layer.outputs for layer in self.layers())
@@ -125,6 +138,47 @@ def deep_fourier_machine(
         y = layer_sum(v, a, b, order, xp)
         v = y + v if v.shape[1] == y.shape[1] else y
     return xp.tanh(v)
+
+
+def block_positions(architecture: CoordinateArchitecture) -> int:
+    """The number of positions to evaluate at a time, so that memory does not grow with the network.
+
+    Returns:
+        1..BLOCK_PIXELS.
+    """
+    return max(1, min(BLOCK_PIXELS, _BLOCK_FLOATS // architecture.floats_per_position))
+
+
+def block_shape(architecture: CoordinateArchitecture, height: int, width: int) -> tuple[int, int]:
+    """The rows and columns of the blocks in which a grid of positions is evaluated.
+
+    Args:
+        architecture: The network.
+        height: The rows of the grid.
+        width: The columns of the grid. No block is larger than the grid.
+    """
+    most = block_positions(architecture)
+    columns = min(_BLOCK_COLUMNS, most, width)
+    return min(_BLOCK_ROWS, max(1, most // columns), height), columns
+
+
+def check_multiply_adds(each: int, positions: int, limit: int) -> None:
+    """Refuses a network that takes too long, before memory or time is spent on it.
+
+    Args:
+        each: The multiply-adds of the network at a position.
+        positions: The number of positions at which it is to be evaluated.
+        limit: The largest number of multiply-adds at all of them.
+
+    Raises:
+        LimitError: The network takes more.
+    """
+    if each * positions > limit:
+        msg = (
+            f"the network takes {each} multiply-adds at each of {positions} positions, more than the limit of {limit} "
+            "in all; decode a region or a smaller size, or raise the limit (--max-multiply-adds) if the file is yours"
+        )
+        raise LimitError(msg)
 
 
 def axis_positions(side: int) -> npt.NDArray[np.float32]:

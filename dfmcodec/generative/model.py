@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,22 @@ import msgpack
 import numpy as np
 
 from dfmcodec._types import Float32, Float64, Pixels, UInt8
-from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, TruncatedError, UnsupportedVersionError
+from dfmcodec.errors import (
+    BadMagicError,
+    ConfigError,
+    CorruptError,
+    TruncatedError,
+    UnsupportedVersionError,
+    printable,
+)
 from dfmcodec.generative.density import CodeDensity
 from dfmcodec.generative.network import (
     GenerativeArchitecture,
+    checked_network,
     encode_images,
     exact_cos_sin,
     first_features,
     inputs_at,
-    network,
     network_shapes,
     paint,
 )
@@ -49,7 +57,11 @@ _MAX_HEAD_BYTES = 1 << 20  # unpacked, a head takes up to 70 times its size
 _HEAD = struct.Struct("<5sBI")
 _CRC = struct.Struct("<I")
 _DENSITY = ("weights", "means", "axes", "deviations")
-_BLOCK_POSITIONS = 1 << 16  # positions of all images that are rendered at a time: limits memory
+_BLOCK_POSITIONS = 1 << 16  # positions of all images that are rendered at a time
+_BLOCK_FLOATS = 1 << 24  # intermediate numbers that they take, and coefficients of images: limits memory
+_MAX_ENTRIES = 128  # of a map or list in the head, such as the list of arrays
+_MAX_TEXT = 1024  # characters of a string in the head
+_MAX_REPORT_DEPTH = 3  # of maps and lists in the report
 
 
 @dataclass(frozen=True)
@@ -115,9 +127,11 @@ class GenerativeModel:
 
         Returns:
             float32 [N, coefficient_count].
+
+        Raises:
+            CorruptError: See `network.checked_network`.
         """
-        coefficients: Float32 = network(self.parameters_of("decoder"), "decoder", codes.astype(np.float32), np)
-        return coefficients
+        return checked_network(self.parameters_of("decoder"), "decoder", codes.astype(np.float32))
 
     def paint(self, codes: Float32, height: int | None = None, width: int | None = None) -> UInt8:
         """Renders the images of codes.
@@ -144,20 +158,35 @@ class GenerativeModel:
 
         Returns:
             uint8 or uint16 [N, R, C, channels].
+
+        Raises:
+            CorruptError: See `network.checked_network`.
         """
         arch = self.architecture
         images = np.empty((len(codes), len(x2), len(x1), arch.channels), np.uint8 if bit_depth == 8 else np.uint16)
-        rows = max(1, min(len(x2), _BLOCK_POSITIONS // len(x1)))
-        batch = max(1, _BLOCK_POSITIONS // (rows * len(x1)))
-        for top in range(0, len(x2), rows):
-            v = inputs_at(x2[top : top + rows], x1, arch.octaves)
-            first = first_features(v, arch, np, exact_cos_sin)
-            for start in range(0, len(codes), batch):
-                coefficients = self.coefficients(codes[start : start + batch])
-                values = samples_to_values(paint(coefficients, first, v, arch, np, exact_cos_sin), bit_depth)
-                shaped = values.reshape(len(values), arch.channels, -1, len(x1)).transpose(0, 2, 3, 1)
-                images[start : start + batch, top : top + rows] = shaped
+        together = max(1, _BLOCK_FLOATS // arch.coefficient_count)
+        for start in range(0, len(codes), together):
+            coefficients = self.coefficients(codes[start : start + together])
+            self._paint_blocks(coefficients, x2, x1, bit_depth, images[start : start + together])
         return images
+
+    def _paint_blocks(self, coefficients: Float32, x2: Float64, x1: Float64, bit_depth: int, images: Pixels) -> None:
+        """Renders the images of coefficients into an array, in blocks that bound the memory."""
+        arch = self.architecture
+        positions = max(1, min(_BLOCK_POSITIONS, _BLOCK_FLOATS // arch.floats_per_position))
+        columns = min(len(x1), positions)
+        rows = min(len(x2), positions // columns)
+        batch = positions // (rows * columns)
+        for top, left in product(range(0, len(x2), rows), range(0, len(x1), columns)):
+            block_x2, block_x1 = x2[top : top + rows], x1[left : left + columns]
+            v = inputs_at(block_x2, block_x1, arch.octaves)
+            first = first_features(v, arch, np, exact_cos_sin)
+            for start in range(0, len(coefficients), batch):
+                painted = paint(coefficients[start : start + batch], first, v, arch, np, exact_cos_sin)
+                values = samples_to_values(painted, bit_depth)
+                shaped = values.reshape(len(values), arch.channels, len(block_x2), len(block_x1))
+                target = images[start : start + batch, top : top + rows, left : left + columns]
+                target[...] = shaped.transpose(0, 2, 3, 1)
 
     def encode(self, images: UInt8) -> Float32:
         """The codes that the encoder network gives for images.
@@ -208,16 +237,25 @@ def read_model(data: bytes) -> GenerativeModel:
     """
     start, end = _check_container(data)
     try:
-        head = msgpack.unpackb(data[_HEAD.size : start], max_str_len=1 << 16)
+        head = msgpack.unpackb(
+            data[_HEAD.size : start],
+            max_str_len=4 * _MAX_TEXT,
+            max_bin_len=0,
+            max_ext_len=0,
+            max_array_len=_MAX_ENTRIES,
+            max_map_len=_MAX_ENTRIES,
+        )
         values = head["architecture"]
         values |= {"hidden": tuple(values["hidden"]), "octaves": tuple(values["octaves"])}
         architecture = GenerativeArchitecture(**values)
         arrays = _read_arrays(data, head["arrays"], start, end)
         density = CodeDensity(*(arrays.pop(f"density_{name}") for name in _DENSITY))
         _check_shapes(architecture, arrays, density)
+        _check_report(head["report"])
         return GenerativeModel(architecture, arrays, density, head["report"], data)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, msgpack.UnpackException) as error:
-        msg = f"the generative model's head and arrays do not agree ({error}); it is damaged, get another copy"
+        what = printable(str(error))
+        msg = f"the generative model's head and arrays do not agree ({what}); it is damaged, get another copy"
         raise CorruptError(msg) from error
 
 
@@ -269,7 +307,7 @@ def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Fl
     arrays = {}
     for name, shape in listed:
         size = int(np.prod([int(side) for side in shape], dtype=object)) * 2
-        if not 0 <= size <= end - start:
+        if not 0 <= size <= end - start or name in arrays:
             msg = f"array {name} of {shape}"
             raise ValueError(msg)
         array = np.frombuffer(data, "<f2", size // 2, start).astype(np.float32).reshape(shape)
@@ -278,6 +316,26 @@ def _read_arrays(data: bytes, listed: Any, start: int, end: int) -> dict[str, Fl
         msg = f"{end - start} bytes too many"
         raise ValueError(msg)
     return arrays
+
+
+def _check_report(report: Any) -> None:
+    """Refuses a report that is not a map of plain values.
+
+    Raises:
+        ValueError: The report is something else.
+    """
+    if not (isinstance(report, dict) and _is_plain(report, _MAX_REPORT_DEPTH)):
+        msg = "the report is not a map of plain values"
+        raise ValueError(msg)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether a value is one of JSON, with at most so many maps and lists in each other."""
+    if isinstance(value, dict):
+        return _is_plain([*value, *value.values()], depth)
+    if isinstance(value, list):
+        return depth > 0 and all(_is_plain(entry, depth - 1) for entry in value)
+    return isinstance(value, int | float | None) or (isinstance(value, str) and len(value) <= _MAX_TEXT)
 
 
 def _check_shapes(architecture: GenerativeArchitecture, arrays: Mapping[str, Float32], density: CodeDensity) -> None:

@@ -16,7 +16,7 @@ long rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
@@ -26,8 +26,18 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Array, Float32
-from dfmcodec.errors import ConfigError
-from dfmcodec.fourier.layer import MAX_FREQUENCIES, MAX_WIDTH, TAU, LayerShape, frequency_set
+from dfmcodec.entropy.tables import MAX_SYMBOL
+from dfmcodec.errors import ConfigError, CorruptError
+from dfmcodec.fourier.layer import (
+    FLOATS_PER_PHASE_FACTOR,
+    MAX_FREQUENCIES,
+    MAX_WIDTH,
+    PHASE_FACTOR_MULTIPLY_ADDS,
+    TAU,
+    LayerShape,
+    complex_product,
+    frequency_set,
+)
 from dfmcodec.fourier.network import MAX_DEPTH, MAX_WEIGHTS, POSITION_DIM
 
 Parameters = Mapping[str, Array]  # by name; see `network_shapes`
@@ -35,6 +45,7 @@ CosSin = Callable[[Array], tuple[Array, Array]]  # v -> cos(2 pi v), sin(2 pi v)
 MAX_SIDE = 256  # the largest side of the training images, in pixels
 MAX_CODE_DIM = 4096
 MAX_HIDDEN = 8192
+MAX_MAGNITUDE = MAX_SYMBOL  # of the numbers of a network, as of the weights of a coordinate network
 _BATCH_IMAGES = 256  # the images that are encoded at a time
 
 
@@ -109,6 +120,19 @@ class GenerativeArchitecture:
         """The number of coefficients of one machine."""
         return sum(layer.weight_count for layer in self.layers())
 
+    @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds of a machine at a position, by which the time to decode is limited.
+
+        `features` computes the phase factors of all frequencies.
+        """
+        return sum(layer.weight_count + PHASE_FACTOR_MULTIPLY_ADDS * layer.frequency_count for layer in self.layers())
+
+    @property
+    def floats_per_position(self) -> int:
+        """The largest number of intermediate numbers of a layer at a position."""
+        return FLOATS_PER_PHASE_FACTOR * max(layer.frequency_count for layer in self.layers())
+
     def decoder_sizes(self) -> tuple[int, ...]:
         """The widths of the decoder network, from the code to the coefficients."""
         return (self.code_dim, *self.hidden, self.coefficient_count)
@@ -153,11 +177,34 @@ def network(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Ar
     Returns:
         float [B, outputs].
     """
-    last = sum(name.startswith(f"{prefix}_w") for name in parameters) - 1
-    for index in range(last + 1):
+    *_, outputs = _layer_sums(parameters, prefix, x, xp)
+    return outputs
+
+
+def _layer_sums(parameters: Parameters, prefix: str, x: Array, xp: ModuleType) -> Iterator[Array]:
+    """The sums of each layer of `network`, before they are rectified."""
+    for index in range(sum(name.startswith(f"{prefix}_w") for name in parameters)):
+        x = xp.maximum(x, 0) if index else x
         x = x @ parameters[f"{prefix}_w{index}"] + parameters[f"{prefix}_b{index}"][None]
-        x = xp.maximum(x, 0) if index < last else x
-    return x
+        yield x
+
+
+def checked_network(parameters: Parameters, prefix: str, x: Float32) -> Float32:
+    """Evaluates `network` by NumPy, for parameters from outside.
+
+    Raises:
+        CorruptError: A number is NaN or beyond `MAX_MAGNITUDE`: hosts could differ in what follows.
+    """
+    outputs = x
+    with np.errstate(over="ignore", invalid="ignore"):
+        for outputs in _layer_sums(parameters, prefix, x, np):
+            if not np.abs(outputs).max(initial=0) <= MAX_MAGNITUDE:
+                msg = (
+                    f"the {prefix} network of the generative model gives numbers beyond {MAX_MAGNITUDE}; the model or "
+                    "the code is damaged"
+                )
+                raise CorruptError(msg)
+    return outputs
 
 
 def exact_cos_sin(v: Array) -> tuple[Array, Array]:
@@ -246,18 +293,14 @@ def features(v: Array, order: int, xp: ModuleType, cos_sin: CosSin) -> Array:
     if frequencies.is_full:
         for j in range(frequencies.dim):
             cos_j, sin_j = cos_v[..., j : j + 1, :], sin_v[..., j : j + 1, :]
-            product = cos * cos_j - sin * sin_j, sin * cos_j + cos * sin_j
-            cos, sin = (xp.concatenate(pair, axis=-2) for pair in ((cos, product[0]), (sin, product[1])))
+            product = complex_product(cos, sin, cos_j, sin_j)
+            cos, sin = (xp.concatenate(pair, axis=-2) for pair in zip((cos, sin), product, strict=True))
     else:
+        stages = [(cos, sin)]
         for parents, tops in frequencies.growth:
-            cos_p, sin_p, cos_t, sin_t = (
-                cos[..., parents, :],
-                sin[..., parents, :],
-                cos_v[..., tops, :],
-                sin_v[..., tops, :],
-            )
-            product = cos_p * cos_t - sin_p * sin_t, sin_p * cos_t + cos_p * sin_t
-            cos, sin = (xp.concatenate(pair, axis=-2) for pair in ((cos, product[0]), (sin, product[1])))
+            cos, sin = (part[..., parents, :] for part in stages[-1])
+            stages.append(complex_product(cos, sin, cos_v[..., tops, :], sin_v[..., tops, :]))
+        cos, sin = (xp.concatenate(parts, axis=-2) for parts in zip(*stages, strict=True))
     return xp.concatenate([cos, sin[..., 1:, :]], axis=-2)
 
 
@@ -303,9 +346,14 @@ def encode_images(parameters: Parameters, images: npt.NDArray[np.uint8]) -> Floa
 
     Returns:
         float32 [N, code_dim].
+
+    Raises:
+        CorruptError: See `checked_network`.
     """
     batches = [images[start : start + _BATCH_IMAGES] for start in range(0, len(images), _BATCH_IMAGES)]
-    codes: Float32 = np.concatenate([network(parameters, "encoder", encoder_input(batch, np), np) for batch in batches])
+    codes: Float32 = np.concatenate(
+        [checked_network(parameters, "encoder", encoder_input(batch, np)) for batch in batches]
+    )
     return codes.astype(np.float32)
 
 

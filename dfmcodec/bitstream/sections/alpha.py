@@ -12,11 +12,17 @@ import struct
 import numpy as np
 
 from dfmcodec._types import Pixels
-from dfmcodec.errors import CorruptError
+from dfmcodec.errors import CorruptError, LimitError
 from dfmcodec.latents.geometry import Region, Tile, Tiling, default_tiles
 
 _ENTRY = struct.Struct("<BI")
 _CONSTANT, _WEBP = 0, 1
+# A lossless WebP file: RIFF, its size, WEBP, VP8L, the size of this chunk, its signature, and the
+# header of the lossless stream: width - 1 and height - 1 in 14 bits each, whether there is alpha,
+# and a version in 3 bits (RFC 9649, sections 2.4, 2.6 and 3.4). Chunks have an even size.
+_WEBP_HEAD = struct.Struct("<4sI8sIBI")
+_RIFF_HEAD_BYTES, _CHUNK_START = 8, 20
+_VP8L_SIGNATURE = 0x2F
 
 
 def _tiling(height: int, width: int) -> Tiling:
@@ -56,6 +62,7 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
 
     Raises:
         CorruptError: The section is not valid.
+        LimitError: See `_from_webp`.
     """
     tiling = _tiling(height, width)
     start = len(tiling.tiles) * _ENTRY.size
@@ -64,21 +71,24 @@ def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Reg
         raise CorruptError(msg)
     wanted = Region(0, 0, height, width) if region is None else region
     covered, numbers = tiling.covering(wanted)
-    alpha = np.empty((covered.height, covered.width), np.uint8 if bit_depth == 8 else np.uint16)
-    for number, (kind, value) in enumerate(_ENTRY.iter_unpack(body[: len(tiling.tiles) * _ENTRY.size])):
+    values: list[int | bytes] = []  # of each tile: its value, or its WebP file
+    for tile, (kind, value) in zip(tiling.tiles, _ENTRY.iter_unpack(body[:start]), strict=True):
         stop = start + (value if kind == _WEBP else 0)
-        if kind not in (_CONSTANT, _WEBP) or stop > len(body) or (kind == _CONSTANT and value >= 1 << bit_depth):
-            msg = f"the alpha section has an invalid tile (number {number + 1}); the file is damaged"
+        webp = body[start:stop]
+        if not (value < 1 << bit_depth if kind == _CONSTANT else kind == _WEBP and _is_webp_of(webp, value, tile)):
+            msg = f"the alpha section has an invalid tile (number {len(values) + 1}); the file is damaged"
             raise CorruptError(msg)
-        if number in numbers:
-            tile = tiling.tiles[number]
-            rows = slice(tile.top - covered.top, tile.rows.stop - covered.top)
-            columns = slice(tile.left - covered.left, tile.columns.stop - covered.left)
-            alpha[rows, columns] = value if kind == _CONSTANT else _from_webp(body[start:stop], tile, bit_depth)
+        values.append(value if kind == _CONSTANT else webp)
         start = stop
     if start != len(body):
         msg = "bytes follow the end of the alpha section; the file is damaged"
         raise CorruptError(msg)
+    alpha = np.empty((covered.height, covered.width), np.uint8 if bit_depth == 8 else np.uint16)
+    for number in numbers:
+        tile, content = tiling.tiles[number], values[number]
+        rows = slice(tile.top - covered.top, tile.rows.stop - covered.top)
+        columns = slice(tile.left - covered.left, tile.columns.stop - covered.left)
+        alpha[rows, columns] = content if isinstance(content, int) else _from_webp(content, bit_depth)
     return alpha[
         wanted.top - covered.top : wanted.bottom - covered.top, wanted.left - covered.left : wanted.right - covered.left
     ]
@@ -98,21 +108,40 @@ def _to_webp(alpha: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _from_webp(body: bytes, tile: Tile, bit_depth: int) -> Pixels:
+def _is_webp_of(body: bytes, size: int, tile: Tile) -> bool:
+    """Whether bytes are a lossless WebP file of so many bytes and of the size of a tile.
+
+    It is told from the headers, before anything is unpacked.
+    """
+    if len(body) != size or size < _WEBP_HEAD.size:
+        return False
+    riff, riff_bytes, kind, chunk_bytes, signature, stream = _WEBP_HEAD.unpack_from(body)
+    width_and_height = tile.geometry.width - 1 | tile.geometry.height - 1 << 14  # no alpha, version 0
+    return (riff, riff_bytes, kind, signature, stream) == (
+        b"RIFF",
+        size - _RIFF_HEAD_BYTES,
+        b"WEBPVP8L",
+        _VP8L_SIGNATURE,
+        width_and_height,
+    ) and size == _CHUNK_START + chunk_bytes + chunk_bytes % 2
+
+
+def _from_webp(body: bytes, bit_depth: int) -> Pixels:
     """The inverse of `_to_webp`, for a tile that is inside a file of this bit depth.
 
     Raises:
-        CorruptError: The body is not a WebP file of the size of the tile.
+        CorruptError: The WebP file is damaged.
+        LimitError: This process has set a limit for Pillow that a tile is far beyond.
     """
-    import PIL.Image
+    from PIL.Image import DecompressionBombError
+    from PIL.WebPImagePlugin import WebPImageFile
 
-    size = tile.geometry.width, tile.geometry.height
     try:
-        with PIL.Image.open(io.BytesIO(body), formats=["WEBP"]) as pil_image:
-            if pil_image.size != size or pil_image.mode != "RGB":
-                msg = f"{pil_image.mode} of {pil_image.size} instead of RGB of {size}"
-                raise ValueError(msg)
+        with WebPImageFile(io.BytesIO(body)) as pil_image:  # `PIL.Image.open` would warn, too
             pixels = np.asarray(pil_image)
+    except DecompressionBombError as error:
+        msg = f"a tile of the alpha section is beyond PIL.Image.MAX_IMAGE_PIXELS ({error}); raise that limit"
+        raise LimitError(msg) from error
     except (OSError, ValueError, SyntaxError) as error:
         msg = f"the alpha section cannot be read ({error}); the file is damaged"
         raise CorruptError(msg) from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import msgpack
@@ -10,6 +12,7 @@ from dfmcodec.errors import ConfigError, CorruptError, LimitError
 from dfmcodec.image import Metadata
 
 MAX_METADATA_BYTES = 1 << 24
+_NAMES = tuple(field.name for field in fields(Metadata))
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
@@ -38,10 +41,29 @@ def unpack_metadata(body: bytes | None) -> Metadata:
         msg = f"{len(body)} bytes of metadata, more than the limit of {MAX_METADATA_BYTES}"
         raise LimitError(msg)
     try:
-        entries: Any = msgpack.unpackb(body, raw=False, strict_map_key=True)
-        if not isinstance(entries, dict) or not all(isinstance(value, bytes) for value in entries.values()):
-            raise TypeError
-        return Metadata(**entries)
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+        metadata: Any = msgpack.unpackb(
+            body,
+            object_pairs_hook=_metadata_of,
+            max_map_len=len(_NAMES),
+            max_str_len=max(map(len, _NAMES)),
+            max_array_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        metadata = error
+    if not isinstance(metadata, Metadata):
         msg = "the metadata section cannot be read; the file is damaged"
-        raise CorruptError(msg) from error
+        raise CorruptError(msg)
+    return metadata
+
+
+def _metadata_of(entries: Sequence[tuple[Any, Any]]) -> Metadata:
+    """The metadata of a map's entries. Maps within maps are refused as soon as they end.
+
+    Raises:
+        ValueError: The map has a name twice or another one, or a value that is not bytes.
+    """
+    names = [name for name, _ in entries]
+    if len(set(names)) < len(names) or not all(n in _NAMES and isinstance(value, bytes) for n, value in entries):
+        raise ValueError
+    return Metadata(**dict(entries))

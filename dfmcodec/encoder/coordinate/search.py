@@ -31,6 +31,7 @@ def fit_network(job: Job) -> Outcome:
         job: The encoding.
 
     Raises:
+        ConfigError: Decoders would refuse the network.
         TargetUnreachableError: The target cannot be met.
     """
     budget = job.budget_bytes
@@ -44,7 +45,7 @@ def _to_size(job: Job, budget_bytes: int) -> Outcome:
     from dfmcodec.encoder.coordinate.quantize import Quantizer
 
     image, config = job.image, job.config
-    arch = choose_architecture(config, image.channels, budget_bytes, job.too_small)
+    arch = choose_architecture(config, image, budget_bytes, job.too_small)
     trainer = _trainer(job, arch)
     rounded_from = 1 - config.recipe_settings.rounded_part
     fit = _fit(job, trainer, 0.0, rounded_from)
@@ -70,7 +71,7 @@ def _to_psnr(job: Job, floor_db: float) -> Outcome:
 
     image = job.image
     best_db, steps, seconds, restarts = -inf, 0, 0.0, 0
-    for arch in ladder(job.config, image.channels):
+    for arch in ladder(job.config, image):
         trainer = _trainer(job, arch)
         fit = _fit(job, trainer, 0.0, 1.0)
         steps, seconds, restarts = steps + fit.steps, seconds + fit.seconds, restarts + trainer.restarts

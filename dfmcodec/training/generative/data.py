@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import zlib
 from dataclasses import dataclass
+from io import BufferedReader
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,9 @@ Labels = npt.NDArray[np.int64]
 MIN_IMAGES = 50  # the least number of images of a set, of which a fifth is held out
 HELD_OUT = 5  # one image in 5 is held out of the training
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
-_MAX_BYTES = 1 << 32
+_MAX_BYTES = 1 << 31  # of a set, unpacked
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_DIMENSIONS = 4
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _IDX_UBYTE = b"\0\0\x08"
 
@@ -109,9 +113,9 @@ def _checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | 
 
 
 def _read_npz(path: Path) -> ImageSet:
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, ("images", "labels"), _MAX_BYTES)
     if "images" not in arrays:
-        msg = f"{path} has no array `images`; it has {', '.join(arrays) or 'none'}"
+        msg = f"{path} has no array `images`; save it with np.savez({path.name!r}, images=...)"
         raise ImageError(msg)
     return _checked(arrays["images"], arrays.get("labels"), path)
 
@@ -136,23 +140,42 @@ def read_idx(path: Path) -> UInt8:
         ImageError: The file is no IDX file, or it is damaged or truncated.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with path.open("rb") as raw:
+            is_packed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            return _read_idx_array(file, path)
     except (OSError, EOFError, zlib.error) as error:
         msg = f"{path} cannot be read: {error}"
         raise ImageError(msg) from error
-    dimensions = data[3] if len(data) > 3 else 0
-    start = 4 + 4 * dimensions
-    if data[:3] != _IDX_UBYTE or not 1 <= dimensions <= 4 or len(data) < start:
+
+
+def _read_idx_array(file: BufferedReader | gzip.GzipFile, path: Path) -> UInt8:
+    """The array of an IDX file. No more is unpacked than its header declares.
+
+    Raises:
+        ImageError: See `read_idx`.
+        OSError: The file cannot be read.
+        EOFError: A packed file ends early.
+        zlib.error: A packed file is damaged.
+    """
+    head = file.read(4)
+    sides = file.read(4 * head[3]) if head[:3] == _IDX_UBYTE and len(head) == 4 else b""
+    if not 4 <= len(sides) == 4 * head[3] <= 4 * _MAX_DIMENSIONS:
         msg = f"{path} is neither an IDX file of bytes, an .npz file nor a folder of images"
         raise ImageError(msg)
-    shape = tuple(int(side) for side in np.frombuffer(data, ">u4", dimensions, 4))
-    expected = int(np.prod([float(side) for side in shape])) if shape else 0
-    if expected > _MAX_BYTES or len(data) - start != expected:
-        msg = f"{path} has {len(data) - start} bytes of data, but its header declares {expected}; it is damaged"
+    shape = tuple(int(side) for side in np.frombuffer(sides, ">u4"))
+    expected = prod(shape)
+    if expected > _MAX_BYTES:
+        msg = (
+            f"{path}: its header declares {expected} bytes, more than the limit of {_MAX_BYTES}; use a part of the set"
+        )
         raise ImageError(msg)
-    return np.frombuffer(data, np.uint8, expected, start).reshape(shape)
+    data = file.read(expected + 1)
+    if len(data) != expected:
+        found = f"{len(data)} bytes of data" if len(data) < expected else "more data"
+        msg = f"{path} has {found}, but its header declares {expected}; it is damaged"
+        raise ImageError(msg)
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _read_folder(path: Path) -> ImageSet:

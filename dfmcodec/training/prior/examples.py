@@ -20,6 +20,8 @@ from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext, context_size
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
+from dfmcodec.files.atomic import open_file
+from dfmcodec.files.open_image import open_image
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import CHANNELS, Geometry, default_levels
 from dfmcodec.latents.quantizer import log_step
@@ -87,7 +89,7 @@ def photographs(folder: Path, rng: np.random.Generator, one_in: int = 1) -> Iter
         uint8 [H, W, 3].
     """
     for path in sorted(folder.iterdir())[::one_in]:
-        with PIL.Image.open(path) as pil_image:
+        with open_file(path) as file, open_image(file) as pil_image:
             factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
             size = max(32, int(pil_image.width * factor)), max(32, int(pil_image.height * factor))
             smaller = pil_image.convert("RGB").resize(size, KERNELS[rng.integers(len(KERNELS))])

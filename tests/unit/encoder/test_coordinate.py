@@ -10,6 +10,7 @@ import pytest
 import dfmcodec
 from dfmcodec import bitstream, decoder
 from dfmcodec.encoder import RECIPES
+from dfmcodec.encoder.coordinate import sizing
 from dfmcodec.encoder.coordinate.sizing import choose_architecture
 from dfmcodec.metrics import psnr
 
@@ -87,13 +88,25 @@ def test_unreachable_targets(chelsea):
         encode(chelsea, psnr=60, depth=3, width=4, steps=16)
 
 
+def test_no_network_is_fitted_that_decoders_refuse(chelsea, monkeypatch):
+    config = dfmcodec.EncoderConfig(model="coordinate")
+    most = choose_architecture(config, chelsea, 10**6, str).multiply_adds * chelsea.pixel_count
+    monkeypatch.setattr(sizing, "MAX_MULTIPLY_ADDS", most - 1)
+    smaller = choose_architecture(config, chelsea, 10**6, str)
+    assert most / 8 < smaller.multiply_adds * chelsea.pixel_count < most
+    assert max(arch.multiply_adds for arch in sizing.ladder(config, chelsea)) <= smaller.multiply_adds
+    large = dfmcodec.EncoderConfig(model="coordinate", depth=4, width=15)
+    with pytest.raises(dfmcodec.ConfigError, match="multiply-adds at each of"):
+        choose_architecture(large, chelsea, 10**6, str)
+
+
 def test_published_recipe_is_the_published_one(chelsea):
     from dfmcodec.encoder.coordinate.train import initial_weights
 
     recipe = RECIPES["published"]
     assert (recipe.batch_pixels, recipe.learning_rate, recipe.decay) == (2**14, 4e-4, "constant")
     config = dfmcodec.EncoderConfig(model="coordinate", recipe="published", depth=4, width=8)
-    arch = choose_architecture(config, 3, 10**6, 0)
+    arch = choose_architecture(config, chelsea, 10**6, str)
     weights = initial_weights(arch, recipe, 0)
     assert np.var(weights) == pytest.approx(2e-10, rel=0.05)
     assert [layer.frequency_count for layer in arch.layers()] == [4, 256, 256, 256]

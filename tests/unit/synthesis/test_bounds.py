@@ -1,0 +1,74 @@
+"""The memory to decode is what docs/format.md says, and no number of a hostile file gives a
+warning.
+"""
+
+from __future__ import annotations
+
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from common import with_crc
+
+from dfmcodec import decoder
+from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.decoder import decode_image, render
+from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
+from dfmcodec.prior import CURRENT
+from dfmcodec.prior.fitted import SHIPPED_FITTED
+
+WIDTH = 256
+
+
+def file_of(model: int, height: int, channels: int, further: bytes, section: int, body: bytes) -> bytes:
+    """A file of one section. Its stream holds zeros, which any tables decode."""
+    fields = channels, 8, WIDTH, height, 1, 60, 1, len(further), 1
+    head = b"\x89DFM" + bytes([1, model]) + struct.pack("<BBHHBBBBB", *fields) + further
+    return with_crc(head + struct.pack("<BI", section, len(body)) + body)
+
+
+def latents_of(height: int, channels: int, levels: int) -> bytes:
+    further = struct.pack("<BHBI", levels, 640, 0, CURRENT)
+    return file_of(1, height, channels, further, 3, bytes([16] * channels) + bytes(40))
+
+
+def grids_of(height: int, channels: int) -> bytes:
+    return file_of(3, height, channels, struct.pack("<BBI", 7, 24, SHIPPED_FITTED[0]), 10, bytes(40))
+
+
+def peak_bytes(data: bytes) -> int:
+    tracemalloc.start()
+    try:
+        decode_image(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("make", "bytes_per_pixel"),
+    [
+        (lambda height: latents_of(height, 3, 1), 3 * 64),
+        (lambda height: latents_of(height, 1, 6), 64),
+        (lambda height: grids_of(height, 3), 80),
+        (lambda height: grids_of(height, 1), 80),
+    ],
+    ids=["latents of one level", "gray latents", "grids", "gray grids"],
+)
+def test_memory_to_decode_is_as_documented(make, bytes_per_pixel, monkeypatch):
+    monkeypatch.setattr("dfmcodec.threads._limit", 1)
+    low, high = 256, 768
+    decode_image(make(64))  # loads the prior
+    more = peak_bytes(make(high)) - peak_bytes(make(low))
+    assert more < bytes_per_pixel * WIDTH * (high - low)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_of_any_numbers_give_pixels_without_a_warning(channels, monkeypatch):
+    arch = FittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, SHIPPED_FITTED[0])
+    grids = tuple(np.zeros(size, np.int32) for size in grid_sizes(1, 5, GRID_LEVELS))
+    colours = np.array([[[np.inf, -np.inf, np.nan, 3e38, 0.5]]] * 3, np.float32)
+    monkeypatch.setattr(decoder, "_grid_colours", lambda *_: colours)
+    pixels = render(QuantizedGrids(arch, 1, 5, 0, grids))
+    assert pixels[0].tolist() == [[value] * channels for value in (255, 0, 0, 255, 128)]
