@@ -5,7 +5,9 @@ without being trusted.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from dfmcodec.errors import DfmError, ImageError
 from dfmcodec.files.atomic import read_file, write_atomic
 
 _CHANNELS = range(1, 5)
+MAX_ARRAYS_BYTES = 1 << 32  # of the arrays of an .npz file
 
 
 def image_array(source: Any) -> Pixels:
@@ -92,21 +95,51 @@ def _conversion(array: npt.NDArray[Any], expression: str) -> str:
     return f"{found}; encode {rounded}.astype(np.{'uint8' if high <= 255 else 'uint16'})"
 
 
-def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(
+    path: Path, names: Collection[str] | None = None, max_bytes: int = MAX_ARRAYS_BYTES
+) -> dict[str, npt.NDArray[Any]]:
     """Reads the arrays of an .npz file, by name.
 
+    Args:
+        path: The file.
+        names: The arrays to read if they are there; None for all. Others are not unpacked.
+        max_bytes: The largest size of all that is unpacked.
+
     Raises:
-        DfmError: The file cannot be read, is not an .npz file, or is damaged.
+        DfmError: The file cannot be read, is not an .npz file, is damaged, or is beyond the limit.
     """
     data = read_file(path)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with zipfile.ZipFile(io.BytesIO(data)) as members:
+            wanted = {info.filename.removesuffix(".npy"): info for info in members.infolist()}
+            wanted = {name: info for name, info in wanted.items() if names is None or name in names}
+            unpacked = sum(info.file_size for info in wanted.values())
+            if unpacked > max_bytes:
+                msg = f"its arrays have {unpacked} bytes, more than the limit of {max_bytes}"
+                raise ValueError(msg)
+            return {name: _read_array(members.read(info)) for name, info in wanted.items()}
     except MemoryError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for damaged bytes
         msg = f"{path} is not a readable .npz file: {error}"
         raise DfmError(" ".join(msg.split())) from error
+
+
+def _read_array(data: bytes) -> npt.NDArray[Any]:
+    """An array of the bytes of an .npy file.
+
+    Raises:
+        ValueError: The bytes are something else; its shape is compared with them before it is made.
+    """
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject or prod(shape) * dtype.itemsize != len(data) - file.tell():
+        msg = f"an array of {dtype} {list(shape)} in {len(data)} bytes"
+        raise ValueError(msg)
+    file.seek(0)
+    return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -6,9 +6,12 @@ import errno
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from dfmcodec.errors import DfmError, OutputError
 
@@ -19,6 +22,7 @@ except ImportError:  # Windows, where files that are open cannot be removed
 
 
 EXTENSION = ".dfm"
+NOT_A_FILE = "a device, pipe or socket, not a file"
 _TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # the end of a temporary file's name
 _LONGEST_NAME = 255 - len("..01234567.tmp")  # bytes of a file's name that fit into its temporary file's name
 
@@ -29,16 +33,43 @@ def read_file(path: Path) -> bytes:
     Raises:
         DfmError: The file cannot be read.
     """
-    try:
+    with _reading(path):
         return path.read_bytes()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Opens a file to read its bytes.
+
+    Raises:
+        DfmError: The file cannot be opened.
+    """
+    with _reading(path):
+        return path.open("rb")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Says which file cannot be read, and why.
+
+    Raises:
+        DfmError: The file cannot be read.
+    """
+    try:
+        yield
     except OSError as error:
         msg = f"cannot read {path}: {error.strerror or error}"
         raise DfmError(msg) from error
 
 
 def is_stream(path: Path) -> bool:
-    """Tells whether a path names a device or a pipe, which is written to and never replaced."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Tells whether a path names a device, pipe or socket, which is written to and never
+    replaced.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # not there, or a name that no file can have
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def check_writable(path: Path, force: bool) -> None:
@@ -93,7 +124,9 @@ def write_atomic(path: Path, data: bytes, force: bool = True) -> None:
     This holds even if the process is killed.
 
     Args:
-        path: The file. If it is a device or a pipe, the data goes straight to it.
+        path: The file. If it is a device or a pipe, the data goes straight to it. If it is a link,
+            the file behind it is replaced. A file that is replaced leaves its mode to the new one,
+            and its owner where that is permitted.
         data: The whole contents.
         force: Whether an existing file is replaced.
 
@@ -135,6 +168,7 @@ def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
     except OSError:  # a file system without unnamed files
         return False
     with os.fdopen(handle, "wb") as file:
+        _keep_access(handle, path)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -173,10 +207,12 @@ def _written_named(path: Path, data: bytes, force: bool) -> bool:
         False where another process took the temporary file for a leftover before it was locked.
     """
     with _temporary(path) as temporary:
-        with open(temporary, "xb") as file:
+        mode = 0o600 if path.exists() else 0o666  # nobody reads the rest of a private file meanwhile
+        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             _lock(file.fileno())
             if not temporary.exists():
                 return False
+            _keep_access(file.fileno(), path)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -195,6 +231,20 @@ def _written_named(path: Path, data: bytes, force: bool) -> bool:
                 raise FileExistsError from None
             os.replace(temporary, path)
     return True
+
+
+def _keep_access(handle: int, path: Path) -> None:
+    """Gives the file that is to replace another the mode of that one, and its owner and group where
+    this is permitted.
+    """
+    if not hasattr(os, "fchown"):
+        return
+    with suppress(OSError):  # nothing to replace, or a file system without modes
+        old = os.stat(path)
+        for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
+            with suppress(PermissionError):
+                os.fchown(handle, owner, group)
+        os.fchmod(handle, old.st_mode & 0o777)
 
 
 @contextmanager
@@ -227,6 +277,19 @@ def _sweep(path: Path) -> None:
         names = os.listdir(path.parent)
     for name in names:
         if name.startswith(prefix) and _TEMPORARY.fullmatch(name, len(prefix)):
-            with suppress(OSError), open(path.with_name(name), "rb") as file:
-                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.with_name(name).unlink()
+            with suppress(OSError):
+                _remove_unlocked(path.with_name(name))
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Removes a file, unless it is locked or no regular file. A pipe, a device and what a link
+    leads to are never opened.
+    """
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # it may be another by now
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+    finally:
+        os.close(handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +11,12 @@ import numpy.typing as npt
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ImageError
+from dfmcodec.files.open_image import load_samples, open_image
+from dfmcodec.files.source import Source
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
+    from PIL.ImageFile import ImageFile
 
 
 class ImageSamples(NamedTuple):
@@ -36,6 +38,8 @@ def split_alpha(samples: npt.NDArray[Any]) -> ImageSamples:
 DEEP_GRAY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _PEAK = 65_535  # of 16 bits
+_NETPBM_HEADER = re.compile(rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s")
+_HEAD_BYTES = 1 << 20  # in which a file says its depth
 
 
 def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
@@ -57,20 +61,21 @@ def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
     return ImageSamples(gray[:, :, None], alpha)
 
 
-def deep_samples(pil_image: PilImage, data: bytes) -> ImageSamples | None:
+def deep_samples(pil_image: ImageFile, source: Source, max_pixels: int) -> ImageSamples | None:
     """Returns 16-bit samples of which Pillow alone would keep the high bytes.
 
     Args:
         pil_image: The open image, whose samples are not loaded yet.
-        data: The bytes of its file.
+        source: Its file.
+        max_pixels: The limit that the image was opened with.
 
     Returns:
         The samples; None where the image has no such samples.
     """
     if pil_image.format == "PPM":
-        return _deep_netpbm(pil_image, data)
-    rawmodes = {_rawmode(tile) for tile in getattr(pil_image, "tile", ())}
-    if not rawmodes or not all(isinstance(mode, str) and re.search(r";16[BLN]$", mode) for mode in rawmodes):
+        return _deep_netpbm(pil_image, source)
+    rawmodes = {_rawmode(tile) for tile in pil_image.tile}
+    if not rawmodes or not all(re.search(r";16[BLN]$", mode) for mode in rawmodes):
         return None
     if pil_image.mode in DEEP_GRAY_MODES:
         return None  # Pillow keeps these
@@ -78,7 +83,7 @@ def deep_samples(pil_image: PilImage, data: bytes) -> ImageSamples | None:
         return _deep_gray_alpha(pil_image)
     page = pil_image.tell()
     transparency = pil_image.info.get("transparency")
-    high, low = (_raw_bytes(data, page, other) for other in (False, True))
+    high, low = (_raw_bytes(source, page, max_pixels, other) for other in (False, True))
     samples = split_alpha(high.astype(np.uint16) << 8 | low)
     if samples.alpha is None and isinstance(transparency, tuple):  # the transparent colour of a PNG
         clear = (samples.pixels == np.array(transparency, dtype=np.uint16)).all(axis=2)
@@ -86,18 +91,19 @@ def deep_samples(pil_image: PilImage, data: bytes) -> ImageSamples | None:
     return samples
 
 
-def _rawmode(tile: Any) -> Any:
-    return tile[3] if isinstance(tile[3], str) else tile[3][0]
+def _rawmode(tile: Any) -> str:
+    """Returns the raw mode of a tile, which is the first of its arguments where it has one."""
+    first = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
+    return first if isinstance(first, str) else ""
 
 
-def _raw_bytes(data: bytes, page: int, other_order: bool) -> npt.NDArray[np.uint8]:
+def _raw_bytes(source: Source, page: int, max_pixels: int, other_order: bool) -> npt.NDArray[np.uint8]:
     """Returns the high bytes of all samples, or the low bytes, which the other byte order gives."""
-    import PIL.Image
-
-    with PIL.Image.open(io.BytesIO(data)) as pil_image:
+    with source.open() as file, open_image(file, max_pixels) as pil_image:
         pil_image.seek(page)
         if other_order:
             pil_image.tile = [tile._replace(args=_in_other_order(tile[3])) for tile in pil_image.tile]
+        load_samples(pil_image)
         return np.asarray(pil_image)
 
 
@@ -116,14 +122,19 @@ def _deep_gray_alpha(pil_image: PilImage) -> ImageSamples:
     return ImageSamples(both[:, :, :1], both[:, :, 1])
 
 
-def _deep_netpbm(pil_image: PilImage, data: bytes) -> ImageSamples | None:
+def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
     """Returns a PGM or PPM whose peak is above 255, scaled to 0..65535; None for any other file."""
-    header = re.match(rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s", data)
-    if header is None or int(header[4]) <= 255:
-        return None
-    channels, peak = (1 if header[1] == b"5" else 3), int(header[4])
-    count = pil_image.width * pil_image.height * channels
-    body = data[header.end() : header.end() + 2 * count]
+    with source.open() as file:
+        head = file.read(_HEAD_BYTES)
+        header = re.match(
+            rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s", head
+        )
+        if header is None or int(header[4]) <= 255:
+            return None
+        channels, peak = (1 if header[1] == b"5" else 3), int(header[4])
+        count = pil_image.width * pil_image.height * channels
+        file.seek(header.end())
+        body = file.read(2 * count)
     if len(body) < 2 * count:
         msg = "the file ends within its samples"
         raise EOFError(msg)
@@ -132,15 +143,17 @@ def _deep_netpbm(pil_image: PilImage, data: bytes) -> ImageSamples | None:
     return ImageSamples(scaled.reshape(pil_image.height, pil_image.width, channels), None)
 
 
-def report_depth(pil_image: PilImage, data: bytes, notify: Notify) -> None:
+def report_depth(pil_image: PilImage, source: Source, notify: Notify) -> None:
     """Gives a notice where Pillow's decoder of a format reduces samples to 8 bits."""
     bits = 8
-    if pil_image.format == "AVIF" and (at := data.find(b"av1C")) >= 0:
-        flags = data[at + 6] if at + 6 < len(data) else 0
+    with source.open() as file:
+        head = file.read(_HEAD_BYTES)
+    if pil_image.format == "AVIF" and (at := head.find(b"av1C")) >= 0:
+        flags = head[at + 6] if at + 6 < len(head) else 0
         bits = 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
     elif pil_image.format in ("HEIF", "HEIC"):
         bits = int(pil_image.info.get("bit_depth", 8))
-    elif pil_image.format == "JPEG2000" and (at := data.find(b"\xff\x4f\xff\x51")) >= 0 and pil_image.mode != "I;16":
-        bits = (data[at + 42] & 0x7F) + 1 if at + 42 < len(data) else 8
+    elif pil_image.format == "JPEG2000" and (at := head.find(b"\xff\x4f\xff\x51")) >= 0 and pil_image.mode != "I;16":
+        bits = (head[at + 42] & 0x7F) + 1 if at + 42 < len(head) else 8
     if bits > 8:
         notify(f"it has {bits} bits a sample, of which Pillow's {pil_image.format} reader gives 8")

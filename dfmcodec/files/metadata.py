@@ -1,25 +1,48 @@
-"""ICC profile, Exif block and XMP packet of an image file, with the orientation set to upright."""
+"""ICC profile, Exif block and XMP packet of an image file, with the orientation set to upright.
+
+The files come from strangers. Metadata is taken only from where a format keeps it, only if it is
+bytes, and Exif only if it is well formed. What is left out gets a notice.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from dfmcodec._types import Notify
+from dfmcodec.files import png, tiff
 from dfmcodec.image import Metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
+MAX_ENTRY_BYTES = 1 << 24  # the most bytes that the metadata of a `.dfm` file may have
 ORIENTATION_TAG = 0x0112
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_INNER_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
+EXIF_PREFIX = b"Exif\0\0"
+_INTEROPERABILITY = 0xA005  # a directory inside that of Exif
+_XMP_TAG, _ICC_TAG = 700, 34675
 # The tags that describe the layout of a TIFF file, as ranges (first, last). They are not Exif.
 _TIFF_LAYOUT = (
     *((254, 259), (262, 263), (266, 266), (273, 273), (277, 281), (284, 284), (288, 293), (297, 301), (317, 325)),
     *((330, 332), (338, 347), (512, 521), (529, 532), (700, 700), (33723, 33723), (34377, 34377), (34675, 34675)),
 )
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))\d")
+TIFF_LAYOUT_TAGS = frozenset(tag for first, last in _TIFF_LAYOUT for tag in range(first, last + 1))
+_KINDS = {
+    _ICC_TAG: (tiff.BYTE, tiff.UNDEFINED),
+    _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED),
+}
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))(\d)")
+
+
+class ExifFields(NamedTuple):
+    """The fields of Exif as `tiff.write_tiff` takes them, and the directories of Exif and GPS."""
+
+    byte_order: tiff.ByteOrder
+    fields: dict[int, tiff.Field]
+    inner: dict[int, dict[int, tiff.Field]]
 
 
 def pillow_info(metadata: Metadata) -> dict[str, bytes]:
@@ -28,49 +51,126 @@ def pillow_info(metadata: Metadata) -> dict[str, bytes]:
     return {names[name]: value for name, value in metadata.present().items()}
 
 
-def read_metadata_apart(data: bytes, page: int) -> Metadata:
-    """Reads the metadata of a page from a file that is opened for this alone.
+def read_metadata(pil_image: PilImage) -> Metadata:
+    """Reads the metadata of an open Pillow image, with the orientation set to 1.
 
-    Reading Exif changes what Pillow does when it loads the samples, and loading changes what it
-    reads.
+    Raises:
+        Exception: Pillow does not get on with the image's Exif.
+    """
+    found = _from_info(pil_image)
+    if found.exif and is_exif(found.exif):
+        return upright_metadata(found)
+    exif = pil_image.getexif()
+    for tag in _INNER_DIRECTORIES:
+        exif.get_ifd(tag)
+    layout = TIFF_LAYOUT_TAGS if pil_image.format == "TIFF" else frozenset[int]()
+    for tag in [tag for tag in exif if tag == ORIENTATION_TAG or tag in layout]:
+        del exif[tag]
+    return upright_metadata(Metadata(found.icc, exif.tobytes() if len(exif) else None, found.xmp))
+
+
+def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: Notify) -> Metadata:
+    """Reads the metadata of an image file as it is there, the orientation included.
 
     Args:
-        data: The bytes of the file.
-        page: The page, from 0.
+        file: The file.
+        pil_image: The image that Pillow opened of it, at the page.
+        page: The page, from 1.
+        notify: Receives a notice of what is damaged and left out.
     """
-    import PIL.Image
-
-    with PIL.Image.open(io.BytesIO(data)) as pil_image:
-        if page:
-            pil_image.seek(page)
-        return read_metadata(pil_image)
-
-
-def read_metadata(pil_image: PilImage) -> Metadata:
-    """Reads the metadata of an open Pillow image, with the orientation set to 1."""
-    xmp = pil_image.info.get("xmp") or pil_image.info.get("XML:com.adobe.xmp")
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    if xmp:
-        xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", bytes(xmp))
-    return Metadata(pil_image.info.get("icc_profile") or None, _exif_of(pil_image), xmp or None)
+    if pil_image.format == "PNG":
+        found = png.read_metadata(file, MAX_ENTRY_BYTES, notify)
+    elif pil_image.format == "TIFF":
+        found = _from_tiff(file, page, notify)
+    else:
+        found = _from_info(pil_image)
+    if found.exif is None or is_exif(found.exif):
+        return found
+    notify("its Exif block is damaged, and is left out")
+    return Metadata(found.icc, None, found.xmp)
 
 
-def _exif_of(pil_image: PilImage) -> bytes | None:
-    """Returns the Exif block as it is in the file, except that the orientation becomes 1."""
-    raw = pil_image.info.get("exif")
-    if isinstance(raw, bytes) and raw:
-        block = raw if raw.startswith(b"Exif\0\0") else b"Exif\0\0" + raw
-        with_reset = exif_with_orientation_1(block)
-        if with_reset is not None:
-            return with_reset
-    exif = pil_image.getexif()
-    for tag in (_EXIF_IFD, _GPS_IFD):
-        exif.get_ifd(tag)
-    layout = _TIFF_LAYOUT if pil_image.format == "TIFF" else ()
-    for tag in [tag for tag in exif if tag == ORIENTATION_TAG or any(low <= tag <= high for low, high in layout)]:
-        del exif[tag]
-    return exif.tobytes() if len(exif) else None
+def orientation_of(metadata: Metadata) -> int:
+    """Returns the orientation 1..8 that Exif or, without it, XMP gives; 1 where neither does."""
+    if metadata.exif:
+        file = io.BytesIO(metadata.exif.removeprefix(EXIF_PREFIX))
+        layout = tiff.read_layout(file)
+        fields = layout and tiff.read_fields(file, layout.first, wanted=(ORIENTATION_TAG,))
+        if layout and fields:
+            return tiff.first_number(fields.get(ORIENTATION_TAG), layout.byte_order, 1)
+    found = _XMP_ORIENTATION.search(metadata.xmp or b"")
+    return int(found[2]) if found else 1
+
+
+def upright_metadata(metadata: Metadata) -> Metadata:
+    """Returns the metadata with the orientation set to 1."""
+    exif = exif_with_orientation_1(_prefixed(metadata.exif)) if metadata.exif else None
+    xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None
+    return Metadata(metadata.icc, exif, xmp)
+
+
+def exif_fields(exif: bytes) -> ExifFields | None:
+    """Returns the fields of an Exif block that a TIFF file can hold beside its own; None where the
+    block is damaged.
+
+    Args:
+        exif: The block, with or without the six bytes in front.
+    """
+    return _exif_fields(io.BytesIO(exif.removeprefix(EXIF_PREFIX)), None)
+
+
+def _exif_fields(file: BinaryIO, offset: int | None) -> ExifFields | None:
+    """Reads the fields from the directory at an offset; None is that of the first directory."""
+    layout = tiff.read_layout(file)
+    fields = layout and tiff.read_fields(file, layout.first if offset is None else offset, TIFF_LAYOUT_TAGS)
+    if not layout or fields is None:
+        return None
+    inner = {}
+    for tag in _INNER_DIRECTORIES:
+        if tag in fields:
+            inside = tiff.read_fields(file, tiff.first_number(fields.pop(tag), layout.byte_order), (_INTEROPERABILITY,))
+            if inside is None:
+                return None
+            inner[tag] = inside
+    return ExifFields(layout.byte_order, fields, inner)
+
+
+def is_exif(exif: bytes) -> bool:
+    """Whether an Exif block, with or without the six bytes in front, is well formed."""
+    return exif_with_orientation_1(_prefixed(exif)) is not None
+
+
+def _prefixed(exif: bytes) -> bytes:
+    return exif if exif.startswith(EXIF_PREFIX) else EXIF_PREFIX + exif
+
+
+def _from_info(pil_image: PilImage) -> Metadata:
+    """Takes from the `info` of a Pillow image what is bytes."""
+    entries = {name: value for name, value in pil_image.info.items() if isinstance(value, bytes) and value}
+    packet = pil_image.info.get(png.XMP_KEYWORD.decode())  # a PNG's, even if a text poses as "xmp"
+    xmp = packet.encode() if isinstance(packet, str) and packet else None
+    return Metadata(entries.get("icc_profile"), entries.get("exif"), entries.get("xmp", xmp))
+
+
+def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
+    """Reads the metadata of a page of a TIFF file, whose own fields hold Exif."""
+    offsets = tiff.page_offsets(file, page)
+    offset = offsets[page - 1] if page <= len(offsets) else None
+    found: dict[int, bytes] = {}
+    for tag, name in ((_ICC_TAG, "ICC profile"), (_XMP_TAG, "XMP packet")):
+        fields = None if offset is None else tiff.read_fields(file, offset, wanted=(tag,))
+        field = None if fields is None else fields.get(tag)
+        if field is not None and field.kind in _KINDS[tag]:
+            found[tag] = field.data
+        elif field is not None or fields is None:
+            notify(f"its {name} is damaged, and is left out")
+    exif = None if offset is None else _exif_fields(file, offset)
+    if exif is None:
+        notify("its Exif is damaged, and is left out")
+        return Metadata(found.get(_ICC_TAG), None, found.get(_XMP_TAG))
+    exif.fields.pop(ORIENTATION_TAG, None)  # Pillow turns a TIFF
+    block = EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
+    return Metadata(found.get(_ICC_TAG), block, found.get(_XMP_TAG))
 
 
 def exif_with_orientation_1(block: bytes) -> bytes | None:
@@ -82,7 +182,7 @@ def exif_with_orientation_1(block: bytes) -> bytes | None:
     Returns:
         The block; None where it is not well formed.
     """
-    start = len(b"Exif\0\0")
+    start = len(EXIF_PREFIX)
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
     try:
         if order is None:

@@ -5,20 +5,18 @@ Nothing is dropped without a notice or an error.
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dfmcodec._types import Notify, Pixels
-from dfmcodec.errors import ConfigError, ImageError
-from dfmcodec.files.atomic import read_file
+from dfmcodec.errors import ConfigError, DfmError, ImageError
+from dfmcodec.files import tiff
 from dfmcodec.files.deep_samples import (
     DEEP_GRAY_MODES,
     ImageSamples,
@@ -27,11 +25,22 @@ from dfmcodec.files.deep_samples import (
     report_depth,
     split_alpha,
 )
-from dfmcodec.files.metadata import ORIENTATION_TAG, read_metadata, read_metadata_apart
+from dfmcodec.files.metadata import (
+    ORIENTATION_TAG,
+    is_exif,
+    orientation_of,
+    read_file_metadata,
+    read_metadata,
+    upright_metadata,
+)
+from dfmcodec.files.names import printable
+from dfmcodec.files.open_image import SIGNATURE_BYTES, load_samples, open_image
+from dfmcodec.files.source import Source
 from dfmcodec.image import MAX_PIXELS, Image, Metadata, check_image_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
+    from PIL.ImageFile import ImageFile
 
 # The extensions that a folder is searched for.
 IMAGE_SUFFIXES = frozenset(
@@ -52,9 +61,14 @@ _EXPANDED = {
     "YCbCr": "RGB",
     "HSV": "RGB",
 }
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
-_JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _SAMPLES_PER_PIXEL = 277  # a TIFF tag
+_DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # with BitsPerSample and SampleFormat
+_FLOAT_FORMAT = 3  # a value of SampleFormat
+_FLOATING_POINT = ": it has floating-point samples (HDR); convert it to 16-bit integers first"
+_LONGEST_TEXT = 300  # of an error of Pillow, in characters
+# Of animations, a frame needs those before it: so many pixels at most are decoded for --page.
+_SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
+_MAX_PAGE_PIXELS = 1 << 32
 _BANDS = {"RGB": "RGBX", "YCbCr": "YCC", "P": "P", "1": "1", **dict.fromkeys(DEEP_GRAY_MODES, "I"), "F": "F"}
 
 
@@ -68,7 +82,8 @@ def read_image(
     """Reads an image file, upright: gray or RGB of 8 or 16 bits, with alpha, ICC, Exif and XMP.
 
     Args:
-        path: Any file that Pillow opens.
+        path: A file of one of `open_image.FORMATS`. Of a file on a disk, only the header is read
+            before its size is compared with the limit; a pipe is read to its end.
         max_pixels: Larger images are refused before their pixels are read.
         strip: Whether ICC, Exif and XMP are left out.
         page: The page of a file that has several, counted from 1. None takes the first, with a
@@ -76,12 +91,12 @@ def read_image(
         notify: Receives a notice of each thing that is converted or left out.
 
     Raises:
-        ImageError: The file is empty, is not an image, is too large, or is of a kind that would
-            lose something.
+        ImageError: The file is empty, is not an image, is too large, is damaged, or is of a kind
+            that would lose something.
         ConfigError: There is no such page.
         DfmError: The file cannot be read.
     """
-    return image_from_bytes(read_file(path), str(path), max_pixels, strip, page, notify)
+    return image_from_source(Source.from_path(path), max_pixels, strip, page, notify)
 
 
 def image_from_bytes(
@@ -106,56 +121,96 @@ def image_from_bytes(
         ImageError: As in `read_image`.
         ConfigError: There is no such page.
     """
-    import PIL.Image
+    return image_from_source(Source.from_bytes(data, name), max_pixels, strip, page, notify)
 
-    if not data:
-        msg = f"{name} is empty; an image is needed"
+
+def image_from_source(
+    source: Source,
+    max_pixels: int = MAX_PIXELS,
+    strip: bool = False,
+    page: int | None = None,
+    notify: Notify = ignore,
+) -> Image:
+    """Reads an image.
+
+    Args:
+        source: Its file.
+        max_pixels: As in `read_image`.
+        strip: As in `read_image`.
+        page: As in `read_image`.
+        notify: As in `read_image`.
+
+    Raises:
+        ImageError: As in `read_image`.
+        ConfigError: There is no such page.
+    """
+    if not source.size_bytes:
+        msg = f"{source.name} is empty; an image is needed"
         raise ImageError(msg)
-    _register_plugin_for(data)
     notices: list[str] = []
-    try:
-        with warnings.catch_warnings(), _pillow_limit(max_pixels):
-            warnings.simplefilter("ignore")  # Pillow warns of large images and odd metadata; notices say what matters
-            with PIL.Image.open(io.BytesIO(data)) as pil_image:
-                _select_page(pil_image, page, name, notices.append)
-                check_image_size(pil_image.height, pil_image.width, max_pixels)
-                _check_channels(pil_image, notices.append)
-                report_depth(pil_image, data, notices.append)
-                metadata = Metadata() if strip else read_metadata_apart(data, pil_image.tell())
-                deep = deep_samples(pil_image, data)
-                if deep is None:
-                    pil_image.load()
-                image = _finished(pil_image, deep, metadata, notices.append)
-    except PIL.UnidentifiedImageError as error:
-        msg = f"{name} is not an image that Pillow can read{_diagnosis(data)}"
-        raise ImageError(msg) from error
-    except PIL.Image.DecompressionBombError as error:
-        msg = f"{name}: the image has more pixels than the limit of {max_pixels}; scale it down"
-        raise ImageError(msg) from error
-    except ImageError as error:
-        msg = f"{name}: {error}"
-        raise ImageError(msg) from error
-    except ConfigError:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:
-        msg = f"{name} is damaged or cut off: {error}"
-        raise ImageError(msg) from error
+    with _boundary(source.name, source):
+        image = _read(source, max_pixels, strip, page, notices.append)
     for notice in notices:
-        notify(f"{name}: {notice}")
+        notify(f"{source.name}: {notice}")
     return image
 
 
-@contextmanager
-def _pillow_limit(max_pixels: int) -> Iterator[None]:
-    """Lets Pillow open all images that are allowed: it refuses those of twice its own limit."""
-    import PIL.Image
+def _read(source: Source, max_pixels: int, strip: bool, page: int | None, notify: Notify) -> Image:
+    """Reads an image; notices and errors do not name the file."""
+    with source.open() as file, open_image(file, max_pixels) as pil_image:
+        if page is not None:
+            _go_to_page(pil_image, page, source)
+            check_image_size(pil_image.height, pil_image.width, max_pixels)
+        elif _has_more_pages(source, max_pixels):
+            what = "pages" if pil_image.format in ("TIFF", "PSD", "DCX", "HEIF", "MPO") else "frames"
+            notify(f"the first of several {what}; --page takes another")
+        _check_channels(pil_image, notify)
+        report_depth(pil_image, source, notify)
+        with source.open() as apart:  # before the samples are loaded, which changes what is known of it
+            found = read_file_metadata(apart, pil_image, page or 1, ignore if strip else notify)
+        deep = deep_samples(pil_image, source, max_pixels)
+        if deep is None:
+            load_samples(pil_image)
+            check_image_size(pil_image.height, pil_image.width, max_pixels)  # of icons, it is known only now
+        samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, notify)
+        orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow turns a TIFF
+        return _upright_image(samples, Metadata() if strip else found, keeps_profile, orientation)
 
-    before = PIL.Image.MAX_IMAGE_PIXELS
-    PIL.Image.MAX_IMAGE_PIXELS = max(max_pixels, before or 0)
+
+@contextmanager
+def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
+    """Makes errors of this package of all that goes wrong with an image that nobody vouches for.
+
+    Pillow's plugins raise whatever their code comes upon in a damaged file.
+
+    Args:
+        name: The name of the image in messages.
+        source: Its file, if it has one.
+
+    Raises:
+        ImageError: Anything went wrong but a lack of memory. The message names the kind of error.
+    """
+    import PIL
+
     try:
         yield
-    finally:
-        PIL.Image.MAX_IMAGE_PIXELS = before
+    except (ConfigError, MemoryError):
+        raise
+    except ImageError as error:
+        msg = f"{name}: {error}"
+        raise ImageError(msg) from error
+    except DfmError:
+        raise
+    except PIL.UnidentifiedImageError as error:
+        msg = f"{name} is not an image that Pillow can read{_diagnosis(source, error) or ''}"
+        raise ImageError(msg) from error
+    except Exception as error:
+        found, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_TEXT]
+        if text:
+            found += f": {text}"
+        advice = _diagnosis(source, error) or "; it may be damaged or cut off"
+        msg = f"{name} cannot be read ({printable(found)}){advice}"
+        raise ImageError(msg) from error
 
 
 def _check_channels(pil_image: PilImage, notify: Notify) -> None:
@@ -175,9 +230,32 @@ def from_pil(pil_image: PilImage, strip: bool = False, notify: Notify = ignore) 
     """Converts a Pillow image into an `Image`, turned upright by its Exif orientation.
 
     Raises:
-        ImageError: The image has a mode that would lose something.
+        ImageError: The image has a mode that would lose something, or it cannot be loaded.
     """
-    return _finished(pil_image, None, Metadata() if strip else read_metadata(pil_image), notify)
+    with _boundary("the Pillow image"):
+        turned = pil_image.format == "TIFF"  # Pillow turns a TIFF when it loads the samples
+        pil_image = _without_texts(pil_image, notify)
+        metadata = Metadata() if strip else read_metadata(pil_image)
+        pil_image.load()
+        orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
+        samples, keeps_profile = _shallow_samples(pil_image, pil_image.info.get("icc_profile"), notify)
+        return _upright_image(samples, metadata, keeps_profile, orientation)
+
+
+def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
+    """Returns an image without texts where Pillow expects metadata or a transparent colour: it
+    puts the texts of a PNG beside these, under whatever names they have.
+    """
+    info = pil_image.info
+    texts = [name for name in ("icc_profile", "exif", "xmp", "transparency") if isinstance(info.get(name), str)]
+    if isinstance(info.get("exif"), bytes) and not is_exif(info["exif"]):
+        notify("its Exif block is damaged, and is left out")
+        texts.append("exif")
+    if texts:
+        pil_image = pil_image.copy()
+        for name in texts:
+            del pil_image.info[name]
+    return pil_image
 
 
 def to_image(
@@ -215,41 +293,53 @@ def to_image(
     return Image(samples.pixels, alpha=samples.alpha)
 
 
-def _register_plugin_for(data: bytes) -> None:
-    """Registers Pillow's plugin for HEIC or JPEG XL where the file needs it and it is installed."""
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and importlib.util.find_spec("pillow_heif"):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-    if data.startswith(_JXL_MAGIC) and importlib.util.find_spec("pillow_jxl"):
-        importlib.import_module("pillow_jxl")
-
-
-def _select_page(pil_image: PilImage, page: int | None, name: str, notify: Notify) -> None:
-    count = int(getattr(pil_image, "n_frames", 1))
-    if page is not None:
-        if not 1 <= page <= count:
-            msg = f"{name} has {count} page{'s' * (count > 1)}; there is no page {page}"
-            raise ConfigError(msg)
-        pil_image.seek(page - 1)
-    elif count > 1:
-        what = "frames" if getattr(pil_image, "is_animated", False) and pil_image.format != "TIFF" else "pages"
-        notify(f"the first of {count} {what}; --page takes another")
+def _has_more_pages(source: Source, max_pixels: int) -> bool:
+    """Whether a file has another page, as far as that is known without a look at all pages."""
+    with source.open() as file, open_image(file, max_pixels) as pil_image:
+        try:
+            return bool(getattr(pil_image, "is_animated", False))
+        except Exception:  # what a plugin finds wrong with the second page does not matter to the first
+            return False
 
 
-def _finished(pil_image: PilImage, deep: ImageSamples | None, metadata: Metadata, notify: Notify) -> Image:
-    """Makes an upright `Image` of the samples that Pillow has, or of given deep samples."""
-    turned = pil_image.format == "TIFF"  # Pillow turns a TIFF when it loads the samples
-    orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
-    if deep is None:
-        samples, keeps_profile = _shallow_samples(pil_image, notify)
-        if not keeps_profile:
-            metadata = Metadata(None, metadata.exif, metadata.xmp)
+def _go_to_page(pil_image: ImageFile, page: int, source: Source) -> None:
+    """Goes to a page, counted from 1.
+
+    Raises:
+        ImageError: The work that this takes is above a limit.
+        ConfigError: There is no such page.
+    """
+    if page < 1:
+        msg = f"pages are counted from 1; there is no page {page}"
+        raise ConfigError(msg)
+    if pil_image.format in _SEQUENTIAL_FORMATS:
+        pixels = page * pil_image.width * pil_image.height
+        if pixels > _MAX_PAGE_PIXELS:
+            msg = f"its frames up to {page} have {pixels} pixels, more than the limit of {_MAX_PAGE_PIXELS} for --page"
+            raise ImageError(msg)
+    if pil_image.format == "TIFF":  # Pillow reads all directories on the way, so they are counted first
+        with source.open() as file:
+            count = len(tiff.page_offsets(file, page))
+        if page <= count:
+            pil_image.seek(page - 1)
+            return
     else:
-        samples = deep
+        try:
+            pil_image.seek(page if pil_image.format == "PSD" else page - 1)  # whose plugin counts from 1
+            return
+        except EOFError:
+            count = int(getattr(pil_image, "n_frames", 1))
+    msg = f"{source.name} has {count} page{'s' * (count > 1)}; there is no page {page}"
+    raise ConfigError(msg)
+
+
+def _upright_image(samples: ImageSamples, metadata: Metadata, keeps_profile: bool, orientation: int) -> Image:
+    """Makes an image of samples that are turned by an Exif orientation."""
+    if not keeps_profile:
+        metadata = replace(metadata, icc=None)
     pixels = np.ascontiguousarray(upright(samples.pixels, orientation))
     alpha = None if samples.alpha is None else np.ascontiguousarray(upright(samples.alpha, orientation))
-    return Image(pixels, metadata, alpha)
+    return Image(pixels, upright_metadata(metadata), alpha)
 
 
 def upright(samples: Pixels, orientation: int) -> Pixels:
@@ -267,14 +357,14 @@ def upright(samples: Pixels, orientation: int) -> Pixels:
     return result
 
 
-def _shallow_samples(pil_image: PilImage, notify: Notify) -> tuple[ImageSamples, bool]:
+def _shallow_samples(pil_image: PilImage, profile: Any, notify: Notify) -> tuple[ImageSamples, bool]:
     """Returns the samples that Pillow itself gives, and whether the ICC profile is still valid."""
     mode = pil_image.mode
     transparency = pil_image.info.get("transparency")
     if mode in DEEP_GRAY_MODES:
         return deep_gray_samples(pil_image, transparency), True
     if mode in ("CMYK", "LAB"):
-        return split_alpha(np.asarray(_to_srgb(pil_image, notify))), False
+        return split_alpha(np.asarray(_to_srgb(pil_image, profile, notify))), False
     if mode == "F":
         msg = "it has floating-point samples (HDR); convert it to 16-bit integers first"
         raise ImageError(msg)
@@ -288,12 +378,11 @@ def _shallow_samples(pil_image: PilImage, notify: Notify) -> tuple[ImageSamples,
     return split_alpha(samples), True
 
 
-def _to_srgb(pil_image: PilImage, notify: Notify) -> PilImage:
+def _to_srgb(pil_image: PilImage, profile: Any, notify: Notify) -> PilImage:
     """Converts CMYK and Lab to sRGB, by the image's profile where it has one that works."""
     import PIL.ImageCms
 
     srgb = PIL.ImageCms.createProfile("sRGB")
-    profile = pil_image.info.get("icc_profile")
     how = "as Pillow does"
     converted: PilImage | None = None
     try:
@@ -303,7 +392,7 @@ def _to_srgb(pil_image: PilImage, notify: Notify) -> PilImage:
                 PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"),
                 "by its definition",
             )
-        elif profile:
+        elif isinstance(profile, bytes) and profile:
             source = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted, how = PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"), "by its profile"
     except (PIL.ImageCms.PyCMSError, OSError):
@@ -312,30 +401,30 @@ def _to_srgb(pil_image: PilImage, notify: Notify) -> PilImage:
     return pil_image.convert("RGB") if converted is None else converted
 
 
-def _diagnosis(data: bytes) -> str:
-    """Returns the end of a message, which says what to do about some kinds of file."""
-    if data.startswith(b"\x89DFM"):
-        return "; to decode it, use `dfm decode`"
-    if data.startswith((b"#?RADIANCE", b"\x76\x2f\x31\x01")):
-        return ": it has floating-point samples (HDR); convert it to 16-bit integers first"
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return _tiff_diagnosis(data)
-    return ""
-
-
-def _tiff_diagnosis(data: bytes) -> str:
-    try:
-        import tifffile
-    except ImportError:
-        return "; convert it to a TIFF of integers of 8 or 16 bits first"
-    try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages[0]
-            channels, depth = int(getattr(page, "samplesperpixel", 1)), int(getattr(page, "bitspersample", 8))
-            if "float" in str(getattr(page, "dtype", "")):
-                return ": it has floating-point samples (HDR); convert it to 16-bit integers first"
-    except Exception:  # whatever tifffile finds wrong, the file is not readable
-        return "; it may be damaged"
+def _diagnosis(source: Source | None, error: Exception) -> str:
+    """Returns the end of a message, which says what to do about some kinds of file; empty for any
+    other.
+    """
+    if source is None:
+        return ""
+    with source.open() as file:
+        head = file.read(SIGNATURE_BYTES)
+        if head.startswith(b"\x89DFM"):
+            return "; to decode it, use `dfm decode`"
+        if head.startswith((b"#?RADIANCE", b"\x76\x2f\x31\x01")):
+            return _FLOATING_POINT
+        if head.startswith((b"%!PS", b"%PDF")):
+            return "; convert it to pixels first"
+        layout = tiff.read_layout(file)
+        fields = layout and tiff.read_fields(file, layout.first, wanted=_DESCRIBED)
+    if not layout or not fields:
+        return ""
+    numbers = (tiff.first_number(fields.get(tag), layout.byte_order, 1) for tag in _DESCRIBED)
+    depth, channels, sample_format = numbers
+    if sample_format == _FLOAT_FORMAT:
+        return _FLOATING_POINT
     if channels > 4:
         return f": it has {channels} channels; at most RGB with alpha are possible, choose three first"
-    return f": it is a TIFF of {channels} channels and {depth} bits; convert it to 8 or 16 bits first"
+    if isinstance(error, SyntaxError):  # Pillow knows no such image
+        return f": it is a TIFF of {channels} channels and {depth} bits that Pillow cannot read; convert it to PNG"
+    return ""

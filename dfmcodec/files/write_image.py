@@ -5,21 +5,24 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.errors import OutputError, require
-from dfmcodec.files.metadata import pillow_info
+from dfmcodec.errors import OutputError
+from dfmcodec.files import png, tiff
+from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
 from dfmcodec.image import Image, values_per_level
 
 if TYPE_CHECKING:
     import PIL.Image
 
-_EXIF_PREFIX = b"Exif\0\0"
+_SEGMENT_BYTES = 65_533  # of a JPEG
+_JPEG_BYTES = {"icc": 255 * (_SEGMENT_BYTES - 14), "exif": _SEGMENT_BYTES, "xmp": _SEGMENT_BYTES - 29}
+_STRIP_BYTES = 1 << 20  # of a TIFF, before compression
 
 
 @dataclass(frozen=True)
@@ -91,19 +94,26 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
 
 def left_out(image: Image, output: OutputFormat) -> list[str]:
     """Names the metadata of an image that a file of the format does not hold."""
-    if not output.metadata:
-        return list(image.metadata.present())
-    return ["exif"] if output.name == "tiff" and image.bit_depth > 8 and image.metadata.exif else []
+    return [name for name, value in image.metadata.present().items() if not _holds(output, name, value)]
+
+
+def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
+    """Whether a file of the format holds an entry of the metadata."""
+    if output.name == "jpeg":
+        return len(value) <= _JPEG_BYTES[name]
+    if output.name == "tiff" and name == "exif":  # its fields become those of the file
+        return exif_fields(value) is not None
+    return output.metadata
 
 
 def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
-    """Encodes an image as a file, with its metadata where the format holds it.
+    """Encodes an image as a file, with its metadata less what `left_out` names.
 
     Raises:
         OutputError: The format would lose depth or alpha, or cannot hold an image of this size.
-        MissingPackageError: It is a TIFF of 16 bits, and tifffile is not installed.
     """
     check_holds(output, image.bit_depth, image.alpha is not None)
+    image = replace(image, metadata=replace(image.metadata, **dict.fromkeys(left_out(image, output))))
     samples = image.samples
     if output.name == "npy":
         buffer = io.BytesIO()
@@ -118,8 +128,8 @@ def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
     try:
         if image.bit_depth == 16 and output.name == "png":
             return _deep_png(image, samples)
-        if image.bit_depth == 16 and output.name == "tiff":
-            return _deep_tiff(image, samples)
+        if output.name == "tiff":
+            return _tiff(image, samples)
         return _by_pillow(image, samples, output)
     except (OSError, ValueError) as error:
         msg = f"{output.name} cannot hold an image of {image.width}x{image.height}: {error}"
@@ -148,7 +158,7 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat) ->
     options: dict[str, Any] = {}
     if metadata.icc:
         options["icc_profile"] = metadata.icc
-    if metadata.exif and output.name != "tiff":
+    if metadata.exif:
         options["exif"] = metadata.exif
     if metadata.xmp and output.name in ("jpeg", "webp"):
         options["xmp"] = metadata.xmp
@@ -156,9 +166,7 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat) ->
         from PIL.PngImagePlugin import PngInfo
 
         options["pnginfo"] = PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-    if output.name == "tiff":
-        options |= {"compression": "tiff_adobe_deflate", "tiffinfo": _tiff_tags(image)}
+        options["pnginfo"].add(b"iTXt", _png_xmp(metadata.xmp))
     if output.name == "jpeg":
         options |= {"quality": 95, "subsampling": 0}
     if output.name == "webp":
@@ -169,25 +177,9 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat) ->
     return buffer.getvalue()
 
 
-def _tiff_tags(image: Image) -> Any:
-    """Returns Exif and XMP as tags of a TIFF file."""
-    import PIL.Image
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    tags = ImageFileDirectory_v2()
-    if image.metadata.exif:
-        exif = PIL.Image.Exif()
-        exif.load(image.metadata.exif)
-        for ifd in (0x8769, 0x8825):
-            if ifd in exif:
-                tags[ifd] = dict(exif.get_ifd(ifd))
-        for tag, value in exif.items():
-            if tag not in (0x8769, 0x8825):
-                tags[tag] = value
-    if image.metadata.xmp:
-        tags.tagtype[700] = 1
-        tags[700] = image.metadata.xmp
-    return tags
+def _png_xmp(xmp: bytes) -> bytes:
+    """Returns the body of the chunk iTXt that holds an XMP packet."""
+    return png.XMP_KEYWORD + b"\0\0\0\0\0" + xmp  # neither compressed, nor of a language
 
 
 def _deep_png(image: Image, samples: npt.NDArray[Any]) -> bytes:
@@ -204,9 +196,9 @@ def _deep_png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     if metadata.icc:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if metadata.exif:
-        chunks.append((b"eXIf", metadata.exif.removeprefix(_EXIF_PREFIX)))
+        chunks.append((b"eXIf", metadata.exif.removeprefix(EXIF_PREFIX)))
     if metadata.xmp:
-        chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp))
+        chunks.append((b"iTXt", _png_xmp(metadata.xmp)))
     chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
     parts = [b"\x89PNG\r\n\x1a\n"]
     for name, body in chunks:
@@ -214,29 +206,33 @@ def _deep_png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     return b"".join(parts)
 
 
-def _deep_tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
-    """Encodes a 16-bit TIFF, which Pillow cannot write in RGB.
+def _tiff(image: Image, samples: npt.NDArray[Any]) -> bytes:
+    """Encodes a TIFF (TIFF 6.0, with the compression of Adobe's Photoshop notes).
 
-    Exif is left out, because it would have to become tags of the file.
-
-    Raises:
-        MissingPackageError: tifffile is not installed.
+    Pillow would write 8 bits only, and through a library that prints what it finds wrong with Exif.
     """
-    require("a TIFF of 16 bits", "tifffile", otherwise="or write a PNG")
-    import tifffile
-
+    height, width, channels = samples.shape
     metadata = image.metadata
-    tags = [(700, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        samples[:, :, 0] if samples.shape[2] == 1 else samples,
-        photometric="rgb" if image.channels == 3 else "minisblack",
-        extrasamples=None if image.alpha is None else ["unassalpha"],
-        compression="zlib",
-        predictor=False,
-        iccprofile=metadata.icc,
-        extratags=tags,
-        metadata=None,
-    )
-    return buffer.getvalue()
+    exif = exif_fields(metadata.exif) if metadata.exif else None
+    order, fields, inner = exif or ExifFields("<", {}, {})  # the file is in the byte order of its Exif
+    rows = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
+    ordered = samples.astype(samples.dtype.newbyteorder(order), copy=False)
+    strips = [zlib.compress(ordered[row : row + rows].tobytes()) for row in range(0, height, rows)]
+    own = {
+        256: tiff.long_field(order, width),
+        257: tiff.long_field(order, height),
+        258: tiff.short_field(order, *[image.bit_depth] * channels),  # BitsPerSample
+        259: tiff.short_field(order, 8),  # Compression: Deflate
+        262: tiff.short_field(order, 2 if image.channels == 3 else 1),  # PhotometricInterpretation
+        277: tiff.short_field(order, channels),  # SamplesPerPixel
+        278: tiff.long_field(order, rows),  # RowsPerStrip
+        279: tiff.long_field(order, *map(len, strips)),  # StripByteCounts
+        284: tiff.short_field(order, 1),  # PlanarConfiguration: the channels of a pixel together
+    }
+    if image.alpha is not None:
+        own[338] = tiff.short_field(order, 2)  # ExtraSamples: alpha, not multiplied
+    if metadata.xmp:
+        own[700] = tiff.Field(tiff.BYTE, metadata.xmp)
+    if metadata.icc:
+        own[34675] = tiff.Field(tiff.UNDEFINED, metadata.icc)
+    return tiff.write_tiff(order, {**fields, **own}, inner, strips)

@@ -1,0 +1,250 @@
+"""The directories of a TIFF file (TIFF 6.0 and BigTIFF): walked, read, and written.
+
+An Exif block is a TIFF file without an image, so it is read and written by the same functions.
+Values are bytes in the byte order of the file. What cannot be read is left out.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Container, Mapping, Sequence
+from itertools import accumulate
+from typing import BinaryIO, Literal, NamedTuple
+
+from dfmcodec.errors import ImageError
+
+MAX_ENTRIES = 4096  # of a directory; cameras and scanners write up to a few hundred
+MAX_ENTRIES_WALKED = 1 << 16  # of all directories up to a page
+_KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+ByteOrder = Literal["<", ">"]  # as in `struct`
+BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
+STRIP_OFFSETS = 273
+_FIRST = 8  # the offset of the directory of a written file
+_BYTE_ORDERS: dict[bytes, ByteOrder] = {b"II": "<", b"MM": ">"}
+
+
+class Field(NamedTuple):
+    """A field of a directory: its type (TIFF 6.0, section 2), and its values as bytes."""
+
+    kind: int
+    data: bytes
+
+
+class Layout(NamedTuple):
+    """The header of a TIFF file.
+
+    Args:
+        byte_order: The order of the bytes of its numbers.
+        is_big: Whether it is a BigTIFF, with offsets of 64 bits.
+        first: The offset of the first directory.
+    """
+
+    byte_order: ByteOrder
+    is_big: bool
+    first: int
+
+    @property
+    def count_format(self) -> str:
+        return self.byte_order + ("Q" if self.is_big else "H")
+
+    @property
+    def offset_format(self) -> str:
+        return self.byte_order + ("Q" if self.is_big else "I")
+
+    @property
+    def entry_format(self) -> str:
+        return self.byte_order + ("HHQ8s" if self.is_big else "HHI4s")
+
+
+class _Directory(NamedTuple):
+    entry_count: int  # as it says
+    entries: int  # the offset of the first
+    next: int  # the offset of the next directory, 0 for none
+
+
+def read_layout(file: BinaryIO) -> Layout | None:
+    """Returns the header of a file; None if it is no TIFF."""
+    file.seek(0)
+    head = file.read(16)
+    byte_order = _BYTE_ORDERS.get(head[:2])
+    if byte_order is None or len(head) < 8:
+        return None
+    version, first = struct.unpack_from(byte_order + "HI", head, 2)
+    if version == 42:
+        return Layout(byte_order, False, first)
+    if version == 43 and len(head) == 16:
+        return Layout(byte_order, True, struct.unpack_from(byte_order + "Q", head, 8)[0])
+    return None
+
+
+def check_directory(file: BinaryIO) -> None:
+    """Refuses a file whose first directory has more entries than are ever needed.
+
+    Raises:
+        ImageError: It has more than `MAX_ENTRIES`.
+    """
+    layout = read_layout(file)
+    directory = layout and _directory(file, layout, layout.first)
+    if directory:
+        _check_count(directory)
+
+
+def page_offsets(file: BinaryIO, pages: int) -> list[int]:
+    """Returns the offsets of the directories of the first pages of a file.
+
+    Args:
+        file: A TIFF file.
+        pages: How many pages are wanted. There may be fewer.
+
+    Raises:
+        ImageError: A directory has more than `MAX_ENTRIES`, or all have more than
+            `MAX_ENTRIES_WALKED`.
+    """
+    layout = read_layout(file)
+    offset, walked, offsets = (layout.first if layout else 0), 0, dict[int, None]()
+    while layout and offset and offset not in offsets and len(offsets) < pages:
+        directory = _directory(file, layout, offset)
+        if directory is None:
+            break
+        _check_count(directory)
+        walked += 1 + directory.entry_count
+        if walked > MAX_ENTRIES_WALKED:
+            msg = f"its pages up to {pages} have more than {MAX_ENTRIES_WALKED} entries, the limit for --page"
+            raise ImageError(msg)
+        offsets[offset] = None
+        offset = directory.next
+    return list(offsets)
+
+
+def _check_count(directory: _Directory) -> None:
+    if directory.entry_count > MAX_ENTRIES:
+        msg = f"a directory of it has {directory.entry_count} entries, more than the limit of {MAX_ENTRIES}"
+        raise ImageError(msg)
+
+
+def _directory(file: BinaryIO, layout: Layout, offset: int) -> _Directory | None:
+    """Returns a directory without its entries; None where the file ends before it does."""
+    if offset >= 1 << 63:  # more than a file can be asked for
+        return None
+    count_bytes, offset_bytes = struct.calcsize(layout.count_format), struct.calcsize(layout.offset_format)
+    file.seek(offset)
+    head = file.read(count_bytes)
+    if len(head) < count_bytes:
+        return None
+    (count,) = struct.unpack(layout.count_format, head)
+    end = offset + count_bytes + count * struct.calcsize(layout.entry_format)
+    if end > file.seek(0, io.SEEK_END):
+        return None
+    file.seek(end)
+    tail = file.read(offset_bytes).ljust(offset_bytes, b"\0")  # some writers leave out the last offset
+    return _Directory(count, offset + count_bytes, *struct.unpack(layout.offset_format, tail))
+
+
+def read_fields(
+    file: BinaryIO, offset: int, left_out: Container[int] = (), wanted: Container[int] | None = None
+) -> dict[int, Field] | None:
+    """Reads the fields of a directory, by their tags.
+
+    Args:
+        file: A TIFF file, or an Exif block without its first six bytes.
+        offset: The offset of the directory.
+        left_out: Tags that are not read.
+        wanted: The only tags that are read; None for all.
+
+    Returns:
+        The fields. None where the directory is none, or one of its fields cannot be read: it is of
+        no known type, outside the file, or larger with the others than the file.
+    """
+    layout = read_layout(file)
+    directory = layout and _directory(file, layout, offset)
+    if not layout or not directory or directory.entry_count > MAX_ENTRIES:
+        return None
+    file.seek(directory.entries)
+    entry_bytes = struct.calcsize(layout.entry_format)
+    entries = file.read(directory.entry_count * entry_bytes)
+    remaining = file_bytes = file.seek(0, io.SEEK_END)
+    fields: dict[int, Field] = {}
+    for tag, kind, count, inline in struct.iter_unpack(layout.entry_format, entries):
+        if tag in left_out or (wanted is not None and tag not in wanted):
+            continue
+        size = _KIND_BYTES.get(kind, 0) * count
+        if kind not in _KIND_BYTES or size > remaining:
+            return None
+        data = inline[:size]
+        if size > len(inline):
+            (at,) = struct.unpack(layout.offset_format, inline)
+            if at + size > file_bytes:
+                return None
+            file.seek(at)
+            data = file.read(size)
+            remaining -= size
+        fields[tag] = Field(kind, data)
+    return fields
+
+
+def first_number(field: Field | None, byte_order: ByteOrder, default: int = 0) -> int:
+    """Returns the first value of a field of BYTE, SHORT or LONG; the default for any other."""
+    letters = {BYTE: "B", SHORT: "H", LONG: "I", 13: "I", 16: "Q", 18: "Q"}
+    if field is None or field.kind not in letters or not field.data:
+        return default
+    return int(struct.unpack_from(byte_order + letters[field.kind], field.data)[0])
+
+
+def write_tiff(
+    byte_order: ByteOrder,
+    fields: Mapping[int, Field],
+    inner: Mapping[int, Mapping[int, Field]],
+    strips: Sequence[bytes] = (),
+) -> bytes:
+    """Writes a TIFF file of one directory.
+
+    Args:
+        byte_order: The order of the bytes, in which the values of all fields are.
+        fields: The fields of the directory, by their tags, without those that hold offsets.
+        inner: The directories inside it, by the tags of the fields that point to them.
+        strips: The samples as they are in the file. Empty for an Exif block.
+
+    Raises:
+        ValueError: The file would be larger than 4 GiB.
+    """
+    pointers = {tag: long_field(byte_order, 0) for tag in inner}
+    if strips:
+        pointers[STRIP_OFFSETS] = long_field(byte_order, *[0] * len(strips))
+    bodies, offset = [], _FIRST + len(_directory_bytes(byte_order, {**fields, **pointers}, _FIRST))
+    for tag, inner_fields in inner.items():
+        pointers[tag] = long_field(byte_order, offset)
+        bodies.append(_directory_bytes(byte_order, inner_fields, offset))
+        offset += len(bodies[-1])
+    if strips:
+        *offsets, end = accumulate(map(len, strips), initial=offset)
+        if end >> 32:
+            msg = "the file would have more than 4 GiB"
+            raise ValueError(msg)
+        pointers[STRIP_OFFSETS] = long_field(byte_order, *offsets)
+    header = struct.pack(byte_order + "2sHI", b"II" if byte_order == "<" else b"MM", 42, _FIRST)
+    return b"".join([header, _directory_bytes(byte_order, {**fields, **pointers}, _FIRST), *bodies, *strips])
+
+
+def short_field(byte_order: ByteOrder, *values: int) -> Field:
+    """Returns a field of numbers below 65536."""
+    return Field(SHORT, struct.pack(f"{byte_order}{len(values)}H", *values))
+
+
+def long_field(byte_order: ByteOrder, *values: int) -> Field:
+    """Returns a field of numbers below 2**32."""
+    return Field(LONG, struct.pack(f"{byte_order}{len(values)}I", *values))
+
+
+def _directory_bytes(byte_order: ByteOrder, fields: Mapping[int, Field], offset: int) -> bytes:
+    """Returns a directory that begins at an offset, with the values that it points to."""
+    at = offset + 2 + 12 * len(fields) + 4
+    entries, values = [struct.pack(byte_order + "H", len(fields))], []
+    for tag, (kind, data) in sorted(fields.items()):
+        count, value = len(data) // _KIND_BYTES[kind], data.ljust(4, b"\0")
+        if len(data) > 4:
+            value = struct.pack(byte_order + "I", at)
+            values.append(data + bytes(len(data) % 2))
+            at += len(values[-1])
+        entries.append(struct.pack(byte_order + "HHI4s", tag, kind, count, value))
+    return b"".join([*entries, bytes(4), *values])

@@ -1,0 +1,117 @@
+"""Replacing a file: who may read it stays as it was, and nothing else in the folder is opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from dfmcodec.files import atomic
+from dfmcodec.files.cache_folder import cache_folder
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes, owners and pipes are POSIX")
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def _way(request, monkeypatch):
+    """Both ways of writing: through a file without a name, and through a temporary name."""
+    if request.param == "named":
+        monkeypatch.setattr(atomic, "_write_unnamed", lambda *_: False)
+
+
+@pytest.mark.usefixtures("_way")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o755])
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    (tmp_path / "link").symlink_to(path)
+    atomic.write_atomic(tmp_path / "link", b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.usefixtures("_way")
+def test_a_private_file_is_private_while_it_is_written(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    seen = []
+    monkeypatch.setattr(os, "fsync", lambda handle: seen.append(stat.S_IMODE(os.fstat(handle).st_mode)))
+    atomic.write_atomic(path, b"new")
+    assert set(seen) == {0o600}
+
+
+@pytest.mark.usefixtures("_way")
+def test_a_new_file_has_the_mode_of_the_user(tmp_path):
+    before = os.umask(0o027)
+    try:
+        atomic.write_atomic(tmp_path / "x", b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+
+
+@pytest.mark.usefixtures("_way")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_is_replaced_keeps_its_owner(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    os.chown(path, 1234, 5678)
+    atomic.write_atomic(path, b"new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 5678)
+
+
+@pytest.mark.usefixtures("_way")
+def test_an_owner_that_cannot_be_kept_does_no_harm(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    path.chmod(0o604)
+    monkeypatch.setattr(os, "fchown", refused)
+    atomic.write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+
+
+def test_cleaning_up_opens_regular_files_alone(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    names = [f".x.0000000{digit}.tmp" for digit in range(4)]
+    os.mkfifo(tmp_path / names[0])
+    (tmp_path / names[1]).symlink_to("/dev/tty")
+    (tmp_path / names[2]).symlink_to(tmp_path / names[0])
+    (tmp_path / names[3]).write_bytes(b"left by a process that was killed")
+    opened = []
+    system_open = os.open
+
+    def watched(name, *arguments, **options):
+        opened.append(os.path.basename(os.fspath(name)))
+        return system_open(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", watched)
+    atomic.write_atomic(path, b"new")
+    assert [name for name in opened if name in names] == [names[3]]
+    assert sorted(os.listdir(tmp_path)) == sorted(["x", *names[:3]])
+
+
+def test_an_absolute_cache_folder_alone_counts(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ("cache", "./cache", ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+        assert cache_folder("bench") == tmp_path / ".cache" / "dfmcodec" / "bench"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert cache_folder("bench") == tmp_path / "own" / "dfmcodec" / "bench"
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def homeless():
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    assert cache_folder("bench") is None

@@ -1,0 +1,273 @@
+"""What a Pillow plugin trips over, pages, and where metadata is taken from."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+import zlib
+
+import numpy as np
+import PIL.Image
+import PIL.ImageFile
+import pytest
+
+from dfmcodec.errors import ConfigError, DfmError, ImageError
+from dfmcodec.files import source as sources
+from dfmcodec.files import tiff
+from dfmcodec.files.open_image import MAX_HELD_BYTES
+from dfmcodec.files.read_image import from_pil, image_from_bytes, image_from_source, read_image
+from dfmcodec.files.source import Source
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
+IMAGE = PIL.Image.fromarray(PIXELS)
+PROFILE = b"a profile" * 20
+
+
+def file_of(format_name, image=IMAGE, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+def read(data, **options):
+    notices = []
+    return image_from_bytes(data, "file", notify=notices.append, **options), " ".join(notices)
+
+
+def chunk(name, body):
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png_with(*chunks, base=None):
+    """A PNG with more chunks after its header."""
+    base = base or file_of("PNG")
+    return base[:33] + b"".join(chunk(*each) for each in chunks) + base[33:]
+
+
+def tiff_with(tag, kind, count, value):
+    """A gray TIFF of 4x4 pixels with one field of any type."""
+    own = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: 134, 277: 1, 278: 4, 279: 16}
+    entries = [struct.pack("<HHII", t, 4, 1, v) for t, v in own.items()]
+    entries.append(struct.pack("<HHI4s", tag, kind, count, value.ljust(4, b"\0")))
+    entries.sort(key=lambda entry: struct.unpack_from("<H", entry))
+    head = b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    assert len(head) == 134
+    return head + bytes(range(16))
+
+
+FLI = b"".join(
+    [
+        struct.pack("<IHHHHHHI", 160, 0xAF12, 1, 8, 8, 8, 3, 16).ljust(128, b"\0"),
+        struct.pack("<IHH", 32, 0xF1FA, 1).ljust(16, b"\0"),
+        struct.pack("<IH", 16, 13).ljust(16, b"\0"),  # a black frame
+    ]
+)
+
+
+def test_formats_without_raw_modes_are_read():
+    assert np.array_equal(read(file_of("QOI"))[0].pixels, PIXELS)
+    bits = IMAGE.convert("1")
+    assert np.array_equal(read(file_of("XBM", bits))[0].pixels[:, :, 0], np.asarray(bits) * np.uint8(255))
+    assert read(FLI)[0].pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("kind", [TypeError, KeyError, AttributeError, RecursionError, NotImplementedError, Warning])
+def test_whatever_a_plugin_raises_becomes_an_error_of_the_file(monkeypatch, kind):
+    def fail(self):
+        msg = "one\ntwo \x1b[2J\x07"
+        raise kind(msg)
+
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", fail)
+    with pytest.raises(ImageError) as caught:
+        image_from_bytes(file_of("BMP"), "x.bmp")
+    message = str(caught.value)
+    assert message.startswith(f"x.bmp cannot be read ({kind.__name__}: ")
+    assert "two \\x1b[2J\\x07" in message
+    assert message.isprintable()
+    with pytest.raises(ImageError, match=r"^the Pillow image cannot be read"), io.BytesIO(file_of("BMP")) as file:
+        from_pil(PIL.Image.open(file))
+
+
+@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
+def test_lack_of_memory_and_ctrl_c_pass(monkeypatch, kind):
+    def fail(self):
+        raise kind
+
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", fail)
+    with pytest.raises(kind):
+        image_from_bytes(file_of("BMP"), "x.bmp")
+
+
+@pytest.mark.parametrize("keyword", [b"icc_profile", b"xmp", b"exif", b"transparency", b"XML:com.adobe.xmp"])
+@pytest.mark.parametrize("name", [b"tEXt", b"zTXt", b"iTXt"])
+def test_texts_of_a_png_do_not_pose_as_metadata(keyword, name):
+    if (name, keyword) == (b"iTXt", b"XML:com.adobe.xmp"):
+        return  # this is where XMP is
+    text = {b"tEXt": b"\0hello", b"zTXt": b"\0\0" + zlib.compress(b"hello"), b"iTXt": b"\0\0\0\0\0hello"}[name]
+    data = png_with((name, keyword + text))
+    image, notices = read(data)
+    assert np.array_equal(image.samples, PIXELS)
+    assert not image.metadata
+    assert notices == ""
+    with PIL.Image.open(io.BytesIO(data)) as pil_image:
+        assert np.array_equal(from_pil(pil_image).samples, PIXELS)
+
+
+def test_texts_do_not_hide_what_they_are_named_after():
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "a cat"
+    base = file_of("PNG", IMAGE, icc_profile=PROFILE, exif=exif, transparency=tuple(map(int, PIXELS[3, 4])))
+    texts = [(b"tEXt", name + b"\0hello") for name in (b"icc_profile", b"xmp", b"exif", b"transparency")]
+    end = base.index(b"IEND") - 4
+    packet = (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x>\xff</x>")
+    image, _ = read(base[:end] + b"".join(chunk(*each) for each in (packet, *texts)) + base[end:])
+    assert image.metadata.icc == PROFILE
+    assert b"a cat" in image.metadata.exif
+    assert image.metadata.xmp == b"<x>\xff</x>"
+    assert image.alpha[3, 4] == 0
+
+
+def test_damaged_metadata_of_a_png_is_left_out():
+    bad_profile, large = b"name\0\0" + b"no zlib", b"name\0\0" + zlib.compress(bytes((1 << 24) + 1))
+    for body in (bad_profile, large, b"no end", b"name\0\0" + zlib.compress(PROFILE)[:-9]):
+        image, notices = read(png_with((b"iCCP", body)))
+        assert not image.metadata
+        assert "its ICC profile is damaged or has more than 16777216 bytes, and is left out" in notices
+        assert read(png_with((b"iCCP", body)), strip=True)[1] == ""
+    image, notices = read(png_with((b"eXIf", b"garbage")))
+    assert not image.metadata
+    assert "its Exif block is damaged" in notices
+
+
+@pytest.mark.parametrize(
+    ("tag", "notice"),
+    [(700, "XMP packet is damaged"), (34675, "ICC profile is damaged"), (270, ""), (37724, ""), (0x8769, "Exif is")],
+)
+@pytest.mark.parametrize("kind", [3, 4, 6, 11, 99])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's
+def test_fields_of_another_type_do_not_end_the_reading(tag, notice, kind):
+    image, notices = read(tiff_with(tag, kind, 1, b"\x07\0\1\0"))
+    assert np.array_equal(image.pixels.ravel(), np.arange(16))
+    assert notice in notices
+    assert image.metadata.icc is None
+    assert image.metadata.xmp is None
+
+
+def test_exif_of_a_tiff_keeps_its_types():
+    exif = PIL.Image.Exif()
+    exif[0x010E], exif[0x0131], exif[0x011A] = "a cat", "scanner", 72.0
+    image, notices = read(file_of("TIFF", exif=exif, icc_profile=PROFILE))
+    again = PIL.Image.Exif()
+    again.load(image.metadata.exif)
+    assert (again[0x010E], again[0x0131], float(again[0x011A])) == ("a cat", "scanner", 72.0)
+    assert image.metadata.icc == PROFILE
+    assert notices == ""
+
+
+def pages_of(format_name, count=3):
+    frames = [PIL.Image.fromarray(np.roll(PIXELS, shift, 0)) for shift in range(count)]
+    return file_of(format_name, frames[0], save_all=True, append_images=frames[1:])
+
+
+def test_pages_are_not_counted(monkeypatch):
+    def refuse(self):
+        pytest.fail("the pages were counted")
+
+    data = {name: pages_of(name) for name in ("TIFF", "GIF")}
+    monkeypatch.setattr(PIL.TiffImagePlugin.TiffImageFile, "n_frames", property(refuse))
+    monkeypatch.setattr(PIL.GifImagePlugin.GifImageFile, "n_frames", property(refuse))
+    assert "the first of several pages; --page takes another" in read(data["TIFF"])[1]
+    assert "the first of several frames; --page takes another" in read(data["GIF"])[1]
+    for page in (1, 2, 3):
+        image, notices = read(data["TIFF"], page=page)
+        assert np.array_equal(image.pixels, np.roll(PIXELS, page - 1, 0))
+        assert notices == ""
+    with pytest.raises(ConfigError, match="there is no page 0"):
+        read(data["TIFF"], page=0)
+    for page in (4, 1 << 40):
+        with pytest.raises(ConfigError, match=f"has 3 pages; there is no page {page}"):
+            read(data["TIFF"], page=page)
+
+
+def test_directories_above_a_limit_are_refused(monkeypatch):
+    count = tiff.MAX_ENTRIES + 1
+    large = b"II*\0\x08\0\0\0" + struct.pack("<H", count) + bytes(12 * count + 4)
+    with pytest.raises(ImageError, match=f"has {count} entries, more than the limit of {tiff.MAX_ENTRIES}"):
+        read(large)
+    monkeypatch.setattr(tiff, "MAX_ENTRIES_WALKED", 20)
+    data = pages_of("TIFF")
+    assert read(data)[0].width == 10
+    with pytest.raises(ImageError, match="more than 20 entries, the limit for --page"):
+        read(data, page=3)
+
+
+def test_frames_above_a_limit_are_refused():
+    gif = pages_of("GIF", 2)
+    with pytest.raises(ImageError, match="pixels, more than the limit of 4294967296 for --page"):
+        read(gif, page=1 << 40)
+
+
+@pytest.mark.parametrize("name", ["TIFF", "GIF"])
+def test_a_damaged_page_does_not_hide_the_first(name):
+    """Every prefix that holds the first page gives it."""
+    data = pages_of(name)
+    was_read = []
+    for size in range(1, len(data)):
+        try:
+            image = image_from_bytes(data[:size], "file")
+        except ImageError:
+            was_read.append(False)
+        else:
+            was_read.append(True)
+            assert image.pixels.shape == PIXELS.shape
+    first = was_read.index(True)
+    assert first < len(data) / 2
+    assert all(was_read[first:])
+
+
+def test_pipes_are_read_only_if_they_begin_as_an_image(tmp_path, monkeypatch):
+    class Endless(io.RawIOBase):
+        """A pipe that never ends, after a head."""
+
+        def __init__(self, head):
+            self.head, self.bytes_read = head, 0
+
+        def read(self, size=-1):
+            assert size >= 0
+            self.bytes_read += size
+            return (self.head if self.bytes_read == size else b"").ljust(size, b"y")
+
+    pipe = Endless(b"y\n")
+    with pytest.raises(ImageError, match="pipe is not an image that Pillow can read"):
+        image_from_source(Source.from_stream(pipe, "pipe"))
+    assert pipe.bytes_read <= 1 << 20
+    assert MAX_HELD_BYTES >= 1 << 30
+    monkeypatch.setattr(sources, "MAX_HELD_BYTES", 3 << 20)
+    pipe = Endless(file_of("PNG"))
+    with pytest.raises(ImageError, match="pipe has more than 3 MiB, the limit for a pipe; name a file"):
+        Source.from_stream(pipe, "pipe")
+    assert pipe.bytes_read <= 5 << 20
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=fifo.write_bytes, args=(file_of("PNG"),))
+    writer.start()
+    assert np.array_equal(read_image(fifo).pixels, PIXELS)
+    writer.join()
+
+
+def test_paths_that_cannot_be_read(tmp_path):
+    for path, message in ((tmp_path / "no", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(DfmError, match=f"^cannot read {path}: {message}"):
+            read_image(path)
+    (tmp_path / "empty").touch()
+    with pytest.raises(ImageError, match="is empty"):
+        read_image(tmp_path / "empty")
+
+
+def test_sizes_of_sources(tmp_path):
+    data = file_of("PNG")
+    (tmp_path / "a.png").write_bytes(data)
+    assert Source.from_path(tmp_path / "a.png").size_bytes == len(data)
+    assert Source.from_stream(io.BytesIO(data), "-").size_bytes == len(data)
