@@ -79,6 +79,11 @@ class InstallationError(DfmError):
     exit_code = 6
 
 
+def printable(text: str) -> str:
+    """Text from a file for a message: control characters, which a terminal obeys, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
 NO_MEMORY = "out of memory; use a smaller image, fewer processes (-j) or, to encode, a lower --effort"
 
@@ -90,7 +95,6 @@ PACKAGES = {
     "optax": ("optax", "optax"),
     "scipy": ("SciPy", "scipy"),
     "skimage": ("scikit-image", "scikit-image"),
-    "tifffile": ("tifffile", "tifffile"),
 }
 
 

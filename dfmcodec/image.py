@@ -139,10 +139,10 @@ def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> N
         msg = f"the image is {width}x{height}; both sides must be at least 1"
         raise ImageError(msg)
     if height > MAX_SIDE or width > MAX_SIDE:
-        msg = f"the image is {width}x{height}; a side may have at most {MAX_SIDE} pixels"
+        msg = f"the image is {width}x{height}; a side may have at most {MAX_SIDE} pixels, so cut it into tiles"
         raise ImageError(msg)
     if height * width > max_pixels:
-        msg = f"the image is {width}x{height}, more than the limit of {max_pixels} pixels; scale it down"
+        msg = f"the image is {width}x{height}, more than the limit of {max_pixels} pixels (--max-pixels)"
         raise ImageError(msg)
 
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from dfmcodec.bench.measurement import Measurement
+from dfmcodec.errors import OutputError
 from dfmcodec.files.atomic import write_atomic
-
-
-def default_folder() -> Path:
-    """The folder `$XDG_CACHE_HOME/dfmcodec/bench`."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "dfmcodec" / "bench"
 
 
 def code_fingerprint() -> str:
@@ -38,10 +32,14 @@ class Cache:
 
     Args:
         folder: Created with the first measurement.
+
+    Attributes:
+        problem: Why a measurement could not be kept, in one line; None while all were.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.problem: str | None = None
 
     def get(self, decisive: dict[str, Any]) -> Measurement | None:
         """The measurement under exactly these conditions; None if there is none."""
@@ -51,9 +49,14 @@ class Cache:
             return None
 
     def put(self, decisive: dict[str, Any], measurement: Measurement) -> None:
-        """Keeps a measurement."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._path(decisive), measurement.to_json().encode())
+        """Keeps a measurement, or sets `problem`: a measurement is worth more than its copy."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._path(decisive), measurement.to_json().encode())
+        except OSError as error:
+            self.problem = f"cannot make the folder {self.folder}: {error.strerror or error}"
+        except OutputError as error:
+            self.problem = str(error)
 
     def _path(self, decisive: dict[str, Any]) -> Path:
         key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -92,7 +92,7 @@ class _PillowCodec(Codec):
     def decode(self, data: bytes) -> Pixels:
         import PIL.Image
 
-        with PIL.Image.open(io.BytesIO(data)) as opened:
+        with PIL.Image.open(io.BytesIO(data), formats=[self.format_name]) as opened:
             pil_image = opened if opened.mode == "L" else opened.convert("RGB")
             pixels = np.asarray(pil_image)
         return pixels.reshape(*pixels.shape[:2], -1)
@@ -282,7 +282,7 @@ def _to_netpbm(pixels: Pixels) -> bytes:
 def _from_netpbm(data: bytes) -> Pixels:
     import PIL.Image
 
-    with PIL.Image.open(io.BytesIO(data)) as opened:
+    with PIL.Image.open(io.BytesIO(data), formats=["PPM"]) as opened:
         pixels = np.asarray(opened)
     return pixels.reshape(*pixels.shape[:2], -1)
 

@@ -10,9 +10,9 @@ from math import isfinite
 from pathlib import Path
 from statistics import fmean
 
-from dfmcodec.bench.names import printable
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.atomic import read_file
+from dfmcodec.files.names import printable
 from dfmcodec.metrics import Point
 
 # Column -> the headings that it may have; those after the first are of published tables.

@@ -32,6 +32,7 @@ _COLORS = (
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # one more than colours, so that pairs repeat late
 _TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _LARGE_LEGEND, _LEGEND_COLUMNS = 8, 3
+_LONGEST_NAME = 56  # characters
 _PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
 _SAME_BYTES = {"svg.fonttype": "none", "svg.hashsalt": "dfm", "font.family": "sans-serif"}
 
@@ -90,12 +91,12 @@ def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
                 _MARKERS[at % len(_MARKERS)],
                 color=_COLORS[at % len(_COLORS)],
             )
-        axes.set_yticks(range(len(summary.rows)), [row.image_name for row in summary.rows])
+        axes.set_yticks(range(len(summary.rows)), [_fitting(row.image_name) for row in summary.rows])
         axes.invert_yaxis()
         axes.set_xlabel(METRICS["psnr_db"])
         axes.grid(axis="x", alpha=0.3)
         where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 4}
-        axes.legend(axes.get_lines(), list(labels.values()), frameon=False, **where)
+        axes.legend(axes.get_lines(), list(map(_fitting, labels.values())), frameon=False, **where)
         return figure.svg()
 
 
@@ -104,7 +105,7 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
     drawn = [replace(line, points=[point for point in sorted(line.points) if isfinite(point[1])]) for line in lines]
     if not any(len(line.points) > 1 for line in drawn):
         return None
-    labels = [line.label for line in drawn if line.points]
+    labels = [_fitting(line.label) for line in drawn if line.points]
     with _Figure(height=4.4 + _legend_inches(labels)) as figure:
         axes = figure.axes
         for at, line in enumerate(drawn):
@@ -119,7 +120,7 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
                     linestyle="--" if line.is_given else "-",
                     linewidth=2.2 if at == 0 else 1.4,
                 )
-        axes.set(xscale="log", xlabel="bits per pixel", ylabel=metric, title=title)
+        axes.set(xscale="log", xlabel="bits per pixel", ylabel=metric, title=_fitting(title))
         ticks = [tick for tick in _TICKS if _is_near(drawn, tick)]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
@@ -130,6 +131,12 @@ def _curves(lines: Sequence[_Line], metric: str, title: str) -> str | None:
         else:
             axes.legend(axes.get_lines(), labels, frameon=False)
         return figure.svg()
+
+
+def _fitting(name: str) -> str:
+    """A name that leaves room for the plot: of a longer one the middle is left out."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[: half - 2]} .. {name[-half + 2 :]}"
 
 
 def _legend_inches(labels: Sequence[str]) -> float:
@@ -159,6 +166,7 @@ class _Figure:
         self._settings.enter_context(mpl.rc_context({**_PLAIN_TEXT, **_SAME_BYTES}))
         self._settings.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the browser has other fonts
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)  # names of wide letters
         self._figure: Any = Figure(figsize=(6.8, self._height), layout="constrained")
         self.axes: Axes = self._figure.subplots()
         return self

@@ -16,7 +16,6 @@ from typing import Any
 
 from dfmcodec.bench import plots
 from dfmcodec.bench.measurement import DFM, Measurement
-from dfmcodec.bench.names import printable
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
@@ -30,6 +29,7 @@ from dfmcodec.bench.summary import (
     has_curves,
 )
 from dfmcodec.bench.summary import labels as codec_labels
+from dfmcodec.files.names import printable
 
 LOOK = 12
 _TEMPLATE = "report.html"

@@ -22,8 +22,9 @@ from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
-from dfmcodec.bench.names import printable
-from dfmcodec.errors import DfmError
+from dfmcodec.errors import NO_MEMORY, DfmError
+from dfmcodec.files.atomic import NOT_A_FILE, is_stream
+from dfmcodec.files.names import printable
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
 
@@ -186,33 +187,41 @@ class _JobResult:
         failures: At most one.
         fresh: The number of cells that were not in the cache.
         seconds: Duration of the job.
+        cache_problem: Why a measurement was not kept; None if all were.
     """
 
     measurements: tuple[Measurement, ...]
     failures: tuple[Failure, ...]
     fresh: int
     seconds: float
+    cache_problem: str | None = None
 
 
-def run(plan: Plan, on_progress: Callable[[BenchProgress], None] = lambda progress: None) -> Comparison:
+def run(
+    plan: Plan,
+    on_progress: Callable[[BenchProgress], None] = lambda progress: None,
+    on_notice: Callable[[str], None] = lambda notice: None,
+) -> Comparison:
     """Compares. A failure does not stop the rest.
 
     Args:
         plan: What to compare.
         on_progress: Called whenever a job is done.
+        on_notice: Called with what is worth a line while the run goes on: files that are passed
+            over, and, once, that measurements are not kept.
 
     Raises:
         ConfigError: The plan names an unknown codec.
     """
     started = time.perf_counter()
     codecs = plan.codecs()
-    images, failures = find_images(plan.paths)
+    images, failures = find_images(plan.paths, on_notice)
     anchors = [codec for codec in codecs if codec.missing() is None]
     for codec in codecs:
         if codec not in anchors:
             failures.append(Failure.of(codec.name, f"left out because it needs {codec.missing()}"))
     tracker = _ProgressTracker(len(images) * len(plan.targets), len(anchors), plan.processes, on_progress)
-    collector = _Collector(plan, anchors, tracker, failures)
+    collector = _Collector(plan, anchors, tracker, failures, on_notice)
     first = [_Job(image, DFM, (target,)) for image in images for target in plan.targets]
     run_jobs(partial(_perform, plan), first, plan.processes, collector.take)
     return Comparison(
@@ -236,8 +245,17 @@ class _Collector:
     known.
     """
 
-    def __init__(self, plan: Plan, anchors: list[Codec], tracker: _ProgressTracker, failures: list[Failure]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        anchors: list[Codec],
+        tracker: _ProgressTracker,
+        failures: list[Failure],
+        on_notice: Callable[[str], None],
+    ) -> None:
         self.failures = failures
+        self._on_notice = on_notice
+        self._is_kept = True  # no measurement was lost to the cache so far
         self._measurements: list[Measurement] = []
         self._plan, self._anchors, self._tracker = plan, anchors, tracker
         self._dfm_bytes: dict[str, dict[Target, int | None]] = defaultdict(dict)  # image name -> sizes of dfm's files
@@ -248,6 +266,9 @@ class _Collector:
         self._measurements.extend(result.measurements)
         self.failures.extend(result.failures)
         self._tracker.finish(job, result)
+        if self._is_kept and result.cache_problem is not None:
+            self._is_kept = False
+            self._on_notice(f"measurements are not kept: {result.cache_problem}")
         if job.codec != DFM:
             return []
         sizes = self._dfm_bytes[job.source.name]
@@ -270,17 +291,25 @@ class _Collector:
         )
 
 
-def find_images(paths: tuple[Path, ...]) -> tuple[list[SourceImage], list[Failure]]:
+def find_images(
+    paths: tuple[Path, ...], on_notice: Callable[[str], None] = lambda notice: None
+) -> tuple[list[SourceImage], list[Failure]]:
     """Reads every image of files and folders for its hash; images that dfm cannot encode become
     failures.
+
+    Args:
+        paths: The files and folders.
+        on_notice: Called with a line for each device or pipe that is passed over.
     """
-    files, failures = _image_files(paths)
+    files, failures, passed_over = _image_files(paths)
+    for path in passed_over:
+        on_notice(f"skipped {path}: {NOT_A_FILE}")
     images = []
     for path, name in _named(files).items():
         try:
             pixels = read_image(path, strip=True).pixels
-        except (DfmError, MemoryError) as error:
-            failures.append(Failure.of(name, str(error) or "out of memory"))
+        except Exception as error:  # one bad image does not stop the rest
+            failures.append(Failure.of(name, _message(error)))
             continue
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         height, width, channels = pixels.shape
@@ -290,7 +319,7 @@ def find_images(paths: tuple[Path, ...]) -> tuple[list[SourceImage], list[Failur
 
 def image_names(paths: tuple[Path, ...]) -> dict[Path, str]:
     """The names that a run gives to the images of files and folders. It reads none of them."""
-    files, _ = _image_files(paths)
+    files, *_ = _image_files(paths)
     return _named(files)
 
 
@@ -311,10 +340,13 @@ def _named(files: list[Path]) -> dict[Path, str]:
     return names
 
 
-def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
-    """The given files and the image files of the given folders, each once."""
+def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure], list[Path]]:
+    """The given files and the image files of the given folders, each once; failures; and the
+    devices and pipes of folders. None can be read twice, as a run does.
+    """
     failures = []
     files: dict[Path, None] = {}
+    passed_over: list[Path] = []
     for path in paths:
         if path.is_dir():
             try:
@@ -324,17 +356,20 @@ def _image_files(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
                 continue
             if not below:
                 failures.append(Failure.of(str(path), "a folder without images"))
-            files.update(dict.fromkeys(below))
+            passed_over += filter(is_stream, below)
+            files.update((path, None) for path in below if not is_stream(path))
+        elif is_stream(path):
+            failures.append(Failure.of(str(path), f"{NOT_A_FILE}; name a file"))
         else:
             files[path] = None
-    return list(files), failures
+    return list(files), failures, passed_over
 
 
 def host() -> str:
     """The computer that runs the program, in words."""
     processor = platform.processor() or platform.machine()
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             processor = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
@@ -359,16 +394,24 @@ def _perform(plan: Plan, job: _Job) -> _JobResult:
     cache = None if plan.cache_folder is None else Cache(plan.cache_folder)
     fresh = 0
     measurements = []
+    failures: tuple[Failure, ...] = ()
     try:
         cells = _dfm_cell(plan, job, cache) if job.codec == DFM else _anchor_cells(plan, job, cache)
         for measurement, is_fresh in cells:
             measurements.append(measurement)
             fresh += is_fresh
     except Exception as error:  # one bad image does not stop the rest
-        message = str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
-        failure = Failure.of(job.what, message)
-        return _JobResult(tuple(measurements), (failure,), fresh + 1, time.perf_counter() - started)
-    return _JobResult(tuple(measurements), (), fresh, time.perf_counter() - started)
+        failures += (Failure.of(job.what, _message(error)),)
+        fresh += 1
+    problem = None if cache is None else cache.problem
+    return _JobResult(tuple(measurements), failures, fresh, time.perf_counter() - started, problem)
+
+
+def _message(error: Exception) -> str:
+    """What a failure says of an exception; of one that is not documented, its kind too."""
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    return str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
 
 
 def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:

@@ -12,6 +12,7 @@ import numpy as np
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import Avif, Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
+from dfmcodec.files.names import printable
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
@@ -19,8 +20,10 @@ from dfmcodec.metrics import psnr
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
+<link rel="icon" href="data:,">
 <style>
   :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }}
   body {{ max-width: 1200px; margin: 0 auto; padding: 1rem; }}
@@ -93,7 +96,7 @@ def same_size(pixels: Pixels, limit_bytes: int, codecs: Sequence[Codec] | None =
 
 
 def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[str]) -> str:
-    """An HTML page of one file.
+    """An HTML page of one file, in which nothing runs and which loads nothing.
 
     Args:
         title: Its title.
@@ -102,11 +105,17 @@ def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[
         commands: The command lines that do the same.
     """
     figures = "\n".join(_figure(version) for version in versions)
-    return _PAGE.format(title=escape(title), lead=escape(lead), figures=figures, commands=escape("\n".join(commands)))
+    lines = "\n".join(map(_as_text, commands))
+    return _PAGE.format(title=_as_text(title), lead=_as_text(lead), figures=figures, commands=lines)
+
+
+def _as_text(line: str) -> str:
+    """A line as HTML that shows it, whatever the names in it hold."""
+    return escape(printable(line))
 
 
 def _figure(version: Version) -> str:
     png = image_to_bytes(Image(np.ascontiguousarray(version.pixels)), OUTPUT_FORMATS["png"])
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    caption = escape(version.caption)
+    caption = _as_text(version.caption)
     return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'

@@ -2,6 +2,11 @@
 fast.
 """
 
+import warnings
+
 from dfmcodec.cli._group import main
 
 __all__ = ["main"]
+
+# Of damaged and large images, which the command tells in its own words; in worker processes, too.
+warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import click
-
-from dfmcodec.cli._common import json_text
+from dfmcodec.cli._common import echo, json_text
+from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import Inputs, Task, Unusable
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.cli._report_file import DONE, FAILED, INTERRUPTED, LARGER, ReportFile
-from dfmcodec.errors import NO_MEMORY, DfmError
+from dfmcodec.files.names import printable
 
 SOME_FAILED = 5
 _NOTHING_TO_DO = 1
@@ -134,7 +133,7 @@ class _Run:
             died = "the process died, perhaps for lack of memory; use fewer (-j)"
             result = TaskResult(None, "", error=f"{task.source}: {died}")
         for notice in result.notices if self._is_shown else ():
-            self._bar.echo(f"dfm: {notice}", err=True)
+            self._echo(f"dfm: {notice}", err=True)
         if result.error is not None:
             self._fail(str(task.source), task, result.error, result.row)
             return []
@@ -143,13 +142,16 @@ class _Run:
         if self._display.as_json:
             self._bar.echo(json_text({**(result.report or {}), "status": result.status}))
         elif self._is_shown:
-            self._bar.echo(result.line)
+            self._echo(result.line)
         self._bar.done()
         return []
 
+    def _echo(self, line: str, err: bool = False) -> None:
+        self._bar.echo(printable(line), err=err)
+
     def _fail(self, source: str, task: Task | None, error: str, row: dict[str, Any] | None = None) -> None:
         self.counts[FAILED] += 1
-        self._bar.echo(f"dfm: failed: {error}", err=True)
+        self._echo(f"dfm: failed: {error}", err=True)
         if self._display.as_json:
             self._bar.echo(json_text({"input": source, "status": FAILED, "error": error}))
         self._add_row(task or source, {**(row or {}), "status": FAILED, "error": error})
@@ -201,15 +203,14 @@ def run(inputs: Inputs, work: Work, display: Display, force: bool, report: Repor
     this = _Run(inputs, work, display, force, report)
     this.perform()
     if not display.quiet:
-        if inputs.skipped.count:
-            click.echo(f"dfm: {inputs.skipped}", err=True)
-        if older := this.older_text():
-            click.echo(f"dfm: {older}", err=True)
-        click.echo(this.summary(), err=display.as_json)
+        for notice in (*(skipped.notice() for skipped in inputs.skipped), this.older_text()):
+            if notice:
+                echo(f"dfm: {notice}", err=True)
+        echo(this.summary(), err=display.as_json)
     if work.should_stop():
         sys.exit(EXIT_AFTER_INTERRUPT)
     if not this.counts:
-        click.echo(f"dfm: error: there are no {work.noun} here (-r looks into subfolders)", err=True)
+        echo(f"dfm: error: there are no {work.noun} here (-r looks into subfolders)", err=True)
         sys.exit(_NOTHING_TO_DO)
     if this.counts[FAILED]:
         sys.exit(SOME_FAILED)
@@ -233,10 +234,5 @@ def _perform_guarded(perform: Callable[[Task, bool], TaskResult], job: tuple[Tas
         task.target.parent.mkdir(parents=True, exist_ok=True)
         check_writable(task.target, force=True)
         return perform(task, force)
-    except DfmError as error:
-        message = str(error)
-        return TaskResult(None, "", error=message if task.source.name in message else f"{task.source}: {message}")
-    except OSError as error:
-        return TaskResult(None, "", error=f"{task.source}: {error.strerror or error}")
-    except MemoryError:
-        return TaskResult(None, "", error=f"{task.source}: {NO_MEMORY}")
+    except Exception as error:  # whatever it is, it is about this file alone
+        return TaskResult(None, "", error=failure_of(error).of_file(task.source))

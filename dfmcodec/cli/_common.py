@@ -6,27 +6,35 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Timer
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
+from dfmcodec.files.names import printable
+
 if TYPE_CHECKING:
     from dfmcodec.bitstream.contents import Architecture
+    from dfmcodec.files.source import Source
     from dfmcodec.generative.model import GenerativeModel
 
     PathParam = click.ParamType[Path]
     OutputParam = click.ParamType["Output"]
-else:
-    PathParam = OutputParam = click.ParamType  # not subscriptable in older versions of click
+    IntParam = click.ParamType[int]
+    FloatParam = click.ParamType[float]
+else:  # not subscriptable in older versions of click
+    PathParam = OutputParam = IntParam = FloatParam = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD = Path("-")  # standard input or output
+_WAIT_S = 2.0  # for the other end of a pipe, before a command says that it waits
 
 
 class _Source(PathParam):
@@ -38,6 +46,41 @@ class _Source(PathParam):
         if isinstance(value, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
             self.fail(f"{value} is a URL; download it first: curl -L {value} | dfm .. -", param, ctx)
         return Path(value)
+
+
+class Number(FloatParam):
+    """A number that is not beyond what an option can mean. NaN and infinity are none.
+
+    Args:
+        low: The smallest one.
+        high: The largest one.
+    """
+
+    name = "float"
+
+    def __init__(self, low: float = -1e9, high: float = 1e9) -> None:
+        self._low = low
+        self._high = high
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not self._low <= number <= self._high:
+            self.fail(f"{value} is not a number from {self._low:g} to {self._high:g}", param, ctx)
+        return number
+
+
+class WholeNumber(IntParam):
+    """A whole number of up to 18 digits; what it may be is for the option to say."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if re.fullmatch(r"[+-]?[0-9]{1,18}", str(value).strip()) is None:
+            self.fail(f"{value!r} is not a whole number of up to 18 digits", param, ctx)
+        return int(value)
 
 
 @dataclass(frozen=True)
@@ -96,17 +139,24 @@ processes_option = click.option(
     "-j",
     "--jobs",
     "processes",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1024),
     default=1,
     show_default=True,
     help="Process this many files at a time.",
 )
 max_pixels_option = click.option(
     "--max-pixels",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1 << 32),
     default=89_478_485,  # image.MAX_PIXELS, repeated here because that module imports NumPy
     show_default=True,
     help="Refuse images with more pixels before allocating memory for them.",
+)
+max_multiply_adds_option = click.option(
+    "--max-multiply-adds",
+    type=click.IntRange(1, 1 << 62),
+    default=1 << 42,  # fourier.network.MAX_MULTIPLY_ADDS, repeated for the same reason
+    show_default=True,
+    help="Refuse networks of the coordinate and generative models that need more of them at all pixels to decode.",
 )
 prior_option = click.option(
     "--prior",
@@ -133,25 +183,75 @@ def read_source(source: Path) -> bytes:
     Raises:
         DfmError: It cannot be read.
     """
-    from dfmcodec.errors import DfmError
     from dfmcodec.files.atomic import read_file
 
-    if source != STANDARD:
+    if source == STANDARD:
+        return standard_input().read()
+    with _waiting_is_told(source):
         return read_file(source)
+
+
+def image_source(path: Path) -> Source:
+    """An image file, or standard input. Of a file on a disk, nothing is read yet.
+
+    Raises:
+        DfmError: It cannot be opened.
+        ImageError: It is a pipe that begins as no image does, or is too long.
+    """
+    from dfmcodec.files.source import Source
+
+    if path == STANDARD:
+        return Source.from_stream(standard_input(), display_name(path))
+    with _waiting_is_told(path):
+        return Source.from_path(path)
+
+
+@contextmanager
+def _waiting_is_told(path: Path) -> Iterator[None]:
+    """Says that a command waits for the other end of a pipe, if it does so for long."""
+    from dfmcodec.files.atomic import is_stream
+
+    if not is_stream(path):
+        yield
+        return
+    notice = Timer(_WAIT_S, echo, [f"dfm: waiting for the program at the other end of {path}"], {"err": True})
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
+
+
+def standard_input() -> BinaryIO:
+    """Standard input, as bytes.
+
+    Raises:
+        DfmError: It is closed.
+    """
+    from dfmcodec.errors import DfmError
+
     if sys.stdin is None:
         msg = "standard input is closed; name a file"
         raise DfmError(msg)
-    return sys.stdin.buffer.read()
+    return sys.stdin.buffer
 
 
 def read_generator(path: Path | None) -> GenerativeModel | None:
     """The generative model that --prior names; None without the option.
 
     Raises:
+        ConfigError: It is a device or a pipe, which can be read only once.
         FormatError: The file is not a generative model.
     """
+    from dfmcodec.errors import ConfigError
+    from dfmcodec.files.atomic import NOT_A_FILE, is_stream
+
     if path is None:
         return None
+    if is_stream(path):
+        msg = f"--prior is {path}, {NOT_A_FILE}; save the model to a file first"
+        raise ConfigError(msg)
     state = path.stat() if path.exists() else None
     return _read_generator_once(path, None if state is None else (state.st_mtime_ns, state.st_size))
 
@@ -227,7 +327,15 @@ def write_output(output: Path, data: bytes, force: bool = True) -> None:
             rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     else:
-        write_atomic(output, data, force)
+        with _waiting_is_told(output):
+            write_atomic(output, data, force)
+
+
+def echo(line: str, err: bool = False) -> None:
+    """Prints one line for people, on stdout or stderr. What is not shown but acts, such as a line
+    end in the name of a file, is escaped: no name adds a line or commands a terminal.
+    """
+    click.echo(printable(line), err=err)
 
 
 def echo_json(report: dict[str, Any], err: bool = False) -> None:

@@ -6,23 +6,19 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import click
 
 from dfmcodec import __version__
-from dfmcodec.errors import (
-    NO_MEMORY,
-    OUT_OF_MEMORY,
-    PACKAGES,
-    DfmError,
-    InstallationError,
-    is_installed,
-    missing_package,
-)
+from dfmcodec.cli._common import echo
+from dfmcodec.cli._failure import Failure, failure_of
+from dfmcodec.errors import is_installed
 
 # Command -> its line in `dfm --help`, which imports none of the commands.
 _COMMANDS = {
@@ -31,6 +27,8 @@ _COMMANDS = {
     "info": "Show what .dfm files hold, without decoding them.",
     "verify": "Check that .dfm files are intact.",
     "compare": "Measure the difference between two images.",
+    "pack": "Pack .dfm files and images into tars or Parquet files, without encoding.",
+    "jobs": "Show how far a corpus is, by its store.",
     "generate": "Train a generative model and draw new images from it.",
     "bench": "Compare dfm with other codecs at equal file size.",
     "demo": "Encode and decode a photograph, beside JPEG and AVIF of the same size.",
@@ -58,45 +56,60 @@ class _LazyGroup(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         _keep_products_to_one_core()
+        _print_any_text()
         try:
             return super().main(*args, **kwargs)
-        except OSError as error:
+        except OSError as error:  # of a command, or of what it or click printed
             _discard_output()
-            if error.errno == errno.ENOMEM:
-                _echo_error(NO_MEMORY)
-                sys.exit(OUT_OF_MEMORY)
-            if error.filename is not None:
-                _echo_error(f"{error.filename}: {error.strerror}")
-            elif error.errno in _WRITE_ERRORS:
+            if error.filename is None and error.errno in _WRITE_ERRORS:
                 _echo_error(f"cannot write to standard output: {error.strerror}; redirect it elsewhere")
             elif not isinstance(error, BrokenPipeError):
-                _echo_error(f"the operating system reports: {error.strerror or error}")
+                _end(failure_of(error))
             sys.exit(1)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _usage_in_one_line():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except DfmError as error:
-            _echo_error(str(error))
-            sys.exit(error.exit_code)
+            with _usage_in_one_line():
+                return super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, OSError):  # for click, and for `main`
+            raise
         except (KeyboardInterrupt, click.Abort):
             with suppress(OSError):
                 click.echo("dfm: interrupted; unfinished outputs were not written", err=True)
             sys.exit(130)
-        except MemoryError:
-            _echo_error(NO_MEMORY)
-            sys.exit(OUT_OF_MEMORY)
-        except ImportError as error:
-            if "failed to map segment" in str(error):  # too little memory to load a library
-                _echo_error(NO_MEMORY)
-                sys.exit(OUT_OF_MEMORY)
-            package = (error.name or "").partition(".")[0]
-            if isinstance(error, ModuleNotFoundError) and package in PACKAGES:
-                missing = missing_package(f"dfm {ctx.invoked_subcommand}", package)
-                _echo_error(str(missing))
-                sys.exit(missing.exit_code)
-            _echo_error(f"cannot load a part of the program: {error}; install dfmcodec again")
-            sys.exit(InstallationError.exit_code)
+        except Exception as error:
+            _end(failure_of(error, f"dfm {ctx.invoked_subcommand}"))
+
+
+@contextmanager
+def _usage_in_one_line() -> Iterator[None]:
+    """Ends the command with one line if its arguments make no sense. Without any, the help is
+    shown, which click does.
+    """
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        command = "dfm" if error.ctx is None else error.ctx.command_path
+        message = error.format_message().removesuffix(".")
+        _end(Failure(type(error).__name__, f"{message} (see {command} --help)", error.exit_code))
+
+
+def _end(failure: Failure) -> NoReturn:
+    _echo_error(failure.message)
+    sys.exit(failure.exit_code)
+
+
+def _print_any_text() -> None:
+    """Lets the streams escape what their encoding lacks, whatever it is and however strict."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _keep_products_to_one_core() -> None:
@@ -109,7 +122,7 @@ def _keep_products_to_one_core() -> None:
 
 def _echo_error(message: str) -> None:
     with suppress(OSError):
-        click.echo(f"dfm: error: {message}", err=True)
+        echo(f"dfm: error: {message}", err=True)
 
 
 def _discard_output() -> None:

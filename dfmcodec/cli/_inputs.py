@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dfmcodec.cli._common import STANDARD, Output, make_folder
+from dfmcodec.cli._common import STANDARD, Output, make_folder, standard_input
+from dfmcodec.cli._same_file import identities, identity
 from dfmcodec.errors import ConfigError, DfmError, OutputError
+from dfmcodec.files.atomic import is_stream
 
 _SHOWN_NAMES = 5
 
@@ -33,13 +34,15 @@ class Unusable:
 
 @dataclass
 class Skipped:
-    """Files in folders whose extension does not suit the command.
+    """Files in folders that are no inputs.
 
     Args:
+        which: What they have in common, as the notice says it.
         count: How many.
         names: Those of the first few.
     """
 
+    which: str
     count: int = 0
     names: list[str] = field(default_factory=list)
 
@@ -49,9 +52,15 @@ class Skipped:
         if self.count <= _SHOWN_NAMES:
             self.names.append(path.name)
 
-    def __str__(self) -> str:
+    def notice(self) -> str:
+        """The number of files and the first names; empty if there are none."""
         names = ", ".join(self.names) + (", ..." if self.count > len(self.names) else "")
-        return f"skipped {self.count} file{'s' * (self.count != 1)} with other extensions: {names}"
+        return f"skipped {self.count} file{'s' * (self.count != 1)} {self.which}: {names}" if self.count else ""
+
+
+def special_files() -> Skipped:
+    """Files that would be waited for, or have no end."""
+    return Skipped("of kinds that are not read (device, pipe, socket)")
 
 
 @dataclass(frozen=True)
@@ -111,13 +120,20 @@ class Inputs:
             relative paths); None to write each output next to its input.
         recursive: Whether to search subfolders too.
         naming: Which files are inputs, and how outputs are named.
+        kept: Files besides the inputs that no output may replace; None for those not given.
 
     Attributes:
         skipped: The files of folders that are no inputs, so far.
     """
 
     def __init__(
-        self, sources: Sequence[Path], files_from: Path | None, folder: Path | None, recursive: bool, naming: Naming
+        self,
+        sources: Sequence[Path],
+        files_from: Path | None,
+        folder: Path | None,
+        recursive: bool,
+        naming: Naming,
+        kept: Sequence[Path | None] = (),
     ) -> None:
         self._sources = sources
         self._files_from = files_from
@@ -128,7 +144,8 @@ class Inputs:
         self._claimed: set[int] | None = None
         if files_from is not None or len(sources) > 1:
             self._claimed = set()
-        self.skipped = Skipped()
+        self._kept = identities([*sources, files_from, *kept])
+        self.skipped = Skipped("with other extensions"), special_files()
 
     def __iter__(self) -> Iterator[Task | Unusable]:
         for source in self._sources:
@@ -155,7 +172,7 @@ class Inputs:
         number = 0
         for source in self._sources:
             if source.is_dir():
-                folders = files_of_folders(source, self._recursive, lambda unusable: None)
+                folders = files_of_folders(source, self._recursive, lambda unusable: None, lambda special: None)
                 number += sum(map(self._naming.is_wanted, (path for paths in folders for path in paths)))
             else:
                 number += 1
@@ -166,10 +183,10 @@ class Inputs:
         if self._files_from is None:
             return
         if self._files_from == STANDARD:
-            yield from _paths_of(sys.stdin)
+            yield from _paths_of(standard_input())
             return
         try:
-            with open(self._files_from, encoding="utf-8", errors="surrogateescape") as lines:
+            with open(self._files_from, "rb") as lines:
                 yield from _paths_of(lines)
         except OSError as error:
             msg = f"cannot read {self._files_from}: {error.strerror}"
@@ -177,13 +194,14 @@ class Inputs:
 
     def _of_folder(self, top: Path, source: Path) -> Iterator[Task | Unusable]:
         unusable: list[Unusable] = []
-        for paths in files_of_folders(source, self._recursive, unusable.append):
+        others, special = self.skipped
+        for paths in files_of_folders(source, self._recursive, unusable.append, special.add):
             wanted = []
             for path in paths:
                 if self._naming.is_wanted(path):
                     wanted.append(path)
                 else:
-                    self.skipped.add(path)
+                    others.add(path)
             of_name = Counter(self._naming.target_name(path.name) for path in wanted)
             for path in wanted:
                 name = self._naming.target_name(path.name)
@@ -193,9 +211,18 @@ class Inputs:
         yield from unusable
 
     def _unclaimed(self, found: Iterator[Task | Unusable] | Sequence[Task]) -> Iterator[Task | Unusable]:
-        """Tasks whose outputs no other task has; the others cannot be worked on."""
+        """Tasks whose outputs neither are inputs nor those of other tasks; the others cannot be
+        worked on.
+        """
         for task in found:
-            if self._claimed is None or isinstance(task, Unusable):
+            if isinstance(task, Unusable):
+                yield task
+                continue
+            replaced = identity(task.target)
+            if replaced is not None and (replaced in self._kept or replaced == identity(task.source)):
+                yield Unusable(str(task.source), f"{task.source} has an input as its output, {task.target}")
+                continue
+            if self._claimed is None:
                 yield task
                 continue
             key = hash(str(task.target))
@@ -206,11 +233,19 @@ class Inputs:
         return Unusable(str(source), f"{source} has the same output as another input, {target}; {self._naming.advice}")
 
 
-def _paths_of(lines: Iterator[str]) -> Iterator[Path]:
-    return (Path(line.rstrip("\r\n")) for line in lines if line.strip())
+def _paths_of(lines: Iterable[bytes]) -> Iterator[Path]:
+    """The paths of lines, which are names as the operating system has them, in any encoding."""
+    for line in lines:
+        if b"\0" in line:
+            msg = "the list of files has a zero byte; write one path in each line (find -print, not -print0)"
+            raise ConfigError(msg)
+        if line.strip():
+            yield Path(os.fsdecode(line.rstrip(b"\r\n")))
 
 
-def files_of_folders(folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None]) -> Iterator[list[Path]]:
+def files_of_folders(
+    folder: Path, recursive: bool, on_unusable: Callable[[Unusable], None], on_special: Callable[[Path], None]
+) -> Iterator[list[Path]]:
     """Yields the files of a folder, and then of each of its subfolders, in order, without hidden
     ones.
 
@@ -218,6 +253,7 @@ def files_of_folders(folder: Path, recursive: bool, on_unusable: Callable[[Unusa
         folder: The folder.
         recursive: Whether to go into subfolders.
         on_unusable: Called with folders that cannot be read.
+        on_special: Called with devices, pipes and sockets, which are left out.
     """
 
     def on_error(error: OSError) -> None:
@@ -225,7 +261,10 @@ def files_of_folders(folder: Path, recursive: bool, on_unusable: Callable[[Unusa
 
     for root, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-        yield [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+        paths = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
+        for path in filter(is_stream, paths):
+            on_special(path)
+        yield [path for path in paths if not is_stream(path)]
 
 
 def check_standard_input(sources: Sequence[Path]) -> None:

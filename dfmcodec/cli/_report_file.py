@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from dfmcodec.cli._common import json_text
 from dfmcodec.cli._inputs import Task
 from dfmcodec.errors import ConfigError, DfmError, OutputError
-from dfmcodec.files.atomic import unwritable_message
+from dfmcodec.files.atomic import NOT_A_FILE, is_stream, unwritable_message
 
 COLUMNS = (
     "source",
@@ -71,6 +71,9 @@ class ReportFile:
         self._settings = settings
         if path.suffix.lower() not in _SUFFIXES:
             msg = f"{path} has the extension of no report; name it {' or '.join(_SUFFIXES)}"
+            raise ConfigError(msg)
+        if is_stream(path):
+            msg = f"{path} is {NOT_A_FILE}, and a report is read before it is added to; name a file"
             raise ConfigError(msg)
         self._states: dict[int, int] = {}  # of what was done, by output: both as hashes
         whole_bytes = 0
@@ -137,7 +140,7 @@ class ReportFile:
         except OSError as error:
             msg = f"cannot read {self._path}: {error.strerror}"
             raise DfmError(msg) from error
-        whole = data[: data.rfind(b"\n") + 1]
+        whole = data[: self._end_of_rows(data)]
         try:
             for row in self._rows(whole.decode("utf-8", "surrogateescape")):
                 key = hash(row["output"])
@@ -149,6 +152,13 @@ class ReportFile:
             msg = f"{self._path} is not a report of an earlier run; name another file"
             raise ConfigError(msg) from error
         return len(whole)
+
+    def _end_of_rows(self, data: bytes) -> int:
+        """The bytes of whole rows. In CSV a line end within quotation marks is part of a name."""
+        end = data.rfind(b"\n") + 1
+        while self._is_csv and data.count(b'"', 0, end) % 2:
+            end = data.rfind(b"\n", 0, end - 1) + 1
+        return end
 
     def _rows(self, text: str) -> Iterator[dict[str, Any]]:
         if not self._is_csv:
@@ -166,5 +176,5 @@ def _state_hash(row: dict[str, Any]) -> int:
 
 def _csv_line(values: Any) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(values)  # which it quotes in values, each of the two
+    return line.getvalue().removesuffix("\r\n") + "\n"

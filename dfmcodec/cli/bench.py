@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import force_option, processes_option, quiet_option
+from dfmcodec.cli._common import Number, echo, force_option, processes_option, quiet_option
+from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError
+from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
     from dfmcodec.bench.measurement import Target
@@ -96,14 +98,18 @@ class _Options:
     help="Models of dfm, separated by commas: latent, fitted, coordinate.",
 )
 @click.option(
-    "--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="End each fit of dfm after this many seconds."
+    "--time-limit",
+    "time_limit_s",
+    type=Number(),
+    metavar="SECONDS",
+    help="End each fit of dfm after this many seconds.",
 )
 @click.option(
     "--codecs-from",
     "codecs_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Add the codecs of this Python file.",
+    help="Add the codecs of this Python file, whose code is run. Name only files that you trust.",
 )
 @click.option(
     "--curves",
@@ -127,7 +133,7 @@ class _Options:
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report with plots to this file.")
 @click.option(
     "--look",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10_000),
     default=12,
     show_default=True,
     help="Number of images in the report's viewer, which take up most of its bytes.",
@@ -154,19 +160,31 @@ def command(**arguments: Any) -> None:
 
     The exit code is 5 if something could not be measured; the rest is measured anyway.
     """
-    from dfmcodec.bench.runner import run
+    from dfmcodec.bench.runner import image_names, run
     from dfmcodec.files.atomic import check_writable
 
     options = _Options(**arguments)
-    for output in (options.csv_path, options.html_path):
+    outputs = {"--csv": options.csv_path, "--html": options.html_path}
+    read = [*image_names(options.paths), *options.curves_files, options.codecs_file]
+    check_outputs_apart(outputs, read)
+    for output in outputs.values():
         if output is not None:
             check_writable(output, options.force)
     _check_installed(options)
     plan = _plan(options)
     shows_progress = sys.stderr.isatty() and not options.quiet
-    comparison = run(plan, _show_progress if shows_progress else lambda progress: None)
+
+    def notify(notice: str) -> None:
+        if shows_progress:
+            _clear_progress()
+        if not options.quiet:
+            echo(f"dfm: {notice}", err=True)
+
+    if plan.cache_folder is None and not options.no_cache:
+        notify("measurements are not kept: this user has no home folder; name a folder with --cache")
+    comparison = run(plan, _show_progress if shows_progress else lambda progress: None, notify)
     if shows_progress:
-        click.echo("\r\x1b[K", nl=False, err=True)
+        _clear_progress()
     _write_outputs(comparison, options)
     if comparison.failures:
         sys.exit(SOME_FAILED)
@@ -178,11 +196,11 @@ def _plan(options: _Options) -> Plan:
     Raises:
         ConfigError: An option makes no sense.
     """
-    from dfmcodec.bench.cache import default_folder
     from dfmcodec.bench.codecs import ANCHORS
     from dfmcodec.bench.curves import read_curves
     from dfmcodec.bench.measurement import DFM
     from dfmcodec.bench.runner import Plan, image_names
+    from dfmcodec.files.cache_folder import cache_folder
 
     installed = tuple(codec.name for codec in ANCHORS if codec.missing() is None)
     plan = Plan(
@@ -190,7 +208,7 @@ def _plan(options: _Options) -> Plan:
         targets=_targets(options.models, options.efforts, options.rates, options.time_limit_s),
         anchors=installed if options.anchors == "all" else _split(options.anchors),
         codecs_file=options.codecs_file,
-        cache_folder=None if options.no_cache else options.cache_folder or default_folder(),
+        cache_folder=None if options.no_cache else options.cache_folder or cache_folder("bench"),
         processes=options.processes,
         ssimulacra2="auto" if options.with_ssimulacra2 is None else "on" if options.with_ssimulacra2 else "off",
     )
@@ -213,10 +231,11 @@ def _write_outputs(comparison: Comparison, options: _Options) -> None:
     if options.as_json:
         click.echo(json.dumps(as_dict(comparison), allow_nan=False))
     elif not options.quiet:
-        click.echo(as_text(comparison))
+        for line in as_text(comparison).split("\n"):
+            echo(line)
     if options.as_json or options.quiet:  # the tables list the failures too
         for failure in comparison.failures:
-            click.echo(f"dfm: {failure.what}: {failure.message}", err=True)
+            echo(f"dfm: {failure.what}: {failure.message}", err=True)
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -275,10 +294,15 @@ def _check_installed(options: _Options) -> None:
             raise ConfigError(msg)
 
 
+def _clear_progress() -> None:
+    click.echo("\r\x1b[K", nl=False, err=True)
+
+
 def _show_progress(progress: BenchProgress) -> None:
     left = "" if progress.seconds_left is None else f", about {_duration(progress.seconds_left)} left"
     line = f"{progress.done}/{progress.cells} after {_duration(progress.seconds)}{left}: {progress.what}"
-    click.echo(f"\r\x1b[K{line[:_PROGRESS_WIDTH]}", nl=False, err=True)
+    _clear_progress()
+    click.echo(printable(line[:_PROGRESS_WIDTH]), nl=False, err=True)
 
 
 def _duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ from dfmcodec.cli._common import (
     STANDARD,
     check_output,
     display_name,
+    echo,
     echo_json,
     force_option,
     json_option,
@@ -19,6 +20,7 @@ from dfmcodec.cli._common import (
     read_source,
     write_output,
 )
+from dfmcodec.cli._same_file import check_outputs_apart
 
 if TYPE_CHECKING:
     from dfmcodec._types import Pixels
@@ -53,6 +55,7 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
     map_format = None
     if map_path is not None:
         map_format = output_format(map_path, None)
+        check_outputs_apart({"--map": map_path}, [reference, other])
         check_output(map_path, force)
     (first, _), (second, file_bytes) = (_read_or_decode(source) for source in (reference, other))
     if first.pixels.shape[:2] != second.pixels.shape[:2] or first.bit_depth != second.bit_depth:
@@ -68,7 +71,7 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
         echo_json({"reference": str(reference), "other": str(other), **figures}, err=to_stdout)
     elif not quiet:
         alpha = "" if _has_same_alpha(first, second) else "; the alpha differs"
-        click.echo(f"{_line(figures)}{alpha}", err=to_stdout)
+        echo(f"{_line(figures)}{alpha}", err=to_stdout)
 
 
 def _read_or_decode(source: Path) -> tuple[Image, int]:

@@ -15,15 +15,18 @@ import click
 from dfmcodec.cli import _batch
 from dfmcodec.cli._common import (
     STANDARD,
+    Number,
     Output,
     check_output,
     display_name,
+    echo,
     echo_json,
     files_from_option,
     folder_option,
     force_option,
     json_option,
     json_text,
+    max_multiply_adds_option,
     max_pixels_option,
     optional_sources_argument,
     output_name,
@@ -39,6 +42,7 @@ from dfmcodec.cli._common import (
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
 from dfmcodec.cli._report_file import DONE, FAILED, report_file
+from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -71,7 +75,9 @@ class _Options:
         best_effort: Whether to decode what truncated and damaged files still hold.
         prior: The file of a generative model.
         max_pixels: Images with more pixels are refused.
+        max_multiply_adds: Images whose network takes more are refused.
         backend: The `backend` of `decoder.decode_image`.
+        sandbox: Whether each file is decoded in a process of its own with limits.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
         as_json: Whether to print the report as JSON.
@@ -91,7 +97,9 @@ class _Options:
     best_effort: bool
     prior: Path | None
     max_pixels: int
+    max_multiply_adds: int
     backend: str
+    sandbox: bool
     report_path: Path | None
     force: bool
     as_json: bool
@@ -103,7 +111,7 @@ def _parse_region(
 ) -> tuple[int, int, int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
+    match = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", text.replace(" ", ""))
     if match is None:
         msg = f"--region is {text!r}; write X,Y,W,H: left column, top row, width and height"
         raise ConfigError(msg)
@@ -116,7 +124,7 @@ def _parse_size(
 ) -> tuple[int | None, int | None] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d*)x(\d*)", text.lower())
+    match = re.fullmatch(r"(\d{0,9})x(\d{0,9})", text.lower())
     if match is None or not any(match.groups()):
         msg = f"--to is {text!r}; write WxH, or Wx or xH to keep the aspect ratio"
         raise ConfigError(msg)
@@ -137,7 +145,7 @@ def _parse_size(
 @click.option(
     "--format", "format_name", type=click.Choice(_FORMATS), help="Output format, regardless of the extension."
 )
-@click.option("--scale", type=float, help="Scale width and height by this factor, such as 2 or 0.25.")
+@click.option("--scale", type=Number(), help="Scale width and height by this factor, such as 2 or 0.25.")
 @click.option(
     "--to",
     "size",
@@ -158,12 +166,19 @@ def _parse_size(
 )
 @prior_option
 @max_pixels_option
+@max_multiply_adds_option
 @click.option(
     "--backend",
     type=click.Choice(["numpy", "jax"]),
     default="numpy",
     show_default=True,
     help="Library that evaluates the networks. JAX uses a GPU if there is one.",
+)
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Decode each file in a process of its own, with limits on memory and time that follow from --max-pixels "
+    "and --max-multiply-adds. Linux only.",
 )
 @report_option
 @force_option
@@ -188,13 +203,18 @@ def command(**arguments: Any) -> None:
 
     options = _Options(**arguments)
     _check_names(options)
-    read_generator(options.prior)  # report a bad model once, not for each file
+    if options.sandbox:
+        _check_sandbox(options)
+    else:
+        read_generator(options.prior)  # report a bad model once, not for each file
     if is_single(options.sources, options.files_from, options.output, options.folder):
         _decode_single(options)
         return
     chosen = OUTPUT_FORMATS[options.format_name or "png"]
     folder = options.output.path if options.output is not None else options.folder
-    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, _naming(chosen))
+    kept = options.prior, options.report_path
+    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, _naming(chosen), kept)
+    check_outputs_apart({"--report": options.report_path}, [*options.sources, options.files_from, options.prior])
     work = _batch.Work(partial(_decode_task, options, chosen), options.processes, "decoded", ".dfm files to decode")
     with report_file(options.report_path, _settings_text(options)) as report:
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
@@ -215,6 +235,20 @@ def _check_names(options: _Options) -> None:
             raise ConfigError(msg)
 
 
+def _check_sandbox(options: _Options) -> None:
+    """Refuses --sandbox where it cannot be.
+
+    Raises:
+        ConfigError: The system or another option does not allow it.
+    """
+    from dfmcodec.cli._sandbox import check_available
+
+    check_available()
+    if options.backend != "numpy":
+        msg = f"--sandbox allows no threads, which --backend {options.backend} needs; leave one of them out"
+        raise ConfigError(msg)
+
+
 def _settings_text(options: _Options) -> str:
     """What decides the outputs of a run besides the files, for the report."""
     names = ("format_name", "scale", "size", "region", "best_effort", "backend")
@@ -232,19 +266,20 @@ def _naming(output: OutputFormat) -> Naming:
 
 
 def _decode_single(options: _Options) -> None:
-    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, output_format
+    from dfmcodec.files.write_image import OUTPUT_FORMATS, output_format
 
     started = time.perf_counter()
     (source,) = options.sources
     output = _naming(OUTPUT_FORMATS[options.format_name or "png"]).single_output(source, options.output)
+    check_outputs_apart({"-o": output, "--report": options.report_path}, [source, options.prior])
     to_stdout = output == STANDARD
     chosen_format = output_format(None if to_stdout else output, options.format_name)
     with report_file(options.report_path, _settings_text(options)) as report:
         state = {} if report is None else report.state(source)
         data = read_source(source)
         check_output(output, options.force)
-        image, losses = _decode(data, display_name(source), options, chosen_format)
-        written = image_to_bytes(image, chosen_format)
+        figures, written = _make(data, display_name(source), options, chosen_format)
+        losses = figures["lost"]
         write_output(output, written, options.force)
         seconds = time.perf_counter() - started
         if report is not None:
@@ -252,14 +287,14 @@ def _decode_single(options: _Options) -> None:
             row = {"output": str(output), "status": status, **_row(data, written, seconds), "error": error}
             report.add({**state, **row})
     for loss in losses:
-        click.echo(f"dfm: {display_name(source)}: {loss}", err=True)
+        echo(f"dfm: {display_name(source)}: {loss}", err=True)
     if not options.quiet:
-        for notice in _notices(image, chosen_format, str(output)):
-            click.echo(f"dfm: {notice}", err=True)
+        for notice in _notices(figures, chosen_format, str(output)):
+            echo(f"dfm: {notice}", err=True)
     if options.as_json:
-        echo_json({"output": str(output), **_report(image, losses, seconds)}, err=to_stdout)
+        echo_json({"output": str(output), **_report(figures, seconds)}, err=to_stdout)
     elif not options.quiet:
-        click.echo(_line(output, image, seconds), err=to_stdout)
+        echo(_line(output, figures, seconds), err=to_stdout)
     if losses:
         sys.exit(FormatError.exit_code)
 
@@ -285,7 +320,8 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
             shown = Region(top, left, top + height, left + width)
         region = None if options.region is None else shown
         size = None if options.size is None else _complete_size(options.size, shown)
-        arguments = options.backend, options.max_pixels, region, options.scale, size, generator
+        where = region, options.scale, size
+        arguments = options.backend, options.max_pixels, *where, generator, options.max_multiply_adds
         return decode_best_effort(data, *arguments) if options.best_effort else (decode_image(data, *arguments), [])
     except FormatError as error:
         raise type(error)(f"{name}: {error}") from error  # noqa: EM102
@@ -301,24 +337,42 @@ def _complete_size(size: tuple[int | None, int | None], region: Region) -> tuple
     return width, height
 
 
-def _notices(image: Image, output: OutputFormat, name: str) -> list[str]:
-    from dfmcodec.files.write_image import left_out
+def _make(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
+    """The figures of an image as plain values, and the bytes of its output."""
+    make = partial(_make_here, data, name, options, output)
+    if not options.sandbox:
+        return make()
+    from dfmcodec.cli._sandbox import Limits, call
 
-    lost = ", ".join(left_out(image, output))
-    return [f"{name}: left out {lost}, which such a {output.name} file cannot hold"] if lost else []
+    return call(make, Limits.of_image(options.max_pixels, options.max_multiply_adds))
 
 
-def _report(image: Image, losses: list[str], seconds: float) -> dict[str, Any]:
-    """The report as plain values, for JSON."""
-    return {
+def _make_here(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
+    """Does the work of `_make` in this process."""
+    from dfmcodec.files.write_image import image_to_bytes, left_out
+
+    image, losses = _decode(data, name, options, output)
+    figures = {
         "width": image.width,
         "height": image.height,
         "channels": image.channels,
         "bit_depth": image.bit_depth,
         "alpha": image.alpha is not None,
         "lost": losses,
-        "seconds": round(seconds, 3),
+        "left_out": left_out(image, output),
     }
+    return figures, image_to_bytes(image, output)
+
+
+def _notices(figures: dict[str, Any], output: OutputFormat, name: str) -> list[str]:
+    lost = ", ".join(figures["left_out"])
+    return [f"{name}: left out {lost}, which such a {output.name} file cannot hold"] if lost else []
+
+
+def _report(figures: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The report as plain values, for JSON."""
+    shown = {name: value for name, value in figures.items() if name != "left_out"}
+    return {**shown, "seconds": round(seconds, 3)}
 
 
 def _row(data: bytes, written: bytes, seconds: float) -> dict[str, Any]:
@@ -326,25 +380,24 @@ def _row(data: bytes, written: bytes, seconds: float) -> dict[str, Any]:
     return {"bytes_before": len(data), "bytes_after": len(written), "seconds": round(seconds, 3)}
 
 
-def _line(output: Path, image: Image, seconds: float) -> str:
+def _line(output: Path, figures: dict[str, Any], seconds: float) -> str:
     """The report for people."""
-    return f"{output_name(output)}: {image.width}x{image.height}, {seconds:.2f} s"
+    return f"{output_name(output)}: {figures['width']}x{figures['height']}, {seconds:.2f} s"
 
 
 def _decode_task(options: _Options, output: OutputFormat, task: Task, force: bool) -> _batch.TaskResult:
     from dfmcodec.files.atomic import read_file, write_atomic
-    from dfmcodec.files.write_image import image_to_bytes
 
     started = time.perf_counter()
     data = read_file(task.source)
-    image, losses = _decode(data, str(task.source), options, output)
-    written = image_to_bytes(image, output)
+    figures, written = _make(data, str(task.source), options, output)
+    losses = figures["lost"]
     write_atomic(task.target, written, force)
     seconds = time.perf_counter() - started
     row = _row(data, written, seconds)
     if losses:
         error = f"{task.source}: {'; '.join(losses)}; written as {task.target}"
         return _batch.TaskResult(None, "", error=error, row=row)
-    report = {"input": str(task.source), "output": str(task.target), **_report(image, losses, seconds)}
-    notices = tuple(_notices(image, output, str(task.target)))
-    return _batch.TaskResult(report, _line(task.target, image, seconds), notices, row=row)
+    report = {"input": str(task.source), "output": str(task.target), **_report(figures, seconds)}
+    notices = tuple(_notices(figures, output, str(task.target)))
+    return _batch.TaskResult(report, _line(task.target, figures, seconds), notices, row=row)

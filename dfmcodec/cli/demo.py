@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dfmcodec.cli._common import force_option, quiet_option
+from dfmcodec.cli._common import Number, echo, force_option, quiet_option
 
 if TYPE_CHECKING:
     from dfmcodec.image import Image
@@ -32,7 +32,7 @@ _PAGE = "index.html"
     show_default=True,
     help="Write everything to this folder.",
 )
-@click.option("--bpp", type=float, default=_BPP, show_default=True, help="Size of the files in bits per pixel.")
+@click.option("--bpp", type=Number(), default=_BPP, show_default=True, help="Size of the files in bits per pixel.")
 @force_option
 @quiet_option
 def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: bool) -> None:
@@ -47,6 +47,7 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     """
     from dfmcodec.bench.same_size import Version, page, same_size
     from dfmcodec.cli._common import make_folder
+    from dfmcodec.cli._same_file import check_outputs_apart
     from dfmcodec.encoder import EncoderConfig, encode_image
     from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.files.read_image import to_image
@@ -57,22 +58,24 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     original, encoded, decoded, index = (
         folder / part for part in (f"{name}.png", f"{name}.dfm", f"{name}_decoded.png", _PAGE)
     )
+    outputs = (original, encoded, decoded, index)
+    check_outputs_apart({f"a file of the demo, {path.name},": path for path in outputs}, [source])
     make_folder(folder)
-    for path in (original, encoded, decoded, index):
+    for path in outputs:
         check_writable(path, force)
     image = _photograph() if source is None else to_image(source, strip=True)
     if image.bit_depth != 8 or image.alpha is not None:  # JPEG and AVIF of Pillow keep neither
-        click.echo("dfm: the demo compares images of 8 bits without alpha", err=True)
+        echo("dfm: the demo compares images of 8 bits without alpha", err=True)
         image = _simple(image)
     png = OUTPUT_FORMATS["png"]
     write_atomic(original, image_to_bytes(image, png), force)
     if not quiet:
-        click.echo(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
+        echo(f"encoding {original} ({image.width}x{image.height}) at {bpp:g} bits per pixel ..")
     result = encode_image(image, config)
     write_atomic(encoded, result.data, force)
     write_atomic(decoded, image_to_bytes(result.decoded, png), force)
     if not quiet:
-        click.echo("finding the best JPEG and AVIF files of that size ..")
+        echo("finding the best JPEG and AVIF files of that size ..")
     report = result.report
     ours = Version("dfm", result.decoded.pixels, report.file_bytes, report.psnr_db)
     versions = [Version("original", image.pixels), ours, *same_size(image.pixels, report.file_bytes)]
@@ -86,9 +89,9 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     write_atomic(index, page(f"{name} as a .dfm file", lead, versions, commands).encode(), force)
     if not quiet:
         for version in versions[1:]:
-            click.echo(f"  {version.caption}")
-        click.echo(f"the page: {index}\nthe same by hand:")
-        click.echo("\n".join(f"  {line}" for line in commands))
+            echo(f"  {version.caption}")
+        for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
+            echo(line)
 
 
 def _command_line(*words: str | Path) -> str:

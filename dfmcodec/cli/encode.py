@@ -13,28 +13,30 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
-from dfmcodec.cli import _batch
+from dfmcodec.cli import _batch, _corpus
 from dfmcodec.cli._common import (
     STANDARD,
+    FloatParam,
+    IntParam,
+    Number,
     Output,
+    WholeNumber,
     check_output,
     describe_architecture,
-    display_name,
+    echo,
     echo_json,
     files_from_option,
-    folder_option,
     force_option,
+    image_source,
     json_option,
     json_text,
     max_pixels_option,
-    optional_sources_argument,
     output_name,
     output_or_folder_option,
     prior_option,
     processes_option,
     quiet_option,
     read_generator,
-    read_source,
     recursive_option,
     report_option,
     write_output,
@@ -43,16 +45,13 @@ from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
 from dfmcodec.cli._progress import fit_bar
 from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
+from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
     from dfmcodec.encoder import EncoderConfig, EncodeResult, Progress
     from dfmcodec.files.write_image import OutputFormat
 
-    IntParam = click.ParamType[int]
-    FloatParam = click.ParamType[float]
-else:
-    IntParam = FloatParam = click.ParamType  # not subscriptable in older versions of click
 
 _STEP_UNITS = {
     "coordinate": "training steps",
@@ -70,7 +69,7 @@ class _Size(IntParam):
     _UNITS: ClassVar[dict[str, int]] = {"": 1, "k": 1000, "m": 1000**2, "ki": 1024, "mi": 1024**2}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|k|m|ki|mi)b?", str(value).lower())
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(|k|m|ki|mi)b?", str(value).lower())
         if match is None:
             self.fail(f"{value!r} is not a size; write bytes as 20000, 20k or 20Ki", param, ctx)
         return int(float(match[1]) * self._UNITS[match[2]])
@@ -137,12 +136,12 @@ class _Options:
 
 
 @click.command("encode")
-@optional_sources_argument
+@_corpus.sources_argument
 @output_or_folder_option(
     "Output file, or with a slash at its end the folder for it; - is standard output. Default: FILE with .dfm for "
     "its extension."
 )
-@folder_option
+@_corpus.store_option
 @click.option(
     "--keep-extension",
     "keeps_extension",
@@ -155,16 +154,16 @@ class _Options:
 @click.option(
     "-q",
     "--quality",
-    type=float,
+    type=Number(),
     help="Target: quality from 0 to 100 (not for the coordinate model). Default: 75.",
 )
 @click.option("--rate", type=_Rate(), help="Target: maximum size as a part of the raw bytes, such as 0.18 or 18%.")
-@click.option("--bpp", type=float, help="Target: maximum size in bits per pixel.")
+@click.option("--bpp", type=Number(), help="Target: maximum size in bits per pixel.")
 @click.option("--size", type=_Size(), help="Target: maximum size in bytes, such as 20000, 20k or 20Ki.")
-@click.option("--psnr", type=float, help="Target: minimum PSNR in dB.")
+@click.option("--psnr", type=Number(), help="Target: minimum PSNR in dB.")
 @click.option(
     "--lmbda",
-    type=float,
+    type=Number(),
     help="Target: minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
 )
 @click.option(
@@ -177,7 +176,7 @@ class _Options:
 )
 @click.option(
     "--effort",
-    type=int,
+    type=WholeNumber(),
     default=5,
     show_default=True,
     help="From 1 (fastest) to 9 (smallest files); latent and fitted models, without --prior.",
@@ -189,28 +188,39 @@ class _Options:
     show_default=True,
     help="How to train the coordinate model. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
 )
-@click.option("--depth", type=int, help="Number of Fourier layers (coordinate model). Default: set by the target.")
-@click.option("--width", type=int, help="Dimension between layers (coordinate model). Default: set by the target.")
 @click.option(
-    "--order", type=int, help="Largest |k|_1 (coordinate model). Default: unlimited, all of {0,1}^m, as published."
+    "--depth", type=WholeNumber(), help="Number of Fourier layers (coordinate model). Default: set by the target."
+)
+@click.option(
+    "--width", type=WholeNumber(), help="Dimension between layers (coordinate model). Default: set by the target."
+)
+@click.option(
+    "--order",
+    type=WholeNumber(),
+    help="Largest |k|_1 (coordinate model). Default: unlimited, all of {0,1}^m, as published.",
 )
 @click.option(
     "--steps",
-    type=int,
+    type=WholeNumber(),
     help="Steps of the fit (fitted or coordinate model). Default: by the effort; coordinate 4000 (published: 2000).",
 )
 @click.option(
-    "--time-limit", "time_limit_s", type=float, metavar="SECONDS", help="End the fit after this many seconds."
+    "--time-limit", "time_limit_s", type=Number(), metavar="SECONDS", help="End the fit after this many seconds."
 )
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of the initial weights and the batches of pixels."
+    "--seed",
+    type=WholeNumber(),
+    default=0,
+    show_default=True,
+    help="Seed of the initial weights and the batches of pixels.",
 )
 @click.option("--strip", is_flag=True, help="Leave out ICC profile, Exif and XMP.")
-@click.option("--page", type=int, help="Page or frame to encode, counted from 1. Default: the first.")
+@click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
 @prior_option
 @max_pixels_option
 @click.option("--preview", type=click.Path(path_type=Path), help="Also write the decoded image to this file.")
 @click.option("--skip-larger", is_flag=True, help="Write no file that is not smaller than its source.")
+@_corpus.corpus_options
 @report_option
 @force_option
 @json_option
@@ -228,6 +238,7 @@ def command(**arguments: Any) -> None:
     dfm encode digit.png --prior digits.dfmg      the smallest files: codes of a generative model
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     dfm encode --files-from list.txt -O out/ --report report.jsonl
+    dfm encode s3://in/ -r -O s3://out/ -j 8      a corpus, see docs/scale.md
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
 
     Any image that Pillow opens can be encoded: gray or RGB, 8 or 16 bits, with or without alpha.
@@ -247,7 +258,11 @@ def command(**arguments: Any) -> None:
     """
     from dfmcodec.encoder import EncoderConfig
 
+    corpus = _corpus.CorpusOptions.taken_from(arguments)
     config = EncoderConfig(**{field.name: arguments.pop(field.name) for field in fields(EncoderConfig)})
+    if corpus.is_asked_for(arguments["sources"], arguments["folder"]):
+        _corpus.encode_corpus(corpus, config, arguments)
+        return
     options = _Options(config, **arguments)
     if options.prior is not None and config.model != "auto":
         msg = f"--prior is a model of its own; drop --model {config.model}"
@@ -302,6 +317,8 @@ def _encode_single(options: _Options) -> None:
 
     (source,) = options.sources
     output = _naming(options.keeps_extension).single_output(source, options.output)
+    outputs = {"-o": output, "--preview": options.preview, "--report": options.report_path}
+    check_outputs_apart(outputs, [source, options.prior])
     check_output(output, options.force)
     preview_format = _checked_preview_format(options)
     notify = _ignore if options.quiet else _echo_notice
@@ -331,7 +348,9 @@ def _encode_single(options: _Options) -> None:
 def _encode_batch(options: _Options) -> None:
     folder = options.output.path if options.output is not None else options.folder
     naming = _naming(options.keeps_extension)
-    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming)
+    kept = options.prior, options.report_path
+    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept)
+    check_outputs_apart({"--report": options.report_path}, [*options.sources, options.files_from, options.prior])
     ending = "ending the images in work with the best results so far"
     with interruptible(ending) as is_interrupted, report_file(options.report_path, _settings_text(options)) as report:
         work = _batch.Work(
@@ -450,12 +469,12 @@ def _encode(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> _Encoded:
     from dfmcodec.encoder import encode_image
-    from dfmcodec.files.read_image import image_from_bytes
+    from dfmcodec.files.read_image import image_from_source
 
-    data, name = read_source(source), display_name(source)
-    image = image_from_bytes(data, name, options.max_pixels, options.strip, options.page, notify)
+    file = image_source(source)
+    image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
     result = encode_image(image, options.config, on_progress, should_stop, read_generator(options.prior))
-    return _Encoded(result, name, len(data), should_stop())
+    return _Encoded(result, file.name, file.size_bytes, should_stop())
 
 
 def _checked_preview_format(options: _Options) -> OutputFormat | None:
@@ -469,12 +488,12 @@ def _checked_preview_format(options: _Options) -> OutputFormat | None:
 
 
 def _echo_notice(notice: str) -> None:
-    click.echo(f"dfm: {notice}", err=True)
+    echo(f"dfm: {notice}", err=True)
 
 
 def _echo_report(encoded: _Encoded, output: Path, status: str, verbose: bool, err: bool) -> None:
     report = encoded.result.report
-    click.echo(encoded.line(output, status), err=err)
+    echo(encoded.line(output, status), err=err)
     if verbose:
         unit = _STEP_UNITS[report.architecture.model.value]
         lines = [
@@ -486,4 +505,5 @@ def _echo_report(encoded: _Encoded, output: Path, status: str, verbose: bool, er
         if report.float_psnr_db is not None:
             weights = f"{report.bits_per_weight:.2f} bits each; {report.float_psnr_db:.2f} dB as floats"
             lines.insert(2, f"  weights   {weights}")
-        click.echo("\n".join(lines), err=err)
+        for line in lines:
+            echo(line, err=err)

@@ -7,13 +7,14 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from math import isnan, sqrt
+from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli._common import echo_json, force_option, json_option, output_option, quiet_option
+from dfmcodec.cli._common import Number, echo, echo_json, force_option, json_option, output_option, quiet_option
+from dfmcodec.cli._same_file import check_outputs_apart
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,17 +34,10 @@ _SHOWN_NEIGHBOURS = 32
 _NEIGHBOUR_COLUMNS = 16
 
 
-def _refuse_nan(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
-    if isnan(value):
-        msg = "nan is not a number"
-        raise click.BadParameter(msg)
-    return value
-
-
 model_argument = click.argument("model_file", metavar="MODEL", type=click.Path(path_type=Path))
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 seed_option = click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all random numbers."
+    "--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Seed of all random numbers."
 )
 size_option = click.option(
     "--size",
@@ -113,12 +107,11 @@ class _TrainOptions:
     type=click.Choice(["encoder", "table"]),
     help="Take codes from an encoder network or from a table of learned codes. Default: set by the preset.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Number of training steps. Default: set by the preset.")
+@click.option("--steps", type=click.IntRange(1, 10**9), help="Number of training steps. Default: set by the preset.")
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(1e-3),
     metavar="SECONDS",
-    callback=_refuse_nan,
     default=3600,
     show_default=True,
     help="Maximum time of the whole training, earlier runs included.",
@@ -142,6 +135,7 @@ def train(**arguments: Any) -> None:
 
     require("dfm generate train", *_FITTING)
     options = _TrainOptions(**arguments)
+    check_outputs_apart({"-o": options.model_file, "the checkpoint": options.checkpoint}, [options.data])
     check_writable(options.model_file, options.force)
     images, _ = read_images(options.data).split()
     preset = PRESETS[options.preset].with_variant(options.variant)
@@ -169,7 +163,7 @@ def train(**arguments: Any) -> None:
     options.checkpoint.unlink(missing_ok=True)
     if not options.quiet:
         spent = f"{about['steps']} steps in {about['seconds']} s on {len(images)} images"
-        click.echo(f"{options.model_file}: {len(model.file_bytes)} bytes, model {model.id:08x}, {spent}")
+        echo(f"{options.model_file}: {len(model.file_bytes)} bytes, model {model.id:08x}, {spent}")
 
 
 def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
@@ -179,13 +173,13 @@ def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
     if options.checkpoint.exists() and not options.restart:
         trainer.restore(options.checkpoint)
         if not options.quiet:
-            click.echo(f"{options.checkpoint}: continuing after {trainer.state.steps} steps", err=True)
+            echo(f"{options.checkpoint}: continuing after {trainer.state.steps} steps", err=True)
     try:
         trainer.run(options.time_limit, _TrainingReporter(trainer, options))
     except KeyboardInterrupt:
         trainer.save(options.checkpoint)
         command_again = "the same command without --restart" if options.restart else "the same command"
-        click.echo(f"dfm: stopped after {trainer.state.steps} steps; run {command_again} to continue", err=True)
+        echo(f"dfm: stopped after {trainer.state.steps} steps; run {command_again} to continue", err=True)
         sys.exit(130)
 
 
@@ -203,7 +197,7 @@ class _TrainingReporter:
         if not self.options.quiet and now - self.last_report > _REPORT_S:
             self.last_report = now
             steps = f"step {state.steps} of {self.trainer.recipe.steps}"
-            click.echo(f"{steps}, {state.seconds:.0f} s, {psnr_db:.2f} dB", err=True)
+            echo(f"{steps}, {state.seconds:.0f} s, {psnr_db:.2f} dB", err=True)
         if now - self.last_checkpoint > _CHECKPOINT_S:
             self.last_checkpoint = now
             self.trainer.save(self.options.checkpoint)
@@ -232,13 +226,16 @@ class _Drawing:
         """The image to write."""
         return self.output or self.model_file.with_suffix(".png")
 
-    def read_model(self) -> GenerativeModel:
-        """Reads the model, after checking that the output can be written."""
+    def read_model(self, *also_read: Path) -> GenerativeModel:
+        """Reads the model, after checking that the output can be written and is none of the files
+        that are read.
+        """
         from dfmcodec.files.atomic import check_writable
         from dfmcodec.files.write_image import output_format
         from dfmcodec.generative.model import read_model_file
 
         output_format(self.target, None)
+        check_outputs_apart({"-o": self.target}, [self.model_file, *also_read])
         check_writable(self.target, self.force)
         return read_model_file(self.model_file)
 
@@ -261,8 +258,7 @@ class _Drawing:
 @seed_option
 @click.option(
     "--temperature",
-    type=click.FloatRange(0, 4),
-    callback=_refuse_nan,
+    type=Number(0, 4),
     default=1.0,
     show_default=True,
     help="Spread of the codes; lower values give more typical images.",
@@ -336,7 +332,7 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
 
     require("dfm generate reconstruct", *_FITTING)
     drawing = _Drawing(**shared)
-    model = drawing.read_model()
+    model = drawing.read_model(data)
     train_set, held_out = read_images(data).split()
     images = held_out.images[:number]
     _check_shape(model, images, data)
@@ -349,7 +345,7 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
     enlarged = images[:, rows][:, :, columns]
     drawing.write(pairs(enlarged, model.paint(codes, height, width), _columns(2 * len(images))))
     if not drawing.quiet:
-        click.echo(f"{len(images)} held-out images, {psnr_of_mse(mse, 255.0):.2f} dB")
+        echo(f"{len(images)} held-out images, {psnr_of_mse(mse, 255.0):.2f} dB")
 
 
 @dataclass(frozen=True)
@@ -381,6 +377,8 @@ class _EvaluateOptions:
         from dfmcodec.files.atomic import check_writable
         from dfmcodec.files.write_image import output_format
 
+        outputs = {"--neighbours": self.neighbours, "--classifier": self.classifier_file}
+        check_outputs_apart(outputs, [self.model_file, self.data, self.inception])
         if self.neighbours is not None:
             output_format(self.neighbours, None)
             check_writable(self.neighbours, self.force)
@@ -476,7 +474,7 @@ def _echo_evaluation(evaluation: Evaluation, features: str) -> None:
         ("reconstruction", reconstruction),
         ("nearest training", nearest),
     ):
-        click.echo(f"{label:<20} {value}")
+        echo(f"{label:<20} {value}")
 
 
 def _columns(number: int) -> int:
@@ -499,7 +497,7 @@ def _check_shape(model: GenerativeModel, images: npt.NDArray[Any], data: Path) -
 def _warn_of_other_data(model: GenerativeModel, train_set: ImageSet, data: Path) -> None:
     if model.report.get("data") != train_set.checksum:
         notice = "the model was trained on other images, perhaps on some of those that are measured now"
-        click.echo(f"dfm: {data}: {notice}", err=True)
+        echo(f"dfm: {data}: {notice}", err=True)
 
 
 def _find_codes(model: GenerativeModel, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -519,4 +517,4 @@ def _write_image(output: Path, pixels: npt.NDArray[Any], force: bool, quiet: boo
     image = Image(pixels)
     write_atomic(output, image_to_bytes(image, output_format(output, None)), force)
     if not quiet:
-        click.echo(f"{output}: {image.width}x{image.height}")
+        echo(f"{output}: {image.width}x{image.height}")

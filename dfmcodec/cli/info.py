@@ -12,13 +12,15 @@ from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import (
     describe_architecture,
     display_name,
+    echo,
     echo_json,
     json_option,
     read_source,
     sources_argument,
 )
+from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import check_standard_input
-from dfmcodec.errors import DfmError, FormatError
+from dfmcodec.errors import FormatError
 
 if TYPE_CHECKING:
     from dfmcodec.bitstream.header import Header
@@ -50,13 +52,13 @@ def command(sources: tuple[Path, ...], as_json: bool) -> None:
     for source in sources:
         try:
             failed |= bool(_show(source, as_json))
-        except DfmError as error:
+        except Exception as error:  # whatever it is, it is about this file alone
             failed = True
-            name = str(source)
-            message = str(error) if name in str(error) else f"{name}: {error}"
-            click.echo(f"dfm: {message}", err=True)
+            failure = failure_of(error)
+            message = failure.of_file(source)
+            echo(f"dfm: {message}", err=True)
             if as_json:
-                echo_json({"file": name, "error": message})
+                echo_json({"file": str(source), "error": message, "kind": failure.kind})
     if failed:
         sys.exit(SOME_FAILED)
 
@@ -99,7 +101,7 @@ def _show(source: Path, as_json: bool) -> list[str]:
     else:
         _echo_info(name, len(data), header, rate, bpp)
     for problem in problems:
-        click.echo(f"dfm: {name}: {problem}", err=True)
+        echo(f"dfm: {name}: {problem}", err=True)
     return problems
 
 
@@ -107,15 +109,13 @@ def _echo_info(name: str, file_bytes: int, header: Header, rate: float, bpp: flo
     """Prints the information for people."""
     kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
     sections = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
-    click.echo(f"{name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
-    click.echo(f"  size      {file_bytes} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
-    click.echo(f"  model     {describe_architecture(header.architecture)}")
+    echo(f"{name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
+    echo(f"  size      {file_bytes} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
+    echo(f"  model     {describe_architecture(header.architecture)}")
     networks = header.section_bytes().get("networks")
     if networks is not None:
-        click.echo(
-            f"  networks  {networks} bytes fitted to this image, {100 * networks / file_bytes:.1f} % of the file"
-        )
+        echo(f"  networks  {networks} bytes fitted to this image, {100 * networks / file_bytes:.1f} % of the file")
     if header.q_step:
-        click.echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
-    click.echo(f"  bytes     {sections}")
-    click.echo(f"  format    version {header.version}")
+        echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
+    echo(f"  bytes     {sections}")
+    echo(f"  format    version {header.version}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dfmcodec.cli._common import force_option, output_option, quiet_option
+from dfmcodec.cli._common import echo, force_option, output_option, quiet_option
 
 _NAMES = ("astronaut", "chelsea", "coffee", "camera")
 
@@ -36,4 +36,4 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     image = to_image(getattr(skimage.data, name)())
     write_atomic(output, image_to_bytes(image, chosen_format), force)
     if not quiet:
-        click.echo(f"{output}: {image.width}x{image.height}")
+        echo(f"{output}: {image.width}x{image.height}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ import click
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import (
     display_name,
+    echo,
     json_option,
     json_text,
+    max_multiply_adds_option,
     max_pixels_option,
     prior_option,
     processes_option,
@@ -26,16 +28,11 @@ from dfmcodec.cli._common import (
     recursive_option,
     sources_argument,
 )
-from dfmcodec.cli._inputs import Unusable, check_standard_input, files_of_folders
+from dfmcodec.cli._failure import failure_of
+from dfmcodec.cli._inputs import Unusable, check_standard_input, files_of_folders, special_files
 from dfmcodec.cli._progress import FilesBar
-from dfmcodec.errors import (
-    NO_MEMORY,
-    OUT_OF_MEMORY,
-    BadMagicError,
-    CorruptError,
-    DfmError,
-    TruncatedError,
-)
+from dfmcodec.errors import BadMagicError, CorruptError, TruncatedError
+from dfmcodec.files.names import printable
 
 # Errors that show damage. After any other error, the file counts as not checked.
 _DAMAGE_ERRORS = BadMagicError, CorruptError, TruncatedError
@@ -48,6 +45,7 @@ _WHOLE, _DAMAGED, _UNCHECKED = "whole", "damaged", "not checked"
 @processes_option
 @prior_option
 @max_pixels_option
+@max_multiply_adds_option
 @json_option
 @quiet_option
 def command(
@@ -56,6 +54,7 @@ def command(
     processes: int,
     prior: Path | None,
     max_pixels: int,
+    max_multiply_adds: int,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -74,30 +73,41 @@ def command(
     check_standard_input(sources)
     read_generator(prior)  # report a bad model once, not for each file
     unusable: list[Unusable] = []
-    run = _Run(FilesBar(lambda: sum(1 for _ in _dfm_files(sources, recursive, [])), not quiet), as_json, quiet)
+    special = special_files()
+    count = partial(_dfm_files, sources, recursive, lambda unusable: None, lambda special: None)
+    run = _Run(FilesBar(lambda: sum(1 for _ in count()), not quiet), as_json, quiet)
     try:
-        verify = partial(_verify, max_pixels, prior)
-        run_jobs(verify, _dfm_files(sources, recursive, unusable), processes, run.take)
+        verify = partial(_verify, max_pixels, max_multiply_adds, prior)
+        run_jobs(verify, _dfm_files(sources, recursive, unusable.append, special.add), processes, run.take)
     finally:
         run.bar.close()
     for folder in unusable:
-        click.echo(f"dfm: {folder.error}", err=True)
+        echo(f"dfm: {folder.error}", err=True)
+    if special.count and not quiet:
+        echo(f"dfm: {special.notice()}", err=True)
     files = run.counts.total()
     if not quiet and files != 1:
         unchecked = f", {run.counts[_UNCHECKED]} not checked" if run.counts[_UNCHECKED] else ""
-        click.echo(f"{run.counts[_WHOLE]} whole, {run.counts[_DAMAGED]} damaged{unchecked}", err=as_json)
+        echo(f"{run.counts[_WHOLE]} whole, {run.counts[_DAMAGED]} damaged{unchecked}", err=as_json)
     if not files and not unusable:
-        click.echo("dfm: error: there are no .dfm files here (-r looks into subfolders)", err=True)
+        echo("dfm: error: there are no .dfm files here (-r looks into subfolders)", err=True)
         sys.exit(1)
     if unusable or files > run.counts[_WHOLE]:
         sys.exit(run.first_code if files == 1 and not unusable else SOME_FAILED)
 
 
-def _dfm_files(sources: Sequence[Path], recursive: bool, unusable: list[Unusable]) -> Iterator[Path]:
-    """Yields the sources that are files, and the .dfm files of those that are folders."""
+def _dfm_files(
+    sources: Sequence[Path],
+    recursive: bool,
+    on_unusable: Callable[[Unusable], None],
+    on_special: Callable[[Path], None],
+) -> Iterator[Path]:
+    """Yields the sources that are files, and the .dfm files of those that are folders; the
+    arguments are those of `files_of_folders`.
+    """
     for source in sources:
         if source.is_dir():
-            for paths in files_of_folders(source, recursive, unusable.append):
+            for paths in files_of_folders(source, recursive, on_unusable, on_special):
                 yield from (path for path in paths if path.suffix.lower() == ".dfm")
         else:
             yield source
@@ -124,7 +134,7 @@ class _Run:
 
     def take(self, path: Path, report: dict[str, Any] | None) -> list[Path]:
         """Counts and prints the report on a file; None if the process died of it."""
-        report = report or _failure(path, MemoryError(), NO_MEMORY, OUT_OF_MEMORY, False)
+        report = report or _report_of_failure(path, MemoryError())
         state = _WHOLE
         if "error" in report:
             state = _DAMAGED if report["damaged"] else _UNCHECKED
@@ -133,32 +143,34 @@ class _Run:
         if self.as_json:
             self.bar.echo(json_text(report))
         elif "error" in report:
-            self.bar.echo(f"dfm: {report['file']}: {report['error']}", err=True)
+            self.bar.echo(printable(f"dfm: {report['file']}: {report['error']}"), err=True)
         elif not self.quiet:
-            self.bar.echo(f"{report['file']}: whole, {report['width']}x{report['height']}, {report['bytes']} bytes")
+            size = f"{report['width']}x{report['height']}, {report['bytes']} bytes"
+            self.bar.echo(printable(f"{report['file']}: whole, {size}"))
         self.bar.done()
         return []
 
 
-def _verify(max_pixels: int, prior: Path | None, path: Path) -> dict[str, Any]:
+def _verify(max_pixels: int, max_multiply_adds: int, prior: Path | None, path: Path) -> dict[str, Any]:
     """The report on a file, as plain values."""
     from dfmcodec.decoder import decode_image
 
     try:
         data = read_source(path)
-        image = decode_image(data, max_pixels=max_pixels, generator=read_generator(prior))
-    except DfmError as error:
-        return _failure(path, error, str(error), error.exit_code, isinstance(error, _DAMAGE_ERRORS))
-    except MemoryError as error:
-        return _failure(path, error, NO_MEMORY, OUT_OF_MEMORY, False)
+        image = decode_image(
+            data, max_pixels=max_pixels, generator=read_generator(prior), max_multiply_adds=max_multiply_adds
+        )
+    except Exception as error:  # whatever it is, it is about this file alone
+        return _report_of_failure(path, error)
     return {"file": display_name(path), "bytes": len(data), "width": image.width, "height": image.height}
 
 
-def _failure(path: Path, error: Exception, message: str, code: int, is_damaged: bool) -> dict[str, Any]:
+def _report_of_failure(path: Path, error: Exception) -> dict[str, Any]:
+    failure = failure_of(error)
     return {
         "file": display_name(path),
-        "error": message,
-        "kind": type(error).__name__,
-        "code": code,
-        "damaged": is_damaged,
+        "error": failure.message,
+        "kind": failure.kind,
+        "code": failure.exit_code,
+        "damaged": isinstance(error, _DAMAGE_ERRORS),
     }

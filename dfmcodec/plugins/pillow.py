@@ -10,7 +10,8 @@ image.save("small.dfm", rate=0.05)       # takes any option of `dfmcodec.encode`
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -57,15 +58,14 @@ class DfmImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         assert self.fp is not None
         data = self.fp.read()
-        try:
+        with _failing_as(SyntaxError):
             header = read_header(data, MAX_SIDE**2)  # Pillow compares the size with its own limit
             state = examine(data, header)
             state.refuse_damaged_header()
-        except DfmError as error:
-            raise SyntaxError(str(error)) from error
         self._size = header.width, header.height
         self._mode = _pillow_mode(header.channels, header.has_alpha, header.bit_depth)
-        if Section.METADATA in header.sections:
+        is_checked = not state.problems or state.checks is not None or ImageFile.LOAD_TRUNCATED_IMAGES
+        if Section.METADATA in header.sections and is_checked:
             with suppress(FormatError):  # `load` and `verify` refuse a file with damaged metadata
                 self.info.update(pillow_info(unpack_metadata(state.section(Section.METADATA))))
         self._state = state
@@ -101,9 +101,8 @@ class DfmImageFile(ImageFile.ImageFile):
             msg = "call verify directly after open"
             raise RuntimeError(msg)
         try:
-            self._state.refuse_damage()
-        except DfmError as error:
-            raise OSError(str(error)) from error
+            with _failing_as(OSError):
+                self._state.refuse_damage()
         finally:
             self.fp = None
 
@@ -117,11 +116,8 @@ class DfmImageFile(ImageFile.ImageFile):
             OSError: The file is truncated or damaged, or cannot be decoded for another reason.
         """
         if self._state is not None:
-            try:
+            with _failing_as(OSError, "cannot decode the .dfm file: "):
                 self.im = self._decoded(self._state).im
-            except DfmError as error:
-                msg = f"cannot decode the .dfm file: {error}"
-                raise OSError(msg) from error
             self._state = None
         return super().load()
 
@@ -152,6 +148,25 @@ class DfmImageFile(ImageFile.ImageFile):
         """Closes the image and forgets the bytes of its file."""
         self._state = None
         super().close()
+
+
+@contextmanager
+def _failing_as(kind: type[OSError | SyntaxError], beginning: str = "") -> Iterator[None]:
+    """Raises what Pillow expects of a plugin in place of any error but lack of memory; programs
+    that open images catch nothing else.
+
+    Args:
+        kind: What Pillow expects.
+        beginning: How the message begins.
+    """
+    try:
+        yield
+    except (MemoryError, OSError):
+        raise
+    except DfmError as error:
+        raise kind(f"{beginning}{error}") from error  # noqa: EM102
+    except Exception as error:
+        raise kind(f"{beginning}{type(error).__name__}: {error}") from error  # noqa: EM102
 
 
 def _pillow_mode(channels: int, has_alpha: bool, bit_depth: int) -> str:

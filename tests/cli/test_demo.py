@@ -122,3 +122,14 @@ def test_names_in_the_page_are_text():
     html = page("<script>a</script>", "b & <i>", [Version("<b>x</b>", pixels, 3, np.inf)], ["dfm encode '<u>'"])
     assert not re.search(r"<(script|i|b|u)>", html)
     assert "&lt;b&gt;x&lt;/b&gt;: 3 bytes, exact" in html
+
+
+def test_the_demo_never_replaces_its_photograph(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.new("RGB", (8, 8)).save("cat.png")
+    before = Path("cat.png").read_bytes()
+    result = CliRunner().invoke(main, ["demo", "cat.png", "-O", ".", "--force"])
+    assert result.exit_code == 2
+    assert "cat.png, which the command reads and never replaces" in result.output
+    assert Path("cat.png").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import struct
 import subprocess
 import sys
 import warnings
 
 import fuzzing
+import msgpack
 import numpy as np
 import PIL.Image
 import PIL.ImageFile
 import PIL.ImageOps
 import PIL.TiffImagePlugin
 import pytest
-from common import GOLDEN
+from common import GOLDEN, with_crc
 
 import dfmcodec
 from dfmcodec.metrics import psnr
@@ -27,6 +29,7 @@ REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")
 CHECKED = (GOLDEN / "checked-all-0bed93a3.dfm").read_bytes()
 PLAIN = (GOLDEN / "trellis-rgb-feb27969.dfm").read_bytes()  # without checks
 DEEP_ALPHA = (GOLDEN / "deep-opacity-36a218be.dfm").read_bytes()  # gray of 16 bits, with alpha
+SMALL = (GOLDEN / "latent-narrow-a1fdb374.dfm").read_bytes()  # 53 bytes
 FAST = {"effort": 1, "quality": 50}
 KINDS = {
     "coordinate": "RGB",
@@ -250,6 +253,52 @@ def test_mutants_raise_what_pillow_expects(monkeypatch):
             assert np.asarray(image).shape[:2] == image.size[::-1]
             outcomes["loaded"] += 1
     assert min(outcomes.values()) > 5, outcomes
+
+
+def outcome(data):
+    """What a program meets that opens and loads an image."""
+    try:
+        with opened(data) as image:
+            image.load()
+    except PIL.UnidentifiedImageError:
+        return "not identified"
+    except OSError:
+        return "not loaded"
+    return "loaded"
+
+
+def test_every_prefix_and_every_changed_byte_raises_what_pillow_expects():
+    prefixes = [SMALL[:end] for end in range(len(SMALL))]
+    changed = [
+        SMALL[:at] + bytes([SMALL[at] ^ bits]) + SMALL[at + 1 :] for at in range(len(SMALL)) for bits in (1, 255)
+    ]
+    assert {outcome(data) for data in prefixes + changed} == {"not identified", "not loaded"}
+    with_right_crc = {outcome(with_crc(data[:-4])) for data in changed[:-8]}
+    assert with_right_crc == {"not identified", "not loaded", "loaded"}
+
+
+@pytest.mark.parametrize("error", [IndexError("7"), PIL.Image.DecompressionBombError("large"), ZeroDivisionError()])
+def test_a_bug_is_what_pillow_expects(monkeypatch, error):
+    def broken(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("dfmcodec.decoder.decode_image", broken)
+    with opened(SMALL) as image, pytest.raises(OSError, match=type(error).__name__):
+        image.load()
+    monkeypatch.setattr("dfmcodec.plugins.pillow.examine", broken)
+    with pytest.raises(PIL.UnidentifiedImageError):
+        opened(SMALL)
+
+
+def test_metadata_is_read_after_the_checksum():
+    packed = msgpack.packb({"icc": b"profile"}, use_bin_type=True)
+    head = struct.pack("<4sBBBBHHBBBBB", b"\x89DFM", 1, 0, 1, 8, 1, 1, 1, 1, 1, 0, 2)
+    sections = struct.pack("<BIBI", 1, 3, 2, len(packed)) + bytes(3) + packed
+    whole = with_crc(head + sections)
+    with opened(whole) as image:
+        assert image.info["icc_profile"] == b"profile"
+    with opened(whole.replace(b"profile", b"profilf")) as image:
+        assert image.info == {}
 
 
 def test_the_limit_of_pixels_is_pillows(monkeypatch):

@@ -28,9 +28,9 @@ EXAMPLES = ROOT / "examples"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 WITHOUT_PYTHON = {  # pages that have no fenced Python block
     *("architecture.md", "benchmark.md", "command.md", "compared.md", "compatibility.md", "curves.md"),
-    *("format.md", "glossary.md", "install.md", "models.md", "presets.md", "results.md"),
+    *("format.md", "glossary.md", "install.md", "models.md", "presets.md", "results.md", "zarr_codec.md"),
 }
-INTEGRATION = ROOT / "docs" / "integration.md"  # whose sections run one by one
+INTEGRATION, ARRAYS = ROOT / "docs" / "integration.md", ROOT / "docs" / "arrays.md"  # whose sections run one by one
 NOTEBOOK = EXAMPLES / "first_steps.ipynb"
 PIL_REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")
 
@@ -78,7 +78,7 @@ def test_pages_without_python_are_listed():
     assert {page.name for page in PAGES if not python_blocks(page)} == WITHOUT_PYTHON
 
 
-RUN_AS_A_WHOLE = [page for page in PAGES if python_blocks(page) and page != INTEGRATION]
+RUN_AS_A_WHOLE = [page for page in PAGES if python_blocks(page) and page not in (INTEGRATION, ARRAYS)]
 
 
 @pytest.mark.parametrize("page", RUN_AS_A_WHOLE, ids=lambda page: page.name)
@@ -88,7 +88,7 @@ def test_the_python_of_a_page_runs(page, folder):
         exec(compile("\n" * (line - 1) + block, str(page), "exec"), namespace)
 
 
-# What each section of docs/integration.md imports besides the project's own dependencies, and what
+# What each section of these two pages imports besides the project's own dependencies, and what
 # must hold after its code.
 RECIPES = {
     "Pillow, imageio, scikit-image": (
@@ -113,7 +113,11 @@ assert psnr(whole[0].permute(1, 2, 0).numpy(), photo) > 30
         """
 assert (len(dataset), dataset.classes, label) == (5, ["cats", "more"], 0)
 assert dataset.targets == [0, 0, 0, 1, 1]
-assert psnr(np.rint(image.permute(1, 2, 0).numpy() * 255).astype(np.uint8), photo) > 30
+assert (tuple(image.shape), image.dtype) == ((3, 24, 24), torch.float32)
+whole = np.asarray(load("photos/cats/1.dfm"))
+assert whole.shape == (24, 32, 3)
+crop = np.rint(image.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+assert any(np.array_equal(crop, whole[:, left : left + 24]) for left in range(9))
 """,
     ),
     "Hugging Face datasets": (
@@ -166,6 +170,7 @@ post("/encode", Path("photo.png").read_bytes(), 413)
         ("dask",),
         """
 whole = dfmcodec.decode("photo.dfm").pixels
+assert open_dask("photo.dfm").name != open_dask("photos/cats/1.dfm").name
 assert pixels.chunks == ((32, 16), (32, 32), (3,))
 assert np.array_equal(corner, whole[:20, :30]) and np.array_equal(pixels.compute(), whole)
 regions, decode = [], dfmcodec.decode
@@ -174,6 +179,45 @@ pixels[:20, :30].compute()
 assert regions == [(0, 0, 32, 32)]
 """,
     ),
+    "Notebooks": (
+        (),
+        """
+assert 0 < bar.n <= 1 and "dB" in bar.desc
+assert psnr(result.decoded.pixels, photo) > 30
+""",
+    ),
+    "Write and read": (
+        ("zarr",),
+        """
+assert np.array_equal(window, array[:][10:40, 20:60]) and psnr(array[:], photo) > 30
+assert np.array_equal(chunk.pixels, array[:32, 32:64])
+""",
+    ),
+    "A large mosaic, chunk by chunk": (
+        ("zarr",),
+        """
+assert mosaic.nchunks_initialized == 6 and psnr(mosaic[:], np.tile(photo, (2, 1, 1))) > 30
+assert window.shape == (20, 40, 3)
+""",
+    ),
+    "Tiled TIFF": (("zarr", "tifffile"), "assert psnr(target[:], photo) > 30"),
+    "OME-Zarr": (
+        ("zarr",),
+        """
+image = zarr.open_array("smaller.ome.zarr/0")
+assert image.chunks == (1, 1, 1, 32, 32) and image.metadata.dimension_names == tuple("tczyx")
+assert psnr(image[0, :, 0], photo.transpose(2, 0, 1)) > 35  # edge chunks count what fills them up
+assert zarr.open_group("smaller.ome.zarr").attrs.asdict() == zarr.open_group("cells.ome.zarr").attrs.asdict()
+""",
+    ),
+    "xarray": (("zarr", "xarray"), "assert window.shape == (30, 40) and psnr(read['image'].values, photo) > 30"),
+    "Dask arrays": (
+        ("zarr", "dask"),
+        """
+assert corner.shape == (20, 30, 3) and psnr(inverse.compute(), photo) > 30
+""",
+    ),
+    "Zarr v2": (("zarr",), "assert psnr(array[:], photo) > 30 and Path('old.zarr/.zarray').exists()"),
 }
 BEFORE_CHECK = """
 if __name__ == "__main__":
@@ -198,7 +242,7 @@ def sections_with_python(page: Path) -> dict[str, str]:
 
 
 def test_every_section_with_python_has_a_check():
-    assert sections_with_python(INTEGRATION).keys() == RECIPES.keys()
+    assert [*sections_with_python(INTEGRATION), *sections_with_python(ARRAYS)] == list(RECIPES)
 
 
 @pytest.mark.parametrize("heading", RECIPES)
@@ -213,7 +257,8 @@ def test_the_recipes_run(heading, tmp_path, photograph):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         encoded.save(tmp_path / f"{name}.dfm")
     program = tmp_path / "recipe.py"
-    program.write_text(sections_with_python(INTEGRATION)[heading] + BEFORE_CHECK + indent(check, "    "))
+    sections = sections_with_python(INTEGRATION) | sections_with_python(ARRAYS)
+    program.write_text(sections[heading] + BEFORE_CHECK + indent(check, "    "))
     offline = {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     done = subprocess.run(
         [sys.executable, program.name],

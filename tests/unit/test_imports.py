@@ -29,7 +29,7 @@ ROWS = (
     ("encoder",),
     ("training", "api"),
     ("",),  # dfmcodec/__init__.py, the public names
-    ("bench", "plugins"),
+    ("bench", "corpus", "plugins"),
     ("cli", "pillow"),
     ("__main__",),
 )

@@ -18,10 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from dfmcodec.bench.curves import Curve
-from dfmcodec.bench.names import printable
 from dfmcodec.bench.report_html import as_html
 from dfmcodec.bench.runner import Failure, find_images, image_names
 from dfmcodec.cli import main
+from dfmcodec.files.names import printable
 
 HOSTILE = (
     "{{DATA}}",
@@ -131,6 +131,13 @@ def test_plots_show_names_as_they_are(compared):
         shown += "\n".join(found)
     for name in names:
         assert name in shown
+
+
+def test_long_names_leave_room_for_the_plot(compared):
+    """Without a warning of Matplotlib."""
+    names = "first" + 240 * "x", "second" + 240 * "W"
+    for rates in ((0.04,), (0.02, 0.04, 0.08)):
+        assert Page(as_html(compared(names, 300 * "M", rates=rates))).of("img")
 
 
 def test_plots_of_one_rate_show_names_as_they_are(compared):

@@ -18,6 +18,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dfmcodec.bench.codecs import ANCHORS, Codec, Jpeg
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
+from dfmcodec.bench.runner import find_images
 from dfmcodec.cli import main
 
 
@@ -280,3 +281,37 @@ CODECS = [Coarse()]
     result = CliRunner().invoke(main, ["bench", "photos", "--codecs-from", "wrong.py"])
     assert result.exit_code == 2
     assert "not a dfmcodec.bench.Codec" in result.stderr
+
+
+def test_a_run_without_a_cache_says_so_once(folder, monkeypatch):
+    Path("file").touch()
+    (folder / "home").mkdir()
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "file"))  # nobody can write below a file
+    result = bench("photos", "--rates", "0.3", "--vs", "jpeg")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("dfm: measurements are not kept: cannot make the folder")
+    assert "not measured" not in result.stdout
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert bench("photos/cat.png", "--rates", "0.3", "--vs", "jpeg").stderr == ""
+    assert list((folder / "home/.cache/dfmcodec/bench").iterdir())
+    assert not Path("relative").exists()
+
+
+def test_pipes_of_a_folder_are_passed_over(folder):
+    os.mkfifo("photos/pipe.png")
+    notices = []
+    images, failures = find_images((Path("photos"),), notices.append)
+    assert [image.name for image in images] == ["cat", "coffee"]
+    assert failures == []
+    assert notices == ["skipped photos/pipe.png: a device, pipe or socket, not a file"]
+
+
+def test_any_error_of_an_image_is_its_failure(folder, monkeypatch):
+    def broken(path, strip):
+        raise ZeroDivisionError(path.name)
+
+    monkeypatch.setattr("dfmcodec.bench.runner.read_image", broken)
+    images, failures = find_images((Path("photos"),))
+    assert images == []
+    assert [failure.message for failure in failures] == ["ZeroDivisionError: cat.png", "ZeroDivisionError: coffee.png"]

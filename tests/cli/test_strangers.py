@@ -1,0 +1,366 @@
+"""What strangers send: names that act, numbers beyond all sense, special files, files that meet
+bugs, and outputs that would replace what a command reads.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from functools import partial
+from operator import add
+from pathlib import Path
+from threading import Timer
+
+import click
+import numpy as np
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+from common import GENERATIVE, GOLDEN
+
+import dfmcodec.decoder
+from dfmcodec.cli import _failure, main
+from dfmcodec.cli._batch import _perform_guarded
+from dfmcodec.cli._inputs import Task
+from dfmcodec.cli._report_file import COLUMNS, ReportFile
+from dfmcodec.errors import InstallationError
+from dfmcodec.processes import run_jobs
+
+SMALL = GOLDEN / "latent-narrow-a1fdb374.dfm"
+MODEL = next(GENERATIVE.glob("*.dfmg"))
+ACTING = "esc\x1b[2J\x07\nforged: whole, 1x1"
+SHOWN = r"esc\x1b[2J\x07\nforged: whole, 1x1"
+NOT_UTF8 = os.fsdecode(b"caf\xe9\xff")
+
+posix_only = pytest.mark.skipif(os.name == "nt", reason="such files and names are POSIX")
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def dfm(*arguments, code=0, data=None):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def lines(text):
+    return text.strip().splitlines()
+
+
+def save(name):
+    PIL.Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(name)
+
+
+# Names
+
+
+@posix_only
+def test_names_that_act_are_shown_and_forge_no_line():
+    for name in (ACTING, NOT_UTF8):
+        shutil.copy(SMALL, f"{name}.dfm")
+    result = dfm("verify", ".")
+    assert len(lines(result.stdout)) == 3
+    assert {line.partition(".dfm")[0] for line in lines(result.stdout)[:2]} == {SHOWN, r"caf\udce9\udcff"}
+    Path("bad.dfm").mkdir()
+    Path(f"{ACTING}.txt").touch()
+    Path("damaged\n.dfm").write_bytes(SMALL.read_bytes()[:-1])
+    result = dfm("decode", ".", "-O", "out", code=5)
+    assert sorted(os.listdir("out")) == sorted(f"{name}.png" for name in (ACTING, NOT_UTF8))
+    assert "\x1b" not in result.output
+    assert "\a" not in result.output
+    assert not [line for line in lines(result.output) if line.startswith("forged")]
+    info = dfm("info", f"{ACTING}.dfm")
+    assert lines(info.stdout)[0].startswith(SHOWN)
+    assert json.loads(dfm("info", f"{ACTING}.dfm", "--json").stdout)["file"] == f"{ACTING}.dfm"
+    assert SHOWN in dfm("info", f"{ACTING}.dfm.missing", code=1).stderr
+    assert len(lines(dfm("encode", f"http://{ACTING}", code=2).stderr)) == 1
+
+
+@posix_only
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_strict_locale_loses_no_result():
+    """Under a locale that has no letters but those of ASCII, names are bytes all the same."""
+    names = NOT_UTF8, "é"
+    for name in names:
+        shutil.copy(SMALL, f"{name}.dfm")
+    Path("list").write_bytes(b"".join(os.fsencode(f"{name}.dfm\n") for name in names))
+    program = (
+        "import sys\n"
+        "from dfmcodec.cli import main\n"
+        "for arguments in (['info', b'caf\\xe9\\xff.dfm'], ['verify', '.'], ['verify', '.', '--json'],\n"
+        "    ['decode', '--files-from', 'list', '-O', 'a', '--report', 'r.csv'],\n"
+        "    ['decode', '--files-from', '-', '-O', 'b', '--report', 'r.jsonl', '--json']):\n"
+        "    import os\n"
+        "    try: main([os.fsdecode(argument) for argument in arguments])\n"
+        "    except SystemExit as stop: assert not stop.code, arguments\n"
+    )
+    strict = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict", "PYTHONCOERCECLOCALE": "0"}
+    with open("list", "rb") as listed:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **strict},
+            stdin=listed,
+            capture_output=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert rb"caf\udce9\udcff.dfm: whole" in done.stdout
+    made = sorted(os.fsencode(f"{name}.png") for name in names)
+    assert sorted(os.listdir(b"a")) == sorted(os.listdir(b"b")) == made
+    with open("r.csv", encoding="utf-8", errors="surrogateescape", newline="") as rows:
+        assert [row["source"] for row in csv.DictReader(rows)] == [f"{name}.dfm" for name in names]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_names_in_a_report_are_values_whatever_they_hold(suffix):
+    names = ["a,b", '"quoted"', "line\nend", "return\rends", "both\r\n", "\n", NOT_UTF8, "=1+1"]
+    report = ReportFile(Path(f"report.{suffix}"), "s")
+    for name in names:
+        report.add({"source": name, "output": f"out {name}", "status": "done", "settings": "s"})
+    report.close()
+    with open(f"report.{suffix}", "ab") as file:
+        file.write(b'"cut\noff' if suffix == "csv" else b'{"cut')  # as a run that was killed leaves it
+    again = ReportFile(Path(f"report.{suffix}"), "s")
+    assert all(again.knows(Task(Path(name), Path(f"out {name}"))) for name in names)
+    again.add({"source": "last", "output": "o", "status": "done", "settings": "s"})
+    again.close()
+    text = Path(f"report.{suffix}").read_bytes().decode("utf-8", "surrogateescape")
+    if suffix == "csv":
+        rows = list(csv.reader(text.splitlines(keepends=True), strict=True))
+        assert tuple(rows.pop(0)) == COLUMNS
+        assert [row[0] for row in rows] == [*names, "last"]
+    else:
+        assert [json.loads(line)["source"] for line in text.split("\n")[:-1]] == [*names, "last"]
+
+
+def test_a_list_with_zero_bytes_is_refused():
+    assert "-print0" in dfm("decode", "--files-from", "-", data=b"a\0b", code=2).stderr
+
+
+# Numbers
+
+
+def numeric_options():
+    def commands(command, path):
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                if name != "demo":
+                    yield from commands(command.get_command(click.Context(command), name), [*path, name])
+        else:
+            yield path, command
+
+    for path, command in commands(main, []):
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and (
+                parameter.type.name in {"integer", "float", "integer range", "float range", "size", "rate"}
+                or parameter.name in {"region", "size", "rates", "efforts"}
+            ):
+                if not parameter.is_flag:
+                    yield path, command, parameter
+
+
+@pytest.mark.parametrize(
+    ("path", "command", "option"),
+    [pytest.param(*case, id=" ".join([*case[0], case[2].opts[-1]])) for case in numeric_options()],
+)
+def test_numbers_beyond_all_sense_are_wrong_usage(path, command, option):
+    save("a.png")
+    shutil.copy(SMALL, "b.dfm")
+    stand_ins = {"name": "camera", "model_file": MODEL, "data": "a.png"}
+    source = "b.dfm" if path[0] in {"decode", "verify"} else "a.png"
+    names = [stand_ins.get(one.name, source) for one in command.params if isinstance(one, click.Argument)]
+    extra = {"train": ["--preset", "mnist"], "bench": ["--no-cache"]}.get(path[-1], [])
+    pattern = {"region": "0,0,{},1", "size": "{}x"}.get(option.name, "{}") if path == ["decode"] else "{}"
+    before = sorted(os.listdir())
+    for number in ("9" * 500, "9" * 5000, "1e308", "-1", "nan", "inf", "-inf"):
+        value = pattern.format(number)
+        result = dfm(*path, *names, *extra, f"{option.opts[-1]}={value}", code=2)
+        assert len(lines(result.stderr)) == 1, number
+    assert sorted(os.listdir()) == before
+
+
+def test_wrong_usage_is_one_line_that_names_the_help():
+    for arguments, command in ((["encode", "--nonsense"], "main encode"), (["--nonsense"], "main")):
+        (line,) = lines(dfm(*arguments, code=2).stderr)
+        assert line.startswith("dfm: error: No such option")
+        assert line.endswith(f"(see {command} --help)")
+    assert "Commands:" in dfm(code=2).output
+
+
+# Outputs
+
+
+@posix_only
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_an_input_is_never_replaced(link):
+    save("a.png")
+    shutil.copy(SMALL, "x.dfm")
+    shutil.copy(MODEL, "m.dfmg")
+    link("a.png", "a.dfm")
+    link("x.dfm", "x.png")
+    link("m.dfmg", "m.png")
+    files = ["a.png", "x.dfm", "m.dfmg"]
+    before = [Path(name).read_bytes() for name in files]
+    for arguments in (
+        ["encode", "a.png", "-f"],
+        ["encode", "a.png", "-o", "b.dfm", "--preview", "a.png", "-f"],
+        ["decode", "x.dfm", "-f"],
+        ["decode", "x.dfm", "-o", "m.png", "--prior", "m.dfmg", "-f"],
+        ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
+        ["compare", "a.png", "x.dfm", "--map", "x.png", "-f"],
+        ["generate", "sample", "m.dfmg", "-f"],
+        ["bench", ".", "--html", "a.png", "-f", "--no-cache"],
+    ):
+        assert "never replaces" in dfm(*arguments, code=2).stderr, arguments
+    for arguments in (["encode", "a.png", "-O", ".", "-f"], ["decode", "x.dfm", "-O", ".", "-f"]):
+        assert "an input as its output" in dfm(*arguments, code=5).stderr
+    assert [Path(name).read_bytes() for name in files] == before
+
+
+def test_two_outputs_are_two_files():
+    save("a.png")
+    for arguments in (
+        ["encode", "a.png", "-o", "b.png.dfm", "--preview", "b.png.dfm"],
+        ["encode", "a.png", "-o", "-", "--preview", "-"],
+        ["encode", "a.png", "-o", "x.csv", "--report", f"..{os.sep}{Path.cwd().name}{os.sep}x.csv"],
+        ["bench", "a.png", "--csv", "r", "--html", "r", "--no-cache"],
+    ):
+        assert "both go to" in dfm(*arguments, code=2).stderr, arguments
+    assert os.listdir() == ["a.png"]
+
+
+def test_an_image_that_is_no_input_is_replaced_with_f():
+    shutil.copy(SMALL, "x.dfm")
+    save("x.png")
+    dfm("decode", "x.dfm", code=1)
+    dfm("decode", "x.dfm", "-f")
+    with PIL.Image.open("x.png") as image:
+        assert image.size != (2, 2)
+
+
+# Special files
+
+
+@posix_only
+def test_special_files_of_folders_are_passed_over(tmp_path):
+    shutil.copy(SMALL, "good.dfm")
+    for name in ("pipe.dfm", "pipe.png"):
+        os.mkfifo(name)
+    os.symlink("/dev/zero", "zero.dfm")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.dfm")
+        names = "pipe.dfm, pipe.png, socket.dfm, zero.dfm"
+        notice = f"skipped 4 files of kinds that are not read (device, pipe, socket): {names}"
+        assert notice in dfm("verify", ".").stderr
+        assert notice in dfm("decode", ".", "-O", "out").stderr
+    assert os.listdir("out") == ["good.png"]
+    assert "there are no images" in dfm("encode", ".", code=1).stderr
+
+
+@posix_only
+def test_pipes_work_by_name_and_waiting_is_told(monkeypatch):
+    monkeypatch.setattr("dfmcodec.cli._common._WAIT_S", 0.05)
+    os.mkfifo("in.dfm")
+    os.mkfifo("out.png")
+    read = []
+    ends = [
+        Timer(0.5, lambda: Path("in.dfm").write_bytes(SMALL.read_bytes())),
+        Timer(2, lambda: read.append(Path("out.png").read_bytes())),
+    ]
+    for end in ends:
+        end.start()
+    result = dfm("decode", "in.dfm", "-o", "out.png")
+    for end in ends:
+        end.join()
+    assert "waiting for the program at the other end of in.dfm" in result.stderr
+    assert read[0].startswith(b"\x89PNG")
+
+
+@posix_only
+def test_a_pipe_that_is_read_twice_is_refused():
+    save("a.png")
+    os.mkfifo("pipe.csv")
+    os.mkfifo("pipe.png")
+    assert "name a file" in dfm("encode", "a.png", "--report", "pipe.csv", code=2).stderr
+    assert "a file first" in dfm("encode", "a.png", "--prior", "pipe.png", code=2).stderr
+    assert "name a file" in dfm("bench", "pipe.png", "--no-cache", code=5).output
+
+
+# Bugs
+
+
+def break_decoder(monkeypatch, error):
+    def broken(data, *arguments, **options):
+        if data == SMALL.read_bytes():
+            raise error
+        return decode_image(data, *arguments, **options)
+
+    decode_image = dfmcodec.decoder.decode_image
+    monkeypatch.setattr(dfmcodec.decoder, "decode_image", broken)
+
+
+@pytest.mark.parametrize("error", [IndexError("list\nindex"), RecursionError(), EOFError("early")])
+def test_a_bug_is_the_failure_of_one_file(monkeypatch, error):
+    break_decoder(monkeypatch, error)
+    shutil.copy(SMALL, "bad.dfm")
+    shutil.copy(GOLDEN / "trellis-narrow-bd56d6b6.dfm", "good.dfm")
+    kind = type(error).__name__
+    result = dfm("decode", ".", "-O", "out", code=5)
+    assert "1 decoded, 1 failed" in result.stdout
+    (line,) = lines(result.stderr)
+    assert line.startswith(f"dfm: failed: bad.dfm: unexpected {kind} at line ")
+    result = dfm("verify", ".", "--json", code=5)
+    reports = [json.loads(line) for line in lines(result.stdout)]
+    assert [report.get("kind") for report in reports] == [kind, None]
+    (line,) = lines(dfm("decode", "bad.dfm", code=1).stderr)
+    assert line.startswith(f"dfm: error: unexpected {kind} at line ")
+    assert "please report it" in line
+    (line,) = lines(dfm("compare", "bad.dfm", "good.dfm", code=1).stderr)
+    assert kind in line
+
+
+def test_a_bug_in_info_is_the_failure_of_one_file(monkeypatch):
+    def broken(data):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("dfmcodec.bitstream.header.read_header", broken)
+    result = dfm("info", SMALL, SMALL, code=5)
+    assert len(lines(result.stderr)) == 2
+    assert "ZeroDivisionError" in result.stderr
+
+
+def test_a_bug_in_another_process_is_the_failure_of_one_file():
+    """Of two files; the task itself is what cannot be added."""
+    results = []
+    jobs = [(Task(Path(f"{name}.dfm"), Path(f"{name}.png")), False) for name in "ab"]
+    run_jobs(partial(_perform_guarded, add), jobs, 2, lambda job, result: results.append(result) or [])
+    assert sorted(result.error.partition(":")[0] for result in results) == ["a.dfm", "b.dfm"]
+    assert all("unexpected TypeError at line " in result.error for result in results)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (MemoryError(), 7, "out of memory"),
+        (OSError(12, "Cannot allocate memory"), 7, "out of memory"),
+        (ImportError("x.so: failed to map segment from shared object"), 7, "out of memory"),
+        (ModuleNotFoundError("No module", name="scipy.sub"), 1, "dfm x needs SciPy"),
+        (ModuleNotFoundError("No module", name="other"), InstallationError.exit_code, "install dfmcodec again"),
+        (PermissionError(13, "Permission denied", b"a\xff"), 1, "a\udcff: Permission denied"),
+        (OSError(5, "Input/output error"), 1, "the operating system reports: Input/output error"),
+        (ValueError("embedded null byte"), 1, "unexpected ValueError: embedded null byte"),
+    ],
+)
+def test_every_exception_has_a_line_and_a_code(error, code, words):
+    failure = _failure.failure_of(error, "dfm x")
+    assert failure.exit_code == code
+    assert words in failure.message
