@@ -23,7 +23,7 @@ from pathlib import Path
 from wheel_check import ROOT, check_manual, command, copy_tree
 
 NEEDED = ("numpy", "pillow", "click", "msgpack", "constriction")  # as docs/install.md says
-HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tifffile", "tqdm", "threadpoolctl"))
+HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl"))
 GOLDEN = ROOT / "tests" / "golden" / "v1"
 FILES = {"fitted": "fitted-rgb-17a8629c", "coordinate": "coordinate-596a9d34", "latent": "trellis-rgb-feb27969"}
 

@@ -1,4 +1,4 @@
-"""What works without JAX, optax, SciPy, scikit-image, tifffile, tqdm and threadpoolctl, and what
+"""What works without JAX, optax, SciPy, scikit-image, tqdm and threadpoolctl, and what
 the rest says.
 """
 

@@ -489,7 +489,12 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", SMOKE_TESTS)
+LONG = {"fitted", "fitted_files", "generative", "latent ablate", "machine_layers", "published fixed"}  # 15 to 75 s each
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SMOKE_TESTS]
+)
 def test_benchmark_runs(name: str, tmp_path: Path) -> None:
     SMOKE_TESTS[name](tmp_path)
 

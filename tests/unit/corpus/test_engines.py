@@ -18,6 +18,8 @@ from dfmcodec.corpus.store import open_store
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError
 
 pytest.importorskip("pyarrow")
+# The workers of `forking_pool` use no JAX, which tests before these may have loaded.
+pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 POOL = Engine("corpora:forking_pool", 2)
 
 
