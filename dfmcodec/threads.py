@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -111,9 +110,8 @@ class _LimitedProducts:
 _limited = _LimitedProducts()
 
 
-@lru_cache(maxsize=1)
 def _libraries() -> list[Any]:
-    """The libraries of matrix products that this process has loaded."""
+    """The libraries of matrix products that this process has loaded by now."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:

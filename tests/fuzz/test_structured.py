@@ -19,7 +19,7 @@ if sys.platform != "linux":
 import structured
 from dfm_cases import golden_drafts, parsed
 
-SECONDS = 50
+SECONDS = 30
 PLANTED = """
 import os, sys, time, warnings
 from pathlib import Path

@@ -99,6 +99,7 @@ def cost(pixels, corrections_after):
     return trial.mse * pixels.size + BIT_PRICE * 12**2 * 8 * trial.file_bytes, trial
 
 
+@pytest.mark.slow
 def test_corrections_pay_for_themselves(texture):
     without, plain = cost(texture, ())
     corrected, trial = cost(texture, (1, 3))
