@@ -262,9 +262,10 @@ def files_of_folders(
     for root, folders, names in os.walk(folder, onerror=on_error):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         paths = [Path(root, name) for name in sorted(names) if not name.startswith(".")]
-        for path in filter(is_stream, paths):
+        special = set(filter(is_stream, paths))
+        for path in sorted(special):
             on_special(path)
-        yield [path for path in paths if not is_stream(path)]
+        yield [path for path in paths if path not in special]
 
 
 def check_standard_input(sources: Sequence[Path]) -> None:
