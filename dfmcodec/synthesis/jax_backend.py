@@ -8,7 +8,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
-from dfmcodec.synthesis.fitted import EvaluateStrip, FittedMachine, shifted_squares, strip_colours
+from dfmcodec.synthesis.fitted import EvaluateStrip, FittedMachine, machine_colours, shifted_squares, strip_colours
 from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate, machine_correction
 
 
@@ -43,12 +43,14 @@ def jax_strip_synthesis() -> EvaluateStrip:
         angles = turns * jnp.float32(2 * jnp.pi)
         return jnp.cos(angles) - 1, jnp.sin(angles)
 
+    def machine_colours_of(machine: FittedMachine, vectors: jax.Array) -> jax.Array:
+        colours: jax.Array = machine_colours(machine, vectors, cosine_less_one_and_sine, jnp)
+        return colours
+
     @jax.jit
     def strip(machine: FittedMachine, finest: jax.Array, coarser: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
-            colours: jax.Array = strip_colours(
-                machine, finest, coarser, cosine_less_one_and_sine, shifted_squares(jnp), jnp
-            )
+            colours: jax.Array = strip_colours(machine, finest, coarser, machine_colours_of, shifted_squares(jnp), jnp)
         return colours
 
     def evaluate(machine: FittedMachine, finest: Float32, coarser: Float32) -> Float32:
