@@ -67,7 +67,7 @@ def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str,
     _check_declared_size(head, max_pixels)
     failure: Exception | None = None
     for name, factory, has_signature in _candidates(head, formats):
-        metered = _Metered(_prepared(file, name))
+        metered = _Metered(_prepared(file, name, max_pixels))
         metered.seek(0)
         try:
             pil_image = cast("ImageFile", factory(metered, ""))
@@ -163,7 +163,7 @@ def _register_plugin_for(head: bytes) -> None:
         importlib.import_module("pillow_jxl")
 
 
-def _prepared(file: BinaryIO, name: str) -> BinaryIO:
+def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
     """Returns the file as the plugin of a format gets it, after what is cheap to check."""
     if name in _HELD_WHOLE and file.seek(0, io.SEEK_END) > MAX_HELD_BYTES:
         msg = f"it has more than {MAX_HELD_BYTES >> 20} MiB, the limit for {name} files"
@@ -172,7 +172,35 @@ def _prepared(file: BinaryIO, name: str) -> BinaryIO:
         return png.without_metadata(file)
     if name == "TIFF":
         tiff.check_directory(file)
+    if name == "ICO":
+        _check_icons(file, max_pixels)
     return file
+
+
+def _check_icons(file: BinaryIO, max_pixels: int) -> None:
+    """Refuses an ICO file by the sizes of the PNG and BMP images in it, as its plugin decodes one
+    of them at once, whatever size the directory gives.
+    """
+    file.seek(4)
+    directory = file.read(2 + 16 * 0xFFFF)
+    for number in range(int.from_bytes(directory[:2], "little")):
+        entry = directory[2 + 16 * number :][:16]
+        if len(entry) < 16:
+            return
+        file.seek(int.from_bytes(entry[12:], "little"))
+        head = file.read(_SIZE_BYTES)
+        size = png.declared_size(head) or _bmp_size(head)
+        if size is not None:
+            check_image_size(size[1], size[0], max_pixels)
+
+
+def _bmp_size(head: bytes) -> tuple[int, int] | None:
+    """Returns width and height by the header of a BMP image without that of its file."""
+    if len(head) < 12:
+        return None
+    form = "<HH" if int.from_bytes(head[:4], "little") == 12 else "<ii"  # of OS/2, or of Windows
+    width, height = struct.unpack_from(form, head, 4)
+    return max(1, abs(width)), max(1, abs(height) // 2)  # its mask is as high as it
 
 
 def _check_declared_size(head: bytes, max_pixels: int) -> None:

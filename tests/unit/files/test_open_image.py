@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.features
+import PIL.IcoImagePlugin
 import PIL.Image
 import pytest
 
@@ -178,3 +180,18 @@ def test_the_list_names_what_pillow_has():
     assert set(FORMATS) - set(PIL.Image.OPEN) <= {"HEIF", "JXL", "AVIF", "WEBP", "JPEG2000"}
     assert opening.SIGNATURE_BYTES == 16
     assert PIL.features.check("jpg")
+
+
+@pytest.mark.parametrize("bitmap_format", ["png", "bmp"])
+def test_icons_are_refused_by_the_sizes_of_the_images_in_them(bitmap_format, monkeypatch):
+    """Their plugin decodes at once, whatever size the directory gives."""
+    icon = file_of("ICO", IMAGE.resize((16, 16)), sizes=[(16, 16)], bitmap_format=bitmap_format)
+    assert open_image(io.BytesIO(icon), max_pixels=256).size == (16, 16)
+    monkeypatch.setattr(PIL.IcoImagePlugin.IcoFile, "frame", lambda *args: pytest.fail("it was decoded"))
+    with pytest.raises(ImageError, match="the image is 16x16, more than the limit of 255 pixels"):
+        open_image(io.BytesIO(icon), max_pixels=255)
+    start, size = (6 + 16 + 16, struct.pack(">II", 40000, 30000)) if bitmap_format == "png" else (6 + 16 + 4, None)
+    large = bytearray(icon)
+    large[start : start + 8] = size or struct.pack("<ii", 40000, 60000)
+    with pytest.raises(ImageError, match="the image is 40000x30000, more than the limit"):
+        open_image(io.BytesIO(bytes(large)))
