@@ -19,14 +19,13 @@ from recording import Row, load, out_option, record
 import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.fitted.fit import Networks, Recipe
-from dfmcodec.encoder.fitted.plan import Plan
+from dfmcodec.encoder.fitted.fit import Networks
+from dfmcodec.encoder.fitted.plan import Plan, prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.job import Job, Progress
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
-from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
 
 
 def _show(progress: Progress) -> None:
@@ -82,13 +81,13 @@ def main(
     if crop is not None:
         top, left, height, width = map(int, crop.split(","))
         whole = Image(np.ascontiguousarray(whole.pixels[top : top + height, left : left + width]))
-    prior = fitted_prior_of(SHIPPED_FITTED[0])
+    prior, recipe = prior_and_recipe(lmbda, steps)
 
     def rows() -> Iterator[Row]:
         started = time.perf_counter()
         start = Networks.start(seed, prior.width, len(prior.network.w1)) if cold else prior_networks(prior)
         job = Job(whole, EncoderConfig(lmbda=lmbda, seed=seed), 0, _show, lambda: False)
-        outcome = fit_grids(job, Plan(prior, start, Recipe(steps), lmbda, not (cold or uncounted)))
+        outcome = fit_grids(job, Plan(prior, start, recipe, lmbda, not (cold or uncounted)))
         data = bitstream.write(outcome.model, {}, checked=False)
         seconds = time.perf_counter() - started
         if save is not None:

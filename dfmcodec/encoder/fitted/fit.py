@@ -38,7 +38,7 @@ import optax
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import ContextWeights, symbol_bits
 from dfmcodec.encoder.fitted.latents import Latents
-from dfmcodec.encoder.fitted.machine import start_machine, window_colours
+from dfmcodec.encoder.fitted.machine import FINE_CHROMA, start_machine, window_colours
 from dfmcodec.encoder.fitted.memory import keep_freed_memory
 from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.windows import Grids, Windows, window_samples
@@ -67,16 +67,17 @@ class Networks(NamedTuple):
     contexts: ContextWeights
 
     @classmethod
-    def start(cls, seed: int, width: int = 32, context_width: int = 24) -> Networks:
+    def start(cls, seed: int, width: int = 32, context_width: int = 24, axes: str = FINE_CHROMA) -> Networks:
         """Random networks.
 
         Args:
             seed: Of the random numbers.
             width: The dimension that the synthesis lifts vectors to.
             context_width: The units of a layer of the context networks.
+            axes: The axes of the grids' colours; see `start_machine`.
         """
         rng = np.random.default_rng(seed)
-        return cls(start_machine(rng, width), ContextWeights.start(rng, context_width))
+        return cls(start_machine(rng, width, axes), ContextWeights.start(rng, context_width))
 
     @classmethod
     def of(cls, machine: FittedMachine, contexts: ContextWeights) -> Networks:
@@ -121,6 +122,8 @@ class Recipe:
     Args:
         steps: The number of steps.
         latent_rate: The first learning rate of latents, in symbols.
+        level_rates: Factors on it for the grids, from the finest on. Where symbols are finer, more
+            of them make the same difference in colour.
         network_rate: That of networks.
         temperatures: Of soft rounding at the first and the last step.
         noises: Standard deviations of the noise at the first and the last step, in symbols.
@@ -130,6 +133,7 @@ class Recipe:
 
     steps: int
     latent_rate: float = 0.2
+    level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)
     network_rate: float = 3e-3
     temperatures: tuple[float, float] = (0.42, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
@@ -400,6 +404,7 @@ class Fit:
         left = max(self.recipe.last_part, 0.5 * (1 + cos(pi * part_done)))
         ends = self.recipe.temperatures, self.recipe.noises
         temperature, noise = (jnp.float32(a + (b - a) * part_done) for a, b in ends)
+        latent_rates = [self.recipe.latent_rate * factor * left for factor in self.recipe.level_rates]
         networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
         order = np.random.default_rng((self._seed, number)).permutation(len(self._window_parts))
         with calls():
@@ -415,7 +420,7 @@ class Fit:
                 for window, (_, by_latents) in zip(few, found, strict=True):
                     latents.add(self._windows, window, by_latents)
                 for window in few:
-                    latents.move(self._windows, window, self.recipe.latent_rate * left, number)
+                    latents.move(self._windows, window, latent_rates, number)
                 if moves_networks:
                     share = jnp.float32(len(order) / len(few) / self.pixel_count)
                     rate = jnp.float32(self.recipe.network_rate * left)

@@ -18,7 +18,6 @@ from dfmcodec.encoder.fitted.windows import Windows
 
 _MEAN_BETA, _SQUARE_BETA = 0.6, 0.95
 _EPSILON = 1e-8
-_LEVEL_RATES = (1.4, 1.0, 0.8, 0.7)  # of the learning rate; the last one for all levels that follow
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,13 @@ class Latents:
         """Leaves the gradients of a window for the latents that it sees, float32 [n_l, n_l]."""
         windows.add_back(number, gradients, self.waiting)
 
-    def move(self, windows: Windows, number: int, rate: float, step: int) -> None:
+    def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
         """Moves a window's own latents.
 
         Args:
             windows: The windows of the image.
             number: The window.
-            rate: The learning rate, in symbols.
+            rates: The learning rate of each level, in symbols.
             step: The number of steps that each latent has taken before.
         """
         mean_bias, square_bias = (1 - beta ** (step + 1) for beta in (_MEAN_BETA, _SQUARE_BETA))
@@ -65,8 +64,7 @@ class Latents:
             values, means, squares, gradients = (grid[windows.own(number, level)] for grid in grids)
             means += (1 - _MEAN_BETA) * (gradients - means)
             squares += (1 - _SQUARE_BETA) * (gradients**2 - squares)
-            of_level = rate * _LEVEL_RATES[min(level, len(_LEVEL_RATES) - 1)]
-            values -= (of_level / mean_bias) * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
+            values -= (rates[level] / mean_bias) * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
             gradients[...] = 0
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import pi
+from math import pi, sqrt
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,10 @@ _FILTER_START = (-0.0234375, 0.2265625, 0.8671875, -0.0703125)  # Catmull-Rom, a
 _PHASE_STD = 0.1  # radians for a symbol at the middle multiplier
 _OUTPUT_STD = 0.01
 _BYPASS_START = 0.15
-# Luma and two chroma axes, one for each grid in turn, so that the finest three reach all colours. A
-# random start decides 4 % of the loss, and one in six never found the colours.
-_AXES = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]]) / np.sqrt([[3], [2], [6]])
+# Luma and two chroma axes. A random start decides 4 % of the loss, and one in six never found the
+# colours.
+_AXES = {"Y": np.array([1, 1, 1]) / sqrt(3), "O": np.array([1, 0, -1]) / sqrt(2), "G": np.array([-1, 2, -1]) / sqrt(6)}
+FINE_CHROMA, COARSE_CHROMA = "YOGYOGY", "YYOGYOG"  # the axis of each grid, from the finest on
 _STAGE_STD = 1e-4
 _MIDDLE = 0.5
 # Polynomials in t^2 of cos(2 pi t) and sin(2 pi t) / t for |t| <= 1/2, of nearly the least largest
@@ -31,23 +32,29 @@ _COSINE = (0.999999989, -19.7392045, 64.939119, -85.4501654, 60.1678307, -25.968
 _SINE = (6.28318282, -41.3414214, 81.5961837, -76.5800987, 41.2053871, -12.2712502)
 
 
-def start_machine(rng: np.random.Generator, width: int) -> FittedMachine:
+def start_machine(rng: np.random.Generator, width: int, axes: str = FINE_CHROMA) -> FittedMachine:
     """The weights of a machine that is nearly linear: each grid has a colour, the rest is random.
+
+    A symbol of a coarse grid changes more pixels, so it has to be finer: by a factor of sqrt(2)
+    from grid to grid.
 
     Args:
         rng: The source of random numbers.
         width: The dimension that vectors are lifted to.
+        axes: The axis of each grid's colour, from the finest on: luma Y, or chroma O or G.
     """
+    of_level = np.exp2(-0.5 * np.arange(GRID_LEVELS))
+    colours = _BYPASS_START * of_level[:, None] * np.array([_AXES[axis] for axis in axes])
 
     def normal(*shape: int, std: float) -> jax.Array:
         return jnp.asarray(rng.normal(0, std, shape), dtype=jnp.float32)
 
     return FittedMachine(
         jnp.tile(jnp.array(_FILTER_START, jnp.float32), (GRID_LEVELS - 1, 1)),
-        normal(width, GRID_LEVELS, std=_PHASE_STD),
+        normal(width, GRID_LEVELS, std=_PHASE_STD) * jnp.asarray(of_level, jnp.float32),
         jnp.zeros(width),
         normal(CHANNELS, 2 * width, std=_OUTPUT_STD),
-        jnp.asarray(_BYPASS_START * _AXES[np.arange(GRID_LEVELS) % CHANNELS].T, dtype=jnp.float32),
+        jnp.asarray(colours.T, dtype=jnp.float32),
         jnp.full(CHANNELS, _MIDDLE, jnp.float32),
         normal(STAGES, CHANNELS, len(SQUARE) * CHANNELS, std=_STAGE_STD),
         jnp.zeros((STAGES, CHANNELS)),

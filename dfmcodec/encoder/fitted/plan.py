@@ -13,9 +13,15 @@ from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
-from dfmcodec.prior.fitted import SHIPPED_FITTED, FittedPrior, fitted_prior_of
+from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
 EFFORT_STEPS = {1: 100, 2: 150, 3: 200, 4: 300, 5: 450, 6: 650, 7: 900, 8: 2000, 9: 4500}
+# The least multiplier that a prior serves, and the factors of the grids' learning rates. Symbols of
+# all grids are alike in the first prior; those of coarse grids are finer in the second one.
+_PRIORS = (
+    (0.0, 0xD4D2995E, (1.4, 1.0, 0.8, 0.7, 0.7, 0.7, 0.7)),
+    (7e-4, 0xFFDE274F, (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)),
+)
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
 _OF_LATENT_LMBDA = 0.75  # the latent model's multiplier is so much too large for this one
@@ -56,9 +62,14 @@ def plan_of(job: Job) -> Plan:
             "use --model latent"
         )
         raise ConfigError(msg)
-    prior = fitted_prior_of(SHIPPED_FITTED[-1])
-    steps = job.config.steps or EFFORT_STEPS[job.config.effort]
-    return Plan(prior, prior_networks(prior), Recipe(steps), lmbda)
+    prior, recipe = prior_and_recipe(lmbda, job.config.steps or EFFORT_STEPS[job.config.effort])
+    return Plan(prior, prior_networks(prior), recipe, lmbda)
+
+
+def prior_and_recipe(lmbda: float, steps: int) -> tuple[FittedPrior, Recipe]:
+    """The prior that serves a multiplier, and how fits of so many steps start from it."""
+    _, prior_id, level_rates = max(entry for entry in _PRIORS if entry[0] <= lmbda)
+    return fitted_prior_of(prior_id), Recipe(steps, level_rates=level_rates)
 
 
 def _lmbda_of_target(job: Job) -> float:

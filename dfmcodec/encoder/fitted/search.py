@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import exp, log, log2
+from math import exp, log
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
 from dfmcodec.latents.geometry import CHANNELS
-from dfmcodec.latents.grids import MIDDLE_LMBDA, code_of_lmbda
+from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
 
@@ -45,9 +45,10 @@ _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
-_SHRINKS_BY = 0.42  # the symbols of a fit take so much more at its start than at its end, at lambda 1e-3
-_SHRINKS_BY_OF_LMBDA = 0.18  # and so much more for each octave
-_SHRINKS_AS = 1.35  # the power of the part that is left
+_EXCESS_BPP = 0.22  # the symbols of a fit take so many more bits per pixel at its start than at its end
+_EXCESS_PART = 0.1  # and so much of the bits at its end
+_EXCESS_AS = 1.75  # the power of the part that is left
+_LEAST_LEFT = 0.15  # of the bits that symbols take now
 _SWEPT = 0.99  # of the bytes of symbols, after a sweep
 _NETWORKS_SHRINK = 0.9  # the bytes of networks, when their rounding is chosen
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
@@ -343,10 +344,10 @@ class _Search:
         if part < _CONTROL_FROM:
             return
         if budget is not None:
-            shrinks_by = _SHRINKS_BY + _SHRINKS_BY_OF_LMBDA * log2(self._fit.lmbda / MIDDLE_LMBDA)
-            of_symbols = found.bits / 8
-            left = _SWEPT / (1 + max(0.0, shrinks_by) * (1 - part) ** _SHRINKS_AS)
-            in_the_end = expected_bytes - of_symbols * (1 - left)
+            of_symbols, pixels = found.bits / 8, self._fit.pixel_count
+            excess = (1 - part) ** _EXCESS_AS
+            left = (of_symbols - _EXCESS_BPP * excess * pixels / 8) / (1 + _EXCESS_PART * excess)
+            in_the_end = expected_bytes - of_symbols + _SWEPT * max(left, _LEAST_LEFT * of_symbols)
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
             in_the_end_db = found.psnr_db + _GAINS_DB * (1 - part) ** 3

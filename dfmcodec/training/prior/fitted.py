@@ -28,6 +28,7 @@ import numpy.typing as npt
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import ContextWeights
 from dfmcodec.encoder.fitted.fit import Fit, Moving, Networks, Recipe
+from dfmcodec.encoder.fitted.machine import FINE_CHROMA
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.image import PEAK_LEVEL
@@ -36,11 +37,9 @@ from dfmcodec.prior import checksum
 from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior
 from dfmcodec.training.prior.examples import photographs
 
-LMBDA = 1e-3
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
 PAYING_CROPS = 24  # of that side and so many steps
-SINGLE_LMBDAS = (2.5e-4, 1e-3, 4e-3)  # in turn
 # The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
 # of `GridNetwork`.
 MACHINE_STEPS = {
@@ -145,8 +144,19 @@ def _moved(start: Networks, changes: Float32) -> Networks:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the prior.")
 @click.option("--width", type=int, default=32, show_default=True, help="The dimension of the machine.")
 @click.option("--context-width", type=int, default=24, show_default=True, help="The units of the context network.")
+@click.option("--axes", default=FINE_CHROMA, show_default=True, help="The axis of each grid's colour at the start.")
+@click.option(
+    "--lmbdas",
+    type=float,
+    multiple=True,
+    default=(2.5e-4, 1e-3, 4e-3),
+    show_default=True,
+    help="The multipliers of fits, in turn; that of the first fit is the one in the middle.",
+)
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on crops and steps.")
-def main(folder: Path, out: Path, width: int, context_width: int, scale: float) -> None:
+def main(
+    folder: Path, out: Path, width: int, context_width: int, axes: str, lmbdas: Sequence[float], scale: float
+) -> None:
     started = time.perf_counter()
 
     def scaled(count: int) -> int:
@@ -157,13 +167,12 @@ def main(folder: Path, out: Path, width: int, context_width: int, scale: float) 
 
     crops = list(crops_of(folder, max(JOINT_COLUMNS, scaled(JOINT_CROPS)), JOINT_SIDE, seed=11))
     log(f"{len(crops)} crops together")
-    joint = fitted_networks(
-        side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width), scaled(JOINT_STEPS), LMBDA
-    )
+    together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes)
+    joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
 
     def fits(start: Networks, count: int, seed: int, scales: Moving | None = None) -> Iterator[Networks]:
         for number, crop in enumerate(crops_of(folder, scaled(count), SINGLE_SIDE, seed)):
-            lmbda = SINGLE_LMBDAS[number % len(SINGLE_LMBDAS)]
+            lmbda = lmbdas[number % len(lmbdas)]
             yield fitted_networks(crop, start, scaled(SINGLE_STEPS), lmbda, scales)
             log(f"crop {number}")
 
