@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +60,15 @@ def test_encode_info_decode(folder, chelsea):
 
 
 def test_json_and_quiet(folder):
-    report = json.loads(dfm("encode", "cat.png", "--size", "2k", "--json").stdout)
+    report = json.loads(dfm("encode", "cat.png", "--effort", 1, "--size", "2k", "--json").stdout)
     assert report["file_bytes"] == Path("cat.dfm").stat().st_size <= 2000
-    assert dfm("encode", "cat.png", "--size", "1Ki", "-f", "--quiet").output == ""
+    assert dfm("encode", "cat.png", "--effort", 1, "--size", "1Ki", "-f", "--quiet").output == ""
     assert Path("cat.dfm").stat().st_size <= 1024
     assert json.loads(dfm("decode", "cat.dfm", "-o", "x.png", "--json").stdout)["width"] == 96
 
 
 def test_verbose_says_more(folder):
-    output = dfm("encode", "cat.png", "-v").output
+    output = dfm("encode", "cat.png", "--effort", 1, "-v").output
     assert "latent, levels 6" in output
     assert "estimated" in output
     output = dfm("encode", "cat.png", "-f", "--model", "coordinate", "--steps", 16, "-v").output
@@ -180,7 +181,7 @@ def test_profile_exif_and_orientation(folder, chelsea):
     exif[0x010E] = "a cat"
     exif[0x0112] = 6  # lies on its side
     PIL.Image.fromarray(chelsea.pixels).save("side.png", exif=exif, icc_profile=b"not really a profile")
-    dfm("encode", "side.png", "--size", 2000)
+    dfm("encode", "side.png", "--effort", 1, "--size", 2000)
     assert Path("side.dfm").stat().st_size <= 2000
     dfm("decode", "side.dfm", "-o", "upright.png")
     upright = opened("upright.png")
@@ -188,7 +189,7 @@ def test_profile_exif_and_orientation(folder, chelsea):
     assert upright.getexif().get(0x010E) == "a cat"
     assert upright.getexif().get(0x0112, 1) == 1
     assert upright.info["icc_profile"] == b"not really a profile"
-    dfm("encode", "side.png", "-f", "--strip", "--size", 2000)
+    dfm("encode", "side.png", "--effort", 1, "-f", "--strip", "--size", 2000)
     dfm("decode", "side.dfm", "-o", "plain.png")
     assert "icc_profile" not in opened("plain.png").info
 
@@ -212,7 +213,7 @@ def modules_after(code):
 
 
 def test_decoding_info_and_help_never_import_jax(folder):
-    dfm("encode", "cat.png")
+    dfm("encode", "cat.png", "--effort", 1)
     call = "from dfmcodec.cli import main\ntry: main({})\nexcept SystemExit as stop: assert not stop.code"
     heavy = {"jax", "jaxlib", "optax", "skimage", "scipy"}
     assert not heavy & modules_after(call.format(["decode", "cat.dfm", "-o", "out.png", "--quiet"]))
@@ -225,24 +226,51 @@ def test_decoding_info_and_help_never_import_jax(folder):
     assert not heavy & modules_after("import dfmcodec; dfmcodec.decode('cat.dfm'); dfmcodec.read_info('cat.dfm')")
 
 
+def shown(terminal: int, words: str = "") -> str:
+    """What a command writes to a terminal until some words are there, or to its end."""
+    text = ""
+    while select.select([terminal], [], [], 120)[0]:
+        try:
+            part = os.read(terminal, 4096).decode(errors="replace")
+        except OSError:  # as Linux tells that nobody writes any more
+            part = ""
+        text += part
+        if not part or (words and words in text):
+            break
+    return text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such terminals and signals are POSIX")
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c(folder, presses):
-    run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", "--model", "coordinate", "--steps", "1000000"]
-    with subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(12)  # in the fit: start-up and compilation take about 5 s
+    import fcntl
+    import termios
+
+    Path("cat.dfm").write_bytes(b"old")
+    options = ["-f", "--model", "coordinate", "--steps", "1000000"]
+    run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", *options]
+    terminal, of_command = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with subprocess.Popen(run, stderr=of_command, stdout=subprocess.DEVNULL) as process:
+        os.close(of_command)
+        assert "s left" in shown(terminal, "s left")  # in the fit
         process.send_signal(signal.SIGINT)
+        errors = ""
         if presses == 2:
-            assert process.stderr is not None
-            while "ending the fit" not in process.stderr.readline():
-                pass
+            errors = shown(terminal, "ending the fit")
             process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        errors += shown(terminal)
+        process.wait(timeout=120)
+    os.close(terminal)
+    assert "ending the fit" in errors
     assert "Traceback" not in errors
     assert process.returncode == 130
-    if presses == 1:
-        assert Path("cat.dfm").exists()
-    elif "the fit ended early" not in errors:  # the second press may come when the file is already there
-        assert sorted(os.listdir()) == ["cat.png"]
+    assert sorted(os.listdir()) == ["cat.dfm", "cat.png"]
+    if Path("cat.dfm").read_bytes() == b"old":
+        assert presses == 2
+    else:  # the second press may come when the file is already there
+        assert presses == 1 or "the fit ended early" in errors
+        assert dfmcodec.decode("cat.dfm").shape == (80, 96, 3)
 
 
 def test_the_manual_page_is_that_of_these_commands(monkeypatch):

@@ -17,9 +17,10 @@ from dfmcodec.errors import DivergedError, InstallationError, OutputError
 from dfmcodec.files.atomic import check_writable, write_atomic
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="faults are provoked as Linux can")
-# several runs of JAX or many moments of whole runs, by hand; an interrupt in a folder is in
-# test_batch.py
+# several runs of JAX or many moments of whole runs, by hand; an interrupt in a fit is in
+# test_cli.py, one in a folder in test_batch.py
 LONG = {
+    "Ctrl-C once",
     "Ctrl-C once, folder",
     "Ctrl-C twice, folder",
     "Ctrl-C twice",

@@ -449,6 +449,22 @@ def first_page_same_size(folder: Path) -> None:
     assert is_drawn(figure)
 
 
+def gallery(folder: Path) -> None:
+    figure, out, cat = folder / "gallery.webp", folder / "rows.jsonl", png(folder)
+    options = ("--image", f"{cat}@8,4", "--image", f"{cat}@20,10", "--crop", 40, 30, "--bpp", 2, "--effort", 1)
+    (row, again) = recorded(out, "gallery", figure, *options)
+    assert row == again
+    assert max(row["JPEG, bytes"], row["AVIF, bytes"]) <= row["dfm, bytes"] <= 2 * SIDE * SIDE / 8
+    assert row["dfm, dB"] > 30
+    with PIL.Image.open(figure) as opened:
+        pixels = np.asarray(opened)
+    assert pixels.shape == (2 * 8 + 2 * (60 + 24), 2 * 8 + 4 * (80 + 8) - 8, 3)
+    original = np.repeat(np.repeat(crop()[4:34, 8:48], 2, axis=0), 2, axis=1)
+    assert np.array_equal(pixels[8:68, 8:88], original)
+    with pytest.raises(AssertionError, match="not within"):
+        run("gallery", figure, "--image", f"{cat}@30,40", *options[4:])
+
+
 def beside(folder: Path) -> None:
     options = ("--busy", "0,1", "--efforts", 1, "--against", BENCHMARKS.parent)
     rows = recorded(folder / "rows.jsonl", "beside", png(folder), *options)
@@ -470,6 +486,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "fitted": fitted,
     "fitted_files": fitted_files,
     "frontier": frontier,
+    "gallery": gallery,
     "generative": generative,
     "generative_figure": generative_figure,
     "latent crops": latent_crops,
@@ -489,7 +506,19 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-LONG = {"fitted", "fitted_files", "generative", "latent ablate", "machine_layers", "published fixed"}  # 15 to 75 s each
+LONG = {  # 8 to 75 s each
+    "anchors",
+    "beside",
+    "coordinate quantised",
+    "coordinate recipes",
+    "domain_prior",
+    "fitted",
+    "fitted_files",
+    "generative",
+    "latent ablate",
+    "machine_layers",
+    "published fixed",
+}
 
 
 @pytest.mark.parametrize(

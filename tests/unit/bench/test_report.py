@@ -27,7 +27,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    PIL.Image.fromarray(skimage.data.chelsea()[60:260, 130:340]).save(folder / "cat.png")
+    PIL.Image.fromarray(skimage.data.chelsea()[60:160, 130:240]).save(folder / "cat.png")
     PIL.Image.fromarray(skimage.data.camera()[200:264, 200:280]).save(folder / "gray.png")
     PIL.Image.fromarray(skimage.data.coffee()[200:264, 300:364]).save(folder / "coffee <b>&.png")
     options = "--efforts 1 --vs jpeg,webp --rates 0.3,0.1,0.05 --look 2 --no-cache --html".split()

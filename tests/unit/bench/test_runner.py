@@ -124,9 +124,9 @@ def test_a_cell_is_what_plain_libraries_give(folder):
 
 
 def test_no_anchor_is_larger_and_what_cannot_go_so_low_is_empty(folder):
-    rows = measurements("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.05,0.004")
+    rows = measurements("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.004")
     sizes = {(row["picture"], row["rate"]): row["bytes"] for row in rows if row["codec"] == "dfm"}
-    assert len(sizes) == 6
+    assert len(sizes) == 4
     for row in rows:
         if row["codec"] == "dfm":
             continue
@@ -138,7 +138,7 @@ def test_no_anchor_is_larger_and_what_cannot_go_so_low_is_empty(folder):
             assert row["next_bytes"] is None or row["next_bytes"] > limit
     empty = {row["codec"] for row in rows if row["bytes"] is None and row["rate"] == 0.004}
     assert "jpeg" in empty  # its tables alone are larger
-    text = bench("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.05,0.004").stdout
+    text = bench("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.004").stdout
     assert max(map(len, text.splitlines())) <= 80
     assert "smaller than" in text or "no file as small" in text
 
@@ -150,8 +150,10 @@ def test_why_a_file_is_much_smaller_is_said(folder):
 
 
 def test_tables_fit_80_columns_with_all_anchors_and_long_names(folder):
+    for name in ("cat.png", "coffee.png"):
+        PIL.Image.open(f"photos/{name}").crop((0, 0, 64, 48)).save(f"photos/{name}")
     os.rename("photos/cat.png", "photos/a-image-with-a-name-of-more-than-twenty-letters.png")
-    text = bench("photos", "--vs", "all", "--rates", "0.05").stdout
+    text = bench("photos", "--vs", "all", "--rates", "0.15").stdout
     assert max(map(len, text.splitlines())) <= 80
     for codec in ANCHORS:
         assert (codec.label in text) == (codec.missing() is None)

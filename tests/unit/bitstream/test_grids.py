@@ -334,7 +334,7 @@ def known_grids(found: tuple[Symbols, ...], wanted: tuple[Symbols, ...]) -> int:
 @pytest.mark.parametrize("has_checks", [True, False])
 def test_more_bytes_never_decode_fewer_grids(has_checks: bool) -> None:
     """Of a file that is cut off anywhere; and no symbol is wrong: those after the end are 0."""
-    model = some_model()
+    model = some_model(20, 14)
     data = checked_file(model) if has_checks else bitstream.write(model, checked=False)
     start, end = section(data, Section.GRIDS)
     known, decoded, refused = 0, 0, 0

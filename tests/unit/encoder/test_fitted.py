@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.fitted import contexts as rate
 from dfmcodec.encoder.fitted import fit as fitting
 from dfmcodec.encoder.fitted.contexts import ContextWeights, laplace_bits, symbol_bits
-from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe, State, soft_round
+from dfmcodec.encoder.fitted.fit import Fit, Moving, Networks, Recipe, State, soft_round
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import cosine_less_one_and_sine, start_machine, window_colours
 from dfmcodec.encoder.fitted.neighbours import Offsets, gathered, neighbourhoods
@@ -476,17 +477,17 @@ def test_latents_move_once_by_all_that_waits() -> None:
     for number in range(2):
         latents.add(windows, number, ones)
     moved = latents.copy()
-    moved.move(windows, 0, 0.2, 0)
+    rates = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]  # of the levels
+    moved.move(windows, 0, rates, 0)
     for level, (old, new, waiting) in enumerate(zip(start, moved.values, moved.waiting, strict=True)):
         rows, columns = windows.own(0, level)
-        rate = 0.2 * (1.4, 1.0, 0.8, 0.7, 0.7, 0.7, 0.7)[level]
-        assert np.allclose(new[rows, columns], old[rows, columns] - rate, atol=1e-5)  # Adam's first step
+        assert np.allclose(new[rows, columns], old[rows, columns] - rates[level], atol=1e-5)  # Adam's first step
         assert np.array_equal(new[:, columns.stop :], old[:, columns.stop :])
         assert not waiting[rows, columns].any()
         assert waiting[:, columns.stop :].all()
         assert np.array_equal(latents.values[level], old)
     twice = moved.copy()
-    twice.move(windows, 0, 0.2, 1)  # the mean goes on without a gradient
+    twice.move(windows, 0, rates, 1)  # the mean goes on without a gradient
     assert (twice.values[0][windows.own(0, 0)] < moved.values[0][windows.own(0, 0)]).all()
 
 
@@ -679,9 +680,22 @@ def test_a_fit_lowers_the_cost() -> None:
         assert np.array_equal(one, other)
 
 
-def test_only_free_networks_move() -> None:
-    """The synthesis, and the arrays of the contexts that are named."""
+def test_only_free_networks_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The synthesis, and the arrays of the contexts that are named; gradients are of these alone.
+    Their values are taken from the program that all tests share, as another takes long to compile.
+    """
     fit, start = some_fit(60, free=("w3", "c3"))
+    gradient_of_all = fit._programs.gradient
+
+    def gradient(moving: Moving, networks: Networks, *others: Any) -> tuple[Moving, Grids]:
+        by_all, by_latents = gradient_of_all(networks.moved(moving).moving(ContextWeights._fields), networks, *others)
+        contexts = {name: by_all.contexts[name] for name in moving.contexts}
+        by_moving = Moving(by_all.machine, contexts)
+        wanted, _ = jax.eval_shape(fitting._window_gradient, moving, networks, *others)
+        assert jax.tree.map(jnp.shape, by_moving) == jax.tree.map(jnp.shape, wanted)
+        return by_moving, by_latents
+
+    monkeypatch.setattr(fit, "_programs", replace(fit._programs, gradient=gradient))
     fitted = after(fit, start, 3).networks
     for new, old in zip(fitted.machine, start.networks.machine, strict=True):
         assert (new != old).any()

@@ -68,7 +68,7 @@ def test_a_sweep_can_be_stopped() -> None:
 
 def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds() -> None:
     """The costs pixel by pixel are those of the fit, also after changes of many cells at once."""
-    colours = skimage.data.chelsea()[60:210, 130:300].transpose(2, 0, 1).astype(np.float32) / 255
+    colours = skimage.data.chelsea()[60:180, 130:300].transpose(2, 0, 1).astype(np.float32) / 255
     fit = Fit(np.ascontiguousarray(colours), 1e-3, 0, Networks.start(0, 8, 8), Recipe(40))
     state = fit.start()
     with fit.threads() as executor:
