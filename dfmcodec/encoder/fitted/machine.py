@@ -51,7 +51,7 @@ def start_machine(rng: np.random.Generator, width: int, axes: str = FINE_CHROMA)
 
     return FittedMachine(
         jnp.tile(jnp.array(_FILTER_START, jnp.float32), (GRID_LEVELS - 1, 1)),
-        normal(width, GRID_LEVELS, std=_PHASE_STD) * jnp.asarray(of_level, jnp.float32),
+        normal(width, GRID_LEVELS, std=_PHASE_STD) * jnp.asarray(of_level, jnp.float32)[None],
         jnp.zeros(width),
         normal(CHANNELS, 2 * width, std=_OUTPUT_STD),
         jnp.asarray(colours.T, dtype=jnp.float32),

@@ -45,9 +45,9 @@ _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
-_EXCESS_BPP = 0.22  # the symbols of a fit take so many more bits per pixel at its start than at its end
-_EXCESS_PART = 0.1  # and so much of the bits at its end
-_EXCESS_AS = 1.75  # the power of the part that is left
+_EXCESS_BPP = 0.25  # the symbols of a fit take so many more bits per pixel at its start than at its end,
+_EXCESS_BPP_AS = 3  # with this power of the part that is left,
+_EXCESS_PART = 0.2  # and so much of the bits at its end, in proportion to the part that is left
 _LEAST_LEFT = 0.15  # of the bits that symbols take now
 _SWEPT = 0.99  # of the bytes of symbols, after a sweep
 _NETWORKS_SHRINK = 0.9  # the bytes of networks, when their rounding is chosen
@@ -62,7 +62,7 @@ _SWEEP_OF_PSNR = 3.0
 _FARTHEST_SWEEP = 2.0
 _CLOSE_SWEEPS = 0.1  # by the move that each of two asks for
 _SAME_LMBDA = 0.01  # between logarithms of multipliers whose sweeps are much the same
-_SHRINKS = (-0.2, 4.0)  # parts of a symbol, for the largest and the smallest file
+_LEAST_SHRINK, _GRID_SHRINK = -0.2, 4.0  # parts of a symbol, for the largest and the smallest of a grid
 _HALVINGS = 10  # of the range between them
 _ENOUGH_OF_BUDGET = 0.998
 _ENOUGH_DB = 0.005
@@ -273,7 +273,8 @@ class _Search:
         return best
 
     def _shrunk_to_target(self, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
-        """The model of latents that are drawn to zero as far as the target needs it.
+        """The model of latents that are drawn to zero as far as the target needs it, those of the
+        finest grid first.
 
         Raises:
             TargetUnreachableError: None meets it.
@@ -282,7 +283,7 @@ class _Search:
         if self._is_without_target:
             return nearest
         best = nearest if self._meets(nearest) else None
-        least, most = _SHRINKS  # between which the target lies, if it can be met
+        least, most = _LEAST_SHRINK, _GRID_SHRINK * len(latents)  # around the target, if it can be met
         for _ in range(_HALVINGS):
             if best is not None and self._is_close(best):
                 break
@@ -316,10 +317,15 @@ class _Search:
         return len(write_networks(self._plan.prior, changes)) + SECTION_ENTRY.size + check
 
     def _candidate(self, latents: Sequence[Float32], changes: NetworkChanges, shrink: float) -> _Candidate:
-        """The model of latents that are rounded after a part of a symbol is taken off their
+        """The model of latents that are rounded after `shrink` symbols are taken off their
         magnitudes, with the size of its file and the PSNR of the decoded image.
+
+        Those of the finest grid shrink by `_GRID_SHRINK` at most, by the rest those of the next.
         """
-        grids = tuple(_shrunk(grid, shrink) for grid in latents)
+        grids = tuple(
+            _shrunk(grid, min(max(shrink - _GRID_SHRINK * level, 0.0 if level else shrink), _GRID_SHRINK))
+            for level, grid in enumerate(latents)
+        )
         image, prior = self._job.image, self._plan.prior
         arch = FittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
         model = QuantizedGrids(arch, image.height, image.width, self._code, grids, changes, image.bit_depth)
@@ -345,8 +351,8 @@ class _Search:
             return
         if budget is not None:
             of_symbols, pixels = found.bits / 8, self._fit.pixel_count
-            excess = (1 - part) ** _EXCESS_AS
-            left = (of_symbols - _EXCESS_BPP * excess * pixels / 8) / (1 + _EXCESS_PART * excess)
+            excess_bytes = _EXCESS_BPP * (1 - part) ** _EXCESS_BPP_AS * pixels / 8
+            left = (of_symbols - excess_bytes) / (1 + _EXCESS_PART * (1 - part))
             in_the_end = expected_bytes - of_symbols + _SWEPT * max(left, _LEAST_LEFT * of_symbols)
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
