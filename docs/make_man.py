@@ -5,68 +5,7 @@ python docs/make_man.py > docs/dfm.1
 
 from __future__ import annotations
 
-import click
-
-from dfmcodec import __version__
-from dfmcodec.cli import main
-
-
-def escaped(text: str) -> str:
-    """Escapes text for roff."""
-    text = text.replace("\\", "\\e").replace("-", "\\-")
-    return "\n".join("\\&" + line if line.startswith((".", "'")) else line for line in text.split("\n"))
-
-
-def paragraphs(text: str) -> list[str]:
-    """The paragraphs of a docstring. Lines after a \\b line are not joined."""
-    parts = []
-    for paragraph in (text or "").strip().split("\n\n"):
-        lines = [line.strip() for line in paragraph.split("\n")]
-        if lines[0] == "\b":
-            parts.append(".PP\n.nf\n" + "\n".join(escaped(line) for line in lines[1:]) + "\n.fi")
-        else:
-            parts.append(".PP\n" + escaped(" ".join(lines)))
-    return parts
-
-
-def options(context: click.Context) -> list[str]:
-    """The options of a command, each with its help."""
-    params = context.command.get_params(context)
-    records = [param.get_help_record(context) for param in params if isinstance(param, click.Option)]
-    return [f".TP\n.B {escaped(record[0])}\n{escaped(record[1])}" for record in records if record]
-
-
-def described(context: click.Context, name: str) -> list[str]:
-    """The usage, help and options of a command."""
-    usage = " ".join(context.command.collect_usage_pieces(context))
-    return [f".B {name}\n{escaped(usage)}", *paragraphs(context.command.help or ""), *options(context)]
-
-
-def page() -> str:
-    """The whole page."""
-    context = click.Context(main, info_name="dfm", **main.context_settings)
-    lines = [
-        f'.TH DFM 1 "" "dfmcodec {__version__}" "User Commands"',
-        ".SH NAME\ndfm \\- encode photographs to a size or quality, and decode them",
-        ".SH SYNOPSIS\n.B dfm\n.I command\n[options] [arguments]",
-        ".SH DESCRIPTION",
-        *paragraphs(main.help or ""),
-    ]
-    for name in main.list_commands(context):
-        command = main.get_command(context, name)
-        assert command is not None
-        command_context = click.Context(command, context, info_name=name)
-        lines += [f".SH {name.upper()}", *described(command_context, f"dfm {name}")]
-        if isinstance(command, click.Group):
-            for part in command.list_commands(command_context):
-                part_context = click.Context(command.commands[part], command_context, info_name=part)
-                lines += [f".SS {name} {part}", *described(part_context, f"dfm {name} {part}")]
-    codes = (main.epilog or "").removeprefix("Exit codes: ").rstrip(".").split(", ")
-    lines.append(".SH EXIT STATUS")
-    lines += [f".TP\n.B {code}\n{escaped(what)}" for code, what in (entry.split(" ", 1) for entry in codes)]
-    lines.append(".SH SEE ALSO\n.BR cwebp (1),\n.BR avifenc (1),\n.BR cjxl (1)")
-    return "\n".join(lines) + "\n"
-
+from dfmcodec.cli._manual import manual_page as page
 
 if __name__ == "__main__":
     print(page(), end="")

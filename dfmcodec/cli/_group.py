@@ -26,6 +26,7 @@ _COMMANDS = {
     "decode": "Decode .dfm files to images.",
     "info": "Show what .dfm files hold, without decoding them.",
     "verify": "Check that .dfm files are intact.",
+    "view": "Show .dfm files in the browser or the system's viewer.",
     "compare": "Measure the difference between two images.",
     "pack": "Pack .dfm files and images into tars or Parquet files, without encoding.",
     "jobs": "Show how far a corpus is, by its store.",
@@ -33,6 +34,7 @@ _COMMANDS = {
     "bench": "Compare dfm with other codecs at equal file size.",
     "demo": "Encode and decode a photograph, beside JPEG and AVIF of the same size.",
     "sample": "Write a sample photograph to try the codec on.",
+    "desktop": "Make .dfm files known to the desktop: type, thumbnails, manual page, completion.",
 }
 
 # Errors without a file name that come from writing to standard output.

@@ -68,6 +68,8 @@ WORKS = (
     "info a.dfm",
     "info --json fitted.dfm",
     "verify a.dfm fitted.dfm coordinate.dfm latent.dfm",
+    "view --web -o viewer.html",
+    "desktop --thumbnail a.dfm small.png 32",
 )
 MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "encode a.png a.jpg --keep-extension -O two -j 2 --effort 1",

@@ -22,11 +22,11 @@ import time
 import tomllib
 import venv
 import zipfile
-from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_WHEEL_BYTES = 2_000_000
+PACKAGES = {"dfmcodec": ("dfmcodec", "**/*.py"), "dfmcodec.web": ("web", "*.py")}  # folders and modules, by setup.py
 PROGRAM = """
 import sys, numpy, PIL.Image
 import dfmcodec, dfmcodec.plugins.pillow
@@ -92,11 +92,15 @@ def check_manual(environment: Path) -> None:
 
 
 def expected_contents(tree: Path) -> set[str]:
-    """The package's modules and the data that pyproject.toml names."""
+    """The modules of the packages and the data that pyproject.toml names."""
     project = tomllib.loads((tree / "pyproject.toml").read_text())
-    patterns = [f"dfmcodec/{pattern}" for pattern in project["tool"]["setuptools"]["package-data"]["dfmcodec"]]
-    names = {path.relative_to(tree).as_posix() for path in (tree / "dfmcodec").rglob("*") if path.is_file()}
-    return {name for name in names if name.endswith(".py") or any(fnmatch(name, pattern) for pattern in patterns)}
+    data = project["tool"]["setuptools"]["package-data"]
+    names = set()
+    for package, (folder, modules) in PACKAGES.items():
+        found = {path for pattern in (modules, *data[package]) for path in (tree / folder).glob(pattern)}
+        inside = package.replace(".", "/")
+        names |= {f"{inside}/{path.relative_to(tree / folder).as_posix()}" for path in found if path.is_file()}
+    return names
 
 
 def check_contents(wheel: Path, tree: Path) -> int:
@@ -167,6 +171,7 @@ def main() -> None:
         command(dfm, "decode", "cat.dfm", "-o", "back.png", cwd=away)
         info = json.loads(command(dfm, "info", "--json", "cat.dfm", cwd=away))
         command(dfm, "verify", "cat.dfm", cwd=away)
+        command(dfm, "view", "--web", "-o", "viewer.html", cwd=away)
         command(python, "-c", PROGRAM, cwd=away)
         if (away / "cat.dfm").stat().st_size > 1500 or not info:
             sys.exit("wheel_check: the file is larger than its target")

@@ -26,7 +26,7 @@ ROWS = (
     ("bitstream",),
     ("generative",),
     ("decoder",),
-    ("encoder",),
+    ("encoder", "viewer"),
     ("training", "api"),
     ("",),  # dfmcodec/__init__.py, the public names
     ("bench", "corpus", "plugins"),

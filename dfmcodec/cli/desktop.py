@@ -1,0 +1,187 @@
+"""`dfm desktop`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dfmcodec.cli._common import STANDARD, display_name, echo, make_folder, output_name, read_source, write_output
+from dfmcodec.errors import ConfigError, DfmError, FormatError, OutputError
+
+if TYPE_CHECKING:
+    from dfmcodec.viewer.desktop import DesktopFile
+
+_LARGEST_THUMBNAIL = 1024  # pixels, the largest size of freedesktop.org's thumbnails
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of the command.
+
+    Args:
+        install: Whether to write the files.
+        remove: Whether to delete them.
+        thumbnail: The .dfm file, the PNG to write and its longest side; None if none is wanted.
+        system: Whether the files are for all users.
+        yes: Whether the question is answered.
+    """
+
+    install: bool
+    remove: bool
+    thumbnail: tuple[Path, Path, int] | None
+    system: bool
+    yes: bool
+
+
+@click.command("desktop")
+@click.option("--install", is_flag=True, help="Write the files that make .dfm files known.")
+@click.option("--remove", is_flag=True, help="Delete the files that --install wrote.")
+@click.option(
+    "--user/--system",
+    "user",
+    default=True,
+    show_default=True,
+    help="For this user, under $XDG_DATA_HOME (~/.local/share), or for all, under /usr/local/share.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--thumbnail",
+    metavar="FILE PNG SIDE",
+    nargs=3,
+    type=(click.Path(path_type=Path), click.Path(path_type=Path), click.IntRange(1, _LARGEST_THUMBNAIL)),
+    help="Write a PNG with SIDE pixels in its longer side, or fewer; this is what file managers call.",
+)
+def command(user: bool, **arguments: Any) -> None:
+    """Make .dfm files known to the desktop: type, thumbnails, viewer, manual page, completion.
+
+    \b
+    dfm desktop --install                          asks before it writes
+    dfm desktop --remove                           deletes exactly these files
+    sudo dfm desktop --install --system            for all users
+    dfm desktop --thumbnail a.dfm a.png 256        a small image
+
+    Linux only. Files of the same names that dfm did not write are neither replaced nor deleted.
+    """
+    options = _Options(system=not user, **arguments)
+    if options.install + options.remove + (options.thumbnail is not None) != 1:
+        msg = "give one of --install, --remove and --thumbnail"
+        raise ConfigError(msg)
+    if options.thumbnail is not None:
+        _write_thumbnail(*options.thumbnail)
+        return
+    if sys.platform != "linux":
+        msg = f"dfm desktop --install and --remove need Linux, this is {sys.platform}; dfm view works everywhere"
+        raise ConfigError(msg)
+    _install(options) if options.install else _remove(options)
+
+
+def _write_thumbnail(source: Path, target: Path, side: int) -> None:
+    from dfmcodec.viewer.thumbnail import thumbnail
+
+    try:
+        small = thumbnail(read_source(source), side)
+    except FormatError as error:
+        raise type(error)(f"{display_name(source)}: {error}") from error  # noqa: EM102
+    write_output(target, small)
+    echo(f"{output_name(target)}: {len(small):,} bytes", err=target == STANDARD)
+
+
+def _install(options: _Options) -> None:
+    from dfmcodec.viewer.desktop import hidden_from_thumbnailers
+
+    files = _files(options.system)
+    foreign = [file.path for file in files if file.is_foreign]
+    if foreign:
+        msg = f"{foreign[0]} was not written by dfm desktop; move it away first"
+        raise OutputError(msg)
+    echo("dfm desktop --install writes:")
+    for file in files:
+        echo(f"  {file.path}  ({file.purpose}{', replaced' if file.exists else ''})")
+    hidden = hidden_from_thumbnailers()
+    if hidden:
+        echo(
+            f"dfm: GNOME shows its thumbnailers programs under /usr only, and {hidden[0]} is not there; "
+            "docs/viewer.md says where to install for thumbnails",
+            err=True,
+        )
+    _ask("Write them?", options.yes)
+    for file in files:
+        make_folder(file.path.parent)
+        write_output(file.path, file.text.encode())
+        echo(f"wrote {file.path}")
+    _update_databases(options.system)
+
+
+def _remove(options: _Options) -> None:
+    files = [file for file in _files(options.system) if file.exists]
+    for file in files:
+        if file.is_foreign:
+            echo(f"dfm: {file.path} was not written by dfm desktop, and stays", err=True)
+    own = [file for file in files if not file.is_foreign]
+    if not own:
+        echo("nothing to remove")
+        return
+    echo("dfm desktop --remove deletes:")
+    for file in own:
+        echo(f"  {file.path}  ({file.purpose})")
+    _ask("Delete them?", options.yes)
+    for file in own:
+        try:
+            file.path.unlink()
+        except OSError as error:
+            msg = f"cannot delete {file.path}: {error.strerror or error}"
+            raise DfmError(msg) from error
+        echo(f"deleted {file.path}")
+    _update_databases(options.system)
+
+
+def _files(system: bool) -> Sequence[DesktopFile]:
+    """The files of this installation."""
+    from dfmcodec.cli._manual import manual_page
+    from dfmcodec.viewer.desktop import desktop_files, own_program
+
+    return desktop_files(_data(system), own_program(), manual_page(), _completions())
+
+
+def _data(system: bool) -> Path:
+    from dfmcodec.viewer.desktop import SYSTEM_DATA, user_data
+
+    return SYSTEM_DATA if system else user_data()
+
+
+def _completions() -> dict[str, str]:
+    """The completion of dfm in each shell. It calls the dfm that is on the PATH then."""
+    from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+
+    from dfmcodec.cli._group import main
+
+    of_shells = [shell(main, {}, "dfm", "_DFM_COMPLETE") for shell in (BashComplete, ZshComplete, FishComplete)]
+    return {shell.name: ShellComplete.source(shell) for shell in of_shells}  # BashComplete's own starts bash
+
+
+def _ask(question: str, yes: bool) -> None:
+    """Asks whether to go on, unless the answer is given.
+
+    Raises:
+        DfmError: The answer is not yes, or there is nobody to give it.
+    """
+    agreed = yes
+    if not yes:
+        with suppress(click.Abort):  # no more input
+            agreed = click.confirm(question)
+    if not agreed:
+        msg = "nothing was changed; -y answers yes"
+        raise DfmError(msg)
+
+
+def _update_databases(system: bool) -> None:
+    from dfmcodec.viewer.desktop import update_databases
+
+    for notice in update_databases(_data(system)):
+        echo(f"dfm: {notice}", err=True)

@@ -1,0 +1,276 @@
+"""`dfm view`."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import time
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dfmcodec.cli._common import (
+    STANDARD,
+    check_output,
+    display_name,
+    echo,
+    force_option,
+    max_multiply_adds_option,
+    max_pixels_option,
+    optional_sources_argument,
+    output_name,
+    output_option,
+    prior_option,
+    quiet_option,
+    read_generator,
+    read_source,
+    write_output,
+)
+from dfmcodec.cli._inputs import check_standard_input
+from dfmcodec.errors import ConfigError, FormatError, MissingModelError
+from dfmcodec.files.atomic import is_stream, read_file
+
+if TYPE_CHECKING:
+    from dfmcodec.viewer.server import Resource
+
+_MEDIA_TYPE = "image/x-dfm"
+_HTML = "text/html; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of the command.
+
+    Args:
+        sources: The files.
+        web: Whether the page is wanted without files, too.
+        output: The file to write the page to; None to show it.
+        png: Whether to show decoded images in the system's viewer.
+        no_browser: Whether to leave the browser to the user.
+        show_damaged: Whether the page may show files that are not whole.
+        prior: The file of a generative model.
+        max_pixels: Images with more pixels are refused.
+        max_multiply_adds: Images whose network takes more are refused.
+        force: Whether to overwrite the output.
+        quiet: Whether to print errors only.
+    """
+
+    sources: tuple[Path, ...]
+    web: bool
+    output: Path | None
+    png: bool
+    no_browser: bool
+    show_damaged: bool
+    prior: Path | None
+    max_pixels: int
+    max_multiply_adds: int
+    force: bool
+    quiet: bool
+
+
+@click.command("view")
+@optional_sources_argument
+@click.option("--web", is_flag=True, help="Open the page without files, too; with -o, write it to a file instead.")
+@output_option("With --web: write the page to this file, which works from a folder and from any web server.")
+@click.option("--png", is_flag=True, help="Show the decoded images in the system's viewer instead of the browser.")
+@click.option("--no-browser", is_flag=True, help="Print the address of the page, and open no browser.")
+@click.option(
+    "--show-damaged", is_flag=True, help="Open the page for damaged files, too; it says what is wrong with them."
+)
+@prior_option
+@max_pixels_option
+@max_multiply_adds_option
+@force_option
+@quiet_option
+def command(**arguments: Any) -> None:
+    """Show .dfm files in the browser.
+
+    \b
+    dfm view photo.dfm                   opens a page on this computer with the image
+    dfm view a.dfm b.dfm                 compares them on the page
+    dfm view --web                       the page alone, to drop files on
+    dfm view --web -o viewer.html        writes the page as one file that people can host
+    dfm view --png photo.dfm             decodes it for the system's viewer
+
+    The browser decodes the files itself. The page and the files are served on 127.0.0.1, at an
+    address with a secret part and to nobody else. The command ends with Ctrl-C or when the page is
+    closed.
+    """
+    options = _Options(**arguments)
+    _check_options(options)
+    if options.output is not None:
+        _write_page(options.output, options.force, options.quiet)
+    elif options.png:
+        _show_images(options)
+    else:
+        _serve(options)
+
+
+def _check_options(options: _Options) -> None:
+    """Refuses combinations that make no sense.
+
+    Raises:
+        ConfigError: What is wrong.
+    """
+    msg = None
+    if not options.sources and not options.web:
+        msg = "name a file, or open the page alone with --web"
+    elif options.output is not None and (options.sources or options.png or not options.web):
+        msg = "-o writes the page without files; give it with --web alone"
+    elif options.png and (options.web or options.no_browser or options.show_damaged):
+        msg = "--png shows images in the system's viewer; leave out --web, --no-browser and --show-damaged"
+    elif options.prior is not None and not options.png:
+        msg = "the page cannot decode codes of generative models; show them with --png --prior"
+    if msg is not None:
+        raise ConfigError(msg)
+    check_standard_input(options.sources)
+
+
+def _write_page(output: Path, force: bool, quiet: bool) -> None:
+    from dfmcodec.viewer.page import standalone_page
+
+    check_output(output, force)
+    page = standalone_page()
+    write_output(output, page, force)
+    if not quiet:
+        echo(f"{output_name(output)}: {len(page):,} bytes", err=output == STANDARD)
+
+
+def _read_whole(source: Path, max_pixels: int) -> bytes:
+    """The bytes of a file that the page can decode.
+
+    Raises:
+        FormatError: It is damaged, foreign, too large or a code of a generative model.
+    """
+    from dfmcodec._types import Model
+    from dfmcodec.bitstream.header import read_header
+    from dfmcodec.bitstream.integrity import examine
+
+    data, name = read_source(source), display_name(source)
+    try:
+        header = read_header(data, max_pixels)
+        examine(data, header).refuse_damage()
+        if header.architecture.model is Model.GENERATIVE:
+            msg = "a code of a generative model, which the page cannot decode; show it with --png --prior MODEL"
+            raise MissingModelError(msg)
+    except FormatError as error:
+        raise type(error)(f"{name}: {error}") from error  # noqa: EM102
+    return data
+
+
+def _serve(options: _Options) -> None:
+    """Serves the page and its files until the page is closed or Ctrl-C is pressed."""
+    from dfmcodec.viewer.page import ALIVE, file_address, served_page
+    from dfmcodec.viewer.server import PageServer, Resource
+
+    files = {file_address(number): _resource(source, options) for number, source in enumerate(options.sources)}
+    page = served_page([display_name(source) if source == STANDARD else source.name for source in options.sources])
+    server = PageServer({"": Resource(_HTML, lambda: page), **files}, ALIVE)
+    with server.serving(), suppress(KeyboardInterrupt):
+        if options.no_browser or not options.quiet:
+            echo(server.url)
+        if not options.quiet:
+            echo("dfm: ends when the page is closed, or with Ctrl-C", err=True)
+        if not options.no_browser and not webbrowser.open(server.url):
+            echo(f"dfm: no browser was opened; open {server.url} in one", err=True)
+        server.pages.wait_until_closed()
+
+
+def _resource(source: Path, options: _Options) -> Resource:
+    """A file as it is when the page asks for it; what can be read only once, as it was."""
+    from dfmcodec.viewer.server import Resource
+
+    data = read_source(source)
+    if not options.show_damaged:
+        _check_whole(data, display_name(source), options.max_pixels)
+    if source == STANDARD or is_stream(source):
+        return Resource(_MEDIA_TYPE, lambda: data)
+    return Resource(_MEDIA_TYPE, partial(read_file, source.absolute()))
+
+
+def _check_whole(data: bytes, name: str, max_pixels: int) -> None:
+    """Refuses what the page cannot decode.
+
+    Raises:
+        FormatError: The file is damaged, foreign, too large or a code of a generative model.
+    """
+    from dfmcodec._types import Model
+    from dfmcodec.bitstream.header import read_header
+    from dfmcodec.bitstream.integrity import examine
+
+    with _named(name):
+        header = read_header(data, max_pixels)
+        examine(data, header).refuse_damage()
+        if header.architecture.model is Model.GENERATIVE:
+            msg = "a code of a generative model, which the page cannot decode; show it with --png --prior MODEL"
+            raise MissingModelError(msg)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with it."""
+    try:
+        yield
+    except FormatError as error:
+        raise type(error)(f"{name}: {error}") from error  # noqa: EM102
+
+
+def _show_images(options: _Options) -> None:
+    """Shows decoded images until Ctrl-C is pressed, and deletes them."""
+    from dfmcodec.viewer.system import open_file, opener
+
+    program = opener()
+    with _signals_interrupt(), tempfile.TemporaryDirectory(prefix="dfm-view-", ignore_cleanup_errors=True) as folder:
+        images = []
+        for number, source in enumerate(options.sources, 1):
+            images.append(Path(folder) / f"image-{number}.png")  # of the file's name, a stranger's, no part
+            images[-1].write_bytes(_png(source, options))
+        for image in images:
+            open_file(program, image)
+        with suppress(KeyboardInterrupt):
+            if not options.quiet:
+                echo("dfm: Ctrl-C ends, and deletes the decoded image", err=True)
+            while True:
+                time.sleep(1)
+
+
+def _png(source: Path, options: _Options) -> bytes:
+    """A file decoded to a PNG.
+
+    Raises:
+        FormatError: It cannot be read.
+    """
+    from dfmcodec.decoder import decode_image
+    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+
+    data, generator = read_source(source), read_generator(options.prior)
+    with _named(display_name(source)):
+        image = decode_image(
+            data, max_pixels=options.max_pixels, generator=generator, max_multiply_adds=options.max_multiply_adds
+        )
+    return image_to_bytes(image, OUTPUT_FORMATS["png"])
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Does with the signals that end a process what Ctrl-C does, so that what it wrote is
+    deleted.
+    """
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.signal(number, interrupt) for number in known}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,164 @@
+"""The files by which a desktop of Linux knows `.dfm` files: what they hold and where they go.
+
+They follow freedesktop.org's specifications of shared MIME-info, desktop entries and base
+directories, and GNOME's of thumbnailers.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfmcodec.errors import DfmError
+from dfmcodec.files.atomic import read_file
+
+MARK = "Written by dfm desktop, which also removes it."  # an XML comment may not hold "--"
+SYSTEM_DATA = Path("/usr/local/share")
+_MEDIA_TYPE = "image/x-dfm"
+_SHOWN_TO_THUMBNAILERS = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/sbin")))
+_NOT_IN_ENTRIES = frozenset("\"'`$\\\n\r\t")  # to quote them, entries of programs and of thumbnailers differ
+
+_MIME = f"""<?xml version="1.0" encoding="UTF-8"?>
+<!-- {MARK} -->
+<mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info">
+  <mime-type type="{_MEDIA_TYPE}">
+    <comment>dfmcodec image</comment>
+    <generic-icon name="image-x-generic"/>
+    <magic priority="60"><match type="string" offset="0" value="\\x89DFM"/></magic>
+    <glob pattern="*.dfm"/>
+  </mime-type>
+</mime-info>
+"""
+_THUMBNAILER = """# {mark}
+[Thumbnailer Entry]
+TryExec={program}
+Exec={command} desktop --thumbnail %i %o %s
+MimeType={media_type};
+"""
+_APPLICATION = """# {mark}
+[Desktop Entry]
+Type=Application
+Name=dfm viewer
+GenericName=Image Viewer
+Comment=Shows .dfm images in the browser
+TryExec={program}
+Exec={command} view --web --show-damaged %F
+Icon=image-x-generic
+Terminal=false
+Categories=Graphics;Viewer;
+MimeType={media_type};
+"""
+
+# Where shells look for the completion of dfm, below the data folder.
+_COMPLETIONS = {
+    "bash": "bash-completion/completions/dfm",
+    "zsh": "zsh/site-functions/_dfm",
+    "fish": "fish/vendor_completions.d/dfm.fish",
+}
+_DATABASES = (("update-mime-database", "mime"), ("update-desktop-database", "applications"))
+
+
+@dataclass(frozen=True)
+class DesktopFile:
+    """A file to write.
+
+    Args:
+        path: Where it goes.
+        text: What it holds, with `MARK`.
+        purpose: What it is for, in a few words.
+    """
+
+    path: Path
+    text: str
+    purpose: str
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a file is at the path that `dfm desktop` did not write.
+
+        Raises:
+            DfmError: It cannot be read.
+        """
+        return self.exists and MARK.encode() not in read_file(self.path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a file, or a link to none, is at the path."""
+        return os.path.lexists(self.path)
+
+
+def user_data() -> Path:
+    """$XDG_DATA_HOME, or what stands for it where it is not set or not absolute."""
+    given = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return given if given.is_absolute() else Path.home() / ".local" / "share"
+
+
+def own_program() -> str:
+    """The path of the Python that runs this installation.
+
+    Raises:
+        DfmError: An entry cannot hold it.
+    """
+    program = sys.executable
+    if not os.path.isabs(program) or _NOT_IN_ENTRIES & set(program):
+        msg = f"the path of Python is {program!r}, which a desktop entry cannot hold; install dfmcodec elsewhere"
+        raise DfmError(msg)
+    return program
+
+
+def desktop_files(data: Path, program: str, manual: str, completions: Mapping[str, str]) -> list[DesktopFile]:
+    """All files.
+
+    Args:
+        data: The folder for data, of a user or of the system.
+        program: What `own_program` gives.
+        manual: The manual page.
+        completions: The completion of each shell, by its name.
+    """
+    # -P: no module of the folder that it starts in. A percent sign starts a field.
+    command = f'"{program}" -P -m dfmcodec'.replace("%", "%%")
+    entry = {"mark": MARK, "media_type": _MEDIA_TYPE, "program": program, "command": command}
+    files = [
+        DesktopFile(data / "mime/packages/dfmcodec.xml", _MIME, "the file type"),
+        DesktopFile(data / "thumbnailers/dfmcodec.thumbnailer", _THUMBNAILER.format(**entry), "thumbnails"),
+        DesktopFile(data / "applications/dfmcodec.desktop", _APPLICATION.format(**entry), "opens files by dfm view"),
+        DesktopFile(data / "man/man1/dfm.1", f'.\\" {MARK}\n{manual}', "the manual page"),
+    ]
+    for shell, script in completions.items():
+        files.append(DesktopFile(data / _COMPLETIONS[shell], _marked(script), f"completion in {shell}"))
+    return files
+
+
+def _marked(script: str) -> str:
+    """A script with the mark behind its first line, which zsh reads."""
+    first, _, rest = script.lstrip("\n").partition("\n")
+    return f"{first}\n# {MARK}\n{rest}"
+
+
+def hidden_from_thumbnailers() -> list[Path]:
+    """The folders of this installation that GNOME's sandbox does not show to thumbnailers."""
+    parts = Path(sys.executable).resolve(), Path(sys.prefix), Path(sys.base_prefix), Path(__file__)
+    hidden = [part for part in parts if not any(part.is_relative_to(shown) for shown in _SHOWN_TO_THUMBNAILERS)]
+    return list(dict.fromkeys(hidden))
+
+
+def update_databases(data: Path) -> list[str]:
+    """Has the desktop read its files again; returns sentences about what did not work."""
+    notices = []
+    for name, folder in _DATABASES:
+        program = shutil.which(name)
+        if not (data / folder).is_dir():
+            continue
+        if program is None:
+            notices.append(f"{name} is not installed; the desktop may notice the change later")
+            continue
+        done = subprocess.run([program, str(data / folder)], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            said = done.stderr.strip().splitlines()
+            notices.append(f"{name} ended with {done.returncode}{': ' + said[-1] if said else ''}")
+    return notices

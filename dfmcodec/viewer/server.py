@@ -1,0 +1,181 @@
+"""A server for one page and its files, on 127.0.0.1 and for this user alone.
+
+It answers GET and HEAD of a fixed table of addresses, and no address is ever made a path. All of
+them start with a secret token, which other users and other pages cannot guess. A request must name
+this very host and port, so that a page under another name that leads here gets nothing (DNS
+rebinding).
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
+from typing import cast
+
+from dfmcodec.errors import DfmError
+
+_ADDRESS = "127.0.0.1"
+_TOKEN_BYTES = 24
+_REQUEST_S = 60.0  # until a connection without a request is closed
+_RELOAD_S = 3.0  # a page that is loaded again is closed for shorter than this
+_POLL_S = 0.1
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What an address gives.
+
+    Args:
+        media_type: Its type.
+        read: Gives its bytes, or raises DfmError if they are no longer there.
+    """
+
+    media_type: str
+    read: Callable[[], bytes]
+
+
+class OpenPages:
+    """Counts the pages that are open: each keeps one connection open for as long as it is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 0
+        self._closed_at: float | None = None  # when the last one was closed; None while there was none
+
+    @contextmanager
+    def another(self) -> Iterator[None]:
+        """Counts one more in the body of the `with` statement."""
+        with self._lock:
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1
+                self._closed_at = time.monotonic()
+
+    def wait_until_closed(self) -> None:
+        """Returns when a page was open and none is."""
+        while not self._are_closed():
+            time.sleep(_POLL_S)
+
+    def _are_closed(self) -> bool:
+        with self._lock:
+            closed_at = self._closed_at
+            return not self._open and closed_at is not None and time.monotonic() - closed_at > _RELOAD_S
+
+
+class PageServer(ThreadingTCPServer):
+    """Serves in threads of its own, see `serving`.
+
+    Args:
+        resources: What the addresses give, relative to the page. The page itself is "".
+        alive: The address that a page keeps open.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, resources: Mapping[str, Resource], alive: str) -> None:
+        super().__init__((_ADDRESS, 0), _Handler)
+        self.resources = dict(resources)
+        self.alive = alive
+        self.pages = OpenPages()
+        self.token = secrets.token_urlsafe(_TOKEN_BYTES)
+        self.host = f"{_ADDRESS}:{self.server_address[1]}"
+
+    @property
+    def url(self) -> str:
+        """The address of the page."""
+        return f"http://{self.host}/{self.token}/"
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Serves in a thread during the body of the `with` statement, once."""
+        threading.Thread(target=self.serve_forever, args=(_POLL_S,), daemon=True).start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            self.server_close()
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Prints nothing: a browser closes connections as it likes."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "dfm"
+    sys_version = ""
+    timeout = _REQUEST_S
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Prints nothing."""
+
+    @property
+    def _server(self) -> PageServer:
+        return cast(PageServer, self.server)
+
+    def _answer(self, with_body: bool) -> None:
+        if self.headers.get_all("Host") != [self._server.host]:
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+            return
+        name = self._name()
+        if name == self._server.alive:
+            self._stay(with_body)
+            return
+        resource = None if name is None else self._server.resources.get(name)
+        if resource is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        try:
+            body = resource.read()
+        except DfmError:
+            self.send_error(HTTPStatus.GONE)
+            return
+        self._start(resource.media_type, {"Content-Length": str(len(body))})
+        if with_body:
+            self.wfile.write(body)
+
+    def _name(self) -> str | None:
+        """The address that is asked for, relative to the page; None without the right token."""
+        parts = self.path.partition("?")[0].split("/", 2)  # "", token, name
+        if len(parts) < 3 or not secrets.compare_digest(parts[1].encode(), self._server.token.encode()):
+            return None
+        return parts[2]
+
+    def _stay(self, with_body: bool) -> None:
+        """Keeps the connection, over which nothing more comes, until the page closes it."""
+        self.close_connection = True
+        self._start("text/event-stream", {"Connection": "close"})
+        if not with_body:
+            return
+        self.wfile.write(b": open\n\n")
+        self.connection.settimeout(None)
+        with self._server.pages.another(), suppress(OSError):
+            self.rfile.read(1)
+
+    def _start(self, media_type: str, headers: Mapping[str, str]) -> None:
+        self.send_response(HTTPStatus.OK)
+        for name, value in {"Content-Type": media_type, **headers, **_HEADERS}.items():
+            self.send_header(name, value)
+        self.end_headers()

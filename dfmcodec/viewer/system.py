@@ -1,0 +1,44 @@
+"""Files in the program that the user's system opens them with."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from dfmcodec.errors import DfmError
+
+_OPENERS = {"darwin": "open", "win32": "explorer"}
+_INSTEAD = "write the image to a file instead: dfm decode"
+
+
+def opener() -> str:
+    """The path of the program that opens a file with what the user has chosen for its type.
+
+    Raises:
+        DfmError: It is not installed.
+    """
+    name = _OPENERS.get(sys.platform, "xdg-open")
+    found = shutil.which(name)
+    if found is None:
+        msg = f"{name}, which opens the system's viewer, is not installed; {_INSTEAD}"
+        raise DfmError(msg)
+    return found
+
+
+def open_file(program: str, path: Path) -> None:
+    """Opens a file; returns when the viewer has started, or, with some, when it is closed.
+
+    Args:
+        program: What `opener` gives.
+        path: The file. It is passed on as it is, without a shell.
+
+    Raises:
+        DfmError: No viewer was started.
+    """
+    arguments = [program, str(path)]
+    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if done.returncode and sys.platform != "win32":  # explorer never returns 0
+        msg = f"no viewer for {path.suffix} files was started ({program} ended with {done.returncode}); {_INSTEAD}"
+        raise DfmError(msg)

@@ -1,0 +1,404 @@
+"""`dfm view`: who gets what from its server, how it ends, and the system's viewer."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+from common import GENERATIVE, GOLDEN
+
+import dfmcodec
+from dfmcodec.cli import main
+from dfmcodec.errors import DfmError
+from dfmcodec.viewer import server as viewer_server
+from dfmcodec.viewer.server import PageServer, Resource
+
+LATENT = next(GOLDEN.glob("trellis-rgb-*.dfm"))
+FITTED = next(GOLDEN.glob("fitted-rgb-*.dfm"))
+CODE = next(GENERATIVE.glob("gray-0-*.dfm"))
+PAGE = b"<!doctype html><title>page</title>"
+posix = pytest.mark.skipif(os.name != "posix", reason="scripts and signals of POSIX")
+
+
+def dfm(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def gone() -> bytes:
+    msg = "no longer there"
+    raise DfmError(msg)
+
+
+@pytest.fixture
+def server() -> Iterator[PageServer]:
+    resources = {
+        "": Resource("text/html; charset=utf-8", lambda: PAGE),
+        "files/0": Resource("image/x-dfm", LATENT.read_bytes),
+        "files/1": Resource("image/x-dfm", gone),
+    }
+    made = PageServer(resources, "alive")
+    with made.serving():
+        yield made
+
+
+def ask(server, path, method="GET", host=None, body=None):
+    connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+    connection.request(method, path, body, {"Host": host or server.host})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer, content
+
+
+@pytest.fixture
+def base(server):
+    return f"/{server.token}/"
+
+
+def test_the_page_and_its_files_are_given(server, base):
+    answer, content = ask(server, base)
+    assert (answer.status, content) == (200, PAGE)
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    answer, content = ask(server, base + "files/0")
+    assert (answer.status, content) == (200, LATENT.read_bytes())
+    answer, content = ask(server, base + "files/0", "HEAD")
+    assert (answer.status, content) == (200, b"")
+    assert int(answer.headers["Content-Length"]) == LATENT.stat().st_size
+    assert ask(server, base + "files/1")[0].status == 410
+
+
+def test_it_listens_on_this_computer_only(server):
+    assert server.server_address[0] == "127.0.0.1"
+    assert server.url == f"http://127.0.0.1:{server.server_address[1]}/{server.token}/"
+
+
+def test_nothing_else_is_given(server):
+    for path in (
+        *("/", "//", "/favicon.ico", "/files/0", "/{token}", "/{half}/", "/{token}x/", "//{token}/files/0/../0"),
+        *("/{token}/files/", "/{token}/files", "/{token}/files/2", "/{token}/files/00", "/{token}/files/-1"),
+        *("/{token}/../../etc/passwd", "/{token}/%2e%2e/etc/passwd", "/{token}//etc/passwd", "/{token}/files/0/"),
+        *("/%00/", "http://{host}/{token}/", "*"),
+    ):
+        answer, content = ask(server, path.format(token=server.token, half=server.token[:16], host=server.host))
+        assert answer.status == 404, path
+        assert PAGE not in content
+
+
+def test_another_host_gets_nothing(server, base):
+    for host in ("evil.example", "localhost:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1:{port}x"):
+        answer, content = ask(server, base, host=host.format(port=server.server_address[1]))
+        assert answer.status == 421, host
+        assert PAGE not in content
+
+
+def test_a_request_names_one_host(server, base):
+    for lines in ("", f"Host: {server.host}\r\nHost: evil.example\r\n"):
+        with socket.create_connection(server.server_address, 10) as connection:
+            connection.sendall(f"GET {base} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n".encode())
+            assert connection.makefile("rb").readline().split()[1] == b"421"
+
+
+def test_it_only_gives(server, base):
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get"):
+        answer, content = ask(server, base, method, body=b"x" * 100)
+        assert answer.status == 501, method
+        assert PAGE not in content
+
+
+def test_tokens_are_long_and_new():
+    made = [PageServer({}, "alive") for _ in range(2)]
+    for each in made:
+        each.server_close()
+    first, second = (each.token for each in made)
+    assert first != second
+    assert len(first) >= 32
+
+
+def test_garbage_and_closed_connections_do_no_harm(server, base, capfd):
+    for sent in (
+        b"",
+        b"\r\n" * 3,
+        b"\x16\x03\x01" * 50,
+        b"GET " + b"a" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+    ):
+        with socket.create_connection(server.server_address, 10) as connection:
+            connection.sendall(sent)
+    assert ask(server, base)[0].status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+@contextmanager
+def open_page(server):
+    """A page that keeps its connection open."""
+    connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+    connection.request("GET", f"/{server.token}/alive", headers={"Host": server.host})
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+    assert answer.readline() == b": open\n"
+    yield
+    answer.close()
+    connection.close()
+
+
+def test_it_is_over_when_the_last_page_is_closed(server, base, monkeypatch):
+    monkeypatch.setattr(viewer_server, "_RELOAD_S", 0.5)
+    waiting = threading.Thread(target=server.pages.wait_until_closed, daemon=True)
+    waiting.start()
+    assert ask(server, base + "alive", "HEAD")[0].status == 200  # is no page
+    time.sleep(1)
+    assert waiting.is_alive()  # none was open yet
+    with open_page(server):
+        with open_page(server):
+            pass
+        time.sleep(1)
+        assert waiting.is_alive()  # one still is
+    with open_page(server):  # loaded again
+        time.sleep(1)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+@contextmanager
+def started(*arguments, **environment) -> Iterator[subprocess.Popen]:
+    """The command as a process, which is killed if it is still there."""
+    run = [sys.executable, "-m", "dfmcodec", "view", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(run, env={**os.environ, **environment}, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def served(url):
+    """The page at an address, and the names and addresses of its files."""
+    parts = urlsplit(url.strip())
+    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)) as connection:
+        connection.request("GET", parts.path)
+        page = connection.getresponse().read().decode()
+        listed = re.search(r'<script[^>]*id="dfm-files"[^>]*>(.*?)</script>', page, re.S)
+        files = json.loads(listed.group(1)) if listed else []
+        for file in files:
+            connection.request("GET", parts.path + file["url"])
+            file["data"] = connection.getresponse().read()
+    return page, files
+
+
+@posix
+def test_files_are_served_until_ctrl_c(tmp_path):
+    hostile = tmp_path / "<!--<script>alert(1) & \"quoted\" 'so' .dfm"
+    hostile.write_bytes(FITTED.read_bytes())
+    with started("--no-browser", LATENT, hostile) as process:
+        url = process.stdout.readline()
+        page, files = served(url)
+        assert [(file["name"], file["data"]) for file in files] == [
+            (LATENT.name, LATENT.read_bytes()),
+            (hostile.name, FITTED.read_bytes()),
+        ]
+        assert "<script>alert(1)" not in page
+        hostile.unlink()
+        assert b"410" in served(url)[1][1]["data"]
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert output == ""
+    assert len(errors.splitlines()) == 1
+    with pytest.raises(OSError, match="refused"):
+        served(url)
+
+
+@posix
+def test_the_browser_gets_the_address_and_ends_the_command(tmp_path):
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > "{tmp_path}/address"\n')
+    browser.chmod(0o755)
+    with started(LATENT, "--quiet", BROWSER=str(browser)) as process:
+        address = tmp_path / "address"
+        while not (address.exists() and address.read_text().endswith("/")):
+            time.sleep(0.05)
+            assert process.poll() is None
+        parts = urlsplit(address.read_text())
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        connection.request("GET", parts.path + "alive")
+        answer = connection.getresponse()
+        assert answer.readline() == b": open\n"
+        answer.close()  # the page is closed
+        connection.close()
+        assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 0
+
+
+@posix
+def test_without_a_browser_the_address_is_printed():
+    with started(LATENT, BROWSER="/nothing/here", PATH="/nothing") as process:
+        url = process.stdout.readline()
+        process.stderr.readline()
+        assert "no browser" in process.stderr.readline()
+        assert served(url)[1][0]["data"] == LATENT.read_bytes()
+
+
+@posix
+def test_standard_input_a_pipe_and_the_empty_page(tmp_path):
+    run = [sys.executable, "-m", "dfmcodec", "view", "-", "--no-browser"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(run, **pipes) as process:
+        process.stdin.write(LATENT.read_bytes())
+        process.stdin.close()
+        (file,) = served(process.stdout.readline().decode())[1]
+        assert (file["name"], file["data"]) == ("standard input", LATENT.read_bytes())
+        process.kill()
+    pipe = tmp_path / "pipe.dfm"
+    os.mkfifo(pipe)
+    with started(pipe, "--no-browser") as process:
+        pipe.write_bytes(LATENT.read_bytes())
+        url = process.stdout.readline()
+        for _ in range(2):
+            assert served(url)[1][0]["data"] == LATENT.read_bytes()
+    with started("--web", "--no-browser") as process:
+        page, files = served(process.stdout.readline())
+        assert "<html" in page
+        assert files == []
+
+
+def test_the_page_as_a_file(tmp_path):
+    target = tmp_path / "viewer.html"
+    said = dfm("view", "--web", "-o", target).stdout
+    page = target.read_text()
+    assert said == f"{target}: {target.stat().st_size:,} bytes\n"
+    assert page.lower().startswith("<!doctype html>")
+    assert not re.search(r'(src|href)="(?!data:)[^#]', page), "it loads something"
+    assert str(target) in dfm("view", "--web", "-o", target, code=1).stderr
+    dfm("view", "--web", "-o", target, "-f")
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "words"),
+    [
+        (lambda whole: whole[: len(whole) // 2], 3, "truncated"),
+        (lambda whole: whole[:-9] + b"\0" + whole[-8:], 3, "damaged"),
+        (lambda whole: b"\x89PNG\r\n\x1a\n" + whole, 3, "PNG"),
+        (lambda whole: b"", 3, ""),
+        (lambda whole: CODE.read_bytes(), 3, "--png --prior"),
+    ],
+    ids=["truncated", "damaged", "foreign", "empty", "generative"],
+)
+def test_bad_files_are_one_line_before_anything_is_opened(tmp_path, monkeypatch, make, code, words):
+    monkeypatch.setattr("webbrowser.open", lambda url: pytest.fail("a browser was opened"))
+    monkeypatch.setattr(PageServer, "serving", lambda self: pytest.fail("a server was started"))
+    path = tmp_path / "bad.dfm"
+    path.write_bytes(make(LATENT.read_bytes()))
+    result = dfm("view", LATENT, path, code=code)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("dfm: error:")
+    assert "bad.dfm" in line
+    assert words in line
+
+
+def test_other_refusals(tmp_path):
+    assert "nothing.dfm" in dfm("view", tmp_path / "nothing.dfm", code=1).stderr
+    assert "pixels" in dfm("view", LATENT, "--max-pixels", 100, code=3).stderr
+    for arguments in (
+        (),
+        ("--web", LATENT, "-o", tmp_path / "a.html"),
+        (LATENT, "-o", tmp_path / "a.html"),
+        (LATENT, "--png", "--web"),
+        (LATENT, "--png", "--no-browser"),
+        (LATENT, "--prior", GENERATIVE / "gray.dfmg"),
+        ("-", LATENT),
+    ):
+        assert len(dfm("view", *arguments, code=2).stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+def test_damaged_files_where_the_page_shall_tell(tmp_path):
+    path = tmp_path / "bad.dfm"
+    path.write_bytes(LATENT.read_bytes()[:100])
+    with started(path, "--no-browser", "--show-damaged") as process:
+        (file,) = served(process.stdout.readline())[1]
+        assert file["data"] == path.read_bytes()
+
+
+@pytest.fixture
+def viewer(tmp_path) -> dict[str, str]:
+    """An xdg-open that keeps what it is called with, and the image."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "xdg-open"
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> "{tmp_path}/calls"\ncp "$1" "{tmp_path}/"\n')
+    script.chmod(0o755)
+    (tmp_path / "tmp").mkdir()
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(tmp_path / "tmp")}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is of Linux")
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+def test_the_systems_viewer_gets_the_image_which_is_deleted_after(tmp_path, viewer, end):
+    hostile = tmp_path / "$(touch made) `touch made`; touch made #.dfm"
+    hostile.write_bytes(FITTED.read_bytes())
+    with started("--png", LATENT, hostile, **viewer) as process:
+        assert "Ctrl-C" in process.stderr.readline()
+        (folder,) = (tmp_path / "tmp").iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        process.send_signal(end)
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
+    assert list((tmp_path / "tmp").iterdir()) == []
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls == [str(folder / "image-1.png"), str(folder / "image-2.png")]
+    for number, source in enumerate((LATENT, FITTED), 1):
+        with PIL.Image.open(tmp_path / f"image-{number}.png") as image:
+            assert np.array_equal(np.asarray(image), dfmcodec.decode(source).pixels)
+    assert not list(tmp_path.rglob("made"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="xdg-open is of Linux")
+def test_no_viewer(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "xdg-open" in dfm("view", "--png", LATENT, code=1).stderr
+    script = tmp_path / "xdg-open"
+    script.write_text("#!/bin/sh\nexit 3\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert "ended with 3" in dfm("view", "--png", LATENT, code=1).stderr
+    assert "damaged" in dfm("view", "--png", _damaged(tmp_path), code=3).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.dfm", "xdg-open"]
+
+
+def _damaged(folder: Path) -> Path:
+    path = folder / "bad.dfm"
+    whole = LATENT.read_bytes()
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    return path
+
+
+def test_it_starts_without_jax():
+    program = "import sys; from dfmcodec.cli.view import command; import dfmcodec.viewer.server, dfmcodec.viewer.page"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert not {"jax", "optax", "numpy", "PIL", "skimage"} & set(done.stdout.split())

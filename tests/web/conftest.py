@@ -1,0 +1,93 @@
+"""A real browser, the viewer's page in one file, and a server of the folder web/."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from common import ROOT
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WEB = ROOT / "web"
+MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with playwright.sync_playwright() as running:
+        try:
+            started = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"no browser: install chromium, or run `playwright install chromium` ({error!s:.60})")
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def viewer(tmp_path_factory) -> Path:
+    """The page as one file."""
+    from dfmcodec.web.build import build
+
+    path = tmp_path_factory.mktemp("viewer") / "viewer.html"
+    path.write_text(build(), encoding="utf-8")
+    return path
+
+
+@cache
+def prior_files() -> dict[str, bytes]:
+    from dfmcodec.web.make_prior import prior_files
+
+    return prior_files()
+
+
+class Site(ThreadingHTTPServer):
+    """Serves the files of its folder, and web/ with the priors in it as dfm/. It lists requests."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.priors = dict(prior_files())
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def body(self, path: str) -> bytes | None:
+        if path.startswith("/dfm/prior"):
+            return self.priors.get(path[5:])
+        file = WEB / path[5:] if path.startswith("/dfm/") else self.folder / path[1:]
+        return file.read_bytes() if file.is_file() else None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.server.asked.append(path)
+        body = self.server.body(path)
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Type", MEDIA_TYPES.get(Path(path).suffix, "application/octet-stream"))
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Prints nothing."""
+
+
+@pytest.fixture
+def site(tmp_path) -> Iterator[Site]:
+    served = Site(tmp_path)
+    threading.Thread(target=served.serve_forever, args=(0.05,), daemon=True).start()
+    yield served
+    served.shutdown()
+    served.server_close()

@@ -1,0 +1,140 @@
+"""The page as one file: what is in it, and what cannot be put in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import zlib
+
+import pytest
+from common import ROOT
+from dfmcodec.web import build as module
+from dfmcodec.web import make_prior
+from dfmcodec.web.make_prior import prior_bytes
+
+from dfmcodec.prior import CURRENT, SHIPPED
+from dfmcodec.prior.fitted import SHIPPED_FITTED
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return module.build()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of modules that is linked instead of web/."""
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_the_page_asks_for_nothing_but_what_is_in_it(html):
+    assert not re.search(r'\b(?:src|href)="(?!data:)', html)
+    assert re.search(r'<script type="text/plain" id="dfm-prior">([^<]*)</script>', html)[1] == (
+        base64.b64encode(prior_bytes()).decode()
+    )
+    assert 'id="dfm-files"' not in html
+
+
+def test_the_policy_names_the_script_and_the_style(html):
+    policy = re.search(r'http-equiv="Content-Security-Policy"\s+content="([^"]*)"', html)[1]
+    for name, tag in (("script", '<script type="module">'), ("style", "<style>")):
+        text = html.split(tag)[1].split(f"</{name}>")[0]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert "unsafe-inline" not in policy
+
+
+def test_files_are_named_in_the_page_whatever_their_names():
+    files = [{"name": '</script><b>"ä&.dfm', "url": "files/0"}]
+    html = module.build(files, alive='a"&b')
+    found = re.search(r'<script type="application/json" id="dfm-files" data-alive="a&quot;&amp;b">(.*?)</script>', html)
+    assert json.loads(found[1]) == files
+
+
+def test_the_worker_is_a_script_that_node_reads(tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    for entry in ("worker.js", "page/viewer.js"):
+        script = tmp_path / "linked.js"
+        script.write_text(module.linked(entry), encoding="utf-8")
+        # The page's script is a module: only it may have import.meta.
+        name = script if entry == "worker.js" else script.rename(tmp_path / "linked.mjs")
+        subprocess.run([node, "--check", str(name)], check=True)
+
+
+def test_exports_reach_their_importers(folder):
+    (folder / "a.js").write_text(
+        'import { two as second, f } from "./sub/b.js";\nimport * as b from "./sub/b.js";\nout = [second, f(), b.C];\n'
+        'export { one, two as twice } from "./sub/b.js";\n'
+    )
+    (folder / "sub").mkdir()
+    (folder / "sub" / "b.js").write_text(
+        'import { one } from "../c.js";\n\nexport const two = one + 1;\nexport function f() {}\nexport class C {}\n'
+    )
+    (folder / "c.js").write_text("/** One. */\nexport const one = 1;\n")
+    assert module.linked("a.js") == "\n".join(
+        [
+            '"use strict";',
+            *["// c.js", "const module0 = (() => {", "const one = 1;", "return { one };", "})();"],
+            *["// sub/b.js", "const module1 = (() => {", "const { one } = module0;", "const two = one + 1;"],
+            *["function f() {}", "class C {}", "return { two, f, C };", "})();"],
+            *["// a.js", "const module2 = (() => {", "const { two: second, f } = module1;", "const b = module1;"],
+            *["out = [second, f(), b.C];", "return { one: module1.one, twice: module1.two };", "})();"],
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("export default 1;\n", "does not support"),
+        ("export let x = 1;\n", "does not support"),
+        ('import "./b.js";\n', "does not support"),
+        ('const b = import("./b.js");\n', "does not support"),
+        ('import { x } from "./a.js";\n', "import each other"),
+        ("const x = '</script>';\n", "cannot be within"),
+    ],
+)
+def test_what_cannot_be_linked_is_an_error(folder, source, message):
+    (folder / "a.js").write_text(source)
+    with pytest.raises(ValueError, match=message):
+        module.linked("a.js")
+
+
+def test_the_package_names_files_that_are_there():
+    package = json.loads((ROOT / "web" / "package.json").read_text())
+    paths = [package["types"]]
+    for target in package["exports"].values():
+        paths += [target] if isinstance(target, str) else target.values()
+    made = ("./prior.bin", "./prior-*.bin")
+    for path in paths:
+        assert path in made or (ROOT / "web" / path).is_file(), path
+    assert "prior*.bin" in package["files"]
+
+
+def test_prior_bin_has_what_new_files_need_and_lists_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["make_prior.py", "-o", str(tmp_path)])
+    make_prior.main()
+    older = {prior_id: f"prior-{prior_id:08x}.bin" for prior_id in SHIPPED if prior_id != CURRENT}
+    assert {path.name for path in tmp_path.iterdir()} == {"prior.bin", *older.values()}
+    heads = {path.name: head_of(path.read_bytes()) for path in tmp_path.iterdir()}
+    names = {name: [each["id"] for each in head["priors"]] for name, head in heads.items()}
+    assert names == {
+        "prior.bin": [CURRENT, *SHIPPED_FITTED],
+        **{name: [prior_id] for prior_id, name in older.items()},
+    }
+    assert [each["id"] for each in heads["prior.bin"]["beside"]] == list(older)
+    whole = head_of(prior_bytes())
+    assert [each["id"] for each in whole["priors"]] == [*SHIPPED, *SHIPPED_FITTED]
+    assert whole["beside"] == []
+
+
+def head_of(data: bytes) -> dict:
+    content = zlib.decompress(data[len(make_prior.MAGIC) :])
+    return json.loads(content[4 : 4 + int.from_bytes(content[:4], "little")])

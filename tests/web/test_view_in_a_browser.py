@@ -1,0 +1,50 @@
+"""`dfm view` in a real browser: the served page opens its files, and the server sees it close."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import numpy as np
+import PIL.Image
+from common import GOLDEN
+
+import dfmcodec
+from dfmcodec.viewer.page import ALIVE, file_address, served_page
+from dfmcodec.viewer.server import PageServer, Resource
+
+FILE = GOLDEN / "latent-filter-cc0f1b93.dfm"
+NAME = "my <b>file</b> & more.dfm"
+
+
+def test_the_served_page_opens_its_files_and_its_end_is_seen(browser):
+    expected = np.asarray(dfmcodec.decode(FILE.read_bytes()))
+    png = io.BytesIO()
+    PIL.Image.fromarray(255 - expected).save(png, "PNG")
+    resources = {
+        "": Resource("text/html; charset=utf-8", lambda: served_page([NAME, "other.png"])),
+        file_address(0): Resource("image/x-dfm", FILE.read_bytes),
+        file_address(1): Resource("image/png", png.getvalue),
+    }
+    server = PageServer(resources, ALIVE)
+    with server.serving():
+        closed = threading.Thread(target=server.pages.wait_until_closed, daemon=True)
+        closed.start()
+        page = browser.new_page(viewport={"width": 1280, "height": 844})
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(server.url)
+        page.locator("#status", has_text="decoded in").wait_for(timeout=60_000)
+        assert page.locator("#files li button:first-child").all_inner_texts() == [NAME, "other.png"]
+        page.select_option("#other", label="other.png")
+        page.locator("#right-name", has_text="other.png").wait_for()
+        with page.expect_download() as download:
+            page.click("#save")
+        with PIL.Image.open(download.value.path()) as image:
+            assert np.abs(np.asarray(image).astype(int) - expected).max() <= 1
+        assert closed.is_alive()
+        page.close()
+        closed.join(timeout=30)
+        assert not closed.is_alive()
+    assert complaints == []

@@ -1,0 +1,411 @@
+"""The viewer's page, as one file without a network, in a real browser: what it shows and saves is
+what the package decodes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageCms
+import pytest
+import skimage.data
+from click.testing import CliRunner
+from common import GENERATIVE, GOLDEN, with_crc
+
+import dfmcodec
+from dfmcodec.cli import main
+
+DECODE_S = 60
+ALPHA = "opacity-a2439a21"
+DEEP = "deep-c06850a3"
+FITTED = "fitted-rgb-17a8629c"
+GRAY = "latent-gray-968755a6"
+RGB = "latent-filter-cc0f1b93"
+
+
+@pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
+def page(request, browser, viewer) -> Iterator[object]:
+    yield from opened(browser, viewer, viewport={"width": request.param, "height": 844})
+
+
+@pytest.fixture
+def desktop(browser, viewer) -> Iterator[object]:
+    yield from opened(browser, viewer, viewport={"width": 1280, "height": 844})
+
+
+def opened(browser, viewer: Path, **options) -> Iterator[object]:
+    """The page; nothing may be said on its console, and nothing asked of a network."""
+    context = browser.new_context(offline=True, accept_downloads=True, **options)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", lambda asked: complaints.append(asked.url))
+    page.goto(viewer.as_uri())
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def drop(page, *paths: Path) -> None:
+    """Drops files on the page."""
+    files = [{"name": path.name, "data": base64.b64encode(path.read_bytes()).decode()} for path in paths]
+    page.evaluate(
+        """(files) => {
+            const transfer = new DataTransfer();
+            for (const { name, data } of files) {
+                transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name));
+            }
+            const target = document.getElementById("stage");
+            for (const type of ["dragover", "drop"]) {
+                target.dispatchEvent(new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+            }
+        }""",
+        files,
+    )
+
+
+def wait_until_decoded(page) -> None:
+    page.locator("#status", has_text="decoded in").wait_for(state="attached", timeout=1000 * DECODE_S)
+
+
+def golden(name: str) -> tuple[Path, np.ndarray]:
+    """A golden file, and the pixels [H, W, C] that it decodes to."""
+    path = GOLDEN / f"{name}.dfm"
+    pixels = dfmcodec.decode(path.read_bytes())
+    return path, np.asarray(pixels)
+
+
+def canvas(page) -> np.ndarray:
+    """The pixels [H, W, 4] of the canvas, once they no longer change."""
+    page.wait_for_timeout(250)
+    data = page.evaluate("document.getElementById('canvas').toDataURL('image/png')")
+    with PIL.Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))) as image:
+        return np.asarray(image.convert("RGBA"))
+
+
+def centred(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The part in the middle, where the page shows a small image."""
+    top, left = round((pixels.shape[0] - height) / 2), round((pixels.shape[1] - width) / 2)
+    return pixels[top : top + height, left : left + width]
+
+
+def difference(first: np.ndarray, second: np.ndarray) -> int:
+    return int(np.abs(first.astype(int) - second.astype(int)).max())
+
+
+def saved(page) -> PIL.Image.Image:
+    with page.expect_download() as download:
+        page.click("#save")
+    return PIL.Image.open(download.value.path())
+
+
+def test_the_empty_page_fits_and_says_what_to_do(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert "Drop .dfm files here" in page.inner_text("#welcome")
+    assert page.is_disabled("#save")
+    assert page.is_hidden("#problem")
+
+
+def test_a_dropped_file_is_compared_and_saved(page, tmp_path):
+    path, expected = golden(RGB)
+    height, width = expected.shape[:2]
+    inverted = tmp_path / "inverted.png"
+    PIL.Image.fromarray(255 - expected).save(inverted)
+    drop(page, path, inverted)
+    wait_until_decoded(page)
+    assert page.inner_text("#zoom") == "100 %"
+    assert difference(centred(canvas(page), height, width)[..., :3], expected) <= 1
+
+    page.select_option("#other", label="inverted.png")
+    page.focus("#slider")
+    for _ in range(20):
+        page.keyboard.press("PageDown")
+    whole = canvas(page)
+    shown = centred(whole, height, width)[..., :3]
+    assert difference(shown, 255 - expected) <= 1
+    for _ in range(5):
+        page.keyboard.press("PageUp")
+    divider = float(page.input_value("#slider")) / 1000
+    middle = round(whole.shape[1] * divider) - round((whole.shape[1] - width) / 2)
+    assert 4 < middle < width - 4
+    shown = centred(canvas(page), height, width)[..., :3]
+    assert difference(shown[:, : middle - 2], expected[:, : middle - 2]) <= 1
+    assert difference(shown[:, middle + 2 :], 255 - expected[:, middle + 2 :]) <= 1
+
+    with saved(page) as image:
+        assert image.mode == "RGB"
+        assert difference(np.asarray(image), expected) <= 1
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_slider_is_dragged_with_the_mouse(desktop, tmp_path):
+    path, expected = golden(RGB)
+    other = tmp_path / "other.png"
+    PIL.Image.fromarray(255 - expected).save(other)
+    drop(desktop, path, other)
+    wait_until_decoded(desktop)
+    desktop.select_option("#other", label="other.png")
+    box = desktop.locator("#slider").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    desktop.mouse.move(*middle)
+    desktop.mouse.down()
+    desktop.mouse.move(middle[0] - 200, middle[1], steps=4)
+    desktop.mouse.up()
+    assert float(desktop.input_value("#slider")) == pytest.approx(500 - 1000 * 200 / (box["width"] - 44), abs=2)
+
+
+def test_files_of_other_models_are_saved(desktop):
+    for name in (FITTED, GRAY, "coordinate-596a9d34", "gray-as-rgb-46df72c9"):
+        path, expected = golden(name)
+        drop(desktop, path)
+        wait_until_decoded(desktop)
+        with saved(desktop) as image:
+            assert image.size == expected.shape[1::-1], name
+            assert difference(np.asarray(image), expected.reshape(np.asarray(image).shape)) <= 1, name
+        desktop.get_by_role("button", name=f"Close {path.name}").click()
+        assert "decoded in" not in desktop.inner_text("#status")
+
+
+def test_alpha_is_shown_over_squares_and_saved(desktop):
+    path, expected = golden(ALPHA)
+    drop(desktop, path)
+    wait_until_decoded(desktop)
+    assert (canvas(desktop)[..., 3] > 0).any()
+    assert "with alpha" in desktop.inner_text("#header")
+    with saved(desktop) as image:
+        assert image.mode == "RGBA"
+        pixels = np.asarray(image)
+    expected = expected.astype(int)
+    assert np.array_equal(pixels[..., 3], expected[..., 3])
+    seen = expected[..., 3] > 0
+    assert difference(pixels[seen], expected[seen]) <= 1
+
+
+def test_sixteen_bits_are_shown_as_eight_and_saved_as_sixteen(desktop, tmp_path):
+    path, expected = golden(DEEP)
+    drop(desktop, path)
+    wait_until_decoded(desktop)
+    shown = centred(canvas(desktop), *expected.shape[:2])[..., :3]
+    assert difference(shown, np.rint(expected / 257)) <= 1
+    with desktop.expect_download() as download:
+        desktop.click("#save")
+    from dfmcodec.files.read_image import read_image
+
+    target = tmp_path / download.value.suggested_filename
+    download.value.save_as(target)
+    assert target.name == f"{DEEP}.png"
+    pixels = np.asarray(read_image(target).pixels)
+    assert pixels.dtype == np.uint16
+    assert difference(pixels, expected) <= 1
+
+
+def test_the_profile_is_handed_on(desktop, tmp_path):
+    icc = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    source, coded = tmp_path / "cat.png", tmp_path / "cat.dfm"
+    PIL.Image.fromarray(skimage.data.chelsea()[60:140, 130:226]).save(source, icc_profile=icc)
+    assert CliRunner().invoke(main, ["encode", str(source), "-o", str(coded), "--effort", "1"]).exit_code == 0
+    drop(desktop, coded)
+    wait_until_decoded(desktop)
+    expected = np.asarray(dfmcodec.decode(coded.read_bytes()))
+    shown = centred(canvas(desktop), *expected.shape[:2])[..., :3]
+    assert difference(shown, expected) <= 3  # the browser's colour management rounds
+    with saved(desktop) as image:
+        assert image.info["icc_profile"] == icc
+        assert difference(np.asarray(image), expected) <= 1
+
+
+def test_the_panel_says_what_info_says(desktop):
+    path, _ = golden("checked-all-0bed93a3")
+    drop(desktop, path)
+    wait_until_decoded(desktop)
+    info = CliRunner().invoke(main, ["info", "--json", str(path)]).output
+    sections = re.findall(r'"(\w+)": (\d+)', re.search(r'"section_bytes": {(.*?)}', info)[1])
+    rows = desktop.locator("#sections tbody tr").all_inner_texts()
+    assert [tuple(row.split("\t")[:2]) for row in rows] == [(name, f"{int(size):,}") for name, size in sections]
+    header = desktop.inner_text("#header")
+    for expected in ("96 \u00d7 80", "1.090 bpp", "RGB with alpha, 8 bits", "latent", "version 1", "1,046 bytes"):
+        assert expected in header
+
+
+def damaged_files() -> dict[str, bytes]:
+    whole = (GOLDEN / f"{RGB}.dfm").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0x10
+    large = bytearray(whole[:-4])
+    large[8:12] = b"\xff\xff\xff\xff"
+    return {
+        "cut": whole[:100],
+        "header": whole[:12],
+        "damaged": bytes(flipped),
+        "large": with_crc(bytes(large)),
+        "newer": with_crc(whole[:4] + b"\x02" + whole[5:-4]),
+        "foreign": b"hello, this is no image",
+        "empty": b"",
+        "generative": next(GENERATIVE.glob("*.dfm")).read_bytes(),
+    }
+
+
+def test_bad_files_show_what_dfm_says(desktop, tmp_path):
+    for kind, data in damaged_files().items():
+        bad = tmp_path / f"{kind}.dfm"
+        bad.write_bytes(data)
+        drop(desktop, bad)
+        desktop.locator("#problem", has_text=f"{bad.name}: ").wait_for(timeout=1000 * DECODE_S)
+        said = CliRunner().invoke(main, ["decode", str(bad), "-o", str(tmp_path / "out.png")])
+        assert said.exit_code == 3
+        message = said.output.strip().removeprefix("dfm: error: ").removeprefix(f"{bad}: ")
+        assert desktop.inner_text("#problem") == f"{bad.name}: {message}"
+        assert desktop.is_disabled("#save")
+    path, _ = golden(GRAY)
+    drop(desktop, path)
+    wait_until_decoded(desktop)
+    assert desktop.is_hidden("#problem")
+
+
+def test_zoom_and_movement_by_keys_wheel_and_pointer(desktop):
+    path, _ = golden(RGB)
+    drop(desktop, path)
+    wait_until_decoded(desktop)
+    desktop.focus("#stage")
+    for _ in range(20):
+        desktop.keyboard.press("+")
+    assert int(desktop.inner_text("#zoom").split()[0]) == 6400
+    before = canvas(desktop)
+    desktop.keyboard.press("ArrowRight")
+    moved = canvas(desktop)
+    assert np.array_equal(moved[:, :-60], before[:, 60:])
+    box = desktop.locator("#canvas").bounding_box()
+    desktop.mouse.move(box["x"] + 300, box["y"] + 300)
+    desktop.mouse.down()
+    desktop.mouse.move(box["x"] + 360, box["y"] + 300, steps=3)
+    desktop.mouse.up()
+    assert np.array_equal(canvas(desktop), before)
+    desktop.keyboard.press("0")
+    assert desktop.inner_text("#zoom") == "100 %"
+    desktop.mouse.wheel(0, -400)
+    desktop.wait_for_timeout(200)
+    assert desktop.inner_text("#zoom") == f"{round(100 * np.exp(0.6))} %"
+    desktop.keyboard.press("1")
+    assert desktop.inner_text("#zoom") == "100 %"
+    desktop.keyboard.press("-")
+    assert desktop.inner_text("#zoom") == "80 %"
+
+
+def test_two_fingers_zoom(browser, viewer):
+    for page in opened(browser, viewer, viewport={"width": 390, "height": 844}, has_touch=True):
+        path, _ = golden(RGB)
+        drop(page, path)
+        wait_until_decoded(page)
+        box = page.locator("#canvas").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        session = page.context.new_cdp_session(page)
+
+        def touch(kind: str, *distances: float, x=x, y=y, session=session) -> None:
+            points = [{"x": x + d, "y": y, "id": i} for i, d in enumerate(distances)]
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", -30, 30)
+        for apart in (40, 50, 60):
+            touch("touchMove", -apart, apart)
+        touch("touchEnd")
+        page.wait_for_timeout(200)
+        assert page.inner_text("#zoom") == "200 %"
+
+
+def test_every_control_is_reached_by_the_keyboard(desktop):
+    first, _ = golden(GRAY)
+    second, _ = golden(RGB)
+    drop(desktop, first, second)
+    wait_until_decoded(desktop)
+    desktop.select_option("#other", label=second.name)
+    reached = set()
+    for _ in range(30):
+        desktop.keyboard.press("Tab")
+        name = "document.activeElement.id || document.activeElement.textContent"
+        reached.add(desktop.evaluate(name))
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        isSeen = desktop.evaluate(f"document.activeElement === document.body || {outline} !== 'none'")
+        assert isSeen or desktop.evaluate("document.activeElement.id") == "slider"
+    controls = {"open", "zoom-out", "zoom-in", "fit", "actual", "other", "save", "stage", "slider"}
+    assert controls | {first.name, second.name, "Keys"} <= reached
+
+
+def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
+    path, expected = golden("tiles-b0a94321")
+    height = expected.shape[0]
+    desktop.evaluate("document.getElementById('stage').dataset.wholeMegapixels = '0.001'")
+    drop(desktop, path)
+    desktop.locator("#notice", has_text="only what you see is decoded").wait_for()
+    desktop.locator("#status", has_text="decoded in").wait_for(timeout=1000 * DECODE_S)
+    assert desktop.inner_text("#zoom") == "100 %"
+    assert desktop.is_disabled("#save")
+    shown = centred(canvas(desktop), min(height, 700), 20)[..., :3]
+    top = (height - shown.shape[0]) // 2
+    assert difference(shown, expected[top : top + shown.shape[0]]) <= 1
+    desktop.focus("#stage")
+    for _ in range(20):
+        desktop.keyboard.press("ArrowUp")
+    assert_comes(desktop, expected[:200])
+    desktop.click("#whole")
+    desktop.locator("#save:enabled").wait_for(timeout=1000 * DECODE_S)
+    with saved(desktop) as image:
+        assert difference(np.asarray(image), expected) <= 1
+
+
+def assert_comes(page, expected: np.ndarray) -> None:
+    """The image's first rows appear within the time for a decoding, in the middle of the width."""
+    end = time.monotonic() + DECODE_S
+    while True:
+        seen = canvas(page)
+        left = round((seen.shape[1] - expected.shape[1]) / 2)
+        top = int(np.flatnonzero(seen[:, left, 3])[0])
+        shown = seen[top : top + len(expected), left : left + expected.shape[1], :3]
+        if len(shown) == len(expected) and difference(shown, expected) <= 1:
+            return
+        assert time.monotonic() < end, "other pixels"
+
+
+def test_another_file_stops_the_one_before(desktop):
+    first, _ = golden(FITTED)
+    second, expected = golden(RGB)
+    drop(desktop, first)
+    drop(desktop, second)
+    wait_until_decoded(desktop)
+    with saved(desktop) as image:
+        assert difference(np.asarray(image), expected) <= 1
+    desktop.get_by_role("button", name=first.name, exact=True).click()
+    desktop.get_by_role("button", name=f"Close {second.name}").click()
+    wait_until_decoded(desktop)
+    assert desktop.locator("#files li").count() == 1
+    desktop.get_by_role("button", name=f"Close {first.name}").click()
+    assert desktop.is_visible("#welcome")
+
+
+def test_light_and_dark(browser, viewer):
+    grounds = []
+    for scheme in ("light", "dark"):
+        for page in opened(browser, viewer, color_scheme=scheme):
+            grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert grounds == ["rgb(255, 255, 255)", "rgb(22, 25, 29)"]
+
+
+def test_the_page_of_modules_opens_given_files(browser, site):
+    path, expected = golden(RGB)
+    (site.folder / "photo.dfm").write_bytes(path.read_bytes())
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(f"{site.url}/dfm/page/index.html#file=/photo.dfm")
+    wait_until_decoded(page)
+    with saved(page) as image:
+        assert difference(np.asarray(image), expected) <= 1
+    page.close()
+    assert complaints == []

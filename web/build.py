@@ -1,0 +1,195 @@
+"""Builds the viewer's page as one HTML file, which works from a folder without a network.
+
+    python web/build.py -o viewer.html
+
+The modules of the page become one script, and those of the worker another one, which the page
+starts from its own text. The prior is in the page as base64. A Content-Security-Policy names the
+hashes of script and style, so that nothing else can run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+_PAGE = "page/index.html"
+_STYLE = "page/style.css"
+_PAGE_MODULE = "page/viewer.js"
+_WORKER_MODULE = "worker.js"
+
+# The forms of import and export that the modules of this folder use. Any other is an error.
+_IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "(\.[^"]+)";\n', re.MULTILINE)
+_PASSED_ON = re.compile(r'^export \{([^}]*)\} from "(\.[^"]+)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export ((?:async )?function\*?|class|const) (\w+)", re.MULTILINE)
+_OTHER_FORM = re.compile(r"^(?:import|export)\b.*|\bimport\(.*", re.MULTILINE)
+_BLOCK_COMMENT = re.compile(r"^[ \t]*/\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)
+
+
+def build(files: Sequence[dict[str, str]] | None = None, alive: str | None = None) -> str:
+    """The page as one HTML file.
+
+    Args:
+        files: The files that the page opens by itself, each with its `name` and `url`, which is
+            relative to the page.
+        alive: An address that the page keeps open as an event stream, relative to the page. It
+            needs `files`.
+
+    Raises:
+        ValueError: A module has an import or export of a form that is not supported, or modules
+            import each other in a circle.
+        FileNotFoundError: A part is missing.
+    """
+    html = (FOLDER / _PAGE).read_text(encoding="utf-8")
+    style = _text_of(_STYLE)
+    script = linked(_PAGE_MODULE)
+    parts = [
+        _data("dfm-worker", "text/plain", linked(_WORKER_MODULE)),
+        _data("dfm-prior", "text/plain", base64.b64encode(_prior()).decode()),
+    ]
+    if files is not None:
+        extra = "" if alive is None else f' data-alive="{_attribute(alive)}"'
+        listed = json.dumps([{"name": file["name"], "url": file["url"]} for file in files])
+        parts.append(_data("dfm-files", "application/json", listed.replace("<", "\\u003c"), extra))
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; worker-src blob:; "
+        f"style-src '{_hash(style)}'; img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+    )
+    policy_tag = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    html = _replaced(html, r'<meta http-equiv="Content-Security-Policy"[^>]*>', policy_tag)
+    html = _replaced(html, r'<link rel="stylesheet"[^>]*>', f"<style>{style}</style>")
+    last = "\n".join([*parts, f'<script type="module">{script}</script>'])
+    return _replaced(html, r'<script type="module" src="[^"]*"></script>', last)
+
+
+def linked(entry: str) -> str:
+    """A module and all that it imports, as one script.
+
+    Each module becomes a function that gives its exports, and is called after those that it
+    imports.
+
+    Args:
+        entry: The path of the module in this folder.
+
+    Raises:
+        ValueError: A module has an import or export of a form that is not supported, or modules
+            import each other in a circle.
+    """
+    names: dict[str, str] = {}
+    bodies: list[str] = []
+
+    def add(path: str, importers: tuple[str, ...]) -> str:
+        if path in importers:
+            msg = f"modules import each other: {' -> '.join([*importers, path])}"
+            raise ValueError(msg)
+        if path not in names:
+            source = _text_of(path)
+            found = [*_IMPORT.finditer(source), *_PASSED_ON.finditer(source)]
+            modules = {target: add(_resolved(path, target), (*importers, path)) for *_, target in map(_groups, found)}
+            names[path] = f"module{len(names)}"
+            bodies.append(_as_function(path, names[path], source, modules))
+        return names[path]
+
+    add(entry, ())
+    return "\n".join(['"use strict";', *bodies])
+
+
+def _as_function(path: str, name: str, source: str, modules: Mapping[str, str]) -> str:
+    """A module as a function that is called at once and gives the exports.
+
+    Args:
+        path: The path of the module.
+        name: The name that its exports get.
+        source: The text of the module.
+        modules: The names of the modules that it imports, by the addresses that it has for them.
+    """
+    bindings = []
+    for named, everything, target in map(_groups, _IMPORT.finditer(source)):
+        bound = everything or f"{{ {', '.join(': '.join(pair) for pair in _pairs(named))} }}"
+        bindings.append(f"const {bound} = {modules[target]};")
+    exported = [match[2] for match in _EXPORT.finditer(source)]
+    for named, target in map(_groups, _PASSED_ON.finditer(source)):
+        exported += [f"{pair[-1]}: {modules[target]}.{pair[0]}" for pair in _pairs(named)]
+    body = _EXPORT.sub(r"\1 \2", _PASSED_ON.sub("", _IMPORT.sub("", source)))
+    body = _BLOCK_COMMENT.sub("", body).strip()
+    if other := _OTHER_FORM.search(body):
+        msg = f"{path}: {other[0]!r} is a form of import or export that web/build.py does not support"
+        raise ValueError(msg)
+    result = f"return {{ {', '.join(exported)} }};"
+    return "\n".join([f"// {path}", f"const {name} = (() => {{", *bindings, body, result, "})();"])
+
+
+def _groups(match: re.Match[str]) -> tuple[str, ...]:
+    return match.groups(default="")
+
+
+def _pairs(named: str) -> list[list[str]]:
+    """The names between braces, each alone or with the one that it gets."""
+    return [name.split(" as ") for name in map(str.strip, named.split(",")) if name]
+
+
+def _resolved(importer: str, target: str) -> str:
+    return (FOLDER / importer).parent.joinpath(target).resolve().relative_to(FOLDER).as_posix()
+
+
+def _text_of(path: str) -> str:
+    """A source, which may not end the element that it is put in.
+
+    Raises:
+        ValueError: It has text that would.
+    """
+    text = (FOLDER / path).read_text(encoding="utf-8")
+    if found := re.search(r"</(?:script|style)|<!--", text, re.IGNORECASE):
+        msg = f"{path}: {found[0]!r} cannot be within an HTML element"
+        raise ValueError(msg)
+    return text
+
+
+def _data(name: str, media_type: str, text: str, extra: str = "") -> str:
+    return f'<script type="{media_type}" id="{name}"{extra}>{text}</script>'
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _replaced(html: str, pattern: str, by: str) -> str:
+    """The page with the one place that a pattern matches replaced.
+
+    Raises:
+        ValueError: There is no such place, or more than one.
+    """
+    result, count = re.subn(pattern, lambda match: by, html)
+    if count != 1:
+        msg = f"{_PAGE}: {count} places match {pattern}, expected 1"
+        raise ValueError(msg)
+    return result
+
+
+def _prior() -> bytes:
+    from dfmcodec.web.make_prior import prior_bytes
+
+    prior: bytes = prior_bytes()
+    return prior
+
+
+def main() -> None:
+    """Writes the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("viewer.html"))
+    output = parser.parse_args().output
+    output.write_text(build(), encoding="utf-8")
+    print(f"{output}: {output.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+/** What a page needs: the decoder in workers, its errors, and PNG files. */
+
+export { DfmClient } from "./src/client.js";
+export { DfmError } from "./src/errors.js";
+export { encodePng } from "./src/png.js";

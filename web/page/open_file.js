@@ -1,0 +1,248 @@
+/**
+ * A file that was opened, and what is known of it: its header, what can be drawn of it by now, its
+ * pixels when it is decoded, or what is wrong with it.
+ *
+ * .dfm files are decoded by the client. Other images are the browser's own; they have no header and no
+ * pixels. An image of more than `wholePixels` is decoded by parts, as they are seen.
+ */
+
+import { asRgba, encodePng } from "../src/png.js";
+
+const MAGIC = [0x89, 0x44, 0x46, 0x4d];
+const MOST_FILE_BYTES = 2 ** 30;
+const MOST_FOREIGN_BYTES = 64; // of a file that is no image: enough for the decoder to say so
+const PART_GRID = 256; // tiles start at multiples of it
+const MOST_PART_PIXELS = 6e6;
+const MOST_PARTS = 8;
+
+export class OpenFile {
+  /** @type {"new"|"loading"|"ready"|"failed"} */
+  state = "new";
+  /** @type {import("../types/index").DfmHeader|null} */
+  header = null;
+  /** @type {{ width: number, height: number }|null} */
+  size = null;
+  /** @type {import("./stage.js").Layer[]} */
+  layers = [];
+  /** @type {import("../types/index").DfmImage|null} all pixels */
+  image = null;
+  problem = "";
+  progress = 0;
+  seconds = 0;
+  isByParts = false;
+  /** When it was last shown, by the count of the page. */
+  shownAt = 0;
+
+  #client;
+  #wholePixels;
+  #changed;
+  /** @type {AbortController|null} */
+  #controller = null;
+  /** @type {Uint8Array|null} */
+  #bytes = null;
+  /** @type {import("./stage.js").Rectangle|null} the part that is being decoded */
+  #part = null;
+
+  /**
+   * @param {string} name
+   * @param {Blob} blob
+   * @param {import("../src/client.js").DfmClient} client
+   * @param {number} wholePixels
+   * @param {(file: OpenFile) => void} changed  called when anything above changes
+   */
+  constructor(name, blob, client, wholePixels, changed) {
+    this.name = name;
+    this.blob = blob;
+    this.#client = client;
+    this.#wholePixels = wholePixels;
+    this.#changed = changed;
+  }
+
+  /** The pixels that it holds in memory. */
+  get heldPixels() {
+    return this.layers.reduce((sum, { picture }) => sum + picture.width * picture.height, 0);
+  }
+
+  /** Reads and decodes it, if that is not done. */
+  async load() {
+    if (this.state !== "new") return;
+    await this.#work(async (signal) => {
+      const start = await bytesOf(this.blob.slice(0, MAGIC.length));
+      if (MAGIC.some((byte, i) => start[i] !== byte)) await this.#loadOther(signal);
+      else await this.#loadDfm(signal);
+    });
+  }
+
+  /** Decodes all of a large image. */
+  async loadWhole() {
+    this.stop();
+    this.isByParts = false;
+    this.#wholePixels = Infinity;
+    this.state = "new";
+    await this.load();
+  }
+
+  /**
+   * Decodes what is seen, if it is not too much. Parts that are there stay.
+   *
+   * @param {import("./stage.js").Rectangle} seen
+   * @returns {Promise<void>}
+   */
+  async loadPart(seen) {
+    const part = partAround(seen, this.size);
+    const isThere = this.layers.some(({ place }) => contains(place, part));
+    const comes = this.#part !== null && contains(this.#part, part);
+    if (isThere || comes || this.isTooMuch(seen)) return;
+    this.stop();
+    this.#part = part;
+    await this.#work(async (signal) => {
+      const image = await this.#decode(signal, { region: part });
+      const layer = { picture: await pictureOf(image), place: part, isCoarse: false };
+      this.#drop(this.layers.slice(0, Math.max(0, this.layers.length + 1 - MOST_PARTS)));
+      this.layers = [...this.layers, layer];
+    });
+  }
+
+  /** Whether so much is seen that no part of it is decoded. */
+  isTooMuch(seen) {
+    const part = partAround(seen, this.size);
+    return part.width * part.height > MOST_PART_PIXELS;
+  }
+
+  /** Stops decoding. What is decoded by parts stays. */
+  stop() {
+    this.#controller?.abort();
+    this.#controller = null;
+    this.#part = null;
+    if (this.state === "loading") this.state = this.isByParts ? "ready" : "new";
+  }
+
+  /** Stops and frees all that takes memory. */
+  forget() {
+    this.stop();
+    this.#drop(this.layers);
+    this.image = null;
+    this.#bytes = null;
+    if (this.state === "ready") this.state = "new";
+  }
+
+  /** The decoded image as a PNG file. */
+  async png() {
+    return new Blob([await encodePng(this.image)], { type: "image/png" });
+  }
+
+  /** Does something that can be stopped and can fail, and keeps the state. */
+  async #work(task) {
+    const controller = new AbortController();
+    this.#controller = controller;
+    this.state = "loading";
+    this.progress = 0;
+    this.#changed(this);
+    const started = performance.now();
+    try {
+      await task(controller.signal);
+      controller.signal.throwIfAborted();
+      this.seconds = (performance.now() - started) / 1000;
+      this.state = "ready";
+    } catch (error) {
+      if (controller.signal.aborted) return;
+      this.#drop(this.layers);
+      this.problem = error.message;
+      this.state = "failed";
+    }
+    this.#controller = null;
+    this.#part = null;
+    this.#changed(this);
+  }
+
+  async #loadDfm(signal) {
+    if (this.blob.size > MOST_FILE_BYTES) {
+      throw new Error(`the file is ${this.blob.size} bytes, more than this page's limit of ${MOST_FILE_BYTES}`);
+    }
+    this.#bytes = await bytesOf(this.blob);
+    this.header = await this.#client.inspect(this.#bytes, { signal });
+    const { width, height } = this.header;
+    this.size = { width, height };
+    this.isByParts = width * height > this.#wholePixels;
+    this.#changed(this);
+    if (this.isByParts) return;
+    const image = await this.#decode(signal, { onPreview: (coarse) => this.#showPreview(coarse, signal) });
+    const picture = await pictureOf(image);
+    signal.throwIfAborted();
+    this.image = image;
+    this.#show(picture, false);
+  }
+
+  /** An image that the browser opens; of anything else the decoder says what it is not. */
+  async #loadOther(signal) {
+    try {
+      const picture = await createImageBitmap(this.blob);
+      signal.throwIfAborted();
+      this.size = { width: picture.width, height: picture.height };
+      this.#show(picture, false);
+    } catch (error) {
+      signal.throwIfAborted();
+      await this.#client.inspect(await bytesOf(this.blob.slice(0, MOST_FOREIGN_BYTES)), { signal });
+      throw error;
+    }
+  }
+
+  #decode(signal, options) {
+    const onProgress = (part) => {
+      this.progress = part;
+      this.#changed(this);
+    };
+    return this.#client.decode(this.#bytes, { ...options, signal, onProgress });
+  }
+
+  async #showPreview(image, signal) {
+    const picture = await pictureOf(image);
+    if (signal.aborted || this.state !== "loading" || this.image) return;
+    this.#show(picture, true);
+    this.#changed(this);
+  }
+
+  /** Draws one picture for all of the image, instead of what was there. */
+  #show(picture, isCoarse) {
+    this.#drop(this.layers);
+    this.layers = [{ picture, place: { x: 0, y: 0, ...this.size }, isCoarse }];
+  }
+
+  #drop(layers) {
+    for (const { picture } of layers) picture.close();
+    this.layers = this.layers.filter((layer) => !layers.includes(layer));
+  }
+}
+
+/** @param {Blob} blob */
+async function bytesOf(blob) {
+  return new Uint8Array(await blob.arrayBuffer());
+}
+
+/** The image for a canvas. With a profile it goes through a PNG, whose colours the browser manages. */
+async function pictureOf(image) {
+  if (image.icc?.length) {
+    const { width, height, channels, bitDepth, pixels, icc } = image;
+    const png = await encodePng({ width, height, channels, bitDepth, pixels, icc });
+    return createImageBitmap(new Blob([png], { type: "image/png" }));
+  }
+  return createImageBitmap(new ImageData(asRgba(image), image.width, image.height));
+}
+
+/** The rectangle of whole tiles around what is seen. */
+function partAround({ x, y, width, height }, size) {
+  const down = (place) => Math.floor(place / PART_GRID) * PART_GRID;
+  const up = (place, end) => Math.min(end, Math.ceil(place / PART_GRID) * PART_GRID);
+  const left = down(x);
+  const top = down(y);
+  return { x: left, y: top, width: up(x + width, size.width) - left, height: up(y + height, size.height) - top };
+}
+
+function contains(outer, inner) {
+  return (
+    outer.x <= inner.x &&
+    outer.y <= inner.y &&
+    outer.x + outer.width >= inner.x + inner.width &&
+    outer.y + outer.height >= inner.y + inner.height
+  );
+}

@@ -1,0 +1,76 @@
+/**
+ * How much work the network of a file of model 0 is, counted before anything is allocated
+ * (docs/format.md, "Refusals and limits").
+ */
+
+import { DfmError } from "./errors.js";
+
+export const MAX_FREQUENCIES = 2 ** 16;
+export const MAX_WEIGHTS = 2 ** 22;
+export const MAX_MULTIPLY_ADDS = 2 ** 42;
+const POSITION_DIMENSION = 2;
+const PHASE_FACTOR_MULTIPLY_ADDS = 64;
+
+/**
+ * A Fourier layer of m inputs and n outputs, with the frequencies |k|_1 <= order of {0,1}^m.
+ * @typedef {{inputs: number, outputs: number, order: number, frequencyCount: number, weightCount: number}} LayerShape
+ */
+
+/** How many vectors of `inputs` zeros and ones have at most `order` ones, exactly. */
+function countFrequencies(inputs, order) {
+  let ways = 1n;
+  let sum = 0n;
+  for (let ones = 0; ones <= order; ones++) {
+    sum += ways;
+    ways = (ways * BigInt(inputs - ones)) / BigInt(ones + 1);
+  }
+  return sum;
+}
+
+/**
+ * The layers of a coordinate network, first to last.
+ * @param {{channels: number, depth: number, layer_width: number, order: number}} values fields of the header
+ * @returns {LayerShape[]}
+ * @throws {DfmError} "corrupt": the network is beyond the limits on its size
+ */
+export function layerShapes(values) {
+  const dimensions = [POSITION_DIMENSION, ...Array(values.depth - 1).fill(values.layer_width), values.channels];
+  const sizes = dimensions.slice(1).map((outputs, index) => {
+    const inputs = dimensions[index];
+    const order = Math.min(values.order, inputs);
+    return { inputs, outputs, order, count: countFrequencies(inputs, order) };
+  });
+  const largest = sizes.reduce((most, { count }) => (count > most ? count : most), 0n);
+  if (largest > BigInt(MAX_FREQUENCIES)) {
+    throw invalid(
+      `width ${values.layer_width} with order ${values.order} needs ${largest} frequencies a layer, ` +
+        `more than ${MAX_FREQUENCIES}; lower the width or the order`,
+    );
+  }
+  const layers = sizes.map(({ inputs, outputs, order, count }) => {
+    const frequencyCount = Number(count);
+    return { inputs, outputs, order, frequencyCount, weightCount: (2 * frequencyCount - 1) * outputs };
+  });
+  const weights = layers.reduce((sum, layer) => sum + layer.weightCount, 0);
+  if (weights > MAX_WEIGHTS) throw invalid(`the network has ${weights} weights, more than ${MAX_WEIGHTS}`);
+  return layers;
+}
+
+/**
+ * The multiply-adds of a coordinate network at one position.
+ * @param {LayerShape[]} layers
+ * @returns {number}
+ */
+export function multiplyAdds(layers) {
+  let sum = 0;
+  for (const { inputs, order, frequencyCount, weightCount } of layers) {
+    const half = Math.floor(inputs / 2);
+    const phaseFactors = order < inputs ? frequencyCount : 2 ** half + 2 ** (inputs - half);
+    sum += weightCount + PHASE_FACTOR_MULTIPLY_ADDS * phaseFactors;
+  }
+  return sum;
+}
+
+function invalid(why) {
+  return new DfmError("corrupt", `the header is invalid: ${why}`);
+}

@@ -1,0 +1,201 @@
+/**
+ * Decodes .dfm files in workers, so that the page stays responsive.
+ *
+ *     const client = new DfmClient({ workerUrl: "worker.js", priorUrl: "prior.bin" });
+ *     const image = await client.decode(bytes, { onPreview: show });
+ *
+ * A worker does one file at a time; further ones wait, first come, first served. A job that is
+ * cancelled ends at once for its caller. Its worker is asked to stop, and is ended if it does not.
+ *
+ * @typedef {import("../types/index").DecodeOptions} DecodeOptions
+ * @typedef {import("../types/index").DfmImage} DfmImage
+ */
+
+import { DfmError } from "./errors.js";
+
+const FIRST_FILE = "prior.bin"; // of the priors
+const GRACE_MS = 100; // a cancelled job has this long to stop before its worker is ended
+
+export class DfmClient {
+  #createWorker;
+  #loadPrior;
+  #most;
+  /** @type {Map<string, Promise<Uint8Array>>} the files of the priors by name, for all workers */
+  #files = new Map();
+  /** @type {Desk[]} */
+  #desks = [];
+  /** @type {Job[]} those that no worker has yet */
+  #queue = [];
+  #jobs = 0;
+
+  /**
+   * @param {object} options
+   * @param {string|URL} [options.workerUrl]  of worker.js
+   * @param {() => Worker} [options.createWorker]  instead of it
+   * @param {string|URL} [options.priorUrl]  of prior.bin; those of older files are beside it
+   * @param {(name: string) => Promise<Uint8Array>} [options.loadPrior]  instead of it: gives the file of a name
+   * @param {number} [options.workers]  the most workers, each with a copy of the prior
+   */
+  constructor({ workerUrl, createWorker, priorUrl, loadPrior, workers = 1 }) {
+    this.#createWorker = createWorker ?? (() => new Worker(workerUrl, { type: "module" }));
+    this.#loadPrior = loadPrior ?? ((name) => fetched(name, priorUrl));
+    this.#most = workers;
+  }
+
+  /** Loads the prior and starts a worker, so that the first file need not wait for them. */
+  start() {
+    if (this.#desks.length === 0) this.#open();
+  }
+
+  /**
+   * Decodes a file.
+   *
+   * @param {Uint8Array} bytes
+   * @param {DecodeOptions} [options]
+   * @returns {Promise<DfmImage>}  with `png`, its form is { width, height, png }
+   * @throws {DfmError} what `dfm decode` says about the file
+   * @throws {unknown} the signal's reason, if the job was cancelled
+   */
+  decode(bytes, { onHeader, onProgress, onPreview, signal, png = false, ...rest } = {}) {
+    const { maxPreviewPixels = Infinity, ...options } = rest;
+    const wants = { png, previewPixels: onPreview ? maxPreviewPixels : 0, options };
+    return this.#ask(bytes, wants, { header: onHeader, progress: onProgress, preview: onPreview }, signal);
+  }
+
+  /**
+   * What the header of a file says, without decoding it.
+   *
+   * @param {Uint8Array} bytes
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<import("../types/index").DfmHeader>}
+   * @throws {DfmError} if not even that can be read
+   */
+  inspect(bytes, { signal } = {}) {
+    return new Promise((resolve, reject) => {
+      this.#ask(bytes, { headerOnly: true }, { header: resolve }, signal).catch(reject);
+    });
+  }
+
+  #ask(bytes, wants, heard, signal) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const job = { id: ++this.#jobs, bytes, wants, heard, resolve, reject };
+      signal?.addEventListener("abort", () => this.#cancel(job, signal.reason), { once: true });
+      this.#queue.push(job);
+      this.#next();
+    });
+  }
+
+  /** Ends all workers. Jobs that are not done are rejected. */
+  close() {
+    const jobs = [...this.#queue.splice(0), ...this.#desks.flatMap((desk) => desk.job ?? [])];
+    for (const desk of this.#desks.splice(0)) desk.worker.terminate();
+    for (const job of jobs) job.reject(new DOMException("the decoder was closed", "AbortError"));
+  }
+
+  /** Gives waiting jobs to workers that have none. */
+  #next() {
+    while (this.#queue.length > 0) {
+      const free = this.#desks.find((desk) => desk.job === null);
+      if (!free && this.#desks.length >= this.#most) return;
+      const desk = free ?? this.#open();
+      const job = (desk.job = this.#queue.shift());
+      desk.ready.then(
+        () => desk.worker.postMessage(orderOf(job)),
+        (error) => this.#shut(desk, error),
+      );
+    }
+  }
+
+  /** Starts a worker. */
+  #open() {
+    const worker = this.#createWorker();
+    const ready = this.#file(FIRST_FILE).then((bytes) => worker.postMessage({ type: "prior", bytes }));
+    ready.catch(() => {}); // each job that needs it tells of the error
+    const desk = { worker, ready, job: null };
+    worker.onmessage = ({ data }) => this.#hear(desk, data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#shut(desk, new Error(`the decoder did not start: ${event.message || "its script cannot be loaded"}`));
+    };
+    this.#desks.push(desk);
+    return desk;
+  }
+
+  /** The bytes of a file of the priors, which is loaded once. */
+  #file(name) {
+    if (!this.#files.has(name)) {
+      const file = this.#loadPrior(name);
+      file.catch(() => this.#files.delete(name)); // who asks next tries again
+      this.#files.set(name, file);
+    }
+    return this.#files.get(name);
+  }
+
+  /** Gives a worker a file of the priors that it asks for. */
+  #giveFile(worker, name) {
+    const give = (answer) => worker.postMessage({ type: "file", name, ...answer });
+    this.#file(name).then((bytes) => give({ bytes }), (error) => give({ error: error.message }));
+  }
+
+  /** What a worker says. Of a job that was cancelled only the answer counts: the worker is free. */
+  #hear(desk, { type, id, ...message }) {
+    if (type === "load") {
+      this.#giveFile(desk.worker, message.name);
+      return;
+    }
+    const { job } = desk;
+    if (job?.id !== id) return;
+    if (type !== "image" && type !== "failure") {
+      if (!job.isCancelled) job.heard[type]?.(Object.values(message)[0]);
+      return;
+    }
+    desk.job = null;
+    if (type === "image") job.resolve(message.image);
+    else job.reject(message.kind ? new DfmError(message.kind, message.message) : new Error(message.message));
+    this.#next();
+  }
+
+  #cancel(job, reason) {
+    job.reject(reason);
+    job.isCancelled = true;
+    const place = this.#queue.indexOf(job);
+    if (place >= 0) this.#queue.splice(place, 1);
+    const desk = this.#desks.find((one) => one.job === job);
+    if (!desk) return;
+    desk.worker.postMessage({ type: "cancel", id: job.id });
+    setTimeout(() => desk.job === job && this.#shut(desk, reason), GRACE_MS);
+  }
+
+  /** Ends a worker; its job is rejected. */
+  #shut(desk, reason) {
+    desk.worker.terminate();
+    this.#desks = this.#desks.filter((one) => one !== desk);
+    desk.job?.reject(reason);
+    desk.job = null;
+    this.#next();
+  }
+}
+
+/**
+ * @typedef {{ id: number, bytes: Uint8Array, wants: object, heard: Record<string, Function|undefined>,
+ *   resolve: Function, reject: Function, isCancelled?: boolean }} Job
+ * @typedef {{ worker: Worker, ready: Promise<void>, job: Job|null }} Desk  a worker and what it does
+ */
+
+/** @param {Job} job */
+function orderOf({ id, bytes, wants }) {
+  return { type: "decode", id, bytes, wants };
+}
+
+/** A file of the priors, beside the first one. */
+async function fetched(name, priorUrl) {
+  const first = new URL(priorUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
+  const url = name === FIRST_FILE ? first : new URL(name, first);
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`the prior cannot be loaded: ${url} gives ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}

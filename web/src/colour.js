@@ -1,0 +1,82 @@
+/**
+ * Planes in an orthonormal basis of luma and two chroma axes -> samples ("Reconstruction" in
+ * docs/format.md).
+ */
+
+import { allocate } from "./errors.js";
+
+const UNITS = 64; // in a code value
+const MIDDLE = 128; // the code value that a plane's 0 stands for
+
+/** The axes in RGB, by the chroma angle of the image: [axis][channel]. */
+function basisOf(chromaAngle) {
+  const angle = (chromaAngle * Math.PI) / 256;
+  const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+  const first = [1, 0, -1].map((x) => x / Math.sqrt(2));
+  const second = [1, -2, 1].map((x) => x / Math.sqrt(6));
+  return [
+    [1, 1, 1].map((x) => x / Math.sqrt(3)),
+    first.map((x, at) => x * cos + second[at] * sin),
+    first.map((x, at) => -x * sin + second[at] * cos),
+  ];
+}
+
+/** A new array for samples of a bit depth. Those of 8 bits are rounded and limited as they are written. */
+export function samplesArray(bitDepth, length) {
+  return allocate(() => (bitDepth === 8 ? new Uint8ClampedArray(length) : new Uint16Array(length)));
+}
+
+/** The function that writes a sample: rounded to the nearest integer and limited to those of the bit depth. */
+export function roundingOf(bitDepth) {
+  if (bitDepth === 8) return (value) => value; // Uint8ClampedArray does it
+  return (value) => (value <= 0 ? 0 : value >= 65535 ? 65535 : Math.floor(value + 0.5));
+}
+
+/** Turns planes in units into samples. */
+export class ColourTransform {
+  #perUnit;
+  #middle;
+  #basis;
+  #round;
+
+  /**
+   * @param {number} chromaAngle
+   * @param {number} bitDepth 8 or 16
+   */
+  constructor(chromaAngle, bitDepth) {
+    const perCodeValue = bitDepth === 8 ? 1 : 257;
+    this.#middle = MIDDLE * perCodeValue;
+    this.#perUnit = perCodeValue / UNITS;
+    this.#basis = basisOf(chromaAngle);
+    this.#round = roundingOf(bitDepth);
+  }
+
+  /**
+   * Writes samples of pixels that follow each other.
+   * @param {ArrayLike<number>[]} planes of each channel, in units
+   * @param {number} start the index of the first pixel in them
+   * @param {number} count
+   * @param {Uint8ClampedArray|Uint16Array} target interleaved
+   * @param {number} at the index of the first sample
+   */
+  write(planes, start, count, target, at) {
+    if (planes.length === 1) this.#writeGray(planes[0], start, count, target, at);
+    else this.#writeColour(planes, start, count, target, at);
+  }
+
+  #writeGray(plane, start, count, target, at) {
+    const [perUnit, middle, round] = [this.#perUnit, this.#middle, this.#round];
+    for (let n = 0; n < count; n++) target[at + n] = round(plane[start + n] * perUnit + middle);
+  }
+
+  #writeColour([luma, first, second], start, count, target, at) {
+    const [perUnit, middle, round] = [this.#perUnit, this.#middle, this.#round];
+    const [[r0, g0, b0], [r1, g1, b1], [r2, g2, b2]] = this.#basis.map((axis) => axis.map((x) => x * perUnit));
+    for (let n = start; n < start + count; n++, at += 3) {
+      const [y, u, v] = [luma[n], first[n], second[n]];
+      target[at] = round(y * r0 + u * r1 + v * r2 + middle);
+      target[at + 1] = round(y * g0 + u * g1 + v * g2 + middle);
+      target[at + 2] = round(y * b0 + u * b1 + v * b2 + middle);
+    }
+  }
+}

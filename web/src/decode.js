@@ -1,0 +1,210 @@
+/**
+ * The decoder: the bytes of a .dfm file -> an image.
+ *
+ *     const prior = await loadPrior(bytesOfPriorBin, loadFileBesideIt);
+ *     const image = await decode(bytesOfFile, { prior, onProgress, onPreview });
+ */
+
+import { readAlpha } from "./alpha.js";
+import { MAX_MULTIPLY_ADDS, layerShapes, multiplyAdds } from "./architecture.js";
+import { decodeCoordinate } from "./coordinate_model.js";
+import { DfmError, allocate } from "./errors.js";
+import { decodeFitted } from "./fitted_model.js";
+import { Region } from "./geometry.js";
+import { COORDINATE, FITTED, GENERATIVE, LATENT, MAX_PIXELS, readHeader } from "./header.js";
+import { examine, refuseDamage, sectionOf } from "./integrity.js";
+import { decodeLatents } from "./latent_model.js";
+import { readMetadata } from "./metadata.js";
+import { loadProducts } from "./products.js";
+
+export { DfmError } from "./errors.js";
+export { loadPrior } from "./prior.js";
+
+const UPRIGHT = 1; // the orientation of all images in .dfm files
+const SLICE_MS = 30; // after this time other tasks get their turn
+const PREVIEW_MS = 200; // between previews of the same size
+
+const DECODERS = {
+  [COORDINATE]: decodeCoordinate,
+  [LATENT]: decodeLatents,
+  [FITTED]: decodeFitted,
+};
+
+/** @type {Promise<import("./products.js").Products>|null} */
+let products = null;
+
+/**
+ * An image.
+ * @typedef {object} Image
+ * @property {number} width
+ * @property {number} height
+ * @property {1|2|3|4} channels gray, gray and alpha, RGB, RGB and alpha
+ * @property {8|16} bitDepth
+ * @property {Uint8Array|Uint16Array} pixels interleaved
+ * @property {Uint8Array|null} icc
+ * @property {Uint8Array|null} exif
+ * @property {Uint8Array|null} xmp
+ * @property {number} orientation always 1
+ * @property {{x: number, y: number, width: number, height: number}|null} region null for all of the image
+ */
+
+/**
+ * Decodes a file.
+ * @param {Uint8Array} bytes
+ * @param {object} options
+ * @param {import("./prior.js").Prior} options.prior
+ * @param {{x: number, y: number, width: number, height: number}|null} [options.region] the rectangle to decode; its
+ *   pixels are those of the whole image
+ * @param {number} [options.maxPixels] the largest number of pixels of an image
+ * @param {number} [options.maxMultiplyAdds] of the network of a coordinate model, at all positions
+ * @param {(part: number) => void} [options.onProgress] is told how much is done, 0..1
+ * @param {(image: Image) => void} [options.onPreview] gets small images of the whole image, with less detail; none if
+ *   a region is asked for
+ * @param {AbortSignal} [options.signal]
+ * @returns {Promise<Image>}
+ * @throws {DfmError} what `dfm decode` says about the file
+ * @throws {RangeError} the region is not within the image
+ */
+export async function decode(bytes, options) {
+  const { prior, region = null, maxPixels = MAX_PIXELS, maxMultiplyAdds = MAX_MULTIPLY_ADDS, onPreview } = options;
+  const header = readHeader(bytes, maxPixels);
+  const wanted = regionOf(region, header);
+  requireLimitedWork(header, wanted, maxMultiplyAdds);
+  const state = examine(bytes, header);
+  refuseDamage(state);
+  const alphaSection = sectionOf(state, "alpha");
+  const alpha = alphaSection ? readAlpha(alphaSection, header, wanted) : null;
+  const metadata = readMetadata(sectionOf(state, "metadata"));
+  if (header.model === GENERATIVE) throw missingModel(header);
+  if (header.model !== COORDINATE) await prior.load(header.modelName, header.values.prior_id);
+  products ??= loadProducts();
+  const hasPreviews = Boolean(onPreview) && region === null;
+  const decoder = DECODERS[header.model](state, wanted, prior, await products, hasPreviews);
+  const image = (size, samples, imageAlpha) => ({
+    ...withAncillary(size, samples, imageAlpha, header),
+    ...metadata,
+    orientation: UPRIGHT,
+    region,
+  });
+  const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: 8 }, preview.pixels, null));
+  const samples = await inSlices(decoder, { ...options, showPreview: notTooOften(showPreview) });
+  options.onProgress?.(1);
+  const { height, width } = wanted;
+  return image({ height, width, channels: header.codedChannels, bitDepth: header.bitDepth }, samples, alpha);
+}
+
+/** A function that shows previews, but not many of the same size in a short time. */
+function notTooOften(showPreview) {
+  let [size, shownAt] = [0, 0];
+  return (preview) => {
+    if (preview.pixels.length === size && performance.now() - shownAt < PREVIEW_MS) return;
+    showPreview(preview);
+    [size, shownAt] = [preview.pixels.length, performance.now()];
+  };
+}
+
+/** Runs a decoder to its end, in slices of time between which other tasks get their turn. */
+async function inSlices(decoder, { onProgress, showPreview, signal }) {
+  signal?.throwIfAborted();
+  let start = performance.now();
+  for (;;) {
+    const { done, value } = decoder.next();
+    if (done) return value;
+    if (value.preview) showPreview(value.preview);
+    else if (performance.now() - start < SLICE_MS) continue;
+    onProgress?.(value.part);
+    await nextTask();
+    signal?.throwIfAborted();
+    start = performance.now();
+  }
+}
+
+/** Waits until other tasks had their turn. Timers would wait longer, at least 4 ms in browsers. */
+function nextTask() {
+  if (typeof setImmediate === "function") return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
+/** The region that is asked for. */
+function regionOf(region, { height, width }) {
+  if (!region) return new Region(0, 0, height, width);
+  const { x, y } = region;
+  const wanted = new Region(y, x, y + region.height, x + region.width);
+  const isWhole = [x, y, wanted.right, wanted.bottom].every(Number.isInteger);
+  if (isWhole && x >= 0 && y >= 0 && !wanted.isEmpty && wanted.right <= width && wanted.bottom <= height) return wanted;
+  const size = `${region.width}x${region.height} at (${x}, ${y})`;
+  throw new RangeError(`the region ${size} is not within the image of ${width}x${height}`);
+}
+
+/** Refuses a network of the file's own that takes too long, before memory or time is spent on it. */
+function requireLimitedWork(header, region, limit) {
+  if (header.model !== COORDINATE) return;
+  const each = multiplyAdds(layerShapes(header.values));
+  const positions = region.height * region.width;
+  if (each * positions <= limit) return;
+  throw new DfmError(
+    "limit",
+    `the network takes ${each} multiply-adds at each of ${positions} positions, more than the limit of ${limit} ` +
+      "in all; decode a region or a smaller size, or raise the limit (--max-multiply-adds) if the file is yours",
+  );
+}
+
+function missingModel(header) {
+  const id = header.values.generator_id.toString(16).padStart(8, "0");
+  const what = `the image is a code under the generative model ${id}; give that model's file with --prior`;
+  return new DfmError("missing-model", what);
+}
+
+/** Size and pixels of an image: samples as they are to be shown, with alpha where there is some. */
+function withAncillary({ height, width, channels, bitDepth }, samples, alpha, header) {
+  const shown = header.sections.has("rgb") ? 3 : channels;
+  const total = shown + (alpha ? 1 : 0);
+  const size = { width, height, channels: total, bitDepth };
+  const Type = bitDepth === 8 ? Uint8Array : Uint16Array;
+  if (total === channels) return { ...size, pixels: new Type(samples.buffer, 0, samples.length) };
+  const pixels = allocate(() => new Type(total * height * width));
+  for (let at = 0, from = 0, pixel = 0; at < pixels.length; at += total, from += channels, pixel++) {
+    for (let channel = 0; channel < shown; channel++) {
+      pixels[at + channel] = samples[from + Math.min(channel, channels - 1)];
+    }
+    if (alpha) pixels[at + shown] = alpha[pixel];
+  }
+  return { ...size, pixels };
+}
+
+/**
+ * What the header of a file says, without decoding it.
+ * @param {Uint8Array} bytes the file, or a prefix of it in which the header is whole
+ * @param {object} [options]
+ * @param {number} [options.maxPixels]
+ * @returns {{width: number, height: number, bitDepth: number, channels: number, hasAlpha: boolean, model: string,
+ *   version: number, orientation: number, sections: {name: string, bytes: number}[], problems: string[],
+ *   fields: Record<string, number>}} channels are those without alpha; the bytes of all sections, with "container" for
+ *   header, table and CRC-32, add up to the file; problems are sentences about what is missing or damaged
+ * @throws {DfmError}
+ */
+export function inspect(bytes, { maxPixels = MAX_PIXELS } = {}) {
+  const header = readHeader(bytes, maxPixels);
+  const sections = [...header.sections].map(([name, { length }]) => ({ name, bytes: length }));
+  const container = header.fileBytes - sections.reduce((sum, section) => sum + section.bytes, 0);
+  return {
+    width: header.width,
+    height: header.height,
+    bitDepth: header.bitDepth,
+    channels: header.channels,
+    hasAlpha: header.hasAlpha,
+    model: header.modelName,
+    version: header.values.version,
+    orientation: UPRIGHT,
+    sections: [{ name: "container", bytes: container }, ...sections],
+    problems: examine(bytes, header).problems,
+    fields: header.values,
+  };
+}

@@ -1,0 +1,48 @@
+/**
+ * The one error that decoding throws. Its messages are one line, in the words of `dfm`.
+ *
+ * @module errors
+ */
+
+/**
+ * What is wrong with a file:
+ * - "not-dfm": it does not start as a `.dfm` file does;
+ * - "truncated": it ends before its contents do;
+ * - "corrupt": its contents contradict each other or their checksum;
+ * - "unsupported-version": it needs a version, a prior or a feature that this decoder does not have;
+ * - "missing-model": it is a code of a generative model, which was not given;
+ * - "limit": it declares more than the limits of this decoder allow.
+ *
+ * @typedef {"not-dfm" | "truncated" | "corrupt" | "unsupported-version" | "missing-model" | "limit"} ErrorKind
+ */
+
+/** A file that cannot be decoded. */
+export class DfmError extends Error {
+  /**
+   * @param {ErrorKind} kind - What is wrong with the file.
+   * @param {string} message - One line: what was found, and what to do.
+   */
+  constructor(kind, message) {
+    super(message);
+    this.name = "DfmError";
+    /** @type {ErrorKind} */
+    this.kind = kind;
+  }
+}
+
+/**
+ * Makes arrays; too little memory for them is an error of the file.
+ *
+ * @template T
+ * @param {() => T} make - Does nothing but allocate.
+ * @returns {T}
+ * @throws {DfmError} "limit": there is not so much memory.
+ */
+export function allocate(make) {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new DfmError("limit", "out of memory; decode a region or a smaller image");
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The image filter: a linear correction of the synthesis that one image has for itself ("Filter
+ * section" in docs/format.md). At pixel p it adds to channel i
+ *
+ *     sum over t, j of w[i, t, j] (s_j(p + t) - s_j(p)),    t != 0, |t|_1 <= radius.
+ */
+
+import { DfmError } from "./errors.js";
+import { LAPLACE_COUNT, RangeDecoder, laplaceTables } from "./range_coder.js";
+
+export const MAX_RADIUS = 5;
+const SIZE_BYTES = 2; // radius and step index
+
+/**
+ * A filter.
+ * @typedef {object} ImageFilter
+ * @property {number} radius
+ * @property {[number, number][]} taps the offsets (dy, dx) by distance, then dy, then dx
+ * @property {Float32Array[]} weights for each distance [output channel, tap, input channel]
+ */
+
+/** The offsets of a distance, by row, then column. */
+function tapsAt(distance) {
+  const taps = [];
+  for (let dy = -distance; dy <= distance; dy++) {
+    const dx = distance - Math.abs(dy);
+    taps.push(...(dx ? [[dy, -dx], [dy, dx]] : [[dy, 0]]));
+  }
+  return taps;
+}
+
+/**
+ * Reads the filter section.
+ * @param {Uint8Array} body
+ * @param {number} channels 1 or 3
+ * @returns {ImageFilter}
+ * @throws {DfmError}
+ */
+export function readFilter(body, channels) {
+  const radius = body[0] ?? 0;
+  const indices = body.subarray(SIZE_BYTES, SIZE_BYTES + radius);
+  const isPossible = radius >= 1 && radius <= MAX_RADIUS && indices.length === radius;
+  if (!isPossible || indices.some((index) => index >= LAPLACE_COUNT)) {
+    const what = "the filter section does not start with a radius and its tables";
+    throw new DfmError("corrupt", `${what}; the file is damaged`);
+  }
+  const step = 2 ** (-body[1] / 8);
+  const decoder = new RangeDecoder(body.subarray(SIZE_BYTES + radius));
+  const rings = Array.from(indices, (_, ring) => tapsAt(ring + 1));
+  const weights = rings.map((taps, ring) => {
+    const symbols = decoder.decodeArray(channels * taps.length * channels, indices[ring], laplaceTables());
+    return Float32Array.from(symbols, (symbol) => symbol * step);
+  });
+  return { radius, taps: rings.flat(), weights };
+}
+
+/**
+ * The filter as a matrix: for each output channel the weight of each tap and input channel, then that
+ * of the pixel itself for each input channel.
+ * @param {ImageFilter} filter
+ * @param {number} channels
+ * @returns {Float32Array} [channels, (taps + 1) * channels]
+ */
+export function filterMatrix({ taps, weights }, channels) {
+  const columns = (taps.length + 1) * channels;
+  const matrix = new Float32Array(channels * columns);
+  for (let output = 0; output < channels; output++) {
+    const row = matrix.subarray(output * columns, (output + 1) * columns);
+    let column = 0;
+    for (const ring of weights) {
+      const size = ring.length / channels;
+      row.set(ring.subarray(output * size, (output + 1) * size), column);
+      column += size;
+    }
+    for (let input = 0; input < channels; input++) {
+      let sum = 0;
+      for (let at = input; at < taps.length * channels; at += channels) sum += row[at];
+      row[column + input] = -sum;
+    }
+  }
+  return matrix;
+}

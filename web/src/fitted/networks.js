@@ -1,0 +1,100 @@
+/**
+ * The networks section of the fitted model: what the networks of an image differ from those of the prior by
+ * (docs/format.md, "Networks section").
+ *
+ * @module fitted/networks
+ */
+
+import { DfmError } from "../errors.js";
+import { LAPLACE_COUNT, RangeDecoder, laplaceTables } from "../range_coder.js";
+
+/** @typedef {import("./prior.js").FittedPrior} FittedPrior */
+/** @typedef {import("./prior.js").Kind} Kind */
+/** @typedef {import("./prior.js").Networks} Networks */
+
+const MIDDLE = 8; // of four bits: they stand for -8..7
+
+/**
+ * The networks of an image.
+ *
+ * @param {FittedPrior} prior
+ * @param {Uint8Array | null} section - The networks section; null if the file has none.
+ * @returns {Networks}
+ * @throws {DfmError} The section is not valid.
+ */
+export function readNetworks(prior, section) {
+  const changes = section && readChanges(prior, section);
+  const networks = { machine: {}, context: {} };
+  prior.kinds.forEach((kind, index) => {
+    const { network, name, weights, start } = kind;
+    const changed = network === "machine" ? Float32Array.from(weights) : Int32Array.from(weights);
+    if (changes) {
+      const steps = stepsOf(prior, kind, changes.exponents[index]);
+      const change = network === "machine" ? changeFloat : changeInteger;
+      for (let i = 0; i < changed.length; i++) {
+        changed[i] = change(weights[i], changes.symbols[start + i], steps[i], kind.limit);
+      }
+    }
+    networks[network][name] = changed;
+  });
+  return /** @type {Networks} */ (networks);
+}
+
+/**
+ * The symbols of all changes, and the exponent of each kind.
+ *
+ * @param {FittedPrior} prior @param {Uint8Array} section
+ */
+function readChanges(prior, section) {
+  const kindCount = prior.kinds.length;
+  if (section.length < kindCount) {
+    throw new DfmError(
+      "corrupt", "the networks section does not start with its steps and tables; the file is damaged",
+    );
+  }
+  const exponents = Array.from(section.subarray(0, kindCount), (byte) => (byte & 15) - MIDDLE);
+  const offsets = Array.from(section.subarray(0, kindCount), (byte) => (byte >> 4) - MIDDLE);
+  const limited = (/** @type {number} */ index) => Math.min(Math.max(index, 0), LAPLACE_COUNT - 1);
+  const numbers = new Uint16Array(prior.weightCount);
+  prior.kinds.forEach(({ weights, start }, kind) => {
+    for (let i = start; i < start + weights.length; i++) {
+      numbers[i] = limited(limited(prior.tables[i] - 4 * exponents[kind]) + offsets[kind]);
+    }
+  });
+  const symbols = new Int32Array(prior.weightCount);
+  new RangeDecoder(section.subarray(kindCount)).decodePass(numbers, laplaceTables(), symbols);
+  return { exponents, symbols };
+}
+
+/**
+ * The steps of a kind of weights, whole numbers in the context network.
+ *
+ * @param {FittedPrior} prior @param {Kind} kind @param {number} exponent
+ */
+function stepsOf(prior, { network, weights, start }, exponent) {
+  return Float32Array.from({ length: weights.length }, (_, i) => {
+    const step = 2 ** exponent * prior.steps[start + i];
+    return network === "machine" ? step : Math.max(1, roundToEven(step));
+  });
+}
+
+/** The nearest whole number, of a positive number; a half becomes the even one. @param {number} value */
+function roundToEven(value) {
+  const below = Math.floor(value);
+  const rest = value - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
+}
+
+/** A weight of the machine, in float32. @param {number} weight @param {number} symbol @param {number} step */
+function changeFloat(weight, symbol, step) {
+  return Math.fround(weight + Math.fround(symbol * step));
+}
+
+/**
+ * A weight of the context network.
+ *
+ * @param {number} weight @param {number} symbol @param {number} step @param {number} limit
+ */
+function changeInteger(weight, symbol, step, limit) {
+  return Math.min(Math.max(weight + symbol * step, -limit), limit);
+}

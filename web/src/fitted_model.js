@@ -1,0 +1,124 @@
+/**
+ * The fitted model: latent grids -> samples ("Model 3: fitted model" in docs/format.md).
+ */
+
+import { roundingOf, samplesArray } from "./colour.js";
+import { checkOf, littleEndianBytes } from "./crc32.js";
+import { DfmError } from "./errors.js";
+import { decodeGrids, gridSizes } from "./fitted/grids.js";
+import { readNetworks } from "./fitted/networks.js";
+import { FittedPrior } from "./fitted/prior.js";
+import { stepOf, synthesiseBlocks } from "./fitted/synthesis.js";
+import { Region } from "./geometry.js";
+import { sectionOf } from "./integrity.js";
+
+const GRIDS_PART = 0.7; // of the time; the rest is for the synthesis
+const LEAST_PIXELS = 64; // of a preview that is worth showing
+const PREVIEW_BIT_DEPTH = 8;
+
+/**
+ * Decodes a region.
+ * @param {import("./integrity.js").FileState} state of a whole file
+ * @param {Region} region
+ * @param {import("./prior.js").Prior} prior
+ * @param {import("./products.js").Products} products
+ * @param {boolean} hasPreviews whether previews are to be made, of the whole image
+ * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the part that is done
+ *   and perhaps a preview; gives the samples [H, W, C]
+ * @throws {DfmError}
+ */
+export function* decodeFitted(state, region, prior, products, hasPreviews) {
+  const { height, width, modelName, values, bitDepth, codedChannels } = state.header;
+  const { machine, context } = readNetworks(
+    new FittedPrior(prior.arraysOf(modelName, values.prior_id)),
+    sectionOf(state, "networks"),
+  );
+  const image = { sizes: gridSizes(height, width), machine, step: stepOf(values.lmbda_code), grids: [] };
+  const file = { height, width, section: sectionOf(state, "grids") };
+  for (const { done, level, grids } of decodeGrids(file, context, products)) {
+    image.grids = grids;
+    const isShown = hasPreviews && level && image.sizes[level][0] * image.sizes[level][1] >= LEAST_PIXELS;
+    yield { part: GRIDS_PART * done, preview: isShown ? previewOf(image, level, codedChannels, products) : undefined };
+  }
+  compareChecks(image.grids, state.symbolChecks);
+  const target = samplesArray(bitDepth, codedChannels * region.height * region.width);
+  const writer = new ColourWriter(target, region, codedChannels, bitDepth);
+  for (const block of synthesiseBlocks({ ...image, region }, products)) {
+    writer.write(block);
+    yield { part: GRIDS_PART + (1 - GRIDS_PART) * ((block.top + block.rows - region.top) / (region.height + 1)) };
+  }
+  return target;
+}
+
+/** A small image of the grids from a level on. */
+function previewOf(image, level, channels, products) {
+  const [height, width] = image.sizes[level];
+  const pixels = samplesArray(PREVIEW_BIT_DEPTH, channels * height * width);
+  const writer = new ColourWriter(pixels, new Region(0, 0, height, width), channels, PREVIEW_BIT_DEPTH);
+  for (const block of synthesiseBlocks({ ...image, level }, products)) writer.write(block);
+  return { height, width, channels, pixels };
+}
+
+/** Compares the symbols of all grids with their checks, from the coarsest on. */
+function compareChecks(grids, checks) {
+  if (!checks) return;
+  const last = grids.length - 1;
+  const wrong = checks.findIndex((check, at) => check !== checkOf(littleEndianBytes(grids[last - at])));
+  if (wrong < 0) return;
+  throw new DfmError(
+    "corrupt",
+    `the file is whole, but the decoded symbols of grid ${last - wrong} are not those that were written: ` +
+      "the encoder or the decoder has computed wrongly; please report this",
+  );
+}
+
+/** Turns colours in 0..1 into samples of a region; gray is their mean. */
+class ColourWriter {
+  #target;
+  #region;
+  #channels;
+  #peak;
+  #round;
+
+  constructor(target, region, channels, bitDepth) {
+    this.#target = target;
+    this.#region = region;
+    this.#channels = channels;
+    this.#peak = 2 ** bitDepth - 1;
+    this.#round = roundingOf(bitDepth);
+  }
+
+  /** Writes a block of `synthesiseBlocks`. */
+  write({ top, left, rows, columns, stride, colours }) {
+    for (let row = 0; row < rows; row++) {
+      const at = (top + row - this.#region.top) * this.#region.width + left - this.#region.left;
+      if (this.#channels === 1) this.#writeGray(colours, row * stride, columns, at);
+      else this.#writeColour(colours, row * stride, columns, 3 * at);
+    }
+  }
+
+  #writeGray([red, green, blue], start, count, at) {
+    const [target, round, scale] = [this.#target, this.#round, this.#peak / 3];
+    for (let n = start; n < start + count; n++, at++) {
+      target[at] = round(scale * (finite(red[n]) + finite(green[n]) + finite(blue[n])));
+    }
+  }
+
+  #writeColour([red, green, blue], start, count, at) {
+    const [target, round, peak] = [this.#target, this.#round, this.#peak];
+    for (let n = start; n < start + count; n++, at += 3) {
+      target[at] = round(peak * finite(red[n]));
+      target[at + 1] = round(peak * finite(green[n]));
+      target[at + 2] = round(peak * finite(blue[n]));
+    }
+  }
+}
+
+const LARGEST_COLOUR = 2 ** 16; // damaged or hostile files alone have larger ones
+
+/** A colour without infinity, which could cancel to NaN; NaN becomes 0. */
+function finite(colour) {
+  if (colour > LARGEST_COLOUR) return LARGEST_COLOUR;
+  if (colour >= -LARGEST_COLOUR) return colour;
+  return colour < 0 ? -LARGEST_COLOUR : 0;
+}

@@ -1,0 +1,281 @@
+/**
+ * The header of a .dfm file: what it tells of an image before anything is decoded ("Header",
+ * "Section table" and "Refusals and limits" in docs/format.md).
+ */
+
+import { layerShapes } from "./architecture.js";
+import { crc32 } from "./crc32.js";
+import { DfmError } from "./errors.js";
+
+export const MAX_PIXELS = 89478485;
+const MAGIC = [0x89, 0x44, 0x46, 0x4d];
+const MAX_SIDE = 65535;
+const TILE_GRID = 256; // pixels; tiles start at multiples of it
+const MAX_LEB128_BYTES = 4;
+const SECTION_ENTRY_BYTES = 5;
+export const CRC_BYTES = 4;
+
+export const COORDINATE = 0;
+export const LATENT = 1;
+export const GENERATIVE = 2;
+export const FITTED = 3;
+const MODEL_NAMES = ["coordinate", "latent", "generative", "fitted"];
+const MAIN_SECTIONS = ["weights", "latents", "code", "grids"];
+/** The names of sections by their ids. */
+export const SECTION_NAMES = [
+  null,
+  "weights",
+  "metadata",
+  "latents",
+  "filter",
+  "corrections",
+  "alpha",
+  "rgb",
+  "checks",
+  "code",
+  "grids",
+  "networks",
+];
+
+/** The number of bytes of a stored number, by its code in FIELDS. */
+const SIZES = { B: 1, H: 2, I: 4 };
+const isLong = (values) => values.model !== GENERATIVE;
+const isCoordinate = (values) => values.model === COORDINATE;
+const isLatent = (values) => values.model === LATENT;
+const isFitted = (values) => values.model === FITTED;
+const isGenerative = (values) => values.model === GENERATIVE;
+const namesPrior = (values) => isLatent(values) || isFitted(values);
+const isTiled = (values) => isLatent(values) && values.further_bytes > 8;
+const between = (low, high) => (value) => low <= value && value <= high;
+const oneOf =
+  (...allowed) =>
+  (value) =>
+    allowed.includes(value);
+const any = () => true;
+
+/**
+ * A field of the header. It is read if `when` is true of the fields before it.
+ * @typedef {object} Field
+ * @property {string} name
+ * @property {"B"|"H"|"I"|"leb128"} code
+ * @property {(value: number) => boolean} allowed
+ * @property {(values: object) => boolean} when
+ * @property {number} less what is subtracted from a value to give the stored number
+ * @property {string} refusal the kind of the error for any other value
+ */
+
+/** @returns {Field} */
+function field(name, code, allowed, when, { less = 0, refusal = "corrupt" } = {}) {
+  return { name, code, allowed, when, less, refusal };
+}
+
+const NEWER = { refusal: "unsupported-version" };
+const TOO_LARGE = { refusal: "limit" };
+const FIELDS = [
+  field("version", "B", oneOf(1), any, NEWER),
+  field("model", "B", between(0, 3), any, NEWER),
+  field("channels", "B", oneOf(1, 3), isLong),
+  field("bit_depth", "B", oneOf(8, 16), isLong, NEWER),
+  field("width", "H", between(1, MAX_SIDE), isLong, TOO_LARGE),
+  field("height", "H", between(1, MAX_SIDE), isLong, TOO_LARGE),
+  field("depth", "B", between(1, 64), isCoordinate),
+  field("layer_width", "B", between(1, 64), isCoordinate),
+  field("order", "B", between(1, 64), isCoordinate),
+  field("depth", "B", any, namesPrior),
+  field("layer_width", "B", any, namesPrior),
+  field("order", "B", any, namesPrior),
+  field("further_bytes", "B", oneOf(0), isCoordinate, NEWER),
+  field("further_bytes", "B", oneOf(8, 10), isLatent, NEWER),
+  field("further_bytes", "B", oneOf(6), isFitted, NEWER),
+  field("section_count", "B", between(1, 255), isLong),
+  field("levels", "B", between(1, 6), isLatent),
+  field("grids", "B", oneOf(7), isFitted),
+  field("lmbda_code", "B", between(-24, 32), isFitted, { less: -24 }),
+  field("q_step", "H", between(1, 65535), isLatent),
+  field("chroma_angle", "B", any, isLatent),
+  field("prior_id", "I", any, namesPrior),
+  field("tile_rows", "B", between(1, 64), isTiled),
+  field("tile_columns", "B", between(1, 64), isTiled),
+  field("generator_id", "I", any, isGenerative),
+  field("width", "B", any, isGenerative, { less: 1 }),
+  field("height", "B", any, isGenerative, { less: 1 }),
+  field("kinds", "B", any, isGenerative),
+  field("code_bytes", "leb128", any, isGenerative),
+];
+
+/**
+ * What `readHeader` gives.
+ * @typedef {object} Header
+ * @property {Record<string, number>} values the fields by their names in docs/format.md
+ * @property {number} model COORDINATE, LATENT, GENERATIVE or FITTED
+ * @property {string} modelName
+ * @property {number} width in pixels
+ * @property {number} height in pixels
+ * @property {number} bitDepth 8 or 16
+ * @property {number} codedChannels the channels that are coded, 1 or 3
+ * @property {number} channels the channels of the image without alpha, 1 or 3
+ * @property {boolean} hasAlpha
+ * @property {number} tileRows 1 where the model has no tiles
+ * @property {number} tileColumns
+ * @property {Map<string, {start: number, length: number}>} sections by name, in the order of the file
+ * @property {number} fileBytes the length of the file that the header declares
+ */
+
+/**
+ * Reads the header alone. Neither the sections nor the CRC-32 are examined.
+ * @param {Uint8Array} data the file, or a prefix of it in which the header is whole
+ * @param {number} [maxPixels] the largest number of pixels that an image may have
+ * @returns {Header}
+ * @throws {DfmError}
+ */
+export function readHeader(data, maxPixels = MAX_PIXELS) {
+  requireMagic(data);
+  const { values, at } = readFields(data);
+  requireImageSize(values, maxPixels);
+  if (isCoordinate(values)) layerShapes(values);
+  const tileRows = values.tile_rows ?? 1;
+  const tileColumns = values.tile_columns ?? 1;
+  requireTiles(tileRows, values.height);
+  requireTiles(tileColumns, values.width);
+  const { sections, fileBytes } = readSectionTable(data, at, values);
+  const main = MAIN_SECTIONS[values.model];
+  if (!sections.has(main)) throw new DfmError("corrupt", `the file has no ${main} section; it is damaged`);
+  const kinds = values.kinds ?? 0;
+  const codedChannels = values.channels ?? (kinds & 1 ? 3 : 1);
+  return {
+    values,
+    model: values.model,
+    modelName: MODEL_NAMES[values.model],
+    width: values.width,
+    height: values.height,
+    bitDepth: values.bit_depth ?? (kinds & 2 ? 16 : 8),
+    codedChannels,
+    channels: sections.has("rgb") ? 3 : codedChannels,
+    hasAlpha: sections.has("alpha"),
+    tileRows,
+    tileColumns,
+    sections,
+    fileBytes,
+  };
+}
+
+function requireMagic(data) {
+  if (data.length === 0) throw new DfmError("truncated", "the file is empty");
+  const first = [...data.subarray(0, MAGIC.length)]; // a prefix of the magic is a truncated file
+  if (first.every((byte, index) => byte === MAGIC[index])) return;
+  const what = `its first bytes are ${bytesText(first)}, not ${bytesText(MAGIC)}`;
+  throw new DfmError("not-dfm", `not a .dfm file: ${what}; name a file that dfm encode wrote`);
+}
+
+/** Bytes as `dfm` writes them in messages. */
+function bytesText(bytes) {
+  const escapes = { 9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\" };
+  const quote = bytes.includes(39) && !bytes.includes(34) ? '"' : "'";
+  const text = bytes.map((byte) => {
+    if (byte === 39 && quote === "'") return "\\'";
+    if (escapes[byte]) return escapes[byte];
+    return byte >= 32 && byte < 127 ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+  });
+  return `b${quote}${text.join("")}${quote}`;
+}
+
+/** The values of the fields, and the offset after them. */
+function readFields(data) {
+  const values = {};
+  let at = MAGIC.length;
+  for (const item of FIELDS) {
+    if (!item.when(values)) continue;
+    const { stored, after } = readNumber(data, at, item.code);
+    const value = stored + item.less;
+    if (!item.allowed(value)) throw refusalOf(item, value, at, data);
+    values[item.name] = value;
+    at = after;
+  }
+  return { values, at };
+}
+
+function readNumber(data, at, code) {
+  if (code === "leb128") return readLeb128(data, at);
+  const after = at + SIZES[code];
+  requireHeaderBytes(data, after);
+  let stored = 0;
+  for (let index = after - 1; index >= at; index--) stored = 256 * stored + data[index];
+  return { stored, after };
+}
+
+function readLeb128(data, at) {
+  let stored = 0;
+  for (let index = 0; index < MAX_LEB128_BYTES; index++) {
+    requireHeaderBytes(data, at + index + 1);
+    const byte = data[at + index];
+    stored += (byte & 127) * 2 ** (7 * index);
+    if (byte < 128) return { stored, after: at + index + 1 };
+  }
+  const what = `the length of the code has more than ${MAX_LEB128_BYTES} bytes`;
+  throw new DfmError("corrupt", `${what}; the file is damaged`);
+}
+
+function refusalOf(item, value, at, data) {
+  const title = item.name.replaceAll("_", " ");
+  if (item.refusal === NEWER.refusal) return unknown(`${title} ${value} (byte ${at})`, data);
+  return new DfmError(item.refusal, `the header is invalid: ${title} ${value}; the file is damaged`);
+}
+
+/** The error for what a newer program may have written. The CRC-32 tells whether damage is as likely. */
+function unknown(what, data) {
+  const end = data.length - CRC_BYTES;
+  const isWhole = end >= 0 && crc32(data.subarray(0, end)) === readUint32(data, end);
+  const advice = isWhole ? "update dfmcodec" : "update dfmcodec, or get a whole copy: its CRC-32 does not match";
+  return new DfmError("unsupported-version", `${what} is unknown to this program; ${advice}`);
+}
+
+function requireHeaderBytes(data, size) {
+  if (data.length >= size) return;
+  const what = `the file ends after ${data.length} bytes, inside its header of ${size}`;
+  throw new DfmError("truncated", `${what}; it is truncated, get a whole copy`);
+}
+
+function requireImageSize({ width, height }, maxPixels) {
+  if (width * height <= maxPixels) return;
+  const what = `the image is ${width}x${height}, more than the limit of ${maxPixels} pixels (--max-pixels)`;
+  throw new DfmError("limit", `the header is invalid: ${what}`);
+}
+
+function requireTiles(count, side) {
+  const most = Math.max(1, Math.floor(side / TILE_GRID));
+  if (count <= most) return;
+  const what = `${count} tiles along ${side} pixels; at most ${most} are possible`;
+  throw new DfmError("corrupt", `the header is invalid: ${what}`);
+}
+
+/** Where each section lies, and the length of the file. */
+function readSectionTable(data, table, values) {
+  const count = values.section_count ?? values.kinds >> 2;
+  let start = table + count * SECTION_ENTRY_BYTES;
+  requireHeaderBytes(data, start);
+  const sections = new Map();
+  if (isGenerative(values)) {
+    sections.set("code", { start, length: values.code_bytes });
+    start += values.code_bytes;
+  }
+  for (let at = table; at < table + count * SECTION_ENTRY_BYTES; at += SECTION_ENTRY_BYTES) {
+    const name = SECTION_NAMES[data[at]];
+    if (!name) throw unknown(`section ${data[at]}`, data);
+    if (sections.has(name)) throw new DfmError("corrupt", `section ${data[at]} occurs twice; the file is damaged`);
+    const length = readUint32(data, at + 1);
+    sections.set(name, { start, length });
+    start += length;
+  }
+  return { sections, fileBytes: start + CRC_BYTES };
+}
+
+/** @returns {number} the unsigned number of four bytes, little-endian */
+export function readUint32(data, at) {
+  return (data[at] | (data[at + 1] << 8) | (data[at + 2] << 16) | (data[at + 3] << 24)) >>> 0;
+}
+
+/** The number of checks of symbols that a checks section has. */
+export function symbolCheckCount(header) {
+  if (header.model === FITTED) return header.values.grids;
+  return header.model === LATENT ? header.tileRows * header.tileColumns * (header.values.levels + 1) : 0;
+}

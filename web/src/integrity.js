@@ -1,0 +1,125 @@
+/**
+ * The state of a file: whole, truncated, or damaged, and in which sections ("Checks section" in
+ * docs/format.md).
+ */
+
+import { checkOf, crc32 } from "./crc32.js";
+import { DfmError } from "./errors.js";
+import { CRC_BYTES, SECTION_NAMES, readUint32, symbolCheckCount } from "./header.js";
+
+const CHECK_BYTES = 2;
+const BEST_EFFORT = "or decode what is left with dfm decode --best-effort";
+
+/**
+ * What the bytes of a file tell of its state before anything is decoded.
+ * @typedef {object} FileState
+ * @property {Uint8Array} data
+ * @property {import("./header.js").Header} header
+ * @property {number[]|null} symbolChecks the checks of the symbols; null if there are none
+ * @property {boolean} headerDamaged whether the check of the header does not match
+ * @property {string[]} problems sentences about all that is wrong; empty if the file is whole
+ */
+
+/**
+ * Determines the state of a file.
+ * @param {Uint8Array} data the file, or a prefix of it in which the header is whole
+ * @param {import("./header.js").Header} header
+ * @returns {FileState}
+ */
+export function examine(data, header) {
+  const missing = header.fileBytes - data.length;
+  const end = header.fileBytes - CRC_BYTES;
+  const checks = readChecks(data, header);
+  const state = { data, header, symbolChecks: checks?.symbols ?? null, headerDamaged: false, problems: [] };
+  const isRight = missing <= 0 && crc32(data.subarray(0, end)) === readUint32(data, end);
+  if (isRight && missing === 0) return state;
+  const headEnd = Math.min(...[...header.sections.values()].map(({ start }) => start));
+  if (isHeaderDamaged(data, header, headEnd)) {
+    const problems = [`the header (${range(0, headEnd)}) is damaged`];
+    return { ...state, symbolChecks: null, headerDamaged: true, problems };
+  }
+  const damaged = damagedSections(data, header, checks);
+  if (missing > 0) state.problems.push(`${data.length} bytes of ${header.fileBytes}, ${missing} are missing`);
+  if (missing < 0) state.problems.push(`${-missing} bytes follow the end of the file at ${header.fileBytes}`);
+  if (missing <= 0 && !isRight && damaged.length === 0) {
+    if (checks) {
+      state.problems.push(`the CRC-32 (${range(end, header.fileBytes)}) is damaged, and nothing else`);
+    } else if (header.sections.has("checks")) {
+      damaged.push("checks");
+    } else {
+      state.problems.push("the CRC-32 does not match: the file is damaged, and has no checks that tell where");
+    }
+  }
+  state.problems.push(...damaged.map((name) => `${describe(header, name)} is damaged`));
+  return state;
+}
+
+/**
+ * Refuses a file that is not whole.
+ * @param {FileState} state
+ * @throws {DfmError}
+ */
+export function refuseDamage({ data, header, headerDamaged, problems }) {
+  const what = problems.join("; ");
+  if (headerDamaged) {
+    throw new DfmError("corrupt", `${what}; nothing after it can be decoded, get another copy`);
+  }
+  if (data.length < header.fileBytes) {
+    throw new DfmError("truncated", `the file is truncated: ${what}; get a whole copy, ${BEST_EFFORT}`);
+  }
+  if (problems.length) throw new DfmError("corrupt", `${what}; get another copy, ${BEST_EFFORT}`);
+}
+
+/**
+ * The bytes of a section of a whole file; null if it has none of this name.
+ * @param {FileState} state
+ * @param {string} name
+ * @returns {Uint8Array|null}
+ */
+export function sectionOf({ data, header }, name) {
+  const place = header.sections.get(name);
+  return place ? data.subarray(place.start, place.start + place.length) : null;
+}
+
+/** The checks of a file; null if it has none or they are damaged. */
+function readChecks(data, header) {
+  const place = header.sections.get("checks");
+  if (!place) return null;
+  const others = [...header.sections.keys()].filter((name) => name !== "checks");
+  const body = data.subarray(place.start, place.start + place.length);
+  const count = 1 + others.length + symbolCheckCount(header) + 1;
+  if (body.length < place.length || place.length !== CHECK_BYTES * count) return null;
+  const checks = Array.from({ length: count }, (_, index) => checkAt(body, CHECK_BYTES * index));
+  if (checkOf(body.subarray(0, -CHECK_BYTES)) !== checks[count - 1]) return null;
+  const sections = others.map((name, index) => ({ name, check: checks[1 + index] }));
+  return { sections, symbols: checks.slice(1 + others.length, -1) };
+}
+
+function isHeaderDamaged(data, header, headEnd) {
+  const place = header.sections.get("checks");
+  if (!place || place.length < CHECK_BYTES || data.length < place.start + CHECK_BYTES) return false;
+  return checkAt(data, place.start) !== checkOf(data.subarray(0, headEnd));
+}
+
+/** The names of the sections that are there and do not match their checks, by the ids of sections. */
+function damagedSections(data, header, checks) {
+  const isDamaged = ({ name, check }) => {
+    const { start, length } = header.sections.get(name);
+    return start + length <= data.length && checkOf(data.subarray(start, start + length)) !== check;
+  };
+  const damaged = (checks?.sections ?? []).filter(isDamaged).map(({ name }) => name);
+  return damaged.sort((first, second) => SECTION_NAMES.indexOf(first) - SECTION_NAMES.indexOf(second));
+}
+
+function checkAt(bytes, at) {
+  return bytes[at] | (bytes[at + 1] << 8);
+}
+
+function describe(header, name) {
+  const { start, length } = header.sections.get(name);
+  return `the ${name} section (${range(start, start + length)})`;
+}
+
+function range(start, stop) {
+  return stop > start ? `bytes ${start}..${stop - 1}` : `at ${start}`;
+}

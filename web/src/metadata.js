@@ -1,0 +1,84 @@
+/**
+ * The metadata section: a msgpack map of ICC profile, Exif block and XMP packet ("Metadata section"
+ * in docs/format.md).
+ */
+
+import { DfmError } from "./errors.js";
+
+const MAX_METADATA_BYTES = 2 ** 24;
+const NAMES = ["icc", "exif", "xmp"];
+const FIX_MAP = 0x80;
+const [MAP_16, MAP_32] = [0xde, 0xdf];
+const FIX_STRING = 0xa0;
+const STRINGS = [0xd9, 0xda, 0xdb]; // with lengths of 1, 2 and 4 bytes
+const BINARIES = [0xc4, 0xc5, 0xc6];
+
+/** Reads numbers and bytes one after the other; refuses what is beyond the end. */
+class Reader {
+  constructor(bytes) {
+    this.bytes = bytes;
+    this.at = 0;
+  }
+
+  take(count) {
+    if (count > this.bytes.length - this.at) throw unreadable();
+    this.at += count;
+    return this.bytes.subarray(this.at - count, this.at);
+  }
+
+  /** A number of so many bytes, the highest first. */
+  number(count) {
+    return this.take(count).reduce((number, byte) => 256 * number + byte, 0);
+  }
+
+  mapLength() {
+    const tag = this.number(1);
+    if (tag >> 4 === FIX_MAP >> 4) return tag & 15;
+    if (tag === MAP_16 || tag === MAP_32) return this.number(tag === MAP_16 ? 2 : 4);
+    throw unreadable();
+  }
+
+  string() {
+    const tag = this.number(1);
+    const kind = STRINGS.indexOf(tag);
+    if (tag >> 5 !== FIX_STRING >> 5 && kind < 0) throw unreadable();
+    const bytes = this.take(kind < 0 ? tag & 31 : this.number(1 << kind));
+    return String.fromCharCode(...bytes.subarray(0, 1 + Math.max(...NAMES.map((name) => name.length))));
+  }
+
+  binary() {
+    const kind = BINARIES.indexOf(this.number(1));
+    if (kind < 0) throw unreadable();
+    return this.take(this.number(1 << kind));
+  }
+}
+
+/**
+ * @param {Uint8Array|null} body the section; null if there is none
+ * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null}}
+ * @throws {DfmError}
+ */
+export function readMetadata(body) {
+  const metadata = { icc: null, exif: null, xmp: null };
+  if (!body) return metadata;
+  if (body.length > MAX_METADATA_BYTES) {
+    throw new DfmError("limit", `${body.length} bytes of metadata, more than the limit of ${MAX_METADATA_BYTES}`);
+  }
+  const reader = new Reader(body);
+  const count = reader.mapLength();
+  if (count > NAMES.length) throw unreadable();
+  const seen = new Set();
+  for (let entry = 0; entry < count; entry++) {
+    const name = reader.string();
+    if (!NAMES.includes(name) || seen.has(name)) throw unreadable();
+    seen.add(name);
+    const value = reader.binary();
+    if (value.length) metadata[name] = value.slice();
+  }
+  if (reader.at !== body.length) throw unreadable();
+  return metadata;
+}
+
+function unreadable() {
+  return new DfmError("corrupt", "the metadata section cannot be read; the file is damaged");
+}

@@ -1,0 +1,53 @@
+/**
+ * The features of a symbol: which decoded numbers choose its table, and in which order ("Context of
+ * a symbol" in docs/format.md).
+ */
+
+/** (row, column) of the phases in their band modulo 2, in coding order. */
+export const PHASES = [
+  [0, 0],
+  [1, 1],
+  [0, 1],
+  [1, 0],
+];
+
+/** All offsets (dy, dx) with |dy|, |dx| <= reach, row by row. */
+function square(reach) {
+  const side = Array.from({ length: 2 * reach + 1 }, (_, at) => at - reach);
+  return side.flatMap((dy) => side.map((dx) => [dy, dx]));
+}
+
+/** The 3x3 offsets in bands that are decoded. */
+export const SQUARE = square(1);
+
+/** The number of the phase that is (dy, dx) away from another one. */
+function phaseAt([row, column], [dy, dx]) {
+  return PHASES.findIndex(([y, x]) => y === ((row + dy) & 1) && x === ((column + dx) & 1));
+}
+
+/** For each phase the offsets in its own band that lead to earlier phases. */
+export const WINDOWS = PHASES.map((own, phase) => square(2).filter((offset) => phaseAt(own, offset) < phase));
+
+/** The offsets of differences in the low-pass band; channels before have the first 12. */
+export const LOW_OFFSETS = [
+  ...SQUARE.filter(([dy, dx]) => dy || dx),
+  [-2, 0],
+  [2, 0],
+  [0, -2],
+  [0, 2],
+  ...square(2).filter(([dy, dx]) => Math.max(Math.abs(dy), Math.abs(dx)) === 2 && dy && dx),
+];
+export const LOW_COUNTS = [24, 12, 12];
+
+/** The companding function k of the magnitudes 0..511; larger ones have that of 511. */
+export const COMPANDED = Int16Array.from({ length: 512 }, (_, magnitude) =>
+  magnitude < 5 ? [0, 8, 14, 19, 23][magnitude] : Math.min(127, Math.round(23 + 9 * Math.log2(magnitude / 4))),
+);
+const LAST = COMPANDED.length - 1;
+
+/** k of an integer, with its sign. */
+export function compand(r) {
+  const magnitude = r < 0 ? -r : r;
+  const k = COMPANDED[magnitude < LAST ? magnitude : LAST];
+  return r < 0 ? -k : k;
+}

@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+
+import { DfmClient } from "../src/client.js";
+import { DfmError } from "../src/errors.js";
+
+const BYTES = Uint8Array.of(1, 2, 3);
+
+/** Workers that do nothing by themselves: a test says what they answer. */
+class Workers {
+  made = [];
+  create = () => {
+    const worker = {
+      heard: [],
+      isEnded: false,
+      postMessage: (message) => worker.heard.push(message),
+      terminate: () => (worker.isEnded = true),
+      say: (message) => worker.onmessage({ data: message }),
+      jobs: () => worker.heard.filter(({ type }) => type === "decode"),
+    };
+    this.made.push(worker);
+    return worker;
+  };
+}
+
+function clientOf(workers, options = {}) {
+  let loads = 0;
+  const loadPrior = async () => Uint8Array.of(++loads);
+  return new DfmClient({ createWorker: workers.create, loadPrior, ...options });
+}
+
+test("a worker gets the prior first, then one job after the other", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const images = [client.decode(BYTES), client.decode(BYTES)];
+  await wait(1);
+  const [worker] = workers.made;
+  assert.deepEqual(worker.heard.map(({ type }) => type), ["prior", "decode"]);
+  worker.say({ type: "image", id: worker.jobs()[0].id, image: "first" });
+  await wait(1);
+  worker.say({ type: "image", id: worker.jobs()[1].id, image: "second" });
+  assert.deepEqual(await Promise.all(images), ["first", "second"]);
+  assert.equal(workers.made.length, 1);
+});
+
+test("several workers share the jobs, and the prior is loaded once", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers, { workers: 2 });
+  const images = [1, 2, 3].map(() => client.decode(BYTES));
+  await wait(1);
+  assert.equal(workers.made.length, 2);
+  assert.deepEqual(workers.made.map(({ heard }) => heard[0].bytes[0]), [1, 1]);
+  workers.made[1].say({ type: "image", id: 2, image: "b" });
+  await wait(1);
+  workers.made[1].say({ type: "image", id: 3, image: "c" });
+  workers.made[0].say({ type: "image", id: 1, image: "a" });
+  assert.deepEqual(await Promise.all(images), ["a", "b", "c"]);
+});
+
+test("header, progress and previews are handed on until the answer", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const told = [];
+  const region = { x: 0, y: 0, width: 1, height: 1 };
+  const image = client.decode(BYTES, {
+    region,
+    onHeader: (header) => told.push(header),
+    onProgress: (part) => told.push(part),
+    onPreview: (coarse) => told.push(coarse),
+  });
+  await wait(1);
+  const [worker] = workers.made;
+  const { id, wants } = worker.jobs()[0];
+  assert.deepEqual(wants, { png: false, previewPixels: Infinity, options: { region } });
+  worker.say({ type: "header", id, header: "header" });
+  worker.say({ type: "progress", id, part: 0.5 });
+  worker.say({ type: "preview", id, image: "coarse" });
+  worker.say({ type: "image", id, image: "image" });
+  worker.say({ type: "preview", id, image: "late" });
+  assert.equal(await image, "image");
+  assert.deepEqual(told, ["header", 0.5, "coarse"]);
+});
+
+test("the header alone", async () => {
+  const workers = new Workers();
+  const header = clientOf(workers).inspect(BYTES);
+  await wait(1);
+  const [worker] = workers.made;
+  assert.deepEqual(worker.jobs()[0].wants, { headerOnly: true });
+  worker.say({ type: "header", id: 1, header: { width: 3 } });
+  worker.say({ type: "image", id: 1, image: null });
+  assert.deepEqual(await header, { width: 3 });
+});
+
+test("an error keeps its kind; one that no file should cause is no DfmError", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const [bad, broken] = [client.decode(BYTES), client.decode(BYTES)];
+  await wait(1);
+  workers.made[0].say({ type: "failure", id: 1, kind: "corrupt", message: "the file is damaged" });
+  await assert.rejects(bad, { name: "DfmError", kind: "corrupt", message: "the file is damaged" });
+  await wait(1);
+  workers.made[0].say({ type: "failure", id: 2, kind: null, message: "x is not a function" });
+  await assert.rejects(broken, (error) => !(error instanceof DfmError) && error.message === "x is not a function");
+});
+
+test("a job that is cancelled ends at once, and its worker goes on if it stops in time", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const controller = new AbortController();
+  const first = client.decode(BYTES, { signal: controller.signal });
+  const second = client.decode(BYTES);
+  await wait(1);
+  controller.abort();
+  await assert.rejects(first, { name: "AbortError" });
+  const [worker] = workers.made;
+  assert.deepEqual(worker.heard.at(-1), { type: "cancel", id: 1 });
+  worker.say({ type: "failure", id: 1, kind: null, message: "aborted" });
+  await wait(150);
+  worker.say({ type: "image", id: 2, image: "second" });
+  assert.equal(await second, "second");
+  assert.equal(worker.isEnded, false);
+});
+
+test("a worker that does not stop is ended, and another one takes the next job", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const controller = new AbortController();
+  const first = client.decode(BYTES, { signal: controller.signal });
+  const second = client.decode(BYTES);
+  await wait(1);
+  controller.abort();
+  await assert.rejects(first, { name: "AbortError" });
+  await wait(150);
+  assert.deepEqual(workers.made.map(({ isEnded }) => isEnded), [true, false]);
+  workers.made[1].say({ type: "image", id: 2, image: "second" });
+  assert.equal(await second, "second");
+});
+
+test("a job that waits is cancelled without a worker's help", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const controller = new AbortController();
+  const first = client.decode(BYTES);
+  const second = client.decode(BYTES, { signal: controller.signal });
+  controller.abort();
+  await assert.rejects(second, { name: "AbortError" });
+  await assert.rejects(client.decode(BYTES, { signal: controller.signal }), { name: "AbortError" });
+  await wait(1);
+  workers.made[0].say({ type: "image", id: 1, image: "first" });
+  assert.equal(await first, "first");
+  assert.equal(workers.made[0].jobs().length, 1);
+});
+
+test("a prior that cannot be loaded is told, and loaded again for the next job", async () => {
+  const workers = new Workers();
+  let loads = 0;
+  const loadPrior = async () => {
+    if (++loads === 1) throw new Error("no network");
+    return BYTES;
+  };
+  const client = clientOf(workers, { loadPrior });
+  await assert.rejects(client.decode(BYTES), { message: "no network" });
+  const image = client.decode(BYTES);
+  await wait(1);
+  workers.made[1].say({ type: "image", id: 2, image: "image" });
+  assert.equal(await image, "image");
+});
+
+test("workers get a file beside that of the prior when they ask for it, and it is loaded once", async () => {
+  const workers = new Workers();
+  const loads = [];
+  const loadPrior = async (name) => {
+    loads.push(name);
+    if (name === "prior-2.bin") throw new Error("404");
+    return BYTES;
+  };
+  const client = clientOf(workers, { loadPrior, workers: 2 });
+  const images = [client.decode(BYTES), client.decode(BYTES)];
+  await wait(1);
+  for (const worker of workers.made) worker.say({ type: "load", name: "prior-1.bin" });
+  workers.made[0].say({ type: "load", name: "prior-2.bin" });
+  await wait(1);
+  const given = { type: "file", name: "prior-1.bin", bytes: BYTES };
+  assert.deepEqual(workers.made[0].heard.slice(2), [given, { type: "file", name: "prior-2.bin", error: "404" }]);
+  assert.deepEqual(workers.made[1].heard.slice(2), [given]);
+  assert.deepEqual(loads, ["prior.bin", "prior-1.bin", "prior-2.bin"]);
+  workers.made.forEach((worker, i) => worker.say({ type: "image", id: i + 1, image: i }));
+  assert.deepEqual(await Promise.all(images), [0, 1]);
+});
+
+test("files of the priors are beside the first one", async (context) => {
+  const asked = [];
+  context.mock.method(globalThis, "fetch", async (url) => {
+    asked.push(String(url));
+    return new Response(BYTES, { status: asked.length < 3 ? 200 : 404 });
+  });
+  const workers = new Workers();
+  const client = new DfmClient({ createWorker: workers.create, priorUrl: "https://example.org/dfm/prior.bin?v=1" });
+  client.start();
+  for (const name of ["prior-1.bin", "prior-2.bin"]) workers.made[0].say({ type: "load", name });
+  while (workers.made[0].heard.length < 3) await wait(1);
+  const [folder, [first, ...others]] = ["https://example.org/dfm/", asked];
+  assert.equal(first, `${folder}prior.bin?v=1`);
+  assert.deepEqual(others, [`${folder}prior-1.bin`, `${folder}prior-2.bin`]);
+  const { error } = workers.made[0].heard.find(({ name }) => name === "prior-2.bin");
+  assert.match(error, /prior-2.bin gives 404/);
+});
+
+test("a script that does not start is told", async () => {
+  const workers = new Workers();
+  const image = clientOf(workers).decode(BYTES);
+  workers.made[0].onerror({ message: "", preventDefault() {} });
+  await assert.rejects(image, /the decoder did not start/);
+});
+
+test("closing ends the workers and what they do", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const jobs = [client.decode(BYTES), client.decode(BYTES)];
+  client.close();
+  for (const job of jobs) await assert.rejects(job, { name: "AbortError" });
+  assert.equal(workers.made[0].isEnded, true);
+});

@@ -1,0 +1,274 @@
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { contextModelOf, withCorrections } from "../src/context.js";
+import { crc32 } from "../src/crc32.js";
+import { DfmError, decode, inspect, loadPrior } from "../src/decode.js";
+import { decodeFitted } from "../src/fitted_model.js";
+import { Region, Tiling } from "../src/geometry.js";
+import { readHeader } from "../src/header.js";
+import { examine, sectionOf } from "../src/integrity.js";
+import { decodeLatents } from "../src/latent_model.js";
+import { TileDecoder, tileStreams } from "../src/latents.js";
+import { loadProducts } from "../src/products.js";
+import { bytesOf, fixtures, priors, samplesOf, skip } from "./fixtures.js";
+
+/** The largest difference between samples. */
+function largestDifference(first, second) {
+  return first.reduce((largest, sample, at) => Math.max(largest, Math.abs(sample - second[at])), 0);
+}
+
+describe("the decoder", { skip }, () => {
+  let prior;
+  let images;
+  let refused;
+
+  before(async () => {
+    prior = await priors();
+    images = fixtures().filter(({ image }) => image);
+    refused = fixtures().filter(({ error }) => error);
+  });
+
+  test("gives the images of the package, to within one level", async () => {
+    assert.ok(images.length >= 30);
+    for (const fixture of images) {
+      const image = await decode(bytesOf(`${fixture.name}.dfm`), { prior });
+      const { width, height, channels, bitDepth, pixels } = image;
+      assert.deepEqual({ width, height, channels, bitDepth }, fixture.image, fixture.name);
+      const samples = samplesOf(fixture);
+      assert.equal(pixels.length, samples.length, fixture.name);
+      assert.ok(largestDifference(pixels, samples) <= 1, fixture.name);
+      for (const name of ["icc", "exif", "xmp"]) {
+        assert.equal(image[name] && crc32(image[name]), fixture[name], `${fixture.name}: ${name}`);
+      }
+    }
+  });
+
+  test("gives the errors of the package, in its words", async () => {
+    assert.ok(refused.length >= 20);
+    for (const { name, error, message } of refused) {
+      await assert.rejects(
+        decode(bytesOf(`${name}.dfm`), { prior }),
+        (thrown) => {
+          assert.ok(thrown instanceof DfmError, `${name}: ${thrown.stack}`);
+          assert.deepEqual([thrown.kind, thrown.message], [error, message], name);
+          return true;
+        },
+        name,
+      );
+    }
+  });
+
+  for (const simd of [true, false]) {
+    test(`decodes the symbols of the package, ${simd ? "with" : "without"} WebAssembly`, async () => {
+      const products = await loadProducts({ simd });
+      const most = simd ? Infinity : 6000; // pixels: plain JavaScript takes long
+      const isTaken = ({ symbols, image }) => symbols && image.width * image.height <= most;
+      for (const { name, symbols } of images.filter(isTaken)) {
+        const bytes = bytesOf(`${name}.dfm`);
+        const header = readHeader(bytes);
+        // The checks are those of the package's symbols, so the decoder itself compares them.
+        const state = { ...examine(bytes, header), symbolChecks: symbols };
+        const wrong = { ...state, symbolChecks: symbols.map((check) => check ^ 1) };
+        assert.doesNotThrow(() => [...steps(state, products)], name);
+        assert.throws(() => [...steps(wrong, products)], DfmError, name);
+      }
+    });
+  }
+
+  /** All steps in which the symbols of a file are decoded. */
+  function steps(state, products) {
+    const isFitted = state.header.modelName === "fitted";
+    return isFitted ? decodeFitted(state, new Region(0, 0, 1, 1), prior, products, false) : tiles(state, products);
+  }
+
+  /** All steps of all tiles of a latent file. */
+  function* tiles(state, products) {
+    const { header, symbolChecks } = state;
+    const model = contextModelOf(prior.arraysOf("latent", header.values.prior_id));
+    const corrections = sectionOf(state, "corrections");
+    const { levels } = header.values;
+    const corrected = corrections ? withCorrections(model, corrections, levels, header.codedChannels) : model;
+    const tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
+    const streams = tileStreams(sectionOf(state, "latents"), tiling.tiles.length);
+    const sides = ["height", "width"].map((side) => Math.max(...tiling.tiles.map((tile) => tile[side])));
+    const decoder = new TileDecoder(header, corrected, products, sides);
+    for (const [number, { height, width }] of tiling.tiles.entries()) {
+      const checks = symbolChecks.slice(number * (levels + 1), (number + 1) * (levels + 1));
+      yield* decoder.levels({ stream: streams[number], height, width, checks });
+    }
+  }
+
+  test("gives the same pixels without WebAssembly, to within one level", async () => {
+    const [withSimd, plain] = [await loadProducts(), await loadProducts({ simd: false })];
+    const byName = (part) => images.find(({ name }) => name.startsWith(part)).name;
+    for (const name of ["trellis-rgb", "corrected-plain", "deep-c0"].map(byName)) {
+      const bytes = bytesOf(`${name}.dfm`);
+      const header = readHeader(bytes);
+      const region = new Region(0, 0, header.height, header.width);
+      const run = (products) => last(decodeLatents(examine(bytes, header), region, prior, products, false));
+      assert.ok(largestDifference(run(withSimd), run(plain)) <= 1, name);
+    }
+  });
+
+  /** What a generator gives in the end. */
+  function last(generator) {
+    for (;;) {
+      const { done, value } = generator.next();
+      if (done) return value;
+    }
+  }
+
+  test("decodes a region to the pixels that it has in the whole image", async () => {
+    for (const { name, image } of images.filter(({ image: { width, height } }) => width * height > 4)) {
+      const bytes = bytesOf(`${name}.dfm`);
+      const whole = await decode(bytes, { prior });
+      const [x, y] = [Math.floor(image.width / 3), Math.floor(image.height / 2)];
+      const region = { x, y, width: Math.min(11, image.width - x), height: Math.min(300, image.height - y) };
+      const part = await decode(bytes, { prior, region });
+      assert.deepEqual(part.region, region);
+      assert.deepEqual([part.width, part.height], [region.width, region.height]);
+      const rows = Array.from({ length: region.height }, (_, row) => {
+        const start = image.channels * ((y + row) * image.width + x);
+        return [...whole.pixels.subarray(start, start + image.channels * region.width)];
+      });
+      assert.deepEqual([...part.pixels], rows.flat(), name);
+    }
+  });
+
+  test("refuses a region that is not within the image", async () => {
+    const bytes = bytesOf(`${images[0].name}.dfm`);
+    const { width, height } = images[0].image;
+    for (const region of [
+      { x: -1, y: 0, width: 2, height: 2 },
+      { x: 0, y: 0, width: width + 1, height: 1 },
+      { x: 0, y: 0, width: 0, height },
+      { x: 0.5, y: 0, width: 1, height: 1 },
+    ]) {
+      await assert.rejects(decode(bytes, { prior, region }), RangeError);
+    }
+  });
+
+  test("shows previews that sharpen, and tells its progress", async () => {
+    for (const name of images.map((fixture) => fixture.name).filter((text) => /^(checked|tiles)/.test(text))) {
+      const previews = [];
+      const parts = [];
+      const bytes = bytesOf(`${name}.dfm`);
+      const options = { onPreview: (preview) => previews.push(preview), onProgress: (part) => parts.push(part) };
+      const image = await decode(bytes, { prior, ...options });
+      assert.ok(previews.length >= 2, name);
+      const sizes = previews.map(({ width, height }) => width * height);
+      assert.deepEqual(sizes, [...sizes].sort((a, b) => a - b), name);
+      for (const preview of previews) {
+        assert.equal(preview.pixels.length, preview.width * preview.height * preview.channels);
+        assert.equal(preview.bitDepth, 8);
+      }
+      assert.ok(sizes.at(-1) < image.width * image.height);
+      assert.deepEqual(parts, [...parts].sort((a, b) => a - b), name);
+      assert.equal(parts.at(-1), 1);
+    }
+  });
+
+  test("stops when it is told to", async () => {
+    const bytes = bytesOf(`${images.find(({ name }) => name.startsWith("checked-all")).name}.dfm`);
+    const controller = new AbortController();
+    const decoding = decode(bytes, { prior, signal: controller.signal, onPreview: () => controller.abort() });
+    await assert.rejects(decoding, { name: "AbortError" });
+  });
+
+  test("tells what the header says without decoding", () => {
+    for (const { name, image } of images) {
+      const bytes = bytesOf(`${name}.dfm`);
+      const said = inspect(bytes);
+      assert.deepEqual([said.width, said.height, said.bitDepth], [image.width, image.height, image.bitDepth]);
+      assert.equal(said.channels + Number(said.hasAlpha), image.channels);
+      assert.equal(said.sections.reduce((sum, section) => sum + section.bytes, 0), bytes.length);
+      assert.deepEqual(said.problems, []);
+      assert.notDeepEqual(inspect(bytes.subarray(0, -1)).problems, []);
+    }
+  });
+
+  test("keeps to its limits", async () => {
+    const bytes = bytesOf(`${images.find(({ name }) => name.startsWith("coordinate-5")).name}.dfm`);
+    await assert.rejects(decode(bytes, { prior, maxPixels: 100 }), { kind: "limit" });
+    await assert.rejects(decode(bytes, { prior, maxMultiplyAdds: 1000 }), { kind: "limit" });
+  });
+
+  /** A file of another prior, its CRC-32 made right again. */
+  function withPrior(name, id) {
+    const bytes = bytesOf(`${images.find((fixture) => fixture.name.startsWith(name)).name}.dfm`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const own = inspect(bytes).fields.prior_id;
+    view.setUint32(bytes.findIndex((_, at) => view.getUint32(at, true) === own), id, true);
+    view.setUint32(bytes.length - 4, crc32(bytes.subarray(0, -4)), true);
+    return bytes;
+  }
+
+  /** The priors with a list of what was asked for beside prior.bin. */
+  async function priorsAndAsked(loadFile) {
+    const asked = [];
+    const listed = await loadPrior(bytesOf("prior.bin"), async (name) => {
+      asked.push(name);
+      return loadFile(name);
+    });
+    return [listed, asked];
+  }
+
+  const OLDER = 0x63fd10ff;
+  const OLDEST = 0xf8e970fa;
+
+  test("loads an older prior once, when a file needs it, and no other", async () => {
+    const [listed, asked] = await priorsAndAsked(bytesOf);
+    const take = (part) => {
+      const { name } = images.find((fixture) => fixture.name.startsWith(part));
+      return decode(bytesOf(`${name}.dfm`), { prior: listed });
+    };
+    for (const name of ["corrected-gray", "fitted-rgb", "coordinate-5"]) await take(name);
+    assert.deepEqual(asked, []);
+    await Promise.all([take("trellis-gray"), take("trellis-narrow"), take("trellis-gray")]);
+    await take("trellis-gray");
+    assert.deepEqual(asked, ["prior-63fd10ff.bin"]);
+    await take("latent-gray");
+    assert.deepEqual(asked, ["prior-63fd10ff.bin", "prior-f8e970fa.bin"]);
+  });
+
+  test("asks for no prior that prior.bin does not name, nor for one of another model", async () => {
+    const [listed, asked] = await priorsAndAsked(bytesOf);
+    const fitted = inspect(bytesOf(`${images.find(({ name }) => name.startsWith("fitted-rgb")).name}.dfm`));
+    for (const [name, id] of [
+      ["latent-gray", 1],
+      ["latent-gray", 0xffffffff],
+      ["latent-gray", fitted.fields.prior_id],
+      ["fitted-rgb", OLDER],
+      ["fitted-rgb", 0],
+    ]) {
+      const hex = id.toString(16).padStart(8, "0");
+      const message = `the file needs prior ${hex}, which this program does not have; update dfmcodec`;
+      await assert.rejects(decode(withPrior(name, id), { prior: listed }), { kind: "unsupported-version", message });
+    }
+    assert.deepEqual(asked, []);
+  });
+
+  test("refuses files whose prior cannot be loaded, is damaged or is another one", async () => {
+    const older = withPrior("trellis-gray", OLDER);
+    const outcomes = [
+      [async () => Promise.reject(new Error("404")), "unsupported-version", /63fd10ff, which .* not have: 404$/],
+      [async (name) => bytesOf(name).subarray(0, 1000), "corrupt", /file of the priors is damaged/],
+      [async () => bytesOf(`prior-${OLDEST.toString(16)}.bin`), "corrupt", /file of the priors is damaged/],
+      [async () => new Uint8Array(0), "corrupt", /file of the priors is damaged/],
+    ];
+    for (const [loadFile, kind, message] of outcomes) {
+      const [listed, asked] = await priorsAndAsked(loadFile);
+      await assert.rejects(decode(older, { prior: listed }), { name: "DfmError", kind, message });
+      await assert.rejects(decode(older, { prior: listed }), { kind });
+      assert.equal(asked.length, 2); // it is tried again
+    }
+    const alone = await loadPrior(bytesOf("prior.bin"));
+    await assert.rejects(decode(older, { prior: alone }), { kind: "unsupported-version" });
+  });
+
+  test("refuses a damaged file of priors", async () => {
+    const bytes = bytesOf("prior.bin");
+    await assert.rejects(loadPrior(bytes.subarray(0, 1000)), DfmError);
+    await assert.rejects(loadPrior(bytes.subarray(1)), DfmError);
+  });
+});

@@ -1,0 +1,67 @@
+/**
+ * The fixtures of the tests: files, and what the package decodes them to; see make_fixtures.py.
+ *
+ * They are made anew for each run, which takes the package and a minute; DFM_FIXTURES names a folder
+ * that has them already. DFM_PYTHON is the Python that has the package; by default that of the
+ * repository's virtual environment. Without the package there are none.
+ */
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { loadPrior } from "../src/decode.js";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const OWN_PYTHON = join(HERE, "../../.venv/bin/python");
+const PYTHON = process.env.DFM_PYTHON ?? (existsSync(OWN_PYTHON) ? OWN_PYTHON : "python3");
+
+/** Whether there can be fixtures: a reason to skip tests, or false. */
+export const skip = process.env.DFM_FIXTURES || hasPackage() ? false : `${PYTHON} does not have dfmcodec`;
+
+function hasPackage() {
+  try {
+    execFileSync(PYTHON, ["-c", "import dfmcodec, skimage"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The folder of the fixtures; made once. */
+let folder = process.env.DFM_FIXTURES;
+
+/** The folder itself. */
+export function folderOfFixtures() {
+  if (folder) return folder;
+  folder = mkdtempSync(join(tmpdir(), "dfm-fixtures-"));
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const made = join(folder, "made");
+  execFileSync(PYTHON, [join(HERE, "make_fixtures.py"), made], { stdio: ["ignore", "ignore", "inherit"] });
+  folder = made;
+  return folder;
+}
+
+/** The bytes of a file of the fixtures. */
+export function bytesOf(name) {
+  return new Uint8Array(readFileSync(join(folderOfFixtures(), name)));
+}
+
+/** The priors, read as the decoder asks for them. */
+export function priors() {
+  return loadPrior(bytesOf("prior.bin"), async (name) => bytesOf(name));
+}
+
+/** What is expected of each file. */
+export function fixtures() {
+  return JSON.parse(readFileSync(join(folderOfFixtures(), "fixtures.json"), "utf8"));
+}
+
+/** The samples that the package decodes a file to. */
+export function samplesOf({ name, image }) {
+  const bytes = bytesOf(`${name}.raw`);
+  if (image.bitDepth === 8) return bytes;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Uint16Array.from({ length: bytes.length / 2 }, (_, at) => view.getUint16(2 * at, true));
+}

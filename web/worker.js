@@ -1,0 +1,106 @@
+/**
+ * The worker: it decodes one file at a time, away from the page. src/client.js is its other side.
+ *
+ * To the worker:
+ *   { type: "prior", bytes }               once, first
+ *   { type: "file", name, bytes }          the answer to "load"; without bytes it has an error, a text
+ *   { type: "decode", id, bytes, wants }   after the answer to the job before it
+ *   { type: "cancel", id }
+ * From the worker, at any time { type: "load", name } for a file beside that of the prior, which is then
+ * awaited, and for each job any number of "header", "progress" and "preview", then one answer:
+ *   { type: "header", id, header }
+ *   { type: "progress", id, part }         0..1
+ *   { type: "preview", id, image }         a small image of all of it
+ *   { type: "image", id, image }           the answer
+ *   { type: "failure", id, kind, message } the answer: kind is that of a DfmError, otherwise null
+ *
+ * With `wants.headerOnly`, nothing is decoded, and the image is null. With `wants.png`, images are
+ * { width, height, png } instead of pixels.
+ */
+
+import { decode, inspect, loadPrior } from "./src/decode.js";
+import { DfmError } from "./src/errors.js";
+import { asEightBit, encodePng } from "./src/png.js";
+
+/** @type {Promise<object>|null} */
+let prior = null;
+/** @type {Map<string, { resolve: (bytes: Uint8Array) => void, reject: (error: Error) => void }>} by name */
+const awaited = new Map();
+/** @type {{ id: number, controller: AbortController }|null} */
+let running = null;
+
+self.onmessage = ({ data }) => {
+  if (data.type === "prior") {
+    prior = loadPrior(data.bytes, loadFile);
+    prior.catch(() => {}); // each job that needs it tells of the error
+  } else if (data.type === "file") {
+    hearFile(data);
+  } else if (data.type === "decode") {
+    run(data);
+  } else if (data.type === "cancel" && running?.id === data.id) {
+    running.controller.abort();
+  }
+};
+
+/** Asks the other side for a file beside that of the prior. */
+function loadFile(name) {
+  return new Promise((resolve, reject) => {
+    awaited.set(name, { resolve, reject });
+    self.postMessage({ type: "load", name });
+  });
+}
+
+function hearFile({ name, bytes, error }) {
+  const { resolve, reject } = awaited.get(name);
+  awaited.delete(name);
+  if (bytes) resolve(bytes);
+  else reject(new Error(error));
+}
+
+/** Does one job, and answers it whatever happens. */
+async function run({ id, bytes, wants }) {
+  const controller = new AbortController();
+  running = { id, controller };
+  try {
+    await post({ type: "image", id, image: await result(id, bytes, wants, controller.signal) }, wants);
+  } catch (error) {
+    const kind = error instanceof DfmError ? error.kind : null;
+    self.postMessage({ type: "failure", id, kind, message: String(error?.message ?? error) });
+  }
+  running = null;
+}
+
+async function result(id, bytes, wants, signal) {
+  self.postMessage({ type: "header", id, header: inspect(bytes) });
+  if (wants.headerOnly) return null;
+  return decode(bytes, {
+    ...wants.options,
+    prior: await prior,
+    signal,
+    onProgress: (part) => self.postMessage({ type: "progress", id, part }),
+    onPreview: wants.previewPixels > 0 ? (image) => postPreview(id, image, wants) : undefined,
+  });
+}
+
+function postPreview(id, image, wants) {
+  if (image.width * image.height <= wants.previewPixels) post({ type: "preview", id, image }, wants);
+}
+
+/** Posts an image; its pixels move without a copy where they have a buffer of their own. */
+async function post(message, wants) {
+  const { image } = message;
+  if (image === null) {
+    self.postMessage(message);
+    return;
+  }
+  if (wants.png) {
+    const png = await encodePng({ ...asEightBit(image), exif: null, xmp: null });
+    const { width, height } = image;
+    self.postMessage({ ...message, image: { width, height, png } }, [png.buffer]);
+    return;
+  }
+  const isWhole = image.pixels.byteLength === image.pixels.buffer.byteLength;
+  // The decoder may go on with the pixels of a preview.
+  const pixels = message.type === "image" && isWhole ? image.pixels : image.pixels.slice();
+  self.postMessage({ ...message, image: { ...image, pixels } }, [pixels.buffer]);
+}
