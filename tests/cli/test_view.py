@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -186,7 +187,9 @@ def started(*arguments, **environment) -> Iterator[subprocess.Popen]:
     """The command as a process, which is killed if it is still there."""
     run = [sys.executable, "-m", "dfmcodec", "view", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(run, env={**os.environ, **environment}, **pipes) as process:
+    # as in a terminal, also where the tests run with Ctrl-C ignored
+    heeds = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(run, env={**os.environ, **environment}, preexec_fn=heeds, **pipes) as process:
         try:
             yield process
         finally:

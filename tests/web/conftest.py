@@ -1,8 +1,7 @@
-"""A real browser, the viewer's page in one file, and a server of the folder web/."""
+"""The viewer's page in one file, and a server of the folder web/."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import cache
@@ -12,22 +11,8 @@ from pathlib import Path
 import pytest
 from common import ROOT
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WEB = ROOT / "web"
 MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with playwright.sync_playwright() as running:
-        try:
-            started = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no browser: install chromium, or run `playwright install chromium` ({error!s:.60})")
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="session")

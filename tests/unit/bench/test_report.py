@@ -8,7 +8,6 @@ import base64
 import io
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +18,6 @@ import skimage.data
 from click.testing import CliRunner
 
 from dfmcodec.cli import main
-
-playwright = pytest.importorskip("playwright.sync_api")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +30,6 @@ def report(tmp_path_factory) -> Path:
     result = CliRunner().invoke(main, ["bench", str(folder), *options, str(folder / "report.html"), "--quiet"])
     assert result.exit_code == 0, result.output
     return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with playwright.sync_playwright() as running:
-        try:
-            started = running.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no browser: install chromium, or run `playwright install chromium` ({error!s:.60})")
-        yield started
-        started.close()
 
 
 @pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
