@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -182,14 +181,19 @@ def test_it_is_over_when_the_last_page_is_closed(server, base, monkeypatch):
     assert not waiting.is_alive()
 
 
+HEEDING_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where a parent ignores it
+runpy.run_module("dfmcodec", run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
 def started(*arguments, **environment) -> Iterator[subprocess.Popen]:
     """The command as a process, which is killed if it is still there."""
-    run = [sys.executable, "-m", "dfmcodec", "view", *map(str, arguments)]
+    run = [sys.executable, "-c", HEEDING_CTRL_C, "view", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # as in a terminal, also where the tests run with Ctrl-C ignored
-    heeds = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(run, env={**os.environ, **environment}, preexec_fn=heeds, **pipes) as process:
+    with subprocess.Popen(run, env={**os.environ, **environment}, **pipes) as process:
         try:
             yield process
         finally:
