@@ -379,10 +379,14 @@ def any_value(rng: np.random.Generator, depth: int = 0) -> Any:
     return {str(at): value for at, value in enumerate(inner)} if kind % 2 else inner
 
 
+MOST_CHECK_BYTES = 1 << 20  # also of a header whose numbers of tiles are mutated
+
+
 def checks_body(values: dict[str, int], rng: np.random.Generator) -> bytes:
     tiles = values.get("tile_rows", 1) * values.get("tile_columns", 1)
-    symbols = {Model.LATENT: tiles * (values.get("levels", 1) + 1), Model.FITTED: 7}.get(MODELS[values["model"]], 0)
-    return rng.bytes(2 * (2 + symbols + 1 + below(rng, 3)))
+    model = MODELS.get(values["model"])  # mutated ones are none
+    symbols = {Model.LATENT: tiles * (values.get("levels", 1) + 1), Model.FITTED: 7}.get(model, 0)
+    return rng.bytes(min(2 * (2 + symbols + 1 + below(rng, 3)), MOST_CHECK_BYTES))
 
 
 def code_body(values: dict[str, int], rng: np.random.Generator) -> bytes:
