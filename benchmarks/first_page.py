@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from recording import Pixels, load
+from recording import Pixels, as_rgb, load
 
 import dfmcodec
 from dfmcodec.bench.same_size import Version, same_size
@@ -109,9 +109,8 @@ def draw_same_size(image: str, figure: Path, bpp: float, effort: int, crop: str 
     """A crop as several codecs keep it."""
     name, source = load(image)
     result = dfmcodec.encode(source.pixels, bpp=bpp, effort=effort)
-    ours = Version("dfm", result.decoded.pixels, result.report.file_bytes, result.report.psnr_db)
     others = same_size(source.pixels, result.report.file_bytes)
-    versions = [Version("original", source.pixels), ours, *reversed(others)]
+    versions = [Version("original", source.pixels), Version.of(result), *reversed(others)]
     left, top, width, height = map(int, crop.split(",")) if crop else (0, 0, source.width, source.height)
     _draw(figure, versions, (slice(top, top + height), slice(left, left + width)), zoom)
     click.echo(json.dumps({"picture": name, **{v.label: [v.file_bytes, v.psnr_db] for v in versions}}))
@@ -122,8 +121,7 @@ def _draw(path: Path, versions: Sequence[Version], part: tuple[slice, slice], zo
     from matplotlib.figure import Figure
 
     def shown(pixels: Pixels) -> Pixels:
-        crop = pixels[part]
-        return np.repeat(crop, 3, axis=2) if crop.shape[2] == 1 else crop
+        return as_rgb(pixels[part])
 
     height, width = shown(versions[0].pixels).shape[:2]
     rows, dots = -(-len(versions) // _COLUMNS), 100

@@ -20,7 +20,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
-from recording import Pixels, Row, load, out_option, record
+from recording import Pixels, Row, as_rgb, load, out_option, record
 
 import dfmcodec
 from dfmcodec.bench.same_size import Version, same_size
@@ -60,16 +60,15 @@ class Piece:
         if part.shape[:2] != (height, width):
             msg = f"the crop is not within {self.image}, which has {pixels.shape[1]}x{pixels.shape[0]} pixels"
             raise click.BadParameter(msg)
-        return np.repeat(part, 3, axis=2) if part.shape[2] == 1 else part
+        return as_rgb(part)
 
 
 def versions_of(image: str, bpp: float, effort: int) -> list[Version]:
     """The original, JPEG, AVIF and dfm."""
     _, source = load(image)
     result = dfmcodec.encode(source.pixels, bpp=bpp, effort=effort)
-    report = result.report
-    ours = Version("dfm", result.decoded.pixels, report.file_bytes, report.psnr_db)
-    return [Version("original", source.pixels), *same_size(source.pixels, report.file_bytes), ours]
+    others = same_size(source.pixels, result.report.file_bytes)
+    return [Version("original", source.pixels), *others, Version.of(result)]
 
 
 def drawn(rows: Sequence[Sequence[tuple[Pixels, str]]], zoom: int) -> PIL.Image.Image:

@@ -49,6 +49,11 @@ def load(name: str) -> tuple[str, Image]:
     return name, to_image(getattr(skimage.data, name)())
 
 
+def as_rgb(pixels: Pixels) -> Pixels:
+    """Pixels with three channels, of which gray has equal ones: [H, W, 3]."""
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
 def numbers(text: str) -> list[int]:
     """The integers of a list that is separated by commas."""
     return [int(part) for part in text.split(",") if part]

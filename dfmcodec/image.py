@@ -156,6 +156,12 @@ def values_per_level(bit_depth: int) -> int:
     return peak_value(bit_depth) // PEAK_LEVEL
 
 
+def to_code_values(samples: Pixels) -> Pixels:
+    """The nearest code values of sample values, uint8."""
+    step = values_per_level(8 * samples.itemsize)
+    return ((samples.astype(np.uint32) + step // 2) // step).astype(np.uint8)
+
+
 def to_values(values: Float32, bit_depth: int) -> Pixels:
     """Rounds to the nearest sample values, in place, and returns them as uint8 or uint16."""
     np.rint(values, out=values)

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from dfmcodec.files.names import printable
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
+
+if TYPE_CHECKING:
+    from dfmcodec.encoder.report import EncodeResult
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -59,6 +63,11 @@ class Version:
     pixels: Pixels
     file_bytes: int | None = None
     psnr_db: float | None = None
+
+    @classmethod
+    def of(cls, result: EncodeResult) -> Version:
+        """That of dfm."""
+        return cls("dfm", result.decoded.pixels, result.report.file_bytes, result.report.psnr_db)
 
     @property
     def caption(self) -> str:

@@ -269,6 +269,21 @@ def display_name(source: Path) -> str:
     return "standard input" if source == STANDARD else str(source)
 
 
+@contextmanager
+def errors_named(name: str) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with it.
+
+    Args:
+        name: What `display_name` gives.
+    """
+    from dfmcodec.errors import FormatError
+
+    try:
+        yield
+    except FormatError as error:
+        raise type(error)(f"{name}: {error}") from error  # noqa: EM102
+
+
 def output_name(output: Path) -> str:
     """The name of an output in messages."""
     return "standard output" if output == STANDARD else str(output)

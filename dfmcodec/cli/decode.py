@@ -21,6 +21,7 @@ from dfmcodec.cli._common import (
     display_name,
     echo,
     echo_json,
+    errors_named,
     files_from_option,
     folder_option,
     force_option,
@@ -311,7 +312,7 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
     from dfmcodec.latents.geometry import Region
 
     generator = read_generator(options.prior)
-    try:
+    with errors_named(name):
         header = read_header(data, options.max_pixels)
         check_holds(output, header.bit_depth, header.has_alpha)
         shown = Region(0, 0, header.height, header.width)
@@ -323,8 +324,6 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
         where = region, options.scale, size
         arguments = options.backend, options.max_pixels, *where, generator, options.max_multiply_adds
         return decode_best_effort(data, *arguments) if options.best_effort else (decode_image(data, *arguments), [])
-    except FormatError as error:
-        raise type(error)(f"{name}: {error}") from error  # noqa: EM102
 
 
 def _complete_size(size: tuple[int | None, int | None], region: Region) -> tuple[int, int]:

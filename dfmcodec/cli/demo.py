@@ -77,8 +77,7 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     if not quiet:
         echo("finding the best JPEG and AVIF files of that size ..")
     report = result.report
-    ours = Version("dfm", result.decoded.pixels, report.file_bytes, report.psnr_db)
-    versions = [Version("original", image.pixels), ours, *same_size(image.pixels, report.file_bytes)]
+    versions = [Version("original", image.pixels), Version.of(result), *same_size(image.pixels, report.file_bytes)]
     sample = _command_line("sample", _PHOTOGRAPH, "-o", original)
     commands = [
         sample if source is None else f"# {original} is the image as PNG",

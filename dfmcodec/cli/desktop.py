@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli._common import STANDARD, display_name, echo, make_folder, output_name, read_source, write_output
-from dfmcodec.errors import ConfigError, DfmError, FormatError, OutputError
+from dfmcodec.cli._common import (
+    STANDARD,
+    display_name,
+    echo,
+    errors_named,
+    make_folder,
+    output_name,
+    read_source,
+    write_output,
+)
+from dfmcodec.errors import ConfigError, DfmError, OutputError
 
 if TYPE_CHECKING:
     from dfmcodec.viewer.desktop import DesktopFile
@@ -84,10 +92,9 @@ def command(user: bool, **arguments: Any) -> None:
 def _write_thumbnail(source: Path, target: Path, side: int) -> None:
     from dfmcodec.viewer.thumbnail import thumbnail
 
-    try:
-        small = thumbnail(read_source(source), side)
-    except FormatError as error:
-        raise type(error)(f"{display_name(source)}: {error}") from error  # noqa: EM102
+    data = read_source(source)
+    with errors_named(display_name(source)):
+        small = thumbnail(data, side)
     write_output(target, small)
     echo(f"{output_name(target)}: {len(small):,} bytes", err=target == STANDARD)
 
@@ -119,11 +126,12 @@ def _install(options: _Options) -> None:
 
 
 def _remove(options: _Options) -> None:
-    files = [file for file in _files(options.system) if file.exists]
-    for file in files:
+    own = []
+    for file in _files(options.system):
         if file.is_foreign:
             echo(f"dfm: {file.path} was not written by dfm desktop, and stays", err=True)
-    own = [file for file in files if not file.is_foreign]
+        elif file.exists:
+            own.append(file)
     if not own:
         echo("nothing to remove")
         return
@@ -173,8 +181,11 @@ def _ask(question: str, yes: bool) -> None:
     """
     agreed = yes
     if not yes:
-        with suppress(click.Abort):  # no more input
+        try:
             agreed = click.confirm(question)
+        except click.Abort as abort:  # no more input, or Ctrl-C
+            if isinstance(abort.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
     if not agreed:
         msg = "nothing was changed; -y answers yes"
         raise DfmError(msg)

@@ -21,6 +21,7 @@ from dfmcodec.cli._common import (
     check_output,
     display_name,
     echo,
+    errors_named,
     force_option,
     max_multiply_adds_option,
     max_pixels_option,
@@ -34,13 +35,12 @@ from dfmcodec.cli._common import (
     write_output,
 )
 from dfmcodec.cli._inputs import check_standard_input
-from dfmcodec.errors import ConfigError, FormatError, MissingModelError
-from dfmcodec.files.atomic import is_stream, read_file
+from dfmcodec.errors import ConfigError, MissingModelError
+from dfmcodec.files.atomic import MEDIA_TYPE, is_stream, read_file
 
 if TYPE_CHECKING:
     from dfmcodec.viewer.server import Resource
 
-_MEDIA_TYPE = "image/x-dfm"
 _HTML = "text/html; charset=utf-8"
 
 
@@ -143,28 +143,6 @@ def _write_page(output: Path, force: bool, quiet: bool) -> None:
         echo(f"{output_name(output)}: {len(page):,} bytes", err=output == STANDARD)
 
 
-def _read_whole(source: Path, max_pixels: int) -> bytes:
-    """The bytes of a file that the page can decode.
-
-    Raises:
-        FormatError: It is damaged, foreign, too large or a code of a generative model.
-    """
-    from dfmcodec._types import Model
-    from dfmcodec.bitstream.header import read_header
-    from dfmcodec.bitstream.integrity import examine
-
-    data, name = read_source(source), display_name(source)
-    try:
-        header = read_header(data, max_pixels)
-        examine(data, header).refuse_damage()
-        if header.architecture.model is Model.GENERATIVE:
-            msg = "a code of a generative model, which the page cannot decode; show it with --png --prior MODEL"
-            raise MissingModelError(msg)
-    except FormatError as error:
-        raise type(error)(f"{name}: {error}") from error  # noqa: EM102
-    return data
-
-
 def _serve(options: _Options) -> None:
     """Serves the page and its files until the page is closed or Ctrl-C is pressed."""
     from dfmcodec.viewer.page import ALIVE, file_address, served_page
@@ -191,8 +169,8 @@ def _resource(source: Path, options: _Options) -> Resource:
     if not options.show_damaged:
         _check_whole(data, display_name(source), options.max_pixels)
     if source == STANDARD or is_stream(source):
-        return Resource(_MEDIA_TYPE, lambda: data)
-    return Resource(_MEDIA_TYPE, partial(read_file, source.absolute()))
+        return Resource(MEDIA_TYPE, lambda: data)
+    return Resource(MEDIA_TYPE, partial(read_file, source.absolute()))
 
 
 def _check_whole(data: bytes, name: str, max_pixels: int) -> None:
@@ -205,21 +183,12 @@ def _check_whole(data: bytes, name: str, max_pixels: int) -> None:
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.bitstream.integrity import examine
 
-    with _named(name):
+    with errors_named(name):
         header = read_header(data, max_pixels)
         examine(data, header).refuse_damage()
         if header.architecture.model is Model.GENERATIVE:
             msg = "a code of a generative model, which the page cannot decode; show it with --png --prior MODEL"
             raise MissingModelError(msg)
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Puts the name of a file before what is wrong with it."""
-    try:
-        yield
-    except FormatError as error:
-        raise type(error)(f"{name}: {error}") from error  # noqa: EM102
 
 
 def _show_images(options: _Options) -> None:
@@ -231,7 +200,7 @@ def _show_images(options: _Options) -> None:
         images = []
         for number, source in enumerate(options.sources, 1):
             images.append(Path(folder) / f"image-{number}.png")  # of the file's name, a stranger's, no part
-            images[-1].write_bytes(_png(source, options))
+            write_output(images[-1], _png(source, options))
         for image in images:
             open_file(program, image)
         with suppress(KeyboardInterrupt):
@@ -251,7 +220,7 @@ def _png(source: Path, options: _Options) -> bytes:
     from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 
     data, generator = read_source(source), read_generator(options.prior)
-    with _named(display_name(source)):
+    with errors_named(display_name(source)):
         image = decode_image(
             data, max_pixels=options.max_pixels, generator=generator, max_multiply_adds=options.max_multiply_adds
         )

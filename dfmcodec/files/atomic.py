@@ -22,6 +22,7 @@ except ImportError:  # Windows, where files that are open cannot be removed
 
 
 EXTENSION = ".dfm"
+MEDIA_TYPE = "image/x-dfm"
 NOT_A_FILE = "a device, pipe or socket, not a file"
 _TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # the end of a temporary file's name
 _LONGEST_NAME = 255 - len("..01234567.tmp")  # bytes of a file's name that fit into its temporary file's name

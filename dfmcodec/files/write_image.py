@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dfmcodec.errors import OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
-from dfmcodec.image import Image, values_per_level
+from dfmcodec.image import Image, to_code_values
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -145,7 +145,7 @@ def to_pil(image: Image) -> PIL.Image.Image:
 
     pixels = image.samples
     if image.bit_depth > 8 and pixels.shape[2] > 1:
-        pixels = np.rint(pixels / values_per_level(image.bit_depth)).astype(np.uint8)
+        pixels = to_code_values(pixels)
     pil_image = PIL.Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     pil_image.info.update(pillow_info(image.metadata))
     return pil_image

@@ -23,11 +23,11 @@ from dfmcodec.bitstream.integrity import FileState, examine
 from dfmcodec.bitstream.layout import MAGIC, Section
 from dfmcodec.bitstream.sections.metadata import unpack_metadata
 from dfmcodec.errors import DfmError, FormatError, ImageError
+from dfmcodec.files.atomic import MEDIA_TYPE
 from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_metadata
 from dfmcodec.image import MAX_SIDE, peak_value
 
 FORMAT = "DFM"
-MIME_TYPE = "image/x-dfm"
 _METADATA = ("exif", "icc_profile", "xmp")  # options of `save`, by their names in `info`
 _EXIF_PREFIX = b"Exif\0\0"
 _EMPTY_EXIF_BYTES = len(Image.Exif().tobytes())
@@ -254,4 +254,4 @@ def register() -> None:
     Image.register_open(FORMAT, DfmImageFile, _accept)
     Image.register_save(FORMAT, _save)
     Image.register_extension(FORMAT, ".dfm")
-    Image.register_mime(FORMAT, MIME_TYPE)
+    Image.register_mime(FORMAT, MEDIA_TYPE)

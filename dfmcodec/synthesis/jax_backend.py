@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,14 +45,12 @@ def jax_strip_synthesis() -> EvaluateStrip:
         angles = turns * jnp.float32(2 * jnp.pi)
         return jnp.cos(angles) - 1, jnp.sin(angles)
 
-    def machine_colours_of(machine: FittedMachine, vectors: jax.Array) -> jax.Array:
-        colours: jax.Array = machine_colours(machine, vectors, cosine_less_one_and_sine, jnp)
-        return colours
+    colours_of = partial(machine_colours, cosine_and_sine=cosine_less_one_and_sine, xp=jnp)
 
     @jax.jit
     def strip(machine: FittedMachine, finest: jax.Array, coarser: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
-            colours: jax.Array = strip_colours(machine, finest, coarser, machine_colours_of, shifted_squares(jnp), jnp)
+            colours: jax.Array = strip_colours(machine, finest, coarser, colours_of, shifted_squares(jnp), jnp)
         return colours
 
     def evaluate(machine: FittedMachine, finest: Float32, coarser: Float32) -> Float32:

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfmcodec.errors import DfmError
-from dfmcodec.files.atomic import read_file
+from dfmcodec.files.atomic import MEDIA_TYPE, read_file
+from dfmcodec.files.cache_folder import base_folder
 
 MARK = "Written by dfm desktop, which also removes it."  # an XML comment may not hold "--"
 SYSTEM_DATA = Path("/usr/local/share")
-_MEDIA_TYPE = "image/x-dfm"
 _SHOWN_TO_THUMBNAILERS = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib64", "/sbin")))
 _NOT_IN_ENTRIES = frozenset("\"'`$\\\n\r\t")  # to quote them, entries of programs and of thumbnailers differ
 
 _MIME = f"""<?xml version="1.0" encoding="UTF-8"?>
 <!-- {MARK} -->
 <mime-info xmlns="http://www.freedesktop.org/standards/shared-mime-info">
-  <mime-type type="{_MEDIA_TYPE}">
+  <mime-type type="{MEDIA_TYPE}">
     <comment>dfmcodec image</comment>
     <generic-icon name="image-x-generic"/>
     <magic priority="60"><match type="string" offset="0" value="\\x89DFM"/></magic>
@@ -93,9 +93,16 @@ class DesktopFile:
 
 
 def user_data() -> Path:
-    """$XDG_DATA_HOME, or what stands for it where it is not set or not absolute."""
-    given = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return given if given.is_absolute() else Path.home() / ".local" / "share"
+    """$XDG_DATA_HOME, or what stands for it where it is not set or not absolute.
+
+    Raises:
+        DfmError: The user has no home folder.
+    """
+    folder = base_folder("XDG_DATA_HOME", ".local/share")
+    if folder is None:
+        msg = "this user has no home folder; set XDG_DATA_HOME, or use --system"
+        raise DfmError(msg)
+    return folder
 
 
 def own_program() -> str:
@@ -122,7 +129,7 @@ def desktop_files(data: Path, program: str, manual: str, completions: Mapping[st
     """
     # -P: no module of the folder that it starts in. A percent sign starts a field.
     command = f'"{program}" -P -m dfmcodec'.replace("%", "%%")
-    entry = {"mark": MARK, "media_type": _MEDIA_TYPE, "program": program, "command": command}
+    entry = {"mark": MARK, "media_type": MEDIA_TYPE, "program": program, "command": command}
     files = [
         DesktopFile(data / "mime/packages/dfmcodec.xml", _MIME, "the file type"),
         DesktopFile(data / "thumbnailers/dfmcodec.thumbnailer", _THUMBNAILER.format(**entry), "thumbnails"),
@@ -141,7 +148,7 @@ def _marked(script: str) -> str:
 
 
 def hidden_from_thumbnailers() -> list[Path]:
-    """The folders of this installation that GNOME's sandbox does not show to thumbnailers."""
+    """The parts of this installation that GNOME's sandbox does not show to thumbnailers."""
     parts = Path(sys.executable).resolve(), Path(sys.prefix), Path(sys.base_prefix), Path(__file__)
     hidden = [part for part in parts if not any(part.is_relative_to(shown) for shown in _SHOWN_TO_THUMBNAILERS)]
     return list(dict.fromkeys(hidden))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from dfmcodec._types import Pixels
 from dfmcodec.bitstream.header import read_header
 from dfmcodec.decoder import decode_image
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
-from dfmcodec.image import Image, Metadata, values_per_level
+from dfmcodec.image import Image, Metadata, to_code_values
 
 
 def thumbnail(data: bytes, longest_side: int) -> bytes:
@@ -23,8 +20,8 @@ def thumbnail(data: bytes, longest_side: int) -> bytes:
     """
     header = read_header(data)
     image = decode_image(data, size=fitted_size(header.width, header.height, longest_side))
-    alpha = None if image.alpha is None else _shallow(image.alpha)
-    small = Image(_shallow(image.pixels), Metadata(icc=image.metadata.icc), alpha)
+    alpha = None if image.alpha is None else to_code_values(image.alpha)
+    small = Image(to_code_values(image.pixels), Metadata(icc=image.metadata.icc), alpha)
     return image_to_bytes(small, OUTPUT_FORMATS["png"])
 
 
@@ -34,9 +31,3 @@ def fitted_size(width: int, height: int, longest_side: int) -> tuple[int, int]:
     """
     scale = min(1.0, longest_side / max(width, height))
     return max(1, round(scale * width)), max(1, round(scale * height))
-
-
-def _shallow(samples: Pixels) -> Pixels:
-    """Samples as whole code values."""
-    step = values_per_level(8 * samples.itemsize)
-    return ((samples.astype(np.uint32) + step // 2) // step).astype(np.uint8)

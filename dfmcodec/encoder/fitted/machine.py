@@ -23,7 +23,7 @@ _BYPASS_START = 0.15
 # Luma and two chroma axes. A random start decides 4 % of the loss, and one in six never found the
 # colours.
 _AXES = {"Y": np.array([1, 1, 1]) / sqrt(3), "O": np.array([1, 0, -1]) / sqrt(2), "G": np.array([-1, 2, -1]) / sqrt(6)}
-FINE_CHROMA, COARSE_CHROMA = "YOGYOGY", "YYOGYOG"  # the axis of each grid, from the finest on
+FINE_CHROMA = "YOGYOGY"  # the axis of each grid, from the finest on
 _STAGE_STD = 1e-4
 _MIDDLE = 0.5
 # Polynomials in t^2 of cos(2 pi t) and sin(2 pi t) / t for |t| <= 1/2, of nearly the least largest

@@ -20,7 +20,7 @@ EFFORT_STEPS = {1: 100, 2: 150, 3: 200, 4: 300, 5: 450, 6: 650, 7: 900, 8: 2000,
 # all grids are alike in the first prior; those of coarse grids are finer in the second one.
 _PRIORS = (
     (0.0, 0xD4D2995E, (1.4, 1.0, 0.8, 0.7, 0.7, 0.7, 0.7)),
-    (7e-4, 0xFFDE274F, (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)),
+    (7e-4, 0xFFDE274F, Recipe.level_rates),
 )
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it

@@ -322,10 +322,11 @@ class _Search:
 
         Those of the finest grid shrink by `_GRID_SHRINK` at most, by the rest those of the next.
         """
-        grids = tuple(
-            _shrunk(grid, min(max(shrink - _GRID_SHRINK * level, 0.0 if level else shrink), _GRID_SHRINK))
-            for level, grid in enumerate(latents)
-        )
+        grids: tuple[Symbols, ...] = ()
+        for grid in latents:
+            of_grid = min(shrink, _GRID_SHRINK)
+            grids += (_shrunk(grid, of_grid),)
+            shrink -= of_grid
         image, prior = self._job.image, self._plan.prior
         arch = FittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
         model = QuantizedGrids(arch, image.height, image.width, self._code, grids, changes, image.bit_depth)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
 from math import cos, log, pi
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,7 @@ def integer_network(net: Net) -> ctx.ContextNetwork:
     )
 
 
+@cache
 def laplace_rows() -> npt.NDArray[np.float64]:
     """The probabilities of all entries of the direct tables under the distributions of the loss.
 

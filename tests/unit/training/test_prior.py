@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import PIL.Image
 import pytest
@@ -22,7 +20,6 @@ from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Geometry, Tiling
 from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import Prior
-from dfmcodec.training.prior import contexts
 from dfmcodec.training.prior.contexts import integer_network, outputs
 from dfmcodec.training.prior.examples import optimized_symbols
 from dfmcodec.training.prior.train import main
@@ -36,9 +33,7 @@ def trained(tmp_path_factory):
         PIL.Image.fromarray(pixels).save(folder / f"{name}.png")
     work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "prior.npz"
     arguments = [str(folder), "--work", str(work), "--out", str(out), "--scale", "0.0005", "--passes", "1"]
-    with pytest.MonkeyPatch.context() as patch:  # stages ask for the same numbers
-        patch.setattr(contexts, "laplace_rows", cache(contexts.laplace_rows))
-        result = CliRunner().invoke(main, arguments)
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     return arguments, work, out, result.output
 
