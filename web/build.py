@@ -54,7 +54,7 @@ def build(files: Sequence[dict[str, str]] | None = None, alive: str | None = Non
     ]
     if files is not None:
         extra = "" if alive is None else f' data-alive="{_attribute(alive)}"'
-        listed = json.dumps([{"name": file["name"], "url": file["url"]} for file in files])
+        listed = json.dumps(list(files))
         parts.append(_data("dfm-files", "application/json", listed.replace("<", "\\u003c"), extra))
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval'; worker-src blob:; "

@@ -96,10 +96,11 @@ function forget(element) {
 
 /** Decodes the files of an element and shows them. */
 async function show(element, task) {
-  const urls = task.addresses.map((address) => new URL(address, document.baseURI).href);
+  let urls = task.addresses;
   const { signal } = task.controller;
   task.isStarted = true;
   try {
+    urls = urls.map((address) => new URL(address, document.baseURI).href);
     const onPreview = task.addresses.length === 1 ? previewer(element, task) : undefined;
     const images = await Promise.all(urls.map((url) => decoded(url, { signal, ...onPreview })));
     replace(element, task, images.map(({ png }) => new Blob([png], { type: "image/png" })));

@@ -71,7 +71,7 @@ async function run({ id, bytes, wants }) {
 }
 
 async function result(id, bytes, wants, signal) {
-  self.postMessage({ type: "header", id, header: inspect(bytes) });
+  self.postMessage({ type: "header", id, header: inspect(bytes, wants.options) });
   if (wants.headerOnly) return null;
   return decode(bytes, {
     ...wants.options,
@@ -82,8 +82,10 @@ async function result(id, bytes, wants, signal) {
   });
 }
 
+/** Posts a copy of a preview: the decoder may go on with its pixels. */
 function postPreview(id, image, wants) {
-  if (image.width * image.height <= wants.previewPixels) post({ type: "preview", id, image }, wants);
+  if (image.width * image.height > wants.previewPixels) return;
+  post({ type: "preview", id, image: { ...image, pixels: image.pixels.slice() } }, wants);
 }
 
 /** Posts an image; its pixels move without a copy where they have a buffer of their own. */
@@ -100,7 +102,6 @@ async function post(message, wants) {
     return;
   }
   const isWhole = image.pixels.byteLength === image.pixels.buffer.byteLength;
-  // The decoder may go on with the pixels of a preview.
-  const pixels = message.type === "image" && isWhole ? image.pixels : image.pixels.slice();
+  const pixels = isWhole ? image.pixels : image.pixels.slice();
   self.postMessage({ ...message, image: { ...image, pixels } }, [pixels.buffer]);
 }

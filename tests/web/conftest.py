@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +23,19 @@ def viewer(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("viewer") / "viewer.html"
     path.write_text(build(), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def complaints_of() -> Callable[[object], list[str]]:
+    """Gives the list of what a page's console says from now on."""
+
+    def heard(page) -> list[str]:
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        return complaints
+
+    return heard
 
 
 @cache

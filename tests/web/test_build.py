@@ -21,8 +21,8 @@ from dfmcodec.prior.fitted import SHIPPED_FITTED
 
 
 @pytest.fixture(scope="module")
-def html() -> str:
-    return module.build()
+def html(viewer) -> str:
+    return viewer.read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -40,11 +40,9 @@ OLDEST_PRIOR = "prior-f8e970fa.bin"  # that of RGB and SMALL
 class Events:
     """What the page's elements sent, and what its console said."""
 
-    def __init__(self, page) -> None:
+    def __init__(self, page, complaints: list[str]) -> None:
         self.page = page
-        self.complaints: list[str] = []
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.complaints = complaints
         page.add_init_script(
             """window.events = [];
             for (const type of ["dfmload", "dfmerror"]) {
@@ -67,8 +65,8 @@ def page(browser) -> Iterator[object]:
 
 
 @pytest.fixture
-def events(page) -> Events:
-    return Events(page)
+def events(page, complaints_of) -> Events:
+    return Events(page, complaints_of(page))
 
 
 def write_page(site, body: str, *names: str) -> str:
@@ -207,19 +205,23 @@ def test_the_source_of_a_picture(page, events, site):
 
 
 def test_an_error_shows_the_alternative_text_and_is_told(page, events, site):
-    body = '<img id="cut" src="cut.dfm" alt="a cat"><img id="none" src="none.dfm"><img id="png" src="not.dfm">'
+    body = '<img id="cut" src="cut.dfm" alt="a cat"><img id="none" src="none.dfm"><img id="bad" src="http://[/a.dfm">'
+    body += '<img id="png" src="not.dfm">'  # the browser takes it for a GIF that is very large
     url = write_page(site, body, RGB)
     (site.folder / "cut.dfm").write_bytes((GOLDEN / f"{RGB}.dfm").read_bytes()[:500])
     (site.folder / "not.dfm").write_bytes(b"GIF89a, or something else")
     page.goto(url)
-    sent = {event["id"]: event for event in events.wait_for(3)}
+    sent = {event["id"]: event for event in events.wait_for(4)}
     assert {name: event["kind"] for name, event in sent.items()} == {
         "cut": "truncated",
         "none": "failure",
         "png": "not-dfm",
+        "bad": "failure",
     }
     assert "the file is truncated: 500 bytes of" in sent["cut"]["message"]
     assert "404" in sent["none"]["message"]
+    assert sent["bad"]["urls"] == ["http://[/a.dfm"]
+    assert page.get_attribute("#bad", "data-dfm") == "error"
     assert page.get_attribute("#cut", "data-dfm") == "error"
     assert page.get_attribute("#cut", "data-dfm-error") == "truncated"
     assert page.get_attribute("#cut", "src") == "cut.dfm"

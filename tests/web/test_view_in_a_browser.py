@@ -17,7 +17,7 @@ FILE = GOLDEN / "latent-filter-cc0f1b93.dfm"
 NAME = "my <b>file</b> & more.dfm"
 
 
-def test_the_served_page_opens_its_files_and_its_end_is_seen(browser):
+def test_the_served_page_opens_its_files_and_its_end_is_seen(browser, complaints_of):
     expected = np.asarray(dfmcodec.decode(FILE.read_bytes()))
     png = io.BytesIO()
     PIL.Image.fromarray(255 - expected).save(png, "PNG")
@@ -31,9 +31,7 @@ def test_the_served_page_opens_its_files_and_its_end_is_seen(browser):
         closed = threading.Thread(target=server.pages.wait_until_closed, daemon=True)
         closed.start()
         page = browser.new_page(viewport={"width": 1280, "height": 844})
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        complaints = complaints_of(page)
         page.goto(server.url)
         page.locator("#status", has_text="decoded in").wait_for(timeout=60_000)
         assert page.locator("#files li button:first-child").all_inner_texts() == [NAME, "other.png"]

@@ -31,22 +31,20 @@ RGB = "latent-filter-cc0f1b93"
 
 
 @pytest.fixture(params=[1280, 390], ids=["desktop", "phone"])
-def page(request, browser, viewer) -> Iterator[object]:
-    yield from opened(browser, viewer, viewport={"width": request.param, "height": 844})
+def page(request, browser, viewer, complaints_of) -> Iterator[object]:
+    yield from opened(browser, viewer, complaints_of, viewport={"width": request.param, "height": 844})
 
 
 @pytest.fixture
-def desktop(browser, viewer) -> Iterator[object]:
-    yield from opened(browser, viewer, viewport={"width": 1280, "height": 844})
+def desktop(browser, viewer, complaints_of) -> Iterator[object]:
+    yield from opened(browser, viewer, complaints_of, viewport={"width": 1280, "height": 844})
 
 
-def opened(browser, viewer: Path, **options) -> Iterator[object]:
+def opened(browser, viewer: Path, complaints_of, **options) -> Iterator[object]:
     """The page; nothing may be said on its console, and nothing asked of a network."""
     context = browser.new_context(offline=True, accept_downloads=True, **options)
     page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = complaints_of(page)
     page.on("requestfailed", lambda asked: complaints.append(asked.url))
     page.goto(viewer.as_uri())
     yield page
@@ -299,8 +297,8 @@ def test_zoom_and_movement_by_keys_wheel_and_pointer(desktop):
     assert desktop.inner_text("#zoom") == "80 %"
 
 
-def test_two_fingers_zoom(browser, viewer):
-    for page in opened(browser, viewer, viewport={"width": 390, "height": 844}, has_touch=True):
+def test_two_fingers_zoom(browser, viewer, complaints_of):
+    for page in opened(browser, viewer, complaints_of, viewport={"width": 390, "height": 844}, has_touch=True):
         path, _ = golden(RGB)
         drop(page, path)
         wait_until_decoded(page)
@@ -389,23 +387,34 @@ def test_another_file_stops_the_one_before(desktop):
     assert desktop.is_visible("#welcome")
 
 
-def test_light_and_dark(browser, viewer):
+def test_light_and_dark(browser, viewer, complaints_of):
     grounds = []
     for scheme in ("light", "dark"):
-        for page in opened(browser, viewer, color_scheme=scheme):
+        for page in opened(browser, viewer, complaints_of, color_scheme=scheme):
             grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert grounds == ["rgb(255, 255, 255)", "rgb(22, 25, 29)"]
 
 
-def test_the_page_of_modules_opens_given_files(browser, site):
+def test_the_page_of_modules_opens_given_files(browser, site, complaints_of):
     path, expected = golden(RGB)
     (site.folder / "photo.dfm").write_bytes(path.read_bytes())
     page = browser.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
+    complaints = complaints_of(page)
     page.goto(f"{site.url}/dfm/page/index.html#file=/photo.dfm")
     wait_until_decoded(page)
     with saved(page) as image:
         assert difference(np.asarray(image), expected) <= 1
     page.close()
     assert complaints == []
+
+
+def test_given_files_that_cannot_be_loaded_are_named_until_others_are_opened(browser, site):
+    path, _ = golden(RGB)
+    (site.folder / "photo.dfm").write_bytes(path.read_bytes())
+    page = browser.new_page()
+    page.goto(f"{site.url}/dfm/page/index.html#file=/none.dfm&file=/photo.dfm")
+    wait_until_decoded(page)
+    assert page.inner_text("#problem") == "cannot be loaded: none.dfm"
+    drop(page, path)
+    page.locator("#problem").wait_for(state="hidden")
+    page.close()

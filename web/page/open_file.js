@@ -123,6 +123,8 @@ export class OpenFile {
     this.#drop(this.layers);
     this.image = null;
     this.#bytes = null;
+    this.isByParts = false; // until its header is read again; then the stage also gets its size anew
+    this.size = null;
     if (this.state === "ready") this.state = "new";
   }
 

@@ -76,7 +76,7 @@ export class Stage {
   fit() {
     const { width, height } = this.#canvas;
     this.#isFit = true;
-    this.#scale = Math.min(1, width / this.#image.width, height / this.#image.height);
+    this.#scale = this.#fitting();
     this.#origin = {
       x: (width - this.#image.width * this.#scale) / 2,
       y: (height - this.#image.height * this.#scale) / 2,
@@ -96,7 +96,7 @@ export class Stage {
    * @param {{ x: number, y: number }} [at]  the middle if it is left out
    */
   zoomBy(factor, at = { x: this.#canvas.width / 2, y: this.#canvas.height / 2 }) {
-    const least = Math.min(1, this.#fitting()) / 2;
+    const least = this.#fitting() / 2;
     const scale = Math.min(MOST_SCALE, Math.max(least, this.#scale * factor));
     const ratio = scale / this.#scale;
     this.#origin = { x: at.x + (this.#origin.x - at.x) * ratio, y: at.y + (this.#origin.y - at.y) * ratio };
@@ -137,8 +137,9 @@ export class Stage {
     });
   }
 
+  /** The scale at which the image fits in the window; small images are not enlarged. */
   #fitting() {
-    return Math.min(this.#canvas.width / this.#image.width, this.#canvas.height / this.#image.height);
+    return Math.min(1, this.#canvas.width / this.#image.width, this.#canvas.height / this.#image.height);
   }
 
   #resize() {

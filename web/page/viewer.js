@@ -9,7 +9,6 @@ const ZOOM_FACTOR = 1.25;
 const MOVE_PIXELS = 60;
 const MOST_HELD_PIXELS = 36e6; // of files that are not on the stage
 const PART_DELAY_MS = 150; // after the last movement, before what is seen is decoded
-const SLIDER_STEPS = 1000;
 
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
 const client = ownClient();
@@ -21,6 +20,8 @@ const files = [];
 let current = null;
 /** @type {OpenFile|null} the file that it is compared with */
 let other = null;
+/** @type {string[]} the names of those of the last addresses that cannot be loaded */
+let lost = [];
 let showings = 0;
 let partTimer = 0;
 let frame = 0;
@@ -28,6 +29,7 @@ let frame = 0;
 /** Opens files, and shows the first of them. */
 function open(named) {
   const wholePixels = 1e6 * Number($("stage").dataset.wholeMegapixels);
+  lost = [];
   const opened = named.map(({ name, blob }) => new OpenFile(name, blob, client, wholePixels, changed));
   files.push(...opened);
   listFiles();
@@ -146,6 +148,7 @@ function renderPanel() {
   $("sections-part").hidden = !sections;
   if (sections) fillSections($("bar"), $("sections").tBodies[0], sections);
   const problems = onStage().filter(({ problem }) => problem).map(({ name, problem }) => `${name}: ${problem}`);
+  if (lost.length > 0) problems.unshift(`cannot be loaded: ${lost.join(", ")}`);
   tell("problem", problems.join("\n"));
   $("problem").hidden = problems.length === 0;
 }
@@ -251,11 +254,8 @@ async function openAddresses(list) {
     }),
   );
   open(named.filter(({ blob }) => blob));
-  const lost = named.filter(({ blob }) => !blob).map(({ name }) => name);
-  if (lost.length > 0) {
-    $("problem").textContent = `cannot be loaded: ${lost.join(", ")}`;
-    $("problem").hidden = false;
-  }
+  lost = named.filter(({ blob }) => !blob).map(({ name }) => name);
+  changed();
 }
 
 /** The files of `dfm view`, and those named after the page's address: viewer.html#file=photo.dfm */
@@ -307,7 +307,7 @@ $("whole").addEventListener("click", () => {
 });
 $("other").addEventListener("change", ({ target }) => compareWith(target.value === "" ? null : files[target.value]));
 $("slider").addEventListener("input", ({ target }) => {
-  stage.divider = Number(target.value) / SLIDER_STEPS;
+  stage.divider = Number(target.value) / Number(target.max);
   stage.draw();
 });
 $("chooser").addEventListener("change", ({ target }) => {

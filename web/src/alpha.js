@@ -3,7 +3,7 @@
  * ("Alpha section" in docs/format.md).
  */
 
-import { DfmError, allocate } from "./errors.js";
+import { allocate, damaged } from "./errors.js";
 import { Tiling, defaultTiles } from "./geometry.js";
 import { readUint32 } from "./header.js";
 import { WebpError, decodeLossless } from "./webp.js";
@@ -21,7 +21,7 @@ const VP8L_SIGNATURE = 0x2f;
  * @param {import("./header.js").Header} header
  * @param {import("./geometry.js").Region} region
  * @returns {Uint8Array|Uint16Array} [H, W] of the region
- * @throws {DfmError}
+ * @throws {import("./errors.js").DfmError}
  */
 export function readAlpha(body, header, region) {
   const { height, width, bitDepth } = header;
@@ -39,24 +39,19 @@ export function readAlpha(body, header, region) {
 /** The value or the WebP file of each tile, told from the headers before anything is unpacked. */
 function readContents(body, tiling, bitDepth) {
   let start = ENTRY_BYTES * tiling.tiles.length;
-  if (body.length < start) {
-    throw new DfmError("corrupt", "the alpha section is shorter than its table; the file is damaged");
-  }
+  if (body.length < start) throw damaged("the alpha section is shorter than its table");
   const contents = tiling.tiles.map((tile, number) => {
     const kind = body[ENTRY_BYTES * number];
     const value = readUint32(body, ENTRY_BYTES * number + 1);
     if (kind === CONSTANT && value < 2 ** bitDepth) return value;
     const webp = body.subarray(start, start + value);
     if (kind !== WEBP || webp.length !== value || !isWebpOf(webp, tile)) {
-      const what = `the alpha section has an invalid tile (number ${number + 1})`;
-      throw new DfmError("corrupt", `${what}; the file is damaged`);
+      throw damaged(`the alpha section has an invalid tile (number ${number + 1})`);
     }
     start += value;
     return webp;
   });
-  if (start !== body.length) {
-    throw new DfmError("corrupt", "bytes follow the end of the alpha section; the file is damaged");
-  }
+  if (start !== body.length) throw damaged("bytes follow the end of the alpha section");
   return contents;
 }
 
@@ -99,6 +94,6 @@ function unpack(webp, tile) {
     return decodeLossless(webp.subarray(WEBP_HEAD_BYTES, CHUNK_START + chunkBytes), tile.width, tile.height);
   } catch (error) {
     if (!(error instanceof WebpError)) throw error;
-    throw new DfmError("corrupt", `the alpha section cannot be read (${error.message}); the file is damaged`);
+    throw damaged(`the alpha section cannot be read (${error.message})`);
   }
 }

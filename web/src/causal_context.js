@@ -10,7 +10,7 @@
 
 import { allocate } from "./errors.js";
 import { ORIENTATIONS, bandSize } from "./geometry.js";
-import { COMPANDED, LOW_COUNTS, LOW_OFFSETS, PHASES, SQUARE, WINDOWS, compand } from "./neighbourhood.js";
+import { COMPANDED, LOW_COUNTS, LOW_OFFSETS, PHASES, SQUARE, WINDOWS, compand, phaseAt } from "./neighbourhood.js";
 import { bandStep } from "./wavelet.js";
 
 const BORDER = 1; // cells
@@ -26,11 +26,18 @@ const cellsOf = ([height, width]) => [(height + 1) >> 1, (width + 1) >> 1];
 const strideOf = (columns) => columns + 2 * BORDER;
 const planeLength = ([rows, columns]) => (rows + 2 * BORDER) * strideOf(columns);
 
+/** How many planes of each sort a tile has. */
+function planeCounts(channels) {
+  return {
+    symbols: channels * ORIENTATIONS * PHASE_COUNT,
+    coarser: channels * ORIENTATIONS,
+    differences: channels * PHASE_COUNT * LOW_OFFSETS.length,
+  };
+}
+
 /** The numbers of all planes of a tile whose finest level has bands of at most this many cells. */
 function planeNumbers(cells, channels) {
-  const symbols = channels * ORIENTATIONS * PHASE_COUNT;
-  const coarser = channels * ORIENTATIONS;
-  const differences = channels * PHASE_COUNT * LOW_OFFSETS.length;
+  const { symbols, coarser, differences } = planeCounts(channels);
   return (symbols + coarser + differences) * planeLength(cells) + READ_BEYOND;
 }
 
@@ -130,15 +137,15 @@ export class CausalContext {
     this.stride = strideOf(this.cells[1]);
     this.#states = allocate(() => new Uint8Array(this.cells[0] * this.cells[1]));
     const length = planeLength(this.cells);
-    const symbols = this.#channels * ORIENTATIONS * PHASE_COUNT * length;
-    const coarser = this.#channels * ORIENTATIONS * length;
-    const differences = this.#channels * PHASE_COUNT * LOW_OFFSETS.length * length;
-    const end = coarser + symbols + differences;
+    const counts = planeCounts(this.#channels);
+    const coarser = counts.coarser * length;
+    const middle = coarser + counts.symbols * length;
+    const end = middle + counts.differences * length;
     // `leave` of the level before has filled the planes of the coarser bands, which come first.
     this.#numbers.fill(0, this.#hasCoarser ? coarser : 0, end);
     this.coarser = this.#numbers.subarray(0, coarser);
-    this.symbols = this.#numbers.subarray(coarser, coarser + symbols);
-    this.differences = this.#numbers.subarray(coarser + symbols, end);
+    this.symbols = this.#numbers.subarray(coarser, middle);
+    this.differences = this.#numbers.subarray(middle, end);
     this.planeLength = length;
     const step = bandStep(qStep, level, 0);
     low.forEach((samples, channel) => this.#fillDifferences(samples, lowSize, channel, step));
@@ -209,8 +216,7 @@ export class CausalContext {
   /** Where in `symbols` the neighbour at an offset is of the first symbol of a phase. */
   #symbolAt(channel, orientation, phase, [dy, dx]) {
     const [y, x] = [PHASES[phase][0] + dy, PHASES[phase][1] + dx];
-    const other = PHASES.findIndex(([row, column]) => row === (y & 1) && column === (x & 1));
-    const plane = this.#symbolPlane(channel, orientation, other);
+    const plane = this.#symbolPlane(channel, orientation, phaseAt(PHASES[phase], [dy, dx]));
     return plane + (BORDER + (y >> 1)) * this.stride + BORDER + (x >> 1);
   }
 

@@ -82,8 +82,13 @@ export class DfmClient {
         reject(signal.reason);
         return;
       }
-      const job = { id: ++this.#jobs, bytes, wants, heard, resolve, reject };
-      signal?.addEventListener("abort", () => this.#cancel(job, signal.reason), { once: true });
+      const cancel = () => this.#cancel(job, signal.reason);
+      const settling = (settle) => (outcome) => {
+        signal?.removeEventListener("abort", cancel);
+        settle(outcome);
+      };
+      const job = { id: ++this.#jobs, bytes, wants, heard, resolve: settling(resolve), reject: settling(reject) };
+      signal?.addEventListener("abort", cancel, { once: true });
       this.#queue.push(job);
       this.#next();
     });

@@ -3,22 +3,23 @@
  * an image may have for them ("Context of a symbol" and "Corrections section" in docs/format.md).
  */
 
-import { DfmError } from "./errors.js";
+import { damaged } from "./errors.js";
+import { ORIENTATIONS } from "./geometry.js";
 import { LOW_COUNTS, PHASES, SQUARE, WINDOWS } from "./neighbourhood.js";
 import {
   LAPLACE_COUNT,
   LAST_DIRECT,
   RangeDecoder,
   TABLE_SIZE,
+  indexOfScale,
   laplaceTables,
+  numberBeyond,
   tablesWithLaplace,
 } from "./range_coder.js";
 
 const CHANNELS = 3;
-const ORIENTATIONS = 3;
 const LARGEST = 127; // of features, weights and hidden numbers
 const OLDEST_MEANS = [0, 1, 2, 3, 4, 5]; // of priors that do not name them
-const UNIT_SCALE = 16; // the Laplace index of scale 0
 const OFFSET_SYMBOLS = 3; // larger symbols have the offsets of +-3
 const ROUNDING = 128; // is added before the last shift
 const CONSTANT_UNIT = 64;
@@ -37,8 +38,13 @@ function logStep(qStep) {
 }
 
 /** The number of features of a phase that are symbols: each has a magnitude, too. */
-export function symbolFeatures(phase) {
+function symbolFeatures(phase) {
   return WINDOWS[phase].length + 5 * SQUARE.length;
+}
+
+/** The number of all features of a phase. */
+function featureCount(phase) {
+  return 2 * symbolFeatures(phase) + LOW_COUNTS.reduce((sum, count) => sum + count);
 }
 
 /** @type {WeakMap<object, ContextModel>} the models of priors, whose tables take time to make */
@@ -88,7 +94,7 @@ class ContextModel {
   weightsOf(phase) {
     const { w1, w2, w3 } = this.networks[phase];
     const symbols = symbolFeatures(phase);
-    const inputs = 2 * symbols + LOW_COUNTS.reduce((sum, count) => sum + count);
+    const inputs = featureCount(phase);
     const paired = new Int16Array(w1.length);
     for (let row = 0; row < w1.length; row += inputs) {
       for (let feature = 0; feature < inputs; feature++) {
@@ -110,7 +116,7 @@ class ContextModel {
   }
 
   hiddenSize(phase) {
-    return this.networks[phase].w1.length / (2 * symbolFeatures(phase) + LOW_COUNTS.reduce((sum, n) => sum + n));
+    return this.networks[phase].w1.length / featureCount(phase);
   }
 
   /**
@@ -121,8 +127,8 @@ class ContextModel {
    * @returns {number} the number of the table
    */
   tableOf(scale, mean, quantizer) {
-    const index = Math.min(Math.max(scale + UNIT_SCALE, 0), LAPLACE_COUNT - 1);
-    if (index > LAST_DIRECT) return this.directTables + index - LAST_DIRECT - 1;
+    const index = indexOfScale(scale);
+    if (index > LAST_DIRECT) return numberBeyond(this.directTables, index);
     const magnitude = Math.abs(mean);
     const last = this.classes.length - 1;
     const meanClass = this.classes[magnitude < last ? magnitude : last];
@@ -144,12 +150,12 @@ class ContextModel {
  * @param {number} levels
  * @param {number} channels
  * @returns {ContextModel}
- * @throws {DfmError}
+ * @throws {import("./errors.js").DfmError}
  */
 export function withCorrections(model, body, levels, channels) {
   const indices = body.subarray(0, 2 * OUTPUTS);
   if (indices.length < 2 * OUTPUTS || indices.some((index) => index >= LAPLACE_COUNT)) {
-    throw new DfmError("corrupt", "the corrections section does not start with its tables; the file is damaged");
+    throw damaged("the corrections section does not start with its tables");
   }
   const decoder = new RangeDecoder(body.subarray(2 * OUTPUTS));
   const bands = bandsOf(levels, channels);
@@ -158,7 +164,7 @@ export function withCorrections(model, body, levels, channels) {
   const parts = sizes.map((size, part) => decoder.decodeArray(PHASES.length * size, indices[part], laplaceTables()));
   if (parts.slice(OUTPUTS).some((part) => part.some((symbol) => Math.abs(symbol) > MAX_CONSTANT))) {
     const what = `a correction changes a constant by more than ${MAX_CONSTANT} units`;
-    throw new DfmError("corrupt", `the corrections section is invalid: ${what}; the file is damaged`);
+    throw damaged(`the corrections section is invalid: ${what}`);
   }
   return model.corrected(model.networks.map((network, phase) => correctedNetwork(network, phase, parts, bands)));
 }

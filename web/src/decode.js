@@ -15,6 +15,7 @@ import { COORDINATE, FITTED, GENERATIVE, LATENT, MAX_PIXELS, readHeader } from "
 import { examine, refuseDamage, sectionOf } from "./integrity.js";
 import { decodeLatents } from "./latent_model.js";
 import { readMetadata } from "./metadata.js";
+import { BIT_DEPTH as PREVIEW_BIT_DEPTH } from "./preview.js";
 import { loadProducts } from "./products.js";
 
 export { DfmError } from "./errors.js";
@@ -86,7 +87,7 @@ export async function decode(bytes, options) {
     orientation: UPRIGHT,
     region,
   });
-  const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: 8 }, preview.pixels, null));
+  const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: PREVIEW_BIT_DEPTH }, preview.pixels, null));
   const samples = await inSlices(decoder, { ...options, showPreview: notTooOften(showPreview) });
   options.onProgress?.(1);
   const { height, width } = wanted;
@@ -164,7 +165,7 @@ function missingModel(header) {
 
 /** Size and pixels of an image: samples as they are to be shown, with alpha where there is some. */
 function withAncillary({ height, width, channels, bitDepth }, samples, alpha, header) {
-  const shown = header.sections.has("rgb") ? 3 : channels;
+  const shown = header.channels;
   const total = shown + (alpha ? 1 : 0);
   const size = { width, height, channels: total, bitDepth };
   const Type = bitDepth === 8 ? Uint8Array : Uint16Array;

@@ -30,6 +30,11 @@ export class DfmError extends Error {
   }
 }
 
+/** The error for contents that only damage explains. @param {string} what - What was found. */
+export function damaged(what) {
+  return new DfmError("corrupt", `${what}; the file is damaged`);
+}
+
 /**
  * Makes arrays; too little memory for them is an error of the file.
  *

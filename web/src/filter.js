@@ -5,10 +5,10 @@
  *     sum over t, j of w[i, t, j] (s_j(p + t) - s_j(p)),    t != 0, |t|_1 <= radius.
  */
 
-import { DfmError } from "./errors.js";
+import { damaged } from "./errors.js";
 import { LAPLACE_COUNT, RangeDecoder, laplaceTables } from "./range_coder.js";
 
-export const MAX_RADIUS = 5;
+const MAX_RADIUS = 5;
 const SIZE_BYTES = 2; // radius and step index
 
 /**
@@ -34,15 +34,14 @@ function tapsAt(distance) {
  * @param {Uint8Array} body
  * @param {number} channels 1 or 3
  * @returns {ImageFilter}
- * @throws {DfmError}
+ * @throws {import("./errors.js").DfmError}
  */
 export function readFilter(body, channels) {
   const radius = body[0] ?? 0;
   const indices = body.subarray(SIZE_BYTES, SIZE_BYTES + radius);
   const isPossible = radius >= 1 && radius <= MAX_RADIUS && indices.length === radius;
   if (!isPossible || indices.some((index) => index >= LAPLACE_COUNT)) {
-    const what = "the filter section does not start with a radius and its tables";
-    throw new DfmError("corrupt", `${what}; the file is damaged`);
+    throw damaged("the filter section does not start with a radius and its tables");
   }
   const step = 2 ** (-body[1] / 8);
   const decoder = new RangeDecoder(body.subarray(SIZE_BYTES + radius));

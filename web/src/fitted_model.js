@@ -4,17 +4,15 @@
 
 import { roundingOf, samplesArray } from "./colour.js";
 import { checkOf, littleEndianBytes } from "./crc32.js";
-import { DfmError } from "./errors.js";
 import { decodeGrids, gridSizes } from "./fitted/grids.js";
 import { readNetworks } from "./fitted/networks.js";
 import { FittedPrior } from "./fitted/prior.js";
 import { stepOf, synthesiseBlocks } from "./fitted/synthesis.js";
 import { Region } from "./geometry.js";
-import { sectionOf } from "./integrity.js";
+import { sectionOf, wrongSymbols } from "./integrity.js";
+import { BIT_DEPTH as PREVIEW_BIT_DEPTH, LEAST_PIXELS, emptyPreview } from "./preview.js";
 
 const GRIDS_PART = 0.7; // of the time; the rest is for the synthesis
-const LEAST_PIXELS = 64; // of a preview that is worth showing
-const PREVIEW_BIT_DEPTH = 8;
 
 /**
  * Decodes a region.
@@ -25,7 +23,7 @@ const PREVIEW_BIT_DEPTH = 8;
  * @param {boolean} hasPreviews whether previews are to be made, of the whole image
  * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the part that is done
  *   and perhaps a preview; gives the samples [H, W, C]
- * @throws {DfmError}
+ * @throws {import("./errors.js").DfmError}
  */
 export function* decodeFitted(state, region, prior, products, hasPreviews) {
   const { height, width, modelName, values, bitDepth, codedChannels } = state.header;
@@ -53,10 +51,10 @@ export function* decodeFitted(state, region, prior, products, hasPreviews) {
 /** A small image of the grids from a level on. */
 function previewOf(image, level, channels, products) {
   const [height, width] = image.sizes[level];
-  const pixels = samplesArray(PREVIEW_BIT_DEPTH, channels * height * width);
-  const writer = new ColourWriter(pixels, new Region(0, 0, height, width), channels, PREVIEW_BIT_DEPTH);
+  const preview = emptyPreview(height, width, channels);
+  const writer = new ColourWriter(preview.pixels, new Region(0, 0, height, width), channels, PREVIEW_BIT_DEPTH);
   for (const block of synthesiseBlocks({ ...image, level }, products)) writer.write(block);
-  return { height, width, channels, pixels };
+  return preview;
 }
 
 /** Compares the symbols of all grids with their checks, from the coarsest on. */
@@ -64,12 +62,7 @@ function compareChecks(grids, checks) {
   if (!checks) return;
   const last = grids.length - 1;
   const wrong = checks.findIndex((check, at) => check !== checkOf(littleEndianBytes(grids[last - at])));
-  if (wrong < 0) return;
-  throw new DfmError(
-    "corrupt",
-    `the file is whole, but the decoded symbols of grid ${last - wrong} are not those that were written: ` +
-      "the encoder or the decoder has computed wrongly; please report this",
-  );
+  if (wrong >= 0) throw wrongSymbols(`grid ${last - wrong}`);
 }
 
 /** Turns colours in 0..1 into samples of a region; gray is their mean. */

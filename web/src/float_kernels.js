@@ -180,7 +180,7 @@ export function plainFloatKernels(buffer) {
           }
           [sum0, sum1, sum2, sum3].forEach((sum, row) => {
             const target = results + row * step + i;
-            float32[target] = Math.max(sum + float32[constants + row] + kept * float32[target], least);
+            float32[target] = Math.max(sum + float32[constants + row] + (kept ? float32[target] : 0), least);
           });
         }
       }

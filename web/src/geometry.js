@@ -4,7 +4,7 @@
  */
 
 const TILE_SIDE = 1024; // pixels
-const TILE_GRID = 256;
+export const TILE_GRID = 256; // pixels; tiles start at multiples of it
 export const ORIENTATIONS = 3;
 
 /** A rectangle of an image: rows top..bottom and columns left..right, without the end values. */

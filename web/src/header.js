@@ -5,12 +5,12 @@
 
 import { layerShapes } from "./architecture.js";
 import { crc32 } from "./crc32.js";
-import { DfmError } from "./errors.js";
+import { DfmError, damaged } from "./errors.js";
+import { TILE_GRID } from "./geometry.js";
 
 export const MAX_PIXELS = 89478485;
 const MAGIC = [0x89, 0x44, 0x46, 0x4d];
 const MAX_SIDE = 65535;
-const TILE_GRID = 256; // pixels; tiles start at multiples of it
 const MAX_LEB128_BYTES = 4;
 const SECTION_ENTRY_BYTES = 5;
 export const CRC_BYTES = 4;
@@ -211,8 +211,7 @@ function readLeb128(data, at) {
     stored += (byte & 127) * 2 ** (7 * index);
     if (byte < 128) return { stored, after: at + index + 1 };
   }
-  const what = `the length of the code has more than ${MAX_LEB128_BYTES} bytes`;
-  throw new DfmError("corrupt", `${what}; the file is damaged`);
+  throw damaged(`the length of the code has more than ${MAX_LEB128_BYTES} bytes`);
 }
 
 function refusalOf(item, value, at, data) {
@@ -261,7 +260,7 @@ function readSectionTable(data, table, values) {
   for (let at = table; at < table + count * SECTION_ENTRY_BYTES; at += SECTION_ENTRY_BYTES) {
     const name = SECTION_NAMES[data[at]];
     if (!name) throw unknown(`section ${data[at]}`, data);
-    if (sections.has(name)) throw new DfmError("corrupt", `section ${data[at]} occurs twice; the file is damaged`);
+    if (sections.has(name)) throw damaged(`section ${data[at]} occurs twice`);
     const length = readUint32(data, at + 1);
     sections.set(name, { start, length });
     start += length;

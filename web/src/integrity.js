@@ -71,8 +71,8 @@ export function refuseDamage({ data, header, headerDamaged, problems }) {
 }
 
 /**
- * The bytes of a section of a whole file; null if it has none of this name.
- * @param {FileState} state
+ * The bytes of a section, as far as the file has them; null if it has none of this name.
+ * @param {Pick<FileState, "data"|"header">} file
  * @param {string} name
  * @returns {Uint8Array|null}
  */
@@ -81,12 +81,21 @@ export function sectionOf({ data, header }, name) {
   return place ? data.subarray(place.start, place.start + place.length) : null;
 }
 
+/** The error for symbols of a whole file that differ from their check. @param {string} place where they are */
+export function wrongSymbols(place) {
+  return new DfmError(
+    "corrupt",
+    `the file is whole, but the decoded symbols of ${place} are not those that were written: ` +
+      "the encoder or the decoder has computed wrongly; please report this",
+  );
+}
+
 /** The checks of a file; null if it has none or they are damaged. */
 function readChecks(data, header) {
   const place = header.sections.get("checks");
   if (!place) return null;
   const others = [...header.sections.keys()].filter((name) => name !== "checks");
-  const body = data.subarray(place.start, place.start + place.length);
+  const body = sectionOf({ data, header }, "checks");
   const count = 1 + others.length + symbolCheckCount(header) + 1;
   if (body.length < place.length || place.length !== CHECK_BYTES * count) return null;
   const checks = Array.from({ length: count }, (_, index) => checkAt(body, CHECK_BYTES * index));
@@ -105,7 +114,7 @@ function isHeaderDamaged(data, header, headEnd) {
 function damagedSections(data, header, checks) {
   const isDamaged = ({ name, check }) => {
     const { start, length } = header.sections.get(name);
-    return start + length <= data.length && checkOf(data.subarray(start, start + length)) !== check;
+    return start + length <= data.length && checkOf(sectionOf({ data, header }, name)) !== check;
   };
   const damaged = (checks?.sections ?? []).filter(isDamaged).map(({ name }) => name);
   return damaged.sort((first, second) => SECTION_NAMES.indexOf(first) - SECTION_NAMES.indexOf(second));

@@ -10,7 +10,7 @@ import { Tiling } from "./geometry.js";
 import { sectionOf } from "./integrity.js";
 import { TileDecoder, tileStreams } from "./latents.js";
 import { reachOf } from "./machine.js";
-import { LevelPreview, TilePreview } from "./preview.js";
+import { BIT_DEPTH as PREVIEW_BIT_DEPTH, LevelPreview, TilePreview } from "./preview.js";
 import { checkLength } from "./range_coder.js";
 import { reconstruct, seenFrom } from "./reconstruct.js";
 
@@ -66,7 +66,7 @@ class LatentImage {
     this.#model = corrections ? withCorrections(model, corrections, levels, header.codedChannels) : model;
     this.#streams = tileStreams(sectionOf(state, "latents"), this.#tiling.tiles.length);
     this.#checks = symbolChecks;
-    this.#colours = new ColourTransform(chromaAngle, 8);
+    this.#colours = new ColourTransform(chromaAngle, PREVIEW_BIT_DEPTH);
   }
 
   /** A tile as `TileDecoder` takes it. */

@@ -6,9 +6,10 @@
 import { CausalContext, contextBytes } from "./causal_context.js";
 import { bandNumber } from "./context.js";
 import { crc32, littleEndianBytes } from "./crc32.js";
-import { DfmError, allocate } from "./errors.js";
+import { allocate, damaged } from "./errors.js";
 import { ORIENTATIONS, bandSize, lowSizes } from "./geometry.js";
 import { readUint32 } from "./header.js";
+import { wrongSymbols } from "./integrity.js";
 import { PHASES } from "./neighbourhood.js";
 import { networkBytes } from "./products.js";
 import { LAPLACE_COUNT, MAX_SYMBOL, RangeDecoder, laplaceTables } from "./range_coder.js";
@@ -22,7 +23,7 @@ const BATCH = 8192; // symbols of a batch, unless a row has more
  * @param {Uint8Array} body
  * @param {number} count the number of tiles
  * @returns {Uint8Array[]}
- * @throws {DfmError}
+ * @throws {import("./errors.js").DfmError}
  */
 export function tileStreams(body, count) {
   if (count === 1) return [body];
@@ -30,8 +31,7 @@ export function tileStreams(body, count) {
   const isLongEnough = body.length >= start;
   const lengths = Array.from({ length: isLongEnough ? count : 0 }, (_, at) => readUint32(body, LENGTH_BYTES * at));
   if (!isLongEnough || lengths.reduce((sum, length) => sum + length, start) !== body.length) {
-    const what = "the lengths of the tiles do not add up to the latents section";
-    throw new DfmError("corrupt", `${what}; the file is damaged`);
+    throw damaged("the lengths of the tiles do not add up to the latents section");
   }
   return lengths.map((length) => {
     start += length;
@@ -60,10 +60,10 @@ export class TileDecoder {
 
   /**
    * @param {import("./header.js").Header} header
-   * @param {import("./context.js").ContextModel} model with the corrections of the image
+   * @param {ReturnType<typeof import("./context.js").contextModelOf>} model with the corrections of the image
    * @param {import("./products.js").Products} products
    * @param {[number, number]} tileSize the largest height and the largest width of a tile
-   * @throws {DfmError} "limit": there is not so much memory
+   * @throws {import("./errors.js").DfmError} "limit": there is not so much memory
    */
   constructor(header, model, products, [height, width]) {
     this.#header = header;
@@ -86,7 +86,7 @@ export class TileDecoder {
    * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[]}} the part of the
    *   symbols that is decoded; and after each level from the coarsest on its number and the low-pass band of each
    *   channel, that is, the samples after level 0; units
-   * @throws {DfmError}
+   * @throws {import("./errors.js").DfmError}
    */
   *levels(tile, finestLevel = 0) {
     const { levels, q_step: qStep } = this.#header.values;
@@ -111,7 +111,7 @@ export class TileDecoder {
     const channels = this.#header.codedChannels;
     const indices = stream.subarray(0, channels);
     if (indices.length < channels || indices.some((index) => index >= LAPLACE_COUNT)) {
-      throw new DfmError("corrupt", "the latents section does not start with its tables; the file is damaged");
+      throw damaged("the latents section does not start with its tables");
     }
     return { indices, coder: new RangeDecoder(stream.subarray(channels)), crc: 0 };
   }
@@ -208,12 +208,7 @@ export class TileDecoder {
   }
 
   #compareCheck({ checks }, number, crc, place) {
-    if (!checks || checks[number] === (crc & 0xffff)) return;
-    throw new DfmError(
-      "corrupt",
-      `the file is whole, but the decoded symbols of ${place} are not those that were written: ` +
-        "the encoder or the decoder has computed wrongly; please report this",
-    );
+    if (checks && checks[number] !== (crc & 0xffff)) throw wrongSymbols(place);
   }
 }
 
@@ -222,8 +217,6 @@ function undoDifferences(symbols, columns) {
   for (let at = 1; at < symbols.length; at++) {
     const sum = symbols[at] + symbols[at < columns ? at - 1 : at - columns];
     symbols[at] = sum;
-    if (Math.abs(sum) > MAX_SYMBOL) {
-      throw new DfmError("corrupt", "the low-pass band exceeds its range; the file is damaged");
-    }
+    if (Math.abs(sum) > MAX_SYMBOL) throw damaged("the low-pass band exceeds its range");
   }
 }

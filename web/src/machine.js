@@ -11,11 +11,11 @@
  * weights are scaled accordingly.
  */
 
+import { SQUARE } from "./neighbourhood.js";
 import { matrixBytes } from "./products.js";
 
 const CHANNELS = 3;
 const CELL_SAMPLES = 4; // of a channel
-const SQUARE = [-1, 0, 1].flatMap((dy) => [-1, 0, 1].map((dx) => [dy, dx]));
 const NEIGHBOURS = SQUARE.filter(([dy, dx]) => dy || dx);
 const INPUT_LIMIT = 4; // steps; differences approach it smoothly
 const MOVED_PART = 16; // one dimension in 16 comes from each cell around
@@ -38,12 +38,16 @@ class MachineWeights {
       b: arrays[`machine_b_${at}`].data,
     }));
   }
+
+  /** How many cells the machine sees on each side of a cell. */
+  get reach() {
+    return 1 + (this.isSpread ? this.depth : 0);
+  }
 }
 
 /** How many cells the machine of a prior sees on each side of a cell. */
 export function reachOf(arrays) {
-  const { depth, isSpread } = new MachineWeights(arrays);
-  return 1 + (isSpread ? depth : 0);
+  return new MachineWeights(arrays).reach;
 }
 
 /** A matrix [rows, columns] of a function of row and column. */
@@ -91,8 +95,7 @@ function layerMatrix({ a, b }, width, { rows, scale, bypass }) {
 }
 
 /** The sizes of the planes of a block. */
-function planesOf({ width, depth, isSpread }, channels, [rows, columns]) {
-  const reach = 1 + (isSpread ? depth : 0);
+function planesOf({ width, reach }, channels, [rows, columns]) {
   const stride = columns + 2 * reach;
   const cells = (rows + 2 * reach) * stride;
   // Before and after the cells there is room for what the outermost ones read of cells around them. An odd number of
@@ -102,7 +105,7 @@ function planesOf({ width, depth, isSpread }, channels, [rows, columns]) {
   const length = LINE * (lines + 1 - (lines % 2));
   const samples = CELL_SAMPLES * channels;
   const inputs = SQUARE.length * samples;
-  return { reach, stride, cells, guard, length, samples, inputs, count: inputs + 3 * width + samples };
+  return { reach, stride, guard, length, samples, inputs, count: inputs + 3 * width + samples };
 }
 
 /** The bytes that the machine of a prior takes in a workspace, for blocks of a size in cells. */
@@ -127,7 +130,7 @@ export class Machine {
   #moved;
 
   /**
-   * @param {import("./products.js").Workspace} space
+   * @param {ReturnType<import("./products.js").Products["workspace"]>} space
    * @param {Record<string, import("./prior.js").PriorArray>} arrays of the prior
    * @param {number} channels 1 or 3; gray has no chroma, whose samples would be 0
    * @param {number} qStep
@@ -153,6 +156,10 @@ export class Machine {
     this.#lastMatrix = space.matrix(layerMatrix(layers.at(-1), width, last));
     this.#moved = weights.isSpread ? Math.floor(width / MOVED_PART) : 0;
     this.width = width;
+    const angles = this.#angles();
+    this.#lift.setInputs(this.#placesOf(this.#arrays.inputs, inputs, () => 0));
+    this.#matrices.forEach((matrix) => matrix.setInputs(angles));
+    this.#lastMatrix.setInputs([...angles, ...this.#placesOf(this.#arrays.h, width, () => 0)]);
   }
 
   /** How many cells the machine sees on each side of a cell. */
@@ -175,19 +182,16 @@ export class Machine {
    */
   run(samplesOf, rows) {
     this.#fillInputs(samplesOf, rows);
-    const { reach, inputs, length } = this.#planes;
+    const { reach, length } = this.#planes;
     const margin = reach - 1;
-    this.#lift.setInputs(this.#placesOf(this.#arrays.inputs, inputs, () => 0));
     this.#runMatrix(this.#lift, this.#arrays.h, rows, margin);
     const shrinks = margin > 0;
     this.#matrices.forEach((matrix, layer) => {
       const around = shrinks ? margin - layer : 0;
       this.#turn(rows, around);
-      matrix.setInputs(this.#angles());
       this.#runMatrix(matrix, this.#arrays.h, rows, shrinks ? around - 1 : 0);
     });
     this.#turn(rows, shrinks ? 1 : 0);
-    this.#lastMatrix.setInputs([...this.#angles(), ...this.#placesOf(this.#arrays.h, this.width, () => 0)]);
     this.#runMatrix(this.#lastMatrix, this.#arrays.out, rows, 0);
     const first = this.#cellAt(0);
     return Array.from({ length: this.#planes.samples }, (_, sample) =>
@@ -240,7 +244,7 @@ export class Machine {
   #fillInputs(samplesOf, rows) {
     const { reach, stride, guard, length, samples } = this.#planes;
     const cellRows = rows + 2 * reach;
-    const cells = { stride, rows: cellRows, first: guard + stride, last: guard + (cellRows - 1) * stride };
+    const cells = { first: guard + stride, last: guard + (cellRows - 1) * stride };
     for (let channel = 0; channel < this.#channels; channel++) {
       const planes = this.#cellsOf(samplesOf, channel, cellRows);
       const mean = meanOf(planes);

@@ -3,7 +3,7 @@
  * in docs/format.md).
  */
 
-import { DfmError } from "./errors.js";
+import { DfmError, damaged } from "./errors.js";
 
 const MAX_METADATA_BYTES = 2 ** 24;
 const NAMES = ["icc", "exif", "xmp"];
@@ -80,5 +80,5 @@ export function readMetadata(body) {
 }
 
 function unreadable() {
-  return new DfmError("corrupt", "the metadata section cannot be read; the file is damaged");
+  return damaged("the metadata section cannot be read");
 }

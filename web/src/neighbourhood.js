@@ -17,11 +17,11 @@ function square(reach) {
   return side.flatMap((dy) => side.map((dx) => [dy, dx]));
 }
 
-/** The 3x3 offsets in bands that are decoded. */
+/** The 3x3 offsets: in bands that are decoded, and of the cells around a cell. */
 export const SQUARE = square(1);
 
 /** The number of the phase that is (dy, dx) away from another one. */
-function phaseAt([row, column], [dy, dx]) {
+export function phaseAt([row, column], [dy, dx]) {
   return PHASES.findIndex(([y, x]) => y === ((row + dy) & 1) && x === ((column + dx) & 1));
 }
 

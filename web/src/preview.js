@@ -4,13 +4,18 @@
 
 import { samplesArray } from "./colour.js";
 
-const BIT_DEPTH = 8;
-const LEAST_PIXELS = 64; // of a preview that is worth showing
+export const BIT_DEPTH = 8;
+export const LEAST_PIXELS = 64; // of a preview that is worth showing
 
 /**
  * A preview: samples of 8 bits.
  * @typedef {{height: number, width: number, channels: number, pixels: Uint8ClampedArray}} PreviewImage
  */
+
+/** A preview with nothing in it. @returns {PreviewImage} */
+export function emptyPreview(height, width, channels) {
+  return { height, width, channels, pixels: samplesArray(BIT_DEPTH, channels * height * width) };
+}
 
 /** Previews of an image that is one tile: each low-pass band as it is. */
 export class LevelPreview {
@@ -28,9 +33,9 @@ export class LevelPreview {
    */
   add(_tile, { level, size: [height, width], planes }) {
     if (level === 0 || height * width < LEAST_PIXELS) return undefined;
-    const pixels = samplesArray(BIT_DEPTH, planes.length * height * width);
-    this.#colours.write(planes, 0, height * width, pixels, 0);
-    return { height, width, channels: planes.length, pixels };
+    const preview = emptyPreview(height, width, planes.length);
+    this.#colours.write(planes, 0, height * width, preview.pixels, 0);
+    return preview;
   }
 }
 
@@ -52,7 +57,7 @@ export class TilePreview {
     this.#covered = covered;
     this.#level = level;
     const [height, width] = [covered.height, covered.width].map((side) => Math.ceil(side / 2 ** level));
-    this.#image = { height, width, channels, pixels: samplesArray(BIT_DEPTH, channels * height * width) };
+    this.#image = emptyPreview(height, width, channels);
   }
 
   /** The same at a coarser level, with nothing in it. */

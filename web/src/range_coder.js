@@ -11,7 +11,7 @@
  * @module range_coder
  */
 
-import { DfmError } from "./errors.js";
+import { damaged } from "./errors.js";
 
 export const MAX_SYMBOL = 1 << 23;
 const RADIUS = 64;
@@ -21,12 +21,11 @@ export const TABLE_SIZE = 2 * RADIUS + 2;
 /** The last Laplace index whose symbols have no low parts. */
 export const LAST_DIRECT = 28;
 export const LAPLACE_COUNT = 112;
+const UNIT_SCALE = 16; // the Laplace index of scale 0
 const LONGEST_EXCESS = 26; // binary digits of what an escaped symbol exceeds 64 by
 const TOTAL = 1 << 24; // the sum of the frequencies of a table
 const GUIDE_BITS = 8;
 const GUIDE_SHIFT = 24 - GUIDE_BITS;
-
-const damaged = (/** @type {string} */ what) => new DfmError("corrupt", `${what}; the file is damaged`);
 
 const SPARE_BITS = 128; // the last words of zeros, which the coder leaves out
 
@@ -36,7 +35,7 @@ const SPARE_BITS = 128; // the last words of zeros, which the coder leaves out
  *
  * @param {number} bytes - The length of the stream.
  * @param {number} symbolCount
- * @throws {DfmError} The stream is too short.
+ * @throws {import("./errors.js").DfmError} The stream is too short.
  */
 export function checkLength(bytes, symbolCount) {
   const leastBits = -symbolCount * Math.log2(1 - (TABLE_SIZE - 1) / TOTAL);
@@ -77,9 +76,28 @@ export class TableSet {
   }
 }
 
+/** The Laplace index that is nearest to a number. @param {number} index */
+export function limitedIndex(index) {
+  return Math.min(Math.max(index, 0), LAPLACE_COUNT - 1);
+}
+
+/** The Laplace index of a scale that a network gives. @param {number} scale */
+export function indexOfScale(scale) {
+  return limitedIndex(scale + UNIT_SCALE);
+}
+
 /**
- * A set of given tables without low parts, followed by those of Laplace indices 29..111: with G given tables,
- * Laplace index T > 28 has the number G + T - 29.
+ * The number of the table of a Laplace index beyond the direct ones in `tablesWithLaplace`.
+ *
+ * @param {number} given - The number of given tables.
+ * @param {number} index - 29..111.
+ */
+export function numberBeyond(given, index) {
+  return given + index - LAST_DIRECT - 1;
+}
+
+/**
+ * A set of given tables without low parts, followed by those of Laplace indices 29..111; see `numberBeyond`.
  *
  * @param {ArrayLike<number>[]} rows - The frequencies of the given tables, `TABLE_SIZE` each.
  */
@@ -158,7 +176,7 @@ function joinSides(below, above, escape) {
 }
 
 /** The frequencies of direct table u, 0..28. */
-export const directFrequencies = remembered((u) => {
+const directFrequencies = remembered((u) => {
   const t = decayOf(u);
   const { side, power } = sideOf(t, (t * t) >> 60n);
   return joinSides(side, side, Number((power * FREE) >> 60n));
@@ -204,7 +222,7 @@ export class RangeDecoder {
 
   /**
    * @param {Uint8Array} bytes - The stream: words of 32 bits, little-endian.
-   * @throws {DfmError} It is not a whole number of words.
+   * @throws {import("./errors.js").DfmError} It is not a whole number of words.
    */
   constructor(bytes) {
     if (bytes.length % 4) throw damaged(`a coded section has ${bytes.length} bytes, not a multiple of 4`);
@@ -229,7 +247,7 @@ export class RangeDecoder {
    * @param {number} number - The number of the table.
    * @param {TableSet} tables
    * @returns {Int32Array}
-   * @throws {DfmError} No encoder wrote such a stream.
+   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
    */
   decodeArray(count, number, tables) {
     const symbols = new Int32Array(count);
@@ -243,7 +261,7 @@ export class RangeDecoder {
    * @param {Uint16Array} numbers - The number of the table of each symbol.
    * @param {TableSet} tables
    * @param {Int32Array} out - Gets the symbols in their own order; as long as `numbers`.
-   * @throws {DfmError} No encoder wrote such a stream.
+   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
    */
   decodePass(numbers, tables, out) {
     const starts = new Uint32Array(tables.count + 1);
@@ -266,7 +284,7 @@ export class RangeDecoder {
    * @param {Uint16Array} numbers - The number of the table of each symbol.
    * @param {TableSet} tables
    * @param {Int32Array} out - Gets the symbols; as long as `numbers`.
-   * @throws {DfmError} No encoder wrote such a stream.
+   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
    */
   decodeEach(numbers, tables, out) {
     let shifts = this.#decodeHigh(numbers, tables, out);

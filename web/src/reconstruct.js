@@ -5,12 +5,12 @@
 
 import { ColourTransform } from "./colour.js";
 import { filterMatrix } from "./filter.js";
+import { ROWS as MATRIX_ROWS } from "./float_kernels.js";
 import { Region } from "./geometry.js";
 import { BLOCK_COLUMNS, BLOCK_ROWS, Machine, machineBytes } from "./machine.js";
 import { matrixBytes } from "./products.js";
 
 const CELL = 2; // pixels
-const MATRIX_ROWS = 4; // results of a matrix come in groups of four
 const ROUNDED = 16; // floats that are written beyond the last position at most
 
 /**
@@ -44,6 +44,14 @@ class SampleRows {
     this.#row.fill(planes[channel][start + first], 0, first - left);
     this.#row.fill(planes[channel][start + last - 1], last - left, right - left);
     return this.#row;
+  }
+
+  /** Copies the samples of a channel in a region into a plane, whose rows are `stride` apart. */
+  copy(channel, { top, left, bottom, right }, plane, stride) {
+    for (let row = top; row < bottom; row++) {
+      const samples = this.read(channel, row, left, right);
+      plane.set(samples.subarray(0, right - left), (row - top) * stride);
+    }
   }
 }
 
@@ -81,12 +89,9 @@ class BlockFilter {
   /** What the filter adds to each channel of a block; the rows are `stride` apart. */
   run(rows, block) {
     const { radius } = this.#filter;
-    this.#planes.forEach((plane, channel) => {
-      for (let row = 0; row < block.height + 2 * radius; row++) {
-        const samples = rows.read(channel, block.top - radius + row, block.left - radius, block.right + radius);
-        plane.set(samples.subarray(0, block.width + 2 * radius), row * this.stride);
-      }
-    });
+    const { top, left, bottom, right } = block;
+    const seen = new Region(top - radius, left - radius, bottom + radius, right + radius);
+    this.#planes.forEach((plane, channel) => rows.copy(channel, seen, plane, this.stride));
     const first = radius * this.stride + radius;
     this.#matrix.run(this.#out, this.length, (block.height - 1) * this.stride + block.width, 4 * first);
     return Array.from({ length: this.#channels }, (_, channel) => this.#out.subarray(channel * this.length));
@@ -145,10 +150,7 @@ function* blocksOf(region, [rows, columns]) {
 function samplesOf(rows, part, channels) {
   return Array.from({ length: channels }, (_, channel) => {
     const plane = new Float32Array(part.height * part.width);
-    for (let row = 0; row < part.height; row++) {
-      const samples = rows.read(channel, part.top + row, part.left, part.right);
-      plane.set(samples.subarray(0, part.width), row * part.width);
-    }
+    rows.copy(channel, part, plane, part.width);
     return plane;
   });
 }

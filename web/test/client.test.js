@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 
@@ -105,7 +106,8 @@ test("an error keeps its kind; one that no file should cause is no DfmError", as
   await assert.rejects(broken, (error) => !(error instanceof DfmError) && error.message === "x is not a function");
 });
 
-test("a job that is cancelled ends at once, and its worker goes on if it stops in time", async () => {
+/** A worker has a job that was cancelled; a second job waits. */
+async function withCancelled() {
   const workers = new Workers();
   const client = clientOf(workers);
   const controller = new AbortController();
@@ -114,6 +116,11 @@ test("a job that is cancelled ends at once, and its worker goes on if it stops i
   await wait(1);
   controller.abort();
   await assert.rejects(first, { name: "AbortError" });
+  return { workers, second };
+}
+
+test("a job that is cancelled ends at once, and its worker goes on if it stops in time", async () => {
+  const { workers, second } = await withCancelled();
   const [worker] = workers.made;
   assert.deepEqual(worker.heard.at(-1), { type: "cancel", id: 1 });
   worker.say({ type: "failure", id: 1, kind: null, message: "aborted" });
@@ -124,14 +131,7 @@ test("a job that is cancelled ends at once, and its worker goes on if it stops i
 });
 
 test("a worker that does not stop is ended, and another one takes the next job", async () => {
-  const workers = new Workers();
-  const client = clientOf(workers);
-  const controller = new AbortController();
-  const first = client.decode(BYTES, { signal: controller.signal });
-  const second = client.decode(BYTES);
-  await wait(1);
-  controller.abort();
-  await assert.rejects(first, { name: "AbortError" });
+  const { workers, second } = await withCancelled();
   await wait(150);
   assert.deepEqual(workers.made.map(({ isEnded }) => isEnded), [true, false]);
   workers.made[1].say({ type: "image", id: 2, image: "second" });
@@ -151,6 +151,22 @@ test("a job that waits is cancelled without a worker's help", async () => {
   workers.made[0].say({ type: "image", id: 1, image: "first" });
   assert.equal(await first, "first");
   assert.equal(workers.made[0].jobs().length, 1);
+});
+
+test("a signal no longer knows of jobs that are done", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers);
+  const { signal } = new AbortController();
+  const jobs = [client.decode(BYTES, { signal }), client.decode(BYTES, { signal })];
+  assert.equal(getEventListeners(signal, "abort").length, 2);
+  await wait(1);
+  workers.made[0].say({ type: "image", id: 1, image: "image" });
+  assert.equal(getEventListeners(signal, "abort").length, 1);
+  await wait(1);
+  workers.made[0].say({ type: "failure", id: 2, kind: "corrupt", message: "the file is damaged" });
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+  assert.equal(await jobs[0], "image");
+  await assert.rejects(jobs[1], DfmError);
 });
 
 test("a prior that cannot be loaded is told, and loaded again for the next job", async () => {

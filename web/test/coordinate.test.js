@@ -7,6 +7,7 @@ import { CoordinateSynthesis } from "../src/coordinate/network.js";
 import { readWeights } from "../src/coordinate/weights.js";
 import { loadProducts } from "../src/products.js";
 import { TABLE_SIZE, laplaceTables } from "../src/range_coder.js";
+import { randomNumbers } from "./random.js";
 
 const BOTH = [await loadProducts(), await loadProducts({ simd: false })];
 const NETWORKS = [
@@ -19,15 +20,6 @@ const NETWORKS = [
   { channels: 3, depth: 3, layer_width: 1, order: 5 },
   { channels: 3, depth: 2, layer_width: 64, order: 2 },
 ];
-
-/** Numbers that look random, the same in every run. */
-function randomNumbers(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 const onesOf = (value) => [...value.toString(2)].filter((bit) => bit === "1").length;
 

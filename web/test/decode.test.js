@@ -28,6 +28,11 @@ describe("the decoder", { skip }, () => {
     refused = fixtures().filter(({ error }) => error);
   });
 
+  /** The bytes of the first image whose name starts so. */
+  function golden(part) {
+    return bytesOf(`${images.find(({ name }) => name.startsWith(part)).name}.dfm`);
+  }
+
   test("gives the images of the package, to within one level", async () => {
     assert.ok(images.length >= 30);
     for (const fixture of images) {
@@ -100,9 +105,8 @@ describe("the decoder", { skip }, () => {
 
   test("gives the same pixels without WebAssembly, to within one level", async () => {
     const [withSimd, plain] = [await loadProducts(), await loadProducts({ simd: false })];
-    const byName = (part) => images.find(({ name }) => name.startsWith(part)).name;
-    for (const name of ["trellis-rgb", "corrected-plain", "deep-c0"].map(byName)) {
-      const bytes = bytesOf(`${name}.dfm`);
+    for (const name of ["trellis-rgb", "corrected-plain", "deep-c0"]) {
+      const bytes = golden(name);
       const header = readHeader(bytes);
       const region = new Region(0, 0, header.height, header.width);
       const run = (products) => last(decodeLatents(examine(bytes, header), region, prior, products, false));
@@ -169,7 +173,7 @@ describe("the decoder", { skip }, () => {
   });
 
   test("stops when it is told to", async () => {
-    const bytes = bytesOf(`${images.find(({ name }) => name.startsWith("checked-all")).name}.dfm`);
+    const bytes = golden("checked-all");
     const controller = new AbortController();
     const decoding = decode(bytes, { prior, signal: controller.signal, onPreview: () => controller.abort() });
     await assert.rejects(decoding, { name: "AbortError" });
@@ -188,14 +192,15 @@ describe("the decoder", { skip }, () => {
   });
 
   test("keeps to its limits", async () => {
-    const bytes = bytesOf(`${images.find(({ name }) => name.startsWith("coordinate-5")).name}.dfm`);
+    const bytes = golden("coordinate-5");
     await assert.rejects(decode(bytes, { prior, maxPixels: 100 }), { kind: "limit" });
+    assert.throws(() => inspect(bytes, { maxPixels: 100 }), { kind: "limit" });
     await assert.rejects(decode(bytes, { prior, maxMultiplyAdds: 1000 }), { kind: "limit" });
   });
 
   /** A file of another prior, its CRC-32 made right again. */
   function withPrior(name, id) {
-    const bytes = bytesOf(`${images.find((fixture) => fixture.name.startsWith(name)).name}.dfm`);
+    const bytes = golden(name);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const own = inspect(bytes).fields.prior_id;
     view.setUint32(bytes.findIndex((_, at) => view.getUint32(at, true) === own), id, true);
@@ -218,10 +223,7 @@ describe("the decoder", { skip }, () => {
 
   test("loads an older prior once, when a file needs it, and no other", async () => {
     const [listed, asked] = await priorsAndAsked(bytesOf);
-    const take = (part) => {
-      const { name } = images.find((fixture) => fixture.name.startsWith(part));
-      return decode(bytesOf(`${name}.dfm`), { prior: listed });
-    };
+    const take = (part) => decode(golden(part), { prior: listed });
     for (const name of ["corrected-gray", "fitted-rgb", "coordinate-5"]) await take(name);
     assert.deepEqual(asked, []);
     await Promise.all([take("trellis-gray"), take("trellis-narrow"), take("trellis-gray")]);
@@ -233,7 +235,7 @@ describe("the decoder", { skip }, () => {
 
   test("asks for no prior that prior.bin does not name, nor for one of another model", async () => {
     const [listed, asked] = await priorsAndAsked(bytesOf);
-    const fitted = inspect(bytesOf(`${images.find(({ name }) => name.startsWith("fitted-rgb")).name}.dfm`));
+    const fitted = inspect(golden("fitted-rgb"));
     for (const [name, id] of [
       ["latent-gray", 1],
       ["latent-gray", 0xffffffff],

@@ -9,25 +9,17 @@ import { stepOf, synthesiseBlocks } from "../src/fitted/synthesis.js";
 import { Wavefronts } from "../src/fitted/wavefronts.js";
 import { loadProducts } from "../src/products.js";
 import { RangeDecoder, frequenciesWithMean, laplaceTables, tablesWithLaplace } from "../src/range_coder.js";
+import { randomIntegers } from "./random.js";
 
 const BOTH = [await loadProducts(), await loadProducts({ simd: false })];
 const [HIDDEN_1, HIDDEN_2, WIDTH] = [10, 6, 5];
 const SIZES = [[1, 1], [1, 9], [9, 1], [2, 2], [3, 17], [21, 2], [33, 47]];
 
-/** Numbers that look random, the same in every run. */
-function randomNumbers(seed) {
-  let state = seed >>> 0;
-  return (low, high) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return low + Math.floor((state / 2 ** 32) * (high - low + 1));
-  };
-}
-
 const randomBytes = (random, length) => Uint8Array.from({ length }, () => random(0, 255));
 
 /** The arrays of a prior with random weights. */
 function makeArrays(seed) {
-  const random = randomNumbers(seed);
+  const random = randomIntegers(seed);
   const integers = (bound) => (length) => Int32Array.from({ length }, () => random(-bound, bound));
   const floats = (bound) => (length) => Float32Array.from({ length }, () => (random(-1000, 1000) / 1000) * bound);
   const filters = new Float32Array(24).map((_, i) => [-0.04, 0.3, 0.7, 0.04][i % 4] + random(-9, 9) / 1000);
@@ -98,7 +90,7 @@ function networksByDocument(arrays, section) {
 }
 
 test("networks change as the document says", () => {
-  const random = randomNumbers(5);
+  const random = randomIntegers(5);
   const arrays = makeArrays(2);
   const prior = new FittedPrior(arrays);
   let decoded = 0;
@@ -229,7 +221,7 @@ function choiceOf({ w1, c1, w2, c2, w3, bypass, c3 }, level, f) {
 }
 
 test("grids of any section are those of the document", () => {
-  const random = randomNumbers(11);
+  const random = randomIntegers(11);
   const outcomes = { symbols: 0, corrupt: 0 };
   for (const [number, [height, width]] of SIZES.entries()) {
     for (let seed = 0; seed < 4; seed++) {
@@ -337,7 +329,7 @@ function collect(image, products) {
 }
 
 function imageOf(seed, height, width) {
-  const random = randomNumbers(seed);
+  const random = randomIntegers(seed);
   const sizes = gridSizes(height, width);
   const grids = sizes.map(([m, n]) => Int32Array.from({ length: m * n }, () => (random(0, 2) ? 0 : random(-4, 4))));
   const { machine } = readNetworks(new FittedPrior(makeArrays(seed)), null);

@@ -1,8 +1,9 @@
 /**
  * The fixtures of the tests: files, and what the package decodes them to; see make_fixtures.py.
  *
- * They are made anew for each run, which takes the package and a minute; DFM_FIXTURES names a folder
- * that has them already. DFM_PYTHON is the Python that has the package; by default that of the
+ * They are made anew for each run, by the one test file that uses all of them (node runs each file in
+ * a process of its own), which takes the package and a minute; DFM_FIXTURES names a folder that has
+ * them already. DFM_PYTHON is the Python that has the package; by default that of the
  * repository's virtual environment. Without the package there are none.
  */
 
@@ -29,18 +30,25 @@ function hasPackage() {
   }
 }
 
-/** The folder of the fixtures; made once. */
+/** The folder of the fixtures, once it is there. */
 let folder = process.env.DFM_FIXTURES;
 
-/** The folder itself. */
-export function folderOfFixtures() {
-  if (folder) return folder;
-  folder = mkdtempSync(join(tmpdir(), "dfm-fixtures-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  const made = join(folder, "made");
-  execFileSync(PYTHON, [join(HERE, "make_fixtures.py"), made], { stdio: ["ignore", "ignore", "inherit"] });
-  folder = made;
+function folderOfFixtures() {
+  folder ??= made("make_fixtures.py");
   return folder;
+}
+
+/** The folder of the files of the priors, for tests that need no other fixtures. */
+export function folderOfPriors() {
+  return folder ?? made("../make_prior.py", "-o");
+}
+
+/** A folder that a script fills. It is removed in the end. */
+function made(script, ...options) {
+  const result = mkdtempSync(join(tmpdir(), "dfm-fixtures-"));
+  process.on("exit", () => rmSync(result, { recursive: true, force: true }));
+  execFileSync(PYTHON, [join(HERE, script), ...options, result], { stdio: ["ignore", "ignore", "inherit"] });
+  return result;
 }
 
 /** The bytes of a file of the fixtures. */

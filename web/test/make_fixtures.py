@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import zlib
 from collections.abc import Iterator
 from itertools import chain
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import skimage.data
+from dfmcodec.web.make_prior import prior_files
 
 import dfmcodec
 from dfmcodec import bitstream
@@ -134,9 +134,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fresh", type=int, default=20, help="the number of new files")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "web"))
-    from make_prior import prior_files
-
     folder = arguments.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

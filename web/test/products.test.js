@@ -2,17 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { loadProducts, matrixBytes, networkBytes } from "../src/products.js";
+import { randomIntegers } from "./random.js";
 
 const BOTH = [await loadProducts(), await loadProducts({ simd: false })];
-
-/** Numbers that look random, the same in every run. */
-function randomNumbers(seed) {
-  let state = seed >>> 0;
-  return (low, high) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return low + Math.floor((state / 2 ** 32) * (high - low + 1));
-  };
-}
 
 test("node has WebAssembly with SIMD", () => {
   assert.deepEqual(BOTH.map(({ isSimd }) => isSimd), [true, false]);
@@ -62,7 +54,7 @@ const SHAPES = [
 
 for (const [number, shape] of SHAPES.entries()) {
   test(`networks give the integers of the format: ${JSON.stringify(shape)}`, () => {
-    const random = randomNumbers(number);
+    const random = randomIntegers(number);
     const weights = makeNetwork(random, shape);
     const count = 37;
     // half of the features are 0, in runs, as in images
@@ -94,7 +86,7 @@ for (const [number, shape] of SHAPES.entries()) {
 
 test("features are magnitudes, some have no source, and batches start anywhere", () => {
   const shape = { inputs: 6, first: 8, second: 4, limit: 127, largest: 127, isBypassed: false };
-  const random = randomNumbers(9);
+  const random = randomIntegers(9);
   const weights = makeNetwork(random, shape);
   const plane = Array.from({ length: 64 }, () => random(-127, 127));
   const features = (i) => [plane[i], Math.abs(plane[i]), 0, 0, plane[i + 5], plane[i + 9]];
@@ -118,7 +110,7 @@ test("features are magnitudes, some have no source, and batches start anywhere",
 });
 
 test("matrices multiply, add and limit", () => {
-  const random = randomNumbers(3);
+  const random = randomIntegers(3);
   const [rows, columns, count, stride] = [7, 10, 21, 24];
   const list = (length) => Float32Array.from({ length }, () => random(-1000, 1000) / 1000);
   const [weights, constants] = [list(rows * columns), list(rows)];

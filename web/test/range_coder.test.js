@@ -7,17 +7,9 @@ import {
   LAST_DIRECT, MAX_SYMBOL, RangeDecoder, TABLE_SIZE, TableSet, checkLength, frequenciesWithMean, laplaceTables,
   tablesWithLaplace,
 } from "../src/range_coder.js";
+import { randomIntegers } from "./random.js";
 
 const MASK = (1n << 64n) - 1n;
-
-/** Numbers that look random, the same in every run. */
-function randomNumbers(seed) {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 /** The range decoder as the document has it, with integers of any size. */
 class Reference {
@@ -127,12 +119,13 @@ function outcome(decode) {
 }
 
 test("symbols of any words are those of the document", () => {
-  const random = randomNumbers(1);
+  const random = randomIntegers(1);
   const tables = gridTables();
   const outcomes = { symbols: 0, corrupt: 0 };
   for (let round = 0; round < 300; round++) {
-    const bytes = Uint8Array.from({ length: 4 * random(40) }, () => (round % 3 ? random(256) : random(4) ? 0 : 255));
-    const numbers = Uint16Array.from({ length: 1 + random(60) }, () => random(tables.count));
+    const byte = () => (round % 3 ? random(0, 255) : random(0, 3) ? 0 : 255);
+    const bytes = Uint8Array.from({ length: 4 * random(0, 39) }, byte);
+    const numbers = Uint16Array.from({ length: 1 + random(0, 59) }, () => random(0, tables.count - 1));
     const [decoder, reference] = [new RangeDecoder(bytes), new Reference(bytes)];
     const each = outcome(() => {
       const out = new Int32Array(numbers.length);
@@ -142,7 +135,7 @@ test("symbols of any words are those of the document", () => {
     assert.deepEqual(each, outcome(() => reference.symbols(numbers, tables, BY_SHIFT)));
     outcomes[each === "corrupt" ? "corrupt" : "symbols"]++;
     if (each === "corrupt") continue;
-    const index = random(112);
+    const index = random(0, 111);
     const array = outcome(() => decoder.decodeArray(20, index, laplaceTables()));
     assert.deepEqual(array, outcome(() => reference.symbols(Array(20).fill(index), laplaceTables(), IN_ORDER)));
     if (array === "corrupt") continue;
@@ -167,11 +160,11 @@ function passOf(reference, numbers, tables) {
 
 test("escapes of many lengths are decoded", () => {
   const tables = laplaceTables();
-  const random = randomNumbers(2);
+  const random = randomIntegers(2);
   let largest = 0;
   for (let round = 0; round < 400; round++) {
     // the first word is in the last 2^-12 of all quantiles, which are the escape's
-    const bytes = Uint8Array.from({ length: 24 }, () => random(256));
+    const bytes = Uint8Array.from({ length: 24 }, () => random(0, 255));
     bytes[3] = 255;
     bytes[2] |= 0xf0;
     const numbers = Uint16Array.of(28);

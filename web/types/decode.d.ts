@@ -18,4 +18,4 @@ export function decode(
 ): Promise<DfmImage>;
 
 /** What the header says. Throws a DfmError. */
-export function inspect(bytes: Uint8Array): DfmHeader;
+export function inspect(bytes: Uint8Array, options?: { maxPixels?: number }): DfmHeader;

@@ -17,8 +17,8 @@
 /**
  * The frequencies of a layer in the order of its rows.
  *
- * @param {number} inputs - m, 1..64.
- * @param {number} order - The largest |k|_1, at most m.
+ * @param {number} inputs - m, 0..64.
+ * @param {number} order - The largest |k|_1; m and more stand for all of {0,1}^m.
  * @param {number} count - Their number, at most 2^16.
  * @returns {Frequencies}
  */

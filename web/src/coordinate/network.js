@@ -72,9 +72,8 @@ class FourierLayer {
     const split = splitOf(shape);
     const { first, second } = partsOf(shape);
     this.#halves = [
-      new PhaseFactors(space, split, frequenciesOf(split, split, first), length),
-      new PhaseFactors(space, shape.inputs - split,
-        frequenciesOf(shape.inputs - split, Math.min(shape.order, shape.inputs - split), second), length),
+      new PhaseFactors(space, frequenciesOf(split, split, first), length),
+      new PhaseFactors(space, frequenciesOf(shape.inputs - split, shape.order, second), length),
     ];
     [this.#angles, this.#cosines, this.#sines] = [0, 1, 2].map(() => space.float32(shape.inputs * length));
     const [rows] = matrixSize(shape);
@@ -110,7 +109,7 @@ class FourierLayer {
       return;
     }
     this.results.fill(0);
-    this.#halves[0].rows().forEach((factors, index) => {
+    this.#halves[0].rows.forEach((factors, index) => {
       for (let output = 0; output < outputs; output++) {
         const row = output * length;
         const inner = index * size + row;
@@ -154,30 +153,25 @@ class PhaseFactors {
 
   /**
    * @param {Workspace} space
-   * @param {number} inputs - 0 for k = 0 alone.
    * @param {import("./frequencies.js").Frequencies} frequencies
    * @param {number} length
    */
-  constructor(space, inputs, frequencies, length) {
+  constructor(space, frequencies, length) {
     const count = frequencies.parents.length;
     this.#frequencies = frequencies;
     this.#length = length;
     this.#cosines = space.float32(count * length);
     this.#sines = space.float32(count * length);
     this.#cosines.fill(1, 0, length); // of k = 0
-  }
-
-  /** The rows of all cosines, then of all sines. */
-  rows() {
-    const length = this.#length;
-    return [this.#cosines, this.#sines].flatMap((numbers) =>
-      Array.from({ length: numbers.length / length }, (_, row) => numbers.subarray(row * length, (row + 1) * length)),
+    /** The rows of all cosines, then of all sines. */
+    this.rows = [this.#cosines, this.#sines].flatMap((numbers) =>
+      Array.from({ length: count }, (_, row) => numbers.subarray(row * length, (row + 1) * length)),
     );
   }
 
   /** The places of the rows. */
   places() {
-    return this.rows().map((row) => row.byteOffset);
+    return this.rows.map((row) => row.byteOffset);
   }
 
   /** Computes the rows. @param {Float32Array} cosines - Of each coordinate. @param {Float32Array} sines */

@@ -4,7 +4,7 @@
  * @module coordinate/weights
  */
 
-import { DfmError } from "../errors.js";
+import { damaged } from "../errors.js";
 import { LAPLACE_COUNT, RangeDecoder, laplaceTables } from "../range_coder.js";
 import { frequenciesOf } from "./frequencies.js";
 
@@ -20,7 +20,6 @@ const FRACTIONS = [
  * The weights of a layer.
  *
  * @typedef {object} LayerWeights
- * @property {Int32Array} symbols - In file order.
  * @property {Float32Array} a - [frequencies, outputs].
  * @property {Float32Array} b - The same, with zeros for k = 0.
  */
@@ -31,15 +30,12 @@ const FRACTIONS = [
  * @param {Uint8Array} section
  * @param {LayerShape[]} layers
  * @returns {LayerWeights[]}
- * @throws {DfmError} The section is not valid.
+ * @throws {import("../errors.js").DfmError} The section is not valid.
  */
 export function readWeights(section, layers) {
   const sideBytes = layers.reduce((sum, { order }) => sum + 1 + order + 1, 0);
   if (section.length < sideBytes) {
-    throw new DfmError(
-      "corrupt",
-      `the weights section has ${section.length} bytes, fewer than the ${sideBytes} of its tables; the file is damaged`,
-    );
+    throw damaged(`the weights section has ${section.length} bytes, fewer than the ${sideBytes} of its tables`);
   }
   const decoder = new RangeDecoder(section.subarray(sideBytes));
   let start = 0;
@@ -51,7 +47,7 @@ export function readWeights(section, layers) {
     const size = layer.frequencyCount * layer.outputs;
     const b = new Float32Array(size);
     b.set(weights.subarray(size), layer.outputs);
-    return { symbols, a: weights.slice(0, size), b };
+    return { a: weights.slice(0, size), b };
   });
 }
 
@@ -66,9 +62,7 @@ function readLayer(decoder, { inputs, outputs, order, frequencyCount, weightCoun
   const { ones } = frequenciesOf(inputs, order, frequencyCount);
   const symbols = new Int32Array(weightCount);
   for (let sum = 0; sum <= order; sum++) {
-    if (indices[sum] >= LAPLACE_COUNT) {
-      throw new DfmError("corrupt", `probability table ${indices[sum]} does not exist; the file is damaged`);
-    }
+    if (indices[sum] >= LAPLACE_COUNT) throw damaged(`probability table ${indices[sum]} does not exist`);
     const rows = rowsWith(ones, sum);
     const group = decoder.decodeArray(rows.length * outputs, indices[sum], laplaceTables());
     rows.forEach((row, i) => symbols.set(group.subarray(i * outputs, (i + 1) * outputs), row * outputs));

@@ -4,10 +4,11 @@
  * @module fitted/grids
  */
 
-import { DfmError, allocate } from "../errors.js";
+import { allocate, damaged } from "../errors.js";
 import { networkBytes } from "../products.js";
 import {
-  LAPLACE_COUNT, LAST_DIRECT, MAX_SYMBOL, RangeDecoder, checkLength, frequenciesWithMean, tablesWithLaplace,
+  LAST_DIRECT, MAX_SYMBOL, RangeDecoder, checkLength, frequenciesWithMean, indexOfScale, numberBeyond,
+  tablesWithLaplace,
 } from "../range_coder.js";
 import { COARSER_FEATURES, GridContext, coarserOf } from "./context.js";
 import { FEATURES, GRIDS } from "./prior.js";
@@ -16,7 +17,6 @@ import { Wavefronts } from "./wavefronts.js";
 /** @typedef {import("./prior.js").ContextWeights} ContextWeights */
 /** @typedef {import("../products.js").Products} Products */
 
-const UNIT_SCALE = 16; // the Laplace index of scale 0
 const MEAN_PARTS = 8;
 const MEANS = MEAN_PARTS / 2 + 1; // a mean is at most half a symbol from a whole number
 const MAX_MEAN = 4096;
@@ -58,7 +58,7 @@ export function gridSizes(height, width) {
  * @yields {{ done: number, level: number | null, grids: Int32Array[] }} The part of the symbols that are decoded; the
  *   number of the grid that has just become complete, or null; and all grids from the finest on, row by row, where
  *   symbols that are not yet decoded are 0.
- * @throws {DfmError} The section is not valid.
+ * @throws {import("../errors.js").DfmError} The section is not valid.
  */
 export function* decodeGrids({ height, width, section }, context, products) {
   const sizes = gridSizes(height, width);
@@ -97,7 +97,7 @@ class GridDecoder {
   #symbols;
   /** @type {Wavefronts} */
   #fronts;
-  /** @type {GridContext} */
+  /** @type {GridContext} of the grid that is entered */
   #context;
 
   /**
@@ -118,7 +118,6 @@ class GridDecoder {
     this.#network = space.network(network, longest);
     this.#own = space.int16(planeLength);
     this.#rows = space.int16(COARSER_FEATURES * longest);
-    this.#context = new GridContext(this.#fronts, this.#own, this.#rows, null);
     this.#numbers = new Uint16Array(longest);
     this.#middles = new Int16Array(longest);
     this.#signs = new Int8Array(longest);
@@ -158,9 +157,7 @@ class GridDecoder {
     const first = this.#fronts.firstRow(t) * step + t;
     for (let i = 0; i < count; i++) {
       const symbol = symbols[i] * this.#signs[i] + this.#middles[i];
-      if (Math.abs(symbol) > MAX_SYMBOL) {
-        throw new DfmError("corrupt", `the grids section holds a symbol beyond ${MAX_SYMBOL}; the file is damaged`);
-      }
+      if (Math.abs(symbol) > MAX_SYMBOL) throw damaged(`the grids section holds a symbol beyond ${MAX_SYMBOL}`);
       symbols[i] = symbol;
       grid[first + i * step] = symbol;
     }
@@ -172,14 +169,14 @@ class GridDecoder {
   #chooseTables(count) {
     const [scales, means] = this.#network.outputs;
     for (let i = 0; i < count; i++) {
-      const index = Math.min(Math.max(scales[i] + UNIT_SCALE, 0), LAPLACE_COUNT - 1);
+      const index = indexOfScale(scales[i]);
       const mean = Math.min(Math.max(means[i], -MAX_MEAN), MAX_MEAN);
       const middle = (mean + MEAN_PARTS / 2) >> 3;
       const rest = mean - MEAN_PARTS * middle; // -4..3
       this.#middles[i] = middle;
       this.#signs[i] = rest < 0 ? -1 : 1;
       this.#numbers[i] =
-        index <= LAST_DIRECT ? MEANS * index + Math.abs(rest) : MEANS * (LAST_DIRECT + 1) + index - LAST_DIRECT - 1;
+        index <= LAST_DIRECT ? MEANS * index + Math.abs(rest) : numberBeyond(MEANS * (LAST_DIRECT + 1), index);
     }
   }
 }

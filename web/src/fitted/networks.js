@@ -5,8 +5,8 @@
  * @module fitted/networks
  */
 
-import { DfmError } from "../errors.js";
-import { LAPLACE_COUNT, RangeDecoder, laplaceTables } from "../range_coder.js";
+import { damaged } from "../errors.js";
+import { RangeDecoder, laplaceTables, limitedIndex } from "../range_coder.js";
 
 /** @typedef {import("./prior.js").FittedPrior} FittedPrior */
 /** @typedef {import("./prior.js").Kind} Kind */
@@ -20,7 +20,7 @@ const MIDDLE = 8; // of four bits: they stand for -8..7
  * @param {FittedPrior} prior
  * @param {Uint8Array | null} section - The networks section; null if the file has none.
  * @returns {Networks}
- * @throws {DfmError} The section is not valid.
+ * @throws {import("../errors.js").DfmError} The section is not valid.
  */
 export function readNetworks(prior, section) {
   const changes = section && readChanges(prior, section);
@@ -47,18 +47,13 @@ export function readNetworks(prior, section) {
  */
 function readChanges(prior, section) {
   const kindCount = prior.kinds.length;
-  if (section.length < kindCount) {
-    throw new DfmError(
-      "corrupt", "the networks section does not start with its steps and tables; the file is damaged",
-    );
-  }
+  if (section.length < kindCount) throw damaged("the networks section does not start with its steps and tables");
   const exponents = Array.from(section.subarray(0, kindCount), (byte) => (byte & 15) - MIDDLE);
   const offsets = Array.from(section.subarray(0, kindCount), (byte) => (byte >> 4) - MIDDLE);
-  const limited = (/** @type {number} */ index) => Math.min(Math.max(index, 0), LAPLACE_COUNT - 1);
   const numbers = new Uint16Array(prior.weightCount);
   prior.kinds.forEach(({ weights, start }, kind) => {
     for (let i = start; i < start + weights.length; i++) {
-      numbers[i] = limited(limited(prior.tables[i] - 4 * exponents[kind]) + offsets[kind]);
+      numbers[i] = limitedIndex(limitedIndex(prior.tables[i] - 4 * exponents[kind]) + offsets[kind]);
     }
   });
   const symbols = new Int32Array(prior.weightCount);

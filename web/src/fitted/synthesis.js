@@ -176,7 +176,7 @@ function blockBytes(width, positions) {
   const matrices =
     matrixBytes(width, GRIDS) + matrixBytes(CHANNELS, 2 * width) + matrixBytes(CHANNELS, GRIDS) +
     2 * matrixBytes(CHANNELS, 9 * CHANNELS);
-  const floats = (GRIDS + 3 * (CHANNELS + 1)) * positions + 3 * (width + 3) * AT_A_TIME;
+  const floats = (GRIDS + 3 * (CHANNELS + 1)) * positions + (3 * width + 3) * AT_A_TIME;
   return matrices + 4 * floats + ARRAYS * 16;
 }
 
@@ -203,8 +203,8 @@ class Machine {
     this.#lift = space.matrix({ weights: seen(weights.lift), constants: weights.lift_constants });
     this.#layer = space.matrix({ weights: weights.layer, constants: weights.constants });
     this.#bypass = space.matrix({ weights: seen(weights.bypass), constants: [0, 0, 0], adds: true });
-    // matrices write rows in fours
-    [this.#angles, this.#cosines, this.#sines] = [0, 1, 2].map(() => space.float32((width + 3) * AT_A_TIME));
+    this.#angles = space.float32((width + 3) * AT_A_TIME); // matrices write rows in fours
+    [this.#cosines, this.#sines] = [0, 1].map(() => space.float32(width * AT_A_TIME));
     const places = vectors.map((vector) => vector.byteOffset);
     this.#lift.setInputs(places);
     this.#bypass.setInputs(places);
@@ -225,7 +225,7 @@ class Machine {
       const pixels = Math.min(AT_A_TIME, count - start);
       const out = colours.subarray(start);
       this.#lift.run(this.#angles, AT_A_TIME, pixels, 4 * start);
-      this.#space.turn(this.#angles, this.#cosines, this.#sines);
+      this.#space.turn(this.#angles.subarray(0, this.#cosines.length), this.#cosines, this.#sines);
       this.#layer.run(out, stride, pixels);
       this.#bypass.run(out, stride, pixels, 4 * start);
     }

@@ -9,7 +9,7 @@
  */
 
 const GAP = 4; // zeros between wavefronts; those of an offset within +-3 are at most 3 rows beyond its wavefront
-const REACH = 9; // the largest t - t' of neighbours
+const REACH = 9; // t - t' of neighbours is at most 9, for offsets within +-3
 const HEAD = 32; // zeros before the first wavefront, for the neighbours of the first ones: they have at most 5 symbols
 
 export class Wavefronts {
