@@ -1,10 +1,26 @@
 """What pyproject.toml cannot say: the folder web/ is shipped as the data and modules of the package
-`dfmcodec.web`.
+`dfmcodec.web`, and the kernels are compiled where there is a compiler.
 """
 
-from setuptools import find_packages, setup
+from glob import glob
+
+from setuptools import Extension, find_packages, setup
+
+# Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Without a compiler, or
+# with one that does not know the vectors of GCC and Clang, the package is installed without kernels
+# and uses NumPy.
+KERNELS = Extension(
+    "dfmcodec.kernels._compiled",
+    sorted(glob("dfmcodec/kernels/*.c")),
+    depends=["dfmcodec/kernels/common.h"],
+    extra_compile_args=["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
+    py_limited_api=True,
+    optional=True,
+)
 
 setup(
     packages=[*find_packages(include=["dfmcodec*"]), "dfmcodec.web"],
     package_dir={"dfmcodec.web": "web"},
+    ext_modules=[KERNELS],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 Array = Any  # numpy.ndarray or jax.Array
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16

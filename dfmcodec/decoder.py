@@ -37,6 +37,7 @@ from dfmcodec.fourier.network import (
 )
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
 from dfmcodec.image import MAX_PIXELS, Image, peak_value, samples_to_values, to_values
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.colour import colour_basis, planes_to_pixels
 from dfmcodec.latents.geometry import Region
 from dfmcodec.latents.grids import symbol_step
@@ -45,7 +46,7 @@ from dfmcodec.prior.fitted import fitted_prior_of
 from dfmcodec.synthesis import resample
 from dfmcodec.synthesis.filter import MAX_RADIUS
 from dfmcodec.synthesis.fitted import synthesise_grids
-from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate, numpy_evaluator
+from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate
 from dfmcodec.synthesis.reconstruct import Samples, corrected, seen_from, synthesise
 from dfmcodec.threads import one_core_products
 
@@ -157,7 +158,8 @@ def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Im
     """Decodes a file; see `bitstream.read_region` for `losses`."""
     check_backend(request.backend)
     header = bitstream.read_header(data, request.max_pixels)
-    if isinstance(header.architecture, LatentArchitecture | FittedArchitecture):
+    is_spread = isinstance(header.architecture, LatentArchitecture | FittedArchitecture)
+    if is_spread and not (compiled and isinstance(header.architecture, LatentArchitecture)):
         with one_core_products():
             return _decode_header(data, header, request, losses)
     return _decode_header(data, header, request, losses)
@@ -268,7 +270,7 @@ def _corrected_planes(model: QuantizedLatents, samples: Samples, region: Region,
     """The planes of a region in units, corrected by image filter and machine, float32 [C, H, W]."""
     planes = np.empty((model.architecture.channels, region.height, region.width), dtype=np.float32)
     machine, evaluate = _machine_of(model, backend)
-    for block, block_planes in corrected(samples, region, model.q_step, machine.reach, evaluate, model.image_filter):
+    for block, block_planes in corrected(samples, region, model.q_step, machine, evaluate, model.image_filter):
         within = block.relative_to(region)
         planes[:, within.rows, within.columns] = block_planes
     return planes
@@ -384,11 +386,11 @@ def _colours_to_pixels(colours: Float32, model: QuantizedGrids) -> Pixels:
     return to_values(values.transpose(1, 2, 0) * np.float32(peak_value(model.bit_depth)), model.bit_depth)
 
 
-def _machine_of(model: QuantizedLatents, backend: str) -> tuple[DeepFourierMachine, Evaluate]:
-    """The Deep Fourier Machine of the prior, and the function that evaluates it."""
+def _machine_of(model: QuantizedLatents, backend: str) -> tuple[DeepFourierMachine, Evaluate | None]:
+    """The Deep Fourier Machine of the prior, and what evaluates it; see `machine_change`."""
     machine = prior_of(model.architecture.prior_id).machine
     if backend == "numpy":
-        return machine, numpy_evaluator(machine)
+        return machine, None
     from dfmcodec.synthesis.jax_backend import jax_evaluator
 
     return machine, jax_evaluator(machine)
@@ -401,7 +403,7 @@ def _render_latents(model: QuantizedLatents, samples: Samples, region: Region, b
         region,
         model.q_step,
         model.chroma_angle,
-        machine.reach,
+        machine,
         evaluate,
         model.image_filter,
         model.bit_depth,

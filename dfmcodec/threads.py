@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -50,6 +51,22 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     if len(given) < 2 or thread_count() < 2 or getattr(_own, "is_worker", False):
         return [function(item) for item in given]
     return list(_threads().map(function, given))
+
+
+def parts_of(rows: range, parts: int | None = None) -> list[range]:
+    """Rows in some parts of about the same size; None for as many as there are threads."""
+    parts = max(1, min(len(rows), thread_count() if parts is None else parts))
+    edges = [rows.start + len(rows) * part // parts for part in range(parts + 1)]
+    return [range(first, last) for first, last in pairwise(edges)]
+
+
+def in_threads_apart(function: Callable[[range], None], rows: range, least: int) -> None:
+    """Calls a function for all rows in blocks of at least `least` rows, of which two that are next
+    to each other are never in work at the same time.
+    """
+    blocks = parts_of(rows, 2 * thread_count() if len(rows) >= 2 * least * thread_count() else 1)
+    in_threads(function, blocks[0::2])
+    in_threads(function, blocks[1::2])
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -11,40 +11,77 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from types import ModuleType
+from typing import Any, Protocol
 
 import constriction
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Float32, Symbols
-from dfmcodec.entropy.tables import ESCAPE, MAX_SYMBOL, RADIUS, Table, bit_length, join_symbols, split_symbols
+from dfmcodec._types import Float32, Int32, Symbols
+from dfmcodec.entropy.tables import (
+    ESCAPE,
+    MAX_SYMBOL,
+    PRECISION_BITS,
+    RADIUS,
+    TABLE_SIZE,
+    Table,
+    bit_length,
+    join_symbols,
+    split_symbols,
+)
 from dfmcodec.errors import CorruptError
+from dfmcodec.kernels import compiled
 
 Run = tuple[Table, int]  # a table, and the number of successive symbols that it codes
 _INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
+_ESCAPED = ESCAPE - RADIUS
+GUIDE_BITS = 8  # of a quantile, by which kernels look up entries
 _LENGTH_BITS = 5  # bits that hold the length of an escape's excess
 _MAX_LENGTH = 26  # binary digits of an excess
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TableSet:
     """Tables among which each symbol of an array may have its own.
 
     Args:
-        weights: The frequencies less 1, float32 [tables, TABLE_SIZE].
+        tables: The tables.
+        frequencies: int64 [tables, TABLE_SIZE].
         shifts: The number of low bits of the symbols of each table, int32 [tables].
     """
 
-    weights: Float32
+    tables: Sequence[Table]
+    frequencies: npt.NDArray[np.int64]
     shifts: Symbols
 
     @classmethod
     def of(cls, tables: Sequence[Table]) -> TableSet:
         """Makes a set of tables."""
-        weights = np.stack([table.frequencies - 1 for table in tables]).astype(np.float32)
-        return cls(weights, np.array([table.shift for table in tables], dtype=np.int32))
+        frequencies = np.stack([table.frequencies for table in tables])
+        return cls(tables, frequencies, np.array([table.shift for table in tables], dtype=np.int32))
+
+    @cached_property
+    def weights(self) -> Float32:
+        """The frequencies less 1, float32 [tables, TABLE_SIZE]."""
+        return (self.frequencies - 1).astype(np.float32)
+
+    @cached_property
+    def cumulative(self) -> npt.NDArray[np.uint32]:
+        """The frequencies before each entry, and their sum, uint32 [tables, TABLE_SIZE + 1]."""
+        sums = np.zeros((len(self.frequencies), TABLE_SIZE + 1), dtype=np.uint32)
+        np.cumsum(self.frequencies, axis=1, out=sums[:, 1:])
+        return sums
+
+    @cached_property
+    def guide(self) -> npt.NDArray[np.uint8]:
+        """The first entry that a quantile can have by its highest bits, uint8 [tables,
+        2^GUIDE_BITS].
+        """
+        parts = np.arange(1 << GUIDE_BITS, dtype=np.uint32) << np.uint32(PRECISION_BITS - GUIDE_BITS)
+        found = [np.searchsorted(sums, parts, side="right") - 1 for sums in self.cumulative]
+        return np.stack(found).astype(np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -104,6 +141,17 @@ class SymbolEncoder:
             self._encode_bits(low[start : start + count], table.shift)
             start += count
 
+    def encode_sorted(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
+        """Appends symbols each of which has a table of its own, in the order of their tables.
+
+        Args:
+            symbols: int32 [N].
+            numbers: The number of each symbol's table in `tables`, int16 [N].
+            tables: The tables.
+        """
+        order, runs = table_runs(numbers, tables.tables)
+        self.encode_runs(symbols[order], runs)
+
     def encode_each(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
         """Appends symbols each of which has a table of its own.
 
@@ -145,6 +193,103 @@ class SymbolEncoder:
         return bytes(self._coder.get_compressed().astype("<u4").tobytes())
 
 
+@dataclass(frozen=True)
+class _Highs:
+    """What tables tell of symbols: their entries less RADIUS.
+
+    Args:
+        values: int32 [N]; an escape is `_ESCAPED`.
+        order: The symbols in the order of the stream, [N].
+        unfinished: How many of them are escapes or have low bits, which follow.
+    """
+
+    values: Int32
+    order: npt.NDArray[np.integer[Any]]
+    unfinished: int
+
+
+class _Entries(Protocol):
+    """Reads table entries and plain bits from a range-coded stream: an entry is what a table's
+    frequencies are of. All raise CorruptError for a stream that no encoder wrote.
+    """
+
+    def of_runs(self, runs: Sequence[Run]) -> Int32:
+        """The next symbols under several tables, as far as tables tell, int32 [N]."""
+
+    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> _Highs:
+        """The next symbols, each under the table of its number, which come in the order of their
+        tables or in their own.
+        """
+
+    def bits(self, count: int, bits: int) -> Int32:
+        """The next `count` numbers of some bits, int32 [count]."""
+
+
+class _ConstrictionEntries:
+    """`_Entries` by constriction."""
+
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def of_runs(self, runs: Sequence[Run]) -> Int32:
+        highs = np.empty(sum(count for _, count in runs), dtype=np.int32)
+        start = 0
+        for table, count in runs:
+            highs[start : start + count] = self._decode(_model(table), count) - np.int32(RADIUS)
+            start += count
+        return highs
+
+    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> _Highs:
+        if is_sorted:
+            order, runs = table_runs(numbers, tables.tables)
+            highs = np.empty(len(numbers), dtype=np.int32)
+            highs[order] = self.of_runs(runs)
+        else:
+            order = np.arange(len(numbers))
+            highs = self._decode(_each_model(), tables.weights[numbers]) - np.int32(RADIUS)
+        return _Highs(highs, order, int(np.count_nonzero((highs == _ESCAPED) | (tables.shifts[numbers] > 0))))
+
+    def bits(self, count: int, bits: int) -> Int32:
+        return self._decode(_bits_model(bits), count)
+
+    def _decode(self, model: Any, what: Any) -> Int32:
+        try:
+            return np.asarray(self._coder.decode(model, what), dtype=np.int32)
+        except AssertionError as error:  # what constriction raises on words that no encoder wrote
+            raise CorruptError(_INVALID_STREAM) from error
+
+
+class _CompiledEntries:
+    """`_Entries` by the kernel."""
+
+    def __init__(self, words: npt.NDArray[np.uint32], kernels: ModuleType) -> None:
+        self._kernels = kernels
+        self._words = words
+        self._state = np.empty(4, dtype=np.uint64)
+        kernels.start_decoding(self._state, words)
+
+    def of_runs(self, runs: Sequence[Run]) -> Int32:
+        numbers = {table: number for number, table in enumerate(dict.fromkeys(table for table, _ in runs))}
+        of_runs = np.array([numbers[table] for table, _ in runs], dtype=np.int16)
+        each = np.repeat(of_runs, [count for _, count in runs])
+        return self.of_numbers(each, TableSet.of(list(numbers)), False).values
+
+    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> _Highs:
+        order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)
+        of_tables = tables.cumulative, tables.guide, tables.shifts
+        numbers = np.ascontiguousarray(numbers)
+        unfinished = self._kernels.decode_highs(self._state, self._words, *of_tables, numbers, is_sorted, order, highs)
+        if unfinished < 0:
+            raise CorruptError(_INVALID_STREAM)
+        return _Highs(highs, order, unfinished)
+
+    def bits(self, count: int, bits: int) -> Int32:
+        values = np.empty(count, dtype=np.int32)
+        if not self._kernels.decode_bits(self._state, self._words, bits, values):
+            raise CorruptError(_INVALID_STREAM)
+        return values
+
+
 class SymbolDecoder:
     """Reads back, in the same order, the symbols that a `SymbolEncoder` wrote.
 
@@ -160,7 +305,7 @@ class SymbolDecoder:
             msg = f"a coded section has {len(stream)} bytes, not a multiple of 4; the file is damaged"
             raise CorruptError(msg)
         words = np.frombuffer(stream, dtype="<u4").astype(np.uint32)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._entries: _Entries = _ConstrictionEntries(words) if compiled is None else _CompiledEntries(words, compiled)
 
     def decode(self, count: int, table: Table) -> Symbols:
         """Returns the next `count` symbols under one table, int32 [count]."""
@@ -172,16 +317,8 @@ class SymbolDecoder:
         Raises:
             CorruptError: No encoder wrote such a stream.
         """
-        high = np.empty(sum(count for _, count in runs), dtype=np.int32)
-        start = 0
-        try:
-            for table, count in runs:
-                high[start : start + count] = self._coder.decode(_model(table), count)
-                start += count
-        except AssertionError as error:  # what constriction raises on words that no encoder wrote
-            raise CorruptError(_INVALID_STREAM) from error
         shifts = _shifts(runs)
-        high = self._high_parts(high, shifts)
+        high = self._high_parts(self._entries.of_runs(runs), shifts)
         low: Symbols | int = 0
         if np.any(shifts):
             low = np.concatenate([self._decode_bits(count, table.shift) for table, count in runs])
@@ -193,21 +330,36 @@ class SymbolDecoder:
         Raises:
             CorruptError: No encoder wrote such a stream.
         """
-        shifts = tables.shifts[numbers]
-        try:
-            position = self._coder.decode(_each_model(), tables.weights[numbers])
-        except AssertionError as error:
-            raise CorruptError(_INVALID_STREAM) from error
-        high = self._high_parts(np.asarray(position, dtype=np.int32), shifts)
+        return self._finished(self._entries.of_numbers(numbers, tables, False), numbers, tables)
+
+    def decode_sorted(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
+        """Returns the next symbols, which come in the order of their tables; see
+        `SymbolEncoder.encode_sorted`.
+
+        Raises:
+            CorruptError: No encoder wrote such a stream.
+        """
+        return self._finished(self._entries.of_numbers(numbers, tables, True), numbers, tables)
+
+    def _finished(self, highs: _Highs, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
+        """Symbols of their high parts, and of the escapes and low parts that follow."""
+        if highs.unfinished == 0:
+            return highs.values
+        shifts = tables.shifts[numbers][highs.order]
+        symbols = np.empty(len(numbers), dtype=np.int32)
+        symbols[highs.order] = self._with_low_parts(self._high_parts(highs.values[highs.order], shifts), shifts)
+        return symbols
+
+    def _with_low_parts(self, high: Symbols, shifts: Symbols | int) -> Symbols:
+        """Symbols of their high parts and of the low parts that follow, by their number of bits."""
         low = np.zeros_like(high)
         for shift in _shifts_of(shifts):
             low[shifts == shift] = self._decode_bits(int((shifts == shift).sum()), shift)
         return join_symbols(high, low, shifts)
 
-    def _high_parts(self, position: Symbols, shifts: Symbols | int) -> Symbols:
-        """The high parts of symbols from their table entries, after the escapes that follow."""
-        high = position - np.int32(RADIUS)
-        outside = position == ESCAPE
+    def _high_parts(self, high: Symbols, shifts: Symbols | int) -> Symbols:
+        """The high parts of symbols after the escapes that follow."""
+        outside = high == _ESCAPED
         if outside.any():
             high[outside] = self._decode_escapes(int(outside.sum()))
         if high.size and np.any(np.abs(high) > MAX_SYMBOL >> shifts):
@@ -233,18 +385,29 @@ class SymbolDecoder:
     def _decode_bits(self, count: int, bits: int) -> Symbols:
         if bits == 0 or count == 0:
             return np.zeros(count, dtype=np.int32)
-        return self._decode(_bits_model(bits), count)
-
-    def _decode(self, model: Any, count: int) -> Symbols:
-        try:
-            return np.asarray(self._coder.decode(model, count), dtype=np.int32)
-        except AssertionError as error:
-            raise CorruptError(_INVALID_STREAM) from error
+        return self._entries.bits(count, bits)
 
 
-def _shifts_of(shifts: Symbols) -> list[int]:
+def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple[npt.NDArray[np.intp], list[Run]]:
+    """The symbols of a coding pass, sorted by the number of their table.
+
+    Args:
+        numbers: The table of each symbol, int16 [N].
+        tables: All tables.
+
+    Returns:
+        The positions of the symbols in sorted order, intp [N]; and the runs of equal tables.
+    """
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(starts, append=len(ordered))
+    return order, [(tables[ordered[start]], int(count)) for start, count in zip(starts, counts, strict=True)]
+
+
+def _shifts_of(shifts: Symbols | int) -> list[int]:
     """The numbers of low bits that symbols have, ascending, without 0."""
-    return [int(shift) for shift in np.unique(shifts) if shift]
+    return [shift for shift in range(1, int(np.max(shifts, initial=0)) + 1) if np.any(shifts == shift)]
 
 
 def _shifts(runs: Sequence[Run]) -> Symbols | int:

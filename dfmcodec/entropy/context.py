@@ -29,9 +29,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Float32, Int32
-from dfmcodec.entropy.neighbourhood import symbol_features
-from dfmcodec.entropy.passes import CodingPass
+from dfmcodec._types import Float32, Int8, Int32
+from dfmcodec.entropy.coder import TableSet
+from dfmcodec.entropy.neighbourhood import CausalContext, symbol_features
+from dfmcodec.entropy.passes import CodingPass, Rows
 from dfmcodec.entropy.tables import (
     ESCAPE,
     LAPLACE_COUNT,
@@ -45,6 +46,7 @@ from dfmcodec.entropy.tables import (
     laplace,
 )
 from dfmcodec.errors import DfmError
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.quantizer import MAX_STEP, log_step
 from dfmcodec.latents.trellis import States
 
@@ -191,6 +193,12 @@ class ContextNetwork:
         """Returns the constants of the last layer for a pass, [2]."""
         return np.asarray(self.c3[coding_pass.band] + self.s3[coding_pass.level] * log_step)
 
+    @cached_property
+    def weight_bytes(self) -> tuple[Int8, Int8, Int8]:
+        """w1, w2 and w3 as int8, for the kernel."""
+        w1, w2, w3 = (np.ascontiguousarray(weights, dtype=np.int8) for weights in (self.w1, self.w2, self.w3))
+        return w1, w2, w3
+
     def gradient(
         self,
         features: Float32,
@@ -336,6 +344,11 @@ class ContextModel:
         return changed
 
     @cached_property
+    def table_set(self) -> TableSet:
+        """The tables, for the coder."""
+        return TableSet.of(self.tables)
+
+    @cached_property
     def cost_bits(self) -> Float32:
         """The bits of every entry of every table, float32 [tables, TABLE_SIZE].
 
@@ -347,19 +360,75 @@ class ContextModel:
         return np.concatenate([direct, others]).astype(np.float32)
 
     def choose_tables(
-        self, features: Float32, available: Indices, coding_pass: CodingPass, log_step: int, quantizers: States
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
     ) -> TableChoice:
-        """Chooses the tables of symbols of a pass.
+        """Chooses the tables of the symbols in some rows of a pass.
 
         Args:
-            features: As in `ContextNetwork.outputs`.
-            available: As in `ContextNetwork.outputs`.
-            coding_pass: As in `ContextNetwork.outputs`.
-            log_step: As in `ContextNetwork.outputs`.
-            quantizers: The quantiser of each symbol, int8 [N].
+            causal: What is decoded before the pass.
+            coding_pass: The pass.
+            rows: The rows.
+            quantizers: The quantiser of each symbol of the rows, int8 [N].
+            log_step: The logarithm of the step; see `quantizer.log_step`.
         """
-        outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
-        return self.choose_tables_from_outputs(outputs, quantizers)
+        if compiled is None:
+            available = causal.available(coding_pass)
+            features = causal.features(coding_pass, rows)
+            outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
+            return self.choose_tables_from_outputs(outputs, quantizers)
+        choice = TableChoice(np.empty(len(quantizers), dtype=np.int16), np.empty(len(quantizers), dtype=np.int32))
+        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
+        compiled.choose_tables(*arguments, choice.table, choice.sign)
+        return choice
+
+    def _kernel_arguments(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
+    ) -> tuple[Any, ...]:
+        """What kernels take of a pass; the arguments are those of `choose_tables`."""
+        network = self.networks[coding_pass.phase]
+        w1, w2, w3 = network.weight_bytes
+        first, last = network.first_constants(coding_pass, log_step), network.last_constants(coding_pass, log_step)
+        c1, c2, c3 = (constants.astype(np.int32) for constants in (first, network.c2, last))
+        views, symbol_count = causal.views(coding_pass)
+        views[:, 1] += rows.start * views[:, 2]
+        sizes = self.tables_per_quantizer, self.direct_tables, UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT
+        available = causal.available(coding_pass).astype(np.int32)
+        of_symbols = np.ascontiguousarray(quantizers), self._class_of_mean, sizes
+        shape = len(rows), causal.shape(coding_pass)[1]
+        return w1, c1, w2, c2, w3, c3, available, symbol_count, *causal.planes, views, *shape, *of_symbols
+
+    def add_gradient(
+        self,
+        causal: CausalContext,
+        coding_pass: CodingPass,
+        rows: Rows,
+        quantizers: States,
+        log_step: int,
+        symbols: Int32,
+        by_level: Float32,
+        by_coarser: Float32,
+    ) -> None:
+        """Adds the derivative of the bits of symbols in some rows of a pass to what they see.
+
+        It is that of `features_gradient`, through bytes (see the kernel); other threads must not be
+        within two rows.
+
+        Args:
+            causal: As in `choose_tables`.
+            coding_pass: As in `choose_tables`.
+            rows: As in `choose_tables`.
+            quantizers: As in `choose_tables`.
+            log_step: As in `choose_tables`.
+            symbols: The symbols of the rows, int32 [N].
+            by_level: The slopes by symbols of the level and by their magnitudes, float32 [2, ...],
+                each of the shape of `CausalContext.planes`[0].
+            by_coarser: Those of the coarser level.
+        """
+        assert compiled is not None
+        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
+        shape = self.bits_of_outputs.shape[1:3]
+        targets = by_level, by_coarser
+        compiled.add_gradient(*arguments, np.ascontiguousarray(symbols), self.bits_of_outputs, shape, *targets)
 
     def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:
         """Chooses tables from the outputs of a network.
@@ -458,8 +527,3 @@ class ContextModel:
         """
         slopes = partial(self.slopes, symbols=symbols, quantizers=quantizers)
         return self.networks[coding_pass.phase].gradient(features, available, coding_pass, log_step, slopes)
-
-    def offsets_of(self, symbols: Int32, choice: TableChoice) -> Int32:
-        """Returns the reconstruction offset of each symbol, int32 [N], in 1/FINE steps."""
-        entry = np.clip(symbols * choice.sign, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
-        return np.asarray(self.offsets[choice.table, entry] * choice.sign)

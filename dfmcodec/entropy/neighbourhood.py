@@ -20,8 +20,8 @@ In its own band, a symbol x sees the numbered positions, which are the phases of
      . . . . .     . . . . .     . 0 . 0 .     . 1 . 1 .
 
 Symbols and differences enter by logarithm (`COMPANDED`), symbols both as a magnitude and with their
-sign. Everything is whole arrays of small integers, kept in float32 for the matrix product that
-follows (`entropy.context`).
+sign. Everything is whole arrays of small integers. The kernel takes them as they are
+(`CausalContext.views`); NumPy takes them as float32 (`CausalContext.features`).
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Float32, Int32
+from dfmcodec._types import Float32, Int8, Int32
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.geometry import CHANNELS, ORIENTATIONS, Geometry
-from dfmcodec.latents.quantizer import FINE, band_step, dequantize_units
-from dfmcodec.latents.trellis import States, multiples_of, next_states, quantizer_of
-from dfmcodec.latents.wavelet import BAND_NORMS, synthesise_level
+from dfmcodec.latents.quantizer import FINE, band_step, synthesise_fine
+from dfmcodec.latents.trellis import NEXT_STATE, States, multiples_of, next_states, quantizer_of
+from dfmcodec.latents.wavelet import BAND_NORMS
+from dfmcodec.threads import in_threads, parts_of, thread_count
 
 SQUARE = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1))
 NEIGHBOURS = tuple(offset for offset in SQUARE if offset != (0, 0))
@@ -54,12 +56,16 @@ WINDOWS = tuple(
     for phase, (own_y, own_x) in enumerate(PHASES)
 )
 _BLOCK_SYMBOLS = 8192
+_KERNEL_SYMBOLS = 2048  # fewer are not worth a thread
 _PAD = 2
 _PHASE_PAD = 1  # the padding of planes that are kept phase by phase
 _BEYOND = 4  # zeros after the end of a plane: windows of a coarser band can reach that far
 # The companding of magnitudes: 0, 8, 14, 19, 23, then 9 more for each octave.
 _OVER_4 = 23 + 9 * np.log2(np.arange(5, 512) / 4)
 COMPANDED = np.minimum(np.concatenate([[0, 8, 14, 19, 23], np.rint(_OVER_4)]), 127).astype(np.float32)
+_COMPANDED_INT8, _COMPANDED_INT32 = COMPANDED.astype(np.int8), COMPANDED.astype(np.int32)
+_LOW_OFFSETS = np.array(LOW_OFFSETS, dtype=np.int32)
+_NO_TRELLIS = np.zeros(0, dtype=np.int8)
 
 
 def companded(multiples: Int32) -> Float32:
@@ -94,6 +100,35 @@ def available_features(coding_pass: CodingPass, has_coarser: bool) -> npt.NDArra
 def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:
     """Returns the size of the padded planes of a level's bands, from that of its low-pass band."""
     return low_size[0] + _PAD + _BEYOND, low_size[1] + _PAD + _BEYOND
+
+
+@cache
+def _places(phase: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Where the symbol in row 0 and column 0 of a pass sees other symbols, if all are available.
+
+    Returns:
+        (slot, own row phase, own column phase, row, column) in the planes of the level, int64 [5,
+        K], where slots number the bands: its own, orientations 0 and 1, channels 0 and 1; and (row,
+        column) in the plane of the coarser level, int64 [2, K'].
+    """
+    *own_level, coarser = symbol_views(CodingPass(0, CHANNELS - 1, ORIENTATIONS - 1, phase), has_coarser=True)
+    places = [
+        (slot, own_y, own_x, rows.start, columns.start)
+        for slot, view in enumerate(own_level)
+        for own_y, own_x, rows, columns in view.phase_windows(range(1), 1)
+    ]
+    of_coarser = [(rows.start, columns.start) for rows, columns in coarser.windows(range(1), 1)]
+    return np.array(places, dtype=np.int64).T, np.array(of_coarser, dtype=np.int64).T
+
+
+def phases_size(low_size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the size of the padded phases of a level's bands, from that of its low-pass band."""
+    return -(-low_size[0] // 2) + 2 * _PHASE_PAD, -(-low_size[1] // 2) + 2 * _PHASE_PAD
+
+
+def inside_phase(phases: Float32, shape: tuple[int, int], phase: tuple[int, int]) -> Float32:
+    """Returns a view of the symbols of a phase, [rows, columns] = shape, in padded phases."""
+    return phases[*phase, _PHASE_PAD : _PHASE_PAD + shape[0], _PHASE_PAD : _PHASE_PAD + shape[1]]
 
 
 def inside(plane: Float32, shape: tuple[int, int], phase: tuple[int, int]) -> Float32:
@@ -145,14 +180,17 @@ class View:
             yield own_y, own_x, slice(top, top + len(rows)), slice(left, left + columns)
 
 
-def joined_phases(phases: Float32, size: tuple[int, int]) -> Float32:
-    """Joins the four padded phases of a band of a size into one padded plane; see `plane_size`."""
-    plane = np.zeros(plane_size(size), dtype=np.float32)
-    inner = plane[_PAD : _PAD + size[0], _PAD : _PAD + size[1]]
+def _joined_phases(phases: Int8, low_size: tuple[int, int]) -> Int8:
+    """Joins the padded phases of bands, [..., 2, 2, rows, columns], into padded planes; see
+    `plane_size`.
+    """
+    planes = np.zeros((*phases.shape[:-4], *plane_size(low_size)), dtype=np.int8)
+    rows, columns = (side - 2 * _PHASE_PAD for side in phases.shape[-2:])
     for y, x in PHASES:
-        target = inner[y::2, x::2]
-        target[...] = phases[y, x, _PHASE_PAD:, _PHASE_PAD:][: target.shape[0], : target.shape[1]]
-    return plane
+        top, left = _PAD + y, _PAD + x
+        inner = phases[..., y, x, _PHASE_PAD : _PHASE_PAD + rows, _PHASE_PAD : _PHASE_PAD + columns]
+        planes[..., top : top + 2 * rows : 2, left : left + 2 * columns : 2] = inner
+    return planes
 
 
 def symbol_views(coding_pass: CodingPass, has_coarser: bool) -> Iterator[View]:
@@ -186,11 +224,13 @@ class CausalContext:
         self.trellis = trellis
         self.low = low
         self._buffers = threading.local()
-        self._coarser: list[list[Float32]] = []
-        self._planes: list[list[Float32]] = []
+        # Companded symbols: of the level by phase, [C, orientations, 2, 2, rows, columns], and of
+        # the coarser level, [C, orientations, rows, columns].
+        self._planes: Int8 = np.zeros((0, 0, 2, 2, 0, 0), dtype=np.int8)
+        self._coarser: Int8 = np.zeros((0, 0, 0, 0), dtype=np.int8)
         self._fine: list[Int32] = []
         self._states = np.zeros((0, 0), dtype=np.int8)
-        self._differences: list[Float32] = []
+        self._differences: Int8 = np.zeros((0, 2, 2, len(LOW_OFFSETS), 0, 0), dtype=np.int8)
 
     def coding_passes(self, finest_level: int = 0) -> Iterator[CodingPass]:
         """Gives all passes that have symbols, down to a decomposition level.
@@ -212,15 +252,63 @@ class CausalContext:
         return quantizer_of(self._states[:rows, :columns]).ravel()
 
     def row_blocks(self, coding_pass: CodingPass) -> Iterator[Rows]:
-        """Gives the rows of a pass in blocks whose features stay in the processor's cache."""
+        """Gives the rows of a pass in blocks: those of NumPy are so small that their features stay
+        in the processor's cache, those of the kernel so large that each thread has one.
+        """
         count, columns = self.shape(coding_pass)
         block_rows = max(1, _BLOCK_SYMBOLS // columns)
+        if compiled is not None:
+            parts = min(thread_count(), -(-count * columns // _KERNEL_SYMBOLS))
+            block_rows = -(-count // parts)
         for start in range(0, count, block_rows):
             yield range(start, min(count, start + block_rows))
 
     def available(self, coding_pass: CodingPass) -> npt.NDArray[np.intp]:
         """Returns the indices of the features that a pass has; see `available_features`."""
-        return available_features(coding_pass, bool(self._coarser))
+        return available_features(coding_pass, self._has_coarser)
+
+    @property
+    def _has_coarser(self) -> bool:
+        return self._coarser.size > 0
+
+    @property
+    def planes(self) -> tuple[Int8, Int8, Int8]:
+        """What `views` are of: symbols of the level, of the coarser level, differences."""
+        return self._planes, self._coarser, self._differences
+
+    def views(self, coding_pass: CodingPass) -> tuple[npt.NDArray[np.int64], int]:
+        """Tells where the features of a pass are, for a kernel that takes them from there.
+
+        Returns:
+            For each feature that is no magnitude (one of `planes`, the index of what the first
+            symbol sees, the distance from row to row), int64 [K, 3]; and how many of them are
+            symbols, whose magnitudes are features too.
+        """
+        channel, orientation = coding_pass.channel, coding_pass.orientation
+        (slot, own_y, own_x, row, column), coarser = _places(coding_pass.phase)
+        rows, columns = self._planes.shape[-2:]
+        band = channel * ORIENTATIONS
+        bands = np.array([band + orientation, band, band + 1, orientation, ORIENTATIONS + orientation])
+        is_available = np.array([True, orientation > 0, orientation > 1, channel > 0, channel > 1])[slot]
+        of_own = ((((bands[slot] * 2 + own_y) * 2 + own_x) * rows + row) * columns + column)[is_available]
+        height, width = self._coarser.shape[-2:]
+        of_coarser = ((band + orientation) * height + coarser[0]) * width + coarser[1]
+        of_coarser = of_coarser[: len(of_coarser) * self._has_coarser]
+        cells = self._differences.shape[-2] * self._differences.shape[-1]
+        y, x = PHASES[coding_pass.phase]
+        channels = channel, *range(channel)
+        of_low = [
+            (((other * 2 + y) * 2 + x) * len(LOW_OFFSETS) + np.arange(count)) * cells
+            for other, count in zip(channels, _LOW_COUNTS, strict=False)
+        ]
+        symbol_count = len(of_own) + len(of_coarser)
+        indices = np.concatenate([of_own, of_coarser, *of_low])
+        views = np.empty((len(indices), 3), dtype=np.int64)
+        views[:, 1] = indices
+        views[: len(of_own), ::2] = 0, columns
+        views[len(of_own) : symbol_count, ::2] = 1, width
+        views[symbol_count:, ::2] = 2, self._differences.shape[-1]
+        return views, symbol_count
 
     def features(self, coding_pass: CodingPass, rows: Rows) -> Float32:
         """Computes the available features of the symbols in some rows of a pass.
@@ -236,14 +324,14 @@ class CausalContext:
             buffer = self._buffers.array = np.empty(size * count, dtype=np.float32)
         features = buffer[: size * count].reshape(size, len(rows), columns)
         row = 0
-        for view in symbol_views(coding_pass, has_coarser=bool(self._coarser)):
+        for view in symbol_views(coding_pass, self._has_coarser):
             if view.coarser and view.available:
-                plane = self._coarser[view.channel][view.orientation]
+                plane = self._coarser[view.channel, view.orientation]
                 for window in view.windows(rows, columns):
                     features[row] = plane[window]
                     row += 1
             elif view.available:
-                phases = self._planes[view.channel][view.orientation]
+                phases = self._planes[view.channel, view.orientation]
                 for phase_window in view.phase_windows(rows, columns):
                     features[row] = phases[phase_window]
                     row += 1
@@ -252,29 +340,55 @@ class CausalContext:
         y, x = PHASES[coding_pass.phase]
         inside_low = slice(rows.start, rows.stop), slice(0, columns)
         for channel, count in zip((coding_pass.channel, *range(coding_pass.channel)), _LOW_COUNTS, strict=False):
-            features[row : row + count] = self._differences[channel][y, x, :count, *inside_low]
+            features[row : row + count] = self._differences[channel, y, x, :count, *inside_low]
             row += count
         return features.reshape(size, -1)
 
-    def accept(self, coding_pass: CodingPass, symbols: Int32, offsets: Int32) -> None:
+    def accept(
+        self, coding_pass: CodingPass, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32
+    ) -> None:
         """Takes the symbols of a pass, which become context and coefficients.
 
         Args:
             coding_pass: The pass.
             symbols: int32 [N].
-            offsets: How far the coefficients lie from the multiples that the symbols stand for,
-                int32 [N], in 1/FINE steps.
+            table: The table of each symbol, int16 [N].
+            sign: The sign of each symbol's table, int32 [N]; see `TableChoice`.
+            offsets: The reconstruction offsets of each table; see `ContextModel`.
         """
         shape = self.shape(coding_pass)
         y, x = PHASES[coding_pass.phase]
+        if compiled is not None:
+            band = coding_pass.channel * ORIENTATIONS + coding_pass.orientation
+            rows, columns = self._planes.shape[-2:]
+            first = ((((band * 2 + y) * 2 + x) * rows) + _PHASE_PAD) * columns + _PHASE_PAD
+            fine = self._fine[coding_pass.orientation][coding_pass.channel]
+            width = fine.shape[1]
+            compiled.accept_symbols(
+                np.ascontiguousarray(symbols),
+                table,
+                sign,
+                offsets,
+                NEXT_STATE if self.trellis else _NO_TRELLIS,
+                *shape,
+                self._states,
+                self._states.shape[1],
+                _COMPANDED_INT8,
+                self._planes,
+                (first, columns),
+                fine,
+                (y * width + x, 2 * width),
+            )
+            return
+        of_symbol = offsets_of(symbols, table, sign, offsets)
         multiples = symbols
         if self.trellis:
             multiples = multiples_of(symbols, self.quantizers(coding_pass))
             states = self._states[: shape[0], : shape[1]]
             states[...] = next_states(states, symbols.reshape(shape))
-        phases = self._planes[coding_pass.channel][coding_pass.orientation]
+        phases = self._planes[coding_pass.channel, coding_pass.orientation]
         phases[y, x, _PHASE_PAD:, _PHASE_PAD:][: shape[0], : shape[1]] = companded(multiples).reshape(shape)
-        self._fine[coding_pass.orientation][coding_pass.channel][y::2, x::2] = (multiples * FINE + offsets).reshape(
+        self._fine[coding_pass.orientation][coding_pass.channel][y::2, x::2] = (multiples * FINE + of_symbol).reshape(
             shape
         )
 
@@ -284,13 +398,21 @@ class CausalContext:
         cells = -(-height // 2), -(-width // 2)
         self._states = np.zeros(cells, dtype=np.int8)
         channels = range(self.geometry.channels)
-        size = 2, 2, cells[0] + 2 * _PHASE_PAD, cells[1] + 2 * _PHASE_PAD
-        self._planes = [[np.zeros(size, dtype=np.float32) for _ in range(ORIENTATIONS)] for _ in channels]
+        self._planes = np.zeros((len(channels), ORIENTATIONS, 2, 2, *phases_size((height, width))), dtype=np.int8)
         self._fine = [
             np.zeros((len(channels), *self.geometry.band_size(level, o)), dtype=np.int32) for o in range(ORIENTATIONS)
         ]
         level_step = band_step(self.q_step, BAND_NORMS[level][0])
-        self._differences = [self._low_differences(self.low[channel], level_step) for channel in channels]
+        self._differences = np.zeros((len(channels), 2, 2, len(LOW_OFFSETS), *cells), dtype=np.int8)
+        if compiled is None:
+            for channel in channels:
+                self._differences[channel] = self._low_differences(self.low[channel], level_step)
+            return
+        parts = parts_of(range(height)) if self.low.size >= _BLOCK_SYMBOLS else [range(height)]
+        in_threads(
+            partial(_compiled_differences, np.ascontiguousarray(self.low), level_step, self._differences),
+            [(channel, rows) for channel in channels for rows in parts],
+        )
 
     @staticmethod
     def _low_differences(low: Int32, level_step: int) -> Float32:
@@ -321,11 +443,34 @@ class CausalContext:
 
     def _leave(self, level: int) -> None:
         """Synthesises the next low-pass band, and keeps the symbols of the level as context."""
-        bands = [
-            dequantize_units(self._fine[o], band_step(self.q_step, BAND_NORMS[level][o])) for o in range(ORIENTATIONS)
-        ]
-        sizes = [self.geometry.band_size(level, o) for o in range(ORIENTATIONS)]
-        self._coarser = [
-            [joined_phases(self._planes[c][o], sizes[o]) for o in range(ORIENTATIONS)] for c in range(len(self._planes))
-        ]
-        self.low = synthesise_level(self.low, bands)
+        self._coarser = _joined_phases(self._planes, (self.low.shape[1], self.low.shape[2]))
+        steps = [band_step(self.q_step, BAND_NORMS[level][o]) for o in range(ORIENTATIONS)]
+        self.low = synthesise_fine(self.low, self._fine, steps)
+
+
+def offsets_of(symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32) -> Int32:
+    """Returns how far the coefficients of symbols lie from the multiples that they stand for.
+
+    Args:
+        symbols: int32 [N].
+        table: The table of each symbol, int16 [N].
+        sign: The sign of each symbol's table, int32 [N].
+        offsets: The reconstruction offsets of each table; see `ContextModel`.
+
+    Returns:
+        int32 [N], in 1/FINE steps.
+    """
+    last = offsets.shape[1] // 2
+    entry = np.clip(symbols * sign, -last, last) + last
+    return np.asarray(offsets[table, entry] * sign)
+
+
+def _compiled_differences(low: Int32, level_step: int, differences: Int8, part: tuple[int, Rows]) -> None:
+    """Computes `CausalContext._low_differences` of a channel in some rows; `part` is both."""
+    assert compiled is not None
+    channel, rows = part
+    _, height, width = low.shape
+    numbers = _LOW_OFFSETS, _COMPANDED_INT32
+    compiled.low_differences(
+        low[channel], height, width, level_step, *numbers, rows.start, rows.stop, differences[channel]
+    )

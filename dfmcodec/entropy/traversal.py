@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
-from dfmcodec.entropy.context import ContextModel, Indices, TableChoice
+from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
 from dfmcodec.latents.geometry import Geometry
@@ -72,12 +72,10 @@ def traverse(
     coding_passes = causal.coding_passes(finest_level)
     try:
         for coding_pass in coding_passes:
-            available, quantizers = causal.available(coding_pass), causal.quantizers(coding_pass)
-            columns = causal.shape(coding_pass)[1]
-            choose = partial(_choose_tables, context, causal, coding_pass, available, logarithm, quantizers, columns)
+            choose = partial(_choose_tables, context, causal, coding_pass, causal.quantizers(coding_pass), logarithm)
             choice = TableChoice.join(in_threads(choose, causal.row_blocks(coding_pass)))
             symbols = source.symbols(coding_pass, choice, causal)
-            causal.accept(coding_pass, symbols, context.offsets_of(symbols, choice))
+            causal.accept(coding_pass, symbols, choice.table, choice.sign, context.offsets)
             all_symbols[start : start + len(symbols)] = symbols
             start += len(symbols)
     except EndOfSymbols:
@@ -90,12 +88,10 @@ def _choose_tables(
     context: ContextModel,
     causal: CausalContext,
     coding_pass: CodingPass,
-    available: Indices,
-    logarithm: int,
     quantizers: States,
-    columns: int,
+    logarithm: int,
     rows: Rows,
 ) -> TableChoice:
     """The tables of the symbols in some rows of a pass."""
-    features = causal.features(coding_pass, rows)
-    return context.choose_tables(features, available, coding_pass, logarithm, quantizers[pass_slice(rows, columns)])
+    of_rows = quantizers[pass_slice(rows, causal.shape(coding_pass)[1])]
+    return context.choose_tables(causal, coding_pass, rows, of_rows, logarithm)

@@ -7,7 +7,8 @@ from math import atan2, cos, pi, sin
 import numpy as np
 
 from dfmcodec._types import Float32, Pixels
-from dfmcodec.image import to_values, values_per_level
+from dfmcodec.image import BIT_DEPTHS, peak_value, to_values, values_per_level
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 
@@ -85,6 +86,13 @@ def planes_to_pixels(planes: Float32, basis: Float32, bit_depth: int = 8) -> Pix
     Returns:
         uint8 or uint16 [..., C].
     """
+    if compiled is not None and planes.ndim == 3 and planes.dtype == np.float32:
+        levels = values_per_level(bit_depth)
+        pixels = np.empty(planes.shape, dtype=np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)
+        by_plane = np.ascontiguousarray(planes.transpose(2, 0, 1))
+        numbers = levels / UNITS_PER_LEVEL, levels * MIDDLE, peak_value(bit_depth)
+        compiled.planes_to_pixels(by_plane, by_plane.shape, np.ascontiguousarray(basis), *numbers, pixels)
+        return pixels
     values = planes * np.float32(1 / UNITS_PER_LEVEL)
     if planes.shape[-1] == CHANNELS:
         values = values @ basis

@@ -7,10 +7,14 @@ the trellis that is a point of one of its quantisers, otherwise the symbol itsel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dfmcodec._types import Int32
-from dfmcodec.latents.wavelet import LOW_NORMS, MAX_UNITS, NORM_UNIT
+from dfmcodec.kernels import compiled
+from dfmcodec.latents.wavelet import LOW_NORMS, MAX_UNITS, NORM_UNIT, synthesise_level
+from dfmcodec.threads import in_threads
 
 MAX_STEP = (1 << 16) - 1  # the largest q_step of latents, in 1/64 code values
 FINE = 64  # dequantised values are whole multiples of 1/64 of the band's step
@@ -43,6 +47,33 @@ def dequantize_units(fine: Int32, q_step: int) -> Int32:
     limit = (MAX_UNITS << _STEP_BITS + 6) // q_step
     units: Int32 = (np.clip(fine, -limit, limit) * np.int32(q_step) + (1 << _STEP_BITS + 5)) >> _STEP_BITS + 6
     return units
+
+
+def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
+    """Inverts one decomposition level, from coefficients in 1/FINE of their steps.
+
+    Args:
+        low: int32 [C, ceil(h/2), ceil(w/2)], units.
+        fine: The three orientations; see `dequantize_units`.
+        steps: The step of each orientation, in 2^-8 units.
+
+    Returns:
+        int32 [C, h, w], units; see `wavelet.synthesise_level`.
+    """
+    kernels = compiled
+    if kernels is None:
+        return synthesise_level(low, [dequantize_units(*band) for band in zip(fine, steps, strict=True)])
+    first, second, third = fine
+    height, width = low.shape[1] + second.shape[1], low.shape[2] + first.shape[2]
+    samples = np.empty((len(low), height, width), dtype=np.int32)
+    low = np.ascontiguousarray(low)
+
+    def synthesise(channel: int) -> None:
+        bands = first[channel], second[channel], third[channel]
+        kernels.synthesise_channel(low[channel], *bands, tuple(steps), height, width, samples[channel])
+
+    in_threads(synthesise, range(len(low)))
+    return samples
 
 
 def log_step(q_step: int) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 from dfmcodec._types import Float32, Int32
 from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.quantize import STEP_COUNT, step_size
+from dfmcodec.kernels import compiled
 
 MAX_RADIUS = 5
 _BLOCK_PIXELS = 1 << 14
@@ -110,6 +111,13 @@ def filter_change(padded: Int32, image_filter: ImageFilter) -> Float32:
         float32 [C, H, W], units.
     """
     channels, height, width = padded.shape[0], *(side - 2 * image_filter.radius for side in padded.shape[1:])
+    if compiled is not None:
+        added = np.empty((channels, height, width), dtype=np.float32)
+        by_tap = np.ascontiguousarray(image_filter.weights.transpose(1, 2, 0))
+        offsets = np.array(taps(image_filter.radius), dtype=np.int32)
+        shape = channels, height, width
+        compiled.filter_change(by_tap, offsets, image_filter.radius, np.ascontiguousarray(padded), shape, added)
+        return added
     values = padded.astype(np.float32)
     weights = image_filter.weights.reshape(channels, -1)
     change = np.empty((channels, height, width), dtype=np.float32)

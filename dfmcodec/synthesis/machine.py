@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import log2
 from types import ModuleType
 from typing import Any
@@ -67,6 +68,12 @@ class DeepFourierMachine:
     def width(self) -> int:
         """The dimension between layers."""
         return int(self.lift.shape[1])
+
+    @cached_property
+    def flat_weights(self) -> Float32:
+        """Lift, a and b of each layer, and bypass, one after the other, for the kernel."""
+        arrays = [self.lift, *(array for layer in self.layers for array in layer), self.bypass]
+        return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float32)
 
     @property
     def reach(self) -> int:
@@ -211,13 +218,3 @@ def padded_cells(samples: npt.NDArray[Any]) -> Float32:
     if channels < CHANNELS:
         padded = np.concatenate([padded, np.zeros((CHANNELS - channels, *padded.shape[1:]), dtype=np.float32)])
     return np.ascontiguousarray(cells_of(padded, np))
-
-
-def numpy_evaluator(machine: DeepFourierMachine) -> Evaluate:
-    """Returns the machine as a function on features, with NumPy; see `machine_correction`."""
-
-    def evaluate(features: Float32) -> Float32:
-        corrections: Float32 = machine_correction(machine, features, np)
-        return corrections
-
-    return evaluate

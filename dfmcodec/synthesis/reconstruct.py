@@ -8,11 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfmcodec._types import Float32, Int32, Pixels
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.colour import colour_basis, planes_to_pixels
 from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
-from dfmcodec.synthesis.machine import CELL, Evaluate, cell_features, padded_cells, step_feature
+from dfmcodec.synthesis.machine import (
+    CELL,
+    DeepFourierMachine,
+    Evaluate,
+    cell_features,
+    machine_correction,
+    padded_cells,
+    step_feature,
+)
 from dfmcodec.threads import in_threads
 
 BLOCK_SIDE = 256  # pixels
@@ -85,30 +94,47 @@ def seen_from(region: Region, height: int, width: int, reach: int, filter_radius
     return whole.grown(max(CELL * reach, filter_radius), height, width)
 
 
-def machine_change(samples: Samples, block: Region, q_step: int, reach: int, evaluate: Evaluate) -> Float32:
+def machine_change(
+    samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine, evaluate: Evaluate | None = None
+) -> Float32:
     """Returns what the machine adds to the linear synthesis of a block.
 
     Args:
         samples: The linear synthesis.
         block: One of `blocks`.
         q_step: The quantisation step in 1/64 code values.
-        reach: The reach of the machine in cells.
-        evaluate: The machine on features [rows, columns, FEATURES].
+        machine: The machine.
+        evaluate: The machine on features [rows, columns, FEATURES]; None for the kernel, or NumPy
+            where there is none.
 
     Returns:
         float32 [C, H, W], units.
     """
-    cells = padded_cells(samples.around(block, CELL * reach))
-    rows, columns = (side - 2 * reach for side in cells.shape[1:])
+    around = samples.around(block, CELL * machine.reach)
     step_in_units = q_step * UNITS_PER_LEVEL / 64
+    if evaluate is None and compiled is not None:
+        around = np.ascontiguousarray(around)
+        added = np.empty((len(around), block.height, block.width), dtype=np.float32)
+        of_machine = machine.flat_weights, (machine.width, machine.depth, machine.spread)
+        steps = step_in_units, step_feature(q_step)
+        compiled.machine_change(*of_machine, around, around.shape, *steps, block.height, block.width, added)
+        return added
+    cells = padded_cells(around)
+    rows, columns = (side - 2 * machine.reach for side in cells.shape[1:])
     features = cell_features(cells, step_in_units, step_feature(q_step), np)
-    change = (evaluate(features) * np.float32(step_in_units)).reshape(rows, columns, CHANNELS, CELL, CELL)
+    corrections = machine_correction(machine, features, np) if evaluate is None else evaluate(features)
+    change = (corrections * np.float32(step_in_units)).reshape(rows, columns, CHANNELS, CELL, CELL)
     planes = change.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
     return planes[: samples.values.shape[0], : block.height, : block.width]
 
 
 def corrected(
-    samples: Samples, region: Region, q_step: int, reach: int, evaluate: Evaluate, image_filter: ImageFilter | None
+    samples: Samples,
+    region: Region,
+    q_step: int,
+    machine: DeepFourierMachine,
+    evaluate: Evaluate | None,
+    image_filter: ImageFilter | None,
 ) -> Iterator[tuple[Region, Float32]]:
     """Adds the output of machine and image filter to the linear synthesis, block by block.
 
@@ -116,7 +142,7 @@ def corrected(
         samples: As in `synthesise`.
         region: As in `synthesise`.
         q_step: As in `synthesise`.
-        reach: As in `synthesise`.
+        machine: As in `synthesise`.
         evaluate: As in `synthesise`.
         image_filter: As in `synthesise`.
 
@@ -124,18 +150,23 @@ def corrected(
         A part of the region, and its planes, float32 [C, H, W], units.
     """
     for block in blocks(region, samples.height, samples.width):
-        planes = _corrected_block(samples, block, q_step, reach, evaluate, image_filter)
+        planes = _corrected_block(samples, block, q_step, machine, evaluate, image_filter)
         part = block.common(region)
         within = part.relative_to(block)
         yield part, planes[:, within.rows, within.columns]
 
 
 def _corrected_block(
-    samples: Samples, block: Region, q_step: int, reach: int, evaluate: Evaluate, image_filter: ImageFilter | None
+    samples: Samples,
+    block: Region,
+    q_step: int,
+    machine: DeepFourierMachine,
+    evaluate: Evaluate | None,
+    image_filter: ImageFilter | None,
 ) -> Float32:
     """The planes of one of `blocks`, float32 [C, H, W], units."""
     planes = samples.around(block, 0).astype(np.float32)
-    planes += machine_change(samples, block, q_step, reach, evaluate)
+    planes += machine_change(samples, block, q_step, machine, evaluate)
     if image_filter is not None:
         planes += filter_change(samples.around(block, image_filter.radius), image_filter)
     return planes
@@ -146,8 +177,8 @@ def synthesise(
     region: Region,
     q_step: int,
     chroma_angle: int,
-    reach: int,
-    evaluate: Evaluate,
+    machine: DeepFourierMachine,
+    evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
     bit_depth: int,
     on_all_cores: bool,
@@ -159,8 +190,8 @@ def synthesise(
         region: The region of the image.
         q_step: The quantisation step in 1/64 code values.
         chroma_angle: The chroma angle of the image; see `colour_basis`.
-        reach: The reach of the machine in cells.
-        evaluate: The machine; see `machine_correction`.
+        machine: The correcting machine.
+        evaluate: See `machine_change`.
         image_filter: The image filter, or None.
         bit_depth: The bit depth of the pixels, 8 or 16.
         on_all_cores: Whether blocks are spread over threads, for a machine that uses one core.
@@ -174,7 +205,7 @@ def synthesise(
     )
 
     def finish(block: Region) -> None:
-        planes = _corrected_block(samples, block, q_step, reach, evaluate, image_filter)
+        planes = _corrected_block(samples, block, q_step, machine, evaluate, image_filter)
         part = block.common(region)
         within, target = part.relative_to(block), part.relative_to(region)
         inside = planes[:, within.rows, within.columns].transpose(1, 2, 0)

@@ -17,21 +17,29 @@ import sys
 from pathlib import Path
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
+_NUMPY = {"DFMCODEC_KERNELS": "numpy"}
 ENVIRONMENTS = {
     "as it is": {},
-    "1 thread": {"OPENBLAS_NUM_THREADS": "1"},
-    "2 threads": {"OPENBLAS_NUM_THREADS": "2"},
-    "OpenBLAS for SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"},
-    "OpenBLAS for Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
-    "OpenBLAS for Zen": {"OPENBLAS_CORETYPE": "Zen"},
-    "OpenBLAS for Sandybridge": {"OPENBLAS_CORETYPE": "Sandybridge"},
-    "OpenBLAS for Nehalem (no AVX)": {"OPENBLAS_CORETYPE": "Nehalem"},
-    "NumPy without AVX-512": {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR"},
+    "kernels for AVX2": {"DFMCODEC_KERNELS": "avx2"},
+    "kernels for any processor": {"DFMCODEC_KERNELS": "any"},
+    "NumPy": _NUMPY,
+    "NumPy, 1 thread": {**_NUMPY, "OPENBLAS_NUM_THREADS": "1"},
+    "NumPy, 2 threads": {**_NUMPY, "OPENBLAS_NUM_THREADS": "2"},
+    "NumPy, OpenBLAS for SkylakeX": {**_NUMPY, "OPENBLAS_CORETYPE": "SkylakeX"},
+    "NumPy, OpenBLAS for Haswell": {**_NUMPY, "OPENBLAS_CORETYPE": "Haswell"},
+    "NumPy, OpenBLAS for Zen": {**_NUMPY, "OPENBLAS_CORETYPE": "Zen"},
+    "NumPy, OpenBLAS for Sandybridge": {**_NUMPY, "OPENBLAS_CORETYPE": "Sandybridge"},
+    "NumPy, OpenBLAS for Nehalem (no AVX)": {**_NUMPY, "OPENBLAS_CORETYPE": "Nehalem"},
+    "NumPy without AVX-512": {
+        **_NUMPY,
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR",
+    },
     "NumPy without AVX2, OpenBLAS for Nehalem": {
+        **_NUMPY,
         "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_ICL AVX512_SPR AVX2 FMA3",
         "OPENBLAS_CORETYPE": "Nehalem",
     },
-    "JAX on the CPU": {"BACKEND": "jax"},
+    "JAX on the CPU": {**_NUMPY, "BACKEND": "jax"},
 }
 PROGRAM = """
 import json, os, sys, hashlib

@@ -18,7 +18,7 @@ import numpy as np
 
 from dfmcodec._types import Int32, Symbols
 from dfmcodec.bitstream.sections.checks import check_of
-from dfmcodec.bitstream.sections.streams import StreamReader, table_runs
+from dfmcodec.bitstream.sections.streams import StreamReader
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, best_laplace_index, laplace
 from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
@@ -80,8 +80,7 @@ class SymbolWriter:
 
     def write_pass(self, symbols: Symbols, choice: TableChoice) -> None:
         """Encodes the symbols of a coding pass, int32 [N]."""
-        order, runs = table_runs(choice.table, self._context.tables)
-        self._coder.encode_runs((symbols * choice.sign)[order], runs)
+        self._coder.encode_sorted(symbols * choice.sign, choice.table, self._context.table_set)
 
     def to_bytes(self) -> bytes:
         """The tile stream: the Laplace indices of the low-pass band, then the range-coded
@@ -153,7 +152,7 @@ class SymbolReader:
             TruncatedError: The stream ends before the pass does.
             CorruptError: The stream is invalid.
         """
-        return self._reader.decode_pass(choice.table, self._context.tables) * choice.sign
+        return self._reader.decode_sorted(choice.table, self._context.table_set) * choice.sign
 
 
 @dataclass(frozen=True)

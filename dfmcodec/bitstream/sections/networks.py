@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Symbols
-from dfmcodec.bitstream.sections.streams import StreamReader, table_runs
-from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, Table, laplace
+from dfmcodec.bitstream.sections.streams import StreamReader
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, TableSet, laplace
 from dfmcodec.errors import CorruptError
 from dfmcodec.prior.fitted import CHANGE_NAMES, EXPONENTS, FittedPrior, NetworkChanges
 
@@ -66,13 +66,13 @@ def write_networks(prior: FittedPrior, changes: NetworkChanges) -> bytes:
     _, offsets = change_bits(prior, changes)
     head = bytes((e + _MIDDLE) | (o + _MIDDLE) << 4 for e, o in zip(changes.exponents, offsets, strict=True))
     encoder = SymbolEncoder()
-    order, runs = table_runs(_tables(prior, changes.exponents, offsets), _laplace_tables())
-    encoder.encode_runs(changes.symbols[order], runs)
+    encoder.encode_sorted(changes.symbols, _tables(prior, changes.exponents, offsets), _laplace_tables())
     return head + encoder.to_bytes()
 
 
-def _laplace_tables() -> list[Table]:
-    return [laplace(index) for index in range(LAPLACE_COUNT)]
+@lru_cache(maxsize=1)
+def _laplace_tables() -> TableSet:
+    return TableSet.of([laplace(index) for index in range(LAPLACE_COUNT)])
 
 
 def read_networks(body: bytes, prior: FittedPrior) -> NetworkChanges:
@@ -88,4 +88,4 @@ def read_networks(body: bytes, prior: FittedPrior) -> NetworkChanges:
     exponents = tuple((byte & 0xF) + EXPONENTS[0] for byte in body[:count])
     offsets = tuple((byte >> 4) + TABLE_OFFSETS[0] for byte in body[:count])
     reader = StreamReader(body[count:])
-    return NetworkChanges(exponents, reader.decode_pass(_tables(prior, exponents, offsets), _laplace_tables()))
+    return NetworkChanges(exponents, reader.decode_sorted(_tables(prior, exponents, offsets), _laplace_tables()))

@@ -1,4 +1,4 @@
-"""Range-coded streams of coding passes: sorting by table, and streams whose end is missing."""
+"""Range-coded streams whose end may be missing."""
 
 from __future__ import annotations
 
@@ -8,27 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Symbols
-from dfmcodec.entropy import Run, SymbolDecoder, Table, TableSet
+from dfmcodec.entropy import Run, SymbolDecoder, TableSet
 from dfmcodec.errors import TruncatedError
 
 _CONTINUATION_BYTES = 16
-
-
-def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple[npt.NDArray[np.intp], list[Run]]:
-    """The symbols of a coding pass, sorted by the number of their table.
-
-    Args:
-        numbers: The table of each symbol, int16 [N].
-        tables: All tables.
-
-    Returns:
-        The positions of the symbols in sorted order, intp [N]; and the runs of equal tables.
-    """
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    counts = np.diff(starts, append=len(ordered))
-    return order, [(tables[ordered[start]], int(count)) for start, count in zip(starts, counts, strict=True)]
 
 
 class StreamReader:
@@ -64,16 +47,13 @@ class StreamReader:
         """The next symbols, each under a table of its own, int32 [N]; raises as `decode` does."""
         return self._agreed(lambda coder: coder.decode_each(numbers, tables))
 
+    def decode_sorted(self, numbers: npt.NDArray[np.int16], tables: TableSet) -> Symbols:
+        """The next symbols, in the order of their tables, int32 [N]; raises as `decode` does."""
+        return self._agreed(lambda coder: coder.decode_sorted(numbers, tables))
+
     def _agreed(self, decode: Callable[[SymbolDecoder], Symbols]) -> Symbols:
         first, *others = [decode(coder) for coder in self._coders]
         if not all(np.array_equal(first, other) for other in others):
             msg = "the section ends early"
             raise TruncatedError(msg)
         return first
-
-    def decode_pass(self, numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> Symbols:
-        """The symbols of a coding pass in their own order, int32 [N]; see `table_runs`."""
-        order, runs = table_runs(numbers, tables)
-        symbols = np.empty(len(numbers), dtype=np.int32)
-        symbols[order] = self.decode(runs)
-        return symbols

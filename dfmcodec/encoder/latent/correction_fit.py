@@ -168,7 +168,7 @@ def _descend(
     means = [np.zeros_like(value) for value in values]
     squares = [np.zeros_like(value) for value in values]
     for step in range(1, steps + 1):
-        chosen = np.searchsorted(shares, rng.random(_BATCH) * shares[-1])
+        chosen = np.searchsorted(shares, np.sort(rng.random(_BATCH)) * shares[-1])  # sorted, for the cache
         rounded = [np.rint(value).astype(np.int32) for value in values]
         outputs = _corrected(seen, chosen, *rounded).T * np.float32(1 / OUTPUT_SHIFT)
         by_outputs = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen]).T

@@ -22,7 +22,6 @@ from dfmcodec.latents.geometry import Region, Tile, Tiling
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.metrics import mse
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
-from dfmcodec.synthesis.machine import numpy_evaluator
 from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
 from dfmcodec.threads import in_threads
 
@@ -103,7 +102,7 @@ class Encoding:
         W], units.
         """
         planes = pixels_to_planes(self.image.pixels[rows], self.chroma_angle)
-        return np.asarray(planes * np.float32(UNITS_PER_LEVEL) - change[:, rows] - samples[:, rows])
+        return planes * np.float32(UNITS_PER_LEVEL) - change[:, rows] - samples[:, rows].astype(np.float32)
 
     def machine_change(self, samples: Int32, q_step: int) -> Float32:
         """What the machine adds to the linear synthesis int32 [C, H, W]: float32 [C, H, W], units.
@@ -115,11 +114,10 @@ class Encoding:
         if not self.options.uses_machine:
             return change
         machine = self.options.prior.machine
-        evaluate = numpy_evaluator(machine)
         whole = Samples.whole(samples)
 
         def change_block(block: Region) -> None:
-            change[:, block.rows, block.columns] = machine_change(whole, block, q_step, machine.reach, evaluate)
+            change[:, block.rows, block.columns] = machine_change(whole, block, q_step, machine)
 
         in_threads(change_block, blocks(whole.at, whole.height, whole.width))
         if not isfinite(change.sum(dtype=np.float64)):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 
 from dfmcodec._types import Float32
-from dfmcodec.entropy.neighbourhood import inside, plane_size, symbol_views
+from dfmcodec.entropy.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows
 from dfmcodec.latents.geometry import ORIENTATIONS, Geometry
 
@@ -17,49 +15,59 @@ class Influence:
 
     A symbol of a tile has two slopes, in bits: by its companded value with sign, and by its
     companded magnitude. They are gathered during an iteration, from the derivative of each coding
-    pass's bits by its features.
+    pass's bits by its features. What passes of its own level and of the finer one add is kept
+    apart, each as these see it (`CausalContext.planes`).
 
     Args:
         geometry: The sizes of the tile's bands.
     """
 
     def __init__(self, geometry: Geometry) -> None:
-        self._planes = [
-            [
-                [
-                    np.zeros((2, *plane_size(geometry.low_sizes[level + 1])), dtype=np.float32)
-                    for _ in range(ORIENTATIONS)
-                ]
-                for _ in range(geometry.channels)
-            ]
-            for level in range(geometry.levels)
-        ]
+        bands = 2, geometry.channels, ORIENTATIONS
+        low_sizes = geometry.low_sizes[1:]
+        self._by_level = [np.zeros((*bands, 2, 2, *phases_size(size)), dtype=np.float32) for size in low_sizes]
+        self._by_finer = [np.zeros((*bands, *plane_size(size)), dtype=np.float32) for size in low_sizes]
+        self._none = np.zeros((2, 0), dtype=np.float32)
+
+    def slopes_seen(self, coding_pass: CodingPass) -> tuple[Float32, Float32]:
+        """The slopes by what a pass sees: of its level, float32 [2, C, orientations, 2, 2, rows,
+        columns], and of the coarser level, float32 [2, C, orientations, rows, columns].
+        """
+        coarser = coding_pass.level + 1
+        by_coarser = self._by_finer[coarser] if coarser < len(self._by_finer) else self._none
+        return self._by_level[coding_pass.level], by_coarser
 
     def add(self, coding_pass: CodingPass, rows: Rows, columns: int, features_gradient: Float32) -> None:
         """Adds derivatives by the symbol features of some rows, float32 [K', N], to the slopes of
         those symbols.
         """
         gradient = features_gradient.reshape(-1, len(rows), columns)
-        has_coarser = coding_pass.level + 1 < len(self._planes)
-        views = [view for view in symbol_views(coding_pass, has_coarser) if view.available]
+        by_level, by_coarser = self.slopes_seen(coding_pass)
         signed, magnitudes = np.split(gradient, 2)
         row = 0
-        for view in views:
-            plane = self._planes[coding_pass.level + view.coarser][view.channel][view.orientation]
-            for window in view.windows(rows, columns):
-                plane[0][window] += signed[row]
-                plane[1][window] += magnitudes[row]
+        for view in symbol_views(coding_pass, by_coarser is not self._none):
+            if not view.available:
+                continue
+            band = (by_coarser if view.coarser else by_level)[:, view.channel, view.orientation]
+            windows = view.windows(rows, columns) if view.coarser else view.phase_windows(rows, columns)
+            for window in windows:
+                band[0][window] += signed[row]
+                band[1][window] += magnitudes[row]
                 row += 1
 
     def scaled(self, factor: float) -> Influence:
         """Multiplies all slopes by a factor, in place, and returns this object."""
-        for channels in self._planes:
-            for plane in chain.from_iterable(channels):
-                plane *= np.float32(factor)
+        for slopes in (*self._by_level, *self._by_finer):
+            slopes *= np.float32(factor)
         return self
 
     def slopes(self, coding_pass: CodingPass, shape: tuple[int, int]) -> tuple[Float32, Float32]:
         """The two slopes of each symbol of a pass, each float32 [N]."""
-        signed, magnitude = self._planes[coding_pass.level][coding_pass.channel][coding_pass.orientation]
+        band = slice(None), coding_pass.channel, coding_pass.orientation
+        by_level, by_finer = self._by_level[coding_pass.level][band], self._by_finer[coding_pass.level][band]
         phase = PHASES[coding_pass.phase]
-        return inside(signed, shape, phase).ravel(), inside(magnitude, shape, phase).ravel()
+        signed, magnitude = (
+            (inside_phase(own, shape, phase) + inside(finer, shape, phase)).ravel()
+            for own, finer in zip(by_level, by_finer, strict=True)
+        )
+        return signed, magnitude

@@ -17,9 +17,13 @@ from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
 from dfmcodec.entropy.tables import RADIUS
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import log_step
-from dfmcodec.threads import in_threads
+from dfmcodec.latents.trellis import States
+from dfmcodec.threads import in_threads, in_threads_apart
+
+_ROWS_APART = 4  # blocks of rows whose contexts do not meet are at least so far apart
 
 
 class ChosenSymbols:
@@ -105,22 +109,43 @@ class ObservedSymbols(ChosenSymbols):
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
         """The symbols of a pass."""
         symbols = super().symbols(coding_pass, choice, causal)
-        available, columns, quantizers = (
-            causal.available(coding_pass),
-            causal.shape(coding_pass)[1],
-            causal.quantizers(coding_pass),
-        )
+        quantizers = causal.quantizers(coding_pass)
+        if compiled is None:
+            self._observe(coding_pass, causal, symbols, quantizers)
+        else:
+            self._observe_by_kernel(coding_pass, causal, symbols, quantizers)
+        if self._sample is not None:
+            available, columns = causal.available(coding_pass), causal.shape(coding_pass)[1]
+            for rows in causal.row_blocks(coding_pass):
+                chosen = pass_slice(rows, columns)
+                features = causal.features(coding_pass, rows)
+                self._sample.add(features, available, coding_pass, symbols[chosen], quantizers[chosen])
+        return symbols
 
-        def observe(rows: Rows) -> tuple[Rows, Float32 | None, Float32]:
+    def _observe(self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States) -> None:
+        """Adds the derivatives of the bits of a pass to what its contexts see."""
+        available, columns = causal.available(coding_pass), causal.shape(coding_pass)[1]
+
+        def gradient(rows: Rows) -> Float32:
             chosen = pass_slice(rows, columns)
             features = causal.features(coding_pass, rows)
             of_rows = coding_pass, symbols[chosen], quantizers[chosen]
-            gradient = self._context.features_gradient(features, available, self._log_step, *of_rows)
-            return rows, None if self._sample is None else features.copy(), gradient
+            return self._context.features_gradient(features, available, self._log_step, *of_rows)
 
-        for rows, features, gradient in in_threads(observe, causal.row_blocks(coding_pass)):
-            chosen = pass_slice(rows, columns)
-            if self._sample is not None and features is not None:
-                self._sample.add(features, available, coding_pass, symbols[chosen], quantizers[chosen])
-            self.observed.add(coding_pass, rows, columns, gradient)
-        return symbols
+        blocks = list(causal.row_blocks(coding_pass))
+        for rows, of_rows in zip(blocks, in_threads(gradient, blocks), strict=True):
+            self.observed.add(coding_pass, rows, columns, of_rows)
+
+    def _observe_by_kernel(
+        self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States
+    ) -> None:
+        """Does what `_observe` does."""
+        rows, columns = causal.shape(coding_pass)
+        targets = self.observed.slopes_seen(coding_pass)
+
+        def add(block: Rows) -> None:
+            chosen = pass_slice(block, columns)
+            of_rows = coding_pass, block, quantizers[chosen], self._log_step, symbols[chosen]
+            self._context.add_gradient(causal, *of_rows, *targets)
+
+        in_threads_apart(add, range(rows), _ROWS_APART)

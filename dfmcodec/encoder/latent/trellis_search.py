@@ -14,13 +14,14 @@ from dfmcodec._types import Float32, Symbols
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.entropy.context import OFFSET_SYMBOLS, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import COMPANDED
-from dfmcodec.entropy.passes import PHASES, CodingPass, level_passes, pass_shape
+from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import FINE, band_step, low_step
 from dfmcodec.latents.trellis import NEXT_STATE, QUANTIZERS, STATES, quantizer_of
 from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid
-from dfmcodec.threads import in_threads
+from dfmcodec.threads import in_threads, parts_of
 
 STEP_UNIT = 1 << 8  # a band's step counts 1/256 units
 _LAST = len(COMPANDED) - 1
@@ -111,6 +112,8 @@ class PathChooser:
             return {}
         shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
         rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
+        if compiled is not None:
+            return self._level_by_kernel(coding_passes, shapes, rows, columns)
         inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
         found = [np.empty(shape, dtype=np.int32) for shape in shapes]
         block_rows = max(1, _BLOCK_CELLS // columns)
@@ -120,6 +123,36 @@ class PathChooser:
 
         in_threads(choose, range(0, rows, block_rows))
         return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
+
+    def _level_by_kernel(
+        self, coding_passes: list[CodingPass], shapes: list[tuple[int, int]], rows: int, columns: int
+    ) -> dict[CodingPass, Symbols]:
+        kernels = compiled
+        assert kernels is not None
+        none = np.zeros(0, dtype=np.float32)
+        found = {
+            coding_pass: np.empty(shape, dtype=np.int32)
+            for coding_pass, shape in zip(coding_passes, shapes, strict=True)
+        }
+        passes = []
+        for coding_pass, shape in zip(coding_passes, shapes, strict=True):
+            choice = self._groups(coding_pass)
+            slopes = [none, none]
+            if self._influence is not None:
+                of_symbols = self._influence.slopes(coding_pass, shape)
+                slopes = [np.ascontiguousarray(slope * self._bit_price) for slope in of_symbols]
+            c = pass_coefficients(self._pyramid, self._step, coding_pass)
+            passes.append((*shape, c, choice.sign, choice.table, *slopes, found[coding_pass]))
+        ways = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
+        tables = self._context.direct_tables, self._context.tables_per_quantizer
+        numbers = self._bits, self._offsets, COMPANDED, ways
+
+        def choose(block: Rows) -> None:
+            of_rows = tables, columns, block.start, block.stop
+            kernels.choose_paths(passes, self._influence is not None, *numbers, *of_rows)
+
+        in_threads(choose, parts_of(range(rows)))
+        return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
 
     def _inputs(self, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
         choice = self._groups(coding_pass)

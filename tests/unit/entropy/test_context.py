@@ -15,7 +15,6 @@ from dfmcodec.bitstream.sections.latents import (
     LatentsBody,
     low_differences,
     read_symbols,
-    table_runs,
     undo_low_differences,
     write_symbols,
 )
@@ -24,6 +23,7 @@ from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, pass_coefficients, round_low
 from dfmcodec.entropy import context as ctx
+from dfmcodec.entropy.coder import table_runs
 from dfmcodec.entropy.neighbourhood import CausalContext, context_size
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, MAX_SYMBOL, PRECISION_BITS
@@ -142,6 +142,7 @@ def test_contexts_are_causal():
     rng = np.random.default_rng(0)
     low = rng.integers(-5000, 5000, (3, 6, 5)).astype(np.int32)
     first, second = (CausalContext(geometry, 640, low, trellis=True) for _ in range(2))
+    no_offsets = np.zeros((1, 7), dtype=np.int32)
     for number, (coding_pass, other) in enumerate(zip(first.coding_passes(), second.coding_passes(), strict=True)):
         assert coding_pass == other
         rows = range(first.shape(coding_pass)[0])
@@ -154,8 +155,9 @@ def test_contexts_are_causal():
         changed = symbols if number < 40 else symbols + 1
         if number <= 40:
             assert np.array_equal(first.quantizers(coding_pass), second.quantizers(other))
-        first.accept(coding_pass, symbols, 0 * symbols)
-        second.accept(other, changed, 0 * changed)
+        table, sign = np.zeros(len(symbols), dtype=np.int16), np.ones(len(symbols), dtype=np.int32)
+        first.accept(coding_pass, symbols, table, sign, no_offsets)
+        second.accept(other, changed, table, sign, no_offsets)
 
 
 def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):

@@ -17,7 +17,7 @@ from dfmcodec.latents.wavelet import (
     synthesise_level,
 )
 from dfmcodec.synthesis import reconstruct
-from dfmcodec.synthesis.machine import CELL, FEATURES, DeepFourierMachine, numpy_evaluator, padded_cells
+from dfmcodec.synthesis.machine import CELL, FEATURES, DeepFourierMachine, padded_cells
 from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
 
 
@@ -149,7 +149,7 @@ def test_blocks_of_the_machine_join_without_seams(spread, monkeypatch):
         found = np.empty(samples.shape, dtype=np.float32)
         image = Samples.whole(samples)
         for block in blocks(image.at, image.height, image.width):
-            part = machine_change(image, block, 700, machine.reach, numpy_evaluator(machine))
+            part = machine_change(image, block, 700, machine)
             found[:, block.top : block.bottom, block.left : block.right] = part
         return found
 

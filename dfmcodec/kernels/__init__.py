@@ -1,0 +1,39 @@
+"""Compiled kernels: the loops in which decoder and encoder of the latent model spend their time.
+
+`compiled` is the module `_compiled`, written in C, or None where it was not built or is switched
+off by `DFMCODEC_KERNELS=numpy` (the name of one of its ways takes that way instead). NumPy then
+computes the same symbols, and the same pixels but for rounding. A kernel takes whole arrays,
+releases the interpreter's lock and uses one core; callers spread blocks over `dfmcodec.threads`.
+
+Why C: a decoder that is called once for an image cannot spend 0.3 s on loading a compiler, as numba
+needs on the same machine, and NumPy has no products of bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+from dfmcodec.errors import ConfigError
+
+SWITCH = "DFMCODEC_KERNELS"
+
+
+def _load() -> ModuleType | None:
+    wanted = os.environ.get(SWITCH)
+    if wanted == "numpy":
+        return None
+    try:
+        from dfmcodec.kernels import _compiled
+    except ImportError:
+        return None
+    if wanted:
+        try:
+            _compiled.use_way(wanted)
+        except ValueError as error:
+            msg = f"{SWITCH} is {wanted!r}; here it can be numpy or {', '.join(_compiled.ways())}"
+            raise ConfigError(msg) from error
+    return _compiled
+
+
+compiled: ModuleType | None = _load()

@@ -1,0 +1,275 @@
+"""The compiled kernels. Arrays are C-contiguous and have the dtypes that are named here; a kernel
+raises ValueError for one that is too short, and for a position outside its array.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Int32
+
+_Int8 = npt.NDArray[np.int8]
+_Int16 = npt.NDArray[np.int16]
+_UInt8 = npt.NDArray[np.uint8]
+_UInt32 = npt.NDArray[np.uint32]
+_UInt64 = npt.NDArray[np.uint64]
+
+def ways() -> list[str]:
+    """The names of the ways to compute sums of bytes that this processor has, the best first."""
+
+def use_way(name: str) -> None:
+    """Takes one of `ways` from now on, in the whole process."""
+
+def choose_tables(
+    w1: _Int8,
+    c1: Int32,
+    w2: _Int8,
+    c2: Int32,
+    w3: _Int8,
+    c3: Int32,
+    available: Int32,
+    signed_count: int,
+    symbols: _Int8,
+    coarser: _Int8,
+    differences: _Int8,
+    views: npt.NDArray[np.int64],
+    rows: int,
+    columns: int,
+    quantizers: _Int8,
+    class_of_mean: _Int16,
+    sizes: tuple[int, int, int, int, int],
+    table: _Int16,
+    sign: Int32,
+) -> None:
+    """Chooses the tables of the symbols in some rows of a pass; see `ContextModel.choose_tables`.
+
+    Args:
+        w1: [hidden_1, features], and so on as in `ContextNetwork`; c1 and c3 are those of the pass.
+        available: The indices of the features that there are, [K].
+        signed_count: How many of the views are symbols, whose magnitudes are features too.
+        symbols: The companded symbols of the level, plane 0 of the views.
+        coarser: Those of the coarser level, plane 1.
+        differences: Those in the low-pass band, plane 2.
+        views: [views, 3]: a plane, the index in it that the first symbol sees, and the distance
+            from row to row.
+        rows: The number of rows.
+        columns: The number of symbols of a row.
+        quantizers: The quantiser of each symbol, [rows * columns].
+        class_of_mean: The class of each |mean| up to the largest that matters.
+        sizes: Tables of a quantiser, direct tables, index of scale 1, last scale, last direct one.
+        table: Receives the tables, [rows * columns].
+        sign: Receives the signs, [rows * columns].
+    """
+
+def start_decoding(state: _UInt64, words: _UInt32) -> None:
+    """Sets the state of a range decoder, [4], to the start of a stream."""
+
+def decode_highs(
+    state: _UInt64,
+    words: _UInt32,
+    cumulative: _UInt32,
+    guide: _UInt8,
+    shifts: Int32,
+    numbers: _Int16,
+    is_sorted: bool,
+    order: Int32,
+    highs: Int32,
+) -> int:
+    """Decodes the high part of a symbol for each number of a table: its entry less RADIUS.
+
+    Args:
+        state: The state of the decoder, which changes.
+        words: The words of the stream.
+        cumulative: [tables, TABLE_SIZE + 1]: the frequencies before each entry, and their sum.
+        guide: [tables, 256]: the first entry for each value of the highest 8 bits of a quantile.
+        shifts: The number of low bits of the symbols of each table, [tables].
+        numbers: [N].
+        is_sorted: Whether symbols come in the order of their tables, or in their own.
+        order: Receives the symbols in the order in which they come, [N].
+        highs: Receives the high parts, [N]; an escape is ESCAPE - RADIUS.
+
+    Returns:
+        The number of symbols of which more follows: escapes, and those with low bits; -1 for a
+        stream that no encoder wrote.
+    """
+
+def decode_bits(state: _UInt64, words: _UInt32, bits: int, values: Int32) -> bool:
+    """Decodes numbers of some bits; False for a stream that no encoder wrote."""
+
+def accept_symbols(
+    symbols: Int32,
+    table: _Int16,
+    sign: Int32,
+    offsets: Int32,
+    next_state: _Int8,
+    rows: int,
+    columns: int,
+    states: _Int8,
+    state_stride: int,
+    companded: _Int8,
+    plane: _Int8,
+    place_in_plane: tuple[int, int],
+    fine: Int32,
+    place_in_fine: tuple[int, int],
+) -> None:
+    """Takes the symbols of a pass; see `CausalContext.accept`.
+
+    Args:
+        symbols: [rows * columns].
+        table: The table of each symbol.
+        sign: The sign of each symbol.
+        offsets: The reconstruction offsets of each table, [tables, 7].
+        next_state: `trellis.NEXT_STATE`; empty where there is no trellis.
+        rows: The number of rows.
+        columns: The number of symbols of a row.
+        states: The state of each cell, which changes.
+        state_stride: The number of cells of a row.
+        companded: The companding of magnitudes.
+        plane: Receives the companded multiples.
+        place_in_plane: The index of the first symbol, and the distance from row to row.
+        fine: Receives the coefficients in 1/FINE steps; the symbols of a row are 2 apart.
+        place_in_fine: As `place_in_plane`.
+    """
+
+def synthesise_channel(
+    low: Int32,
+    band_0: Int32,
+    band_1: Int32,
+    band_2: Int32,
+    steps: tuple[int, int, int],
+    height: int,
+    width: int,
+    out: Int32,
+) -> None:
+    """Inverts a decomposition level of one channel; see `wavelet.synthesise_level`.
+
+    Args:
+        low: [ceil(height/2), ceil(width/2)], units.
+        band_0: The coefficients of an orientation, in 1/FINE steps; so are `band_1` and `band_2`.
+        steps: The steps of the orientations.
+        height: The height of the result.
+        width: The width of the result.
+        out: Receives it, [height, width], units.
+    """
+
+def low_differences(
+    low: Int32,
+    height: int,
+    width: int,
+    level_step: int,
+    offsets: Int32,
+    companded: Int32,
+    first_row: int,
+    last_row: int,
+    out: _Int8,
+) -> None:
+    """Compands the differences in some rows of a low-pass band.
+
+    Args:
+        low: [height, width], units.
+        level_step: The step of the level.
+        offsets: (row, column) of the samples around that count, each within 2, [N, 2].
+        companded: The companding of magnitudes.
+        first_row: The first of the rows.
+        last_row: The row after the last.
+        out: Receives them, [2, 2, N, ceil(height/2), ceil(width/2)].
+    """
+
+def machine_change(
+    weights: Float32,
+    shape: tuple[int, int, bool],
+    samples: Int32,
+    samples_shape: Sequence[int],
+    step: float,
+    log_step: float,
+    height: int,
+    width: int,
+    out: Float32,
+) -> None:
+    """Evaluates the correcting machine on a block; see `reconstruct.machine_change`.
+
+    Args:
+        weights: lift, a and b of each layer, bypass, one after the other.
+        shape: Width, depth, and whether layers see cells around.
+        samples: The samples around the block, [C, H, W], units.
+        samples_shape: Their shape.
+        step: The quantisation step in units.
+        log_step: Its `machine.step_feature`.
+        height: The height of the block.
+        width: Its width.
+        out: Receives what is added, [C, height, width], units.
+    """
+
+def filter_change(
+    weights: Float32, taps: Int32, radius: int, samples: Int32, shape: tuple[int, int, int], out: Float32
+) -> None:
+    """Evaluates the image filter on a block; see `filter.filter_change`.
+
+    Args:
+        weights: [taps, C from, C to].
+        taps: (row, column) of each tap, [taps, 2].
+        radius: The radius of the filter.
+        samples: The samples with `radius` more on all sides, units.
+        shape: Channels, height and width of the block.
+        out: Receives what is added, units.
+    """
+
+def planes_to_pixels(
+    planes: Float32,
+    shape: tuple[int, int, int],
+    basis: Float32,
+    scale: float,
+    middle: float,
+    most: float,
+    pixels: npt.NDArray[np.unsignedinteger],
+) -> None:
+    """Converts planes into pixels; see `colour.planes_to_pixels`.
+
+    Args:
+        planes: [C, H, W], units.
+        shape: Their shape.
+        basis: [3, 3].
+        scale: Sample values in a unit.
+        middle: The sample value of 0.
+        most: The largest sample value; pixels are uint8 up to 255, uint16 beyond.
+        pixels: Receives them, [H, W, C].
+    """
+
+def choose_paths(
+    passes: Sequence[tuple[int, int, Float32, Int32, _Int16, Float32, Float32, Int32]],
+    has_slopes: bool,
+    bits: Float32,
+    offsets: Float32,
+    companded: Float32,
+    ways: _Int8,
+    sizes: tuple[int, int],
+    columns: int,
+    first_row: int,
+    last_row: int,
+) -> None:
+    """Chooses the symbols of some rows of cells; see `trellis_search.PathChooser`.
+
+    Args:
+        passes: For each pass its rows and columns, and of each symbol the coefficient in steps, the
+            sign, the table, and what it costs by its companded value and by its magnitude (empty
+            arrays without slopes); the last array receives the symbols.
+        has_slopes: Whether there are slopes.
+        bits: The price of each entry of each table, [tables, TABLE_SIZE].
+        offsets: The reconstruction offset of each, in steps, of the same shape.
+        companded: The companding of magnitudes.
+        ways: The states before each state, and the branches, [STATES, 4].
+        sizes: Direct tables, and tables of a quantiser.
+        columns: The cells of a row.
+        first_row: The first of the rows.
+        last_row: The row after the last.
+    """
+
+def add_gradient(*arguments: object) -> None:
+    """Adds the derivative of bits to slopes; see `ContextModel.add_gradient`.
+
+    Args:
+        arguments: Those of `choose_tables` up to `sizes`; then the symbols, int32 [rows * columns];
+            `ContextModel.bits_of_outputs`; its numbers of scales and means; and the slopes by
+            planes 0 and 1, float32 [2, ...], which receive the derivatives.
+    """

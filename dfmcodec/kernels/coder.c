@@ -1,0 +1,173 @@
+/* The range decoder of docs/format.md, "Range coder": whole arrays of symbols at a time.
+ *
+ * Its state is four numbers of 64 bits that the caller keeps: lower, range, point, and the number of
+ * words that are read.
+ */
+#include "common.h"
+
+enum {
+    PRECISION = 24,
+    RADIUS = 64,
+    ESCAPE = 2 * RADIUS + 1,
+    ENTRIES = 2 * RADIUS + 2,
+    CUMULATIVE = ENTRIES + 1, /* of a table: the sum of the frequencies before each entry, and 2^24 */
+    GUIDE_BITS = 8,           /* of a quantile, by which the first entry that it can have is looked up */
+};
+
+typedef struct {
+    uint64_t lower, range, point, read;
+    const uint32_t *words;
+    uint64_t word_count;
+} Decoder;
+
+INLINE uint32_t next_word(Decoder *d) {
+    const uint32_t word = d->read < d->word_count ? d->words[d->read] : 0;
+    d->read++;
+    return word;
+}
+
+/* The quantile of the next entry; 2^24 or more in a stream that no encoder wrote. */
+INLINE uint64_t quantile_of(const Decoder *d) { return (d->point - d->lower) / (d->range >> PRECISION); }
+
+INLINE void take(Decoder *d, uint32_t cumulative, uint32_t frequency) {
+    const uint64_t scale = d->range >> PRECISION;
+    d->lower += scale * cumulative;
+    d->range = scale * frequency;
+    if (d->range < UINT64_C(1) << 32) {
+        d->lower <<= 32;
+        d->range <<= 32;
+        d->point = d->point << 32 | next_word(d);
+    }
+}
+
+static int begin(Decoder *d, const Py_buffer *state, const Py_buffer *words) {
+    if (!has_items(state, 4, 8, "state")) return 0;
+    memcpy(d, state->buf, 32);
+    d->words = words->buf;
+    d->word_count = (uint64_t)words->len / 4;
+    if (d->range >> PRECISION) return 1;
+    PyErr_SetString(PyExc_ValueError, "the state of a range decoder has no range");
+    return 0;
+}
+
+/* The state at the start of a stream. */
+static PyObject *start_decoding(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer state, words;
+    if (!PyArg_ParseTuple(args, "w*y*", &state, &words)) return NULL;
+    PyObject *result = NULL;
+    if (has_items(&state, 4, 8, "state")) {
+        Decoder d = {0, UINT64_MAX, 0, 0, words.buf, (uint64_t)words.len / 4};
+        d.point = (uint64_t)next_word(&d) << 32;
+        d.point |= next_word(&d);
+        memcpy(state.buf, &d, 32);
+        result = Py_NewRef(Py_None);
+    }
+    PyBuffer_Release(&state);
+    PyBuffer_Release(&words);
+    return result;
+}
+
+/* The numbers of symbols in the order of their tables, equal ones in their own order. */
+static int sort_by_table(const int16_t *numbers, Py_ssize_t count, Py_ssize_t tables, int32_t *order) {
+    Py_ssize_t *starts = calloc((size_t)tables + 1, sizeof *starts);
+    if (!starts) return 0;
+    for (Py_ssize_t n = 0; n < count; n++) starts[numbers[n] + 1]++;
+    for (Py_ssize_t t = 0; t < tables; t++) starts[t + 1] += starts[t];
+    for (Py_ssize_t n = 0; n < count; n++) order[starts[numbers[n]]++] = (int32_t)n;
+    free(starts);
+    return 1;
+}
+
+/* High parts of the next symbols; see _compiled.pyi. */
+static PyObject *decode_highs(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer state, words, cumulative, guide, shifts, numbers, order, out;
+    int is_sorted;
+    if (!PyArg_ParseTuple(args, "w*y*y*y*y*y*pw*w*", &state, &words, &cumulative, &guide, &shifts, &numbers, &is_sorted,
+                          &order, &out))
+        return NULL;
+    PyObject *result = NULL;
+    Decoder d;
+    const Py_ssize_t count = numbers.len / 2, tables = guide.len >> GUIDE_BITS;
+    const int16_t *number = numbers.buf;
+    if (!begin(&d, &state, &words) || !has_items(&cumulative, tables * CUMULATIVE, 4, "cumulative") ||
+        !has_items(&shifts, tables, 4, "shifts") || !has_items(&order, count, 4, "order") || !has_items(&out, count, 4, "out"))
+        goto done;
+    for (Py_ssize_t n = 0; n < count; n++)
+        if (number[n] < 0 || number[n] >= tables) {
+            PyErr_SetString(PyExc_ValueError, "a table that does not exist");
+            goto done;
+        }
+    int is_valid = 1, is_out_of_memory = 0;
+    Py_ssize_t unfinished = 0;
+    Py_BEGIN_ALLOW_THREADS
+    int32_t *turn = order.buf, *highs = out.buf;
+    if (is_sorted)
+        is_out_of_memory = !sort_by_table(number, count, tables, turn);
+    else
+        for (Py_ssize_t n = 0; n < count; n++) turn[n] = (int32_t)n;
+    for (Py_ssize_t n = 0; n < count && !is_out_of_memory; n++) {
+        const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE;
+        const uint64_t quantile = quantile_of(&d);
+        if (quantile >> PRECISION) {
+            is_valid = 0;
+            break;
+        }
+        int entry = ((const uint8_t *)guide.buf)[(number[turn[n]] << GUIDE_BITS) + (quantile >> (PRECISION - GUIDE_BITS))];
+        while (entry < ENTRIES - 1 && sums[entry + 1] <= quantile) entry++;
+        if (sums[entry + 1] <= sums[entry]) { /* no table of the package is like that */
+            is_valid = 0;
+            break;
+        }
+        take(&d, sums[entry], sums[entry + 1] - sums[entry]);
+        unfinished += entry == ESCAPE || ((const int32_t *)shifts.buf)[number[turn[n]]];
+        highs[turn[n]] = entry - RADIUS;
+    }
+    Py_END_ALLOW_THREADS
+    memcpy(state.buf, &d, 32);
+    if (is_out_of_memory)
+        PyErr_NoMemory();
+    else
+        result = PyLong_FromSsize_t(is_valid ? unfinished : -1);
+done:
+    PyBuffer_Release(&state), PyBuffer_Release(&words), PyBuffer_Release(&cumulative), PyBuffer_Release(&guide);
+    PyBuffer_Release(&shifts), PyBuffer_Release(&numbers), PyBuffer_Release(&order), PyBuffer_Release(&out);
+    return result;
+}
+
+/* Numbers of `bits` bits each under the uniform model; see _compiled.pyi. */
+static PyObject *decode_bits(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer state, words, out;
+    int bits;
+    if (!PyArg_ParseTuple(args, "w*y*iw*", &state, &words, &bits, &out)) return NULL;
+    PyObject *result = NULL;
+    Decoder d;
+    if (begin(&d, &state, &words)) {
+        if (bits < 0 || bits > PRECISION) {
+            PyErr_SetString(PyExc_ValueError, "a number of bits that the uniform model does not have");
+        } else {
+            int is_valid = 1;
+            for (Py_ssize_t n = 0; n < out.len / 4 && is_valid; n++) {
+                const uint64_t quantile = quantile_of(&d);
+                is_valid = !(quantile >> PRECISION);
+                if (!is_valid) break;
+                const uint32_t value = (uint32_t)quantile >> (PRECISION - bits);
+                take(&d, value << (PRECISION - bits), UINT32_C(1) << (PRECISION - bits));
+                ((int32_t *)out.buf)[n] = (int32_t)value;
+            }
+            memcpy(state.buf, &d, 32);
+            result = PyBool_FromLong(is_valid);
+        }
+    }
+    PyBuffer_Release(&state), PyBuffer_Release(&words), PyBuffer_Release(&out);
+    return result;
+}
+
+PyMethodDef coder_methods[] = {
+    {"start_decoding", start_decoding, METH_VARARGS, NULL},
+    {"decode_highs", decode_highs, METH_VARARGS, NULL},
+    {"decode_bits", decode_bits, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,74 @@
+/* What all kernels share: checked arguments, vectors, and the choice of instructions at run time.
+ *
+ * Every array comes in as a buffer. A kernel checks the length of each one before it reads or writes
+ * (`has_items`), and every position that the caller gives before it uses it; the types of the numbers
+ * are those of _compiled.pyi, which the Python code keeps to.
+ */
+#ifndef DFM_COMMON_H
+#define DFM_COMMON_H
+
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000 /* one build serves Python 3.11 and all later ones */
+#endif
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if !defined(__GNUC__)
+#error "the kernels need the vectors of GCC or Clang; without them the package uses NumPy"
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define ON_X86 1
+#else
+#define ON_X86 0
+#endif
+
+/* A function that is compiled for several instruction sets, of which the best is taken at load time. */
+#if ON_X86 && defined(__linux__) && !defined(__clang__) && !defined(DFM_ONE_TARGET)
+#if __GNUC__ >= 12
+#define FOR_EACH_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define FOR_EACH_TARGET __attribute__((target_clones("default", "avx2", "avx512f")))
+#endif
+#else
+#define FOR_EACH_TARGET
+#endif
+
+/* 16 numbers at once, whatever the instruction set. */
+#define LANES 16
+typedef int32_t int32_lanes __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float float_lanes __attribute__((vector_size(64), aligned(4), may_alias));
+
+INLINE int32_lanes load_int32(const int32_t *at) {
+    int32_lanes v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+INLINE float_lanes load(const float *at) {
+    float_lanes v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+INLINE float_lanes all(float x) { return x - (float_lanes){0}; }
+
+INLINE void store(void *at, const void *v) { memcpy(at, v, LANES * 4); }
+
+/* Whether a buffer has at least `count` numbers of `size` bytes; otherwise sets ValueError. */
+INLINE int has_items(const Py_buffer *buffer, Py_ssize_t count, Py_ssize_t size, const char *name) {
+    if (count >= 0 && buffer->len / size >= count) return 1;
+    PyErr_Format(PyExc_ValueError, "%s has %zd bytes, too few for %zd numbers", name, buffer->len, count);
+    return 0;
+}
+
+/* The methods of each file; see module.c. */
+extern PyMethodDef context_methods[], coder_methods[], synthesis_methods[], machine_methods[], trellis_methods[];
+
+#endif

@@ -1,0 +1,705 @@
+/* The context networks: the tables of symbols of a coding pass, from what is decoded before them.
+ *
+ * The same integers as `dfmcodec.entropy.context`, where the model is described. Symbols are worked on
+ * in chunks of 64. Features and activations are bytes, four of a symbol side by side (a group), because
+ * that is what the dot products of AVX-512 VNNI take. A group of features that are zero for the whole
+ * chunk, as many are in smooth areas, is left out.
+ */
+#include "common.h"
+
+enum {
+    CHUNK = 64, /* symbols at a time */
+    VECTORS = CHUNK / LANES,
+    GROUP = 4, /* bytes of a symbol that lie side by side */
+    GROUP_BYTES = CHUNK * GROUP,
+    TILE = 4, /* sums of a symbol at a time */
+    MAX_OUTPUTS = 256,
+    MAX_GROUPS = 96,
+    RAISED = 128,
+};
+
+typedef struct {
+    int outputs, groups, is_last;
+    int padded_outputs; /* a multiple of TILE; weights beyond `outputs` are zero */
+    int8_t *weights;    /* [groups][padded_outputs][GROUP] */
+    int32_t *constants; /* [padded_outputs] */
+} Layer;
+
+/* The groups of inputs of a chunk that are not zero throughout. */
+typedef struct {
+    int count, numbers[MAX_GROUPS];
+    int8_t values[MAX_GROUPS * GROUP_BYTES] __attribute__((aligned(64))); /* [count][CHUNK][GROUP] */
+} Inputs;
+
+/* Puts four rows of a chunk side by side; tells whether any number is not zero. */
+typedef int (*Interleave)(const int8_t *const rows[GROUP], int8_t *group);
+
+/* Evaluates a layer for a chunk: the sums int32 [padded_outputs][CHUNK] of the last one, the activations of the
+ * others, in groups as `Inputs.values`. */
+typedef void (*Evaluate)(const Layer *layer, const Inputs *in, void *out);
+
+/* Larger and smaller numbers by their signs: compilers take vectors apart where they are compared. */
+INLINE int32_lanes most(int32_lanes a, int32_t b) { return b + ((a - b) & ~((a - b) >> 31)); }
+INLINE int32_lanes least(int32_lanes a, int32_t b) { return b + ((a - b) & (a - b) >> 31); }
+
+/* Activations of a layer from its sums: clip(sum >> 6, 0, 127). */
+FOR_EACH_TARGET static void activate(const int32_t *sums, int padded_outputs, int8_t *out) {
+    for (int first = 0; first < padded_outputs; first += GROUP)
+        for (int n = 0; n < CHUNK; n += LANES) {
+            int32_lanes four = {0};
+            for (int i = 0; i < GROUP; i++) {
+                int32_lanes a = load_int32(sums + (first + i) * CHUNK + n) >> 6;
+                a = least(most(a, 0), 127);
+                four |= a << 8 * i;
+            }
+            store(out + first * CHUNK + n * GROUP, &four);
+        }
+}
+
+static void finish(const Layer *layer, const int32_t *sums, void *out) {
+    if (layer->is_last)
+        memcpy(out, sums, (size_t)layer->padded_outputs * CHUNK * sizeof *sums);
+    else
+        activate(sums, layer->padded_outputs, out);
+}
+
+INLINE const int8_t *weights_of(const Layer *layer, int group, int output) {
+    return layer->weights + ((Py_ssize_t)group * layer->padded_outputs + output) * GROUP;
+}
+
+INLINE int32_t as_int32(const int8_t *four) {
+    int32_t value;
+    memcpy(&value, four, sizeof value);
+    return value;
+}
+
+/* Any instruction set: products of numbers of 32 bits. */
+
+FOR_EACH_TARGET static int interleave_anywhere(const int8_t *const rows[GROUP], int8_t *group) {
+    uint32_t any = 0;
+    for (int n = 0; n < CHUNK; n++) {
+        const uint32_t four = (uint8_t)rows[0][n] | (uint32_t)(uint8_t)rows[1][n] << 8 |
+                              (uint32_t)(uint8_t)rows[2][n] << 16 | (uint32_t)(uint8_t)rows[3][n] << 24;
+        memcpy(group + n * GROUP, &four, sizeof four);
+        any |= four;
+    }
+    return any != 0;
+}
+
+FOR_EACH_TARGET static void evaluate_anywhere(const Layer *layer, const Inputs *in, void *out) {
+    int32_t all_sums[MAX_OUTPUTS * CHUNK];
+    for (int j = 0; j < layer->padded_outputs; j++) {
+        int32_t *sums = all_sums + j * CHUNK;
+        for (int n = 0; n < CHUNK; n++) sums[n] = layer->constants[j];
+        for (int g = 0; g < in->count; g++) {
+            const int8_t *w = weights_of(layer, in->numbers[g], j), *x = in->values + g * GROUP_BYTES;
+            const int32_t w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
+            for (int n = 0; n < CHUNK; n++)
+                sums[n] += w0 * x[4 * n] + w1 * x[4 * n + 1] + w2 * x[4 * n + 2] + w3 * x[4 * n + 3];
+        }
+    }
+    finish(layer, all_sums, out);
+}
+
+#if ON_X86
+
+/* AVX2: pairs of products of 16 bits, which cannot overflow. */
+
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2 static inline __m256i even_bytes(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
+AVX2 static inline __m256i odd_bytes(__m256i x) { return _mm256_srai_epi16(x, 8); }
+
+AVX2 static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
+    int32_t all_sums[MAX_OUTPUTS * CHUNK];
+    for (int first = 0; first < layer->padded_outputs; first += TILE)
+        for (int v = 0; v < CHUNK / 8; v += 2) {
+            __m256i sums[TILE][2];
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) sums[j][0] = sums[j][1] = _mm256_set1_epi32(layer->constants[first + j]);
+            for (int g = 0; g < in->count; g++) {
+                const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
+                const __m256i x0 = _mm256_loadu_si256(x), x1 = _mm256_loadu_si256(x + 1);
+                const __m256i even0 = even_bytes(x0), odd0 = odd_bytes(x0), even1 = even_bytes(x1), odd1 = odd_bytes(x1);
+                const int8_t *w = weights_of(layer, in->numbers[g], first);
+#pragma GCC unroll 4
+                for (int j = 0; j < TILE; j++) {
+                    const __m256i four = _mm256_set1_epi32(as_int32(w + j * GROUP));
+                    const __m256i even = even_bytes(four), odd = odd_bytes(four);
+                    sums[j][0] = _mm256_add_epi32(sums[j][0], _mm256_madd_epi16(even0, even));
+                    sums[j][0] = _mm256_add_epi32(sums[j][0], _mm256_madd_epi16(odd0, odd));
+                    sums[j][1] = _mm256_add_epi32(sums[j][1], _mm256_madd_epi16(even1, even));
+                    sums[j][1] = _mm256_add_epi32(sums[j][1], _mm256_madd_epi16(odd1, odd));
+                }
+            }
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) {
+                __m256i *target = (__m256i *)(all_sums + (first + j) * CHUNK) + v;
+                _mm256_storeu_si256(target, sums[j][0]);
+                _mm256_storeu_si256(target + 1, sums[j][1]);
+            }
+        }
+    finish(layer, all_sums, out);
+}
+
+/* AVX-512 VNNI: four products of bytes for each sum at once, without saturation. One of the two bytes has no sign, so
+ * weights are raised by 128, and 128 times the sum of the inputs is taken away. */
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+
+VNNI static int interleave_vnni(const int8_t *const rows[GROUP], int8_t *group) {
+    const __m512i a = _mm512_loadu_si512(rows[0]), b = _mm512_loadu_si512(rows[1]);
+    const __m512i c = _mm512_loadu_si512(rows[2]), d = _mm512_loadu_si512(rows[3]);
+    const __m512i any = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
+    if (!_mm512_test_epi32_mask(any, any)) return 0;
+    const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
+    const __m512i cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+    /* quarter l of `q` has symbols 16 l + 4 q .. 16 l + 4 q + 3 */
+    const __m512i q0 = _mm512_unpacklo_epi16(ab_low, cd_low), q1 = _mm512_unpackhi_epi16(ab_low, cd_low);
+    const __m512i q2 = _mm512_unpacklo_epi16(ab_high, cd_high), q3 = _mm512_unpackhi_epi16(ab_high, cd_high);
+    const __m512i even01 = _mm512_shuffle_i32x4(q0, q1, 0x88), odd01 = _mm512_shuffle_i32x4(q0, q1, 0xDD);
+    const __m512i even23 = _mm512_shuffle_i32x4(q2, q3, 0x88), odd23 = _mm512_shuffle_i32x4(q2, q3, 0xDD);
+    _mm512_storeu_si512(group, _mm512_shuffle_i32x4(even01, even23, 0x88));
+    _mm512_storeu_si512(group + 64, _mm512_shuffle_i32x4(odd01, odd23, 0x88));
+    _mm512_storeu_si512(group + 128, _mm512_shuffle_i32x4(even01, even23, 0xDD));
+    _mm512_storeu_si512(group + 192, _mm512_shuffle_i32x4(odd01, odd23, 0xDD));
+    return 1;
+}
+
+VNNI static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
+    const __m512i raised = _mm512_set1_epi8((char)RAISED);
+    __m512i too_much[VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; v++) too_much[v] = _mm512_setzero_si512();
+    for (int g = 0; g < in->count; g++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++)
+            too_much[v] = _mm512_dpbusd_epi32(too_much[v], raised,
+                                              _mm512_loadu_si512(in->values + g * GROUP_BYTES + v * LANES * GROUP));
+    const __m512i least = _mm512_setzero_si512(), most = _mm512_set1_epi32(127);
+    for (int first = 0; first < layer->padded_outputs; first += TILE) {
+        __m512i sums[TILE][VECTORS];
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE; j++)
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; v++)
+                sums[j][v] = _mm512_sub_epi32(_mm512_set1_epi32(layer->constants[first + j]), too_much[v]);
+        for (int g = 0; g < in->count; g++) {
+            const int8_t *x = in->values + g * GROUP_BYTES, *w = weights_of(layer, in->numbers[g], first);
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) {
+                const __m512i four = _mm512_set1_epi32(as_int32(w + j * GROUP));
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++)
+                    sums[j][v] = _mm512_dpbusd_epi32(sums[j][v], four, _mm512_loadu_si512(x + v * LANES * GROUP));
+            }
+        }
+        if (layer->is_last) {
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++)
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++)
+                    _mm512_storeu_si512((int32_t *)out + (first + j) * CHUNK + v * LANES, sums[j][v]);
+            continue;
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) { /* `activate`, without a way through memory */
+            __m512i four = least;
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) {
+                const __m512i a = _mm512_min_epi32(_mm512_max_epi32(_mm512_srai_epi32(sums[j][v], 6), least), most);
+                four = _mm512_or_si512(four, _mm512_slli_epi32(a, 8 * j));
+            }
+            _mm512_storeu_si512((int8_t *)out + first * CHUNK + v * LANES * GROUP, four);
+        }
+    }
+}
+
+#endif
+
+/* The ways to evaluate networks, the best first. */
+static const struct {
+    const char *name;
+    Interleave interleave;
+    Evaluate evaluate;
+    int has_raised_weights;
+} WAYS[] = {
+#if ON_X86
+    {"avx512-vnni", interleave_vnni, evaluate_vnni, 1},
+    {"avx2", interleave_anywhere, evaluate_avx2, 0},
+#endif
+    {"any", interleave_anywhere, evaluate_anywhere, 0},
+};
+enum { WAY_COUNT = sizeof WAYS / sizeof *WAYS };
+static int way;
+
+static int is_possible(int number) {
+#if ON_X86
+    if (WAYS[number].evaluate == evaluate_vnni)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vnni");
+    if (WAYS[number].evaluate == evaluate_avx2) return __builtin_cpu_supports("avx2");
+#endif
+    (void)number;
+    return 1;
+}
+
+void choose_way_of_host(void) {
+    for (way = 0; !is_possible(way); way++) {
+    }
+}
+
+/* Makes a layer of weights [outputs][row_length]. Its input k takes column columns[k], or none where that is -1. */
+static int make_layer(Layer *layer, const int8_t *weights, Py_ssize_t row_length, const int32_t *columns, int inputs,
+                      int outputs, const int32_t *constants, int is_last) {
+    layer->is_last = is_last;
+    layer->outputs = outputs;
+    layer->groups = (inputs + GROUP - 1) / GROUP;
+    layer->padded_outputs = (outputs + TILE - 1) / TILE * TILE;
+    layer->weights = calloc((size_t)layer->groups * layer->padded_outputs, GROUP);
+    layer->constants = calloc((size_t)layer->padded_outputs, sizeof(int32_t));
+    if (!layer->weights || !layer->constants) return 0;
+    memcpy(layer->constants, constants, (size_t)outputs * sizeof *constants);
+    for (int k = 0; k < inputs; k++) {
+        int8_t *target = layer->weights + (Py_ssize_t)(k / GROUP) * layer->padded_outputs * GROUP + k % GROUP;
+        const int column = columns ? columns[k] : k;
+        for (int j = 0; j < outputs && column >= 0; j++) target[j * GROUP] = weights[j * row_length + column];
+    }
+    const int all = layer->groups * layer->padded_outputs * GROUP;
+    for (int i = 0; i < all && WAYS[way].has_raised_weights; i++)
+        layer->weights[i] = (int8_t)(uint8_t)(layer->weights[i] + RAISED);
+    return 1;
+}
+
+static void free_layer(Layer *layer) {
+    free(layer->weights);
+    free(layer->constants);
+}
+
+typedef struct {
+    const int8_t *first; /* what the first symbol sees */
+    Py_ssize_t row_stride;
+} View;
+
+typedef struct {
+    Layer layers[3];
+    const View *views;
+    int signed_count, low_count; /* views that are symbols, and the others */
+    Py_ssize_t columns;
+} Pass;
+
+INLINE int groups_of(int inputs) { return (inputs + GROUP - 1) / GROUP; }
+
+/* The rows of a chunk that view k sees. Where the chunk is no whole part of a row of the pass they are put together. */
+static const int8_t *seen_by(const Pass *pass, const View *view, Py_ssize_t row, Py_ssize_t column, int count,
+                             int8_t *room) {
+    const int8_t *at = view->first + row * view->row_stride + column;
+    if (count == CHUNK && column + CHUNK <= pass->columns) return at;
+    memset(room, 0, CHUNK);
+    for (int done = 0; done < count; row++, column = 0, at = view->first + row * view->row_stride) {
+        const Py_ssize_t rest = pass->columns - column;
+        const int length = rest < count - done ? (int)rest : count - done;
+        memcpy(room + done, at, (size_t)length);
+        done += length;
+    }
+    return room;
+}
+
+FOR_EACH_TARGET static void magnitudes(const int8_t *values, int8_t *out) {
+    for (int n = 0; n < GROUP_BYTES; n++) out[n] = (int8_t)(values[n] < 0 ? -values[n] : values[n]);
+}
+
+static void every_group(Inputs *in, const Layer *layer) {
+    in->count = layer->groups;
+    for (int g = 0; g < in->count; g++) in->numbers[g] = g;
+}
+
+/* What a thread works with. */
+typedef struct {
+    Inputs in, hidden;
+    int32_t sums[MAX_OUTPUTS * CHUNK] __attribute__((aligned(64)));
+    float derivatives[MAX_OUTPUTS][CHUNK];
+} Room;
+
+/* Scale and mean of `count` symbols of a pass from number `first` on. */
+static void outputs_of_chunk(const Pass *pass, Py_ssize_t first, int count, Room *room) {
+    static const int8_t nothing[CHUNK];
+    int8_t copies[GROUP][CHUNK];
+    Inputs *in = &room->in;
+    const Py_ssize_t row = first / pass->columns, column = first % pass->columns;
+    const int signed_groups = groups_of(pass->signed_count), views = pass->signed_count + pass->low_count;
+    in->count = 0;
+    for (int part = 0, k = 0, number = 0; part < 2; part++, number = 2 * signed_groups) {
+        const int end = part ? views : pass->signed_count;
+        for (; k < end; number++) {
+            const int8_t *rows[GROUP];
+            for (int i = 0; i < GROUP; i++, k++)
+                rows[i] = k < end ? seen_by(pass, &pass->views[k], row, column, count, copies[i]) : nothing;
+            if (k > end) k = end;
+            int8_t *group = in->values + in->count * GROUP_BYTES;
+            if (!WAYS[way].interleave(rows, group)) continue;
+            in->numbers[in->count++] = number;
+            if (part) continue;
+            magnitudes(group, group + GROUP_BYTES);
+            in->numbers[in->count++] = number + signed_groups;
+        }
+    }
+    const Evaluate evaluate = WAYS[way].evaluate;
+    evaluate(&pass->layers[0], in, room->hidden.values);
+    every_group(&room->hidden, &pass->layers[1]);
+    evaluate(&pass->layers[1], &room->hidden, in->values);
+    every_group(in, &pass->layers[2]);
+    evaluate(&pass->layers[2], in, room->sums);
+}
+
+typedef struct {
+    Py_buffer w1, c1, w2, c2, w3, c3, available, planes[3], views, quantizers, classes, table, sign;
+    Py_ssize_t rows, columns;
+    int signed_count, per_quantizer, direct_tables, unit_scale, last_scale, last_direct;
+    View *seen;
+    int32_t *inputs_of; /* the column of w1 of each input */
+    Pass pass;
+} Arguments;
+
+static int prepare(Arguments *a) {
+    const Py_ssize_t h1 = a->c1.len / 4, h2 = a->c2.len / 4, inputs = a->available.len / 4, views = a->views.len / 24;
+    const int32_t *available = a->available.buf;
+    if (h1 < 1 || h2 < 1 || h1 > MAX_OUTPUTS || h2 > MAX_OUTPUTS || a->signed_count < 0 || a->signed_count > views ||
+        views + a->signed_count != inputs || inputs < 1 || a->rows < 0 || a->columns < 1) {
+        PyErr_SetString(PyExc_ValueError, "a context network of these sizes is not possible");
+        return 0;
+    }
+    Pass *pass = &a->pass;
+    pass->signed_count = a->signed_count;
+    pass->low_count = (int)views - a->signed_count;
+    pass->columns = a->columns;
+    const int signed_groups = groups_of(pass->signed_count), groups = 2 * signed_groups + groups_of(pass->low_count);
+    const Py_ssize_t row_length = a->w1.len / h1;
+    if (groups > MAX_GROUPS) {
+        PyErr_SetString(PyExc_ValueError, "too many features");
+        return 0;
+    }
+    if (!has_items(&a->w2, h1 * h2, 1, "w2") || !has_items(&a->w3, 2 * h2, 1, "w3") || !has_items(&a->c3, 2, 4, "c3"))
+        return 0;
+    for (Py_ssize_t k = 0; k < inputs; k++)
+        if (available[k] < 0 || available[k] >= row_length) {
+            PyErr_SetString(PyExc_ValueError, "a feature that the network does not have");
+            return 0;
+        }
+    a->seen = malloc((size_t)views * sizeof(View));
+    a->inputs_of = malloc((size_t)groups * GROUP * sizeof(int32_t));
+    if (!a->seen || !a->inputs_of) return PyErr_NoMemory(), 0;
+    const int64_t *given = a->views.buf; /* [views][plane, index, row stride] */
+    for (Py_ssize_t k = 0; k < views; k++) {
+        const int64_t plane = given[3 * k], index = given[3 * k + 1], stride = given[3 * k + 2];
+        if (plane < 0 || plane > 2 || index < 0 || stride < 0 || index > a->planes[plane].len ||
+            stride > a->planes[plane].len ||
+            (a->rows && index + (a->rows - 1) * stride + a->columns > a->planes[plane].len)) {
+            PyErr_SetString(PyExc_ValueError, "a feature beyond its plane");
+            return 0;
+        }
+        a->seen[k] = (View){(const int8_t *)a->planes[plane].buf + index, stride};
+    }
+    pass->views = a->seen;
+    for (int i = 0; i < groups * GROUP; i++) a->inputs_of[i] = -1;
+    for (int k = 0; k < pass->signed_count; k++) {
+        a->inputs_of[k] = available[k];
+        a->inputs_of[signed_groups * GROUP + k] = available[pass->signed_count + k];
+    }
+    for (int k = 0; k < pass->low_count; k++)
+        a->inputs_of[2 * signed_groups * GROUP + k] = available[2 * pass->signed_count + k];
+    if (!make_layer(&pass->layers[0], a->w1.buf, row_length, a->inputs_of, groups * GROUP, (int)h1, a->c1.buf, 0) ||
+        !make_layer(&pass->layers[1], a->w2.buf, h1, NULL, (int)h1, (int)h2, a->c2.buf, 0) ||
+        !make_layer(&pass->layers[2], a->w3.buf, h2, NULL, (int)h2, 2, a->c3.buf, 1))
+        return PyErr_NoMemory(), 0;
+    return 1;
+}
+
+/* Tables and signs of all symbols of the rows. */
+static void choose(const Arguments *a, Room *room) {
+    const Py_ssize_t count = a->rows * a->columns, means = a->classes.len / 2;
+    const int8_t *quantizer = a->quantizers.buf;
+    const int16_t *class_of = a->classes.buf;
+    const int32_t class_count = class_of[means - 1] + 1;
+    int16_t *table = a->table.buf;
+    int32_t *sign = a->sign.buf;
+    for (Py_ssize_t first = 0; first < count; first += CHUNK) {
+        const int some = count - first < CHUNK ? (int)(count - first) : CHUNK;
+        outputs_of_chunk(&a->pass, first, some, room);
+        for (int n = 0; n < some; n++) {
+            const int32_t mean = (room->sums[CHUNK + n] + 128) >> 8;
+            int32_t scale = ((room->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
+            scale = scale < 0 ? 0 : scale > a->last_scale ? a->last_scale : scale;
+            size = class_of[size >= means ? means - 1 : size];
+            const int32_t direct = quantizer[first + n] * a->per_quantizer + scale * class_count + size;
+            table[first + n] = (int16_t)(scale <= a->last_direct ? direct : a->direct_tables + scale - a->last_direct - 1);
+            sign[first + n] = mean < 0 ? -1 : 1;
+        }
+    }
+}
+
+static void release(Arguments *a) {
+    free(a->seen);
+    free(a->inputs_of);
+    for (int layer = 0; layer < 3; layer++) free_layer(&a->pass.layers[layer]);
+    Py_buffer *all[] = {&a->w1, &a->c1, &a->w2, &a->c2, &a->w3, &a->c3, &a->available, a->planes, a->planes + 1,
+                        a->planes + 2, &a->views, &a->quantizers, &a->classes, &a->table, &a->sign};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) PyBuffer_Release(all[i]);
+}
+
+/* Room for a thread's numbers; sets an error and returns NULL where arguments or memory do not do. */
+static Room *room_for(Arguments *a) {
+    const Py_ssize_t count = a->rows * a->columns;
+    if (!has_items(&a->classes, 1, 2, "class_of_mean") || !has_items(&a->quantizers, count, 1, "quantizers") ||
+        !prepare(a))
+        return NULL;
+    Room *room = aligned_alloc(64, (sizeof *room + 63) / 64 * 64);
+    if (!room) PyErr_NoMemory();
+    return room;
+}
+
+/* The tables of the symbols in some rows of a pass; see _compiled.pyi. */
+static PyObject *choose_tables(PyObject *self, PyObject *args) {
+    (void)self;
+    Arguments a = {0};
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*iy*y*y*y*nny*y*(iiiii)w*w*", &a.w1, &a.c1, &a.w2, &a.c2, &a.w3, &a.c3,
+                          &a.available, &a.signed_count, &a.planes[0], &a.planes[1], &a.planes[2], &a.views, &a.rows,
+                          &a.columns, &a.quantizers, &a.classes, &a.per_quantizer, &a.direct_tables, &a.unit_scale,
+                          &a.last_scale, &a.last_direct, &a.table, &a.sign))
+        return NULL; /* which has released what it had taken */
+    const Py_ssize_t count = a.rows * a.columns;
+    Room *room = NULL;
+    if (has_items(&a.table, count, 2, "table") && has_items(&a.sign, count, 4, "sign")) room = room_for(&a);
+    if (room) {
+        Py_BEGIN_ALLOW_THREADS
+        choose(&a, room);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+    free(room);
+    release(&a);
+    return result;
+}
+
+/* The derivative of the bits of symbols by what their contexts see.
+ *
+ * Derivatives go back through the layers as bytes with a scale for each symbol, by the same products as
+ * activations go forward; how they are rounded hardly matters, as they guess what a change of a symbol does. */
+
+typedef struct {
+    Layer back[2]; /* from layer 2 to layer 1, and from layer 1 to the features that are symbols */
+    Py_buffer symbols, bits, targets[2];
+    int means, scales; /* of the table of bits [quantizers][scales][means][entries] */
+} Gradient;
+
+enum { ENTRY_COUNT = 130, LARGEST_SYMBOL = 64, REACH = 2 };
+
+/* The change of the bits of a symbol by scale and mean, as central differences; see `ContextModel.slopes`. */
+static void slopes_of(const Gradient *gradient, int quantizer, int scale, int mean, int32_t symbol, float *by_scale,
+                      float *by_mean) {
+#define LIMITED(x, count) ((x) < 0 ? 0 : (x) < (count) ? (x) : (count) - 1)
+    const int entry = (symbol < -LARGEST_SYMBOL ? -LARGEST_SYMBOL : symbol > LARGEST_SYMBOL ? LARGEST_SYMBOL : symbol) +
+                      LARGEST_SYMBOL;
+    const float *bits = (const float *)gradient->bits.buf +
+                        (Py_ssize_t)quantizer * gradient->scales * gradient->means * ENTRY_COUNT + entry;
+    const int lower = LIMITED(scale - REACH, gradient->scales), upper = LIMITED(scale + REACH, gradient->scales);
+    const int less = LIMITED(mean - REACH, gradient->means), more = LIMITED(mean + REACH, gradient->means);
+    const int here = LIMITED(scale, gradient->scales), near = LIMITED(mean, gradient->means);
+#define BITS(s, m) bits[((Py_ssize_t)(s) * gradient->means + (m)) * ENTRY_COUNT]
+    *by_scale = (BITS(upper, near) - BITS(lower, near)) / (2 * REACH);
+    *by_mean = (BITS(here, more) - BITS(here, less)) / (2 * REACH);
+}
+
+/* Derivatives of `count` rows through the activation: those of active units, as bytes in groups, and the scale of
+ * each symbol. */
+FOR_EACH_TARGET static void through_activation(float (*rows)[CHUNK], int count, const int8_t *activations, Inputs *out,
+                                               float *scale) {
+    const int groups = (count + GROUP - 1) / GROUP;
+    for (int j = count; j < groups * GROUP; j++) memset(rows[j], 0, sizeof rows[j]);
+    for (int n = 0; n < CHUNK; n += LANES) {
+        int32_lanes largest = {0}; /* the digits of numbers that are not negative are in their order */
+        for (int g = 0; g < groups; g++) {
+            const int32_lanes four = load_int32((const int32_t *)(activations + g * GROUP_BYTES + n * GROUP));
+            for (int i = 0; i < GROUP; i++) {
+                const int32_lanes a = four >> 8 * i & 0xFF, active = ~(((a - 1) | (126 - a)) >> 31);
+                const int32_lanes row = (int32_lanes)load(rows[g * GROUP + i] + n) & active;
+                const int32_lanes more = (row & INT32_MAX) - largest;
+                largest += more & ~(more >> 31);
+                store(rows[g * GROUP + i] + n, &row);
+            }
+        }
+        const float_lanes size = (float_lanes)largest, units = size * (1.0f / 127 / 64); /* an activation is a 64th of its sum */
+        const float_lanes inverse = (float_lanes)((int32_lanes)(127.0f / size) & (-largest >> 31));
+        store(scale + n, &units);
+        for (int g = 0; g < groups; g++) {
+            int32_lanes four = {0};
+            for (int i = 0; i < GROUP; i++) {
+                const float_lanes value = load(rows[g * GROUP + i] + n) * inverse;
+                const float_lanes half = (float_lanes)((int32_lanes)all(0.5f) | ((int32_lanes)value & INT32_MIN));
+                four |= (__builtin_convertvector(value + half, int32_lanes) & 0xFF) << 8 * i;
+            }
+            store(out->values + g * GROUP_BYTES + n * GROUP, &four);
+        }
+    }
+    out->count = groups;
+    for (int g = 0; g < groups; g++) out->numbers[g] = g;
+}
+
+FOR_EACH_TARGET static void combine_rows(const float *a, const float *b, float of_a, float of_b, float *out) {
+    for (int n = 0; n < CHUNK; n++) out[n] = of_a * a[n] + of_b * b[n];
+}
+
+FOR_EACH_TARGET static void as_floats(const int32_t *sums, int count, float (*out)[CHUNK]) {
+    for (int j = 0; j < count; j++)
+        for (int n = 0; n < CHUNK; n++) out[j][n] = (float)sums[j * CHUNK + n];
+}
+
+FOR_EACH_TARGET static void add_row(float *target, const int32_t *sums, const float *scale, int count) {
+    for (int n = 0; n < count; n++) target[n] += (float)sums[n] * scale[n];
+}
+
+static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, Py_ssize_t first, int count, Room *room) {
+    const Pass *pass = &a->pass;
+    outputs_of_chunk(pass, first, count, room); /* leaves the activations of layer 1 in hidden, of layer 2 in in */
+    const int h1 = pass->layers[0].outputs, h2 = pass->layers[1].outputs;
+    const int8_t *w3 = a->w3.buf;
+    float by_scale[CHUNK] = {0}, by_mean[CHUNK] = {0}, scale[CHUNK], scale_before[CHUNK];
+    for (int n = 0; n < count; n++) {
+        const int quantizer = ((const int8_t *)a->quantizers.buf)[first + n];
+        const int32_t symbol = ((const int32_t *)gradient->symbols.buf)[first + n];
+        const int mean = ((room->sums[CHUNK + n] + 128) >> 8) + gradient->means / 2;
+        slopes_of(gradient, quantizer, ((room->sums[n] + 128) >> 8) + a->unit_scale, mean, symbol, &by_scale[n],
+                  &by_mean[n]);
+    }
+    for (int j = 0; j < h2; j++) combine_rows(by_scale, by_mean, w3[j] / 256.0f, w3[h2 + j] / 256.0f, room->derivatives[j]);
+    Inputs *in = &room->in, *hidden = &room->hidden;
+    int8_t activations[MAX_OUTPUTS * CHUNK];
+    memcpy(activations, hidden->values, (size_t)pass->layers[0].padded_outputs * CHUNK);
+    through_activation(room->derivatives, h2, in->values, hidden, scale);
+    WAYS[way].evaluate(&gradient->back[0], hidden, room->sums);
+    as_floats(room->sums, h1, room->derivatives);
+    through_activation(room->derivatives, h1, activations, in, scale_before);
+    WAYS[way].evaluate(&gradient->back[1], in, room->sums);
+    for (int n = 0; n < CHUNK; n++) scale[n] *= scale_before[n];
+    for (int k = 0; k < pass->signed_count; k++) {
+        const int64_t *view = (const int64_t *)a->views.buf + 3 * k;
+        const Py_buffer *target = &gradient->targets[view[0]];
+        const Py_ssize_t half = target->len / 8; /* slopes by signed values, then by magnitudes */
+        Py_ssize_t row = first / pass->columns, column = first % pass->columns;
+        for (int done = 0; done < count; row++, column = 0) {
+            const Py_ssize_t rest = pass->columns - column;
+            const int length = rest < count - done ? (int)rest : count - done;
+            float *at = (float *)target->buf + view[1] + row * view[2] + column;
+            add_row(at, room->sums + k * CHUNK + done, scale + done, length);
+            add_row(at + half, room->sums + (pass->signed_count + k) * CHUNK + done, scale + done, length);
+            done += length;
+        }
+    }
+}
+
+/* The weights of a layer the other way round, int8 [inputs][outputs]; column k of the result is columns[k]. */
+static int8_t *transposed(const int8_t *weights, Py_ssize_t row_length, Py_ssize_t rows, const int32_t *columns,
+                          Py_ssize_t count) {
+    int8_t *result = malloc((size_t)(rows * count));
+    for (Py_ssize_t k = 0; result && k < count; k++)
+        for (Py_ssize_t j = 0; j < rows; j++)
+            result[k * rows + j] = weights[j * row_length + (columns ? columns[k] : k)];
+    return result;
+}
+
+/* Adds the derivative of the bits of some rows of a pass to the slopes of what they see; see _compiled.pyi. */
+static PyObject *add_gradient(PyObject *self, PyObject *args) {
+    (void)self;
+    Arguments a = {0};
+    Gradient gradient;
+    memset(&gradient, 0, sizeof gradient);
+    PyObject *result = NULL;
+    Room *room = NULL;
+    int8_t *back_1 = NULL, *back_2 = NULL;
+    static const int32_t no_constants[MAX_OUTPUTS];
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*iy*y*y*y*nny*y*(iiiii)y*y*(ii)w*w*", &a.w1, &a.c1, &a.w2, &a.c2, &a.w3,
+                          &a.c3, &a.available, &a.signed_count, &a.planes[0], &a.planes[1], &a.planes[2], &a.views,
+                          &a.rows, &a.columns, &a.quantizers, &a.classes, &a.per_quantizer, &a.direct_tables,
+                          &a.unit_scale, &a.last_scale, &a.last_direct, &gradient.symbols, &gradient.bits,
+                          &gradient.scales, &gradient.means, &gradient.targets[0], &gradient.targets[1]))
+        return NULL;
+    const Py_ssize_t count = a.rows * a.columns;
+    if (!has_items(&gradient.symbols, count, 4, "symbols") || !(room = room_for(&a))) goto done;
+    const int8_t *quantizer = a.quantizers.buf;
+    int quantizers = 1;
+    for (Py_ssize_t n = 0; n < count; n++) {
+        if (quantizer[n] < 0) quantizers = MAX_OUTPUTS;
+        if (quantizer[n] >= quantizers) quantizers = quantizer[n] + 1;
+    }
+    if (gradient.scales < 1 || gradient.means < 1 || gradient.scales > MAX_OUTPUTS || gradient.means > MAX_OUTPUTS ||
+        !has_items(&gradient.bits, (Py_ssize_t)quantizers * gradient.scales * gradient.means * ENTRY_COUNT, 4, "bits")) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a table of bits of these sizes is not possible");
+        goto done;
+    }
+    for (int k = 0; k < a.signed_count; k++) {
+        const int64_t plane = ((const int64_t *)a.views.buf)[3 * k];
+        if (plane > 1 || gradient.targets[plane].len / 8 < a.planes[plane].len) {
+            PyErr_SetString(PyExc_ValueError, "slopes do not match their planes");
+            goto done;
+        }
+    }
+    const int h1 = a.pass.layers[0].outputs, h2 = a.pass.layers[1].outputs, seen = 2 * a.signed_count;
+    if (seen > MAX_OUTPUTS) {
+        PyErr_SetString(PyExc_ValueError, "too many features");
+        goto done;
+    }
+    back_2 = transposed(a.w2.buf, h1, h2, NULL, h1);
+    back_1 = transposed(a.w1.buf, a.w1.len / h1, h1, a.available.buf, seen);
+    if (!back_1 || !back_2 || !make_layer(&gradient.back[0], back_2, h2, NULL, h2, h1, no_constants, 1) ||
+        !make_layer(&gradient.back[1], back_1, h1, NULL, h1, seen, no_constants, 1)) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t first = 0; first < count; first += CHUNK)
+        add_gradient_of_chunk(&a, &gradient, first, count - first < CHUNK ? (int)(count - first) : CHUNK, room);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    free(back_1), free(back_2), free(room);
+    free_layer(&gradient.back[0]), free_layer(&gradient.back[1]);
+    PyBuffer_Release(&gradient.symbols), PyBuffer_Release(&gradient.bits);
+    PyBuffer_Release(&gradient.targets[0]), PyBuffer_Release(&gradient.targets[1]);
+    release(&a);
+    return result;
+}
+
+/* The names of the ways that this processor has, the best first. */
+static PyObject *ways(PyObject *self, PyObject *unused) {
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (int number = 0; names && number < WAY_COUNT; number++) {
+        if (!is_possible(number)) continue;
+        PyObject *name = PyUnicode_FromString(WAYS[number].name);
+        if (!name || PyList_Append(names, name)) Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+/* Takes one of `ways` for all that follows. */
+static PyObject *use_way(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "s", &name)) return NULL;
+    for (int number = 0; number < WAY_COUNT; number++)
+        if (!strcmp(WAYS[number].name, name) && is_possible(number)) {
+            way = number;
+            Py_RETURN_NONE;
+        }
+    return PyErr_Format(PyExc_ValueError, "this processor has no way %s", name);
+}
+
+PyMethodDef context_methods[] = {
+    {"choose_tables", choose_tables, METH_VARARGS, NULL},
+    {"add_gradient", add_gradient, METH_VARARGS, NULL},
+    {"ways", ways, METH_NOARGS, NULL},
+    {"use_way", use_way, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,399 @@
+/* From samples to pixels: the correcting machine, the image filter and the colours, as
+ * `dfmcodec.synthesis.machine`, `dfmcodec.synthesis.filter` and `dfmcodec.latents.colour` describe them.
+ *
+ * The machine goes through the rows of cells from top to bottom. Each layer keeps the last three rows of
+ * its outputs, dimension by dimension; so a row of the next layer is computed as soon as the rows around
+ * it are known, and everything stays in the cache. 32 cells of a row are worked on at a time.
+ */
+#include "common.h"
+
+enum {
+    CHANNELS = 3,
+    SAMPLES = 12, /* of a cell: channel, row, column */
+    AROUND = 9,   /* cells */
+    INPUTS = SAMPLES * AROUND,
+    FEATURES = INPUTS + 2, /* with the logarithm of the step, and 1 */
+    KEPT = 3,              /* rows */
+    MOVED_PART = 16,
+    TILE = 2 * LANES, /* cells at a time */
+    TILE_OUTPUTS = 4, /* sums at a time */
+    MAX_WIDTH = 128,
+    MAX_DEPTH = 8,
+};
+
+typedef struct {
+    int width, depth, is_spread;
+    const float *lift;                     /* [FEATURES][width] */
+    const float *a[MAX_DEPTH], *b[MAX_DEPTH]; /* [1 + width][outputs] of each layer */
+    const float *bypass;                   /* [width][SAMPLES] */
+} Machine;
+
+/* cos and sin of 2 pi v. With k the whole number nearest to 2 v they are (-1)^k times those of the rest, an angle
+ * within a quarter turn, for which polynomials are good to 1e-7 (Taylor's, their last terms adjusted). */
+INLINE void cos_sin(float_lanes v, float_lanes *cosine, float_lanes *sine) {
+    const float_lanes magic = all(12582912.0f); /* 1.5 2^23: its last digit counts ones */
+    const float_lanes shifted = v * 2.0f + magic;
+    const int32_lanes sign = (int32_lanes)shifted << 31;
+    const float_lanes r = (v - (shifted - magic) * 0.5f) * 6.283185307179586f, s = r * r;
+    float_lanes c = all(-2.605e-7f), t = all(2.6083159e-6f);
+    c = c * s + 2.47609e-5f;
+    c = c * s - 1.3888397e-3f;
+    c = c * s + 4.1666638e-2f;
+    c = c * s - 0.5f;
+    c = c * s + 1.0f;
+    t = t * s - 1.9810690e-4f;
+    t = t * s + 8.3330255e-3f;
+    t = t * s - 1.6666657e-1f;
+    t = r + r * s * t;
+    *cosine = (float_lanes)((int32_lanes)c ^ sign);
+    *sine = (float_lanes)((int32_lanes)t ^ sign);
+}
+
+/* Adds to `sums` [TILE_OUTPUTS][TILE / LANES] the products of weights[k][first..] and rows of TILE numbers. */
+INLINE void add_products(float_lanes sums[TILE_OUTPUTS][2], const float *weights, int outputs, const int *columns,
+                         const float (*rows)[TILE], int count) {
+    for (int k = 0; k < count; k++) {
+        const float_lanes x0 = load(rows[k]), x1 = load(rows[k] + LANES);
+        const float *w = weights + k * outputs;
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE_OUTPUTS; j++) {
+            sums[j][0] += w[columns[j]] * x0;
+            sums[j][1] += w[columns[j]] * x1;
+        }
+    }
+}
+
+/* What the machine's parts work with. `rows[layer][row % KEPT]` is [width][stride]. */
+typedef struct {
+    const Machine *machine;
+    const int32_t *samples;
+    Py_ssize_t channels, height, width;   /* of the samples */
+    Py_ssize_t cell_rows, cell_columns;   /* of the cells that they make up */
+    Py_ssize_t stride;
+    float to_steps, step, log_step;
+    float *cells[KEPT];                   /* [SAMPLES][stride] */
+    float *rows[MAX_DEPTH][KEPT];
+} Work;
+
+/* The samples of a row of cells, in steps. An odd last row or column is repeated; gray gets flat chroma. */
+static void cells_of_row(const Work *work, Py_ssize_t row, float *target) {
+    for (int sample = 0; sample < SAMPLES; sample++) {
+        float *out = target + sample * work->stride;
+        const Py_ssize_t channel = sample / 4, y = 2 * row + sample / 2 % 2, x = sample % 2;
+        if (channel >= work->channels) {
+            memset(out, 0, (size_t)work->cell_columns * sizeof *out);
+            continue;
+        }
+        const Py_ssize_t from = y < work->height ? y : work->height - 1;
+        const int32_t *source = work->samples + (channel * work->height + from) * work->width;
+        Py_ssize_t whole = (work->width - x + 1) / 2;
+        for (Py_ssize_t n = 0; n < whole; n++) out[n] = (float)source[2 * n + x] * work->to_steps;
+        if (whole < work->cell_columns) out[whole] = (float)source[work->width - 1] * work->to_steps;
+    }
+}
+
+/* Row `row` of the machine's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
+FOR_EACH_TARGET static void lift_row(const Work *work, Py_ssize_t row, float *target) {
+    const Machine *machine = work->machine;
+    const Py_ssize_t columns = work->cell_columns - 2;
+    float inputs[INPUTS][TILE] __attribute__((aligned(64)));
+    for (Py_ssize_t first = 0; first < columns; first += TILE) {
+        for (int channel = 0; channel < CHANNELS; channel++)
+            for (int half = 0; half < TILE; half += LANES) {
+                const float *middle = work->cells[(row + 1) % KEPT] + 4 * channel * work->stride + first + 1 + half;
+                const float_lanes mean = (load(middle) + load(middle + work->stride) + load(middle + 2 * work->stride) +
+                                          load(middle + 3 * work->stride)) * 0.25f;
+                for (int around = 0; around < AROUND; around++)
+                    for (int s = 4 * channel; s < 4 * channel + 4; s++) {
+                        const float *cell = work->cells[(row + around / 3) % KEPT] + s * work->stride + first + half;
+                        const float_lanes d = load(cell + around % 3) - mean;
+                        const float_lanes size = (float_lanes)((int32_lanes)d & 0x7FFFFFFF);
+                        const float_lanes input = d / (size * 0.25f + 1.0f);
+                        store(inputs[around * SAMPLES + s] + half, &input);
+                    }
+            }
+        const float *constants = machine->lift + INPUTS * machine->width;
+        for (int j = 0; j < machine->width; j += TILE_OUTPUTS) {
+            float_lanes sums[TILE_OUTPUTS][2];
+            int at[TILE_OUTPUTS];
+#pragma GCC unroll 4
+            for (int i = 0; i < TILE_OUTPUTS; i++) {
+                at[i] = j + i < machine->width ? j + i : machine->width - 1;
+                sums[i][0] = sums[i][1] = all(constants[at[i]] * work->log_step + constants[machine->width + at[i]]);
+            }
+            add_products(sums, machine->lift, machine->width, at, (const float (*)[TILE])inputs, INPUTS);
+#pragma GCC unroll 4
+            for (int i = 0; i < TILE_OUTPUTS; i++) {
+                store(target + at[i] * work->stride + first, &sums[i][0]);
+                store(target + at[i] * work->stride + first + LANES, &sums[i][1]);
+            }
+        }
+    }
+}
+
+/* Row `row` of what Fourier layer `layer` makes of the rows before it: [outputs][stride], `columns` of them.
+ *
+ * With S the sums are of what a cell takes from the cells around it, and rows and columns lose one on each side. */
+FOR_EACH_TARGET static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t columns, float *target) {
+    const Machine *machine = work->machine;
+    const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
+    const int moved = machine->is_spread ? width / MOVED_PART : 0, edge = machine->is_spread ? 1 : 0;
+    float *const *rows = (float *const *)work->rows[layer];
+    float cosines[MAX_WIDTH][TILE] __attribute__((aligned(64))), sines[MAX_WIDTH][TILE] __attribute__((aligned(64)));
+    float inner[MAX_WIDTH][TILE] __attribute__((aligned(64)));
+    for (Py_ssize_t first = 0; first < columns; first += TILE) {
+        for (int k = 0; k < width; k++) {
+            const int number = moved && k >= width - 8 * moved ? (k - width + 8 * moved) / moved : -1;
+            const int place = number < 0 ? 4 : number < 4 ? number : number + 1; /* among the nine cells */
+            const Py_ssize_t y = edge ? place / 3 : 0, x = edge ? place % 3 : 0;
+            const float *seen = rows[(row + y) % KEPT] + k * work->stride + first + x;
+            const float *own = rows[(row + edge) % KEPT] + k * work->stride + first + edge;
+            for (int half = 0; half < TILE; half += LANES) {
+                float_lanes cosine, sine;
+                cos_sin(load(seen + half), &cosine, &sine);
+                store(cosines[k] + half, &cosine);
+                store(sines[k] + half, &sine);
+                memcpy(inner[k] + half, own + half, LANES * sizeof *own);
+            }
+        }
+        const float *a = machine->a[layer], *b = machine->b[layer];
+        for (int j = 0; j < outputs; j += TILE_OUTPUTS) {
+            float_lanes sums[TILE_OUTPUTS][2];
+            int at[TILE_OUTPUTS];
+#pragma GCC unroll 4
+            for (int i = 0; i < TILE_OUTPUTS; i++) {
+                at[i] = j + i < outputs ? j + i : outputs - 1;
+                sums[i][0] = sums[i][1] = all(a[at[i]]);
+            }
+            add_products(sums, a + outputs, outputs, at, (const float (*)[TILE])cosines, width);
+            add_products(sums, b + outputs, outputs, at, (const float (*)[TILE])sines, width);
+            if (is_last) add_products(sums, machine->bypass, outputs, at, (const float (*)[TILE])inner, width);
+#pragma GCC unroll 4
+            for (int i = 0; i < TILE_OUTPUTS; i++)
+#pragma GCC unroll 2
+                for (int half = 0; half < 2; half++) {
+                    float_lanes sum = sums[i][half];
+                    if (!is_last) sum += load(inner[at[i]] + half * LANES);
+                    store(target + at[i] * work->stride + first + half * LANES, &sum);
+                }
+        }
+    }
+}
+
+/* Puts a row of corrections, in steps, into planes in units. */
+static void spread_row(const Work *work, const float *row, Py_ssize_t y, Py_ssize_t height, Py_ssize_t width,
+                       float *planes) {
+    for (int sample = 0; sample < SAMPLES; sample++) {
+        const Py_ssize_t channel = sample / 4, line = 2 * y + sample / 2 % 2, x = sample % 2;
+        if (channel >= work->channels || line >= height) continue;
+        float *out = planes + (channel * height + line) * width + x;
+        const float *source = row + sample * work->stride;
+        for (Py_ssize_t n = 0; 2 * n + x < width; n++) out[2 * n] = source[n] * work->step;
+    }
+}
+
+/* What the machine adds to a block of samples; see _compiled.pyi. */
+static PyObject *machine_change(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer weights, samples, out;
+    Py_ssize_t channels, height, width, out_height, out_width;
+    int machine_width, depth, is_spread;
+    double step, log_step;
+    if (!PyArg_ParseTuple(args, "y*(iip)y*(nnn)ddnnw*", &weights, &machine_width, &depth, &is_spread, &samples, &channels,
+                          &height, &width, &step, &log_step, &out_height, &out_width, &out))
+        return NULL;
+    PyObject *result = NULL;
+    float *room = NULL;
+    Work work = {0};
+    Machine machine = {machine_width, depth, is_spread, weights.buf, {0}, {0}, NULL};
+    const Py_ssize_t cell_rows = (height + 1) / 2, cell_columns = (width + 1) / 2;
+    const Py_ssize_t lost = 2 + (is_spread ? 2 * depth : 0); /* rows and columns of cells */
+    if (machine_width < 1 || machine_width > MAX_WIDTH || depth < 1 || depth > MAX_DEPTH || channels < 1 ||
+        channels > CHANNELS || height < 1 || width < 1 || out_height < 1 || out_width < 1 || !(step > 0) ||
+        cell_rows - lost != (out_height + 1) / 2 || cell_columns - lost != (out_width + 1) / 2) {
+        PyErr_SetString(PyExc_ValueError, "a machine or block of these sizes is not possible");
+        goto done;
+    }
+    const float *next = machine.lift + FEATURES * machine_width;
+    for (int layer = 0; layer < depth; layer++) {
+        const Py_ssize_t size = (Py_ssize_t)(machine_width + 1) * (layer < depth - 1 ? machine_width : SAMPLES);
+        machine.a[layer] = next;
+        machine.b[layer] = next + size;
+        next += 2 * size;
+    }
+    machine.bypass = next;
+    if (!has_items(&weights, next + machine_width * SAMPLES - machine.lift, 4, "weights") ||
+        !has_items(&samples, channels * height * width, 4, "samples") ||
+        !has_items(&out, channels * out_height * out_width, 4, "out"))
+        goto done;
+    const Py_ssize_t stride = (cell_columns + 2 * TILE + LANES) / LANES * LANES;
+    const Py_ssize_t numbers = KEPT * stride * (SAMPLES + (Py_ssize_t)depth * machine_width) + stride * SAMPLES;
+    room = calloc((size_t)numbers, sizeof *room);
+    if (!room) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    work = (Work){&machine, samples.buf, channels, height, width, cell_rows, cell_columns, stride,
+                  (float)(1 / step), (float)step, (float)log_step, {0}, {{0}}};
+    float *free_room = room;
+    for (int kept = 0; kept < KEPT; kept++, free_room += SAMPLES * stride) work.cells[kept] = free_room;
+    for (int layer = 0; layer < depth; layer++)
+        for (int kept = 0; kept < KEPT; kept++, free_room += machine_width * stride) work.rows[layer][kept] = free_room;
+    float *const corrections = free_room;
+    Py_BEGIN_ALLOW_THREADS
+    const Py_ssize_t shrink = is_spread ? 2 : 0;
+    for (Py_ssize_t row = 0; row < cell_rows; row++) {
+        cells_of_row(&work, row, work.cells[row % KEPT]);
+        Py_ssize_t ready = row - 2; /* the row that can be computed next */
+        if (ready < 0) continue;
+        lift_row(&work, ready, work.rows[0][ready % KEPT]);
+        for (int layer = 0; layer < depth; layer++) {
+            ready -= shrink;
+            if (ready < 0) break;
+            const Py_ssize_t columns = cell_columns - 2 - shrink * (layer + 1);
+            if (layer < depth - 1) {
+                layer_row(&work, layer, ready, columns, work.rows[layer + 1][ready % KEPT]);
+            } else {
+                layer_row(&work, layer, ready, columns, corrections);
+                spread_row(&work, corrections, ready, out_height, out_width, out.buf);
+            }
+        }
+    }
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    free(room);
+    PyBuffer_Release(&weights), PyBuffer_Release(&samples), PyBuffer_Release(&out);
+    return result;
+}
+
+/* sums[i] += w[i] (around - here), for the three channels that come out. */
+FOR_EACH_TARGET static void add_tap(float (*sums)[TILE], const float *w, Py_ssize_t channels, const float *around,
+                                    const float *here, Py_ssize_t count) {
+    for (Py_ssize_t i = 0; i < channels; i++)
+        for (Py_ssize_t n = 0; n < count; n++) sums[i][n] += w[i] * (around[n] - here[n]);
+}
+
+/* What the image filter adds to a block of samples; see _compiled.pyi. */
+static PyObject *filter_change(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer weights, taps, samples, out;
+    Py_ssize_t channels, height, width;
+    int radius;
+    if (!PyArg_ParseTuple(args, "y*y*iy*(nnn)w*", &weights, &taps, &radius, &samples, &channels, &height, &width, &out))
+        return NULL;
+    PyObject *result = NULL;
+    float *values = NULL;
+    const Py_ssize_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
+    const int32_t *tap = taps.buf;
+    if (channels < 1 || channels > CHANNELS || height < 1 || width < 1 || radius < 0 || radius > 64) {
+        PyErr_SetString(PyExc_ValueError, "a filter or block of these sizes is not possible");
+        goto done;
+    }
+    for (Py_ssize_t t = 0; t < 2 * count; t++)
+        if (tap[t] < -radius || tap[t] > radius) {
+            PyErr_SetString(PyExc_ValueError, "a tap beyond the radius");
+            goto done;
+        }
+    const Py_ssize_t plane = padded_height * padded_width;
+    if (!has_items(&weights, count * channels * channels, 4, "weights") ||
+        !has_items(&samples, channels * plane, 4, "samples") ||
+        !has_items(&out, channels * height * width, 4, "out"))
+        goto done;
+    values = malloc((size_t)(channels * plane) * sizeof *values);
+    if (!values) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t n = 0; n < channels * plane; n++) values[n] = (float)((const int32_t *)samples.buf)[n];
+    for (Py_ssize_t row = 0; row < height; row++)
+        for (Py_ssize_t first = 0; first < width; first += TILE) {
+            const Py_ssize_t some = width - first < TILE ? width - first : TILE;
+            float sums[CHANNELS][TILE] = {{0}};
+            for (Py_ssize_t t = 0; t < count; t++)
+                for (Py_ssize_t from = 0; from < channels; from++) {
+                    const float *here = values + from * plane + (row + radius) * padded_width + radius + first;
+                    const float *w = (const float *)weights.buf + (t * channels + from) * channels;
+                    add_tap(sums, w, channels, here + tap[2 * t] * padded_width + tap[2 * t + 1], here, some);
+                }
+            for (Py_ssize_t i = 0; i < channels; i++)
+                memcpy((float *)out.buf + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
+        }
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    free(values);
+    PyBuffer_Release(&weights), PyBuffer_Release(&taps), PyBuffer_Release(&samples), PyBuffer_Release(&out);
+    return result;
+}
+
+/* Sample values of a row of planes, before they are rounded: [CHANNELS][width]. */
+FOR_EACH_TARGET static void colours_of_row(const float *planes, Py_ssize_t channels, Py_ssize_t plane, Py_ssize_t width,
+                                           const float *basis, float scale, float middle, float most, float *out) {
+    for (Py_ssize_t j = 0; j < channels; j++)
+        for (Py_ssize_t n = 0; n < width; n++) {
+            float value = planes[n] * (channels > 1 ? basis[j] : 1.0f);
+            if (channels > 1) value += planes[plane + n] * basis[3 + j] + planes[2 * plane + n] * basis[6 + j];
+            value = value * scale + middle;
+            out[j * width + n] = !(value > 0) ? 0 : value > most ? most : value; /* NaN is 0 */
+        }
+}
+
+INLINE int nearest(float value) { /* ties go to the even number, as NumPy's */
+    const float magic = 12582912.0f;
+    return (int)((value + magic) - magic);
+}
+
+/* Planes to pixels; see _compiled.pyi. */
+static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer planes, basis, out;
+    Py_ssize_t channels, height, width;
+    float scale, middle, most;
+    if (!PyArg_ParseTuple(args, "y*(nnn)y*fffw*", &planes, &channels, &height, &width, &basis, &scale, &middle, &most,
+                          &out))
+        return NULL;
+    PyObject *result = NULL;
+    float *row_values = NULL;
+    const int bytes = most > 255 ? 2 : 1;
+    if ((channels != 1 && channels != CHANNELS) || height < 0 || width < 0 || !(most > 0 && most <= 65535)) {
+        PyErr_SetString(PyExc_ValueError, "planes of these sizes are not possible");
+        goto done;
+    }
+    if (!has_items(&planes, channels * height * width, 4, "planes") || !has_items(&basis, 9, 4, "basis") ||
+        !has_items(&out, channels * height * width, bytes, "out"))
+        goto done;
+    row_values = malloc((size_t)(channels * width + 1) * sizeof *row_values);
+    if (!row_values) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t row = 0; row < height; row++) {
+        colours_of_row((const float *)planes.buf + row * width, channels, height * width, width, basis.buf, scale, middle,
+                       most, row_values);
+        for (Py_ssize_t j = 0; j < channels; j++)
+            for (Py_ssize_t n = 0; n < width; n++) {
+                const Py_ssize_t at = (row * width + n) * channels + j;
+                const int value = nearest(row_values[j * width + n]);
+                if (bytes == 1)
+                    ((uint8_t *)out.buf)[at] = (uint8_t)value;
+                else
+                    ((uint16_t *)out.buf)[at] = (uint16_t)value;
+            }
+    }
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    free(row_values);
+    PyBuffer_Release(&planes), PyBuffer_Release(&basis), PyBuffer_Release(&out);
+    return result;
+}
+
+PyMethodDef machine_methods[] = {
+    {"planes_to_pixels", planes_to_pixels, METH_VARARGS, NULL},
+    {"machine_change", machine_change, METH_VARARGS, NULL},
+    {"filter_change", filter_change, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,268 @@
+/* From symbols to samples: what a coding pass leaves behind, the inverse wavelet, and the differences in
+ * the low-pass band that later passes see. The same integers as `dfmcodec.entropy.neighbourhood` and
+ * `dfmcodec.latents.wavelet`, where they are described.
+ */
+#include "common.h"
+
+enum {
+    FINE = 64,
+    LAST_OFFSET = 3, /* symbols beyond +-3 have the reconstruction offsets of +-3 */
+    OFFSETS = 2 * LAST_OFFSET + 1,
+    FRACTION_BITS = 12,
+    ALPHA = -6497,
+    BETA = -217,
+    GAMMA = 3616,
+    DELTA = 1817,
+    LOW_GAIN = 5039,
+    MAX_UNITS = 1 << 16,
+};
+
+/* Takes the symbols of a pass: their places in the trellis, context and coefficients; see _compiled.pyi. */
+static PyObject *accept_symbols(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer symbols, table, sign, offsets, next, states, companded, plane, fine;
+    Py_ssize_t rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*nnw*ny*w*(nn)w*(nn)", &symbols, &table, &sign, &offsets, &next, &rows,
+                          &columns, &states, &state_stride, &companded, &plane, &plane_start, &plane_stride, &fine,
+                          &fine_start, &fine_stride))
+        return NULL;
+    PyObject *result = NULL;
+    const Py_ssize_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
+    const int is_trellis = next.len > 0;
+    if (rows < 1 || columns < 1 || state_stride < columns || plane_start < 0 || plane_stride < 0 || fine_start < 0 ||
+        fine_stride < 0 || largest < 0 || (is_trellis && next.len < 16)) {
+        PyErr_SetString(PyExc_ValueError, "a pass of these sizes is not possible");
+        goto done;
+    }
+    if (!has_items(&symbols, count, 4, "symbols") || !has_items(&table, count, 2, "table") ||
+        !has_items(&sign, count, 4, "sign") ||
+        !has_items(&states, (rows - 1) * state_stride + columns, 1, "states") ||
+        !has_items(&plane, plane_start + (rows - 1) * plane_stride + columns, 1, "plane") ||
+        !has_items(&fine, fine_start + (rows - 1) * fine_stride + 2 * columns - 1, 4, "fine"))
+        goto done;
+    int is_valid = 1;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t row = 0; row < rows && is_valid; row++) {
+        const int32_t *q = (const int32_t *)symbols.buf + row * columns, *signs = (const int32_t *)sign.buf + row * columns;
+        const int16_t *number = (const int16_t *)table.buf + row * columns;
+        int8_t *state = (int8_t *)states.buf + row * state_stride;
+        int8_t *seen = (int8_t *)plane.buf + plane_start + row * plane_stride;
+        int32_t *target = (int32_t *)fine.buf + fine_start + row * fine_stride;
+        for (Py_ssize_t n = 0; n < columns; n++) {
+            if (number[n] < 0 || number[n] >= tables || state[n] < 0 || state[n] > 7) {
+                is_valid = 0;
+                break;
+            }
+            int32_t entry = q[n] * signs[n], multiple = q[n];
+            entry = (entry < -LAST_OFFSET ? -LAST_OFFSET : entry > LAST_OFFSET ? LAST_OFFSET : entry) + LAST_OFFSET;
+            if (is_trellis) {
+                multiple = 2 * q[n] - ((q[n] > 0) - (q[n] < 0)) * (state[n] & 1);
+                state[n] = ((const int8_t *)next.buf)[2 * state[n] + (q[n] & 1)];
+            }
+            const uint32_t size = multiple < 0 ? -(uint32_t)multiple : (uint32_t)multiple;
+            const int8_t value = ((const int8_t *)companded.buf)[size < (size_t)largest ? size : (size_t)largest];
+            seen[n] = multiple < 0 ? -value : value;
+            target[2 * n] = multiple * FINE + ((const int32_t *)offsets.buf)[number[n] * OFFSETS + entry] * signs[n];
+        }
+    }
+    Py_END_ALLOW_THREADS
+    if (is_valid)
+        result = Py_NewRef(Py_None);
+    else
+        PyErr_SetString(PyExc_ValueError, "a table or state that does not exist");
+done:
+    PyBuffer_Release(&symbols), PyBuffer_Release(&table), PyBuffer_Release(&sign), PyBuffer_Release(&offsets);
+    PyBuffer_Release(&next), PyBuffer_Release(&states), PyBuffer_Release(&companded), PyBuffer_Release(&plane);
+    PyBuffer_Release(&fine);
+    return result;
+}
+
+INLINE int32_t scaled(int32_t x, int32_t coefficient) {
+    return (x * coefficient + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS;
+}
+
+/* target[n] -= scaled(a[n] + b[n], coefficient) */
+FOR_EACH_TARGET static void lift(int32_t *target, const int32_t *a, const int32_t *b, Py_ssize_t count,
+                                 int32_t coefficient) {
+    for (Py_ssize_t n = 0; n < count; n++) target[n] -= scaled(a[n] + b[n], coefficient);
+}
+
+FOR_EACH_TARGET static void gain(int32_t *target, const int32_t *source, Py_ssize_t count) {
+    for (Py_ssize_t n = 0; n < count; n++) target[n] = scaled(source[n], LOW_GAIN);
+}
+
+/* Coefficients in units from 1/FINE of their band's step. */
+FOR_EACH_TARGET static void dequantize(int32_t *target, const int32_t *fine, Py_ssize_t count, int32_t step) {
+    const int32_t limit = (int32_t)((int64_t)MAX_UNITS * (1 << 14) / step);
+    for (Py_ssize_t n = 0; n < count; n++) {
+        const int32_t value = fine[n] < -limit ? -limit : fine[n] > limit ? limit : fine[n];
+        target[n] = (value * step + (1 << 13)) >> 14;
+    }
+}
+
+FOR_EACH_TARGET static void interleave(int32_t *out, const int32_t *even, const int32_t *odd, Py_ssize_t pairs) {
+    for (Py_ssize_t n = 0; n < pairs; n++) out[2 * n] = even[n], out[2 * n + 1] = odd[n];
+}
+
+FOR_EACH_TARGET static void limit_units(int32_t *values, Py_ssize_t count) {
+    for (Py_ssize_t n = 0; n < count; n++)
+        values[n] = values[n] < -MAX_UNITS ? -MAX_UNITS : values[n] > MAX_UNITS ? MAX_UNITS : values[n];
+}
+
+/* Joins the halves of a row. `low` and `high` have room for one more number on both sides. */
+static void join_row(int32_t *out, int32_t *low, Py_ssize_t lows, int32_t *high, Py_ssize_t highs) {
+    if (highs == 0) {
+        memcpy(out, low, (size_t)lows * sizeof *out);
+        return;
+    }
+    gain(low, low, lows);
+    high[-1] = high[0], high[highs] = high[highs - 1];
+    lift(low, high - 1, high, lows, DELTA);
+    low[lows] = low[lows - 1];
+    lift(high, low, low + 1, highs, GAMMA);
+    high[-1] = high[0], high[highs] = high[highs - 1];
+    lift(low, high - 1, high, lows, BETA);
+    low[lows] = low[lows - 1];
+    lift(high, low, low + 1, highs, ALPHA);
+    interleave(out, low, high, highs);
+    if (lows > highs) out[2 * highs] = low[highs];
+}
+
+/* Inverts a decomposition level of one channel; see _compiled.pyi. */
+static PyObject *synthesise_channel(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer low, bands[3], out;
+    Py_ssize_t height, width;
+    int steps[3];
+    if (!PyArg_ParseTuple(args, "y*y*y*y*(iii)nnw*", &low, &bands[0], &bands[1], &bands[2], &steps[0], &steps[1],
+                          &steps[2], &height, &width, &out))
+        return NULL;
+    PyObject *result = NULL;
+    const Py_ssize_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2, high_columns = width / 2;
+    if (height < 1 || width < 1 || steps[0] < 1 || steps[1] < 1 || steps[2] < 1) {
+        PyErr_SetString(PyExc_ValueError, "a level of these sizes is not possible");
+        goto done;
+    }
+    if (!has_items(&low, rows * columns, 4, "low") || !has_items(&bands[0], rows * high_columns, 4, "band 0") ||
+        !has_items(&bands[1], high_rows * columns, 4, "band 1") ||
+        !has_items(&bands[2], high_rows * high_columns, 4, "band 2") ||
+        !has_items(&out, height * width, 4, "out"))
+        goto done;
+    int32_t *room = malloc((size_t)(2 * (columns + 2)) * sizeof *room);
+    if (!room) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    int32_t *x = out.buf, *even = room + 1, *odd = even + columns + 2;
+    for (Py_ssize_t row = 0; row < height; row++) { /* along columns: rows of the low half, and of the high half */
+        const Py_ssize_t half = row / 2;
+        if (row % 2 == 0) {
+            memcpy(even, (const int32_t *)low.buf + half * columns, (size_t)columns * sizeof *even);
+            dequantize(odd, (const int32_t *)bands[0].buf + half * high_columns, high_columns, steps[0]);
+        } else {
+            dequantize(even, (const int32_t *)bands[1].buf + half * columns, columns, steps[1]);
+            dequantize(odd, (const int32_t *)bands[2].buf + half * high_columns, high_columns, steps[2]);
+        }
+        join_row(x + row * width, even, columns, odd, high_columns);
+    }
+    if (high_rows) { /* along rows: the same steps on whole rows */
+#define LOW_ROW(n) (x + 2 * ((n) < rows ? (n) : rows - 1) * width)
+#define HIGH_ROW(n) (x + (2 * ((n) < 0 ? 0 : (n) < high_rows ? (n) : high_rows - 1) + 1) * width)
+        for (Py_ssize_t n = 0; n < rows; n++) {
+            gain(LOW_ROW(n), LOW_ROW(n), width);
+            lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, DELTA);
+        }
+        for (Py_ssize_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, GAMMA);
+        for (Py_ssize_t n = 0; n < rows; n++) lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, BETA);
+        for (Py_ssize_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, ALPHA);
+    }
+    limit_units(x, height * width);
+    Py_END_ALLOW_THREADS
+    free(room);
+    result = Py_NewRef(Py_None);
+done:
+    PyBuffer_Release(&low), PyBuffer_Release(&bands[0]), PyBuffer_Release(&bands[1]), PyBuffer_Release(&bands[2]);
+    PyBuffer_Release(&out);
+    return result;
+}
+
+/* Companded differences of a row to samples that lie `shift` further on, both of a padded row. */
+FOR_EACH_TARGET static void compand_row(const int32_t *around, const int32_t *here, Py_ssize_t count, int32_t limit,
+                                        int32_t factor, const int32_t *companded, int32_t last, int32_t *out) {
+    for (Py_ssize_t n = 0; n < count; n++) {
+        const int32_t difference = around[n] - here[n];
+        int32_t size = difference < 0 ? -difference : difference;
+        size = size < limit ? size : limit;
+        size = (size * factor) >> 14;
+        const int32_t value = companded[size < last ? size : last];
+        out[n] = difference < 0 ? -value : value;
+    }
+}
+
+FOR_EACH_TARGET static void split_row(const int32_t *values, int8_t *even, int8_t *odd, Py_ssize_t count) {
+    for (Py_ssize_t n = 0; n < count / 2; n++) even[n] = (int8_t)values[2 * n], odd[n] = (int8_t)values[2 * n + 1];
+    if (count % 2) even[count / 2] = (int8_t)values[count - 1];
+}
+
+/* Companded differences in some rows of a low-pass band; see _compiled.pyi. */
+static PyObject *low_differences(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer low, offsets, companded, out;
+    Py_ssize_t height, width, first, last;
+    int level_step;
+    if (!PyArg_ParseTuple(args, "y*nniy*y*nnw*", &low, &height, &width, &level_step, &offsets, &companded, &first, &last,
+                          &out))
+        return NULL;
+    PyObject *result = NULL;
+    const Py_ssize_t numbers = offsets.len / 8, columns = (width + 1) / 2, rows = (height + 1) / 2;
+    const int32_t *offset = offsets.buf, largest = (int32_t)(companded.len / 4) - 1;
+    enum { PAD = 2 };
+    if (height < 1 || width < 1 || level_step < 1 || first < 0 || first > last || last > height || largest < 0) {
+        PyErr_SetString(PyExc_ValueError, "differences of these sizes are not possible");
+        goto done;
+    }
+    for (Py_ssize_t n = 0; n < 2 * numbers; n++)
+        if (offset[n] < -PAD || offset[n] > PAD) {
+            PyErr_SetString(PyExc_ValueError, "an offset beyond the padding");
+            goto done;
+        }
+    if (!has_items(&low, height * width, 4, "low") || !has_items(&out, 4 * numbers * rows * columns, 1, "out")) goto done;
+    const Py_ssize_t padded = width + 2 * PAD;
+    int32_t *room = malloc((size_t)((2 * PAD + 1) * padded + width) * sizeof *room);
+    if (!room) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    int32_t *values = room + (2 * PAD + 1) * padded;
+    const int32_t limit = level_step >> 1 ? level_step >> 1 : 1, factor = (1 << 24) / level_step;
+    for (Py_ssize_t row = first; row < last; row++) {
+        for (Py_ssize_t y = -PAD; y <= PAD; y++) { /* the rows around, with their edges repeated */
+            const Py_ssize_t from = row + y < 0 ? 0 : row + y < height ? row + y : height - 1;
+            int32_t *target = room + (y + PAD) * padded;
+            const int32_t *source = (const int32_t *)low.buf + from * width;
+            memcpy(target + PAD, source, (size_t)width * sizeof *target);
+            for (int x = 0; x < PAD; x++) target[x] = source[0], target[PAD + width + x] = source[width - 1];
+        }
+        for (Py_ssize_t n = 0; n < numbers; n++) {
+            const int32_t *around = room + (offset[2 * n] + PAD) * padded + PAD + offset[2 * n + 1];
+            compand_row(around, room + PAD * padded + PAD, width, limit, factor, companded.buf, largest, values);
+            int8_t *even = (int8_t *)out.buf + ((row % 2 * 2 * numbers + n) * rows + row / 2) * columns;
+            split_row(values, even, even + numbers * rows * columns, width);
+        }
+    }
+    Py_END_ALLOW_THREADS
+    free(room);
+    result = Py_NewRef(Py_None);
+done:
+    PyBuffer_Release(&low), PyBuffer_Release(&offsets), PyBuffer_Release(&companded), PyBuffer_Release(&out);
+    return result;
+}
+
+PyMethodDef synthesis_methods[] = {
+    {"accept_symbols", accept_symbols, METH_VARARGS, NULL},
+    {"synthesise_channel", synthesise_channel, METH_VARARGS, NULL},
+    {"low_differences", low_differences, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};

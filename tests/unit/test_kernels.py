@@ -1,0 +1,309 @@
+"""The compiled kernels: the same symbols as NumPy's, in every way that this processor has, and no
+step outside an array.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from common import GOLDEN
+
+from dfmcodec import bitstream
+from dfmcodec.bitstream.contents import LatentArchitecture
+from dfmcodec.decoder import decode_image
+from dfmcodec.encoder.latent.influence import Influence
+from dfmcodec.encoder.latent.sources import ObservedSymbols
+from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
+from dfmcodec.entropy.context import TableChoice
+from dfmcodec.entropy.neighbourhood import CausalContext
+from dfmcodec.entropy.traversal import traverse
+from dfmcodec.kernels import SWITCH, compiled
+from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.geometry import Geometry
+from dfmcodec.latents.wavelet import analyse
+from dfmcodec.prior import shipped
+
+pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built")
+WAYS = [] if compiled is None else compiled.ways()
+FILES = [
+    path
+    for path in sorted(GOLDEN.rglob("*.dfm"))
+    if isinstance(bitstream.read_header(path.read_bytes()).architecture, LatentArchitecture)
+]
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """NumPy computes everything."""
+    users = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("dfmcodec.") and getattr(module, "compiled", None) is not None
+    ]
+    for module in users:
+        module.compiled = None
+    try:
+        yield
+    finally:
+        for module in users:
+            module.compiled = compiled
+
+
+@contextmanager
+def by(way: str) -> Iterator[None]:
+    compiled.use_way(way)
+    try:
+        yield
+    finally:
+        compiled.use_way(WAYS[0])
+
+
+def test_this_machine_has_files_and_ways():
+    assert len(FILES) > 5
+    assert WAYS[-1] == "any"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_golden_files_decode_as_with_numpy(path):
+    data = path.read_bytes()
+    with without_kernels():
+        expected, expected_pixels = bitstream.read(data)[0].symbols, decode_image(data).pixels
+    for way in WAYS:
+        with by(way):
+            assert np.array_equal(bitstream.read(data)[0].symbols, expected)
+            pixels = decode_image(data).pixels
+        assert np.abs(pixels.astype(int) - expected_pixels).max() <= 1
+        assert np.mean(pixels != expected_pixels) < (1e-3 if pixels.itemsize == 1 else 1e-2)
+
+
+def _paths(pixels, q_step, influence=None):
+    """The symbols of an image under guessed tables."""
+    geometry = Geometry(*pixels.shape, 4)
+    pyramid = analyse(pixels_to_planes(pixels, 0), 4)
+    context = shipped().context
+    rng = np.random.default_rng(0)
+
+    def tables(coding_pass):
+        rows, columns = CausalContext(geometry, q_step, np.zeros((3, 1, 1), np.int32), True).shape(coding_pass)
+        table = rng.integers(0, context.direct_tables, rows * columns).astype(np.int16)
+        return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns))
+
+    return round_low(pyramid, q_step), PathChooser(
+        pyramid, geometry, q_step, 0.26, context, tables, influence
+    ).symbols()
+
+
+def _slopes(geometry):
+    influence = Influence(geometry)
+    rng = np.random.default_rng(1)
+    for slopes in (*influence._by_level, *influence._by_finer):
+        slopes += rng.normal(0, 0.01, slopes.shape).astype(np.float32)
+    return influence
+
+
+@pytest.mark.parametrize("has_slopes", [False, True])
+def test_paths_are_those_of_numpy(chelsea, has_slopes):
+    pixels = chelsea.pixels[1:78, 2:93]  # odd sides: passes have different sizes
+    slopes = _slopes(Geometry(*pixels.shape, 4)) if has_slopes else None
+    found = _paths(pixels, 640, slopes)[1]
+    with without_kernels():
+        expected = _paths(pixels, 640, slopes)[1]
+    differ = sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected)
+    assert sum(symbols.size for symbols in found.values()) == pixels.size - 3 * 5 * 6
+    assert differ <= 20  # prices that are equal but for rounding
+
+
+def _observed(pixels, q_step):
+    low, chosen = _paths(pixels, q_step)
+    geometry, context = Geometry(*pixels.shape, 4), shipped().context
+    source = ObservedSymbols(low, chosen, context, geometry, q_step)
+    traverse(geometry, q_step, context, source)
+    return source.observed
+
+
+def test_influence_is_about_that_of_numpy(chelsea):
+    pixels = chelsea.pixels[1:78, 2:93]
+    with without_kernels():
+        expected = _observed(pixels, 640)
+    for way in WAYS:
+        with by(way):
+            found = _observed(pixels, 640)
+        for ours, theirs in zip(found._by_level[:3], expected._by_level[:3], strict=True):
+            assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.97
+            assert 0.9 < np.std(ours) / np.std(theirs) < 1.1
+        for ours, theirs in zip(found._by_finer[1:3], expected._by_finer[1:3], strict=True):
+            assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.95
+
+
+def test_influence_does_not_depend_on_the_way(chelsea):
+    pixels = chelsea.pixels[1:78, 2:93]
+    slopes = []
+    for way in WAYS:
+        with by(way):
+            observed = _observed(pixels, 640)
+        slopes.append([*observed._by_level, *observed._by_finer])
+    for others in slopes[1:]:
+        for ours, theirs in zip(others, slopes[0], strict=True):
+            assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("wanted", ["numpy", *WAYS])
+def test_the_environment_chooses(wanted):
+    program = "from dfmcodec.kernels import compiled; print(compiled is not None)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, SWITCH: wanted}, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == str(wanted != "numpy")
+
+
+def test_an_unknown_way_is_one_line(tmp_path):
+    path = tmp_path / "a.dfm"
+    path.write_bytes(FILES[0].read_bytes())
+    result = subprocess.run(
+        [sys.executable, "-m", "dfmcodec", "decode", str(path), "-o", str(tmp_path / "a.png")],
+        env={**os.environ, SWITCH: "sse"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "DFMCODEC_KERNELS is 'sse'; here it can be numpy or" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def _arguments_of_tables():
+    """Valid arguments of `choose_tables`, by name."""
+    geometry, context = Geometry(64, 48, 3, 2), shipped().context
+    causal = CausalContext(geometry, 640, np.zeros((3, 16, 12), dtype=np.int32), trellis=True)
+    coding_pass = next(each for each in causal.coding_passes() if (each.level, each.channel, each.phase) == (0, 1, 3))
+    rows, columns = causal.shape(coding_pass)
+    given = context._kernel_arguments(causal, coding_pass, range(rows), np.zeros(rows * columns, dtype=np.int8), 0)
+    return [*given, np.zeros(rows * columns, dtype=np.int16), np.zeros(rows * columns, dtype=np.int32)]
+
+
+def test_tables_are_chosen_of_valid_arguments_alone():
+    good = _arguments_of_tables()
+    compiled.choose_tables(*good)
+    for number, argument in enumerate(good):
+        if isinstance(argument, np.ndarray) and number not in (1, 3, 6):  # whose lengths say the sizes of others
+            with pytest.raises(ValueError):  # noqa: PT011
+                compiled.choose_tables(*good[:number], argument[:0], *good[number + 1 :])
+    for change in (
+        (11, 1, -1),
+        (11, 1, 10**9),
+        (11, 1, 1 << 62),
+        (11, 2, -5),
+        (11, 2, 1 << 40),
+        (11, 0, 3),
+        (11, 0, -1),
+    ):
+        number, column, value = change
+        views = good[number].copy()
+        views[0, column] = value
+        with pytest.raises(ValueError, match="plane"):
+            compiled.choose_tables(*good[:number], views, *good[number + 1 :])
+    for number, value in ((7, -1), (7, 10**6), (12, -1), (12, 10**6), (13, 0), (13, 10**6), (13, -5)):
+        with pytest.raises(ValueError):  # noqa: PT011
+            compiled.choose_tables(*good[:number], value, *good[number + 1 :])
+    beyond = good[6].copy()
+    beyond[-1] = 10**6
+    with pytest.raises(ValueError, match="does not have"):
+        compiled.choose_tables(*good[:6], beyond, *good[7:])
+
+
+def test_a_decoder_reads_what_is_there_alone():
+    words, state = np.zeros(0, dtype=np.uint32), np.zeros(4, dtype=np.uint64)
+    compiled.start_decoding(state, words)
+    values = np.empty(50, dtype=np.int32)
+    assert compiled.decode_bits(state, words, 5, values)  # beyond the end there are zeros
+    assert not values.any()
+    tables = shipped().context.table_set
+    numbers, room = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32)
+    arguments = [state, words, tables.cumulative, tables.guide, tables.shifts, numbers, True, room, room.copy()]
+    assert compiled.decode_highs(*arguments) >= 0
+    for bad in (len(tables.tables), -1):
+        with pytest.raises(ValueError, match="table"):
+            compiled.decode_highs(*arguments[:5], np.full(9, bad, dtype=np.int16), *arguments[6:])
+    for short in (2, 7, 8):
+        with pytest.raises(ValueError, match="too few"):
+            compiled.decode_highs(*arguments[:short], arguments[short][:1], *arguments[short + 1 :])
+    with pytest.raises(ValueError, match="no range"):
+        compiled.decode_highs(np.zeros(4, dtype=np.uint64), *arguments[1:])
+    for bits in (-1, 25):
+        with pytest.raises(ValueError, match="bits"):
+            compiled.decode_bits(state, words, bits, values)
+
+
+def test_other_kernels_refuse_arrays_that_are_too_short():
+    ints, floats = np.zeros(100, dtype=np.int32), np.zeros(100, dtype=np.float32)
+    shorts, small = np.zeros(100, dtype=np.int16), np.zeros(100, dtype=np.int8)
+    with pytest.raises(ValueError, match="too few"):
+        compiled.synthesise_channel(ints, ints, ints, ints, (1, 1, 1), 40, 40, ints.copy())
+    with pytest.raises(ValueError, match="sizes"):
+        compiled.synthesise_channel(ints, ints, ints, ints, (0, 1, 1), 4, 4, ints.copy())
+    with pytest.raises(ValueError, match="too few"):
+        compiled.low_differences(ints, 10, 10, 64, np.zeros((24, 2), np.int32), ints, 0, 10, small)
+    with pytest.raises(ValueError, match="padding"):
+        compiled.low_differences(ints, 10, 10, 64, np.full((1, 2), 3, np.int32), ints, 0, 10, small)
+    machine, filled = shipped().machine, np.zeros(3 * 36 * 36, dtype=np.int32)
+    shape = machine.width, machine.depth, machine.spread
+    arguments = [machine.flat_weights, shape, filled, (3, 36, 36), 64.0, 0.0, 16, 16, np.zeros(768, dtype=np.float32)]
+    compiled.machine_change(*arguments)
+    for number in (0, 2, 8):
+        with pytest.raises(ValueError, match="too few"):
+            compiled.machine_change(*arguments[:number], arguments[number][:9], *arguments[number + 1 :])
+    for number, bad in (
+        (1, (4000, 4, True)),
+        (1, (60, 9, True)),
+        (3, (4, 36, 36)),
+        (6, 18),
+        (4, 0.0),
+        (4, float("nan")),
+    ):
+        with pytest.raises(ValueError, match="sizes"):
+            compiled.machine_change(*arguments[:number], bad, *arguments[number + 1 :])
+    with pytest.raises(ValueError, match="too few"):
+        compiled.filter_change(floats, np.zeros((12, 2), np.int32), 2, ints, (3, 20, 20), floats.copy())
+    with pytest.raises(ValueError, match="radius"):
+        compiled.filter_change(floats, np.full((1, 2), 3, np.int32), 2, ints, (1, 2, 2), floats.copy())
+    with pytest.raises(ValueError, match="too few"):
+        compiled.planes_to_pixels(floats, (3, 20, 20), floats, 1.0, 0.0, 255.0, np.zeros(1200, np.uint8))
+    offsets = np.zeros((3, 7), dtype=np.int32)
+    place = (0, 10), (0, 20)
+    accept = [ints, shorts, ints, offsets, np.zeros((8, 2), np.int8), 5, 5, small.copy(), 5, small, small.copy()]
+    with pytest.raises(ValueError, match="does not exist"):
+        compiled.accept_symbols(ints, shorts + np.int16(3), *accept[2:], place[0], ints.copy(), place[1])
+    with pytest.raises(ValueError, match="too few"):
+        compiled.accept_symbols(*accept, (90, 10), ints.copy(), place[1])
+    with pytest.raises(ValueError, match="too few"):
+        compiled.accept_symbols(*accept, place[0], ints.copy(), (0, 50))
+
+
+def test_paths_refuse_what_does_not_fit():
+    context = shipped().context
+    bits = context.cost_bits.ravel()
+    none = np.zeros(0, dtype=np.float32)
+    ways = np.zeros((8, 4), dtype=np.int8)
+    sizes = context.direct_tables, context.tables_per_quantizer
+    arrays = np.zeros(16, np.float32), np.ones(16, np.int32), np.zeros(16, np.int16), none, none, np.zeros(16, np.int32)
+    numbers = [bits, bits, np.zeros(512, np.float32), ways]
+    compiled.choose_paths([(4, 4, *arrays)], False, *numbers, sizes, 4, 0, 4)
+    with pytest.raises(ValueError, match="too few"):
+        compiled.choose_paths([(4, 5, *arrays)], False, *numbers, sizes, 5, 0, 4)
+    with pytest.raises(ValueError, match="too few"):
+        compiled.choose_paths([(4, 4, *arrays)], True, *numbers, sizes, 4, 0, 4)
+    wrong = arrays[0], arrays[1], np.full(16, 9999, np.int16), *arrays[3:]
+    with pytest.raises(ValueError, match="does not exist"):
+        compiled.choose_paths([(4, 4, *wrong)], False, *numbers, sizes, 4, 0, 4)
+    with pytest.raises(ValueError, match="sizes"):
+        compiled.choose_paths([(4, 4, *arrays)] * 37, False, *numbers, sizes, 4, 0, 4)
+    with pytest.raises(ValueError, match="sizes"):
+        compiled.choose_paths([(4, 4, *arrays)], False, *numbers[:3], ways + np.int8(8), sizes, 4, 0, 4)
+    with pytest.raises(TypeError):
+        compiled.choose_paths(5, False, *numbers, sizes, 4, 0, 4)
