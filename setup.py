@@ -13,7 +13,7 @@ KERNELS = Extension(
     "dfmcodec.kernels._compiled",
     sorted(glob("dfmcodec/kernels/*.c")),
     depends=["dfmcodec/kernels/common.h"],
-    extra_compile_args=["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
+    extra_compile_args=["-O3", "-g0", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
     py_limited_api=True,
     optional=True,
 )

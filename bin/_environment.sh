@@ -1,14 +1,14 @@
 # Sourced by bin/dfm and bin/test: makes the clone's own virtual environment on first use.
 # usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is bench or dev,
 # which holds bench; an environment with more than is asked for will do.
-# The environment is made again when pyproject.toml changes. DFM_PYTHON names another interpreter.
+# The environment is made again when pyproject.toml, setup.py or a kernel changes. DFM_PYTHON names another interpreter.
 
 ensure_environment() {
     local root=$1 extra=${2:-} venv=$1/.venv python stamp wanted candidate
     local enough=("$venv/.installed-dev")
     [ "$extra" = dev ] || enough+=("$venv/.installed-bench")
     [ -n "$extra" ] || enough+=("$venv/.installed")
-    wanted=$(cksum < "$root/pyproject.toml")
+    wanted=$(cat "$root/pyproject.toml" "$root/setup.py" "$root"/dfmcodec/kernels/*.[ch] | cksum)
     for stamp in "${enough[@]}"; do
         [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return 0
     done

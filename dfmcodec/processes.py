@@ -1,22 +1,26 @@
-"""Work that is spread over processes and continues when one of them dies."""
+"""Work that is spread over processes and continues when one of them dies.
+
+What makes processes is imported where they are made: most commands make none.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from itertools import islice
-from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.process import BaseProcess
 from threading import Event, Thread
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dfmcodec.threads import limit_threads
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing.process import BaseProcess
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -27,10 +31,16 @@ _stop_asked = Event()  # in this process
 def ask_to_stop() -> None:
     """Asks this process and those that work for it to end what they do with the best so far."""
     _stop_asked.set()
-    for child in active_children():
+    for child in _children():
         if child.pid is not None:
             with suppress(OSError):
                 os.kill(child.pid, signal.SIGINT)
+
+
+def _children() -> list[BaseProcess]:
+    """The processes that work for this one: none where nothing has made any."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return [] if multiprocessing is None else list(multiprocessing.active_children())
 
 
 def is_asked_to_stop() -> bool:
@@ -98,6 +108,9 @@ def run_jobs(
             job = waiting.take()
             waiting.add(following(job, perform(job)))
         return
+    from concurrent.futures import FIRST_COMPLETED, wait
+    from concurrent.futures.process import BrokenProcessPool
+
     while not should_stop() and (waiting or suspects):
         alone = not waiting
         if alone:
@@ -133,7 +146,7 @@ def _killed_on_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        for child in active_children():
+        for child in _children():
             child.kill()
         raise
 
@@ -163,6 +176,8 @@ def _begin(threads: int) -> None:
     signal.signal(signal.SIGINT, on_interrupt)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    from multiprocessing import parent_process
+
     parent = parent_process()
     if parent is not None:
         Thread(target=_end_after, args=(parent,), daemon=True).start()
@@ -178,5 +193,8 @@ def _pool(processes: int) -> ProcessPoolExecutor:
     threads = max(1, (os.cpu_count() or 1) // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     context = get_context("spawn")
     return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(threads,))

@@ -350,7 +350,7 @@ class SymbolDecoder:
         symbols[highs.order] = self._with_low_parts(self._high_parts(highs.values[highs.order], shifts), shifts)
         return symbols
 
-    def _with_low_parts(self, high: Symbols, shifts: Symbols | int) -> Symbols:
+    def _with_low_parts(self, high: Symbols, shifts: Symbols) -> Symbols:
         """Symbols of their high parts and of the low parts that follow, by their number of bits."""
         low = np.zeros_like(high)
         for shift in _shifts_of(shifts):
@@ -405,7 +405,7 @@ def table_runs(numbers: npt.NDArray[np.int16], tables: Sequence[Table]) -> tuple
     return order, [(tables[ordered[start]], int(count)) for start, count in zip(starts, counts, strict=True)]
 
 
-def _shifts_of(shifts: Symbols | int) -> list[int]:
+def _shifts_of(shifts: Symbols) -> list[int]:
     """The numbers of low bits that symbols have, ascending, without 0."""
     return [shift for shift in range(1, int(np.max(shifts, initial=0)) + 1) if np.any(shifts == shift)]
 

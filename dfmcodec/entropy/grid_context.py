@@ -62,6 +62,7 @@ from dfmcodec.entropy.tables import (
     shifted_laplace_table,
 )
 from dfmcodec.errors import DfmError
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.grids import GRID_LEVELS
 
 # (row, column) offsets, row by row. All have column + 2 row < 0.
@@ -80,6 +81,7 @@ ACTIVATION_MAX = 255
 MAX_CONSTANT = 1 << 19
 _MEANS = MEAN_PARTS // 2 + 1  # a mean is at most half a symbol from a whole number
 _MAX_MEAN = MEAN_PARTS * 512
+_KERNEL_SIZES = UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT, _MEANS, _MAX_MEAN
 # A magnitude m becomes the least of slope * m + constant, a concave curve through whole numbers.
 COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
 COMPANDED = np.array([min(a * m + b for a, b in COMPANDING) for m in range(64)], dtype=np.float32)
@@ -105,11 +107,17 @@ class Wavefront:
     number: int
     rows: range
 
-    def positions(self, columns: int) -> slice:
-        """Where its symbols are in a grid of a number of columns, stored row after row."""
+    def places(self, columns: int) -> tuple[int, int]:
+        """Where its symbols are in a grid of a number of columns, stored row after row: the index
+        of the first, and the distance to the next.
+        """
         step = columns - SLOPE  # below 1 only where each wavefront has a single symbol
-        first = self.rows.start * step + self.number
-        return slice(first, first + step * (len(self.rows) - 1) + 1, max(step, 1))
+        return self.rows.start * step + self.number, max(step, 1)
+
+    def positions(self, columns: int) -> slice:
+        """The same as a slice."""
+        first, step = self.places(columns)
+        return slice(first, first + step * (len(self.rows) - 1) + 1, step)
 
     def of_grid(self, grid: Symbols) -> Symbols:
         """A view of its symbols in their grid, [N], from the top on."""
@@ -225,6 +233,11 @@ class LevelNetwork:
         self._last = np.ascontiguousarray(network.w3.T)
         self._hidden = hidden
 
+    @property
+    def arrays(self) -> tuple[Float32, ...]:
+        """Weights and constants of the layers, for the kernel."""
+        return self._first, self._constants, self._second, self._second_constants, self._last
+
     def outputs(self, features: Float32) -> Float32:
         """Computes scale and mean for symbols.
 
@@ -304,11 +317,22 @@ class GridContext:
         self._plane = np.zeros((rows + PAD, columns + 2 * PAD), dtype=np.float32)
         self._stride = self._plane.shape[1]
         self._origin = PAD * self._stride + PAD  # of the first symbol in the plane
-        self._offsets = self._origin + np.array([y * self._stride + x for y, x in CAUSAL], dtype=np.intp)
+        self._causal = np.array([y * self._stride + x for y, x in CAUSAL], dtype=np.int64)
+        self._offsets = self._origin + self._causal.astype(np.intp)
 
     def choose_tables(self, front: Wavefront) -> GridChoice:
         """Chooses the tables of all symbols of a wavefront."""
-        return GridChoice.of_outputs(self._network.outputs(self.features(front)))
+        if compiled is None:
+            return GridChoice.of_outputs(self._network.outputs(self.features(front)))
+        count = len(front.rows)
+        first, step = front.places(self._stride)
+        choice = GridChoice(np.empty(count, np.int16), np.empty(count, np.int32), np.empty(count, np.int32))
+        compiled.choose_front(
+            *(self._network.arrays, self._plane, self._causal, (self._origin + first, step)),
+            *(self._coarser, front.places(self._grid.shape[1]), count, _KERNEL_SIZES),
+            *(choice.table, choice.sign, choice.middle),
+        )
+        return choice
 
     def features(self, front: Wavefront) -> Float32:
         """Gathers the companded symbols that the symbols of a wavefront see.
@@ -325,6 +349,12 @@ class GridContext:
 
     def accept(self, front: Wavefront, symbols: Symbols) -> None:
         """Takes the symbols of a wavefront, int32 [N]."""
+        if compiled is not None:
+            first, step = front.places(self._stride)
+            in_plane = self._plane, (self._origin + first, step)
+            in_grid = self._grid, front.places(self._grid.shape[1])
+            compiled.accept_front(np.ascontiguousarray(symbols, np.int32), COMPANDED, *in_grid, *in_plane)
+            return
         front.of_grid(self._grid)[...] = symbols
         self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols)
 

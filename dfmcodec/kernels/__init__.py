@@ -25,7 +25,10 @@ def _load() -> ModuleType | None:
         return None
     try:
         from dfmcodec.kernels import _compiled
-    except ImportError:
+    except ImportError as error:
+        if wanted:
+            msg = f"{SWITCH} is {wanted!r}, but this installation has no kernels; it can be numpy"
+            raise ConfigError(msg) from error
         return None
     if wanted:
         try:

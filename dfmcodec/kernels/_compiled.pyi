@@ -18,6 +18,9 @@ _UInt64 = npt.NDArray[np.uint64]
 def ways() -> list[str]:
     """The names of the ways to compute sums of bytes that this processor has, the best first."""
 
+def chosen_way() -> str:
+    """The name of the way that is taken."""
+
 def use_way(name: str) -> None:
     """Takes one of `ways` from now on, in the whole process."""
 
@@ -272,4 +275,52 @@ def add_gradient(*arguments: object) -> None:
         arguments: Those of `choose_tables` up to `sizes`; then the symbols, int32 [rows * columns];
             `ContextModel.bits_of_outputs`; its numbers of scales and means; and the slopes by
             planes 0 and 1, float32 [2, ...], which receive the derivatives.
+    """
+
+def choose_front(
+    network: tuple[Float32, Float32, Float32, Float32, Float32],
+    plane: Float32,
+    causal: npt.NDArray[np.int64],
+    place_in_plane: tuple[int, int],
+    coarser: _Int8,
+    place_in_coarser: tuple[int, int],
+    count: int,
+    sizes: tuple[int, int, int, int, int],
+    table: _Int16,
+    sign: Int32,
+    middle: Int32,
+) -> None:
+    """Chooses the tables of a wavefront; see `GridContext.choose_tables`.
+
+    Args:
+        network: `LevelNetwork.arrays`.
+        plane: The companded symbols of the grid, padded.
+        causal: The distance in it from a symbol to each that it sees, [14].
+        place_in_plane: The index of the first symbol, and the distance to the next.
+        coarser: What each symbol sees of coarser grids, [symbols, 15].
+        place_in_coarser: As `place_in_plane`.
+        count: The number of symbols.
+        sizes: Index of scale 1, last scale, last direct scale, means of a scale, largest mean.
+        table: Receives the tables, [count].
+        sign: Receives the signs.
+        middle: Receives the whole numbers next to the means.
+    """
+
+def accept_front(
+    symbols: Int32,
+    companded: Float32,
+    grid: Int32,
+    place_in_grid: tuple[int, int],
+    plane: Float32,
+    place_in_plane: tuple[int, int],
+) -> None:
+    """Takes the symbols of a wavefront; see `GridContext.accept`.
+
+    Args:
+        symbols: [N].
+        companded: The companding of magnitudes.
+        grid: Receives the symbols.
+        place_in_grid: The index of the first symbol, and the distance to the next.
+        plane: Receives the companded symbols.
+        place_in_plane: As `place_in_grid`.
     """

@@ -92,7 +92,8 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
     const Py_ssize_t count = numbers.len / 2, tables = guide.len >> GUIDE_BITS;
     const int16_t *number = numbers.buf;
     if (!begin(&d, &state, &words) || !has_items(&cumulative, tables * CUMULATIVE, 4, "cumulative") ||
-        !has_items(&shifts, tables, 4, "shifts") || !has_items(&order, count, 4, "order") || !has_items(&out, count, 4, "out"))
+        !has_items(&shifts, tables, 4, "shifts") || !has_items(&order, count, 4, "order") ||
+        !has_items(&out, count, 4, "out"))
         goto done;
     for (Py_ssize_t n = 0; n < count; n++)
         if (number[n] < 0 || number[n] >= tables) {
@@ -101,8 +102,7 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
         }
     int is_valid = 1, is_out_of_memory = 0;
     Py_ssize_t unfinished = 0;
-    Py_BEGIN_ALLOW_THREADS
-    int32_t *turn = order.buf, *highs = out.buf;
+    Py_BEGIN_ALLOW_THREADS int32_t *turn = order.buf, *highs = out.buf;
     if (is_sorted)
         is_out_of_memory = !sort_by_table(number, count, tables, turn);
     else
@@ -114,7 +114,9 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
             is_valid = 0;
             break;
         }
-        int entry = ((const uint8_t *)guide.buf)[(number[turn[n]] << GUIDE_BITS) + (quantile >> (PRECISION - GUIDE_BITS))];
+        int entry =
+            ((const uint8_t *)guide.buf)[(number[turn[n]] << GUIDE_BITS) + (quantile >> (PRECISION - GUIDE_BITS))];
+        entry = entry < ENTRIES ? entry : ENTRIES - 1;
         while (entry < ENTRIES - 1 && sums[entry + 1] <= quantile) entry++;
         if (sums[entry + 1] <= sums[entry]) { /* no table of the package is like that */
             is_valid = 0;
@@ -124,8 +126,7 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
         unfinished += entry == ESCAPE || ((const int32_t *)shifts.buf)[number[turn[n]]];
         highs[turn[n]] = entry - RADIUS;
     }
-    Py_END_ALLOW_THREADS
-    memcpy(state.buf, &d, 32);
+    Py_END_ALLOW_THREADS memcpy(state.buf, &d, 32);
     if (is_out_of_memory)
         PyErr_NoMemory();
     else

@@ -61,6 +61,15 @@ INLINE float_lanes all(float x) { return x - (float_lanes){0}; }
 
 INLINE void store(void *at, const void *v) { memcpy(at, v, LANES * 4); }
 
+/* Whether numbers are sizes or strides that no product of two of them and a few channels can overflow. */
+INLINE int are_sizes(const Py_ssize_t *sizes, int count) {
+    for (int i = 0; i < count; i++)
+        if (sizes[i] < 0 || sizes[i] > (Py_ssize_t)1 << 30) return 0;
+    return 1;
+}
+#define SIZES(...)                                                                                                     \
+    are_sizes((const Py_ssize_t[]){__VA_ARGS__}, sizeof((const Py_ssize_t[]){__VA_ARGS__}) / sizeof(Py_ssize_t))
+
 /* Whether a buffer has at least `count` numbers of `size` bytes; otherwise sets ValueError. */
 INLINE int has_items(const Py_buffer *buffer, Py_ssize_t count, Py_ssize_t size, const char *name) {
     if (count >= 0 && buffer->len / size >= count) return 1;
@@ -69,6 +78,7 @@ INLINE int has_items(const Py_buffer *buffer, Py_ssize_t count, Py_ssize_t size,
 }
 
 /* The methods of each file; see module.c. */
-extern PyMethodDef context_methods[], coder_methods[], synthesis_methods[], machine_methods[], trellis_methods[];
+extern PyMethodDef context_methods[], coder_methods[], synthesis_methods[], machine_methods[], trellis_methods[],
+    grid_methods[];
 
 #endif

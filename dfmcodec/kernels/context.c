@@ -43,7 +43,8 @@ INLINE int32_lanes most(int32_lanes a, int32_t b) { return b + ((a - b) & ~((a -
 INLINE int32_lanes least(int32_lanes a, int32_t b) { return b + ((a - b) & (a - b) >> 31); }
 
 /* Activations of a layer from its sums: clip(sum >> 6, 0, 127). */
-FOR_EACH_TARGET static void activate(const int32_t *sums, int padded_outputs, int8_t *out) {
+FOR_EACH_TARGET
+static void activate(const int32_t *sums, int padded_outputs, int8_t *out) {
     for (int first = 0; first < padded_outputs; first += GROUP)
         for (int n = 0; n < CHUNK; n += LANES) {
             int32_lanes four = {0};
@@ -75,7 +76,8 @@ INLINE int32_t as_int32(const int8_t *four) {
 
 /* Any instruction set: products of numbers of 32 bits. */
 
-FOR_EACH_TARGET static int interleave_anywhere(const int8_t *const rows[GROUP], int8_t *group) {
+FOR_EACH_TARGET
+static int interleave_anywhere(const int8_t *const rows[GROUP], int8_t *group) {
     uint32_t any = 0;
     for (int n = 0; n < CHUNK; n++) {
         const uint32_t four = (uint8_t)rows[0][n] | (uint32_t)(uint8_t)rows[1][n] << 8 |
@@ -86,7 +88,8 @@ FOR_EACH_TARGET static int interleave_anywhere(const int8_t *const rows[GROUP], 
     return any != 0;
 }
 
-FOR_EACH_TARGET static void evaluate_anywhere(const Layer *layer, const Inputs *in, void *out) {
+FOR_EACH_TARGET
+static void evaluate_anywhere(const Layer *layer, const Inputs *in, void *out) {
     int32_t all_sums[MAX_OUTPUTS * CHUNK];
     for (int j = 0; j < layer->padded_outputs; j++) {
         int32_t *sums = all_sums + j * CHUNK;
@@ -107,10 +110,13 @@ FOR_EACH_TARGET static void evaluate_anywhere(const Layer *layer, const Inputs *
 
 #define AVX2 __attribute__((target("avx2")))
 
-AVX2 static inline __m256i even_bytes(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
-AVX2 static inline __m256i odd_bytes(__m256i x) { return _mm256_srai_epi16(x, 8); }
+AVX2
+static inline __m256i even_bytes(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
+AVX2
+static inline __m256i odd_bytes(__m256i x) { return _mm256_srai_epi16(x, 8); }
 
-AVX2 static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
+AVX2
+static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
     int32_t all_sums[MAX_OUTPUTS * CHUNK];
     for (int first = 0; first < layer->padded_outputs; first += TILE)
         for (int v = 0; v < CHUNK / 8; v += 2) {
@@ -120,7 +126,8 @@ AVX2 static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) 
             for (int g = 0; g < in->count; g++) {
                 const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
                 const __m256i x0 = _mm256_loadu_si256(x), x1 = _mm256_loadu_si256(x + 1);
-                const __m256i even0 = even_bytes(x0), odd0 = odd_bytes(x0), even1 = even_bytes(x1), odd1 = odd_bytes(x1);
+                const __m256i even0 = even_bytes(x0), odd0 = odd_bytes(x0), even1 = even_bytes(x1),
+                              odd1 = odd_bytes(x1);
                 const int8_t *w = weights_of(layer, in->numbers[g], first);
 #pragma GCC unroll 4
                 for (int j = 0; j < TILE; j++) {
@@ -147,7 +154,8 @@ AVX2 static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) 
 
 #define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
 
-VNNI static int interleave_vnni(const int8_t *const rows[GROUP], int8_t *group) {
+VNNI
+static int interleave_vnni(const int8_t *const rows[GROUP], int8_t *group) {
     const __m512i a = _mm512_loadu_si512(rows[0]), b = _mm512_loadu_si512(rows[1]);
     const __m512i c = _mm512_loadu_si512(rows[2]), d = _mm512_loadu_si512(rows[3]);
     const __m512i any = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
@@ -166,7 +174,8 @@ VNNI static int interleave_vnni(const int8_t *const rows[GROUP], int8_t *group) 
     return 1;
 }
 
-VNNI static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
+VNNI
+static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
     const __m512i raised = _mm512_set1_epi8((char)RAISED);
     __m512i too_much[VECTORS];
 #pragma GCC unroll 4
@@ -245,8 +254,7 @@ static int is_possible(int number) {
 }
 
 void choose_way_of_host(void) {
-    for (way = 0; !is_possible(way); way++) {
-    }
+    for (way = 0; !is_possible(way); way++) {}
 }
 
 /* Makes a layer of weights [outputs][row_length]. Its input k takes column columns[k], or none where that is -1. */
@@ -305,7 +313,8 @@ static const int8_t *seen_by(const Pass *pass, const View *view, Py_ssize_t row,
     return room;
 }
 
-FOR_EACH_TARGET static void magnitudes(const int8_t *values, int8_t *out) {
+FOR_EACH_TARGET
+static void magnitudes(const int8_t *values, int8_t *out) {
     for (int n = 0; n < GROUP_BYTES; n++) out[n] = (int8_t)(values[n] < 0 ? -values[n] : values[n]);
 }
 
@@ -365,7 +374,7 @@ static int prepare(Arguments *a) {
     const Py_ssize_t h1 = a->c1.len / 4, h2 = a->c2.len / 4, inputs = a->available.len / 4, views = a->views.len / 24;
     const int32_t *available = a->available.buf;
     if (h1 < 1 || h2 < 1 || h1 > MAX_OUTPUTS || h2 > MAX_OUTPUTS || a->signed_count < 0 || a->signed_count > views ||
-        views + a->signed_count != inputs || inputs < 1 || a->rows < 0 || a->columns < 1) {
+        views + a->signed_count != inputs || inputs < 1 || a->columns < 1) {
         PyErr_SetString(PyExc_ValueError, "a context network of these sizes is not possible");
         return 0;
     }
@@ -392,7 +401,7 @@ static int prepare(Arguments *a) {
     const int64_t *given = a->views.buf; /* [views][plane, index, row stride] */
     for (Py_ssize_t k = 0; k < views; k++) {
         const int64_t plane = given[3 * k], index = given[3 * k + 1], stride = given[3 * k + 2];
-        if (plane < 0 || plane > 2 || index < 0 || stride < 0 || index > a->planes[plane].len ||
+        if (plane < 0 || plane > 2 || !SIZES(index, stride) || index > a->planes[plane].len ||
             stride > a->planes[plane].len ||
             (a->rows && index + (a->rows - 1) * stride + a->columns > a->planes[plane].len)) {
             PyErr_SetString(PyExc_ValueError, "a feature beyond its plane");
@@ -432,7 +441,8 @@ static void choose(const Arguments *a, Room *room) {
             scale = scale < 0 ? 0 : scale > a->last_scale ? a->last_scale : scale;
             size = class_of[size >= means ? means - 1 : size];
             const int32_t direct = quantizer[first + n] * a->per_quantizer + scale * class_count + size;
-            table[first + n] = (int16_t)(scale <= a->last_direct ? direct : a->direct_tables + scale - a->last_direct - 1);
+            table[first + n] =
+                (int16_t)(scale <= a->last_direct ? direct : a->direct_tables + scale - a->last_direct - 1);
             sign[first + n] = mean < 0 ? -1 : 1;
         }
     }
@@ -442,14 +452,16 @@ static void release(Arguments *a) {
     free(a->seen);
     free(a->inputs_of);
     for (int layer = 0; layer < 3; layer++) free_layer(&a->pass.layers[layer]);
-    Py_buffer *all[] = {&a->w1, &a->c1, &a->w2, &a->c2, &a->w3, &a->c3, &a->available, a->planes, a->planes + 1,
-                        a->planes + 2, &a->views, &a->quantizers, &a->classes, &a->table, &a->sign};
+    Py_buffer *all[] = {&a->w1,    &a->c1,         &a->w2,      &a->c2,        &a->w3,
+                        &a->c3,    &a->available,  a->planes,   a->planes + 1, a->planes + 2,
+                        &a->views, &a->quantizers, &a->classes, &a->table,     &a->sign};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) PyBuffer_Release(all[i]);
 }
 
 /* Room for a thread's numbers; sets an error and returns NULL where arguments or memory do not do. */
 static Room *room_for(Arguments *a) {
     const Py_ssize_t count = a->rows * a->columns;
+    if (!SIZES(a->rows, a->columns)) return PyErr_SetString(PyExc_ValueError, "a pass without a size"), NULL;
     if (!has_items(&a->classes, 1, 2, "class_of_mean") || !has_items(&a->quantizers, count, 1, "quantizers") ||
         !prepare(a))
         return NULL;
@@ -468,14 +480,12 @@ static PyObject *choose_tables(PyObject *self, PyObject *args) {
                           &a.columns, &a.quantizers, &a.classes, &a.per_quantizer, &a.direct_tables, &a.unit_scale,
                           &a.last_scale, &a.last_direct, &a.table, &a.sign))
         return NULL; /* which has released what it had taken */
-    const Py_ssize_t count = a.rows * a.columns;
     Room *room = NULL;
+    const Py_ssize_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PY_SSIZE_T_MAX;
     if (has_items(&a.table, count, 2, "table") && has_items(&a.sign, count, 4, "sign")) room = room_for(&a);
     if (room) {
-        Py_BEGIN_ALLOW_THREADS
-        choose(&a, room);
-        Py_END_ALLOW_THREADS
-        result = Py_NewRef(Py_None);
+        Py_BEGIN_ALLOW_THREADS choose(&a, room);
+        Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
     }
     free(room);
     release(&a);
@@ -499,7 +509,9 @@ enum { ENTRY_COUNT = 130, LARGEST_SYMBOL = 64, REACH = 2 };
 static void slopes_of(const Gradient *gradient, int quantizer, int scale, int mean, int32_t symbol, float *by_scale,
                       float *by_mean) {
 #define LIMITED(x, count) ((x) < 0 ? 0 : (x) < (count) ? (x) : (count) - 1)
-    const int entry = (symbol < -LARGEST_SYMBOL ? -LARGEST_SYMBOL : symbol > LARGEST_SYMBOL ? LARGEST_SYMBOL : symbol) +
+    const int entry = (symbol < -LARGEST_SYMBOL  ? -LARGEST_SYMBOL
+                       : symbol > LARGEST_SYMBOL ? LARGEST_SYMBOL
+                                                 : symbol) +
                       LARGEST_SYMBOL;
     const float *bits = (const float *)gradient->bits.buf +
                         (Py_ssize_t)quantizer * gradient->scales * gradient->means * ENTRY_COUNT + entry;
@@ -513,8 +525,8 @@ static void slopes_of(const Gradient *gradient, int quantizer, int scale, int me
 
 /* Derivatives of `count` rows through the activation: those of active units, as bytes in groups, and the scale of
  * each symbol. */
-FOR_EACH_TARGET static void through_activation(float (*rows)[CHUNK], int count, const int8_t *activations, Inputs *out,
-                                               float *scale) {
+FOR_EACH_TARGET
+static void through_activation(float (*rows)[CHUNK], int count, const int8_t *activations, Inputs *out, float *scale) {
     const int groups = (count + GROUP - 1) / GROUP;
     for (int j = count; j < groups * GROUP; j++) memset(rows[j], 0, sizeof rows[j]);
     for (int n = 0; n < CHUNK; n += LANES) {
@@ -529,7 +541,8 @@ FOR_EACH_TARGET static void through_activation(float (*rows)[CHUNK], int count, 
                 store(rows[g * GROUP + i] + n, &row);
             }
         }
-        const float_lanes size = (float_lanes)largest, units = size * (1.0f / 127 / 64); /* an activation is a 64th of its sum */
+        const float_lanes size = (float_lanes)largest,
+                          units = size * (1.0f / 127 / 64); /* an activation is a 64th of its sum */
         const float_lanes inverse = (float_lanes)((int32_lanes)(127.0f / size) & (-largest >> 31));
         store(scale + n, &units);
         for (int g = 0; g < groups; g++) {
@@ -546,20 +559,24 @@ FOR_EACH_TARGET static void through_activation(float (*rows)[CHUNK], int count, 
     for (int g = 0; g < groups; g++) out->numbers[g] = g;
 }
 
-FOR_EACH_TARGET static void combine_rows(const float *a, const float *b, float of_a, float of_b, float *out) {
+FOR_EACH_TARGET
+static void combine_rows(const float *a, const float *b, float of_a, float of_b, float *out) {
     for (int n = 0; n < CHUNK; n++) out[n] = of_a * a[n] + of_b * b[n];
 }
 
-FOR_EACH_TARGET static void as_floats(const int32_t *sums, int count, float (*out)[CHUNK]) {
+FOR_EACH_TARGET
+static void as_floats(const int32_t *sums, int count, float (*out)[CHUNK]) {
     for (int j = 0; j < count; j++)
         for (int n = 0; n < CHUNK; n++) out[j][n] = (float)sums[j * CHUNK + n];
 }
 
-FOR_EACH_TARGET static void add_row(float *target, const int32_t *sums, const float *scale, int count) {
+FOR_EACH_TARGET
+static void add_row(float *target, const int32_t *sums, const float *scale, int count) {
     for (int n = 0; n < count; n++) target[n] += (float)sums[n] * scale[n];
 }
 
-static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, Py_ssize_t first, int count, Room *room) {
+static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, Py_ssize_t first, int count,
+                                  Room *room) {
     const Pass *pass = &a->pass;
     outputs_of_chunk(pass, first, count, room); /* leaves the activations of layer 1 in hidden, of layer 2 in in */
     const int h1 = pass->layers[0].outputs, h2 = pass->layers[1].outputs;
@@ -572,7 +589,8 @@ static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, 
         slopes_of(gradient, quantizer, ((room->sums[n] + 128) >> 8) + a->unit_scale, mean, symbol, &by_scale[n],
                   &by_mean[n]);
     }
-    for (int j = 0; j < h2; j++) combine_rows(by_scale, by_mean, w3[j] / 256.0f, w3[h2 + j] / 256.0f, room->derivatives[j]);
+    for (int j = 0; j < h2; j++)
+        combine_rows(by_scale, by_mean, w3[j] / 256.0f, w3[h2 + j] / 256.0f, room->derivatives[j]);
     Inputs *in = &room->in, *hidden = &room->hidden;
     int8_t activations[MAX_OUTPUTS * CHUNK];
     memcpy(activations, hidden->values, (size_t)pass->layers[0].padded_outputs * CHUNK);
@@ -624,7 +642,7 @@ static PyObject *add_gradient(PyObject *self, PyObject *args) {
                           &a.unit_scale, &a.last_scale, &a.last_direct, &gradient.symbols, &gradient.bits,
                           &gradient.scales, &gradient.means, &gradient.targets[0], &gradient.targets[1]))
         return NULL;
-    const Py_ssize_t count = a.rows * a.columns;
+    const Py_ssize_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PY_SSIZE_T_MAX;
     if (!has_items(&gradient.symbols, count, 4, "symbols") || !(room = room_for(&a))) goto done;
     const int8_t *quantizer = a.quantizers.buf;
     int quantizers = 1;
@@ -633,7 +651,8 @@ static PyObject *add_gradient(PyObject *self, PyObject *args) {
         if (quantizer[n] >= quantizers) quantizers = quantizer[n] + 1;
     }
     if (gradient.scales < 1 || gradient.means < 1 || gradient.scales > MAX_OUTPUTS || gradient.means > MAX_OUTPUTS ||
-        !has_items(&gradient.bits, (Py_ssize_t)quantizers * gradient.scales * gradient.means * ENTRY_COUNT, 4, "bits")) {
+        !has_items(&gradient.bits, (Py_ssize_t)quantizers * gradient.scales * gradient.means * ENTRY_COUNT, 4,
+                   "bits")) {
         if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a table of bits of these sizes is not possible");
         goto done;
     }
@@ -656,11 +675,9 @@ static PyObject *add_gradient(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t first = 0; first < count; first += CHUNK)
+    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t first = 0; first < count; first += CHUNK)
         add_gradient_of_chunk(&a, &gradient, first, count - first < CHUNK ? (int)(count - first) : CHUNK, room);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
 done:
     free(back_1), free(back_2), free(room);
     free_layer(&gradient.back[0]), free_layer(&gradient.back[1]);
@@ -683,6 +700,12 @@ static PyObject *ways(PyObject *self, PyObject *unused) {
     return names;
 }
 
+/* The name of the way that is taken. */
+static PyObject *chosen_way(PyObject *self, PyObject *unused) {
+    (void)self, (void)unused;
+    return PyUnicode_FromString(WAYS[way].name);
+}
+
 /* Takes one of `ways` for all that follows. */
 static PyObject *use_way(PyObject *self, PyObject *args) {
     (void)self;
@@ -700,6 +723,7 @@ PyMethodDef context_methods[] = {
     {"choose_tables", choose_tables, METH_VARARGS, NULL},
     {"add_gradient", add_gradient, METH_VARARGS, NULL},
     {"ways", ways, METH_NOARGS, NULL},
+    {"chosen_way", chosen_way, METH_NOARGS, NULL},
     {"use_way", use_way, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

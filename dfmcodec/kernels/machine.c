@@ -23,9 +23,9 @@ enum {
 
 typedef struct {
     int width, depth, is_spread;
-    const float *lift;                     /* [FEATURES][width] */
+    const float *lift;                        /* [FEATURES][width] */
     const float *a[MAX_DEPTH], *b[MAX_DEPTH]; /* [1 + width][outputs] of each layer */
-    const float *bypass;                   /* [width][SAMPLES] */
+    const float *bypass;                      /* [width][SAMPLES] */
 } Machine;
 
 /* cos and sin of 2 pi v. With k the whole number nearest to 2 v they are (-1)^k times those of the rest, an angle
@@ -67,11 +67,11 @@ INLINE void add_products(float_lanes sums[TILE_OUTPUTS][2], const float *weights
 typedef struct {
     const Machine *machine;
     const int32_t *samples;
-    Py_ssize_t channels, height, width;   /* of the samples */
-    Py_ssize_t cell_rows, cell_columns;   /* of the cells that they make up */
+    Py_ssize_t channels, height, width; /* of the samples */
+    Py_ssize_t cell_rows, cell_columns; /* of the cells that they make up */
     Py_ssize_t stride;
     float to_steps, step, log_step;
-    float *cells[KEPT];                   /* [SAMPLES][stride] */
+    float *cells[KEPT]; /* [SAMPLES][stride] */
     float *rows[MAX_DEPTH][KEPT];
 } Work;
 
@@ -93,7 +93,8 @@ static void cells_of_row(const Work *work, Py_ssize_t row, float *target) {
 }
 
 /* Row `row` of the machine's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
-FOR_EACH_TARGET static void lift_row(const Work *work, Py_ssize_t row, float *target) {
+FOR_EACH_TARGET
+static void lift_row(const Work *work, Py_ssize_t row, float *target) {
     const Machine *machine = work->machine;
     const Py_ssize_t columns = work->cell_columns - 2;
     float inputs[INPUTS][TILE] __attribute__((aligned(64)));
@@ -102,7 +103,8 @@ FOR_EACH_TARGET static void lift_row(const Work *work, Py_ssize_t row, float *ta
             for (int half = 0; half < TILE; half += LANES) {
                 const float *middle = work->cells[(row + 1) % KEPT] + 4 * channel * work->stride + first + 1 + half;
                 const float_lanes mean = (load(middle) + load(middle + work->stride) + load(middle + 2 * work->stride) +
-                                          load(middle + 3 * work->stride)) * 0.25f;
+                                          load(middle + 3 * work->stride)) *
+                                         0.25f;
                 for (int around = 0; around < AROUND; around++)
                     for (int s = 4 * channel; s < 4 * channel + 4; s++) {
                         const float *cell = work->cells[(row + around / 3) % KEPT] + s * work->stride + first + half;
@@ -134,7 +136,8 @@ FOR_EACH_TARGET static void lift_row(const Work *work, Py_ssize_t row, float *ta
 /* Row `row` of what Fourier layer `layer` makes of the rows before it: [outputs][stride], `columns` of them.
  *
  * With S the sums are of what a cell takes from the cells around it, and rows and columns lose one on each side. */
-FOR_EACH_TARGET static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t columns, float *target) {
+FOR_EACH_TARGET
+static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t columns, float *target) {
     const Machine *machine = work->machine;
     const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
     const int moved = machine->is_spread ? width / MOVED_PART : 0, edge = machine->is_spread ? 1 : 0;
@@ -199,8 +202,8 @@ static PyObject *machine_change(PyObject *self, PyObject *args) {
     Py_ssize_t channels, height, width, out_height, out_width;
     int machine_width, depth, is_spread;
     double step, log_step;
-    if (!PyArg_ParseTuple(args, "y*(iip)y*(nnn)ddnnw*", &weights, &machine_width, &depth, &is_spread, &samples, &channels,
-                          &height, &width, &step, &log_step, &out_height, &out_width, &out))
+    if (!PyArg_ParseTuple(args, "y*(iip)y*(nnn)ddnnw*", &weights, &machine_width, &depth, &is_spread, &samples,
+                          &channels, &height, &width, &step, &log_step, &out_height, &out_width, &out))
         return NULL;
     PyObject *result = NULL;
     float *room = NULL;
@@ -208,9 +211,10 @@ static PyObject *machine_change(PyObject *self, PyObject *args) {
     Machine machine = {machine_width, depth, is_spread, weights.buf, {0}, {0}, NULL};
     const Py_ssize_t cell_rows = (height + 1) / 2, cell_columns = (width + 1) / 2;
     const Py_ssize_t lost = 2 + (is_spread ? 2 * depth : 0); /* rows and columns of cells */
-    if (machine_width < 1 || machine_width > MAX_WIDTH || depth < 1 || depth > MAX_DEPTH || channels < 1 ||
-        channels > CHANNELS || height < 1 || width < 1 || out_height < 1 || out_width < 1 || !(step > 0) ||
-        cell_rows - lost != (out_height + 1) / 2 || cell_columns - lost != (out_width + 1) / 2) {
+    if (!SIZES(height, width, out_height, out_width) || machine_width < 1 || machine_width > MAX_WIDTH || depth < 1 ||
+        depth > MAX_DEPTH || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || out_height < 1 ||
+        out_width < 1 || !(step > 0) || cell_rows - lost != (out_height + 1) / 2 ||
+        cell_columns - lost != (out_width + 1) / 2) {
         PyErr_SetString(PyExc_ValueError, "a machine or block of these sizes is not possible");
         goto done;
     }
@@ -233,15 +237,14 @@ static PyObject *machine_change(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    work = (Work){&machine, samples.buf, channels, height, width, cell_rows, cell_columns, stride,
-                  (float)(1 / step), (float)step, (float)log_step, {0}, {{0}}};
+    work = (Work){&machine, samples.buf,       channels,    height,          width, cell_rows, cell_columns,
+                  stride,   (float)(1 / step), (float)step, (float)log_step, {0},   {{0}}};
     float *free_room = room;
     for (int kept = 0; kept < KEPT; kept++, free_room += SAMPLES * stride) work.cells[kept] = free_room;
     for (int layer = 0; layer < depth; layer++)
         for (int kept = 0; kept < KEPT; kept++, free_room += machine_width * stride) work.rows[layer][kept] = free_room;
     float *const corrections = free_room;
-    Py_BEGIN_ALLOW_THREADS
-    const Py_ssize_t shrink = is_spread ? 2 : 0;
+    Py_BEGIN_ALLOW_THREADS const Py_ssize_t shrink = is_spread ? 2 : 0;
     for (Py_ssize_t row = 0; row < cell_rows; row++) {
         cells_of_row(&work, row, work.cells[row % KEPT]);
         Py_ssize_t ready = row - 2; /* the row that can be computed next */
@@ -259,8 +262,7 @@ static PyObject *machine_change(PyObject *self, PyObject *args) {
             }
         }
     }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
 done:
     free(room);
     PyBuffer_Release(&weights), PyBuffer_Release(&samples), PyBuffer_Release(&out);
@@ -268,8 +270,9 @@ done:
 }
 
 /* sums[i] += w[i] (around - here), for the three channels that come out. */
-FOR_EACH_TARGET static void add_tap(float (*sums)[TILE], const float *w, Py_ssize_t channels, const float *around,
-                                    const float *here, Py_ssize_t count) {
+FOR_EACH_TARGET
+static void add_tap(float (*sums)[TILE], const float *w, Py_ssize_t channels, const float *around, const float *here,
+                    Py_ssize_t count) {
     for (Py_ssize_t i = 0; i < channels; i++)
         for (Py_ssize_t n = 0; n < count; n++) sums[i][n] += w[i] * (around[n] - here[n]);
 }
@@ -286,7 +289,8 @@ static PyObject *filter_change(PyObject *self, PyObject *args) {
     float *values = NULL;
     const Py_ssize_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
     const int32_t *tap = taps.buf;
-    if (channels < 1 || channels > CHANNELS || height < 1 || width < 1 || radius < 0 || radius > 64) {
+    if (!SIZES(height, width) || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || radius < 0 ||
+        radius > 64) {
         PyErr_SetString(PyExc_ValueError, "a filter or block of these sizes is not possible");
         goto done;
     }
@@ -297,16 +301,15 @@ static PyObject *filter_change(PyObject *self, PyObject *args) {
         }
     const Py_ssize_t plane = padded_height * padded_width;
     if (!has_items(&weights, count * channels * channels, 4, "weights") ||
-        !has_items(&samples, channels * plane, 4, "samples") ||
-        !has_items(&out, channels * height * width, 4, "out"))
+        !has_items(&samples, channels * plane, 4, "samples") || !has_items(&out, channels * height * width, 4, "out"))
         goto done;
     values = malloc((size_t)(channels * plane) * sizeof *values);
     if (!values) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t n = 0; n < channels * plane; n++) values[n] = (float)((const int32_t *)samples.buf)[n];
+    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t n = 0; n < channels * plane; n++) values[n] =
+        (float)((const int32_t *)samples.buf)[n];
     for (Py_ssize_t row = 0; row < height; row++)
         for (Py_ssize_t first = 0; first < width; first += TILE) {
             const Py_ssize_t some = width - first < TILE ? width - first : TILE;
@@ -320,8 +323,7 @@ static PyObject *filter_change(PyObject *self, PyObject *args) {
             for (Py_ssize_t i = 0; i < channels; i++)
                 memcpy((float *)out.buf + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
         }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
 done:
     free(values);
     PyBuffer_Release(&weights), PyBuffer_Release(&taps), PyBuffer_Release(&samples), PyBuffer_Release(&out);
@@ -329,8 +331,9 @@ done:
 }
 
 /* Sample values of a row of planes, before they are rounded: [CHANNELS][width]. */
-FOR_EACH_TARGET static void colours_of_row(const float *planes, Py_ssize_t channels, Py_ssize_t plane, Py_ssize_t width,
-                                           const float *basis, float scale, float middle, float most, float *out) {
+FOR_EACH_TARGET
+static void colours_of_row(const float *planes, Py_ssize_t channels, Py_ssize_t plane, Py_ssize_t width,
+                           const float *basis, float scale, float middle, float most, float *out) {
     for (Py_ssize_t j = 0; j < channels; j++)
         for (Py_ssize_t n = 0; n < width; n++) {
             float value = planes[n] * (channels > 1 ? basis[j] : 1.0f);
@@ -357,7 +360,7 @@ static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
     PyObject *result = NULL;
     float *row_values = NULL;
     const int bytes = most > 255 ? 2 : 1;
-    if ((channels != 1 && channels != CHANNELS) || height < 0 || width < 0 || !(most > 0 && most <= 65535)) {
+    if (!SIZES(height, width) || (channels != 1 && channels != CHANNELS) || !(most > 0 && most <= 65535)) {
         PyErr_SetString(PyExc_ValueError, "planes of these sizes are not possible");
         goto done;
     }
@@ -369,10 +372,9 @@ static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = 0; row < height; row++) {
-        colours_of_row((const float *)planes.buf + row * width, channels, height * width, width, basis.buf, scale, middle,
-                       most, row_values);
+    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t row = 0; row < height; row++) {
+        colours_of_row((const float *)planes.buf + row * width, channels, height * width, width, basis.buf, scale,
+                       middle, most, row_values);
         for (Py_ssize_t j = 0; j < channels; j++)
             for (Py_ssize_t n = 0; n < width; n++) {
                 const Py_ssize_t at = (row * width + n) * channels + j;
@@ -383,8 +385,7 @@ static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
                     ((uint16_t *)out.buf)[at] = (uint16_t)value;
             }
     }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
 done:
     free(row_values);
     PyBuffer_Release(&planes), PyBuffer_Release(&basis), PyBuffer_Release(&out);

@@ -5,7 +5,8 @@ void choose_way_of_host(void);
 
 static int add_methods(PyObject *module) {
     choose_way_of_host();
-    PyMethodDef *all[] = {context_methods, coder_methods, synthesis_methods, machine_methods, trellis_methods};
+    PyMethodDef *all[] = {context_methods, coder_methods,   synthesis_methods,
+                          machine_methods, trellis_methods, grid_methods};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (PyModule_AddFunctions(module, all[i])) return -1;
     return 0;

@@ -29,21 +29,20 @@ static PyObject *accept_symbols(PyObject *self, PyObject *args) {
     PyObject *result = NULL;
     const Py_ssize_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
     const int is_trellis = next.len > 0;
-    if (rows < 1 || columns < 1 || state_stride < columns || plane_start < 0 || plane_stride < 0 || fine_start < 0 ||
-        fine_stride < 0 || largest < 0 || (is_trellis && next.len < 16)) {
+    if (!SIZES(rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride) || rows < 1 ||
+        columns < 1 || state_stride < columns || largest < 0 || (is_trellis && next.len < 16)) {
         PyErr_SetString(PyExc_ValueError, "a pass of these sizes is not possible");
         goto done;
     }
     if (!has_items(&symbols, count, 4, "symbols") || !has_items(&table, count, 2, "table") ||
-        !has_items(&sign, count, 4, "sign") ||
-        !has_items(&states, (rows - 1) * state_stride + columns, 1, "states") ||
+        !has_items(&sign, count, 4, "sign") || !has_items(&states, (rows - 1) * state_stride + columns, 1, "states") ||
         !has_items(&plane, plane_start + (rows - 1) * plane_stride + columns, 1, "plane") ||
         !has_items(&fine, fine_start + (rows - 1) * fine_stride + 2 * columns - 1, 4, "fine"))
         goto done;
     int is_valid = 1;
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = 0; row < rows && is_valid; row++) {
-        const int32_t *q = (const int32_t *)symbols.buf + row * columns, *signs = (const int32_t *)sign.buf + row * columns;
+    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t row = 0; row < rows && is_valid; row++) {
+        const int32_t *q = (const int32_t *)symbols.buf + row * columns,
+                      *signs = (const int32_t *)sign.buf + row * columns;
         const int16_t *number = (const int16_t *)table.buf + row * columns;
         int8_t *state = (int8_t *)states.buf + row * state_stride;
         int8_t *seen = (int8_t *)plane.buf + plane_start + row * plane_stride;
@@ -65,11 +64,8 @@ static PyObject *accept_symbols(PyObject *self, PyObject *args) {
             target[2 * n] = multiple * FINE + ((const int32_t *)offsets.buf)[number[n] * OFFSETS + entry] * signs[n];
         }
     }
-    Py_END_ALLOW_THREADS
-    if (is_valid)
-        result = Py_NewRef(Py_None);
-    else
-        PyErr_SetString(PyExc_ValueError, "a table or state that does not exist");
+    Py_END_ALLOW_THREADS if (is_valid) result = Py_NewRef(Py_None);
+    else PyErr_SetString(PyExc_ValueError, "a table or state that does not exist");
 done:
     PyBuffer_Release(&symbols), PyBuffer_Release(&table), PyBuffer_Release(&sign), PyBuffer_Release(&offsets);
     PyBuffer_Release(&next), PyBuffer_Release(&states), PyBuffer_Release(&companded), PyBuffer_Release(&plane);
@@ -82,17 +78,19 @@ INLINE int32_t scaled(int32_t x, int32_t coefficient) {
 }
 
 /* target[n] -= scaled(a[n] + b[n], coefficient) */
-FOR_EACH_TARGET static void lift(int32_t *target, const int32_t *a, const int32_t *b, Py_ssize_t count,
-                                 int32_t coefficient) {
+FOR_EACH_TARGET
+static void lift(int32_t *target, const int32_t *a, const int32_t *b, Py_ssize_t count, int32_t coefficient) {
     for (Py_ssize_t n = 0; n < count; n++) target[n] -= scaled(a[n] + b[n], coefficient);
 }
 
-FOR_EACH_TARGET static void gain(int32_t *target, const int32_t *source, Py_ssize_t count) {
+FOR_EACH_TARGET
+static void gain(int32_t *target, const int32_t *source, Py_ssize_t count) {
     for (Py_ssize_t n = 0; n < count; n++) target[n] = scaled(source[n], LOW_GAIN);
 }
 
 /* Coefficients in units from 1/FINE of their band's step. */
-FOR_EACH_TARGET static void dequantize(int32_t *target, const int32_t *fine, Py_ssize_t count, int32_t step) {
+FOR_EACH_TARGET
+static void dequantize(int32_t *target, const int32_t *fine, Py_ssize_t count, int32_t step) {
     const int32_t limit = (int32_t)((int64_t)MAX_UNITS * (1 << 14) / step);
     for (Py_ssize_t n = 0; n < count; n++) {
         const int32_t value = fine[n] < -limit ? -limit : fine[n] > limit ? limit : fine[n];
@@ -100,11 +98,13 @@ FOR_EACH_TARGET static void dequantize(int32_t *target, const int32_t *fine, Py_
     }
 }
 
-FOR_EACH_TARGET static void interleave(int32_t *out, const int32_t *even, const int32_t *odd, Py_ssize_t pairs) {
+FOR_EACH_TARGET
+static void interleave(int32_t *out, const int32_t *even, const int32_t *odd, Py_ssize_t pairs) {
     for (Py_ssize_t n = 0; n < pairs; n++) out[2 * n] = even[n], out[2 * n + 1] = odd[n];
 }
 
-FOR_EACH_TARGET static void limit_units(int32_t *values, Py_ssize_t count) {
+FOR_EACH_TARGET
+static void limit_units(int32_t *values, Py_ssize_t count) {
     for (Py_ssize_t n = 0; n < count; n++)
         values[n] = values[n] < -MAX_UNITS ? -MAX_UNITS : values[n] > MAX_UNITS ? MAX_UNITS : values[n];
 }
@@ -138,23 +138,22 @@ static PyObject *synthesise_channel(PyObject *self, PyObject *args) {
                           &steps[2], &height, &width, &out))
         return NULL;
     PyObject *result = NULL;
-    const Py_ssize_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2, high_columns = width / 2;
-    if (height < 1 || width < 1 || steps[0] < 1 || steps[1] < 1 || steps[2] < 1) {
+    const Py_ssize_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2,
+                     high_columns = width / 2;
+    if (!SIZES(height, width) || height < 1 || width < 1 || steps[0] < 1 || steps[1] < 1 || steps[2] < 1) {
         PyErr_SetString(PyExc_ValueError, "a level of these sizes is not possible");
         goto done;
     }
     if (!has_items(&low, rows * columns, 4, "low") || !has_items(&bands[0], rows * high_columns, 4, "band 0") ||
         !has_items(&bands[1], high_rows * columns, 4, "band 1") ||
-        !has_items(&bands[2], high_rows * high_columns, 4, "band 2") ||
-        !has_items(&out, height * width, 4, "out"))
+        !has_items(&bands[2], high_rows * high_columns, 4, "band 2") || !has_items(&out, height * width, 4, "out"))
         goto done;
     int32_t *room = malloc((size_t)(2 * (columns + 2)) * sizeof *room);
     if (!room) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    int32_t *x = out.buf, *even = room + 1, *odd = even + columns + 2;
+    Py_BEGIN_ALLOW_THREADS int32_t *x = out.buf, *even = room + 1, *odd = even + columns + 2;
     for (Py_ssize_t row = 0; row < height; row++) { /* along columns: rows of the low half, and of the high half */
         const Py_ssize_t half = row / 2;
         if (row % 2 == 0) {
@@ -178,8 +177,7 @@ static PyObject *synthesise_channel(PyObject *self, PyObject *args) {
         for (Py_ssize_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, ALPHA);
     }
     limit_units(x, height * width);
-    Py_END_ALLOW_THREADS
-    free(room);
+    Py_END_ALLOW_THREADS free(room);
     result = Py_NewRef(Py_None);
 done:
     PyBuffer_Release(&low), PyBuffer_Release(&bands[0]), PyBuffer_Release(&bands[1]), PyBuffer_Release(&bands[2]);
@@ -188,8 +186,9 @@ done:
 }
 
 /* Companded differences of a row to samples that lie `shift` further on, both of a padded row. */
-FOR_EACH_TARGET static void compand_row(const int32_t *around, const int32_t *here, Py_ssize_t count, int32_t limit,
-                                        int32_t factor, const int32_t *companded, int32_t last, int32_t *out) {
+FOR_EACH_TARGET
+static void compand_row(const int32_t *around, const int32_t *here, Py_ssize_t count, int32_t limit, int32_t factor,
+                        const int32_t *companded, int32_t last, int32_t *out) {
     for (Py_ssize_t n = 0; n < count; n++) {
         const int32_t difference = around[n] - here[n];
         int32_t size = difference < 0 ? -difference : difference;
@@ -200,7 +199,8 @@ FOR_EACH_TARGET static void compand_row(const int32_t *around, const int32_t *he
     }
 }
 
-FOR_EACH_TARGET static void split_row(const int32_t *values, int8_t *even, int8_t *odd, Py_ssize_t count) {
+FOR_EACH_TARGET
+static void split_row(const int32_t *values, int8_t *even, int8_t *odd, Py_ssize_t count) {
     for (Py_ssize_t n = 0; n < count / 2; n++) even[n] = (int8_t)values[2 * n], odd[n] = (int8_t)values[2 * n + 1];
     if (count % 2) even[count / 2] = (int8_t)values[count - 1];
 }
@@ -211,14 +211,15 @@ static PyObject *low_differences(PyObject *self, PyObject *args) {
     Py_buffer low, offsets, companded, out;
     Py_ssize_t height, width, first, last;
     int level_step;
-    if (!PyArg_ParseTuple(args, "y*nniy*y*nnw*", &low, &height, &width, &level_step, &offsets, &companded, &first, &last,
-                          &out))
+    if (!PyArg_ParseTuple(args, "y*nniy*y*nnw*", &low, &height, &width, &level_step, &offsets, &companded, &first,
+                          &last, &out))
         return NULL;
     PyObject *result = NULL;
     const Py_ssize_t numbers = offsets.len / 8, columns = (width + 1) / 2, rows = (height + 1) / 2;
     const int32_t *offset = offsets.buf, largest = (int32_t)(companded.len / 4) - 1;
     enum { PAD = 2 };
-    if (height < 1 || width < 1 || level_step < 1 || first < 0 || first > last || last > height || largest < 0) {
+    if (!SIZES(height, width, first, last) || height < 1 || width < 1 || level_step < 1 || first > last ||
+        last > height || largest < 0) {
         PyErr_SetString(PyExc_ValueError, "differences of these sizes are not possible");
         goto done;
     }
@@ -227,15 +228,15 @@ static PyObject *low_differences(PyObject *self, PyObject *args) {
             PyErr_SetString(PyExc_ValueError, "an offset beyond the padding");
             goto done;
         }
-    if (!has_items(&low, height * width, 4, "low") || !has_items(&out, 4 * numbers * rows * columns, 1, "out")) goto done;
+    if (!has_items(&low, height * width, 4, "low") || !has_items(&out, 4 * numbers * rows * columns, 1, "out"))
+        goto done;
     const Py_ssize_t padded = width + 2 * PAD;
     int32_t *room = malloc((size_t)((2 * PAD + 1) * padded + width) * sizeof *room);
     if (!room) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    int32_t *values = room + (2 * PAD + 1) * padded;
+    Py_BEGIN_ALLOW_THREADS int32_t *values = room + (2 * PAD + 1) * padded;
     const int32_t limit = level_step >> 1 ? level_step >> 1 : 1, factor = (1 << 24) / level_step;
     for (Py_ssize_t row = first; row < last; row++) {
         for (Py_ssize_t y = -PAD; y <= PAD; y++) { /* the rows around, with their edges repeated */
@@ -252,8 +253,7 @@ static PyObject *low_differences(PyObject *self, PyObject *args) {
             split_row(values, even, even + numbers * rows * columns, width);
         }
     }
-    Py_END_ALLOW_THREADS
-    free(room);
+    Py_END_ALLOW_THREADS free(room);
     result = Py_NewRef(Py_None);
 done:
     PyBuffer_Release(&low), PyBuffer_Release(&offsets), PyBuffer_Release(&companded), PyBuffer_Release(&out);

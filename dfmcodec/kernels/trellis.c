@@ -52,7 +52,8 @@ INLINE void costs_of(const Search *search, const Cells *cells, const float *q, i
         if (search->has_slopes) {
             const int32_t size = multiple < 0 ? -multiple : multiple;
             const float magnitude = companded[size < last ? size : last];
-            sum += cells->signed_slope[n] * (multiple < 0 ? -magnitude : magnitude) + cells->magnitude_slope[n] * magnitude;
+            sum += cells->signed_slope[n] * (multiple < 0 ? -magnitude : magnitude) +
+                   cells->magnitude_slope[n] * magnitude;
         }
         cost[n] = sum;
     }
@@ -66,8 +67,8 @@ INLINE float rounded(float x) { /* to the nearest whole number, ties to the even
 }
 
 /* The best symbol of each quantiser and parity, and what it costs: [2 quantiser + parity][LANES]. */
-FOR_EACH_TARGET static void candidates(const Search *search, const Cells *given, int32_t symbols[][LANES],
-                                       float prices[][LANES]) {
+FOR_EACH_TARGET
+static void candidates(const Search *search, const Cells *given, int32_t symbols[][LANES], float prices[][LANES]) {
     Cells cells = *given;
     for (int quantizer = 0; quantizer < QUANTIZERS; quantizer++) {
         float near[LANES], less[LANES], more[LANES], zero[LANES] = {0};
@@ -103,8 +104,9 @@ FOR_EACH_TARGET static void candidates(const Search *search, const Cells *given,
 }
 
 /* One step of all paths: the cheaper of two ways into each state, remembered as a bit. */
-FOR_EACH_TARGET static void extend(const Ways *ways, float cost[][LANES], float prices[][LANES], const int *is_there,
-                                   uint8_t *took_second) {
+FOR_EACH_TARGET
+static void extend(const Ways *ways, float cost[][LANES], float prices[][LANES], const int *is_there,
+                   uint8_t *took_second) {
     float least[STATES][LANES];
     uint8_t second[LANES] = {0};
     for (int state = 0; state < STATES; state++) {
@@ -171,6 +173,7 @@ static int take_pass(Search *search, PyObject *item) {
                           &objects[3], &objects[4], &objects[5]))
         return 0;
     search->count++;
+    if (!SIZES(pass->rows, pass->columns)) return PyErr_SetString(PyExc_ValueError, "a pass without a size"), 0;
     static const int sizes[ARRAYS] = {4, 4, 2, 4, 4, 4};
     static const char *const names[ARRAYS] = {"coefficients", "signs", "tables", "slope", "slope", "symbols"};
     for (int i = 0; i < ARRAYS; i++) {
@@ -182,9 +185,10 @@ static int take_pass(Search *search, PyObject *item) {
     }
     const int16_t *table = pass->arrays[2].buf;
     const Py_ssize_t tables = search->bits.len / (4 * ENTRIES);
-    if (pass->rows < 0 || pass->columns < 1) return PyErr_SetString(PyExc_ValueError, "a pass without size"), 0;
+    if (pass->columns < 1) return PyErr_SetString(PyExc_ValueError, "a pass without size"), 0;
     for (Py_ssize_t n = 0; n < pass->rows * pass->columns; n++)
-        if (table[n] < 0 || table[n] >= tables) return PyErr_SetString(PyExc_ValueError, "a table that does not exist"), 0;
+        if (table[n] < 0 || table[n] >= tables)
+            return PyErr_SetString(PyExc_ValueError, "a table that does not exist"), 0;
     return 1;
 }
 
@@ -203,8 +207,9 @@ static PyObject *choose_paths(PyObject *self, PyObject *args) {
     }
     const Py_ssize_t count = PySequence_Size(passes), tables = search->bits.len / (4 * ENTRIES);
     const Ways *ways = search->ways.buf;
-    int is_possible = count >= 0 && count <= MAX_PASSES && search->companded.len >= 4 && first >= 0 && first <= last &&
-                      search->columns >= 1 && search->per_quantizer > 0 && search->ways.len >= (Py_ssize_t)(STATES * sizeof *ways) &&
+    int is_possible = SIZES(search->columns, first, last) && count >= 0 && count <= MAX_PASSES &&
+                      search->companded.len >= 4 && first >= 0 && first <= last && search->columns >= 1 &&
+                      search->per_quantizer > 0 && search->ways.len >= (Py_ssize_t)(STATES * sizeof *ways) &&
                       QUANTIZERS * search->per_quantizer <= tables && search->direct_tables <= tables;
     for (int state = 0; state < STATES && is_possible; state++)
         for (int i = 0; i < 2; i++)
@@ -221,12 +226,10 @@ static PyObject *choose_paths(PyObject *self, PyObject *args) {
         Py_XDECREF(item); /* the passes hold their arrays */
         if (!is_taken) goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = first; row < last; row++)
-        for (Py_ssize_t column = 0; column < search->columns; column += LANES)
-            search_chunk(search, row, column, search->columns - column < LANES ? (int)(search->columns - column) : LANES);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t row = first; row < last;
+                                row++) for (Py_ssize_t column = 0; column < search->columns; column += LANES)
+        search_chunk(search, row, column, search->columns - column < LANES ? (int)(search->columns - column) : LANES);
+    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
 done:
     for (int p = 0; p < search->count; p++)
         for (int i = 0; i < ARRAYS; i++) PyBuffer_Release(&search->passes[p].arrays[i]);

@@ -334,7 +334,7 @@ def webp(height: int, width: int, rng: np.random.Generator) -> bytes:
     if chance(rng, 0.2):
         height, width = 1 + scattered(rng, 300), 1 + scattered(rng, 300)
     mode = "RGB" if chance(rng, 0.9) else "RGBA"
-    shape = (min(height, MAX_WEBP_SIDE), min(width, MAX_WEBP_SIDE), len(mode))
+    shape = (*(min(max(side, 1), MAX_WEBP_SIDE) for side in (height, width)), len(mode))
     buffer = io.BytesIO()
     pixels = np.full(shape, below(rng, 256), np.uint8) if chance(rng, 0.7) else rng.integers(0, 256, shape, np.uint8)
     PIL.Image.fromarray(pixels, mode).save(buffer, "WEBP", lossless=chance(rng, 0.9), method=0)

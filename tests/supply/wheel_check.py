@@ -5,9 +5,11 @@ and the plugin.
 
 The committed and changed files that git knows are copied into a temporary folder and the wheel is
 built there, by the setuptools that pyproject.toml asks for. It may hold the package's modules and
-data, the manual page and nothing else. It is installed into a new environment with dependencies
-from the package index, or, without --full, into a new environment that sees those of this one;
-there, away from the tree, `dfm` encodes, decodes, informs and verifies, and Pillow opens the file.
+data, the kernels, the manual page and nothing else. The kernels have to be in it where there is a
+compiler, and one build of them is for all versions of Python. It is installed into a new
+environment with dependencies from the package index, or, without --full, into a new environment
+that sees those of this one; there, away from the tree, `dfm` encodes, decodes, informs and
+verifies, and Pillow opens the file.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import tomllib
@@ -27,6 +32,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MAX_WHEEL_BYTES = 2_000_000
 PACKAGES = {"dfmcodec": ("dfmcodec", "**/*.py"), "dfmcodec.web": ("web", "*.py")}  # folders and modules, by setup.py
+KERNELS = "dfmcodec/kernels/_compiled.abi3.so"
+SOURCES_ALONE = ("kernels/*.c", "kernels/common.h")  # of the package's folder, in no wheel
+USES_KERNELS = "from dfmcodec.kernels import compiled; print(compiled is not None)"
 PROGRAM = """
 import sys, numpy, PIL.Image
 import dfmcodec, dfmcodec.plugins.pillow
@@ -52,13 +60,13 @@ PIL.Image.fromarray(numpy.clip(pixels, 0, 255).astype("uint8")).save("cat.png")
 
 
 def command(*words: str | Path, cwd: Path) -> str:
-    """What a command prints, without what could lead it to the tree.
+    """What a command prints, without what could lead it to the tree or switch the kernels off.
 
     Raises:
         SystemExit: It failed.
     """
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "DFMCODEC_KERNELS"):
         environment.pop(name, None)
     done = subprocess.run(
         [str(word) for word in words],
@@ -103,8 +111,15 @@ def expected_contents(tree: Path) -> set[str]:
     return names
 
 
-def check_contents(wheel: Path, tree: Path) -> int:
-    """Returns the number of files of the package.
+def can_compile() -> bool:
+    """Whether there is a compiler, and this Python has its header."""
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return shutil.which(shlex.split(compiler)[0]) is not None and header.is_file()
+
+
+def check_contents(wheel: Path, tree: Path) -> tuple[int, bool]:
+    """Returns the number of files of the package, and whether kernels are among them.
 
     Raises:
         SystemExit: The wheel holds something else, or too much.
@@ -114,17 +129,24 @@ def check_contents(wheel: Path, tree: Path) -> int:
     about = {name for name in names if name.split("/")[0].endswith((".dist-info", ".data"))}
     unexpected = {name for name in about if name.split("/")[-1] not in ABOUT}
     expected = expected_contents(tree)
+    has_kernels = KERNELS in names
+    if can_compile() and not has_kernels:
+        sys.exit(f"wheel_check: no {KERNELS} in the wheel though there is a compiler; pip install -v . shows why")
+    if "-cp311-abi3-" not in wheel.name:
+        sys.exit(f"wheel_check: {wheel.name} is not for Python 3.11 and all later versions")
+    if has_kernels:
+        expected.add(KERNELS)
     if names - about != expected or unexpected:
         missing, more = sorted(expected - names), sorted((names - about - expected) | unexpected)
         sys.exit(f"wheel_check: missing in the wheel: {missing}; not expected in it: {more}")
-    left_out = {
-        path.relative_to(tree).as_posix() for path in (tree / "dfmcodec").rglob("*") if path.is_file()
-    } - expected
-    if left_out:
+    package = tree / "dfmcodec"
+    sources = {path for pattern in SOURCES_ALONE for path in package.glob(pattern)}
+    named = {path.relative_to(tree).as_posix() for path in package.rglob("*") if path.is_file() and path not in sources}
+    if left_out := named - expected:
         sys.exit(f"wheel_check: files of the package that pyproject.toml does not name: {sorted(left_out)}")
     if wheel.stat().st_size > MAX_WHEEL_BYTES:
         sys.exit(f"wheel_check: {wheel.stat().st_size} bytes, more than {MAX_WHEEL_BYTES}")
-    return len(expected)
+    return len(expected), has_kernels
 
 
 ABOUT = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE", "dfm.1"}
@@ -144,7 +166,7 @@ def main() -> None:
             sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", work / "wheels", tree, cwd=work
         )
         (wheel,) = (work / "wheels").glob("*.whl")
-        files = check_contents(wheel, tree)
+        files, has_kernels = check_contents(wheel, tree)
 
         environment = work / "environment"
         venv.create(environment, with_pip=True)
@@ -163,6 +185,8 @@ def main() -> None:
                     (seen / path.name).symlink_to(path)
 
         check_manual(environment)
+        if command(python, "-c", USES_KERNELS, cwd=away).strip() != str(has_kernels):
+            sys.exit(f"wheel_check: {'kernels are not used' if has_kernels else 'kernels from elsewhere are used'}")
         golden = ROOT / "tests" / "golden" / "v1"
         (away / "golden.dfm").write_bytes((golden / "trellis-rgb-feb27969.dfm").read_bytes())
         (away / "golden.png").write_bytes((golden / "trellis-rgb-feb27969.png").read_bytes())
@@ -176,8 +200,9 @@ def main() -> None:
         if (away / "cat.dfm").stat().st_size > 1500 or not info:
             sys.exit("wheel_check: the file is larger than its target")
         print(
-            f"wheel_check: {wheel.name}, {wheel.stat().st_size} bytes, {files} files; installed, encoded, decoded, "
-            f"verified, opened by Pillow, {time.perf_counter() - started:.0f} s"
+            f"wheel_check: {wheel.name}, {wheel.stat().st_size} bytes, {files} files, "
+            f"{'with' if has_kernels else 'without'} kernels; "
+            f"installed, encoded, decoded, verified, opened by Pillow, {time.perf_counter() - started:.0f} s"
         )
 
 

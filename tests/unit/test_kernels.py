@@ -9,18 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 from common import GOLDEN
 
 from dfmcodec import bitstream
-from dfmcodec.bitstream.contents import LatentArchitecture
+from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
 from dfmcodec.entropy.context import TableChoice
+from dfmcodec.entropy.grid_context import GridContext, wavefronts
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import SWITCH, compiled
@@ -28,13 +30,15 @@ from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import shipped
+from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built")
 WAYS = [] if compiled is None else compiled.ways()
+SERVED = LatentArchitecture | FittedArchitecture
 FILES = [
     path
     for path in sorted(GOLDEN.rglob("*.dfm"))
-    if isinstance(bitstream.read_header(path.read_bytes()).architecture, LatentArchitecture)
+    if isinstance(bitstream.read_header(path.read_bytes()).architecture, SERVED)
 ]
 
 
@@ -69,14 +73,21 @@ def test_this_machine_has_files_and_ways():
     assert WAYS[-1] == "any"
 
 
+def symbols_of(data: bytes) -> np.ndarray:
+    model = bitstream.read(data)[0]
+    return (
+        np.concatenate([grid.ravel() for grid in model.grids]) if isinstance(model, QuantizedGrids) else model.symbols
+    )
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_golden_files_decode_as_with_numpy(path):
     data = path.read_bytes()
     with without_kernels():
-        expected, expected_pixels = bitstream.read(data)[0].symbols, decode_image(data).pixels
+        expected, expected_pixels = symbols_of(data), decode_image(data).pixels
     for way in WAYS:
         with by(way):
-            assert np.array_equal(bitstream.read(data)[0].symbols, expected)
+            assert np.array_equal(symbols_of(data), expected)
             pixels = decode_image(data).pixels
         assert np.abs(pixels.astype(int) - expected_pixels).max() <= 1
         assert np.mean(pixels != expected_pixels) < (1e-3 if pixels.itemsize == 1 else 1e-2)
@@ -162,6 +173,14 @@ def test_the_environment_chooses(wanted):
     assert result.stdout.strip() == str(wanted != "numpy")
 
 
+def test_the_best_way_is_taken():
+    assert compiled.chosen_way() == WAYS[0]
+    with by("any"):
+        assert compiled.chosen_way() == "any"
+    with pytest.raises(ValueError, match="no way sse"):
+        compiled.use_way("sse")
+
+
 def test_an_unknown_way_is_one_line(tmp_path):
     path = tmp_path / "a.dfm"
     path.write_bytes(FILES[0].read_bytes())
@@ -230,6 +249,8 @@ def test_a_decoder_reads_what_is_there_alone():
     for bad in (len(tables.tables), -1):
         with pytest.raises(ValueError, match="table"):
             compiled.decode_highs(*arguments[:5], np.full(9, bad, dtype=np.int16), *arguments[6:])
+    wild = [*arguments[:3], np.full_like(tables.guide, 255), *arguments[4:]]
+    assert compiled.decode_highs(*wild) in (-1, 9)  # the last entry, or an invalid stream
     for short in (2, 7, 8):
         with pytest.raises(ValueError, match="too few"):
             compiled.decode_highs(*arguments[:short], arguments[short][:1], *arguments[short + 1 :])
@@ -281,8 +302,46 @@ def test_other_kernels_refuse_arrays_that_are_too_short():
         compiled.accept_symbols(ints, shorts + np.int16(3), *accept[2:], place[0], ints.copy(), place[1])
     with pytest.raises(ValueError, match="too few"):
         compiled.accept_symbols(*accept, (90, 10), ints.copy(), place[1])
-    with pytest.raises(ValueError, match="too few"):
-        compiled.accept_symbols(*accept, place[0], ints.copy(), (0, 50))
+    for bad in ((0, 50), (1, 1 << 33), (-1, 20), (1 << 62, 1)):
+        with pytest.raises(ValueError, match=r"too few|sizes"):
+            compiled.accept_symbols(*accept, place[0], ints.copy(), bad)
+    with pytest.raises(ValueError, match="sizes"):
+        compiled.accept_symbols(*accept[:5], 1 << 32, 1 << 32, *accept[7:], place[0], ints.copy(), place[1])
+    for height, width in ((1 << 32, 1 << 32), (1 << 31, 4), (-4, 4)):
+        with pytest.raises(ValueError, match="sizes"):
+            compiled.synthesise_channel(ints, ints, ints, ints, (1, 1, 1), height, width, ints.copy())
+
+
+def test_wavefronts_refuse_what_is_beyond_their_grids():
+    network = fitted_prior_of(SHIPPED_FITTED[0]).network
+    grid = np.zeros((9, 11), dtype=np.int32)
+    context = GridContext(network, 0, grid, [np.zeros((5, 6), dtype=np.int32)])
+    front = list(wavefronts(0, grid.shape))[12]
+    choice = context.choose_tables(front)
+    count, stride = len(front.rows), context._stride
+    first, step = front.places(stride)
+    outputs = choice.table, choice.sign, choice.middle
+    good = [context._network.arrays, context._plane, context._causal, (context._origin + first, step), context._coarser]
+    good += [front.places(11), count, (16, 111, 28, 5, 4096), *outputs]
+    compiled.choose_front(*good)
+    changes: list[tuple[int, Any]] = [
+        (3, (-1, step)),
+        (3, (10**9, step)),
+        (3, (first, -1)),
+        (3, (0, step)),
+        (5, (98, 9)),
+    ]
+    changes += [(5, (-1, 9)), (6, 0), (6, 10**6), (7, (16, 20, 28, 5, 4096)), (1, context._plane[:2]), (4, good[4][:3])]
+    changes += [(2, context._causal + 9), (2, context._causal * 1000), (8, outputs[0][:1]), (9, outputs[1][:1])]
+    for number, bad in changes:
+        with pytest.raises(ValueError):  # noqa: PT011
+            compiled.choose_front(*good[:number], bad, *good[number + 1 :])
+    symbols, numbers = np.zeros(count, dtype=np.int32), np.zeros(64, dtype=np.float32)
+    accept = [symbols, numbers, grid, front.places(11), context._plane, (context._origin + first, step)]
+    compiled.accept_front(*accept)
+    for number, bad in ((3, (98, 9)), (3, (-1, 9)), (5, (10**9, 1)), (0, symbols[:0]), (1, numbers[:0]), (2, grid[:1])):
+        with pytest.raises(ValueError, match="beyond"):
+            compiled.accept_front(*accept[:number], bad, *accept[number + 1 :])
 
 
 def test_paths_refuse_what_does_not_fit():
