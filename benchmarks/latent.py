@@ -49,11 +49,11 @@ from dfmcodec.entropy.context import ContextModel
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import planes_to_pixels
-from dfmcodec.latents.quantizer import dequantize_units
-from dfmcodec.latents.wavelet import synthesise_level
+from dfmcodec.latents.quantizer import synthesise_fine
 from dfmcodec.prior import shipped
 from dfmcodec.synthesis.filter import MAX_RADIUS, filter_change, taps
 from dfmcodec.synthesis.reconstruct import machine_change
+from dfmcodec.threads import limit_threads, thread_count
 
 COMMAND_RUNS = 3  # the largest number of runs of `dfm decode`, of which the best counts
 ALL = "all"  # the name of the whole codec among the ablations
@@ -132,8 +132,8 @@ def decode(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path |
 
     measured = record(rows(), out)
     if measured:
-        overhead = np.mean([row["profiled_s"] / row["decode_s"] - 1 for row in measured])
-        click.echo(f"the profiler changes the time of decoding by {100 * overhead:+.1f} %")
+        change = np.mean([row["profiled_s"] / row["decode_s"] - 1 for row in measured])
+        click.echo(f"one thread and the profiler change the time of decoding by {100 * change:+.1f} %")
     kept = read_rows(out)
     if plot is not None and kept:
         _draw_decode(kept, plot)
@@ -146,25 +146,29 @@ def _decoding_seconds(data: bytes) -> float:
 
 
 def _profiled_decoding(data: bytes) -> tuple[float, dict[str, float]]:
-    """Decodes a file under a profiler.
+    """Decodes a file under a profiler, in one thread.
 
     Returns:
         The seconds of the decoding, and those of its parts by the key of a row.
     """
-    profile = Profile()
-    started = time.perf_counter()
-    profile.runcall(decode_image, data)
-    seconds = time.perf_counter() - started
+    profile, threads = Profile(), thread_count()
+    limit_threads(1)  # a profiler sees one thread
+    try:
+        started = time.perf_counter()
+        profile.runcall(decode_image, data)
+        seconds = time.perf_counter() - started
+    finally:
+        limit_threads(threads)
     spent = {entry.code: entry.totaltime for entry in profile.getstats() if isinstance(entry.code, CodeType)}
 
     def cumulative(*functions: Callable[..., Any]) -> float:
         return sum(spent.get(cast(FunctionType, function).__code__, 0.0) for function in functions)
 
-    wavelet = cumulative(synthesise_level, dequantize_units)
+    wavelet = cumulative(synthesise_fine)
     return seconds, {
         # `coding_passes` prepares the context of each level, and synthesises the level after its
         # last pass.
-        "contexts_s": cumulative(CausalContext.features, CausalContext.coding_passes) - wavelet,
+        "contexts_s": cumulative(CausalContext.coding_passes, CausalContext.accept) - wavelet,
         "networks_s": cumulative(ContextModel.choose_tables),
         "range_coder_s": cumulative(SymbolReader.symbols),
         "wavelet_s": wavelet,

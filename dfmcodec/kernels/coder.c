@@ -102,7 +102,8 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
         }
     int is_valid = 1, is_out_of_memory = 0;
     Py_ssize_t unfinished = 0;
-    Py_BEGIN_ALLOW_THREADS int32_t *turn = order.buf, *highs = out.buf;
+    Py_BEGIN_ALLOW_THREADS
+    int32_t *turn = order.buf, *highs = out.buf;
     if (is_sorted)
         is_out_of_memory = !sort_by_table(number, count, tables, turn);
     else
@@ -126,7 +127,8 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
         unfinished += entry == ESCAPE || ((const int32_t *)shifts.buf)[number[turn[n]]];
         highs[turn[n]] = entry - RADIUS;
     }
-    Py_END_ALLOW_THREADS memcpy(state.buf, &d, 32);
+    Py_END_ALLOW_THREADS
+    memcpy(state.buf, &d, 32);
     if (is_out_of_memory)
         PyErr_NoMemory();
     else

@@ -7,6 +7,15 @@
  */
 #include "common.h"
 
+#if ON_X86 && defined(__linux__) && !defined(__clang__) && __GNUC__ >= 11
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define HAS_AMX 1
+#else
+#define HAS_AMX 0
+#endif
+
 enum {
     CHUNK = 64, /* symbols at a time */
     VECTORS = CHUNK / LANES,
@@ -20,8 +29,9 @@ enum {
 
 typedef struct {
     int outputs, groups, is_last;
-    int padded_outputs; /* a multiple of TILE; weights beyond `outputs` are zero */
-    int8_t *weights;    /* [groups][padded_outputs][GROUP] */
+    int padded_outputs;          /* a multiple of the way's tile; weights beyond `outputs` are zero */
+    int group_step, output_step; /* from the GROUP weights of a group and output to the next, in bytes */
+    int8_t *weights;
     int32_t *constants; /* [padded_outputs] */
 } Layer;
 
@@ -65,7 +75,7 @@ static void finish(const Layer *layer, const int32_t *sums, void *out) {
 }
 
 INLINE const int8_t *weights_of(const Layer *layer, int group, int output) {
-    return layer->weights + ((Py_ssize_t)group * layer->padded_outputs + output) * GROUP;
+    return layer->weights + (Py_ssize_t)group * layer->group_step + (Py_ssize_t)output * layer->output_step;
 }
 
 INLINE int32_t as_int32(const int8_t *four) {
@@ -226,23 +236,111 @@ static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
 
 #endif
 
+#if HAS_AMX
+
+/* AMX: a tile of 16 outputs and 16 symbols takes 64 products of bytes for each sum at once. Sums of 16 outputs wait in
+ * `sums` for their constants. */
+
+#define AMX __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw")))
+enum { AMX_ROWS = 16, AMX_BYTES = 64 };
+
+AMX
+static void begin_amx(void) {
+    static const struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16}};
+    _tile_loadconfig(&tiles);
+}
+
+AMX
+static void end_amx(void) { _tile_release(); }
+
+AMX
+static void evaluate_amx(const Layer *layer, const Inputs *in, void *out) {
+    int32_t sums[AMX_ROWS * CHUNK] __attribute__((aligned(64)));
+    const __m512i least = _mm512_setzero_si512(), most = _mm512_set1_epi32(127);
+    const int parts = layer->output_step / AMX_BYTES;
+    for (int first = 0; first < layer->padded_outputs; first += AMX_ROWS) {
+        const int8_t *w = weights_of(layer, 0, first);
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int part = 0; part < parts; part++) {
+            const int8_t *x = in->values + part * AMX_ROWS * GROUP_BYTES;
+            _tile_loadd(4, w + part * AMX_BYTES, layer->output_step);
+            _tile_loadd(5, x, GROUP_BYTES);
+            _tile_dpbssd(0, 4, 5);
+            _tile_loadd(5, x + 64, GROUP_BYTES);
+            _tile_dpbssd(1, 4, 5);
+            _tile_loadd(5, x + 128, GROUP_BYTES);
+            _tile_dpbssd(2, 4, 5);
+            _tile_loadd(5, x + 192, GROUP_BYTES);
+            _tile_dpbssd(3, 4, 5);
+        }
+        int32_t *target = layer->is_last ? (int32_t *)out + first * CHUNK : sums;
+        _tile_stored(0, target, CHUNK * 4);
+        _tile_stored(1, target + 16, CHUNK * 4);
+        _tile_stored(2, target + 32, CHUNK * 4);
+        _tile_stored(3, target + 48, CHUNK * 4);
+        for (int j = 0; j < AMX_ROWS; j += GROUP)
+            for (int v = 0; v < VECTORS; v++) {
+                __m512i four = least;
+#pragma GCC unroll 4
+                for (int i = 0; i < GROUP; i++) {
+                    int32_t *at = target + (j + i) * CHUNK + v * LANES;
+                    const __m512i constant = _mm512_set1_epi32(layer->constants[first + j + i]);
+                    const __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(at), constant);
+                    if (layer->is_last) _mm512_storeu_si512(at, sum);
+                    const __m512i a = _mm512_min_epi32(_mm512_max_epi32(_mm512_srai_epi32(sum, 6), least), most);
+                    four = _mm512_or_si512(four, _mm512_slli_epi32(a, 8 * i));
+                }
+                if (!layer->is_last) _mm512_storeu_si512((int8_t *)out + (first + j) * CHUNK + v * LANES * GROUP, four);
+            }
+    }
+}
+
+/* Whether the processor has AMX for bytes, and the system lets this process use it. */
+static int may_use_amx(void) {
+    unsigned a, b, c, d;
+    enum { TILES = 24, BYTES = 25, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 }; /* of cpuid 7, and of arch_prctl */
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> TILES & 1 && d >> BYTES & 1 &&
+           __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           !syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA);
+}
+
+#endif
+
+static void nothing_to_do(void) {}
+
 /* The ways to evaluate networks, the best first. */
 static const struct {
     const char *name;
     Interleave interleave;
     Evaluate evaluate;
-    int has_raised_weights;
+    void (*begin)(void), (*end)(void); /* of a thread's use */
+    int tile;                          /* outputs at a time */
+    int has_raised_weights;            /* by RAISED */
+    int takes_every_group;             /* also those that are zero throughout, each in its place */
 } WAYS[] = {
-#if ON_X86
-    {"avx512-vnni", interleave_vnni, evaluate_vnni, 1},
-    {"avx2", interleave_anywhere, evaluate_avx2, 0},
+#if HAS_AMX
+    {"amx", interleave_vnni, evaluate_amx, begin_amx, end_amx, AMX_ROWS, 0, 1},
 #endif
-    {"any", interleave_anywhere, evaluate_anywhere, 0},
+#if ON_X86
+    {"avx512-vnni", interleave_vnni, evaluate_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
+    {"avx2", interleave_anywhere, evaluate_avx2, nothing_to_do, nothing_to_do, TILE, 0, 0},
+#endif
+    {"any", interleave_anywhere, evaluate_anywhere, nothing_to_do, nothing_to_do, TILE, 0, 0},
 };
 enum { WAY_COUNT = sizeof WAYS / sizeof *WAYS };
 static int way;
 
 static int is_possible(int number) {
+#if HAS_AMX
+    if (WAYS[number].evaluate == evaluate_amx) return may_use_amx();
+#endif
 #if ON_X86
     if (WAYS[number].evaluate == evaluate_vnni)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -263,15 +361,20 @@ static int make_layer(Layer *layer, const int8_t *weights, Py_ssize_t row_length
     layer->is_last = is_last;
     layer->outputs = outputs;
     layer->groups = (inputs + GROUP - 1) / GROUP;
-    layer->padded_outputs = (outputs + TILE - 1) / TILE * TILE;
-    layer->weights = calloc((size_t)layer->groups * layer->padded_outputs, GROUP);
+    const int tile = WAYS[way].tile, part = WAYS[way].takes_every_group ? tile : 1; /* groups at a time */
+    const int padded_groups = (layer->groups + part - 1) / part * part;
+    layer->padded_outputs = (outputs + tile - 1) / tile * tile;
+    layer->group_step = part > 1 ? GROUP : layer->padded_outputs * GROUP;
+    layer->output_step = part > 1 ? padded_groups * GROUP : GROUP;
+    layer->weights = calloc((size_t)padded_groups * layer->padded_outputs, GROUP);
     layer->constants = calloc((size_t)layer->padded_outputs, sizeof(int32_t));
     if (!layer->weights || !layer->constants) return 0;
     memcpy(layer->constants, constants, (size_t)outputs * sizeof *constants);
     for (int k = 0; k < inputs; k++) {
-        int8_t *target = layer->weights + (Py_ssize_t)(k / GROUP) * layer->padded_outputs * GROUP + k % GROUP;
+        int8_t *target = layer->weights + (Py_ssize_t)(k / GROUP) * layer->group_step + k % GROUP;
         const int column = columns ? columns[k] : k;
-        for (int j = 0; j < outputs && column >= 0; j++) target[j * GROUP] = weights[j * row_length + column];
+        for (int j = 0; j < outputs && column >= 0; j++)
+            target[(Py_ssize_t)j * layer->output_step] = weights[j * row_length + column];
     }
     const int all = layer->groups * layer->padded_outputs * GROUP;
     for (int i = 0; i < all && WAYS[way].has_raised_weights; i++)
@@ -345,12 +448,18 @@ static void outputs_of_chunk(const Pass *pass, Py_ssize_t first, int count, Room
             for (int i = 0; i < GROUP; i++, k++)
                 rows[i] = k < end ? seen_by(pass, &pass->views[k], row, column, count, copies[i]) : nothing;
             if (k > end) k = end;
-            int8_t *group = in->values + in->count * GROUP_BYTES;
-            if (!WAYS[way].interleave(rows, group)) continue;
+            const int is_every = WAYS[way].takes_every_group, other = number + signed_groups;
+            int8_t *group = in->values + (is_every ? number : in->count) * GROUP_BYTES;
+            int8_t *of_magnitudes = is_every ? in->values + other * GROUP_BYTES : group + GROUP_BYTES;
+            if (!WAYS[way].interleave(rows, group)) {
+                if (is_every) memset(group, 0, GROUP_BYTES);
+                if (is_every && !part) memset(of_magnitudes, 0, GROUP_BYTES);
+                continue;
+            }
             in->numbers[in->count++] = number;
             if (part) continue;
-            magnitudes(group, group + GROUP_BYTES);
-            in->numbers[in->count++] = number + signed_groups;
+            magnitudes(group, of_magnitudes);
+            in->numbers[in->count++] = other;
         }
     }
     const Evaluate evaluate = WAYS[way].evaluate;
@@ -484,8 +593,12 @@ static PyObject *choose_tables(PyObject *self, PyObject *args) {
     const Py_ssize_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PY_SSIZE_T_MAX;
     if (has_items(&a.table, count, 2, "table") && has_items(&a.sign, count, 4, "sign")) room = room_for(&a);
     if (room) {
-        Py_BEGIN_ALLOW_THREADS choose(&a, room);
-        Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
+        Py_BEGIN_ALLOW_THREADS
+        WAYS[way].begin();
+        choose(&a, room);
+        WAYS[way].end();
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
     }
     free(room);
     release(&a);
@@ -675,9 +788,13 @@ static PyObject *add_gradient(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t first = 0; first < count; first += CHUNK)
+    Py_BEGIN_ALLOW_THREADS
+    WAYS[way].begin();
+    for (Py_ssize_t first = 0; first < count; first += CHUNK)
         add_gradient_of_chunk(&a, &gradient, first, count - first < CHUNK ? (int)(count - first) : CHUNK, room);
-    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
+    WAYS[way].end();
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
 done:
     free(back_1), free(back_2), free(room);
     free_layer(&gradient.back[0]), free_layer(&gradient.back[1]);

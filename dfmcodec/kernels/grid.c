@@ -110,7 +110,8 @@ static PyObject *choose_front(PyObject *self, PyObject *args) {
             goto done;
         }
     }
-    Py_BEGIN_ALLOW_THREADS const float *seen = (const float *)plane.buf + own.start;
+    Py_BEGIN_ALLOW_THREADS
+    const float *seen = (const float *)plane.buf + own.start;
     const int8_t *above = (const int8_t *)coarser.buf + others.start * COARSER;
     int16_t *tables = table.buf;
     int32_t *signs = sign.buf, *middles = middle.buf;
@@ -134,7 +135,8 @@ static PyObject *choose_front(PyObject *self, PyObject *args) {
             middles[first + n] = whole;
         }
     }
-    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
 done:
     PyBuffer_Release(&network.first), PyBuffer_Release(&network.constants), PyBuffer_Release(&network.second);
     PyBuffer_Release(&network.second_constants), PyBuffer_Release(&network.last), PyBuffer_Release(&plane);

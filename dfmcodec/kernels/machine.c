@@ -244,7 +244,8 @@ static PyObject *machine_change(PyObject *self, PyObject *args) {
     for (int layer = 0; layer < depth; layer++)
         for (int kept = 0; kept < KEPT; kept++, free_room += machine_width * stride) work.rows[layer][kept] = free_room;
     float *const corrections = free_room;
-    Py_BEGIN_ALLOW_THREADS const Py_ssize_t shrink = is_spread ? 2 : 0;
+    Py_BEGIN_ALLOW_THREADS
+    const Py_ssize_t shrink = is_spread ? 2 : 0;
     for (Py_ssize_t row = 0; row < cell_rows; row++) {
         cells_of_row(&work, row, work.cells[row % KEPT]);
         Py_ssize_t ready = row - 2; /* the row that can be computed next */
@@ -262,7 +263,8 @@ static PyObject *machine_change(PyObject *self, PyObject *args) {
             }
         }
     }
-    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
 done:
     free(room);
     PyBuffer_Release(&weights), PyBuffer_Release(&samples), PyBuffer_Release(&out);
@@ -308,8 +310,8 @@ static PyObject *filter_change(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t n = 0; n < channels * plane; n++) values[n] =
-        (float)((const int32_t *)samples.buf)[n];
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t n = 0; n < channels * plane; n++) values[n] = (float)((const int32_t *)samples.buf)[n];
     for (Py_ssize_t row = 0; row < height; row++)
         for (Py_ssize_t first = 0; first < width; first += TILE) {
             const Py_ssize_t some = width - first < TILE ? width - first : TILE;
@@ -323,7 +325,8 @@ static PyObject *filter_change(PyObject *self, PyObject *args) {
             for (Py_ssize_t i = 0; i < channels; i++)
                 memcpy((float *)out.buf + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
         }
-    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
 done:
     free(values);
     PyBuffer_Release(&weights), PyBuffer_Release(&taps), PyBuffer_Release(&samples), PyBuffer_Release(&out);
@@ -372,7 +375,8 @@ static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t row = 0; row < height; row++) {
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t row = 0; row < height; row++) {
         colours_of_row((const float *)planes.buf + row * width, channels, height * width, width, basis.buf, scale,
                        middle, most, row_values);
         for (Py_ssize_t j = 0; j < channels; j++)
@@ -385,7 +389,8 @@ static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
                     ((uint16_t *)out.buf)[at] = (uint16_t)value;
             }
     }
-    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
 done:
     free(row_values);
     PyBuffer_Release(&planes), PyBuffer_Release(&basis), PyBuffer_Release(&out);

@@ -40,7 +40,8 @@ static PyObject *accept_symbols(PyObject *self, PyObject *args) {
         !has_items(&fine, fine_start + (rows - 1) * fine_stride + 2 * columns - 1, 4, "fine"))
         goto done;
     int is_valid = 1;
-    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t row = 0; row < rows && is_valid; row++) {
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t row = 0; row < rows && is_valid; row++) {
         const int32_t *q = (const int32_t *)symbols.buf + row * columns,
                       *signs = (const int32_t *)sign.buf + row * columns;
         const int16_t *number = (const int16_t *)table.buf + row * columns;
@@ -64,8 +65,11 @@ static PyObject *accept_symbols(PyObject *self, PyObject *args) {
             target[2 * n] = multiple * FINE + ((const int32_t *)offsets.buf)[number[n] * OFFSETS + entry] * signs[n];
         }
     }
-    Py_END_ALLOW_THREADS if (is_valid) result = Py_NewRef(Py_None);
-    else PyErr_SetString(PyExc_ValueError, "a table or state that does not exist");
+    Py_END_ALLOW_THREADS
+    if (is_valid)
+        result = Py_NewRef(Py_None);
+    else
+        PyErr_SetString(PyExc_ValueError, "a table or state that does not exist");
 done:
     PyBuffer_Release(&symbols), PyBuffer_Release(&table), PyBuffer_Release(&sign), PyBuffer_Release(&offsets);
     PyBuffer_Release(&next), PyBuffer_Release(&states), PyBuffer_Release(&companded), PyBuffer_Release(&plane);
@@ -153,7 +157,8 @@ static PyObject *synthesise_channel(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS int32_t *x = out.buf, *even = room + 1, *odd = even + columns + 2;
+    Py_BEGIN_ALLOW_THREADS
+    int32_t *x = out.buf, *even = room + 1, *odd = even + columns + 2;
     for (Py_ssize_t row = 0; row < height; row++) { /* along columns: rows of the low half, and of the high half */
         const Py_ssize_t half = row / 2;
         if (row % 2 == 0) {
@@ -177,7 +182,8 @@ static PyObject *synthesise_channel(PyObject *self, PyObject *args) {
         for (Py_ssize_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, ALPHA);
     }
     limit_units(x, height * width);
-    Py_END_ALLOW_THREADS free(room);
+    Py_END_ALLOW_THREADS
+    free(room);
     result = Py_NewRef(Py_None);
 done:
     PyBuffer_Release(&low), PyBuffer_Release(&bands[0]), PyBuffer_Release(&bands[1]), PyBuffer_Release(&bands[2]);
@@ -185,76 +191,141 @@ done:
     return result;
 }
 
-/* Companded differences of a row to samples that lie `shift` further on, both of a padded row. */
+/* Companded differences of samples to those around them. The difference to a sample before is minus that of that sample
+ * to this one, so only those to samples further on are computed, for two rows and columns more than there are. */
+
+enum {
+    PAD = 2,
+    WIDE_PAD = 2 * PAD, /* samples beyond the edges, which are repeated */
+    MAX_OFFSETS = 24,
+    KEPT_ROWS = PAD + 1,
+    COMPANDED_AT_A_TIME = 256,
+};
+
+typedef struct {
+    Py_ssize_t height, width, numbers;
+    int y[MAX_OFFSETS], x[MAX_OFFSETS], is_before[MAX_OFFSETS]; /* the offsets, the other way round if `is_before` */
+    int opposite[MAX_OFFSETS]; /* where the differences of such an offset come from, its own number where nowhere */
+    int32_t limit, factor, last;
+    const int32_t *companded;
+    int32_t *rows; /* [KEPT_ROWS][width + 2 WIDE_PAD]: the row in work, and the next ones */
+    int8_t *kept;  /* [KEPT_ROWS][numbers][width + 2 PAD]: differences of the last rows */
+    int8_t *turned;
+} Differences;
+
 FOR_EACH_TARGET
-static void compand_row(const int32_t *around, const int32_t *here, Py_ssize_t count, int32_t limit, int32_t factor,
-                        const int32_t *companded, int32_t last, int32_t *out) {
-    for (Py_ssize_t n = 0; n < count; n++) {
-        const int32_t difference = around[n] - here[n];
-        int32_t size = difference < 0 ? -difference : difference;
-        size = size < limit ? size : limit;
-        size = (size * factor) >> 14;
-        const int32_t value = companded[size < last ? size : last];
-        out[n] = difference < 0 ? -value : value;
+static void compand_row(const Differences *d, const int32_t *around, const int32_t *here, Py_ssize_t count,
+                        int8_t *out) {
+    const int32_t limit = d->limit, factor = d->factor, last = d->last, *companded = d->companded;
+    int32_t values[COMPANDED_AT_A_TIME];
+    for (Py_ssize_t first = 0; first < count; first += COMPANDED_AT_A_TIME) {
+        const Py_ssize_t some = count - first < COMPANDED_AT_A_TIME ? count - first : COMPANDED_AT_A_TIME;
+        for (Py_ssize_t n = 0; n < some; n++) {
+            const int32_t difference = around[first + n] - here[first + n];
+            int32_t size = difference < 0 ? -difference : difference;
+            size = size < limit ? size : limit;
+            size = (size * factor) >> 14;
+            const int32_t value = companded[size < last ? size : last];
+            values[n] = difference < 0 ? -value : value;
+        }
+        for (Py_ssize_t n = 0; n < some; n++) out[first + n] = (int8_t)values[n];
     }
 }
 
 FOR_EACH_TARGET
-static void split_row(const int32_t *values, int8_t *even, int8_t *odd, Py_ssize_t count) {
-    for (Py_ssize_t n = 0; n < count / 2; n++) even[n] = (int8_t)values[2 * n], odd[n] = (int8_t)values[2 * n + 1];
-    if (count % 2) even[count / 2] = (int8_t)values[count - 1];
+static void turn_row(const int8_t *values, int8_t *out, Py_ssize_t count) {
+    for (Py_ssize_t n = 0; n < count; n++) out[n] = (int8_t)-values[n];
+}
+
+FOR_EACH_TARGET
+static void split_row(const int8_t *values, int8_t *even, int8_t *odd, Py_ssize_t count) {
+    for (Py_ssize_t n = 0; n < count / 2; n++) even[n] = values[2 * n], odd[n] = values[2 * n + 1];
+    if (count % 2) even[count / 2] = values[count - 1];
+}
+
+/* The differences of rows first .. last - 1, into out[2][2][numbers][rows / 2][columns / 2]. */
+static void differences_of(const Differences *d, const int32_t *low, Py_ssize_t first, Py_ssize_t last, int8_t *out) {
+    const Py_ssize_t wide = d->width + 2 * WIDE_PAD, kept = d->width + 2 * PAD;
+    const Py_ssize_t rows = (d->height + 1) / 2, columns = (d->width + 1) / 2;
+    for (Py_ssize_t row = first - PAD; row < last; row++) {
+        for (int y = 0; y < KEPT_ROWS; y++) {
+            const Py_ssize_t from = row + y < 0 ? 0 : row + y < d->height ? row + y : d->height - 1;
+            int32_t *target = d->rows + y * wide;
+            const int32_t *source = low + from * d->width;
+            memcpy(target + WIDE_PAD, source, (size_t)d->width * sizeof *target);
+            for (int x = 0; x < WIDE_PAD; x++)
+                target[x] = source[0], target[WIDE_PAD + d->width + x] = source[d->width - 1];
+        }
+        int8_t *of_row = d->kept + (row + PAD) % KEPT_ROWS * d->numbers * kept;
+        for (Py_ssize_t n = 0; n < d->numbers; n++)
+            if (d->opposite[n] == n)
+                compand_row(d, d->rows + d->y[n] * wide + PAD + d->x[n], d->rows + PAD, kept, of_row + n * kept);
+        if (row < first) continue;
+        for (Py_ssize_t n = 0; n < d->numbers; n++) {
+            const int8_t *values = of_row + n * kept + PAD;
+            if (d->is_before[n]) {
+                const int8_t *there =
+                    d->kept + ((row + PAD - d->y[n]) % KEPT_ROWS * d->numbers + d->opposite[n]) * kept;
+                turn_row(there + PAD - d->x[n], d->turned, d->width);
+                values = d->turned;
+            }
+            int8_t *even = out + ((row % 2 * 2 * d->numbers + n) * rows + row / 2) * columns;
+            split_row(values, even, even + d->numbers * rows * columns, d->width);
+        }
+    }
 }
 
 /* Companded differences in some rows of a low-pass band; see _compiled.pyi. */
 static PyObject *low_differences(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer low, offsets, companded, out;
-    Py_ssize_t height, width, first, last;
+    Py_ssize_t first, last;
     int level_step;
-    if (!PyArg_ParseTuple(args, "y*nniy*y*nnw*", &low, &height, &width, &level_step, &offsets, &companded, &first,
+    Differences d = {0};
+    if (!PyArg_ParseTuple(args, "y*nniy*y*nnw*", &low, &d.height, &d.width, &level_step, &offsets, &companded, &first,
                           &last, &out))
         return NULL;
     PyObject *result = NULL;
-    const Py_ssize_t numbers = offsets.len / 8, columns = (width + 1) / 2, rows = (height + 1) / 2;
-    const int32_t *offset = offsets.buf, largest = (int32_t)(companded.len / 4) - 1;
-    enum { PAD = 2 };
-    if (!SIZES(height, width, first, last) || height < 1 || width < 1 || level_step < 1 || first > last ||
-        last > height || largest < 0) {
+    d.numbers = offsets.len / 8;
+    d.companded = companded.buf;
+    d.last = (int32_t)(companded.len / 4) - 1;
+    if (!SIZES(d.height, d.width, first, last) || d.height < 1 || d.width < 1 || level_step < 1 || first > last ||
+        last > d.height || d.last < 0 || d.numbers > MAX_OFFSETS) {
         PyErr_SetString(PyExc_ValueError, "differences of these sizes are not possible");
         goto done;
     }
-    for (Py_ssize_t n = 0; n < 2 * numbers; n++)
-        if (offset[n] < -PAD || offset[n] > PAD) {
+    for (Py_ssize_t n = 0; n < d.numbers; n++) {
+        const int32_t y = ((const int32_t *)offsets.buf)[2 * n], x = ((const int32_t *)offsets.buf)[2 * n + 1];
+        if (y < -PAD || y > PAD || x < -PAD || x > PAD) {
             PyErr_SetString(PyExc_ValueError, "an offset beyond the padding");
             goto done;
         }
-    if (!has_items(&low, height * width, 4, "low") || !has_items(&out, 4 * numbers * rows * columns, 1, "out"))
+        d.is_before[n] = y < 0 || (y == 0 && x < 0);
+        d.y[n] = d.is_before[n] ? -y : y;
+        d.x[n] = d.is_before[n] ? -x : x;
+        d.opposite[n] = (int)n;
+    }
+    for (Py_ssize_t n = 0; n < d.numbers; n++)
+        for (int m = 0; m < d.numbers && d.is_before[n]; m++)
+            if (!d.is_before[m] && d.y[m] == d.y[n] && d.x[m] == d.x[n]) d.opposite[n] = m;
+    if (!has_items(&low, d.height * d.width, 4, "low") ||
+        !has_items(&out, 4 * d.numbers * ((d.height + 1) / 2) * ((d.width + 1) / 2), 1, "out"))
         goto done;
-    const Py_ssize_t padded = width + 2 * PAD;
-    int32_t *room = malloc((size_t)((2 * PAD + 1) * padded + width) * sizeof *room);
-    if (!room) {
+    d.limit = level_step >> 1 ? level_step >> 1 : 1;
+    d.factor = (1 << 24) / level_step;
+    d.rows = malloc((size_t)(KEPT_ROWS * (d.width + 2 * WIDE_PAD)) * sizeof *d.rows);
+    d.kept = calloc((size_t)(KEPT_ROWS * d.numbers + 1) * (d.width + 2 * PAD), 1);
+    d.turned = d.kept + KEPT_ROWS * d.numbers * (d.width + 2 * PAD);
+    if (d.rows && d.kept) {
+        Py_BEGIN_ALLOW_THREADS
+        differences_of(&d, low.buf, first, last, out.buf);
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    } else {
         PyErr_NoMemory();
-        goto done;
     }
-    Py_BEGIN_ALLOW_THREADS int32_t *values = room + (2 * PAD + 1) * padded;
-    const int32_t limit = level_step >> 1 ? level_step >> 1 : 1, factor = (1 << 24) / level_step;
-    for (Py_ssize_t row = first; row < last; row++) {
-        for (Py_ssize_t y = -PAD; y <= PAD; y++) { /* the rows around, with their edges repeated */
-            const Py_ssize_t from = row + y < 0 ? 0 : row + y < height ? row + y : height - 1;
-            int32_t *target = room + (y + PAD) * padded;
-            const int32_t *source = (const int32_t *)low.buf + from * width;
-            memcpy(target + PAD, source, (size_t)width * sizeof *target);
-            for (int x = 0; x < PAD; x++) target[x] = source[0], target[PAD + width + x] = source[width - 1];
-        }
-        for (Py_ssize_t n = 0; n < numbers; n++) {
-            const int32_t *around = room + (offset[2 * n] + PAD) * padded + PAD + offset[2 * n + 1];
-            compand_row(around, room + PAD * padded + PAD, width, limit, factor, companded.buf, largest, values);
-            int8_t *even = (int8_t *)out.buf + ((row % 2 * 2 * numbers + n) * rows + row / 2) * columns;
-            split_row(values, even, even + numbers * rows * columns, width);
-        }
-    }
-    Py_END_ALLOW_THREADS free(room);
-    result = Py_NewRef(Py_None);
+    free(d.rows);
+    free(d.kept);
 done:
     PyBuffer_Release(&low), PyBuffer_Release(&offsets), PyBuffer_Release(&companded), PyBuffer_Release(&out);
     return result;

@@ -226,10 +226,13 @@ static PyObject *choose_paths(PyObject *self, PyObject *args) {
         Py_XDECREF(item); /* the passes hold their arrays */
         if (!is_taken) goto done;
     }
-    Py_BEGIN_ALLOW_THREADS for (Py_ssize_t row = first; row < last;
-                                row++) for (Py_ssize_t column = 0; column < search->columns; column += LANES)
-        search_chunk(search, row, column, search->columns - column < LANES ? (int)(search->columns - column) : LANES);
-    Py_END_ALLOW_THREADS result = Py_NewRef(Py_None);
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t row = first; row < last; row++)
+        for (Py_ssize_t column = 0; column < search->columns; column += LANES)
+            search_chunk(search, row, column,
+                         search->columns - column < LANES ? (int)(search->columns - column) : LANES);
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
 done:
     for (int p = 0; p < search->count; p++)
         for (int i = 0; i < ARRAYS; i++) PyBuffer_Release(&search->passes[p].arrays[i]);
