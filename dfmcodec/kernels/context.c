@@ -33,6 +33,7 @@ typedef struct {
     int group_step, output_step; /* from the GROUP weights of a group and output to the next, in bytes */
     int8_t *weights;
     int32_t *constants; /* [padded_outputs] */
+    int32_t *repeated;  /* [padded_outputs][LANES], where the way takes every group */
 } Layer;
 
 /* The groups of inputs of a chunk that are not zero throughout. */
@@ -184,6 +185,16 @@ static int interleave_vnni(const int8_t *const rows[GROUP], int8_t *group) {
     return 1;
 }
 
+/* `activate` for the sums of a group, without a way through memory. Numbers that are packed are limited on the way. */
+VNNI
+static inline __m512i activations_of(__m512i a, __m512i b, __m512i c, __m512i d) {
+    const __m512i ab = _mm512_packs_epi32(_mm512_srai_epi32(a, 6), _mm512_srai_epi32(b, 6));
+    const __m512i cd = _mm512_packs_epi32(_mm512_srai_epi32(c, 6), _mm512_srai_epi32(d, 6));
+    const __m512i limited = _mm512_min_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(127));
+    const __m128i turned = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_shuffle_epi8(limited, _mm512_broadcast_i32x4(turned));
+}
+
 VNNI
 static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
     const __m512i raised = _mm512_set1_epi8((char)RAISED);
@@ -195,7 +206,6 @@ static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
         for (int v = 0; v < VECTORS; v++)
             too_much[v] = _mm512_dpbusd_epi32(too_much[v], raised,
                                               _mm512_loadu_si512(in->values + g * GROUP_BYTES + v * LANES * GROUP));
-    const __m512i least = _mm512_setzero_si512(), most = _mm512_set1_epi32(127);
     for (int first = 0; first < layer->padded_outputs; first += TILE) {
         __m512i sums[TILE][VECTORS];
 #pragma GCC unroll 4
@@ -222,15 +232,9 @@ static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
             continue;
         }
 #pragma GCC unroll 4
-        for (int v = 0; v < VECTORS; v++) { /* `activate`, without a way through memory */
-            __m512i four = least;
-#pragma GCC unroll 4
-            for (int j = 0; j < TILE; j++) {
-                const __m512i a = _mm512_min_epi32(_mm512_max_epi32(_mm512_srai_epi32(sums[j][v], 6), least), most);
-                four = _mm512_or_si512(four, _mm512_slli_epi32(a, 8 * j));
-            }
-            _mm512_storeu_si512((int8_t *)out + first * CHUNK + v * LANES * GROUP, four);
-        }
+        for (int v = 0; v < VECTORS; v++)
+            _mm512_storeu_si512((int8_t *)out + first * CHUNK + v * LANES * GROUP,
+                                activations_of(sums[0][v], sums[1][v], sums[2][v], sums[3][v]));
     }
 }
 
@@ -238,10 +242,9 @@ static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
 
 #if HAS_AMX
 
-/* AMX: a tile of 16 outputs and 16 symbols takes 64 products of bytes for each sum at once. Sums of 16 outputs wait in
- * `sums` for their constants. */
+/* AMX: a tile of 16 outputs and 16 symbols takes 64 products of bytes for each sum at once. */
 
-#define AMX __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw")))
+#define AMX __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,avx512vnni")))
 enum { AMX_ROWS = 16, AMX_BYTES = 64 };
 
 AMX
@@ -259,15 +262,15 @@ static void end_amx(void) { _tile_release(); }
 
 AMX
 static void evaluate_amx(const Layer *layer, const Inputs *in, void *out) {
-    int32_t sums[AMX_ROWS * CHUNK] __attribute__((aligned(64)));
-    const __m512i least = _mm512_setzero_si512(), most = _mm512_set1_epi32(127);
+    int32_t of_tile[AMX_ROWS * CHUNK] __attribute__((aligned(64)));
     const int parts = layer->output_step / AMX_BYTES;
     for (int first = 0; first < layer->padded_outputs; first += AMX_ROWS) {
         const int8_t *w = weights_of(layer, 0, first);
-        _tile_zero(0);
-        _tile_zero(1);
-        _tile_zero(2);
-        _tile_zero(3);
+        const int32_t *constants = layer->repeated + first * LANES;
+        _tile_loadd(0, constants, LANES * 4);
+        _tile_loadd(1, constants, LANES * 4);
+        _tile_loadd(2, constants, LANES * 4);
+        _tile_loadd(3, constants, LANES * 4);
         for (int part = 0; part < parts; part++) {
             const int8_t *x = in->values + part * AMX_ROWS * GROUP_BYTES;
             _tile_loadd(4, w + part * AMX_BYTES, layer->output_step);
@@ -280,24 +283,18 @@ static void evaluate_amx(const Layer *layer, const Inputs *in, void *out) {
             _tile_loadd(5, x + 192, GROUP_BYTES);
             _tile_dpbssd(3, 4, 5);
         }
-        int32_t *target = layer->is_last ? (int32_t *)out + first * CHUNK : sums;
-        _tile_stored(0, target, CHUNK * 4);
-        _tile_stored(1, target + 16, CHUNK * 4);
-        _tile_stored(2, target + 32, CHUNK * 4);
-        _tile_stored(3, target + 48, CHUNK * 4);
-        for (int j = 0; j < AMX_ROWS; j += GROUP)
+        int32_t *sums = layer->is_last ? (int32_t *)out + first * CHUNK : of_tile;
+        _tile_stored(0, sums, CHUNK * 4);
+        _tile_stored(1, sums + 16, CHUNK * 4);
+        _tile_stored(2, sums + 32, CHUNK * 4);
+        _tile_stored(3, sums + 48, CHUNK * 4);
+        for (int j = 0; j < AMX_ROWS && !layer->is_last; j += GROUP)
             for (int v = 0; v < VECTORS; v++) {
-                __m512i four = least;
-#pragma GCC unroll 4
-                for (int i = 0; i < GROUP; i++) {
-                    int32_t *at = target + (j + i) * CHUNK + v * LANES;
-                    const __m512i constant = _mm512_set1_epi32(layer->constants[first + j + i]);
-                    const __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(at), constant);
-                    if (layer->is_last) _mm512_storeu_si512(at, sum);
-                    const __m512i a = _mm512_min_epi32(_mm512_max_epi32(_mm512_srai_epi32(sum, 6), least), most);
-                    four = _mm512_or_si512(four, _mm512_slli_epi32(a, 8 * i));
-                }
-                if (!layer->is_last) _mm512_storeu_si512((int8_t *)out + (first + j) * CHUNK + v * LANES * GROUP, four);
+                const int32_t *at = sums + j * CHUNK + v * LANES;
+                const __m512i a = _mm512_loadu_si512(at), b = _mm512_loadu_si512(at + CHUNK);
+                const __m512i c = _mm512_loadu_si512(at + 2 * CHUNK), d = _mm512_loadu_si512(at + 3 * CHUNK);
+                _mm512_storeu_si512((int8_t *)out + (first + j) * CHUNK + v * LANES * GROUP,
+                                    activations_of(a, b, c, d));
             }
     }
 }
@@ -308,7 +305,7 @@ static int may_use_amx(void) {
     enum { TILES = 24, BYTES = 25, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 }; /* of cpuid 7, and of arch_prctl */
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> TILES & 1 && d >> BYTES & 1 &&
            __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           !syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA);
+           __builtin_cpu_supports("avx512vnni") && !syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA);
 }
 
 #endif
@@ -368,8 +365,11 @@ static int make_layer(Layer *layer, const int8_t *weights, Py_ssize_t row_length
     layer->output_step = part > 1 ? padded_groups * GROUP : GROUP;
     layer->weights = calloc((size_t)padded_groups * layer->padded_outputs, GROUP);
     layer->constants = calloc((size_t)layer->padded_outputs, sizeof(int32_t));
-    if (!layer->weights || !layer->constants) return 0;
+    layer->repeated = malloc((size_t)layer->padded_outputs * LANES * sizeof(int32_t));
+    if (!layer->weights || !layer->constants || !layer->repeated) return 0;
     memcpy(layer->constants, constants, (size_t)outputs * sizeof *constants);
+    for (int j = 0; j < layer->padded_outputs; j++)
+        for (int n = 0; n < LANES; n++) layer->repeated[j * LANES + n] = layer->constants[j];
     for (int k = 0; k < inputs; k++) {
         int8_t *target = layer->weights + (Py_ssize_t)(k / GROUP) * layer->group_step + k % GROUP;
         const int column = columns ? columns[k] : k;
@@ -385,6 +385,7 @@ static int make_layer(Layer *layer, const int8_t *weights, Py_ssize_t row_length
 static void free_layer(Layer *layer) {
     free(layer->weights);
     free(layer->constants);
+    free(layer->repeated);
 }
 
 typedef struct {
