@@ -7,6 +7,7 @@ pixel of a region, or at the positions of another size.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -158,11 +159,10 @@ def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Im
     """Decodes a file; see `bitstream.read_region` for `losses`."""
     check_backend(request.backend)
     header = bitstream.read_header(data, request.max_pixels)
-    is_spread = isinstance(header.architecture, LatentArchitecture | FittedArchitecture)
-    if is_spread and not (compiled and isinstance(header.architecture, LatentArchitecture)):
-        with one_core_products():
-            return _decode_header(data, header, request, losses)
-    return _decode_header(data, header, request, losses)
+    arch = header.architecture
+    is_spread = isinstance(arch, FittedArchitecture) or (isinstance(arch, LatentArchitecture) and compiled is None)
+    with one_core_products() if is_spread else nullcontext():  # threads of our own have products of NumPy
+        return _decode_header(data, header, request, losses)
 
 
 def _decode_header(data: bytes, header: bitstream.Header, request: DecodeRequest, losses: list[str] | None) -> Image:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from dfmcodec import kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "v1"
@@ -15,3 +21,20 @@ SHARED = ROOT.parent / "shared" / "data"  # only where the project's own data is
 def with_crc(content: bytes) -> bytes:
     """Content with the CRC-32 of a whole file."""
     return content + struct.pack("<I", zlib.crc32(content))
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """NumPy computes everything."""
+    users: list[Any] = [
+        module
+        for name, module in sys.modules.items()
+        if name.startswith("dfmcodec.") and getattr(module, "compiled", None) is not None and module is not kernels
+    ]
+    for module in users:
+        module.compiled = None
+    try:
+        yield
+    finally:
+        for module in users:
+            module.compiled = kernels.compiled

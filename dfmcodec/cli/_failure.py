@@ -5,7 +5,6 @@ whole command and for one file of many.
 from __future__ import annotations
 
 import errno
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +79,8 @@ def _text(name: str | bytes | int) -> str:
 
 def _place(error: Exception) -> str:
     """Where this package raised an exception or called what did; empty where it did neither."""
+    import traceback  # most commands do without
+
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     if not frames:
         return ""

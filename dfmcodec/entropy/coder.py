@@ -269,6 +269,8 @@ class _CompiledEntries:
         kernels.start_decoding(self._state, words)
 
     def of_runs(self, runs: Sequence[Run]) -> Int32:
+        if not runs:
+            return np.empty(0, dtype=np.int32)
         numbers = {table: number for number, table in enumerate(dict.fromkeys(table for table, _ in runs))}
         of_runs = np.array([numbers[table] for table, _ in runs], dtype=np.int16)
         each = np.repeat(of_runs, [count for _, count in runs])

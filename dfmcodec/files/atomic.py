@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -251,7 +250,7 @@ def _keep_access(handle: int, path: Path) -> None:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """Gives a hidden name in the folder of a path, and removes that file in the end."""
-    temporary = path.with_name(f"{_temporary_prefix(path)}{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f"{_temporary_prefix(path)}{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
     finally:

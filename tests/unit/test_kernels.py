@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import GOLDEN
+from common import GOLDEN, without_kernels
 
 from dfmcodec import bitstream
 from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
@@ -40,23 +40,6 @@ FILES = [
     for path in sorted(GOLDEN.rglob("*.dfm"))
     if isinstance(bitstream.read_header(path.read_bytes()).architecture, SERVED)
 ]
-
-
-@contextmanager
-def without_kernels() -> Iterator[None]:
-    """NumPy computes everything."""
-    users = [
-        module
-        for name, module in sys.modules.items()
-        if name.startswith("dfmcodec.") and getattr(module, "compiled", None) is not None
-    ]
-    for module in users:
-        module.compiled = None
-    try:
-        yield
-    finally:
-        for module in users:
-            module.compiled = compiled
 
 
 @contextmanager

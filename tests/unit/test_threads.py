@@ -33,6 +33,37 @@ def test_threads_do_not_wait_for_threads():
     assert nested == [[0, x, 2 * x] for x in range(8)]
 
 
+def test_parts_of_rows_are_all_rows():
+    for count in (0, 1, 2, 3, 7, 100):
+        for parts in (None, 1, 3, 200):
+            found = threads.parts_of(range(5, 5 + count), parts)
+            assert [row for part in found for row in part] == list(range(5, 5 + count))
+            assert len(found) == max(1, min(count, 2 if parts is None else parts))
+
+
+def test_rows_that_are_next_to_each_other_are_not_in_work_together():
+    lock, at_work, met = threading.Lock(), [], []
+
+    def work(rows: range) -> None:
+        with lock:
+            met.extend((rows, other) for other in at_work)
+            at_work.append(rows)
+        threading.Event().wait(0.01)
+        with lock:
+            at_work.remove(rows)
+            done.append(rows)
+
+    done: list[range] = []
+    threads.in_threads_apart(work, range(40), 4)
+    assert sorted(row for rows in done for row in rows) == list(range(40))
+    assert met
+    for rows, other in met:
+        assert min(abs(rows.start - other.stop), abs(other.start - rows.stop)) >= 4
+    done.clear()
+    threads.in_threads_apart(work, range(9), 4)  # too few for blocks that are apart
+    assert done == [range(9)]
+
+
 def test_an_exception_is_that_of_the_item():
     with pytest.raises(ZeroDivisionError):
         threads.in_threads(lambda x: 1 // x, [1, 0, 2])

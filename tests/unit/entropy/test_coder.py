@@ -7,6 +7,7 @@ from math import e, exp, log2
 
 import numpy as np
 import pytest
+from common import without_kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,38 @@ def test_runs_under_different_tables_are_inverted():
     encoder = SymbolEncoder()
     encoder.encode_runs(symbols, runs)
     assert np.array_equal(SymbolDecoder(encoder.to_bytes()).decode_runs(runs), symbols)
+
+
+def _outcome(stream, numbers, method):
+    """The symbols of a stream, or that it is refused."""
+    decoder = SymbolDecoder(stream)
+    try:
+        return getattr(decoder, method)(numbers, TABLES).tolist()
+    except CorruptError:
+        return "refused"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(-MAX_SYMBOL, MAX_SYMBOL) | st.integers(-90, 90), st.integers(0, LAPLACE_COUNT - 1)),
+        min_size=1,
+        max_size=60,
+    ),
+    st.binary(max_size=40),
+    st.sampled_from(["each", "sorted"]),
+)
+def test_both_decoders_read_the_same(pairs, garbage, kind):
+    symbols = np.array([symbol for symbol, _ in pairs], dtype=np.int32)
+    numbers = np.array([number for _, number in pairs], dtype=np.int16)
+    encoder = SymbolEncoder()
+    getattr(encoder, f"encode_{kind}")(symbols, numbers, TABLES)
+    stream, method = encoder.to_bytes(), f"decode_{kind}"
+    damaged = garbage[: len(garbage) // 4 * 4] + stream[:-4]
+    found = [_outcome(data, numbers, method) for data in (stream, damaged)]
+    with without_kernels():
+        assert [_outcome(data, numbers, method) for data in (stream, damaged)] == found
+    assert found[0] == symbols.tolist()
 
 
 def stream_of_each(symbols, indices):
