@@ -21,6 +21,7 @@ _NUMPY = {"DFMCODEC_KERNELS": "numpy"}
 ENVIRONMENTS = {
     "as it is": {},
     "kernels for AVX-512 VNNI": {"DFMCODEC_KERNELS": "avx512-vnni"},
+    "kernels for AVX-VNNI": {"DFMCODEC_KERNELS": "avx-vnni"},
     "kernels for AVX2": {"DFMCODEC_KERNELS": "avx2"},
     "kernels for any processor": {"DFMCODEC_KERNELS": "any"},
     "NumPy": _NUMPY,
