@@ -28,8 +28,9 @@ def without_kernels() -> Iterator[None]:
     """NumPy computes everything."""
     users: list[Any] = [
         module
-        for name, module in sys.modules.items()
-        if name.startswith("dfmcodec.") and getattr(module, "compiled", None) is not None and module is not kernels
+        for path, module in sys.modules.items()
+        if path.startswith("dfmcodec.") and module is not kernels
+        if getattr(module, "compiled", None) is not None
     ]
     for module in users:
         module.compiled = None

@@ -1,8 +1,9 @@
 """Compiled kernels: the loops in which decoder and encoder of the latent model spend their time.
 
 `compiled` is the module `_compiled`, written in C, or None where it was not built or is switched
-off by `DFMCODEC_KERNELS=numpy` (the name of one of its ways takes that way instead). NumPy then
-computes the same symbols, and the same pixels but for rounding. A kernel takes whole arrays,
+off by `DFMCODEC_KERNELS=numpy` (the name of one of its ways takes that way instead), or where the
+processor has no fast products of bytes. NumPy then computes the same symbols, and the same pixels
+but for rounding. A kernel takes whole arrays,
 releases the interpreter's lock and uses one core; callers spread blocks over `dfmcodec.threads`.
 
 Why C: a decoder that is called once for an image cannot spend 0.3 s on loading a compiler, as numba
@@ -30,12 +31,14 @@ def _load() -> ModuleType | None:
             msg = f"{SWITCH} is {wanted!r}, but this installation has no kernels; it can be numpy"
             raise ConfigError(msg) from error
         return None
-    if wanted:
-        try:
-            _compiled.use_way(wanted)
-        except ValueError as error:
-            msg = f"{SWITCH} is {wanted!r}; here it can be numpy or {', '.join(_compiled.ways())}"
-            raise ConfigError(msg) from error
+    if not wanted:
+        return _compiled if _compiled.ways() else None
+    try:
+        _compiled.use_way(wanted)
+    except ValueError as error:
+        possible = ", ".join(["numpy", *_compiled.ways()])
+        msg = f"{SWITCH} is {wanted!r}; possible here: {possible}"
+        raise ConfigError(msg) from error
     return _compiled
 
 

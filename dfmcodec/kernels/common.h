@@ -22,16 +22,25 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__linux__) /* elsewhere a build is for the oldest processors throughout */
 #include <immintrin.h>
 #define ON_X86 1
 #else
 #define ON_X86 0
 #endif
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#define ON_ARM 1
+#else
+#define ON_ARM 0
+#endif
 
 /* A function that is compiled for several instruction sets, of which the best is taken at load time. */
-#if ON_X86 && defined(__linux__) && !defined(__clang__) && !defined(DFM_ONE_TARGET)
-#if __GNUC__ >= 12
+#if ON_X86 && !defined(DFM_ONE_TARGET)
+#if !defined(__clang__) && __GNUC__ >= 12
 #define FOR_EACH_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define FOR_EACH_TARGET __attribute__((target_clones("default", "avx2", "avx512f")))

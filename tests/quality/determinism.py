@@ -23,7 +23,6 @@ ENVIRONMENTS = {
     "kernels for AVX-512 VNNI": {"DFMCODEC_KERNELS": "avx512-vnni"},
     "kernels for AVX-VNNI": {"DFMCODEC_KERNELS": "avx-vnni"},
     "kernels for AVX2": {"DFMCODEC_KERNELS": "avx2"},
-    "kernels for any processor": {"DFMCODEC_KERNELS": "any"},
     "NumPy": _NUMPY,
     "NumPy, 1 thread": {**_NUMPY, "OPENBLAS_NUM_THREADS": "1"},
     "NumPy, 2 threads": {**_NUMPY, "OPENBLAS_NUM_THREADS": "2"},

@@ -32,7 +32,7 @@ from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import shipped
 from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
 
-pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built")
+pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 WAYS = [] if compiled is None else compiled.ways()
 SERVED = LatentArchitecture | FittedArchitecture
 FILES = [
@@ -53,7 +53,7 @@ def by(way: str) -> Iterator[None]:
 
 def test_this_machine_has_files_and_ways():
     assert len(FILES) > 5
-    assert WAYS[-1] == "any"
+    assert WAYS
 
 
 def symbols_of(data: bytes) -> np.ndarray:
@@ -158,8 +158,8 @@ def test_the_environment_chooses(wanted):
 
 def test_the_best_way_is_taken():
     assert compiled.chosen_way() == WAYS[0]
-    with by("any"):
-        assert compiled.chosen_way() == "any"
+    with by(WAYS[-1]):
+        assert compiled.chosen_way() == WAYS[-1]
     with pytest.raises(ValueError, match="no way sse"):
         compiled.use_way("sse")
 
@@ -175,7 +175,7 @@ def test_an_unknown_way_is_one_line(tmp_path):
         check=False,
     )
     assert result.returncode == 2
-    assert "DFMCODEC_KERNELS is 'sse'; here it can be numpy or" in result.stderr
+    assert "DFMCODEC_KERNELS is 'sse'; possible here: numpy, " in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
