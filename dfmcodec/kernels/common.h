@@ -19,6 +19,9 @@
 #if !defined(__GNUC__)
 #error "the kernels need the vectors of GCC or Clang; without them the package uses NumPy"
 #endif
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the kernels put bytes side by side with the lowest first; on other processors the package uses NumPy"
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
