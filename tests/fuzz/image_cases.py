@@ -250,7 +250,7 @@ def changed_tiff(data: bytes, rng: np.random.Generator) -> bytes:
         elif change == 3:
             value = edge(rng, 4)
         elif change == 4:
-            value = max(0, value + below(rng, 5) - 2)
+            value = min(max(0, value + below(rng, 5) - 2), (1 << 32) - 1)
         elif change == 5 and kind < len(TIFF_SIZES) and number * TIFF_SIZES[kind] > 4:
             content[value : value + 8] = changed_bytes(bytes(content[value : value + 8]), rng, 1)[:8].ljust(8, b"\0")
         else:
