@@ -407,7 +407,6 @@ def _render_latents(model: QuantizedLatents, samples: Samples, region: Region, b
         evaluate,
         model.image_filter,
         model.bit_depth,
-        on_all_cores=backend == "numpy",
     )
 
 

@@ -256,10 +256,10 @@ class CausalContext:
         in the processor's cache, those of the kernel so large that each thread has one.
         """
         count, columns = self.shape(coding_pass)
-        block_rows = max(1, _BLOCK_SYMBOLS // columns)
         if compiled is not None:
-            parts = min(thread_count(), -(-count * columns // _KERNEL_SYMBOLS))
-            block_rows = -(-count // parts)
+            yield from parts_of(range(count), min(thread_count(), -(-count * columns // _KERNEL_SYMBOLS)))
+            return
+        block_rows = max(1, _BLOCK_SYMBOLS // columns)
         for start in range(0, count, block_rows):
             yield range(start, min(count, start + block_rows))
 

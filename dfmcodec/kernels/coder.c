@@ -152,7 +152,7 @@ static PyObject *decode_bits(PyObject *self, PyObject *args) {
             PyErr_SetString(PyExc_ValueError, "a number of bits that the uniform model does not have");
         } else {
             int is_valid = 1;
-            for (Py_ssize_t n = 0; n < out.len / 4 && is_valid; n++) {
+            for (Py_ssize_t n = 0; n < out.len / 4; n++) {
                 const uint64_t quantile = quantile_of(&d);
                 is_valid = !(quantile >> PRECISION);
                 if (!is_valid) break;

@@ -69,6 +69,10 @@ INLINE float_lanes load(const float *at) {
     return v;
 }
 
+/* Larger and smaller numbers by their signs: compilers take vectors apart where they are compared. */
+INLINE int32_lanes most(int32_lanes a, int32_t b) { return b + ((a - b) & ~((a - b) >> 31)); }
+INLINE int32_lanes least(int32_lanes a, int32_t b) { return b + ((a - b) & (a - b) >> 31); }
+
 INLINE float_lanes all(float x) { return x - (float_lanes){0}; }
 
 INLINE void store(void *at, const void *v) { memcpy(at, v, LANES * 4); }

@@ -9,16 +9,11 @@
 
 #if ON_X86 && !defined(__clang__) && __GNUC__ >= 11
 #include <cpuid.h>
-#define HAS_AVX_VNNI 1
-#else
-#define HAS_AVX_VNNI 0
-#endif
-#if HAS_AVX_VNNI
 #include <sys/syscall.h>
 #include <unistd.h>
-#define HAS_AMX 1
+#define HAS_NEWER 1 /* AVX-VNNI and AMX, which older compilers do not know */
 #else
-#define HAS_AMX 0
+#define HAS_NEWER 0
 #endif
 
 enum {
@@ -38,7 +33,7 @@ typedef struct {
     int group_step, output_step; /* from the GROUP weights of a group and output to the next, in bytes */
     int8_t *weights;
     int32_t *constants; /* [padded_outputs] */
-    int32_t *repeated;  /* [padded_outputs][LANES], where the way takes every group */
+    int32_t *repeated;  /* [padded_outputs][LANES]: the constants for each of LANES symbols */
 } Layer;
 
 /* The groups of inputs of a chunk that are not zero throughout. */
@@ -53,10 +48,6 @@ typedef int (*Interleave)(const int8_t *const rows[GROUP], int8_t *group);
 /* Evaluates a layer for a chunk: the sums int32 [padded_outputs][CHUNK] of the last one, the activations of the
  * others, in groups as `Inputs.values`. */
 typedef void (*Evaluate)(const Layer *layer, const Inputs *in, void *out);
-
-/* Larger and smaller numbers by their signs: compilers take vectors apart where they are compared. */
-INLINE int32_lanes most(int32_lanes a, int32_t b) { return b + ((a - b) & ~((a - b) >> 31)); }
-INLINE int32_lanes least(int32_lanes a, int32_t b) { return b + ((a - b) & (a - b) >> 31); }
 
 /* Activations of a layer from its sums: clip(sum >> 6, 0, 127). */
 FOR_EACH_TARGET
@@ -147,7 +138,7 @@ static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
     finish(layer, all_sums, out);
 }
 
-#if HAS_AVX_VNNI
+#if HAS_NEWER
 
 /* AVX-VNNI, of processors without AVX-512: as below, for 8 symbols. */
 
@@ -281,7 +272,7 @@ static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
 
 #endif
 
-#if HAS_AMX
+#if HAS_NEWER
 
 /* AMX: a tile of 16 outputs and 16 symbols takes 64 products of bytes for each sum at once. */
 
@@ -414,12 +405,12 @@ static const struct {
     int has_raised_weights;            /* by RAISED */
     int takes_every_group;             /* also those that are zero throughout, each in its place */
 } WAYS[] = {
-#if HAS_AMX
+#if HAS_NEWER
     {"amx", interleave_vnni, evaluate_amx, begin_amx, end_amx, AMX_ROWS, 0, 1},
 #endif
 #if ON_X86
     {"avx512-vnni", interleave_vnni, evaluate_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
-#if HAS_AVX_VNNI
+#if HAS_NEWER
     {"avx-vnni", interleave_anywhere, evaluate_avx_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
 #endif
     {"avx2", interleave_anywhere, evaluate_avx2, nothing_to_do, nothing_to_do, TILE, 0, 0},
@@ -433,10 +424,10 @@ enum { WAY_COUNT = sizeof WAYS / sizeof *WAYS - 1 };
 static int way;
 
 static int is_possible(int number) {
-#if HAS_AMX
+#if HAS_NEWER
     if (WAYS[number].evaluate == evaluate_amx) return may_use_amx();
 #endif
-#if HAS_AVX_VNNI
+#if HAS_NEWER
     if (WAYS[number].evaluate == evaluate_avx_vnni) return has_avx_vnni();
 #endif
 #if ON_X86

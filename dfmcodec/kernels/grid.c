@@ -30,10 +30,8 @@ INLINE int is_within(const Py_buffer *buffer, Py_ssize_t size, Front front, Py_s
 }
 
 INLINE float_lanes activation(float_lanes sums) { /* clip(floor(sum / 64), 0, 255) */
-    int32_lanes a = __builtin_convertvector(sums, int32_lanes) >> 6;
-    a &= ~(a >> 31);
-    a = 255 + ((a - 255) & (a - 255) >> 31);
-    return __builtin_convertvector(a, float_lanes);
+    const int32_lanes a = __builtin_convertvector(sums, int32_lanes) >> 6;
+    return __builtin_convertvector(least(most(a, 0), 255), float_lanes);
 }
 
 /* sums[j] = constants[j] + sum of weights[k][j] inputs[k] for `outputs` sums. */

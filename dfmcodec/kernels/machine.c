@@ -68,7 +68,7 @@ typedef struct {
     const Machine *machine;
     const int32_t *samples;
     Py_ssize_t channels, height, width; /* of the samples */
-    Py_ssize_t cell_rows, cell_columns; /* of the cells that they make up */
+    Py_ssize_t cell_columns;            /* of the cells that they make up */
     Py_ssize_t stride;
     float to_steps, step, log_step;
     float *cells[KEPT]; /* [SAMPLES][stride] */
@@ -237,7 +237,7 @@ static PyObject *machine_change(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    work = (Work){&machine, samples.buf,       channels,    height,          width, cell_rows, cell_columns,
+    work = (Work){&machine, samples.buf,       channels,    height,          width, cell_columns,
                   stride,   (float)(1 / step), (float)step, (float)log_step, {0},   {{0}}};
     float *free_room = room;
     for (int kept = 0; kept < KEPT; kept++, free_room += SAMPLES * stride) work.cells[kept] = free_room;

@@ -181,7 +181,6 @@ def synthesise(
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
     bit_depth: int,
-    on_all_cores: bool,
 ) -> Pixels:
     """Computes the pixels of a region from the samples of its linear synthesis.
 
@@ -194,7 +193,6 @@ def synthesise(
         evaluate: See `machine_change`.
         image_filter: The image filter, or None.
         bit_depth: The bit depth of the pixels, 8 or 16.
-        on_all_cores: Whether blocks are spread over threads, for a machine that uses one core.
 
     Returns:
         uint8 or uint16 [H, W, C].
@@ -212,7 +210,7 @@ def synthesise(
         pixels[target.rows, target.columns] = planes_to_pixels(inside, basis, bit_depth)
 
     every = blocks(region, samples.height, samples.width)
-    if on_all_cores:
+    if evaluate is None:  # kernels, and NumPy's products, use one core each
         in_threads(finish, every)
     else:
         for block in every:
