@@ -104,6 +104,17 @@ static inline __m256i even_bytes(__m256i x) { return _mm256_srai_epi16(_mm256_sl
 AVX2
 static inline __m256i odd_bytes(__m256i x) { return _mm256_srai_epi16(x, 8); }
 
+/* The sums of TILE outputs for vectors v and v + 1 of 8 symbols. */
+AVX2
+INLINE void store_sums(int32_t *out, int v, __m256i sums[TILE][2]) {
+#pragma GCC unroll 4
+    for (int j = 0; j < TILE; j++) {
+        __m256i *target = (__m256i *)(out + j * CHUNK) + v;
+        _mm256_storeu_si256(target, sums[j][0]);
+        _mm256_storeu_si256(target + 1, sums[j][1]);
+    }
+}
+
 AVX2
 static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
     int32_t all_sums[MAX_OUTPUTS * CHUNK];
@@ -128,12 +139,7 @@ static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
                     sums[j][1] = _mm256_add_epi32(sums[j][1], _mm256_madd_epi16(odd1, odd));
                 }
             }
-#pragma GCC unroll 4
-            for (int j = 0; j < TILE; j++) {
-                __m256i *target = (__m256i *)(all_sums + (first + j) * CHUNK) + v;
-                _mm256_storeu_si256(target, sums[j][0]);
-                _mm256_storeu_si256(target + 1, sums[j][1]);
-            }
+            store_sums(all_sums + first * CHUNK, v, sums);
         }
     finish(layer, all_sums, out);
 }
@@ -174,12 +180,7 @@ static void evaluate_avx_vnni(const Layer *layer, const Inputs *in, void *out) {
                     sums[j][1] = _mm256_dpbusd_avx_epi32(sums[j][1], four, x1);
                 }
             }
-#pragma GCC unroll 4
-            for (int j = 0; j < TILE; j++) {
-                __m256i *target = (__m256i *)(all_sums + (first + j) * CHUNK) + v;
-                _mm256_storeu_si256(target, sums[j][0]);
-                _mm256_storeu_si256(target + 1, sums[j][1]);
-            }
+            store_sums(all_sums + first * CHUNK, v, sums);
         }
     }
     finish(layer, all_sums, out);
