@@ -12,7 +12,7 @@ from setuptools import Extension, find_packages, setup
 KERNELS = Extension(
     "dfmcodec.kernels._compiled",
     sorted(glob("dfmcodec/kernels/*.c")),
-    depends=["dfmcodec/kernels/common.h"],
+    depends=sorted(glob("dfmcodec/kernels/*.[ch]")),  # machine_avx2.c and its like include others
     extra_compile_args=["-O3", "-g0", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
     py_limited_api=True,
     optional=True,

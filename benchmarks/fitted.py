@@ -18,7 +18,8 @@ import jax
 import numpy as np
 from recording import Row, load, out_option, record
 
-from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, Recipe
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda
 

@@ -19,7 +19,7 @@ from recording import Row, load, out_option, record
 import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.fitted.fit import Networks
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids

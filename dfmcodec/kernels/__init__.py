@@ -1,4 +1,4 @@
-"""Compiled kernels: the loops in which decoder and encoder of the latent model spend their time.
+"""Compiled kernels: the loops in which decoders and encoders spend their time.
 
 `compiled` is the module `_compiled`, written in C, or None where it was not built or is switched
 off by `DFMCODEC_KERNELS=numpy` (the name of one of its ways takes that way instead), or where the

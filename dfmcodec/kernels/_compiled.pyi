@@ -324,3 +324,79 @@ def accept_front(
         plane: Receives the companded symbols.
         place_in_plane: As `place_in_grid`.
     """
+
+def window_gradient(
+    weights: Float32,
+    widths: tuple[int, int],
+    companding: Float32,
+    most_active: float,
+    place: tuple[int, int, int, int],
+    terms: tuple[float, float],
+    colours: Float32,
+    inside: Float32,
+    latents: tuple[Float32, ...],
+    rounding: tuple[float, float, int],
+    by_weights: Float32,
+    by_latents: Float32,
+) -> None:
+    """Computes the gradient of a window's part in the loss of a fit; see `WindowLoss.gradient`.
+
+    Args:
+        weights: Those of `Networks.flat`.
+        widths: The dimension that the synthesis lifts vectors to, and the units of the contexts.
+        companding: The slope and the constant of each line, for features in the units of a fit.
+        most_active: The largest activation of a unit.
+        place: The first row and column of the window, and the height and width of the image.
+        terms: The multiplier of bits, and the step of symbols.
+        colours: [3, WINDOW, WINDOW].
+        inside: [WINDOW, WINDOW].
+        latents: The grids of the image, [h_l, w_l] each.
+        rounding: The temperature of soft rounding, the deviation of its noise, and a seed.
+        by_weights: Receives the gradient by `weights`.
+        by_latents: Receives that by what `Windows.cut` gives, one grid after the other.
+    """
+
+def window_costs(
+    weights: Float32,
+    widths: tuple[int, int],
+    companding: Float32,
+    most_active: float,
+    place: tuple[int, int, int, int],
+    terms: tuple[float, float],
+    colours: Float32,
+    inside: Float32,
+    latents: tuple[Float32, ...],
+    errors: Float32,
+    bits: Float32,
+) -> None:
+    """Computes what whole symbols of a window cost; see `WindowLoss.costs`.
+
+    Args:
+        weights: As all that follow up to `latents` it is that of `window_gradient`.
+        errors: Receives the squared error of each pixel, [WINDOW, WINDOW].
+        bits: Receives the bits of each symbol, grid by grid.
+    """
+
+def add_gradients(gradients: Float32, place: tuple[int, int, int, int], waiting: tuple[Float32, ...]) -> None:
+    """Adds what `window_gradient` gives for latents to grids of the image; see `Latents.add`."""
+
+def move_latents(
+    place: tuple[int, int, int, int],
+    values: tuple[Float32, ...],
+    means: tuple[Float32, ...],
+    squares: tuple[Float32, ...],
+    waiting: tuple[Float32, ...],
+    rates: Float32,
+    parts: tuple[float, float, float, float],
+) -> None:
+    """Moves the latents of a window by a step of Adam; see `Latents.move`.
+
+    Args:
+        place: That of `window_gradient`.
+        values: The latents; these arrays and the three that follow change.
+        means: The running means of their gradients.
+        squares: Those of the squares.
+        waiting: The gradients, which become zero.
+        rates: The rate of each grid, with the bias of the mean.
+        parts: The parts of a gradient in both means, 1 over the bias of squares, and epsilon.
+    """

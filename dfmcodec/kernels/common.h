@@ -52,10 +52,35 @@
 #define FOR_EACH_TARGET
 #endif
 
-/* 16 numbers at once, whatever the instruction set. */
+/* Files of much arithmetic (machine.c, fit.c) are compiled once for each target, with vectors of the size of its
+ * registers: machine_avx2.c and its like define TARGET_AVX2, and so on, and include the file. NAME tells their
+ * functions apart. Other files have vectors of 16 numbers, which compilers take apart for smaller registers; for a
+ * product of such a vector and a number they take ten times as long. */
+#if defined(TARGET_AVX512)
+#define NAME(function) function##_avx512
 #define LANES 16
-typedef int32_t int32_lanes __attribute__((vector_size(64), aligned(4), may_alias));
-typedef float float_lanes __attribute__((vector_size(64), aligned(4), may_alias));
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#endif
+#elif defined(TARGET_AVX2)
+#define NAME(function) function##_avx2
+#define LANES 8
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#elif defined(TARGET_BASELINE)
+#define NAME(function) function##_baseline
+#define LANES 4
+#else
+#define LANES 16
+#endif
+/* LANES numbers at once, whatever the instruction set. */
+typedef int32_t int32_lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef float float_lanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
 INLINE int32_lanes load_int32(const int32_t *at) {
     int32_lanes v;
@@ -94,7 +119,14 @@ INLINE int has_items(const Py_buffer *buffer, Py_ssize_t count, Py_ssize_t size,
 }
 
 /* The methods of each file; see module.c. */
-extern PyMethodDef context_methods[], coder_methods[], synthesis_methods[], machine_methods[], trellis_methods[],
-    grid_methods[];
+extern PyMethodDef context_methods[], coder_methods[], synthesis_methods[], trellis_methods[], grid_methods[];
+
+/* The targets of files that are compiled for each, and their methods. */
+enum Target { BASELINE, FOR_AVX2, FOR_AVX512, TARGETS };
+#define METHODS_OF_TARGETS(X)                                                                                          \
+    X(machine_change)                                                                                                  \
+    X(filter_change) X(planes_to_pixels) X(window_gradient) X(window_costs) X(add_gradients) X(move_latents)
+
+void choose_target(enum Target most); /* the best that the processor has, but none better than this */
 
 #endif

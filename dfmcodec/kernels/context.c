@@ -405,21 +405,22 @@ static const struct {
     int tile;                          /* outputs at a time */
     int has_raised_weights;            /* by RAISED */
     int takes_every_group;             /* also those that are zero throughout, each in its place */
+    enum Target target;                /* of other kernels on such processors */
 } WAYS[] = {
 #if HAS_NEWER
-    {"amx", interleave_vnni, evaluate_amx, begin_amx, end_amx, AMX_ROWS, 0, 1},
+    {"amx", interleave_vnni, evaluate_amx, begin_amx, end_amx, AMX_ROWS, 0, 1, FOR_AVX512},
 #endif
 #if ON_X86
-    {"avx512-vnni", interleave_vnni, evaluate_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
+    {"avx512-vnni", interleave_vnni, evaluate_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0, FOR_AVX512},
 #if HAS_NEWER
-    {"avx-vnni", interleave_anywhere, evaluate_avx_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
+    {"avx-vnni", interleave_anywhere, evaluate_avx_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0, FOR_AVX2},
 #endif
-    {"avx2", interleave_anywhere, evaluate_avx2, nothing_to_do, nothing_to_do, TILE, 0, 0},
+    {"avx2", interleave_anywhere, evaluate_avx2, nothing_to_do, nothing_to_do, TILE, 0, 0, FOR_AVX2},
 #endif
 #if ON_ARM
-    {"dotprod", interleave_anywhere, evaluate_dotprod, nothing_to_do, nothing_to_do, TILE, 0, 0},
+    {"dotprod", interleave_anywhere, evaluate_dotprod, nothing_to_do, nothing_to_do, TILE, 0, 0, BASELINE},
 #endif
-    {NULL, interleave_anywhere, NULL, nothing_to_do, nothing_to_do, TILE, 0, 0}, /* none: NumPy is faster */
+    {NULL, interleave_anywhere, NULL, nothing_to_do, nothing_to_do, TILE, 0, 0, FOR_AVX512}, /* none: NumPy is faster */
 };
 enum { WAY_COUNT = sizeof WAYS / sizeof *WAYS - 1 };
 static int way;
@@ -448,6 +449,7 @@ void choose_way_of_host(void) {
     __builtin_cpu_init();
 #endif
     for (way = 0; !is_possible(way); way++) {}
+    choose_target(FOR_AVX512);
 }
 
 /* Makes a layer of weights [outputs][row_length]. Its input k takes column columns[k], or none where that is -1. */
@@ -931,6 +933,7 @@ static PyObject *use_way(PyObject *self, PyObject *args) {
     for (int number = 0; number < WAY_COUNT; number++)
         if (!strcmp(WAYS[number].name, name) && is_possible(number)) {
             way = number;
+            choose_target(WAYS[number].target);
             Py_RETURN_NONE;
         }
     return PyErr_Format(PyExc_ValueError, "this processor has no way %s", name);

@@ -5,7 +5,10 @@
  * its outputs, dimension by dimension; so a row of the next layer is computed as soon as the rows around
  * it are known, and everything stays in the cache. 32 cells of a row are worked on at a time.
  */
-#include "common.h"
+#if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
+#define TARGET_BASELINE
+#endif
+#include "maths.h"
 
 enum {
     CHANNELS = 3,
@@ -27,27 +30,6 @@ typedef struct {
     const float *a[MAX_DEPTH], *b[MAX_DEPTH]; /* [1 + width][outputs] of each layer */
     const float *bypass;                      /* [width][SAMPLES] */
 } Machine;
-
-/* cos and sin of 2 pi v. With k the whole number nearest to 2 v they are (-1)^k times those of the rest, an angle
- * within a quarter turn, for which polynomials are good to 1e-7 (Taylor's, their last terms adjusted). */
-INLINE void cos_sin(float_lanes v, float_lanes *cosine, float_lanes *sine) {
-    const float_lanes magic = all(12582912.0f); /* 1.5 2^23: its last digit counts ones */
-    const float_lanes shifted = v * 2.0f + magic;
-    const int32_lanes sign = (int32_lanes)shifted << 31;
-    const float_lanes r = (v - (shifted - magic) * 0.5f) * 6.283185307179586f, s = r * r;
-    float_lanes c = all(-2.605e-7f), t = all(2.6083159e-6f);
-    c = c * s + 2.47609e-5f;
-    c = c * s - 1.3888397e-3f;
-    c = c * s + 4.1666638e-2f;
-    c = c * s - 0.5f;
-    c = c * s + 1.0f;
-    t = t * s - 1.9810690e-4f;
-    t = t * s + 8.3330255e-3f;
-    t = t * s - 1.6666657e-1f;
-    t = r + r * s * t;
-    *cosine = (float_lanes)((int32_lanes)c ^ sign);
-    *sine = (float_lanes)((int32_lanes)t ^ sign);
-}
 
 /* Adds to `sums` [TILE_OUTPUTS][TILE / LANES] the products of weights[k][first..] and rows of TILE numbers. */
 INLINE void add_products(float_lanes sums[TILE_OUTPUTS][2], const float *weights, int outputs, const int *columns,
@@ -93,7 +75,6 @@ static void cells_of_row(const Work *work, Py_ssize_t row, float *target) {
 }
 
 /* Row `row` of the machine's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
-FOR_EACH_TARGET
 static void lift_row(const Work *work, Py_ssize_t row, float *target) {
     const Machine *machine = work->machine;
     const Py_ssize_t columns = work->cell_columns - 2;
@@ -136,7 +117,6 @@ static void lift_row(const Work *work, Py_ssize_t row, float *target) {
 /* Row `row` of what Fourier layer `layer` makes of the rows before it: [outputs][stride], `columns` of them.
  *
  * With S the sums are of what a cell takes from the cells around it, and rows and columns lose one on each side. */
-FOR_EACH_TARGET
 static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t columns, float *target) {
     const Machine *machine = work->machine;
     const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
@@ -196,7 +176,7 @@ static void spread_row(const Work *work, const float *row, Py_ssize_t y, Py_ssiz
 }
 
 /* What the machine adds to a block of samples; see _compiled.pyi. */
-static PyObject *machine_change(PyObject *self, PyObject *args) {
+PyObject *NAME(machine_change)(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer weights, samples, out;
     Py_ssize_t channels, height, width, out_height, out_width;
@@ -272,7 +252,6 @@ done:
 }
 
 /* sums[i] += w[i] (around - here), for the three channels that come out. */
-FOR_EACH_TARGET
 static void add_tap(float (*sums)[TILE], const float *w, Py_ssize_t channels, const float *around, const float *here,
                     Py_ssize_t count) {
     for (Py_ssize_t i = 0; i < channels; i++)
@@ -280,7 +259,7 @@ static void add_tap(float (*sums)[TILE], const float *w, Py_ssize_t channels, co
 }
 
 /* What the image filter adds to a block of samples; see _compiled.pyi. */
-static PyObject *filter_change(PyObject *self, PyObject *args) {
+PyObject *NAME(filter_change)(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer weights, taps, samples, out;
     Py_ssize_t channels, height, width;
@@ -334,7 +313,6 @@ done:
 }
 
 /* Sample values of a row of planes, before they are rounded: [CHANNELS][width]. */
-FOR_EACH_TARGET
 static void colours_of_row(const float *planes, Py_ssize_t channels, Py_ssize_t plane, Py_ssize_t width,
                            const float *basis, float scale, float middle, float most, float *out) {
     for (Py_ssize_t j = 0; j < channels; j++)
@@ -346,13 +324,8 @@ static void colours_of_row(const float *planes, Py_ssize_t channels, Py_ssize_t 
         }
 }
 
-INLINE int nearest(float value) { /* ties go to the even number, as NumPy's */
-    const float magic = 12582912.0f;
-    return (int)((value + magic) - magic);
-}
-
 /* Planes to pixels; see _compiled.pyi. */
-static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
+PyObject *NAME(planes_to_pixels)(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer planes, basis, out;
     Py_ssize_t channels, height, width;
@@ -382,7 +355,8 @@ static PyObject *planes_to_pixels(PyObject *self, PyObject *args) {
         for (Py_ssize_t j = 0; j < channels; j++)
             for (Py_ssize_t n = 0; n < width; n++) {
                 const Py_ssize_t at = (row * width + n) * channels + j;
-                const int value = nearest(row_values[j * width + n]);
+                /* ties go to the even number, as NumPy's */
+                const int value = (int)((row_values[j * width + n] + ROUNDING) - ROUNDING);
                 if (bytes == 1)
                     ((uint8_t *)out.buf)[at] = (uint8_t)value;
                 else
@@ -396,10 +370,3 @@ done:
     PyBuffer_Release(&planes), PyBuffer_Release(&basis), PyBuffer_Release(&out);
     return result;
 }
-
-PyMethodDef machine_methods[] = {
-    {"planes_to_pixels", planes_to_pixels, METH_VARARGS, NULL},
-    {"machine_change", machine_change, METH_VARARGS, NULL},
-    {"filter_change", filter_change, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};

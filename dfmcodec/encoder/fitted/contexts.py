@@ -26,8 +26,8 @@ from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.synthesis.fitted import HALO
 
-_FEATURE_UNIT = 8.0  # of integer features, for a feature of 1: about a symbol of 1
-_HIDDEN_UNIT = 32.0  # of integer activations, for an activation of 1
+FEATURE_UNIT = 8.0  # of integer features, for a feature of 1: about a symbol of 1
+HIDDEN_UNIT = 32.0  # of integer activations, for an activation of 1
 _NAT = SCALES_PER_OCTAVE / np.log(2)  # of integer scales, for a factor of e
 _SMALLEST_PROBABILITY = 2.0**-20
 _LARGEST_LOG_SCALE = 6.0
@@ -117,15 +117,15 @@ def _limited(name: str, values: np.ndarray) -> np.ndarray:
 
 BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
 _ROUNDED = {"c1": ACTIVATION_SHIFT, "c2": ACTIVATION_SHIFT, "c3": OUTPUT_SHIFT}  # for floors that round
-_FIRST = ACTIVATION_SHIFT * _HIDDEN_UNIT
+_FIRST = ACTIVATION_SHIFT * HIDDEN_UNIT
 _OUTPUTS = OUTPUT_SHIFT * np.array([_NAT, MEAN_PARTS])
 _UNITS = {  # a float weight of 1 as a number of a GridNetwork; two numbers for the two outputs
-    "w1": _FIRST / _FEATURE_UNIT,
+    "w1": _FIRST / FEATURE_UNIT,
     "c1": _FIRST,
     "w2": float(ACTIVATION_SHIFT),
     "c2": _FIRST,
-    "w3": _OUTPUTS / _HIDDEN_UNIT,
-    "bypass": _OUTPUTS / _FEATURE_UNIT,
+    "w3": _OUTPUTS / HIDDEN_UNIT,
+    "bypass": _OUTPUTS / FEATURE_UNIT,
     "c3": _OUTPUTS,
 }
 assert tuple(_UNITS) == ContextWeights._fields == tuple(field.name for field in fields(GridNetwork))
@@ -139,7 +139,7 @@ def unit_of(name: str) -> np.ndarray:
 def companded(symbols: jax.Array) -> jax.Array:
     """Maps symbols of any value by the companding of `entropy.grid_context`, with their sign."""
     lines = [slope * jnp.abs(symbols) + constant for slope, constant in COMPANDING]
-    return jnp.sign(symbols) * reduce(jnp.minimum, lines) * (1 / _FEATURE_UNIT)
+    return jnp.sign(symbols) * reduce(jnp.minimum, lines) * (1 / FEATURE_UNIT)
 
 
 def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
@@ -157,7 +157,7 @@ class _Symbols(NamedTuple):
     """The symbols of a window with what they see, M symbols of all levels together.
 
     Args:
-        features: Companded symbols in _FEATURE_UNIT, [FEATURES, M].
+        features: Companded symbols in FEATURE_UNIT, [FEATURES, M].
         of_level: 1 in the row of a symbol's level, else 0, [levels, M].
         values: [M].
         is_inside: Whether they are in the image, bool [M].
@@ -221,7 +221,7 @@ def _cell_features(seen: Grids, count: int) -> jax.Array:
 
 
 def _activation(sums: jax.Array) -> jax.Array:
-    return jnp.clip(sums, 0.0, ACTIVATION_MAX / _HIDDEN_UNIT)
+    return jnp.clip(sums, 0.0, ACTIVATION_MAX / HIDDEN_UNIT)
 
 
 def symbol_bits(weights: ContextWeights, grids: Grids, corner: jax.Array, size: jax.Array) -> jax.Array:

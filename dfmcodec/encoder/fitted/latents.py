@@ -15,6 +15,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.windows import Windows
+from dfmcodec.kernels import compiled
 
 _MEAN_BETA, _SQUARE_BETA = 0.6, 0.95
 _EPSILON = 1e-8
@@ -31,24 +32,27 @@ class Latents:
         waiting: The gradients since a latent moved last.
     """
 
-    values: list[Float32]
-    means: list[Float32]
-    squares: list[Float32]
-    waiting: list[Float32]
+    values: tuple[Float32, ...]
+    means: tuple[Float32, ...]
+    squares: tuple[Float32, ...]
+    waiting: tuple[Float32, ...]
 
     @classmethod
     def start(cls, values: Sequence[Float32]) -> Latents:
         """Latents that have not moved."""
-        zeros = ([np.zeros_like(grid) for grid in values] for _ in range(3))
-        return cls([grid.copy() for grid in values], *zeros)
+        zeros = (tuple(np.zeros_like(grid) for grid in values) for _ in range(3))
+        return cls(tuple(np.array(grid, dtype=np.float32, order="C") for grid in values), *zeros)
 
     def copy(self) -> Latents:
         """A copy, as latents move in place."""
-        return Latents(*([grid.copy() for grid in grids] for grids in self._arrays))
+        return Latents(*(tuple(grid.copy() for grid in grids) for grids in self._arrays))
 
-    def add(self, windows: Windows, number: int, gradients: Sequence[Float32]) -> None:
-        """Leaves the gradients of a window for the latents that it sees, float32 [n_l, n_l]."""
-        windows.add_back(number, gradients, self.waiting)
+    def add(self, windows: Windows, number: int, gradients: Float32) -> None:
+        """Leaves the gradients of a window for the latents that it sees; see `Windows.cut`."""
+        if compiled is None:
+            windows.add_back(number, gradients, self.waiting)
+        else:
+            compiled.add_gradients(gradients, windows.place(number), self.waiting)
 
     def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
         """Moves a window's own latents.
@@ -60,13 +64,18 @@ class Latents:
             step: The number of steps that each latent has taken before.
         """
         mean_bias, square_bias = (1 - beta ** (step + 1) for beta in (_MEAN_BETA, _SQUARE_BETA))
+        biased_rates = np.array(rates, dtype=np.float32) / np.float32(mean_bias)
+        if compiled is not None:
+            parts = 1 - _MEAN_BETA, 1 - _SQUARE_BETA, 1 / square_bias, _EPSILON
+            compiled.move_latents(windows.place(number), *self._arrays, biased_rates, parts)
+            return
         for level, grids in enumerate(zip(*self._arrays, strict=True)):
             values, means, squares, gradients = (grid[windows.own(number, level)] for grid in grids)
             means += (1 - _MEAN_BETA) * (gradients - means)
             squares += (1 - _SQUARE_BETA) * (gradients**2 - squares)
-            values -= (rates[level] / mean_bias) * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
+            values -= biased_rates[level] * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
             gradients[...] = 0
 
     @property
-    def _arrays(self) -> tuple[list[Float32], ...]:
+    def _arrays(self) -> tuple[tuple[Float32, ...], ...]:
         return self.values, self.means, self.squares, self.waiting

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from dfmcodec._types import Model
 from dfmcodec.bitstream.contents import QuantizedLatents
 from dfmcodec.encoder.config import lmbda_of_step
-from dfmcodec.encoder.fitted.fit import Networks, Recipe
+from dfmcodec.encoder.fitted.fit import Recipe
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.search import fit_latents
@@ -15,7 +16,7 @@ from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
-EFFORT_STEPS = {1: 100, 2: 150, 3: 200, 4: 300, 5: 450, 6: 650, 7: 900, 8: 2000, 9: 4500}
+EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 2400, 8: 6000, 9: 12000}
 # The least multiplier that a prior serves, and the factors of the grids' learning rates. Symbols of
 # all grids are alike in the first prior; those of coarse grids are finer in the second one.
 _PRIORS = (

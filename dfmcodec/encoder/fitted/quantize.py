@@ -11,7 +11,7 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.bitstream.sections.networks import change_bits
 from dfmcodec.encoder.fitted.contexts import BY_LEVEL, ContextWeights, unit_of
-from dfmcodec.encoder.fitted.fit import Networks
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.prior.fitted import CHANGE_NAMES, CONTEXT_CHANGES, EXPONENTS, FittedPrior, NetworkChanges
 from dfmcodec.synthesis.fitted import FittedMachine

@@ -24,7 +24,8 @@ from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.bitstream.sections.grids import write_grids
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.decoder import render
-from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, State
+from dfmcodec.encoder.fitted.fit import Fit, Measured, State
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
 from dfmcodec.encoder.fitted.sweep import sweep
@@ -112,7 +113,7 @@ class _Search:
         self._plan = plan
         self._started = time.perf_counter()
         self._code = code_of_lmbda(plan.first_lmbda)
-        scales = change_scales(plan.prior).moving(plan.recipe.free) if plan.counts_networks else None
+        scales = change_scales(plan.prior) if plan.counts_networks else None
         self._fit = Fit(
             colours_of(job.image), plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed
         )

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
-from dfmcodec.latents.grids import grid_sizes
+from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.synthesis.fitted import HALO
 
 WINDOW = 128  # pixels
@@ -31,6 +31,11 @@ Place = tuple[slice, slice] | tuple[Places, Places]  # rows and columns
 def window_samples(level: int) -> int:
     """The samples of a grid along a side of a window, without the halo."""
     return WINDOW >> level
+
+
+def grid_sides() -> list[int]:
+    """The samples along a side of a window's grids, halo included, from the finest grid on."""
+    return [window_samples(level) + 2 * HALO for level in range(GRID_LEVELS)]
 
 
 @dataclass(frozen=True)
@@ -82,14 +87,21 @@ class Windows:
             for grid, place in zip(grids, self._places[number], strict=True)
         ]
 
-    def add_back(self, number: int, parts: Sequence[Float32], grids: Sequence[Float32]) -> None:
+    def place(self, number: int) -> tuple[int, int, int, int]:
+        """The first row and column of a window, and the height and width of the image."""
+        top, left = self.corners[number]
+        return int(top), int(left), self.height, self.width
+
+    def add_back(self, number: int, flat: Float32, grids: Sequence[Float32]) -> None:
         """Adds what `cut` would give of grids to these grids; its transpose.
 
         Args:
             number: The window.
-            parts: float32 [n_l, n_l].
+            flat: The parts, float32 [n_l, n_l], one after the other.
             grids: The grids of the image, changed in place.
         """
+        ends = np.cumsum([side * side for side in grid_sides()])[:-1]
+        parts = [part.reshape(side, side) for part, side in zip(np.split(flat, ends), grid_sides(), strict=True)]
         for part, grid, place in zip(parts, grids, self._places[number], strict=True):
             if isinstance(place[0], slice):
                 grid[place] += part

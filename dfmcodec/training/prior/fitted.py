@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32
-from dfmcodec.encoder.fitted.contexts import ContextWeights
-from dfmcodec.encoder.fitted.fit import Fit, Moving, Networks, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, Recipe
 from dfmcodec.encoder.fitted.machine import FINE_CHROMA
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.image import PEAK_LEVEL
@@ -82,7 +82,7 @@ def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
 
 
 def fitted_networks(
-    colours: Float32, start: Networks, steps: int, lmbda: float, scales: Moving | None = None
+    colours: Float32, start: Networks, steps: int, lmbda: float, scales: Networks | None = None
 ) -> Networks:
     """The networks of a fit of an image from latents of zero; see `Fit` for its arguments."""
     fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps), scales)
@@ -170,14 +170,14 @@ def main(
     together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes)
     joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
 
-    def fits(start: Networks, count: int, seed: int, scales: Moving | None = None) -> Iterator[Networks]:
+    def fits(start: Networks, count: int, seed: int, scales: Networks | None = None) -> Iterator[Networks]:
         for number, crop in enumerate(crops_of(folder, scaled(count), SINGLE_SIDE, seed)):
             lmbda = lmbdas[number % len(lmbdas)]
             yield fitted_networks(crop, start, scaled(SINGLE_STEPS), lmbda, scales)
             log(f"crop {number}")
 
     first = FittedPrior.from_arrays(prior_arrays(joint, list(fits(joint, SINGLE_CROPS, seed=12))))
-    start, scales = prior_networks(first), change_scales(first).moving(ContextWeights._fields)
+    start, scales = prior_networks(first), change_scales(first)
     arrays = prior_arrays(start, list(fits(start, PAYING_CROPS, seed=13, scales=scales)))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"fitted-{checksum(arrays):08x}.npz"

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from functools import lru_cache
 from itertools import product
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +24,11 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.fitted import contexts as rate
 from dfmcodec.encoder.fitted import fit as fitting
 from dfmcodec.encoder.fitted.contexts import ContextWeights, laplace_bits, symbol_bits
-from dfmcodec.encoder.fitted.fit import Fit, Moving, Networks, Recipe, State, soft_round
+from dfmcodec.encoder.fitted.fit import Fit, Recipe, State
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import cosine_less_one_and_sine, start_machine, window_colours
 from dfmcodec.encoder.fitted.neighbours import Offsets, gathered, neighbourhoods
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import (
     Rounding,
     choose_rounding,
@@ -39,6 +39,7 @@ from dfmcodec.encoder.fitted.quantize import (
 )
 from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.upsampling import doubled_planes, upsampling_matrix
+from dfmcodec.encoder.fitted.window_loss import soft_round
 from dfmcodec.encoder.fitted.windows import WINDOW, Grids, Windows
 from dfmcodec.entropy.grid_context import (
     CAUSAL,
@@ -112,10 +113,10 @@ LMBDA = lmbda_of_code(CODE)
 SIZE = (100, 121)  # which no grid divides
 
 
-def some_fit(steps: int, free: tuple[str, ...] = ContextWeights._fields) -> tuple[Fit, State]:
+def some_fit(steps: int) -> tuple[Fit, State]:
     """A fit of a small photograph from random networks, and its state before the first step."""
     colours = (photograph(*SIZE) / np.float32(255)).astype(np.float32).transpose(2, 0, 1)
-    fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe(steps, free=free))
+    fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe(steps))
     return fit, fit.start()
 
 
@@ -460,7 +461,7 @@ def test_adding_back_is_the_transpose_of_cutting() -> None:
         cut = windows.cut(number, grids)
         parts = [rng.normal(size=part.shape).astype(np.float32) for part in cut]
         totals = [np.zeros(grid.shape, np.float32) for grid in grids]
-        windows.add_back(number, parts, totals)
+        windows.add_back(number, np.concatenate([part.ravel() for part in parts]), totals)
         for grid, total, window, part in zip(grids, totals, cut, parts, strict=True):
             assert (np.asarray(grid) * total).sum() == pytest.approx(
                 (np.asarray(window) * part).sum(), rel=1e-3, abs=1e-2
@@ -473,7 +474,7 @@ def test_latents_move_once_by_all_that_waits() -> None:
     windows = Windows.of(*size)
     start = [np.asarray(grid) for grid in random_grids(*size)]
     latents = Latents.start(start)
-    ones = [np.ones_like(part) for part in windows.cut(0, start)]
+    ones = np.ones(sum(part.size for part in windows.cut(0, start)), np.float32)
     for number in range(2):
         latents.add(windows, number, ones)
     moved = latents.copy()
@@ -678,29 +679,6 @@ def test_a_fit_lowers_the_cost() -> None:
     pairs = [(second.networks, fitted.networks), (second.latents, fitted.latents)]
     for one, other in zip(*map(jax.tree.leaves, zip(*pairs, strict=True)), strict=True):
         assert np.array_equal(one, other)
-
-
-def test_only_free_networks_move(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The synthesis, and the arrays of the contexts that are named; gradients are of these alone.
-    Their values are taken from the program that all tests share, as another takes long to compile.
-    """
-    fit, start = some_fit(60, free=("w3", "c3"))
-    gradient_of_all = fit._programs.gradient
-
-    def gradient(moving: Moving, networks: Networks, *others: Any) -> tuple[Moving, Grids]:
-        by_all, by_latents = gradient_of_all(networks.moved(moving).moving(ContextWeights._fields), networks, *others)
-        contexts = {name: by_all.contexts[name] for name in moving.contexts}
-        by_moving = Moving(by_all.machine, contexts)
-        wanted, _ = jax.eval_shape(fitting._window_gradient, moving, networks, *others)
-        assert jax.tree.map(jnp.shape, by_moving) == jax.tree.map(jnp.shape, wanted)
-        return by_moving, by_latents
-
-    monkeypatch.setattr(fit, "_programs", replace(fit._programs, gradient=gradient))
-    fitted = after(fit, start, 3).networks
-    for new, old in zip(fitted.machine, start.networks.machine, strict=True):
-        assert (new != old).any()
-    for name, new, old in zip(ContextWeights._fields, fitted.contexts, start.networks.contexts, strict=True):
-        assert (new != old).any() == (name in fit.recipe.free), name
 
 
 def test_latents_alone_can_go_on() -> None:

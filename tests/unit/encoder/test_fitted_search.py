@@ -20,7 +20,8 @@ from dfmcodec.decoder import render
 from dfmcodec.encoder.config import EFFORTS, EncoderConfig, lmbda_of_quality
 from dfmcodec.encoder.fitted import plan as planning
 from dfmcodec.encoder.fitted import search
-from dfmcodec.encoder.fitted.fit import Fit, Measured, Networks, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, Measured, Recipe
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import colours_of, fit_grids

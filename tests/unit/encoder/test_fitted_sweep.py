@@ -8,7 +8,8 @@ import pytest
 import skimage.data
 
 from dfmcodec.encoder.fitted import sweep as sweeping
-from dfmcodec.encoder.fitted.fit import Fit, Networks, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, Recipe
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.sweep import sweep
 
 SIZES = [(1, 1), (5, 40), (23, 31)]

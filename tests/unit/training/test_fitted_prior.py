@@ -12,7 +12,7 @@ import skimage.data
 from click.testing import CliRunner
 from common import SHARED
 
-from dfmcodec.encoder.fitted.fit import Networks
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import GridNetwork
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX

@@ -1,0 +1,98 @@
+"""The loss of a window and its gradient by a compiled kernel: `window_loss` in C, for a CPU.
+
+XLA computes every operation for all pixels of a window before the next one. The kernel takes a few
+pixels through all of them, and then all the way back, so a step of the fit takes a quarter of the
+time, and nothing is compiled at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.encoder.fitted.contexts import FEATURE_UNIT, HIDDEN_UNIT
+from dfmcodec.encoder.fitted.networks import Networks
+from dfmcodec.encoder.fitted.window_loss import ImageTerms, LossByJax, Softness, WindowLoss, WindowPixels, is_on_cpu
+from dfmcodec.encoder.fitted.windows import WINDOW, Windows, grid_sides, window_samples
+from dfmcodec.entropy.grid_context import ACTIVATION_MAX, COMPANDING
+from dfmcodec.kernels import compiled
+from dfmcodec.latents.grids import GRID_LEVELS
+
+_COMPANDING = np.array(COMPANDING, dtype=np.float32) / np.float32(FEATURE_UNIT)
+_SYMBOLS = sum(window_samples(level) ** 2 for level in range(GRID_LEVELS))
+_LATENTS = sum(side * side for side in grid_sides())
+
+
+class _Weights(NamedTuple):
+    """Networks, and their weights one after the other, float32 [weights]."""
+
+    networks: Networks
+    flat: Float32
+
+
+@dataclass(frozen=True)
+class LossByKernel:
+    """`WindowLoss` by the kernels.
+
+    Args:
+        kernels: The module.
+        windows: The windows of the image.
+        pixels: What each of them is to look like.
+    """
+
+    kernels: ModuleType
+    windows: Windows
+    pixels: Sequence[WindowPixels]
+
+    def weights(self, networks: Networks) -> Any:
+        return _Weights(networks, networks.flat)
+
+    def gradient(
+        self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softness, window: int
+    ) -> tuple[Any, Float32]:
+        by_weights, by_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
+        rounding = float(softness.temperature), float(softness.noise), int(softness.seed)
+        terms = self._terms(weights, image, latents, window)
+        self.kernels.window_gradient(*terms, rounding, by_weights, by_latents)
+        return _Weights(weights.networks, by_weights), by_latents
+
+    def total(self, gradients: Sequence[Any]) -> Networks:
+        networks: Networks = gradients[0].networks
+        return networks.from_flat(np.sum([gradient.flat for gradient in gradients], axis=0))
+
+    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Float32, Float32]:
+        errors, bits = np.empty((WINDOW, WINDOW), dtype=np.float32), np.empty(_SYMBOLS, dtype=np.float32)
+        self.kernels.window_costs(*self._terms(weights, image, grids, window), errors, bits)
+        return errors, bits
+
+    def _terms(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Any, ...]:
+        """The arguments that both kernels begin with."""
+        machine, contexts = weights.networks
+        return (
+            weights.flat,
+            (machine.lift.shape[0], contexts.w1.shape[0]),
+            _COMPANDING,
+            ACTIVATION_MAX / HIDDEN_UNIT,
+            self.windows.place(window),
+            (float(image.lmbda), float(image.step)),
+            self.pixels[window].colours,
+            self.pixels[window].inside,
+            tuple(grids),
+        )
+
+
+def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
+    """How losses are computed on this computer.
+
+    Args:
+        windows: The windows of the image.
+        pixels: What each of them is to look like.
+    """
+    if compiled is not None and is_on_cpu():
+        return LossByKernel(compiled, windows, pixels)
+    return LossByJax(windows, pixels)

@@ -1,0 +1,216 @@
+"""The loss of a window by the kernels: that of JAX, in every way, and no step outside an array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage
+from common import without_kernels
+
+from dfmcodec.encoder.fitted.latents import Latents
+from dfmcodec.encoder.fitted.networks import Networks
+from dfmcodec.encoder.fitted.window_kernel import LossByKernel, loss_of_windows
+from dfmcodec.encoder.fitted.window_loss import ImageTerms, LossByJax, Softness, WindowPixels
+from dfmcodec.encoder.fitted.windows import WINDOW, Windows
+from dfmcodec.kernels import compiled
+from dfmcodec.latents.grids import grid_sizes
+
+pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
+WAYS = [] if compiled is None else compiled.ways()
+SIZES = [(250, 300), (128, 128), (129, 5)]  # windows with neighbours on all sides, on none, and narrow ones
+SOFT = Softness(np.float32(0.3), np.float32(0), np.uint32(7))
+
+
+@contextmanager
+def by(way: str) -> Iterator[None]:
+    compiled.use_way(way)
+    try:
+        yield
+    finally:
+        compiled.use_way(WAYS[0])
+
+
+def some_networks(seed: int = 0, width: int = 32, units: int = 24) -> Networks:
+    """All weights matter, and a part of the units is at either end of its range."""
+    rng = np.random.default_rng(seed)
+    start = Networks.start(seed, width, units)
+    return jax.tree.map(lambda array: array + jnp.asarray(rng.normal(0, 0.2, array.shape), jnp.float32), start)
+
+
+def some_image(height: int, width: int) -> tuple[ImageTerms, Windows, list[WindowPixels], tuple[np.ndarray, ...]]:
+    colours = skimage.data.chelsea()[:height, :width].astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+    windows = Windows.of(height, width)
+    parts = windows.pixels(np.ascontiguousarray(colours)), windows.inside(), windows.corners
+    rng = np.random.default_rng(3)
+    latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(height, width))
+    terms = ImageTerms(np.array([height, width], np.int32), np.float32(4e-3), np.float32(1.7))
+    return terms, windows, [WindowPixels(*part) for part in zip(*parts, strict=True)], latents
+
+
+def assert_close(found: Any, expected: Any, tolerance: float = 1e-4) -> None:
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.shape(one) == np.shape(other)
+        assert np.abs(np.asarray(one) - other).max() <= tolerance * np.abs(np.asarray(other)).max()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_gradients_and_costs_are_those_of_jax(size):
+    image, windows, pixels, latents = some_image(*size)
+    networks = some_networks()
+    by_jax = LossByJax(windows, pixels)
+    for window in range(len(pixels)):
+        expected, expected_by_latents = by_jax.gradient(networks, image, latents, SOFT, window)
+        whole = [np.rint(grid) for grid in latents]
+        expected_errors, expected_bits = by_jax.costs(networks, image, whole, window)
+        assert expected_bits.sum() > 100
+        assert expected_errors.sum() > 1
+        for way in WAYS:
+            loss = LossByKernel(compiled, windows, pixels)
+            with by(way):
+                found, by_latents = loss.gradient(loss.weights(networks), image, latents, SOFT, window)
+                errors, bits = loss.costs(loss.weights(networks), image, whole, window)
+            assert_close(loss.total([found]), expected)
+            assert_close(by_latents, expected_by_latents)
+            assert_close(bits, expected_bits)
+            assert np.mean(np.abs(errors - expected_errors) > 1e-5) < 1e-3  # a code value more or less
+
+
+def test_networks_of_other_widths():
+    image, windows, pixels, latents = some_image(130, 140)
+    networks = some_networks(1, 33, 48)
+    by_jax, loss = LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)
+    expected, expected_by_latents = by_jax.gradient(networks, image, latents, SOFT, 1)
+    found, by_latents = loss.gradient(loss.weights(networks), image, latents, SOFT, 1)
+    assert_close(loss.total([found]), expected)
+    assert_close(by_latents, expected_by_latents)
+
+
+def test_a_sum_of_windows_is_that_of_jax():
+    image, windows, pixels, latents = some_image(*SIZES[0])
+    networks = some_networks()
+    totals = []
+    for loss in (LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)):
+        weights = loss.weights(networks)
+        totals.append(loss.total([loss.gradient(weights, image, latents, SOFT, window)[0] for window in (0, 3)]))
+    assert_close(totals[1], totals[0])
+
+
+def test_noise_has_its_deviation_and_its_seed():
+    """Symbols of a plane of zeros are the noise after rounding that is hardly any: a colour of one
+    grid alone shows them.
+    """
+    image, windows, pixels, _ = some_image(128, 128)
+    latents = tuple(np.zeros(size, np.float32) for size in grid_sizes(128, 128))
+    networks = some_networks()
+    loss = LossByKernel(compiled, windows, pixels)
+
+    def gradients(noise: float, seed: int) -> np.ndarray:
+        softness = Softness(np.float32(20), np.float32(noise), np.uint32(seed))
+        return loss.gradient(loss.weights(networks), image, latents, softness, 0)[1]
+
+    still = gradients(0, 1)
+    assert np.array_equal(still, gradients(0, 2))
+    shaken = gradients(0.2, 1)
+    assert np.array_equal(shaken, gradients(0.2, 1))
+    assert not np.array_equal(shaken, gradients(0.2, 2))
+    by_jax = LossByJax(windows, pixels)
+    softness = Softness(np.float32(20), np.float32(0.2), np.uint32(1))
+    drawn = by_jax.gradient(networks, image, latents, softness, 0)[1]
+    spread, expected = np.std(shaken - still), np.std(drawn - still)
+    assert spread == pytest.approx(expected, rel=0.05)
+
+
+def test_latents_move_as_with_numpy():
+    image, windows, pixels, latents = some_image(*SIZES[0])
+    loss = LossByKernel(compiled, windows, pixels)
+    weights = loss.weights(some_networks())
+    gradients = [loss.gradient(weights, image, latents, SOFT, window)[1] for window in range(len(pixels))]
+    moved = []
+    for is_compiled in (True, False):
+        state = Latents.start(latents)
+
+        def steps(state: Latents = state) -> None:
+            for step in range(2):
+                for window, gradient in enumerate(gradients):
+                    state.add(windows, window, gradient)
+                for window in range(len(gradients)):
+                    state.move(windows, window, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], step)
+
+        if is_compiled:
+            steps()
+        else:
+            with without_kernels():
+                steps()
+        moved.append(state)
+    for one, other in zip(moved[0].values, moved[1].values, strict=True):
+        assert np.abs(one - other).max() < 1e-4
+        assert not np.array_equal(other, latents[0][: other.shape[0], : other.shape[1]])
+    assert not any(grid.any() for grid in moved[0].waiting)
+
+
+def test_jax_serves_without_kernels():
+    _, windows, pixels, _ = some_image(128, 128)
+    assert isinstance(loss_of_windows(windows, pixels), LossByKernel)
+    with without_kernels():
+        assert isinstance(loss_of_windows(windows, pixels), LossByJax)
+
+
+def test_windows_refuse_what_does_not_fit():
+    image, windows, pixels, latents = some_image(130, 140)
+    loss = LossByKernel(compiled, windows, pixels)
+    weights = loss.weights(some_networks())
+    terms = list(loss._terms(weights, image, latents, 1))
+    errors, bits = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
+    compiled.window_costs(*terms, errors, bits)
+    short = [np.empty(3, np.float32)]
+    wrong = {
+        0: [weights.flat[:-1]],
+        1: [(0, 24), (65, 24), (32, 65), (33, 24), (-1, -1)],
+        2: [np.empty(1, np.float32)],
+        4: [(0, 0, 0, 0), (1, 0, 130, 140), (128, 256, 130, 140), (-128, 0, 130, 140), (0, 0, 1 << 40, 5)],
+        6: short,
+        7: short,
+        8: [latents[:-1], (*latents[:-1], latents[0][:0]), (latents[0][:-1], *latents[1:]), list(latents)],
+    }
+    by_weights, by_latents = np.empty_like(weights.flat), np.empty(60000, np.float32)
+    for place, values in wrong.items():
+        for value in values:
+            arguments = [*terms[:place], value, *terms[place + 1 :]]
+            with pytest.raises((ValueError, TypeError)):
+                compiled.window_costs(*arguments, errors, bits)
+            with pytest.raises((ValueError, TypeError)):
+                compiled.window_gradient(*arguments, (0.3, 0.2, 1), by_weights, by_latents)
+    for outs in ((errors[:5], bits), (errors, bits[:100])):
+        with pytest.raises(ValueError, match="too few"):
+            compiled.window_costs(*terms, *outs)
+    for outs in ((by_weights[:-1], by_latents), (by_weights, by_latents[:100])):
+        with pytest.raises(ValueError, match="too few"):
+            compiled.window_gradient(*terms, (0.3, 0.2, 1), *outs)
+    with pytest.raises((ValueError, BufferError)):
+        compiled.window_costs(*terms[:8], tuple(grid[:, ::2] for grid in latents), errors, bits)
+
+
+def test_latents_refuse_what_does_not_fit():
+    _, windows, _, latents = some_image(130, 140)
+    place, rates, parts = windows.place(1), np.ones(7, np.float32), (0.4, 0.05, 1.0, 1e-8)
+    gradients = np.zeros(60000, np.float32)
+    for bad in (latents[:-1], (latents[0][:-1], *latents[1:]), None):
+        with pytest.raises(ValueError, match="grid"):
+            compiled.add_gradients(gradients, place, bad)
+        with pytest.raises(ValueError, match="grid"):
+            compiled.move_latents(place, latents, latents, bad, latents, rates, parts)
+    with pytest.raises(ValueError, match="too few"):
+        compiled.add_gradients(gradients[:10], place, latents)
+    with pytest.raises(ValueError, match="too few"):
+        compiled.move_latents(place, latents, latents, latents, latents, rates[:6], parts)
+    for nowhere in ((256, 0, 130, 140), (0, 3, 130, 140)):
+        with pytest.raises(ValueError, match="no such window"):
+            compiled.add_gradients(gradients, nowhere, latents)
+        with pytest.raises(ValueError, match="no such window"):
+            compiled.move_latents(nowhere, latents, latents, latents, latents, rates, parts)
