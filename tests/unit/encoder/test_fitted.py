@@ -4,6 +4,7 @@ gain.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import lru_cache
 from itertools import product
@@ -14,6 +15,7 @@ import numpy as np
 import optax
 import pytest
 import skimage.data
+from common import without_kernels
 from fitted_parts import HIDDEN, TableCosts, installed, laplace_grids, prior_arrays, random_network, some_prior
 
 from dfmcodec import bitstream
@@ -679,6 +681,19 @@ def test_a_fit_lowers_the_cost() -> None:
     pairs = [(second.networks, fitted.networks), (second.latents, fitted.latents)]
     for one, other in zip(*map(jax.tree.leaves, zip(*pairs, strict=True)), strict=True):
         assert np.array_equal(one, other)
+
+
+def test_a_fit_goes_as_well_by_jax() -> None:
+    """With noise of other random numbers, the cost falls as far without kernels."""
+    costs = []
+    for surroundings in (nullcontext, without_kernels):
+        with surroundings():
+            fit, start = some_fit(30)
+            costs.append((cost_of(fit, start), cost_of(fit, after(fit, start, 30))))
+    (first, fitted), (first_by_jax, fitted_by_jax) = costs
+    assert first_by_jax == pytest.approx(first, rel=1e-4)
+    assert fitted < 0.3 * first
+    assert fitted_by_jax == pytest.approx(fitted, rel=0.1)
 
 
 def test_latents_alone_can_go_on() -> None:
