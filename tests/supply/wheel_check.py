@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_WHEEL_BYTES = 2_000_000
 PACKAGES = {"dfmcodec": ("dfmcodec", "**/*.py"), "dfmcodec.web": ("web", "*.py")}  # folders and modules, by setup.py
 KERNELS = "dfmcodec/kernels/_compiled.abi3.so"
-SOURCES_ALONE = ("kernels/*.c", "kernels/common.h")  # of the package's folder, in no wheel
+SOURCES_ALONE = ("kernels/*.c", "kernels/*.h")  # of the package's folder, in no wheel
 USES_KERNELS = "from dfmcodec.kernels import compiled; print(compiled is not None)"
 PROGRAM = """
 import sys, numpy, PIL.Image
