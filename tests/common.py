@@ -39,3 +39,15 @@ def without_kernels() -> Iterator[None]:
     finally:
         for module in users:
             module.compiled = kernels.compiled
+
+
+@contextmanager
+def by(way: str) -> Iterator[None]:
+    """Kernels take one of their ways."""
+    assert kernels.compiled is not None
+    before = kernels.compiled.chosen_way()
+    kernels.compiled.use_way(way)
+    try:
+        yield
+    finally:
+        kernels.compiled.use_way(before)

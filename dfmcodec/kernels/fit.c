@@ -35,7 +35,6 @@ enum {
     VALUES = PIXELS + SLACK,              /* numbers of a plane of vectors or colours */
     BY_VALUES = MARGIN + VALUES,
     AROUND = 9 * CHANNELS,
-    MAX_LINES = 16, /* of the companding */
 };
 
 static const int CAUSAL_OFFSETS[CAUSAL][2] = {{-3, 0},  {-2, -2}, {-2, -1}, {-2, 0}, {-2, 1}, {-2, 2}, {-2, 3},
@@ -508,11 +507,10 @@ INLINE float_lanes laplace_bits(float_lanes distance, float_lanes log_scale, flo
                                 float_lanes *by_log_scale) {
     const float_lanes per_scale = exponential(-log_scale), one = all(1.0f), nats_to_bits = all(1.44269504f);
     const float_lanes before = (distance - 0.5f) * per_scale, after = (distance + 0.5f) * per_scale;
-    const float_lanes is_beyond = before; /* by its sign: both ends on one side of the mean */
     const float_lanes e_before = exponential(-magnitude(before)), e_after = exponential(-after);
     const float_lanes e_width = exponential(-per_scale);
     const float_lanes p_around = one - 0.5f * (e_before + e_after), p_apart = 0.5f * e_before * (one - e_width);
-    const int32_lanes around = negative(is_beyond);
+    const int32_lanes around = negative(before); /* the mean lies between the ends */
     const float_lanes p = where(around, p_around, p_apart);
     const float_lanes per_p = nats_to_bits / larger(p, all(1e-12f));
     const float_lanes around_by_distance = 0.5f * (e_before - e_after) * per_scale * per_p;
@@ -525,6 +523,14 @@ INLINE float_lanes laplace_bits(float_lanes distance, float_lanes log_scale, flo
     return -logarithm(larger(p, all(9.5367431640625e-7f)));
 }
 
+/* Activations of sums: between 0 and the largest one. */
+INLINE float_lanes activation(float_lanes sum, float_lanes most) { return smaller(larger(sum, all(0.0f)), most); }
+
+/* The gradient of a sum by that of its activation. */
+INLINE float_lanes by_sum(float_lanes active, float_lanes by_active, float_lanes most) {
+    return where(negative(all(0.0f) - active) & negative(active - most), by_active, all(0.0f));
+}
+
 /* The bits of the symbols of a tile, and with a gradient what they change by with everything. */
 static void context_tile(const Work *work, const Tile *tile, const ContextProducts *sides, ContextRows *rows) {
     const int units = work->units, level = tile->level, vectors = tile->vectors;
@@ -535,14 +541,14 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
     products(weights->w1, weights->c1 + level, LEVELS, units, FEATURES, (const Row *)features, rows->h1, vectors);
     for (int u = 0; u < units; u++)
         for (int v = 0; v < vectors; v++) {
-            const float_lanes h = smaller(larger(load(rows->h1[u] + v * LANES), none), most_active);
+            const float_lanes h = activation(load(rows->h1[u] + v * LANES), most_active);
             store(rows->h1[u] + v * LANES, &h);
         }
     products(weights->w2, weights->c2, 1, units, units, (const Row *)rows->h1, h2, vectors);
     for (int u = 0; u < units; u++)
         for (int v = 0; v < vectors; v++) {
             const float_lanes sum = load(h2[u] + v * LANES) + load(rows->h1[u] + v * LANES);
-            const float_lanes h = smaller(larger(sum, none), most_active);
+            const float_lanes h = activation(sum, most_active);
             store(h2[u] + v * LANES, &h);
         }
     products(sides->last, weights->c3 + level, LEVELS, OUTPUTS, units + FEATURES, (const Row *)h2, rows->outputs,
@@ -582,7 +588,7 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
             const float_lanes h = load(h2[u] + v * LANES);
             const float_lanes g = weights->w3[u] * load(by_outputs[0] + v * LANES) +
                                   weights->w3[units + u] * load(by_outputs[1] + v * LANES);
-            const float_lanes kept = where(negative(none - h) & negative(h - most_active), g, none);
+            const float_lanes kept = by_sum(h, g, most_active);
             store(rows->by_h2[u] + v * LANES, &kept);
         }
     products(sides->second_back, NULL, 0, units, units, (const Row *)rows->by_h2, rows->by_h1_and_outputs, vectors);
@@ -590,7 +596,7 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
         for (int v = 0; v < vectors; v++) {
             const float_lanes h = load(rows->h1[u] + v * LANES);
             const float_lanes g = load(rows->by_h1_and_outputs[u] + v * LANES) + load(rows->by_h2[u] + v * LANES);
-            const float_lanes kept = where(negative(none - h) & negative(h - most_active), g, none);
+            const float_lanes kept = by_sum(h, g, most_active);
             store(rows->by_h1_and_outputs[u] + v * LANES, &kept);
         }
     outer_products(sides->by_second, (const Row *)rows->by_h2, units, (const Row *)rows->h1, units, vectors);

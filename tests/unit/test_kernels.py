@@ -7,13 +7,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-from common import GOLDEN, without_kernels
+from common import GOLDEN, by, without_kernels
 
 from dfmcodec import bitstream
 from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
@@ -40,15 +38,6 @@ FILES = [
     for path in sorted(GOLDEN.rglob("*.dfm"))
     if isinstance(bitstream.read_header(path.read_bytes()).architecture, SERVED)
 ]
-
-
-@contextmanager
-def by(way: str) -> Iterator[None]:
-    compiled.use_way(way)
-    try:
-        yield
-    finally:
-        compiled.use_way(WAYS[0])
 
 
 def test_this_machine_has_files_and_ways():

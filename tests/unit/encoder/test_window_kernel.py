@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -11,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage
-from common import without_kernels
+from common import by, without_kernels
 
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.networks import Networks
@@ -25,15 +23,6 @@ pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built,
 WAYS = [] if compiled is None else compiled.ways()
 SIZES = [(250, 300), (128, 128), (129, 5)]  # windows with neighbours on all sides, on none, and narrow ones
 SOFT = Softness(np.float32(0.3), np.float32(0), np.uint32(7))
-
-
-@contextmanager
-def by(way: str) -> Iterator[None]:
-    compiled.use_way(way)
-    try:
-        yield
-    finally:
-        compiled.use_way(WAYS[0])
 
 
 def some_networks(seed: int = 0, width: int = 32, units: int = 24) -> Networks:
