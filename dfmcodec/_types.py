@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = Any  # numpy.ndarray or jax.Array
+Bools = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Int8 = npt.NDArray[np.int8]

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dfmcodec._types import Float32
+from dfmcodec._types import Bools, Float32
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.memory import keep_freed_memory
 from dfmcodec.encoder.fitted.networks import Networks
@@ -49,6 +49,7 @@ from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, symbol_step
 from dfmcodec.metrics import psnr_of_mse
 
 _SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
+_SPREADS = 0.2, 1.0  # by how much an image's own scales differ from those of the prior
 _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
 _FEW = 4  # windows between two steps of the networks
 
@@ -66,6 +67,7 @@ class Recipe:
         temperatures: Of soft rounding at the first and the last step.
         noises: Standard deviations of the noise at the first and the last step, in symbols.
         last_part: The least part of the learning rates, in the last steps and in those that follow.
+        held_part: The part of the steps in which the latents of smooth areas stay zero.
     """
 
     steps: int
@@ -75,6 +77,7 @@ class Recipe:
     temperatures: tuple[float, float] = (0.42, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     last_part: float = 1e-3
+    held_part: float = 0.4
 
 
 class State(NamedTuple):
@@ -131,6 +134,8 @@ class Fit:
         scales: The scale of the Laplace distribution of each weight's change from `start`; None if
             changes are to cost no bits.
         seed: Of the noise and of the order of windows.
+        held: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
+            see `smooth`.
     """
 
     def __init__(
@@ -142,6 +147,7 @@ class Fit:
         recipe: Recipe,
         scales: Networks | None = None,
         seed: int = 0,
+        held: Sequence[Bools] = (),
     ) -> None:
         use_compilation_cache()
         keep_freed_memory()
@@ -153,6 +159,7 @@ class Fit:
         self._start = start
         self._scales = scales
         self._seed = seed
+        self._held = held
         self._windows = Windows.of(self.height, self.width)
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
@@ -239,6 +246,9 @@ class Fit:
                     rate = np.float32(self.recipe.network_rate * left)
                     price = image.lmbda / np.float32(self.pixel_count)
                     networks, moments = _move(networks, moments, total, share, price, rate, self._start, self._scales)
+        if part_done < self.recipe.held_part:
+            for grid, held in zip(latents.values, self._held, strict=False):
+                grid[held] = 0
         return State(networks, moments, latents)
 
     def measured(self, state: State, executor: ThreadPoolExecutor, windows: int | None = None) -> Measured:
@@ -339,8 +349,16 @@ def _network_optimizer() -> optax.GradientTransformation:
 
 
 def _with_price(
-    price: jax.Array, gradient: jax.Array, weight: jax.Array, start: jax.Array, scale: jax.Array
+    price: jax.Array, gradient: jax.Array, weights: jax.Array, start: jax.Array, scales: jax.Array
 ) -> jax.Array:
-    """Adds the gradient of a weight's bits under a Laplace distribution around its start."""
-    apart = (weight - start) / scale
-    return gradient + price / (log(2) * scale) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)
+    """Adds the gradient of the bits of an array's changes under Laplace distributions around their
+    start.
+
+    A file moves the tables of each array to where its changes take the fewest bits, so scales are
+    those of the prior times the mean change in them, within limits. Arrays that change little then
+    cost more, and change less: what an image does not need stays as it is.
+    """
+    apart = (weights - start) / scales
+    spread = jnp.clip(jnp.abs(apart).mean(), *_SPREADS)
+    apart = apart / spread
+    return gradient + price / (log(2) * scales * spread) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)

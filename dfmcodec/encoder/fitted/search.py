@@ -28,12 +28,13 @@ from dfmcodec.encoder.fitted.fit import Fit, Measured, State
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
+from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.encoder.fitted.sweep import sweep
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
 from dfmcodec.latents.geometry import CHANNELS
-from dfmcodec.latents.grids import code_of_lmbda
+from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
 
@@ -48,10 +49,12 @@ _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
 _EXCESS_BPP = 0.25  # the symbols of a fit take so many more bits per pixel at its start than at its end,
 _EXCESS_BPP_AS = 3  # with this power of the part that is left,
+_EXCESS_OF_HELD = 0.25  # but those of latents that are held at first only this part of it,
 _EXCESS_PART = 0.2  # and so much of the bits at its end, in proportion to the part that is left
 _LEAST_LEFT = 0.15  # of the bits that symbols take now
 _SWEPT = 0.99  # of the bytes of symbols, after a sweep
-_NETWORKS_SHRINK = 0.9  # the bytes of networks, when their rounding is chosen
+_USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen,
+_NETWORKS_SHRINK = 0.85  # and their bytes, when it is
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
 _LMBDA_OF_SIZE = 16.0  # how far the logarithm of the multiplier follows that of the size, in a whole fit
 _LMBDA_OF_PSNR = 2.0  # and 1 dB
@@ -114,9 +117,12 @@ class _Search:
         self._started = time.perf_counter()
         self._code = code_of_lmbda(plan.first_lmbda)
         scales = change_scales(plan.prior) if plan.counts_networks else None
-        self._fit = Fit(
-            colours_of(job.image), plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed
-        )
+        colours = colours_of(job.image)
+        held = smooth_latents(colours, plan.first_lmbda)
+        symbols = sum(rows * columns for rows, columns in grid_sizes(job.image.height, job.image.width))
+        held_part = sum(int(of_level.sum()) for of_level in held) / symbols
+        self._excess_bpp = _EXCESS_BPP * (1 - (1 - _EXCESS_OF_HELD) * held_part)
+        self._fit = Fit(colours, plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed, held)
         self._rounding: Rounding | None = None
         self._timed_from_s = 0.0
 
@@ -337,7 +343,8 @@ class _Search:
 
     def _expected_bytes(self, found: Measured, networks: Networks) -> float:
         """The size of the file of a state."""
-        of_networks = float(self._networks_bytes(self._any_rounding.changes(networks)))
+        usual = Rounding(self._plan.prior, (_USUAL_EXPONENT,) * len(CHANGE_NAMES))
+        of_networks = float(self._networks_bytes((self._rounding or usual).changes(networks)))
         if self._rounding is None:
             of_networks *= _NETWORKS_SHRINK
         return container_bytes(Model.FITTED) + found.bits / 8 + of_networks
@@ -353,7 +360,7 @@ class _Search:
             return
         if budget is not None:
             of_symbols, pixels = found.bits / 8, self._fit.pixel_count
-            excess_bytes = _EXCESS_BPP * (1 - part) ** _EXCESS_BPP_AS * pixels / 8
+            excess_bytes = self._excess_bpp * (1 - part) ** _EXCESS_BPP_AS * pixels / 8
             left = (of_symbols - excess_bytes) / (1 + _EXCESS_PART * (1 - part))
             in_the_end = expected_bytes - of_symbols + _SWEPT * max(left, _LEAST_LEFT * of_symbols)
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))

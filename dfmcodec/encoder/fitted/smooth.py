@@ -1,0 +1,54 @@
+"""Smooth areas, where latents of the finest grids stay zero at first.
+
+All grids of a fit start to move at once. In a smooth area the finest ones then take on what coarser
+grids show with far fewer symbols: flat areas of 1 or -1 with sharp borders, which no later step
+takes away. So where the image has no details that could pay for a symbol, latents of the two finest
+grids are held at zero until the coarser ones have found their values. Images that are full of
+details fit better without (docs/results/fitted.md, "Held latents").
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import maximum_filter, uniform_filter
+
+from dfmcodec._types import Bools, Float32
+
+_LEVELS = 2  # grids that are held
+_AROUND = 9  # samples along a side of what counts as around a latent
+_LEAST_DETAIL = 1.0  # that a symbol may pay for: sqrt(squared error of a sample's pixels / lmbda)
+_MOST_DETAILED = 0.5  # part of the finest grid; where there are more details, none are held
+
+
+def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
+    """Finds the latents that have no details around them.
+
+    Args:
+        colours: float32 [3, H, W] in [0, 1].
+        lmbda: The multiplier of bits.
+
+    Returns:
+        For the finest grids True where a latent is to be held, bool [h_l, w_l]; nothing for an
+        image that is not smooth.
+    """
+    held = []
+    luma = colours.mean(axis=0)
+    for level in range(_LEVELS):
+        coarser = _halved(luma)
+        detail = np.abs(luma - _doubled(coarser)[: luma.shape[0], : luma.shape[1]]) * np.sqrt(4**level / lmbda)
+        held.append(maximum_filter(detail, _AROUND) <= _LEAST_DETAIL)
+        luma = coarser
+    return held if held[0].mean() > 1 - _MOST_DETAILED else []
+
+
+def _halved(plane: Float32) -> Float32:
+    """The means of cells of 2x2 samples, edges repeated: [m, n] -> [ceil(m / 2), ceil(n / 2)]."""
+    rows, columns = plane.shape
+    even = np.pad(plane, ((0, rows % 2), (0, columns % 2)), mode="edge")
+    halves = even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2)
+    return np.asarray(halves.mean(axis=(1, 3)), dtype=np.float32)
+
+
+def _doubled(plane: Float32) -> Float32:
+    """Samples between which lines are drawn: [2 m, 2 n]."""
+    return np.asarray(uniform_filter(plane.repeat(2, axis=0).repeat(2, axis=1), 3, mode="nearest"))
