@@ -22,6 +22,8 @@ from dfmcodec.errors import DivergedError, TargetUnreachableError
 from dfmcodec.latents.quantizer import MAX_STEP
 
 _MORE_ITERATIONS = 24  # beyond those of the effort, until a target is met
+_ENOUGH_ITERATIONS = 10  # even if a target that is met is not used up,
+_TRIES = 4  # but at least so many beyond those of the effort
 
 
 def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
@@ -110,6 +112,8 @@ def _reason_to_stop(
             return early
         if trial.number >= iterations and target.is_close(best):
             return "target met"
+        if trial.number >= max(_ENOUGH_ITERATIONS, iterations + _TRIES):
+            return "settled"
     is_settled = following == trial.model.q_step and (best is not None or following in (1, MAX_STEP))
     return "settled" if is_settled and trial.number > iterations else None
 

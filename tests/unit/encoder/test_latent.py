@@ -21,6 +21,7 @@ from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec.encoder.latent.targets import SizeTarget
 from dfmcodec.files.read_image import read_image
 from dfmcodec.image import Image, values_per_level
 from dfmcodec.metrics import psnr
@@ -245,3 +246,12 @@ def test_golden_files_decode_as_ever(path):
     assert np.abs(decoded.pixels.astype(int) - expected.pixels.astype(int)).max() <= level
     assert expected.alpha is None or np.array_equal(decoded.alpha, expected.alpha)
     assert decoded.metadata == expected.metadata
+
+
+def test_a_target_that_is_met_is_tried_for_no_more_than_ten_iterations(photograph, monkeypatch):
+    """Even where no file uses it up."""
+    monkeypatch.setattr(SizeTarget, "is_close", lambda self, trial: False)
+    report = dfmcodec.encode(photograph, rate=0.02, effort=3).report
+    assert report.steps <= 10
+    assert report.stop_reason == "settled"
+    assert report.file_bytes > 0.97 * report.budget_bytes
