@@ -39,8 +39,8 @@ class EncodeReport:
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
         stop_reason: Why the fit ended. Latent model: "target met", "settled" (the next q_step would
-            be the same, or enough were tried), "iteration limit"; coordinate model: "steps"; codes: "done"; all: "time
-            limit", "interrupted", "diverged".
+            be the same, or enough were tried), "iteration limit"; coordinate model: "steps"; codes:
+            "done"; all: "time limit", "interrupted", "diverged".
         restarts: How often the fit came to NaN or infinite values and continued from the best so
             far.
         config: The settings.
