@@ -120,8 +120,8 @@ class _Search:
         colours = colours_of(job.image)
         held = smooth_latents(colours, plan.first_lmbda)
         symbols = sum(rows * columns for rows, columns in grid_sizes(job.image.height, job.image.width))
-        held_part = sum(int(of_level.sum()) for of_level in held) / symbols
-        self._excess_bpp = _EXCESS_BPP * (1 - (1 - _EXCESS_OF_HELD) * held_part)
+        held_symbols = sum(int(of_level.sum()) for of_level in held)
+        self._excess_bpp = _EXCESS_BPP * (1 - (1 - _EXCESS_OF_HELD) * held_symbols / symbols)
         self._fit = Fit(colours, plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed, held)
         self._rounding: Rounding | None = None
         self._timed_from_s = 0.0
