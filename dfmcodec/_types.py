@@ -13,6 +13,7 @@ Array = Any  # numpy.ndarray or jax.Array
 Bools = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec import bitstream
-from dfmcodec._types import Float32, Pixels
+from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.bitstream.contents import (
     CodeArchitecture,
     CodedImage,
@@ -183,7 +183,7 @@ def _decode_header(data: bytes, header: bitstream.Header, request: DecodeRequest
     elif isinstance(model, QuantizedGrids):
         pixels = _render_grids(model, wanted, request.backend)
     else:
-        samples = Samples(model.samples, covered, header.height, header.width)
+        samples = Samples(_synthesis_of(model), covered, header.height, header.width)
         pixels = _render_latents(model, samples, wanted, request.backend)
     if ancillary.alpha is not None and needed is not None:
         top, left = wanted.top - needed.top, wanted.left - needed.left
@@ -243,10 +243,11 @@ def _decode_at(
         pixels = np.concatenate([_colours_to_pixels(strip, model) for strip in strips])
     else:
         if level:
-            planes = model.samples.astype(np.float32)
+            planes = _synthesis_of(model).astype(np.float32)
             at_rows, at_columns = (rows - covered.top) / (1 << level), (columns - covered.left) / (1 << level)
         else:
-            planes = _corrected_planes(model, Samples(model.samples, covered, height, width), seen, request.backend)
+            samples = Samples(_synthesis_of(model), covered, height, width)
+            planes = _corrected_planes(model, samples, seen, request.backend)
             at_rows, at_columns = rows - seen.top, columns - seen.left
         basis = colour_basis(model.chroma_angle)
         strips = (strip.transpose(1, 2, 0) for strip in resample.evaluate_strips(planes, at_rows, at_columns))
@@ -264,6 +265,12 @@ def _as_image(pixels: Pixels, ancillary: bitstream.Ancillary) -> Image:
     if ancillary.gray_as_rgb and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return Image(pixels, ancillary.metadata, ancillary.alpha)
+
+
+def _synthesis_of(model: QuantizedLatents) -> Int32:
+    """The linear synthesis of latents that were read."""
+    assert model.samples is not None
+    return model.samples
 
 
 def _corrected_planes(model: QuantizedLatents, samples: Samples, region: Region, backend: str) -> Float32:
@@ -359,7 +366,7 @@ def render(model: QuantizedNetwork | QuantizedLatents | QuantizedGrids, backend:
         return _render_network(model, backend, whole)
     if isinstance(model, QuantizedGrids):
         return _render_grids(model, whole, backend)
-    return _render_latents(model, Samples.whole(model.samples), whole, backend)
+    return _render_latents(model, Samples.whole(_synthesis_of(model)), whole, backend)
 
 
 def _render_grids(model: QuantizedGrids, region: Region, backend: str) -> Pixels:

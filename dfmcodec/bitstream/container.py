@@ -117,12 +117,9 @@ def _symbol_checks(model: QuantizedModel) -> list[int]:
         return grid_checks(model.grids)
     if not isinstance(model, QuantizedLatents):
         return []
-    checks, start = [], 0
-    for tile in tiling_of(model.architecture, model.height, model.width).tiles:
-        count = tile.geometry.symbol_count()
-        checks += tile_checks(model.symbols[start : start + count], tile.geometry)
-        start += count
-    return checks
+    tiles = tiling_of(model.architecture, model.height, model.width).tiles
+    of_tiles = zip(tiles, model.tile_symbols, strict=True)
+    return [check for tile, symbols in of_tiles for check in tile_checks(symbols.values, tile.geometry)]
 
 
 def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Ancillary]:
@@ -202,7 +199,7 @@ def _write_main_section(model: QuantizedModel) -> bytes:
     context = prior_of(arch.prior_id).context
     if model.correction is not None:
         context = model.correction.applied(context, tiling.tiles[0].geometry)
-    return write_symbols(tiling, model.q_step, context, model.symbols)
+    return write_symbols(tiling, model.q_step, context, model.tile_symbols)
 
 
 def _read_main_section(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from dfmcodec._types import Model, Pixels, Symbols
+from dfmcodec._types import Int8, Int32, Model, Pixels, Symbols
 from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata, check_channels
@@ -185,6 +185,38 @@ class QuantizedNetwork:
 
 
 @dataclass(frozen=True)
+class TileSymbols:
+    """The symbols of a tile in coding order, see `entropy.traversal`, in little memory.
+
+    Symbols of coarse levels come first and may be large; nearly all others fit into bytes.
+
+    Args:
+        first: All up to the last one that does not fit into a byte.
+        others: The rest.
+    """
+
+    first: Symbols
+    others: Int8
+
+    @classmethod
+    def of(cls, values: Symbols) -> TileSymbols:
+        """Those symbols, int32 [N]."""
+        large = np.flatnonzero(np.abs(values) > np.iinfo(np.int8).max)
+        count = int(large[-1]) + 1 if large.size else 0
+        return cls(values[:count].copy(), values[count:].astype(np.int8))
+
+    @property
+    def values(self) -> Symbols:
+        """All symbols, int32 [N]."""
+        return np.concatenate([self.first, self.others.astype(np.int32)])
+
+    @property
+    def size(self) -> int:
+        """The number of symbols."""
+        return self.first.size + self.others.size
+
+
+@dataclass(frozen=True)
 class QuantizedLatents:
     """The latents of an image as integers, and their linear synthesis.
 
@@ -195,10 +227,10 @@ class QuantizedLatents:
         q_step: The quantisation step in 1/64 code values, 1..65535.
         chroma_angle: The chroma angle in 1/256 of half a turn, 0..255; see
             `latents.colour.colour_basis`.
-        symbols: int32 [H * W * channels], tile after tile, each in coding order; see
-            `entropy.traversal`.
+        tile_symbols: The symbols of each tile.
         samples: The linear synthesis in units, int32 [channels, H, W]. It follows from the symbols,
-            but only by the traversal that codes them, so it is kept.
+            but only by the traversal that codes them, so it is kept where it is needed; None in a
+            model that is only to be written.
         image_filter: The image filter; None for none.
         correction: The image's correction of the context networks; None for none.
         bit_depth: The bits per sample of the image, 8 or 16.
@@ -214,8 +246,8 @@ class QuantizedLatents:
     width: int
     q_step: int
     chroma_angle: int
-    symbols: Symbols
-    samples: Symbols
+    tile_symbols: tuple[TileSymbols, ...]
+    samples: Int32 | None
     image_filter: ImageFilter | None = None
     correction: ContextCorrection | None = None
     bit_depth: int = 8
@@ -224,8 +256,9 @@ class QuantizedLatents:
     def __post_init__(self) -> None:
         shape = self.architecture.channels, self.height, self.width
         count = shape[0] * shape[1] * shape[2]
-        if self.symbols.shape != (count,) or self.samples.shape != shape:
-            msg = f"{count} symbols are needed, found {list(self.symbols.shape)}"
+        found = sum(symbols.size for symbols in self.tile_symbols)
+        if found != count or (self.samples is not None and self.samples.shape != shape):
+            msg = f"{count} symbols are needed, found {found}"
             raise ConfigError(msg)
         if not 1 <= self.q_step <= MAX_STEP:
             msg = f"quantisation step {self.q_step} is outside 1..{MAX_STEP}"
@@ -233,6 +266,11 @@ class QuantizedLatents:
         if not 0 <= self.chroma_angle <= MAX_CHROMA_ANGLE:
             msg = f"chroma angle {self.chroma_angle} is outside 0..{MAX_CHROMA_ANGLE}"
             raise ConfigError(msg)
+
+    @property
+    def symbols(self) -> Symbols:
+        """All symbols, tile after tile, int32 [H * W * channels]."""
+        return np.concatenate([symbols.values for symbols in self.tile_symbols])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,6 +152,8 @@ def _encoded(
         needed = f"{config.psnr:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
         msg = f"{needed}; lower --psnr"
         raise TargetUnreachableError(msg)
+    report = _report(job, image, outcome, data)
+    del outcome  # a large image needs the memory for what is decoded
     decoded = decode_image(data, max_pixels=image.pixel_count, generator=generator)
     if not _same_alpha(image, decoded):
         msg = "the alpha channel did not survive; please report this"
@@ -159,27 +162,26 @@ def _encoded(
     if config.psnr is not None and decoded_psnr < config.psnr:
         msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {config.psnr:.2f}"
         raise TargetUnreachableError(msg)
-    return EncodeResult(data, _report(job, image, outcome, data, decoded_psnr, started), decoded)
+    return EncodeResult(data, report(psnr_db=decoded_psnr, total_s=time.perf_counter() - started), decoded)
 
 
-def _report(job: Job, image: Image, outcome: Outcome, data: bytes, psnr_db: float, started: float) -> EncodeReport:
-    """The figures of an encoding that began at a time of `time.perf_counter`."""
+def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
+    """The figures of an encoding, but for its PSNR and seconds."""
     header = bitstream.read_header(data, image.pixel_count)
-    return EncodeReport(
+    return partial(
+        EncodeReport,
         file_bytes=len(data),
         estimated_bytes=outcome.estimated_bytes + job.ancillary_bytes,
         section_bytes=header.section_bytes(),
         budget_bytes=job.file_budget_bytes,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
-        psnr_db=psnr_db,
         float_psnr_db=outcome.float_psnr_db,
         bits_per_weight=_bits_per_weight(outcome, header.section_bytes()),
         architecture=header.architecture,
         quantizer_steps=_quantizer_steps(outcome),
         steps=outcome.steps,
         fit_s=outcome.fit_s,
-        total_s=time.perf_counter() - started,
         stop_reason=outcome.stop_reason,
         restarts=outcome.restarts,
         config=job.config,

@@ -272,6 +272,16 @@ class TableChoice:
             return parts[0]
         return cls(np.concatenate([part.table for part in parts]), np.concatenate([part.sign for part in parts]))
 
+    @property
+    def packed(self) -> npt.NDArray[np.int16]:
+        """Tables and signs in a number each, int16 [N]."""
+        return np.asarray((self.table + np.int16(1)) * self.sign.astype(np.int16))
+
+    @classmethod
+    def unpacked(cls, packed: npt.NDArray[np.int16]) -> TableChoice:
+        """The choice of what `packed` gives."""
+        return cls(np.abs(packed) - np.int16(1), np.sign(packed).astype(np.int32))
+
 
 def class_middles(means: Sequence[int]) -> list[float]:
     """Returns the middle |mean| of each class, in quarters of the scale."""

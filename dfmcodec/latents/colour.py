@@ -15,6 +15,7 @@ from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 MAX_CHROMA_ANGLE = 255  # in 1/256 of half a turn
 CHROMA_ANGLES = MAX_CHROMA_ANGLE + 1  # the number of angles in half a turn
 MIDDLE = 128.0  # the code value that a plane's 0 stands for
+_BLOCK_PIXELS = 1 << 20  # of which differences are taken at a time
 # Rows: luma, and two chroma axes, which each image may turn in their plane.
 _BASIS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]], dtype=np.float64)
 _BASIS /= np.linalg.norm(_BASIS, axis=1, keepdims=True)
@@ -47,11 +48,13 @@ def principal_chroma_angle(pixels: Pixels) -> int:
     """
     if pixels.shape[2] == 1:
         return 0
-    planes = pixels_to_planes(pixels, 0)[1:]
     covariance = np.zeros((2, 2))
-    for difference in (np.diff(planes, axis=1), np.diff(planes, axis=2)):
-        flat = difference.reshape(2, -1).astype(np.float64)
-        covariance += flat @ flat.T
+    rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
+    for top in range(0, len(pixels), rows):
+        planes = pixels_to_planes(pixels[top : top + rows + 1], 0)[1:]
+        for difference in (np.diff(planes, axis=1), np.diff(planes[:, :rows], axis=2)):
+            flat = difference.reshape(2, -1).astype(np.float64)
+            covariance += flat @ flat.T
     angle = 0.5 * atan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])
     return round(angle * CHROMA_ANGLES / pi) % CHROMA_ANGLES
 

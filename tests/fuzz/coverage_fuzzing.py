@@ -69,7 +69,13 @@ def tiny_files() -> list[bytes]:
     """Files of few pixels with every section: symbols at random, no encoder."""
     from dfmcodec import bitstream
     from dfmcodec.bitstream import container
-    from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents, QuantizedModel, QuantizedNetwork
+    from dfmcodec.bitstream.contents import (
+        LatentArchitecture,
+        QuantizedLatents,
+        QuantizedModel,
+        QuantizedNetwork,
+        TileSymbols,
+    )
     from dfmcodec.entropy.correction import ContextCorrection
     from dfmcodec.fourier.network import CoordinateArchitecture
     from dfmcodec.image import Metadata
@@ -109,14 +115,16 @@ def tiny_files() -> list[bytes]:
                 symbols(correction.constants.size, 1).reshape(correction.constants.shape),
             )
         bits = 16 if number % 2 else 8
+        values = symbols(height * width * channels, (0.5, 3, 1000)[number % 3])
+        counts = [tile.geometry.symbol_count() for tile in bitstream.tiling_of(architecture, height, width).tiles]
         model = QuantizedLatents(
             architecture,
             height,
             width,
             (1, 640, 65535, 300, 60)[number],
             number * 63,
-            symbols(height * width * channels, (0.5, 3, 1000)[number % 3]),
-            np.zeros((channels, height, width), np.int32),
+            tuple(map(TileSymbols.of, np.split(values, np.cumsum(counts)[:-1]))),
+            None,
             ImageFilter(radius, 8 * number, weights),
             correction,
             bits,

@@ -15,7 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfmcodec import bitstream
-from dfmcodec.bitstream.contents import Ancillary, LatentArchitecture, QuantizedLatents, QuantizedNetwork
+from dfmcodec.bitstream.contents import (
+    Ancillary,
+    LatentArchitecture,
+    QuantizedLatents,
+    QuantizedNetwork,
+    TileSymbols,
+)
 from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
 from dfmcodec.bitstream.sections.filter import read_filter, write_filter
 from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
@@ -198,8 +204,10 @@ def latents(
 ) -> QuantizedLatents:
     architecture = LatentArchitecture(colours, levels, 4, 60, 1, prior, *tiles)
     symbols = laplacian(seed, height * width * colours, scale, MAX_SYMBOL // 4)
+    counts = [tile.geometry.symbol_count() for tile in bitstream.tiling_of(architecture, height, width).tiles]
+    parts = tuple(TileSymbols.of(part) for part in np.split(symbols, np.cumsum(counts)[:-1]))
     samples = np.zeros((colours, height, width), np.int32)
-    return QuantizedLatents(architecture, height, width, q_step, angle, symbols, samples, None, None, bits)
+    return QuantizedLatents(architecture, height, width, q_step, angle, parts, samples, None, None, bits)
 
 
 def some_filter(colours, radius, step_index, seed, scale) -> ImageFilter:
@@ -355,9 +363,9 @@ def test_passes_hold_the_largest_symbols_anywhere(height, width, colours, levels
     low = tiling.tiles[0].geometry.symbol_count(levels)
     symbols[:low] //= 64  # sums of differences stay within the symbols
     context = prior_of(prior).context
-    body = LatentsBody(write_symbols(tiling, q_step, context, symbols))
-    found, samples, _ = read_symbols(tiling, q_step, context, body)
-    assert np.array_equal(found, symbols)
+    body = LatentsBody(write_symbols(tiling, q_step, context, [TileSymbols.of(symbols)]))
+    (found,), samples, _ = read_symbols(tiling, q_step, context, body)
+    assert np.array_equal(found.values, symbols)
     assert np.abs(samples).max() <= 1 << 16
 
 

@@ -17,6 +17,7 @@ from math import log2
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
+from dfmcodec.bitstream.contents import TileSymbols
 from dfmcodec.bitstream.sections.checks import check_of
 from dfmcodec.bitstream.sections.streams import StreamReader
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, best_laplace_index, laplace
@@ -221,7 +222,7 @@ def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> 
     """The checks of a tile's symbols: of the low-pass band, then of the levels, coarse to fine.
 
     Args:
-        symbols: The symbols of the tile in coding order, int32.
+        symbols: The symbols of the tile in coding order.
         geometry: The sizes of the tile.
         finest_level: The finest decomposition level of the symbols.
     """
@@ -245,22 +246,20 @@ def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest
     return next((level for level, check, expected in compared if check != expected), None)
 
 
-def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, symbols: Symbols) -> bytes:
+def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, tile_symbols: Sequence[TileSymbols]) -> bytes:
     """The latents section.
 
     Args:
         tiling: The tiling of the image.
         q_step: The quantisation step, in 1/64 code values.
         context: The context model.
-        symbols: All symbols, tile after tile, int32.
+        tile_symbols: The symbols of each tile.
     """
-    bodies, start = [], 0
-    for tile in tiling.tiles:
-        count = tile.geometry.symbol_count()
-        source = _EncodingSource(symbols[start : start + count], context)
+    bodies = []
+    for tile, symbols in zip(tiling.tiles, tile_symbols, strict=True):
+        source = _EncodingSource(symbols.values, context)
         traverse(tile.geometry, q_step, context, source)
         bodies.append(source.writer.to_bytes())
-        start += count
     return join_tiles(bodies)
 
 
@@ -332,7 +331,7 @@ def read_symbols(
     region: Region | None = None,
     finest_level: int = 0,
     read: ReadTile = read_tile,
-) -> tuple[Symbols, Int32, Region]:
+) -> tuple[tuple[TileSymbols, ...], Int32, Region]:
     """Decodes the tiles that a region touches: the inverse of `write_symbols`.
 
     Args:
@@ -345,9 +344,9 @@ def read_symbols(
         read: The function that decodes a tile.
 
     Returns:
-        The symbols of these tiles, int32 [N]; their linear synthesis in units, int32 [C, H', W'];
-        and the region of the image that they cover. With a finest level above 0 the synthesis is
-        the low-pass band, whose samples are 2^finest_level pixels apart.
+        The symbols of each of these tiles; their linear synthesis in units, int32
+        [C, H', W']; and the region of the image that they cover. With a finest level above 0 the
+        synthesis is the low-pass band, whose samples are 2^finest_level pixels apart.
 
     Raises:
         CorruptError: The section is not valid.
@@ -364,13 +363,11 @@ def read_symbols(
         check_length(size, tiling.tiles[number].geometry.symbol_count())
     cell = 1 << finest_level  # side in pixels of the cell that a sample of the low-pass band covers
     samples = np.empty((tiling.channels, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
-    symbols = np.empty(sum(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers), np.int32)
-    start = 0
+    symbols = []
     for number in numbers:
         tile = tiling.tiles[number]
         tile_symbols, tile_samples = read(number, streams[number], tile.geometry, q_step, context, finest_level)
         top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
         samples[:, top : top + tile_samples.shape[1], left : left + tile_samples.shape[2]] = tile_samples
-        symbols[start : start + len(tile_symbols)] = tile_symbols
-        start += len(tile_symbols)
-    return symbols, samples, covered
+        symbols.append(TileSymbols.of(tile_symbols))
+    return tuple(symbols), samples, covered

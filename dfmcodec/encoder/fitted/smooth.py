@@ -16,7 +16,7 @@ from dfmcodec._types import Bools, Float32
 
 _LEVELS = 2  # grids that are held
 _AROUND = 9  # samples along a side of what counts as around a latent
-_LEAST_DETAIL = 1.0  # that a symbol may pay for: sqrt(squared error of a sample's pixels / lmbda)
+_LEAST_DETAIL = 2.0  # that a symbol may pay for: sqrt(squared error of a sample's pixels / lmbda)
 _MOST_DETAILED = 0.5  # part of the finest grid; where there are more details, none are held
 
 

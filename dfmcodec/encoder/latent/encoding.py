@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from dfmcodec import bitstream
-from dfmcodec._types import Float32, Int32
+from dfmcodec._types import Float32, Floats, Int32
 from dfmcodec.bitstream.contents import LatentArchitecture
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort, LatentOptions
@@ -24,6 +24,8 @@ from dfmcodec.metrics import mse
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
 from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
 from dfmcodec.threads import in_threads
+
+_HALF = np.float16
 
 
 @dataclass(frozen=True)
@@ -84,63 +86,86 @@ class Encoding:
         context = self.options.prior.context
         return context if correction is None else correction.applied(context, self.tiling.tiles[0].geometry)
 
-    def pyramid(self, tile: Tile, change: Float32 | None = None) -> Pyramid:
+    def pyramid(self, tile: Tile, change: Floats | None = None) -> Pyramid:
         """The pyramid of a tile.
 
         Args:
             tile: The tile.
-            change: What is added to the synthesis of the image, float32 [C, H, W], units; its part
-                in the tile is subtracted first. None for nothing.
+            change: What is added to the synthesis of the image; see `machine_change`. Its part in
+                the tile is subtracted first. None for nothing.
         """
         planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.chroma_angle)
         if change is not None:
-            planes -= change[:, tile.rows, tile.columns] * np.float32(1 / UNITS_PER_LEVEL)
+            planes -= change[:, tile.rows, tile.columns].astype(np.float32) / np.float32(UNITS_PER_LEVEL)
         return analyse(planes, self.tiling.levels)
 
-    def residual(self, samples: Int32, change: Float32, rows: slice) -> Float32:
+    def residual(self, samples: Int32, change: Floats, rows: slice) -> Float32:
         """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows,
         W], units.
         """
         planes = pixels_to_planes(self.image.pixels[rows], self.chroma_angle)
-        return planes * np.float32(UNITS_PER_LEVEL) - change[:, rows] - samples[:, rows].astype(np.float32)
+        planes *= np.float32(UNITS_PER_LEVEL)
+        return planes - change[:, rows].astype(np.float32) - samples[:, rows].astype(np.float32)
 
-    def machine_change(self, samples: Int32, q_step: int) -> Float32:
-        """What the machine adds to the linear synthesis int32 [C, H, W]: float32 [C, H, W], units.
+    @property
+    def _is_large(self) -> bool:
+        return len(self.tiling.tiles) > 1
+
+    def machine_change(self, samples: Int32, q_step: int) -> Floats:
+        """What the machine adds to the linear synthesis int32 [C, H, W]: float32 [C, H, W], units;
+        float16 for an image of several tiles, which would take much memory.
 
         Raises:
             FloatingPointError: A value is NaN or infinite.
         """
-        change = np.zeros(samples.shape, dtype=np.float32)
+        change = np.zeros(samples.shape, dtype=_HALF if self._is_large else np.float32)
         if not self.options.uses_machine:
             return change
         machine = self.options.prior.machine
         whole = Samples.whole(samples)
 
         def change_block(block: Region) -> None:
-            change[:, block.rows, block.columns] = machine_change(whole, block, q_step, machine)
+            values = machine_change(whole, block, q_step, machine)
+            if not isfinite(values.sum(dtype=np.float64)):
+                msg = "the machine's values"
+                raise FloatingPointError(msg)
+            _put(values, change[:, block.rows, block.columns])
 
         in_threads(change_block, blocks(whole.at, whole.height, whole.width))
-        if not isfinite(change.sum(dtype=np.float64)):
-            msg = "the machine's values"
-            raise FloatingPointError(msg)
         return change
 
-    def with_filter(self, samples: Int32, change: Float32, image_filter: ImageFilter | None) -> float:
-        """Adds the filter to the change, in place.
+    def with_filter(self, samples: Int32, q_step: int, change: Floats, image_filter: ImageFilter | None) -> float:
+        """Adds the filter to the change that the machine makes, in place.
 
         Returns:
             The mean squared error of the image that comes out, squared code values of 8 bits.
         """
-        image, basis = self.image, colour_basis(self.chroma_angle)
-        pixels = np.empty_like(image.pixels)
+        image, basis, machine = self.image, colour_basis(self.chroma_angle), self.options.prior.machine
         whole = Samples.whole(samples)
 
-        def finish_block(block: Region) -> None:
+        def squared_error(block: Region) -> tuple[float, int]:
+            """The sum over the samples that count, and their number."""
             part = block.rows, block.columns
+            planes = change[:, *part].astype(np.float32)
+            if self._is_large and self.options.uses_machine:  # a target is met to the last bit of single precision
+                planes = machine_change(whole, block, q_step, machine)
             if image_filter is not None:
-                change[:, *part] += filter_change(whole.around(block, image_filter.radius), image_filter)
-            planes = samples[:, *part].astype(np.float32) + change[:, *part]
-            pixels[part] = planes_to_pixels(planes.transpose(1, 2, 0), basis, image.bit_depth)
+                planes += filter_change(whole.around(block, image_filter.radius), image_filter)
+            _put(planes, change[:, *part])
+            planes = samples[:, *part].astype(np.float32) + planes
+            pixels = planes_to_pixels(planes.transpose(1, 2, 0), basis, image.bit_depth)
+            visible = None if image.visible is None else image.visible[part]
+            count = pixels.size if visible is None else int(visible.sum()) * pixels.shape[2]
+            return mse(image.pixels[part], pixels, visible) * count, count
 
-        in_threads(finish_block, blocks(whole.at, whole.height, whole.width))
-        return mse(image.pixels, pixels, image.visible) / values_per_level(image.bit_depth) ** 2
+        errors = in_threads(squared_error, blocks(whole.at, whole.height, whole.width))
+        mean = sum(total for total, _ in errors) / max(1, sum(count for _, count in errors))
+        return mean / values_per_level(image.bit_depth) ** 2
+
+
+def _put(values: Float32, change: Floats) -> None:
+    """Puts values into a part of a change; half precision takes the largest that it has for larger
+    ones.
+    """
+    largest = np.finfo(_HALF).max
+    change[:] = np.clip(values, -largest, largest) if change.dtype == _HALF else values

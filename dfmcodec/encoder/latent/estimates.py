@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 
@@ -105,11 +105,11 @@ class Estimator:
     coarse: Float32
 
     @classmethod
-    def of(cls, encoding: Encoding, pyramids: Sequence[Pyramid]) -> Estimator:
-        """The estimator of an image from the pyramids of all its tiles."""
+    def of(cls, encoding: Encoding) -> Estimator:
+        """The estimator of the image of an encoding."""
         tiles = encoding.tiling.tiles
         every = max(1, len(tiles) // _ESTIMATED_TILES)
-        sample = tuple((tile.geometry, pyramid) for tile, pyramid in zip(tiles, pyramids, strict=True))[::every]
+        sample = tuple((tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every])
         symbols = sum(geometry.symbol_count() for geometry, _ in sample)
         fine: list[Float32] = []
         coarse: list[Float32] = [np.zeros(1, dtype=np.float32)]

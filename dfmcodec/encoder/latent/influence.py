@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfmcodec._types import Float32
+from dfmcodec._types import Float32, Floats
 from dfmcodec.entropy.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows
 from dfmcodec.latents.geometry import ORIENTATIONS, Geometry
@@ -25,16 +25,18 @@ class Influence:
     def __init__(self, geometry: Geometry) -> None:
         bands = 2, geometry.channels, ORIENTATIONS
         low_sizes = geometry.low_sizes[1:]
-        self._by_level = [np.zeros((*bands, 2, 2, *phases_size(size)), dtype=np.float32) for size in low_sizes]
-        self._by_finer = [np.zeros((*bands, *plane_size(size)), dtype=np.float32) for size in low_sizes]
+        phases = [(*bands, 2, 2, *phases_size(size)) for size in low_sizes]
+        planes = [(*bands, *plane_size(size)) for size in low_sizes[1:]]
+        self._by_level: list[Floats] = [np.zeros(shape, dtype=np.float32) for shape in phases]
+        self._by_finer: list[Floats] = [np.zeros(shape, dtype=np.float32) for shape in planes]
         self._none = np.zeros((2, 0), dtype=np.float32)
 
     def slopes_seen(self, coding_pass: CodingPass) -> tuple[Float32, Float32]:
         """The slopes by what a pass sees: of its level, float32 [2, C, orientations, 2, 2, rows,
         columns], and of the coarser level, float32 [2, C, orientations, rows, columns].
         """
-        coarser = coding_pass.level + 1
-        by_coarser = self._by_finer[coarser] if coarser < len(self._by_finer) else self._none
+        has_coarser = coding_pass.level < len(self._by_finer)
+        by_coarser = self._by_finer[coding_pass.level] if has_coarser else self._none
         return self._by_level[coding_pass.level], by_coarser
 
     def add(self, coding_pass: CodingPass, rows: Rows, columns: int, features_gradient: Float32) -> None:
@@ -56,18 +58,21 @@ class Influence:
                 row += 1
 
     def scaled(self, factor: float) -> Influence:
-        """Multiplies all slopes by a factor, in place, and returns this object."""
-        for slopes in (*self._by_level, *self._by_finer):
-            slopes *= np.float32(factor)
+        """Multiplies all slopes by a factor, and returns this object.
+
+        They are kept in half precision from now on, as those of all tiles stay in memory.
+        """
+        for of_levels in (self._by_level, self._by_finer):
+            of_levels[:] = [(slopes * np.float32(factor)).astype(np.float16) for slopes in of_levels]
         return self
 
     def slopes(self, coding_pass: CodingPass, shape: tuple[int, int]) -> tuple[Float32, Float32]:
         """The two slopes of each symbol of a pass, each float32 [N]."""
+        level, phase = coding_pass.level, PHASES[coding_pass.phase]
         band = slice(None), coding_pass.channel, coding_pass.orientation
-        by_level, by_finer = self._by_level[coding_pass.level][band], self._by_finer[coding_pass.level][band]
-        phase = PHASES[coding_pass.phase]
-        signed, magnitude = (
-            (inside_phase(own, shape, phase) + inside(finer, shape, phase)).ravel()
-            for own, finer in zip(by_level, by_finer, strict=True)
-        )
+        slopes = [inside_phase(of_kind, shape, phase).astype(np.float32) for of_kind in self._by_level[level][band]]
+        if level > 0:
+            for of_kind, by_finer in zip(slopes, self._by_finer[level - 1][band], strict=True):
+                of_kind += inside(by_finer, shape, phase)
+        signed, magnitude = (of_kind.ravel() for of_kind in slopes)
         return signed, magnitude

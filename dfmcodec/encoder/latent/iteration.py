@@ -10,15 +10,15 @@ takes its tables from the symbols of this one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf, log2
 
 import numpy as np
+import numpy.typing as npt
 
-from dfmcodec._types import Float32, Int32, Symbols
-from dfmcodec.bitstream.contents import QuantizedLatents
+from dfmcodec._types import Floats, Int32
+from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
 from dfmcodec.bitstream.sections.corrections import correction_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
 from dfmcodec.bitstream.sections.latents import join_tiles
@@ -48,15 +48,13 @@ class TileState:
 
     Args:
         tile: Where it is.
-        pyramid: The coefficients that its symbols are to stand for.
         influence: What each symbol costs as context of others; None where that is unknown.
-        tables: The tables of the last iteration, by coding pass; empty before the first.
+        tables: The tables of the last iteration by coding pass, `packed`; empty before the first.
     """
 
     tile: Tile
-    pyramid: Pyramid
     influence: Influence | None = None
-    tables: Mapping[CodingPass, TableChoice] = field(default_factory=dict)
+    tables: Mapping[CodingPass, npt.NDArray[np.int16]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,8 @@ class State:
     Args:
         number: How many iterations are over.
         tiles: What is known of each tile.
+        change: What filter and machine add to the linear synthesis, float16 or float32 [C, H, W],
+            units: symbols need not stand for it. None where that is unknown, or not used.
         correction: The correction of the context networks; None for none.
         q_step: The step that the tables of the tiles are for.
         is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN
@@ -74,6 +74,7 @@ class State:
 
     number: int
     tiles: tuple[TileState, ...]
+    change: Floats | None = None
     correction: ContextCorrection | None = None
     q_step: int = 1
     is_plain: bool = False
@@ -81,11 +82,11 @@ class State:
 
 def first_state(encoding: Encoding) -> State:
     """The state before the first iteration."""
-    return State(0, tuple(TileState(tile, encoding.pyramid(tile)) for tile in encoding.tiling.tiles))
+    return State(0, tuple(map(TileState, encoding.tiling.tiles)))
 
 
 def restarted(encoding: Encoding, state: State, best: Trial | None, is_plain: bool) -> State:
-    """A state that forgets all but the best trial, whose values were finite.
+    """A state that forgets all but the correction of the best trial, whose values were finite.
 
     Args:
         encoding: The encoding.
@@ -93,14 +94,8 @@ def restarted(encoding: Encoding, state: State, best: Trial | None, is_plain: bo
         best: None where there is none yet.
         is_plain: Whether further iterations fit neither filter nor correction.
     """
-    change = None
-    if best is not None and encoding.effort.refined:
-        with suppress(FloatingPointError):
-            change = encoding.machine_change(best.model.samples, best.model.q_step)
-            encoding.with_filter(best.model.samples, change, best.model.image_filter)
-    tiles = tuple(TileState(tile, encoding.pyramid(tile, change)) for tile in encoding.tiling.tiles)
     correction = None if best is None else best.model.correction
-    return State(state.number + 1, tiles, correction, is_plain=is_plain)
+    return replace(first_state(encoding), number=state.number + 1, correction=correction, is_plain=is_plain)
 
 
 def iterate(
@@ -141,7 +136,7 @@ def iterate(
         q_step,
         encoding.chroma_angle,
         coded.symbols,
-        coded.samples,
+        None,
         correction=state.correction,
         bit_depth=encoding.image.bit_depth,
         body=coded.body,
@@ -162,13 +157,12 @@ def iterate(
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
-    squared_error = encoding.with_filter(coded.samples, change, image_filter)
+    squared_error = encoding.with_filter(coded.samples, q_step, change, image_filter)
     if sample is not None:
         correction = fit_correction(sample, state.correction, effort.correction_steps, check)
         following = replace(following, correction=correction)
     if effort.refined and encoding.options.uses_residual:
-        tiles = (replace(tile_state, pyramid=encoding.pyramid(tile_state.tile, change)) for tile_state in coded.tiles)
-        following = replace(following, tiles=tuple(tiles))
+        following = replace(following, change=change)
     return Trial(number, model, file_bytes, squared_error, len(coded.tiles)), following
 
 
@@ -177,14 +171,14 @@ class _Coded:
     """The symbols of all tiles at a q_step.
 
     Args:
-        symbols: int32 [H * W * C], tile after tile.
+        symbols: Of each tile.
         samples: What they synthesise to, int32 [C, H, W], units.
         bits: What they cost under the context model.
         body: The latents section.
         tiles: What the next iteration knows of the tiles.
     """
 
-    symbols: Symbols
+    symbols: tuple[TileSymbols, ...]
     samples: Int32
     bits: float
     body: bytes
@@ -203,22 +197,21 @@ def _code_tiles(
     refined = encoding.effort.refined
     context = encoding.context(state.correction)
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
-    symbols, start = np.empty(samples.size, dtype=np.int32), 0
-    bodies, bits, tiles = [], 0.0, []
+    bodies, bits, tiles, symbols = [], 0.0, [], []
     for tile_state in state.tiles:
         source = _source(encoding, state, tile_state, context, q_step, bit_price, sample, check)
         tile = tile_state.tile
         of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source)
-        symbols[start : start + len(of_tile)] = of_tile
-        start += len(of_tile)
+        symbols.append(TileSymbols.of(of_tile))
         bits += source.bits
         bodies.append(source.writer.to_bytes())
         if refined or len(state.tiles) == 1:  # the tables of a large image would need much memory
-            tile_state = replace(tile_state, tables=source.choice)
+            packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
+            tile_state = replace(tile_state, tables=packed)
         if isinstance(source, ObservedSymbols):
             tile_state = replace(tile_state, influence=source.observed.scaled(_INFLUENCE_PART))
         tiles.append(tile_state)
-    return _Coded(symbols, samples, bits, join_tiles(bodies), tuple(tiles))
+    return _Coded(tuple(symbols), samples, bits, join_tiles(bodies), tuple(tiles))
 
 
 def _source(
@@ -233,34 +226,35 @@ def _source(
 ) -> ChosenSymbols:
     """The symbols of a tile by rate and distortion."""
     geometry, refined = tile_state.tile.geometry, encoding.effort.refined
+    pyramid = encoding.pyramid(tile_state.tile, state.change)
     octaves = log2(state.q_step / q_step)
 
     def tables(coding_pass: CodingPass) -> TableChoice:
         check()
-        return _tables(encoding, tile_state, octaves, q_step, coding_pass)
+        return _tables(encoding, tile_state, pyramid, octaves, q_step, coding_pass)
 
     influence = tile_state.influence if encoding.options.uses_influence else None
-    chooser = PathChooser(tile_state.pyramid, geometry, q_step, bit_price, context, tables, influence)
-    low, symbols = round_low(tile_state.pyramid, q_step), chooser.symbols()
+    chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
+    low, symbols = round_low(pyramid, q_step), chooser.symbols()
     if refined and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
 
 
 def _tables(
-    encoding: Encoding, tile_state: TileState, octaves: float, q_step: int, coding_pass: CodingPass
+    encoding: Encoding, tile_state: TileState, pyramid: Pyramid, octaves: float, q_step: int, coding_pass: CodingPass
 ) -> TableChoice:
     """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
     before the first.
     """
     context = encoding.options.prior.context
     if not tile_state.tables:
-        return guess_tables(tile_state.pyramid, q_step, coding_pass, context)
-    return context.rescaled(tile_state.tables[coding_pass], octaves)
+        return guess_tables(pyramid, q_step, coding_pass, context)
+    return context.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
 
 def _fit_filter(
-    encoding: Encoding, samples: Int32, change: Float32, q_step: int, bit_price: float
+    encoding: Encoding, samples: Int32, change: Floats, q_step: int, bit_price: float
 ) -> ImageFilter | None:
     """The image's own filter of what the machine leaves to do."""
     effort = encoding.effort

@@ -16,7 +16,7 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
 
-LMBDA = 2e-3
+LMBDA = 5e-4
 SIGNS = np.array([1.0, -1.0, 1.0], dtype=np.float32)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -208,11 +209,31 @@ def test_info_reports_the_latents(photograph):
 def test_sizes_and_errors_are_guessed_before_any_iteration(photograph):
     encoding = Encoding.of(Image(photograph), LatentOptions(EFFORT_LEVELS[1]))
     state = first_state(encoding)
-    estimator = Estimator.of(encoding, [tile_state.pyramid for tile_state in state.tiles])
+    estimator = Estimator.of(encoding)
     for q_step in (200, 800, 3000):
         trial, state = iterate(encoding, state, q_step, BIT_PRICE)
         assert estimator.guessed_bytes(q_step) == pytest.approx(trial.file_bytes, rel=0.15)
         assert estimator.rough_mse(q_step) == pytest.approx(trial.mse, rel=0.25)
+
+
+def test_an_iteration_leaves_little_of_an_image_of_several_tiles():
+    """It was 121 bytes a pixel with coefficients, symbols and the costs of contexts as they are
+    computed.
+    """
+    import skimage.data
+
+    image = Image(np.ascontiguousarray(np.tile(skimage.data.astronaut()[:192], (1, 3, 1))))
+    encoding = Encoding.of(image, LatentOptions(EFFORT_LEVELS[2]))
+    assert len(encoding.tiling.tiles) > 1
+    tracemalloc.start()
+    try:
+        trial, state = iterate(encoding, first_state(encoding), 640, BIT_PRICE)
+        kept = tracemalloc.get_traced_memory()[0] / image.pixel_count
+    finally:
+        tracemalloc.stop()
+    assert kept < 60
+    assert state.change is not None
+    assert trial.psnr_db > 38
 
 
 def test_earlier_priors_stay_and_damage_is_seen(monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfmcodec.bitstream.contents import TileSymbols
 from dfmcodec.bitstream.sections.latents import (
     LatentsBody,
     low_differences,
@@ -39,8 +40,9 @@ from dfmcodec.prior import shipped
 def round_trip(symbols, geometry, q_step):
     context = shipped().context
     tiling = one_tile(geometry)
-    body = write_symbols(tiling, q_step, context, symbols)
-    return read_symbols(tiling, q_step, context, LatentsBody(body))[:2], body
+    body = write_symbols(tiling, q_step, context, [TileSymbols.of(symbols)])
+    (found,), samples, _ = read_symbols(tiling, q_step, context, LatentsBody(body))
+    return (found.values, samples), body
 
 
 def one_tile(geometry):
@@ -280,8 +282,8 @@ def test_damaged_sections_are_refused():
         read_symbols(tiling, 640, context, LatentsBody(b"\x10\x10\x10abc"))
     rng = np.random.default_rng(0)
     for _ in range(20):
-        symbols, samples, _ = read_symbols(tiling, 640, context, LatentsBody(b"\x10\x10\x10" + rng.bytes(40)))
-        assert np.abs(symbols).max() <= 2 * MAX_SYMBOL
+        (symbols,), samples, _ = read_symbols(tiling, 640, context, LatentsBody(b"\x10\x10\x10" + rng.bytes(40)))
+        assert np.abs(symbols.values).max() <= 2 * MAX_SYMBOL
         assert np.abs(samples).max() <= MAX_UNITS
     stream = b"\x6f\x6f\x6f" + rng.bytes(40)  # tables of the widest distributions: sums leave their range
     with pytest.raises(CorruptError):

@@ -8,6 +8,7 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 
+from dfmcodec.bitstream.contents import TileSymbols
 from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
 from dfmcodec.encoder.latent.sources import ChosenSymbols
 from dfmcodec.encoder.latent.trellis_search import round_low
@@ -48,9 +49,9 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
     chosen = optimized_symbols(pyramid, geometry, 1000, 0.23, prior.context, iterate_first=True)
     source = ChosenSymbols(round_low(pyramid, 1000), chosen, prior.context)
     symbols, samples = traverse(geometry, 1000, prior.context, source)
-    body = write_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, symbols)
-    decoded, again, _ = read_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, LatentsBody(body))
-    assert np.array_equal(decoded, symbols)
+    body = write_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, [TileSymbols.of(symbols)])
+    (decoded,), again, _ = read_symbols(Tiling(80, 96, 3, 6), 1000, prior.context, LatentsBody(body))
+    assert np.array_equal(decoded.values, symbols)
     assert np.array_equal(again, samples)
     for table in prior.context.tables:
         assert table.frequencies.sum() == 1 << 24
