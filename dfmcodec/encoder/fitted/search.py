@@ -34,7 +34,7 @@ from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import Image, peak_value
 from dfmcodec.latents.geometry import CHANNELS
-from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
+from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
 
@@ -47,12 +47,14 @@ _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
-_EXCESS_BPP = 0.25  # the symbols of a fit take so many more bits per pixel at its start than at its end,
-_EXCESS_BPP_AS = 3  # with this power of the part that is left,
-_EXCESS_OF_HELD = 0.25  # but those of latents that are held at first only this part of it,
-_EXCESS_PART = 0.2  # and so much of the bits at its end, in proportion to the part that is left
-_LEAST_LEFT = 0.15  # of the bits that symbols take now
-_SWEPT = 0.99  # of the bytes of symbols, after a sweep
+# By which part of their bits at the end symbols take more, after parts of the steps: where none or
+# no more are held, and where the latents of smooth areas still are. It grows no more above a rate.
+_EXCESS = (0.2, 0.5, 0.6, 0.75, 0.9, 1.0), (0.58, 0.30, 0.235, 0.14, 0.025, 0.0)
+_EXCESS_WHILE_HELD = (0.2, 0.4), (0.43, 0.27)
+_EXCESS_UP_TO = 0.42  # bits per pixel
+_SETTLING_PART = 0.2  # of the steps, after which the size says something again when latents are no more held
+_SWEPT = 0.99  # of the bytes of symbols, in whole numbers and after a sweep;
+_SWEPT_OF_HELD = 1.01  # finest grids that were held have few symbols that a sweep could change
 _USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen,
 _NETWORKS_SHRINK = 0.85  # and their bytes, when it is
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
@@ -119,9 +121,7 @@ class _Search:
         scales = change_scales(plan.prior) if plan.counts_networks else None
         colours = colours_of(job.image)
         held = smooth_latents(colours, plan.first_lmbda)
-        symbols = sum(rows * columns for rows, columns in grid_sizes(job.image.height, job.image.width))
-        held_symbols = sum(int(of_level.sum()) for of_level in held)
-        self._excess_bpp = _EXCESS_BPP * (1 - (1 - _EXCESS_OF_HELD) * held_symbols / symbols)
+        self._held_until = plan.recipe.held_part if held else 0.0
         self._fit = Fit(colours, plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed, held)
         self._rounding: Rounding | None = None
         self._timed_from_s = 0.0
@@ -359,10 +359,11 @@ class _Search:
         if part < _CONTROL_FROM:
             return
         if budget is not None:
-            of_symbols, pixels = found.bits / 8, self._fit.pixel_count
-            excess_bytes = self._excess_bpp * (1 - part) ** _EXCESS_BPP_AS * pixels / 8
-            left = (of_symbols - excess_bytes) / (1 + _EXCESS_PART * (1 - part))
-            in_the_end = expected_bytes - of_symbols + _SWEPT * max(left, _LEAST_LEFT * of_symbols)
+            bits_in_the_end = self._bits_in_the_end(found.bits, part)
+            if bits_in_the_end is None:
+                return
+            swept = _SWEPT_OF_HELD if self._held_until else _SWEPT
+            in_the_end = expected_bytes + (swept * bits_in_the_end - found.bits) / 8
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
             in_the_end_db = found.psnr_db + _GAINS_DB * (1 - part) ** 3
@@ -372,6 +373,16 @@ class _Search:
         move *= _CONTROL_STEPS / self._steps
         moved = log(self._fit.lmbda / first) + min(max(move, -_LARGEST_MOVE), _LARGEST_MOVE)
         self._fit.lmbda = first * exp(min(max(moved, -_FARTHEST_MOVE), _FARTHEST_MOVE))
+
+    def _bits_in_the_end(self, bits: float, part: float) -> float | None:
+        """What symbols will take that take so many bits after a part of the steps; None where that
+        is unknown, as latents that were held have just begun to move.
+        """
+        is_held = part <= self._held_until
+        if not is_held and part < self._held_until + _SETTLING_PART:
+            return None
+        excess = float(np.interp(part, *(_EXCESS_WHILE_HELD if is_held else _EXCESS)))
+        return max(bits / (1 + excess), bits - excess * _EXCESS_UP_TO * self._fit.pixel_count)
 
     def _meets(self, candidate: _Candidate) -> bool:
         budget, floor_db = self._job.budget_bytes, self._job.config.psnr
