@@ -222,7 +222,7 @@ def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> 
     """The checks of a tile's symbols: of the low-pass band, then of the levels, coarse to fine.
 
     Args:
-        symbols: The symbols of the tile in coding order.
+        symbols: The symbols of the tile in coding order, int32.
         geometry: The sizes of the tile.
         finest_level: The finest decomposition level of the symbols.
     """
@@ -344,9 +344,9 @@ def read_symbols(
         read: The function that decodes a tile.
 
     Returns:
-        The symbols of each of these tiles; their linear synthesis in units, int32
-        [C, H', W']; and the region of the image that they cover. With a finest level above 0 the
-        synthesis is the low-pass band, whose samples are 2^finest_level pixels apart.
+        The symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W']; and
+        the region of the image that they cover. With a finest level above 0 the synthesis is the
+        low-pass band, whose samples are 2^finest_level pixels apart.
 
     Raises:
         CorruptError: The section is not valid.

@@ -135,7 +135,7 @@ class Encoding:
         return change
 
     def with_filter(self, samples: Int32, q_step: int, change: Floats, image_filter: ImageFilter | None) -> float:
-        """Adds the filter to the change that the machine makes, in place.
+        """Adds the filter to the change that the machine makes with a q_step, in place.
 
         Returns:
             The mean squared error of the image that comes out, squared code values of 8 bits.
@@ -146,9 +146,10 @@ class Encoding:
         def squared_error(block: Region) -> tuple[float, int]:
             """The sum over the samples that count, and their number."""
             part = block.rows, block.columns
-            planes = change[:, *part].astype(np.float32)
-            if self._is_large and self.options.uses_machine:  # a target is met to the last bit of single precision
+            if self._is_large and self.options.uses_machine:  # half precision does not tell whether a target is met
                 planes = machine_change(whole, block, q_step, machine)
+            else:
+                planes = change[:, *part].astype(np.float32)
             if image_filter is not None:
                 planes += filter_change(whole.around(block, image_filter.radius), image_filter)
             _put(planes, change[:, *part])

@@ -36,7 +36,7 @@ from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.latents.geometry import Tile
 from dfmcodec.latents.quantizer import log_step
-from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.synthesis.filter import ImageFilter
 
 _INFLUENCE_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
@@ -230,8 +230,14 @@ def _source(
     octaves = log2(state.q_step / q_step)
 
     def tables(coding_pass: CodingPass) -> TableChoice:
+        """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
+        before the first.
+        """
         check()
-        return _tables(encoding, tile_state, pyramid, octaves, q_step, coding_pass)
+        of_prior = encoding.options.prior.context
+        if not tile_state.tables:
+            return guess_tables(pyramid, q_step, coding_pass, of_prior)
+        return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
     influence = tile_state.influence if encoding.options.uses_influence else None
     chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
@@ -239,18 +245,6 @@ def _source(
     if refined and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
-
-
-def _tables(
-    encoding: Encoding, tile_state: TileState, pyramid: Pyramid, octaves: float, q_step: int, coding_pass: CodingPass
-) -> TableChoice:
-    """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
-    before the first.
-    """
-    context = encoding.options.prior.context
-    if not tile_state.tables:
-        return guess_tables(pyramid, q_step, coding_pass, context)
-    return context.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
 
 def _fit_filter(
