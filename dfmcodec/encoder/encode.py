@@ -52,7 +52,7 @@ def encode_image(
     Args:
         image: The image.
         config: The settings.
-        on_progress: Called many times during the fit.
+        on_progress: Called many times during the fit, and with the figures of the file at the end.
         should_stop: Asked between chunks of steps; True ends the fit and the best so far is
             written.
         generator: A generative model, under which the image becomes a code; None for a model of its
@@ -69,15 +69,25 @@ def encode_image(
         from dfmcodec.encoder.generative.search import check_image
 
         check_image(image, generator)
-        return _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
-    models = config.models(image.pixel_count)
-    for model in models:
-        if model is not Model.LATENT:
-            require(f"the {model.value} model", *_FITTING, otherwise=_WITHOUT_FITTING)
-    with one_core_products():
-        if len(models) == 1:
-            return _encoded(image, config, models[0], on_progress, should_stop)
-        return _better_of(image, config, models, on_progress, should_stop)
+        result = _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
+    else:
+        models = config.models(image.pixel_count)
+        for model in models:
+            if model is not Model.LATENT:
+                require(f"the {model.value} model", *_FITTING, otherwise=_WITHOUT_FITTING)
+        with one_core_products():
+            if len(models) == 1:
+                result = _encoded(image, config, models[0], on_progress, should_stop)
+            else:
+                result = _better_of(image, config, models, on_progress, should_stop)
+    on_progress(_all_done(result.report))
+    return result
+
+
+def _all_done(report: EncodeReport) -> Progress:
+    """What a display shows last: the figures of the file."""
+    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes"
+    return Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes)
 
 
 def _better_of(

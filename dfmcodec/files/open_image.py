@@ -38,6 +38,8 @@ SIGNATURE_BYTES = 16  # what Pillow's plugins decide by
 _SIZE_BYTES = 32  # enough for the size of a PNG or WebP file
 
 _ORIENTATION_TAG = 0x0112
+_TILE_SIDE_TAGS = (0x0142, 0x0143)  # of TIFF
+MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless its image is larger
 _HELD_WHOLE = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
@@ -88,11 +90,22 @@ def load_samples(pil_image: ImageFile) -> None:
     """Loads the samples of an image that `open_image` opened.
 
     Raises:
+        ImageError: It is a TIFF with tiles much larger than the image.
         Exception: The plugin of its format does not get on with the file.
     """
     if pil_image.format == "TIFF" and pil_image.tile:
+        _check_tiles(pil_image)
         _prepare_tiff(pil_image)
     pil_image.load()
+
+
+def _check_tiles(pil_image: Any) -> None:
+    """Refuses a TIFF whose tiles are much larger than its image: a tile is decoded as a whole."""
+    sides = [pil_image.tag_v2.get(tag) for tag in _TILE_SIDE_TAGS]
+    width, height = (side if isinstance(side, int) else 0 for side in sides)
+    if width * height > max(MAX_TILE_PIXELS, 2 * pil_image.width * pil_image.height):
+        msg = f"its tiles have {width}x{height} pixels, more than {MAX_TILE_PIXELS} and twice its image"
+        raise ImageError(msg)
 
 
 def _prepare_tiff(pil_image: Any) -> None:

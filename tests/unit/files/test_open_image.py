@@ -13,6 +13,7 @@ import PIL.features
 import PIL.IcoImagePlugin
 import PIL.Image
 import pytest
+import tifffile
 
 from dfmcodec.errors import ImageError
 from dfmcodec.files import open_image as opening
@@ -195,3 +196,18 @@ def test_icons_are_refused_by_the_sizes_of_the_images_in_them(bitmap_format, mon
     large[start : start + 8] = size or struct.pack("<ii", 40000, 60000)
     with pytest.raises(ImageError, match="the image is 40000x30000, more than the limit"):
         open_image(io.BytesIO(bytes(large)))
+
+
+def test_a_tiff_with_tiles_much_larger_than_its_image_is_refused():
+    """Its plugin takes memory for a whole tile: 2 kB took 537 MB."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.array(IMAGE), tile=(16, 16), compression="zlib", photometric="rgb")
+    whole = buffer.getvalue()
+    load_samples(open_image(io.BytesIO(whole)))
+    at = whole.index(struct.pack("<H", 323))  # TileLength
+    larger = whole[:at] + struct.pack("<HHII", 323, 4, 1, 1 << 18) + whole[at + 12 :]
+    with pytest.raises(OSError, match="decoder error"):  # too few samples for its tile
+        load_samples(open_image(io.BytesIO(larger)))
+    hostile = whole[:at] + struct.pack("<HHII", 323, 4, 1, (1 << 18) + 16) + whole[at + 12 :]
+    with pytest.raises(ImageError, match="its tiles have 16x262160 pixels, more than 4194304 and twice its image"):
+        load_samples(open_image(io.BytesIO(hostile)))
