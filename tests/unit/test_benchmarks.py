@@ -170,6 +170,14 @@ def fitted(folder: Path) -> None:
     assert second["us_per_pixel_and_step"] > 0
 
 
+def fitted_ablations(folder: Path) -> None:
+    sizes = ("--crop", "0,0,48,40", "--steps", 20, "--only", "prior")
+    machine, contexts, both = recorded(folder / "rows.jsonl", "fitted_ablations", png(folder), *sizes)
+    assert machine["fit"] == "machine of the prior"
+    assert 0 < both["networks"] < min(machine["networks"], contexts["networks"])
+    assert both["J"] > max(machine["J"], contexts["J"])
+
+
 def anchors(folder: Path) -> None:
     table, rows_path = folder / "anchors.tsv", folder / "rows.jsonl"
     points = [(0.001, 32.0, 0.9), (0.002, 30.0, 0.6), (0.004, 28.0, 0.4), (0.02, 24.0, 0.2)]
@@ -484,6 +492,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "first_page curves": first_page_curves,
     "first_page same-size": first_page_same_size,
     "fitted": fitted,
+    "fitted_ablations": fitted_ablations,
     "fitted_files": fitted_files,
     "frontier": frontier,
     "gallery": gallery,
@@ -513,6 +522,7 @@ LONG = {  # 8 to 75 s each
     "coordinate recipes",
     "domain_prior",
     "fitted",
+    "fitted_ablations",
     "fitted_files",
     "generative",
     "latent ablate",

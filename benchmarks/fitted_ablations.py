@@ -1,0 +1,250 @@
+"""What each part of the fitted model is worth: fits of a crop without it.
+
+    python benchmarks/fitted_ablations.py ../shared/data/kodak/kodim05.png --crop 0,0,256,384
+
+J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the symbols; "J, networks"
+counts the networks of a file as well. Fits with other layers start from random networks, which no
+prior makes small, and are computed by JAX; "cold" is the fit to compare them with. All have the
+same number of steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import pi
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import click
+import jax
+import jax.numpy as jnp
+import numpy as np
+from recording import Row, load, out_option, record
+
+from dfmcodec.bitstream.sections.networks import write_networks
+from dfmcodec.encoder.fitted import fit as fitting
+from dfmcodec.encoder.fitted import machine as machine_program
+from dfmcodec.encoder.fitted.contexts import ContextWeights
+from dfmcodec.encoder.fitted.fit import Fit
+from dfmcodec.encoder.fitted.machine import start_machine
+from dfmcodec.encoder.fitted.networks import Networks
+from dfmcodec.encoder.fitted.plan import prior_and_recipe
+from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
+from dfmcodec.encoder.fitted.search import colours_of
+from dfmcodec.encoder.fitted.smooth import smooth_latents
+from dfmcodec.encoder.fitted.sweep import sweep
+from dfmcodec.encoder.fitted.window_loss import LossByJax
+from dfmcodec.image import Image
+from dfmcodec.latents.grids import code_of_lmbda
+from dfmcodec.prior.fitted import FittedPrior
+
+Change = Callable[[Networks], Networks]
+CONTEXT_WIDTH = 24
+ROUNDING_FROM, FIXED_FROM = 0.75, 0.95  # parts of the steps, as a file has them
+ROUNDING_WINDOWS = 8
+
+
+def same(networks: Networks) -> Networks:
+    """All networks as they are fitted."""
+    return networks
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A fit without a part.
+
+    Args:
+        name: What is said of it.
+        limited: Gives, for the networks of the prior, what becomes of fitted ones.
+        holds: Whether latents of smooth areas are held at first.
+        sweeps: Whether the finest grid is swept in the end.
+        cold: Makes random networks; None for those of the prior, whose changes are counted.
+        activation: What takes the place of cos(2 pi t) - 1 and sin(2 pi t); None for these.
+    """
+
+    name: str
+    limited: Callable[[Networks], Change] = lambda start: same
+    holds: bool = True
+    sweeps: bool = True
+    cold: Callable[[int], Networks] | None = None
+    activation: Callable[[jax.Array], tuple[jax.Array, ...]] | None = None
+
+
+def _without(**arrays: float) -> Callable[[Networks], Change]:
+    """Machines some of whose arrays are constant."""
+
+    def limited(start: Networks) -> Change:
+        def change(networks: Networks) -> Networks:
+            machine = networks.machine
+            constant = {name: jnp.full_like(getattr(machine, name), value) for name, value in arrays.items()}
+            return networks._replace(machine=machine._replace(**constant))
+
+        return change
+
+    return limited
+
+
+def _of_prior(*names: str) -> Callable[[Networks], Change]:
+    """Networks some of which stay those of the prior."""
+    return lambda start: lambda networks: networks._replace(**{name: getattr(start, name) for name in names})
+
+
+def cold(width: int, terms: int) -> Callable[[int], Networks]:
+    """Random networks.
+
+    Args:
+        width: The dimension that the machine lifts vectors to.
+        terms: How many numbers its activation makes of one.
+    """
+
+    def start(seed: int) -> Networks:
+        rng = np.random.default_rng(seed)
+        machine = start_machine(rng, width)
+        layer = np.resize(np.asarray(machine.layer), (machine.layer.shape[0], terms * width))
+        machine = machine._replace(layer=jnp.asarray(layer, dtype=jnp.float32))
+        return Networks(machine, ContextWeights.start(rng, CONTEXT_WIDTH))
+
+    return start
+
+
+def second_order(turns: jax.Array) -> tuple[jax.Array, ...]:
+    """Fourier terms up to order 2, less 1 where they are even."""
+    angles = 2 * pi * turns
+    return jnp.cos(angles) - 1, jnp.sin(angles), jnp.cos(2 * angles) - 1, jnp.sin(2 * angles)
+
+
+def rectified(turns: jax.Array) -> tuple[jax.Array, ...]:
+    """Both sides of rectified linear units."""
+    angles = 2 * pi * turns
+    return jnp.maximum(angles, 0), jnp.maximum(-angles, 0)
+
+
+VARIANTS = (
+    Variant("as it is"),
+    Variant("machine of the prior", _of_prior("machine")),
+    Variant("contexts of the prior", _of_prior("contexts")),
+    Variant("all networks of the prior", _of_prior("machine", "contexts")),
+    Variant("no residual stages", _without(stages=0.0, stage_constants=0.0)),
+    Variant("no Fourier layer", _without(layer=0.0)),
+    Variant("no held latents", holds=False),
+    Variant("no sweep", sweeps=False),
+    Variant("cold", cold=cold(32, 2)),
+    Variant("cold, order 2 of as many multiply-adds", cold=cold(22, 4), activation=second_order),
+    Variant("cold, ReLU of as many multiply-adds", cold=cold(32, 2), activation=rectified),
+    Variant("cold, no Fourier layer", _without(layer=0.0), cold=cold(32, 2)),
+)
+
+
+@contextmanager
+def by_jax(activation: Callable[[jax.Array], tuple[jax.Array, ...]]) -> Iterator[None]:
+    """Fits by JAX with another activation."""
+    jax.clear_caches()  # type: ignore[no-untyped-call]
+    with (
+        patch.object(fitting, "loss_of_windows", LossByJax),
+        patch.object(machine_program, "cosine_less_one_and_sine", activation),
+    ):
+        yield
+    jax.clear_caches()  # type: ignore[no-untyped-call]
+
+
+def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int) -> Row:
+    """The figures of a fit."""
+    prior, recipe = prior_and_recipe(lmbda, steps)
+    colours = colours_of(image)
+    held = smooth_latents(colours, lmbda) if variant.holds else []
+    start, scales = prior_networks(prior), change_scales(prior)
+    limit = variant.limited(start)
+    started = time.perf_counter()
+    random = None if variant.cold is None else variant.cold(seed)
+    fit = Fit(
+        *(colours, lmbda, code_of_lmbda(lmbda), start if random is None else random, recipe),
+        scales if random is None else None,
+        seed,
+        held,
+    )
+    grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant.sweeps)
+    with fit.threads() as executor:
+        state = fit.start(grids)._replace(networks=networks)
+        found = fit.measured(state, executor)
+    bpp = found.bits / fit.pixel_count
+    of_symbols = found.mse / lmbda + bpp
+    whole = None if network_bytes is None else round(of_symbols + 8 * network_bytes / fit.pixel_count, 4)
+    return {
+        "fit": variant.name,
+        "lmbda": lmbda,
+        "steps": steps,
+        "seed": seed,
+        "bpp": round(bpp, 4),
+        "psnr_db": round(found.psnr_db, 2),
+        "networks": network_bytes,
+        "J": round(of_symbols, 4),
+        "J, networks": whole,
+        "s": round(time.perf_counter() - started, 1),
+    }
+
+
+def _both(first: Change, second: Change) -> Change:
+    return lambda networks: second(first(networks))
+
+
+def _fitted(
+    fit: Fit, limit: Change, prior: FittedPrior | None, sweeps: bool
+) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], Networks, int | None]:
+    """The symbols and networks of a fit, and the bytes of the networks; None without a prior."""
+    steps, state, rounding = fit.recipe.steps, fit.start(), limit
+    network_bytes: int | None = None
+    with fit.threads() as executor:
+
+        def cost(networks: Networks) -> float:
+            found = fit.measured(state._replace(networks=networks), executor, ROUNDING_WINDOWS)
+            return found.mse * fit.pixel_count / fit.lmbda + found.bits
+
+        chosen = None
+        for number in range(steps):
+            if prior is not None and chosen is None and number >= ROUNDING_FROM * steps:
+                chosen = choose_rounding(prior, limit(state.networks), cost)
+                rounding = _both(limit, chosen)
+            state = fit.step(state, number, executor, number < FIXED_FROM * steps, rounding)
+        networks = rounding(state.networks)
+        if prior is not None and chosen is not None:
+            network_bytes = len(write_networks(prior, chosen.changes(limit(state.networks))))
+        finest, *coarser = (np.rint(grid) for grid in state.latents)
+        if sweeps:
+            sweep(finest, lambda tried: fit.costs(networks, [tried, *coarser], executor), lambda: False)
+    return [finest, *coarser], networks, network_bytes
+
+
+@click.command(help=__doc__)
+@click.argument("image")
+@click.option("--crop", help="TOP,LEFT,HEIGHT,WIDTH of a part of the image.")
+@click.option("--lmbda", type=float, default=1e-3, help="The multiplier of bits in the loss.")
+@click.option("--steps", type=int, default=600)
+@click.option("--seed", type=int, default=0)
+@click.option("--only", help="Only fits whose name has this.")
+@out_option
+def main(image: str, crop: str | None, lmbda: float, steps: int, seed: int, only: str | None, out: Path | None) -> None:
+    """See the module."""
+    name, whole = load(image)
+    if crop is not None:
+        top, left, height, width = map(int, crop.split(","))
+        whole = replace(whole, pixels=whole.pixels[top : top + height, left : left + width])
+
+    def rows() -> Iterator[Row]:
+        for variant in VARIANTS:
+            if only is not None and only not in variant.name:
+                continue
+            if variant.activation is None:
+                yield {"picture": name, **figures(variant, whole, lmbda, steps, seed)}
+            else:
+                with by_jax(variant.activation):
+                    yield {"picture": name, **figures(variant, whole, lmbda, steps, seed)}
+
+    record(rows(), out)
+
+
+if __name__ == "__main__":
+    main()
