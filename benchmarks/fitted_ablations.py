@@ -28,10 +28,8 @@ from recording import Row, load, out_option, record
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.encoder.fitted import fit as fitting
 from dfmcodec.encoder.fitted import machine as machine_program
-from dfmcodec.encoder.fitted.contexts import ContextWeights
-from dfmcodec.encoder.fitted.fit import Fit
-from dfmcodec.encoder.fitted.machine import start_machine
-from dfmcodec.encoder.fitted.networks import Networks
+from dfmcodec.encoder.fitted.fit import Fit, State
+from dfmcodec.encoder.fitted.networks import Networks, Parts
 from dfmcodec.encoder.fitted.plan import prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
 from dfmcodec.encoder.fitted.search import colours_of
@@ -74,23 +72,23 @@ class Variant:
     activation: Callable[[jax.Array], tuple[jax.Array, ...]] | None = None
 
 
-def _without(**arrays: float) -> Callable[[Networks], Change]:
-    """Machines some of whose arrays are constant."""
+def _without(*names: str) -> Callable[[Networks], Change]:
+    """Machines some of whose arrays are zero."""
 
-    def limited(start: Networks) -> Change:
-        def change(networks: Networks) -> Networks:
-            machine = networks.machine
-            constant = {name: jnp.full_like(getattr(machine, name), value) for name, value in arrays.items()}
-            return networks._replace(machine=machine._replace(**constant))
+    def change(networks: Networks) -> Networks:
+        parts = networks.in_parts
+        zeros = {name: jax.tree.map(jnp.zeros_like, parts.machine[name]) for name in names}
+        return Networks.of_parts(Parts(parts.machine | zeros, parts.contexts))
 
-        return change
-
-    return limited
+    return lambda start: change
 
 
-def _of_prior(*names: str) -> Callable[[Networks], Change]:
-    """Networks some of which stay those of the prior."""
-    return lambda start: lambda networks: networks._replace(**{name: getattr(start, name) for name in names})
+def _machine_of_prior(start: Networks) -> Change:
+    return lambda networks: Networks(start.machine, networks.contexts)
+
+
+def _contexts_of_prior(start: Networks) -> Change:
+    return lambda networks: Networks(networks.machine, start.contexts)
 
 
 def cold(width: int, terms: int) -> Callable[[int], Networks]:
@@ -102,11 +100,10 @@ def cold(width: int, terms: int) -> Callable[[int], Networks]:
     """
 
     def start(seed: int) -> Networks:
-        rng = np.random.default_rng(seed)
-        machine = start_machine(rng, width)
-        layer = np.resize(np.asarray(machine.layer), (machine.layer.shape[0], terms * width))
-        machine = machine._replace(layer=jnp.asarray(layer, dtype=jnp.float32))
-        return Networks(machine, ContextWeights.start(rng, CONTEXT_WIDTH))
+        parts = Networks.start(seed, width, CONTEXT_WIDTH).in_parts
+        layer = np.asarray(parts.machine["layer"])
+        wider = jnp.asarray(np.resize(layer, (len(layer), terms * width)), dtype=jnp.float32)
+        return Networks.of_parts(Parts(parts.machine | {"layer": wider}, parts.contexts))
 
     return start
 
@@ -125,17 +122,17 @@ def rectified(turns: jax.Array) -> tuple[jax.Array, ...]:
 
 VARIANTS = (
     Variant("as it is"),
-    Variant("machine of the prior", _of_prior("machine")),
-    Variant("contexts of the prior", _of_prior("contexts")),
-    Variant("all networks of the prior", _of_prior("machine", "contexts")),
-    Variant("no residual stages", _without(stages=0.0, stage_constants=0.0)),
-    Variant("no Fourier layer", _without(layer=0.0)),
+    Variant("machine of the prior", _machine_of_prior),
+    Variant("contexts of the prior", _contexts_of_prior),
+    Variant("all networks of the prior", lambda start: lambda networks: start),
+    Variant("no residual stages", _without("stages", "stage_constants")),
+    Variant("no Fourier layer", _without("layer")),
     Variant("no held latents", holds=False),
     Variant("no sweep", sweeps=False),
     Variant("cold", cold=cold(32, 2)),
     Variant("cold, order 2 of as many multiply-adds", cold=cold(22, 4), activation=second_order),
     Variant("cold, ReLU of as many multiply-adds", cold=cold(32, 2), activation=rectified),
-    Variant("cold, no Fourier layer", _without(layer=0.0), cold=cold(32, 2)),
+    Variant("cold, no Fourier layer", _without("layer"), cold=cold(32, 2)),
 )
 
 
@@ -168,8 +165,8 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
     )
     grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant.sweeps)
     with fit.threads() as executor:
-        state = fit.start(grids)._replace(networks=networks)
-        found = fit.measured(state, executor)
+        state = fit.start(grids)
+        found = fit.measured(State(networks, state.network_moments, state.moving_latents), executor)
     bpp = found.bits / fit.pixel_count
     of_symbols = found.mse / lmbda + bpp
     whole = None if network_bytes is None else round(of_symbols + 8 * network_bytes / fit.pixel_count, 4)
@@ -200,7 +197,8 @@ def _fitted(
     with fit.threads() as executor:
 
         def cost(networks: Networks) -> float:
-            found = fit.measured(state._replace(networks=networks), executor, ROUNDING_WINDOWS)
+            as_tried = State(networks, state.network_moments, state.moving_latents)
+            found = fit.measured(as_tried, executor, ROUNDING_WINDOWS)
             return found.mse * fit.pixel_count / fit.lmbda + found.bits
 
         chosen = None
