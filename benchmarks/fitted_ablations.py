@@ -32,10 +32,10 @@ from dfmcodec.encoder.fitted.fit import Fit, State
 from dfmcodec.encoder.fitted.networks import Networks, Parts
 from dfmcodec.encoder.fitted.plan import prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
-from dfmcodec.encoder.fitted.search import colours_of
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.encoder.fitted.sweep import sweep
 from dfmcodec.encoder.fitted.window_loss import LossByJax
+from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.image import Image
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior.fitted import FittedPrior

@@ -285,7 +285,7 @@ def fuzz(work: Path, seconds: int, models: Container[int]) -> None:
             written = time.monotonic()
             (work / "outcomes.json").write_text(json.dumps(seen))
 
-    options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=30", "-rss_limit_mb=2048", "-seed=1"]
+    options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=30", "-rss_limit_mb=6144", "-seed=1"]
     atheris.Setup(
         [sys.argv[0], str(work / "corpus"), *options, f"-artifact_prefix={work / 'findings'}{os.sep}"],
         one_input,

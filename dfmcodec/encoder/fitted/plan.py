@@ -10,6 +10,8 @@ from dfmcodec.encoder.config import lmbda_of_step
 from dfmcodec.encoder.fitted.fit import Recipe
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import prior_networks
+from dfmcodec.encoder.fitted.smooth import smooth_latents
+from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
@@ -17,15 +19,11 @@ from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 2400, 8: 6000, 9: 12000}
-# The least multiplier that a prior serves, and the factors of the grids' learning rates. Symbols of
-# all grids are alike in the first prior; those of coarse grids are finer in the second one.
-_PRIORS = (
-    (0.0, 0xD4D2995E, (1.4, 1.0, 0.8, 0.7, 0.7, 0.7, 0.7)),
-    (7e-4, 0xFFDE274F, Recipe.level_rates),
-)
+_PRIORS = (0.0, 0x95AAF190), (5e-4, 0xFFDE274F)  # the least multiplier that each serves
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
-_OF_LATENT_LMBDA = 0.75  # the latent model's multiplier is so much too large for this one
+# The first multiplier: a factor times a power of the latent model's, larger for a smooth image.
+_OF_LATENT_LMBDA, _LATENT_POWER, _OF_SMOOTH = 0.41, 0.88, 1.25
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,8 @@ def plan_of(job: Job) -> Plan:
 
 def prior_and_recipe(lmbda: float, steps: int) -> tuple[FittedPrior, Recipe]:
     """The prior that serves a multiplier, and how fits of so many steps start from it."""
-    _, prior_id, level_rates = max(entry for entry in _PRIORS if entry[0] <= lmbda)
-    return fitted_prior_of(prior_id), Recipe(steps, level_rates=level_rates)
+    _, prior_id = max(entry for entry in _PRIORS if entry[0] <= lmbda)
+    return fitted_prior_of(prior_id), Recipe(steps)
 
 
 def _lmbda_of_target(job: Job) -> float:
@@ -81,12 +79,18 @@ def _lmbda_of_target(job: Job) -> float:
         return job.config.target_lmbda
     budget = job.file_budget_bytes
     if budget is None:
-        return _OF_LATENT_LMBDA * _latent_lmbda(job)
+        return _first_lmbda(_latent_lmbda(job))
     try:
         of_symbols = _latent_lmbda(replace(job, file_budget_bytes=budget - min(_NETWORKS_BYTES, budget // 2)))
     except TargetUnreachableError:
         of_symbols = _latent_lmbda(job)
-    return _OF_LATENT_LMBDA * of_symbols
+    lmbda = _first_lmbda(of_symbols)
+    return lmbda * _OF_SMOOTH if smooth_latents(colours_of(job.image), lmbda) else lmbda
+
+
+def _first_lmbda(of_latents: float) -> float:
+    """The multiplier at which this model has the size that the latent model has at another."""
+    return _OF_LATENT_LMBDA * float(of_latents**_LATENT_POWER)
 
 
 def _latent_lmbda(job: Job) -> float:

@@ -30,10 +30,9 @@ from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.encoder.fitted.sweep import sweep
+from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.image import Image, peak_value
-from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
@@ -47,20 +46,27 @@ _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
-# By which part of their bits at the end symbols take more, after parts of the steps: where none or
-# no more are held, and where the latents of smooth areas still are. It grows no more above a rate.
+# By which part of their bits at the end symbols take more, after parts of the steps. It grows no
+# more above a rate.
 _EXCESS = (0.2, 0.5, 0.6, 0.75, 0.9, 1.0), (0.58, 0.30, 0.235, 0.14, 0.025, 0.0)
-_EXCESS_WHILE_HELD = (0.2, 0.4), (0.43, 0.27)
-_EXCESS_UP_TO = 0.42  # bits per pixel
-_SETTLING_PART = 0.2  # of the steps, after which the size says something again when latents are no more held
+_EXCESS_UP_TO = 0.42, 0.25  # bits per pixel, without and with latents that are held
+_SETTLING_PART = 0.2  # of the steps, after which the size says something, once no latents are held
 _SWEPT = 0.99  # of the bytes of symbols, in whole numbers and after a sweep;
-_SWEPT_OF_HELD = 1.01  # finest grids that were held have few symbols that a sweep could change
+_SWEPT_OF_HELD = 1.02  # finest grids that were held have few symbols that a sweep could change
 _USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen,
 _NETWORKS_SHRINK = 0.85  # and their bytes, when it is
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
 _LMBDA_OF_SIZE = 16.0  # how far the logarithm of the multiplier follows that of the size, in a whole fit
 _LMBDA_OF_PSNR = 2.0  # and 1 dB
 _FARTHEST_MOVE = 1.2  # of the logarithm of the multiplier in a fit
+_FURTHER_ROUNDS = 5  # of steps at most, where a fit ends too far from its target
+_FURTHER_PART, _FURTHER_STEPS = 0.06, 30  # of the steps in each of them, and at least, and
+_FURTHER_FROM = 0.8  # the part of the fit from which on they have their rates and noise
+_FURTHER_AIM = 0.996  # of a size budget
+_FURTHER_OF_SIZE, _FURTHER_OF_PSNR = 2.5, 0.45  # how far the logarithm of the multiplier follows that of the size; 1 dB
+_FURTHER_GROWTH = 2.0  # of moves from round to round
+_OF_CANDIDATE = 0.98  # of a file before a sweep is left after it, and
+_SWEPT_MOVE = 0.05  # sweeps make up for such moves
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
 _SWEEPS = 8  # at most, until the target lies between two
 _SWEEP_OF_SIZE = 10.0  # how far the logarithm of the multiplier follows that of the size after the first
@@ -96,16 +102,16 @@ class _Candidate:
 
 
 @dataclass(frozen=True)
-class _Swept:
-    """What a sweep comes to.
+class _Tried:
+    """Whole symbols under a multiplier.
 
     Args:
-        finest: The symbols of the finest grid, float32 [H, W].
+        symbols: Of each grid, float32 [h_l, w_l].
         candidate: Their model.
-        lmbda: The multiplier of the sweep.
+        lmbda: The multiplier.
     """
 
-    finest: Float32
+    symbols: Sequence[Float32]
     candidate: _Candidate
     lmbda: float
 
@@ -155,7 +161,11 @@ class _Search:
                     reason = early
                     break
                 self._follow(found, expected_bytes, number / self._steps)
-            best = self._swept_to_target(kept, executor) if reason == "steps" else None
+            best = None
+            if reason == "steps":
+                kept, tried, further = self._stepped_to_target(kept, executor)
+                number += further
+                best = self._of_nearest(tried or self._swept_to_target(kept, executor))
         if best is None:
             best = self._shrunk_to_target(kept.latents, self._any_rounding.changes(kept.networks))
         seconds = time.perf_counter() - self._started
@@ -180,14 +190,56 @@ class _Search:
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
             self._fit.shorten(min(self._steps, affordable))
 
-    def _swept_to_target(self, state: State, executor: ThreadPoolExecutor) -> _Candidate | None:
-        """The model of whole symbols that sweeps bring nearest to the target; None if none meets
-        it.
+    def _stepped_to_target(self, state: State, executor: ThreadPoolExecutor) -> tuple[State, list[_Tried], int]:
+        """Takes further steps under other multipliers until the target is near enough for sweeps;
+        where latents were held, and sweeps find little to change, until it is met or lies between
+        two states.
+
+        Returns:
+            The last state; where latents were held, what the states came to; and the number of
+            steps.
+        """
+        each, taken, tried = max(_FURTHER_STEPS, round(_FURTHER_PART * self._steps)), 0, [self._as_it_is(state)]
+        for number in range(_FURTHER_ROUNDS):
+            move = self._further_move(tried[-1].candidate)
+            is_near = self._is_settled(tried) if self._held_until else abs(move) < _SWEPT_MOVE
+            if is_near or self._has_to_stop():
+                break
+            move *= _FURTHER_GROWTH**number
+            self._fit.lmbda *= exp(min(max(move, -_FARTHEST_MOVE), _FARTHEST_MOVE))
+            moved = state
+            for i in range(each):
+                at = round((_FURTHER_FROM + (1 - _FURTHER_FROM) * i / each) * self._steps)
+                moved = self._fit.step(moved, at, executor, False, self._rounding, self._job.should_stop)
+            taken += each
+            if not self._fit.measured(moved, executor, _ROUNDING_WINDOWS).is_finite:
+                break
+            state = moved
+            tried.append(self._as_it_is(state))
+        return state, tried if self._held_until else [], taken
+
+    def _as_it_is(self, state: State) -> _Tried:
+        """The rounded latents of a state."""
+        candidate = self._candidate(state.latents, self._any_rounding.changes(state.networks), 0.0)
+        return _Tried([np.rint(grid) for grid in state.latents], candidate, self._fit.lmbda)
+
+    def _further_move(self, candidate: _Candidate) -> float:
+        """By how much the logarithm of the multiplier has to move for further steps to meet the
+        target.
+        """
+        config, budget = self._job.config, self._job.budget_bytes
+        if budget is not None:
+            swept = 1.0 if self._held_until else _OF_CANDIDATE
+            return _FURTHER_OF_SIZE * log(swept * candidate.file_bytes / (_FURTHER_AIM * budget))
+        return 0.0 if config.psnr is None else _FURTHER_OF_PSNR * (candidate.psnr_db - config.psnr - _PSNR_SPARE)
+
+    def _swept_to_target(self, state: State, executor: ThreadPoolExecutor) -> list[_Tried]:
+        """Sweeps until the target is met closely or lies between two.
 
         All sweeps start from the symbols of the fit: one after the other they would find less and
         less to change for the better.
         """
-        tried: list[_Swept] = []
+        tried: list[_Tried] = []
         for _ in range(_SWEEPS):
             tried.append(self._swept(state, executor))
             if self._has_to_stop() or self._is_settled(tried):
@@ -196,31 +248,38 @@ class _Search:
             if any(abs(log(lmbda / swept.lmbda)) < _SAME_LMBDA for swept in tried):
                 break
             self._fit.lmbda = lmbda
+        return tried
+
+    def _of_nearest(self, tried: Sequence[_Tried]) -> _Candidate | None:
+        """The model of those tried that is nearest to the target and meets it, or of parts of two;
+        None if none meets it.
+        """
         meeting, beyond = self._nearest(tried)
         if meeting is None or beyond is None:
             return None if meeting is None else meeting.candidate
-        return self._between(meeting, beyond, [np.rint(grid) for grid in state.latents[1:]])
+        return self._between(meeting, beyond)
 
-    def _swept(self, state: State, executor: ThreadPoolExecutor) -> _Swept:
+    def _swept(self, state: State, executor: ThreadPoolExecutor) -> _Tried:
         """Rounds the latents of a state and sweeps the finest grid."""
         networks, changes = self._any_rounding(state.networks), self._any_rounding.changes(state.networks)
         finest, *coarser = (np.rint(grid) for grid in state.latents)
         sweep(finest, lambda tried: self._fit.costs(networks, [tried, *coarser], executor), self._has_to_stop)
-        return _Swept(finest, self._candidate([finest, *coarser], changes, 0.0), self._fit.lmbda)
+        symbols = [finest, *coarser]
+        return _Tried(symbols, self._candidate(symbols, changes, 0.0), self._fit.lmbda)
 
-    def _nearest(self, tried: Sequence[_Swept]) -> tuple[_Swept | None, _Swept | None]:
+    def _nearest(self, tried: Sequence[_Tried]) -> tuple[_Tried | None, _Tried | None]:
         """The sweep that is nearest to the target of those that meet it, and of those that do
         not.
         """
 
-        def distance(swept: _Swept) -> float:
+        def distance(swept: _Tried) -> float:
             return abs(self._sweep_move(swept.candidate))
 
         meeting = [swept for swept in tried if self._meets(swept.candidate)]
         beyond = [swept for swept in tried if not self._meets(swept.candidate)]
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
-    def _is_settled(self, tried: Sequence[_Swept]) -> bool:
+    def _is_settled(self, tried: Sequence[_Tried]) -> bool:
         """Whether one of the sweeps is close to the target, or two around it are to each other."""
         meeting, beyond = self._nearest(tried)
         if meeting is None:
@@ -228,7 +287,7 @@ class _Search:
         move = self._sweep_move(meeting.candidate)
         return move == 0 or (beyond is not None and abs(self._sweep_move(beyond.candidate) - move) < _CLOSE_SWEEPS)
 
-    def _next_lmbda(self, tried: Sequence[_Swept]) -> float:
+    def _next_lmbda(self, tried: Sequence[_Tried]) -> float:
         """The multiplier of the next sweep: by false position if the target lies between two, else
         by moves that are twice as far each time.
         """
@@ -259,22 +318,25 @@ class _Search:
         """Networks as latents see them now."""
         return networks if self._rounding is None else self._rounding(networks)
 
-    def _between(self, meeting: _Swept, beyond: _Swept, coarser: Sequence[Float32]) -> _Candidate:
-        """The model with as many symbols of the sweep beyond the target as still meet it, in a
-        random order.
+    def _between(self, meeting: _Tried, beyond: _Tried) -> _Candidate:
+        """The model with as many symbols beyond the target as still meet it, those of the first
+        pixels in row order.
         """
-        best, differing = meeting.candidate, np.flatnonzero(meeting.finest != beyond.finest)
-        differing = np.random.default_rng(self._job.config.seed).permutation(differing)
-        least, most = 0, len(differing)
+        best = meeting.candidate
+        places = np.arange(self._fit.pixel_count).reshape(self._fit.height, self._fit.width)
+        least, most = 0, places.size
         for _ in range(_HALVINGS):
             if self._is_close(best) or most - least < 2:
                 break
             count = (least + most) // 2
-            finest = meeting.finest.copy()
-            finest.flat[differing[:count]] = beyond.finest.flat[differing[:count]]
-            candidate = self._candidate([finest, *coarser], best.changes, 0.0)
+            symbols = [
+                np.where(places[:: 1 << level, :: 1 << level] < count, of_beyond, of_meeting)
+                for level, (of_beyond, of_meeting) in enumerate(zip(beyond.symbols, meeting.symbols, strict=True))
+            ]
+            candidate = self._candidate(symbols, meeting.candidate.changes, 0.0)
             if self._meets(candidate):
-                best, least = candidate, count
+                least = count
+                best = max(best, candidate, key=self._score)
             else:
                 most = count
         return best
@@ -362,8 +424,7 @@ class _Search:
             bits_in_the_end = self._bits_in_the_end(found.bits, part)
             if bits_in_the_end is None:
                 return
-            swept = _SWEPT_OF_HELD if self._held_until else _SWEPT
-            in_the_end = expected_bytes + (swept * bits_in_the_end - found.bits) / 8
+            in_the_end = expected_bytes + (self._swept_part * bits_in_the_end - found.bits) / 8
             move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
             in_the_end_db = found.psnr_db + _GAINS_DB * (1 - part) ** 3
@@ -374,15 +435,20 @@ class _Search:
         moved = log(self._fit.lmbda / first) + min(max(move, -_LARGEST_MOVE), _LARGEST_MOVE)
         self._fit.lmbda = first * exp(min(max(moved, -_FARTHEST_MOVE), _FARTHEST_MOVE))
 
+    @property
+    def _swept_part(self) -> float:
+        """What bits of symbols come to in whole numbers and after a sweep."""
+        return _SWEPT_OF_HELD if self._held_until else _SWEPT
+
     def _bits_in_the_end(self, bits: float, part: float) -> float | None:
         """What symbols will take that take so many bits after a part of the steps; None where that
-        is unknown, as latents that were held have just begun to move.
+        is unknown, as latents are held or have just begun to move.
         """
-        is_held = part <= self._held_until
-        if not is_held and part < self._held_until + _SETTLING_PART:
+        if part < self._held_until + _SETTLING_PART:
             return None
-        excess = float(np.interp(part, *(_EXCESS_WHILE_HELD if is_held else _EXCESS)))
-        return max(bits / (1 + excess), bits - excess * _EXCESS_UP_TO * self._fit.pixel_count)
+        excess = float(np.interp(part, *_EXCESS))
+        most = _EXCESS_UP_TO[bool(self._held_until)]
+        return max(bits / (1 + excess), bits - excess * most * self._fit.pixel_count)
 
     def _meets(self, candidate: _Candidate) -> bool:
         budget, floor_db = self._job.budget_bytes, self._job.config.psnr
@@ -440,9 +506,3 @@ def _shrunk(latents: Float32, shrink: float) -> Symbols:
     """Rounds latents after a part of a symbol is taken off their magnitudes."""
     magnitudes = np.maximum(np.floor(np.abs(latents) + np.float32(0.5 - shrink)), 0)
     return np.asarray(np.copysign(magnitudes, latents), dtype=np.int32)
-
-
-def colours_of(image: Image) -> Float32:
-    """An image as colours in 0..1, float32 [3, H, W]; gray has three equal ones."""
-    values = image.pixels.astype(np.float32) * np.float32(1 / peak_value(image.bit_depth))
-    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], CHANNELS)).transpose(2, 0, 1))

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
+from dfmcodec.image import Image, peak_value
+from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.synthesis.fitted import HALO
 
@@ -26,6 +28,12 @@ WINDOW = 128  # pixels
 Grids = list[jax.Array]  # of a window, [n_l, n_l] for each level
 Places = np.ndarray[Any, np.dtype[np.intp]]
 Place = tuple[slice, slice] | tuple[Places, Places]  # rows and columns
+
+
+def colours_of(image: Image) -> Float32:
+    """An image as colours in 0..1, float32 [3, H, W]; gray has three equal ones."""
+    values = image.pixels.astype(np.float32) * np.float32(1 / peak_value(image.bit_depth))
+    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], CHANNELS)).transpose(2, 0, 1))
 
 
 def window_samples(level: int) -> int:
