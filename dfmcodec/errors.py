@@ -6,6 +6,7 @@ do.
 
 from __future__ import annotations
 
+import errno
 from importlib.util import find_spec
 
 
@@ -86,6 +87,14 @@ def printable(text: str) -> str:
 
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
 NO_MEMORY = "out of memory; use a smaller image, fewer processes (-j) or, to encode, a lower --effort"
+
+
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether an exception means that there is too little memory, be it to load a library."""
+    if isinstance(error, ImportError):
+        return "failed to map segment" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+
 
 # The dependencies that an installation may lack, by the names of their modules: what people call
 # them, and what pip does. docs/install.md says what works without them.

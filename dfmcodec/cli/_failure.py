@@ -4,7 +4,6 @@ whole command and for one file of many.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from dfmcodec.errors import (
     PACKAGES,
     DfmError,
     InstallationError,
+    is_lack_of_memory,
     missing_package,
 )
 
@@ -48,7 +48,7 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
         command: The name of the command that met it.
     """
     kind = type(error).__name__
-    if _is_lack_of_memory(error):
+    if is_lack_of_memory(error):
         return Failure(MemoryError.__name__, NO_MEMORY, OUT_OF_MEMORY)
     if isinstance(error, DfmError):
         return Failure(kind, str(error), error.exit_code)
@@ -65,12 +65,6 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     said = f": {error}" if str(error) else ""
     message = f"unexpected {kind}{_place(error)}{said}; this is a bug of dfmcodec, please report it"
     return Failure(kind, message, DfmError.exit_code)
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, ImportError):  # too little memory to load a library
-        return "failed to map segment" in str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def _text(name: str | bytes | int) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfmcodec._types import Notify, Pixels
-from dfmcodec.errors import ConfigError, DfmError, ImageError
+from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
 from dfmcodec.files import tiff
 from dfmcodec.files.deep_samples import (
     DEEP_GRAY_MODES,
@@ -189,12 +189,13 @@ def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
 
     Raises:
         ImageError: Anything went wrong but a lack of memory. The message names the kind of error.
+        MemoryError: There was too little memory.
     """
     import PIL
 
     try:
         yield
-    except (ConfigError, MemoryError):
+    except ConfigError:
         raise
     except ImageError as error:
         msg = f"{name}: {error}"
@@ -205,6 +206,8 @@ def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
         msg = f"{name} is not an image that Pillow can read{_diagnosis(source, error) or ''}"
         raise ImageError(msg) from error
     except Exception as error:
+        if is_lack_of_memory(error):
+            raise MemoryError(str(error)) from error
         found, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_TEXT]
         if text:
             found += f": {text}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -90,10 +91,18 @@ def test_whatever_a_plugin_raises_becomes_an_error_of_the_file(monkeypatch, kind
         from_pil(PIL.Image.open(file))
 
 
-@pytest.mark.parametrize("kind", [MemoryError, KeyboardInterrupt])
-def test_lack_of_memory_and_ctrl_c_pass(monkeypatch, kind):
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), MemoryError),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), MemoryError),
+        (ImportError("libx.so: failed to map segment from shared object"), MemoryError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_lack_of_memory_and_ctrl_c_pass(monkeypatch, error, kind):
     def fail(self):
-        raise kind
+        raise error
 
     monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", fail)
     with pytest.raises(kind):
