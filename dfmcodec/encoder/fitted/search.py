@@ -2,9 +2,9 @@
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
 target. In its last quarter the steps of the networks are chosen, and the fit goes on with networks
-as the decoder will have them, which makes up for their rounding. Then sweeps under multipliers
-around the last one give one file that meets the target and one beyond it, and a part of what they
-differ by leads exactly to it.
+as the decoder will have them, which makes up for their rounding. A fit that ends away from its
+target takes further steps. Then sweeps under multipliers around the last one give one file that
+meets the target and one beyond it, and a part of each leads exactly to it.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class _Search:
             moved = state
             for i in range(each):
                 at = round((_FURTHER_FROM + (1 - _FURTHER_FROM) * i / each) * self._steps)
-                moved = self._fit.step(moved, at, executor, False, self._rounding, self._job.should_stop)
+                moved = self._fit.step(moved, at, executor, False, self._rounding, self._has_to_stop)
             taken += each
             if not self._fit.measured(moved, executor, _ROUNDING_WINDOWS).is_finite:
                 break
@@ -268,19 +268,17 @@ class _Search:
         return _Tried(symbols, self._candidate(symbols, changes, 0.0), self._fit.lmbda)
 
     def _nearest(self, tried: Sequence[_Tried]) -> tuple[_Tried | None, _Tried | None]:
-        """The sweep that is nearest to the target of those that meet it, and of those that do
-        not.
-        """
+        """The nearest to the target of those that meet it, and of those that do not."""
 
-        def distance(swept: _Tried) -> float:
-            return abs(self._sweep_move(swept.candidate))
+        def distance(one: _Tried) -> float:
+            return abs(self._sweep_move(one.candidate))
 
-        meeting = [swept for swept in tried if self._meets(swept.candidate)]
-        beyond = [swept for swept in tried if not self._meets(swept.candidate)]
+        meeting = [one for one in tried if self._meets(one.candidate)]
+        beyond = [one for one in tried if not self._meets(one.candidate)]
         return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
 
     def _is_settled(self, tried: Sequence[_Tried]) -> bool:
-        """Whether one of the sweeps is close to the target, or two around it are to each other."""
+        """Whether one is close to the target, or two around it are to each other."""
         meeting, beyond = self._nearest(tried)
         if meeting is None:
             return False
