@@ -19,7 +19,7 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.alpha_fill import fill_invisible
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.coordinate.search import fit_network
-from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
 from dfmcodec.errors import DfmError, TargetUnreachableError, require
@@ -86,7 +86,7 @@ def encode_image(
 
 def _all_done(report: EncodeReport) -> Progress:
     """What a display shows last: the figures of the file."""
-    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes"
+    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
     return Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes)
 
 

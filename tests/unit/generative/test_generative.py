@@ -470,7 +470,7 @@ def test_searches_for_codes_end_when_they_are_asked_to(trained: GenerativeModel)
         result = encode_image(image, config, told.append, lambda stop=stop: stop, trained)
         assert result.report.stop_reason == reason
         assert len(result.data) <= 60
-    assert [round(10 * progress.part) for progress in told] == [0, 0, *range(10)]
+    assert [round(10 * progress.part) for progress in told] == [0, 10, 0, 10, *range(11)]
 
 
 def test_regions_and_scales_of_codes(trained: GenerativeModel) -> None:
