@@ -199,6 +199,8 @@ class _Search:
             The last state; where latents were held, what the states came to; and the number of
             steps.
         """
+        if self._is_without_target:
+            return state, [], 0
         each, taken, tried = max(_FURTHER_STEPS, round(_FURTHER_PART * self._steps)), 0, [self._as_it_is(state)]
         for number in range(_FURTHER_ROUNDS):
             move = self._further_move(tried[-1].candidate)

@@ -302,6 +302,17 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
     assert result.outcome.steps > STEPS
 
 
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_fit_without_a_limit_is_swept_and_takes_no_further_steps(
+    is_held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "smooth_latents", lambda *_: [np.zeros(PIXELS.shape[:2], dtype=np.bool_)] * is_held)
+    swept: list[Any] = []
+    monkeypatch.setattr(search, "sweep", lambda *arguments: swept.append(arguments))
+    outcome = found(EncoderConfig(lmbda=LMBDA), steps=20).outcome
+    assert (len(swept), outcome.steps) == (1, 20)
+
+
 def test_sweeps_close_in_on_the_target() -> None:
     """Twice as far each time while all are on one side of it, then by false position."""
     running = search_of(EncoderConfig(size=1000))
