@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import pi
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import click
 import jax
 import jax.numpy as jnp
 import numpy as np
-from recording import Row, load, out_option, record
+from recording import Row, crop_option, cropped, load, out_option, record
 
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.encoder.fitted import fit as fitting
@@ -218,7 +218,7 @@ def _fitted(
 
 @click.command(help=__doc__)
 @click.argument("image")
-@click.option("--crop", help="TOP,LEFT,HEIGHT,WIDTH of a part of the image.")
+@crop_option
 @click.option("--lmbda", type=float, default=1e-3, help="The multiplier of bits in the loss.")
 @click.option("--steps", type=int, default=600)
 @click.option("--seed", type=int, default=0)
@@ -226,10 +226,8 @@ def _fitted(
 @out_option
 def main(image: str, crop: str | None, lmbda: float, steps: int, seed: int, only: str | None, out: Path | None) -> None:
     """See the module."""
-    name, whole = load(image)
-    if crop is not None:
-        top, left, height, width = map(int, crop.split(","))
-        whole = replace(whole, pixels=whole.pixels[top : top + height, left : left + width])
+    name, loaded = load(image)
+    whole = cropped(loaded, crop)
 
     def rows() -> Iterator[Row]:
         for variant in VARIANTS:

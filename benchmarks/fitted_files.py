@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import numpy as np
-from recording import Row, load, out_option, record
+from recording import Row, crop_option, cropped, load, out_option, record
 
 import dfmcodec
 from dfmcodec import bitstream
@@ -55,7 +54,7 @@ def _row(name: str, codec: str, image: Image, data: bytes, lmbda: float) -> Row:
 
 @click.command(help=__doc__)
 @click.argument("image")
-@click.option("--crop", help="TOP,LEFT,HEIGHT,WIDTH of a part of the image.")
+@crop_option
 @click.option("--lmbda", type=float, default=1e-3, help="The multiplier of bits in the loss.")
 @click.option("--steps", type=int, default=1000)
 @click.option("--seed", type=int, default=0)
@@ -77,10 +76,8 @@ def main(
     out: Path | None,
 ) -> None:
     """See the module."""
-    name, whole = load(image)
-    if crop is not None:
-        top, left, height, width = map(int, crop.split(","))
-        whole = Image(np.ascontiguousarray(whole.pixels[top : top + height, left : left + width]))
+    name, loaded = load(image)
+    whole = cropped(loaded, crop)
     prior, recipe = prior_and_recipe(lmbda, steps)
 
     def rows() -> Iterator[Row]:
