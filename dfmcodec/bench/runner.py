@@ -22,7 +22,7 @@ from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode_crop, measure_figures
-from dfmcodec.errors import NO_MEMORY, DfmError
+from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
@@ -409,7 +409,7 @@ def _perform(plan: Plan, job: _Job) -> _JobResult:
 
 def _message(error: Exception) -> str:
     """What a failure says of an exception; of one that is not documented, its kind too."""
-    if isinstance(error, MemoryError):
+    if is_lack_of_memory(error):
         return NO_MEMORY
     return str(error) if isinstance(error, DfmError) else f"{type(error).__name__}: {error}"
 

@@ -21,6 +21,7 @@ from dfmcodec.errors import (
     ImageError,
     InstallationError,
     MissingPackageError,
+    is_lack_of_memory,
 )
 
 
@@ -202,7 +203,7 @@ class _Work:
 
 def _message(error: Exception) -> str:
     """What a row says of an exception."""
-    if isinstance(error, MemoryError):
+    if is_lack_of_memory(error):
         return NO_MEMORY
     if isinstance(error, DfmError):
         return str(error)

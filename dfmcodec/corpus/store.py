@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, OutputError, is_installed
+from dfmcodec.errors import (
+    ConfigError,
+    DfmError,
+    MissingPackageError,
+    OutputError,
+    is_installed,
+    is_lack_of_memory,
+)
 from dfmcodec.files.atomic import open_file, read_file, write_atomic
 
 # Stores that publish an object only when all its bytes have arrived. What is written to another one
@@ -286,12 +293,15 @@ def _reaching(what: str, url: str, kind: type[DfmError]) -> Iterator[None]:
 
     Raises:
         DfmError: Of the given kind.
+        MemoryError: There was too little memory, be it for a library of the store.
     """
     try:
         yield
-    except (DfmError, MemoryError):
+    except DfmError:
         raise
     except Exception as error:
+        if is_lack_of_memory(error):
+            raise MemoryError(str(error)) from error
         said = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         advice = "check that it exists, and the credentials and permissions there"
         msg = f"cannot {what} {url}: {said}; {advice}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from math import inf, isfinite, sqrt
+from math import inf, sqrt
 
 from dfmcodec._types import Model
 from dfmcodec.errors import ConfigError
@@ -79,6 +79,7 @@ _MODELS_OF = {  # the models that an option is for, of those that are not for al
     "steps": (Model.FITTED.value, Model.COORDINATE.value),
     **dict.fromkeys(("depth", "width", "order", "recipe"), (Model.COORDINATE.value,)),
 }
+_LARGEST_NUMBER = 10**12  # of an option; what is made of larger ones need not be a number any more
 _TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
 # (quality, the quantisation step in code values that its lmbda leads to), interpolated in the
 # logarithm of the step.
@@ -170,13 +171,15 @@ class EncoderConfig:
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are both targets; give only one"
             raise ConfigError(msg)
-        for name in ("rate", "bpp", "size", "psnr", "lmbda", "depth", "width", "order", "steps", "time_limit_s"):
-            value = getattr(self, name)
-            if value is not None and not (isfinite(value) and value > 0):
-                msg = f"{name} is {value}; it must be a positive number"
-                raise ConfigError(msg)
         if self.rate is not None and self.rate > 1:
             msg = f"rate is {self.rate:g}; it is a part of the raw bytes, at most 1: 0.18 or 18 % at the command"
+            raise ConfigError(msg)
+        for name in ("rate", "bpp", "size", "psnr", "lmbda", "depth", "width", "order", "steps", "time_limit_s"):
+            value = getattr(self, name)
+            if value is None or 0 < value <= _LARGEST_NUMBER:
+                continue
+            found = "too large" if value > _LARGEST_NUMBER else value
+            msg = f"{name} is {found}; it must be a positive number up to {_LARGEST_NUMBER:.0e}"
             raise ConfigError(msg)
         if self.model not in _MODELS:
             msg = f"unknown model {self.model!r}; choose one of {', '.join(_MODELS)}"

@@ -261,6 +261,23 @@ def test_settings_that_make_no_sense_are_refused(chelsea):
         dfmcodec.decode(3)
 
 
+@pytest.mark.parametrize("value", [1e13, 1e308, np.inf, 10**400, pytest.param(10**5000, id="long")])
+@pytest.mark.parametrize("target", ["size", "bpp", "psnr", "lmbda", "time_limit_s"])
+def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
+    with pytest.raises(dfmcodec.ConfigError, match=f"{target} is too large; it must be a positive number up to 1e"):
+        dfmcodec.EncoderConfig(**{target: value})
+
+
+@pytest.mark.parametrize("value", [0, -1, -np.inf, np.nan])
+def test_targets_are_positive(value):
+    with pytest.raises(dfmcodec.ConfigError, match="must be a positive number"):
+        dfmcodec.EncoderConfig(bpp=value)
+
+
+def test_the_largest_target_is_met(chelsea):
+    assert dfmcodec.encode(chelsea, size=10**12, effort=1).report.psnr_db > 40
+
+
 TYPED = """
 import io
 from pathlib import Path

@@ -10,7 +10,7 @@ from dfmcodec.corpus import records, shards, tasks
 from dfmcodec.corpus.records import read_commit, read_rows
 from dfmcodec.corpus.shards import Shard, encode_shard
 from dfmcodec.corpus.store import open_store
-from dfmcodec.errors import OutputError
+from dfmcodec.errors import NO_MEMORY, OutputError
 
 pytest.importorskip("pyarrow")
 
@@ -116,6 +116,17 @@ def test_the_settings_of_the_plan_decide_the_bytes(source, tmp_path):
     run(store, encode_job(source))
     alone = dfmcodec.encode(source / "000.png", effort=1, quality=50)
     assert store.read("000.dfm") == alone.data
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ImportError("x.so: failed to map segment from shared object")])
+def test_too_little_memory_is_a_row(source, tmp_path, monkeypatch, error):
+    def fail(*_arguments):
+        raise error
+
+    monkeypatch.setattr(tasks, "image_from_bytes", fail)
+    results, _ = run(open_store(str(tmp_path / "out")), encode_job(source))
+    assert len(failures(results)) == 5
+    assert all(NO_MEMORY in failure for failure in failures(results))
 
 
 def test_a_bug_is_a_row(source, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import uuid
 
 import pytest
@@ -97,6 +98,18 @@ def test_a_store_without_permission(monkeypatch, error):
         with pytest.raises(DfmError, match="memory://closed/x: ") as raised:
             call()
         assert "\n" not in str(raised.value)
+
+
+def test_a_store_without_memory(monkeypatch):
+    def refuse(*_args, **_options):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    store = open_store("memory://full")
+    for method in ("pipe_file", "cat_file"):
+        monkeypatch.setattr(fsspec.get_filesystem_class("memory"), method, refuse)
+    for call in (lambda: store.write("x", b""), lambda: store.read("x")):
+        with pytest.raises(MemoryError, match="Cannot allocate memory"):
+            call()
 
 
 def test_a_store_that_is_a_file(tmp_path):
