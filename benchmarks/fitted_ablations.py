@@ -150,8 +150,8 @@ def by_jax(activation: Callable[[jax.Array], tuple[jax.Array, ...]]) -> Iterator
 
 def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int) -> Row:
     """The figures of a fit."""
-    prior, recipe = prior_and_recipe(lmbda, steps)
     colours = colours_of(image)
+    prior, recipe = prior_and_recipe(colours, lmbda, steps)
     held = smooth_latents(colours, lmbda) if variant.holds else []
     start, scales = prior_networks(prior), change_scales(prior)
     limit = variant.limited(start)

@@ -22,6 +22,7 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
+from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import Job, Progress
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
@@ -78,7 +79,7 @@ def main(
     """See the module."""
     name, loaded = load(image)
     whole = cropped(loaded, crop)
-    prior, recipe = prior_and_recipe(lmbda, steps)
+    prior, recipe = prior_and_recipe(colours_of(whole), lmbda, steps)
 
     def rows() -> Iterator[Row]:
         started = time.perf_counter()

@@ -139,7 +139,7 @@ class FittedPrior:
         return self.network.changed(dict(zip(CONTEXT_CHANGES, arrays[count:], strict=True))), machine
 
 
-SHIPPED_FITTED: tuple[int, ...] = (0xD4D2995E, 0xFFDE274F, 0x95AAF190)  # the prior ids of readable files
+SHIPPED_FITTED: tuple[int, ...] = (0xD4D2995E, 0xFFDE274F, 0x95AAF190, 0xC17C388F)  # of readable files
 
 
 @lru_cache(maxsize=4)

@@ -49,7 +49,7 @@ from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, symbol_step
 from dfmcodec.metrics import psnr_of_mse
 
 _SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
-_SPREADS = 0.2, 1.0  # by how much an image's own scales differ from those of the prior
+_SPREADS = 0.2, 3.4  # by how much an image's own scales differ from those of the prior; files code up to 3.36
 _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
 _FEW = 4  # windows between two steps of the networks
 
@@ -136,6 +136,8 @@ class Fit:
         seed: Of the noise and of the order of windows.
         held: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
             see `smooth`.
+        price_part: The part of their bits that the loss has of changes; below 1 for a crop whose
+            networks are to be those of a larger image.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class Fit:
         scales: Networks | None = None,
         seed: int = 0,
         held: Sequence[Bools] = (),
+        price_part: float = 1.0,
     ) -> None:
         use_compilation_cache()
         keep_freed_memory()
@@ -160,6 +163,7 @@ class Fit:
         self._scales = scales
         self._seed = seed
         self._held = held
+        self._price_part = price_part
         self._windows = Windows.of(self.height, self.width)
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
@@ -244,7 +248,7 @@ class Fit:
                     total = self._loss.total([by_weights for by_weights, _ in gradients])
                     share = np.float32(len(order) / len(few) / self.pixel_count)
                     rate = np.float32(self.recipe.network_rate * left)
-                    price = image.lmbda / np.float32(self.pixel_count)
+                    price = image.lmbda * np.float32(self._price_part / self.pixel_count)
                     networks, moments = _move(networks, moments, total, share, price, rate, self._start, self._scales)
         if part_done < self.recipe.held_part:
             for grid, held in zip(latents.values, self._held, strict=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dfmcodec._types import Model
+from dfmcodec._types import Float32, Model
 from dfmcodec.bitstream.contents import QuantizedLatents
 from dfmcodec.encoder.config import lmbda_of_step
 from dfmcodec.encoder.fitted.fit import Recipe
@@ -20,6 +20,8 @@ from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 2400, 8: 6000, 9: 12000}
 _PRIORS = (0.0, 0x95AAF190), (5e-4, 0xFFDE274F)  # the least multiplier that each serves
+_LARGE_PIXELS = 80_000  # of an image whose symbols pay for networks that move far,
+_LARGE_PRIORS = (0.0, 0x95AAF190), (5e-4, 0xC17C388F)  # unless it is smooth
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
 # The first multiplier: a factor times a power of the latent model's, larger for a smooth image.
@@ -61,13 +63,21 @@ def plan_of(job: Job) -> Plan:
             "use --model latent"
         )
         raise ConfigError(msg)
-    prior, recipe = prior_and_recipe(lmbda, job.config.steps or EFFORT_STEPS[job.config.effort])
+    steps = job.config.steps or EFFORT_STEPS[job.config.effort]
+    prior, recipe = prior_and_recipe(colours_of(job.image), lmbda, steps)
     return Plan(prior, prior_networks(prior), recipe, lmbda)
 
 
-def prior_and_recipe(lmbda: float, steps: int) -> tuple[FittedPrior, Recipe]:
-    """The prior that serves a multiplier, and how fits of so many steps start from it."""
-    _, prior_id = max(entry for entry in _PRIORS if entry[0] <= lmbda)
+def prior_and_recipe(colours: Float32, lmbda: float, steps: int) -> tuple[FittedPrior, Recipe]:
+    """The prior that serves an image at a multiplier, and how fits of so many steps start from it.
+
+    Args:
+        colours: float32 [3, H, W] in [0, 1].
+        lmbda: The multiplier of bits.
+        steps: The number of steps.
+    """
+    is_large = colours[0].size >= _LARGE_PIXELS and not smooth_latents(colours, lmbda)
+    _, prior_id = max(entry for entry in (_LARGE_PRIORS if is_large else _PRIORS) if entry[0] <= lmbda)
     return fitted_prior_of(prior_id), Recipe(steps)
 
 

@@ -10,6 +10,12 @@
 3. Fits that start from the first prior and pay for the bits of what they change. The last prior
    has its networks moved to the middle of theirs, and tables of how far they lie from there: what
    is not worth its bits does not change.
+
+Fits of a few hundred steps do not go far, and a crop pays for its networks as often as an image of
+many times its size. So a prior for large images, whose fits are long, starts from another one and
+has stage 3 alone, with longer fits that pay a part of the price:
+
+    python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start ffde274f
 """
 
 from __future__ import annotations
@@ -30,16 +36,18 @@ from dfmcodec.encoder.fitted.fit import Fit, Recipe
 from dfmcodec.encoder.fitted.machine import FINE_CHROMA
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
+from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior import checksum
-from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior
+from dfmcodec.prior.fitted import CONTEXT_CHANGES, SHIPPED_FITTED, FittedPrior, fitted_prior_of
 from dfmcodec.training.prior.examples import photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
 PAYING_CROPS = 24  # of that side and so many steps
+LONG_CROPS, LONG_STEPS, LONG_PRICE_PART = 24, 2000, 0.2  # of that side, as in an image five times as large
 # The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
 # of `GridNetwork`.
 MACHINE_STEPS = {
@@ -81,16 +89,32 @@ def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
     return np.concatenate(rows, axis=1)
 
 
-def fitted_networks(
-    colours: Float32, start: Networks, steps: int, lmbda: float, scales: Networks | None = None
-) -> Networks:
+def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float, **settings: Any) -> Networks:
     """The networks of a fit of an image from latents of zero; see `Fit` for its arguments."""
-    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps), scales)
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps), **settings)
     state = fit.start()
     with fit.threads() as executor:
         for number in range(steps):
             state = fit.step(state, number, executor)
     return state.networks
+
+
+def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: int, steps: int) -> Iterator[Networks]:
+    """The networks of fits that start from a prior and pay a part of the price; see the module.
+
+    Args:
+        folder: The photographs.
+        start: The prior.
+        lmbdas: The multipliers, in turn.
+        crops: How many there are.
+        steps: Of each.
+    """
+    networks, scales = prior_networks(start), change_scales(start)
+    for number, crop in enumerate(crops_of(folder, crops, SINGLE_SIDE, seed=17)):
+        lmbda = lmbdas[number % len(lmbdas)]
+        held = smooth_latents(crop, lmbda)
+        settings = {"scales": scales, "seed": number, "held": held, "price_part": LONG_PRICE_PART}
+        yield fitted_networks(crop, networks, steps, lmbda, **settings)
 
 
 def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:
@@ -153,9 +177,21 @@ def _moved(start: Networks, changes: Float32) -> Networks:
     show_default=True,
     help="The multipliers of fits, in turn; that of the first fit is the one in the middle.",
 )
+@click.option(
+    "--start",
+    type=click.Choice([f"{prior_id:08x}" for prior_id in SHIPPED_FITTED]),
+    help="The shipped prior that long fits start from, in place of stages 1 and 2.",
+)
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on crops and steps.")
 def main(
-    folder: Path, out: Path, width: int, context_width: int, axes: str, lmbdas: Sequence[float], scale: float
+    folder: Path,
+    out: Path,
+    width: int,
+    context_width: int,
+    axes: str,
+    lmbdas: Sequence[float],
+    start: str | None,
+    scale: float,
 ) -> None:
     started = time.perf_counter()
 
@@ -165,20 +201,29 @@ def main(
     def log(text: str) -> None:
         click.echo(f"[{time.perf_counter() - started:7.0f} s] {text}")
 
-    crops = list(crops_of(folder, max(JOINT_COLUMNS, scaled(JOINT_CROPS)), JOINT_SIDE, seed=11))
-    log(f"{len(crops)} crops together")
-    together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes)
-    joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
+    def logged(fits: Iterator[Networks]) -> list[Networks]:
+        found = []
+        for number, networks in enumerate(fits):
+            found.append(networks)
+            log(f"crop {number}")
+        return found
 
-    def fits(start: Networks, count: int, seed: int, scales: Networks | None = None) -> Iterator[Networks]:
+    def fits(networks: Networks, count: int, seed: int, scales: Networks | None = None) -> Iterator[Networks]:
         for number, crop in enumerate(crops_of(folder, scaled(count), SINGLE_SIDE, seed)):
             lmbda = lmbdas[number % len(lmbdas)]
-            yield fitted_networks(crop, start, scaled(SINGLE_STEPS), lmbda, scales)
-            log(f"crop {number}")
+            yield fitted_networks(crop, networks, scaled(SINGLE_STEPS), lmbda, scales=scales)
 
-    first = FittedPrior.from_arrays(prior_arrays(joint, list(fits(joint, SINGLE_CROPS, seed=12))))
-    start, scales = prior_networks(first), change_scales(first)
-    arrays = prior_arrays(start, list(fits(start, PAYING_CROPS, seed=13, scales=scales)))
+    if start is None:
+        crops = list(crops_of(folder, max(JOINT_COLUMNS, scaled(JOINT_CROPS)), JOINT_SIDE, seed=11))
+        log(f"{len(crops)} crops together")
+        together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes)
+        joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
+        first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, SINGLE_CROPS, seed=12))))
+        paying = fits(prior_networks(first), PAYING_CROPS, seed=13, scales=change_scales(first))
+    else:
+        first = fitted_prior_of(int(start, 16))
+        paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
+    arrays = prior_arrays(prior_networks(first), logged(paying))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"fitted-{checksum(arrays):08x}.npz"
     np.savez_compressed(path, **arrays)

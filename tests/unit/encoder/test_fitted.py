@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -727,7 +728,7 @@ def test_the_price_of_a_change_is_that_of_its_bits() -> None:
     """Its derivative is that of the bits under a Laplace distribution around the start, and smooth
     near it. (These changes are so large that the image's own scale is the widest there is.)
     """
-    scale = 0.2
+    scale = 0.1
     weights = jnp.array([-3.0, -1.0, 0.98, 0.999, 1.0, 1.001, 1.02, 1.5, 9.0])
     start, scales = jnp.full_like(weights, 1.0), jnp.full_like(weights, scale)
     found = np.asarray(fitting._with_price(jnp.float32(7.0), jnp.full_like(weights, 0.25), weights, start, scales))
@@ -736,6 +737,24 @@ def test_the_price_of_a_change_is_that_of_its_bits() -> None:
     assert found[4] == 0.25
     assert (np.diff(found) > -1e-4).all()
     assert np.abs(found[[3, 5]] - 0.25).max() < 0.02 * per_bit
+
+
+def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its networks then move as those of a larger image would."""
+    prices = []
+    move = fitting._move
+
+    def seen(*arguments: Any) -> Any:
+        prices.append(float(arguments[4]))
+        return move(*arguments)
+
+    monkeypatch.setattr(fitting, "_move", seen)
+    colours = np.full((3, 40, 50), 0.5, dtype=np.float32)
+    for part in (1.0, 0.2):
+        fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe(1), price_part=part)
+        with fit.threads() as executor:
+            fit.step(fit.start(), 0, executor)
+    assert prices == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
 
 
 def test_a_fit_is_written_and_decoded() -> None:

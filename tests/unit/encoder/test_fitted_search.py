@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from math import exp, nan
 from typing import Any
 
@@ -22,7 +23,7 @@ from dfmcodec.encoder.fitted import plan as planning
 from dfmcodec.encoder.fitted import search
 from dfmcodec.encoder.fitted.fit import Fit, Measured, Recipe
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.plan import Plan, plan_of
+from dfmcodec.encoder.fitted.plan import Plan, plan_of, prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.fitted.windows import colours_of
@@ -279,7 +280,7 @@ def test_a_part_of_each_of_two_states_leads_to_the_target(of_lmbda: Found) -> No
         assert small.candidate.psnr_db + 1 < best.psnr_db < large.candidate.psnr_db
         floor_db = (small.candidate.psnr_db + large.candidate.psnr_db) / 2
         best = search_of(EncoderConfig(psnr=floor_db))._between(large, small)
-        assert floor_db <= best.psnr_db <= floor_db + 0.05
+        assert floor_db <= best.psnr_db <= floor_db + 0.1
 
 
 @pytest.mark.parametrize("is_held", [False, True])
@@ -367,6 +368,23 @@ def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
     counts = [plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, effort=effort)).recipe.steps for effort in EFFORTS]
     assert counts == sorted(set(counts))
     assert plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, steps=7)).recipe.steps == 7
+
+
+def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that move far pay for large images with details only."""
+    held = [np.ones((2, 2), dtype=np.bool_)]
+    priors = {}
+    for side, smooth in product((280, 290), ([], held)):
+        monkeypatch.setattr(planning, "smooth_latents", lambda *_, smooth=smooth: smooth)
+        for lmbda in (1e-4, 2e-3):
+            prior, _ = prior_and_recipe(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
+            priors[side, bool(smooth), lmbda] = prior
+    large = priors.pop((290, False, 2e-3))
+    low, high = {p.checksum for (*_, lmbda), p in priors.items() if lmbda < 1e-3}, priors[280, False, 2e-3]
+    assert len(low) == 1
+    assert {p.checksum for (*_, lmbda), p in priors.items() if lmbda > 1e-3} == {high.checksum}
+    assert large.checksum not in {high.checksum, *low}
+    assert large.tables.mean() > high.tables.mean() + 2
 
 
 def test_the_first_multiplier_is_that_of_the_target() -> None:

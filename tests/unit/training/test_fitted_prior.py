@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,12 +13,21 @@ import skimage.data
 from click.testing import CliRunner
 from common import SHARED
 
+from dfmcodec.encoder.fitted.fit import Fit
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.quantize import flat_changes, prior_networks
+from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import GridNetwork
 from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.files.arrays import read_arrays
-from dfmcodec.prior.fitted import CHANGE_NAMES, CONTEXT_CHANGES, EXPONENTS, MACHINE_CHANGES, FittedPrior, NetworkChanges
+from dfmcodec.prior.fitted import (
+    CHANGE_NAMES,
+    CONTEXT_CHANGES,
+    EXPONENTS,
+    MACHINE_CHANGES,
+    FittedPrior,
+    NetworkChanges,
+    fitted_prior_of,
+)
 from dfmcodec.training.prior import fitted as training
 from dfmcodec.training.prior.fitted import crops_of, main, prior_arrays, side_by_side
 
@@ -205,3 +215,32 @@ def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch:
     fresh = Networks.start(0, WIDTH, CONTEXT_WIDTH)
     for new, old in zip(prior_networks(prior).machine, fresh.machine, strict=True):
         assert (new != old).any()
+
+
+def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, without the other stages, and pay a part of the price under its scales."""
+    seen = []
+
+    class Seen(Fit):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            seen.append((*arguments[1:], settings))
+
+    for name, value in {"SINGLE_SIDE": 96, "LONG_CROPS": 2, "LONG_STEPS": 2, "Fit": Seen}.items():
+        monkeypatch.setattr(training, name, value)
+    arguments = [str(pictures), "--out", str(tmp_path), "--start", "ffde274f", "--lmbdas", "2e-3", "--lmbdas", "1e-2"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (path,) = tmp_path.iterdir()
+    shipped = fitted_prior_of(0xFFDE274F)
+    assert [lmbda for lmbda, *_ in seen] == [2e-3, 1e-2]
+    for _, _, start, recipe, settings in seen:
+        assert_same(start, prior_networks(shipped))
+        assert_same(settings["scales"], change_scales(shipped))
+        assert recipe.steps == 2
+        assert settings["price_part"] == training.LONG_PRICE_PART < 1
+    assert [settings["seed"] for *_, settings in seen] == [0, 1]
+    assert "together" not in result.output
+    prior = FittedPrior.from_arrays(read_arrays(path))
+    assert prior.shapes == shipped.shapes
+    assert any((new != old).any() for new, old in zip(prior.machine, shipped.machine, strict=True))
