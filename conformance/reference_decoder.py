@@ -233,11 +233,13 @@ def direct_table(u: int) -> list[int]:
 
 
 @cache
-def table_with_mean(u: int, n: int) -> list[int]:
-    """Cumulative frequencies of the table of u and a mean of n / 8, by "Tables with a mean"."""
+def table_with_mean(u: int, n: int, P: int) -> list[int]:
+    """Cumulative frequencies of the table of u and a mean of n / P, by "Tables with a mean"."""
     t = decay(u)
     square = (t * t) >> 60
     root = math.isqrt(math.isqrt(t * ONE) * ONE)
+    if P == 16:
+        root = math.isqrt(root * ONE)
     towards = ONE
     for _ in range(n):
         towards = (towards * root) >> 60
@@ -1211,7 +1213,7 @@ def networks_of_image(prior: dict[str, np.ndarray], changes: Changes | None) -> 
     network.
     """
     kinds = kinds_of_weights(prior)
-    networks = {}
+    networks = {"context_mean_parts": np.array([mean_parts(prior)])}
     for kind, name in enumerate(KINDS):
         is_machine = name.startswith("machine_")
         w = prior[name].astype(np.float32 if is_machine else np.int64)
@@ -1279,24 +1281,29 @@ def grid_context(f: np.ndarray, networks: dict[str, np.ndarray], level: int) -> 
     w1, c1, w2, c2, w3, bypass, c3 = (networks[f"context_{name}"] for name in CONTEXT)
     h1 = np.clip((f @ w1.T + c1[level]) >> 6, 0, 255)
     h2 = np.clip((h1 @ w2.T + c2) >> 6, 0, 255)
-    out = (h2 @ w3.T + f @ bypass.T + c3[level]) >> 8
-    return out[:, 0], out[:, 1]
+    out = h2 @ w3.T + f @ bypass.T + c3[level]
+    return out[:, 0] >> 8, (out[:, 1] * (mean_parts(networks) // 8)) >> 8
+
+
+def mean_parts(prior: dict[str, np.ndarray]) -> int:
+    """P: means are in 1/P of a symbol."""
+    return int(prior["context_mean_parts"][0]) if "context_mean_parts" in prior else 8
 
 
 # Grids section
 # --------------------------------------------------------------------------------------------------
 
 
-def decode_wavefront(coder: RangeDecoder, scale: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """The symbols q of a wavefront with this scale and mean each."""
+def decode_wavefront(coder: RangeDecoder, scale: np.ndarray, mean: np.ndarray, P: int) -> np.ndarray:
+    """The symbols q of a wavefront with this scale and mean each, means in 1/P."""
     T = np.clip(scale + 16, 0, 111)
-    mean = np.clip(mean, -4096, 4096)
-    middle = (mean + 4) // 8
-    rest = mean - 8 * middle
+    mean = np.clip(mean, -512 * P, 512 * P)
+    middle = (mean + P // 2) // P
+    rest = mean - P * middle
     tables, shifts = [], np.zeros(len(T), np.int64)
     for i, (t, n) in enumerate(zip(T.tolist(), np.abs(rest).tolist(), strict=True)):
         if t <= 28:
-            tables.append(table_with_mean(t, n))
+            tables.append(table_with_mean(t, n, P))
         else:
             u, shifts[i] = split_index(t)
             tables.append(direct_table(u))
@@ -1322,7 +1329,7 @@ def decode_grids(section: bytes, height: int, width: int, networks: dict[str, np
         companded[level] = np.zeros((rows + 2 * MARGIN, columns + 2 * MARGIN), np.int64)
         for y, x in wavefronts(rows, columns):
             scale, mean = grid_context(grid_features(companded, planes, level, y, x), networks, level)
-            q = decode_wavefront(coder, scale, mean)
+            q = decode_wavefront(coder, scale, mean, mean_parts(networks))
             grids[level][y, x] = q
             companded[level][y + MARGIN, x + MARGIN] = compand_grid(q)
     return grids

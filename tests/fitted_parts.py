@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
@@ -71,13 +70,18 @@ def laplace_grids(height: int, width: int, scale: float, seed: int = 0) -> tuple
 class TableCosts:
     """A source of given grids that sums what their symbols cost under the chosen tables.
 
+    Args:
+        grids: The grids.
+        network: The context network.
+
     Attributes:
         bits: Of each grid.
     """
 
-    def __init__(self, grids: tuple[Symbols, ...]) -> None:
+    def __init__(self, grids: tuple[Symbols, ...], network: GridNetwork) -> None:
         self._grids = grids
-        weights, shifts = grid_tables().weights.astype(np.int64), grid_tables().shifts
+        tables = grid_tables(network.mean_parts)
+        weights, shifts = tables.weights.astype(np.int64), tables.shifts
         self._tables = [Table(less_one + 1, int(shift)) for less_one, shift in zip(weights, shifts, strict=True)]
         self.bits = [0.0] * len(grids)
 
@@ -102,7 +106,7 @@ def prior_arrays(
     """
     rng = np.random.default_rng(seed)
     arrays: dict[str, np.ndarray[Any, Any]] = {
-        f"context_{field.name}": getattr(network, field.name).astype(np.int32) for field in fields(GridNetwork)
+        f"context_{name}": getattr(network, name).astype(np.int32) for name in GridNetwork.LIMITS
     }
     arrays |= {f"machine_{name}": weights.astype(np.float32) for name, weights in machine.items()}
     machine_count = sum(weights.size for weights in machine.values())

@@ -10,7 +10,6 @@ enum {
     FEATURES = CAUSAL + COARSER,
     MAX_HIDDEN = 48,
     TILE = 4, /* sums of a symbol at a time */
-    MEAN_PARTS = 8,
 };
 
 typedef struct {
@@ -89,7 +88,8 @@ static PyObject *choose_front(PyObject *self, PyObject *args) {
     PyObject *result = NULL;
     const Py_ssize_t h1 = network.constants.len / 4 - 2, h2 = network.second_constants.len / 4;
     const int64_t *offset = offsets.buf;
-    if (h1 < 1 || h2 < 1 || h1 > MAX_HIDDEN || h2 > MAX_HIDDEN || count < 1 || means < 1 || last_direct < 0 ||
+    const int parts = 2 * (means - 1), bits = parts == 16 ? 4 : 3; /* of a symbol, which means are counted in */
+    if (h1 < 1 || h2 < 1 || h1 > MAX_HIDDEN || h2 > MAX_HIDDEN || count < 1 || parts != 1 << bits || last_direct < 0 ||
         last_scale < last_direct || largest_mean < 0 || !is_within(&coarser, COARSER, others, count)) {
         PyErr_SetString(PyExc_ValueError, "a network or wavefront of these sizes is not possible");
         goto done;
@@ -126,7 +126,7 @@ static PyObject *choose_front(PyObject *self, PyObject *args) {
             int32_t scale = scales[n] + unit_scale, m = mean[n];
             scale = scale < 0 ? 0 : scale > last_scale ? last_scale : scale;
             m = m < -largest_mean ? -largest_mean : m > largest_mean ? largest_mean : m;
-            const int32_t whole = (m + MEAN_PARTS / 2) >> 3, rest = m - MEAN_PARTS * whole; /* rest is in -4..3 */
+            const int32_t whole = (m + parts / 2) >> bits, rest = m - parts * whole; /* -parts / 2 .. parts / 2 - 1 */
             tables[first + n] = (int16_t)(scale > last_direct ? means * (last_direct + 1) + scale - last_direct - 1
                                                               : means * scale + (rest < 0 ? -rest : rest));
             signs[first + n] = rest < 0 ? -1 : 1;

@@ -7,7 +7,7 @@ and a Laplace table for every weight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.entropy.grid_context import GridNetwork
-from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE
+from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE
 from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.prior import Arrays, checksum, shipped_arrays
 from dfmcodec.synthesis.fitted import FittedMachine
@@ -76,9 +76,9 @@ class FittedPrior:
             DfmError: Its context network does not give the same symbols on all hosts, or steps and
                 tables do not fit its weights.
         """
-        network = GridNetwork(
-            **{field.name: arrays[f"context_{field.name}"].astype(np.float32) for field in fields(GridNetwork)}
-        )
+        mean_parts = np.asarray(arrays.get("context_mean_parts", MEAN_PARTS[0])).item()
+        weights = {name: arrays[f"context_{name}"].astype(np.float32) for name in CONTEXT_CHANGES}
+        network = GridNetwork(**weights, mean_parts=mean_parts)
         network.check_shapes()
         network.check_exact()
         machine = FittedMachine(*(arrays[f"machine_{name}"].astype(np.float32) for name in FittedMachine._fields))
@@ -139,7 +139,10 @@ class FittedPrior:
         return self.network.changed(dict(zip(CONTEXT_CHANGES, arrays[count:], strict=True))), machine
 
 
-SHIPPED_FITTED: tuple[int, ...] = (0xD4D2995E, 0xFFDE274F, 0x95AAF190, 0xC17C388F)  # of readable files
+SHIPPED_FITTED: tuple[int, ...] = (  # the prior ids of readable files
+    *(0xD4D2995E, 0xFFDE274F, 0x95AAF190),
+    *(0x5042B3F7, 0xD668FEDB, 0x5CABBE89),  # with means in sixteenths
+)
 
 
 @lru_cache(maxsize=4)

@@ -11,7 +11,7 @@ from dfmcodec._types import Symbols
 from dfmcodec.bitstream.sections.checks import check_of
 from dfmcodec.bitstream.sections.latents import check_length
 from dfmcodec.bitstream.sections.streams import StreamReader
-from dfmcodec.entropy import SymbolEncoder
+from dfmcodec.entropy import SymbolEncoder, TableSet
 from dfmcodec.entropy.grid_context import GridChoice, GridNetwork, Wavefront, grid_tables
 from dfmcodec.entropy.grid_traversal import traverse_grids
 from dfmcodec.entropy.tables import MAX_SYMBOL
@@ -20,16 +20,22 @@ from dfmcodec.errors import CorruptError, FormatError
 
 
 class _Writer:
-    """A source of given grids that encodes them."""
+    """A source of given grids that encodes them.
 
-    def __init__(self, grids: Sequence[Symbols]) -> None:
+    Args:
+        grids: The grids.
+        tables: The tables of symbols.
+    """
+
+    def __init__(self, grids: Sequence[Symbols], tables: TableSet) -> None:
         self.coder = SymbolEncoder()
         self._grids = grids
+        self._tables = tables
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
         """The symbols of a wavefront, int32 [N]."""
         symbols = front.of_grid(self._grids[front.level])
-        self.coder.encode_each((symbols - choice.middle) * choice.sign, choice.table, grid_tables())
+        self.coder.encode_each((symbols - choice.middle) * choice.sign, choice.table, self._tables)
         return symbols
 
 
@@ -41,11 +47,13 @@ class _Reader:
         missing_bytes: The number of bytes that are missing at its end.
         losses: A list where the first wavefront that cannot be decoded goes; None to let errors
             through.
+        tables: The tables of symbols.
     """
 
-    def __init__(self, body: bytes, missing_bytes: int, losses: list[Wavefront] | None) -> None:
+    def __init__(self, body: bytes, missing_bytes: int, losses: list[Wavefront] | None, tables: TableSet) -> None:
         self._reader = StreamReader(body, missing_bytes)
         self._losses = losses
+        self._tables = tables
 
     def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
         """The symbols of a wavefront, int32 [N].
@@ -55,7 +63,7 @@ class _Reader:
             EndOfSymbols: It cannot be decoded, and that is recorded.
         """
         try:
-            decoded = self._reader.decode_each(choice.table, grid_tables()) * choice.sign + choice.middle
+            decoded = self._reader.decode_each(choice.table, self._tables) * choice.sign + choice.middle
             if decoded.size and np.abs(decoded).max() > MAX_SYMBOL:
                 msg = f"the grids section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
                 raise CorruptError(msg)
@@ -74,7 +82,7 @@ def grid_checks(grids: Sequence[Symbols]) -> list[int]:
 
 def write_grids(grids: Sequence[Symbols], network: GridNetwork) -> bytes:
     """The grids section."""
-    writer = _Writer(grids)
+    writer = _Writer(grids, grid_tables(network.mean_parts))
     traverse_grids([grid.shape for grid in grids], network, writer)
     return writer.coder.to_bytes()
 
@@ -112,7 +120,8 @@ def read_grids(
     """
     check_length(len(body.data) + body.missing_bytes, sum(rows * columns for rows, columns in sizes))
     lost: list[Wavefront] | None = None if losses is None else []
-    grids = traverse_grids(sizes, network, _Reader(body.data, body.missing_bytes, lost))
+    reader = _Reader(body.data, body.missing_bytes, lost, grid_tables(network.mean_parts))
+    grids = traverse_grids(sizes, network, reader)
     wrong = _first_wrong(grids, body.checks)
     if losses is None or lost is None:
         if wrong is not None:

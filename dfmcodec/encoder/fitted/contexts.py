@@ -8,7 +8,6 @@ probability of q - 1/2 .. q + 1/2 under a Laplace distribution, in bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -31,7 +30,6 @@ HIDDEN_UNIT = 32.0  # of integer activations, for an activation of 1
 _NAT = SCALES_PER_OCTAVE / np.log(2)  # of integer scales, for a factor of e
 _SMALLEST_PROBABILITY = 2.0**-20
 _LARGEST_LOG_SCALE = 6.0
-_ROUNDING = 0.5
 _BILINEAR = np.array([0, 0.25, 0.75, 0], dtype=np.float32)
 _FIRST_STD = 0.3
 _SECOND_STD = 0.02
@@ -88,15 +86,18 @@ class ContextWeights(NamedTuple):
     def from_integers(cls, network: GridNetwork) -> ContextWeights:
         """The float weights of an integer network; the inverse of `to_integers`."""
         arrays = {}
+        half_steps = _half_steps(network.mean_parts)
         for name in _UNITS:
-            values = np.asarray(getattr(network, name), dtype=np.float64) - _ROUNDED.get(name, 0) * _ROUNDING
+            values = np.asarray(getattr(network, name), dtype=np.float64) - half_steps.get(name, 0)
             values = values.T if name in BY_LEVEL else values
             values = values / unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
             arrays[name] = jnp.asarray(values - np.eye(*values.shape) if name == "w2" else values, dtype=jnp.float32)
         return cls(**arrays)
 
-    def to_integers(self) -> GridNetwork:
-        """The nearest integer network, within the limits of `GridNetwork.check_exact`."""
+    def to_integers(self, mean_parts: int = MEAN_PARTS[0]) -> GridNetwork:
+        """The nearest integer network, with means in 1/mean_parts symbols, within the limits of
+        `GridNetwork.check_exact`.
+        """
         arrays = {}
         for name in self._fields:
             values = np.asarray(getattr(self, name), dtype=np.float64)
@@ -104,9 +105,16 @@ class ContextWeights(NamedTuple):
                 values = values + np.eye(*values.shape)  # the residual
             scaled = values * unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
             arrays[name] = scaled.T if name in BY_LEVEL else scaled
-        for name, shift in _ROUNDED.items():
-            arrays[name] = arrays[name] + shift * _ROUNDING
-        return GridNetwork(**{name: _limited(name, np.rint(array)) for name, array in arrays.items()})
+        for name, half_step in _half_steps(mean_parts).items():
+            arrays[name] = arrays[name] + half_step
+        limited = {name: _limited(name, np.rint(array)) for name, array in arrays.items()}
+        return GridNetwork(**limited, mean_parts=mean_parts)
+
+
+def _half_steps(mean_parts: int) -> dict[str, Any]:
+    """What constants have more so that floors round: half of what a whole number after them is."""
+    of_outputs = OUTPUT_SHIFT * np.array([1, MEAN_PARTS[0] / mean_parts])
+    return {"c1": ACTIVATION_SHIFT / 2, "c2": ACTIVATION_SHIFT / 2, "c3": of_outputs / 2}
 
 
 def _limited(name: str, values: np.ndarray) -> np.ndarray:
@@ -116,9 +124,8 @@ def _limited(name: str, values: np.ndarray) -> np.ndarray:
 
 
 BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
-_ROUNDED = {"c1": ACTIVATION_SHIFT, "c2": ACTIVATION_SHIFT, "c3": OUTPUT_SHIFT}  # for floors that round
 _FIRST = ACTIVATION_SHIFT * HIDDEN_UNIT
-_OUTPUTS = OUTPUT_SHIFT * np.array([_NAT, MEAN_PARTS])
+_OUTPUTS = OUTPUT_SHIFT * np.array([_NAT, MEAN_PARTS[0]])
 _UNITS = {  # a float weight of 1 as a number of a GridNetwork; two numbers for the two outputs
     "w1": _FIRST / FEATURE_UNIT,
     "c1": _FIRST,
@@ -128,7 +135,7 @@ _UNITS = {  # a float weight of 1 as a number of a GridNetwork; two numbers for 
     "bypass": _OUTPUTS / FEATURE_UNIT,
     "c3": _OUTPUTS,
 }
-assert tuple(_UNITS) == ContextWeights._fields == tuple(field.name for field in fields(GridNetwork))
+assert tuple(_UNITS) == ContextWeights._fields == tuple(GridNetwork.LIMITS)
 
 
 def unit_of(name: str) -> np.ndarray:

@@ -19,9 +19,9 @@ from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 2400, 8: 6000, 9: 12000}
-_PRIORS = (0.0, 0x95AAF190), (5e-4, 0xFFDE274F)  # the least multiplier that each serves
+_PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5042B3F7)  # the least multiplier that each serves
 _LARGE_PIXELS = 80_000  # of an image whose symbols pay for networks that move far,
-_LARGE_PRIORS = (0.0, 0x95AAF190), (5e-4, 0xC17C388F)  # unless it is smooth
+_LARGE_PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5CABBE89)  # unless it is smooth
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
 # The first multiplier: a factor times a power of the latent model's, larger for a smooth image.

@@ -37,7 +37,7 @@ from dfmcodec.encoder.fitted.machine import FINE_CHROMA
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
-from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior import checksum
@@ -128,9 +128,10 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
     distances = np.array([flat_changes(networks, start) for networks in (start, *fits)])[1:]
     middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
     mean = _moved(start, middle)
-    network = mean.contexts.to_integers()
+    network = mean.contexts.to_integers(MEAN_PARTS[-1])
     machine = mean.machine._asdict()
     arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_CHANGES}
+    arrays["context_mean_parts"] = np.array([network.mean_parts], dtype=np.int32)
     arrays |= {f"machine_{name}": np.asarray(weights, dtype=np.float32) for name, weights in machine.items()}
     sizes = [np.asarray(weights).size for weights in machine.values()]
     sizes += [getattr(network, name).size for name in CONTEXT_CHANGES]

@@ -21,7 +21,7 @@ from dfmcodec.bitstream.sections.grids import GridsBody, grid_checks, read_grids
 from dfmcodec.bitstream.sections.networks import TABLE_OFFSETS, change_bits, read_networks, write_networks
 from dfmcodec.decoder import decode_best_effort, decode_image
 from dfmcodec.entropy.grid_traversal import traverse_grids
-from dfmcodec.entropy.tables import MAX_SYMBOL, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.entropy.tables import MAX_SYMBOL, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ConfigError, CorruptError, FormatError, TruncatedError, UnsupportedVersionError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.latents.geometry import Region
@@ -94,15 +94,16 @@ def assert_same_grids(found: list[Symbols] | tuple[Symbols, ...], wanted: tuple[
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scale", [0.05, 3.0, 1000.0, MAX_SYMBOL / 40])
-def test_reading_inverts_writing(size: tuple[int, int], scale: float) -> None:
+@pytest.mark.parametrize("mean_parts", MEAN_PARTS)
+def test_reading_inverts_writing(size: tuple[int, int], scale: float, mean_parts: int) -> None:
     """For symbols in and far beyond the tables; and the size is what the tables say."""
-    network = random_network()
+    network = replace(random_network(), mean_parts=mean_parts)
     grids = tuple(np.clip(grid, -MAX_SYMBOL // 2, MAX_SYMBOL // 2) for grid in laplace_grids(*size, scale))
     given = [grid.copy() for grid in grids]
     body = write_grids(grids, network)
     assert_same_grids(given, grids)
     assert_same_grids(read_grids(GridsBody(body), grid_sizes(*size), network), grids)
-    costs = TableCosts(grids)
+    costs = TableCosts(grids, network)
     traverse_grids(grid_sizes(*size), network, costs)
     assert abs(8 * len(body) - sum(costs.bits)) <= 64 + 1e-4 * sum(costs.bits)
 

@@ -5,7 +5,7 @@ gain.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -56,6 +56,7 @@ from dfmcodec.entropy.grid_context import (
 )
 from dfmcodec.entropy.grid_traversal import traverse_grids
 from dfmcodec.entropy.neighbourhood import SQUARE
+from dfmcodec.entropy.tables import MEAN_PARTS
 from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, lmbda_of_code
 from dfmcodec.metrics import psnr
@@ -284,17 +285,19 @@ def test_windows_share_the_bits_of_an_image() -> None:
 # Integer networks
 
 
-def test_integers_come_back() -> None:
+@pytest.mark.parametrize("mean_parts", MEAN_PARTS)
+def test_integers_come_back(mean_parts: int) -> None:
     for seed in range(3):
-        network = random_network(seed)
+        network = replace(random_network(seed), mean_parts=mean_parts)
         limits = GridNetwork.LIMITS.items()
         largest = replace(network, **{name: np.full_like(getattr(network, name), limit) for name, limit in limits})
         for given in (network, largest):
-            found = ContextWeights.from_integers(given).to_integers()
-            for field in fields(GridNetwork):
-                one, other = getattr(found, field.name), getattr(given, field.name)
+            found = ContextWeights.from_integers(given).to_integers(mean_parts)
+            assert found.mean_parts == mean_parts
+            for name in GridNetwork.LIMITS:
+                one, other = getattr(found, name), getattr(given, name)
                 assert one.dtype == np.float32
-                assert np.array_equal(one, other), field.name
+                assert np.array_equal(one, other), name
 
 
 def test_integers_are_the_nearest_within_limits() -> None:
@@ -361,19 +364,20 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
     assert np.concatenate(others).mean() < 0.005
 
 
-def test_the_rate_of_a_photograph_is_the_size_of_its_grids() -> None:
+@pytest.mark.parametrize("mean_parts", MEAN_PARTS)
+def test_the_rate_of_a_photograph_is_the_size_of_its_grids(mean_parts: int) -> None:
     """Near what the range coder writes, with the symbols and networks of a short fit, and near what
     the tables of the decoder say of each grid; without the rounding of activations.
     """
     fit, state = fitted_photograph()
     symbols = [np.rint(grid) for grid in state.latents]
-    network = state.networks.contexts.to_integers()
+    network = state.networks.contexts.to_integers(mean_parts)
     grids = tuple(np.asarray(grid).astype(np.int32) for grid in symbols)
     written = 8 * len(write_grids(grids, network))
     window = one_window(symbols, *SIZE)
     bits = bits_of(ContextWeights.from_integers(network), window, SIZE)
     assert bits.sum() == pytest.approx(written, rel=0.02)
-    costs = TableCosts(grids)
+    costs = TableCosts(grids, network)
     traverse_grids(grid_sizes(*SIZE), network, costs)
     for found, wanted in zip(of_levels(bits), costs.bits, strict=True):
         assert found.sum() == pytest.approx(wanted, rel=0.03, abs=16)
@@ -572,8 +576,8 @@ def test_rounded_networks_are_those_of_the_decoder(small_prior: FittedPrior, exp
     for name, found, wanted in zip(FittedMachine._fields, fitted.machine, machine, strict=True):
         assert np.allclose(found, wanted, atol=1e-6), name
     found = fitted.contexts.to_integers()
-    for field in fields(GridNetwork):
-        assert np.array_equal(getattr(found, field.name), getattr(network, field.name)), field.name
+    for name in GridNetwork.LIMITS:
+        assert np.array_equal(getattr(found, name), getattr(network, name)), name
 
 
 def test_networks_beyond_the_limits_are_those_of_the_decoder(small_prior: FittedPrior) -> None:

@@ -257,11 +257,16 @@ def test_no_symbol_sees_its_wavefront_or_a_later_one(size: tuple[int, int]) -> N
 
 def exact_outputs(network: GridNetwork, features: np.ndarray, level: int) -> np.ndarray:
     """Scale and mean by docs/format.md in int64, of features [N, FEATURES]."""
-    arrays = {field.name: getattr(network, field.name).astype(np.int64) for field in fields(network)}
+    arrays = {name: getattr(network, name).astype(np.int64) for name in GridNetwork.LIMITS}
     whole = features.T.astype(np.int64)
     h1 = np.clip((arrays["w1"] @ whole + arrays["c1"][level][:, None]) >> 6, 0, 255)
     h2 = np.clip((arrays["w2"] @ h1 + arrays["c2"][:, None]) >> 6, 0, 255)
-    return ((arrays["w3"] @ h2 + arrays["bypass"] @ whole + arrays["c3"][level][:, None]) >> 8).T
+    scale, mean = arrays["w3"] @ h2 + arrays["bypass"] @ whole + arrays["c3"][level][:, None]
+    return np.stack([scale >> 8, (network.mean_parts // 8 * mean) >> 8], axis=1)
+
+
+def with_mean_parts(network: GridNetwork, parts: int) -> GridNetwork:
+    return replace(network, mean_parts=parts)
 
 
 def random_features(count: int, seed: int = 0) -> np.ndarray:
@@ -273,8 +278,8 @@ def random_features(count: int, seed: int = 0) -> np.ndarray:
 
 def test_networks_are_those_of_the_format() -> None:
     """Exact integers, for typical features and the largest there are."""
-    for seed, level in product(range(3), range(GRID_LEVELS)):
-        network = random_network(seed)
+    for seed, level in product(range(4), range(GRID_LEVELS)):
+        network = with_mean_parts(random_network(seed), MEAN_PARTS[seed % 2])
         network.check_exact()
         features = random_features(300, seed)
         found = LevelNetwork(network, level).outputs(features)
@@ -294,14 +299,16 @@ def test_a_symbol_has_the_same_output_with_others_and_alone() -> None:
         assert np.array_equal(np.concatenate(parts), together)
 
 
+@pytest.mark.parametrize("parts", MEAN_PARTS)
 @pytest.mark.parametrize("level", [0, 4, GRID_LEVELS - 1])
-def test_wavefronts_have_the_tables_of_their_features(level: int) -> None:
-    network = random_network(1)
+def test_wavefronts_have_the_tables_of_their_features(level: int, parts: int) -> None:
+    network = with_mean_parts(random_network(1), parts)
     grids = laplace_grids(150, 230, scale=4.0)
     context = GridContext(network, level, np.zeros_like(grids[level]), grids[level + 1 :])
     for front in wavefronts(level, grids[level].shape):
         found = context.choose_tables(front)
-        wanted = GridChoice.of_outputs(exact_outputs(network, context.features(front), level).astype(np.float32))
+        outputs = exact_outputs(network, context.features(front), level).astype(np.float32)
+        wanted = GridChoice.of_outputs(outputs, parts)
         for field in fields(GridChoice):
             assert np.array_equal(getattr(found, field.name), getattr(wanted, field.name))
         context.accept(front, front.of_grid(grids[level]))
@@ -325,7 +332,7 @@ def filled(**values: float) -> Callable[[GridNetwork], GridNetwork]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *((with_entry(field.name, 0.5), f"{field.name} .* not whole") for field in fields(GridNetwork)),
+        *((with_entry(name, 0.5), f"{name} .* not whole") for name in GridNetwork.LIMITS),
         (with_entry("c2", np.nan), "c2 .* not whole"),
         *(
             (with_entry(name, sign * (MAX_WEIGHT + 1)), f"{name} .* beyond {MAX_WEIGHT}")
@@ -350,16 +357,20 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     for name in ("w1", "bypass"):
         with pytest.raises(DfmError, match=f"{name} of the context network .* has the shape"):
             replace(network, **{name: getattr(network, name)[:, 1:]}).check_shapes()
-    for field in fields(GridNetwork):
-        array = getattr(network, field.name)
+    for name in GridNetwork.LIMITS:
+        array = getattr(network, name)
         with pytest.raises(DfmError, match="has the shape"):
-            replace(network, **{field.name: np.concatenate([array, array])}).check_shapes()
+            replace(network, **{name: np.concatenate([array, array])}).check_shapes()
+    for parts in (0, 4, 12, 32):
+        with pytest.raises(DfmError, match=f"means in 1/{parts}"):
+            with_mean_parts(network, parts).check_shapes()
 
 
-def test_the_largest_layers_are_exact() -> None:
+@pytest.mark.parametrize("parts", MEAN_PARTS)
+def test_the_largest_layers_are_exact(parts: int) -> None:
     """Whatever an image changes within the limits."""
     limits = GridNetwork.LIMITS
-    shapes = random_network(3)
+    shapes = with_mean_parts(random_network(3), parts)
     network = replace(
         shapes, **{n: np.float32(limits[n]) * np.sign(getattr(shapes, n) + np.float32(0.5)) for n in limits}
     )
@@ -386,47 +397,49 @@ def test_changes_are_limited() -> None:
         wanted = np.clip(getattr(network, name) + added[name], -limit, limit)
         assert np.array_equal(result.flat[2:], wanted.flat[2:])
     some = network.changed({"w2": added["w2"]})
-    for field in fields(GridNetwork):
-        wanted = getattr(changed if field.name == "w2" else network, field.name)
-        assert np.array_equal(getattr(some, field.name), wanted)
+    for name in GridNetwork.LIMITS:
+        wanted = getattr(changed if name == "w2" else network, name)
+        assert np.array_equal(getattr(some, name), wanted)
 
 
 # Tables
 
 
-def frequencies() -> np.ndarray:
+def frequencies(parts: int) -> np.ndarray:
     """Of all tables, int64 [tables, TABLE_SIZE]."""
-    return grid_tables().weights.astype(np.int64) + 1
+    return grid_tables(parts).weights.astype(np.int64) + 1
 
 
-def test_tables_have_whole_frequencies() -> None:
-    tables = grid_tables()
+@pytest.mark.parametrize("parts", MEAN_PARTS)
+def test_tables_have_whole_frequencies(parts: int) -> None:
+    tables, direct = grid_tables(parts), (parts // 2 + 1) * (LAST_DIRECT + 1)
     assert tables.weights.dtype == np.float32
-    assert tables.weights.shape == (5 * (LAST_DIRECT + 1) + LAPLACE_COUNT - LAST_DIRECT - 1, TABLE_SIZE)
+    assert tables.weights.shape == (direct + LAPLACE_COUNT - LAST_DIRECT - 1, TABLE_SIZE)
     assert np.array_equal(tables.weights, np.rint(tables.weights))
-    assert frequencies().min() >= 1
-    assert (frequencies().sum(axis=1) == 1 << PRECISION_BITS).all()
-    assert not tables.shifts[: 5 * (LAST_DIRECT + 1)].any()
-    assert tables.shifts[5 * (LAST_DIRECT + 1) :].tolist() == [
+    assert frequencies(parts).min() >= 1
+    assert (frequencies(parts).sum(axis=1) == 1 << PRECISION_BITS).all()
+    assert not tables.shifts[:direct].any()
+    assert tables.shifts[direct:].tolist() == [
         -(-(index - LAST_DIRECT) // 4) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)
     ]
 
 
-def table_means() -> np.ndarray:
+def table_means(parts: int) -> np.ndarray:
     """The mean of each table without its escape."""
-    inner = frequencies()[:, :-1]
+    inner = frequencies(parts)[:, :-1]
     return (inner @ np.arange(-RADIUS, RADIUS + 1)) / inner.sum(axis=1)
 
 
-def test_chosen_tables_have_the_mean_of_the_network() -> None:
-    """For every scale and mean, sign * entry + middle is on average mean / 8."""
+@pytest.mark.parametrize("parts", MEAN_PARTS)
+def test_chosen_tables_have_the_mean_of_the_network(parts: int) -> None:
+    """For every scale and mean, sign * entry + middle is on average mean / parts."""
     scales = range(-UNIT_SCALE_INDEX - 3, LAPLACE_COUNT - UNIT_SCALE_INDEX + 3)
-    means = range(-45, 46)
+    means = range(-6 * parts, 6 * parts + 1)
     outputs = np.array(list(product(scales, means)), dtype=np.float32)
-    choice = GridChoice.of_outputs(outputs)
+    choice = GridChoice.of_outputs(outputs, parts)
     index = np.clip(outputs[:, 0].astype(int) + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
-    wanted = outputs[:, 1] / MEAN_PARTS
-    expected = choice.sign * table_means()[choice.table] + choice.middle
+    wanted = outputs[:, 1] / parts
+    expected = choice.sign * table_means(parts)[choice.table] + choice.middle
     assert set(choice.sign.tolist()) == {-1, 1}
     assert np.abs(choice.middle - wanted).max() <= 0.5
     direct = (index >= UNIT_SCALE_INDEX) & (index <= LAST_DIRECT)
@@ -437,21 +450,23 @@ def test_chosen_tables_have_the_mean_of_the_network() -> None:
     assert (np.diff(expected.reshape(len(scales), -1), axis=1) > -1e-6).all()
 
 
-def test_chosen_tables_have_the_scale_of_the_network() -> None:
+@pytest.mark.parametrize("parts", MEAN_PARTS)
+def test_chosen_tables_have_the_scale_of_the_network(parts: int) -> None:
     """Every table is used; the mean magnitude of the coded number grows with the scale."""
     scales = np.arange(LAPLACE_COUNT) - UNIT_SCALE_INDEX
-    magnitudes = frequencies()[:, :-1] @ np.abs(np.arange(-RADIUS, RADIUS + 1))
+    magnitudes = frequencies(parts)[:, :-1] @ np.abs(np.arange(-RADIUS, RADIUS + 1))
     used = set()
-    for mean in range(MEAN_PARTS // 2 + 1):
+    for mean in range(parts // 2 + 1):
         outputs = np.stack([scales, np.full_like(scales, mean)], axis=1).astype(np.float32)
-        numbers = GridChoice.of_outputs(outputs).table
+        numbers = GridChoice.of_outputs(outputs, parts).table
         used |= set(numbers.tolist())
-        spreads = magnitudes[numbers] * 2.0 ** grid_tables().shifts[numbers]
+        spreads = magnitudes[numbers] * 2.0 ** grid_tables(parts).shifts[numbers]
         assert (np.diff(spreads) > 0).all()
     assert used == set(range(len(magnitudes)))
 
 
-def test_outputs_beyond_all_tables_are_limited() -> None:
-    choice = GridChoice.of_outputs(np.array([[-65536, -65536], [65536, 65536], [0, 0]], dtype=np.float32))
-    assert choice.table.tolist() == [0, len(grid_tables().shifts) - 1, 5 * UNIT_SCALE_INDEX]
+@pytest.mark.parametrize("parts", MEAN_PARTS)
+def test_outputs_beyond_all_tables_are_limited(parts: int) -> None:
+    choice = GridChoice.of_outputs(np.array([[-65536, -65536], [65536, 65536], [0, 0]], dtype=np.float32), parts)
+    assert choice.table.tolist() == [0, len(grid_tables(parts).shifts) - 1, (parts // 2 + 1) * UNIT_SCALE_INDEX]
     assert choice.middle.tolist() == [-512, 512, 0]

@@ -17,7 +17,7 @@ from dfmcodec.encoder.fitted.fit import Fit
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import GridNetwork
-from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.prior.fitted import (
     CHANGE_NAMES,
@@ -69,7 +69,7 @@ def test_changes_of_zero_give_the_start(start: Networks) -> None:
     network, machine = prior.networks_of(nothing)
     assert_same(Networks.of(machine, prior_networks(prior).contexts), start)
     for name in CONTEXT_CHANGES:
-        assert np.array_equal(getattr(network, name), getattr(start.contexts.to_integers(), name))
+        assert np.array_equal(getattr(network, name), getattr(start.contexts.to_integers(MEAN_PARTS[-1]), name))
     narrowest = UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * np.log2(training._SMALLEST_SCALE)
     assert np.all(prior.tables == max(0, round(narrowest)))
 
@@ -90,7 +90,7 @@ def test_changes_of_a_kind_move_its_weights(start: Networks, kind: int) -> None:
         name = CHANGE_NAMES[other]
         wanted = np.full(changes.shape, 6.0 * STEPS[other] if other == kind else 0.0)
         if other >= len(MACHINE_CHANGES):
-            before = getattr(start.contexts.to_integers(), name)
+            before = getattr(start.contexts.to_integers(MEAN_PARTS[-1]), name)
             wanted = np.minimum(before + wanted, GridNetwork.LIMITS[name]) - before
         assert np.allclose(changes, wanted, atol=5e-3), name
 
