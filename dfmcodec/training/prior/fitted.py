@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: 
         steps: Of each.
     """
     networks, scales = prior_networks(start), change_scales(start)
-    for number, crop in enumerate(crops_of(folder, crops, SINGLE_SIDE, seed=17)):
-        lmbda = lmbdas[number % len(lmbdas)]
+    in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
+    for number, (crop, lmbda) in enumerate(in_turn):
         held = smooth_latents(crop, lmbda)
         settings = {"scales": scales, "seed": number, "held": held, "price_part": LONG_PRICE_PART}
         yield fitted_networks(crop, networks, steps, lmbda, **settings)
@@ -210,8 +211,7 @@ def main(
         return found
 
     def fits(networks: Networks, count: int, seed: int, scales: Networks | None = None) -> Iterator[Networks]:
-        for number, crop in enumerate(crops_of(folder, scaled(count), SINGLE_SIDE, seed)):
-            lmbda = lmbdas[number % len(lmbdas)]
+        for crop, lmbda in zip(crops_of(folder, scaled(count), SINGLE_SIDE, seed), cycle(lmbdas), strict=False):
             yield fitted_networks(crop, networks, scaled(SINGLE_STEPS), lmbda, scales=scales)
 
     if start is None:
