@@ -42,7 +42,7 @@ from dfmcodec.prior.fitted import FittedPrior
 
 Change = Callable[[Networks], Networks]
 CONTEXT_WIDTH = 24
-ROUNDING_FROM, FIXED_FROM = 0.75, 0.95  # parts of the steps, as a file has them
+ROUNDING_FROM, FIXED_FROM = 0.9, 0.97  # parts of the steps, as a file has them
 ROUNDING_WINDOWS = 8
 
 

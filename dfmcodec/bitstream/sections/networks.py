@@ -37,21 +37,21 @@ def change_bits(prior: FittedPrior, changes: NetworkChanges) -> tuple[float, tup
     indices, kinds = prior.table_indices(changes.exponents), prior.kinds()
     total, chosen = 0.0, []
     for kind in range(len(CHANGE_NAMES)):
-        symbols, own = changes.symbols[kinds == kind], indices[kinds == kind]
-        costs = {offset: _cost(symbols, own + offset) for offset in TABLE_OFFSETS}
-        best = min(costs, key=lambda offset: costs[offset])
-        total += costs[best]
-        chosen.append(best)
+        costs = _costs(changes.symbols[kinds == kind], indices[kinds == kind])
+        best = int(np.argmin(costs))
+        total += float(costs[best])
+        chosen.append(TABLE_OFFSETS[best])
     return total, tuple(chosen)
 
 
-def _cost(symbols: Symbols, indices: npt.NDArray[np.intp]) -> float:
-    """The bits of symbols under the Laplace tables of the indices."""
-    indices = np.clip(indices, 0, LAPLACE_COUNT - 1)
+def _costs(symbols: Symbols, indices: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """The bits of symbols under the Laplace tables of the indices, each offset added in turn."""
+    tables = np.clip(indices + np.array(TABLE_OFFSETS)[:, None], 0, LAPLACE_COUNT - 1)
     is_small = np.abs(symbols) <= _SMALL
-    total = float(_small_costs()[indices[is_small], symbols[is_small] + _SMALL].sum())
-    others = zip(symbols[~is_small], indices[~is_small], strict=True)
-    return total + sum(float(laplace(int(index)).cost_bits(symbol[None])[0]) for symbol, index in others)
+    totals: npt.NDArray[np.float64] = _small_costs()[tables[:, is_small], symbols[is_small] + _SMALL].sum(axis=1)
+    for at in np.flatnonzero(~is_small):
+        totals += [float(laplace(int(table)).cost_bits(symbols[at : at + 1])[0]) for table in tables[:, at]]
+    return totals
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ _LARGE_PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5CABBE89)  # unless it is smooth
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
 # The first multiplier: a factor times a power of the latent model's, larger for a smooth image.
-_OF_LATENT_LMBDA, _LATENT_POWER, _OF_SMOOTH = 0.41, 0.88, 1.25
+_OF_LATENT_LMBDA, _LATENT_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The fitted model: one fit whose multiplier follows the target, then whole numbers.
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
-target. In its last quarter the steps of the networks are chosen, and the fit goes on with networks
+target. In its last tenth the steps of the networks are chosen, and the fit goes on with networks
 as the decoder will have them, which makes up for their rounding. A fit that ends away from its
 target takes further steps. Then sweeps under multipliers around the last one give one file that
 meets the target and one beyond it, and a part of each leads exactly to it.
@@ -38,8 +38,9 @@ from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
 
 _ROUNDING_WINDOWS = 8  # of the image, by which the rounding of networks is chosen
-_ROUNDING_FROM = 0.75  # part of the steps after which networks are rounded
-_FIXED_FROM = 0.95  # part of the steps after which they do not move
+_EXPECTED_FROM = 0.5  # part of the steps after which it is known how networks would be rounded
+_ROUNDING_FROM = 0.9  # and after which they are rounded
+_FIXED_FROM = 0.97  # part of the steps after which they do not move
 _TIMED_STEPS = range(1, 6)  # by which the others are timed; the first compiles
 _FOR_STEPS = 0.75  # the part of a time limit that is left for steps
 _CONTROL_STEPS = 10  # between two measurements
@@ -48,16 +49,17 @@ _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
 _AIM = 0.998  # of a size budget
 # By which part of their bits at the end symbols take more, after parts of the steps. It grows no
 # more above a rate.
-_EXCESS = (0.2, 0.5, 0.6, 0.75, 0.9, 1.0), (0.58, 0.30, 0.235, 0.14, 0.025, 0.0)
-_EXCESS_UP_TO = 0.42, 0.25  # bits per pixel, without and with latents that are held
+_EXCESS = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
+_EXCESS_UP_TO = 0.48, 0.25  # bits per pixel, without and with latents that are held
 _SETTLING_PART = 0.2  # of the steps, after which the size says something, once no latents are held
 _SWEPT = 0.99  # of the bytes of symbols, in whole numbers and after a sweep;
 _SWEPT_OF_HELD = 1.02  # finest grids that were held have few symbols that a sweep could change
-_USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen,
-_NETWORKS_SHRINK = 0.85  # and their bytes, when it is
+_USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
-_LMBDA_OF_SIZE = 16.0  # how far the logarithm of the multiplier follows that of the size, in a whole fit
-_LMBDA_OF_PSNR = 2.0  # and 1 dB
+# How far the logarithm of the multiplier follows that of the size, in what is left of a whole fit
+_LMBDA_OF_SIZE = 5.0
+_MEASURED_LATE = 0.1  # parts of a fit until the size has followed the multiplier
+_LMBDA_OF_PSNR = 2.0  # and 1 dB, in a whole fit
 _FARTHEST_MOVE = 1.2  # of the logarithm of the multiplier in a fit
 _FURTHER_ROUNDS = 5  # of steps at most, where a fit ends too far from its target
 _FURTHER_PART, _FURTHER_STEPS = 0.06, 30  # of the steps in each of them, and at least, and
@@ -130,6 +132,7 @@ class _Search:
         self._held_until = plan.recipe.held_part if held else 0.0
         self._fit = Fit(colours, plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed, held)
         self._rounding: Rounding | None = None
+        self._expected_rounding: Rounding | None = None
         self._timed_from_s = 0.0
 
     def run(self) -> Outcome:
@@ -137,6 +140,8 @@ class _Search:
         number, restarts, reason = 0, 0, "steps"
         with self._fit.threads() as executor:
             while number < self._steps:
+                if self._expected_rounding is None and number >= _EXPECTED_FROM * self._steps:
+                    self._expected_rounding = self._chosen_rounding(state, executor)
                 if self._rounding is None and number >= _ROUNDING_FROM * self._steps:
                     self._rounding = self._chosen_rounding(state, executor)
                 moves_networks = number < _FIXED_FROM * self._steps
@@ -311,8 +316,9 @@ class _Search:
 
     @property
     def _any_rounding(self) -> Rounding:
-        """How networks are rounded; as the prior has it, before that is chosen for the image."""
-        return self._rounding or Rounding(self._plan.prior, (0,) * len(CHANGE_NAMES))
+        """How networks are rounded; or would be, as far as that is known."""
+        usual = Rounding(self._plan.prior, (_USUAL_EXPONENT,) * len(CHANGE_NAMES))
+        return self._rounding or self._expected_rounding or usual
 
     def _rounded(self, networks: Networks) -> Networks:
         """Networks as latents see them now."""
@@ -405,10 +411,7 @@ class _Search:
 
     def _expected_bytes(self, found: Measured, networks: Networks) -> float:
         """The size of the file of a state."""
-        usual = Rounding(self._plan.prior, (_USUAL_EXPONENT,) * len(CHANGE_NAMES))
-        of_networks = float(self._networks_bytes((self._rounding or usual).changes(networks)))
-        if self._rounding is None:
-            of_networks *= _NETWORKS_SHRINK
+        of_networks = self._networks_bytes(self._any_rounding.changes(networks))
         return container_bytes(Model.FITTED) + found.bits / 8 + of_networks
 
     def _follow(self, found: Measured, expected_bytes: float, part: float) -> None:
@@ -425,7 +428,7 @@ class _Search:
             if bits_in_the_end is None:
                 return
             in_the_end = expected_bytes + (self._swept_part * bits_in_the_end - found.bits) / 8
-            move = _LMBDA_OF_SIZE * log(in_the_end / max(1.0, _AIM * budget))
+            move = _LMBDA_OF_SIZE / (1 + _MEASURED_LATE - part) * log(in_the_end / max(1.0, _AIM * budget))
         elif config.psnr is not None:
             in_the_end_db = found.psnr_db + _GAINS_DB * (1 - part) ** 3
             move = _LMBDA_OF_PSNR * (in_the_end_db - config.psnr - _PSNR_SPARE)
