@@ -143,6 +143,28 @@ def test_the_same_seed_gives_the_same_file(of_lmbda: Found) -> None:
     assert found(EncoderConfig(lmbda=LMBDA)).data == of_lmbda.data
 
 
+def test_networks_are_rounded_in_the_last_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From half of the steps on it is known what they will take. In the end latents move alone."""
+    step, choose = Fit.step, search.choose_rounding
+    moving, rounded, chosen = [], [], []
+
+    def recorded(self: Fit, state: Any, number: int, *args: Any) -> Any:
+        moving.append(args[1])
+        rounded.append(args[2] is not None)
+        return step(self, state, number, *args)
+
+    def recorded_choice(*args: Any) -> Any:
+        chosen.append(len(rounded))
+        return choose(*args)
+
+    monkeypatch.setattr(Fit, "step", recorded)
+    monkeypatch.setattr(search, "choose_rounding", recorded_choice)
+    found(EncoderConfig(lmbda=LMBDA))
+    assert chosen == [STEPS // 2, 54]
+    assert rounded == [False] * 54 + [True] * 6
+    assert moving == [True] * 59 + [False]
+
+
 # Ends before the last step
 
 
