@@ -549,8 +549,11 @@ def ctrl_c_while_decoding(place: Place) -> str:
 # -- memory, numbers, damaged installations
 
 
+# Modules are loaded first: where Python compiles one and has no memory left, it may call that a
+# ValueError of the source ("field 'target' is required for AnnAssign").
 MEMORY_LIMIT = """
-import resource, dfmcodec.encoder.latent.search
+import resource, PIL.Image, dfmcodec.cli.encode, dfmcodec.encoder.latent.search, dfmcodec.files.read_image
+PIL.Image.preinit()
 pages = int(open('/proc/self/statm').read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + {extra},) * 2)
 """
