@@ -34,10 +34,10 @@ def change_bits(prior: FittedPrior, changes: NetworkChanges) -> tuple[float, tup
     """The bits of all changes under the best tables, and what is added to the tables of each
     kind.
     """
-    indices, kinds = prior.table_indices(changes.exponents), prior.kinds()
+    indices = prior.table_indices(changes.exponents)
     total, chosen = 0.0, []
-    for kind in range(len(CHANGE_NAMES)):
-        costs = _costs(changes.symbols[kinds == kind], indices[kinds == kind])
+    for symbols, own in zip(prior.split(changes.symbols), prior.split(indices), strict=True):
+        costs = _costs(symbols.ravel(), own.ravel())
         best = int(np.argmin(costs))
         total += float(costs[best])
         chosen.append(TABLE_OFFSETS[best])
