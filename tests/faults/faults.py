@@ -12,6 +12,7 @@ without a traceback.
 from __future__ import annotations
 
 import argparse
+import compileall
 import io
 import json
 import os
@@ -549,11 +550,8 @@ def ctrl_c_while_decoding(place: Place) -> str:
 # -- memory, numbers, damaged installations
 
 
-# Modules are loaded first: where Python compiles one and has no memory left, it may call that a
-# ValueError of the source ("field 'target' is required for AnnAssign").
 MEMORY_LIMIT = """
-import resource, PIL.Image, dfmcodec.cli.encode, dfmcodec.encoder.latent.search, dfmcodec.files.read_image
-PIL.Image.preinit()
+import resource, dfmcodec.encoder.latent.search
 pages = int(open('/proc/self/statm').read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + {extra},) * 2)
 """
@@ -563,6 +561,8 @@ def memory_limit(place: Place) -> str:
     """`RLIMIT_AS` 3 to 400 MB above what the command has at its start, on an image of 2
     megapixels
     """
+    # As pip does. Python, compiling without memory, may say ValueError, of the source it compiles.
+    compileall.compile_dir(str(Path(dfmcodec.__file__).parent), quiet=1)
     image, target = place.image(scale=15), place.folder / "x.dfm"
     target.write_bytes(b"old")
     said: dict[str, int] = {}
