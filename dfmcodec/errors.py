@@ -90,9 +90,13 @@ NO_MEMORY = "out of memory; use a smaller image, fewer processes (-j) or, to enc
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Whether an exception means that there is too little memory, be it to load a library."""
+    """Whether an exception means that there is too little memory, be it to load a library or for
+    the stack of a thread.
+    """
     if isinstance(error, ImportError):
         return "failed to map segment" in str(error)
+    if isinstance(error, RuntimeError):
+        return "can't start new thread" in str(error)
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 

@@ -353,6 +353,8 @@ def test_a_bug_in_another_process_is_the_failure_of_one_file():
         (MemoryError(), 7, "out of memory"),
         (OSError(12, "Cannot allocate memory"), 7, "out of memory"),
         (ImportError("x.so: failed to map segment from shared object"), 7, "out of memory"),
+        (RuntimeError("can't start new thread"), 7, "out of memory"),
+        (RuntimeError("other"), 1, "unexpected RuntimeError: other"),
         (ModuleNotFoundError("No module", name="scipy.sub"), 1, "dfm x needs SciPy"),
         (ModuleNotFoundError("No module", name="other"), InstallationError.exit_code, "install dfmcodec again"),
         (PermissionError(13, "Permission denied", b"a\xff"), 1, "a\udcff: Permission denied"),

@@ -18,10 +18,14 @@ from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
-EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 2400, 8: 6000, 9: 12000}
+EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 2800, 8: 6000, 9: 12000}
 _PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5042B3F7)  # the least multiplier that each serves
-_LARGE_PIXELS = 80_000  # of an image whose symbols pay for networks that move far,
-_LARGE_PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5CABBE89)  # unless it is smooth
+# Those of images that are not smooth, by the least number of pixels: the more symbols there are,
+# the better they pay for networks that move far, and for wide ones.
+_LARGE_PRIORS = (
+    (200_000, ((0.0, 0xB84C2B33), (8e-4, 0x5CABBE89))),
+    (80_000, ((0.0, 0xD668FEDB), (5e-4, 0x5CABBE89))),
+)
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
 # The first multiplier: a factor times a power of the latent model's, larger for a smooth image.
@@ -76,8 +80,9 @@ def prior_and_recipe(colours: Float32, lmbda: float, steps: int) -> tuple[Fitted
         lmbda: The multiplier of bits.
         steps: The number of steps.
     """
-    is_large = colours[0].size >= _LARGE_PIXELS and not smooth_latents(colours, lmbda)
-    _, prior_id = max(entry for entry in (_LARGE_PRIORS if is_large else _PRIORS) if entry[0] <= lmbda)
+    of_size = (priors for pixels, priors in _LARGE_PRIORS if colours[0].size >= pixels)
+    priors = _PRIORS if smooth_latents(colours, lmbda) else next(of_size, _PRIORS)
+    _, prior_id = max(entry for entry in priors if entry[0] <= lmbda)
     return fitted_prior_of(prior_id), Recipe(steps)
 
 

@@ -16,6 +16,8 @@ many times its size. So a prior for large images, whose fits are long, starts fr
 has stage 3 alone, with longer fits that pay a part of the price:
 
     python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start ffde274f
+
+Its context network may have more units than that one's.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32
+from dfmcodec.encoder.fitted.contexts import ContextWeights
 from dfmcodec.encoder.fitted.fit import Fit, Recipe
 from dfmcodec.encoder.fitted.machine import FINE_CHROMA
 from dfmcodec.encoder.fitted.networks import Networks
@@ -143,6 +146,30 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
     return arrays
 
 
+def widened(prior: FittedPrior, units: int, seed: int = 0) -> FittedPrior:
+    """A prior whose context network has more units and the outputs of a given one: the new units
+    see random features, and the outputs do not see them yet.
+
+    Args:
+        prior: The given one.
+        units: Of each layer, at least as many as it has.
+        seed: Of the features.
+    """
+    networks = prior_networks(prior)
+    fresh = ContextWeights.start(np.random.default_rng(seed), units)
+    contexts = {name: np.zeros(weights.shape, dtype=np.float32) for name, weights in fresh._asdict().items()}
+    contexts["w1"] = np.array(fresh.w1)
+    for name, weights in networks.contexts._asdict().items():
+        contexts[name][tuple(map(slice, weights.shape))] = weights
+    arrays = prior_arrays(Networks.of(networks.machine, ContextWeights(**contexts)))
+    tables = []
+    for (_, shape), known in zip(FittedPrior.from_arrays(arrays).shapes, prior.split(prior.tables), strict=True):
+        of_array = np.full(shape, np.rint(known.mean()), dtype=np.uint8)
+        of_array[tuple(map(slice, known.shape))] = known
+        tables.append(of_array.ravel())
+    return FittedPrior.from_arrays(arrays | {"change_tables": np.concatenate(tables)})
+
+
 def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
     """The Laplace index of each weight.
 
@@ -169,7 +196,7 @@ def _moved(start: Networks, changes: Float32) -> Networks:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the prior.")
 @click.option("--width", type=int, default=32, show_default=True, help="The dimension of the machine.")
-@click.option("--context-width", type=int, default=24, show_default=True, help="The units of the context network.")
+@click.option("--context-width", type=int, default=24, show_default=True, help="The units of a layer of contexts.")
 @click.option("--axes", default=FINE_CHROMA, show_default=True, help="The axis of each grid's colour at the start.")
 @click.option(
     "--lmbdas",
@@ -222,7 +249,7 @@ def main(
         first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, SINGLE_CROPS, seed=12))))
         paying = fits(prior_networks(first), PAYING_CROPS, seed=13, scales=change_scales(first))
     else:
-        first = fitted_prior_of(int(start, 16))
+        first = widened(fitted_prior_of(int(start, 16)), context_width)
         paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
     arrays = prior_arrays(prior_networks(first), logged(paying))
     out.mkdir(parents=True, exist_ok=True)

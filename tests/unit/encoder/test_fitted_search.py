@@ -393,20 +393,22 @@ def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
 
 
 def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks that move far pay for large images with details only."""
+    """Networks that move far pay for large images with details only, wide ones for larger ones at
+    low multipliers.
+    """
     held = [np.ones((2, 2), dtype=np.bool_)]
     priors = {}
-    for side, smooth in product((280, 290), ([], held)):
+    for side, smooth, lmbda in product((280, 290, 440, 450), ([], held), (1e-4, 2e-3)):
         monkeypatch.setattr(planning, "smooth_latents", lambda *_, smooth=smooth: smooth)
-        for lmbda in (1e-4, 2e-3):
-            prior, _ = prior_and_recipe(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
-            priors[side, bool(smooth), lmbda] = prior
-    large = priors.pop((290, False, 2e-3))
-    low, high = {p.checksum for (*_, lmbda), p in priors.items() if lmbda < 1e-3}, priors[280, False, 2e-3]
-    assert len(low) == 1
-    assert {p.checksum for (*_, lmbda), p in priors.items() if lmbda > 1e-3} == {high.checksum}
-    assert large.checksum not in {high.checksum, *low}
-    assert large.tables.mean() > high.tables.mean() + 2
+        prior, _ = prior_and_recipe(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
+        priors[side, bool(smooth), lmbda] = prior
+    wide, far = priors.pop((450, False, 1e-4)), priors.pop((290, False, 2e-3))
+    low, high = priors[280, False, 1e-4], priors[280, False, 2e-3]
+    assert far.tables.mean() > high.tables.mean() + 2
+    assert len(wide.network.w1) > len(low.network.w1) == len(far.network.w1) == len(high.network.w1)
+    for (side, is_smooth, lmbda), prior in priors.items():
+        expected = low if lmbda < 1e-3 else high if is_smooth or side == 280 else far
+        assert prior.checksum == expected.checksum, (side, is_smooth, lmbda)
 
 
 def test_the_first_multiplier_is_that_of_the_target() -> None:

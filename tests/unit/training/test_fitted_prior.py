@@ -12,13 +12,15 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 from common import SHARED
+from numpy.testing import assert_array_equal
 
 from dfmcodec.encoder.fitted.fit import Fit
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
-from dfmcodec.entropy.grid_context import GridNetwork
+from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.files.arrays import read_arrays
+from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.prior.fitted import (
     CHANGE_NAMES,
     CONTEXT_CHANGES,
@@ -29,7 +31,7 @@ from dfmcodec.prior.fitted import (
     fitted_prior_of,
 )
 from dfmcodec.training.prior import fitted as training
-from dfmcodec.training.prior.fitted import crops_of, main, prior_arrays, side_by_side
+from dfmcodec.training.prior.fitted import crops_of, main, prior_arrays, side_by_side, widened
 
 WIDTH = CONTEXT_WIDTH = 8
 STEPS = (*training.MACHINE_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind
@@ -215,6 +217,25 @@ def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch:
     fresh = Networks.start(0, WIDTH, CONTEXT_WIDTH)
     for new, old in zip(prior_networks(prior).machine, fresh.machine, strict=True):
         assert (new != old).any()
+
+
+def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -> None:
+    """Nor its tables; new units are not alike, and what they may cost is what others do."""
+    shipped = fitted_prior_of(0xD668FEDB)
+    assert widened(shipped, len(shipped.network.w1)).checksum == shipped.checksum
+    units = len(shipped.network.w1) + 4
+    wide = widened(shipped, units)
+    assert len(wide.network.w1) == len(wide.network.w2) == units
+    features = np.random.default_rng(0).integers(-127, 128, (200, FEATURES)).astype(np.float32)
+    for level in range(GRID_LEVELS):
+        outputs, wide_outputs = (LevelNetwork(prior.network, level).outputs(features) for prior in (shipped, wide))
+        assert_array_equal(outputs, wide_outputs)
+    added = wide.network.w1[-4:]
+    assert len(np.unique(added, axis=0)) == len(added)
+    for (name, _), old, new in zip(shipped.shapes, shipped.split(shipped.tables), wide.split(wide.tables), strict=True):
+        kept = tuple(map(slice, old.shape))
+        assert_array_equal(new[kept], old, name)
+        assert old.min() <= new.min() <= new.max() <= old.max()
 
 
 def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
