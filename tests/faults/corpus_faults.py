@@ -111,18 +111,16 @@ def run(engine: str, source: Path, store: Path, chance: random.Random) -> dict[s
             sessions.append(command.pid)
             _, errors = command.communicate(timeout=PATIENCE_S)
     time.sleep(0.5)
-    survivors = [process for session in sessions for process in processes_of(session)]
+    row = {"engine": engine, "killed": killed, "called again": again, **outcome(store)}
+    row["seconds"] = round(time.monotonic() - started, 1)
+    return row | {"survivors": sum(len(processes_of(session)) for session in sessions)}
+
+
+def outcome(store: Path) -> dict[str, object]:
+    """How many images of a store are done, by its rows, and whether each is there once."""
     rows = [row for path in store.glob("_dfm/*.rows.parquet") for row in pyarrow.parquet.read_table(path).to_pylist()]
     of_source = Counter(row["source"] for row in rows if row["status"] == "done")
-    return {
-        "engine": engine,
-        "killed": killed,
-        "called again": again,
-        "done": len(of_source),
-        "each once": set(of_source.values()) == {1} and len(rows) == len(of_source),
-        "seconds": round(time.monotonic() - started, 1),
-        "survivors": len(survivors),
-    }
+    return {"done": len(of_source), "each once": set(of_source.values()) == {1} and len(rows) == len(of_source)}
 
 
 def main() -> None:

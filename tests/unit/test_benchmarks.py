@@ -129,6 +129,21 @@ def recording(folder: Path) -> None:
     assert module.decoded_like(module.Jpeg(), module.Jpeg().encode(image.pixels, "", 90), gray).shape == gray.shape
 
 
+def corpus_engines(folder: Path) -> None:
+    """The processor time of children counts: more images take more of it."""
+    pytest.importorskip("distributed")
+    source = folder / "in"
+    source.mkdir()
+    for number in range(4):
+        PIL.Image.fromarray(crop()[:, number:]).save(source / f"{number}.png")
+    rows = recorded(folder / "rows.jsonl", "corpus_engines", source, "--images", "1,4", "--runs", 1, "--shard-size", 2)
+    assert [(row["engine"], row["files"]) for row in rows] == [("local", 1), ("dask", 1), ("local", 4), ("dask", 4)]
+    assert all(row["processor_s"] > 0 for row in rows)
+    local, dask = importlib.import_module("corpus_engines").ratios(rows)
+    assert local["with its start"] == local["without"] == 1
+    assert dask["with its start"] == pytest.approx(rows[3]["processor_s"] / rows[2]["processor_s"])
+
+
 def latent_crops(folder: Path) -> None:
     image = png(folder, 140, 132)
     (row,) = recorded(folder / "rows.jsonl", "latent", "crops", image, "--effort", 1)
@@ -486,6 +501,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate recipes": coordinate_recipes,
     "coordinate quantised": coordinate_quantised,
     "coordinate start": coordinate_start,
+    "corpus_engines": corpus_engines,
     "domain_prior": domain_prior,
     "anchors": anchors,
     "beside": beside,
@@ -520,6 +536,7 @@ LONG = {  # 8 to 75 s each
     "beside",
     "coordinate quantised",
     "coordinate recipes",
+    "corpus_engines",
     "domain_prior",
     "fitted",
     "fitted_ablations",

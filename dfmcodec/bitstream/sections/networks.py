@@ -44,6 +44,18 @@ def change_bits(prior: FittedPrior, changes: NetworkChanges) -> tuple[float, tup
     return total, tuple(chosen)
 
 
+def bits_of_steps(prior: FittedPrior, changes: NetworkChanges) -> npt.NDArray[np.float64]:
+    """How many bits more each change would take a step down, and a step up, under the tables that
+    are the best now: float64 [2, weights]; infinitely many beyond +-1023 steps.
+    """
+    _, offsets = change_bits(prior, changes)
+    tables, costs = _tables(prior, changes.exponents, offsets), _small_costs()
+    now, before, after = (np.clip(changes.symbols + step, -_SMALL, _SMALL) + _SMALL for step in (0, -1, 1))
+    more = np.stack([costs[tables, moved] - costs[tables, now] for moved in (before, after)])
+    more[:, np.abs(changes.symbols) >= _SMALL] = np.inf
+    return more
+
+
 def _costs(symbols: Symbols, indices: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """The bits of symbols under the Laplace tables of the indices, each offset added in turn."""
     tables = np.clip(indices + np.array(TABLE_OFFSETS)[:, None], 0, LAPLACE_COUNT - 1)

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import cos, isfinite, log, pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -269,6 +269,28 @@ class Fit:
         whole = self._window_count / len(numbers)
         errors, bits = (whole * sum(float(pair[which].sum(dtype=np.float64)) for pair in costs) for which in (0, 1))
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
+
+    def gradients(
+        self, networks: Networks, grids: Sequence[Float32], executor: ThreadPoolExecutor
+    ) -> Iterator[Networks]:
+        """The gradient of the loss of each window by the weights, in bits, with given symbols.
+
+        Args:
+            networks: The networks.
+            grids: The symbols, whole numbers, float32 [h_l, w_l].
+            executor: Of `threads`.
+        """
+        image = self._image()
+        softness = Softness(np.float32(self.recipe.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
+        with calls():
+            weights = self._loss.weights(networks)
+
+            def gradient(window: int) -> Any:
+                return self._loss.gradient(weights, image, grids, softness, window)[0]
+
+            found = list(executor.map(gradient, range(self._window_count)))
+        for of_window in found:
+            yield jax.tree.map(lambda by_weights: by_weights / self.lmbda, self._loss.total([of_window]))
 
     def costs(self, networks: Networks, grids: Sequence[Float32], executor: ThreadPoolExecutor) -> Float32:
         """The loss pixel by pixel, in bits: squared errors over the multiplier, and the bits of

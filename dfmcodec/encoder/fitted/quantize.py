@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
@@ -32,11 +34,22 @@ def flat_changes(networks: Networks, start: Networks) -> Float32:
     Returns:
         float32 [weights].
     """
-    parts = [np.asarray(new - old).ravel() for new, old in zip(networks.machine, start.machine, strict=True)]
+    return _flat(jax.tree.map(jnp.subtract, networks, start), 1.0)
+
+
+def flat_gradient(gradient: Networks) -> Float32:
+    """A gradient by the weights of networks as that by `flat_changes`, float32 [weights]."""
+    return _flat(gradient, -1.0)
+
+
+def _flat(networks: Networks, power: float) -> Float32:
+    """Numbers for each weight in the order of `FittedPrior.split`, times a power of its unit."""
+    parts = [np.asarray(array).ravel() for array in networks.machine]
     for name in CONTEXT_CHANGES:
-        change = np.asarray(getattr(networks.contexts, name) - getattr(start.contexts, name))
-        change = change * unit_of(name).astype(np.float32).reshape(-1, *[1] * (change.ndim - 1))
-        parts.append((change.T if name in BY_LEVEL else change).ravel())
+        array = np.asarray(getattr(networks.contexts, name))
+        unit = unit_of(name).astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
+        array = array * unit**power
+        parts.append((array.T if name in BY_LEVEL else array).ravel())
     return np.concatenate(parts)
 
 

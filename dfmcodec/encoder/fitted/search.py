@@ -2,9 +2,10 @@
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
 target. In its last tenth the steps of the networks are chosen, and the fit goes on with networks
-as the decoder will have them, which makes up for their rounding. A fit that ends away from its
-target takes further steps. Then sweeps under multipliers around the last one give one file that
-meets the target and one beyond it, and a part of each leads exactly to it.
+as the decoder will have them, which makes up for their rounding; in the end single weights move
+by a step where that helps (`refine`). A fit that ends away from its target takes further steps.
+Then sweeps under multipliers around the last one give one file that meets the target and one beyond
+it, and a part of each leads exactly to it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 
 import numpy as np
@@ -28,6 +29,7 @@ from dfmcodec.encoder.fitted.fit import Fit, Measured, State
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
+from dfmcodec.encoder.fitted.refine import refined
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.encoder.fitted.sweep import sweep
 from dfmcodec.encoder.fitted.windows import colours_of
@@ -41,8 +43,11 @@ _ROUNDING_WINDOWS = 8  # of the image, by which the rounding of networks is chos
 _EXPECTED_FROM = 0.5  # part of the steps after which it is known how networks would be rounded
 _ROUNDING_FROM = 0.9  # and after which they are rounded
 _FIXED_FROM = 0.97  # part of the steps after which they do not move
+_STEPS_PER_TRIAL = 6  # of refined networks
+_COARSE_SWEEPS = 2, 1  # levels of grids that are swept once,
+_COARSE_SWEEPS_FROM = 2000  # after so many steps
 _TIMED_STEPS = range(1, 6)  # by which the others are timed; the first compiles
-_FOR_STEPS = 0.75  # the part of a time limit that is left for steps
+_FOR_STEPS = 0.7  # the part of a time limit that is left for steps
 _CONTROL_STEPS = 10  # between two measurements
 _LARGEST_MOVE = 0.2  # of the logarithm of the multiplier after one of them
 _CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
@@ -52,8 +57,8 @@ _AIM = 0.998  # of a size budget
 _EXCESS = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
 _EXCESS_UP_TO = 0.48, 0.25  # bits per pixel, without and with latents that are held
 _SETTLING_PART = 0.2  # of the steps, after which the size says something, once no latents are held
-_SWEPT = 0.99  # of the bytes of symbols, in whole numbers and after a sweep;
-_SWEPT_OF_HELD = 1.02  # finest grids that were held have few symbols that a sweep could change
+_SWEPT = 0.98  # of the bytes of symbols, in whole numbers, by refined networks and after a sweep;
+_SWEPT_OF_HELD = 1.01  # finest grids that were held have few symbols that a sweep could change
 _USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
 # How far the logarithm of the multiplier follows that of the size, in what is left of a whole fit
@@ -168,6 +173,8 @@ class _Search:
                 self._follow(found, expected_bytes, number / self._steps)
             best = None
             if reason == "steps":
+                kept = self._with_swept_coarse_grids(kept, executor)
+                kept = self._with_refined_networks(kept, executor)
                 kept, tried, further = self._stepped_to_target(kept, executor)
                 number += further
                 best = self._of_nearest(tried or self._swept_to_target(kept, executor))
@@ -194,6 +201,28 @@ class _Search:
             each = (seconds - self._timed_from_s) / (_TIMED_STEPS[-1] - _TIMED_STEPS[0])
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
             self._fit.shorten(min(self._steps, affordable))
+
+    def _with_swept_coarse_grids(self, state: State, executor: ThreadPoolExecutor) -> State:
+        """A state whose coarser grids are swept, in a fit that is long enough to be worth it."""
+        if self._steps < _COARSE_SWEEPS_FROM:
+            return state
+        networks, symbols = self._any_rounding(state.networks), [np.rint(grid) for grid in state.latents]
+
+        def costs(_: Float32) -> Float32:
+            return self._fit.costs(networks, symbols, executor)
+
+        for level in _COARSE_SWEEPS:
+            sweep(symbols[level], costs, self._has_to_stop, level)
+        values = [old + new - np.rint(old) for old, new in zip(state.latents, symbols, strict=True)]
+        return state._replace(moving_latents=replace(state.moving_latents, values=tuple(values)))
+
+    def _with_refined_networks(self, state: State, executor: ThreadPoolExecutor) -> State:
+        """A state with networks that a file can hold and that suit its symbols better."""
+        if self._rounding is None:
+            return state
+        trials = self._steps // _STEPS_PER_TRIAL
+        networks = refined(self._fit, state, self._rounding, executor, trials, self._has_to_stop)
+        return state._replace(networks=networks)
 
     def _stepped_to_target(self, state: State, executor: ThreadPoolExecutor) -> tuple[State, list[_Tried], int]:
         """Takes further steps under other multipliers until the target is near enough for sweeps;

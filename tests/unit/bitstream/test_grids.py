@@ -18,7 +18,13 @@ from dfmcodec.bitstream import Section, container
 from dfmcodec.bitstream.contents import Ancillary, FittedArchitecture, QuantizedGrids
 from dfmcodec.bitstream.sections.checks import checks_bytes
 from dfmcodec.bitstream.sections.grids import GridsBody, grid_checks, read_grids, write_grids
-from dfmcodec.bitstream.sections.networks import TABLE_OFFSETS, change_bits, read_networks, write_networks
+from dfmcodec.bitstream.sections.networks import (
+    TABLE_OFFSETS,
+    bits_of_steps,
+    change_bits,
+    read_networks,
+    write_networks,
+)
 from dfmcodec.decoder import decode_best_effort, decode_image
 from dfmcodec.entropy.grid_traversal import traverse_grids
 from dfmcodec.entropy.tables import MAX_SYMBOL, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
@@ -208,6 +214,29 @@ def test_tables_follow_the_steps_and_the_changes() -> None:
         assert np.abs(np.array(offsets) - SCALES_PER_OCTAVE)[many].max() <= 1
     nothing = NetworkChanges((0,) * len(CHANGE_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
     assert change_bits(prior, nothing)[1] == (TABLE_OFFSETS[0],) * len(CHANGE_NAMES)
+
+
+@pytest.mark.parametrize("scale", [0.3, 30.0])
+def test_the_bits_of_single_steps(scale: float) -> None:
+    """Those of all changes are their sum, as long as the tables stay; and steps that are too large
+    are not thought of.
+    """
+    prior = some_prior()
+    exponents = (0,) * len(CHANGE_NAMES)
+    changes = random_changes(prior, exponents, scale, seed=3)
+    more = bits_of_steps(prior, changes)
+    assert more.shape == (2, prior.weight_count)
+    before, offsets = change_bits(prior, changes)
+    for which, step in enumerate((-1, 1)):
+        for at in np.random.default_rng(4).integers(prior.weight_count, size=40):
+            symbols = changes.symbols.copy()
+            symbols[at] += step
+            after, moved = change_bits(prior, NetworkChanges(exponents, symbols))
+            if moved == offsets:
+                assert after - before == pytest.approx(more[which, at], abs=1e-6)
+    huge = changes.symbols.copy()
+    huge[5] = -1023
+    assert np.isinf(bits_of_steps(prior, NetworkChanges(exponents, huge))[:, 5]).all()
 
 
 def test_damaged_networks_are_decoded_to_something_or_refused() -> None:

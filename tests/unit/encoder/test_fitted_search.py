@@ -165,6 +165,33 @@ def test_networks_are_rounded_in_the_last_tenth(monkeypatch: pytest.MonkeyPatch)
     assert moving == [True] * 59 + [False]
 
 
+def test_networks_are_refined_and_long_fits_have_coarse_grids_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the end, before the finest grid is swept; trials are as many as the steps pay for."""
+    done: list[Any] = []
+    refined, sweep = search.refined, search.sweep
+
+    def recorded(fit: Any, state: Any, rounding: Any, executor: Any, trials: int, should_stop: Any) -> Any:
+        done.append(("refined", trials))
+        return refined(fit, state, rounding, executor, trials, should_stop)
+
+    def recorded_sweep(grid: Any, costs: Any, should_stop: Any, level: int = 0) -> None:
+        done.append(("swept", level))
+        sweep(grid, costs, should_stop, level)
+
+    monkeypatch.setattr(search, "refined", recorded)
+    monkeypatch.setattr(search, "sweep", recorded_sweep)
+    short = found(EncoderConfig(lmbda=LMBDA))
+    assert done == [("refined", STEPS // 6), ("swept", 0)]
+    done.clear()
+    monkeypatch.setattr(search, "_COARSE_SWEEPS_FROM", STEPS)
+    long = found(EncoderConfig(lmbda=LMBDA))
+    assert done == [("swept", 2), ("swept", 1), ("refined", STEPS // 6), ("swept", 0)]
+    check_file(long)
+    pixels = PIXELS.shape[0] * PIXELS.shape[1]
+    costs = [10 ** (-each.psnr_db / 10) / LMBDA + 8 * len(each.data) / pixels for each in (short, long)]
+    assert costs[1] < costs[0]
+
+
 # Ends before the last step
 
 
@@ -195,9 +222,9 @@ def test_a_time_limit_ends_a_fit() -> None:
     assert result.pixels.shape == image.pixels.shape
 
 
-@pytest.mark.parametrize(("steps", "kept"), [(1000, 5 + int(0.75 * 86)), (30, 30)])
+@pytest.mark.parametrize(("steps", "kept"), [(1000, 5 + int(0.7 * 86)), (30, 30)])
 def test_a_time_limit_makes_a_long_fit_shorter(steps: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four steps take a second each, and three quarters of the 86 s that are left are for steps."""
+    """Four steps take a second each, and seven tenths of the 86 s that are left are for steps."""
     now = 0.0
     monkeypatch.setattr(search.time, "perf_counter", lambda: now)
     running = search_of(EncoderConfig(lmbda=LMBDA, time_limit_s=100), steps)

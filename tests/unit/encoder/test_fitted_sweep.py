@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import skimage.data
 
-from dfmcodec.encoder.fitted import sweep as sweeping
 from dfmcodec.encoder.fitted.fit import Fit, Recipe
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.sweep import sweep
+from dfmcodec.encoder.fitted.quantize import prior_networks
+from dfmcodec.encoder.fitted.sweep import Reach, sweep
+from dfmcodec.prior.fitted import fitted_prior_of
 
 SIZES = [(1, 1), (5, 40), (23, 31)]
 
@@ -67,6 +68,54 @@ def test_a_sweep_can_be_stopped() -> None:
     assert grid.sum() == 2 * 2  # the cells of the first two trials
 
 
+@pytest.fixture(scope="module")
+def fit() -> Fit:
+    colours = skimage.data.chelsea()[60:188, 130:290].transpose(2, 0, 1).astype(np.float32) / 255
+    return Fit(np.ascontiguousarray(colours), 1e-3, 0, prior_networks(fitted_prior_of(0x5CABBE89)), Recipe(40))
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_a_symbol_changes_costs_within_its_reach_alone(fit: Fit, level: int) -> None:
+    """A large change, so that outermost taps show, if not small ones times small ones."""
+    rng = np.random.default_rng(level)
+    state, reach = fit.start(), Reach.of(level)
+    networks = state.networks
+    grids = [rng.integers(-2, 3, grid.shape).astype(np.float32) for grid in state.latents]
+    row, column = 8 >> level, 10 >> level
+    row, column = row + reach.above, column + reach.aside
+    with fit.threads() as executor:
+        before = fit.costs(networks, grids, executor)
+        grids[level][row, column] += 200
+        rows, columns = np.nonzero(fit.costs(networks, grids, executor) != before)
+    assert rows.min() >> level >= row - reach.above
+    assert rows.max() >> level <= row + reach.below
+    assert columns.min() >> level >= column - reach.aside
+    assert columns.max() >> level <= column + reach.aside
+    if level < 2:
+        assert rows.min() >> level == row - reach.above
+        assert columns.min() >> level == column - reach.aside
+
+
+def test_a_sweep_of_a_coarser_grid_lowers_the_loss(fit: Fit) -> None:
+    """By what the costs of its cells say, which are those of all pixels."""
+    state = fit.start()
+    with fit.threads() as executor:
+        for number in range(20):
+            state = fit.step(state, number, executor)
+        grids = [np.rint(grid) for grid in state.latents]
+        seen: list[float] = []
+
+        def costs(_: np.ndarray) -> np.ndarray:
+            found = fit.costs(state.networks, grids, executor)
+            seen.append(float(found.sum()))
+            return found
+
+        before, unswept = costs(grids[1]).sum(), grids[1].copy()
+        sweep(grids[1], costs, never, 1)
+        assert (grids[1] != unswept).any()
+        assert costs(grids[1]).sum() < min(0.999 * before, min(seen) + 1)
+
+
 def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds() -> None:
     """The costs pixel by pixel are those of the fit, also after changes of many cells at once."""
     colours = skimage.data.chelsea()[60:180, 130:300].transpose(2, 0, 1).astype(np.float32) / 255
@@ -98,7 +147,8 @@ def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds() -> None:
 
         after = grids[0].copy()
         sweep(after, watched, never)
-        assert len(seen) == 1 + 2 * sweeping._ROWS * sweeping._COLUMNS
+        reach = Reach.of(0)
+        assert len(seen) == 1 + 2 * reach.rows * reach.columns
         assert (after != grids[0]).any()
         assert np.abs(after - grids[0]).max() <= 2
         assert loss(after) < 0.99 * before

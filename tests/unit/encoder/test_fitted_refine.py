@@ -1,0 +1,111 @@
+"""The last choice of the networks of the fitted model: single changes move by a step."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage.data
+
+from dfmcodec.bitstream.sections.networks import change_bits
+from dfmcodec.encoder.fitted.fit import Fit, Recipe, State
+from dfmcodec.encoder.fitted.networks import Networks
+from dfmcodec.encoder.fitted.quantize import Rounding, flat_changes, flat_gradient, prior_networks
+from dfmcodec.encoder.fitted.refine import refined
+from dfmcodec.prior.fitted import CHANGE_NAMES, FittedPrior, fitted_prior_of
+
+LMBDA, STEPS, TRIALS = 2e-3, 60, 40
+Found = tuple[Fit, State, Rounding]
+
+
+@pytest.fixture(scope="module")
+def prior() -> FittedPrior:
+    return fitted_prior_of(0x5042B3F7)
+
+
+@pytest.fixture(scope="module", params=[(128, 160), (72, 80)], ids=["windows", "a window"])
+def found(request: pytest.FixtureRequest, prior: FittedPrior) -> Found:
+    """A short fit of a photograph, whose networks are rounded coarsely."""
+    height, width = request.param
+    colours = skimage.data.chelsea()[60 : 60 + height, 130 : 130 + width].transpose(2, 0, 1).astype(np.float32) / 255
+    fit = Fit(np.ascontiguousarray(colours), LMBDA, 0, prior_networks(prior), Recipe(STEPS))
+    state = fit.start()
+    with fit.threads() as executor:
+        for number in range(STEPS):
+            state = fit.step(state, number, executor)
+    return fit, state, Rounding(prior, (2,) * len(CHANGE_NAMES))
+
+
+def never() -> bool:
+    return False
+
+
+def cost_of(found: Found, networks: Networks) -> float:
+    """The cost of a file with networks as they would be written, in bits."""
+    fit, state, rounding = found
+    with fit.threads() as executor:
+        measured = fit.measured(state._replace(networks=rounding(networks)), executor)
+    of_networks, _ = change_bits(rounding.prior, rounding.changes(networks))
+    return measured.mse * fit.pixel_count / LMBDA + measured.bits + of_networks
+
+
+def refined_networks(found: Found, trials: int, should_stop=never) -> Networks:
+    fit, state, rounding = found
+    with fit.threads() as executor:
+        return refined(fit, state, rounding, executor, trials, should_stop)
+
+
+def test_single_steps_lower_the_cost(found: Found) -> None:
+    """By more the more trials there are, and the networks are such as a file holds."""
+    _, state, rounding = found
+    costs = [cost_of(found, refined_networks(found, trials)) for trials in (0, TRIALS // 4, TRIALS)]
+    assert costs[0] == pytest.approx(cost_of(found, state.networks), rel=1e-6)
+    assert costs[2] < costs[1] < costs[0]
+    assert costs[2] < 0.997 * costs[0]
+    networks = refined_networks(found, TRIALS)
+    moved = rounding.changes(networks).symbols - rounding.changes(state.networks).symbols
+    assert 5 < np.count_nonzero(moved) <= TRIALS
+    for one, again in zip(jax.tree.leaves(networks), jax.tree.leaves(rounding(networks)), strict=True):
+        assert np.allclose(one, again, atol=1e-6)
+
+
+def test_trials_are_chosen_well(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many of the first ones lower the cost, of thousands of steps that could be tried."""
+    fit, state, rounding = found
+    costs = []
+    measured = Fit.measured
+
+    def watched(self: Fit, *args):
+        result = measured(self, *args)
+        costs.append(result.mse * fit.pixel_count / LMBDA + result.bits)
+        return result
+
+    monkeypatch.setattr(Fit, "measured", watched)
+    networks = refined_networks(found, TRIALS)
+    assert len(costs) == 1 + TRIALS
+    moved = rounding.changes(networks).symbols - rounding.changes(state.networks).symbols
+    assert np.count_nonzero(moved) > TRIALS / 5
+
+
+def test_a_search_can_be_stopped(found: Found) -> None:
+    """Before its first trial, or after some."""
+    _, state, rounding = found
+    as_rounded = rounding.changes(state.networks).symbols
+    assert np.array_equal(rounding.changes(refined_networks(found, TRIALS, lambda: True)).symbols, as_rounded)
+    calls = iter(range(100))
+    stopped = refined_networks(found, TRIALS, lambda: next(calls) >= 10)
+    same = refined_networks(found, 10)
+    assert np.array_equal(rounding.changes(stopped).symbols, rounding.changes(same).symbols)
+
+
+def test_a_flat_gradient_is_that_by_flat_changes(prior: FittedPrior) -> None:
+    """g(networks) = sum of a * networks changes by the flat gradient times flat changes."""
+    start = prior_networks(prior)
+    rng = np.random.default_rng(0)
+    a, d = (jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape), jnp.float32), start) for _ in range(2))
+    change = sum(float((x * y).sum()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(d), strict=True))
+    moved = Networks(*jax.tree.map(jnp.add, start, d))
+    by_flat = float(flat_gradient(a).astype(np.float64) @ flat_changes(moved, start))
+    assert by_flat == pytest.approx(change, rel=1e-3)
+    assert flat_gradient(a).shape == (prior.weight_count,)
