@@ -29,9 +29,12 @@ LOCAL, DASK = "local", "dask"
 _MAX_DEATHS = 12  # of workers of one shard in a run: enough for four images that kill theirs
 _CONNECT_S = 15
 _POLL_S = 0.5  # how soon a request to stop is noticed
-# What the nanny of a worker of Dask sets by default, less the threshold at which memory goes back
-# to the system: with it, workers took more processor time.
-_WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
+# What the nanny of a worker of Dask sets by default, but memory does not go back to the system
+# between images: a worker does them in a thread, to which glibc would give it anew for each array.
+_WORKER_ENVIRONMENT = {
+    **{"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
+    **{"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 << 25},
+}
 
 # A terminal sends Ctrl-C to all processes; what it means for a worker of Dask is decided here.
 _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"

@@ -20,14 +20,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of its own
 def settings_of_worker():
     import dask
 
-    names = ("MALLOC_TRIM_THRESHOLD_", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
     return [os.environ.get(name) for name in names], dask.config.get("distributed.worker.profile.enabled")
 
 
-def test_workers_have_one_thread_and_no_profiler():
+def test_workers_have_one_thread_and_no_profiler_and_keep_memory():
     with engines._dask(Engine(DASK, 1)) as (executor, capacity):
         assert capacity() == 1
-        assert executor.submit(settings_of_worker).result() == ([None, "1", "1"], False)
+        assert executor.submit(settings_of_worker).result() == ([str(1 << 30), str(1 << 25), "1", "1"], False)
 
 
 def test_workers_give_what_one_process_gives(tmp_path):
