@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import click
@@ -46,17 +47,15 @@ def measured(folder: Path, counts: Sequence[int], runs: int, effort: int, shard_
             source.mkdir()
             for path in photographs[:count]:
                 shutil.copy(path, source)
-        for run in range(runs):
-            for count in counts:
-                for name, options in ENGINES.items():
-                    store = Path(temporary, f"out-{run}-{count}-{name}")
-                    settings = ("--effort", str(effort), "--quality", "50", "--shard-size", str(shard_size), "--quiet")
-                    command = (sys.executable, "-m", "dfmcodec", "encode", str(Path(temporary, f"{count}")))
-                    seconds, processor_s = used((*command, "-O", str(store), *settings, *options))
-                    files = sum(1 for _ in store.glob("*.dfm"))
-                    shutil.rmtree(store)
-                    row: Row = {"engine": name, "images": count, "run": run, "files": files}
-                    yield row | {"seconds": round(seconds, 2), "processor_s": round(processor_s, 2)}
+        for run, count, (name, options) in product(range(runs), counts, ENGINES.items()):
+            store = Path(temporary, f"out-{run}-{count}-{name}")
+            settings = ("--effort", str(effort), "--quality", "50", "--shard-size", str(shard_size), "--quiet")
+            command = (sys.executable, "-m", "dfmcodec", "encode", str(Path(temporary, f"{count}")))
+            seconds, processor_s = used((*command, "-O", str(store), *settings, *options))
+            files = sum(1 for _ in store.glob("*.dfm"))
+            shutil.rmtree(store)
+            row: Row = {"engine": name, "images": count, "run": run, "files": files}
+            yield row | {"seconds": round(seconds, 2), "processor_s": round(processor_s, 2)}
 
 
 def ratios(rows: Sequence[Row]) -> Iterator[Row]:

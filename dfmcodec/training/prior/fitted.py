@@ -249,7 +249,8 @@ def main(
         first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, SINGLE_CROPS, seed=12))))
         paying = fits(prior_networks(first), PAYING_CROPS, seed=13, scales=change_scales(first))
     else:
-        first = widened(fitted_prior_of(int(start, 16)), context_width)
+        shipped = fitted_prior_of(int(start, 16))
+        first = widened(shipped, max(context_width, len(shipped.network.w1)))
         paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
     arrays = prior_arrays(prior_networks(first), logged(paying))
     out.mkdir(parents=True, exist_ok=True)
