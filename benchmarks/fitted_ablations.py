@@ -198,8 +198,7 @@ def _fitted(
 
         def cost(networks: Networks) -> float:
             as_tried = State(networks, state.network_moments, state.moving_latents)
-            found = fit.measured(as_tried, executor, ROUNDING_WINDOWS)
-            return found.mse * fit.pixel_count / fit.lmbda + found.bits
+            return fit.cost(fit.measured(as_tried, executor, ROUNDING_WINDOWS))
 
         chosen = None
         for number in range(steps):

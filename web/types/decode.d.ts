@@ -1,6 +1,6 @@
-import type { DecodeOptions, DfmHeader, DfmImage } from "./index";
+import type { DecodeOptions, DfmHeader, DfmImage } from "./index.js";
 
-export { DfmError } from "./index";
+export { DfmError } from "./index.js";
 
 /** The priors of all files. */
 export type Prior = object;

@@ -10,12 +10,11 @@ twice, so that neither machine nor contexts learn to undo it (Agustsson and Thei
 quantized neural compression"; Kim et al. 2024, "C3"). Temperature T and noise fall linearly over
 the fit, learning rates by a cosine. Latents take steps of Adam, networks of SOAP (`soap`).
 
-A step of the fit goes through all windows in a random order, a few at a time, and networks take a
-step after each few: their gradient is much the same everywhere, so that of the whole image is not
-worth its time. `latents` tells when latents move.
+A step of the fit goes through all windows in a random order, a batch of them at a time, and
+networks take a step after each batch. `latents` tells when latents move.
 
-On a CPU the windows of a few are computed by threads, one core for each window (`window_kernel`, or
-`window_loss` where there are no kernels).
+On a CPU the windows of a batch are computed by threads, one core for each window (`window_kernel`,
+or `window_loss` where there are no kernels).
 """
 
 from __future__ import annotations
@@ -51,7 +50,6 @@ from dfmcodec.metrics import psnr_of_mse
 _SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
 _SPREADS = 0.2, 3.4  # by how much an image's own scales differ from those of the prior; files code up to 3.36
 _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
-_FEW = 4  # windows between two steps of the networks
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class Recipe:
         level_rates: Factors on it for the grids, from the finest on. Where symbols are finer, more
             of them make the same difference in colour.
         network_rate: That of networks.
+        batch: The windows between two steps of the networks, at most.
         temperatures: Of soft rounding at the first and the last step.
         noises: Standard deviations of the noise at the first and the last step, in symbols.
         last_part: The least part of the learning rates, in the last steps and in those that follow.
@@ -73,7 +72,8 @@ class Recipe:
     steps: int
     latent_rate: float = 0.2
     level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)
-    network_rate: float = 3e-3
+    network_rate: float = 6e-3
+    batch: int = 24
     temperatures: tuple[float, float] = (0.42, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     last_part: float = 1e-3
@@ -167,7 +167,7 @@ class Fit:
         self._windows = Windows.of(self.height, self.width)
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
-        self._threads = min(self._window_count, _FEW, os.cpu_count() or 1) if is_on_cpu() else 1
+        self._threads = min(self._window_count, recipe.batch, os.cpu_count() or 1) if is_on_cpu() else 1
 
     @property
     def _window_count(self) -> int:
@@ -221,7 +221,7 @@ class Fit:
             moves_networks: Whether networks change, or latents alone.
             rounding: What gives the networks whose gradient moves those of the state, if not they
                 themselves (straight-through: Bengio et al. 2013, arXiv 1308.3432).
-            should_stop: Asked before each few windows; True ends the step there.
+            should_stop: Asked before each batch; True ends the step there.
         """
         part_done = min(1.0, number / self.recipe.steps)
         left = max(self.recipe.last_part, 0.5 * (1 + cos(pi * part_done)))
@@ -234,19 +234,19 @@ class Fit:
         seeds = random.integers(1 << 32, size=len(order), dtype=np.uint32)
         image = self._image()
         with calls():
-            for few in np.array_split(order, -(-len(order) // _FEW)):
+            for batch in np.array_split(order, -(-len(order) // self.recipe.batch)):
                 if should_stop():
                     break
                 weights = self._loss.weights(networks if rounding is None else rounding(networks))
                 work = partial(self._loss.gradient, weights, image, latents.values)
-                gradients = list(executor.map(work, [Softness(temperature, noise, seeds[i]) for i in few], few))
-                for window, (_, by_latents) in zip(few, gradients, strict=True):
+                gradients = list(executor.map(work, [Softness(temperature, noise, seeds[i]) for i in batch], batch))
+                for window, (_, by_latents) in zip(batch, gradients, strict=True):
                     latents.add(self._windows, window, by_latents)
-                for window in few:
+                for window in batch:
                     latents.move(self._windows, window, latent_rates, number)
                 if moves_networks:
                     total = self._loss.total([by_weights for by_weights, _ in gradients])
-                    share = np.float32(len(order) / len(few) / self.pixel_count)
+                    share = np.float32(len(order) / len(batch) / self.pixel_count)
                     rate = np.float32(self.recipe.network_rate * left)
                     price = image.lmbda * np.float32(self._price_part / self.pixel_count)
                     networks, moments = _move(networks, moments, total, share, price, rate, self._start, self._scales)
@@ -269,6 +269,12 @@ class Fit:
         whole = self._window_count / len(numbers)
         errors, bits = (whole * sum(float(pair[which].sum(dtype=np.float64)) for pair in costs) for which in (0, 1))
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
+
+    def cost(self, measured: Measured) -> float:
+        """What a measured state costs in bits: squared errors over the multiplier, and the bits of
+        symbols.
+        """
+        return measured.mse * self.pixel_count / self.lmbda + measured.bits
 
     def gradients(
         self, networks: Networks, grids: Sequence[Float32], executor: ThreadPoolExecutor
@@ -350,7 +356,7 @@ def _move(
     Args:
         networks: What moves.
         moments: What the optimiser keeps.
-        gradient: Of a few windows, times the pixels of the image.
+        gradient: Of a batch of windows, times the pixels of the image.
         share: What it is multiplied by.
         price: Of a bit of the networks in the loss.
         rate: The learning rate.

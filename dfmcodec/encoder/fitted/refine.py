@@ -114,8 +114,7 @@ def refined(
         return decoder_networks(prior, NetworkChanges(rounding.exponents, symbols))
 
     def cost() -> float:
-        found = fit.measured(state._replace(networks=networks()), executor)
-        return found.mse * fit.pixel_count / fit.lmbda + found.bits
+        return fit.cost(fit.measured(state._replace(networks=networks()), executor))
 
     least = cost()
     while curvature.relaxed > _LEAST_FACTOR:

@@ -411,8 +411,7 @@ class _Search:
         """How the networks of a state are rounded."""
 
         def cost(networks: Networks) -> float:
-            found = self._fit.measured(state._replace(networks=networks), executor, _ROUNDING_WINDOWS)
-            return found.mse * self._fit.pixel_count / self._fit.lmbda + found.bits
+            return self._fit.cost(self._fit.measured(state._replace(networks=networks), executor, _ROUNDING_WINDOWS))
 
         return choose_rounding(self._plan.prior, state.networks, cost)
 
