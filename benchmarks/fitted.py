@@ -54,7 +54,7 @@ def main(
     pixels = whole.pixels[top : top + crop, left : left + crop]
     colours = (pixels.astype(np.float32) * np.float32(1 / PEAK_LEVEL)).transpose(2, 0, 1)
     networks = Networks.start(seed, width, context_width)
-    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), networks, Recipe(steps), seed=seed)
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), networks, Recipe.of(steps), seed=seed)
     every = max(1, steps // measurements)
 
     def rows() -> Iterator[Row]:

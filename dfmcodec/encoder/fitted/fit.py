@@ -49,6 +49,8 @@ from dfmcodec.metrics import psnr_of_mse
 
 _SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
 _SPREADS = 0.2, 3.4  # by how much an image's own scales differ from those of the prior; files code up to 3.36
+_SHORT_FIT = 600  # of fewer steps
+_SHORT_FIT_RATE, _SHORT_FIT_BATCH = 4e-3, 8
 _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
 
 
@@ -78,6 +80,13 @@ class Recipe:
     noises: tuple[float, float] = (0.22, 0.15)
     last_part: float = 1e-3
     held_part: float = 0.4
+
+    @classmethod
+    def of(cls, steps: int) -> Recipe:
+        """How fits of so many steps go best. Networks of short ones have to move more often than
+        by the gradient of 24 windows.
+        """
+        return cls(steps) if steps >= _SHORT_FIT else cls(steps, network_rate=_SHORT_FIT_RATE, batch=_SHORT_FIT_BATCH)
 
 
 class State(NamedTuple):

@@ -19,8 +19,6 @@ from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 3200, 8: 6000, 9: 12000}
-# Fits of fewer steps: their networks have to move more often than by the gradient of 24 windows.
-_SHORT_FIT, _SHORT_BATCH, _SHORT_FIT_RATE = 600, 8, 4e-3
 _PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5042B3F7)  # the least multiplier that each serves
 # Those of images that are not smooth, by the least number of pixels: the more symbols there are,
 # the better they pay for networks that move far, and for wide ones.
@@ -85,10 +83,7 @@ def prior_and_recipe(colours: Float32, lmbda: float, steps: int) -> tuple[Fitted
     of_size = (priors for pixels, priors in _LARGE_PRIORS if colours[0].size >= pixels)
     priors = _PRIORS if smooth_latents(colours, lmbda) else next(of_size, _PRIORS)
     _, prior_id = max(entry for entry in priors if entry[0] <= lmbda)
-    recipe = Recipe(steps)
-    if steps < _SHORT_FIT:
-        recipe = replace(recipe, batch=_SHORT_BATCH, network_rate=_SHORT_FIT_RATE)
-    return fitted_prior_of(prior_id), recipe
+    return fitted_prior_of(prior_id), Recipe.of(steps)
 
 
 def _lmbda_of_target(job: Job) -> float:

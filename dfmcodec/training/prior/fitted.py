@@ -97,7 +97,7 @@ def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
 
 def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float, **settings: Any) -> Networks:
     """The networks of a fit of an image from latents of zero; see `Fit` for its arguments."""
-    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe(steps), **settings)
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe.of(steps), **settings)
     state = fit.start()
     with fit.threads() as executor:
         for number in range(steps):

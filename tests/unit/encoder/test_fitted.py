@@ -120,7 +120,7 @@ SIZE = (100, 121)  # which no grid divides
 def some_fit(steps: int) -> tuple[Fit, State]:
     """A fit of a small photograph from random networks, and its state before the first step."""
     colours = (photograph(*SIZE) / np.float32(255)).astype(np.float32).transpose(2, 0, 1)
-    fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe(steps))
+    fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe.of(steps))
     return fit, fit.start()
 
 
@@ -755,7 +755,7 @@ def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(fitting, "_move", seen)
     colours = np.full((3, 40, 50), 0.5, dtype=np.float32)
     for part in (1.0, 0.2):
-        fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe(1), price_part=part)
+        fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe.of(1), price_part=part)
         with fit.threads() as executor:
             fit.step(fit.start(), 0, executor)
     assert prices == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])

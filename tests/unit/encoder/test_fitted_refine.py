@@ -29,7 +29,7 @@ def found(request: pytest.FixtureRequest, prior: FittedPrior) -> Found:
     """A short fit of a photograph, whose networks are rounded coarsely."""
     height, width = request.param
     colours = skimage.data.chelsea()[60 : 60 + height, 130 : 130 + width].transpose(2, 0, 1).astype(np.float32) / 255
-    fit = Fit(np.ascontiguousarray(colours), LMBDA, 0, prior_networks(prior), Recipe(STEPS))
+    fit = Fit(np.ascontiguousarray(colours), LMBDA, 0, prior_networks(prior), Recipe.of(STEPS))
     state = fit.start()
     with fit.threads() as executor:
         for number in range(STEPS):

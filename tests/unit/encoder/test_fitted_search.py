@@ -85,7 +85,7 @@ def found(
     budget = config.budget_bytes(image)
     job = Job(image, config, ancillary_bytes, progress.append, should_stop, budget, has_checks)
     with installed(prior()):
-        outcome = fit_grids(job, Plan(prior(), prior_networks(prior()), Recipe(steps), lmbda))
+        outcome = fit_grids(job, Plan(prior(), prior_networks(prior()), Recipe.of(steps), lmbda))
         data = bitstream.write(outcome.model, checked=False)
         return Found(image, outcome, data, dfmcodec.decode(data).pixels, progress)
 
@@ -94,7 +94,7 @@ def search_of(config: EncoderConfig, steps: int = STEPS) -> search._Search:
     """The search for a target before its first step."""
     image = Image(PIXELS)
     job = Job(image, config, 0, lambda _: None, lambda: False, config.budget_bytes(image))
-    return search._Search(job, Plan(prior(), prior_networks(prior()), Recipe(steps), LMBDA))
+    return search._Search(job, Plan(prior(), prior_networks(prior()), Recipe.of(steps), LMBDA))
 
 
 @pytest.fixture(scope="module")
@@ -272,11 +272,11 @@ def test_a_fit_that_comes_to_nan_again_and_again_ends(monkeypatch: pytest.Monkey
 def test_a_size_is_a_hard_limit() -> None:
     """Of the file with its ancillary data."""
     ancillary_bytes = 100
-    result = found(EncoderConfig(size=2100), steps=100, ancillary_bytes=ancillary_bytes, lmbda=LMBDA / 2)
+    result = found(EncoderConfig(size=1900), steps=100, ancillary_bytes=ancillary_bytes, lmbda=LMBDA / 2)
     check_file(result)
-    assert 0.99 * 2100 < len(result.data) + ancillary_bytes <= 2100
+    assert 0.99 * 1900 < len(result.data) + ancillary_bytes <= 1900
     assert result.outcome.stop_reason == "steps"
-    assert {report.budget_bytes for report in result.progress} == {2100}
+    assert {report.budget_bytes for report in result.progress} == {1900}
 
 
 def test_a_psnr_is_a_floor() -> None:
@@ -303,7 +303,7 @@ def test_gray_images_have_one_channel() -> None:
     ("config", "message"),
     [
         (EncoderConfig(size=150), r"150 bytes is below the \d+ that the smallest file needs, 90 of them metadata"),
-        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach of the fitted model, which came to 2\d\."),
+        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach of the fitted model, which came to [23]\d\."),
     ],
 )
 def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_a_sweep_can_be_stopped() -> None:
 @pytest.fixture(scope="module")
 def fit() -> Fit:
     colours = skimage.data.chelsea()[60:188, 130:290].transpose(2, 0, 1).astype(np.float32) / 255
-    return Fit(np.ascontiguousarray(colours), 1e-3, 0, prior_networks(fitted_prior_of(0x5CABBE89)), Recipe(40))
+    return Fit(np.ascontiguousarray(colours), 1e-3, 0, prior_networks(fitted_prior_of(0x5CABBE89)), Recipe.of(40))
 
 
 @pytest.mark.parametrize("level", range(4))
@@ -119,7 +119,7 @@ def test_a_sweep_of_a_coarser_grid_lowers_the_loss(fit: Fit) -> None:
 def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds() -> None:
     """The costs pixel by pixel are those of the fit, also after changes of many cells at once."""
     colours = skimage.data.chelsea()[60:180, 130:300].transpose(2, 0, 1).astype(np.float32) / 255
-    fit = Fit(np.ascontiguousarray(colours), 1e-3, 0, Networks.start(0, 8, 8), Recipe(40))
+    fit = Fit(np.ascontiguousarray(colours), 1e-3, 0, Networks.start(0, 8, 8), Recipe.of(40))
     state = fit.start()
     with fit.threads() as executor:
         for number in range(40):
