@@ -17,15 +17,14 @@ has stage 3 alone, with longer fits that pay a part of the price:
 
     python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start ffde274f
 
-Its context network may have more units than that one's, and it may be of smooth crops alone
-(`--smooth`), for large images that are smooth.
+Its context network may have more units than that one's.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,6 @@ MACHINE_STEPS = {
     "stage_constants": 2.0**-10,
 }
 CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3": 16}
-_TRIED_FOR_A_SMOOTH_CROP = 3
 _READ_FOR_A_CROP = 6  # photographs: they are reduced at random, and many are too small then
 _SMALLEST_SCALE = 2.0**-4  # of a table, in steps
 _KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as so many fits
@@ -105,9 +103,7 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
     return state.networks
 
 
-def long_fits(
-    folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: int, steps: int, smooth_only: bool = False
-) -> Iterator[Networks]:
+def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: int, steps: int) -> Iterator[Networks]:
     """The networks of fits that start from a prior and pay a part of the price; see the module.
 
     Args:
@@ -116,13 +112,11 @@ def long_fits(
         lmbdas: The multipliers, in turn.
         crops: How many there are.
         steps: Of each.
-        smooth_only: Whether they are crops that have latents to hold; see `smooth_latents`.
     """
     networks, scales = prior_networks(start), change_scales(start)
-    found = crops_of(folder, _TRIED_FOR_A_SMOOTH_CROP * crops if smooth_only else crops, SINGLE_SIDE, seed=17)
-    in_turn = ((crop, lmbda, smooth_latents(crop, lmbda)) for crop, lmbda in zip(found, cycle(lmbdas), strict=False))
-    chosen = (each for each in in_turn if each[-1] or not smooth_only)
-    for number, (crop, lmbda, held) in enumerate(islice(chosen, crops)):
+    in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
+    for number, (crop, lmbda) in enumerate(in_turn):
+        held = smooth_latents(crop, lmbda)
         settings = {"scales": scales, "seed": number, "held": held, "price_part": LONG_PRICE_PART}
         yield fitted_networks(crop, networks, steps, lmbda, **settings)
 
@@ -217,7 +211,6 @@ def _moved(start: Networks, changes: Float32) -> Networks:
     type=click.Choice([f"{prior_id:08x}" for prior_id in SHIPPED_FITTED]),
     help="The shipped prior that long fits start from, in place of stages 1 and 2.",
 )
-@click.option("--smooth", is_flag=True, help="Long fits of smooth crops alone; with --start.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on crops and steps.")
 def main(
     folder: Path,
@@ -227,12 +220,8 @@ def main(
     axes: str,
     lmbdas: Sequence[float],
     start: str | None,
-    smooth: bool,
     scale: float,
 ) -> None:
-    if smooth and start is None:
-        msg = "--smooth needs --start"
-        raise click.UsageError(msg)
     started = time.perf_counter()
 
     def scaled(count: int) -> int:
@@ -262,7 +251,7 @@ def main(
     else:
         shipped = fitted_prior_of(int(start, 16))
         first = widened(shipped, max(context_width, len(shipped.network.w1)))
-        paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS), smooth)
+        paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
     arrays = prior_arrays(prior_networks(first), logged(paying))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"fitted-{checksum(arrays):08x}.npz"

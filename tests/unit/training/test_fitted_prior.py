@@ -265,33 +265,3 @@ def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, mo
     prior = FittedPrior.from_arrays(read_arrays(path))
     assert prior.shapes == shipped.shapes
     assert any((new != old).any() for new, old in zip(prior.machine, shipped.machine, strict=True))
-
-
-def test_long_fits_of_smooth_crops_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every second photograph is full of squares, in which no latents are held."""
-    folder = tmp_path / "photographs"
-    folder.mkdir()
-    squares = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
-    for number in range(12):
-        pixels = squares if number % 2 else np.full_like(squares, 60 + number)
-        PIL.Image.fromarray(pixels).save(folder / f"{number:02}.png")
-    seen = []
-
-    def fitted(crop: np.ndarray, *arguments: Any, held: Any, **settings: Any) -> Networks:
-        seen.append((crop.std(), bool(held)))
-        return prior_networks(fitted_prior_of(0xFFDE274F))
-
-    for name, value in {"SINGLE_SIDE": 96, "LONG_CROPS": 4, "fitted_networks": fitted}.items():
-        monkeypatch.setattr(training, name, value)
-    arguments = [str(folder), "--out", str(tmp_path / "out"), "--start", "ffde274f"]
-    result = CliRunner().invoke(main, [*arguments, "--smooth"])
-    assert result.exit_code == 0, result.output
-    assert len(seen) == 4
-    assert all(held and std < 0.01 for std, held in seen)
-    seen.clear()
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 0, result.output
-    assert [held for _, held in seen].count(False) > 0
-    refused = CliRunner().invoke(main, [str(folder), "--out", str(tmp_path / "out"), "--smooth"])
-    assert refused.exit_code == 2
-    assert "--smooth needs --start" in refused.output
