@@ -761,6 +761,33 @@ def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> 
     assert prices == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
 
 
+def test_networks_move_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By gradients that stand for all windows alike, however many of the 9 a batch has."""
+    shares = []
+    move = fitting._move
+
+    def seen(*arguments: Any) -> Any:
+        shares.append(float(arguments[3]))
+        return move(*arguments)
+
+    monkeypatch.setattr(fitting, "_move", seen)
+    side = 2 * WINDOW + 8
+    colours = np.full((3, side, side), 0.5, dtype=np.float32)
+    for batch, sizes in ((24, [9]), (4, [3, 3, 3]), (5, [5, 4])):
+        shares.clear()
+        fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), replace(Recipe.of(1), batch=batch))
+        with fit.threads() as executor:
+            fit.step(fit.start(), 0, executor)
+        assert shares == pytest.approx([9 / size / side**2 for size in sizes])
+
+
+def test_short_fits_have_smaller_batches() -> None:
+    recipes = [Recipe.of(steps) for steps in (300, 599, 600, 12000)]
+    assert [recipe.steps for recipe in recipes] == [300, 599, 600, 12000]
+    assert recipes[0].batch == recipes[1].batch < recipes[2].batch == recipes[3].batch
+    assert recipes[1].network_rate < recipes[2].network_rate
+
+
 def test_a_fit_is_written_and_decoded() -> None:
     """A file with the changes of all networks from others decodes to what the fit has measured."""
     fit, fitted = fitted_photograph()
