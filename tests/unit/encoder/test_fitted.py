@@ -689,12 +689,14 @@ def test_a_fit_lowers_the_cost() -> None:
 
 
 def test_a_fit_goes_as_well_by_jax() -> None:
-    """With noise of other random numbers, the cost falls as far without kernels."""
+    """With noise of other random numbers, the cost falls as far without kernels. (After half as many
+    steps seeds differ by up to 22 %, after these by 3 %.)
+    """
     costs = []
     for surroundings in (nullcontext, without_kernels):
         with surroundings():
-            fit, start = some_fit(30)
-            costs.append((cost_of(fit, start), cost_of(fit, after(fit, start, 30))))
+            fit, start = some_fit(60)
+            costs.append((cost_of(fit, start), cost_of(fit, after(fit, start, 60))))
     (first, fitted), (first_by_jax, fitted_by_jax) = costs
     assert first_by_jax == pytest.approx(first, rel=1e-4)
     assert fitted < 0.3 * first
