@@ -689,8 +689,8 @@ def test_a_fit_lowers_the_cost() -> None:
 
 
 def test_a_fit_goes_as_well_by_jax() -> None:
-    """With noise of other random numbers, the cost falls as far without kernels. (After half as many
-    steps seeds differ by up to 22 %, after these by 3 %.)
+    """With noise of other random numbers, the cost falls as far without kernels. (After half as
+    many steps seeds differ by up to 22 %, after these by 3 %.)
     """
     costs = []
     for surroundings in (nullcontext, without_kernels):
