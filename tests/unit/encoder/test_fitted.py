@@ -745,41 +745,37 @@ def test_the_price_of_a_change_is_that_of_its_bits() -> None:
     assert np.abs(found[[3, 5]] - 0.25).max() < 0.02 * per_bit
 
 
-def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its networks then move as those of a larger image would."""
-    prices = []
+def moves_of_a_step(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], recipe: Recipe, **settings: Any) -> Any:
+    """The arguments of all moves of the networks in the first step of a fit of a gray image."""
+    moves = []
     move = fitting._move
 
     def seen(*arguments: Any) -> Any:
-        prices.append(float(arguments[4]))
+        moves.append(arguments)
         return move(*arguments)
 
-    monkeypatch.setattr(fitting, "_move", seen)
-    colours = np.full((3, 40, 50), 0.5, dtype=np.float32)
+    fit = Fit(np.full((3, *size), 0.5, dtype=np.float32), LMBDA, CODE, Networks.start(0, 8, 8), recipe, **settings)
+    with monkeypatch.context() as patched, fit.threads() as executor:
+        patched.setattr(fitting, "_move", seen)
+        fit.step(fit.start(), 0, executor)
+    return moves
+
+
+def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its networks then move as those of a larger image would."""
+    prices = []
     for part in (1.0, 0.2):
-        fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe.of(1), price_part=part)
-        with fit.threads() as executor:
-            fit.step(fit.start(), 0, executor)
+        moves = moves_of_a_step(monkeypatch, (40, 50), Recipe.of(1), price_part=part)
+        prices += [float(price) for _, _, _, _, price, *_ in moves]
     assert prices == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
 
 
 def test_networks_move_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """By gradients that stand for all windows alike, however many of the 9 a batch has."""
-    shares = []
-    move = fitting._move
-
-    def seen(*arguments: Any) -> Any:
-        shares.append(float(arguments[3]))
-        return move(*arguments)
-
-    monkeypatch.setattr(fitting, "_move", seen)
     side = 2 * WINDOW + 8
-    colours = np.full((3, side, side), 0.5, dtype=np.float32)
     for batch, sizes in ((24, [9]), (4, [3, 3, 3]), (5, [5, 4])):
-        shares.clear()
-        fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), replace(Recipe.of(1), batch=batch))
-        with fit.threads() as executor:
-            fit.step(fit.start(), 0, executor)
+        moves = moves_of_a_step(monkeypatch, (side, side), replace(Recipe.of(1), batch=batch))
+        shares = [float(share) for _, _, _, share, *_ in moves]
         assert shares == pytest.approx([9 / size / side**2 for size in sizes])
 
 
