@@ -1,6 +1,6 @@
 """The gallery: photographs that nothing was tuned on, in files of the same size by several codecs.
 
-    python benchmarks/gallery.py docs/gallery.webp
+    python benchmarks/gallery.py web/page/gallery.webp
 
 Each row shows the same crop of an image: the original, JPEG, AVIF and dfm. dfm's file has `--bpp`
 bits per pixel of the whole image; the other files are the best ones that are not larger. The figure

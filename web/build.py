@@ -3,8 +3,9 @@
     python web/build.py -o viewer.html
 
 The modules of the page become one script, and those of the worker another one, which the page
-starts from its own text. The prior is in the page as base64. A Content-Security-Policy names the
-hashes of script and style, so that nothing else can run.
+starts from its own text. The prior is in the page as base64, and so is the gallery where the page
+opens no files by itself. A Content-Security-Policy names the hashes of script and style, so that
+nothing else can run.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _PAGE = "page/index.html"
 _STYLE = "page/style.css"
 _PAGE_MODULE = "page/viewer.js"
 _WORKER_MODULE = "worker.js"
+_GALLERY = "page/gallery.webp"
 
 # The forms of import and export that the modules of this folder use. Any other is an error.
 _IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "(\.[^"]+)";\n', re.MULTILINE)
@@ -52,7 +54,10 @@ def build(files: Sequence[dict[str, str]] | None = None, alive: str | None = Non
         _data("dfm-worker", "text/plain", linked(_WORKER_MODULE)),
         _data("dfm-prior", "text/plain", base64.b64encode(_prior()).decode()),
     ]
-    if files is not None:
+    if files is None:
+        gallery = (FOLDER / _GALLERY).read_bytes()
+        parts.append(_data("dfm-gallery", "text/plain", base64.b64encode(gallery).decode()))
+    else:
         extra = "" if alive is None else f' data-alive="{_attribute(alive)}"'
         listed = json.dumps(list(files))
         parts.append(_data("dfm-files", "application/json", listed.replace("<", "\\u003c"), extra))

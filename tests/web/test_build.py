@@ -37,6 +37,8 @@ def test_the_page_asks_for_nothing_but_what_is_in_it(html):
     assert re.search(r'<script type="text/plain" id="dfm-prior">([^<]*)</script>', html)[1] == (
         base64.b64encode(prior_bytes()).decode()
     )
+    gallery = (ROOT / "web" / "page" / "gallery.webp").read_bytes()
+    assert re.search(r'id="dfm-gallery">([^<]*)</script>', html)[1] == base64.b64encode(gallery).decode()
     assert 'id="dfm-files"' not in html
 
 
@@ -54,6 +56,7 @@ def test_files_are_named_in_the_page_whatever_their_names():
     html = module.build(files, alive='a"&b')
     found = re.search(r'<script type="application/json" id="dfm-files" data-alive="a&quot;&amp;b">(.*?)</script>', html)
     assert json.loads(found[1]) == files
+    assert 'id="dfm-gallery"' not in html
 
 
 def test_the_worker_is_a_script_that_node_reads(tmp_path):

@@ -35,6 +35,7 @@ def test_the_served_page_opens_its_files_and_its_end_is_seen(browser, complaints
         page.goto(server.url)
         page.locator("#status", has_text="decoded in").wait_for(timeout=60_000)
         assert page.locator("#files li button:first-child").all_inner_texts() == [NAME, "other.png"]
+        assert page.evaluate("document.getElementById('gallery-offer').hidden")
         page.select_option("#other", label="other.png")
         page.locator("#right-name", has_text="other.png").wait_for()
         with page.expect_download() as download:

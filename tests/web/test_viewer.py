@@ -17,7 +17,7 @@ import PIL.ImageCms
 import pytest
 import skimage.data
 from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN, with_crc
+from common import GENERATIVE, GOLDEN, ROOT, with_crc
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -110,6 +110,23 @@ def test_the_empty_page_fits_and_says_what_to_do(page):
     assert "Drop .dfm files here" in page.inner_text("#welcome")
     assert page.is_disabled("#save")
     assert page.is_hidden("#problem")
+
+
+def assert_gallery(page) -> None:
+    """The gallery is on the stage, pixel by pixel."""
+    page.locator("#files li", has_text="gallery.webp").wait_for()
+    page.wait_for_timeout(500)
+    page.focus("#stage")
+    page.keyboard.press("1")
+    with PIL.Image.open(ROOT / "web" / "page" / "gallery.webp") as image:
+        expected = np.asarray(image.convert("RGB"))
+    height, width = 300, 300
+    assert difference(centred(canvas(page), height, width)[..., :3], centred(expected, height, width)) <= 1
+
+
+def test_the_gallery_is_in_the_page(page):
+    page.get_by_role("button", name="See what small files look like").click()
+    assert_gallery(page)
 
 
 def test_a_dropped_file_is_compared_and_saved(page, tmp_path):
@@ -404,6 +421,16 @@ def test_the_page_of_modules_opens_given_files(browser, site, complaints_of):
     wait_until_decoded(page)
     with saved(page) as image:
         assert difference(np.asarray(image), expected) <= 1
+    page.close()
+    assert complaints == []
+
+
+def test_the_gallery_is_beside_the_page_of_modules(browser, site, complaints_of):
+    page = browser.new_page()
+    complaints = complaints_of(page)
+    page.goto(f"{site.url}/dfm/page/index.html")
+    page.click("#gallery")
+    assert_gallery(page)
     page.close()
     assert complaints == []
 

@@ -1,5 +1,6 @@
 /** The page: which files are open, which of them are on the stage, and what the panel says of them. */
 
+import { embeddedBytes, isSingleFile } from "./embedded.js";
 import { OpenFile } from "./open_file.js";
 import { ownClient } from "./own_client.js";
 import { factsOf, fillFacts, fillSections } from "./panel.js";
@@ -8,6 +9,7 @@ import { Stage } from "./stage.js";
 const ZOOM_FACTOR = 1.25;
 const MOVE_PIXELS = 60;
 const MOST_HELD_PIXELS = 36e6; // of files that are not on the stage
+const GALLERY = "dfm-gallery"; // the part of a single file; a page that opens given files has none
 const PART_DELAY_MS = 150; // after the last movement, before what is seen is decoded
 
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
@@ -258,6 +260,13 @@ async function openAddresses(list) {
   changed();
 }
 
+/** Opens the gallery, which is in the page itself or beside it. */
+function openGallery() {
+  const bytes = embeddedBytes(GALLERY);
+  if (bytes) open([{ name: "gallery.webp", blob: new Blob([bytes]) }]);
+  else openAddresses([{ name: "gallery.webp", url: new URL("gallery.webp", import.meta.url) }]);
+}
+
 /** The files of `dfm view`, and those named after the page's address: viewer.html#file=photo.dfm */
 function openGiven() {
   const given = document.getElementById("dfm-files");
@@ -302,6 +311,8 @@ for (const [id, key] of [["zoom-in", "+"], ["zoom-out", "-"], ["fit", "0"], ["ac
 }
 $("open-first").addEventListener("click", ACTIONS.o);
 $("save").addEventListener("click", save);
+$("gallery").addEventListener("click", openGallery);
+$("gallery-offer").hidden = isSingleFile() && embeddedBytes(GALLERY) === null;
 $("whole").addEventListener("click", () => {
   for (const file of onStage()) if (file.isByParts) file.loadWhole();
 });
