@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
-from recording import Row, images_argument, load, out_option, record
+from recording import Row, file_row, images_argument, load, out_option, record
 
-import dfmcodec
-from dfmcodec.metrics import bd_rate, psnr
+from dfmcodec.metrics import bd_rate
 
 _LEAST_POINTS = 3  # of a curve
 
@@ -42,24 +40,8 @@ def measured(images: Sequence[str], anchors: Path, lmbdas: Sequence[float], sett
         for anchor in anchors_of(anchors, name, lmbdas):
             size = int(anchor["rate_bpp"] * pixels.pixel_count / 8)
             for setting in settings:
-                model, effort = setting.split(":")
-                started = time.perf_counter()
-                result = dfmcodec.encode(pixels.pixels, size=size, model=model, effort=int(effort))
-                encoded = time.perf_counter()
-                decoded = dfmcodec.decode(result.data)
-                yield {
-                    "picture": name,
-                    "lmbda": anchor["lmbda"],
-                    "setting": setting,
-                    "bytes": len(result.data),
-                    "networks": result.report.section_bytes.get("networks", 0),
-                    "bpp": round(result.report.bpp, 5),
-                    "psnr_db": round(psnr(pixels.pixels, decoded.pixels, None), 3),
-                    "anchor_bpp": anchor["rate_bpp"],
-                    "anchor_db": anchor["psnr_db"],
-                    "encode_s": round(encoded - started, 1),
-                    "decode_s": round(time.perf_counter() - encoded, 2),
-                }
+                of_anchor = {"anchor_bpp": anchor["rate_bpp"], "anchor_db": anchor["psnr_db"]}
+                yield {"picture": name, "lmbda": anchor["lmbda"], **file_row(pixels, setting, size), **of_anchor}
 
 
 def compared(paths: Sequence[str]) -> Iterator[Row]:

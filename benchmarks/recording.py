@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,30 @@ def record(rows: Iterable[Row], out: Path | None) -> list[Row]:
     if kept:
         click.echo(f"{dfmcodec.__version__}; {host()}\n\n{table(kept)}")
     return kept
+
+
+def file_row(image: Image, setting: str, size: int) -> Row:
+    """The figures of a file, which is written and decoded again by the package.
+
+    Args:
+        image: The image.
+        setting: The model and the effort, "latent:5".
+        size: The limit in bytes.
+    """
+    model, effort = setting.split(":")
+    started = time.perf_counter()
+    result = dfmcodec.encode(image.pixels, size=size, model=model, effort=int(effort))
+    encoded = time.perf_counter()
+    decoded = dfmcodec.decode(result.data)
+    return {
+        "setting": setting,
+        "bytes": len(result.data),
+        "networks": result.report.section_bytes.get("networks", 0),
+        "bpp": round(result.report.bpp, 5),
+        "psnr_db": round(psnr(image.pixels, decoded.pixels, None), 3),
+        "encode_s": round(encoded - started, 1),
+        "decode_s": round(time.perf_counter() - encoded, 2),
+    }
 
 
 def append_row(row: Row, out: Path) -> None:

@@ -213,6 +213,15 @@ def anchors(folder: Path) -> None:
     assert compared[0]["against anchor %"] is not None
 
 
+def efforts(folder: Path) -> None:
+    options = ("--bpps", "2,4", "--side", 40, "--settings", "latent:1,latent:2")
+    rows = recorded(folder / "rows.jsonl", "efforts", png(folder), *options)
+    assert [(row["limit_bpp"], row["setting"]) for row in rows] == [
+        (limit, setting) for limit in (2, 4) for setting in ("latent:1", "latent:2")
+    ]
+    assert all(row["bytes"] <= row["limit_bpp"] * 40 * 40 / 8 and row["psnr_db"] > 20 for row in rows)
+
+
 def fitted_files(folder: Path) -> None:
     sizes = ("--crop", "0,0,48,40", "--steps", 20, "--effort", 1, "--save", folder / "fitted.dfm")
     rows = recorded(folder / "rows.jsonl", "fitted_files", png(folder), *sizes)
@@ -505,6 +514,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "domain_prior": domain_prior,
     "anchors": anchors,
     "beside": beside,
+    "efforts": efforts,
     "first_page curves": first_page_curves,
     "first_page same-size": first_page_same_size,
     "fitted": fitted,
