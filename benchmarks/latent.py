@@ -1,25 +1,17 @@
-"""Measurements of the latent model: small crops, decoding by part, ablations.
+"""Measurements of the latent model: small crops, ablations.
 
     python benchmarks/latent.py crops IMAGE...       128x128 crops at 0.5 bpp
-    python benchmarks/latent.py decode FILE.dfm...   seconds of decoding, by part
     python benchmarks/latent.py ablate IMAGE...      what each part is worth, at equal quality
 
-Without files, `decode` and `ablate` only draw the rows that --out holds.
+Without images, `ablate` only draws the rows that --out holds.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from cProfile import Profile
+from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from types import CodeType, FunctionType
-from typing import Any, cast
 
 import click
 import numpy as np
@@ -38,24 +30,13 @@ from recording import (
 )
 
 import dfmcodec
-from dfmcodec import bitstream
-from dfmcodec.bitstream.sections.latents import SymbolReader
-from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.config import BIT_PRICE
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
-from dfmcodec.entropy.context import ContextModel
-from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.image import Image
-from dfmcodec.latents.colour import planes_to_pixels
-from dfmcodec.latents.quantizer import synthesise_fine
 from dfmcodec.prior import shipped
-from dfmcodec.synthesis.filter import MAX_RADIUS, filter_change, taps
-from dfmcodec.synthesis.reconstruct import machine_change
-from dfmcodec.threads import limit_threads, thread_count
 
-COMMAND_RUNS = 3  # the largest number of runs of `dfm decode`, of which the best counts
 ALL = "all"  # the name of the whole codec among the ablations
 
 
@@ -93,125 +74,6 @@ def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
     gains = [row["over_jpeg_db"] for row in record(rows(), out) if row["over_jpeg_db"] is not None]
     if gains:
         click.echo(f"mean over JPEG {np.mean(gains):+.2f} dB")
-
-
-@main.command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
-@click.option("--repeats", type=int, default=5, show_default=True, help="The best of so many decodings counts.")
-@out_option
-@plot_option
-def decode(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path | None) -> None:
-    """Measures the seconds of decoding in a warm process, those of its parts, and those of `dfm
-    decode`.
-
-    The seconds of the parts come from a profiler, which slows decoding: `decode_s` is measured
-    without it, and `profiled_s` with it.
-    """
-
-    def rows() -> Iterator[Row]:
-        for path in files:
-            data = path.read_bytes()
-            header = bitstream.read_header(data)
-            decode_image(data)  # loads the prior
-            seconds = min(_decoding_seconds(data) for _ in range(repeats))
-            profiled_seconds, parts = min((_profiled_decoding(data) for _ in range(repeats)), key=lambda run: run[0])
-            networks = shipped().context.networks
-            macs_per_symbol = sum(n.w1.size + n.w2.size + n.w3.size for n in networks) / len(networks)
-            yield {
-                "file": path.stem,
-                "bpp": 8 * len(data) / (header.width * header.height),
-                "process_s": min(_command_seconds(path) for _ in range(min(repeats, COMMAND_RUNS))),
-                "decode_s": seconds,
-                "profiled_s": profiled_seconds,
-                **parts,
-                "megapixels_per_s": header.width * header.height / seconds / 1e6,
-                "context_macs_per_pixel": round(macs_per_symbol * header.architecture.channels),
-                "machine_macs_per_pixel": round(shipped().machine.macs_per_pixel),
-                "filter_macs_per_pixel": 9 * len(taps(MAX_RADIUS)),
-            }
-
-    measured = record(rows(), out)
-    if measured:
-        change = np.mean([row["profiled_s"] / row["decode_s"] - 1 for row in measured])
-        click.echo(f"one thread and the profiler change the time of decoding by {100 * change:+.1f} %")
-    kept = read_rows(out)
-    if plot is not None and kept:
-        _draw_decode(kept, plot)
-
-
-def _decoding_seconds(data: bytes) -> float:
-    started = time.perf_counter()
-    decode_image(data)
-    return time.perf_counter() - started
-
-
-def _profiled_decoding(data: bytes) -> tuple[float, dict[str, float]]:
-    """Decodes a file under a profiler, in one thread.
-
-    Returns:
-        The seconds of the decoding, and those of its parts by the key of a row.
-    """
-    profile, threads = Profile(), thread_count()
-    limit_threads(1)  # a profiler sees one thread
-    try:
-        started = time.perf_counter()
-        profile.runcall(decode_image, data)
-        seconds = time.perf_counter() - started
-    finally:
-        limit_threads(threads)
-    spent = {entry.code: entry.totaltime for entry in profile.getstats() if isinstance(entry.code, CodeType)}
-
-    def cumulative(*functions: Callable[..., Any]) -> float:
-        return sum(spent.get(cast(FunctionType, function).__code__, 0.0) for function in functions)
-
-    wavelet = cumulative(synthesise_fine)
-    return seconds, {
-        # `coding_passes` prepares the context of each level, and synthesises the level after its
-        # last pass.
-        "contexts_s": cumulative(CausalContext.coding_passes, CausalContext.accept) - wavelet,
-        "networks_s": cumulative(ContextModel.choose_tables),
-        "range_coder_s": cumulative(SymbolReader.symbols),
-        "wavelet_s": wavelet,
-        "filter_s": cumulative(filter_change),
-        "machine_s": cumulative(machine_change),
-        "colour_conversion_s": cumulative(planes_to_pixels),
-    }
-
-
-def _command_seconds(path: Path) -> float:
-    """The seconds of `dfm decode` to PPM."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = str(Path(folder) / "decoded.ppm")
-        started = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "dfmcodec", "decode", str(path), "-o", target, "-f", "--quiet"], check=True
-        )
-        return time.perf_counter() - started
-
-
-def _draw_decode(rows: list[Row], path: Path) -> None:
-    """Draws a stacked bar for each file: the seconds of each part of decoding, and of the whole
-    command.
-    """
-    no_part = ("process_s", "decode_s", "profiled_s", "megapixels_per_s")
-    parts = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s") and name not in no_part))
-    figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    left = np.zeros(len(rows))
-    positions = range(len(rows))
-    for name in [*parts, "other", "start and output"]:
-        if name == "other":
-            widths = np.maximum(0, np.array([row["decode_s"] for row in rows]) - left)
-        elif name == "start and output":
-            widths = np.array([row["process_s"] for row in rows]) - left
-        else:
-            widths = np.array([row.get(name, 0.0) for row in rows])
-        axes.barh(positions, widths, left=left, label=name.removesuffix("_s").replace("_", " "))
-        left += widths
-    axes.set_yticks(positions, [f"{row['bpp']:.2f} bpp" for row in rows])
-    axes.set_xlabel("seconds, 768x512")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
-    figure.savefig(path, dpi=120)
 
 
 def ablations(correction_steps: int) -> dict[str, LatentOptions]:

@@ -172,7 +172,7 @@ class _Options:
     default="auto",
     show_default=True,
     help="Model to fit: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the published "
-    "Deep Fourier Machine. auto: latent; from effort 7 on and up to 4 megapixels, the better of latent and fitted.",
+    "Deep Fourier Machine. auto: latent; from effort 6 on and up to 4 megapixels, the better of latent and fitted.",
 )
 @click.option(
     "--effort",
@@ -248,7 +248,7 @@ def command(**arguments: Any) -> None:
     photo.png and photo.jpg both become photo.dfm: of two such files in one run neither is encoded,
     unless --keep-extension tells their outputs apart.
 
-    Only --model fitted and coordinate, --prior, and --effort 7 to 9, which try fitted, import JAX.
+    Only --model fitted and coordinate, --prior, and --effort 6 to 9, which try fitted, import JAX.
     The encoder of the latent model runs on NumPy alone.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;

@@ -71,7 +71,7 @@ RECIPES = {
 }
 MAX_QUALITY = 100
 AUTO_MODEL = "auto"
-FITTED_FROM_EFFORT = 7  # efforts whose files are fitted, where that is better
+FITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better
 FITTED_PIXELS = 4_000_000  # of larger images that takes hours
 _MODELS = (AUTO_MODEL, Model.LATENT.value, Model.FITTED.value, Model.COORDINATE.value)
 _MODELS_OF = {  # the models that an option is for, of those that are not for all
@@ -133,7 +133,7 @@ class EncoderConfig:
         quality: 0..100, by `lmbda_of_quality`; not for the coordinate model.
         lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
-        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, from effort 7 on and up
+        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, from effort 6 on and up
             to 4 megapixels, the better of latent and fitted.
         effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
             see docs/presets.md.

@@ -36,7 +36,7 @@ _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its cont
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
 _FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
 _FITTING = ("jax", "optax")  # what all models but the latent one are fitted by
-_WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 6 do"
+_WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 5 do"
 _FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
 
 

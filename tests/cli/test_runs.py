@@ -182,7 +182,8 @@ def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far():
     PIL.Image.fromarray(skimage.data.astronaut()).save("a.png")
     Path("in").mkdir()
     os.rename("a.png", "in/a.png")
-    command = ["encode", "in", "-O", "out", "--effort", "6", "--quality", "60", "--report", "r.jsonl", "-j", "2"]
+    fit = ("--model", "latent", "--effort", "6", "--quality", "60")
+    command = ["encode", "in", "-O", "out", *fit, "--report", "r.jsonl", "-j", "2"]
     with subprocess.Popen(
         [sys.executable, "-m", "dfmcodec", *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

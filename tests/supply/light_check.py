@@ -80,7 +80,7 @@ MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
 _FITTING = "pip install jax optax, or encode with the latent model"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model fitted": f"the fitted model needs JAX and optax; install them: {_FITTING}",
-    "encode a.png -o x.dfm --effort 7": f"the fitted model needs JAX and optax; install them: {_FITTING}",
+    "encode a.png -o x.dfm --effort 6": f"the fitted model needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o x.dfm --model coordinate": f"the coordinate model needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o x.dfm --prior model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "decode a.dfm -o x.png --backend jax": "needs JAX; install it: pip install jax",

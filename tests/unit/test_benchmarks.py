@@ -21,6 +21,7 @@ import PIL.Image
 import pytest
 import skimage.data
 from click.testing import CliRunner
+from common import GOLDEN
 
 import dfmcodec
 
@@ -152,9 +153,9 @@ def latent_crops(folder: Path) -> None:
     assert row["over_jpeg_db"] == pytest.approx(row["psnr_db"] - row["jpeg_db"])
 
 
-def latent_decode(folder: Path) -> None:
+def decoding(folder: Path) -> None:
     plot = folder / "decode.png"
-    (row,) = recorded(folder / "rows.jsonl", "latent", "decode", dfm(folder), "--repeats", 2, "--plot", plot)
+    (row,) = recorded(folder / "rows.jsonl", "decoding", dfm(folder), "--repeats", 2, "--plot", plot)
     parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "machine", "colour_conversion")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert all(seconds[part] > 0 for part in parts if part != "filter"), seconds
@@ -162,6 +163,12 @@ def latent_decode(folder: Path) -> None:
     assert min(row["decode_s"], row["process_s"]) > 0
     assert row["filter_macs_per_pixel"] == 540
     assert is_drawn(plot)
+    (row,) = recorded(folder / "fitted.jsonl", "decoding", GOLDEN / "fitted-rgb-17a8629c.dfm", "--repeats", 2)
+    parts = ("changes_of_networks", "contexts", "networks", "range_coder", "synthesis")
+    seconds = {part: row[f"{part}_s"] for part in parts}
+    assert min(seconds.values()) > 0, seconds
+    assert sum(seconds.values()) <= row["profiled_s"], seconds
+    assert 2000 < row["context_macs_per_pixel"] + row["machine_macs_per_pixel"] < 4000
 
 
 def latent_ablate(folder: Path) -> None:
@@ -511,6 +518,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "coordinate quantised": coordinate_quantised,
     "coordinate start": coordinate_start,
     "corpus_engines": corpus_engines,
+    "decoding": decoding,
     "domain_prior": domain_prior,
     "anchors": anchors,
     "beside": beside,
@@ -525,7 +533,6 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "generative": generative,
     "generative_figure": generative_figure,
     "latent crops": latent_crops,
-    "latent decode": latent_decode,
     "latent ablate": latent_ablate,
     "machine_layers": machine_layers,
     "pictures kinds": pictures_kinds,

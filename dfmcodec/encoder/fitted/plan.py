@@ -18,7 +18,7 @@ from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
-EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 850, 5: 1200, 6: 1700, 7: 3200, 8: 6000, 9: 12000}
+EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
 _PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5042B3F7)  # the least multiplier that each serves
 # Those of images that are not smooth, by the least number of pixels: the more symbols there are,
 # the better they pay for networks that move far, and for wide ones.

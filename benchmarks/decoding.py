@@ -1,0 +1,201 @@
+"""Seconds of decoding, by part, of files of the latent and the fitted model.
+
+    python benchmarks/decoding.py FILE.dfm...
+
+The seconds of the parts come from a profiler, which slows decoding: `decode_s` is measured without
+it, and `profiled_s` with it. Without files, the rows that --out holds are drawn.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from cProfile import Profile
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, cast
+
+import click
+import numpy as np
+from matplotlib.figure import Figure
+from recording import Row, out_option, plot_option, read_rows, record
+
+from dfmcodec import bitstream
+from dfmcodec.bitstream.contents import FittedArchitecture
+from dfmcodec.bitstream.sections.latents import SymbolReader
+from dfmcodec.bitstream.sections.networks import read_networks
+from dfmcodec.bitstream.sections.streams import StreamReader
+from dfmcodec.decoder import decode_image
+from dfmcodec.entropy.context import ContextModel
+from dfmcodec.entropy.grid_context import GridContext
+from dfmcodec.entropy.neighbourhood import CausalContext
+from dfmcodec.latents.colour import planes_to_pixels
+from dfmcodec.latents.quantizer import synthesise_fine
+from dfmcodec.prior import shipped
+from dfmcodec.prior.fitted import fitted_prior_of
+from dfmcodec.synthesis.filter import MAX_RADIUS, filter_change, taps
+from dfmcodec.synthesis.fitted import synthesise_grids
+from dfmcodec.synthesis.reconstruct import machine_change
+from dfmcodec.threads import limit_threads, thread_count
+
+COMMAND_RUNS = 3  # the largest number of runs of `dfm decode`, of which the best counts
+Functions = tuple[Callable[..., Any], ...]
+# The functions of each part. What a part calls of another one is taken from it.
+LATENT_PARTS: Mapping[str, tuple[Functions, Functions]] = {
+    # `coding_passes` prepares the context of each level, and synthesises the level after its last
+    # pass.
+    "contexts_s": ((CausalContext.coding_passes, CausalContext.accept), (synthesise_fine,)),
+    "networks_s": ((ContextModel.choose_tables,), ()),
+    "range_coder_s": ((SymbolReader.symbols,), ()),
+    "wavelet_s": ((synthesise_fine,), ()),
+    "filter_s": ((filter_change,), ()),
+    "machine_s": ((machine_change,), ()),
+    "colour_conversion_s": ((planes_to_pixels,), ()),
+}
+FITTED_PARTS: Mapping[str, tuple[Functions, Functions]] = {
+    "changes_of_networks_s": ((read_networks,), ()),
+    "contexts_s": ((GridContext.__init__, GridContext.accept), ()),
+    "networks_s": ((GridContext.choose_tables,), ()),
+    "range_coder_s": ((StreamReader.decode_each,), ()),
+    "synthesis_s": ((synthesise_grids,), ()),
+}
+
+
+@click.command(help=__doc__)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--repeats", type=int, default=5, show_default=True, help="The best of so many decodings counts.")
+@out_option
+@plot_option
+def main(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path | None) -> None:
+    """See the module."""
+    measured = record((decoding_row(path, repeats) for path in files), out)
+    if measured:
+        change = np.mean([row["profiled_s"] / row["decode_s"] - 1 for row in measured])
+        click.echo(f"one thread and the profiler change the time of decoding by {100 * change:+.1f} %")
+    kept = read_rows(out)
+    if plot is not None and kept:
+        draw(kept, plot)
+
+
+def decoding_row(path: Path, repeats: int) -> Row:
+    """The seconds of a file in a warm process, those of its parts, and those of `dfm decode`."""
+    data = path.read_bytes()
+    header = bitstream.read_header(data)
+    pixels = header.width * header.height
+    decode_image(data)  # loads the prior
+    seconds = min(decoding_seconds(data) for _ in range(repeats))
+    is_fitted = isinstance(header.architecture, FittedArchitecture)
+    parts = FITTED_PARTS if is_fitted else LATENT_PARTS
+    profiled = min((profiled_decoding(data, parts) for _ in range(repeats)), key=lambda run: run[0])
+    return {
+        "file": path.stem,
+        "bpp": 8 * len(data) / pixels,
+        "process_s": min(command_seconds(path) for _ in range(min(repeats, COMMAND_RUNS))),
+        "decode_s": seconds,
+        "profiled_s": profiled[0],
+        **profiled[1],
+        "megapixels_per_s": pixels / seconds / 1e6,
+        **(fitted_macs(header.architecture) if is_fitted else latent_macs(header.architecture.channels)),
+    }
+
+
+def latent_macs(channels: int) -> Row:
+    """The multiply-adds of a pixel in the parts of the latent model."""
+    networks = shipped().context.networks
+    macs_per_symbol = sum(n.w1.size + n.w2.size + n.w3.size for n in networks) / len(networks)
+    return {
+        "context_macs_per_pixel": round(macs_per_symbol * channels),
+        "machine_macs_per_pixel": round(shipped().machine.macs_per_pixel),
+        "filter_macs_per_pixel": 9 * len(taps(MAX_RADIUS)),
+    }
+
+
+def fitted_macs(architecture: Any) -> Row:
+    """The multiply-adds of a pixel in the parts of the fitted model. The grids together have 4/3
+    symbols for each pixel.
+    """
+    prior = fitted_prior_of(architecture.prior_id)
+    network = prior.network
+    weights = (network.w1.size, network.w2.size, network.w3.size, network.bypass.size)
+    return {
+        "context_macs_per_pixel": round(sum(weights) * 4 / 3),
+        "machine_macs_per_pixel": round(prior.machine.macs_per_pixel),
+    }
+
+
+def decoding_seconds(data: bytes) -> float:
+    """The seconds of a decoding in this process."""
+    started = time.perf_counter()
+    decode_image(data)
+    return time.perf_counter() - started
+
+
+def profiled_decoding(
+    data: bytes, parts: Mapping[str, tuple[Sequence[Callable[..., Any]], Sequence[Callable[..., Any]]]]
+) -> tuple[float, dict[str, float]]:
+    """Decodes a file under a profiler, in one thread.
+
+    Args:
+        data: The file.
+        parts: The functions of each part, and those whose time is taken from it.
+
+    Returns:
+        The seconds of the decoding, and those of its parts.
+    """
+    profile, threads = Profile(), thread_count()
+    limit_threads(1)  # a profiler sees one thread
+    try:
+        started = time.perf_counter()
+        profile.runcall(decode_image, data)
+        seconds = time.perf_counter() - started
+    finally:
+        limit_threads(threads)
+    spent = {entry.code: entry.totaltime for entry in profile.getstats() if isinstance(entry.code, CodeType)}
+
+    def cumulative(functions: Sequence[Callable[..., Any]]) -> float:
+        return sum(spent.get(cast(FunctionType, function).__code__, 0.0) for function in functions)
+
+    return seconds, {name: cumulative(own) - cumulative(others) for name, (own, others) in parts.items()}
+
+
+def command_seconds(path: Path) -> float:
+    """The seconds of `dfm decode` to PPM."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = str(Path(folder) / "decoded.ppm")
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "dfmcodec", "decode", str(path), "-o", target, "-f", "--quiet"], check=True
+        )
+        return time.perf_counter() - started
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Draws a stacked bar for each file: the seconds of each part of decoding, and of the whole
+    command.
+    """
+    no_part = ("process_s", "decode_s", "profiled_s", "megapixels_per_s")
+    parts = list(dict.fromkeys(name for row in rows for name in row if name.endswith("_s") and name not in no_part))
+    figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    left = np.zeros(len(rows))
+    positions = range(len(rows))
+    for name in [*parts, "other", "start and output"]:
+        if name == "other":
+            widths = np.maximum(0, np.array([row["decode_s"] for row in rows]) - left)
+        elif name == "start and output":
+            widths = np.array([row["process_s"] for row in rows]) - left
+        else:
+            widths = np.array([row.get(name, 0.0) for row in rows])
+        axes.barh(positions, widths, left=left, label=name.removesuffix("_s").replace("_", " "))
+        left += widths
+    axes.set_yticks(positions, [f"{row['bpp']:.2f} bpp" for row in rows])
+    axes.set_xlabel("seconds, 768x512")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
