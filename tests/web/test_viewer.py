@@ -114,12 +114,12 @@ def test_the_empty_page_fits_and_says_what_to_do(page):
 
 def assert_gallery(page) -> None:
     """The gallery is on the stage, pixel by pixel."""
-    page.locator("#files li", has_text="gallery.webp").wait_for()
-    page.wait_for_timeout(500)
-    page.focus("#stage")
-    page.keyboard.press("1")
     with PIL.Image.open(ROOT / "web" / "page" / "gallery.webp") as image:
         expected = np.asarray(image.convert("RGB"))
+    page.locator("#files li", has_text="gallery.webp").wait_for()
+    page.locator("#header", has_text=f"{expected.shape[1]} \u00d7 {expected.shape[0]}").wait_for()
+    page.focus("#stage")
+    page.keyboard.press("1")
     height, width = 300, 300
     assert difference(centred(canvas(page), height, width)[..., :3], centred(expected, height, width)) <= 1
 

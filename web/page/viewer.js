@@ -1,6 +1,6 @@
 /** The page: which files are open, which of them are on the stage, and what the panel says of them. */
 
-import { embeddedBytes, isSingleFile } from "./embedded.js";
+import { embeddedBytes, embeddedText, isSingleFile } from "./embedded.js";
 import { OpenFile } from "./open_file.js";
 import { ownClient } from "./own_client.js";
 import { factsOf, fillFacts, fillSections } from "./panel.js";
@@ -312,7 +312,7 @@ for (const [id, key] of [["zoom-in", "+"], ["zoom-out", "-"], ["fit", "0"], ["ac
 $("open-first").addEventListener("click", ACTIONS.o);
 $("save").addEventListener("click", save);
 $("gallery").addEventListener("click", openGallery);
-$("gallery-offer").hidden = isSingleFile() && embeddedBytes(GALLERY) === null;
+$("gallery-offer").hidden = isSingleFile() && embeddedText(GALLERY) === null;
 $("whole").addEventListener("click", () => {
   for (const file of onStage()) if (file.isByParts) file.loadWhole();
 });
