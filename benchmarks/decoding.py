@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from cProfile import Profile
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -87,8 +87,10 @@ def decoding_row(path: Path, repeats: int) -> Row:
     pixels = header.width * header.height
     decode_image(data)  # loads the prior
     seconds = min(decoding_seconds(data) for _ in range(repeats))
-    is_fitted = isinstance(header.architecture, FittedArchitecture)
-    parts = FITTED_PARTS if is_fitted else LATENT_PARTS
+    if isinstance(header.architecture, FittedArchitecture):
+        parts, macs = FITTED_PARTS, fitted_macs(header.architecture)
+    else:
+        parts, macs = LATENT_PARTS, latent_macs(header.architecture.channels)
     profiled = min((profiled_decoding(data, parts) for _ in range(repeats)), key=lambda run: run[0])
     return {
         "file": path.stem,
@@ -98,7 +100,7 @@ def decoding_row(path: Path, repeats: int) -> Row:
         "profiled_s": profiled[0],
         **profiled[1],
         "megapixels_per_s": pixels / seconds / 1e6,
-        **(fitted_macs(header.architecture) if is_fitted else latent_macs(header.architecture.channels)),
+        **macs,
     }
 
 
@@ -113,7 +115,7 @@ def latent_macs(channels: int) -> Row:
     }
 
 
-def fitted_macs(architecture: Any) -> Row:
+def fitted_macs(architecture: FittedArchitecture) -> Row:
     """The multiply-adds of a pixel in the parts of the fitted model. The grids together have 4/3
     symbols for each pixel.
     """
@@ -133,9 +135,7 @@ def decoding_seconds(data: bytes) -> float:
     return time.perf_counter() - started
 
 
-def profiled_decoding(
-    data: bytes, parts: Mapping[str, tuple[Sequence[Callable[..., Any]], Sequence[Callable[..., Any]]]]
-) -> tuple[float, dict[str, float]]:
+def profiled_decoding(data: bytes, parts: Mapping[str, tuple[Functions, Functions]]) -> tuple[float, dict[str, float]]:
     """Decodes a file under a profiler, in one thread.
 
     Args:
@@ -155,7 +155,7 @@ def profiled_decoding(
         limit_threads(threads)
     spent = {entry.code: entry.totaltime for entry in profile.getstats() if isinstance(entry.code, CodeType)}
 
-    def cumulative(functions: Sequence[Callable[..., Any]]) -> float:
+    def cumulative(functions: Functions) -> float:
         return sum(spent.get(cast(FunctionType, function).__code__, 0.0) for function in functions)
 
     return seconds, {name: cumulative(own) - cumulative(others) for name, (own, others) in parts.items()}

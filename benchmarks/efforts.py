@@ -14,23 +14,14 @@ from pathlib import Path
 
 import click
 import numpy as np
-from recording import Row, cropped, file_row, images_argument, load, out_option, record
-
-from dfmcodec.image import Image
-
-
-def middle(image: Image, side: int | None) -> Image:
-    """A square of so many pixels from the middle of an image; all of it for None."""
-    if side is None:
-        return image
-    return cropped(image, f"{(image.height - side) // 2},{(image.width - side) // 2},{side},{side}")
+from recording import Row, file_row, images_argument, load, middle, out_option, record
 
 
 def measured(images: Sequence[str], side: int | None, bpps: Sequence[float], settings: Sequence[str]) -> Iterator[Row]:
     """A row for each file."""
     for name in images:
         picture, loaded = load(name)
-        image = middle(loaded, side)
+        image = loaded if side is None else middle(loaded, side)
         for bpp in bpps:
             limit = int(bpp * image.pixel_count / 8)
             for setting in settings:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from recording import Row, crop_option, cropped, load, out_option, record
+from recording import Row, crop_option, cropped, figures, load, out_option, record
 
 import dfmcodec
 from dfmcodec import bitstream
@@ -25,7 +25,6 @@ from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import Job, Progress
 from dfmcodec.image import Image
-from dfmcodec.metrics import psnr
 
 
 def _show(progress: Progress) -> None:
@@ -35,22 +34,8 @@ def _show(progress: Progress) -> None:
 
 def _row(name: str, codec: str, image: Image, data: bytes, lmbda: float) -> Row:
     """The figures of a file."""
-    started = time.perf_counter()
-    decoded = dfmcodec.decode(data)
-    seconds = time.perf_counter() - started
-    psnr_db = psnr(image.pixels, decoded.pixels, None)
-    bpp = 8 * len(data) / image.pixel_count
-    sections = bitstream.read_header(data, image.pixel_count).section_bytes()
-    return {
-        "picture": name,
-        "codec": codec,
-        "bytes": len(data),
-        "networks": sections.get("networks", 0),
-        "bpp": round(bpp, 4),
-        "psnr_db": round(psnr_db, 3),
-        "J": round(10 ** (-psnr_db / 10) / lmbda + bpp, 4),
-        "decode_s": round(seconds, 2),
-    }
+    row = figures(image, data)
+    return {"picture": name, "codec": codec, **row, "J": round(10 ** (-row["psnr_db"] / 10) / lmbda + row["bpp"], 4)}
 
 
 @click.command(help=__doc__)

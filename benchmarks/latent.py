@@ -21,6 +21,7 @@ from recording import (
     images_argument,
     jpeg_within,
     load,
+    middle,
     numbers,
     optional_images_argument,
     out_option,
@@ -57,9 +58,7 @@ def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
     def rows() -> Iterator[Row]:
         for name in images:
             stem, image = load(name)
-            pixels = image.pixels
-            top, left = (pixels.shape[0] - 128) // 2, (pixels.shape[1] - 128) // 2
-            crop = np.ascontiguousarray(pixels[top : top + 128, left : left + 128])
+            crop = middle(image, 128).pixels
             report = dfmcodec.encode(crop, bpp=0.5, effort=effort).report
             _, jpeg_db = jpeg_within(crop, report.budget_bytes or 0)
             yield {

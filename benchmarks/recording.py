@@ -20,11 +20,12 @@ import numpy.typing as npt
 import skimage.data
 
 import dfmcodec
+from dfmcodec import bitstream
 from dfmcodec.bench.codecs import Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
 from dfmcodec.files.read_image import to_image
 from dfmcodec.image import Image
-from dfmcodec.metrics import psnr
+from dfmcodec.metrics import bits_per_pixel, psnr
 
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16 [H, W, C]
 Row = dict[str, Any]
@@ -59,6 +60,11 @@ def cropped(image: Image, crop: str | None) -> Image:
     return Image(np.ascontiguousarray(image.pixels[top : top + height, left : left + width]))
 
 
+def middle(image: Image, side: int) -> Image:
+    """A square of so many pixels from the middle of an image."""
+    return cropped(image, f"{(image.height - side) // 2},{(image.width - side) // 2},{side},{side}")
+
+
 def as_rgb(pixels: Pixels) -> Pixels:
     """Pixels with three channels, of which gray has equal ones: [H, W, 3]."""
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
@@ -89,8 +95,22 @@ def record(rows: Iterable[Row], out: Path | None) -> list[Row]:
     return kept
 
 
+def figures(image: Image, data: bytes) -> Row:
+    """The figures of a file of an image, which the package decodes."""
+    started = time.perf_counter()
+    decoded = dfmcodec.decode(data)
+    seconds = time.perf_counter() - started
+    return {
+        "bytes": len(data),
+        "networks": bitstream.read_header(data, image.pixel_count).section_bytes().get("networks", 0),
+        "bpp": round(bits_per_pixel(len(data), image.pixel_count), 5),
+        "psnr_db": round(psnr(image.pixels, decoded.pixels, None), 3),
+        "decode_s": round(seconds, 2),
+    }
+
+
 def file_row(image: Image, setting: str, size: int) -> Row:
-    """The figures of a file, which is written and decoded again by the package.
+    """The figures of a file that is written to a limit.
 
     Args:
         image: The image.
@@ -100,17 +120,8 @@ def file_row(image: Image, setting: str, size: int) -> Row:
     model, effort = setting.split(":")
     started = time.perf_counter()
     result = dfmcodec.encode(image.pixels, size=size, model=model, effort=int(effort))
-    encoded = time.perf_counter()
-    decoded = dfmcodec.decode(result.data)
-    return {
-        "setting": setting,
-        "bytes": len(result.data),
-        "networks": result.report.section_bytes.get("networks", 0),
-        "bpp": round(result.report.bpp, 5),
-        "psnr_db": round(psnr(image.pixels, decoded.pixels, None), 3),
-        "encode_s": round(encoded - started, 1),
-        "decode_s": round(time.perf_counter() - encoded, 2),
-    }
+    seconds = time.perf_counter() - started
+    return {"setting": setting, **figures(image, result.data), "encode_s": round(seconds, 1)}
 
 
 def append_row(row: Row, out: Path) -> None:

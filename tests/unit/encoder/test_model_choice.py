@@ -27,6 +27,7 @@ IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
     [
         (5, 1000, (Model.LATENT,)),
         (6, 1000, (Model.LATENT, Model.FITTED)),
+        (7, 1000, (Model.LATENT, Model.FITTED)),
         (9, FITTED_PIXELS, (Model.LATENT, Model.FITTED)),
         (9, FITTED_PIXELS + 1, (Model.LATENT,)),
     ],
