@@ -60,30 +60,29 @@ def main(
     def rows() -> Iterator[Row]:
         seconds = 0.0
         state = fit.start()
-        with fit.threads() as executor:
-            fit.step(state, 0, executor)  # compiles
-            for number in range(steps):
-                started = time.perf_counter()
-                state = fit.step(state, number, executor)
-                jax.block_until_ready(state.latents)  # type: ignore[no-untyped-call]
-                seconds += time.perf_counter() - started
-                if (number + 1) % every:
-                    continue
-                measured = fit.measured(state, executor)
-                bpp = measured.bits / fit.pixel_count
-                yield {
-                    "picture": name,
-                    "crop": crop,
-                    "lmbda": lmbda,
-                    "seed": seed,
-                    "weights": networks.weight_count,
-                    "steps": number + 1,
-                    "of": steps,
-                    "bpp": round(bpp, 4),
-                    "psnr_db": round(measured.psnr_db, 2),
-                    "J": round(measured.mse / lmbda + bpp, 4),
-                    "us_per_pixel_and_step": round(1e6 * seconds / (number + 1) / fit.pixel_count, 3),
-                }
+        fit.step(state, 0)  # compiles
+        for number in range(steps):
+            started = time.perf_counter()
+            state = fit.step(state, number)
+            jax.block_until_ready(state.latents)  # type: ignore[no-untyped-call]
+            seconds += time.perf_counter() - started
+            if (number + 1) % every:
+                continue
+            measured = fit.measured(state)
+            bpp = measured.bits / fit.pixel_count
+            yield {
+                "picture": name,
+                "crop": crop,
+                "lmbda": lmbda,
+                "seed": seed,
+                "weights": networks.weight_count,
+                "steps": number + 1,
+                "of": steps,
+                "bpp": round(bpp, 4),
+                "psnr_db": round(measured.psnr_db, 2),
+                "J": round(measured.mse / lmbda + bpp, 4),
+                "us_per_pixel_and_step": round(1e6 * seconds / (number + 1) / fit.pixel_count, 3),
+            }
 
     record(rows(), out)
 

@@ -164,9 +164,8 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
         held,
     )
     grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant.sweeps)
-    with fit.threads() as executor:
-        state = fit.start(grids)
-        found = fit.measured(State(networks, state.network_moments, state.moving_latents), executor)
+    state = fit.start(grids)
+    found = fit.measured(State(networks, state.network_moments, state.moving_latents))
     bpp = found.bits / fit.pixel_count
     of_symbols = found.mse / lmbda + bpp
     whole = None if network_bytes is None else round(of_symbols + 8 * network_bytes / fit.pixel_count, 4)
@@ -194,24 +193,23 @@ def _fitted(
     """The symbols and networks of a fit, and the bytes of the networks; None without a prior."""
     steps, state, rounding = fit.recipe.steps, fit.start(), limit
     network_bytes: int | None = None
-    with fit.threads() as executor:
 
-        def cost(networks: Networks) -> float:
-            as_tried = State(networks, state.network_moments, state.moving_latents)
-            return fit.cost(fit.measured(as_tried, executor, ROUNDING_WINDOWS))
+    def cost(networks: Networks) -> float:
+        as_tried = State(networks, state.network_moments, state.moving_latents)
+        return fit.cost(fit.measured(as_tried, ROUNDING_WINDOWS))
 
-        chosen = None
-        for number in range(steps):
-            if prior is not None and chosen is None and number >= ROUNDING_FROM * steps:
-                chosen = choose_rounding(prior, limit(state.networks), cost)
-                rounding = _both(limit, chosen)
-            state = fit.step(state, number, executor, number < FIXED_FROM * steps, rounding)
-        networks = rounding(state.networks)
-        if prior is not None and chosen is not None:
-            network_bytes = len(write_networks(prior, chosen.changes(limit(state.networks))))
-        finest, *coarser = (np.rint(grid) for grid in state.latents)
-        if sweeps:
-            sweep(finest, lambda tried: fit.costs(networks, [tried, *coarser], executor), lambda: False)
+    chosen = None
+    for number in range(steps):
+        if prior is not None and chosen is None and number >= ROUNDING_FROM * steps:
+            chosen = choose_rounding(prior, limit(state.networks), cost)
+            rounding = _both(limit, chosen)
+        state = fit.step(state, number, number < FIXED_FROM * steps, rounding)
+    networks = rounding(state.networks)
+    if prior is not None and chosen is not None:
+        network_bytes = len(write_networks(prior, chosen.changes(limit(state.networks))))
+    finest, *coarser = (np.rint(grid) for grid in state.latents)
+    if sweeps:
+        sweep(finest, lambda tried: fit.costs(networks, [tried, *coarser]), lambda: False)
     return [finest, *coarser], networks, network_bytes
 
 

@@ -16,7 +16,7 @@ from threading import Event, Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from dfmcodec.threads import limit_threads
+from dfmcodec.threads import limit_threads, thread_count
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
@@ -190,7 +190,7 @@ def _end_after(parent: BaseProcess) -> None:
 
 def _pool(processes: int) -> ProcessPoolExecutor:
     """Makes a pool whose processes share the cores: each has its part of the threads for NumPy."""
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, thread_count() // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
     from concurrent.futures import ProcessPoolExecutor

@@ -26,14 +26,14 @@ _own = threading.local()  # `is_worker` in threads of the executor
 
 
 def limit_threads(count: int) -> None:
-    """Sets how many threads `in_threads` uses in this process."""
+    """Sets how many threads `in_threads` and fits use in this process."""
     global _limit
     _limit = max(1, count)
     _forget()
 
 
 def thread_count() -> int:
-    """How many threads `in_threads` uses: one for each core that the process may use, at most."""
+    """How many threads work is spread over: one for each core that the process may use, at most."""
     if _limit is not None:
         return _limit
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

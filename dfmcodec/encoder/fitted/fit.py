@@ -14,19 +14,16 @@ A step of the fit goes through all windows in a random order, a batch of them at
 networks take a step after each batch. `latents` tells when latents move.
 
 On a CPU the windows of a batch are computed by threads, one core for each window (`window_kernel`,
-or `window_loss` where there are no kernels).
+or `window_loss` where there are no kernels); on a GPU all at once (`window_device`).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import cos, isfinite, log, pi
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +35,8 @@ from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.memory import keep_freed_memory
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.soap import soap
-from dfmcodec.encoder.fitted.window_kernel import loss_of_windows
-from dfmcodec.encoder.fitted.window_loss import ImageTerms, Softness, WindowPixels, is_on_cpu
+from dfmcodec.encoder.fitted.window_device import loss_of_windows
+from dfmcodec.encoder.fitted.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.encoder.fitted.windows import Windows, window_samples
 from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.image import PEAK_LEVEL
@@ -176,7 +173,6 @@ class Fit:
         self._windows = Windows.of(self.height, self.width)
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
-        self._threads = min(self._window_count, recipe.batch, os.cpu_count() or 1) if is_on_cpu() else 1
 
     @property
     def _window_count(self) -> int:
@@ -206,17 +202,10 @@ class Fit:
         """Halves the learning rate of networks, after the fit has come to NaN."""
         self.recipe = replace(self.recipe, network_rate=self.recipe.network_rate / 2)
 
-    @contextmanager
-    def threads(self) -> Iterator[ThreadPoolExecutor]:
-        """The threads that go through windows."""
-        with ThreadPoolExecutor(self._threads) as executor:
-            yield executor
-
     def step(
         self,
         state: State,
         number: int,
-        executor: ThreadPoolExecutor,
         moves_networks: bool = True,
         rounding: Callable[[Networks], Networks] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
@@ -226,7 +215,6 @@ class Fit:
         Args:
             state: What it starts from.
             number: The number of steps before it.
-            executor: Of `threads`.
             moves_networks: Whether networks change, or latents alone.
             rounding: What gives the networks whose gradient moves those of the state, if not they
                 themselves (straight-through: Bengio et al. 2013, arXiv 1308.3432).
@@ -243,12 +231,13 @@ class Fit:
         seeds = random.integers(1 << 32, size=len(order), dtype=np.uint32)
         image = self._image()
         with calls():
-            for batch in np.array_split(order, -(-len(order) // self.recipe.batch)):
+            for numbers in np.array_split(order, -(-len(order) // self.recipe.batch)):
+                batch = numbers.tolist()
                 if should_stop():
                     break
                 weights = self._loss.weights(networks if rounding is None else rounding(networks))
-                work = partial(self._loss.gradient, weights, image, latents.values)
-                gradients = list(executor.map(work, [Softness(temperature, noise, seeds[i]) for i in batch], batch))
+                softness = [Softness(temperature, noise, seeds[window]) for window in batch]
+                gradients = self._loss.gradients(weights, image, latents.values, softness, batch)
                 for window, (_, by_latents) in zip(batch, gradients, strict=True):
                     latents.add(self._windows, window, by_latents)
                 for window in batch:
@@ -264,17 +253,16 @@ class Fit:
                 grid[held] = 0
         return State(networks, moments, latents)
 
-    def measured(self, state: State, executor: ThreadPoolExecutor, windows: int | None = None) -> Measured:
+    def measured(self, state: State, windows: int | None = None) -> Measured:
         """Measures a state as a decoder would see it.
 
         Args:
             state: The state.
-            executor: Of `threads`.
             windows: From so many windows all over the image, if it has more; from all if None.
         """
         every = 1 if windows is None else -(-self._window_count // windows)
         numbers = range(0, self._window_count, every)
-        costs = self._costs(state.networks, [np.rint(grid) for grid in state.latents], numbers, executor)
+        costs = self._costs(state.networks, [np.rint(grid) for grid in state.latents], numbers)
         whole = self._window_count / len(numbers)
         errors, bits = (whole * sum(float(pair[which].sum(dtype=np.float64)) for pair in costs) for which in (0, 1))
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
@@ -285,55 +273,43 @@ class Fit:
         """
         return measured.mse * self.pixel_count / self.lmbda + measured.bits
 
-    def gradients(
-        self, networks: Networks, grids: Sequence[Float32], executor: ThreadPoolExecutor
-    ) -> Iterator[Networks]:
+    def gradients(self, networks: Networks, grids: Sequence[Float32]) -> Iterator[Networks]:
         """The gradient of the loss of each window by the weights, in bits, with given symbols.
 
         Args:
             networks: The networks.
             grids: The symbols, whole numbers, float32 [h_l, w_l].
-            executor: Of `threads`.
         """
         image = self._image()
         softness = Softness(np.float32(self.recipe.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
+        windows = range(self._window_count)
         with calls():
             weights = self._loss.weights(networks)
-
-            def gradient(window: int) -> Any:
-                return self._loss.gradient(weights, image, grids, softness, window)[0]
-
-            found = list(executor.map(gradient, range(self._window_count)))
-        for of_window in found:
+            found = self._loss.gradients(weights, image, grids, [softness] * len(windows), windows)
+        for of_window, _ in found:
             yield jax.tree.map(lambda by_weights: by_weights / self.lmbda, self._loss.total([of_window]))
 
-    def costs(self, networks: Networks, grids: Sequence[Float32], executor: ThreadPoolExecutor) -> Float32:
+    def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
         """The loss pixel by pixel, in bits: squared errors over the multiplier, and the bits of
         each symbol at the first pixel of its cell.
 
         Args:
             networks: The networks.
             grids: The symbols, whole numbers, float32 [h_l, w_l].
-            executor: Of `threads`.
 
         Returns:
             float32 [H, W].
         """
-        costs = self._costs(networks, grids, range(self._window_count), executor)
+        costs = self._costs(networks, grids, range(self._window_count))
         return self._windows.joined([self._of_pixels(errors, bits) for errors, bits in costs])
 
     def _costs(
-        self, networks: Networks, grids: Sequence[Float32], windows: Sequence[int], executor: ThreadPoolExecutor
+        self, networks: Networks, grids: Sequence[Float32], windows: Sequence[int]
     ) -> list[tuple[Float32, Float32]]:
         """The squared errors of pixels and the bits of symbols in some windows."""
         image = self._image()
         with calls():
-            weights = self._loss.weights(networks)
-
-            def costs(window: int) -> tuple[Float32, Float32]:
-                return self._loss.costs(weights, image, grids, window)
-
-            return list(executor.map(costs, windows))
+            return self._loss.costs(self._loss.weights(networks), image, grids, windows)
 
     def _of_pixels(self, errors: Float32, bits: Float32) -> Float32:
         """The costs of the pixels of a window, from squared errors and the bits of symbols."""

@@ -15,7 +15,6 @@ is learned from trials; h of a change that was tried is what its trial said.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +88,6 @@ def refined(
     fit: Fit,
     state: State,
     rounding: Rounding,
-    executor: ThreadPoolExecutor,
     trials: int,
     should_stop: Callable[[], bool],
 ) -> Networks:
@@ -100,7 +98,6 @@ def refined(
         fit: The fit.
         state: Its last state.
         rounding: How its networks are rounded.
-        executor: Of `Fit.threads`.
         trials: The number of measurements, at most.
         should_stop: Asked before each of them; True ends the search there.
     """
@@ -114,11 +111,11 @@ def refined(
         return decoder_networks(prior, NetworkChanges(rounding.exponents, symbols))
 
     def cost() -> float:
-        return fit.cost(fit.measured(state._replace(networks=networks()), executor))
+        return fit.cost(fit.measured(state._replace(networks=networks())))
 
     least = cost()
     while curvature.relaxed > _LEAST_FACTOR:
-        of_windows = np.array([flat_gradient(each) * sizes for each in fit.gradients(networks(), grids, executor)])
+        of_windows = np.array([flat_gradient(each) * sizes for each in fit.gradients(networks(), grids)])
         gradient = of_windows.sum(axis=0, dtype=np.float64)
         squares = curvature.squares(of_windows)
         bits = bits_of_steps(prior, NetworkChanges(rounding.exponents, symbols))

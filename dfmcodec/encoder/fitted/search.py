@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from math import exp, log
 
@@ -35,6 +34,7 @@ from dfmcodec.encoder.fitted.sweep import sweep
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
@@ -143,41 +143,40 @@ class _Search:
     def run(self) -> Outcome:
         state = kept = self._fit.start()  # kept is finite
         number, restarts, reason = 0, 0, "steps"
-        with self._fit.threads() as executor:
-            while number < self._steps:
-                if self._expected_rounding is None and number >= _EXPECTED_FROM * self._steps:
-                    self._expected_rounding = self._chosen_rounding(state, executor)
-                if self._rounding is None and number >= _ROUNDING_FROM * self._steps:
-                    self._rounding = self._chosen_rounding(state, executor)
-                moves_networks = number < _FIXED_FROM * self._steps
-                state = self._fit.step(state, number, executor, moves_networks, self._rounding, self._job.should_stop)
-                number += 1
-                self._keep_to_time(number)
-                early = self._reason_to_stop()
-                if early is None and number % _CONTROL_STEPS and number < self._steps:
-                    continue
-                found = self._fit.measured(state._replace(networks=self._rounded(state.networks)), executor)
-                if not found.is_finite:
-                    restarts, state = restarts + 1, kept
-                    if restarts > MAX_RESTARTS:
-                        reason = "diverged"
-                        break
-                    self._fit.slow_down()
-                    continue
-                kept = state
-                expected_bytes = self._expected_bytes(found, state.networks)
-                self._report(found, expected_bytes, number, restarts)
-                if early is not None:
-                    reason = early
+        while number < self._steps:
+            if self._expected_rounding is None and number >= _EXPECTED_FROM * self._steps:
+                self._expected_rounding = self._chosen_rounding(state)
+            if self._rounding is None and number >= _ROUNDING_FROM * self._steps:
+                self._rounding = self._chosen_rounding(state)
+            moves_networks = number < _FIXED_FROM * self._steps
+            state = self._fit.step(state, number, moves_networks, self._rounding, self._job.should_stop)
+            number += 1
+            self._keep_to_time(number)
+            early = self._reason_to_stop()
+            if early is None and number % _CONTROL_STEPS and number < self._steps:
+                continue
+            found = self._fit.measured(state._replace(networks=self._rounded(state.networks)))
+            if not found.is_finite:
+                restarts, state = restarts + 1, kept
+                if restarts > MAX_RESTARTS:
+                    reason = "diverged"
                     break
-                self._follow(found, expected_bytes, number / self._steps)
-            best = None
-            if reason == "steps":
-                kept = self._with_swept_coarse_grids(kept, executor)
-                kept = self._with_refined_networks(kept, executor)
-                kept, tried, further = self._stepped_to_target(kept, executor)
-                number += further
-                best = self._of_nearest(tried or self._swept_to_target(kept, executor))
+                self._fit.slow_down()
+                continue
+            kept = state
+            expected_bytes = self._expected_bytes(found, state.networks)
+            self._report(found, expected_bytes, number, restarts)
+            if early is not None:
+                reason = early
+                break
+            self._follow(found, expected_bytes, number / self._steps)
+        best = None
+        if reason == "steps":
+            kept = self._with_swept_coarse_grids(kept)
+            kept = self._with_refined_networks(kept)
+            kept, tried, further = self._stepped_to_target(kept)
+            number += further
+            best = self._of_nearest(tried or self._swept_to_target(kept))
         if best is None:
             best = self._shrunk_to_target(kept.latents, self._any_rounding.changes(kept.networks))
         seconds = time.perf_counter() - self._started
@@ -202,29 +201,29 @@ class _Search:
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
             self._fit.shorten(min(self._steps, affordable))
 
-    def _with_swept_coarse_grids(self, state: State, executor: ThreadPoolExecutor) -> State:
+    def _with_swept_coarse_grids(self, state: State) -> State:
         """A state whose coarser grids are swept, in a fit that is long enough to be worth it."""
         if self._steps < _COARSE_SWEEPS_FROM:
             return state
         networks, symbols = self._any_rounding(state.networks), [np.rint(grid) for grid in state.latents]
 
         def costs(_: Float32) -> Float32:
-            return self._fit.costs(networks, symbols, executor)
+            return self._fit.costs(networks, symbols)
 
         for level in _COARSE_SWEEPS:
             sweep(symbols[level], costs, self._has_to_stop, level)
         values = [old + new - np.rint(old) for old, new in zip(state.latents, symbols, strict=True)]
         return state._replace(moving_latents=replace(state.moving_latents, values=tuple(values)))
 
-    def _with_refined_networks(self, state: State, executor: ThreadPoolExecutor) -> State:
+    def _with_refined_networks(self, state: State) -> State:
         """A state with networks that a file can hold and that suit its symbols better."""
         if self._rounding is None:
             return state
         trials = self._steps // _STEPS_PER_TRIAL
-        networks = refined(self._fit, state, self._rounding, executor, trials, self._has_to_stop)
+        networks = refined(self._fit, state, self._rounding, trials, self._has_to_stop)
         return state._replace(networks=networks)
 
-    def _stepped_to_target(self, state: State, executor: ThreadPoolExecutor) -> tuple[State, list[_Tried], int]:
+    def _stepped_to_target(self, state: State) -> tuple[State, list[_Tried], int]:
         """Takes further steps under other multipliers until the target is near enough for sweeps;
         where latents were held, and sweeps find little to change, until it is met or lies between
         two states.
@@ -246,9 +245,9 @@ class _Search:
             moved = state
             for i in range(each):
                 at = round((_FURTHER_FROM + (1 - _FURTHER_FROM) * i / each) * self._steps)
-                moved = self._fit.step(moved, at, executor, False, self._rounding, self._has_to_stop)
+                moved = self._fit.step(moved, at, False, self._rounding, self._has_to_stop)
             taken += each
-            if not self._fit.measured(moved, executor, _ROUNDING_WINDOWS).is_finite:
+            if not self._fit.measured(moved, _ROUNDING_WINDOWS).is_finite:
                 break
             state = moved
             tried.append(self._as_it_is(state))
@@ -269,7 +268,7 @@ class _Search:
             return _FURTHER_OF_SIZE * log(swept * candidate.file_bytes / (_FURTHER_AIM * budget))
         return 0.0 if config.psnr is None else _FURTHER_OF_PSNR * (candidate.psnr_db - config.psnr - _PSNR_SPARE)
 
-    def _swept_to_target(self, state: State, executor: ThreadPoolExecutor) -> list[_Tried]:
+    def _swept_to_target(self, state: State) -> list[_Tried]:
         """Sweeps until the target is met closely or lies between two.
 
         All sweeps start from the symbols of the fit: one after the other they would find less and
@@ -277,7 +276,7 @@ class _Search:
         """
         tried: list[_Tried] = []
         for _ in range(_SWEEPS):
-            tried.append(self._swept(state, executor))
+            tried.append(self._swept(state))
             if self._has_to_stop() or self._is_settled(tried):
                 break
             lmbda = self._next_lmbda(tried)
@@ -295,11 +294,11 @@ class _Search:
             return None if meeting is None else meeting.candidate
         return self._between(meeting, beyond)
 
-    def _swept(self, state: State, executor: ThreadPoolExecutor) -> _Tried:
+    def _swept(self, state: State) -> _Tried:
         """Rounds the latents of a state and sweeps the finest grid."""
         networks, changes = self._any_rounding(state.networks), self._any_rounding.changes(state.networks)
         finest, *coarser = (np.rint(grid) for grid in state.latents)
-        sweep(finest, lambda tried: self._fit.costs(networks, [tried, *coarser], executor), self._has_to_stop)
+        sweep(finest, lambda tried: self._fit.costs(networks, [tried, *coarser]), self._has_to_stop)
         symbols = [finest, *coarser]
         return _Tried(symbols, self._candidate(symbols, changes, 0.0), self._fit.lmbda)
 
@@ -407,11 +406,11 @@ class _Search:
     def _is_without_target(self) -> bool:
         return self._job.budget_bytes is None and self._job.config.psnr is None
 
-    def _chosen_rounding(self, state: State, executor: ThreadPoolExecutor) -> Rounding:
+    def _chosen_rounding(self, state: State) -> Rounding:
         """How the networks of a state are rounded."""
 
         def cost(networks: Networks) -> float:
-            return self._fit.cost(self._fit.measured(state._replace(networks=networks), executor, _ROUNDING_WINDOWS))
+            return self._fit.cost(self._fit.measured(state._replace(networks=networks), _ROUNDING_WINDOWS))
 
         return choose_rounding(self._plan.prior, state.networks, cost)
 
@@ -530,7 +529,8 @@ def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
         TargetUnreachableError: The target cannot be met.
         ConfigError: Files of this model cannot name the multiplier that the target needs.
     """
-    return _Search(job, plan_of(job) if plan is None else plan).run()
+    with on_processor():
+        return _Search(job, plan_of(job) if plan is None else plan).run()
 
 
 def _shrunk(latents: Float32, shrink: float) -> Symbols:

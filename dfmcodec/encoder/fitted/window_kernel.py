@@ -17,11 +17,11 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import FEATURE_UNIT, HIDDEN_UNIT
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.window_loss import ImageTerms, LossByJax, Softness, WindowLoss, WindowPixels, is_on_cpu
+from dfmcodec.encoder.fitted.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.encoder.fitted.windows import WINDOW, Windows, grid_sides, window_samples
 from dfmcodec.entropy.grid_context import ACTIVATION_MAX, COMPANDING
-from dfmcodec.kernels import compiled
 from dfmcodec.latents.grids import GRID_LEVELS
+from dfmcodec.threads import in_threads
 
 _COMPANDING = np.array(COMPANDING, dtype=np.float32) / np.float32(FEATURE_UNIT)
 _SYMBOLS = sum(window_samples(level) ** 2 for level in range(GRID_LEVELS))
@@ -52,23 +52,37 @@ class LossByKernel:
     def weights(self, networks: Networks) -> Any:
         return _Weights(networks, networks.flat)
 
-    def gradient(
-        self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softness, window: int
-    ) -> tuple[Any, Float32]:
-        by_weights, by_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
-        rounding = float(softness.temperature), float(softness.noise), int(softness.seed)
-        terms = self._terms(weights, image, latents, window)
-        self.kernels.window_gradient(*terms, rounding, by_weights, by_latents)
-        return _Weights(weights.networks, by_weights), by_latents
+    def gradients(
+        self,
+        weights: Any,
+        image: ImageTerms,
+        latents: Sequence[Float32],
+        softness: Sequence[Softness],
+        windows: Sequence[int],
+    ) -> list[tuple[Any, Float32]]:
+        def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
+            soft, window = of_window
+            by_weights, by_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
+            rounding = float(soft.temperature), float(soft.noise), int(soft.seed)
+            terms = self._terms(weights, image, latents, window)
+            self.kernels.window_gradient(*terms, rounding, by_weights, by_latents)
+            return _Weights(weights.networks, by_weights), by_latents
+
+        return in_threads(gradient, zip(softness, windows, strict=True))
 
     def total(self, gradients: Sequence[Any]) -> Networks:
         networks: Networks = gradients[0].networks
         return networks.from_flat(np.sum([gradient.flat for gradient in gradients], axis=0))
 
-    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Float32, Float32]:
-        errors, bits = np.empty((WINDOW, WINDOW), dtype=np.float32), np.empty(_SYMBOLS, dtype=np.float32)
-        self.kernels.window_costs(*self._terms(weights, image, grids, window), errors, bits)
-        return errors, bits
+    def costs(
+        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
+    ) -> list[tuple[Float32, Float32]]:
+        def costs(window: int) -> tuple[Float32, Float32]:
+            errors, bits = np.empty((WINDOW, WINDOW), dtype=np.float32), np.empty(_SYMBOLS, dtype=np.float32)
+            self.kernels.window_costs(*self._terms(weights, image, grids, window), errors, bits)
+            return errors, bits
+
+        return in_threads(costs, windows)
 
     def _terms(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Any, ...]:
         """The arguments that both kernels begin with."""
@@ -84,15 +98,3 @@ class LossByKernel:
             self.pixels[window].inside,
             tuple(grids),
         )
-
-
-def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
-    """How losses are computed on this computer.
-
-    Args:
-        windows: The windows of the image.
-        pixels: What each of them is to look like.
-    """
-    if compiled is not None and is_on_cpu():
-        return LossByKernel(compiled, windows, pixels)
-    return LossByJax(windows, pixels)

@@ -1,6 +1,6 @@
 """The loss of a window and its gradient, as JAX computes them.
 
-`gradient_by_kernel` computes the same on processors for which there are compiled kernels.
+`window_kernel` computes the same on processors for which there are compiled kernels.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dfmcodec.encoder.fitted.machine import window_colours
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.windows import Grids, Windows
 from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.threads import in_threads
 
 
 class ImageTerms(NamedTuple):
@@ -65,37 +66,44 @@ class WindowPixels(NamedTuple):
 
 
 class WindowLoss(Protocol):
-    """How the loss of an image's windows is computed. Several threads may compute windows."""
+    """How the loss of an image's windows is computed."""
 
     def weights(self, networks: Networks) -> Any:
         """Networks as the other methods take them; made once for many windows."""
 
-    def gradient(
-        self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softness, window: int
-    ) -> tuple[Any, Float32]:
-        """The gradient of the part of a window in the loss, times the pixels of the image.
+    def gradients(
+        self,
+        weights: Any,
+        image: ImageTerms,
+        latents: Sequence[Float32],
+        softness: Sequence[Softness],
+        windows: Sequence[int],
+    ) -> list[tuple[Any, Float32]]:
+        """The gradients of the parts of windows in the loss, times the pixels of the image.
 
         Args:
             weights: The networks.
             image: What windows share.
             latents: Those of the image, float32 [h_l, w_l].
-            softness: How latents are rounded.
-            window: The number of the window.
+            softness: How latents are rounded in each window.
+            windows: The numbers of the windows.
 
         Returns:
-            That by the weights, for `total`, and that by the latents which the window sees, as
-            `Windows.cut` gives them, one grid after the other.
+            For each window the gradient by the weights, for `total`, and that by the latents which
+            the window sees, as `Windows.cut` gives them, one grid after the other.
         """
 
     def total(self, gradients: Sequence[Any]) -> Networks:
         """The sum of the gradients of several windows by the weights."""
 
-    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Float32, Float32]:
-        """What whole symbols of a window cost.
+    def costs(
+        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
+    ) -> list[tuple[Float32, Float32]]:
+        """What whole symbols of windows cost.
 
         Returns:
-            The squared error of each pixel, float32 [WINDOW, WINDOW], and the bits of each symbol
-            of the window, float32 [M], grid by grid from the finest on.
+            For each window the squared error of each pixel, float32 [WINDOW, WINDOW], and the bits
+            of each symbol of the window, float32 [M], grid by grid from the finest on.
         """
 
 
@@ -131,14 +139,18 @@ def _loss(networks: Networks, image: ImageTerms, latents: Grids, softness: Softn
     return loss
 
 
-def _gradient(
+def gradient_of_window(
     networks: Networks, image: ImageTerms, latents: Grids, softness: Softness, window: WindowPixels
-) -> tuple[Networks, Grids]:
-    gradient: tuple[Networks, Grids] = jax.grad(_loss, argnums=(0, 2))(networks, image, latents, softness, window)
-    return gradient
+) -> tuple[Networks, jax.Array]:
+    """The gradient of a window's part in the loss; see `WindowLoss`."""
+    by_networks, by_latents = jax.grad(_loss, argnums=(0, 2))(networks, image, latents, softness, window)
+    return by_networks, jnp.concatenate([grid.ravel() for grid in by_latents])
 
 
-def _costs(networks: Networks, image: ImageTerms, grids: Grids, window: WindowPixels) -> tuple[jax.Array, jax.Array]:
+def costs_of_window(
+    networks: Networks, image: ImageTerms, grids: Grids, window: WindowPixels
+) -> tuple[jax.Array, jax.Array]:
+    """What whole symbols of a window cost; see `WindowLoss`."""
     colours, bits = _colours_and_bits(networks, image, grids, window)
     values = jnp.round(jnp.clip(colours, 0, 1) * PEAK_LEVEL) / PEAK_LEVEL
     return ((values - window.colours) ** 2 * window.inside[None]).sum(axis=0), bits
@@ -167,20 +179,35 @@ class LossByJax:
     def weights(self, networks: Networks) -> Any:
         return networks
 
-    def gradient(
-        self, weights: Any, image: ImageTerms, latents: Sequence[Float32], softness: Softness, window: int
-    ) -> tuple[Any, Float32]:
-        seen = self.windows.cut(window, latents)
-        by_weights, by_latents = _program(_gradient)(weights, image, seen, softness, self.pixels[window])
-        return by_weights, np.concatenate([np.asarray(grid).ravel() for grid in by_latents])
+    def gradients(
+        self,
+        weights: Any,
+        image: ImageTerms,
+        latents: Sequence[Float32],
+        softness: Sequence[Softness],
+        windows: Sequence[int],
+    ) -> list[tuple[Any, Float32]]:
+        def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
+            soft, window = of_window
+            seen = self.windows.cut(window, latents)
+            by_weights, by_latents = _program(gradient_of_window)(weights, image, seen, soft, self.pixels[window])
+            return by_weights, np.asarray(by_latents)
+
+        return in_threads(gradient, zip(softness, windows, strict=True))
 
     def total(self, gradients: Sequence[Any]) -> Networks:
         total: Networks = _program(_total)(gradients)
         return total
 
-    def costs(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Float32, Float32]:
-        errors, bits = _program(_costs)(weights, image, self.windows.cut(window, grids), self.pixels[window])
-        return np.asarray(errors), np.asarray(bits)
+    def costs(
+        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
+    ) -> list[tuple[Float32, Float32]]:
+        def costs(window: int) -> tuple[Float32, Float32]:
+            seen = self.windows.cut(window, grids)
+            errors, bits = _program(costs_of_window)(weights, image, seen, self.pixels[window])
+            return np.asarray(errors), np.asarray(bits)
+
+        return in_threads(costs, windows)
 
 
 @cache

@@ -42,6 +42,7 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior import checksum
@@ -96,10 +97,10 @@ def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
 def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float, **settings: Any) -> Networks:
     """The networks of a fit of an image from latents of zero; see `Fit` for its arguments."""
     fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe.of(steps), **settings)
-    state = fit.start()
-    with fit.threads() as executor:
+    with on_processor():
+        state = fit.start()
         for number in range(steps):
-            state = fit.step(state, number, executor)
+            state = fit.step(state, number)
     return state.networks
 
 

@@ -125,9 +125,8 @@ def some_fit(steps: int) -> tuple[Fit, State]:
 
 
 def after(fit: Fit, state: State, steps: int, moves_networks: bool = True) -> State:
-    with fit.threads() as executor:
-        for number in range(steps):
-            state = fit.step(state, number, executor, moves_networks)
+    for number in range(steps):
+        state = fit.step(state, number, moves_networks)
     return state
 
 
@@ -381,8 +380,7 @@ def test_the_rate_of_a_photograph_is_the_size_of_its_grids(mean_parts: int) -> N
     traverse_grids(grid_sizes(*SIZE), network, costs)
     for found, wanted in zip(of_levels(bits), costs.bits, strict=True):
         assert found.sum() == pytest.approx(wanted, rel=0.03, abs=16)
-    with fit.threads() as executor:
-        assert fit.measured(state, executor).bits == pytest.approx(written, rel=0.03)
+    assert fit.measured(state).bits == pytest.approx(written, rel=0.03)
 
 
 # Synthesis
@@ -672,8 +670,7 @@ def test_soft_rounding() -> None:
 
 def cost_of(fit: Fit, state: State) -> float:
     """The loss of a decoder, in bits."""
-    with fit.threads() as executor:
-        measured = fit.measured(state, executor)
+    measured = fit.measured(state)
     return measured.mse * fit.pixel_count / fit.lmbda + measured.bits
 
 
@@ -720,9 +717,8 @@ def test_networks_can_go_on_rounded() -> None:
     rounding = Rounding(prior, (4,) * len(CHANGE_NAMES))
     moved, _ = moved_networks(prior, 16.0)
     state = start = fit.start(fitted.latents)._replace(networks=moved)
-    with fit.threads() as executor:
-        for number in range(20):
-            state = fit.step(state, number, executor, rounding=rounding)
+    for number in range(20):
+        state = fit.step(state, number, rounding=rounding)
     before, after_steps = (cost_of(fit, at._replace(networks=rounding(at.networks))) for at in (start, state))
     assert after_steps < 0.9 * before
     again = rounding(rounding(state.networks))
@@ -755,9 +751,9 @@ def moves_of_a_step(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], reci
         return move(*arguments)
 
     fit = Fit(np.full((3, *size), 0.5, dtype=np.float32), LMBDA, CODE, Networks.start(0, 8, 8), recipe, **settings)
-    with monkeypatch.context() as patched, fit.threads() as executor:
+    with monkeypatch.context() as patched:
         patched.setattr(fitting, "_move", seen)
-        fit.step(fit.start(), 0, executor)
+        fit.step(fit.start(), 0)
     return moves
 
 
@@ -794,8 +790,7 @@ def test_a_fit_is_written_and_decoded() -> None:
     start = prior_networks(prior)
     changes = rounded(prior, flat_changes(fitted.networks, start), (EXPONENTS[0],) * len(CHANGE_NAMES))
     networks = decoder_networks(prior, changes)
-    with fit.threads() as executor:
-        measured = fit.measured(fitted._replace(networks=networks), executor)
+    measured = fit.measured(fitted._replace(networks=networks))
     grids = tuple(np.rint(grid).astype(np.int32) for grid in fitted.latents)
     arch = FittedArchitecture(3, GRID_LEVELS, 1, prior.width, 1, prior.checksum)
     model = QuantizedGrids(arch, *SIZE, CODE, grids, changes)

@@ -31,9 +31,8 @@ def found(request: pytest.FixtureRequest, prior: FittedPrior) -> Found:
     colours = skimage.data.chelsea()[60 : 60 + height, 130 : 130 + width].transpose(2, 0, 1).astype(np.float32) / 255
     fit = Fit(np.ascontiguousarray(colours), LMBDA, 0, prior_networks(prior), Recipe.of(STEPS))
     state = fit.start()
-    with fit.threads() as executor:
-        for number in range(STEPS):
-            state = fit.step(state, number, executor)
+    for number in range(STEPS):
+        state = fit.step(state, number)
     return fit, state, Rounding(prior, (2,) * len(CHANGE_NAMES))
 
 
@@ -44,16 +43,14 @@ def never() -> bool:
 def cost_of(found: Found, networks: Networks) -> float:
     """The cost of a file with networks as they would be written, in bits."""
     fit, state, rounding = found
-    with fit.threads() as executor:
-        measured = fit.measured(state._replace(networks=rounding(networks)), executor)
+    measured = fit.measured(state._replace(networks=rounding(networks)))
     of_networks, _ = change_bits(rounding.prior, rounding.changes(networks))
     return measured.mse * fit.pixel_count / LMBDA + measured.bits + of_networks
 
 
 def refined_networks(found: Found, trials: int, should_stop=never) -> Networks:
     fit, state, rounding = found
-    with fit.threads() as executor:
-        return refined(fit, state, rounding, executor, trials, should_stop)
+    return refined(fit, state, rounding, trials, should_stop)
 
 
 def test_single_steps_lower_the_cost(found: Found) -> None:

@@ -170,9 +170,9 @@ def test_networks_are_refined_and_long_fits_have_coarse_grids_swept(monkeypatch:
     done: list[Any] = []
     refined, sweep = search.refined, search.sweep
 
-    def recorded(fit: Any, state: Any, rounding: Any, executor: Any, trials: int, should_stop: Any) -> Any:
+    def recorded(fit: Any, state: Any, rounding: Any, trials: int, should_stop: Any) -> Any:
         done.append(("refined", trials))
-        return refined(fit, state, rounding, executor, trials, should_stop)
+        return refined(fit, state, rounding, trials, should_stop)
 
     def recorded_sweep(grid: Any, costs: Any, should_stop: Any, level: int = 0) -> None:
         done.append(("swept", level))

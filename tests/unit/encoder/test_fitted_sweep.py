@@ -83,10 +83,9 @@ def test_a_symbol_changes_costs_within_its_reach_alone(fit: Fit, level: int) -> 
     grids = [rng.integers(-2, 3, grid.shape).astype(np.float32) for grid in state.latents]
     row, column = 8 >> level, 10 >> level
     row, column = row + reach.above, column + reach.aside
-    with fit.threads() as executor:
-        before = fit.costs(networks, grids, executor)
-        grids[level][row, column] += 200
-        rows, columns = np.nonzero(fit.costs(networks, grids, executor) != before)
+    before = fit.costs(networks, grids)
+    grids[level][row, column] += 200
+    rows, columns = np.nonzero(fit.costs(networks, grids) != before)
     assert rows.min() >> level >= row - reach.above
     assert rows.max() >> level <= row + reach.below
     assert columns.min() >> level >= column - reach.aside
@@ -99,21 +98,20 @@ def test_a_symbol_changes_costs_within_its_reach_alone(fit: Fit, level: int) -> 
 def test_a_sweep_of_a_coarser_grid_lowers_the_loss(fit: Fit) -> None:
     """By what the costs of its cells say, which are those of all pixels."""
     state = fit.start()
-    with fit.threads() as executor:
-        for number in range(20):
-            state = fit.step(state, number, executor)
-        grids = [np.rint(grid) for grid in state.latents]
-        seen: list[float] = []
+    for number in range(20):
+        state = fit.step(state, number)
+    grids = [np.rint(grid) for grid in state.latents]
+    seen: list[float] = []
 
-        def costs(_: np.ndarray) -> np.ndarray:
-            found = fit.costs(state.networks, grids, executor)
-            seen.append(float(found.sum()))
-            return found
+    def costs(_: np.ndarray) -> np.ndarray:
+        found = fit.costs(state.networks, grids)
+        seen.append(float(found.sum()))
+        return found
 
-        before, unswept = costs(grids[1]).sum(), grids[1].copy()
-        sweep(grids[1], costs, never, 1)
-        assert (grids[1] != unswept).any()
-        assert costs(grids[1]).sum() < min(0.999 * before, min(seen) + 1)
+    before, unswept = costs(grids[1]).sum(), grids[1].copy()
+    sweep(grids[1], costs, never, 1)
+    assert (grids[1] != unswept).any()
+    assert costs(grids[1]).sum() < min(0.999 * before, min(seen) + 1)
 
 
 def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds() -> None:
@@ -121,36 +119,35 @@ def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds() -> None:
     colours = skimage.data.chelsea()[60:180, 130:300].transpose(2, 0, 1).astype(np.float32) / 255
     fit = Fit(np.ascontiguousarray(colours), 1e-3, 0, Networks.start(0, 8, 8), Recipe.of(40))
     state = fit.start()
-    with fit.threads() as executor:
-        for number in range(40):
-            state = fit.step(state, number, executor)
-        grids = [np.rint(grid) for grid in state.latents]
+    for number in range(40):
+        state = fit.step(state, number)
+    grids = [np.rint(grid) for grid in state.latents]
 
-        def costs(finest: np.ndarray) -> np.ndarray:
-            return fit.costs(state.networks, [finest, *grids[1:]], executor)
+    def costs(finest: np.ndarray) -> np.ndarray:
+        return fit.costs(state.networks, [finest, *grids[1:]])
 
-        def loss(finest: np.ndarray) -> float:
-            measured = fit.measured(state._replace(moving_latents=latents_of([finest, *grids[1:]])), executor)
-            return measured.mse * fit.pixel_count / fit.lmbda + measured.bits
+    def loss(finest: np.ndarray) -> float:
+        measured = fit.measured(state._replace(moving_latents=latents_of([finest, *grids[1:]])))
+        return measured.mse * fit.pixel_count / fit.lmbda + measured.bits
 
-        def latents_of(values: list[np.ndarray]) -> object:
-            return type(state.moving_latents).start(values)
+    def latents_of(values: list[np.ndarray]) -> object:
+        return type(state.moving_latents).start(values)
 
-        before = loss(grids[0])
-        assert costs(grids[0]).sum() == pytest.approx(before, rel=1e-4)
-        seen: list[float] = []
+    before = loss(grids[0])
+    assert costs(grids[0]).sum() == pytest.approx(before, rel=1e-4)
+    seen: list[float] = []
 
-        def watched(finest: np.ndarray) -> np.ndarray:
-            found = costs(finest)
-            seen.append(float(found.sum()))
-            return found
+    def watched(finest: np.ndarray) -> np.ndarray:
+        found = costs(finest)
+        seen.append(float(found.sum()))
+        return found
 
-        after = grids[0].copy()
-        sweep(after, watched, never)
-        reach = Reach.of(0)
-        assert len(seen) == 1 + 2 * reach.rows * reach.columns
-        assert (after != grids[0]).any()
-        assert np.abs(after - grids[0]).max() <= 2
-        assert loss(after) < 0.99 * before
-        assert loss(after) < min(seen) + 1
-        assert not jax.tree.leaves([np.isnan(grid).any() for grid in grids])[0]
+    after = grids[0].copy()
+    sweep(after, watched, never)
+    reach = Reach.of(0)
+    assert len(seen) == 1 + 2 * reach.rows * reach.columns
+    assert (after != grids[0]).any()
+    assert np.abs(after - grids[0]).max() <= 2
+    assert loss(after) < 0.99 * before
+    assert loss(after) < min(seen) + 1
+    assert not jax.tree.leaves([np.isnan(grid).any() for grid in grids])[0]

@@ -13,7 +13,8 @@ from common import by, without_kernels
 
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.window_kernel import LossByKernel, loss_of_windows
+from dfmcodec.encoder.fitted.window_device import loss_of_windows
+from dfmcodec.encoder.fitted.window_kernel import LossByKernel
 from dfmcodec.encoder.fitted.window_loss import ImageTerms, LossByJax, Softness, WindowPixels
 from dfmcodec.encoder.fitted.windows import WINDOW, Windows
 from dfmcodec.kernels import compiled
@@ -42,6 +43,16 @@ def some_image(height: int, width: int) -> tuple[ImageTerms, Windows, list[Windo
     return terms, windows, [WindowPixels(*part) for part in zip(*parts, strict=True)], latents
 
 
+def gradient(loss: Any, weights: Any, image: Any, latents: Any, softness: Softness, window: int) -> Any:
+    [of_window] = loss.gradients(weights, image, latents, [softness], [window])
+    return of_window
+
+
+def costs(loss: Any, weights: Any, image: Any, grids: Any, window: int) -> Any:
+    [of_window] = loss.costs(weights, image, grids, [window])
+    return of_window
+
+
 def assert_close(found: Any, expected: Any, tolerance: float = 1e-4) -> None:
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert np.shape(one) == np.shape(other)
@@ -54,16 +65,16 @@ def test_gradients_and_costs_are_those_of_jax(size):
     networks = some_networks()
     by_jax = LossByJax(windows, pixels)
     for window in range(len(pixels)):
-        expected, expected_by_latents = by_jax.gradient(networks, image, latents, SOFT, window)
+        expected, expected_by_latents = gradient(by_jax, networks, image, latents, SOFT, window)
         whole = [np.rint(grid) for grid in latents]
-        expected_errors, expected_bits = by_jax.costs(networks, image, whole, window)
+        expected_errors, expected_bits = costs(by_jax, networks, image, whole, window)
         assert expected_bits.sum() > 100
         assert expected_errors.sum() > 1
         for way in WAYS:
             loss = LossByKernel(compiled, windows, pixels)
             with by(way):
-                found, by_latents = loss.gradient(loss.weights(networks), image, latents, SOFT, window)
-                errors, bits = loss.costs(loss.weights(networks), image, whole, window)
+                found, by_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, window)
+                errors, bits = costs(loss, loss.weights(networks), image, whole, window)
             assert_close(loss.total([found]), expected)
             assert_close(by_latents, expected_by_latents)
             assert_close(bits, expected_bits)
@@ -74,8 +85,8 @@ def test_networks_of_other_widths():
     image, windows, pixels, latents = some_image(130, 140)
     networks = some_networks(1, 33, 48)
     by_jax, loss = LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)
-    expected, expected_by_latents = by_jax.gradient(networks, image, latents, SOFT, 1)
-    found, by_latents = loss.gradient(loss.weights(networks), image, latents, SOFT, 1)
+    expected, expected_by_latents = gradient(by_jax, networks, image, latents, SOFT, 1)
+    found, by_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, 1)
     assert_close(loss.total([found]), expected)
     assert_close(by_latents, expected_by_latents)
 
@@ -86,7 +97,7 @@ def test_a_sum_of_windows_is_that_of_jax():
     totals = []
     for loss in (LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)):
         weights = loss.weights(networks)
-        totals.append(loss.total([loss.gradient(weights, image, latents, SOFT, window)[0] for window in (0, 3)]))
+        totals.append(loss.total([gradient(loss, weights, image, latents, SOFT, window)[0] for window in (0, 3)]))
     assert_close(totals[1], totals[0])
 
 
@@ -101,7 +112,7 @@ def test_noise_has_its_deviation_and_its_seed():
 
     def gradients(noise: float, seed: int) -> np.ndarray:
         softness = Softness(np.float32(20), np.float32(noise), np.uint32(seed))
-        return loss.gradient(loss.weights(networks), image, latents, softness, 0)[1]
+        return gradient(loss, loss.weights(networks), image, latents, softness, 0)[1]
 
     still = gradients(0, 1)
     assert np.array_equal(still, gradients(0, 2))
@@ -110,7 +121,7 @@ def test_noise_has_its_deviation_and_its_seed():
     assert not np.array_equal(shaken, gradients(0.2, 2))
     by_jax = LossByJax(windows, pixels)
     softness = Softness(np.float32(20), np.float32(0.2), np.uint32(1))
-    drawn = by_jax.gradient(networks, image, latents, softness, 0)[1]
+    drawn = gradient(by_jax, networks, image, latents, softness, 0)[1]
     spread, expected = np.std(shaken - still), np.std(drawn - still)
     assert spread == pytest.approx(expected, rel=0.05)
 
@@ -119,15 +130,15 @@ def test_latents_move_as_with_numpy():
     image, windows, pixels, latents = some_image(*SIZES[0])
     loss = LossByKernel(compiled, windows, pixels)
     weights = loss.weights(some_networks())
-    gradients = [loss.gradient(weights, image, latents, SOFT, window)[1] for window in range(len(pixels))]
+    gradients = [gradient(loss, weights, image, latents, SOFT, window)[1] for window in range(len(pixels))]
     moved = []
     for is_compiled in (True, False):
         state = Latents.start(latents)
 
         def steps(state: Latents = state) -> None:
             for step in range(2):
-                for window, gradient in enumerate(gradients):
-                    state.add(windows, window, gradient)
+                for window, by_latents in enumerate(gradients):
+                    state.add(windows, window, by_latents)
                 for window in range(len(gradients)):
                     state.move(windows, window, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], step)
 
