@@ -2,4 +2,5 @@
 
 from dfmcodec.cli import main
 
-main()
+if __name__ == "__main__":  # and not where a worker of mpi4py imports it
+    main()

@@ -35,6 +35,11 @@ _WORKER_ENVIRONMENT = {
     **{"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     **{"MALLOC_TRIM_THRESHOLD_": 1 << 30, "MALLOC_MMAP_THRESHOLD_": 1 << 25},
 }
+# Exceptions that say that a worker was lost, by name, as none of the engines need be installed
+_DEATHS = {
+    *("KilledWorker", "FutureCancelledError", "CancelledError"),  # Dask
+    *("ExecutorlibSocketError", "WorkerCrashedError"),  # executorlib, Ray
+}
 
 # A terminal sends Ctrl-C to all processes; what it means for a worker of Dask is decided here.
 _LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
@@ -194,10 +199,8 @@ def _end_after(parent: BaseProcess) -> None:
 
 
 def _is_death(error: Exception) -> bool:
-    """Whether an exception says that a worker was lost. Dask's are known by their names, as it may
-    not be installed.
-    """
-    return type(error).__name__ in ("KilledWorker", "FutureCancelledError", "CancelledError")
+    """Whether an exception says that a worker was lost."""
+    return type(error).__name__ in _DEATHS
 
 
 def _engine_error(error: Exception) -> str:

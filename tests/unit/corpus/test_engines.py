@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from corpora import encode_job, failures, objects, pack_job, planned, run, write_images
@@ -120,6 +120,32 @@ def test_failed_images_are_named_and_tried_again(source, store):
 def test_a_store_without_a_plan(store):
     with pytest.raises(ConfigError, match="holds no plan"):
         plan_of(store)
+
+
+@pytest.mark.parametrize(
+    ("error", "done"), [("KilledWorker", 6), ("ExecutorlibSocketError", 6), ("WorkerCrashedError", 6), ("OSError", 5)]
+)
+def test_a_shard_whose_worker_is_lost_is_done_again(source, store, monkeypatch, error, done):
+    """However its engine says so; what else a worker reports is told."""
+    lost = type(error, (Exception,), {})
+
+    class LosesItsFirst(ThreadPoolExecutor):
+        def submit(self, function, *arguments):
+            nonlocal losses
+            losses += 1
+            if losses > 1:
+                return super().submit(engines.try_shard, *arguments)
+            future: Future = Future()
+            future.set_exception(lost("gone"))
+            return future
+
+    losses = 0
+    monkeypatch.setattr("corpora.losing", LosesItsFirst, raising=False)
+    results, state = run(store, pack_job(source, size=1), Engine("corpora:losing", 1))
+    assert state.total.done == done
+    assert [result.error for result in results if result.error] == (
+        [] if done == 6 else ["its worker reports OSError: gone; is dfmcodec of this version installed there?"]
+    )
 
 
 @pytest.mark.parametrize(
