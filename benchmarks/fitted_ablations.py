@@ -32,6 +32,7 @@ from dfmcodec.encoder.fitted.fit import Fit, State
 from dfmcodec.encoder.fitted.networks import Networks, Parts
 from dfmcodec.encoder.fitted.plan import prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
+from dfmcodec.encoder.fitted.refine import refined
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.encoder.fitted.sweep import sweep
 from dfmcodec.encoder.fitted.window_loss import LossByJax
@@ -44,6 +45,7 @@ Change = Callable[[Networks], Networks]
 CONTEXT_WIDTH = 24
 ROUNDING_FROM, FIXED_FROM = 0.9, 0.97  # parts of the steps, as a file has them
 ROUNDING_WINDOWS = 8
+STEPS_PER_TRIAL = 6  # of refined networks
 
 
 def same(networks: Networks) -> Networks:
@@ -60,6 +62,7 @@ class Variant:
         limited: Gives, for the networks of the prior, what becomes of fitted ones.
         holds: Whether latents of smooth areas are held at first.
         sweeps: Whether the finest grid is swept in the end.
+        refines: Whether single weights move by a step before it, as they do in files.
         cold: Makes random networks; None for those of the prior, whose changes are counted.
         activation: What takes the place of cos(2 pi t) - 1 and sin(2 pi t); None for these.
     """
@@ -68,6 +71,7 @@ class Variant:
     limited: Callable[[Networks], Change] = lambda start: same
     holds: bool = True
     sweeps: bool = True
+    refines: bool = False
     cold: Callable[[int], Networks] | None = None
     activation: Callable[[jax.Array], tuple[jax.Array, ...]] | None = None
 
@@ -122,6 +126,7 @@ def rectified(turns: jax.Array) -> tuple[jax.Array, ...]:
 
 VARIANTS = (
     Variant("as it is"),
+    Variant("with refined networks", refines=True),
     Variant("machine of the prior", _machine_of_prior),
     Variant("contexts of the prior", _contexts_of_prior),
     Variant("all networks of the prior", lambda start: lambda networks: start),
@@ -163,7 +168,7 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
         seed,
         held,
     )
-    grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant.sweeps)
+    grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant)
     state = fit.start(grids)
     found = fit.measured(State(networks, state.network_moments, state.moving_latents))
     bpp = found.bits / fit.pixel_count
@@ -188,7 +193,7 @@ def _both(first: Change, second: Change) -> Change:
 
 
 def _fitted(
-    fit: Fit, limit: Change, prior: FittedPrior | None, sweeps: bool
+    fit: Fit, limit: Change, prior: FittedPrior | None, variant: Variant
 ) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], Networks, int | None]:
     """The symbols and networks of a fit, and the bytes of the networks; None without a prior."""
     steps, state, rounding = fit.recipe.steps, fit.start(), limit
@@ -205,10 +210,12 @@ def _fitted(
             rounding = _both(limit, chosen)
         state = fit.step(state, number, number < FIXED_FROM * steps, rounding)
     networks = rounding(state.networks)
+    if chosen is not None and variant.refines:
+        networks = refined(fit, state, chosen, steps // STEPS_PER_TRIAL, lambda: False)
     if prior is not None and chosen is not None:
-        network_bytes = len(write_networks(prior, chosen.changes(limit(state.networks))))
+        network_bytes = len(write_networks(prior, chosen.changes(limit(networks))))
     finest, *coarser = (np.rint(grid) for grid in state.latents)
-    if sweeps:
+    if variant.sweeps:
         sweep(finest, lambda tried: fit.costs(networks, [tried, *coarser]), lambda: False)
     return [finest, *coarser], networks, network_bytes
 

@@ -10,16 +10,16 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import islice
 from threading import Event, Thread
 from types import FrameType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dfmcodec.threads import limit_threads, thread_count
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures import Executor, Future
     from multiprocessing.process import BaseProcess
 
 Job = TypeVar("Job")
@@ -102,41 +102,75 @@ def run_jobs(
         should_stop: Called before each job. If it returns True, jobs that have not begun are
             skipped.
     """
-    waiting, suspects = _Waiting(jobs), list[Job]()
     if processes == 1:
+        waiting = _Waiting(jobs)
         while not should_stop() and waiting:
             job = waiting.take()
             waiting.add(following(job, perform(job)))
         return
-    from concurrent.futures import FIRST_COMPLETED, wait
-    from concurrent.futures.process import BrokenProcessPool
 
+    @contextmanager
+    def pool(alone: bool) -> Iterator[tuple[Executor, Callable[[], int]]]:
+        with _pool(1 if alone else processes) as executor, _killed_on_interrupt():
+            yield executor, lambda: processes
+
+    run_in_executors(pool, perform, jobs, following, should_stop)
+
+
+def run_in_executors(
+    make: Callable[[bool], AbstractContextManager[tuple[Executor, Callable[[], int]]]],
+    perform: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    following: Callable[[Job, Result | None], Sequence[Job]],
+    should_stop: Callable[[], bool],
+    of_error: Callable[[Job, Exception], Result | None] | None = None,
+    poll_s: float | None = None,
+) -> None:
+    """Performs jobs in an executor, and in another one if it breaks. Those that were in work then
+    are done one at a time, so that the death of one does not count against the others.
+
+    Args:
+        make: Gives an executor, and how many jobs it is to have at a time; takes whether it is for
+            a job alone.
+        perform: See `run_jobs`, as for the next three.
+        jobs: The jobs.
+        following: Takes a job and its result.
+        should_stop: Asked before each job.
+        of_error: The result of a job whose executor raised an error; raises the error if None.
+        poll_s: How often `should_stop` is asked while jobs are in work, in seconds; only when one
+            ends if None.
+    """
+    from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
+
+    waiting, suspects = _Waiting(jobs), list[Job]()
     while not should_stop() and (waiting or suspects):
         alone = not waiting
         if alone:
             waiting.add([suspects.pop()])
-        with _pool(1 if alone else processes) as pool, _killed_on_interrupt():
+        with make(alone) as (executor, capacity):
             running: dict[Future[Result], Job] = {}
             broken = False
             while running or (not broken and not should_stop() and waiting):
-                while len(running) < processes and not broken and not should_stop() and waiting:
+                while len(running) < capacity() and not broken and not should_stop() and waiting:
                     try:
-                        with _without_interrupts():
-                            future = pool.submit(perform, waiting.first())
-                    except BrokenProcessPool:
+                        future = executor.submit(perform, waiting.first())
+                    except BrokenExecutor:
                         broken = True
                     else:
                         running[future] = waiting.take()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    job = running.pop(future)
-                    result: Result | None = None
+                for future in wait(running, poll_s, FIRST_COMPLETED).done:
+                    job, result = running.pop(future), None
                     try:
                         result = future.result()
-                    except BrokenProcessPool:
+                    except BrokenExecutor:
                         broken = True
                         if not alone:
                             suspects.append(job)
                             continue
+                    except Exception as error:
+                        if of_error is None:
+                            raise
+                        result = of_error(job, error)
                     waiting.add(following(job, result))
 
 
@@ -188,7 +222,7 @@ def _end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
+def _pool(processes: int) -> Executor:
     """Makes a pool whose processes share the cores: each has its part of the threads for NumPy."""
     threads = max(1, thread_count() // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -196,5 +230,9 @@ def _pool(processes: int) -> ProcessPoolExecutor:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    context = get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin, initargs=(threads,))
+    class Pool(ProcessPoolExecutor):
+        def submit(self, *arguments: Any, **named: Any) -> Any:
+            with _without_interrupts():  # it starts processes
+                return super().submit(*arguments, **named)
+
+    return Pool(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(threads,))

@@ -8,9 +8,9 @@ import importlib
 import logging
 import os
 import signal
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +22,7 @@ from typing import Any
 from dfmcodec.corpus.shards import Shard, ShardResult, try_shard
 from dfmcodec.corpus.store import scheme_of
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, is_installed
-from dfmcodec.processes import run_jobs
+from dfmcodec.processes import run_in_executors, run_jobs
 from dfmcodec.threads import limit_threads
 
 LOCAL, DASK = "local", "dask"
@@ -108,9 +108,9 @@ class Engine:
         if self.name == LOCAL:
             run_jobs(try_shard, shards, self.processes, run.following, should_stop)
         else:
-            _run_in_executors(self._executor, shards, run.following, should_stop)
+            run_in_executors(self._executor, _try_in_worker, shards, run.following, should_stop, _of_error, _POLL_S)
 
-    def _executor(self) -> AbstractContextManager[tuple[Executor, Callable[[], int]]]:
+    def _executor(self, _alone: bool) -> AbstractContextManager[tuple[Executor, Callable[[], int]]]:
         """An executor, and how many shards it can do at a time."""
         return _dask(self) if self.name == DASK else _made(self)
 
@@ -131,46 +131,6 @@ class _Run:
             result = ShardResult(shard, None, error=f"its workers died {_MAX_DEATHS} times; run again")
         self._finish(result)
         return []
-
-
-def _run_in_executors(
-    make: Callable[[], AbstractContextManager[tuple[Executor, Callable[[], int]]]],
-    shards: Sequence[Shard],
-    following: Callable[[Shard, ShardResult | None], list[Shard]],
-    should_stop: Callable[[], bool],
-) -> None:
-    """Does shards in an executor, and in another one if it breaks. Those that were in work then are
-    done one at a time, so that the death of one does not count against the others.
-    """
-    waiting, suspects = deque(shards), deque[Shard]()
-    while not should_stop() and (waiting or suspects):
-        alone = not waiting
-        if alone:
-            waiting.append(suspects.popleft())
-        running: dict[Future[ShardResult], Shard] = {}
-        is_broken = False
-        with make() as (executor, capacity):
-            while running or (waiting and not is_broken and not should_stop()):
-                while waiting and len(running) < capacity() and not is_broken and not should_stop():
-                    try:
-                        running[executor.submit(_try_in_worker, waiting[0])] = waiting[0]
-                    except BrokenExecutor:
-                        is_broken = True
-                    else:
-                        waiting.popleft()
-                for future in wait(running, _POLL_S, FIRST_COMPLETED).done:
-                    shard, result = running.pop(future), None
-                    try:
-                        result = future.result()
-                    except BrokenExecutor:
-                        is_broken = True
-                        if not alone:
-                            suspects.append(shard)
-                            continue
-                    except Exception as error:
-                        if not _is_death(error):
-                            result = ShardResult(shard, None, error=_engine_error(error))
-                    waiting.extend(following(shard, result))
 
 
 def _try_in_worker(shard: Shard) -> ShardResult:
@@ -198,14 +158,13 @@ def _end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
-def _is_death(error: Exception) -> bool:
-    """Whether an exception says that a worker was lost."""
-    return type(error).__name__ in _DEATHS
-
-
-def _engine_error(error: Exception) -> str:
+def _of_error(shard: Shard, error: Exception) -> ShardResult | None:
+    """What became of a shard for which an engine raised an error; None if its worker was lost."""
+    if type(error).__name__ in _DEATHS:
+        return None
     said = " ".join(str(error).split())
-    return f"its worker reports {type(error).__name__}: {said}; is dfmcodec of this version installed there?"
+    text = f"its worker reports {type(error).__name__}: {said}; is dfmcodec of this version installed there?"
+    return ShardResult(shard, None, error=text)
 
 
 def _factory_of(name: str) -> Callable[[], object]:
@@ -255,9 +214,13 @@ def _dask(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
     with ExitStack() as stack:
         scheduler: Any = engine.address
         if scheduler is None:
-            cluster = LocalCluster(
-                n_workers=engine.processes, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
-            )
+            try:
+                cluster = LocalCluster(
+                    n_workers=engine.processes, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0
+                )
+            except (OSError, RuntimeError) as error:
+                msg = f"the workers of Dask did not start: {error}; run again"
+                raise DfmError(msg) from error
             scheduler = stack.enter_context(cluster)
         try:
             client = stack.enter_context(Client(scheduler, timeout=_CONNECT_S))

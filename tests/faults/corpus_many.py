@@ -39,12 +39,14 @@ def run(source: Path, store: Path, every_s: float, chance: random.Random) -> dic
     """One run, with what came of it."""
     started = time.monotonic()
     command = start(source, store, ("--engine", "dask", "-j", "2", *SIZE))
-    killed, memory = 0, [0.0]
+    killed, memory, begun = 0, [0.0], None
     while command.poll() is None:
         time.sleep(min(_SAMPLE_S, every_s))
         memory.append(resident_mb(command.pid))
         workers = processes_of(command.pid)
-        if workers and time.monotonic() - started > every_s * (killed + 1):
+        if begun is None and any(store.glob("_dfm/*.began")):
+            begun = time.monotonic()
+        if workers and begun is not None and time.monotonic() - begun > every_s * (killed + 1):
             with suppress(ProcessLookupError):
                 os.kill(chance.choice(workers), signal.SIGKILL)
             killed += 1

@@ -187,6 +187,18 @@ def test_a_store_in_memory_is_for_one_process():
     Engine(LOCAL, 1).check_store("memory://x")
 
 
+def test_workers_of_dask_that_do_not_start(source, store, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def fails(**options):
+        msg = "Nanny failed to start."
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(distributed, "LocalCluster", fails)
+    with pytest.raises(DfmError, match="the workers of Dask did not start: Nanny failed to start.; run again"):
+        run(store, pack_job(source), Engine(DASK, 1))
+
+
 def test_a_scheduler_that_is_not_there(source, store, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(engines, "_CONNECT_S", 1)
