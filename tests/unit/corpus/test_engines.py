@@ -195,7 +195,7 @@ def test_workers_of_dask_that_do_not_start(source, store, monkeypatch):
         raise RuntimeError(msg)
 
     monkeypatch.setattr(distributed, "LocalCluster", fails)
-    with pytest.raises(DfmError, match="the workers of Dask did not start: Nanny failed to start.; run again"):
+    with pytest.raises(DfmError, match=r"the workers of Dask did not start: Nanny failed to start\.; run again"):
         run(store, pack_job(source), Engine(DASK, 1))
 
 
