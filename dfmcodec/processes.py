@@ -1,4 +1,4 @@
-"""Work that is spread over processes and continues when one of them dies.
+"""Work that is spread over processes or other workers and continues when one of them dies.
 
 What makes processes is imported where they are made: most commands make none.
 """
@@ -59,10 +59,13 @@ class _Waiting(Generic[Job]):
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._rest = iter(jobs)
         self._taken = deque[Job]()
+        self._last = deque[Job]()
 
     def __bool__(self) -> bool:
         if not self._taken:
             self._taken.extend(islice(self._rest, 1))
+        if not self._taken and self._last:
+            self._taken.append(self._last.popleft())
         return bool(self._taken)
 
     def first(self) -> Job:
@@ -78,6 +81,10 @@ class _Waiting(Generic[Job]):
     def add(self, jobs: Sequence[Job]) -> None:
         """Puts jobs before the others."""
         self._taken.extendleft(reversed(jobs))
+
+    def add_last(self, jobs: Sequence[Job]) -> None:
+        """Puts jobs after the others."""
+        self._last.extend(jobs)
 
 
 def run_jobs(
@@ -111,8 +118,9 @@ def run_jobs(
 
     @contextmanager
     def pool(alone: bool) -> Iterator[tuple[Executor, Callable[[], int]]]:
-        with _pool(1 if alone else processes) as executor, _killed_on_interrupt():
-            yield executor, lambda: processes
+        count = 1 if alone else processes
+        with _pool(count) as executor, _killed_on_interrupt():
+            yield executor, lambda: count
 
     run_in_executors(pool, perform, jobs, following, should_stop)
 
@@ -132,21 +140,22 @@ def run_in_executors(
     Args:
         make: Gives an executor, and how many jobs it is to have at a time; takes whether it is for
             a job alone.
-        perform: See `run_jobs`, as for the next three.
-        jobs: The jobs.
-        following: Takes a job and its result.
-        should_stop: Asked before each job.
-        of_error: The result of a job whose executor raised an error; raises the error if None.
+        perform: As in `run_jobs`.
+        jobs: As in `run_jobs`.
+        following: As in `run_jobs`; what it returns after a death is done last.
+        should_stop: As in `run_jobs`.
+        of_error: Gives the result of a job for which the executor raised an error, None if its
+            worker was lost. Without it, such errors are raised here.
         poll_s: How often `should_stop` is asked while jobs are in work, in seconds; only when one
             ends if None.
     """
     from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 
-    waiting, suspects = _Waiting(jobs), list[Job]()
+    waiting, suspects = _Waiting(jobs), deque[Job]()
     while not should_stop() and (waiting or suspects):
         alone = not waiting
         if alone:
-            waiting.add([suspects.pop()])
+            waiting.add([suspects.popleft()])
         with make(alone) as (executor, capacity):
             running: dict[Future[Result], Job] = {}
             broken = False
@@ -171,7 +180,7 @@ def run_in_executors(
                         if of_error is None:
                             raise
                         result = of_error(job, error)
-                    waiting.add(following(job, result))
+                    (waiting.add_last if result is None else waiting.add)(following(job, result))
 
 
 @contextmanager

@@ -22,11 +22,11 @@ Result = TypeVar("Result")
 _limit: int | None = None
 _executor: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
-_own = threading.local()  # `is_worker` in threads of the executor
+_own = threading.local()  # `is_worker` in threads of the executor, and in those that stay
 
 
 def limit_threads(count: int) -> None:
-    """Sets how many threads `in_threads` and fits use in this process."""
+    """Sets how many threads `in_threads` uses in this process."""
     global _limit
     _limit = max(1, count)
     _forget()
@@ -37,6 +37,11 @@ def thread_count() -> int:
     if _limit is not None:
         return _limit
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def stay_in_thread() -> None:
+    """Has `in_threads` use this thread alone, where it is called from it."""
+    _own.is_worker = True
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -73,12 +78,8 @@ def _threads() -> ThreadPoolExecutor:
     global _executor
     with _lock:
         if _executor is None:
-            _executor = ThreadPoolExecutor(thread_count(), "dfmcodec", _begin)
+            _executor = ThreadPoolExecutor(thread_count(), "dfmcodec", stay_in_thread)
         return _executor
-
-
-def _begin() -> None:
-    _own.is_worker = True
 
 
 def _forget() -> None:

@@ -23,7 +23,7 @@ from dfmcodec.corpus.shards import Shard, ShardResult, try_shard
 from dfmcodec.corpus.store import scheme_of
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, is_installed
 from dfmcodec.processes import run_in_executors, run_jobs
-from dfmcodec.threads import limit_threads
+from dfmcodec.threads import limit_threads, stay_in_thread
 
 LOCAL, DASK = "local", "dask"
 _MAX_DEATHS = 12  # of workers of one shard in a run: enough for four images that kill theirs
@@ -38,7 +38,8 @@ _WORKER_ENVIRONMENT = {
 # Exceptions that say that a worker was lost, by name, as none of the engines need be installed
 _DEATHS = {
     *("KilledWorker", "FutureCancelledError", "CancelledError"),  # Dask
-    *("ExecutorlibSocketError", "WorkerCrashedError"),  # executorlib, Ray
+    *("ExecutorlibSocketError",),  # executorlib
+    *("WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "LocalRayletDiedError"),  # Ray
 }
 
 # A terminal sends Ctrl-C to all processes; what it means for a worker of Dask is decided here.
@@ -134,8 +135,11 @@ class _Run:
 
 
 def _try_in_worker(shard: Shard) -> ShardResult:
-    """Does a shard in a worker of an executor."""
-    _become_worker()
+    """Does a shard in a worker of an executor. It uses one core."""
+    if parent_process() is None and current_thread() is not main_thread():
+        stay_in_thread()  # the rest of the program is somebody else's
+    else:
+        _become_worker()
     return try_shard(shard)
 
 
@@ -189,8 +193,13 @@ def _made(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
     if not isinstance(executor, Executor):
         msg = f"--engine {engine.name} gave {type(executor).__name__}, which is no executor of concurrent.futures"
         raise ConfigError(msg)
-    with executor:
+    try:
         yield executor, lambda: engine.processes
+    except KeyboardInterrupt:
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        executor.shutdown()
 
 
 @contextmanager

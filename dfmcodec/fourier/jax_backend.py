@@ -6,6 +6,7 @@ Outside the encoder and training, only modules of this name import JAX.
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -43,20 +44,59 @@ def calls() -> Iterator[None]:
     Raises:
         MemoryError: JAX ran out of memory. JAX's own error would be a RuntimeError.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.filterwarnings("always", _CACHE_WARNING)
-        try:
-            yield
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            raise MemoryError(str(error)) from error
-    cache_warnings = [warning for warning in caught if re.match(_CACHE_WARNING, str(warning.message))]
-    for warning in caught:
-        if warning not in cache_warnings:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    _recorder.enter()
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise MemoryError(str(error)) from error
+    finally:
+        _recorder.leave()
+
+
+class _Recorder:
+    """Takes down the warnings of all who are inside `calls`. Python keeps where warnings go once
+    for all threads, so the first of them begins and the last ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._catching = warnings.catch_warnings(record=True)
+        self._caught: list[warnings.WarningMessage] = []
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._catching = warnings.catch_warnings(record=True)
+                caught = self._catching.__enter__()
+                assert caught is not None
+                self._caught = caught
+                warnings.filterwarnings("always", _CACHE_WARNING)
+            self._users += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            self._catching.__exit__(None, None, None)
+            caught, self._caught = self._caught, []
+        of_cache = [warning for warning in caught if re.match(_CACHE_WARNING, str(warning.message))]
+        for warning in caught:
+            if warning not in of_cache:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if any("Error reading" in str(warning.message) for warning in of_cache):
+            _empty_cache()
+
+
+_recorder = _Recorder()
+
+
+def _empty_cache() -> None:
     folder = cache_folder(_PROGRAMS)
-    if folder is not None and any("Error reading" in str(warning.message) for warning in cache_warnings):
+    if folder is not None:
         with suppress(OSError):
             for path in folder.glob("*-cache"):
                 path.unlink()

@@ -118,9 +118,13 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.returncode == 0
 
 
-def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch):
+@pytest.mark.parametrize(
+    ("side", "settings"),
+    [(1000, {"quality": 60, "effort": 3}), (200, {"model": "fitted", "lmbda": 4e-3, "steps": 10})],
+)
+def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch, side, settings):
     def made():
-        result = dfmcodec.encode(chelsea.pixels, quality=60, effort=3)
+        result = dfmcodec.encode(chelsea.pixels[:side, :side], **settings)
         return result.data, dfmcodec.decode(result.data).pixels
 
     data, pixels = made()

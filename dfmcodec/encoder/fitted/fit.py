@@ -14,7 +14,7 @@ A step of the fit goes through all windows in a random order, a batch of them at
 networks take a step after each batch. `latents` tells when latents move.
 
 On a CPU the windows of a batch are computed by threads, one core for each window (`window_kernel`,
-or `window_loss` where there are no kernels); on a GPU all at once (`window_device`).
+or `window_loss` where there are no kernels); on a GPU up to 24 at once (`window_device`).
 """
 
 from __future__ import annotations
@@ -282,12 +282,13 @@ class Fit:
         """
         image = self._image()
         softness = Softness(np.float32(self.recipe.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
-        windows = range(self._window_count)
-        with calls():
-            weights = self._loss.weights(networks)
-            found = self._loss.gradients(weights, image, grids, [softness] * len(windows), windows)
-        for of_window, _ in found:
-            yield jax.tree.map(lambda by_weights: by_weights / self.lmbda, self._loss.total([of_window]))
+        for first in range(0, self._window_count, self.recipe.batch):
+            windows = range(first, min(first + self.recipe.batch, self._window_count))
+            with calls():
+                weights = self._loss.weights(networks)
+                found = self._loss.gradients(weights, image, grids, [softness] * len(windows), windows)
+            for by_weights, _ in found:
+                yield jax.tree.map(lambda part: part / self.lmbda, self._loss.total([by_weights]))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
         """The loss pixel by pixel, in bits: squared errors over the multiplier, and the bits of

@@ -1,10 +1,10 @@
 """The loss of windows and its gradient on a GPU, and which way of computing them a computer takes.
 
-A GPU has to have much to do at a time, so a program computes `LANES` windows. They may be of
+A GPU has to have much to do at a time, so a program computes up to `LANES` windows. They may be of
 several images: windows wait in a line, and whoever finds the device free computes the first of
 them, with those of others among them. So images that are fitted by threads of one process fill
-programs together. All programs have the same number of windows: what a window comes to does not
-depend on what is computed beside it.
+programs together. All programs are of the same size, filled or not, so that what a window comes to
+does not depend on what is computed beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import jax
@@ -35,6 +34,7 @@ from dfmcodec.encoder.fitted.window_loss import (
 from dfmcodec.encoder.fitted.windows import Windows
 from dfmcodec.kernels import compiled
 
+Shapes = tuple[tuple[int, ...], ...]  # of the arrays of networks
 LANES = 24  # windows of a program: those of an image of 768x512
 
 
@@ -100,13 +100,18 @@ class _Waiting:
         arguments: What the program takes of it.
         result: What the program gave.
         error: Why it gave nothing.
-        is_done: Whether it is known.
+        is_done: Whether it is known, or nobody waits for it any more.
+        is_in_line: Whether nobody has taken it out of the line.
     """
 
     arguments: tuple[Any, ...]
     result: Any = None
-    error: BaseException | None = None
+    error: Exception | None = None
     is_done: bool = False
+    is_in_line: bool = False
+
+
+_device = threading.Lock()  # held by the thread that computes
 
 
 class _Line:
@@ -119,7 +124,6 @@ class _Line:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._program = jax.jit(jax.vmap(function))
         self._waiting: deque[_Waiting] = deque()
-        self._device = threading.Lock()
 
     def results(self, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """What the program gives of windows, as arrays of NumPy.
@@ -128,15 +132,36 @@ class _Line:
             Exception: What the program raised.
         """
         own = [_Waiting(of_window) for of_window in arguments]
-        self._waiting.extend(own)
-        while not all(window.is_done for window in own):
-            with self._device:
-                if first := [self._waiting.popleft() for _ in range(min(LANES, len(self._waiting)))]:
-                    self._compute(first)
+        self._queue(own)
+        try:
+            while not all(window.is_done for window in own):
+                with _device:
+                    # They are missing where an interrupt has ended a thread that had taken them.
+                    self._queue([window for window in own if not window.is_done and not window.is_in_line])
+                    if not all(window.is_done for window in own):
+                        self._compute(self._first())
+        finally:
+            for window in own:
+                window.is_done = True
         for window in own:
             if window.error is not None:
                 raise window.error
         return [window.result for window in own]
+
+    def _queue(self, windows: Sequence[_Waiting]) -> None:
+        for window in windows:
+            window.is_in_line = True
+        self._waiting.extend(windows)
+
+    def _first(self) -> list[_Waiting]:
+        """Takes windows out of the line, `LANES` at most."""
+        first: list[_Waiting] = []
+        while self._waiting and len(first) < LANES:
+            window = self._waiting.popleft()
+            window.is_in_line = False
+            if not window.is_done:
+                first.append(window)
+        return first
 
     def _compute(self, windows: Sequence[_Waiting]) -> None:
         """Computes windows, `LANES` at most."""
@@ -146,28 +171,29 @@ class _Line:
             stacked = jax.device_put(jax.tree.map(lambda *parts: np.stack(parts), *lanes), jax.local_devices()[0])
             with jax.default_matmul_precision("highest"):  # a GPU would use TF32
                 found = jax.tree.map(np.asarray, self._program(*stacked))
-        except BaseException as error:
+        except Exception as error:
             for window in windows:
-                window.error = error
-            if not isinstance(error, Exception):
-                raise
+                window.error, window.is_done = error, True
         else:
             for lane, window in enumerate(windows):
-                window.result = _of_lane(found, lane)
-        finally:
-            for window in windows:
-                window.is_done = True
+                window.result, window.is_done = _of_lane(found, lane), True
 
 
 def _of_lane(found: Any, lane: int) -> Any:
     return jax.tree.map(lambda array: array[lane], found)
 
 
-def _shapes(weights: Any) -> tuple[tuple[int, ...], ...]:
+def _shapes(weights: Any) -> Shapes:
     return tuple(array.shape for array in jax.tree.leaves(weights))
 
 
-@cache
-def _line(function: Callable[..., Any], shapes: tuple[tuple[int, ...], ...]) -> _Line:
+_lines: dict[tuple[Callable[..., Any], Shapes], _Line] = {}
+_making = threading.Lock()
+
+
+def _line(function: Callable[..., Any], shapes: Shapes) -> _Line:
     """The line of windows with networks of such shapes, which a program can compute together."""
-    return _Line(function)
+    with _making:
+        if (function, shapes) not in _lines:
+            _lines[function, shapes] = _Line(function)
+        return _lines[function, shapes]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import current_thread
 
 import pytest
 from corpora import encode_job, failures, objects, pack_job, planned, run, write_images
 
+from dfmcodec import threads
 from dfmcodec.corpus import engines, tasks
 from dfmcodec.corpus.engines import DASK, LOCAL, Engine
 from dfmcodec.corpus.jobs import Part, plan_of, progress, retry_failed
@@ -171,6 +173,17 @@ def test_a_factory_that_gives_no_executor(source, store, monkeypatch):
     monkeypatch.setattr("corpora.nothing", lambda: 1, raising=False)
     with pytest.raises(ConfigError, match="gave int, which is no executor"):
         run(store, pack_job(source), Engine("corpora:nothing", 1))
+
+
+def test_threads_of_this_program_leave_its_other_threads_alone(source, store, monkeypatch):
+    """A shard in one of them uses one core, and the program as many as before."""
+    monkeypatch.setattr(threads, "_limit", 3)
+    run(store, pack_job(source), Engine("concurrent.futures:ThreadPoolExecutor", 2))
+    assert threads.thread_count() == 3
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(threads.stay_in_thread).result()
+        names = executor.submit(threads.in_threads, lambda _: current_thread().name, range(4)).result()
+    assert len(set(names)) == 1
 
 
 def test_dask_is_missed_before_work(monkeypatch):

@@ -15,7 +15,6 @@ import pytest
 import skimage
 from corpora import encode_job, objects, run, write_images
 
-from dfmcodec import threads
 from dfmcodec.corpus.engines import Engine
 from dfmcodec.corpus.store import open_store
 from dfmcodec.encoder.fitted import window_device
@@ -32,14 +31,12 @@ LANES = 2
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs of two windows, which the CPU computes."""
     use_compilation_cache()
     monkeypatch.setattr(window_device, "LANES", LANES)
     monkeypatch.setattr(window_device, "is_on_cpu", lambda: False)
-    window_device._line.cache_clear()
-    yield
-    window_device._line.cache_clear()
+    monkeypatch.setattr(window_device, "_lines", {})
 
 
 def some_windows(height: int, width: int) -> tuple[Windows, list[WindowPixels]]:
@@ -97,7 +94,7 @@ class RecordedLine(_Line):
     @contextmanager
     def held(self, count: int) -> Iterator[None]:
         """The device is taken until so many windows wait."""
-        with self._device:
+        with window_device._device:
             yield
             end = time.monotonic() + 60
             while len(self._waiting) < count and time.monotonic() < end:
@@ -143,6 +140,29 @@ def test_what_a_program_raises_is_raised_for_all_whose_windows_it_has() -> None:
     assert not line._waiting
 
 
+def test_an_interrupted_thread_takes_nobody_s_windows_along() -> None:
+    """What it had taken of others they queue again, and nobody computes what was its own."""
+    line = RecordedLine(lambda number: number)
+    program = line._program
+
+    def interrupted(number: Any) -> None:
+        line._program = program
+        raise KeyboardInterrupt
+
+    line._program = interrupted
+    with ThreadPoolExecutor(2) as executor:
+        with line.held(4):
+            first = executor.submit(line.results, numbers(1))
+            while not line._waiting:
+                time.sleep(0.001)
+            second = executor.submit(line.results, numbers(2, 3, 4))
+        ended, whole = sorted((first, second), key=lambda future: future.exception() is None)
+        assert isinstance(ended.exception(), KeyboardInterrupt)
+        assert whole.result() == ([1] if whole is first else [2, 3, 4])
+    assert sorted(number for program in line.programs[1:] for number in program) == whole.result()
+    assert not line._waiting
+
+
 def test_networks_of_other_shapes_wait_in_other_lines() -> None:
     lines = [
         window_device._line(window_device.costs_of_window, window_device._shapes(Networks.start(seed, width)))
@@ -155,7 +175,6 @@ def test_networks_of_other_shapes_wait_in_other_lines() -> None:
 def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shards of one image each, in threads of one process: the same files as one by one."""
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr(threads, "_limit", None)  # workers set it
     programs: list[set[bytes]] = []
     compute = _Line._compute
 
