@@ -119,7 +119,7 @@ def run_jobs(
     @contextmanager
     def pool(alone: bool) -> Iterator[tuple[Executor, Callable[[], int]]]:
         count = 1 if alone else processes
-        with _pool(count) as executor, _killed_on_interrupt():
+        with _pool(count) as executor, killed_on_interrupt():
             yield executor, lambda: count
 
     run_in_executors(pool, perform, jobs, following, should_stop)
@@ -184,8 +184,8 @@ def run_in_executors(
 
 
 @contextmanager
-def _killed_on_interrupt() -> Iterator[None]:
-    """Kills all child processes when a KeyboardInterrupt passes."""
+def killed_on_interrupt() -> Iterator[None]:
+    """Kills all processes that Python started for this one when a KeyboardInterrupt passes."""
     try:
         yield
     except KeyboardInterrupt:

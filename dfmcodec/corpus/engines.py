@@ -22,7 +22,7 @@ from typing import Any
 from dfmcodec.corpus.shards import Shard, ShardResult, try_shard
 from dfmcodec.corpus.store import scheme_of
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, is_installed
-from dfmcodec.processes import run_in_executors, run_jobs
+from dfmcodec.processes import killed_on_interrupt, run_in_executors, run_jobs
 from dfmcodec.threads import limit_threads, stay_in_thread
 
 LOCAL, DASK = "local", "dask"
@@ -193,13 +193,8 @@ def _made(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
     if not isinstance(executor, Executor):
         msg = f"--engine {engine.name} gave {type(executor).__name__}, which is no executor of concurrent.futures"
         raise ConfigError(msg)
-    try:
+    with executor, killed_on_interrupt():
         yield executor, lambda: engine.processes
-    except KeyboardInterrupt:
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise
-    finally:
-        executor.shutdown()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import active_children
 from threading import current_thread
 
 import pytest
@@ -122,6 +123,25 @@ def test_failed_images_are_named_and_tried_again(source, store):
 def test_a_store_without_a_plan(store):
     with pytest.raises(ConfigError, match="holds no plan"):
         plan_of(store)
+
+
+def test_an_interrupt_does_not_wait_for_processes(source, store, monkeypatch):
+    pack = tasks._pack()
+
+    def perform(data, entry):
+        if entry.name != "000.png":
+            time.sleep(5)
+        return pack.perform(data, entry)
+
+    def interrupt(result):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks, "_pack", lambda: tasks.Task(perform, pack.target_name, pack.is_wanted))
+    plan = planned(store, pack_job(source, size=1))
+    with pytest.raises(KeyboardInterrupt):
+        POOL.run([Shard(store.url, number) for number in range(plan.shards)], interrupt, lambda: False)
+    assert progress(store, plan, Part()).shards_done == 1
+    assert not active_children()
 
 
 @pytest.mark.parametrize(
