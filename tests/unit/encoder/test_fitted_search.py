@@ -149,8 +149,8 @@ def test_networks_are_rounded_in_the_last_tenth(monkeypatch: pytest.MonkeyPatch)
     moving, rounded, chosen = [], [], []
 
     def recorded(self: Fit, state: Any, number: int, *args: Any) -> Any:
-        moving.append(args[1])
-        rounded.append(args[2] is not None)
+        moving.append(args[0])
+        rounded.append(args[1] is not None)
         return step(self, state, number, *args)
 
     def recorded_choice(*args: Any) -> Any:
