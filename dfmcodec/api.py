@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from io import TextIOBase
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypedDict, Union, Unpack, cast
 
@@ -54,13 +56,14 @@ class EncodeOptions(TypedDict, total=False):
         lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp.
         model: "auto", "latent", "fitted" or "coordinate"; see `EncoderConfig`.
         effort: 1 (fastest) to 9; latent and fitted models.
-        recipe: "default" or "published"; coordinate model, as all of the following.
+        recipe: "default" or "published"; coordinate model, as depth, width and order.
         depth: Number of Fourier layers.
         width: Dimension between layers.
         order: Largest |k|_1.
         steps: Gradient steps; fitted model, too.
         time_limit_s: Seconds after which the fit ends; every model.
-        seed: Seed of the initial weights and the batches.
+        seed: Seed of the initial weights and the batches of the coordinate model, and of the noise
+            of a fit of the fitted model.
         strip: Leave ICC profile, Exif and XMP behind.
         page: Page of a file of several, from 1.
         max_pixels: Larger images are refused before their pixels are read.
@@ -92,6 +95,7 @@ class EncodeOptions(TypedDict, total=False):
     should_stop: Callable[[], bool]
 
 
+_FOR_TEXT = 'the file was opened for text; open it with mode "rb"'
 _READING = ("strip", "page", "max_pixels")
 _RUNNING = ("on_progress", "should_stop")
 
@@ -239,7 +243,7 @@ class Decoded:
 def decode(
     source: FileLike,
     *,
-    region: Region | tuple[int, int, int, int] | None = None,
+    region: Region | Sequence[int] | None = None,
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     max_pixels: int | None = None,
@@ -281,18 +285,18 @@ def decode(
     from dfmcodec import decoder
     from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
     from dfmcodec.image import MAX_PIXELS
-    from dfmcodec.latents.geometry import Region
 
-    if isinstance(region, tuple):
-        left, top, width, height = region
-        region = Region(top, left, top + height, left + width)
+    part = _as_region(region)
+    if size is not None:
+        width, height = _whole_numbers(size, "size", "width", "height")
+        size = width, height
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
     data, generator = _bytes(source), _generator(prior)
     if best_effort:
-        image, losses = decoder.decode_best_effort(data, backend, limit, region, scale, size, generator, most)
+        image, losses = decoder.decode_best_effort(data, backend, limit, part, scale, size, generator, most)
         return Decoded(image, tuple(losses))
-    return Decoded(decoder.decode_image(data, backend, limit, region, scale, size, generator, most))
+    return Decoded(decoder.decode_image(data, backend, limit, part, scale, size, generator, most))
 
 
 def decode_pixels(source: FileLike) -> Pixels:
@@ -319,6 +323,32 @@ def read_info(source: FileLike) -> Header:
     from dfmcodec.bitstream.header import read_header
 
     return read_header(_bytes(source))
+
+
+def _as_region(region: Region | Sequence[int] | None) -> Region | None:
+    """The region of (left, top, width, height)."""
+    from dfmcodec.latents.geometry import Region
+
+    if region is None or isinstance(region, Region):
+        return region
+    left, top, width, height = _whole_numbers(region, "region", "left", "top", "width", "height")
+    return Region(top, left, top + height, left + width)
+
+
+def _whole_numbers(given: Sequence[int], what: str, *names: str) -> tuple[int, ...]:
+    """The numbers that an argument consists of.
+
+    Raises:
+        ConfigError: It is not as many whole numbers as there are names.
+    """
+    try:
+        numbers = tuple(map(index, given))
+    except TypeError:
+        numbers = ()
+    if len(numbers) != len(names):
+        msg = f"{what} is {given!r}; it has to be ({', '.join(names)}) in whole pixels"
+        raise ConfigError(msg)
+    return numbers
 
 
 def _generator(prior: PriorLike | None) -> GenerativeModel | None:
@@ -351,11 +381,12 @@ def _opened(source: Any) -> Any:
     """
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
+    if isinstance(source, TextIOBase):  # before its bytes are taken for text
+        raise ConfigError(_FOR_TEXT)
     if hasattr(source, "read") and not hasattr(source, "getexif"):  # Pillow images have no read, but to be sure
         data = source.read()
         if not isinstance(data, bytes):
-            msg = 'the file was opened for text; open it with mode "rb"'
-            raise ConfigError(msg)
+            raise ConfigError(_FOR_TEXT)
         if not data and hasattr(source, "seekable") and source.seekable() and source.tell():  # just written
             source.seek(0)
             return source.read()

@@ -228,33 +228,33 @@ def _decode_at(
     _check_work(header, sampling.height * sampling.width, request)
     arch, height, width = header.architecture, header.height, header.width
     level = sampling.level(arch.levels) if isinstance(arch, LatentArchitecture) else 0
-    seen = sampling.region.grown(resample.needed_margin(level), height, width)
+    seen = sampling.region.grown(sampling.margin(level), height, width)
     needed = seen if level else _seen_from(seen, header)
     model, ancillary, covered = bitstream.read_region(data, needed, request.max_pixels, level, losses)
     rows, columns = sampling.rows(), sampling.columns()
     if isinstance(model, QuantizedNetwork):
-        at = (rows / height).astype(np.float32), (columns / width).astype(np.float32)
+        at = (rows.positions / height).astype(np.float32), (columns.positions / width).astype(np.float32)
         pixels = render_weights(_weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
     elif isinstance(model, CodedImage):
-        pixels = _render_code(model, rows, columns, request.generator)
+        pixels = _render_code(model, rows.positions, columns.positions, request.generator)
     elif isinstance(model, QuantizedGrids):
         planes = _grid_colours(model, seen, request.backend)
-        strips = resample.evaluate_strips(planes, rows - seen.top, columns - seen.left)
+        strips = resample.evaluate_strips(planes, rows.from_sample(seen.top), columns.from_sample(seen.left))
         pixels = np.concatenate([_colours_to_pixels(strip, model) for strip in strips])
     else:
         if level:
             planes = _synthesis_of(model).astype(np.float32)
-            at_rows, at_columns = (rows - covered.top) / (1 << level), (columns - covered.left) / (1 << level)
+            at_rows, at_columns = rows.from_sample(covered.top, level), columns.from_sample(covered.left, level)
         else:
             samples = Samples(_synthesis_of(model), covered, height, width)
             planes = _corrected_planes(model, samples, seen, request.backend)
-            at_rows, at_columns = rows - seen.top, columns - seen.left
+            at_rows, at_columns = rows.from_sample(seen.top), columns.from_sample(seen.left)
         basis = colour_basis(model.chroma_angle)
         strips = (strip.transpose(1, 2, 0) for strip in resample.evaluate_strips(planes, at_rows, at_columns))
         pixels = np.concatenate([planes_to_pixels(strip, basis, model.bit_depth) for strip in strips])
     if ancillary.alpha is not None:
         alpha = ancillary.alpha[None].astype(np.float32)
-        alpha_strips = resample.evaluate_strips(alpha, rows - needed.top, columns - needed.left)
+        alpha_strips = resample.evaluate_strips(alpha, rows.from_sample(needed.top), columns.from_sample(needed.left))
         values = np.concatenate([to_values(strip[0], header.bit_depth) for strip in alpha_strips])
         ancillary = replace(ancillary, alpha=values)
     return _as_image(pixels, ancillary)

@@ -109,7 +109,9 @@ _OPTIONS = (
     ),
     click.option("--column", metavar="NAME", help="Column of Parquet sources with the images or their URLs."),
     click.option(
-        "--shard-size", type=click.IntRange(1, 10**9), help="Images of a shard. Default: about ten minutes of one core."
+        "--shard-size",
+        type=click.IntRange(1, 10**9),
+        help=f"Images of a shard. Default: about ten minutes of one core; of dfm pack {PACK_SHARD_SIZE}.",
     ),
     click.option(
         "--engine",

@@ -272,6 +272,9 @@ def _decode_single(options: _Options) -> None:
     started = time.perf_counter()
     (source,) = options.sources
     output = _naming(OUTPUT_FORMATS[options.format_name or "png"]).single_output(source, options.output)
+    if options.output is None and output == source != STANDARD:
+        msg = f"{source} is the name of a decoded image; name a .dfm file, or the output with -o"
+        raise ConfigError(msg)
     check_outputs_apart({"-o": output, "--report": options.report_path}, [source, options.prior])
     to_stdout = output == STANDARD
     chosen_format = output_format(None if to_stdout else output, options.format_name)

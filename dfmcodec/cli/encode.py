@@ -212,7 +212,7 @@ class _Options:
     type=WholeNumber(),
     default=0,
     show_default=True,
-    help="Seed of the initial weights and the batches of pixels.",
+    help="Seed of the noise of a fit, or of initial weights and batches (fitted or coordinate model).",
 )
 @click.option("--strip", is_flag=True, help="Leave out ICC profile, Exif and XMP.")
 @click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
@@ -241,9 +241,10 @@ def command(**arguments: Any) -> None:
     dfm encode s3://in/ -r -O s3://out/ -j 8      a corpus, see docs/scale.md
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
 
-    Any image that Pillow opens can be encoded: gray or RGB, 8 or 16 bits, with or without alpha.
-    Alpha is lossless. The image is turned upright, and its ICC profile, Exif and XMP are kept. Give
-    at most one target. A maximum size is a hard limit for the whole file.
+    PNG, JPEG, TIFF, WebP, AVIF and the other formats of docs/command.md can be encoded: gray or
+    RGB, 8 or 16 bits, with or without alpha. Alpha is lossless. The image is turned upright, and
+    its ICC profile, Exif and XMP are kept. Give at most one target. A maximum size is a hard limit
+    for the whole file.
 
     photo.png and photo.jpg both become photo.dfm: of two such files in one run neither is encoded,
     unless --keep-extension tells their outputs apart.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import inf, sqrt
+from numbers import Integral, Real
 
 from dfmcodec._types import Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import PEAK_LEVEL, Image
 
+_WHOLE = ("effort", "depth", "width", "order", "steps", "seed")  # options that are whole numbers, and others
+_NUMBERS = ("rate", "bpp", "size", "psnr", "quality", "lmbda", "time_limit_s")
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
 DEFAULT_EFFORT = 5
@@ -104,17 +107,16 @@ def lmbda_of_step(step: float) -> float:
     return BIT_PRICE / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
 
 
-def step_of_lmbda(lmbda: float, bit_price: float = BIT_PRICE) -> float:
+def step_of_lmbda(lmbda: float) -> float:
     """The quantisation step in code values for the multiplier of the loss MSE + lmbda * bpp.
 
     A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
-    `bit_price` squared steps.
+    BIT_PRICE squared steps.
 
     Args:
         lmbda: The multiplier, with the MSE of samples in [0, 1].
-        bit_price: The price of a bit, in squared steps.
     """
-    return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / bit_price)
+    return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_PRICE)
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ class EncoderConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_types()
         targets = self.targets()
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are both targets; give only one"
@@ -203,6 +206,20 @@ class EncoderConfig:
             msg = "depth and width go together; give both or neither"
             raise ConfigError(msg)
 
+    def _check_types(self) -> None:
+        """Refuses what is no number, or none that is whole where it has to be.
+
+        Raises:
+            ConfigError: An option is of a wrong type.
+        """
+        for name in (*_WHOLE, *_NUMBERS):
+            value = getattr(self, name)
+            kind = Integral if name in _WHOLE else Real
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                needed = "a whole number" if name in _WHOLE else "a number"
+                msg = f"{name} is {value!r}, which is of the wrong type; {needed} is needed"
+                raise ConfigError(msg)
+
     def _check_model_options(self) -> None:
         """Refuses options of another model than the given one.
 
@@ -214,7 +231,9 @@ class EncoderConfig:
             if self.model not in models and getattr(self, name) != default[name]:
                 named = [model for model in models if model != AUTO_MODEL]
                 others = f"{' and '.join(named)} model{'s' if len(named) > 1 else ''}"
-                msg = f"{name} is for the {others}" + (f", not for {self.model}" if self.model != AUTO_MODEL else "")
+                which = "one of them" if len(named) > 1 else "it"
+                instead = f", not for {self.model}" if self.model != AUTO_MODEL else f"; name {which} as the model"
+                msg = f"{name} is for the {others}{instead}"
                 raise ConfigError(msg)
 
     def models(self, pixel_count: int) -> tuple[Model, ...]:

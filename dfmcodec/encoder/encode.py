@@ -22,7 +22,7 @@ from dfmcodec.encoder.coordinate.search import fit_network
 from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
-from dfmcodec.errors import DfmError, TargetUnreachableError, require
+from dfmcodec.errors import ConfigError, DfmError, DivergedError, TargetUnreachableError, require
 from dfmcodec.image import Image
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
@@ -61,6 +61,7 @@ def encode_image(
     Raises:
         ImageError: The generative model is for images of another size.
         TargetUnreachableError: The target cannot be met.
+        ConfigError: The fitted model cannot name the multiplier that was given.
         DivergedError: The fit came to NaN or infinite values again and again.
         MissingPackageError: The model is fitted by JAX and optax, which are not installed.
     """
@@ -105,7 +106,13 @@ def _better_of(
     started = time.perf_counter()
     best: EncodeResult | None = None
     first_error: DfmError | None = None
+    of_model = config
     for number, model in enumerate(models):
+        if config.time_limit_s is not None and best is not None:
+            left_s = config.time_limit_s - (time.perf_counter() - started)
+            if left_s <= 0:
+                break
+            of_model = replace(config, time_limit_s=left_s)
         if best is not None and should_stop():
             break
 
@@ -114,8 +121,8 @@ def _better_of(
             on_progress(replace(progress, part=first + (last - first) * progress.part))
 
         try:
-            result = _encoded(image, config, model, report, should_stop)
-        except DfmError as error:
+            result = _encoded(image, of_model, model, report, should_stop)
+        except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
             first_error = first_error or error
             continue
         if best is None or _score(result) > _score(best):
@@ -123,7 +130,7 @@ def _better_of(
     if best is None:
         assert first_error is not None
         raise first_error
-    return replace(best, report=replace(best.report, total_s=time.perf_counter() - started))
+    return replace(best, report=replace(best.report, config=config, total_s=time.perf_counter() - started))
 
 
 def _score(result: EncodeResult) -> float:

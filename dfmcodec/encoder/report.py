@@ -34,13 +34,13 @@ class EncodeReport:
             `coordinate`.
         architecture: The network.
         quantizer_steps: The step index of each layer, or the q_step of the latents in 1/64 code
-            values. Empty for codes.
+            values. Empty for codes and fitted models.
         steps: Gradient steps, or iterations of the latent model.
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
         stop_reason: Why the fit ended. Latent model: "target met", "settled" (the next q_step would
-            be the same, or enough were tried), "iteration limit"; coordinate model: "steps"; codes:
-            "done"; all: "time limit", "interrupted", "diverged".
+            be the same, or enough were tried), "iteration limit"; coordinate and fitted
+            models: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
         restarts: How often the fit came to NaN or infinite values and continued from the best so
             far.
         config: The settings.

@@ -115,7 +115,7 @@ def _followed(path: Path) -> Path:
 
 def exists_message(path: Path) -> str:
     """Says that an output exists, and what to do."""
-    return f"{path} exists; use -f to replace it or -o to name another file"
+    return f"{path} exists; name another file with -o, or use -f to replace it"
 
 
 def write_atomic(path: Path, data: bytes, force: bool = True) -> None:

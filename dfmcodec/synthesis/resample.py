@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor, log2
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,35 +61,59 @@ class Sampling:
         """
         return min(levels, max(0, floor(log2(1 / self.scale) + 1e-9)))
 
-    def rows(self) -> Float64:
-        """Returns the vertical positions in the image in pixels, float64 [height]."""
+    def rows(self) -> Axis:
+        """The vertical positions in the image, in pixels."""
         return _middles(self.region.top, self.region.height, self.height)
 
-    def columns(self) -> Float64:
-        """Returns the horizontal positions in the image in pixels, float64 [width]."""
+    def columns(self) -> Axis:
+        """The horizontal positions in the image, in pixels."""
         return _middles(self.region.left, self.region.width, self.width)
 
+    def margin(self, level: int) -> int:
+        """The number of pixels around the region that its evaluation at a level sees."""
+        return max(axis.from_sample(0, level).margin for axis in (self.rows(), self.columns())) << level
 
-def _middles(start: int, length: int, count: int) -> Float64:
-    """Returns the middles of `count` equal parts of `length` pixels from `start`.
+
+def _middles(start: int, length: int, count: int) -> Axis:
+    """The middles of `count` equal parts of `length` pixels from `start`.
 
     The middles of pixels are whole numbers.
     """
-    return np.asarray(start + (np.arange(count) + 0.5) * (length / count) - 0.5, dtype=np.float64)
+    positions = start + (np.arange(count, dtype=np.float64) + 0.5) * (length / count) - 0.5
+    return Axis(positions, length / count)
 
 
-def needed_margin(level: int) -> int:
-    """Returns the number of pixels around a region that its evaluation at a level sees."""
-    return 2 * (LOBES + 1) << level
+class Axis(NamedTuple):
+    """Positions along an axis.
+
+    Args:
+        positions: Where the function is evaluated, float64 [N]; 0 is the first sample.
+        spacing: How far apart they are, in samples. It is that of the part which a position stands
+            for, and so known of a single one, too.
+    """
+
+    positions: Float64
+    spacing: float
+
+    def from_sample(self, first: int, level: int = 0) -> Axis:
+        """The same positions where samples are those after some decomposition levels, 2^level
+        pixels apart, and the first one is that of pixel `first`.
+        """
+        return Axis((self.positions - first) / (1 << level), self.spacing / (1 << level))
+
+    @property
+    def margin(self) -> int:
+        """The number of samples beyond a position that its value depends on, or one more."""
+        return ceil((LOBES + 1) * max(1.0, self.spacing))
 
 
-def evaluate(planes: Float32, rows: Float64, columns: Float64) -> Float32:
+def evaluate(planes: Float32, rows: Axis, columns: Axis) -> Float32:
     """Evaluates the function through samples at a grid of positions.
 
     Args:
         planes: float32 [C, H, W]; the edges are repeated.
-        rows: Positions, float64 [h]; 0 is the first row of samples.
-        columns: Positions, float64 [w].
+        rows: h positions.
+        columns: w positions.
 
     Returns:
         float32 [C, h, w].
@@ -97,27 +122,26 @@ def evaluate(planes: Float32, rows: Float64, columns: Float64) -> Float32:
     return np.ascontiguousarray(_along_last(along_columns.swapaxes(1, 2), rows).swapaxes(1, 2))
 
 
-def evaluate_strips(planes: Float32, rows: Float64, columns: Float64) -> Iterator[Float32]:
+def evaluate_strips(planes: Float32, rows: Axis, columns: Axis) -> Iterator[Float32]:
     """Does the same as `evaluate` in strips of rows, so that intermediate arrays stay small.
 
     Yields:
         The next rows, float32 [C, r, w].
     """
-    margin = needed_margin(0) * max(1, ceil((rows[-1] - rows[0]) / max(1, len(rows) - 1)))
-    for start in range(0, len(rows), _STRIP_ROWS):
-        strip = rows[start : start + _STRIP_ROWS]
-        first = max(0, floor(strip[0]) - margin)
-        last = min(planes.shape[1], ceil(strip[-1]) + margin)
-        yield evaluate(planes[:, first:last], strip - first, columns)
+    for start in range(0, len(rows.positions), _STRIP_ROWS):
+        strip = rows._replace(positions=rows.positions[start : start + _STRIP_ROWS])
+        first = max(0, floor(strip.positions[0]) - rows.margin)
+        last = min(planes.shape[1], ceil(strip.positions[-1]) + rows.margin)
+        yield evaluate(planes[:, first:last], strip.from_sample(first), columns)
 
 
-def _along_last(planes: Float32, positions: Float64) -> Float32:
+def _along_last(planes: Float32, axis: Axis) -> Float32:
     """Evaluates along the last axis.
 
     The kernel is as wide as the positions are apart, so that nothing is aliased.
     """
-    spacing = max(1.0, float(positions[1] - positions[0]) if len(positions) > 1 else 1.0)
-    reach = int(np.ceil(LOBES * spacing))
+    positions, spacing = axis.positions, max(1.0, axis.spacing)
+    reach = ceil(LOBES * spacing)
     first = np.floor(positions).astype(np.int64) - reach + 1
     offsets = np.arange(2 * reach)
     index = first[:, None] + offsets

@@ -226,6 +226,13 @@ def test_an_input_is_never_replaced(link):
     assert [Path(name).read_bytes() for name in files] == before
 
 
+def test_an_image_in_place_of_a_dfm_file_is_named_as_such():
+    save("a.png")
+    before = Path("a.png").read_bytes()
+    assert "a.png is the name of a decoded image; name a .dfm file" in dfm("decode", "a.png", code=2).stderr
+    assert Path("a.png").read_bytes() == before
+
+
 def test_two_outputs_are_two_files():
     save("a.png")
     for arguments in (

@@ -183,6 +183,34 @@ def test_a_region_is_the_part_of_the_whole(encoded):
         dfmcodec.decode(encoded.data, max_pixels=1000)
 
 
+@pytest.mark.parametrize("region", [[3, 2, 5, 4], np.array([3, 2, 5, 4])], ids=["list", "array"])
+def test_a_region_may_be_any_sequence(encoded, region):
+    assert np.array_equal(
+        dfmcodec.decode(encoded.data, region=region), dfmcodec.decode(encoded.data, region=(3, 2, 5, 4))
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"region": (0, 0, 5)}, r"region is \(0, 0, 5\); it has to be \(left, top, width, height\) in whole pixels"),
+        ({"region": (0, 0, 5.5, 5)}, "whole pixels"),
+        ({"region": "0,0,5,5"}, "whole pixels"),
+        ({"size": 40}, r"size is 40; it has to be \(width, height\) in whole pixels"),
+    ],
+)
+def test_regions_and_sizes_of_a_wrong_form_are_refused(encoded, options, message):
+    with pytest.raises(dfmcodec.ConfigError, match=message):
+        dfmcodec.decode(encoded.data, **options)
+
+
+def test_a_file_opened_for_text_is_refused_before_it_is_read(tmp_path, encoded):
+    path = tmp_path / "a.dfm"
+    path.write_bytes(encoded.data)
+    with path.open() as file, pytest.raises(dfmcodec.ConfigError, match="opened for text"):
+        dfmcodec.decode(file)
+
+
 def test_best_effort_tells_what_is_lost(encoded):
     assert dfmcodec.decode(encoded.data, best_effort=True).losses == ()
     prefix = encoded.data[: len(encoded.data) // 2]
@@ -266,6 +294,22 @@ def test_settings_that_make_no_sense_are_refused(chelsea):
 def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
     with pytest.raises(dfmcodec.ConfigError, match=f"{target} is too large; it must be a positive number up to 1e"):
         dfmcodec.EncoderConfig(**{target: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "needed"),
+    [
+        ("seed", 1.5, "a whole number"),
+        ("steps", 2.5, "a whole number"),
+        ("effort", "5", "a whole number"),
+        ("effort", True, "a whole number"),
+        ("rate", "0.2", "a number"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused(option, value, needed):
+    with pytest.raises(dfmcodec.ConfigError, match=f"{option} is {value!r}, which is of the wrong type; {needed}"):
+        dfmcodec.EncoderConfig(model="coordinate" if option == "steps" else "auto", **{option: value})
+    assert dfmcodec.EncoderConfig(effort=np.int64(3), rate=np.float32(0.5)).effort == 3
 
 
 @pytest.mark.parametrize("value", [0, -1, -np.inf, np.nan])

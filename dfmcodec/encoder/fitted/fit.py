@@ -281,11 +281,12 @@ class Fit:
             grids: The symbols, whole numbers, float32 [h_l, w_l].
         """
         image = self._image()
+        with calls():
+            weights = self._loss.weights(networks)
         softness = Softness(np.float32(self.recipe.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
         for first in range(0, self._window_count, self.recipe.batch):
             windows = range(first, min(first + self.recipe.batch, self._window_count))
             with calls():
-                weights = self._loss.weights(networks)
                 found = self._loss.gradients(weights, image, grids, [softness] * len(windows), windows)
             for by_weights, _ in found:
                 yield jax.tree.map(lambda part: part / self.lmbda, self._loss.total([by_weights]))

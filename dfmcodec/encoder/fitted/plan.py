@@ -56,8 +56,9 @@ def plan_of(job: Job) -> Plan:
 
     Raises:
         TargetUnreachableError: The wavelets of the latent model, from which the first multiplier is
-            known, do not meet the target.
-        ConfigError: The target needs a finer multiplier than files of this model can name.
+            known, do not meet the target; or it needs a finer multiplier than files of this model
+            can name.
+        ConfigError: The multiplier that was given is finer than those.
     """
     lmbda = _lmbda_of_target(job)
     least = lmbda_of_code(LMBDA_CODES[0])
@@ -66,7 +67,7 @@ def plan_of(job: Job) -> Plan:
             f"the target needs a multiplier lmbda of {lmbda:.1e}, and the fitted model goes down to {least:.1e}; "
             "use --model latent"
         )
-        raise ConfigError(msg)
+        raise TargetUnreachableError(msg) if job.config.target_lmbda is None else ConfigError(msg)
     steps = job.config.steps or EFFORT_STEPS[job.config.effort]
     prior, recipe = prior_and_recipe(colours_of(job.image), lmbda, steps)
     return Plan(prior, prior_networks(prior), recipe, lmbda)

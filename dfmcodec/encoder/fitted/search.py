@@ -79,6 +79,7 @@ _SWEEPS = 8  # at most, until the target lies between two
 _SWEEP_OF_SIZE = 10.0  # how far the logarithm of the multiplier follows that of the size after the first
 _SWEEP_OF_PSNR = 3.0
 _FARTHEST_SWEEP = 2.0
+_FARTHEST_DB = 20.0  # above a PSNR target; an exact image would be infinitely far
 _CLOSE_SWEEPS = 0.1  # by the move that each of two asks for
 _SAME_LMBDA = 0.01  # between logarithms of multipliers whose sweeps are much the same
 _LEAST_SHRINK, _GRID_SHRINK = -0.2, 4.0  # parts of a symbol, for the largest and the smallest of a grid
@@ -126,10 +127,11 @@ class _Tried:
 class _Search:
     """The fit of one image to a target; see `fit_grids`."""
 
-    def __init__(self, job: Job, plan: Plan) -> None:
+    def __init__(self, job: Job, plan: Plan, started: float) -> None:
         self._job = job
         self._plan = plan
-        self._started = time.perf_counter()
+        self._started = started
+        self._cut_short: str | None = None  # why what comes after the steps ended early
         self._code = code_of_lmbda(plan.first_lmbda)
         scales = change_scales(plan.prior) if plan.counts_networks else None
         colours = colours_of(job.image)
@@ -178,9 +180,9 @@ class _Search:
             number += further
             best = self._of_nearest(tried or self._swept_to_target(kept))
         if best is None:
-            best = self._shrunk_to_target(kept.latents, self._any_rounding.changes(kept.networks))
+            best = self._shrunk_to_target(kept.latents, self._any_rounding.changes(kept.networks), reason)
         seconds = time.perf_counter() - self._started
-        return Outcome(best.model, best.file_bytes, None, number, seconds, reason, restarts)
+        return Outcome(best.model, best.file_bytes, None, number, seconds, self._cut_short or reason, restarts)
 
     @property
     def _steps(self) -> int:
@@ -340,7 +342,7 @@ class _Search:
         if budget is not None:
             return _SWEEP_OF_SIZE * log(candidate.file_bytes / max(1.0, _AIM * budget))
         assert config.psnr is not None
-        return _SWEEP_OF_PSNR * (candidate.psnr_db - config.psnr - _PSNR_SPARE)
+        return _SWEEP_OF_PSNR * min(candidate.psnr_db - config.psnr - _PSNR_SPARE, _FARTHEST_DB)
 
     @property
     def _any_rounding(self) -> Rounding:
@@ -375,9 +377,14 @@ class _Search:
                 most = count
         return best
 
-    def _shrunk_to_target(self, latents: Sequence[Float32], changes: NetworkChanges) -> _Candidate:
+    def _shrunk_to_target(self, latents: Sequence[Float32], changes: NetworkChanges, reason: str) -> _Candidate:
         """The model of latents that are drawn to zero as far as the target needs it, those of the
         finest grid first.
+
+        Args:
+            latents: Those of the fit, in symbols, float32 [h_l, w_l].
+            changes: Its networks.
+            reason: Why it ended.
 
         Raises:
             TargetUnreachableError: None meets it.
@@ -399,7 +406,8 @@ class _Search:
             else:
                 least = shrink
         if best is None:
-            raise TargetUnreachableError(self._unreachable(nearest if self._job.budget_bytes is None else candidate))
+            closest = nearest if self._job.budget_bytes is None else candidate
+            raise TargetUnreachableError(self._unreachable(closest, self._cut_short or reason))
         return best
 
     @property
@@ -496,7 +504,8 @@ class _Search:
         return floor_db is None or best.psnr_db <= floor_db + _ENOUGH_DB
 
     def _has_to_stop(self) -> bool:
-        return self._reason_to_stop() is not None
+        self._cut_short = self._cut_short or self._reason_to_stop()
+        return self._cut_short is not None
 
     def _reason_to_stop(self) -> str | None:
         if self._job.should_stop():
@@ -511,11 +520,15 @@ class _Search:
         progress = Progress(part, number, found.psnr_db, seconds, what, self._job.file_budget_bytes)
         self._job.on_progress(progress)
 
-    def _unreachable(self, candidate: _Candidate) -> str:
+    def _unreachable(self, candidate: _Candidate, reason: str) -> str:
         if self._job.budget_bytes is not None:
             return self._job.too_small(candidate.file_bytes)
         floor_db = self._job.config.psnr
-        return f"{floor_db:.2f} dB is out of reach of the fitted model, which came to {candidate.psnr_db:.2f}"
+        if reason != "steps":
+            ended = f"the fit ended early ({reason}) at {candidate.psnr_db:.2f} dB, below {floor_db:.2f}"
+            return f"{ended}; give it more time, or use --model latent"
+        came_to = f"which came to {candidate.psnr_db:.2f} in {self._steps} steps; use --model latent"
+        return f"{floor_db:.2f} dB is out of reach of the fitted model, {came_to}"
 
 
 def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
@@ -527,10 +540,11 @@ def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
 
     Raises:
         TargetUnreachableError: The target cannot be met.
-        ConfigError: Files of this model cannot name the multiplier that the target needs.
+        ConfigError: Files of this model cannot name the multiplier that was given.
     """
+    started = time.perf_counter()
     with on_processor():
-        return _Search(job, plan_of(job) if plan is None else plan).run()
+        return _Search(job, plan_of(job) if plan is None else plan, started).run()
 
 
 def _shrunk(latents: Float32, shrink: float) -> Symbols:

@@ -86,12 +86,11 @@ class _State(NamedTuple):
     moments: list[_Moments]
 
 
-def soap(learning_rate: optax.Schedule, weight_decay: float = 0.0) -> optax.GradientTransformation:
+def soap(learning_rate: optax.Schedule) -> optax.GradientTransformation:
     """Makes the optimiser.
 
     Args:
         learning_rate: The length of a step in each rotated coordinate, by the number of steps.
-        weight_decay: The part of a weight that a learning rate of 1 takes away at each step.
 
     Returns:
         An optimiser of trees of vectors and matrices.
@@ -104,9 +103,7 @@ def soap(learning_rate: optax.Schedule, weight_decay: float = 0.0) -> optax.Grad
         ]
         return _State(jnp.zeros((), jnp.int32), moments)
 
-    def step_of(
-        gradient: jax.Array, moments: _Moments, weights: jax.Array, count: jax.Array
-    ) -> tuple[jax.Array, _Moments]:
+    def step_of(gradient: jax.Array, moments: _Moments, count: jax.Array) -> tuple[jax.Array, _Moments]:
         is_first, rotation = count == 0, moments.rotation
         rotated = gradient if rotation is None else rotation.there(gradient)
         mean = jnp.where(is_first, 0, _BETA * moments.mean + (1 - _BETA) * gradient)
@@ -115,15 +112,14 @@ def soap(learning_rate: optax.Schedule, weight_decay: float = 0.0) -> optax.Grad
         if rotation is not None:
             direction = rotation.back(direction)
         bias = 1 - _BETA ** jnp.maximum(count, 1).astype(jnp.float32)  # the same for both means
-        rate = learning_rate(count)
-        step = -rate / jnp.sqrt(bias) * direction - rate * weight_decay * weights
+        step = -learning_rate(count) / jnp.sqrt(bias) * direction
         following = None if rotation is None else rotation.after(gradient, count)
         return jnp.where(is_first, 0, step), _Moments(mean, square, following)
 
     def update(gradients: optax.Updates, state: Any, weights: optax.Params | None = None) -> tuple[optax.Updates, Any]:
         leaves, tree = jax.tree.flatten(gradients)
-        parts = zip(leaves, state.moments, jax.tree.leaves(weights), strict=True)
-        steps = [step_of(gradient, moments, w, state.steps) for gradient, moments, w in parts]
+        parts = zip(leaves, state.moments, strict=True)
+        steps = [step_of(gradient, moments, state.steps) for gradient, moments in parts]
         kept = [moments for _, moments in steps]
         return jax.tree.unflatten(tree, [step for step, _ in steps]), _State(state.steps + 1, kept)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dfmcodec import bitstream
 from dfmcodec._types import Float32, Floats, Int32
-from dfmcodec.bitstream.contents import LatentArchitecture
+from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort, LatentOptions
 from dfmcodec.entropy.context import ContextModel
@@ -37,14 +37,14 @@ class Encoding:
         options: The parts of the codec that are used.
         chroma_angle: The angle of the colour basis, 0..255.
         tiling: How the image is cut.
-        section_bytes: Bytes that a further section adds to the file, without its body.
+        check_bytes: Bytes of the check of a section; 0 where the file gets none.
     """
 
     image: Image
     options: LatentOptions
     chroma_angle: int
     tiling: Tiling
-    section_bytes: float
+    check_bytes: int
 
     @classmethod
     def of(cls, image: Image, options: LatentOptions, has_checks: bool = False) -> Encoding:
@@ -53,8 +53,7 @@ class Encoding:
         if options.levels is not None:
             tiling = replace(tiling, levels=options.levels)
         angle = principal_chroma_angle(image.pixels) if options.turns_chroma else 0
-        section_bytes = bitstream.section_file_bytes(CHECK_BYTES if has_checks else 0)
-        return cls(image, options, angle, tiling, section_bytes)
+        return cls(image, options, angle, tiling, CHECK_BYTES if has_checks else 0)
 
     @property
     def effort(self) -> Effort:
@@ -73,6 +72,16 @@ class Encoding:
     def fixed_bytes(self) -> int:
         """Bytes of the file without range-coded streams, filter and corrections."""
         return bitstream.latent_file_bytes(self.tiling)
+
+    @property
+    def section_bytes(self) -> float:
+        """Bytes that a further section adds to the file, without its body."""
+        return bitstream.section_file_bytes(self.check_bytes)
+
+    def written_bytes(self, model: QuantizedLatents) -> int:
+        """The size of a model's file without ancillary data."""
+        further = (model.image_filter is not None) + (model.correction is not None)
+        return len(bitstream.write(model, checked=False)) + further * self.check_bytes
 
     @property
     def architecture(self) -> LatentArchitecture:

@@ -145,8 +145,9 @@ def iterate(
     if state.correction is not None:
         file_bytes += encoding.section_bytes + correction_bytes(state.correction)
     following = replace(state, number=number, tiles=coded.tiles, q_step=q_step)
-    if not effort.refined and file_bytes > largest_bytes:
-        return Trial(number, model, file_bytes, inf, len(coded.tiles)), following
+    written_bytes = encoding.written_bytes(model)
+    if not effort.refined and written_bytes > largest_bytes:
+        return Trial(number, model, file_bytes, written_bytes, inf), following
 
     check()
     change = encoding.machine_change(coded.samples, q_step)
@@ -157,13 +158,14 @@ def iterate(
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
+        written_bytes = encoding.written_bytes(model)
     squared_error = encoding.with_filter(coded.samples, q_step, change, image_filter)
     if sample is not None:
         correction = fit_correction(sample, state.correction, effort.correction_steps, check)
         following = replace(following, correction=correction)
     if effort.refined and encoding.options.uses_residual:
         following = replace(following, change=change)
-    return Trial(number, model, file_bytes, squared_error, len(coded.tiles)), following
+    return Trial(number, model, file_bytes, written_bytes, squared_error), following
 
 
 @dataclass(frozen=True)
@@ -205,9 +207,10 @@ def _code_tiles(
         symbols.append(TileSymbols.of(of_tile))
         bits += source.bits
         bodies.append(source.writer.to_bytes())
+        packed = {}
         if refined or len(state.tiles) == 1:  # the tables of a large image would need much memory
             packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
-            tile_state = replace(tile_state, tables=packed)
+        tile_state = replace(tile_state, tables=packed)
         if isinstance(source, ObservedSymbols):
             tile_state = replace(tile_state, influence=source.observed.scaled(_INFLUENCE_PART))
         tiles.append(tile_state)

@@ -13,10 +13,11 @@ from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
-from dfmcodec.encoder.latent.trial import CODER_SLACK_BYTES, Trial
+from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.quantizer import MAX_STEP
 
+_CODER_BYTES = 9  # by which the stream of a small image is larger than estimated, at most: its last words
 _ENOUGH_OF_AIM = 0.995  # is enough, where the slack of the coder is much of the budget
 _SECOND_ITERATION = 0.975  # its size over the first one's at the same q_step, as its tables are no guess; measured
 _GUESSES = 2  # how often the size is guessed before the first iteration
@@ -96,8 +97,8 @@ class SizeTarget:
         self._refined = effort.refined
         self._job = job
         self._budget = budget_bytes
-        self.largest_bytes: float = budget_bytes - CODER_SLACK_BYTES
-        self._aim = effort.aim * (budget_bytes - 2 * CODER_SLACK_BYTES)
+        self.largest_bytes: float = budget_bytes
+        self._aim = effort.aim * (budget_bytes - 2 * _CODER_BYTES)
         self._enough = min(effort.enough * budget_bytes, _ENOUGH_OF_AIM * self._aim)
         self.first_q_step = estimator.q_step_for(self._aim)
         for _ in range(_GUESSES):
@@ -108,7 +109,7 @@ class SizeTarget:
         self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
 
     def meets(self, trial: Trial) -> bool:
-        return trial.most_bytes <= self._budget
+        return trial.written_bytes <= self._budget
 
     def is_close(self, trial: Trial) -> bool:
         if trial.mse == 0:
@@ -148,7 +149,7 @@ class SizeTarget:
         return guess
 
     def unreachable(self, trial: Trial) -> str:
-        return self._job.too_small(trial.most_bytes)
+        return self._job.too_small(trial.written_bytes)
 
 
 class PsnrTarget:

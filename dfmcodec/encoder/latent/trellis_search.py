@@ -94,7 +94,7 @@ class PathChooser:
         self._step = q_step
         self._bit_price = np.float32(bit_price)
         self._context = context
-        self._groups = choice
+        self._choice = choice
         self._influence = influence
         self._bits = (context.cost_bits * self._bit_price).ravel()
         entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
@@ -136,7 +136,7 @@ class PathChooser:
         }
         passes = []
         for coding_pass, shape in zip(coding_passes, shapes, strict=True):
-            choice = self._groups(coding_pass)
+            choice = self._choice(coding_pass)
             slopes = [none, none]
             if self._influence is not None:
                 of_symbols = self._influence.slopes(coding_pass, shape)
@@ -155,7 +155,7 @@ class PathChooser:
         return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
 
     def _inputs(self, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
-        choice = self._groups(coding_pass)
+        choice = self._choice(coding_pass)
         sign = choice.sign.astype(np.float32)
         c = pass_coefficients(self._pyramid, self._step, coding_pass) * sign
         inputs: list[npt.NDArray[Any]] = [c, sign, choice.table]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from math import exp, nan
+from math import exp, inf, nan
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,8 @@ def search_of(config: EncoderConfig, steps: int = STEPS) -> search._Search:
     """The search for a target before its first step."""
     image = Image(PIXELS)
     job = Job(image, config, 0, lambda _: None, lambda: False, config.budget_bytes(image))
-    return search._Search(job, Plan(prior(), prior_networks(prior()), Recipe.of(steps), LMBDA))
+    plan = Plan(prior(), prior_networks(prior()), Recipe.of(steps), LMBDA)
+    return search._Search(job, plan, search.time.perf_counter())
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +313,16 @@ def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkey
         found(config, steps=20, ancillary_bytes=90)
 
 
+@pytest.mark.parametrize("why", ["interrupted", "time limit"])
+def test_a_fit_that_ends_early_does_not_say_that_its_target_is_out_of_reach(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search._Search, "_reason_to_stop", lambda self: why)
+    message = rf"the fit ended early \({why}\) at \d+\.\d\d dB, below 30\.00; give it more time"
+    with pytest.raises(TargetUnreachableError, match=message):
+        found(EncoderConfig(psnr=30.0))
+
+
 def test_a_part_of_each_of_two_states_leads_to_the_target(of_lmbda: Found) -> None:
     """The more of the one beyond it, the larger and the better is the file."""
     any_size, model = search_of(EncoderConfig(size=9000)), of_lmbda.outcome.model
@@ -379,6 +390,14 @@ def test_sweeps_close_in_on_the_target() -> None:
     assert not running._is_settled([one, two, below])
     assert running._is_settled([tried(1004, 1e-3), tried(995, 1.1e-3)])
     assert running._is_settled([one, tried(999, 1e-3)])
+
+
+def test_sweeps_close_in_on_a_psnr_from_an_exact_image() -> None:
+    running = search_of(EncoderConfig(psnr=45.0))
+    exact, below = (
+        search._Tried((), search._Candidate(None, 1000, psnr_db), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3))
+    )
+    assert 8e-4 < running._next_lmbda([exact, below]) < 1e-3
 
 
 def moves(config: EncoderConfig, state: Measured, part: float) -> float:
@@ -468,9 +487,17 @@ def test_the_first_multiplier_of_a_size_without_room_for_networks() -> None:
         plan_for(EncoderConfig(model="fitted", size=20))
 
 
-@pytest.mark.parametrize("config", [EncoderConfig(model="fitted", quality=100), EncoderConfig(model="fitted", psnr=60)])
-def test_targets_that_need_finer_steps_are_refused_before_the_fit(config: EncoderConfig) -> None:
-    with pytest.raises(ConfigError, match=r"needs a multiplier lmbda of .*; use --model latent"):
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        (EncoderConfig(model="fitted", quality=100), ConfigError),
+        (EncoderConfig(model="fitted", psnr=60), TargetUnreachableError),
+    ],
+)
+def test_targets_that_need_finer_steps_are_refused_before_the_fit(
+    config: EncoderConfig, error: type[dfmcodec.DfmError]
+) -> None:
+    with pytest.raises(error, match=r"needs a multiplier lmbda of .*; use --model latent"):
         plan_for(config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from dfmcodec.encoder.config import FITTED_PIXELS, EncoderConfig
 from dfmcodec.encoder.encode import encode_image
 from dfmcodec.encoder.job import Progress
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
-from dfmcodec.errors import ConfigError, TargetUnreachableError
+from dfmcodec.errors import ConfigError, DfmError, InstallationError, TargetUnreachableError
 from dfmcodec.image import Image
 
 IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
@@ -43,7 +44,8 @@ def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 10}, "steps is for the fitted and coordinate models"),
+        ({"steps": 10}, "steps is for the fitted and coordinate models; name one of them as the model"),
+        ({"depth": 2, "width": 4}, "depth is for the coordinate model; name it as the model"),
         ({"steps": 10, "model": "latent"}, "steps is for the fitted and coordinate models, not for latent"),
         ({"depth": 2, "width": 4, "model": "fitted"}, "depth is for the coordinate model, not for fitted"),
         ({"effort": 3, "model": "coordinate"}, "effort is for the latent and fitted models, not for coordinate"),
@@ -66,12 +68,18 @@ Encode = Callable[..., EncodeResult]
 
 @pytest.fixture
 def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
-    """Encodes as if each model came to the bytes and the PSNR of `outcomes`."""
+    """Encodes as if each model came to the bytes and the PSNR of `outcomes`; `limits` takes the
+    time limits that they were given.
+    """
 
-    def encoded(outcomes: Outcomes, config: EncoderConfig, **arguments: Any) -> EncodeResult:
+    def encoded(
+        outcomes: Outcomes, config: EncoderConfig, limits: list[float | None] | None = None, **arguments: Any
+    ) -> EncodeResult:
         def one(
             image: Image, config: EncoderConfig, model: Model, on_progress: Callable[[Progress], None], *_: Any
         ) -> EncodeResult:
+            if limits is not None:
+                limits.append(config.time_limit_s)
             on_progress(Progress(0.5, 1, 30.0, 1.0, model.value, None))
             outcome = outcomes[model]
             if isinstance(outcome, Exception):
@@ -124,6 +132,31 @@ def test_the_error_is_that_of_the_first_model(encode_to: Encode) -> None:
     outcomes: Outcomes = {Model.LATENT: TargetUnreachableError("first"), Model.FITTED: ConfigError("second")}
     with pytest.raises(TargetUnreachableError, match="first"):
         encode_to(outcomes, EncoderConfig(size=900, effort=7))
+
+
+@pytest.mark.parametrize("fault", [InstallationError("a prior is damaged"), DfmError("please report this")])
+def test_a_fault_of_either_model_is_told(encode_to: Encode, fault: DfmError) -> None:
+    config = EncoderConfig(size=900, effort=7)
+    for outcomes in ({Model.LATENT: fault, Model.FITTED: (9, 20.0)}, {Model.LATENT: (9, 20.0), Model.FITTED: fault}):
+        with pytest.raises(type(fault), match=str(fault)):
+            encode_to(outcomes, config)
+
+
+def test_both_models_share_a_time_limit(encode_to: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [100.0]
+    monkeypatch.setattr(encode, "time", SimpleNamespace(perf_counter=lambda: seconds[0]))
+    limits: list[float | None] = []
+
+    def spend(progress: Progress) -> None:
+        if progress.part < 1:
+            seconds[0] += 4
+
+    outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
+    for limit_s, kept in ((10.0, "fitted"), (4.0, "latent"), (3.0, "latent")):
+        config = EncoderConfig(size=900, effort=7, time_limit_s=limit_s)
+        result = encode_to(outcomes, config, on_progress=spend, limits=limits)
+        assert (result.data, result.report.config) == (kept.encode(), config)
+    assert limits == [10.0, 6.0, 4.0, 3.0]
 
 
 def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> None:
