@@ -17,8 +17,8 @@ from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.quantizer import MAX_STEP
 
-_CODER_BYTES = 9  # by which the stream of a small image is larger than estimated, at most: its last words
-_ENOUGH_OF_AIM = 0.995  # is enough, where the slack of the coder is much of the budget
+_CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
+_WORD_BYTES = 4  # of a range coder, by which files grow
 _SECOND_ITERATION = 0.975  # its size over the first one's at the same q_step, as its tables are no guess; measured
 _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
@@ -98,12 +98,13 @@ class SizeTarget:
         self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes
-        self._aim = effort.aim * (budget_bytes - 2 * _CODER_BYTES)
-        self._enough = min(effort.enough * budget_bytes, _ENOUGH_OF_AIM * self._aim)
-        self.first_q_step = estimator.q_step_for(self._aim)
+        self._aim = effort.aim * budget_bytes
+        self._enough = min(effort.enough * budget_bytes, budget_bytes - _WORD_BYTES)
+        aim = max(1.0, self._aim - _CODER_BYTES)
+        self.first_q_step = estimator.q_step_for(aim)
         for _ in range(_GUESSES):
             ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
-            self.first_q_step = estimator.q_step_for(self._aim / ratio)
+            self.first_q_step = estimator.q_step_for(aim / ratio)
         self._expected: float | None = None  # bytes of the next trial
         self._exact = _Steps()
         self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
@@ -114,7 +115,7 @@ class SizeTarget:
     def is_close(self, trial: Trial) -> bool:
         if trial.mse == 0:
             return self._exact.is_found  # an exact image is to cost no more than it has to
-        return trial.file_bytes >= self._enough or trial.model.q_step == 1
+        return trial.written_bytes >= self._enough or trial.model.q_step == 1
 
     def score(self, trial: Trial) -> float:
         return trial.psnr_db if trial.mse > 0 else _EXACT_SCORE - trial.file_bytes
@@ -139,7 +140,8 @@ class SizeTarget:
         if trial.number == 1 and not self._refined:
             drift = _SECOND_ITERATION
         ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)
-        guess = self._estimator.q_step_for(self._aim / (ratio * drift))
+        aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
+        guess = self._estimator.q_step_for(aim / (ratio * drift))
         if not self.meets(trial):
             guess = min(max(guess, q_step + 1), MAX_STEP)
         open_bracket = 0 < 1.03 * self._too_fine < self._coarse <= MAX_STEP
