@@ -1558,9 +1558,9 @@ def read_metadata(section: bytes) -> dict[str, bytes]:
     def item() -> Any:
         tag = number(1)
         if tag >> 5 == 0b101:
-            return read_bytes(stream, tag & 31).decode()
+            return read_bytes(stream, tag & 31).decode(errors="replace")
         if tag in (0xD9, 0xDA, 0xDB):
-            return read_bytes(stream, number(1 << (tag - 0xD9))).decode()
+            return read_bytes(stream, number(1 << (tag - 0xD9))).decode(errors="replace")
         require(tag in (0xC4, 0xC5, 0xC6), "the metadata hold more than strings and bytes")
         return read_bytes(stream, number(1 << (tag - 0xC4)))
 

@@ -37,7 +37,7 @@ from dfmcodec.fourier.network import (
     unpack,
 )
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
-from dfmcodec.image import MAX_PIXELS, Image, peak_value, samples_to_values, to_values
+from dfmcodec.image import MAX_PIXELS, MAX_SIDE, Image, peak_value, samples_to_values, to_values
 from dfmcodec.kernels import compiled
 from dfmcodec.latents.colour import colour_basis, planes_to_pixels
 from dfmcodec.latents.geometry import Region
@@ -207,7 +207,9 @@ def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | 
         if not (isfinite(scale) and scale > 0):
             msg = f"scale is {scale}; it must be a positive number"
             raise ConfigError(msg)
-        size = max(1, round(scale * region.width)), max(1, round(scale * region.height))
+        sides = (min(scale * side, MAX_SIDE + 1) for side in (region.width, region.height))  # `Sampling` refuses more
+        width, height = (max(1, round(side)) for side in sides)
+        size = width, height
     if size is None or size == (region.width, region.height):
         return None
     sampling = resample.Sampling(region, size[1], size[0])

@@ -128,6 +128,16 @@ class Image:
         """The number of pixels."""
         return self.height * self.width
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has 8 bits and no alpha, as every other codec can keep it."""
+        return self.bit_depth == 8 and self.alpha is None
+
+    def plain(self) -> Image:
+        """The same picture in 8 bits, without alpha and metadata."""
+        pixels = self.pixels if self.bit_depth == 8 else (self.pixels >> 8).astype(np.uint8)
+        return Image(np.ascontiguousarray(pixels))
+
 
 def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
     """Checks the size of an image before memory is spent on it.

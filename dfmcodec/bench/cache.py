@@ -13,14 +13,14 @@ from dfmcodec.files.atomic import write_atomic
 
 
 def code_fingerprint() -> str:
-    """A hash of the package's code and priors, since results may change without a change of
-    version.
+    """A hash of the package's code, kernels and priors, since results may change without a change
+    of version.
     """
     import dfmcodec
 
     root = Path(dfmcodec.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.glob("prior/*.npz")]):
+    for path in sorted([*root.rglob("*.py"), *root.glob("prior/*.npz"), *root.glob("kernels/*.[chs]*")]):
         if "bench" not in path.relative_to(root).parts and "cli" not in path.relative_to(root).parts:
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())

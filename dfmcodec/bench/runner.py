@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dfmcodec import kernels
 from dfmcodec._types import Pixels
 from dfmcodec.bench import perceptual
 from dfmcodec.bench.cache import Cache, code_fingerprint
@@ -26,6 +27,7 @@ from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
+from dfmcodec.image import Image
 from dfmcodec.processes import run_jobs
 
 
@@ -49,9 +51,13 @@ class SourceImage:
     height: int
     channels: int
 
+    def read(self) -> Image:
+        """Reads the image as it is measured: in 8 bits, without alpha and metadata."""
+        return read_image(self.path, strip=True).plain()
+
     def pixels(self) -> Pixels:
         """Reads the pixels, uint8 [H, W, C]."""
-        return read_image(self.path, strip=True).pixels
+        return self.read().pixels
 
 
 @dataclass(frozen=True)
@@ -299,7 +305,8 @@ def find_images(
 
     Args:
         paths: The files and folders.
-        on_notice: Called with a line for each device or pipe that is passed over.
+        on_notice: Called with a line for each device or pipe that is passed over, and each image
+            that is not measured as it is.
     """
     files, failures, passed_over = _image_files(paths)
     for path in passed_over:
@@ -307,10 +314,13 @@ def find_images(
     images = []
     for path, name in _named(files).items():
         try:
-            pixels = read_image(path, strip=True).pixels
+            image = read_image(path, strip=True)
         except Exception as error:  # one bad image does not stop the rest
             failures.append(Failure.of(name, _message(error)))
             continue
+        if not image.is_plain:
+            on_notice(f"{name} is measured in 8 bits without alpha, as other codecs keep neither")
+        pixels = image.plain().pixels
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         height, width, channels = pixels.shape
         images.append(SourceImage(name, path, digest, width, height, channels))
@@ -421,6 +431,8 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
         "codec": DFM,
         "target": [target.model, target.effort, target.rate, target.time_limit_s],
         "code": code_fingerprint(),
+        "kernels": kernels.way(),
+        "versions": library_versions(),
         "ssimulacra2": _perceptual_version(plan, job.source),
     }
     with_ssimulacra2 = _measures_ssimulacra2(plan, job.source)
@@ -440,7 +452,7 @@ def _measure_dfm(source: SourceImage, target: Target, with_ssimulacra2: bool) ->
     import dfmcodec
     from dfmcodec.decoder import decode_image
 
-    image = read_image(source.path, strip=True)
+    image = source.read()
     options: dict[str, Any] = {"effort": target.effort} if target.model != "coordinate" else {}
     started = time.perf_counter()
     result = dfmcodec.encode(image, model=target.model, rate=target.rate, time_limit_s=target.time_limit_s, **options)

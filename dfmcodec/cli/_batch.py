@@ -55,6 +55,7 @@ class Work:
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".
         noun: What inputs are, such as "images".
+        leaves_larger: Whether no file is made that is no smaller than its source.
         should_stop: Asked before each task. If it returns True, the remaining tasks are not
             started.
     """
@@ -63,6 +64,7 @@ class Work:
     processes: int
     verb: str
     noun: str
+    leaves_larger: bool = False
     should_stop: Callable[[], bool] = lambda: False
 
 
@@ -116,7 +118,7 @@ class _Run:
                 self.counts["kept"] += 1
                 self.counts["older"] += _is_older(task)
                 self._bar.left_out()
-            elif self._report is not None and self._report.is_current(task):  # its source was the smaller one
+            elif self._work.leaves_larger and self._report is not None and self._report.was_left_out(task):
                 self.counts["kept"] += 1
                 self._bar.left_out()
             else:

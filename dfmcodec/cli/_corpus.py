@@ -13,6 +13,7 @@ import click
 
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import echo, echo_json
+from dfmcodec.cli._inputs import listed_names
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.errors import ConfigError
@@ -267,13 +268,11 @@ class CorpusRun:
     def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
         from dfmcodec.corpus.plan import Job
         from dfmcodec.corpus.sources import PARQUET, Sources
-        from dfmcodec.files.atomic import read_file
 
         options = self.options
         named = [str(source) for source in self.sources]
         if self.files_from is not None:
-            text = read_file(self.files_from).decode("utf-8", "surrogateescape")
-            named += [line for line in text.splitlines() if line.strip()]
+            named += listed_names(self.files_from)
         sources = Sources.of(named, self.recursive)
         if options.column is not None and sources.form != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"

@@ -140,7 +140,9 @@ class Inputs:
         self._folder = folder
         self._recursive = recursive
         self._naming = naming
-        self._named = Counter(self._naming.target(source, folder) for source in sources if not source.is_dir())
+        self._named = Counter(
+            _place_of(self._naming.target(source, folder)) for source in sources if not source.is_dir()
+        )
         self._claimed: set[int] | None = None
         if files_from is not None or len(sources) > 1:
             self._claimed = set()
@@ -153,11 +155,11 @@ class Inputs:
                 yield from self._unclaimed(self._of_folder(source, source))
                 continue
             task = Task(source, self._naming.target(source, self._folder))
-            if self._named[task.target] > 1:
+            if self._named[_place_of(task.target)] > 1:
                 yield self._collision(task.source, task.target)
             else:
                 yield from self._unclaimed([task])
-        for source in self._listed():
+        for source in () if self._files_from is None else map(Path, listed_names(self._files_from)):
             if source.is_dir():
                 yield from self._unclaimed(self._of_folder(source, source))
             else:
@@ -177,20 +179,6 @@ class Inputs:
             else:
                 number += 1
         return number
-
-    def _listed(self) -> Iterator[Path]:
-        """The paths of the list."""
-        if self._files_from is None:
-            return
-        if self._files_from == STANDARD:
-            yield from _paths_of(standard_input())
-            return
-        try:
-            with open(self._files_from, "rb") as lines:
-                yield from _paths_of(lines)
-        except OSError as error:
-            msg = f"cannot read {self._files_from}: {error.strerror}"
-            raise DfmError(msg) from error
 
     def _of_folder(self, top: Path, source: Path) -> Iterator[Task | Unusable]:
         unusable: list[Unusable] = []
@@ -225,7 +213,7 @@ class Inputs:
             if self._claimed is None:
                 yield task
                 continue
-            key = hash(str(task.target))
+            key = _place_of(task.target)
             yield self._collision(task.source, task.target) if key in self._claimed else task
             self._claimed.add(key)
 
@@ -233,14 +221,37 @@ class Inputs:
         return Unusable(str(source), f"{source} has the same output as another input, {target}; {self._naming.advice}")
 
 
-def _paths_of(lines: Iterable[bytes]) -> Iterator[Path]:
-    """The paths of lines, which are names as the operating system has them, in any encoding."""
+def _place_of(target: Path) -> int:
+    """Where a path leads, as a hash: the same for all ways to write it."""
+    return hash(os.path.realpath(target))
+
+
+def listed_names(files_from: Path) -> Iterator[str]:
+    """The names in the lines of a file, or of standard input for "-", as the operating system has
+    them, in any encoding.
+
+    Raises:
+        DfmError: It cannot be read.
+        ConfigError: It has a zero byte.
+    """
+    if files_from == STANDARD:
+        yield from _names_of(standard_input())
+        return
+    try:
+        with open(files_from, "rb") as lines:
+            yield from _names_of(lines)
+    except OSError as error:
+        msg = f"cannot read {files_from}: {error.strerror}"
+        raise DfmError(msg) from error
+
+
+def _names_of(lines: Iterable[bytes]) -> Iterator[str]:
     for line in lines:
         if b"\0" in line:
             msg = "the list of files has a zero byte; write one path in each line (find -print, not -print0)"
             raise ConfigError(msg)
         if line.strip():
-            yield Path(os.fsdecode(line.rstrip(b"\r\n")))
+            yield os.fsdecode(line.rstrip(b"\r\n"))
 
 
 def files_of_folders(

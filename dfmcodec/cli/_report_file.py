@@ -76,11 +76,16 @@ class ReportFile:
             msg = f"{path} is {NOT_A_FILE}, and a report is read before it is added to; name a file"
             raise ConfigError(msg)
         self._states: dict[int, int] = {}  # of what was done, by output: both as hashes
+        self._left_out: set[int] = set()  # outputs that were larger than their sources
         whole_bytes = 0
+        try:
+            self._file: BinaryIO = open(path, "r+b" if path.exists() else "xb")
+        except OSError as error:
+            raise OutputError(unwritable_message(str(path), error)) from error
+        _lock(self._file, path)
         if path.exists():
             whole_bytes = self._read()
         try:
-            self._file: BinaryIO = open(path, "r+b" if path.exists() else "xb")
             self._file.truncate(whole_bytes)  # a run that was killed may have left a part of a row
             self._file.seek(whole_bytes)
         except OSError as error:
@@ -95,6 +100,12 @@ class ReportFile:
     def knows(self, task: Task) -> bool:
         """Whether a row says that the output of a task was made."""
         return hash(str(task.target)) in self._states
+
+    def was_left_out(self, task: Task) -> bool:
+        """Whether there is no output as it would have been larger than this source with these
+        settings.
+        """
+        return hash(str(task.target)) in self._left_out and self.is_current(task)
 
     def is_current(self, task: Task) -> bool:
         """Whether the output of a task was made of this source with these settings."""
@@ -144,10 +155,13 @@ class ReportFile:
         try:
             for row in self._rows(whole.decode("utf-8", "surrogateescape")):
                 key = hash(row["output"])
+                self._left_out.discard(key)
                 if row["status"] in (DONE, LARGER):
                     self._states[key] = _state_hash(row)
-                elif row["status"] == INTERRUPTED:
+                elif row["status"] == INTERRUPTED or row["bytes_after"]:  # failed, with what could be made out
                     self._states[key] = 0  # to be done again
+                if row["status"] == LARGER:
+                    self._left_out.add(key)
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             msg = f"{self._path} is not a report of an earlier run; name another file"
             raise ConfigError(msg) from error
@@ -168,6 +182,26 @@ class ReportFile:
         if text and tuple(lines.fieldnames or ()) != COLUMNS:
             raise ValueError
         yield from lines
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keeps a report for this run until it is closed, where the system can do so.
+
+    Raises:
+        OutputError: Another run has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        msg = f"another run writes {path}; give each run a report of its own"
+        raise OutputError(msg) from error
+    except OSError:  # a file system without locks
+        return
 
 
 def _state_hash(row: dict[str, Any]) -> int:

@@ -64,9 +64,9 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     for path in outputs:
         check_writable(path, force)
     image = _photograph() if source is None else to_image(source, strip=True)
-    if image.bit_depth != 8 or image.alpha is not None:  # JPEG and AVIF of Pillow keep neither
+    if not image.is_plain:
         echo("dfm: the demo compares images of 8 bits without alpha", err=True)
-        image = _simple(image)
+        image = image.plain()
     png = OUTPUT_FORMATS["png"]
     write_atomic(original, image_to_bytes(image, png), force)
     if not quiet:
@@ -116,13 +116,3 @@ def _photograph() -> Image:
     import skimage.data
 
     return to_image(getattr(skimage.data, _PHOTOGRAPH)())
-
-
-def _simple(image: Image) -> Image:
-    """An image with 8 bits and without alpha."""
-    import numpy as np
-
-    from dfmcodec.image import Image
-
-    pixels = image.pixels if image.bit_depth == 8 else (image.pixels >> 8).astype(np.uint8)
-    return Image(np.ascontiguousarray(pixels))

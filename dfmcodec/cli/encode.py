@@ -354,8 +354,9 @@ def _encode_batch(options: _Options) -> None:
     check_outputs_apart({"--report": options.report_path}, [*options.sources, options.files_from, options.prior])
     ending = "ending the images in work with the best results so far"
     with interruptible(ending) as is_interrupted, report_file(options.report_path, _settings_text(options)) as report:
+        perform = partial(_encode_task, options)
         work = _batch.Work(
-            partial(_encode_task, options), options.processes, "encoded", "images to encode", is_interrupted
+            perform, options.processes, "encoded", "images to encode", options.skip_larger, is_interrupted
         )
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
 
@@ -382,6 +383,8 @@ def _encode_task(options: _Options, task: Task, force: bool) -> _batch.TaskResul
     if status != LARGER:
         write_atomic(task.target, encoded.result.data, force)
     notices += _notices(encoded, task.target, status)
+    if status == LARGER and task.target.exists():
+        notices.append(f"{task.target} stays, which is of an earlier source or of other settings")
     report = {"input": str(task.source), "output": str(task.target), **encoded.result.report.as_dict()}
     return _batch.TaskResult(
         report, encoded.line(task.target, status), tuple(notices), row=encoded.row(), status=status

@@ -14,6 +14,7 @@ import click
 
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import (
+    STANDARD,
     display_name,
     echo,
     json_option,
@@ -77,8 +78,9 @@ def command(
     count = partial(_dfm_files, sources, recursive, lambda unusable: None, lambda special: None)
     run = _Run(FilesBar(lambda: sum(1 for _ in count()), not quiet), as_json, quiet)
     try:
+        at_once = 1 if STANDARD in sources else processes  # other processes have no standard input
         verify = partial(_verify, max_pixels, max_multiply_adds, prior)
-        run_jobs(verify, _dfm_files(sources, recursive, unusable.append, special.add), processes, run.take)
+        run_jobs(verify, _dfm_files(sources, recursive, unusable.append, special.add), at_once, run.take)
     finally:
         run.bar.close()
     for folder in unusable:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from dfmcodec.corpus.sources import RECORDS
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import DfmError
+from dfmcodec.files.names import as_unicode
 
 DONE, LARGER, FAILED = "done", "larger", "failed"  # values of "status"
 _FATAL_DEATHS = 2  # of an image, while it was noted to be in work
@@ -133,7 +134,8 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow]) -> Commit:
     names = list(ImageRow.__dataclass_fields__)
     schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in names])
     file = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([asdict(row) for row in rows], schema), file)
+    values = [{name: as_unicode(value) for name, value in asdict(row).items()} for row in rows]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values, schema), file)
     store.write(rows_name(number), file.getvalue())
     commit = Commit.of(rows)
     store.write(commit_name(number), json.dumps(asdict(commit)).encode())

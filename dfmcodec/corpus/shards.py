@@ -94,8 +94,10 @@ def try_shard(shard: Shard) -> ShardResult:
     """`encode_shard`, with its errors as a result, so that other shards go on."""
     try:
         return encode_shard(shard)
-    except DfmError as error:
-        return ShardResult(shard, None, error=str(error))
+    except Exception as error:
+        if is_lack_of_memory(error):
+            raise
+        return ShardResult(shard, None, error=_message(error))
 
 
 class _Work:

@@ -21,7 +21,7 @@ from dfmcodec.errors import (
     is_installed,
     is_lack_of_memory,
 )
-from dfmcodec.files.atomic import open_file, read_file, write_atomic
+from dfmcodec.files.atomic import is_stream, open_file, read_file, write_atomic
 
 # Stores that publish an object only when all its bytes have arrived. What is written to another one
 # (a server of files, for one) is seen while it is written, and stays so if the writer dies.
@@ -253,7 +253,7 @@ def matching(pattern: str) -> list[str]:
 
             return sorted(path for path in glob.glob(str(local_path(pattern)), recursive=True) if os.path.isfile(path))
         files, inner = _file_system(pattern)
-        return sorted(files.unstrip_protocol(path) for path in files.glob(inner))
+        return sorted(f"{scheme_of(pattern)}://{path.lstrip('/')}" for path in files.glob(inner))
 
 
 def _local_names(folder: Path, recursive: bool) -> Iterator[str]:
@@ -262,7 +262,8 @@ def _local_names(folder: Path, recursive: bool) -> Iterator[str]:
 
     for root, folders, names in os.walk(folder, onerror=fail):
         folders[:] = folders if recursive else []
-        yield from (Path(root, name).relative_to(folder).as_posix() for name in names)
+        paths = (Path(root, name) for name in names)
+        yield from (path.relative_to(folder).as_posix() for path in paths if not is_stream(path))
 
 
 def _file_system_class(scheme: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 # Control, format and surrogate characters, and separators of lines and paragraphs.
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -24,3 +25,12 @@ def _is_shown(character: str) -> bool:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+def as_unicode(value: Any) -> Any:
+    r"""Text with escapes like \xff for bytes of a file's name that are not UTF-8, which Arrow cannot
+    hold; other values as they are.
+    """
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

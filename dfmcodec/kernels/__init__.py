@@ -43,3 +43,8 @@ def _load() -> ModuleType | None:
 
 
 compiled: ModuleType | None = _load()
+
+
+def way() -> str:
+    """Which instructions the kernels use, or "numpy" where NumPy computes."""
+    return "numpy" if compiled is None else os.environ.get(SWITCH) or str(compiled.ways()[0])

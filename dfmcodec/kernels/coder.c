@@ -119,7 +119,7 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
             ((const uint8_t *)guide.buf)[(number[turn[n]] << GUIDE_BITS) + (quantile >> (PRECISION - GUIDE_BITS))];
         entry = entry < ENTRIES ? entry : ENTRIES - 1;
         while (entry < ENTRIES - 1 && sums[entry + 1] <= quantile) entry++;
-        if (sums[entry + 1] <= sums[entry]) { /* no table of the package is like that */
+        if (sums[entry + 1] <= sums[entry] || sums[entry + 1] > 1u << PRECISION) { /* no table of the package is so */
             is_valid = 0;
             break;
         }

@@ -862,7 +862,10 @@ static PyObject *add_gradient(PyObject *self, PyObject *args) {
     const int8_t *quantizer = a.quantizers.buf;
     int quantizers = 1;
     for (Py_ssize_t n = 0; n < count; n++) {
-        if (quantizer[n] < 0) quantizers = MAX_OUTPUTS;
+        if (quantizer[n] < 0) {
+            PyErr_SetString(PyExc_ValueError, "a quantiser is negative");
+            goto done;
+        }
         if (quantizer[n] >= quantizers) quantizers = quantizer[n] + 1;
     }
     if (gradient.scales < 1 || gradient.means < 1 || gradient.scales > MAX_OUTPUTS || gradient.means > MAX_OUTPUTS ||

@@ -222,9 +222,8 @@ static void compand_row(const Differences *d, const int32_t *around, const int32
         const Py_ssize_t some = count - first < COMPANDED_AT_A_TIME ? count - first : COMPANDED_AT_A_TIME;
         for (Py_ssize_t n = 0; n < some; n++) {
             const int32_t difference = around[first + n] - here[first + n];
-            int32_t size = difference < 0 ? -difference : difference;
-            size = size < limit ? size : limit;
-            size = (size * factor) >> 14;
+            const uint32_t whole = difference < 0 ? -(uint32_t)difference : (uint32_t)difference;
+            const int32_t size = ((int32_t)(whole < (uint32_t)limit ? whole : (uint32_t)limit) * factor) >> 14;
             const int32_t value = companded[size < last ? size : last];
             values[n] = difference < 0 ? -value : value;
         }

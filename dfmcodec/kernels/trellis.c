@@ -50,8 +50,8 @@ INLINE void costs_of(const Search *search, const Cells *cells, const float *q, i
         const float error = cells->c[n] - (float)multiple - offsets[entry];
         float sum = error * error + bits[entry];
         if (search->has_slopes) {
-            const int32_t size = multiple < 0 ? -multiple : multiple;
-            const float magnitude = companded[size < last ? size : last];
+            const uint32_t size = multiple < 0 ? -(uint32_t)multiple : (uint32_t)multiple;
+            const float magnitude = companded[size < (uint32_t)last ? size : (uint32_t)last];
             sum += cells->signed_slope[n] * (multiple < 0 ? -magnitude : magnitude) +
                    cells->magnitude_slope[n] * magnitude;
         }

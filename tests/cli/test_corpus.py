@@ -89,6 +89,31 @@ def test_a_list_names_further_sources(source, tmp_path):
     assert json.loads(result.stdout)["done"] == 2
 
 
+def test_a_list_from_standard_input(source, tmp_path):
+    names = b"".join(os.fsencode(source / name) + b"\n" for name in ("000.png", "002.png"))
+    command = [sys.executable, "-m", "dfmcodec", "pack", "--files-from", "-", "-O", tmp_path / "out", "--json"]
+    done = subprocess.run([*map(str, command), "--form", "tar"], input=names, capture_output=True, check=True)
+    assert json.loads(done.stdout)["done"] == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other systems are text")
+@pytest.mark.parametrize("form", ["files", "parquet"])
+def test_names_that_are_not_unicode(source, tmp_path, form):
+    """Arrow cannot hold them; their shard was never done, and stopped the others."""
+    strange = os.path.join(os.fsencode(source), b"\xff.png")
+    os.rename(source / "000.png", strange)
+    command = ("encode", source, "-r", "-O", tmp_path / "out", "--form", form, "--shard-size", 2, *FAST)
+    assert "4 of 4 images done" in dfm(*command).stdout
+    os.unlink(strange)
+    assert "4 of 4 images done" in dfm("jobs", tmp_path / "out").stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+def test_pipes_of_a_folder_are_no_images(source, tmp_path):
+    os.mkfifo(source / "pipe.png")
+    assert "4 of 4 images done" in dfm("pack", source, "-r", "-O", tmp_path / "out", "--form", "tar").stdout
+
+
 def test_a_store_in_memory(source):
     pytest.importorskip("fsspec")
     assert "2 of 2 images done" in dfm("encode", source, "-O", "memory://cli-test", *FAST).stdout

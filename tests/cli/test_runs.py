@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 import dfmcodec
 from dfmcodec.cli import main
+from dfmcodec.cli._report_file import report_file
 
 FAST = ("--quality", "50", "--effort", "1")
 
@@ -120,6 +121,51 @@ def test_a_report_is_resumed(suffix):
     assert rows()[-1]["status"] == "failed"
 
 
+def test_an_output_that_was_deleted_is_made_again():
+    save("in/a.png")
+    save("in/b.png")
+    run = ("encode", "in", "-O", "out", "--report", "r.jsonl", *FAST)
+    assert "2 encoded" in dfm(*run).output
+    Path("out/a.dfm").unlink()
+    assert "1 encoded, 1 already there" in dfm(*run).output
+    assert sorted(os.listdir("out")) == ["a.dfm", "b.dfm"]
+
+
+def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
+    save("in/a.png")
+    Path("cut").mkdir()
+    dfm("encode", "in/a.png", "-o", "cut/a.dfm", *FAST)
+    whole = Path("cut/a.dfm").read_bytes()
+    Path("cut/a.dfm").write_bytes(whole[: len(whole) * 9 // 10])
+    run = ("decode", "cut", "-O", "out", "--best-effort", "--report", "r.jsonl")
+    for _ in range(2):
+        assert "0 decoded, 1 failed" in dfm(*run, code=5).output
+        assert Path("out/a.png").exists()
+
+
+def test_a_report_is_that_of_one_run():
+    save("in/a.png")
+    with report_file(Path("r.jsonl"), "settings"):
+        refused = dfm("encode", "in", "--report", "r.jsonl", *FAST, code=1)
+        assert "another run writes r.jsonl" in refused.stderr
+    dfm("encode", "in", "--report", "r.jsonl", *FAST)
+
+
+def test_one_output_in_two_spellings(folder):
+    """Relative and absolute, around a folder, and through a link to one."""
+    save("in/a.png")
+    save("in/a.bmp")
+    Path("link").symlink_to("in")
+    others = (folder / "in/a.bmp", "in/../in/a.bmp", "link/a.bmp")
+    for other in others:
+        result = dfm("encode", "in/a.png", other, *FAST, code=5)
+        assert "has the same output as another input" in result.stderr
+        assert not Path("in/a.dfm").exists()
+    Path("list").write_text("".join(f"{path}\n" for path in ("in/a.png", *others)))
+    result = dfm("encode", "--files-from", "list", *FAST, code=5)
+    assert "1 encoded, 3 failed" in result.output
+
+
 def test_outputs_older_than_their_sources_are_told():
     save("in/a.png")
     dfm("encode", "in", *FAST)
@@ -139,6 +185,11 @@ def test_files_larger_than_their_sources():
     result = dfm("encode", ".", "-q", 98, "--effort", 1, "--skip-larger", "--report", "r.jsonl")
     assert "0 encoded, 1 already there" in result.output
     assert not Path("a.dfm").exists()
+    result = dfm("encode", ".", "-q", 98, "--effort", 1, "--report", "r.jsonl")
+    assert "1 encoded" in result.output
+    assert Path("a.dfm").exists()
+    result = dfm("encode", ".", "-q", 98, "--effort", 1, "--skip-larger", "-f")
+    assert "a.dfm stays, which is of an earlier source or of other settings" in result.stderr
 
 
 def test_exact_images_are_valid_json_and_cost_their_exact_size():
@@ -168,7 +219,8 @@ def test_info_and_verify_read_pipes_and_many_files():
     data = Path("a.dfm").read_bytes()
     Path("b.dfm").write_bytes(data[:-4])
     assert "standard input: 31x24" in dfm("info", "-", data=data).output
-    assert "standard input: whole" in dfm("verify", "-", data=data).output
+    for options in ((), ("-j", 2)):
+        assert "standard input: whole" in dfm("verify", "-", *options, data=data).output
     result = dfm("info", "a.dfm", "b.dfm", "a.png", "--json", code=5)
     objects = list(map(json.loads, result.stdout.splitlines()))
     assert [entry["file"] for entry in objects] == ["a.dfm", "b.dfm", "a.png"]

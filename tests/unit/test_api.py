@@ -196,6 +196,7 @@ def test_a_region_may_be_any_sequence(encoded, region):
         ({"region": (0, 0, 5)}, r"region is \(0, 0, 5\); it has to be \(left, top, width, height\) in whole pixels"),
         ({"region": (0, 0, 5.5, 5)}, "whole pixels"),
         ({"region": "0,0,5,5"}, "whole pixels"),
+        ({"scale": 1e308}, "sides of 1 to 65535 are possible"),
         ({"size": 40}, r"size is 40; it has to be \(width, height\) in whole pixels"),
     ],
 )

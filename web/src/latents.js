@@ -214,8 +214,8 @@ export class TileDecoder {
 
 /** Replaces differences from the symbol above, or in the first row from the one before, by the symbols. */
 function undoDifferences(symbols, columns) {
-  for (let at = 1; at < symbols.length; at++) {
-    const sum = symbols[at] + symbols[at < columns ? at - 1 : at - columns];
+  for (let at = 0; at < symbols.length; at++) {
+    const sum = symbols[at] + (at ? symbols[at < columns ? at - 1 : at - columns] : 0);
     symbols[at] = sum;
     if (Math.abs(sum) > MAX_SYMBOL) throw damaged("the low-pass band exceeds its range");
   }

@@ -156,8 +156,7 @@ function readSimpleLengths(reader, lengths) {
   const symbols = [reader.bits(reader.bits(1) ? 8 : 1)];
   if (count === 2) symbols.push(reader.bits(8));
   for (const symbol of symbols) {
-    if (symbol >= lengths.length) throw new WebpError("a prefix code has an impossible symbol");
-    lengths[symbol] = 1;
+    if (symbol < lengths.length) lengths[symbol] = 1; // as libwebp does
   }
 }
 
@@ -212,8 +211,12 @@ function readGroups(reader, width, height, cacheSize, mayHaveSeveral) {
     }
   }
   const alphabets = [LITERALS + LENGTH_CODES + cacheSize, LITERALS, LITERALS, LITERALS, DISTANCE_CODES];
+  const used = new Set(numbers || [0]); // a number may be far above those of other groups
   const groups = [];
-  for (let n = 0; n < count; n++) groups.push(alphabets.map((alphabet) => readPrefixCode(reader, alphabet)));
+  for (let n = 0; n < count; n++) {
+    const codes = alphabets.map((alphabet) => readPrefixCode(reader, alphabet));
+    groups.push(used.has(n) ? codes : null);
+  }
   return { bits, numbers, groups, columns: partCount(width, bits) };
 }
 
@@ -221,8 +224,9 @@ const partCount = (side, bits) => (side + (1 << bits) - 1) >> bits;
 
 /** An image before its transforms are undone, as ARGB pixels row by row. */
 function readPixels(reader, width, height, isMain) {
-  const cacheBits = reader.bits(1) ? reader.bits(4) : 0;
-  if (cacheBits > 11) throw new WebpError("its colour cache is too large");
+  const hasCache = reader.bits(1);
+  const cacheBits = hasCache ? reader.bits(4) : 0;
+  if (hasCache && (cacheBits < 1 || cacheBits > 11)) throw new WebpError("its colour cache has an impossible size");
   const cache = new Uint32Array(cacheBits ? 1 << cacheBits : 0);
   const { bits, numbers, groups, columns } = readGroups(reader, width, height, cache.length, isMain);
   const pixels = new Uint32Array(width * height);

@@ -48,6 +48,12 @@ describe("the decoder", { skip }, () => {
     }
   });
 
+  test("refuses a first low-pass symbol that is beyond the range", async () => {
+    const header = "8944464d0101010801000100010101080101400000c2475ca20305000000";
+    const data = Buffer.from(`${header}6f550e2bb948478fec`, "hex"); // 2^23 + 1
+    await assert.rejects(decode(new Uint8Array(data), { prior }), { kind: "corrupt", message: /exceeds its range/ });
+  });
+
   test("gives the errors of the package, in its words", async () => {
     assert.ok(refused.length >= 20);
     for (const { name, error, message } of refused) {

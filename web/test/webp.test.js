@@ -24,6 +24,21 @@ test("decodes pixels of simple codes", () => {
   assert.deepEqual([...decodeLossless(chunk, 3, 1)], [0xff030709, 0xff03c809, 0xff03c809]);
 });
 
+test("reads past groups that no pixel uses", () => {
+  const codes = [...only(10), ...only(1), ...only(250), ...only(255), ...only(0)];
+  const groups = 0x300; // of which the last is used
+  const high = [...only((groups - 1) & 255), ...only((groups - 1) >> 8), ...only(0), ...only(0), ...only(0)];
+  const several = [[1, 1], [0, 3], NO_CACHE, ...high];
+  const chunk = packed([NO_TRANSFORM, NO_CACHE, ...several, ...Array(groups).fill(codes).flat()]);
+  assert.deepEqual([...decodeLossless(chunk, 2, 2)], Array(4).fill(0xff010afa));
+});
+
+test("passes over a symbol beyond the alphabet beside another", () => {
+  const codes = [...only(10), ...only(1), ...only(250), ...only(255), ...either(0, 41)];
+  const chunk = packed([NO_TRANSFORM, NO_CACHE, ONE_GROUP, ...codes]);
+  assert.deepEqual([...decodeLossless(chunk, 2, 1)], [0xff010afa, 0xff010afa]);
+});
+
 test("undoes the subtraction of green", () => {
   const codes = [...only(10), ...only(1), ...only(250), ...only(255), ...only(0)];
   const chunk = packed([[1, 1], [2, 2], NO_TRANSFORM, NO_CACHE, ONE_GROUP, ...codes]);
@@ -34,6 +49,7 @@ test("refuses what is not valid", () => {
   const codes = [...only(10), ...only(1), ...only(250), ...only(255), ...only(0)];
   const refused = {
     "a transform twice": [[1, 1], [2, 2], [1, 1], [2, 2], NO_TRANSFORM, NO_CACHE, ONE_GROUP, ...codes],
+    "a colour cache of one": [NO_TRANSFORM, [1, 1], [0, 4], ONE_GROUP, ...codes],
     "a colour cache of 2^12": [NO_TRANSFORM, [1, 1], [12, 4], ONE_GROUP, ...codes],
     "a distance beyond the alphabet": [NO_TRANSFORM, NO_CACHE, ONE_GROUP, ...codes.slice(0, -4), ...only(40)],
     "a code without symbols": [NO_TRANSFORM, NO_CACHE, ONE_GROUP, [0, 1], [0, 4], [0, 12], [0, 1]],

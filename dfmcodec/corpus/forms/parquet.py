@@ -16,6 +16,7 @@ from dfmcodec.corpus.forms.entry import Entry, Writer, require_pyarrow
 from dfmcodec.corpus.sources import Item
 from dfmcodec.corpus.store import Store, open_url, read_url
 from dfmcodec.errors import ConfigError, DfmError, ImageError
+from dfmcodec.files.names import as_unicode
 
 IMAGE = "image"  # the column of images where the source has none
 _OTHER = "dfm"  # likewise, where the source has a column of that name for something else
@@ -166,7 +167,7 @@ class ParquetWriter(Writer):
         self._rows: list[Row] = []
 
     def add(self, name: str, data: bytes, entry: Entry) -> None:
-        self._images.append({"bytes": data, "path": name})
+        self._images.append({"bytes": data, "path": as_unicode(name)})
         self._rows += [] if entry.row is None else [entry.row]
 
     def leave_out(self, entry: Entry) -> None:

@@ -16,6 +16,7 @@ import skimage.data
 from click.testing import CliRunner
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from dfmcodec import kernels
 from dfmcodec.bench.codecs import ANCHORS, Codec, Jpeg
 from dfmcodec.bench.matching import Match, OutOfReach, SizeSearch
 from dfmcodec.bench.runner import find_images
@@ -173,6 +174,36 @@ def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
     result = json.loads(bench("photos/cat.png", "--rates", "0.1,0.05", "--json", code=5).stdout)
     assert [row for row in result["measurements"] if row["rate"] == 0.1] == first
     assert ["encoded again" in failure["message"] for failure in result["failures"]] == [True]
+
+
+def test_images_that_other_codecs_cannot_keep_are_measured_as_they_can(folder):
+    """Hidden pixels, which dfm changes, counted for it and not for the others; 16 bits ended the run."""
+    cat = np.asarray(PIL.Image.open("photos/cat.png"))
+    alpha = np.full(cat.shape[:2], 255, np.uint8)
+    alpha[:, :80] = 0
+    Path("other").mkdir()
+    PIL.Image.fromarray(np.dstack([cat, alpha])).save("other/alpha.png")
+    PIL.Image.fromarray(cat[:, :, 0].astype(np.uint16) * 257).save("other/deep.png")
+    arguments = ("--vs", "jpeg", "--rates", "0.1", "--no-cache")
+    result = bench("other", *arguments, "--json")
+    assert "alpha is measured in 8 bits without alpha" in result.stderr
+    assert "deep is measured" in result.stderr
+    cells = {(m["picture"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
+    plain = {m["codec"]: m["psnr_db"] for m in measurements("photos/cat.png", *arguments)}
+    assert cells["alpha", "dfm"] == plain["dfm"]
+    assert cells["alpha", "jpeg"] == plain["jpeg"]
+    assert cells["deep", "dfm"] > cells["deep", "jpeg"] > 25
+
+
+def test_kernels_decide_a_measurement(folder, monkeypatch):
+    arguments = ("photos/cat.png", "--rates", "0.1", "--cache", "kept")
+    measurements(*arguments)
+    before = set(os.listdir("kept"))
+    measurements(*arguments)
+    assert set(os.listdir("kept")) == before
+    monkeypatch.setattr(kernels, "way", lambda: "another")
+    measurements(*arguments)
+    assert len(set(os.listdir("kept")) - before) == 1  # dfm's; other codecs have none
 
 
 def test_a_damaged_cache_entry_is_measured_again(folder):

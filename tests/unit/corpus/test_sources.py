@@ -43,6 +43,27 @@ def test_names_of_a_pattern_begin_where_it_varies(tmp_path):
     assert [item.name for item in shards_of(tmp_path / "in" / "000.png")[0]] == ["000.png"]
 
 
+@pytest.mark.parametrize("scheme", ["memory", "other"])
+def test_names_of_a_pattern_in_a_store_begin_there_too(scheme):
+    """Whatever other schemes its file system goes by."""
+    fsspec = pytest.importorskip("fsspec")
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class Other(MemoryFileSystem):
+        protocol = ("another", "other")
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.replace("other://", "memory://"))
+
+    fsspec.register_implementation("other", Other, clobber=True)
+    for name in ("a", "more/b"):
+        fsspec.filesystem("memory").pipe(f"/names/{name}.png", b"")
+    found = shards_of(f"{scheme}://names/**/*.png")[0]
+    assert [item.name for item in found] == ["a.png", "more/b.png"]
+    assert found[0].source == f"{scheme}://names/a.png"
+
+
 def test_a_range_needs_no_listing():
     found = shards_of("s3://in/{00..02}.tar")
     assert found == [[Item(f"s3://in/0{i}.tar")] for i in range(3)]
