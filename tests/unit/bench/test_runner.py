@@ -177,7 +177,9 @@ def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
 
 
 def test_images_that_other_codecs_cannot_keep_are_measured_as_they_can(folder):
-    """Hidden pixels, which dfm changes, counted for it and not for the others; 16 bits ended the run."""
+    """Hidden pixels, which dfm changes, counted for it and not for the others; 16 bits ended the
+    run.
+    """
     cat = np.asarray(PIL.Image.open("photos/cat.png"))
     alpha = np.full(cat.shape[:2], 255, np.uint8)
     alpha[:, :80] = 0
