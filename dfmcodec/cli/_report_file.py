@@ -77,19 +77,25 @@ class ReportFile:
             raise ConfigError(msg)
         self._states: dict[int, int] = {}  # of what was done, by output: both as hashes
         self._left_out: set[int] = set()  # outputs that were larger than their sources
-        whole_bytes = 0
         try:
             self._file: BinaryIO = open(path, "r+b" if path.exists() else "xb")
         except OSError as error:
             raise OutputError(unwritable_message(str(path), error)) from error
-        _lock(self._file, path)
-        if path.exists():
-            whole_bytes = self._read()
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        """Takes the states of the rows that are there, and the place after them."""
+        _lock(self._file, self._path)
+        whole_bytes = self._read()
         try:
             self._file.truncate(whole_bytes)  # a run that was killed may have left a part of a row
             self._file.seek(whole_bytes)
         except OSError as error:
-            raise OutputError(unwritable_message(str(path), error)) from error
+            raise OutputError(unwritable_message(str(self._path), error)) from error
         if self._is_csv and not whole_bytes:
             self._write(_csv_line(COLUMNS))
 
@@ -197,7 +203,6 @@ def _lock(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        file.close()
         msg = f"another run writes {path}; give each run a report of its own"
         raise OutputError(msg) from error
     except OSError:  # a file system without locks

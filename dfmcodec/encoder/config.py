@@ -11,8 +11,8 @@ from dfmcodec._types import Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import PEAK_LEVEL, Image
 
-_WHOLE = ("effort", "depth", "width", "order", "steps", "seed")  # options that are whole numbers, and others
-_NUMBERS = ("rate", "bpp", "size", "psnr", "quality", "lmbda", "time_limit_s")
+_WHOLE = ("depth", "width", "order", "steps", "seed")  # options that are whole numbers, and others
+_NUMBERS = ("rate", "bpp", "size", "psnr", "quality", "lmbda", "effort", "time_limit_s")
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
 DEFAULT_EFFORT = 5

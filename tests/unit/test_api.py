@@ -302,8 +302,8 @@ def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
     [
         ("seed", 1.5, "a whole number"),
         ("steps", 2.5, "a whole number"),
-        ("effort", "5", "a whole number"),
-        ("effort", True, "a whole number"),
+        ("effort", "5", "a number"),
+        ("effort", True, "a number"),
         ("rate", "0.2", "a number"),
     ],
 )
