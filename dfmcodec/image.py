@@ -130,7 +130,7 @@ class Image:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has 8 bits and no alpha, as every other codec can keep it."""
+        """Whether it has 8 bits and no alpha, as every codec can keep it."""
         return self.bit_depth == 8 and self.alpha is None
 
     def plain(self) -> Image:

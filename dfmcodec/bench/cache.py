@@ -20,11 +20,16 @@ def code_fingerprint() -> str:
 
     root = Path(dfmcodec.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.glob("prior/*.npz"), *root.glob("kernels/*.[chs]*")]):
+    for path in sorted([*root.rglob("*.py"), *root.glob("prior/*.npz"), *_kernels(root)]):
         if "bench" not in path.relative_to(root).parts and "cli" not in path.relative_to(root).parts:
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _kernels(root: Path) -> list[Path]:
+    """The sources of the kernels, and what was compiled of them."""
+    return [path for path in root.glob("kernels/*") if path.suffix in (".c", ".h", ".so", ".pyd")]
 
 
 class Cache:

@@ -319,7 +319,7 @@ def find_images(
             failures.append(Failure.of(name, _message(error)))
             continue
         if not image.is_plain:
-            on_notice(f"{name} is measured in 8 bits without alpha, as other codecs keep neither")
+            on_notice(f"{name} is measured in 8 bits without alpha, as not every codec keeps more")
         pixels = image.plain().pixels
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         height, width, channels = pixels.shape

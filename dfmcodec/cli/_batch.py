@@ -111,14 +111,15 @@ class _Run:
             if isinstance(task, Unusable):
                 self._fail(task.source, None, task.error)
                 continue
+            left_out = self._report is not None and self._report.was_left_out(task)
             is_stale = self._report is not None and self._report.knows(task) and not self._report.is_current(task)
-            if self._force or is_stale:
+            if self._force or is_stale or (left_out and not self._work.leaves_larger):
                 yield self._begun(task), True
             elif task.target.exists():
                 self.counts["kept"] += 1
                 self.counts["older"] += _is_older(task)
                 self._bar.left_out()
-            elif self._work.leaves_larger and self._report is not None and self._report.was_left_out(task):
+            elif left_out:
                 self.counts["kept"] += 1
                 self._bar.left_out()
             else:

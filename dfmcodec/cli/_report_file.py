@@ -9,7 +9,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -101,7 +101,8 @@ class ReportFile:
 
     def close(self) -> None:
         """Ends the report."""
-        self._file.close()
+        with suppress(OSError):  # of a row that could not be written, which was told
+            self._file.close()
 
     def knows(self, task: Task) -> bool:
         """Whether a row says that the output of a task was made."""

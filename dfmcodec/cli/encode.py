@@ -383,8 +383,6 @@ def _encode_task(options: _Options, task: Task, force: bool) -> _batch.TaskResul
     if status != LARGER:
         write_atomic(task.target, encoded.result.data, force)
     notices += _notices(encoded, task.target, status)
-    if status == LARGER and task.target.exists():
-        notices.append(f"{task.target} stays, which is of an earlier source or of other settings")
     report = {"input": str(task.source), "output": str(task.target), **encoded.result.report.as_dict()}
     return _batch.TaskResult(
         report, encoded.line(task.target, status), tuple(notices), row=encoded.row(), status=status
@@ -459,7 +457,8 @@ def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
             f"{encoded.name}: the fit met NaN or infinite values and restarted from its best result so far, {times}"
         )
     if status == LARGER:
-        notices.append(f"{output} is not written: it would be no smaller than its source")
+        kept = "" if output == STANDARD or not output.exists() else "; the file that was there stays"
+        notices.append(f"{output} is not written: it would be no smaller than its source{kept}")
     elif encoded.is_larger:
         notices.append(f"{output} is no smaller than its source: a lower --quality helps, --skip-larger leaves it out")
     return notices

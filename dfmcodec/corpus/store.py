@@ -253,7 +253,10 @@ def matching(pattern: str) -> list[str]:
 
             return sorted(path for path in glob.glob(str(local_path(pattern)), recursive=True) if os.path.isfile(path))
         files, inner = _file_system(pattern)
-        return sorted(f"{scheme_of(pattern)}://{path.lstrip('/')}" for path in files.glob(inner))
+        found, before = sorted(files.glob(inner)), f"{scheme_of(pattern)}://"
+        if inner.lstrip("/") in pattern:  # after the scheme, and a host where there is one
+            before = pattern[: pattern.index(inner.lstrip("/"))]
+        return [before + path.lstrip("/") for path in found]
 
 
 def _local_names(folder: Path, recursive: bool) -> Iterator[str]:

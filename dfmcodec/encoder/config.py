@@ -145,7 +145,8 @@ class EncoderConfig:
         order: The largest |k|_1; None for the full frequency sets {0,1}^m.
         steps: The number of steps of the fit; None for that of the effort or, in the coordinate
             model, of the recipe, or for no limit if only `time_limit_s` is given.
-        time_limit_s: The seconds after which the fit ends, without start-up and compilation.
+        time_limit_s: The seconds after which the fit ends. Where two models are tried (efforts 6 to
+            9), they share them.
         seed: The seed of the initial weights and the minibatches.
 
     Raises:
@@ -215,7 +216,9 @@ class EncoderConfig:
         for name in (*_WHOLE, *_NUMBERS):
             value = getattr(self, name)
             kind = Integral if name in _WHOLE else Real
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            if value is None and name not in ("effort", "seed"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, kind):
                 needed = "a whole number" if name in _WHOLE else "a number"
                 msg = f"{name} is {value!r}, which is of the wrong type; {needed} is needed"
                 raise ConfigError(msg)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
+_LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
 _FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
 _FITTING = ("jax", "optax")  # what all models but the latent one are fitted by
 _WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 5 do"
@@ -108,11 +109,11 @@ def _better_of(
     first_error: DfmError | None = None
     of_model = config
     for number, model in enumerate(models):
-        if config.time_limit_s is not None and best is not None:
+        if config.time_limit_s is not None and number > 0:
             left_s = config.time_limit_s - (time.perf_counter() - started)
-            if left_s <= 0:
+            if left_s <= 0 and best is not None:
                 break
-            of_model = replace(config, time_limit_s=left_s)
+            of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
         if best is not None and should_stop():
             break
 

@@ -143,6 +143,7 @@ def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
         assert Path("out/a.png").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="reports are not locked on Windows")
 def test_a_report_is_that_of_one_run():
     save("in/a.png")
     with report_file(Path("r.jsonl"), "settings"):
@@ -188,8 +189,20 @@ def test_files_larger_than_their_sources():
     result = dfm("encode", ".", "-q", 98, "--effort", 1, "--report", "r.jsonl")
     assert "1 encoded" in result.output
     assert Path("a.dfm").exists()
-    result = dfm("encode", ".", "-q", 98, "--effort", 1, "--skip-larger", "-f")
-    assert "a.dfm stays, which is of an earlier source or of other settings" in result.stderr
+    for source in (".", "a.jpg"):
+        result = dfm("encode", source, "-q", 98, "--effort", 1, "--skip-larger", "-f")
+        assert "no smaller than its source; the file that was there stays" in result.stderr
+
+
+def test_a_file_left_out_replaces_an_earlier_one_without_skip_larger():
+    PIL.Image.fromarray(skimage.data.astronaut()[:96, :96]).save("a.jpg", quality=10)
+    run = ("encode", ".", "--effort", 1, "--report", "r.jsonl")
+    dfm(*run, "-q", 20)
+    small = Path("a.dfm").read_bytes()
+    assert "1 left out as larger" in dfm(*run, "-q", 98, "--skip-larger").output
+    assert Path("a.dfm").read_bytes() == small
+    assert "1 encoded" in dfm(*run, "-q", 98).output
+    assert len(Path("a.dfm").read_bytes()) > 2 * len(small)
 
 
 def test_exact_images_are_valid_json_and_cost_their_exact_size():

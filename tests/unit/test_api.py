@@ -301,6 +301,7 @@ def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
     ("option", "value", "needed"),
     [
         ("seed", 1.5, "a whole number"),
+        ("seed", None, "a whole number"),
         ("steps", 2.5, "a whole number"),
         ("effort", "5", "a number"),
         ("effort", True, "a number"),

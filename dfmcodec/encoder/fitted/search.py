@@ -526,7 +526,7 @@ class _Search:
         floor_db = self._job.config.psnr
         if reason != "steps":
             ended = f"the fit ended early ({reason}) at {candidate.psnr_db:.2f} dB, below {floor_db:.2f}"
-            return f"{ended}; give it more time, or use --model latent"
+            return f"{ended}; {'' if reason == 'diverged' else 'give it more time, or '}use --model latent"
         came_to = f"which came to {candidate.psnr_db:.2f} in {self._steps} steps; use --model latent"
         return f"{floor_db:.2f} dB is out of reach of the fitted model, {came_to}"
 

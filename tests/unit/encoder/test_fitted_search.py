@@ -313,12 +313,14 @@ def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkey
         found(config, steps=20, ancillary_bytes=90)
 
 
-@pytest.mark.parametrize("why", ["interrupted", "time limit"])
+@pytest.mark.parametrize(
+    ("why", "advice"), [("interrupted", "give it more time, or use"), ("time limit", "give it"), ("diverged", "use")]
+)
 def test_a_fit_that_ends_early_does_not_say_that_its_target_is_out_of_reach(
-    why: str, monkeypatch: pytest.MonkeyPatch
+    why: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search._Search, "_reason_to_stop", lambda self: why)
-    message = rf"the fit ended early \({why}\) at \d+\.\d\d dB, below 30\.00; give it more time"
+    message = rf"the fit ended early \({why}\) at \d+\.\d\d dB, below 30\.00; {advice} "
     with pytest.raises(TargetUnreachableError, match=message):
         found(EncoderConfig(psnr=30.0))
 

@@ -157,6 +157,10 @@ def test_both_models_share_a_time_limit(encode_to: Encode, monkeypatch: pytest.M
         result = encode_to(outcomes, config, on_progress=spend, limits=limits)
         assert (result.data, result.report.config) == (kept.encode(), config)
     assert limits == [10.0, 6.0, 4.0, 3.0]
+    outcomes[Model.LATENT] = TargetUnreachableError("too small")
+    for limit_s in (10.0, 3.0):
+        encode_to(outcomes, EncoderConfig(size=900, effort=7, time_limit_s=limit_s), on_progress=spend, limits=limits)
+    assert limits[4:] == [10.0, 6.0, 3.0, pytest.approx(0, abs=0.01)]
 
 
 def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> None:
