@@ -213,10 +213,11 @@ class EncoderConfig:
         Raises:
             ConfigError: An option is of a wrong type.
         """
+        optional = {field.name for field in fields(self) if field.default is None}
         for name in (*_WHOLE, *_NUMBERS):
             value = getattr(self, name)
             kind = Integral if name in _WHOLE else Real
-            if value is None and name not in ("effort", "seed"):
+            if value is None and name in optional:
                 continue
             if isinstance(value, bool) or not isinstance(value, kind):
                 needed = "a whole number" if name in _WHOLE else "a number"

@@ -29,7 +29,7 @@ def _escape(character: str) -> str:
 
 def as_unicode(value: Any) -> Any:
     r"""Text with escapes like \xff for bytes of a name that are not UTF-8, which Arrow cannot hold;
-    other values as they are.
+    all else stays, also what `printable` escapes. Other values as they are.
     """
     if not isinstance(value, str):
         return value

@@ -145,8 +145,7 @@ def iterate(
     if state.correction is not None:
         file_bytes += encoding.section_bytes + correction_bytes(state.correction)
     following = replace(state, number=number, tiles=coded.tiles, q_step=q_step)
-    written_bytes = encoding.written_bytes(model)
-    if not effort.refined and written_bytes > largest_bytes:
+    if not effort.refined and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
         return Trial(number, model, file_bytes, written_bytes, inf), following
 
     check()
@@ -158,14 +157,13 @@ def iterate(
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
-        written_bytes = encoding.written_bytes(model)
     squared_error = encoding.with_filter(coded.samples, q_step, change, image_filter)
     if sample is not None:
         correction = fit_correction(sample, state.correction, effort.correction_steps, check)
         following = replace(following, correction=correction)
     if effort.refined and encoding.options.uses_residual:
         following = replace(following, change=change)
-    return Trial(number, model, file_bytes, written_bytes, squared_error), following
+    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error), following
 
 
 @dataclass(frozen=True)
