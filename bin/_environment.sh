@@ -1,21 +1,33 @@
 # Sourced by bin/dfm and bin/test: makes the clone's own virtual environment on first use.
 # usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is bench or dev,
 # which holds bench; an environment with more than is asked for will do.
-# The environment is made again when pyproject.toml, setup.py or a kernel changes. DFM_PYTHON names another interpreter.
+# The package is installed again when pyproject.toml, setup.py, a kernel or the clone's place changes. DFM_PYTHON names
+# another interpreter, of which the environment is made. Scripts of the environment are run by its interpreter: their
+# first lines name the place where it was made.
 
 ensure_environment() {
     local root=$1 extra=${2:-} venv=$1/.venv python stamp wanted candidate
     local enough=("$venv/.installed-dev")
     [ "$extra" = dev ] || enough+=("$venv/.installed-bench")
     [ -n "$extra" ] || enough+=("$venv/.installed")
-    wanted=$(cat "$root/pyproject.toml" "$root/setup.py" "$root"/dfmcodec/kernels/*.[ch] | cksum)
+    if [ -n "${DFM_PYTHON:-}" ] && [ -x "$venv/bin/python" ] &&
+        [ "$(_version "$DFM_PYTHON")" != "$(_version "$venv/bin/python")" ]; then
+        echo "dfm: $venv was not made with DFM_PYTHON, $DFM_PYTHON; remove it, and it is made anew" >&2
+        return 1
+    fi
+    wanted=$(
+        LC_ALL=C # the order of the kernels
+        { echo "$root" && cat "$root/pyproject.toml" "$root/setup.py" "$root"/dfmcodec/kernels/*.[ch]; } | cksum
+    )
     for stamp in "${enough[@]}"; do
-        [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return 0
+        [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && return 0
     done
     stamp=$venv/.installed${extra:+-$extra}
 
+    local candidates=(python3 python3.11 python3.12 python3.13 python3.14)
+    [ -z "${DFM_PYTHON:-}" ] || candidates=("$DFM_PYTHON")
     python=
-    for candidate in ${DFM_PYTHON:-python3 python3.11 python3.12 python3.13 python3.14}; do
+    for candidate in "${candidates[@]}"; do
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             python=$candidate
             break
@@ -26,11 +38,18 @@ ensure_environment() {
         return 1
     fi
     echo "dfm: first use, making the environment in $venv (about a minute)" >&2
-    [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || return 1
+    # an environment whose making was interrupted has no pip, and one whose interpreter is gone runs nothing
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null 2>&1 ||
+        "$python" -m venv --clear "$venv" || return 1
+    rm -f "$venv"/.installed* # kernels are those of one installation, whatever becomes of it
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
         --editable "$root${extra:+[$extra]}" >&2 || {
         echo "dfm: installing the dependencies failed; see the lines above" >&2
         return 1
     }
     echo "$wanted" > "$stamp"
+}
+
+_version() {
+    "$1" -c 'import sys; print(sys.version)' 2>/dev/null
 }

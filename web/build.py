@@ -33,7 +33,9 @@ _OTHER_FORM = re.compile(r"^(?:import|export)\b.*|\bimport\(.*", re.MULTILINE)
 _BLOCK_COMMENT = re.compile(r"^[ \t]*/\*\*.*?\*/\n", re.MULTILINE | re.DOTALL)
 
 
-def build(files: Sequence[dict[str, str]] | None = None, alive: str | None = None) -> str:
+def build(
+    files: Sequence[dict[str, str]] | None = None, alive: str | None = None, limits: Mapping[str, int] | None = None
+) -> str:
     """The page as one HTML file.
 
     Args:
@@ -41,6 +43,8 @@ def build(files: Sequence[dict[str, str]] | None = None, alive: str | None = Non
             relative to the page.
         alive: An address that the page keeps open as an event stream, relative to the page. It
             needs `files`.
+        limits: What the page refuses, `maxPixels` and `maxMultiplyAdds`; those that are missing
+            are the decoder's own. It needs `files`.
 
     Raises:
         ValueError: A module has an import or export of a form that is not supported, or modules
@@ -59,6 +63,8 @@ def build(files: Sequence[dict[str, str]] | None = None, alive: str | None = Non
         parts.append(_data("dfm-gallery", "text/plain", base64.b64encode(gallery).decode()))
     else:
         extra = "" if alive is None else f' data-alive="{_attribute(alive)}"'
+        if limits is not None:
+            extra += f' data-limits="{_attribute(json.dumps(dict(limits)))}"'
         listed = json.dumps(list(files))
         parts.append(_data("dfm-files", "application/json", listed.replace("<", "\\u003c"), extra))
     policy = (

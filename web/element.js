@@ -64,7 +64,7 @@ candidatesIn(document.documentElement).forEach(consider);
 /** @param {Node} root */
 function candidatesIn(root) {
   if (!(root instanceof Element)) return [];
-  const within = [...root.querySelectorAll(CANDIDATES)];
+  const within = [...root.querySelectorAll(`${CANDIDATES}, [data-dfm]`)]; // a background that is shown names no .dfm
   return root.matches(CANDIDATES) || tasks.has(root) ? [root, ...within] : within;
 }
 

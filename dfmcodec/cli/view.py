@@ -149,7 +149,8 @@ def _serve(options: _Options) -> None:
     from dfmcodec.viewer.server import PageServer, Resource
 
     files = {file_address(number): _resource(source, options) for number, source in enumerate(options.sources)}
-    page = served_page([display_name(source) if source == STANDARD else source.name for source in options.sources])
+    names = [display_name(source) if source == STANDARD else source.name for source in options.sources]
+    page = served_page(names, {"maxPixels": options.max_pixels, "maxMultiplyAdds": options.max_multiply_adds})
     server = PageServer({"": Resource(_HTML, lambda: page), **files}, ALIVE)
     with server.serving(), suppress(KeyboardInterrupt):
         if options.no_browser or not options.quiet:

@@ -155,26 +155,127 @@ def test_every_dependency_is_needed_or_hidden() -> None:
     assert f"    pip install {' '.join(NEEDED)}\n" in page
 
 
-def test_help_from_a_clone_installs_nothing_more(tmp_path: Path) -> None:
-    """`bin/dfm` with a pip that writes down what it is asked for."""
-    shutil.copytree(ROOT / "bin", tmp_path / "bin")
-    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
-    commands = tmp_path / ".venv" / "bin"
-    commands.mkdir(parents=True)
-    for name, line in (("python", f'echo "${{@: -1}}" >> {tmp_path}/asked'), ("dfm", "exit 0")):
-        (commands / name).write_text(f"#!/usr/bin/env bash\n{line}\n")
-        (commands / name).chmod(0o755)
+class Clone:
+    """`bin/dfm` in a folder, with an environment whose pip writes down what it is asked for."""
 
-    def asked(*words: str) -> list[str]:
-        """What pip was asked for in all calls so far."""
-        subprocess.run([tmp_path / "bin" / "dfm", *words], check=True, capture_output=True)
-        return [line.removeprefix(str(tmp_path)) for line in (tmp_path / "asked").read_text().splitlines()]
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        shutil.copytree(ROOT / "bin", root / "bin")
+        shutil.copyfile(ROOT / "pyproject.toml", root / "pyproject.toml")
+        self.commands = root / ".venv" / "bin"
+        self.commands.mkdir(parents=True)
+        self.write("dfm", "exit 0")
+        self.write("python", f'case "$*" in "-m pip install"*) echo "${{@: -1}}" >> "{root}/asked" ;; esac')
 
-    assert asked("bench", "--help") == [""]
-    assert asked("bench", "photos", "-h") == [""]
-    assert asked("bench") == [""]
-    assert asked("bench", "photos") == ["", "[bench]"]
-    assert asked("bench", "photos") == ["", "[bench]"]
-    assert asked("info", "photo.dfm") == ["", "[bench]"]
-    (tmp_path / ".venv" / ".installed").unlink()
-    assert asked("info", "photo.dfm") == ["", "[bench]"]  # what the benchmark has is enough
+    def write(self, name: str, line: str) -> None:
+        """A command of the environment."""
+        (self.commands / name).write_text(f"#!/usr/bin/env bash\n{line}\n")
+        (self.commands / name).chmod(0o755)
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **variables}
+        words = (str(self.root / "bin" / "dfm"), *words)
+        return subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
+
+    def asked(self, *words: str, **variables: str) -> list[str]:
+        """What pip was asked for in all calls so far, after one more."""
+        assert self.run(*words, **variables).returncode == 0
+        return [line.removeprefix(str(self.root)) for line in (self.root / "asked").read_text().splitlines()]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the scripts of bin/ are for bash")
+class TestClone:
+    """`bin/dfm` makes its environment, and makes it again only where it has to."""
+
+    def test_help_from_a_clone_installs_nothing_more(self, tmp_path: Path) -> None:
+        clone = Clone(tmp_path)
+        assert clone.asked("bench", "--help") == [""]
+        assert clone.asked("bench", "photos", "-h") == [""]
+        assert clone.asked("bench") == [""]
+        assert clone.asked("bench", "photos") == ["", "[bench]"]
+        assert clone.asked("bench", "photos") == ["", "[bench]"]
+        assert clone.asked("info", "photo.dfm") == ["", "[bench]"]
+        (tmp_path / ".venv" / ".installed").unlink(missing_ok=True)
+        assert clone.asked("info", "photo.dfm") == ["", "[bench]"]  # what the benchmark has is enough
+
+    def test_what_is_installed_is_of_this_commit(self, tmp_path: Path) -> None:
+        """Kernels of another commit do not stay, whatever was installed before."""
+        clone = Clone(tmp_path)
+        project = tmp_path / "pyproject.toml"
+        before = project.read_bytes()
+        assert clone.asked("bench", "photos") == ["[bench]"]
+        project.write_bytes(before + b"# another commit\n")
+        assert clone.asked("info", "photo.dfm") == ["[bench]", ""]
+        project.write_bytes(before)
+        assert clone.asked("info", "photo.dfm") == ["[bench]", "", ""]
+
+    def test_a_failed_installation_is_tried_again(self, tmp_path: Path) -> None:
+        clone = Clone(tmp_path)
+        assert clone.asked("info", "photo.dfm") == [""]
+        python = (clone.commands / "python").read_text().partition("\n")[2].strip()
+        (tmp_path / "pyproject.toml").write_bytes(b"# another commit\n")
+        clone.write("python", '[ "$3" != install ]')
+        failed = clone.run("info", "photo.dfm")
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert "installing the dependencies failed" in failed.stderr
+        clone.write("python", python)
+        shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+        assert clone.asked("info", "photo.dfm") == ["", ""]
+
+    def test_a_moved_clone_is_installed_from_where_it_is(self, tmp_path: Path) -> None:
+        clone = Clone(tmp_path / "a clone")
+        assert clone.asked("info", "photo.dfm") == [""]
+        assert clone.asked("info", "photo.dfm") == [""]
+        moved = clone.root.rename(tmp_path / "moved")
+        clone.commands = moved / ".venv" / "bin"
+        clone.root = moved
+        clone.write("python", f'case "$*" in "-m pip install"*) echo "${{@: -1}}" >> "{moved}/asked" ;; esac')
+        assert clone.asked("info", "photo.dfm") == [f"{tmp_path}/a clone", ""]
+
+    def test_the_locale_changes_nothing(self, tmp_path: Path) -> None:
+        """The order of the kernels' names is that of bytes."""
+        clone = Clone(tmp_path)
+        kernels = tmp_path / "dfmcodec" / "kernels"
+        kernels.mkdir(parents=True)
+        for name in ("fit.c", "fit_avx2.c", "Fit.h"):
+            (kernels / name).write_text(name)
+        locales = subprocess.run(["locale", "-a"], check=False, capture_output=True, text=True).stdout.split()
+        for name in ("C", *(name for name in locales if name.startswith(("en_", "de_"))), "C.UTF-8"):
+            assert clone.asked("info", "photo.dfm", LC_ALL=name) == [""]
+
+    @pytest.mark.parametrize("what", ["no pip", "no interpreter"])
+    def test_an_environment_that_is_no_use_is_made_anew(self, tmp_path: Path, what: str) -> None:
+        """Its making was interrupted, or the interpreter that it was made of is gone."""
+        clone = Clone(tmp_path / "clone")
+        if what == "no pip":
+            clone.write("python", "exit 1")
+        else:
+            (clone.commands / "python").unlink()
+            (clone.commands / "python").symlink_to(tmp_path / "gone")
+        made = clone.root / "asked"
+        python = tmp_path / "python3"
+        python.write_text(
+            "#!/usr/bin/env bash\n"
+            'if [ "$1 $2 $3" = "-m venv --clear" ]; then\n'
+            '    rm -rf "$4" && mkdir -p "$4/bin" && touch "$4/bin/dfm" && cp "$0" "$4/bin/python"\n'
+            f'elif [ "$2 $3" = "pip install" ]; then echo "${{@: -1}}" >> "{made}"\n'
+            "fi\n"
+        )
+        python.chmod(0o755)
+        assert clone.asked("info", "photo.dfm", PATH=f"{tmp_path}:{os.environ['PATH']}") == [""]
+        assert (clone.commands / "dfm").read_text() == ""  # of the new one
+
+    def test_an_environment_is_of_the_interpreter_that_is_named(self, tmp_path: Path) -> None:
+        clone = Clone(tmp_path / "clone")
+        named = tmp_path / "another python"
+        named.write_text("#!/usr/bin/env bash\necho 3.99\n")
+        named.chmod(0o755)
+        refused = clone.run("info", "photo.dfm", DFM_PYTHON=str(named))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"was not made with DFM_PYTHON, {named}; remove it, and it is made anew" in refused.stderr
+        python = (
+            'case "$*" in "-m pip install"*) echo "${@: -1}" >> "'
+            + f'{clone.root}/asked" ;; *version*) echo 3.99 ;; esac'
+        )
+        clone.write("python", python)
+        assert clone.asked("info", "photo.dfm", DFM_PYTHON=str(named)) == [""]

@@ -14,7 +14,7 @@ from common import GOLDEN, ROOT
 import dfmcodec
 
 PACKAGE = Path(dfmcodec.__file__).parent
-MODULES = sorted(PACKAGE.rglob("*.py"))
+MODULES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "web").glob("*.py")])  # web/ is shipped as dfmcodec.web
 
 # Modules that run code from data, reach the network or start other programs.
 FORBIDDEN = {
@@ -102,9 +102,14 @@ def test_all_modules_are_looked_at():
     assert len(MODULES) > 60
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def name_in_tree(path: Path) -> str:
+    """Relative to the package; of web/, to the project."""
+    return path.relative_to(PACKAGE if path.is_relative_to(PACKAGE) else ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_in_tree)
 def test_a_module_runs_no_data_and_reaches_nothing(path):
-    assert faults(path.read_text(), path.relative_to(PACKAGE).as_posix()) == []
+    assert faults(path.read_text(), name_in_tree(path)) == []
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,8 @@ def test_files_are_named_in_the_page_whatever_their_names():
     html = module.build(files, alive='a"&b')
     found = re.search(r'<script type="application/json" id="dfm-files" data-alive="a&quot;&amp;b">(.*?)</script>', html)
     assert json.loads(found[1]) == files
+    limited = module.build(files, limits={"maxPixels": 7})
+    assert 'id="dfm-files" data-limits="{&quot;maxPixels&quot;: 7}"' in limited
     assert 'id="dfm-gallery"' not in html
 
 

@@ -180,6 +180,17 @@ def test_an_element_that_leaves_gets_its_address_back(page, events, site):
     assert_shown(page, "#a", SMALL)
 
 
+def test_a_background_that_leaves_with_its_parent_gets_its_address_back(page, events, site):
+    style = f"width: 200px; height: 200px; background-image: url({SMALL}.dfm)"
+    page.goto(write_page(site, f'<section id="s"><div id="a" style="{style}"></div></section>', SMALL))
+    events.wait_for(1)
+    assert_shown(page, "#a", SMALL)
+    page.evaluate("window.kept = document.getElementById('a'); document.getElementById('s').remove()")
+    page.wait_for_timeout(100)
+    assert page.evaluate("window.kept.style.backgroundImage") == f'url("{SMALL}.dfm")'
+    assert page.evaluate("window.kept.dataset.dfm") is None
+
+
 def test_backgrounds(page, events, site):
     style = f"width: 200px; height: 200px; background-image: url({RGB}.dfm), linear-gradient(red, blue)"
     page.goto(write_page(site, f'<div id="a" style="{style}"></div>', RGB))

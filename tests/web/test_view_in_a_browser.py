@@ -47,3 +47,25 @@ def test_the_served_page_opens_its_files_and_its_end_is_seen(browser, complaints
         closed.join(timeout=30)
         assert not closed.is_alive()
     assert complaints == []
+
+
+def test_the_page_refuses_what_the_command_does(browser):
+    """The limits are those of the command's options."""
+    data = FILE.read_bytes()
+    height, width = np.asarray(dfmcodec.decode(data)).shape[:2]
+    limits = {"maxPixels": height * width, "maxMultiplyAdds": 10**12}
+    shown = {}
+    for most in (height * width, height * width - 1):
+        limits["maxPixels"] = most
+        page_bytes = served_page([NAME], limits)
+        page_resource = Resource("text/html; charset=utf-8", lambda text=page_bytes: text)
+        server = PageServer({"": page_resource, file_address(0): Resource("image/x-dfm", lambda: data)}, ALIVE)
+        with server.serving():
+            page = browser.new_page()
+            page.goto(server.url)
+            outcome = page.locator("#problem:visible, #status:has-text('decoded in')").first
+            outcome.wait_for(state="attached", timeout=60_000)
+            shown[most] = page.inner_text("#problem")
+            page.close()
+    assert shown[height * width] == ""
+    assert f"more than the limit of {height * width - 1} pixels (--max-pixels)" in shown[height * width - 1]

@@ -404,6 +404,40 @@ def test_another_file_stops_the_one_before(desktop):
     assert desktop.is_visible("#welcome")
 
 
+def test_closing_what_is_shown_leaves_nothing_to_compare(desktop):
+    """The file that it was compared with is shown alone, and the focus stays in the list."""
+    first, _ = golden(GRAY)
+    second, _ = golden(RGB)
+    drop(desktop, first, second)
+    wait_until_decoded(desktop)
+    desktop.select_option("#other", label=second.name)
+    desktop.locator("#right-name", has_text=second.name).wait_for()
+    desktop.get_by_role("button", name=f"Close {first.name}").press("Enter")
+    desktop.locator("#slider").wait_for(state="hidden")
+    assert "compared" not in desktop.get_attribute("#canvas", "aria-label")
+    assert desktop.evaluate("document.activeElement.textContent") == second.name
+    desktop.keyboard.press("Tab")
+    desktop.keyboard.press("Enter")
+    assert desktop.evaluate("document.activeElement.id") == "open"
+
+
+def test_keys_are_those_of_the_image(desktop):
+    """They work once a file is open, and elsewhere they do what keys do there."""
+    path, _ = golden(RGB)
+    drop(desktop, path)
+    wait_until_decoded(desktop)
+    desktop.keyboard.press("+")
+    assert desktop.inner_text("#zoom") == "125 %"
+    desktop.set_viewport_size({"width": 390, "height": 400})
+    desktop.focus("summary")
+    desktop.keyboard.press("+")
+    assert desktop.inner_text("#zoom") == "125 %"
+    before = desktop.evaluate("scrollY")
+    desktop.keyboard.press("ArrowUp")
+    desktop.wait_for_timeout(300)
+    assert desktop.evaluate("scrollY") < before
+
+
 def test_light_and_dark(browser, viewer, complaints_of):
     grounds = []
     for scheme in ("light", "dark"):

@@ -35,6 +35,7 @@ export class OpenFile {
 
   #client;
   #wholePixels;
+  #limits;
   #changed;
   /** @type {AbortController|null} */
   #controller = null;
@@ -47,14 +48,16 @@ export class OpenFile {
    * @param {string} name
    * @param {Blob} blob
    * @param {import("../src/client.js").DfmClient} client
-   * @param {number} wholePixels
+   * @param {import("../types/index").DecodeLimits & { wholePixels: number }} limits  images of more than `wholePixels`
+   *   are decoded by parts; those beyond the others are refused
    * @param {(file: OpenFile) => void} changed  called when anything above changes
    */
-  constructor(name, blob, client, wholePixels, changed) {
+  constructor(name, blob, client, { wholePixels, ...limits }, changed) {
     this.name = name;
     this.blob = blob;
     this.#client = client;
     this.#wholePixels = wholePixels;
+    this.#limits = limits;
     this.#changed = changed;
   }
 
@@ -162,7 +165,7 @@ export class OpenFile {
       throw new Error(`the file is ${this.blob.size} bytes, more than this page's limit of ${MOST_FILE_BYTES}`);
     }
     this.#bytes = await bytesOf(this.blob);
-    this.header = await this.#client.inspect(this.#bytes, { signal });
+    this.header = await this.#client.inspect(this.#bytes, { ...this.#limits, signal });
     const { width, height } = this.header;
     this.size = { width, height };
     this.isByParts = width * height > this.#wholePixels;
@@ -194,7 +197,7 @@ export class OpenFile {
       this.progress = part;
       this.#changed(this);
     };
-    return this.#client.decode(this.#bytes, { ...options, signal, onProgress });
+    return this.#client.decode(this.#bytes, { ...this.#limits, ...options, signal, onProgress });
   }
 
   async #showPreview(image, signal) {

@@ -24,6 +24,8 @@ let current = null;
 let other = null;
 /** @type {string[]} the names of those of the last addresses that cannot be loaded */
 let lost = [];
+/** @type {import("../types/index").DecodeLimits} those of `dfm view` */
+let limits = {};
 let showings = 0;
 let partTimer = 0;
 let frame = 0;
@@ -32,10 +34,11 @@ let frame = 0;
 function open(named) {
   const wholePixels = 1e6 * Number($("stage").dataset.wholeMegapixels);
   lost = [];
-  const opened = named.map(({ name, blob }) => new OpenFile(name, blob, client, wholePixels, changed));
+  const opened = named.map(({ name, blob }) => new OpenFile(name, blob, client, { wholePixels, ...limits }, changed));
   files.push(...opened);
   listFiles();
   if (opened.length > 0) show(opened[0]);
+  if (document.activeElement === document.body) $("stage").focus({ preventScroll: true }); // keys work at once
 }
 
 function show(file) {
@@ -52,10 +55,11 @@ function compareWith(file) {
 function close(file) {
   file.forget();
   files.splice(files.indexOf(file), 1);
-  if (other === file) other = null;
   if (current === file) current = files[0] ?? null;
+  if (other === file || other === current) other = null;
   listFiles();
   load();
+  (files.length > 0 ? $("files").querySelector("button") : $("open")).focus(); // the button that was used is gone
 }
 
 /** Loads what is on the stage; all else stops, and beyond a limit it is forgotten. */
@@ -275,6 +279,7 @@ function openGiven() {
     ...(given ? JSON.parse(given.textContent) : []),
     ...named.map((url) => ({ name: url.replace(/^.*\//, ""), url })),
   ];
+  limits = JSON.parse(given?.dataset.limits ?? "{}");
   if (list.length > 0) openAddresses(list);
   if (given?.dataset.alive) stayConnected(given.dataset.alive);
 }
@@ -300,9 +305,10 @@ const ACTIONS = {
   s: () => $("save").click(),
 };
 
+/** Keys are those of the image: elsewhere they scroll, and a single letter does nothing. */
 document.addEventListener("keydown", (event) => {
-  const isElsewhere = event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey;
-  if (isElsewhere || !Object.hasOwn(ACTIONS, event.key)) return;
+  const isElsewhere = !event.target.closest("#stage") || event.target.closest("input");
+  if (isElsewhere || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(ACTIONS, event.key)) return;
   event.preventDefault();
   ACTIONS[event.key]();
 });
@@ -318,6 +324,7 @@ $("whole").addEventListener("click", () => {
 });
 $("other").addEventListener("change", ({ target }) => compareWith(target.value === "" ? null : files[target.value]));
 $("slider").addEventListener("input", ({ target }) => {
+  target.setAttribute("aria-valuetext", `${Math.round((100 * target.value) / target.max)} %`);
   stage.divider = Number(target.value) / Number(target.max);
   stage.draw();
 });

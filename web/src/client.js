@@ -66,13 +66,13 @@ export class DfmClient {
    * What the header of a file says, without decoding it.
    *
    * @param {Uint8Array} bytes
-   * @param {{ signal?: AbortSignal }} [options]
+   * @param {{ maxPixels?: number, signal?: AbortSignal }} [options]
    * @returns {Promise<import("../types/index").DfmHeader>}
    * @throws {DfmError} if not even that can be read
    */
-  inspect(bytes, { signal } = {}) {
+  inspect(bytes, { signal, ...options } = {}) {
     return new Promise((resolve, reject) => {
-      this.#ask(bytes, { headerOnly: true }, { header: resolve }, signal).catch(reject);
+      this.#ask(bytes, { headerOnly: true, options }, { header: resolve }, signal).catch(reject);
     });
   }
 

@@ -85,10 +85,10 @@ test("header, progress and previews are handed on until the answer", async () =>
 
 test("the header alone", async () => {
   const workers = new Workers();
-  const header = clientOf(workers).inspect(BYTES);
+  const header = clientOf(workers).inspect(BYTES, { maxPixels: 100 });
   await wait(1);
   const [worker] = workers.made;
-  assert.deepEqual(worker.jobs()[0].wants, { headerOnly: true });
+  assert.deepEqual(worker.jobs()[0].wants, { headerOnly: true, options: { maxPixels: 100 } });
   worker.say({ type: "header", id: 1, header: { width: 3 } });
   worker.say({ type: "image", id: 1, image: null });
   assert.deepEqual(await header, { width: 3 });

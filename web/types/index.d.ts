@@ -106,7 +106,7 @@ export class DfmClient {
   decode(bytes: Uint8Array, options?: DecodeOptions & { png?: false }): Promise<DfmImage>;
   decode(bytes: Uint8Array, options: DecodeOptions<DfmPng> & { png: true }): Promise<DfmPng>;
   /** What the header says; nothing is decoded. */
-  inspect(bytes: Uint8Array, options?: { signal?: AbortSignal }): Promise<DfmHeader>;
+  inspect(bytes: Uint8Array, options?: DecodeLimits & { signal?: AbortSignal }): Promise<DfmHeader>;
   /** Ends all workers; what they do is rejected. */
   close(): void;
 }
