@@ -311,7 +311,7 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
     """The image, and the losses of a truncated or damaged file."""
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.decoder import decode_best_effort, decode_image
-    from dfmcodec.files.write_image import check_holds
+    from dfmcodec.files.write_image import check_holds, check_size
     from dfmcodec.latents.geometry import Region
 
     generator = read_generator(options.prior)
@@ -324,6 +324,9 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
             shown = Region(top, left, top + height, left + width)
         region = None if options.region is None else shown
         size = None if options.size is None else _complete_size(options.size, shown)
+        if options.scale is None:  # otherwise the size is known once the image is
+            width, height = size or (shown.width, shown.height)
+            check_size(output, height, width)
         where = region, options.scale, size
         arguments = options.backend, options.max_pixels, *where, generator, options.max_multiply_adds
         return decode_best_effort(data, *arguments) if options.best_effort else (decode_image(data, *arguments), [])

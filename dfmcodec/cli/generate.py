@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfmcodec.cli._common import Number, echo, echo_json, force_option, json_option, output_option, quiet_option
+from dfmcodec.cli._common import (
+    STANDARD,
+    Number,
+    echo,
+    echo_json,
+    force_option,
+    json_option,
+    output_option,
+    quiet_option,
+)
 from dfmcodec.cli._same_file import check_outputs_apart
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from dfmcodec._types import Notify
     from dfmcodec.generative.model import GenerativeModel
     from dfmcodec.training.generative.data import ImageSet
     from dfmcodec.training.generative.evaluate import Evaluation
@@ -135,9 +145,10 @@ def train(**arguments: Any) -> None:
 
     require("dfm generate train", *_FITTING)
     options = _TrainOptions(**arguments)
+    _refuse_standard_output(options.output)
     check_outputs_apart({"-o": options.model_file, "the checkpoint": options.checkpoint}, [options.data])
     check_writable(options.model_file, options.force)
-    images, _ = read_images(options.data).split()
+    images, _ = read_images(options.data, _echo_once(options.quiet)).split()
     preset = PRESETS[options.preset].with_variant(options.variant)
     recipe = replace(preset.recipe, steps=options.steps) if options.steps else preset.recipe
     architecture = preset.architecture(*images.images.shape[1:])
@@ -176,6 +187,7 @@ def _run_training(trainer: Trainer, options: _TrainOptions) -> None:
             echo(f"{options.checkpoint}: continuing after {trainer.state.steps} steps", err=True)
     try:
         trainer.run(options.time_limit, _TrainingReporter(trainer, options))
+        trainer.save(options.checkpoint)  # until the model is written
     except KeyboardInterrupt:
         trainer.save(options.checkpoint)
         command_again = "the same command without --restart" if options.restart else "the same command"
@@ -234,6 +246,7 @@ class _Drawing:
         from dfmcodec.files.write_image import output_format
         from dfmcodec.generative.model import read_model_file
 
+        _refuse_standard_output(self.output)
         output_format(self.target, None)
         check_outputs_apart({"-o": self.target}, [self.model_file, *also_read])
         check_writable(self.target, self.force)
@@ -245,6 +258,16 @@ class _Drawing:
         if self.size is None:
             return arch.height, arch.width
         return self.size, max(1, round(self.size * arch.width / arch.height))
+
+    def check_grid(self, model: GenerativeModel, count: int, columns: int) -> None:
+        """Refuses a grid of so many images that the output cannot hold, before it is painted."""
+        from dfmcodec.files.write_image import check_size, output_format
+        from dfmcodec.image import MAX_SIDE, check_image_size
+        from dfmcodec.training.generative.grids import grid_size
+
+        size = grid_size(count, *self.height_and_width(model), columns)
+        check_image_size(*size, MAX_SIDE**2)
+        check_size(output_format(self.target, None), *size)
 
     def write(self, pixels: npt.NDArray[Any]) -> None:
         """Writes the output."""
@@ -274,8 +297,10 @@ def sample(number: int, seed: int, temperature: float, **shared: Any) -> None:
 
     drawing = _Drawing(**shared)
     model = drawing.read_model()
+    columns = _columns(number)
+    drawing.check_grid(model, number, columns)
     codes = model.density.sample(number, np.random.default_rng(seed), temperature)
-    drawing.write(grid(model.paint(codes, *drawing.height_and_width(model)), _columns(number)))
+    drawing.write(grid(model.paint(codes, *drawing.height_and_width(model)), columns))
 
 
 @command.command("interpolate")
@@ -304,6 +329,7 @@ def interpolate(number: int, between: int, seed: int, **shared: Any) -> None:
 
     drawing = _Drawing(**shared)
     model = drawing.read_model()
+    drawing.check_grid(model, number * (between + 2), between + 2)
     ends = model.density.sample(2 * number, np.random.default_rng(seed)).reshape(number, 2, -1)
     painted = model.paint(between_ends(ends, between + 2), *drawing.height_and_width(model))
     drawing.write(grid(painted, between + 2))
@@ -333,17 +359,18 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
     require("dfm generate reconstruct", *_FITTING)
     drawing = _Drawing(**shared)
     model = drawing.read_model(data)
-    train_set, held_out = read_images(data).split()
+    train_set, held_out = read_images(data, _echo_once(drawing.quiet)).split()
     images = held_out.images[:number]
     _check_shape(model, images, data)
+    columns = _columns(2 * len(images))
+    drawing.check_grid(model, 2 * -(-len(images) // columns) * columns, columns)
     _warn_of_other_data(model, train_set, data)
     codes = _find_codes(model, images)
     mse = float(((model.paint(codes).astype(np.float64) - images) ** 2).mean())
     height, width = drawing.height_and_width(model)
     rows = np.arange(height) * model.architecture.height // height
-    columns = np.arange(width) * model.architecture.width // width
-    enlarged = images[:, rows][:, :, columns]
-    drawing.write(pairs(enlarged, model.paint(codes, height, width), _columns(2 * len(images))))
+    enlarged = images[:, rows][:, :, np.arange(width) * model.architecture.width // width]
+    drawing.write(pairs(enlarged, model.paint(codes, height, width), columns))
     if not drawing.quiet:
         echo(f"{len(images)} held-out images, {psnr_of_mse(mse, 255.0):.2f} dB")
 
@@ -374,9 +401,13 @@ class _EvaluateOptions:
 
     def check_outputs(self) -> None:
         """Refuses outputs that cannot be written, before any work."""
+        from dfmcodec.errors import ConfigError
         from dfmcodec.files.atomic import check_writable
         from dfmcodec.files.write_image import output_format
 
+        if self.classifier_file is not None and self.inception is not None:
+            msg = "--classifier and --inception are two networks; give one of them"
+            raise ConfigError(msg)
         outputs = {"--neighbours": self.neighbours, "--classifier": self.classifier_file}
         check_outputs_apart(outputs, [self.model_file, self.data, self.inception])
         if self.neighbours is not None:
@@ -438,7 +469,7 @@ def evaluate_command(**arguments: Any) -> None:
     options = _EvaluateOptions(**arguments)
     options.check_outputs()
     model = read_model_file(options.model_file)
-    train_set, held_out = read_images(options.data).split()
+    train_set, held_out = read_images(options.data, _echo_once(options.as_json)).split()
     _check_shape(model, held_out.images, options.data)
     _warn_of_other_data(model, train_set, options.data)
     source = options.feature_source(train_set, held_out)
@@ -475,6 +506,27 @@ def _echo_evaluation(evaluation: Evaluation, features: str) -> None:
         ("nearest training", nearest),
     ):
         echo(f"{label:<20} {value}")
+
+
+def _refuse_standard_output(output: Path | None) -> None:
+    from dfmcodec.errors import ConfigError
+
+    if output == STANDARD:
+        msg = "-o - is no file; name one"
+        raise ConfigError(msg)
+
+
+def _echo_once(quiet: bool) -> Notify:
+    """Prints a notice of each kind, of the first file that it is about."""
+    told: set[str] = set()
+
+    def notify(notice: str) -> None:
+        kind = notice.rpartition(": ")[2]
+        if not quiet and kind not in told:
+            echo(f"dfm: {notice}", err=True)
+        told.add(kind)
+
+    return notify
 
 
 def _columns(number: int) -> int:

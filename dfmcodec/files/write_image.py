@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dfmcodec.errors import OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
-from dfmcodec.image import Image, to_code_values
+from dfmcodec.image import MAX_SIDE, Image, to_code_values
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -35,6 +35,7 @@ class OutputFormat:
         deep: Whether it holds 16 bits a sample.
         alpha: Whether it holds alpha.
         metadata: Whether it holds profiles and metadata.
+        largest_side: In pixels.
     """
 
     name: str
@@ -42,6 +43,7 @@ class OutputFormat:
     deep: bool
     alpha: bool
     metadata: bool
+    largest_side: int = MAX_SIDE
 
 
 OUTPUT_FORMATS = {
@@ -49,8 +51,8 @@ OUTPUT_FORMATS = {
     for output in (
         OutputFormat("png", (".png",), deep=True, alpha=True, metadata=True),
         OutputFormat("tiff", (".tif", ".tiff"), deep=True, alpha=True, metadata=True),
-        OutputFormat("jpeg", (".jpg", ".jpeg"), deep=False, alpha=False, metadata=True),
-        OutputFormat("webp", (".webp",), deep=False, alpha=True, metadata=True),
+        OutputFormat("jpeg", (".jpg", ".jpeg"), deep=False, alpha=False, metadata=True, largest_side=65_500),
+        OutputFormat("webp", (".webp",), deep=False, alpha=True, metadata=True, largest_side=16_383),
         OutputFormat("ppm", (".ppm", ".pgm", ".pnm"), deep=True, alpha=False, metadata=False),
         OutputFormat("bmp", (".bmp",), deep=False, alpha=False, metadata=False),
         OutputFormat("npy", (".npy",), deep=True, alpha=True, metadata=False),
@@ -92,6 +94,19 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
         raise OutputError(msg)
 
 
+def check_size(output: OutputFormat, height: int, width: int) -> None:
+    """Refuses a format that cannot hold an image of a size.
+
+    Raises:
+        OutputError: It cannot; the message gives its limit.
+    """
+    if max(height, width) > output.largest_side:
+        msg = (
+            f"{output.name} cannot hold an image of {width}x{height}: its sides have up to {output.largest_side} pixels"
+        )
+        raise OutputError(msg)
+
+
 def left_out(image: Image, output: OutputFormat) -> list[str]:
     """Names the metadata of an image that a file of the format does not hold."""
     return [name for name, value in image.metadata.present().items() if not _holds(output, name, value)]
@@ -113,6 +128,7 @@ def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
         OutputError: The format would lose depth or alpha, or cannot hold an image of this size.
     """
     check_holds(output, image.bit_depth, image.alpha is not None)
+    check_size(output, image.height, image.width)
     image = replace(image, metadata=replace(image.metadata, **dict.fromkeys(left_out(image, output))))
     samples = image.samples
     if output.name == "npy":

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import UInt8
+from dfmcodec._types import Notify, UInt8
 from dfmcodec.errors import ImageError
 from dfmcodec.files.arrays import read_arrays
+from dfmcodec.files.read_image import IMAGE_SUFFIXES, ignore, read_image
 from dfmcodec.generative.network import MAX_SIDE
+from dfmcodec.image import PEAK_LEVEL
 
 Labels = npt.NDArray[np.int64]
 MIN_IMAGES = 50  # the least number of images of a set, of which a fifth is held out
@@ -24,7 +26,6 @@ _GOLDEN_RATIO = (5**0.5 - 1) / 2
 _MAX_BYTES = 1 << 31  # of a set, unpacked
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_DIMENSIONS = 4
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _IDX_UBYTE = b"\0\0\x08"
 
 
@@ -34,7 +35,8 @@ class ImageSet:
 
     Args:
         images: uint8 [N, H, W, C] with C = 1 or 3.
-        labels: The class of each image, int64 [N]; None if the classes are unknown.
+        labels: The class of each image, counted from 0 without gaps, int64 [N]; None if the classes
+            are unknown.
     """
 
     images: UInt8
@@ -64,13 +66,14 @@ class ImageSet:
         return ImageSet(self.images[mask], None if self.labels is None else self.labels[mask])
 
 
-def read_images(path: Path) -> ImageSet:
+def read_images(path: Path, notify: Notify = ignore) -> ImageSet:
     """Reads a set of images.
 
     Args:
         path: An IDX file of uint8 images, .gz or not (a file of labels in the same folder that is
             named as MNIST's is read too); an .npz file with `images` and optionally `labels`; or a
             folder of images of one size, with a subfolder for each class, if any.
+        notify: Receives a notice of each thing that is converted or left out of an image file.
 
     Raises:
         ImageError: The set cannot be read, or it is too small, or its images are too large.
@@ -79,7 +82,7 @@ def read_images(path: Path) -> ImageSet:
         msg = f"{path} does not exist"
         raise ImageError(msg)
     if path.is_dir():
-        image_set = _read_folder(path)
+        image_set = _read_folder(path, notify)
     elif path.suffix == ".npz":
         image_set = _read_npz(path)
     else:
@@ -87,11 +90,14 @@ def read_images(path: Path) -> ImageSet:
     if len(image_set) < MIN_IMAGES:
         msg = f"{path} has {len(image_set)} images; at least {MIN_IMAGES} are needed"
         raise ImageError(msg)
-    if max(image_set.images.shape[1:3]) > MAX_SIDE:
-        size = _size(image_set.images)
-        msg = f"{path} has images of {size} pixels; the generative model takes sides of up to {MAX_SIDE}"
-        raise ImageError(msg)
+    _check_sides(image_set.images, path)
     return image_set
+
+
+def _check_sides(images: npt.NDArray[np.generic], path: Path) -> None:
+    if max(images.shape[1:3]) > MAX_SIDE:
+        msg = f"{path} has images of {_size(images)} pixels; the generative model takes sides of up to {MAX_SIDE}"
+        raise ImageError(msg)
 
 
 def _checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | None, path: Path) -> ImageSet:
@@ -109,7 +115,8 @@ def _checked(images: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | 
     if labels is not None and (labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer)):
         msg = f"{path}: labels are {labels.dtype} {list(labels.shape)}; integers [{len(images)}] are expected"
         raise ImageError(msg)
-    return ImageSet(images.astype(np.uint8), None if labels is None else labels.astype(np.int64))
+    classes = None if labels is None else np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    return ImageSet(images.astype(np.uint8), classes)
 
 
 def _read_npz(path: Path) -> ImageSet:
@@ -178,13 +185,15 @@ def _read_idx_array(file: BufferedReader | gzip.GzipFile, path: Path) -> UInt8:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _read_folder(path: Path) -> ImageSet:
-    from dfmcodec.files.read_image import read_image
-
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+def _read_folder(path: Path, notify: Notify) -> ImageSet:
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     images, classes = [], []
     for file in files:
-        image = read_image(file, MAX_SIDE * MAX_SIDE)
+        image = read_image(file, notify=notify)
+        _check_sides(image.pixels[None], file)
+        if image.alpha is not None and not (image.alpha == PEAK_LEVEL).all():
+            msg = f"{file} has alpha, which the generative model does not have; put the image on a ground first"
+            raise ImageError(msg)
         if image.bit_depth != 8:
             msg = f"{file} has {image.bit_depth} bits per sample; 8 are expected"
             raise ImageError(msg)

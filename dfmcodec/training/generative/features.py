@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from dfmcodec.training.generative import classifier as small_classifier
 from dfmcodec.training.generative.data import ImageSet
 from dfmcodec.training.generative.evaluate import Classify
 
-_TRAINED_ON = "trained_on"  # the array of a classifier's file with the checksum of its training images
+_TRAINED_ON = "trained_on"  # the array of a classifier's file that identifies its training images and their classes
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,20 @@ def classifier(train: ImageSet, held_out: ImageSet, path: Path | None) -> Featur
         path: The file of the classifier. If it does not exist, it is written. None for no file.
 
     Raises:
-        ImageError: The images have no classes, or the file has a classifier of other images.
+        ImageError: The images have no classes, or the file has a classifier of other images or
+            classes.
         DfmError: The file cannot be read or written.
     """
+    trained_on = train.checksum if train.labels is None else f"{train.checksum}-{crc32(train.labels.tobytes()):08x}"
     if path is not None and path.exists():
         weights = read_arrays(path)
-        if str(weights.pop(_TRAINED_ON, None)) != train.checksum:
-            msg = f"{path} is not a classifier trained on these images; name another file"
+        if str(weights.pop(_TRAINED_ON, None)) != trained_on:
+            msg = f"{path} is not a classifier trained on these images and classes; name another file"
             raise ImageError(msg)
     else:
         weights = small_classifier.train_classifier(train)
         if path is not None:
-            write_arrays(path, weights | {_TRAINED_ON: np.array(train.checksum)})
+            write_arrays(path, weights | {_TRAINED_ON: np.array(trained_on)})
     try:
         share = small_classifier.accuracy(weights, held_out)
     except (KeyError, TypeError, ValueError) as error:

@@ -20,12 +20,17 @@ def grid(images: UInt8, columns: int) -> UInt8:
         uint8 [H', W', C].
     """
     count, height, width, channels = images.shape
-    rows = -(-count // columns)
-    joined = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), _GRAY, np.uint8)
+    joined = np.full((*grid_size(count, height, width, columns), channels), _GRAY, np.uint8)
     for index, image in enumerate(images):
         top, left = index // columns * (height + 1), index % columns * (width + 1)
         joined[top : top + height, left : left + width] = image
     return joined
+
+
+def grid_size(count: int, height: int, width: int, columns: int) -> tuple[int, int]:
+    """The height and width of a grid of so many images, in rows of so many."""
+    rows = -(-count // columns)
+    return rows * (height + 1) - 1, columns * (width + 1) - 1
 
 
 def pairs(above: UInt8, below: UInt8, columns: int) -> UInt8:

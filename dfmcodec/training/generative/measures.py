@@ -101,6 +101,17 @@ def nearest(images: npt.NDArray[np.uint8], among: npt.NDArray[np.uint8]) -> tupl
         The indices of the nearest images, int64 [N]; and the MSE to them, for values in [0, 1],
         float64 [N].
     """
-    x, y = (np.asarray(pixels, np.float64).reshape(len(pixels), -1) / 255 for pixels in (images, among))
-    least = [(squared.argmin(axis=1), squared.min(axis=1)) for squared in _squared_distances(x, y)]
-    return np.concatenate([index for index, _ in least]), np.concatenate([error for _, error in least]) / x.shape[1]
+    x = _flat(images)
+    indices, least = np.zeros(len(x), np.int64), np.full(len(x), np.inf)
+    for start in range(0, len(among), _ROWS):
+        squared = np.concatenate(list(_squared_distances(x, _flat(among[start : start + _ROWS]))))
+        of_block = squared.argmin(axis=1)
+        nearer = squared.min(axis=1) < least
+        indices[nearer] = start + of_block[nearer]
+        least = np.minimum(least, squared.min(axis=1))
+    return indices, least / x.shape[1]
+
+
+def _flat(images: npt.NDArray[np.uint8]) -> Float64:
+    """Images as rows of values in [0, 1], float64 [N, H * W * C]."""
+    return images.reshape(len(images), -1) / 255.0

@@ -131,7 +131,7 @@ class Trainer:
                 )
                 error = float(loss)
             if not isfinite(error):
-                msg = f"the loss is NaN or infinite after {self.state.steps} training steps; lower the learning rate"
+                msg = f"the loss is NaN or infinite after {self.state.steps} training steps; try another seed or preset"
                 raise DfmError(msg)
             spent = before + clock() - started
             self.state = State(parameters, moments, self.state.steps + count, spent)

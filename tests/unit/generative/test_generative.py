@@ -11,6 +11,7 @@ import sys
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +58,7 @@ from dfmcodec.generative.network import (
 )
 from dfmcodec.image import Image, Metadata
 from dfmcodec.metrics import psnr
-from dfmcodec.training.generative import measures, subpixel
+from dfmcodec.training.generative import features, measures, subpixel
 from dfmcodec.training.generative.data import ImageSet, read_images
 from dfmcodec.training.generative.recipes import PRESETS
 from dfmcodec.training.generative.train import Trainer
@@ -615,8 +616,84 @@ def test_bad_arrays_and_folders_are_told(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="does not exist"):
         read_images(tmp_path / "nowhere")
     PilImage.new("L", (1000, 1000)).save(mixed / "00.png")
-    with pytest.raises(ImageError, match="limit of 65536 pixels"):
+    with pytest.raises(ImageError, match="takes sides of up to 256"):
         read_images(mixed)
+
+
+def test_folders_lose_nothing_silently(tmp_path: Path) -> None:
+    """Alpha is refused unless it is opaque; of an animation the first frame counts, with a notice."""
+    for index in range(60):
+        gray = PilImage.new("L", (16, 16), index)
+        gray.putalpha(255)
+        gray.save(tmp_path / f"{index:02}.png")
+    assert read_images(tmp_path).images.shape == (60, 16, 16, 1)
+    frames = [PilImage.new("L", (16, 16), value) for value in (0, 255)]
+    frames[0].save(tmp_path / "01.gif", save_all=True, append_images=frames[1:])
+    notices: list[str] = []
+    assert len(read_images(tmp_path, notices.append)) == 61
+    (notice,) = notices
+    assert "01.gif: the first of several frames" in notice
+    gray.putalpha(254)
+    gray.save(tmp_path / "30.png")
+    with pytest.raises(ImageError, match=r"30\.png has alpha"):
+        read_images(tmp_path)
+
+
+def test_labels_of_any_integers_are_classes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=patches(60), labels=np.where(np.arange(60) % 3 == 0, -1, 10**9))
+    labels = read_images(tmp_path / "x.npz").labels
+    assert labels is not None
+    assert np.array_equal(labels, np.arange(60) % 3 != 0)
+
+
+def test_a_classifier_is_of_its_labels(tmp_path: Path) -> None:
+    images, kept = patches(60), tmp_path / "classifier.npz"
+    sets = [ImageSet(images, np.arange(60) % 2), ImageSet(images, np.arange(60) // 30)]
+    features.classifier(sets[0], sets[0], kept)
+    features.classifier(sets[0], sets[0], kept)
+    with pytest.raises(ImageError, match="not a classifier trained on these images and classes"):
+        features.classifier(sets[1], sets[1], kept)
+
+
+def test_nearest_is_that_of_all_pairs() -> None:
+    """Also beyond the block of rows that is looked at together; of equals the first."""
+    rng = np.random.default_rng(0)
+    among = rng.integers(0, 256, (1300, 3, 3, 1), dtype=np.uint8)
+    among[900] = among[1200] = among[40]
+    images = np.concatenate([among[[40, 1299, 700]], rng.integers(0, 256, (20, 3, 3, 1), dtype=np.uint8)])
+    squared = ((images[:, None] / 255 - among[None] / 255) ** 2).mean(axis=(2, 3, 4))
+    indices, errors = measures.nearest(images, among)
+    assert np.array_equal(indices, squared.argmin(axis=1))
+    np.testing.assert_allclose(errors, squared.min(axis=1), atol=1e-12)
+
+
+def test_a_grid_that_cannot_be_written_is_not_painted(model_file: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(GenerativeModel, "paint", lambda *arguments: pytest.fail("painted"))
+    for words, expected, message in (
+        (("sample", "-n", 64, "--size", 2100, "-o", tmp_path / "g.webp"), 1, "its sides have up to 16383 pixels"),
+        (("interpolate", "-n", 64, "--size", 1100, "-o", tmp_path / "g.png"), 1, "at most 65535 pixels"),
+        (("sample", "-o", "-"), 2, "-o - is no file"),
+    ):
+        code, output = run("generate", words[0], model_file, *words[1:])
+        assert (code, message in output) == (expected, True), output
+
+
+def test_a_training_that_is_stopped_before_its_model_is_written_is_kept(tmp_path: Path, monkeypatch) -> None:
+    np.savez(tmp_path / "x.npz", images=patches(60))
+    words = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 20, "-o")
+    assert run(*words, tmp_path / "whole.dfmg")[0] == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("dfmcodec.generative.density.fit_density", Mock(side_effect=KeyboardInterrupt))
+        assert run(*words, tmp_path / "m.dfmg")[0] != 0
+    assert not (tmp_path / "m.dfmg").exists()
+    code, output = run(*words, tmp_path / "m.dfmg")
+    assert (code, "continuing after 20 steps" in output) == (0, True), output
+    models = [read_model((tmp_path / name).read_bytes()) for name in ("whole.dfmg", "m.dfmg")]
+    assert len({model.report["data"] for model in models}) == 1
+    first, second = (model.parameters for model in models)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    code, output = run(*words, "-")
+    assert (code, "-o - is no file" in output) == (2, True), output
 
 
 def test_commands(tmp_path: Path) -> None:
