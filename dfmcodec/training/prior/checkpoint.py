@@ -60,8 +60,8 @@ def save_images(path: Path, images: Sequence[DecodedCells]) -> None:
 
 
 def load_images(path: Path) -> list[DecodedCells]:
-    """Reads what `save_images` wrote."""
-    arrays = read_arrays(path)
+    """Reads what `save_images` wrote, without compression: the limit is the size of the file."""
+    arrays = read_arrays(path, max_bytes=path.stat().st_size)
     return [
         DecodedCells(arrays[f"decoded_{number}"], arrays[f"original_{number}"], int(q_step))
         for number, q_step in enumerate(arrays["steps"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
@@ -20,8 +21,11 @@ from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext, context_size
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
+from dfmcodec.errors import ImageError
 from dfmcodec.files.atomic import open_file
 from dfmcodec.files.open_image import open_image
+from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
+from dfmcodec.image import peak_value, to_code_values
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import CHANNELS, Geometry, default_levels
 from dfmcodec.latents.quantizer import log_step
@@ -77,6 +81,47 @@ class Rows:
         return cls(*(np.concatenate([getattr(rows, field.name) for rows in several]) for field in fields(cls)))
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder, by suffix, in the order of their names.
+
+    Raises:
+        ImageError: There are none.
+    """
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not files:
+        msg = f"{folder} holds no images; name a folder of photographs"
+        raise ImageError(msg)
+    return files
+
+
+def check_photographs(folder: Path) -> None:
+    """Checks the headers of a folder's photographs, before any work.
+
+    Raises:
+        DfmError: There are none, or one cannot be read.
+    """
+    for path in image_files(folder):
+        is_plain = False
+        with suppress(Exception), open_file(path) as file, open_image(file) as pil_image:
+            is_plain = pil_image.mode in ("L", "RGB") and "transparency" not in pil_image.info
+        if not is_plain:
+            read_photograph(path)  # which says what is wrong, if anything is
+
+
+def read_photograph(path: Path) -> Pixels:
+    """The code values of a photograph, upright, uint8 [H, W, 3].
+
+    Raises:
+        ImageError: It is no image that can be read, or it is transparent somewhere.
+        DfmError: The file cannot be read.
+    """
+    image = read_image(path)
+    if image.alpha is not None and (image.alpha < peak_value(image.bit_depth)).any():
+        msg = f"{path} is transparent somewhere; remove its alpha, or take it out of the folder"
+        raise ImageError(msg)
+    return np.broadcast_to(to_code_values(image.pixels), (image.height, image.width, CHANNELS))
+
+
 def photographs(folder: Path, rng: np.random.Generator, one_in: int = 1) -> Iterator[Pixels]:
     """Images of a folder, reduced, and at random blurred, mirrored and transposed.
 
@@ -87,12 +132,15 @@ def photographs(folder: Path, rng: np.random.Generator, one_in: int = 1) -> Iter
 
     Yields:
         uint8 [H, W, 3].
+
+    Raises:
+        DfmError: There are no photographs, or one cannot be read.
     """
-    for path in sorted(folder.iterdir())[::one_in]:
-        with open_file(path) as file, open_image(file) as pil_image:
-            factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
-            size = max(32, int(pil_image.width * factor)), max(32, int(pil_image.height * factor))
-            smaller = pil_image.convert("RGB").resize(size, KERNELS[rng.integers(len(KERNELS))])
+    for path in image_files(folder)[::one_in]:
+        pil_image = PIL.Image.fromarray(read_photograph(path))
+        factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
+        size = max(32, int(pil_image.width * factor)), max(32, int(pil_image.height * factor))
+        smaller = pil_image.resize(size, KERNELS[rng.integers(len(KERNELS))])
         if rng.random() < BLURRED_PART:
             smaller = smaller.filter(PIL.ImageFilter.GaussianBlur(rng.uniform(*BLURS)))
         pixels = np.asarray(smaller)

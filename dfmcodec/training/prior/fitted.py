@@ -17,7 +17,7 @@ has stage 3 alone, with longer fits that pay a part of the price:
 
     python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start ffde274f
 
-Its context network may have more units than that one's.
+Its context network may have more units than that one's; --width and --axes are those of that one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from click.core import ParameterSource
 
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import ContextWeights
@@ -42,12 +43,14 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.errors import ConfigError, DivergedError, ImageError
+from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda
-from dfmcodec.prior import checksum
 from dfmcodec.prior.fitted import CONTEXT_CHANGES, SHIPPED_FITTED, FittedPrior, fitted_prior_of
-from dfmcodec.training.prior.examples import photographs
+from dfmcodec.training.prior.command import errors_in_one_line, write_compressed
+from dfmcodec.training.prior.examples import check_photographs, image_files, photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
@@ -72,20 +75,28 @@ _KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as s
 _START_WEIGHT = 1.0  # and so do the networks of stage 1, for the middle
 
 
-def crops_of(folder: Path, count: int, side: int, seed: int) -> Iterator[Float32]:
-    """Crops from the middle of photographs all over a folder, float32 [3, side, side] in 0..1."""
+def crops_of(folder: Path, count: int, side: int, seed: int) -> list[Float32]:
+    """Crops from the middle of photographs all over a folder, float32 [3, side, side] in 0..1.
+
+    Raises:
+        ImageError: There are fewer.
+    """
     rng = np.random.default_rng(seed)
-    every = max(1, len(list(folder.iterdir())) // (_READ_FOR_A_CROP * count))
-    found = 0
+    every = max(1, len(image_files(folder)) // (_READ_FOR_A_CROP * count))
+    crops: list[Float32] = []
     for pixels in photographs(folder, rng, every):
         top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
         if min(top, left) < 0:
             continue
-        if found == count:
-            return
-        found += 1
         crop = pixels[top : top + side, left : left + side].astype(np.float32)
-        yield np.ascontiguousarray(crop.transpose(2, 0, 1)) * np.float32(1 / PEAK_LEVEL)
+        crops.append(np.ascontiguousarray(crop.transpose(2, 0, 1)) * np.float32(1 / PEAK_LEVEL))
+        if len(crops) == count:
+            return crops
+    msg = (
+        f"the reduced photographs of {folder} give {len(crops)} of {count} crops of {side}x{side} pixels; "
+        "add larger ones, or lower --scale"
+    )
+    raise ImageError(msg)
 
 
 def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
@@ -95,12 +106,19 @@ def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
 
 
 def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float, **settings: Any) -> Networks:
-    """The networks of a fit of an image from latents of zero; see `Fit` for its arguments."""
+    """The networks of a fit of an image from latents of zero; see `Fit` for its arguments.
+
+    Raises:
+        DivergedError: They have NaN or infinite weights.
+    """
     fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe.of(steps), **settings)
     with on_processor():
         state = fit.start()
         for number in range(steps):
             state = fit.step(state, number)
+    if not np.isfinite(state.networks.flat).all():
+        msg = f"a fit at the multiplier {lmbda:g} came to NaN or infinite weights; try other --lmbdas"
+        raise DivergedError(msg)
     return state.networks
 
 
@@ -171,6 +189,32 @@ def widened(prior: FittedPrior, units: int, seed: int = 0) -> FittedPrior:
     return FittedPrior.from_arrays(arrays | {"change_tables": np.concatenate(tables)})
 
 
+def long_start(prior_id: str, context_width: int) -> FittedPrior:
+    """The prior that long fits of the running command start from.
+
+    Args:
+        prior_id: That of the shipped prior.
+        context_width: The units of a layer of contexts.
+
+    Raises:
+        ConfigError: The command was given an option that the shipped prior decides.
+    """
+
+    def is_given(name: str) -> bool:
+        return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
+
+    for name in ("width", "axes"):
+        if is_given(name):
+            msg = f"--{name} is that of --start {prior_id}; leave it out"
+            raise ConfigError(msg)
+    prior = fitted_prior_of(int(prior_id, 16))
+    units = len(prior.network.w1)
+    if is_given("context_width") and context_width < units:
+        msg = f"--context-width {context_width} is less than the {units} of --start {prior_id}; give {units} or more"
+        raise ConfigError(msg)
+    return widened(prior, max(context_width, units))
+
+
 def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
     """The Laplace index of each weight.
 
@@ -213,6 +257,7 @@ def _moved(start: Networks, changes: Float32) -> Networks:
     help="The shipped prior that long fits start from, in place of stages 1 and 2.",
 )
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on crops and steps.")
+@errors_in_one_line()
 def main(
     folder: Path,
     out: Path,
@@ -238,25 +283,28 @@ def main(
             log(f"crop {number}")
         return found
 
-    def fits(networks: Networks, count: int, seed: int, scales: Networks | None = None) -> Iterator[Networks]:
-        for crop, lmbda in zip(crops_of(folder, scaled(count), SINGLE_SIDE, seed), cycle(lmbdas), strict=False):
+    def fits(networks: Networks, crops: Sequence[Float32], scales: Networks | None = None) -> Iterator[Networks]:
+        for crop, lmbda in zip(crops, cycle(lmbdas), strict=False):
             yield fitted_networks(crop, networks, scaled(SINGLE_STEPS), lmbda, scales=scales)
 
-    if start is None:
-        crops = list(crops_of(folder, max(JOINT_COLUMNS, scaled(JOINT_CROPS)), JOINT_SIDE, seed=11))
+    first = None if start is None else long_start(start, context_width)
+    check_photographs(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out / "fitted.npz", force=True)
+    if first is None:
+        crops = crops_of(folder, max(JOINT_COLUMNS, scaled(JOINT_CROPS)), JOINT_SIDE, seed=11)
+        single_crops = crops_of(folder, scaled(SINGLE_CROPS), SINGLE_SIDE, seed=12)
+        paying_crops = crops_of(folder, scaled(PAYING_CROPS), SINGLE_SIDE, seed=13)
         log(f"{len(crops)} crops together")
         together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes)
         joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
-        first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, SINGLE_CROPS, seed=12))))
-        paying = fits(prior_networks(first), PAYING_CROPS, seed=13, scales=change_scales(first))
+        first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, single_crops))))
+        paying = fits(prior_networks(first), paying_crops, change_scales(first))
     else:
-        shipped = fitted_prior_of(int(start, 16))
-        first = widened(shipped, max(context_width, len(shipped.network.w1)))
         paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
     arrays = prior_arrays(prior_networks(first), logged(paying))
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"fitted-{checksum(arrays):08x}.npz"
-    np.savez_compressed(path, **arrays)
+    path = out / f"fitted-{FittedPrior.from_arrays(arrays).checksum:08x}.npz"
+    write_compressed(path, arrays)
     log(f"{path}: {path.stat().st_size} bytes")
 
 

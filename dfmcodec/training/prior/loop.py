@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dfmcodec.errors import DivergedError
 from dfmcodec.training.prior.checkpoint import Checkpoint
 
 TrainChunk = Callable[[Any, int, np.random.Generator], tuple[Any, float]]
@@ -44,12 +46,18 @@ def run_training(
 
     Returns:
         The trained tree.
+
+    Raises:
+        DivergedError: The loss of a chunk is NaN or infinite.
     """
     checkpoint = Checkpoint.load(path, start.trained) if path.exists() else start
     done, trained, rng = checkpoint.steps, checkpoint.trained, checkpoint.rng
     losses: list[float] = []
     while done < schedule.steps:
         trained, loss = train_chunk(trained, done, rng)
+        if not isfinite(loss):
+            msg = f"{path.stem}: the loss is NaN or infinite after {done} training steps; try again, then report it"
+            raise DivergedError(msg)
         losses.append(loss)
         done += schedule.chunk_steps
         if done % schedule.report_every == 0 or done >= schedule.steps:

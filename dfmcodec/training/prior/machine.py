@@ -13,8 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dfmcodec.errors import ImageError
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.synthesis.machine import (
+    CELL,
     CELL_SAMPLES,
     FEATURES,
     DeepFourierMachine,
@@ -172,8 +174,16 @@ def train_machine(
 
     Returns:
         The arrays of the machine, by their names in a prior, float32.
+
+    Raises:
+        ImageError: All images are left out.
+        DivergedError: The loss is NaN or infinite.
     """
     images = [image for image in images if min(image.original.shape[1:]) >= CROP]
+    if not images:
+        side = CELL * CROP
+        msg = f"once reduced, no photograph has the {side}x{side} pixels that the machine needs; add larger ones"
+        raise ImageError(msg)
     scales = relative_scales(images)
     rng = np.random.default_rng(seed)
     params = fresh_machine(*size, rng)

@@ -7,17 +7,21 @@ stages that are done:
 
 1. context networks, briefly, on symbols that are optimised with guessed tables;
 2. context networks on symbols that are optimised under those of stage 1, and their tables;
-3. the Deep Fourier Machine, on images that are decoded with the networks of stage 1 (those of stage
-2
-   hardly change them).
+3. the Deep Fourier Machine, on images that are decoded with the networks of stage 1 (those of
+   stage 2 hardly change them).
 
 With --part, several processes can share the work: `--part 01` and `--part 23` train networks of
-stage 2 only, `--part machine` does stage 3 only.
+stage 2, `--part machine` does stage 3. Each does stage 1 too where it is missing, and the former
+two the context rows of stage 2. So `--part ""`, which does nothing else, comes before them.
+
+--work is for one FOLDER, --scale and --passes.
 """
 
 from __future__ import annotations
 
+import json
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +31,13 @@ import click
 import numpy as np
 
 from dfmcodec.entropy.context import ContextModel
+from dfmcodec.errors import ConfigError
 from dfmcodec.files.arrays import read_arrays
+from dfmcodec.files.atomic import check_writable, read_file, write_atomic
 from dfmcodec.prior import Prior
 from dfmcodec.training.prior import examples
 from dfmcodec.training.prior.checkpoint import load_images, save_images
+from dfmcodec.training.prior.command import errors_in_one_line, write_compressed
 from dfmcodec.training.prior.contexts import count_tables, train_network, untrained_context
 from dfmcodec.training.prior.examples import BIT_PRICES, DecodedCells, Rows
 from dfmcodec.training.prior.machine import DEPTH, train_machine
@@ -118,7 +125,7 @@ def train_contexts(folder: Path, work: Path, stage: Stage, phases: list[int], lo
     if len(phases) < 4:
         return None
     arrays = count_tables(nets, rows_of)
-    np.savez_compressed(result, **arrays)
+    write_compressed(result, arrays)
     return arrays
 
 
@@ -143,6 +150,39 @@ def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel,
     return train_machine(load_images(decoded), steps, 0, work / "machine_state.npz", log.progress("machine"))
 
 
+def check_settings(folder: Path, work: Path, scale: float, passes: int) -> None:
+    """Keeps what the results in a work folder depend on, or compares it with what is kept there.
+
+    Args:
+        folder: The folder of photographs; their names and sizes count.
+        work: The folder of results and checkpoints.
+        scale: The factor on all numbers of training steps.
+        passes: The number of passes over the images in stage 2.
+
+    Raises:
+        ConfigError: The work folder is that of other photographs or settings.
+    """
+    names = json.dumps([(path.name, path.stat().st_size) for path in examples.image_files(folder)])
+    settings = json.dumps({"photographs": zlib.crc32(names.encode()), "scale": scale, "passes": passes})
+    kept = work / "settings.json"
+    if not kept.exists():
+        write_atomic(kept, settings.encode())
+    elif (found := read_file(kept).decode(errors="replace")) != settings:
+        msg = f"--work {work} is of other photographs or settings, {found} instead of {settings}; name another folder"
+        raise ConfigError(msg)
+
+
+def _checked_part(_context: click.Context, _parameter: click.Parameter, part: str | None) -> str | None:
+    """The value of --part, with phases in order."""
+    if part is None or part == "machine":
+        return part
+    phases = sorted(set(part) & set("0123"))
+    if len(phases) != len(part):
+        msg = f"{part!r} is neither `machine` nor phases of 0123, each once"
+        raise click.BadParameter(msg)
+    return "".join(phases)
+
+
 @click.command(help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
@@ -151,9 +191,13 @@ def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel,
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The prior to write.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on all numbers of training steps.")
 @click.option("--passes", type=int, default=2, show_default=True, help="Passes over the images in stage 2.")
-@click.option("--part", help="Phases of stage 2 (of 0123), or `machine`: do only this.")
+@click.option("--part", callback=_checked_part, help="Phases of stage 2 (of 0123), or `machine`: do only this.")
+@errors_in_one_line()
 def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
+    examples.check_photographs(folder)
     work.mkdir(parents=True, exist_ok=True)
+    check_writable(out, force=True)
+    check_settings(folder, work, scale, passes)
     log = Log()
 
     def steps(count: int) -> int:
@@ -175,8 +219,9 @@ def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: s
         log("done with this part")
         return
     arrays = {**second, **machine}
-    np.savez_compressed(out, **arrays)
-    log(f"{out}: {out.stat().st_size} bytes, checksum {Prior.from_arrays(arrays).checksum:08x}")
+    prior = Prior.from_arrays(arrays)
+    write_compressed(out, arrays)
+    log(f"{out}: {out.stat().st_size} bytes, checksum {prior.checksum:08x}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.errors import ImageError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.prior.fitted import (
@@ -162,8 +163,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_crops_of_a_folder(pictures: Path) -> None:
-    """As many as are asked for, or as there are; the same for the same seed."""
-    crops = list(crops_of(pictures, 4, 64, seed=3))
+    """As many as are asked for; the same for the same seed."""
+    crops = crops_of(pictures, 4, 64, seed=3)
     assert len(crops) == 4
     for crop in crops:
         assert crop.shape == (3, 64, 64)
@@ -173,9 +174,13 @@ def test_crops_of_a_folder(pictures: Path) -> None:
         assert crop.std() > 0.05
     for crop, again in zip(crops, crops_of(pictures, 4, 64, seed=3), strict=True):
         assert np.array_equal(crop, again)
-    assert not np.array_equal(crops[0], next(crops_of(pictures, 4, 64, seed=4)))
-    assert len(list(crops_of(pictures, 50, 64, seed=3))) == 9
-    assert list(crops_of(pictures, 4, 512, seed=3)) == []
+    assert not np.array_equal(crops[0], crops_of(pictures, 4, 64, seed=4)[0])
+
+
+@pytest.mark.parametrize(("found", "count", "side"), [(9, 50, 64), (0, 4, 512)])
+def test_too_few_crops_are_refused(pictures: Path, found: int, count: int, side: int) -> None:
+    with pytest.raises(ImageError, match=f"give {found} of {count} crops of {side}x{side} pixels"):
+        crops_of(pictures, count, side, seed=3)
 
 
 def test_crops_are_from_all_over_a_folder(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +188,8 @@ def test_crops_are_from_all_over_a_folder(pictures: Path, monkeypatch: pytest.Mo
     seen = []
     monkeypatch.setattr(training, "photographs", lambda _folder, _rng, every: seen.append(every) or iter(()))
     for count in (1, 2, 6, 50):
-        assert list(crops_of(pictures, count, 64, seed=0)) == []
+        with pytest.raises(ImageError):
+            crops_of(pictures, count, 64, seed=0)
     assert seen == [2, 1, 1, 1]
 
 
@@ -191,7 +197,7 @@ def test_crops_of_real_photographs() -> None:
     folder = SHARED / "kodak"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there: a clone without the shared data")
-    crops = list(crops_of(folder, 2, 128, seed=11))
+    crops = crops_of(folder, 2, 128, seed=11)
     assert [crop.shape for crop in crops] == [(3, 128, 128)] * 2
     assert side_by_side(crops, 2).shape == (3, 128, 256)
 
@@ -217,6 +223,103 @@ def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch:
     fresh = Networks.start(0, WIDTH, CONTEXT_WIDTH)
     for new, old in zip(prior_networks(prior).machine, fresh.machine, strict=True):
         assert (new != old).any()
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Fits of small crops that change nothing. Their multipliers are kept."""
+    seen = []
+
+    def fitted(_crop: Any, start: Networks, _steps: int, lmbda: float, **_settings: Any) -> Networks:
+        seen.append(lmbda)
+        return start
+
+    for name, value in {"SINGLE_SIDE": 96, "LONG_CROPS": 2, "fitted_networks": fitted}.items():
+        monkeypatch.setattr(training, name, value)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crops"),
+    [
+        ({}, "give 9 of 64 crops of 128x128"),
+        ({"JOINT_CROPS": 8}, "give 0 of 12 crops of 400x400"),
+        ({"JOINT_CROPS": 8, "SINGLE_CROPS": 2, "SINGLE_SIDE": 96}, "give 9 of 24 crops of 96x96"),
+        ({"JOINT_SIDE": 400}, "give 0 of 64 crops of 400x400"),
+    ],
+)
+def test_photographs_that_do_not_do_are_refused_before_a_fit(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float], sizes: dict, crops: str
+) -> None:
+    for name, number in {"SINGLE_SIDE": 400, **sizes}.items():
+        monkeypatch.setattr(training, name, number)
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert crops in result.stderr
+    assert still == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_no_folder_is_refused_at_once(pictures: Path, tmp_path: Path, still: list[float]) -> None:
+    (tmp_path / "file").write_text("kept")
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "file"), "--start", "ffde274f"])
+    assert result.exit_code == 1
+    assert str(tmp_path / "file") in result.stderr
+    assert still == []
+
+
+def test_a_fit_that_diverges_gives_no_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Diverging(Fit):
+        def step(self, state: Any, _number: int) -> Any:
+            return state._replace(networks=jax.tree.map(lambda weights: weights * np.float32(np.nan), state.networks))
+
+    for name, value in {"SINGLE_SIDE": 96, "LONG_CROPS": 1, "LONG_STEPS": 1, "Fit": Diverging}.items():
+        monkeypatch.setattr(training, name, value)
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "ffde274f"])
+    assert result.exit_code == 1
+    assert "NaN or infinite" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_prior_that_could_not_be_read_is_not_written(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float]
+) -> None:
+    def without_a_table(start: Networks, fits: Any = ()) -> dict[str, Any]:
+        arrays = prior_arrays(start, fits)
+        return {**arrays, "change_tables": arrays["change_tables"][1:]} if fits else arrays
+
+    monkeypatch.setattr(training, "prior_arrays", without_a_table)
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "ffde274f"])
+    assert result.exit_code == 1
+    assert "steps and tables" in result.stderr
+    assert len(still) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["--width", "32"], ["--axes", "YYOGYOG"], ["--context-width", "23"]])
+def test_what_a_shipped_prior_decides_is_no_option(
+    pictures: Path, tmp_path: Path, still: list[float], options: list[str]
+) -> None:
+    out = tmp_path / "prior"
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", "ffde274f", *options])
+    assert result.exit_code == 2
+    assert options[0] in result.stderr
+    assert still == []
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "options", "units"),
+    [("ffde274f", [], 24), ("ffde274f", ["--context-width", "26"], 26), ("b84c2b33", [], 36)],
+)
+def test_a_shipped_prior_is_not_made_narrower(
+    pictures: Path, tmp_path: Path, still: list[float], start: str, options: list[str], units: int
+) -> None:
+    """The default of --context-width is for random networks."""
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", start, *options])
+    assert result.exit_code == 0, result.output
+    (path,) = tmp_path.iterdir()
+    assert len(FittedPrior.from_arrays(read_arrays(path)).network.w1) == units
 
 
 def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from contextlib import nullcontext
+from math import inf, nan
+from pathlib import Path
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -16,13 +22,18 @@ from dfmcodec.entropy import context as ctx
 from dfmcodec.entropy.neighbourhood import context_size
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
+from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Geometry, Tiling
 from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import Prior
+from dfmcodec.training.prior import train
+from dfmcodec.training.prior.checkpoint import Checkpoint, load_images, save_images
 from dfmcodec.training.prior.contexts import integer_network, outputs
-from dfmcodec.training.prior.examples import optimized_symbols
+from dfmcodec.training.prior.examples import DecodedCells, optimized_symbols
+from dfmcodec.training.prior.loop import Schedule, run_training
+from dfmcodec.training.prior.machine import train_machine
 from dfmcodec.training.prior.train import main
 
 
@@ -64,9 +75,179 @@ def test_training_goes_on_where_it_was(trained):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert "phase" not in result.output
+    assert "machine:" not in result.output
     after = read_arrays(out)
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--scale", "0.001"), ("--passes", "2")])
+def test_a_work_folder_is_for_one_setting(trained, option, value):
+    """Its results hold no settings, so they would pass for those of any other."""
+    arguments, work, out, _ = trained
+    before = out.read_bytes()
+    changed = arguments.copy()
+    changed[changed.index(option) + 1] = value
+    result = CliRunner().invoke(main, changed)
+    assert result.exit_code == 2, result.output
+    assert f"--work {work} is of other photographs or settings" in result.stderr
+    assert out.read_bytes() == before
+
+
+def test_a_work_folder_is_for_one_set_of_photographs(trained, tmp_path):
+    """Their names and sizes tell them apart, wherever they are."""
+    (folder, *options), work, _, _ = trained
+    copy = tmp_path / "photographs"
+    shutil.copytree(folder, copy)
+    (copy / "notes.txt").write_text("no photograph")
+    result = CliRunner().invoke(main, [str(copy), *options])
+    assert result.exit_code == 0, result.output
+    (copy / "coffee.png").rename(copy / "tea.png")
+    result = CliRunner().invoke(main, [str(copy), *options])
+    assert result.exit_code == 2, result.output
+    assert json.loads((work / "settings.json").read_text()).keys() == {"photographs", "scale", "passes"}
+
+
+@pytest.mark.parametrize("part", ["01", "3210", ""])
+def test_a_part_is_of_the_same_settings(trained, part):
+    arguments, *_ = trained
+    result = CliRunner().invoke(main, [*arguments, "--part", part])
+    assert result.exit_code == 0, result.output
+    assert "done with this part" in result.output
+
+
+@pytest.mark.parametrize("part", ["machin", "7", "3333", "012x"])
+def test_a_part_that_is_none_is_refused(tmp_path, part):
+    """Before anything else is looked at or made."""
+    work = tmp_path / "work"
+    result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", "prior.npz", "--part", part])
+    assert result.exit_code == 2
+    assert "machine" in result.stderr
+    assert not work.exists()
+
+
+def test_phases_of_a_part_are_in_order(trained, monkeypatch):
+    """Tables are counted under the network of each phase."""
+    seen = []
+    monkeypatch.setattr(train, "train_contexts", lambda *arguments: seen.append(arguments[3]) or {})
+    monkeypatch.setattr(train.ContextModel, "from_arrays", lambda arrays: None)
+    result = CliRunner().invoke(main, [*trained[0], "--part", "3021"])
+    assert result.exit_code == 0, result.output
+    assert seen == [[0, 1, 2, 3]] * 2
+
+
+@pytest.mark.parametrize("out", [".", "missing/prior.npz"])
+def test_an_output_that_cannot_be_written_is_refused_at_the_start(trained, tmp_path, monkeypatch, out):
+    work = tmp_path / "work"
+    monkeypatch.setattr(train, "train_contexts", lambda *_: pytest.fail("it went on"))
+    result = CliRunner().invoke(main, [trained[0][0], "--work", str(work), "--out", str(tmp_path / out)])
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.stderr
+    assert list(work.iterdir()) == []
+
+
+def test_a_prior_has_exactly_the_name_that_is_given(trained, tmp_path):
+    arguments, _, out, _ = trained
+    named = arguments.copy()
+    named[named.index("--out") + 1] = str(tmp_path / "prior")
+    result = CliRunner().invoke(main, named)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["prior"]
+    assert (tmp_path / "prior").read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize("missing", ["second.npz", "prior.npz"])
+def test_no_half_of_a_result_is_left(trained, tmp_path, monkeypatch, missing):
+    """One would be taken for the whole when the command is repeated."""
+    arguments, work, _, _ = trained
+    copy = tmp_path / "work"
+    shutil.copytree(work, copy)
+    (copy / missing).unlink(missing_ok=True)
+
+    def save_half(file, **_arrays):
+        with open(file, "wb") if isinstance(file, str | Path) else nullcontext(file) as opened:
+            opened.write(b"PK")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", save_half)
+    options = ["--work", str(copy), "--out", str(copy / "prior.npz"), *arguments[5:]]
+    result = CliRunner().invoke(main, [arguments[0], *options])
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
+    assert not (copy / missing).exists()
+
+
+def stepped(trained, done, rng):
+    """A chunk of 4 training steps, each of which depends on all before it."""
+    for _ in range(4):
+        trained = {"w": np.float32(0.9) * trained["w"] + rng.normal(size=3).astype(np.float32)}
+    return trained, float(done)
+
+
+def test_a_training_that_was_stopped_ends_as_if_it_had_not(tmp_path):
+    """It goes on from its last checkpoint, wherever it was stopped."""
+    schedule = Schedule(40, 4, 8)
+
+    def run(name, train_chunk):
+        start = Checkpoint(0, {"w": np.zeros(3, dtype=np.float32)}, np.random.default_rng(1))
+        return run_training(tmp_path / name, start, train_chunk, schedule, lambda done, loss: None)["w"]
+
+    def stopped(trained, done, rng):
+        if done == 20:
+            raise KeyboardInterrupt
+        return stepped(trained, done, rng)
+
+    seen = []
+
+    def followed(trained, done, rng):
+        seen.append(done)
+        return stepped(trained, done, rng)
+
+    whole = run("whole.npz", stepped)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped.npz", stopped)
+    assert np.array_equal(run("stopped.npz", followed), whole)
+    assert seen == [16, 20, 24, 28, 32, 36]
+    assert np.array_equal(run("stopped.npz", stopped), whole)  # it is done
+
+
+@pytest.mark.parametrize("loss", [nan, inf])
+def test_a_loss_that_is_not_finite_ends_a_training(tmp_path, loss):
+    """The checkpoint before it stays."""
+    path = tmp_path / "state.npz"
+    start = Checkpoint(0, {"w": np.zeros(3, dtype=np.float32)}, np.random.default_rng(1))
+
+    def diverging(trained, done, rng):
+        trained, finite = stepped(trained, done, rng)
+        return trained, finite if done < 8 else loss
+
+    with pytest.raises(DivergedError, match="after 8 training steps"):
+        run_training(path, start, diverging, Schedule(24, 4, 4), lambda done, loss: None)
+    assert Checkpoint.load(path, start.trained).steps == 8
+
+
+def decoded_noise(height, width):
+    rng = np.random.default_rng(0)
+    decoded, original = (
+        rng.normal(size=(12, height + border, width + border)).astype(np.float32) for border in (10, 0)
+    )
+    return DecodedCells(decoded, original, 640)
+
+
+def test_decoded_images_of_any_size_are_read(tmp_path, monkeypatch):
+    """There is a limit for files of others: 4 GiB, or 100 bytes here."""
+    images = [decoded_noise(4, 5), decoded_noise(6, 3)]
+    save_images(tmp_path / "decoded.npz", images)
+    monkeypatch.setattr(read_arrays, "__defaults__", (None, 100))
+    for found, image in zip(load_images(tmp_path / "decoded.npz"), images, strict=True):
+        assert np.array_equal(found.decoded, image.decoded)
+        assert np.array_equal(found.original, image.original)
+        assert found.q_step == image.q_step
+
+
+def test_a_machine_needs_photographs_of_a_size(tmp_path):
+    with pytest.raises(ImageError, match="80x80 pixels"):
+        train_machine([decoded_noise(39, 60)], 4, 0, tmp_path / "state.npz", lambda done, loss: None)
 
 
 def test_float_networks_step_like_their_integers():
@@ -96,7 +277,6 @@ def test_checkpoints_hold_the_whole_state(tmp_path):
     import jax
     import optax
 
-    from dfmcodec.training.prior.checkpoint import Checkpoint
     from dfmcodec.training.prior.contexts import fresh_network
 
     rng = np.random.default_rng(3)
