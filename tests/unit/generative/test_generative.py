@@ -621,7 +621,7 @@ def test_bad_arrays_and_folders_are_told(tmp_path: Path) -> None:
 
 
 def test_folders_lose_nothing_silently(tmp_path: Path) -> None:
-    """Alpha is refused unless it is opaque; the first frame of an animation counts, with a notice."""
+    """Alpha is refused unless it is opaque; an animation gives its first frame, with a notice."""
     for index in range(60):
         gray = PilImage.new("L", (16, 16), index)
         gray.putalpha(255)
