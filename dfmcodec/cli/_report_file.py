@@ -159,7 +159,10 @@ class ReportFile:
             msg = f"cannot read {self._path}: {error.strerror}"
             raise DfmError(msg) from error
         whole = data[: self._end_of_rows(data)]
+        start = (_csv_line(COLUMNS) if self._is_csv else json_text({COLUMNS[0]: ""})[:-2]).encode()
         try:
+            if not whole and not (data.startswith(start) or start.startswith(data)):  # no row that was cut off
+                raise ValueError
             for row in self._rows(whole.decode("utf-8", "surrogateescape")):
                 key = hash(row["output"])
                 self._left_out.discard(key)

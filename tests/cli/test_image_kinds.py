@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -20,8 +21,10 @@ import dfmcodec
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder import EncoderConfig, encode_image
 from dfmcodec.errors import ConfigError, CorruptError, ImageError, OutputError
+from dfmcodec.files.deep_samples import report_depth
 from dfmcodec.files.metadata import exif_with_orientation_1
 from dfmcodec.files.read_image import image_from_bytes, read_image, upright
+from dfmcodec.files.source import Source
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, left_out
 from dfmcodec.image import Image, Metadata
 
@@ -141,6 +144,16 @@ def test_deep_avif_is_not_cut_silently():
         assert "10 bits a sample" in read(bytes(data))[1]
     except ImageError:
         pytest.skip("this libavif refuses the changed file")
+
+
+@pytest.mark.parametrize(("flags", "bits"), [(0, None), (0x40, 10), (0x60, 12)])
+def test_the_bits_of_an_avif_are_those_of_its_configuration(flags, bits):
+    """Without libavif, which may refuse a file whose stream says otherwise."""
+    notices = []
+    source = Source.from_bytes(b"..av1C\x81\0" + bytes([flags]), "file")
+    report_depth(SimpleNamespace(format="AVIF", mode="RGB"), source, notices.append)
+    expected = [] if bits is None else [f"it has {bits} bits a sample, of which Pillow's AVIF reader gives 8"]
+    assert notices == expected
 
 
 def test_heic_through_its_plugin():
@@ -268,7 +281,7 @@ def test_files_give_back_kind_depth_and_opacity(kind, model):
         alone = encode_image(KINDS["gray"], FAST)
         assert len(result.data) == len(alone.data) + 5
     for budget in (900, 1500):
-        assert len(encode_image(image, EncoderConfig(size=budget, effort=1)).data) <= budget or image.alpha is not None
+        assert len(encode_image(image, EncoderConfig(size=budget, effort=1)).data) <= budget
 
 
 def test_deep_gradients_have_no_bands():

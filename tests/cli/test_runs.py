@@ -143,6 +143,30 @@ def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
         assert Path("out/a.png").exists()
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize("text", ["hello", "hello\n", '{"a": 1}', "a,b,c", 'pipe 5",3\nb,4\nc,5\n', '{"source": 1}\n'])
+def test_a_file_that_is_no_report_stays_as_it_is(suffix, text):
+    """Nor is anything cut off that looks like the part of a row that a killed run leaves."""
+    save("in/a.png")
+    Path(f"x.{suffix}").write_text(text)
+    assert "not a report" in dfm("encode", "in", "-O", "out", "--report", f"x.{suffix}", *FAST, code=2).stderr
+    assert Path(f"x.{suffix}").read_text() == text
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize("kept", [0, 5, 12, 30, -1])
+def test_a_report_whose_first_line_was_cut_off_is_begun_again(suffix, kept):
+    save("in/a.png")
+    run = ("encode", "in", "-O", "out", "--report", f"r.{suffix}", *FAST)
+    dfm(*run)
+    whole = Path(f"r.{suffix}").read_bytes()
+    Path(f"r.{suffix}").write_bytes(whole.splitlines(keepends=True)[0][:kept])
+    dfm(*run, "-f")
+    again = Path(f"r.{suffix}").read_bytes()
+    assert again.count(b"\n") == whole.count(b"\n")
+    assert again.startswith(whole[:30])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="reports are not locked on Windows")
 def test_a_report_is_that_of_one_run():
     save("in/a.png")

@@ -125,6 +125,13 @@ def privileges():
     return {"status": Path("/proc/self/status").read_text()}, b""
 
 
+def limits():
+    import resource
+
+    names = ("AS", "CPU", "FSIZE", "NPROC", "CORE")
+    return {name: list(resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))) for name in names}, b""
+
+
 def test_an_answer_is_what_was_given():
     big = bytes(1 << 20)
     assert call(partial(answering, {"n": 3}, big), FEW) == ({"n": 3}, big)
@@ -145,6 +152,16 @@ def test_the_limits(folder, function, kind, words):
     with pytest.raises(kind, match=words):
         call(function, FEW)
     assert not Path("written").exists() or Path("written").stat().st_size == 0
+
+
+def test_the_limits_are_those_of_the_documentation():
+    """docs/services.md states them for each pixel and for each multiply-add."""
+    pixels, multiply_adds = 1_000_000, 1 << 40
+    memory_bytes, seconds = (1 << 30) + 240 * pixels, round(20 + 30e-6 * pixels + 1e-9 * multiply_adds)
+    found, _ = call(limits, Limits.of_image(pixels, multiply_adds))
+    assert found.pop("AS") == [memory_bytes, memory_bytes]
+    assert found.pop("CPU") == [seconds, seconds + 1]  # one more, for the signal that says why
+    assert found == {"FSIZE": [0, 0], "NPROC": [0, 0], "CORE": [0, 0]}
 
 
 def test_processor_time_ends():

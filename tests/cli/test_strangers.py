@@ -24,6 +24,7 @@ from click.testing import CliRunner
 from common import GENERATIVE, GOLDEN
 
 import dfmcodec.decoder
+import dfmcodec.encoder
 from dfmcodec.cli import _failure, main
 from dfmcodec.cli._batch import _perform_guarded
 from dfmcodec.cli._inputs import Task
@@ -208,11 +209,13 @@ def test_an_input_is_never_replaced(link):
     link("a.png", "a.dfm")
     link("x.dfm", "x.png")
     link("m.dfmg", "m.png")
+    link("m.dfmg", "m.dfm")
     files = ["a.png", "x.dfm", "m.dfmg"]
     before = [Path(name).read_bytes() for name in files]
     for arguments in (
         ["encode", "a.png", "-f"],
         ["encode", "a.png", "-o", "b.dfm", "--preview", "a.png", "-f"],
+        ["encode", "a.png", "-o", "m.dfm", "--prior", "m.dfmg", "-f"],
         ["decode", "x.dfm", "-f"],
         ["decode", "x.dfm", "-o", "m.png", "--prior", "m.dfmg", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
@@ -224,6 +227,60 @@ def test_an_input_is_never_replaced(link):
     for arguments in (["encode", "a.png", "-O", ".", "-f"], ["decode", "x.dfm", "-O", ".", "-f"]):
         assert "an input as its output" in dfm(*arguments, code=5).stderr
     assert [Path(name).read_bytes() for name in files] == before
+
+
+@posix_only
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+@pytest.mark.parametrize(("command", "source", "name"), [("encode", "a.png", "a.dfm"), ("decode", "x.dfm", "x.png")])
+def test_a_run_of_files_replaces_nothing_that_it_reads(link, command, source, name):
+    save("a.png")
+    shutil.copy(SMALL, "x.dfm")
+    shutil.copy(MODEL, "m.dfmg")
+    Path("r.jsonl").touch()
+    Path("list").write_text(f"{source}\n")
+    output = Path("out", name)
+    output.parent.mkdir()
+    for given, options in (("m.dfmg", ["--prior", "m.dfmg"]), ("r.jsonl", ["--report", "r.jsonl"]), ("list", [])):
+        link(Path(given).absolute(), output)
+        result = dfm(command, "--files-from", "list", "-O", "out", "-f", *options, code=5)
+        assert "an input as its output" in result.stderr, given
+        assert output.samefile(given), given
+        output.unlink()
+
+
+@pytest.mark.parametrize(("command", "source"), [("encode", "a.png"), ("decode", "x.dfm")])
+def test_a_list_is_no_report(command, source):
+    save("a.png")
+    shutil.copy(SMALL, "x.dfm")
+    Path("list.csv").write_text(source)  # without a line end
+    result = dfm(command, "--files-from", "list.csv", "-O", "out", "--report", "list.csv", code=2)
+    assert "never replaces" in result.stderr
+    assert Path("list.csv").read_text() == source
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "output", "code"),
+    [
+        ("encode", ["a.png", "-o", "b.dfm"], "b.dfm", 1),
+        ("encode", ["a.png", "-O", "out"], "out/a.dfm", 5),
+        ("encode", ["a.png", "--preview", "b.png"], "b.png", 1),
+        ("decode", ["x.dfm", "-o", "b.png"], "b.png", 1),
+        ("decode", ["x.dfm", "-O", "out"], "out/x.png", 5),
+    ],
+)
+def test_an_output_that_appears_meanwhile_stays(monkeypatch, command, arguments, output, code):
+    def meanwhile(*arguments, **options):
+        Path(output).write_bytes(b"mine")
+        return work(*arguments, **options)
+
+    save("a.png")
+    shutil.copy(SMALL, "x.dfm")
+    Path("out").mkdir()
+    module = {"encode": dfmcodec.encoder, "decode": dfmcodec.decoder}[command]
+    work = getattr(module, f"{command}_image")
+    monkeypatch.setattr(module, f"{command}_image", meanwhile)
+    assert "exists" in dfm(command, *arguments, code=code).stderr
+    assert Path(output).read_bytes() == b"mine"
 
 
 def test_an_image_in_place_of_a_dfm_file_is_named_as_such():

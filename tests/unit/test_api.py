@@ -205,6 +205,13 @@ def test_regions_and_sizes_of_a_wrong_form_are_refused(encoded, options, message
         dfmcodec.decode(encoded.data, **options)
 
 
+@pytest.mark.parametrize("options", [{"size": (192, 160)}, {"scale": 2}])
+def test_results_above_the_limit_are_refused(encoded, options):
+    assert dfmcodec.decode(encoded.data, max_pixels=192 * 160, **options).shape == (160, 192, 3)
+    with pytest.raises(dfmcodec.ConfigError, match="192x160 is more than the limit of 30719 pixels"):
+        dfmcodec.decode(encoded.data, max_pixels=192 * 160 - 1, **options)
+
+
 def test_a_file_opened_for_text_is_refused_before_it_is_read(tmp_path, encoded):
     path = tmp_path / "a.dfm"
     path.write_bytes(encoded.data)

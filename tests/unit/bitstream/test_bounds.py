@@ -67,6 +67,13 @@ def test_a_damaged_tile_of_the_right_size_is_refused():
         read_alpha(section_of(WHOLE[:26] + bytes(len(WHOLE) - 26)), SIDE, SIDE, 8)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tile_of_a_value_beyond_the_depth_of_the_image_is_refused(bits):
+    assert (read_alpha(struct.pack("<BI", 0, (1 << bits) - 1), SIDE, SIDE, bits) == (1 << bits) - 1).all()
+    with pytest.raises(CorruptError, match="invalid tile"):
+        read_alpha(struct.pack("<BI", 0, 1 << bits), SIDE, SIDE, bits)
+
+
 def test_a_limit_of_the_process_for_pillow_is_told(monkeypatch):
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", SIDE * SIDE - 1)
     assert np.array_equal(read_alpha(write_alpha(ALPHA), SIDE, SIDE, 8), ALPHA)

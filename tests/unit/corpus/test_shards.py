@@ -10,7 +10,7 @@ from dfmcodec.corpus import records, shards, tasks
 from dfmcodec.corpus.records import read_commit, read_rows
 from dfmcodec.corpus.shards import Shard, encode_shard
 from dfmcodec.corpus.store import open_store
-from dfmcodec.errors import NO_MEMORY, OutputError
+from dfmcodec.errors import NO_MEMORY, InstallationError, MissingPackageError, OutputError
 
 pytest.importorskip("pyarrow")
 
@@ -155,6 +155,22 @@ def test_a_store_that_fails_is_no_row(source, tmp_path, monkeypatch):
     results, progress = run(store, pack_job(source))
     assert [result.error for result in results] == ["the bucket is gone"] * 2
     assert (progress.shards_done, progress.shards_begun) == (0, 2)
+
+
+@pytest.mark.parametrize("kind", [InstallationError, MissingPackageError])
+def test_what_is_wrong_with_the_host_is_no_row(source, tmp_path, monkeypatch, kind):
+    def fail(*_arguments):
+        msg = "a prior is damaged"
+        raise kind(msg)
+
+    store = open_store(str(tmp_path / "out"))
+    with monkeypatch.context() as patched:
+        patched.setattr(tasks, "image_from_bytes", fail)
+        results, progress = run(store, encode_job(source))
+    assert [result.error for result in results] == ["a prior is damaged"] * 2
+    assert progress.shards_done == 0
+    _, progress = run(store, encode_job(source))
+    assert (progress.total.done, progress.total.failed) == (5, 0)
 
 
 def dies_of(monkeypatch, names):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate
-from dfmcodec.encoder.latent.targets import SizeTarget
+from dfmcodec.encoder.latent.targets import LmbdaTarget, SizeTarget
 from dfmcodec.files.read_image import read_image
 from dfmcodec.image import Image, values_per_level
 from dfmcodec.metrics import psnr
@@ -143,6 +144,34 @@ def test_high_rates_up_to_no_loss(photograph):
 def test_unreachable_targets(photograph):
     with pytest.raises(dfmcodec.TargetUnreachableError, match="below the"):
         dfmcodec.encode(photograph, size=30, effort=1)
+
+
+def test_a_file_above_its_limit_is_never_given(photograph, monkeypatch):
+    def wrong(job, *parts):
+        return SizeTarget(*parts, job, 2 * job.budget_bytes)
+
+    monkeypatch.setattr("dfmcodec.encoder.latent.search.choose_target", wrong)
+    with pytest.raises(dfmcodec.DfmError, match="above the limit of 900; please report this"):
+        dfmcodec.encode(photograph[:64, :80], size=900, effort=1)
+
+
+def test_a_file_below_its_psnr_is_never_given(photograph, monkeypatch):
+    def wrong(job, *parts):
+        return LmbdaTarget(job.image.pixels.size, lmbda_of_quality(0))
+
+    monkeypatch.setattr("dfmcodec.encoder.latent.search.choose_target", wrong)
+    with pytest.raises(dfmcodec.TargetUnreachableError, match=r"the decoded file reaches .* dB, not 40\.00"):
+        dfmcodec.encode(photograph[:64, :80], psnr=40, effort=1)
+
+
+def test_a_file_of_another_opacity_is_never_given(photograph, monkeypatch):
+    def wrong(ancillary):
+        return sections(replace(ancillary, alpha=ancillary.alpha ^ 1))
+
+    sections = bitstream.ancillary_sections
+    monkeypatch.setattr(bitstream, "ancillary_sections", wrong)
+    with pytest.raises(dfmcodec.DfmError, match="the alpha channel did not survive; please report this"):
+        dfmcodec.encode(np.dstack([photograph[:64, :80], photograph[:64, :80, 0]]), effort=1)
 
 
 @pytest.mark.parametrize("options", [{"depth": 3, "width": 4}, {"steps": 10}, {"recipe": "published"}, {"effort": 0}])

@@ -74,10 +74,15 @@ def test_images_above_the_limit_of_the_process(monkeypatch):
     assert PIL.Image.MAX_IMAGE_PIXELS == 20
 
 
-def webp_of(width, height):
+def webp_of(width, height, kind=b"VP8L"):
     """A WebP file of a few bytes that declares a size."""
-    body = b"VP8L" + (6).to_bytes(4, "little") + b"\x2f" + (width - 1 | height - 1 << 14).to_bytes(4, "little") + b"\0"
-    return b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body
+    body = {
+        b"VP8L": b"\x2f" + (width - 1 | height - 1 << 14).to_bytes(4, "little") + b"\0",
+        b"VP8 ": b"\x30\1\0\x9d\1\x2a" + struct.pack("<HH", width, height),
+        b"VP8X": bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little"),
+    }[kind]
+    chunk = kind + len(body).to_bytes(4, "little") + body
+    return b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
 
 
 def test_sizes_are_refused_before_a_plugin_is_asked(monkeypatch):
@@ -87,7 +92,8 @@ def test_sizes_are_refused_before_a_plugin_is_asked(monkeypatch):
     PIL.Image.init()
     png = bytearray(file_of("PNG"))
     png[16:24] = (40_000).to_bytes(4, "big") * 2
-    for data, size in ((webp_of(16_000, 9_000), "16000x9000"), (bytes(png), "40000x40000")):
+    webps = [(webp_of(16_000, 9_000, kind), "16000x9000") for kind in (b"VP8L", b"VP8 ", b"VP8X")]
+    for data, size in (*webps, (bytes(png), "40000x40000")):
         for name in ("PNG", "WEBP"):
             monkeypatch.setitem(PIL.Image.OPEN, name, (refuse, PIL.Image.OPEN[name][1]))
         with pytest.raises(ImageError, match=f"the image is {size}, more than the limit of 89478485 pixels"):
@@ -134,6 +140,11 @@ def test_headers_without_an_end_are_left():
     with pytest.raises(ImageError, match="its header does not end"):
         open_image(Endless())
     assert reads < 2 * MAX_HEADER_READS
+
+
+def test_headers_of_lines_without_an_end_are_left():
+    with pytest.raises(ImageError, match="its header does not end"):
+        open_image(io.BytesIO(b"/* XPM */\n" + (MAX_HEADER_READS + 1) * b"\n"))
 
 
 def test_large_files_that_are_no_image_are_not_read(tmp_path, monkeypatch):
@@ -196,6 +207,17 @@ def test_icons_are_refused_by_the_sizes_of_the_images_in_them(bitmap_format, mon
     large[start : start + 8] = size or struct.pack("<ii", 40000, 60000)
     with pytest.raises(ImageError, match="the image is 40000x30000, more than the limit"):
         open_image(io.BytesIO(bytes(large)))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_icons_are_refused_by_the_size_of_any_image_in_them(number, monkeypatch):
+    icon = bytearray(file_of("ICO", IMAGE.resize((16, 16)), sizes=[(8, 8), (16, 16)]))
+    assert icon[4] == 2
+    monkeypatch.setattr(PIL.IcoImagePlugin.IcoFile, "frame", lambda *args: pytest.fail("it was decoded"))
+    (start,) = struct.unpack_from("<I", icon, 6 + 16 * number + 12)
+    icon[start + 16 : start + 24] = struct.pack(">II", 40000, 30000)
+    with pytest.raises(ImageError, match="the image is 40000x30000, more than the limit"):
+        open_image(io.BytesIO(bytes(icon)))
 
 
 def test_a_tiff_with_tiles_much_larger_than_its_image_is_refused():

@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageFile
 import pytest
+import tifffile
 
 from dfmcodec.errors import ConfigError, DfmError, ImageError
 from dfmcodec.files import source as sources
@@ -150,6 +151,40 @@ def test_damaged_metadata_of_a_png_is_left_out():
     assert "its Exif block is damaged" in notices
 
 
+def test_a_profile_of_a_png_with_a_wrong_checksum_is_left_out():
+    body = b"name\0\0" + zlib.compress(PROFILE)
+    data = bytearray(png_with((b"iCCP", body)))
+    assert read(bytes(data))[0].metadata.icc == PROFILE
+    data[33 + 8 + len(body)] ^= 1
+    image, notices = read(bytes(data))
+    assert not image.metadata
+    assert "its ICC profile is damaged" in notices
+
+
+def test_exif_in_a_text_of_a_png_is_read():
+    """As ImageMagick wrote it, before PNG had a chunk for it."""
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "a cat"
+    block = exif.tobytes()
+    text = b"Raw profile type exif\0\nexif\n%8d\n%s\n" % (len(block), block.hex().encode())
+    assert read(png_with((b"tEXt", text)))[0].metadata.exif == block
+
+
+def test_a_profile_of_cmyk_is_left_out():
+    image, notices = read(file_of("JPEG", IMAGE.convert("CMYK"), icc_profile=PROFILE))
+    assert image.metadata.icc is None
+    assert "CMYK converted to sRGB" in notices
+
+
+def test_a_fourth_channel_of_no_stated_meaning_is_left_out():
+    buffer, samples = io.BytesIO(), np.dstack([PIXELS, PIXELS[:, :, :1]])
+    tifffile.imwrite(buffer, samples, photometric="rgb", extrasamples=["unspecified"], planarconfig="contig")
+    image, notices = read(buffer.getvalue())
+    assert np.array_equal(image.pixels, PIXELS)
+    assert image.alpha is None
+    assert "its fourth channel, of no stated meaning, is left out" in notices
+
+
 @pytest.mark.parametrize(
     ("tag", "notice"),
     [(700, "XMP packet is damaged"), (34675, "ICC profile is damaged"), (270, ""), (37724, ""), (0x8769, "Exif is")],
@@ -198,6 +233,33 @@ def test_pages_are_not_counted(monkeypatch):
     for page in (4, 1 << 40):
         with pytest.raises(ConfigError, match=f"has 3 pages; there is no page {page}"):
             read(data["TIFF"], page=page)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_each_page_is_compared_with_the_limit(dtype):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for side in (8, 64):
+            writer.write(np.zeros((side, side, 3), dtype), photometric="rgb")
+    assert read(buffer.getvalue(), max_pixels=64, page=1)[0].width == 8
+    with pytest.raises(ImageError, match="the image is 64x64, more than the limit of 64 pixels"):
+        read(buffer.getvalue(), max_pixels=64, page=2)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_directory_beyond_all_files_is_refused(order):
+    head = struct.pack(order + "2sHHHQ", b"II" if order == "<" else b"MM", 43, 8, 0, 1 << 63)
+    with pytest.raises(ImageError, match="cannot be read"):
+        read(head + bytes(50))
+
+
+def test_fields_that_share_their_bytes_are_not_read_again_and_again():
+    """Together they may have no more bytes than the file."""
+    value = bytes(1000)
+    entries = b"".join(struct.pack("<HHII", tag, 7, len(value), 38) for tag in (270, 305))
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + value
+    assert set(tiff.read_fields(io.BytesIO(data), 8, wanted=(270,))) == {270}
+    assert tiff.read_fields(io.BytesIO(data), 8) is None
 
 
 def test_directories_above_a_limit_are_refused(monkeypatch):
