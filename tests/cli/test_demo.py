@@ -110,9 +110,10 @@ def test_from_a_clone_its_commands_start_as_it_was_started(tmp_path):
     commands = tmp_path / "clone" / ".venv" / "bin"
     commands.mkdir(parents=True)
     shows = "from dfmcodec.cli.demo import started_as; print(started_as())"
-    for name, line in (("python", ""), ("dfm", f"{shlex.quote(sys.executable)} -c {shlex.quote(shows)}")):
-        (commands / name).write_text(f"#!/usr/bin/env bash\n{line}\n")
-        (commands / name).chmod(0o755)
+    (commands / "dfm").write_text(f"#!/no/such/interpreter\n{shows}\n")
+    python = f'[ "$1" = -m ] || exec {shlex.quote(sys.executable)} "$@"'  # pip has nothing to do
+    (commands / "python").write_text(f"#!/usr/bin/env bash\n{python}\n")
+    (commands / "python").chmod(0o755)
     done = subprocess.run(["clone/bin/dfm", "demo"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "['clone/bin/dfm']\n"
 
