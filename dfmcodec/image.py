@@ -117,6 +117,11 @@ class Image:
         """Where the image is not fully transparent, [H, W]. None if that is everywhere."""
         return None if self.alpha is None or self.alpha.all() else self.alpha > 0
 
+    @property
+    def is_opaque(self) -> bool:
+        """Whether no pixel is transparent, not even in part."""
+        return self.alpha is None or bool((self.alpha == peak_value(self.bit_depth)).all())
+
     @cached_property
     def is_gray(self) -> bool:
         """Whether all pixels have R = G = B."""

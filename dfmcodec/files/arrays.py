@@ -142,12 +142,18 @@ def _read_array(data: bytes) -> npt.NDArray[Any]:
     return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes an .npz file, whole or not at all.
+def write_arrays(path: Path, arrays: Mapping[str, Any], is_compressed: bool = False) -> None:
+    """Writes an .npz file of exactly this name, whole or not at all.
+
+    Args:
+        path: The file.
+        arrays: The arrays, by name.
+        is_compressed: Whether they are compressed.
 
     Raises:
         OutputError: The file cannot be written.
     """
     file = io.BytesIO()
-    np.savez(file, **dict(arrays))
+    save = np.savez_compressed if is_compressed else np.savez
+    save(file, **dict(arrays))
     write_atomic(path, file.getvalue())

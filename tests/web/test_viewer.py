@@ -70,6 +70,15 @@ def drop(page, *paths: Path) -> None:
     )
 
 
+def drop_to_compare(page) -> tuple[str, str]:
+    """Drops two golden files and compares the one that is shown with the other; their names."""
+    first, second = golden(GRAY)[0], golden(RGB)[0]
+    drop(page, first, second)
+    wait_until_decoded(page)
+    page.select_option("#other", label=second.name)
+    return first.name, second.name
+
+
 def wait_until_decoded(page) -> None:
     page.locator("#status", has_text="decoded in").wait_for(state="attached", timeout=1000 * DECODE_S)
 
@@ -336,11 +345,7 @@ def test_two_fingers_zoom(browser, viewer, complaints_of):
 
 
 def test_every_control_is_reached_by_the_keyboard(desktop):
-    first, _ = golden(GRAY)
-    second, _ = golden(RGB)
-    drop(desktop, first, second)
-    wait_until_decoded(desktop)
-    desktop.select_option("#other", label=second.name)
+    first, second = drop_to_compare(desktop)
     reached = set()
     for _ in range(30):
         desktop.keyboard.press("Tab")
@@ -350,7 +355,7 @@ def test_every_control_is_reached_by_the_keyboard(desktop):
         isSeen = desktop.evaluate(f"document.activeElement === document.body || {outline} !== 'none'")
         assert isSeen or desktop.evaluate("document.activeElement.id") == "slider"
     controls = {"open", "zoom-out", "zoom-in", "fit", "actual", "other", "save", "stage", "slider"}
-    assert controls | {first.name, second.name, "Keys"} <= reached
+    assert controls | {first, second, "Keys"} <= reached
 
 
 def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
@@ -406,16 +411,12 @@ def test_another_file_stops_the_one_before(desktop):
 
 def test_closing_what_is_shown_leaves_nothing_to_compare(desktop):
     """The file that it was compared with is shown alone, and the focus stays in the list."""
-    first, _ = golden(GRAY)
-    second, _ = golden(RGB)
-    drop(desktop, first, second)
-    wait_until_decoded(desktop)
-    desktop.select_option("#other", label=second.name)
-    desktop.locator("#right-name", has_text=second.name).wait_for()
-    desktop.get_by_role("button", name=f"Close {first.name}").press("Enter")
+    first, second = drop_to_compare(desktop)
+    desktop.locator("#right-name", has_text=second).wait_for()
+    desktop.get_by_role("button", name=f"Close {first}").press("Enter")
     desktop.locator("#slider").wait_for(state="hidden")
     assert "compared" not in desktop.get_attribute("#canvas", "aria-label")
-    assert desktop.evaluate("document.activeElement.textContent") == second.name
+    assert desktop.evaluate("document.activeElement.textContent") == second
     desktop.keyboard.press("Tab")
     desktop.keyboard.press("Enter")
     assert desktop.evaluate("document.activeElement.id") == "open"

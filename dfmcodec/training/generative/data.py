@@ -17,7 +17,6 @@ from dfmcodec.errors import ImageError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, ignore, read_image
 from dfmcodec.generative.network import MAX_SIDE
-from dfmcodec.image import PEAK_LEVEL
 
 Labels = npt.NDArray[np.int64]
 MIN_IMAGES = 50  # the least number of images of a set, of which a fifth is held out
@@ -191,7 +190,7 @@ def _read_folder(path: Path, notify: Notify) -> ImageSet:
     for file in files:
         image = read_image(file, notify=notify)
         _check_sides(image.pixels[None], file)
-        if image.alpha is not None and not (image.alpha == PEAK_LEVEL).all():
+        if not image.is_opaque:
             msg = f"{file} has alpha, which the generative model does not have; put the image on a ground first"
             raise ImageError(msg)
         if image.bit_depth != 8:

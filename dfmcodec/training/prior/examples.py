@@ -25,7 +25,7 @@ from dfmcodec.errors import ImageError
 from dfmcodec.files.atomic import open_file
 from dfmcodec.files.open_image import open_image
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
-from dfmcodec.image import peak_value, to_code_values
+from dfmcodec.image import to_code_values
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import CHANNELS, Geometry, default_levels
 from dfmcodec.latents.quantizer import log_step
@@ -116,7 +116,7 @@ def read_photograph(path: Path) -> Pixels:
         DfmError: The file cannot be read.
     """
     image = read_image(path)
-    if image.alpha is not None and (image.alpha < peak_value(image.bit_depth)).any():
+    if not image.is_opaque:
         msg = f"{path} is transparent somewhere; remove its alpha, or take it out of the folder"
         raise ImageError(msg)
     return np.broadcast_to(to_code_values(image.pixels), (image.height, image.width, CHANNELS))

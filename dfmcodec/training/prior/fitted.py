@@ -44,12 +44,13 @@ from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_f
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ConfigError, DivergedError, ImageError
+from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior.fitted import CONTEXT_CHANGES, SHIPPED_FITTED, FittedPrior, fitted_prior_of
-from dfmcodec.training.prior.command import errors_in_one_line, write_compressed
+from dfmcodec.training.prior.command import errors_in_one_line
 from dfmcodec.training.prior.examples import check_photographs, image_files, photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
@@ -304,7 +305,7 @@ def main(
         paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
     arrays = prior_arrays(prior_networks(first), logged(paying))
     path = out / f"fitted-{FittedPrior.from_arrays(arrays).checksum:08x}.npz"
-    write_compressed(path, arrays)
+    write_arrays(path, arrays, is_compressed=True)
     log(f"{path}: {path.stat().st_size} bytes")
 
 

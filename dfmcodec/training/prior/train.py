@@ -32,12 +32,12 @@ import numpy as np
 
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.errors import ConfigError
-from dfmcodec.files.arrays import read_arrays
+from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.files.atomic import check_writable, read_file, write_atomic
 from dfmcodec.prior import Prior
 from dfmcodec.training.prior import examples
 from dfmcodec.training.prior.checkpoint import load_images, save_images
-from dfmcodec.training.prior.command import errors_in_one_line, write_compressed
+from dfmcodec.training.prior.command import errors_in_one_line
 from dfmcodec.training.prior.contexts import count_tables, train_network, untrained_context
 from dfmcodec.training.prior.examples import BIT_PRICES, DecodedCells, Rows
 from dfmcodec.training.prior.machine import DEPTH, train_machine
@@ -125,7 +125,7 @@ def train_contexts(folder: Path, work: Path, stage: Stage, phases: list[int], lo
     if len(phases) < 4:
         return None
     arrays = count_tables(nets, rows_of)
-    write_compressed(result, arrays)
+    write_arrays(result, arrays, is_compressed=True)
     return arrays
 
 
@@ -220,7 +220,7 @@ def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: s
         return
     arrays = {**second, **machine}
     prior = Prior.from_arrays(arrays)
-    write_compressed(out, arrays)
+    write_arrays(out, arrays, is_compressed=True)
     log(f"{out}: {out.stat().st_size} bytes, checksum {prior.checksum:08x}")
 
 
