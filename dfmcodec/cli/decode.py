@@ -277,7 +277,8 @@ def _decode_single(options: _Options) -> None:
         raise ConfigError(msg)
     check_outputs_apart({"-o": output, "--report": options.report_path}, [source, options.prior])
     to_stdout = output == STANDARD
-    chosen_format = output_format(None if to_stdout else output, options.format_name)
+    by_name = "or name the format with --format"
+    chosen_format = output_format(None if to_stdout else output, options.format_name, by_name)
     with report_file(options.report_path, _settings_text(options)) as report:
         state = {} if report is None else report.state(source)
         data = read_source(source)

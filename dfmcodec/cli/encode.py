@@ -473,9 +473,12 @@ def _encode(
 ) -> _Encoded:
     from dfmcodec.encoder import encode_image
     from dfmcodec.files.read_image import image_from_source
+    from dfmcodec.files.write_image import check_image, output_format
 
     file = image_source(source)
     image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
+    if options.preview is not None:  # which has the size, depth and alpha of the image
+        check_image(output_format(options.preview, None), image)
     result = encode_image(image, options.config, on_progress, should_stop, read_generator(options.prior))
     return _Encoded(result, file.name, file.size_bytes, should_stop())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -44,14 +44,14 @@ def command(sources: tuple[Path, ...], as_json: bool) -> None:
     header says is printed anyway.
     """
     if len(sources) == 1:
-        if _show(sources[0], as_json):
+        if _show(_examined(sources[0]), as_json):
             sys.exit(FormatError.exit_code)
         return
     check_standard_input(sources)
     failed = False
     for source in sources:
         try:
-            failed |= bool(_show(source, as_json))
+            file = _examined(source)
         except Exception as error:  # whatever it is, it is about this file alone
             failed = True
             failure = failure_of(error)
@@ -59,30 +59,47 @@ def command(sources: tuple[Path, ...], as_json: bool) -> None:
             echo(f"dfm: {message}", err=True)
             if as_json:
                 echo_json({"file": str(source), "error": message, "kind": failure.kind})
+        else:  # not in `try`: what standard output refuses is about no file
+            failed |= bool(_show(file, as_json))
     if failed:
         sys.exit(SOME_FAILED)
 
 
-def _show(source: Path, as_json: bool) -> list[str]:
-    """Prints the information about a file, and gives what is wrong with it.
+class _Examined(NamedTuple):
+    """A file whose header was read: its name in messages, its size, and what is wrong with it."""
+
+    name: str
+    file_bytes: int
+    header: Header
+    problems: list[str]
+
+
+def _examined(source: Path) -> _Examined:
+    """Reads a file.
 
     Raises:
         DfmError: It cannot be read.
     """
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.bitstream.integrity import examine
+
+    data = read_source(source)
+    header = read_header(data)
+    return _Examined(display_name(source), len(data), header, examine(data, header).problems)
+
+
+def _show(file: _Examined, as_json: bool) -> list[str]:
+    """Prints the information about a file, and gives what is wrong with it."""
     from dfmcodec.metrics import bits_per_pixel
 
-    data, name = read_source(source), display_name(source)
-    header = read_header(data)
-    problems = examine(data, header).problems
-    rate = len(data) / header.raw_bytes
-    bpp = bits_per_pixel(len(data), header.height * header.width)
+    name, file_bytes, header, problems = file
+    rate = file_bytes / header.raw_bytes
+    bpp = bits_per_pixel(file_bytes, header.height * header.width)
     if as_json:
         echo_json(
             {
                 "file": name,
-                "bytes": len(data),
+                "bytes": file_bytes,
                 "format_version": header.version,
                 "width": header.width,
                 "height": header.height,
@@ -99,7 +116,7 @@ def _show(source: Path, as_json: bool) -> list[str]:
             }
         )
     else:
-        _echo_info(name, len(data), header, rate, bpp)
+        _echo_info(name, file_bytes, header, rate, bpp)
     for problem in problems:
         echo(f"dfm: {name}: {problem}", err=True)
     return problems

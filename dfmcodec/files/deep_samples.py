@@ -38,7 +38,6 @@ def split_alpha(samples: npt.NDArray[Any]) -> ImageSamples:
 DEEP_GRAY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _PEAK = 65_535  # of 16 bits
-_NETPBM_HEADER = re.compile(rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s")
 _HEAD_BYTES = 1 << 20  # in which a file says its depth
 
 

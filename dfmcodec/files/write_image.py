@@ -60,8 +60,14 @@ OUTPUT_FORMATS = {
 }
 
 
-def output_format(path: Path | None, name: str | None) -> OutputFormat:
+def output_format(path: Path | None, name: str | None, otherwise: str = "") -> OutputFormat:
     """Finds a format by its name or, without a name, by the extension of a path.
+
+    Args:
+        path: The output; None is a PNG.
+        name: The name of a format.
+        otherwise: What else to do than to use another extension, as the message ends: "or name the
+            format with --format".
 
     Raises:
         OutputError: No format has this extension.
@@ -73,7 +79,8 @@ def output_format(path: Path | None, name: str | None) -> OutputFormat:
         if suffix in output.extensions:
             return output
     choices = " ".join(sorted(extension for output in OUTPUT_FORMATS.values() for extension in output.extensions))
-    msg = f"cannot tell the image format of {path and path.name!r} by its extension; use --format or one of {choices}"
+    ending = f", {otherwise}" if otherwise else ""
+    msg = f"cannot tell the image format of {path and path.name!r} by its extension; use one of {choices}{ending}"
     raise OutputError(msg)
 
 
@@ -107,6 +114,16 @@ def check_size(output: OutputFormat, height: int, width: int) -> None:
         raise OutputError(msg)
 
 
+def check_image(output: OutputFormat, image: Image) -> None:
+    """Refuses a format that cannot hold an image.
+
+    Raises:
+        OutputError: It would lose depth or alpha, or cannot hold an image of this size.
+    """
+    check_holds(output, image.bit_depth, image.alpha is not None)
+    check_size(output, image.height, image.width)
+
+
 def left_out(image: Image, output: OutputFormat) -> list[str]:
     """Names the metadata of an image that a file of the format does not hold."""
     return [name for name, value in image.metadata.present().items() if not _holds(output, name, value)]
@@ -127,8 +144,7 @@ def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
     Raises:
         OutputError: The format would lose depth or alpha, or cannot hold an image of this size.
     """
-    check_holds(output, image.bit_depth, image.alpha is not None)
-    check_size(output, image.height, image.width)
+    check_image(output, image)
     image = replace(image, metadata=replace(image.metadata, **dict.fromkeys(left_out(image, output))))
     samples = image.samples
     if output.name == "npy":

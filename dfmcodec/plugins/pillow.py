@@ -22,7 +22,7 @@ from dfmcodec.bitstream.header import read_header
 from dfmcodec.bitstream.integrity import FileState, examine
 from dfmcodec.bitstream.layout import MAGIC, Section
 from dfmcodec.bitstream.sections.metadata import unpack_metadata
-from dfmcodec.errors import DfmError, FormatError, ImageError
+from dfmcodec.errors import DfmError, FormatError, ImageError, InstallationError, is_lack_of_memory
 from dfmcodec.files.atomic import MEDIA_TYPE
 from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_metadata
 from dfmcodec.image import MAX_SIDE, peak_value
@@ -114,6 +114,7 @@ class DfmImageFile(ImageFile.ImageFile):
 
         Raises:
             OSError: The file is truncated or damaged, or cannot be decoded for another reason.
+            InstallationError: A part of the program is damaged or cannot be loaded.
         """
         if self._state is not None:
             with _failing_as(OSError, "cannot decode the .dfm file: "):
@@ -152,20 +153,29 @@ class DfmImageFile(ImageFile.ImageFile):
 
 @contextmanager
 def _failing_as(kind: type[OSError | SyntaxError], beginning: str = "") -> Iterator[None]:
-    """Raises what Pillow expects of a plugin in place of any error but lack of memory; programs
+    """Raises what Pillow expects of a plugin in place of any error that is about an image; programs
     that open images catch nothing else.
 
     Args:
         kind: What Pillow expects.
         beginning: How the message begins.
+
+    Raises:
+        InstallationError: A part of the program is damaged or cannot be loaded.
+        MemoryError: There was too little memory, be it to load a library.
     """
     try:
         yield
-    except (MemoryError, OSError):
+    except (InstallationError, OSError):
         raise
     except DfmError as error:
         raise kind(f"{beginning}{error}") from error  # noqa: EM102
     except Exception as error:
+        if is_lack_of_memory(error):
+            raise MemoryError(str(error)) from error
+        if isinstance(error, ImportError):
+            msg = f"cannot load a part of the program: {error}; install dfmcodec again"
+            raise InstallationError(msg) from error
         raise kind(f"{beginning}{type(error).__name__}: {error}") from error  # noqa: EM102
 
 

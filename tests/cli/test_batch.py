@@ -148,6 +148,28 @@ def test_preview_is_what_the_file_decodes_to(photos):
     assert not Path("y.dfm").exists()
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "preview", "words"),
+    [
+        ((8, 8, 4), np.uint8, "p.jpg", "jpeg cannot hold alpha"),
+        ((8, 8), np.uint16, "p.jpg", "jpeg cannot hold 16 bits a sample"),
+        ((1, 16_384), np.uint8, "p.webp", "sides have up to 16383 pixels"),
+    ],
+)
+def test_a_preview_that_cannot_hold_the_image_is_refused_before_the_work(
+    tmp_path, monkeypatch, shape, dtype, preview, words
+):
+    def encoded(*_arguments):
+        pytest.fail("the image was encoded")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dfmcodec.encoder.encode_image", encoded)
+    PIL.Image.fromarray(np.zeros(shape, dtype)).save("a.png")
+    (line,) = dfm("encode", "a.png", "-o", "x.dfm", "--preview", preview, code=1).stderr.splitlines()
+    assert words in line
+    assert os.listdir() == ["a.png"]
+
+
 def test_compare(photos):
     image = "photos/image08.jpg"
     dfm("encode", image, "-o", "x.dfm", *FAST)

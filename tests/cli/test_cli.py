@@ -170,6 +170,19 @@ def test_bad_input_is_one_line_and_a_code(folder, chelsea, arguments, code, word
     assert sorted(os.listdir()) == before
 
 
+def test_an_unknown_extension_names_the_options_of_the_command(folder):
+    Path("good.dfm").write_bytes(dfmcodec.encode("cat.png", quality=20, effort=1).data)
+    for arguments, is_option in (
+        (["decode", "good.dfm", "-o", "x.xyz"], True),
+        (["encode", "cat.png", "--preview", "x.xyz"], False),
+        (["compare", "cat.png", "cat.png", "--map", "x.xyz"], False),
+        (["sample", "chelsea", "-o", "x.xyz"], False),
+    ):
+        message = dfm(*arguments, code=1).stderr
+        assert "use one of .bmp .jpeg" in message
+        assert ("--format" in message) == is_option
+
+
 def test_read_only_folder(folder):
     Path("locked").mkdir(mode=0o500)
     if os.access("locked", os.W_OK):

@@ -290,6 +290,27 @@ def test_a_bug_is_what_pillow_expects(monkeypatch, error):
         opened(SMALL)
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (dfmcodec.InstallationError("a prior is damaged"), dfmcodec.InstallationError, "a prior is damaged"),
+        (ImportError("x.so: undefined symbol"), dfmcodec.InstallationError, "x.so: undefined symbol; install dfmcodec"),
+        (ImportError("x.so: failed to map segment from shared object"), MemoryError, "failed to map segment"),
+        (RuntimeError("can't start new thread"), MemoryError, "new thread"),
+    ],
+)
+def test_what_is_wrong_with_the_host_is_no_error_of_the_image(monkeypatch, error, kind, words):
+    def broken(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("dfmcodec.decoder.decode_image", broken)
+    with opened(SMALL) as image, pytest.raises(kind, match=words):
+        image.load()
+    monkeypatch.setattr("dfmcodec.plugins.pillow.examine", broken)
+    with pytest.raises(kind, match=words):
+        opened(SMALL)
+
+
 def test_metadata_is_read_after_the_checksum():
     packed = msgpack.packb({"icc": b"profile"}, use_bin_type=True)
     head = struct.pack("<4sBBBBHHBBBBB", b"\x89DFM", 1, 0, 1, 8, 1, 1, 1, 1, 1, 0, 2)

@@ -402,6 +402,19 @@ def test_a_bug_in_info_is_the_failure_of_one_file(monkeypatch):
     assert "ZeroDivisionError" in result.stderr
 
 
+@posix_only
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_info_of_several_files_says_that_standard_output_is_full(options):
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = [sys.executable, "-m", "dfmcodec", "info", SMALL, SMALL, *options]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    (line,) = lines(done.stderr)
+    assert done.returncode == 1
+    assert line.startswith("dfm: error: cannot write to standard output: No space left on device")
+
+
 def test_a_bug_in_another_process_is_the_failure_of_one_file():
     """Of two files; the task itself is what cannot be added."""
     results = []

@@ -29,6 +29,11 @@ class Checkpoint:
     trained: Any
     rng: np.random.Generator
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the training has not come to NaN or infinite values."""
+        return all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(self.trained))
+
     def save(self, path: Path) -> None:
         """Writes the checkpoint, whole or not at all."""
         state = np.frombuffer(json.dumps(self.rng.bit_generator.state).encode(), dtype=np.uint8)

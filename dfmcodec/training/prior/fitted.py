@@ -47,10 +47,11 @@ from dfmcodec.errors import ConfigError, DivergedError, ImageError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.jax_backend import on_processor
+from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_LEVEL
-from dfmcodec.latents.grids import code_of_lmbda
+from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.prior.fitted import CONTEXT_CHANGES, SHIPPED_FITTED, FittedPrior, fitted_prior_of
-from dfmcodec.training.prior.command import errors_in_one_line
+from dfmcodec.training.prior.command import SCALE, Number, TrainerCommand, errors_in_one_line
 from dfmcodec.training.prior.examples import check_photographs, image_files, photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
@@ -70,6 +71,7 @@ MACHINE_STEPS = {
     "stage_constants": 2.0**-10,
 }
 CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3": 16}
+LARGEST_CONTEXT_WIDTH = 47  # whose sums `GridNetwork.check_exact` takes
 _READ_FOR_A_CROP = 6  # photographs: they are reduced at random, and many are too small then
 _SMALLEST_SCALE = 2.0**-4  # of a table, in steps
 _KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as so many fits
@@ -238,15 +240,38 @@ def _moved(start: Networks, changes: Float32) -> Networks:
     return Networks(*jax.tree.map(jnp.add, start, from_flat(changes, start)))
 
 
-@click.command(help=__doc__)
+def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:
+    """The value of --axes."""
+    letters = "".join(dict.fromkeys(FINE_CHROMA))
+    if len(axes) != GRID_LEVELS or not set(axes) <= set(letters):
+        msg = f"{axes!r} is not {GRID_LEVELS} letters of {letters}, such as {FINE_CHROMA}"
+        raise click.BadParameter(msg)
+    return axes
+
+
+@click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the prior.")
-@click.option("--width", type=int, default=32, show_default=True, help="The dimension of the machine.")
-@click.option("--context-width", type=int, default=24, show_default=True, help="The units of a layer of contexts.")
-@click.option("--axes", default=FINE_CHROMA, show_default=True, help="The axis of each grid's colour at the start.")
+@click.option(
+    "--width", type=click.IntRange(1, MAX_WIDTH), default=32, show_default=True, help="The dimension of the machine."
+)
+@click.option(
+    "--context-width",
+    type=click.IntRange(1, LARGEST_CONTEXT_WIDTH),
+    default=24,
+    show_default=True,
+    help="The units of a layer of contexts.",
+)
+@click.option(
+    "--axes",
+    callback=_checked_axes,
+    default=FINE_CHROMA,
+    show_default=True,
+    help="The axis of each grid's colour at the start.",
+)
 @click.option(
     "--lmbdas",
-    type=float,
+    type=Number(min=lmbda_of_code(LMBDA_CODES[0]), max=lmbda_of_code(LMBDA_CODES[-1])),  # those that files name
     multiple=True,
     default=(2.5e-4, 1e-3, 4e-3),
     show_default=True,
@@ -257,7 +282,7 @@ def _moved(start: Networks, changes: Float32) -> Networks:
     type=click.Choice([f"{prior_id:08x}" for prior_id in SHIPPED_FITTED]),
     help="The shipped prior that long fits start from, in place of stages 1 and 2.",
 )
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on crops and steps.")
+@click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on crops and steps.")
 @errors_in_one_line()
 def main(
     folder: Path,

@@ -48,20 +48,31 @@ def run_training(
         The trained tree.
 
     Raises:
-        DivergedError: The loss of a chunk is NaN or infinite.
+        DivergedError: The loss of a chunk is NaN or infinite, or a weight at a report, or in the
+            file of the checkpoint.
     """
     checkpoint = Checkpoint.load(path, start.trained) if path.exists() else start
+    if not checkpoint.is_finite:
+        msg = f"{path} holds NaN or infinite weights; delete it, and the training starts again"
+        raise DivergedError(msg)
     done, trained, rng = checkpoint.steps, checkpoint.trained, checkpoint.rng
     losses: list[float] = []
     while done < schedule.steps:
         trained, loss = train_chunk(trained, done, rng)
         if not isfinite(loss):
-            msg = f"{path.stem}: the loss is NaN or infinite after {done} training steps; try again, then report it"
-            raise DivergedError(msg)
+            raise _diverged(path, "the loss is", done)
         losses.append(loss)
         done += schedule.chunk_steps
         if done % schedule.report_every == 0 or done >= schedule.steps:
-            Checkpoint(done, trained, rng).save(path)
+            checkpoint = Checkpoint(done, trained, rng)
+            if not checkpoint.is_finite:  # by the last step, whose loss was that of the weights before it
+                raise _diverged(path, "weights are", done)
+            checkpoint.save(path)
             report(done, float(np.mean(losses)))
             losses = []
     return trained
+
+
+def _diverged(path: Path, what: str, steps: int) -> DivergedError:
+    """The error of a training that came to NaN or infinite values after so many steps."""
+    return DivergedError(f"{path.stem}: {what} NaN or infinite after {steps} training steps; try again, then report it")

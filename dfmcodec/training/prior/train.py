@@ -37,7 +37,7 @@ from dfmcodec.files.atomic import check_writable, read_file, write_atomic
 from dfmcodec.prior import Prior
 from dfmcodec.training.prior import examples
 from dfmcodec.training.prior.checkpoint import load_images, save_images
-from dfmcodec.training.prior.command import errors_in_one_line
+from dfmcodec.training.prior.command import SCALE, TrainerCommand, errors_in_one_line
 from dfmcodec.training.prior.contexts import count_tables, train_network, untrained_context
 from dfmcodec.training.prior.examples import BIT_PRICES, DecodedCells, Rows
 from dfmcodec.training.prior.machine import DEPTH, train_machine
@@ -183,14 +183,16 @@ def _checked_part(_context: click.Context, _parameter: click.Parameter, part: st
     return "".join(phases)
 
 
-@click.command(help=__doc__)
+@click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--work", type=click.Path(path_type=Path), required=True, help="Folder for results of stages and checkpoints."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The prior to write.")
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Factor on all numbers of training steps.")
-@click.option("--passes", type=int, default=2, show_default=True, help="Passes over the images in stage 2.")
+@click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on all numbers of training steps.")
+@click.option(
+    "--passes", type=click.IntRange(1, 1000), default=2, show_default=True, help="Passes over the images in stage 2."
+)
 @click.option("--part", callback=_checked_part, help="Phases of stage 2 (of 0123), or `machine`: do only this.")
 @errors_in_one_line()
 def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:

@@ -19,7 +19,7 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
-from dfmcodec.errors import ImageError
+from dfmcodec.errors import DfmError, ImageError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.prior.fitted import (
@@ -294,6 +294,46 @@ def test_a_prior_that_could_not_be_read_is_not_written(
     assert "steps and tables" in result.stderr
     assert len(still) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--scale", value) for value in ("nan", "inf", "-inf", "0", "-1", "1e9", "x")),
+        *(("--lmbdas", value) for value in ("nan", "inf", "-inf", "0", "-1e-3", "1e-300", "1000")),
+        *(("--width", value) for value in ("0", "-3", "65", "1000000000")),
+        *(("--context-width", value) for value in ("0", "-3", "48", "1000000000")),
+        *(("--axes", value) for value in ("YO", "YOGYOGYO", "YOGYOGX", "yogyogy")),
+        ("--start", "ffde274e"),
+    ],
+)
+def test_impossible_options_are_refused_in_one_line(
+    pictures: Path, tmp_path: Path, still: list[float], option: str, value: str
+) -> None:
+    """Before a fit, and before the folder of the output is made."""
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), option, value])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: Invalid value for '{option}'")
+    assert still == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_at_the_ends_of_their_ranges_are_taken(pictures: Path, tmp_path: Path) -> None:
+    numbers = {"width": 64, "context_width": 47, "lmbdas": (1.5625e-5, 0.256), "axes": "GGGGGGO", "scale": 1e-9}
+    arguments = [str(pictures), "--out", str(tmp_path)]
+    for name, value in numbers.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            arguments += [f"--{name.replace('_', '-')}", str(number)]
+    assert numbers.items() <= main.make_context("fitted", arguments).params.items()
+
+
+def test_the_widest_contexts_are_the_last_that_are_exact() -> None:
+    """A prior of wider ones would be refused after its fits."""
+    widest = training.LARGEST_CONTEXT_WIDTH
+    FittedPrior.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest)))
+    with pytest.raises(DfmError, match="not the same on all hosts"):
+        FittedPrior.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest + 1)))
 
 
 @pytest.mark.parametrize("options", [["--width", "32"], ["--axes", "YYOGYOG"], ["--context-width", "23"]])

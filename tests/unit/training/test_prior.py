@@ -126,6 +126,24 @@ def test_a_part_that_is_none_is_refused(tmp_path, part):
     assert not work.exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--scale", value) for value in ("nan", "inf", "-inf", "0", "-1", "1e9", "x")),
+        *(("--passes", value) for value in ("0", "-1", "1000000000", "1.5")),
+        ("--part", "7"),
+    ],
+)
+def test_impossible_options_are_refused_in_one_line(tmp_path, option, value):
+    """Before anything else is looked at or made."""
+    work, out = tmp_path / "work", tmp_path / "prior.npz"
+    result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", str(out), option, value])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: Invalid value for '{option}'")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_phases_of_a_part_are_in_order(trained, monkeypatch):
     """Tables are counted under the network of each phase."""
     seen = []
@@ -224,6 +242,34 @@ def test_a_loss_that_is_not_finite_ends_a_training(tmp_path, loss):
     with pytest.raises(DivergedError, match="after 8 training steps"):
         run_training(path, start, diverging, Schedule(24, 4, 4), lambda done, loss: None)
     assert Checkpoint.load(path, start.trained).steps == 8
+
+
+@pytest.mark.parametrize("value", [nan, inf])
+@pytest.mark.parametrize(("diverged", "kept"), [(8, 4), (20, 16)])
+def test_weights_that_a_step_makes_not_finite_end_a_training(tmp_path, value, diverged, kept):
+    """The loss before the step tells nothing of it. The checkpoint before it stays; after the last
+    step, too.
+    """
+    path = tmp_path / "state.npz"
+    start = Checkpoint(0, {"w": np.zeros(3, dtype=np.float32)}, np.random.default_rng(1))
+
+    def diverging(trained, done, rng):
+        trained, loss = stepped(trained, done, rng)
+        return {"w": trained["w"] * np.float32(value if done + 4 == diverged else 1)}, loss
+
+    with pytest.raises(DivergedError, match=f"after {diverged} training steps"):
+        run_training(path, start, diverging, Schedule(20, 4, 4), lambda done, loss: None)
+    assert Checkpoint.load(path, start.trained).steps == kept
+
+
+@pytest.mark.parametrize("done", [4, 20])
+def test_a_checkpoint_that_is_not_finite_is_refused(tmp_path, done):
+    """Trainings of before wrote such ones, also as their last."""
+    path = tmp_path / "state.npz"
+    start = Checkpoint(0, {"w": np.zeros(3, dtype=np.float32)}, np.random.default_rng(1))
+    Checkpoint(done, {"w": np.full(3, nan, dtype=np.float32)}, start.rng).save(path)
+    with pytest.raises(DivergedError, match="delete it"):
+        run_training(path, start, stepped, Schedule(20, 4, 4), lambda done, loss: None)
 
 
 def decoded_noise(height, width):
