@@ -17,7 +17,8 @@ has stage 3 alone, with longer fits that pay a part of the price:
 
     python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start ffde274f
 
-Its context network may have more units than that one's; --width and --axes are those of that one.
+That is a shipped prior, or the file of any other. The context network of the new one may have more
+units than its own; --width and --axes are those of it.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
-from dfmcodec.errors import ConfigError, DivergedError, ImageError
-from dfmcodec.files.arrays import write_arrays
+from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError
+from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.fourier.layer import MAX_WIDTH
@@ -192,15 +193,15 @@ def widened(prior: FittedPrior, units: int, seed: int = 0) -> FittedPrior:
     return FittedPrior.from_arrays(arrays | {"change_tables": np.concatenate(tables)})
 
 
-def long_start(prior_id: str, context_width: int) -> FittedPrior:
+def long_start(prior: FittedPrior, context_width: int) -> FittedPrior:
     """The prior that long fits of the running command start from.
 
     Args:
-        prior_id: That of the shipped prior.
+        prior: The given one.
         context_width: The units of a layer of contexts.
 
     Raises:
-        ConfigError: The command was given an option that the shipped prior decides.
+        ConfigError: The command was given an option that the given prior decides.
     """
 
     def is_given(name: str) -> bool:
@@ -208,12 +209,12 @@ def long_start(prior_id: str, context_width: int) -> FittedPrior:
 
     for name in ("width", "axes"):
         if is_given(name):
-            msg = f"--{name} is that of --start {prior_id}; leave it out"
+            msg = f"--{name} is that of --start {prior.checksum:08x}; leave it out"
             raise ConfigError(msg)
-    prior = fitted_prior_of(int(prior_id, 16))
     units = len(prior.network.w1)
     if is_given("context_width") and context_width < units:
-        msg = f"--context-width {context_width} is less than the {units} of --start {prior_id}; give {units} or more"
+        start = f"--start {prior.checksum:08x}"
+        msg = f"--context-width {context_width} is less than the {units} of {start}; give {units} or more"
         raise ConfigError(msg)
     return widened(prior, max(context_width, units))
 
@@ -238,6 +239,25 @@ def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDA
 def _moved(start: Networks, changes: Float32) -> Networks:
     """Networks that differ from a start by changes in the units of `flat_changes`."""
     return Networks(*jax.tree.map(jnp.add, start, from_flat(changes, start)))
+
+
+def _start_prior(_context: click.Context, _parameter: click.Parameter, start: str | None) -> FittedPrior | None:
+    """The value of --start."""
+    if start is None:
+        return None
+    shipped = {f"{prior_id:08x}": prior_id for prior_id in SHIPPED_FITTED}
+    if start in shipped:
+        return fitted_prior_of(shipped[start])
+    if not Path(start).is_file():
+        msg = f"{start!r} is no file, and no shipped prior ({', '.join(shipped)})"
+        raise click.BadParameter(msg)
+    try:
+        return FittedPrior.from_arrays(read_arrays(Path(start)))
+    except KeyError as error:
+        msg = f"{start} has no array {error}, so it is no prior of the fitted model"
+        raise click.BadParameter(msg) from error
+    except DfmError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:
@@ -279,8 +299,8 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
 )
 @click.option(
     "--start",
-    type=click.Choice([f"{prior_id:08x}" for prior_id in SHIPPED_FITTED]),
-    help="The shipped prior that long fits start from, in place of stages 1 and 2.",
+    callback=_start_prior,
+    help="The prior that long fits start from, in place of stages 1 and 2: the id of a shipped one, or a file.",
 )
 @click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on crops and steps.")
 @errors_in_one_line()
@@ -291,7 +311,7 @@ def main(
     context_width: int,
     axes: str,
     lmbdas: Sequence[float],
-    start: str | None,
+    start: FittedPrior | None,
     scale: float,
 ) -> None:
     started = time.perf_counter()

@@ -12,7 +12,7 @@ import pytest
 import skimage.data
 from click.testing import CliRunner
 from common import SHARED
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from dfmcodec.encoder.fitted.fit import Fit
 from dfmcodec.encoder.fitted.networks import Networks
@@ -20,7 +20,7 @@ from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_
 from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import DfmError, ImageError
-from dfmcodec.files.arrays import read_arrays
+from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.prior.fitted import (
     CHANGE_NAMES,
@@ -344,6 +344,38 @@ def test_what_a_shipped_prior_decides_is_no_option(
     result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", "ffde274f", *options])
     assert result.exit_code == 2
     assert options[0] in result.stderr
+    assert still == []
+    assert not out.exists()
+
+
+def test_long_fits_start_from_the_file_of_a_prior(pictures: Path, tmp_path: Path, still: list[float]) -> None:
+    path, out = tmp_path / "own.npz", tmp_path / "prior"
+    own = prior_arrays(Networks.start(5, WIDTH, 26))
+    write_arrays(path, own)
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", str(path)])
+    assert result.exit_code == 0, result.output
+    (written,) = out.iterdir()
+    prior = FittedPrior.from_arrays(read_arrays(written))
+    assert prior.shapes == FittedPrior.from_arrays(own).shapes
+    assert_allclose(prior.machine.layer, own["machine_layer"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("without", "words"), [("context_w1", "no array 'context_w1'"), ("change_tables", "no array 'change_tables'")]
+)
+def test_a_start_that_is_no_prior_is_refused(
+    pictures: Path, tmp_path: Path, still: list[float], without: str, words: str
+) -> None:
+    arrays = prior_arrays(Networks.start(5, WIDTH))
+    path, out = tmp_path / "own.npz", tmp_path / "prior"
+    write_arrays(path, {name: array for name, array in arrays.items() if name != without})
+    no_archive = tmp_path / "text.npz"
+    no_archive.write_text("text")
+    for start, expected in ((path, words), (no_archive, str(no_archive)), (pictures, "is no file")):
+        result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", str(start)])
+        assert result.exit_code == 2
+        (line,) = result.stderr.splitlines()
+        assert expected in line
     assert still == []
     assert not out.exists()
 
