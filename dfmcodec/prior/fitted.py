@@ -142,7 +142,7 @@ class FittedPrior:
 SHIPPED_FITTED: tuple[int, ...] = (  # the prior ids of readable files
     *(0xD4D2995E, 0xFFDE274F, 0x95AAF190),
     *(0x5042B3F7, 0xD668FEDB, 0x5CABBE89),  # with means in sixteenths
-    0xB84C2B33,  # with a wider context network
+    *(0xB84C2B33, 0xD11B22E6),  # with a wider context network
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import ContextWeights
-from dfmcodec.encoder.fitted.machine import FINE_CHROMA, start_machine
+from dfmcodec.encoder.fitted.machine import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_machine
 from dfmcodec.synthesis.fitted import FittedMachine
 
 _STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with a part for each layer
@@ -28,7 +28,14 @@ class Networks(NamedTuple):
     contexts: ContextWeights
 
     @classmethod
-    def start(cls, seed: int, width: int = 32, context_width: int = 24, axes: str = FINE_CHROMA) -> Networks:
+    def start(
+        cls,
+        seed: int,
+        width: int = 32,
+        context_width: int = 24,
+        axes: str = FINE_CHROMA,
+        layer: LayerStart = NEARLY_LINEAR,
+    ) -> Networks:
         """Random networks.
 
         Args:
@@ -36,9 +43,10 @@ class Networks(NamedTuple):
             width: The dimension that the synthesis lifts vectors to.
             context_width: The units of a layer of the context networks.
             axes: The axes of the grids' colours; see `start_machine`.
+            layer: The deviations of the Fourier layer.
         """
         rng = np.random.default_rng(seed)
-        return cls(start_machine(rng, width, axes), ContextWeights.start(rng, context_width))
+        return cls(start_machine(rng, width, axes, layer), ContextWeights.start(rng, context_width))
 
     @classmethod
     def of(cls, machine: FittedMachine, contexts: ContextWeights) -> Networks:

@@ -10,7 +10,7 @@ from dfmcodec.encoder.config import lmbda_of_step
 from dfmcodec.encoder.fitted.fit import Recipe
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import prior_networks
-from dfmcodec.encoder.fitted.smooth import smooth_latents
+from dfmcodec.encoder.fitted.smooth import SMOOTH_PART, smooth_part
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.search import fit_latents
@@ -19,12 +19,14 @@ from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
-_PRIORS = (0.0, 0xD668FEDB), (5e-4, 0x5042B3F7)  # the least multiplier that each serves
-# Those of images that are not smooth, by the least number of pixels: the more symbols there are,
-# the better they pay for networks that move far, and for wide ones.
-_LARGE_PRIORS = (
-    (200_000, ((0.0, 0xB84C2B33), (8e-4, 0x5CABBE89))),
-    (80_000, ((0.0, 0xD668FEDB), (5e-4, 0x5CABBE89))),
+# Priors of images, by the least number of pixels, the largest part without details, and the least
+# multiplier: the more symbols there are, the better they pay for networks that move far, and for
+# wide ones.
+_PRIORS = (
+    (200_000, 0.25, ((0.0, 0xD11B22E6), (2e-3, 0x5CABBE89))),
+    (200_000, SMOOTH_PART, ((0.0, 0xB84C2B33), (8e-4, 0x5CABBE89))),
+    (80_000, SMOOTH_PART, ((0.0, 0xD668FEDB), (5e-4, 0x5CABBE89))),
+    (0, 1.0, ((0.0, 0xD668FEDB), (5e-4, 0x5042B3F7))),
 )
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
@@ -81,8 +83,8 @@ def prior_and_recipe(colours: Float32, lmbda: float, steps: int) -> tuple[Fitted
         lmbda: The multiplier of bits.
         steps: The number of steps.
     """
-    of_size = (priors for pixels, priors in _LARGE_PRIORS if colours[0].size >= pixels)
-    priors = _PRIORS if smooth_latents(colours, lmbda) else next(of_size, _PRIORS)
+    part = smooth_part(colours, lmbda)
+    priors = next(by_lmbda for least, most, by_lmbda in _PRIORS if colours[0].size >= least and part <= most)
     _, prior_id = max(entry for entry in priors if entry[0] <= lmbda)
     return fitted_prior_of(prior_id), Recipe.of(steps)
 
@@ -101,7 +103,7 @@ def _lmbda_of_target(job: Job) -> float:
     except TargetUnreachableError:
         of_symbols = _latent_lmbda(job)
     lmbda = _first_lmbda(of_symbols)
-    return lmbda * _OF_SMOOTH if smooth_latents(colours_of(job.image), lmbda) else lmbda
+    return lmbda * _OF_SMOOTH if smooth_part(colours_of(job.image), lmbda) > SMOOTH_PART else lmbda
 
 
 def _first_lmbda(of_latents: float) -> float:

@@ -17,7 +17,17 @@ from dfmcodec._types import Bools, Float32
 _LEVELS = 2  # grids that are held
 _AROUND = 9  # samples along a side of what counts as around a latent
 _LEAST_DETAIL = 2.0  # that a symbol may pay for: sqrt(squared error of a sample's pixels / lmbda)
-_MOST_DETAILED = 0.5  # part of the finest grid; where there are more details, none are held
+SMOOTH_PART = 0.5  # of an image; one that has more without details is smooth
+
+
+def smooth_part(colours: Float32, lmbda: float) -> float:
+    """The part of an image that has no details, in [0, 1].
+
+    Args:
+        colours: float32 [3, H, W] in [0, 1].
+        lmbda: The multiplier of bits.
+    """
+    return float(_without_details(colours, lmbda, levels=1)[0].mean())
 
 
 def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
@@ -31,14 +41,20 @@ def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
         For the finest grids True where a latent is to be held, bool [h_l, w_l]; nothing for an
         image that is not smooth.
     """
-    held = []
+    held = _without_details(colours, lmbda, _LEVELS)
+    return held if held[0].mean() > SMOOTH_PART else []
+
+
+def _without_details(colours: Float32, lmbda: float, levels: int) -> list[Bools]:
+    """Where no details are around a latent, for so many grids, bool [h_l, w_l]."""
+    areas = []
     luma = colours.mean(axis=0)
-    for level in range(_LEVELS):
+    for level in range(levels):
         coarser = _halved(luma)
         detail = np.abs(luma - _doubled(coarser)[: luma.shape[0], : luma.shape[1]]) * np.sqrt(4**level / lmbda)
-        held.append(maximum_filter(detail, _AROUND) <= _LEAST_DETAIL)
+        areas.append(maximum_filter(detail, _AROUND) <= _LEAST_DETAIL)
         luma = coarser
-    return held if held[0].mean() > 1 - _MOST_DETAILED else []
+    return areas
 
 
 def _halved(plane: Float32) -> Float32:

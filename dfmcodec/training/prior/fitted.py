@@ -18,7 +18,7 @@ has stage 3 alone, with longer fits that pay a part of the price:
     python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start ffde274f
 
 That is a shipped prior, or the file of any other. The context network of the new one may have more
-units than its own; --width and --axes are those of it.
+units than its own; --width, --axes and --nearly-linear are those of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from click.core import ParameterSource
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import ContextWeights
 from dfmcodec.encoder.fitted.fit import Fit, Recipe
-from dfmcodec.encoder.fitted.machine import FINE_CHROMA
+from dfmcodec.encoder.fitted.machine import FINE_CHROMA, NEARLY_LINEAR, STEEP
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
@@ -207,9 +207,9 @@ def long_start(prior: FittedPrior, context_width: int) -> FittedPrior:
     def is_given(name: str) -> bool:
         return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
 
-    for name in ("width", "axes"):
+    for name in ("width", "axes", "nearly_linear"):
         if is_given(name):
-            msg = f"--{name} is that of --start {prior.checksum:08x}; leave it out"
+            msg = f"--{name.replace('_', '-')} is that of --start {prior.checksum:08x}; leave it out"
             raise ConfigError(msg)
     units = len(prior.network.w1)
     if is_given("context_width") and context_width < units:
@@ -290,6 +290,9 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
     help="The axis of each grid's colour at the start.",
 )
 @click.option(
+    "--nearly-linear", is_flag=True, help="Random phases start small, as for all priors before fitted-d11b22e6."
+)
+@click.option(
     "--lmbdas",
     type=Number(min=lmbda_of_code(LMBDA_CODES[0]), max=lmbda_of_code(LMBDA_CODES[-1])),  # those that files name
     multiple=True,
@@ -310,6 +313,7 @@ def main(
     width: int,
     context_width: int,
     axes: str,
+    nearly_linear: bool,
     lmbdas: Sequence[float],
     start: FittedPrior | None,
     scale: float,
@@ -342,7 +346,8 @@ def main(
         single_crops = crops_of(folder, scaled(SINGLE_CROPS), SINGLE_SIDE, seed=12)
         paying_crops = crops_of(folder, scaled(PAYING_CROPS), SINGLE_SIDE, seed=13)
         log(f"{len(crops)} crops together")
-        together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes)
+        layer = NEARLY_LINEAR if nearly_linear else STEEP
+        together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes, layer)
         joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
         first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, single_crops))))
         paying = fits(prior_networks(first), paying_crops, change_scales(first))

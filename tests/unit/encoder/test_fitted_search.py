@@ -442,21 +442,22 @@ def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
 
 def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that move far pay for large images with details only, wide ones for larger ones at
-    low multipliers.
+    low multipliers, in those full of details at higher ones.
     """
-    held = [np.ones((2, 2), dtype=np.bool_)]
     priors = {}
-    for side, smooth, lmbda in product((280, 290, 440, 450), ([], held), (1e-4, 2e-3)):
-        monkeypatch.setattr(planning, "smooth_latents", lambda *_, smooth=smooth: smooth)
+    for side, part, lmbda in product((280, 290, 440, 450), (0.2, 0.5, 0.6), (1e-4, 1.5e-3, 3e-3)):
+        monkeypatch.setattr(planning, "smooth_part", lambda *_, part=part: part)
         prior, _ = prior_and_recipe(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
-        priors[side, bool(smooth), lmbda] = prior
-    wide, far = priors.pop((450, False, 1e-4)), priors.pop((290, False, 2e-3))
-    low, high = priors[280, False, 1e-4], priors[280, False, 2e-3]
+        priors[side, part, lmbda] = prior
+    full, wide, far = priors.pop((450, 0.2, 1e-4)), priors.pop((450, 0.5, 1e-4)), priors.pop((290, 0.5, 3e-3))
+    assert priors.pop((450, 0.2, 1.5e-3)).checksum == full.checksum != wide.checksum
+    low, high = priors[280, 0.5, 1e-4], priors[280, 0.5, 3e-3]
     assert far.tables.mean() > high.tables.mean() + 2
-    assert len(wide.network.w1) > len(low.network.w1) == len(far.network.w1) == len(high.network.w1)
-    for (side, is_smooth, lmbda), prior in priors.items():
-        expected = low if lmbda < 1e-3 else high if is_smooth or side == 280 else far
-        assert prior.checksum == expected.checksum, (side, is_smooth, lmbda)
+    assert len(full.network.w1) == len(wide.network.w1) > len(low.network.w1)
+    assert len(low.network.w1) == len(far.network.w1) == len(high.network.w1)
+    for (side, part, lmbda), prior in priors.items():
+        expected = low if lmbda < 1e-3 else high if part > 0.5 or side == 280 else far
+        assert prior.checksum == expected.checksum, (side, part, lmbda)
 
 
 def test_the_first_multiplier_is_that_of_the_target() -> None:
@@ -474,8 +475,8 @@ def test_the_first_multiplier_is_that_of_the_target() -> None:
 def test_the_first_multiplier_is_larger_for_the_size_of_a_smooth_image(monkeypatch: pytest.MonkeyPatch) -> None:
     size, psnr_target = (EncoderConfig(model="fitted", **target) for target in ({"size": 700}, {"psnr": 27.0}))
     firsts = []
-    for held in ([], [np.ones(PIXELS.shape[:2], dtype=np.bool_)]):
-        monkeypatch.setattr(planning, "smooth_latents", lambda *_, held=held: held)
+    for part in (0.5, 0.6):
+        monkeypatch.setattr(planning, "smooth_part", lambda *_, part=part: part)
         firsts.append((plan_for(size).first_lmbda, plan_for(psnr_target).first_lmbda))
     detailed, smooth = firsts
     assert smooth == (pytest.approx(1.25 * detailed[0]), detailed[1])

@@ -13,7 +13,7 @@ import skimage.filters
 
 from dfmcodec.encoder.fitted.fit import _SPREADS, Fit, Recipe, _with_price
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.smooth import smooth_latents
+from dfmcodec.encoder.fitted.smooth import SMOOTH_PART, smooth_latents, smooth_part
 from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
 
 LMBDA = 5e-4
@@ -52,6 +52,18 @@ def test_a_lower_multiplier_holds_less() -> None:
 
 def test_an_image_full_of_details_holds_none() -> None:
     assert smooth_latents(colours(), LMBDA / 16) == []
+
+
+def test_latents_are_held_where_more_than_half_is_smooth() -> None:
+    parts = {}
+    for lmbda in LMBDA * 4.0 ** np.arange(-4, 3):
+        part = smooth_part(half_blurred(), lmbda)
+        held = smooth_latents(half_blurred(), lmbda)
+        assert bool(held) == (part > SMOOTH_PART), lmbda
+        assert not held or part == held[0].mean()
+        parts[lmbda] = part
+    assert list(parts.values()) == sorted(parts.values())
+    assert min(parts.values()) < SMOOTH_PART < 0.9 < max(parts.values())
 
 
 def test_held_latents_are_zero_in_the_first_part_only() -> None:

@@ -15,6 +15,7 @@ from common import SHARED
 from numpy.testing import assert_allclose, assert_array_equal
 
 from dfmcodec.encoder.fitted.fit import Fit
+from dfmcodec.encoder.fitted.machine import NEARLY_LINEAR, STEEP, LayerStart
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
@@ -260,6 +261,26 @@ def test_photographs_that_do_not_do_are_refused_before_a_fit(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("options", "layer"), [([], STEEP), (["--nearly-linear"], NEARLY_LINEAR)])
+def test_random_phases_start_steep_or_small(
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    still: list[float],
+    options: list[str],
+    layer: LayerStart,
+) -> None:
+    for name, number in {"JOINT_SIDE": 64, "JOINT_COLUMNS": 2, "JOINT_CROPS": 2}.items():
+        monkeypatch.setattr(training, name, number)
+    arguments = [str(pictures), "--out", str(tmp_path), "--width", "8", "--scale", "0.004", *options]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    (path,) = tmp_path.iterdir()
+    machine, expected = read_arrays(path), Networks.start(0, WIDTH, layer=layer).machine
+    assert_array_equal(machine["machine_lift"], expected.lift)
+    assert_array_equal(machine["machine_layer"], expected.layer)
+
+
 def test_an_output_that_is_no_folder_is_refused_at_once(pictures: Path, tmp_path: Path, still: list[float]) -> None:
     (tmp_path / "file").write_text("kept")
     result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "file"), "--start", "ffde274f"])
@@ -336,7 +357,9 @@ def test_the_widest_contexts_are_the_last_that_are_exact() -> None:
         FittedPrior.from_arrays(prior_arrays(Networks.start(0, WIDTH, widest + 1)))
 
 
-@pytest.mark.parametrize("options", [["--width", "32"], ["--axes", "YYOGYOG"], ["--context-width", "23"]])
+@pytest.mark.parametrize(
+    "options", [["--width", "32"], ["--axes", "YYOGYOG"], ["--nearly-linear"], ["--context-width", "23"]]
+)
 def test_what_a_shipped_prior_decides_is_no_option(
     pictures: Path, tmp_path: Path, still: list[float], options: list[str]
 ) -> None:
