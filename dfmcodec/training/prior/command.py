@@ -17,7 +17,8 @@ class TrainerCommand(click.Command):
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
-            return super().make_context(*args, **kwargs)
+            with errors_in_one_line():
+                return super().make_context(*args, **kwargs)
         except click.UsageError as error:
             command = self.name if error.ctx is None else error.ctx.command_path
             message = error.format_message().removesuffix(".")

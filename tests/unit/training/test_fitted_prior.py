@@ -20,7 +20,7 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
-from dfmcodec.errors import DfmError, ImageError
+from dfmcodec.errors import DfmError, ImageError, InstallationError
 from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.prior.fitted import (
@@ -369,6 +369,20 @@ def test_what_a_shipped_prior_decides_is_no_option(
     assert options[0] in result.stderr
     assert still == []
     assert not out.exists()
+
+
+def test_a_damaged_installation_is_told_in_one_line(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float]
+) -> None:
+    def damaged(_prior_id: int) -> FittedPrior:
+        message = "prior ffde274f is damaged in this installation"
+        raise InstallationError(message)
+
+    monkeypatch.setattr(training, "fitted_prior_of", damaged)
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), "--start", "ffde274f"])
+    assert result.exit_code == InstallationError.exit_code
+    assert result.stderr == "Error: prior ffde274f is damaged in this installation\n"
+    assert still == []
 
 
 def test_long_fits_start_from_the_file_of_a_prior(pictures: Path, tmp_path: Path, still: list[float]) -> None:
