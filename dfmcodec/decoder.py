@@ -376,7 +376,9 @@ def _render_grids(model: QuantizedGrids, region: Region, backend: str) -> Pixels
 
 
 def _grid_colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
-    """The colours of a region by the machine of the image, float32 [3, H, W] in 0..1."""
+    """The colours of a region by the machine of the image, float32 [3, H, W]; 0 is black and 1 is
+    white. They are finite, and within +-`_LARGEST_COLOUR`.
+    """
     _, machine = fitted_prior_of(model.architecture.prior_id).networks_of(model.changes)
     evaluate = None
     if backend == "jax":
@@ -384,14 +386,14 @@ def _grid_colours(model: QuantizedGrids, region: Region, backend: str) -> Float3
 
         evaluate = jax_strip_synthesis()
     with np.errstate(over="ignore", invalid="ignore"):
-        return synthesise_grids(machine, model.grids, symbol_step(model.lmbda_code), region, evaluate)
+        colours = synthesise_grids(machine, model.grids, symbol_step(model.lmbda_code), region, evaluate)
+    np.nan_to_num(colours, copy=False)
+    return np.clip(colours, -_LARGEST_COLOUR, _LARGEST_COLOUR, out=colours)
 
 
 def _colours_to_pixels(colours: Float32, model: QuantizedGrids) -> Pixels:
     """Rounds colours [3, H, W] to pixels [H, W, C]; gray is their mean."""
-    values = np.nan_to_num(colours)
-    np.clip(values, -_LARGEST_COLOUR, _LARGEST_COLOUR, out=values)
-    values = values.mean(axis=0, keepdims=True) if model.architecture.channels == 1 else values
+    values = colours.mean(axis=0, keepdims=True) if model.architecture.channels == 1 else colours
     return to_values(values.transpose(1, 2, 0) * np.float32(peak_value(model.bit_depth)), model.bit_depth)
 
 

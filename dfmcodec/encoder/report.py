@@ -22,7 +22,8 @@ class EncodeReport:
 
     Args:
         file_bytes: Size of the file.
-        estimated_bytes: Size that the entropy model expected.
+        estimated_bytes: Size that the entropy model expected; for the fitted model, with the exact
+            size of its coded sections.
         section_bytes: Size of each part of the file, by the names of docs/format.md.
         budget_bytes: The size limit; None where the target was not a size.
         rate: File bytes over raw bytes.

@@ -331,7 +331,7 @@ def window_gradient(
     companding: Float32,
     most_active: float,
     place: tuple[int, int, int, int],
-    terms: tuple[float, float],
+    terms: tuple[float, float, float],
     colours: Float32,
     inside: Float32,
     latents: tuple[Float32, ...],
@@ -339,7 +339,7 @@ def window_gradient(
     by_weights: Float32,
     by_latents: Float32,
 ) -> None:
-    """Computes the gradient of a window's part in the loss of a fit; see `WindowLoss.gradient`.
+    """Computes the gradient of a window's part in the loss of a fit; see `WindowLoss.gradients`.
 
     Args:
         weights: Those of `Networks.flat`.
@@ -347,7 +347,7 @@ def window_gradient(
         companding: The slope and the constant of each line, for features in the units of a fit.
         most_active: The largest activation of a unit.
         place: The first row and column of the window, and the height and width of the image.
-        terms: The multiplier of bits, and the step of symbols.
+        terms: The multiplier of bits, the step of symbols, and the largest value of a sample.
         colours: [3, WINDOW, WINDOW].
         inside: [WINDOW, WINDOW].
         latents: The grids of the image, [h_l, w_l] each.
@@ -362,7 +362,7 @@ def window_costs(
     companding: Float32,
     most_active: float,
     place: tuple[int, int, int, int],
-    terms: tuple[float, float],
+    terms: tuple[float, float, float],
     colours: Float32,
     inside: Float32,
     latents: tuple[Float32, ...],

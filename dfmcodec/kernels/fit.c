@@ -84,7 +84,7 @@ typedef struct {
     int lines; /* of the companding: the least of slope * |x| + constant */
     const float *companding;
     Py_ssize_t top, left, height, width_of_image;
-    float lmbda, step, temperature, noise, activation_max;
+    float lmbda, step, peak, temperature, noise, activation_max;
     uint32_t seed;
     const float *colours, *inside, *grids[LEVELS]; /* grids are of the whole image */
     float *costs;                                  /* [WINDOW][WINDOW] without gradient: squared errors of pixels */
@@ -816,6 +816,7 @@ static void stage_backward(const Work *work, int stage, const float *in, const f
 /* The squared errors of the colours, each pixel's for itself, or their gradient. */
 static void errors_of_window(const Work *work) {
     const float *colours = work->values[STAGES];
+    const float peak = work->peak, unit = 1 / peak;
     for (int y = 0; y < WINDOW; y++)
         for (int x = 0; x < WINDOW; x += LANES) {
             const float_lanes inside = load(work->inside + y * WINDOW + x);
@@ -829,7 +830,7 @@ static void errors_of_window(const Work *work) {
                     continue;
                 }
                 value = smaller(larger(value, all(0.0f)), all(1.0f));
-                value = whole_lanes(value * 255.0f) * (1 / 255.0f) - wanted;
+                value = whole_lanes(value * peak) * unit - wanted;
                 errors += value * value * inside;
             }
             if (!work->has_gradient) store(work->costs + y * WINDOW + x, &errors);
@@ -1072,15 +1073,16 @@ PyObject *NAME(window_gradient)(PyObject *self, PyObject *args) {
     Py_buffer buffers[BUFFERS], grid_buffers[LEVELS] = {0};
     PyObject *grids, *result = NULL;
     Work work = {0};
-    double most_active, lmbda, step, temperature, noise;
-    if (!PyArg_ParseTuple(args, "y*(ii)y*d(nnnn)(dd)y*y*O(ddI)w*w*", &buffers[WEIGHTS], &work.width, &work.units,
+    double most_active, lmbda, step, peak, temperature, noise;
+    if (!PyArg_ParseTuple(args, "y*(ii)y*d(nnnn)(ddd)y*y*O(ddI)w*w*", &buffers[WEIGHTS], &work.width, &work.units,
                           &buffers[COMPANDING], &most_active, &work.top, &work.left, &work.height, &work.width_of_image,
-                          &lmbda, &step, &buffers[COLOURS], &buffers[INSIDE], &grids, &temperature, &noise, &work.seed,
-                          &buffers[FIRST_OUT], &buffers[SECOND_OUT]))
+                          &lmbda, &step, &peak, &buffers[COLOURS], &buffers[INSIDE], &grids, &temperature, &noise,
+                          &work.seed, &buffers[FIRST_OUT], &buffers[SECOND_OUT]))
         return NULL;
     work.activation_max = (float)most_active;
     work.lmbda = (float)lmbda;
     work.step = (float)step;
+    work.peak = (float)peak;
     work.temperature = (float)temperature;
     work.noise = (float)noise;
     work.has_gradient = 1;
@@ -1107,14 +1109,15 @@ PyObject *NAME(window_costs)(PyObject *self, PyObject *args) {
     Py_buffer buffers[BUFFERS], grid_buffers[LEVELS] = {0};
     PyObject *grids, *result = NULL;
     Work work = {0};
-    double most_active, lmbda, step;
-    if (!PyArg_ParseTuple(args, "y*(ii)y*d(nnnn)(dd)y*y*Ow*w*", &buffers[WEIGHTS], &work.width, &work.units,
+    double most_active, lmbda, step, peak;
+    if (!PyArg_ParseTuple(args, "y*(ii)y*d(nnnn)(ddd)y*y*Ow*w*", &buffers[WEIGHTS], &work.width, &work.units,
                           &buffers[COMPANDING], &most_active, &work.top, &work.left, &work.height, &work.width_of_image,
-                          &lmbda, &step, &buffers[COLOURS], &buffers[INSIDE], &grids, &buffers[FIRST_OUT],
+                          &lmbda, &step, &peak, &buffers[COLOURS], &buffers[INSIDE], &grids, &buffers[FIRST_OUT],
                           &buffers[SECOND_OUT]))
         return NULL;
     work.activation_max = (float)most_active;
     work.step = (float)step;
+    work.peak = (float)peak;
     if (read_window(&work, buffers, grids, grid_buffers) &&
         has_items(&buffers[FIRST_OUT], WINDOW * WINDOW, sizeof(float), "errors") &&
         has_items(&buffers[SECOND_OUT], symbols_of_window(), sizeof(float), "bits")) {

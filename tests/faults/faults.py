@@ -39,6 +39,7 @@ PACKAGE = Path(dfmcodec.__file__).parent
 DFM = (sys.executable, "-m", "dfmcodec")
 FAST = ("--effort", "1", "--quality", "50")
 COORDINATE = ("--model", "coordinate", "--depth", "1", "--width", "8", "--steps", "160", "--size", "3000")
+FITTED = ("--model", "fitted", "--steps", "50", "--quality", "50")
 NOBODY = 65534
 PATIENCE_S = 60
 
@@ -688,6 +689,32 @@ def nan_in_every_walk(place: Place) -> str:
     return f"a file without a filter; {said}, and the old file is as it was"
 
 
+NAN_FIT = """
+import numpy as np, dfmcodec.encoder.fitted.fit as fit
+take, calls = fit.Fit.step, []
+def step(*arguments):
+    calls.append(1)
+    state = take(*arguments)
+    if len(calls) == 45:
+        state = state._replace(networks=state.networks.from_flat(state.networks.flat * np.float32(np.nan)))
+    return state
+fit.Fit.step = step
+"""
+
+
+def nan_in_the_fit(place: Place) -> str:
+    """The last step of the fitted model before its networks are rounded gives ones that are NaN
+    (patched in)
+    """
+    arguments = ("encode", place.image(), "-o", place.folder / "x.dfm", "-f", "--json", *FITTED)
+    usual = report_of(dfm(*arguments))
+    end = patched(NAN_FIT, *arguments)
+    report = report_of(end)
+    assert (report["restarts"], report["stop_reason"]) == (1, "steps")
+    assert abs(report["psnr_db"] - usual["psnr_db"]) < 2, (report["psnr_db"], usual["psnr_db"])
+    return f"{end.errors.strip()} ({report['psnr_db']:.1f} dB; undisturbed {usual['psnr_db']:.1f} dB)"
+
+
 def damaged_cache(place: Place) -> str:
     """All files of the compilation cache overwritten with noise, cut in half, emptied; the cache is
     a file; no home
@@ -839,6 +866,7 @@ FAULTS: dict[str, Callable[[Place], str]] = {
     "NaN, coordinate, always": nan_in_every_step,
     "NaN, latent, once": nan_in_the_latents,
     "NaN, latent, always": nan_in_every_walk,
+    "NaN, fitted, once": nan_in_the_fit,
     "Damaged compilation cache": damaged_cache,
     "Damaged prior": damaged_prior,
     "Pipe closes early": pipe_closes,

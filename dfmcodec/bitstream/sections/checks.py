@@ -1,7 +1,7 @@
 """The checks section, which tells where a file is damaged.
 
 Each check is the lower half of the CRC-32 of a part of the file, or of the symbols that one tile
-and decomposition level must decode to.
+and decomposition level, or one grid of the fitted model, must decode to.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ class Checks:
 
     Args:
         sections: The check of each other section.
-        symbols: The checks of the latents' symbols, tile after tile; see
-            `sections.latents.tile_checks`.
+        symbols: The checks of the latents' symbols, tile after tile, see
+            `sections.latents.tile_checks`; of the fitted model those of its grids, from the
+            coarsest on.
     """
 
     sections: dict[Section, int]
@@ -54,7 +55,7 @@ def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[i
     Args:
         head: The file's bytes before its first section.
         bodies: The bodies of the other sections, in the order of the table.
-        symbol_checks: The checks of the latents' symbols, tile after tile.
+        symbol_checks: Those of symbols, as in `Checks`.
     """
     checks = [*map(check_of, (head, *bodies)), *symbol_checks]
     body = b"".join(map(CHECK.pack, checks))

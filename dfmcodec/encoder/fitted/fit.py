@@ -104,10 +104,17 @@ class State(NamedTuple):
         """The latents in symbols, float32 [h_l, w_l]."""
         return self.moving_latents.values
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether networks and latents have not come to NaN or infinite values. (Of those, kernels
+        may measure finite ones.)
+        """
+        return all(bool(np.isfinite(values).all()) for values in (self.networks.flat, *self.latents))
+
 
 @dataclass(frozen=True)
 class Measured:
-    """A state with its latents rounded and its colours as code values.
+    """A state with its latents rounded and its colours as values of samples.
 
     Args:
         bits: Of all symbols.
@@ -119,12 +126,12 @@ class Measured:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the fit has not come to NaN or infinite values."""
+        """Whether bits and errors are not NaN or infinite."""
         return isfinite(self.bits) and isfinite(self.mse)
 
     @property
     def psnr_db(self) -> float:
-        """The PSNR of 8-bit samples."""
+        """The PSNR."""
         return psnr_of_mse(self.mse * PEAK_LEVEL**2)
 
 
@@ -144,6 +151,7 @@ class Fit:
             see `smooth`.
         price_part: The part of their bits that the loss has of changes; below 1 for a crop whose
             networks are to be those of a larger image.
+        peak: The largest value of a sample of the image.
     """
 
     def __init__(
@@ -157,6 +165,7 @@ class Fit:
         seed: int = 0,
         held: Sequence[Bools] = (),
         price_part: float = 1.0,
+        peak: int = PEAK_LEVEL,
     ) -> None:
         use_compilation_cache()
         keep_freed_memory()
@@ -170,6 +179,7 @@ class Fit:
         self._seed = seed
         self._held = held
         self._price_part = price_part
+        self._peak = peak
         self._windows = Windows.of(self.height, self.width)
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
@@ -324,7 +334,8 @@ class Fit:
 
     def _image(self) -> ImageTerms:
         size = np.array([self.height, self.width], dtype=np.int32)
-        return ImageTerms(size, np.float32(self.lmbda), np.float32(symbol_step(self.lmbda_code)))
+        step = np.float32(symbol_step(self.lmbda_code))
+        return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self._peak))
 
 
 @jax.jit

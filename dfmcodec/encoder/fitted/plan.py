@@ -58,13 +58,15 @@ def plan_of(job: Job) -> Plan:
 
     Raises:
         TargetUnreachableError: The wavelets of the latent model, from which the first multiplier is
-            known, do not meet the target; or it needs a finer multiplier than files of this model
-            can name.
+            known, do not meet the target; or a PSNR needs a finer multiplier than files of this
+            model can name.
         ConfigError: The multiplier that was given is finer than those.
     """
     lmbda = _lmbda_of_target(job)
     least = lmbda_of_code(LMBDA_CODES[0])
-    if lmbda < least:
+    if job.file_budget_bytes is not None:
+        lmbda = max(lmbda, least)
+    elif lmbda < least:
         msg = (
             f"the target needs a multiplier lmbda of {lmbda:.1e}, and the fitted model goes down to {least:.1e}; "
             "use --model latent"
@@ -112,8 +114,10 @@ def _first_lmbda(of_latents: float) -> float:
 
 
 def _latent_lmbda(job: Job) -> float:
-    """The multiplier with which the latent model meets the target of a job, at effort 1."""
-    config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None, time_limit_s=None)
+    """The multiplier with which the latent model meets the target of a job, at effort 1. A time
+    limit that ends its search leaves one that meets it less closely.
+    """
+    config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None)
     model = fit_latents(replace(job, config=config, on_progress=lambda progress: None)).model
     assert isinstance(model, QuantizedLatents)
     return lmbda_of_step(model.q_step / _STEP_UNIT)

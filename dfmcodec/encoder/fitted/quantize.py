@@ -112,7 +112,8 @@ def rounded(prior: FittedPrior, changes: Float32, exponents: tuple[int, ...]) ->
     """The nearest changes in steps; small ones become zero, which takes the fewest bits."""
     steps = changes / prior.step_sizes(exponents)
     whole = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
-    return NetworkChanges(exponents, whole.astype(np.int32))
+    with np.errstate(invalid="ignore"):  # NaN, in what is left of a step that has come to it
+        return NetworkChanges(exponents, whole.astype(np.int32))
 
 
 def decoder_networks(prior: FittedPrior, changes: NetworkChanges) -> Networks:

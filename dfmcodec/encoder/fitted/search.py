@@ -35,6 +35,7 @@ from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier.jax_backend import on_processor
+from dfmcodec.image import peak_value
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges
@@ -137,7 +138,8 @@ class _Search:
         colours = colours_of(job.image)
         held = smooth_latents(colours, plan.first_lmbda)
         self._held_until = plan.recipe.held_part if held else 0.0
-        self._fit = Fit(colours, plan.first_lmbda, self._code, plan.start, plan.recipe, scales, job.config.seed, held)
+        start, recipe, peak = plan.start, plan.recipe, peak_value(job.image.bit_depth)
+        self._fit = Fit(colours, plan.first_lmbda, self._code, start, recipe, scales, job.config.seed, held, peak=peak)
         self._rounding: Rounding | None = None
         self._expected_rounding: Rounding | None = None
         self._timed_from_s = 0.0
@@ -147,9 +149,9 @@ class _Search:
         number, restarts, reason = 0, 0, "steps"
         while number < self._steps:
             if self._expected_rounding is None and number >= _EXPECTED_FROM * self._steps:
-                self._expected_rounding = self._chosen_rounding(state)
+                self._expected_rounding = self._chosen_rounding(kept)
             if self._rounding is None and number >= _ROUNDING_FROM * self._steps:
-                self._rounding = self._chosen_rounding(state)
+                self._rounding = self._chosen_rounding(kept)
             moves_networks = number < _FIXED_FROM * self._steps
             state = self._fit.step(state, number, moves_networks, self._rounding, self._job.should_stop)
             number += 1
@@ -157,8 +159,8 @@ class _Search:
             early = self._reason_to_stop()
             if early is None and number % _CONTROL_STEPS and number < self._steps:
                 continue
-            found = self._fit.measured(state._replace(networks=self._rounded(state.networks)))
-            if not found.is_finite:
+            found = self._measured(state)
+            if found is None:
                 restarts, state = restarts + 1, kept
                 if restarts > MAX_RESTARTS:
                     reason = "diverged"
@@ -249,7 +251,7 @@ class _Search:
                 at = round((_FURTHER_FROM + (1 - _FURTHER_FROM) * i / each) * self._steps)
                 moved = self._fit.step(moved, at, False, self._rounding, self._has_to_stop)
             taken += each
-            if not self._fit.measured(moved, _ROUNDING_WINDOWS).is_finite:
+            if self._measured(moved, _ROUNDING_WINDOWS) is None:
                 break
             state = moved
             tried.append(self._as_it_is(state))
@@ -353,6 +355,15 @@ class _Search:
     def _rounded(self, networks: Networks) -> Networks:
         """Networks as latents see them now."""
         return networks if self._rounding is None else self._rounding(networks)
+
+    def _measured(self, state: State, windows: int | None = None) -> Measured | None:
+        """A state with networks as latents see them now, from so many windows; None if it has come
+        to NaN or infinite values.
+        """
+        if not state.is_finite:
+            return None
+        found = self._fit.measured(state._replace(networks=self._rounded(state.networks)), windows)
+        return found if found.is_finite else None
 
     def _between(self, meeting: _Tried, beyond: _Tried) -> _Candidate:
         """The model with as many symbols beyond the target as still meet it, those of the first

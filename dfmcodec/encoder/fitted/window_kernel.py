@@ -93,7 +93,7 @@ class LossByKernel:
             _COMPANDING,
             ACTIVATION_MAX / HIDDEN_UNIT,
             self.windows.place(window),
-            (float(image.lmbda), float(image.step)),
+            (float(image.lmbda), float(image.step), float(image.peak)),
             self.pixels[window].colours,
             self.pixels[window].inside,
             tuple(grids),

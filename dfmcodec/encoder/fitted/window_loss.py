@@ -19,7 +19,6 @@ from dfmcodec.encoder.fitted.contexts import symbol_bits
 from dfmcodec.encoder.fitted.machine import window_colours
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.windows import Grids, Windows
-from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.threads import in_threads
 
 
@@ -30,11 +29,13 @@ class ImageTerms(NamedTuple):
         size: The height and width in pixels, int32 [2].
         lmbda: The multiplier of bits in the loss.
         step: The step of symbols; see `latents.grids.symbol_step`.
+        peak: The largest value of a sample, to whole parts of which a decoder rounds colours.
     """
 
     size: np.ndarray[Any, np.dtype[np.int32]]
     lmbda: np.float32
     step: np.float32
+    peak: np.float32
 
 
 class Softness(NamedTuple):
@@ -152,7 +153,7 @@ def costs_of_window(
 ) -> tuple[jax.Array, jax.Array]:
     """What whole symbols of a window cost; see `WindowLoss`."""
     colours, bits = _colours_and_bits(networks, image, grids, window)
-    values = jnp.round(jnp.clip(colours, 0, 1) * PEAK_LEVEL) / PEAK_LEVEL
+    values = jnp.round(jnp.clip(colours, 0, 1) * image.peak) * (1 / image.peak)
     return ((values - window.colours) ** 2 * window.inside[None]).sum(axis=0), bits
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.data
+from common import without_kernels
 from fitted_parts import installed
 
 import dfmcodec
@@ -21,16 +23,17 @@ from dfmcodec.decoder import render
 from dfmcodec.encoder.config import EFFORTS, EncoderConfig, lmbda_of_quality
 from dfmcodec.encoder.fitted import plan as planning
 from dfmcodec.encoder.fitted import search
-from dfmcodec.encoder.fitted.fit import Fit, Measured, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, Measured, Recipe, State
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, plan_of, prior_and_recipe
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress
+from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import Image
-from dfmcodec.latents.grids import code_of_lmbda
+from dfmcodec.latents.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import FittedPrior
 from dfmcodec.training.prior.fitted import prior_arrays
@@ -238,29 +241,96 @@ def test_a_time_limit_makes_a_long_fit_shorter(steps: int, kept: int, monkeypatc
 # Numbers that are not finite
 
 
-def measure_nan(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Lets the measurements after the first come to NaN so many times."""
-    measured, done = Fit.measured, 0
+def spoil_steps(monkeypatch: pytest.MonkeyPatch, steps: Container[int], part: str, value: float = nan) -> None:
+    """Lets a weight or a latent be no number after some of the steps that are taken, from 1 on."""
+    step, taken = Fit.step, 0
 
-    def nan_for_a_while(*args: Any) -> Measured:
-        nonlocal done
-        done += 1
-        return replace(measured(*args), bits=nan) if 1 < done <= 1 + times else measured(*args)
+    def spoiled(*args: Any) -> State:
+        nonlocal taken
+        taken += 1
+        state = step(*args)
+        if taken not in steps:
+            return state
+        if part == "networks":
+            weights = state.networks.flat.copy()
+            weights[-1] = value
+            return state._replace(networks=state.networks.from_flat(weights))
+        state.latents[-1][-1, -1] = value
+        return state
 
-    monkeypatch.setattr(Fit, "measured", nan_for_a_while)
+    monkeypatch.setattr(Fit, "step", spoiled)
 
 
-def test_a_fit_that_comes_to_nan_goes_on_from_the_last_good_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure_nan(monkeypatch, 2)
-    result = found(EncoderConfig(lmbda=LMBDA))
+@pytest.mark.parametrize(
+    ("part", "value", "computes"),
+    [
+        ("networks", nan, nullcontext),
+        ("networks", -inf, without_kernels),
+        ("latents", inf, nullcontext),
+        ("latents", nan, without_kernels),
+    ],
+)
+def test_a_fit_that_comes_to_nan_goes_on_from_the_last_good_state(
+    part: str, value: float, computes: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil_steps(monkeypatch, {15, 25}, part, value)
+    with computes():
+        result = found(EncoderConfig(lmbda=LMBDA))
     check_file(result)
     assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (STEPS, "steps", 2)
     assert result.progress[-1].what.endswith("restarted 2x")
 
 
-def test_a_fit_that_comes_to_nan_again_and_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_measured_may_come_to_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a state of large numbers: the fit goes on as from one that is NaN itself."""
+    measured, done = Fit.measured, 0
+
+    def nan_for_a_while(*args: Any) -> Measured:
+        nonlocal done
+        done += 1
+        return replace(measured(*args), bits=nan) if done in (2, 3) else measured(*args)
+
+    monkeypatch.setattr(Fit, "measured", nan_for_a_while)
+    result = found(EncoderConfig(lmbda=LMBDA))
+    check_file(result)
+    assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (STEPS, "steps", 2)
+
+
+@pytest.mark.parametrize("part", ["networks", "latents"])
+def test_networks_are_not_rounded_by_a_state_that_came_to_nan(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps 25 and 45 of 50, by which the rounding is chosen, are not among those reported."""
+    spoil_steps(monkeypatch, {25, 45}, part)
+    result = found(EncoderConfig(lmbda=LMBDA), steps=50)
+    check_file(result)
+    assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (50, "steps", 2)
+
+
+def test_networks_that_come_to_nan_within_a_step_are_rounded_quietly() -> None:
+    """The state after it is what tells."""
+    running = search_of(EncoderConfig(lmbda=LMBDA))
+    state = running._fit.start()
+    state = state._replace(networks=state.networks.from_flat(np.full_like(state.networks.flat, nan)))
+    assert not running._fit.step(state, 0, True, running._any_rounding).is_finite
+
+
+@pytest.mark.parametrize("part", ["networks", "latents"])
+def test_further_steps_that_come_to_nan_do_not_count(
+    of_lmbda: Found, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sweeps bring the state before them to the target."""
+    monkeypatch.setattr(search._Search, "_follow", lambda *args: None)
+    spoil_steps(monkeypatch, range(STEPS + 1, 1000), part)
+    size = len(of_lmbda.data) * 24 // 25
+    result = found(EncoderConfig(size=size))
+    check_file(result)
+    assert 0.985 * size <= len(result.data) <= size
+    assert STEPS < result.outcome.steps < STEPS + 60
+
+
+@pytest.mark.parametrize("part", ["networks", "latents"])
+def test_a_fit_that_comes_to_nan_again_and_again_ends(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last good state is written."""
-    measure_nan(monkeypatch, 1000)
+    spoil_steps(monkeypatch, range(11, 1000), part)
     result = found(EncoderConfig(lmbda=LMBDA), steps=100)
     assert (result.outcome.stop_reason, result.outcome.restarts) == ("diverged", MAX_RESTARTS + 1)
     assert [report.steps for report in result.progress] == [10]
@@ -504,7 +574,63 @@ def test_targets_that_need_finer_steps_are_refused_before_the_fit(
         plan_for(config)
 
 
+def test_a_size_that_needs_no_finer_steps_than_there_are_has_a_plan() -> None:
+    """Where the latent model would fill it with finer ones: the finest."""
+    first = plan_for(EncoderConfig(model="fitted", rate=0.9)).first_lmbda
+    assert first == lmbda_of_code(LMBDA_CODES[0])
+
+
+def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latent model stops at the first trial that meets the target, and has one all the same."""
+    ends: list[tuple[str, int]] = []
+
+    def recorded(job: Job) -> Outcome:
+        outcome = fit_latents(job)
+        ends.append((outcome.stop_reason, outcome.steps))
+        return outcome
+
+    monkeypatch.setattr(planning, "fit_latents", recorded)
+    for target in ({"size": 2000}, {"psnr": 27.0}, {"size": 130}):
+        firsts = [
+            plan_for(EncoderConfig(model="fitted", time_limit_s=limit, **target)).first_lmbda for limit in (None, 1e-6)
+        ]
+        assert firsts[0] / 2 < firsts[1] < 2 * firsts[0], target
+        (_, whole), (why, cut) = ends
+        assert why == "time limit"
+        assert cut <= whole
+        ends.clear()
+
+
 # Whole encodings
+
+
+def test_a_size_that_is_more_than_enough_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a small smooth image."""
+    rows, columns = np.mgrid[:16, :16]
+    planes = 100 + 3 * columns, 80 + columns + 2 * rows, 120 + columns - rows
+    image = Image(np.stack(planes, axis=2).astype(np.uint8))
+    monkeypatch.setattr(planning, "fitted_prior_of", lambda prior_id: prior())
+    with installed(prior()):
+        result = dfmcodec.encode(image, model="fitted", size=600, steps=STEPS)
+        decoded = dfmcodec.decode(result.data).pixels
+    assert len(result.data) <= 600
+    assert psnr(image.pixels, decoded) > 30
+
+
+@pytest.mark.parametrize("computes", [nullcontext, without_kernels])
+def test_what_is_reported_of_16_bits_is_what_the_file_has(
+    computes: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where rounding to 8 bits would count, if nothing follows the last report."""
+    monkeypatch.setattr(search, "sweep", lambda *_: None)
+    monkeypatch.setattr(search, "refined", lambda fit, state, rounding, *_: rounding(state.networks))
+    rows, columns = np.mgrid[:48, :48]
+    planes = [level + 60 * np.sin(columns / 20) + 60 * np.cos(rows / 20) for level in (20000, 30000, 41000)]
+    image, lmbda = Image(np.stack(planes, axis=2).astype(np.uint16)), 2e-5
+    with computes():
+        result = found(EncoderConfig(lmbda=lmbda), image, lmbda=lmbda)
+    assert result.psnr_db > 48
+    assert abs(result.progress[-1].psnr_db - result.psnr_db) < 0.02
 
 
 @pytest.mark.parametrize("kind", ["rgb", "gray", "gray as rgb", "rgb, opacity", "gray 16", "rgb 16, opacity"])

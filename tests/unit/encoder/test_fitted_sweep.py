@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pytest
 import skimage.data
@@ -150,4 +149,4 @@ def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds() -> None:
     assert np.abs(after - grids[0]).max() <= 2
     assert loss(after) < 0.99 * before
     assert loss(after) < min(seen) + 1
-    assert not jax.tree.leaves([np.isnan(grid).any() for grid in grids])[0]
+    assert all(np.isfinite(grid).all() for grid in [after, *grids])

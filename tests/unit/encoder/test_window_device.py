@@ -64,7 +64,7 @@ def test_windows_of_a_program_are_those_of_kernels() -> None:
     start = Networks.start(0)
     networks = jax.tree.map(lambda array: array + rng.normal(0, 0.2, array.shape).astype(np.float32), start)
     latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(100, 300))
-    image = ImageTerms(np.array([100, 300], np.int32), np.float32(4e-3), np.float32(1.7))
+    image = ImageTerms(np.array([100, 300], np.int32), np.float32(4e-3), np.float32(1.7), np.float32(255))
     softness = [Softness(np.float32(0.3), np.float32(0), np.uint32(7))] * 3
     totals, gradients, costs = [], [], []
     for loss in (LossOnDevice(windows, pixels), LossByKernel(compiled, windows, pixels)):

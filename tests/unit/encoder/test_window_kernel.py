@@ -12,6 +12,7 @@ import skimage
 from common import by, without_kernels
 
 from dfmcodec.encoder.fitted.latents import Latents
+from dfmcodec.encoder.fitted.machine import window_colours
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.window_device import loss_of_windows
 from dfmcodec.encoder.fitted.window_kernel import LossByKernel
@@ -39,7 +40,8 @@ def some_image(height: int, width: int) -> tuple[ImageTerms, Windows, list[Windo
     parts = windows.pixels(np.ascontiguousarray(colours)), windows.inside(), windows.corners
     rng = np.random.default_rng(3)
     latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(height, width))
-    terms = ImageTerms(np.array([height, width], np.int32), np.float32(4e-3), np.float32(1.7))
+    size = np.array([height, width], np.int32)
+    terms = ImageTerms(size, np.float32(4e-3), np.float32(1.7), np.float32(255))
     return terms, windows, [WindowPixels(*part) for part in zip(*parts, strict=True)], latents
 
 
@@ -79,6 +81,25 @@ def test_gradients_and_costs_are_those_of_jax(size):
             assert_close(by_latents, expected_by_latents)
             assert_close(bits, expected_bits)
             assert np.mean(np.abs(errors - expected_errors) > 1e-5) < 1e-3  # a code value more or less
+
+
+@pytest.mark.parametrize("peak", [255, 65535])
+def test_errors_are_those_of_colours_as_values_of_samples(peak):
+    """Which JAX and each way of the kernels round alike, to values of 8 or of 16 bits."""
+    image, windows, pixels, latents = some_image(128, 128)
+    image = image._replace(peak=np.float32(peak))
+    networks = some_networks()
+    whole = [np.rint(grid) for grid in latents]
+    by_jax, loss = LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)
+    colours = np.asarray(window_colours(networks.machine, [grid * image.step for grid in windows.cut(0, whole)]))
+    values = np.rint(np.clip(colours, 0, 1).astype(np.float64) * peak) / peak
+    expected = ((values - pixels[0].colours) ** 2).sum(axis=0)
+    found = [costs(by_jax, networks, image, whole, 0)[0]]
+    for way in WAYS:
+        with by(way):
+            found.append(costs(loss, loss.weights(networks), image, whole, 0)[0])
+    for errors in found:
+        assert np.abs(errors - expected).mean() < 1e-5  # few are a value more or less
 
 
 def test_networks_of_other_widths():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from common import with_crc
 
-from dfmcodec import decoder
+from dfmcodec import bitstream, decoder
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
 from dfmcodec.decoder import decode_image, render
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
@@ -69,6 +69,13 @@ def test_colours_of_any_numbers_give_pixels_without_a_warning(channels, monkeypa
     arch = FittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, SHIPPED_FITTED[0])
     grids = tuple(np.zeros(size, np.int32) for size in grid_sizes(1, 5, GRID_LEVELS))
     colours = np.array([[[np.inf, -np.inf, np.nan, 3e38, 0.5]]] * 3, np.float32)
-    monkeypatch.setattr(decoder, "_grid_colours", lambda *_: colours)
-    pixels = render(QuantizedGrids(arch, 1, 5, 0, grids))
+    monkeypatch.setattr(decoder, "synthesise_grids", lambda *_: colours.copy())
+    model = QuantizedGrids(arch, 1, 5, 0, grids)
+    pixels = render(model)
     assert pixels[0].tolist() == [[value] * channels for value in (255, 0, 0, 255, 128)]
+    for value, expected in ((np.inf, 255), (-np.inf, 0), (np.nan, 0), (3e38, 255), (0.25, 64)):
+        colours = np.full((3, 1, 5), value, np.float32)
+        larger = decode_image(bitstream.write(model), size=(8, 2)).pixels
+        assert larger.tolist() == [[[expected] * channels] * 8] * 2
+    colours = np.array([[[np.inf, -np.inf, np.nan, 3e38, 0.5]]] * 3, np.float32)
+    assert decode_image(bitstream.write(model), size=(8, 2)).pixels[0, [0, 2], 0].tolist() == [255, 0]
