@@ -115,7 +115,7 @@ class _Run:
             is_stale = self._report is not None and self._report.knows(task) and not self._report.is_current(task)
             if self._force or is_stale or (left_out and not self._work.leaves_larger):
                 yield self._begun(task), True
-            elif task.target.exists():
+            elif os.path.exists(task.target):
                 self.counts["kept"] += 1
                 self.counts["older"] += _is_older(task)
                 self._bar.left_out()

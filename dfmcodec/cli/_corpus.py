@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import echo, echo_json
+from dfmcodec.cli._common import EMPTY_NAME, echo, echo_json
 from dfmcodec.cli._inputs import listed_names
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.errors import ConfigError
+from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
     from dfmcodec.corpus.jobs import Progress
@@ -60,6 +61,8 @@ class _Place(PlaceParam):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        if value == "":
+            self.fail(EMPTY_NAME, param, ctx)
         return value if isinstance(value, str) and is_url(value) else Path(value)
 
 
@@ -310,17 +313,23 @@ class _Display:
     """
 
     def __init__(self, shards: int, quiet: bool) -> None:
+        self._quiet = quiet
         self._bar = FilesBar(lambda: shards, not quiet)
         self.errors: list[str] = []  # of shards that are not done
 
     def show(self, result: ShardResult) -> None:
-        """Shows the failures of a shard, and counts it."""
+        """Shows the notices and failures of a shard, and counts it."""
+        for notice in () if self._quiet else result.notices:
+            self._echo(notice)
         for line in result.failures:
-            self._bar.echo(f"dfm: failed: {line}", err=True)
+            self._echo(f"failed: {line}")
         if result.error is not None:
             self.errors.append(result.error)
-            self._bar.echo(f"dfm: shard {result.shard.number:05d} is not done: {result.error}", err=True)
+            self._echo(f"shard {result.shard.number:05d} is not done: {result.error}")
         self._bar.done()
+
+    def _echo(self, line: str) -> None:
+        self._bar.echo(printable(f"dfm: {line}"), err=True)
 
     def close(self) -> None:
         """Removes the bar."""

@@ -83,7 +83,7 @@ class Naming:
         Raises:
             ConfigError: The input is a folder.
         """
-        if source.is_dir():
+        if os.path.isdir(source):
             msg = f"{source} is a folder; name a file"
             raise ConfigError(msg)
         name = self.target_name(source.name)
@@ -141,7 +141,7 @@ class Inputs:
         self._recursive = recursive
         self._naming = naming
         self._named = Counter(
-            _place_of(self._naming.target(source, folder)) for source in sources if not source.is_dir()
+            _place_of(self._naming.target(source, folder)) for source in sources if not os.path.isdir(source)
         )
         self._claimed: set[int] | None = None
         if files_from is not None or len(sources) > 1:
@@ -151,7 +151,7 @@ class Inputs:
 
     def __iter__(self) -> Iterator[Task | Unusable]:
         for source in self._sources:
-            if source.is_dir():
+            if os.path.isdir(source):
                 yield from self._unclaimed(self._of_folder(source, source))
                 continue
             task = Task(source, self._naming.target(source, self._folder))
@@ -160,7 +160,7 @@ class Inputs:
             else:
                 yield from self._unclaimed([task])
         for source in () if self._files_from is None else map(Path, listed_names(self._files_from)):
-            if source.is_dir():
+            if os.path.isdir(source):
                 yield from self._unclaimed(self._of_folder(source, source))
             else:
                 is_below = not source.is_absolute() and ".." not in source.parts
@@ -173,7 +173,7 @@ class Inputs:
             return None
         number = 0
         for source in self._sources:
-            if source.is_dir():
+            if os.path.isdir(source):
                 folders = files_of_folders(source, self._recursive, lambda unusable: None, lambda special: None)
                 number += sum(map(self._naming.is_wanted, (path for paths in folders for path in paths)))
             else:
@@ -200,7 +200,8 @@ class Inputs:
 
     def _unclaimed(self, found: Iterator[Task | Unusable] | Sequence[Task]) -> Iterator[Task | Unusable]:
         """Tasks whose outputs neither are inputs nor those of other tasks; the others cannot be
-        worked on.
+        worked on. Which files of folders and lists are inputs is told by their names, as not all
+        are known yet.
         """
         for task in found:
             if isinstance(task, Unusable):
@@ -210,6 +211,12 @@ class Inputs:
             if replaced is not None and (replaced in self._kept or replaced == identity(task.source)):
                 yield Unusable(str(task.source), f"{task.source} has an input as its output, {task.target}")
                 continue
+            if os.path.islink(task.target):
+                behind = os.path.realpath(task.target)
+                if self._naming.is_wanted(Path(behind)):
+                    link = f"{task.target}, a link to {behind}"
+                    yield Unusable(str(task.source), f"{task.source} has as its output {link}, which may be an input")
+                    continue
             if self._claimed is None:
                 yield task
                 continue
@@ -300,9 +307,7 @@ def is_single(sources: Sequence[Path], files_from: Path | None, output: Output |
     if not sources and files_from is None:
         msg = "name a file or a folder"
         raise ConfigError(msg)
-    is_batch = (
-        len(sources) > 1 or folder is not None or files_from is not None or any(source.is_dir() for source in sources)
-    )
+    is_batch = len(sources) > 1 or folder is not None or files_from is not None or any(map(os.path.isdir, sources))
     if is_batch and output is not None and not output.is_folder:
         msg = "-o names the output of one file; use -O to name a folder for several"
         raise ConfigError(msg)
@@ -312,7 +317,7 @@ def is_single(sources: Sequence[Path], files_from: Path | None, output: Output |
     if is_batch and STANDARD in sources:
         msg = "standard input (-) is a single file; do not combine it with others or with -O"
         raise ConfigError(msg)
-    if folder is not None and folder.exists() and not folder.is_dir():
+    if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
         msg = f"{folder} is a file; -O takes a folder"
         raise OutputError(msg)
     return not is_batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -108,7 +109,7 @@ def _dfm_files(
     arguments are those of `files_of_folders`.
     """
     for source in sources:
-        if source.is_dir():
+        if os.path.isdir(source):
             for paths in files_of_folders(source, recursive, on_unusable, on_special):
                 yield from (path for path in paths if path.suffix.lower() == ".dfm")
         else:

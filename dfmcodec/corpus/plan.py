@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any
 
 from dfmcodec import __version__
 from dfmcodec.corpus.forms.parquet import row_count
 from dfmcodec.corpus.sources import FILES, RECORDS, TAR, Item, Sources
 from dfmcodec.corpus.store import Store
-from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.errors import ConfigError, DfmError, OutputError
 
 PLAN = f"{RECORDS}/plan.json"
 LAYOUT = 1  # of the objects in the folder of the plan
@@ -106,6 +107,9 @@ def make_plan(
 ) -> Plan:
     """Writes the plan of a job, or takes the one that is there if it is of the same job.
 
+    Before a plan is written, none of its outputs may be there. As outputs follow the plan, whoever
+    finds one looks for the plan again: another worker may have written both meanwhile.
+
     Args:
         store: The store for the outputs.
         job: What is to be done.
@@ -116,20 +120,27 @@ def make_plan(
 
     Raises:
         ConfigError: The plan that is there is of another job, or two images have one output.
+        OutputError: There is no plan, but one of its outputs.
         DfmError: There is no image, or a source or the store cannot be used.
     """
-    plan = read_plan(store)
-    if plan is not None:
-        _check_same(store, plan, job)
-        if keeps_lists:
-            return plan
+    plan = _plan_of(store, job)
+    if plan is not None and keeps_lists:
+        return plan
     shards = Sources(job.sources, job.recursive, job.source_form).shards(
         job.shard_size, is_wanted, lambda source: row_count(source, job.column)
     )
     if job.form == FILES == job.source_form:
         shards = _checked_outputs(shards, target_name)
+    is_there = _finder(store, job)
     digest, numbers, images = hashlib.sha256(), 0, 0
     for items in shards:
+        outputs = _outputs(job, numbers, items, target_name) if plan is None else []
+        output = next(filter(is_there, outputs), None)
+        if output is not None:
+            plan = _plan_of(store, job)
+            if plan is None:
+                msg = f"{store.url}/{output} exists and is not replaced, as this store has no plan; name another store"
+                raise OutputError(msg)
         rest = b"".join(json.dumps(item.as_dict(), sort_keys=True).encode() + b"\n" for item in items)
         data = _first_line(job, rest) + b"\n" + rest
         digest.update(data)
@@ -150,6 +161,40 @@ def make_plan(
         msg = f"the sources do not hold what {store.url} was planned with ({found}); name another store for these"
         raise ConfigError(msg)
     return made
+
+
+def _plan_of(store: Store, job: Job) -> Plan | None:
+    """The plan of a job; None if the store has no plan.
+
+    Raises:
+        ConfigError: The plan cannot be understood, or is of another job.
+    """
+    plan = read_plan(store)
+    if plan is not None:
+        _check_same(store, plan, job)
+    return plan
+
+
+def _outputs(job: Job, number: int, items: list[Item], target_name: Callable[[str], str]) -> list[str]:
+    """The names of the outputs of a shard; of those that are named after members or rows, the
+    folder.
+    """
+    if job.form != FILES:
+        return [f"{number:05d}.{job.form}"]
+    return [target_name(item.name) for item in items] if job.source_form == FILES else [f"{number:05d}"]
+
+
+def _finder(store: Store, job: Job) -> Callable[[str], bool]:
+    """What tells whether an output is there; for many in one folder by one listing of that."""
+    if job.form != FILES or job.source_form != FILES:
+        return store.holds
+    names = cache(lambda folder: frozenset(store.names(folder)))
+
+    def is_listed(output: str) -> bool:
+        folder, _, name = output.rpartition("/")
+        return name in names(folder)
+
+    return is_listed
 
 
 def _write_plan(store: Store, plan: Plan) -> None:

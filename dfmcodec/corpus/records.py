@@ -33,6 +33,7 @@ class ImageRow:
         psnr_db: Of the decoded file; None if it is lossless or was not encoded.
         seconds: Of work.
         sha256: Of the output, in hexadecimal.
+        notices: What was converted or left out, in one line; None for nothing.
     """
 
     source: str
@@ -44,6 +45,7 @@ class ImageRow:
     psnr_db: float | None = None
     seconds: float | None = None
     sha256: str | None = None
+    notices: str | None = None
 
 
 @dataclass(frozen=True)

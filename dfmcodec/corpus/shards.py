@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from dfmcodec.errors import (
     MissingPackageError,
     is_lack_of_memory,
 )
+
+_MAX_NAME_BYTES = 255  # of a file or folder
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class ShardResult:
         commit: What it came to; None if it is not done.
         failures: A line for each image that failed.
         error: Why it is not done, in one line.
+        notices: Lines about what was converted or left out of images.
     """
 
     shard: Shard
     commit: Commit | None
     failures: tuple[str, ...] = ()
     error: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 def encode_shard(shard: Shard) -> ShardResult:
@@ -87,7 +92,7 @@ def encode_shard(shard: Shard) -> ShardResult:
     rows = list(work.rows(items))
     writer.close()
     failures = tuple(f"{row.source}: {row.error}" for row in rows if row.status == FAILED)
-    return ShardResult(shard, write_commit(store, shard.number, rows), failures)
+    return ShardResult(shard, write_commit(store, shard.number, rows), failures, notices=tuple(work.notices))
 
 
 def try_shard(shard: Shard) -> ShardResult:
@@ -109,6 +114,9 @@ class _Work:
         writer: Takes the outputs.
         attempt: Notes the image in work.
         folder: The folder for outputs that are files, where names are those of members or rows.
+
+    Attributes:
+        notices: Those of the images so far.
     """
 
     def __init__(self, plan: Plan, task: Task, writer: Writer, attempt: Attempt, folder: str) -> None:
@@ -118,6 +126,7 @@ class _Work:
         self._attempt = attempt
         self._folder = folder if plan.job.form == FILES else ""
         self._taken: set[str] = set()
+        self.notices: list[str] = []
 
     def rows(self, items: list[Item]) -> Iterator[ImageRow]:
         """Does the images of items; gives a row for each, and for each item that cannot be read to
@@ -170,6 +179,7 @@ class _Work:
             self._writer.leave_out(entry)
             yield ImageRow(entry.source, None, FAILED, _message(error), None if data is None else len(data))
             return
+        self.notices += product.notices
         if product.is_wanted:
             self._writer.add(name, product.data, entry)
         else:
@@ -184,6 +194,7 @@ class _Work:
             product.psnr_db,
             round(time.perf_counter() - started, 3),
             hashlib.sha256(product.data).hexdigest(),
+            "; ".join(product.notices) or None,
         )
 
     def _checked(self, name: str) -> str:
@@ -195,6 +206,9 @@ class _Work:
         parts = name.split("/")
         if parts[0] == RECORDS or not set(parts).isdisjoint(("", ".", "..")):
             msg = f"{name} is no name for an output; rename the source"
+            raise ImageError(msg)
+        if self._plan.job.form == FILES and any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in parts):
+            msg = f"{name} is longer than names of files can be, {_MAX_NAME_BYTES} bytes; rename the source"
             raise ImageError(msg)
         if name in self._taken:
             msg = f"an earlier image has the same output, {name}; rename one"

@@ -64,6 +64,14 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Whether there is an object or a folder of this name.
+
+        Raises:
+            DfmError: That cannot be found out.
+        """
+
+    @abstractmethod
     def names(self, folder: str) -> list[str]:
         """The names of the objects right in a folder, without the folder, as they are now.
 
@@ -94,10 +102,13 @@ class _LocalStore(Store):
         with _reaching("delete", str(path), OutputError):
             path.unlink(missing_ok=True)
 
+    def holds(self, name: str) -> bool:
+        return os.path.lexists(self._folder / name)
+
     def names(self, folder: str) -> list[str]:
         path = self._folder / folder
         with _reaching("list", str(path), DfmError):
-            return sorted(entry.name for entry in os.scandir(path) if entry.is_file()) if path.is_dir() else []
+            return sorted(entry.name for entry in os.scandir(path) if entry.is_file()) if os.path.isdir(path) else []
 
 
 class _RemoteStore(Store):
@@ -124,6 +135,10 @@ class _RemoteStore(Store):
                 self._files.rm_file(self._path(name))
             except FileNotFoundError:
                 return
+
+    def holds(self, name: str) -> bool:
+        with _reaching("read", f"{self.url}/{name}", DfmError):
+            return bool(self._files.exists(self._path(name)))
 
     def names(self, folder: str) -> list[str]:
         with _reaching("list", f"{self.url}/{folder}", DfmError):

@@ -27,11 +27,13 @@ class Product:
         data: The bytes of the output.
         psnr_db: Of the decoded file; None if it is lossless or was not encoded.
         is_wanted: False to leave the output out, as no smaller than its source.
+        notices: Messages about what was converted or left out.
     """
 
     data: bytes
     psnr_db: float | None = None
     is_wanted: bool = True
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,12 @@ def _encode(
     generator = None if prior is None else read_model_file(Path(prior))
 
     def perform(data: bytes, entry: Entry) -> Product:
-        image = image_from_bytes(data, entry.source, max_pixels, strip, page)
+        notices: list[str] = []
+        image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
         result = encode_image(image, config, generator=generator)
         psnr_db = result.report.psnr_db
         is_wanted = not skips_larger or len(result.data) < len(data)
-        return Product(result.data, round(psnr_db, 3) if isfinite(psnr_db) else None, is_wanted)
+        return Product(result.data, round(psnr_db, 3) if isfinite(psnr_db) else None, is_wanted, tuple(notices))
 
     def target_name(name: str) -> str:
         is_kept = keeps_extension or not _is_image(name)

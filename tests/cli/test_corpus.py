@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import PIL.Image
 import pytest
 from click.testing import CliRunner
 from corpora import read_tar, write_images, write_tar
@@ -158,6 +159,32 @@ def test_another_plan_is_refused_and_nothing_changes(source, tmp_path):
     result = dfm("encode", source, "-O", tmp_path / "out", "--form", "tar", *FAST, code=2)
     assert "holds another plan: task pack, not encode" in result.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.tar", "_dfm"]
+
+
+@pytest.mark.parametrize("command", [("encode", *FAST), ("pack",)])
+def test_an_output_that_no_run_into_the_store_made_stays(source, tmp_path, command):
+    name = "000.dfm" if command[0] == "encode" else "000.png"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_bytes(b"precious")
+    result = dfm(*command, source, "-O", tmp_path / "out", "--form", "files", code=1)
+    (line,) = result.stderr.splitlines()
+    assert f"{tmp_path / 'out' / name} exists and is not replaced" in line
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names there have no line ends")
+def test_what_was_converted_is_told_as_in_a_run_of_files(tmp_path):
+    names = ["a.tif", "b\n.tif"]
+    (tmp_path / "in").mkdir()
+    for name in names:
+        PIL.Image.new("CMYK", (8, 8), (10, 20, 30, 40)).save(tmp_path / "in" / name)
+    plain, corpus = ("encode", tmp_path / "in", "-O", tmp_path / "plain"), ("encode", tmp_path / "in", "-O")
+    told = [line for line in dfm(*plain, *FAST).stderr.splitlines() if "CMYK converted to sRGB" in line]
+    assert len(told) == 2
+    result = dfm(*corpus, tmp_path / "files", "--form", "files", *FAST)
+    assert sorted(result.stderr.splitlines()) == sorted(told)
+    assert dfm(*corpus, tmp_path / "tars", "--form", "tar", "--quiet", *FAST).stderr == ""
 
 
 def test_jobs_of_what_is_no_corpus(tmp_path):

@@ -37,7 +37,7 @@ def entries(item: Item) -> Iterator[Entry]:
                     continue
                 suffix = PurePosixPath(member.name).suffix.lower()
                 is_image = suffix in IMAGE_SUFFIXES or suffix == EXTENSION
-                yield Entry(f"{item.source}#{member.name}", member.name, _reader(tar, member), is_image)
+                yield Entry(f"{item.source}#{member.name}", _name_of(member), _reader(tar, member), is_image)
             file.seek(tar.offset)  # tarfile takes a tar for whole that ends where a member may begin
             if file.read(len(_END)) != _END:
                 msg = "its end is missing"
@@ -45,6 +45,14 @@ def entries(item: Item) -> Iterator[Entry]:
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         msg = f"{item.source} is not a whole tar; after {number} members: {error}"
         raise ImageError(msg) from error
+
+
+def _name_of(member: tarfile.TarInfo) -> str:
+    """The path of a member, which `tar -C folder .` begins with `./`."""
+    name = member.name
+    while name.startswith("./"):
+        name = name[2:]
+    return name
 
 
 def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:

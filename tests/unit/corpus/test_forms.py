@@ -51,6 +51,29 @@ def test_a_tar_keeps_what_lies_beside_images(tmp_path):
     assert (found["a.json"], found["b/c.cls"]) == (b"{}", b"7")
 
 
+def test_a_tar_of_a_folder(tmp_path):
+    """`tar cf in.tar -C in .` names members `./` and `./000.png`."""
+    (write_images(tmp_path / "in", 2) / "000.json").write_bytes(b"{}")
+    with tarfile.open(tmp_path / "in.tar", "w") as tar:
+        tar.add(tmp_path / "in", ".")
+        assert tar.getnames() == [".", "./000.json", "./000.png", "./more", "./more/001.png"]
+    encoded, packed, files = (open_store(str(tmp_path / name)) for name in ("encoded", "packed", "files"))
+    for store, job in ((encoded, encode_job), (packed, pack_job)):
+        results, progress = run(store, job(tmp_path / "in.tar"))
+        assert (progress.total.done, failures(results)) == (2, [])
+    assert list(read_tar(encoded.read("00000.tar"))) == ["000.json", "000.dfm", "more/001.dfm"]
+    assert read_tar(packed.read("00000.tar")) == {"000.json": b"{}", "000.png": png(0), "more/001.png": png(1)}
+    run(files, pack_job(tmp_path / "in.tar", form="files"))
+    assert files.read("00000/more/001.png") == png(1)
+
+
+def test_two_spellings_of_one_member_are_one_output(tmp_path):
+    source = write_tar(tmp_path / "in.tar", {"a.png": png(1), "././a.png": png(2)})
+    results, progress = run(open_store(str(tmp_path / "out")), pack_job(source))
+    assert (progress.total.done, progress.total.failed) == (1, 1)
+    assert "an earlier image has the same output, a.png" in failures(results)[0]
+
+
 def test_tars_hold_nothing_of_the_moment(tmp_path):
     store = open_store(str(tmp_path / "out"))
     run(store, pack_job(write_images(tmp_path / "in", 1), form="tar"))
@@ -61,7 +84,11 @@ def test_tars_hold_nothing_of_the_moment(tmp_path):
 @pytest.mark.parametrize("form", ["files", "tar"])
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("../x.png", "no name for an output"), ("/x.png", "no name for an output"), ("a.jpg", "same output, a.dfm")],
+    [
+        *(("../x.png", "no name for an output"), ("/x.png", "no name for an output")),
+        *(("./../x.png", "no name for an output"), (".//x.png", "no name for an output")),
+        ("a.jpg", "same output, a.dfm"),
+    ],
 )
 def test_bad_names_of_members_are_rows(tmp_path, form, name, said):
     if form == "files" and name.startswith("/"):

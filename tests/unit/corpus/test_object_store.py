@@ -96,6 +96,15 @@ def test_listings_are_those_of_now(source, bucket):
     assert [len(list(list_files(source, recursive))) for recursive in (True, False)] == [6, 4]
 
 
+@pytest.mark.parametrize(("form", "name"), [("files", "more/001.png"), ("tar", "00001.tar")])
+def test_objects_that_were_there_are_not_replaced(source, bucket, form, name):
+    store = open_store(f"{bucket}/out")
+    store.write(name, b"precious")
+    with pytest.raises(OutputError, match=f"{store.url}/{name} exists and is not replaced"):
+        planned(store, pack_job(source, form=form))
+    assert store.read(name) == b"precious"
+
+
 def test_a_writer_that_fails_leaves_no_object(source, bucket, monkeypatch):
     call = s3fs.S3FileSystem._call_s3
 

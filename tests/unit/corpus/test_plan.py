@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from corpora import encode_job, objects, pack_job, planned, png, run, write_images
+from corpora import encode_job, objects, pack_job, planned, png, run, write_images, write_tar
 
 from dfmcodec.corpus import plan as plans
 from dfmcodec.corpus.store import open_store
-from dfmcodec.errors import ConfigError, DfmError
+from dfmcodec.errors import ConfigError, DfmError, OutputError
 
 pytest.importorskip("pyarrow")
 
@@ -108,3 +108,55 @@ def test_nothing_to_plan(store, tmp_path):
     with pytest.raises(DfmError, match="there are no images in"):
         planned(store, encode_job(tmp_path / "empty"))
     assert objects(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("files", "000.png"), ("files", "more/001.png"), ("tar", "00000.tar"), ("parquet", "00001.parquet")],
+)
+def test_what_was_there_before_the_plan_is_not_replaced(source, store, tmp_path, form, name):
+    store.write(name, b"precious")
+    with pytest.raises(OutputError, match=rf"{name} exists and is not replaced, as this store has no plan; name"):
+        planned(store, pack_job(source, form=form))
+    left = objects(tmp_path / "out")
+    assert left.pop(name) == b"precious"
+    assert all(other.endswith(".list") for other in left)
+    store.delete(name)
+    assert run(store, pack_job(source, form=form))[1].total.done == 7
+
+
+def test_a_folder_that_was_there_before_the_plan_takes_no_members(store, tmp_path):
+    store.write("00000/more/a.png", b"precious")
+    with pytest.raises(OutputError, match="00000 exists and is not replaced"):
+        planned(store, pack_job(write_tar(tmp_path / "in.tar", {"more/a.png": png(1)}), form="files"))
+    assert objects(tmp_path / "out") == {"00000/more/a.png": b"precious"}
+
+
+@pytest.mark.parametrize("form", ["files", "tar"])
+def test_outputs_of_another_worker_that_planned_meanwhile(source, store, monkeypatch, form):
+    """It began after this one had found no plan, and has written outputs before this one looks."""
+    job, read, made = pack_job(source, form=form), plans.read_plan, []
+
+    def meanwhile(store):
+        monkeypatch.setattr(plans, "read_plan", read)
+        found = read(store)
+        made.append(planned(store, job))
+        assert run(store, job)[1].is_complete
+        return found
+
+    monkeypatch.setattr(plans, "read_plan", meanwhile)
+    assert planned(store, job) == made[0]
+    assert run(store, job)[1].is_complete
+
+
+def test_outputs_of_another_job_that_planned_meanwhile(source, store, monkeypatch):
+    read = plans.read_plan
+
+    def meanwhile(store):
+        monkeypatch.setattr(plans, "read_plan", read)
+        run(store, pack_job(source, size=2))
+        return None
+
+    monkeypatch.setattr(plans, "read_plan", meanwhile)
+    with pytest.raises(ConfigError, match="holds another plan: shard_size 2, not 3"):
+        planned(store, pack_job(source))

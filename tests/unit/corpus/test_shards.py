@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
+import PIL.Image
 import pytest
 from corpora import encode_job, failures, objects, pack_job, planned, png, read_tar, run, write_images
 
@@ -109,6 +113,61 @@ def test_what_rows_say(source, tmp_path):
     (line,) = failures(results)
     assert line.startswith(f"{source / 'more' / '003.png'}: ")
     assert line.endswith(rows[None].error)
+
+
+def test_a_folder_with_too_long_a_name_is_a_row(tmp_path):
+    """As objects of a store may have."""
+    pytest.importorskip("fsspec")
+    source = open_store("memory://long-names")
+    for name in ("a.png", f"{'n' * 256}/b.png"):
+        source.write(name, png(1))
+    (tmp_path / "out").mkdir()
+    results, progress = run(open_store(str(tmp_path / "out")), pack_job(source.url))
+    assert (progress.total.done, progress.total.failed, progress.is_complete) == (1, 1, True)
+    assert "b.png is longer than names of files can be" in failures(results)[0]
+
+
+def gif_of_two_frames():
+    file = io.BytesIO()
+    first, second = (PIL.Image.new("L", (8, 8), value) for value in (10, 200))
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    return file.getvalue()
+
+
+def test_what_was_converted_is_told_and_in_the_rows(source, tmp_path):
+    (source / "002.gif").write_bytes(gif_of_two_frames())
+    (source / "002.png").unlink()
+    store = open_store(str(tmp_path / "out"))
+    results, _ = run(store, encode_job(source, size=10))
+    (notice,) = (notice for result in results for notice in result.notices)
+    assert notice.startswith(f"{source / '002.gif'}: the first of several frames")
+    assert [row.notices for row in read_rows(store, 0)] == [None, notice, None, None, None]
+
+
+def test_rows_without_notices_are_read(source, tmp_path):
+    """As they are in stores of before."""
+    import pyarrow
+    import pyarrow.parquet
+
+    store = open_store(str(tmp_path / "out"))
+    run(store, pack_job(source, size=10))
+    rows, path = read_rows(store, 0), tmp_path / "out" / records.rows_name(0)
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).drop_columns("notices"), path)
+    assert read_rows(store, 0) == rows
+
+
+def test_an_output_with_too_long_a_name_is_a_row(source, tmp_path):
+    """Of one image; its shard is done."""
+    long = "é" * 125 + ".png"  # 254 bytes
+    (source / long).write_bytes(png(9))
+    job = encode_job(source, size=10)
+    job = replace(job, settings={**job.settings, "keeps_extension": True})
+    results, progress = run(open_store(str(tmp_path / "out")), job)
+    assert (progress.total.done, progress.total.failed, progress.is_complete) == (5, 1, True)
+    (line,) = failures(results)
+    assert line.endswith(f"{long}.dfm is longer than names of files can be, 255 bytes; rename the source")
+    _, progress = run(open_store(str(tmp_path / "tars")), replace(job, form="tar"))  # which hold longer ones
+    assert (progress.total.done, progress.total.failed) == (6, 0)
 
 
 def test_the_settings_of_the_plan_decide_the_bytes(source, tmp_path):

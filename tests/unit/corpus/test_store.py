@@ -26,6 +26,7 @@ def test_objects_come_and_go(place):
     store.write("a/x", b"2")
     store.write("a/b/y", b"")
     assert (store.names("a"), store.read("a/x"), open_store(store.url).read("a/b/y")) == (["x"], b"2", b"")
+    assert [store.holds(name) for name in ("a/x", "a", "a/b", "a/y", "b")] == [True, True, True, False, False]
     store.delete("a/x")
     store.delete("a/x")
     assert store.names("a") == []
@@ -89,12 +90,12 @@ def test_a_store_without_permission(monkeypatch, error):
         raise error
 
     store = open_store("memory://closed")
-    for method in ("pipe_file", "cat_file", "ls", "rm_file"):
+    for method in ("pipe_file", "cat_file", "ls", "rm_file", "exists"):
         monkeypatch.setattr(fsspec.get_filesystem_class("memory"), method, refuse)
     for call in (lambda: store.write("x", b""), lambda: store.delete("x")):
         with pytest.raises(OutputError, match=r"memory://closed/x: .*credentials and permissions"):
             call()
-    for call in (lambda: store.read("x"), lambda: store.names("x")):
+    for call in (lambda: store.read("x"), lambda: store.names("x"), lambda: store.holds("x")):
         with pytest.raises(DfmError, match="memory://closed/x: ") as raised:
             call()
         assert "\n" not in str(raised.value)
