@@ -65,8 +65,10 @@ class EncodeOptions(TypedDict, total=False):
         seed: Seed of the initial weights and the batches of the coordinate model, and of the noise
             of a fit of the fitted model.
         strip: Leave ICC profile, Exif and XMP behind.
-        page: Page of a file of several, from 1.
-        max_pixels: Larger images are refused before their pixels are read.
+        page: Page of a file or Pillow image of several, from 1. None takes the first of a file, and
+            of a Pillow image the one at which it stands. Arrays have no pages.
+        max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
+            None is 89,478,485 for files, and no limit for what is in memory.
         prior: A generative model or the path of its `.dfmg` file; the image becomes a code of it.
         on_progress: Called many times during the fit.
         should_stop: Asked many times during the fit; True ends it, and the best so far is returned.
@@ -89,7 +91,7 @@ class EncodeOptions(TypedDict, total=False):
     seed: int
     strip: bool
     page: int | None
-    max_pixels: int
+    max_pixels: int | None
     prior: PriorLike | None
     on_progress: Callable[[Progress], None]
     should_stop: Callable[[], bool]
@@ -315,14 +317,15 @@ def decode_best_effort(
 
 
 def read_info(source: FileLike) -> Header:
-    """Reads the header of a `.dfm` file, decoding nothing.
+    """Reads the header of a `.dfm` file of any size, decoding nothing.
 
     Raises:
         FormatError: The file is not readable.
     """
     from dfmcodec.bitstream.header import read_header
+    from dfmcodec.image import MAX_SIDE
 
-    return read_header(_bytes(source))
+    return read_header(_bytes(source), MAX_SIDE**2)
 
 
 def _as_region(region: Region | Sequence[int] | None) -> Region | None:

@@ -34,7 +34,20 @@ else:  # not subscriptable in older versions of click
 F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD = Path("-")  # standard input or output
+EMPTY_NAME = "the name is empty; name a file or folder"  # `Path` would take it for the current folder
 _WAIT_S = 2.0  # for the other end of a pipe, before a command says that it waits
+
+
+class NamedPath(click.Path):
+    """A path. An empty name, as of a variable that is not set, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail(EMPTY_NAME, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class _Source(PathParam):
@@ -43,6 +56,8 @@ class _Source(PathParam):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if value == "":
+            self.fail(EMPTY_NAME, param, ctx)
         if isinstance(value, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
             self.fail(f"{value} is a URL; download it first: curl -L {value} | dfm .. -", param, ctx)
         return Path(value)
@@ -102,6 +117,8 @@ class _OutputOrFolder(OutputParam):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:
         if isinstance(value, Output):
             return value
+        if value == "":
+            self.fail(EMPTY_NAME, param, ctx)
         separators = tuple(filter(None, (os.sep, os.altsep)))
         path = Path(value)
         return Output(path, value.endswith(separators) or path.is_dir())
@@ -116,14 +133,14 @@ optional_sources_argument = click.argument("sources", metavar="FILE...", nargs=-
 files_from_option = click.option(
     "--files-from",
     metavar="LIST",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Take further files from this text file, one in each line; - is standard input.",
 )
 report_option = click.option(
     "--report",
     "report_path",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Append a row for each file to this .jsonl or .csv file. With it, a later run of the same command does "
     "files again whose source or settings changed since.",
 )
@@ -131,7 +148,7 @@ folder_option = click.option(
     "-O",
     "--output-folder",
     "folder",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Write the outputs to this folder, in the same subfolders as the inputs.",
 )
 recursive_option = click.option("-r", "--recursive", is_flag=True, help="Process subfolders too.")
@@ -161,7 +178,7 @@ max_multiply_adds_option = click.option(
 prior_option = click.option(
     "--prior",
     metavar="MODEL",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Generative model (.dfmg file, see dfm generate) under which the images are coded.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Print errors only.")
@@ -169,7 +186,7 @@ quiet_option = click.option("--quiet", is_flag=True, help="Print errors only.")
 
 def output_option(what: str) -> Callable[[F], F]:
     """The option -o with its help text."""
-    return click.option("-o", "--output", type=click.Path(path_type=Path), help=what)
+    return click.option("-o", "--output", type=NamedPath(), help=what)
 
 
 def output_or_folder_option(what: str) -> Callable[[F], F]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import Number, echo, force_option, processes_option, quiet_option
+from dfmcodec.cli._common import NamedPath, Number, echo, force_option, processes_option, quiet_option
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.names import printable
@@ -72,7 +72,7 @@ class _Options:
 
 
 @click.command("bench")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=NamedPath())
 @click.option(
     "--vs",
     "anchors",
@@ -108,7 +108,7 @@ class _Options:
     "--codecs-from",
     "codecs_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Add the codecs of this Python file, whose code is run. Name only files that you trust.",
 )
 @click.option(
@@ -116,7 +116,7 @@ class _Options:
     "curves_files",
     metavar="FILE.csv",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Lay the rate-distortion curves of this table beside dfm's, in plots and BD-rates (docs/curves.md). "
     "May be given several times.",
 )
@@ -129,8 +129,8 @@ class _Options:
 )
 @processes_option
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as one JSON object instead of tables.")
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write all measurements to this file.")
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report with plots to this file.")
+@click.option("--csv", "csv_path", type=NamedPath(), help="Write all measurements to this file.")
+@click.option("--html", "html_path", type=NamedPath(), help="Write a report with plots to this file.")
 @click.option(
     "--look",
     type=click.IntRange(0, 10_000),
@@ -138,7 +138,7 @@ class _Options:
     show_default=True,
     help="Number of images in the report's viewer, which take up most of its bytes.",
 )
-@click.option("--cache", "cache_folder", type=click.Path(path_type=Path), help="Keep measurements in this folder.")
+@click.option("--cache", "cache_folder", type=NamedPath(), help="Keep measurements in this folder.")
 @click.option("--no-cache", is_flag=True, help="Measure everything again and keep nothing.")
 @force_option
 @quiet_option

@@ -10,12 +10,14 @@ import click
 
 from dfmcodec.cli._common import (
     STANDARD,
+    NamedPath,
     check_output,
     display_name,
     echo,
     echo_json,
     force_option,
     json_option,
+    max_pixels_option,
     quiet_option,
     read_source,
     write_output,
@@ -30,15 +32,16 @@ _AMPLIFICATION = 8
 
 
 @click.command("compare")
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("other", type=click.Path(path_type=Path))
-@click.option(
-    "--map", "map_path", type=click.Path(path_type=Path), help="Write an image of the differences to this file."
-)
+@click.argument("reference", type=NamedPath())
+@click.argument("other", type=NamedPath())
+@click.option("--map", "map_path", type=NamedPath(), help="Write an image of the differences to this file.")
+@max_pixels_option
 @force_option
 @json_option
 @quiet_option
-def command(reference: Path, other: Path, map_path: Path | None, force: bool, as_json: bool, quiet: bool) -> None:
+def command(
+    reference: Path, other: Path, map_path: Path | None, max_pixels: int, force: bool, as_json: bool, quiet: bool
+) -> None:
     """Measure the difference between two images or .dfm files.
 
     \b
@@ -57,7 +60,7 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
         map_format = output_format(map_path, None)
         check_outputs_apart({"--map": map_path}, [reference, other])
         check_output(map_path, force)
-    (first, _), (second, file_bytes) = (_read_or_decode(source) for source in (reference, other))
+    (first, _), (second, file_bytes) = (_read_or_decode(source, max_pixels) for source in (reference, other))
     if first.pixels.shape[:2] != second.pixels.shape[:2] or first.bit_depth != second.bit_depth:
         kinds = " and ".join(f"{image.width}x{image.height} with {image.bit_depth} bits" for image in (first, second))
         msg = f"the images differ in size or bit depth: {kinds}"
@@ -74,7 +77,7 @@ def command(reference: Path, other: Path, map_path: Path | None, force: bool, as
         echo(f"{_line(figures)}{alpha}", err=to_stdout)
 
 
-def _read_or_decode(source: Path) -> tuple[Image, int]:
+def _read_or_decode(source: Path, max_pixels: int) -> tuple[Image, int]:
     """The image of an image file or `.dfm` file, and the file's size in bytes."""
     from dfmcodec.bitstream.layout import MAGIC
     from dfmcodec.decoder import decode_image
@@ -82,8 +85,8 @@ def _read_or_decode(source: Path) -> tuple[Image, int]:
 
     data = read_source(source)
     if data.startswith(MAGIC):
-        return decode_image(data), len(data)
-    return image_from_bytes(data, display_name(source), strip=True), len(data)
+        return decode_image(data, max_pixels=max_pixels), len(data)
+    return image_from_bytes(data, display_name(source), max_pixels, strip=True), len(data)
 
 
 def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:

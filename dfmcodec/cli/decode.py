@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -231,7 +232,7 @@ def _check_names(options: _Options) -> None:
 
     suffixes = [suffix for output in OUTPUT_FORMATS.values() for suffix in output.extensions]
     for source in options.sources[1:]:
-        if source.suffix.lower() in suffixes and not source.is_dir():
+        if source.suffix.lower() in suffixes and not os.path.isdir(source):
             msg = f"{source} is the name of an output, not of a .dfm file; name outputs with -o {source}"
             raise ConfigError(msg)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dfmcodec.cli._common import Number, echo, force_option, quiet_option
+from dfmcodec.cli._common import NamedPath, Number, echo, force_option, quiet_option
 
 if TYPE_CHECKING:
     from dfmcodec.image import Image
@@ -22,12 +22,12 @@ _PAGE = "index.html"
 
 
 @click.command("demo")
-@click.argument("source", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.argument("source", metavar="[FILE]", required=False, type=NamedPath())
 @click.option(
     "-O",
     "--output-folder",
     "folder",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     default=Path("dfm_demo"),
     show_default=True,
     help="Write everything to this folder.",

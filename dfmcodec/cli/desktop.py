@@ -12,6 +12,7 @@ import click
 
 from dfmcodec.cli._common import (
     STANDARD,
+    NamedPath,
     display_name,
     echo,
     errors_named,
@@ -20,6 +21,7 @@ from dfmcodec.cli._common import (
     read_source,
     write_output,
 )
+from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class _Options:
     "--thumbnail",
     metavar="FILE PNG SIDE",
     nargs=3,
-    type=(click.Path(path_type=Path), click.Path(path_type=Path), click.IntRange(1, _LARGEST_THUMBNAIL)),
+    type=(NamedPath(), NamedPath(), click.IntRange(1, _LARGEST_THUMBNAIL)),
     help="Write a PNG with SIDE pixels in its longer side, or fewer; this is what file managers call.",
 )
 def command(user: bool, **arguments: Any) -> None:
@@ -92,6 +94,7 @@ def command(user: bool, **arguments: Any) -> None:
 def _write_thumbnail(source: Path, target: Path, side: int) -> None:
     from dfmcodec.viewer.thumbnail import thumbnail
 
+    check_outputs_apart({"PNG": target}, [source])
     data = read_source(source)
     with errors_named(display_name(source)):
         small = thumbnail(data, side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from dfmcodec.cli._common import (
     STANDARD,
     FloatParam,
     IntParam,
+    NamedPath,
     Number,
     Output,
     WholeNumber,
@@ -218,7 +220,7 @@ class _Options:
 @click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
 @prior_option
 @max_pixels_option
-@click.option("--preview", type=click.Path(path_type=Path), help="Also write the decoded image to this file.")
+@click.option("--preview", type=NamedPath(), help="Also write the decoded image to this file.")
 @click.option("--skip-larger", is_flag=True, help="Write no file that is not smaller than its source.")
 @_corpus.corpus_options
 @report_option
@@ -289,7 +291,7 @@ def _check_names(options: _Options) -> None:
     from dfmcodec.files.read_image import IMAGE_SUFFIXES
 
     for source in options.sources:
-        if source.suffix.lower() == EXTENSION and not source.is_dir():
+        if source.suffix.lower() == EXTENSION and not os.path.isdir(source):
             msg = f"{source} is the name of an output, not of an image; name outputs with -o {source}"
             raise ConfigError(msg)
     output = options.output

@@ -15,6 +15,7 @@ import click
 
 from dfmcodec.cli._common import (
     STANDARD,
+    NamedPath,
     Number,
     echo,
     echo_json,
@@ -44,8 +45,8 @@ _SHOWN_NEIGHBOURS = 32
 _NEIGHBOUR_COLUMNS = 16
 
 
-model_argument = click.argument("model_file", metavar="MODEL", type=click.Path(path_type=Path))
-data_argument = click.argument("data", type=click.Path(path_type=Path))
+model_argument = click.argument("model_file", metavar="MODEL", type=NamedPath())
+data_argument = click.argument("data", type=NamedPath())
 seed_option = click.option(
     "--seed", type=click.IntRange(0, (1 << 32) - 1), default=0, show_default=True, help="Seed of all random numbers."
 )
@@ -431,19 +432,19 @@ class _EvaluateOptions:
 @click.option(
     "--classifier",
     "classifier_file",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="File of the classifier that gives the features (.npz). If it does not exist, train the classifier and write "
     "it.",
 )
 @click.option(
     "--inception",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Use the FID Inception network instead, with the weights in this file (.npz, see "
     "dfmcodec/training/generative/inception.py).",
 )
 @click.option(
     "--neighbours",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Write an image of samples, with the nearest training image under each.",
 )
 @seed_option

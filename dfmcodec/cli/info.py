@@ -82,9 +82,10 @@ def _examined(source: Path) -> _Examined:
     """
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.bitstream.integrity import examine
+    from dfmcodec.image import MAX_SIDE
 
     data = read_source(source)
-    header = read_header(data)
+    header = read_header(data, MAX_SIDE**2)
     return _Examined(display_name(source), len(data), header, examine(data, header).problems)
 
 

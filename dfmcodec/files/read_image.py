@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
@@ -22,6 +23,7 @@ from dfmcodec.files.deep_samples import (
     ImageSamples,
     deep_gray_samples,
     deep_samples,
+    rawmode_of,
     report_depth,
     split_alpha,
 )
@@ -36,11 +38,10 @@ from dfmcodec.files.metadata import (
 from dfmcodec.files.names import printable
 from dfmcodec.files.open_image import SIGNATURE_BYTES, load_samples, open_image
 from dfmcodec.files.source import Source
-from dfmcodec.image import MAX_PIXELS, Image, Metadata, check_image_size
+from dfmcodec.image import MAX_PIXELS, MAX_SIDE, PEAK_LEVEL, Image, Metadata, check_image_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
-    from PIL.ImageFile import ImageFile
 
 # The extensions that a folder is searched for.
 IMAGE_SUFFIXES = frozenset(
@@ -69,6 +70,7 @@ _LONGEST_TEXT = 300  # of an error of Pillow, in characters
 # Of animations, a frame needs those before it: so many pixels at most are decoded for --page.
 _SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
 _MAX_PAGE_PIXELS = 1 << 32
+_GRAY_PEAKS = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}  # by raw mode; Pillow scales the samples to 255
 _BANDS = {"RGB": "RGBX", "YCbCr": "YCC", "P": "P", "1": "1", **dict.fromkeys(DEEP_GRAY_MODES, "I"), "F": "F"}
 
 
@@ -159,20 +161,21 @@ def _read(source: Source, max_pixels: int, strip: bool, page: int | None, notify
     """Reads an image; notices and errors do not name the file."""
     with source.open() as file, open_image(file, max_pixels) as pil_image:
         if page is not None:
-            _go_to_page(pil_image, page, source)
+            go_to_page(pil_image, page, source)
             check_image_size(pil_image.height, pil_image.width, max_pixels)
         elif _has_more_pages(source, max_pixels):
             what = "pages" if pil_image.format in ("TIFF", "PSD", "DCX", "HEIF", "MPO") else "frames"
             notify(f"the first of several {what}; --page takes another")
         _check_channels(pil_image, notify)
-        report_depth(pil_image, source, notify)
         with source.open() as apart:  # before the samples are loaded, which changes what is known of it
             found = read_file_metadata(apart, pil_image, page or 1, ignore if strip else notify)
         deep = deep_samples(pil_image, source, max_pixels)
+        transparency = _transparency(pil_image)
         if deep is None:
+            report_depth(pil_image, source, notify)
             load_samples(pil_image)
             check_image_size(pil_image.height, pil_image.width, max_pixels)  # of icons, it is known only now
-        samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, notify)
+        samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow turns a TIFF
         return _upright_image(samples, Metadata() if strip else found, keeps_profile, orientation)
 
@@ -229,19 +232,41 @@ def _check_channels(pil_image: PilImage, notify: Notify) -> None:
         notify("its fourth channel, of no stated meaning, is left out")
 
 
-def from_pil(pil_image: PilImage, strip: bool = False, notify: Notify = ignore) -> Image:
+def from_pil(
+    pil_image: PilImage,
+    strip: bool = False,
+    notify: Notify = ignore,
+    page: int | None = None,
+    max_pixels: int | None = None,
+) -> Image:
     """Converts a Pillow image into an `Image`, turned upright by its Exif orientation.
 
+    Args:
+        pil_image: The image.
+        strip: Whether ICC, Exif and XMP are left out.
+        notify: Receives a notice of each thing that is converted or left out.
+        page: The page of an image that has several, counted from 1, at which the image stands from
+            then on. None takes the one at which it stands.
+        max_pixels: Larger images are refused before they are loaded. None for no limit but that of
+            Pillow.
+
     Raises:
-        ImageError: The image has a mode that would lose something, or it cannot be loaded.
+        ImageError: The image has a mode that would lose something, it is too large, or it cannot be
+            loaded.
+        ConfigError: There is no such page.
     """
     with _boundary("the Pillow image"):
+        if page is not None:
+            go_to_page(pil_image, page)
+        check_image_size(pil_image.height, pil_image.width, MAX_SIDE**2 if max_pixels is None else max_pixels)
         turned = pil_image.format == "TIFF"  # Pillow turns a TIFF when it loads the samples
+        transparency = _transparency(pil_image)
         pil_image = _without_texts(pil_image, notify)
         metadata = Metadata() if strip else read_metadata(pil_image)
         pil_image.load()
         orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
-        samples, keeps_profile = _shallow_samples(pil_image, pil_image.info.get("icc_profile"), notify)
+        profile = pil_image.info.get("icc_profile")
+        samples, keeps_profile = _shallow_samples(pil_image, profile, transparency, notify)
         return _upright_image(samples, metadata, keeps_profile, orientation)
 
 
@@ -266,7 +291,7 @@ def to_image(
     strip: bool = False,
     notify: Notify = ignore,
     page: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Image:
     """Converts what the Python API accepts as an image.
 
@@ -277,21 +302,30 @@ def to_image(
         strip: Whether ICC, Exif and XMP are left out.
         notify: Receives a notice of each thing that is converted or left out.
         page: The page of a file that has several, counted from 1. None takes the first, with a
-            notice.
-        max_pixels: Larger image files are refused before their pixels are read.
+            notice, and of a Pillow image the one at which it stands.
+        max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
+            None for `MAX_PIXELS` for files, and no limit for what is in memory.
 
     Raises:
-        ImageError: The source is none of these.
+        ImageError: The source is none of these, or is too large.
+        ConfigError: There is no such page.
     """
-    if isinstance(source, Image):
-        return Image(source.pixels, alpha=source.alpha) if strip else source
     if hasattr(source, "getexif"):
-        return from_pil(source, strip, notify)
+        return from_pil(source, strip, notify, page, max_pixels)
+    of_files = MAX_PIXELS if max_pixels is None else max_pixels
     if isinstance(source, bytes):
-        return image_from_bytes(source, "the image file", max_pixels, strip, page, notify)
+        return image_from_bytes(source, "the image file", of_files, strip, page, notify)
     if isinstance(source, str) or hasattr(source, "__fspath__"):
-        return read_image(Path(source), max_pixels, strip, page, notify)
-    array = np.asarray(source)
+        return read_image(Path(source), of_files, strip, page, notify)
+    if page is not None:
+        msg = f"page is {page}, but only files and Pillow images have pages; leave it out"
+        raise ConfigError(msg)
+    image = source if isinstance(source, Image) else _of_array(np.asarray(source))
+    check_image_size(image.height, image.width, MAX_SIDE**2 if max_pixels is None else max_pixels)
+    return Image(image.pixels, alpha=image.alpha) if strip else image
+
+
+def _of_array(array: npt.NDArray[Any]) -> Image:
     samples = split_alpha(array.astype(array.dtype.newbyteorder("="), copy=False))
     return Image(samples.pixels, alpha=samples.alpha)
 
@@ -305,8 +339,13 @@ def _has_more_pages(source: Source, max_pixels: int) -> bool:
             return False
 
 
-def _go_to_page(pil_image: ImageFile, page: int, source: Source) -> None:
-    """Goes to a page, counted from 1.
+def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> None:
+    """Goes to a page of an image.
+
+    Args:
+        pil_image: The image.
+        page: The page, counted from 1.
+        source: The file of the image; None for a Pillow image from outside.
 
     Raises:
         ImageError: The work that this takes is above a limit.
@@ -320,7 +359,8 @@ def _go_to_page(pil_image: ImageFile, page: int, source: Source) -> None:
         if pixels > _MAX_PAGE_PIXELS:
             msg = f"its frames up to {page} have {pixels} pixels, more than the limit of {_MAX_PAGE_PIXELS} for --page"
             raise ImageError(msg)
-    if pil_image.format == "TIFF":  # Pillow reads all directories on the way, so they are counted first
+    if source is not None and pil_image.format == "TIFF":
+        # Pillow reads all directories on the way, so they are counted first.
         with source.open() as file:
             count = len(tiff.page_offsets(file, page))
         if page <= count:
@@ -332,7 +372,8 @@ def _go_to_page(pil_image: ImageFile, page: int, source: Source) -> None:
             return
         except EOFError:
             count = int(getattr(pil_image, "n_frames", 1))
-    msg = f"{source.name} has {count} page{'s' * (count > 1)}; there is no page {page}"
+    name = "the Pillow image" if source is None else source.name
+    msg = f"{name} has {count} page{'s' * (count > 1)}; there is no page {page}"
     raise ConfigError(msg)
 
 
@@ -360,10 +401,30 @@ def upright(samples: Pixels, orientation: int) -> Pixels:
     return result
 
 
-def _shallow_samples(pil_image: PilImage, profile: Any, notify: Notify) -> tuple[ImageSamples, bool]:
-    """Returns the samples that Pillow itself gives, and whether the ICC profile is still valid."""
+def _transparency(pil_image: PilImage) -> Any:
+    """Returns the colour that is fully transparent, on the scale of the samples; None for none.
+
+    Call it before the samples are loaded: Pillow scales those of a gray PNG of less than 8 bits,
+    but not this colour, and forgets their scale.
+    """
+    colour = pil_image.info.get("transparency")
+    if not isinstance(colour, int):
+        return None if isinstance(colour, str) else colour  # a text of a PNG
+    tiles = getattr(pil_image, "tile", None)
+    peak = _GRAY_PEAKS.get(rawmode_of(tiles[0])) if tiles else None
+    return colour if peak is None else (colour & peak) * (PEAK_LEVEL // peak)
+
+
+def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notify: Notify) -> tuple[ImageSamples, bool]:
+    """Returns the samples that Pillow itself gives, and whether the ICC profile is still valid.
+
+    Args:
+        pil_image: The image, whose samples are loaded.
+        profile: Its ICC profile.
+        transparency: See `_transparency`.
+        notify: Receives a notice of a conversion.
+    """
     mode = pil_image.mode
-    transparency = pil_image.info.get("transparency")
     if mode in DEEP_GRAY_MODES:
         return deep_gray_samples(pil_image, transparency), True
     if mode in ("CMYK", "LAB"):
@@ -375,6 +436,9 @@ def _shallow_samples(pil_image: PilImage, profile: Any, notify: Notify) -> tuple
         msg = f"images of mode {mode} are not supported; convert this one to gray or RGB first"
         raise ImageError(msg)
     expanded = _EXPANDED[mode]
+    if expanded == "L" and isinstance(transparency, int):
+        gray = np.asarray(pil_image.convert("L"))
+        return ImageSamples(gray[:, :, None], np.where(gray == transparency, 0, 255).astype(np.uint8)), True
     if transparency is not None and expanded in ("L", "RGB"):
         expanded = {"L": "LA", "RGB": "RGBA"}[expanded]
     samples = np.asarray(pil_image if mode == expanded else pil_image.convert(expanded))

@@ -25,6 +25,7 @@ from dfmcodec.bitstream.sections.metadata import unpack_metadata
 from dfmcodec.errors import DfmError, FormatError, ImageError, InstallationError, is_lack_of_memory
 from dfmcodec.files.atomic import MEDIA_TYPE
 from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_metadata
+from dfmcodec.files.read_image import go_to_page
 from dfmcodec.image import MAX_SIDE, peak_value
 
 FORMAT = "DFM"
@@ -210,6 +211,8 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
     options: dict[str, Any] = {name: value for name, value in pil_image.encoderinfo.items() if name in known}
     metadata = {name: pil_image.encoderinfo[name] for name in _METADATA if name in pil_image.encoderinfo}
     try:
+        if (page := options.pop("page", None)) is not None:  # of a copy there is only one
+            go_to_page(pil_image, page)
         data = dfmcodec.encode(_with_metadata(pil_image, metadata) if metadata else pil_image, **options).data
     except ImageError as error:
         raise OSError(str(error)) from error

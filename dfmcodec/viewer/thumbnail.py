@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dfmcodec.bitstream.header import read_header
+from dfmcodec.bitstream.contents import LatentArchitecture
+from dfmcodec.bitstream.header import Header, read_header
+from dfmcodec.bitstream.layout import Section
 from dfmcodec.decoder import decode_image
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
-from dfmcodec.image import Image, Metadata, to_code_values
+from dfmcodec.image import MAX_PIXELS, MAX_SIDE, Image, Metadata, to_code_values
+from dfmcodec.latents.geometry import Region
+from dfmcodec.synthesis.resample import Sampling
 
 
 def thumbnail(data: bytes, longest_side: int) -> bytes:
@@ -16,13 +20,27 @@ def thumbnail(data: bytes, longest_side: int) -> bytes:
         longest_side: The side of the square in pixels. A smaller image keeps its size.
 
     Raises:
-        FormatError: The file cannot be read.
+        FormatError: The file cannot be read, or more than `MAX_PIXELS` samples of a channel would
+            be decoded for it.
     """
-    header = read_header(data)
-    image = decode_image(data, size=fitted_size(header.width, header.height, longest_side))
+    header = read_header(data, MAX_SIDE**2)
+    size = fitted_size(header.width, header.height, longest_side)
+    image = decode_image(data, max_pixels=_most_pixels(header, size), size=size)
     alpha = None if image.alpha is None else to_code_values(image.alpha)
     small = Image(to_code_values(image.pixels), Metadata(icc=image.metadata.icc), alpha)
     return image_to_bytes(small, OUTPUT_FORMATS["png"])
+
+
+def _most_pixels(header: Header, size: tuple[int, int]) -> int:
+    """The number of pixels that an image may have so that `MAX_PIXELS` samples of a channel are
+    decoded for a smaller size. Only latents leave out the finest decomposition levels.
+    """
+    arch = header.architecture
+    if not isinstance(arch, LatentArchitecture) or Section.ALPHA in header.sections:
+        return MAX_PIXELS
+    width, height = size
+    level = Sampling(Region(0, 0, header.height, header.width), height, width).level(arch.levels)
+    return MAX_PIXELS << 2 * level
 
 
 def fitted_size(width: int, height: int, longest_side: int) -> tuple[int, int]:

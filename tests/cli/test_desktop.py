@@ -264,6 +264,20 @@ def test_thumbnails_have_8_bits(name, mode):
     assert max(small.size) == 16
 
 
+def test_large_images_of_which_little_is_decoded_have_thumbnails(monkeypatch):
+    """Of latents without alpha, two decomposition levels fewer are a sixteenth of the samples."""
+    plain, alpha, fitted = (
+        next(GOLDEN.glob(f"{name}-????????.dfm")) for name in ("latent-rgb", "opacity", "fitted-rgb")
+    )
+    header = dfmcodec.read_info(plain)
+    expected = thumbnail(plain.read_bytes(), header.width // 4)
+    monkeypatch.setattr("dfmcodec.viewer.thumbnail.MAX_PIXELS", -(-header.width * header.height // 16))
+    assert thumbnail(plain.read_bytes(), header.width // 4) == expected
+    for path, side in ((plain, header.width // 4 + 1), (alpha, 8), (fitted, 8)):
+        with pytest.raises(dfmcodec.LimitError, match="more than the limit"):
+            thumbnail(path.read_bytes(), side)
+
+
 def test_a_bad_file_has_no_thumbnail(tmp_path):
     (tmp_path / "bad.dfm").write_bytes(LATENT.read_bytes()[:200])
     said = dfm("desktop", "--thumbnail", tmp_path / "bad.dfm", tmp_path / "small.png", 64, code=3).stderr

@@ -506,6 +506,20 @@ def test_the_info_of_the_image_is_untouched(photo):
         assert image.info == {"exif": image.info["exif"], "xmp": b"<given/>"}
 
 
+@pytest.mark.parametrize("options", [{}, {"exif": exif_of("given")}], ids=["", "exif"])
+def test_a_page_is_saved(photo, options):
+    file = io.BytesIO()
+    photo.save(file, "TIFF", save_all=True, append_images=[PIL.ImageOps.invert(photo)])
+    with opened(file.getvalue()) as pages:
+        for page, expected in ((2, PIL.ImageOps.invert(photo)), (1, photo)):
+            data = saved(pages, page=page, quality=90, **options)
+            assert psnr(dfmcodec.decode(data).pixels, np.asarray(expected)) > 35
+        with pytest.raises(ValueError, match="there is no page 3"):
+            saved(pages, page=3, **options)
+    with pytest.raises(OSError, match="more than the limit of 100 pixels"):
+        saved(photo, max_pixels=100, **options)
+
+
 def test_unknown_options_are_ignored(photo):
     others = {"optimize": True, "progressive": True, "subsampling": 0, "compress_level": 9, "dpi": (72, 72), "speed": 4}
     assert saved(photo, **others) == saved(photo)

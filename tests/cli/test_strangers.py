@@ -21,8 +21,9 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN
+from common import GENERATIVE, GOLDEN, with_crc
 
+import dfmcodec
 import dfmcodec.decoder
 import dfmcodec.encoder
 from dfmcodec.cli import _failure, main
@@ -147,7 +148,56 @@ def test_a_list_with_zero_bytes_is_refused():
     assert "-print0" in dfm("decode", "--files-from", "-", data=b"a\0b", code=2).stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["decode", ""],
+        ["decode", "x.dfm", "-o", ""],
+        ["decode", "x.dfm", "-O", ""],
+        ["decode", "--files-from", "", "-O", "out"],
+        ["decode", "x.dfm", "--report", ""],
+        ["encode", ""],
+        ["encode", "a.png", "-o", ""],
+        ["encode", "a.png", "-O", ""],
+        ["encode", "a.png", "--preview", ""],
+        ["encode", "a.png", "--prior", ""],
+        ["info", ""],
+        ["verify", "x.dfm", ""],
+        ["view", ""],
+        ["bench", ""],
+        ["demo", ""],
+        ["generate", "sample", ""],
+        ["compare", "a.png", ""],
+        ["compare", "", "a.png"],
+        ["compare", "a.png", "x.dfm", "--map", ""],
+        ["desktop", "--thumbnail", "", "b.png", 8],
+        ["desktop", "--thumbnail", "x.dfm", "", 8],
+    ],
+    ids=lambda arguments: " ".join(map(str, arguments)),
+)
+def test_an_empty_name_is_not_the_current_folder(arguments):
+    save("a.png")
+    shutil.copy(SMALL, "x.dfm")
+    assert "the name is empty" in dfm(*arguments, code=2).stderr
+    assert sorted(os.listdir()) == ["a.png", "x.dfm"]
+
+
 # Numbers
+
+
+def test_info_reads_headers_of_any_size():
+    data = SMALL.read_bytes()
+    Path("large.dfm").write_bytes(with_crc(data[:8] + b"\xff" * 4 + data[12:-4]))
+    assert "large.dfm: 65535x65535 " in dfm("info", "large.dfm").stdout
+    assert dfmcodec.read_info("large.dfm").width == 65_535
+
+
+def test_compare_takes_a_limit():
+    save("a.png")
+    dfmcodec.encode("a.png", effort=1).save("a.dfm")
+    assert "PSNR" in dfm("compare", "a.png", "a.dfm", "--max-pixels", 4).stdout
+    assert "limit of 3 pixels (--max-pixels)" in dfm("compare", "a.png", "a.png", "--max-pixels", 3, code=1).stderr
+    assert "limit of 3 pixels (--max-pixels)" in dfm("compare", "a.dfm", "a.dfm", "--max-pixels", 3, code=3).stderr
 
 
 def numeric_options():
@@ -220,6 +270,8 @@ def test_an_input_is_never_replaced(link):
         ["decode", "x.dfm", "-o", "m.png", "--prior", "m.dfmg", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "x.png", "-f"],
+        ["desktop", "--thumbnail", "x.dfm", "x.dfm", 8],
+        ["desktop", "--thumbnail", "x.dfm", "x.png", 8],
         ["generate", "sample", "m.dfmg", "-f"],
         ["bench", ".", "--html", "a.png", "-f", "--no-cache"],
     ):
@@ -246,6 +298,80 @@ def test_a_run_of_files_replaces_nothing_that_it_reads(link, command, source, na
         assert "an input as its output" in result.stderr, given
         assert output.samefile(given), given
         output.unlink()
+
+
+@posix_only
+@pytest.mark.parametrize("sources", [["in"], ["in/a.png", "in"], ["--files-from", "list"]])
+def test_a_run_of_files_writes_through_no_link_to_another_image(sources):
+    """Those of folders and lists are not all known when the link is met."""
+    Path("in").mkdir()
+    for name in ("in/a.png", "in/b.png"):
+        save(name)
+    os.symlink("b.png", "in/a.dfm")
+    Path("list").write_text("in/a.png\nin/b.png\n")
+    before = Path("in/b.png").read_bytes()
+    result = dfm("encode", *sources, "-f", code=5)
+    behind = os.path.realpath("in/b.png")
+    assert f"dfm: failed: in/a.png has as its output in/a.dfm, a link to {behind}, which may be an" in result.stderr
+    assert Path("in/b.png").read_bytes() == before
+    assert Path("in/b.dfm").exists()
+
+
+@posix_only
+def test_a_run_of_files_writes_through_a_link_to_an_output():
+    Path("in").mkdir()
+    save("in/a.png")
+    Path("old.dfm").write_bytes(b"old")
+    os.symlink("../old.dfm", "in/a.dfm")
+    assert "1 encoded" in dfm("encode", "in", "-f").stdout
+    assert Path("in/a.dfm").is_symlink()
+    assert Path("old.dfm").read_bytes()[1:4] == b"DFM"
+
+
+LONG = "n" * 300
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("command", "names"), [("encode", ("a.png", f"{LONG}.png", "b.png")), ("decode", ("a.dfm", f"{LONG}.dfm", "b.dfm"))]
+)
+def test_a_name_that_no_file_can_have_is_the_failure_of_one_file(command, names):
+    save("a.png")
+    save("b.png")
+    for name in ("a.dfm", "b.dfm"):
+        shutil.copy(SMALL, name)
+    Path("list").write_text("\n".join(names))
+    for number, given in enumerate((["--files-from", "list"], names)):
+        result = dfm(command, *given, "-O", f"out{number}", code=5)
+        assert f"2 {command}d, 1 failed" in result.stdout
+        (line,) = lines(result.stderr)
+        assert line.startswith(f"dfm: failed: {names[1]}: ") or f"cannot read {names[1]}: " in line
+        assert len(os.listdir(f"out{number}")) == 2
+
+
+@posix_only
+@pytest.mark.parametrize(
+    ("command", "long", "options"),
+    [("encode", f"{LONG[:251]}.png", ["--keep-extension"]), ("decode", f"{LONG[:251]}.dfm", ["--format", "webp"])],
+)
+def test_an_output_whose_name_is_too_long_is_the_failure_of_one_file(command, long, options):
+    Path("in").mkdir()
+    for name in ("a", long, "z"):
+        name = Path("in", name).with_suffix(".png" if command == "encode" else ".dfm")
+        save(name) if command == "encode" else shutil.copy(SMALL, name)
+    result = dfm(command, "in", "-O", "out", *options, code=5)
+    assert f"2 {command}d, 1 failed" in result.stdout
+    assert len(os.listdir("out")) == 2
+
+
+@posix_only
+def test_verify_goes_on_after_a_name_that_no_file_can_have():
+    for name in ("a.dfm", "b.dfm"):
+        shutil.copy(SMALL, name)
+    result = dfm("verify", "a.dfm", f"{LONG}.dfm", "b.dfm", code=5)
+    assert "2 whole, 0 damaged, 1 not checked" in result.stdout
+    (line,) = lines(result.stderr)
+    assert "File name too long" in line
 
 
 @pytest.mark.parametrize(("command", "source"), [("encode", "a.png"), ("decode", "x.dfm")])
@@ -393,7 +519,7 @@ def test_a_bug_is_the_failure_of_one_file(monkeypatch, error):
 
 
 def test_a_bug_in_info_is_the_failure_of_one_file(monkeypatch):
-    def broken(data):
+    def broken(data, max_pixels):
         raise ZeroDivisionError
 
     monkeypatch.setattr("dfmcodec.bitstream.header.read_header", broken)

@@ -282,6 +282,14 @@ def test_other_sources_are_refused(source):
         dfmcodec.encode(source)
 
 
+def test_limit_and_page_hold_for_what_is_in_memory(chelsea):
+    for source in (chelsea, chelsea.pixels, PIL.Image.fromarray(chelsea.pixels)):
+        with pytest.raises(dfmcodec.ImageError, match="96x80, more than the limit of 100 pixels"):
+            dfmcodec.encode(source, max_pixels=100)
+        with pytest.raises(dfmcodec.ConfigError, match="page"):
+            dfmcodec.encode(source, page=2)
+
+
 def test_settings_that_make_no_sense_are_refused(chelsea):
     with pytest.raises(dfmcodec.ConfigError, match=r"unknown option 'qualty'; dfmcodec\.EncodeOptions lists"):
         dfmcodec.encode(chelsea, qualty=3)

@@ -19,11 +19,14 @@ from dfmcodec.errors import ConfigError, DfmError, ImageError
 from dfmcodec.files import source as sources
 from dfmcodec.files import tiff
 from dfmcodec.files.open_image import MAX_HELD_BYTES
-from dfmcodec.files.read_image import from_pil, image_from_bytes, image_from_source, read_image
+from dfmcodec.files.read_image import from_pil, image_from_bytes, image_from_source, read_image, to_image
 from dfmcodec.files.source import Source
+from dfmcodec.image import MAX_PIXELS, Image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
 IMAGE = PIL.Image.fromarray(PIXELS)
+DEEP = np.random.default_rng(1).integers(0, 65536, (12, 10, 4)).astype(np.uint16)
+DEEP[0, :5, 3] = 0, 1, 2, 0x8000, 0xFFFF
 PROFILE = b"a profile" * 20
 
 
@@ -342,3 +345,154 @@ def test_sizes_of_sources(tmp_path):
     (tmp_path / "a.png").write_bytes(data)
     assert Source.from_path(tmp_path / "a.png").size_bytes == len(data)
     assert Source.from_stream(io.BytesIO(data), "-").size_bytes == len(data)
+
+
+def deep_tiff(samples, photometric="rgb", extra=None, **options):
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, samples, photometric=photometric, extrasamples=extra and [extra], **options)
+    return buffer.getvalue()
+
+
+def lost(bits, format_name):
+    return f"it has {bits} bits a sample, of which Pillow's {format_name} reader gives 8"
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_cmyk_of_16_bits_is_converted_with_notices(order, compression):
+    data = deep_tiff(DEEP, "separated", byteorder=order, compression=compression)
+    image, notices = read(data)
+    expected = PIL.Image.fromarray((DEEP >> 8).astype(np.uint8), "CMYK").convert("RGB")
+    assert np.array_equal(image.pixels, np.asarray(expected))
+    assert image.alpha is None
+    assert lost(16, "TIFF") in notices
+    assert "CMYK converted to sRGB" in notices
+
+
+def undone(samples):
+    """Premultiplied samples, divided by their alpha."""
+    alpha = samples[:, :, 3:].astype(np.int64)
+    colours = (2 * 65535 * samples[:, :, :3].astype(np.int64) + alpha) // np.maximum(2 * alpha, 1)
+    return np.where(alpha > 0, colours.clip(0, 65535), 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"rowsperstrip": 5}, {"planarconfig": "separate"}])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_premultiplied_samples_are_divided_by_alpha_at_16_bits(order, options):
+    samples = DEEP.transpose(2, 0, 1) if "planarconfig" in options else DEEP
+    image, notices = read(deep_tiff(samples, "rgb", "assocalpha", byteorder=order, **options))
+    assert image.pixels.dtype == np.uint16
+    assert np.array_equal(image.pixels, undone(DEEP))
+    assert np.array_equal(image.alpha, DEEP[:, :, 3])
+    assert notices == ""
+
+
+@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 5}, {"tile": (16, 16)}])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_planes_of_16_bits_are_read(channels, order, options):
+    samples = np.tile(DEEP, (2, 3, 1))[:, :, :channels]
+    extra = "unassalpha" if channels == 4 else None
+    planes = samples.transpose(2, 0, 1)
+    image, notices = read(deep_tiff(planes, "rgb", extra, byteorder=order, planarconfig="separate", **options))
+    assert np.array_equal(image.samples, samples)
+    assert notices == ""
+
+
+def test_planes_of_16_bits_that_pillow_cannot_read():
+    """It takes the high bytes of compressed ones, and those of CMYK for samples of 8 bits."""
+    planes = DEEP.transpose(2, 0, 1)
+    image, notices = read(deep_tiff(planes[:3], planarconfig="separate", compression="zlib"))
+    assert np.array_equal(image.pixels, DEEP[:, :, :3] >> 8)
+    assert lost(16, "TIFF") in notices
+    with pytest.raises(ImageError, match="are in separate planes, which Pillow cannot read; convert it to PNG"):
+        read(deep_tiff(planes, "separated", planarconfig="separate"))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_gray_of_16_bits_whose_zero_is_white_is_inverted(compression):
+    gray = DEEP[:, :, 0]
+    image, notices = read(deep_tiff(gray, "miniswhite", byteorder="<", compression=compression))
+    assert np.array_equal(image.pixels[:, :, 0], 65535 - gray)
+    assert notices == ""
+
+
+@pytest.mark.parametrize(("peak", "bits"), [(255, None), (1000, 10), (65535, 16)])
+def test_a_plain_ppm_is_not_cut_silently(peak, bits):
+    image, notices = read(b"P3\n2 1\n%d\n0 1 2 3 4 %d\n" % (peak, peak))
+    assert image.pixels.dtype == np.uint8
+    assert notices == ("" if bits is None else f"file: {lost(bits, 'PPM')}")
+
+
+@pytest.mark.parametrize("data", [b"P1\n2 1\n0 1\n", b"P2\n2 1\n65535\n65535 0\n", b"P4\n2 1\n\x40"])
+def test_other_plain_and_bitonal_files_lose_nothing(data):
+    image, notices = read(data)
+    assert image.pixels.ravel().tolist() == [image.pixels.max(), 0]
+    assert notices == ""
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("sample_bytes", [1, 2])
+def test_an_sgi_file_is_not_cut_silently(mode, sample_bytes):
+    image, notices = read(file_of("SGI", IMAGE.convert(mode), bpc=sample_bytes))
+    assert np.array_equal(image.samples.squeeze(), np.asarray(IMAGE.convert(mode)))
+    assert notices == ("" if sample_bytes == 1 else f"file: {lost(16, 'SGI')}")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_transparent_gray_of_a_png_is_found_at_any_depth(bits):
+    """Also where bits are set that the depth does not have, which the PNG specification ignores."""
+    peak = (1 << bits) - 1
+    values = np.arange(8) & peak
+    packed = np.packbits(np.unpackbits(values.astype(np.uint8)[:, None], axis=1)[:, -bits:])
+    body = zlib.compress(b"\0" + packed.tobytes())
+    for clear in {0, peak, peak // 2} if bits > 1 else {0, 1}:
+        above = 1 << 12 if bits > 1 else 0
+        chunks = (b"IHDR", struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0)), (b"tRNS", struct.pack(">H", clear | above))
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in (*chunks, (b"IDAT", body), (b"IEND", b"")))
+        with PIL.Image.open(io.BytesIO(data)) as pil_image:
+            for image in (read(data)[0], from_pil(pil_image)):
+                assert np.array_equal(image.pixels[0, :, 0], values * (255 // peak))
+                assert np.array_equal(image.alpha[0], np.where(values == clear, 0, 255))
+
+
+@pytest.mark.parametrize("format_name", ["TIFF", "GIF", "PNG"])
+def test_a_page_of_a_pillow_image_is_taken(format_name):
+    frames = [np.full((4, 4, 3), gray, np.uint8) for gray in (0, 90, 180)]
+    first, *others = map(PIL.Image.fromarray, frames)
+    pages = file_of(format_name, first, save_all=True, append_images=others)
+    with PIL.Image.open(io.BytesIO(pages)) as pil_image:
+        for page in (2, 3, 1, 3, 2):
+            assert np.array_equal(to_image(pil_image, page=page).pixels, frames[page - 1])
+            assert np.array_equal(to_image(pil_image).pixels, frames[page - 1])  # where it stands
+        for page in (0, 4):
+            with pytest.raises(ConfigError, match=f"there is no page {page}"):
+                to_image(pil_image, page=page)
+    assert np.array_equal(to_image(IMAGE, page=1).pixels, PIXELS)
+    with pytest.raises(ConfigError, match="the Pillow image has 1 page; there is no page 2"):
+        to_image(IMAGE, page=2)
+
+
+@pytest.mark.parametrize("source", [PIXELS, Image(PIXELS)], ids=["array", "image"])
+def test_arrays_have_no_pages(source):
+    with pytest.raises(ConfigError, match="page is 1, but only files and Pillow images have pages"):
+        to_image(source, page=1)
+
+
+def test_a_limit_that_is_given_holds_for_all_sources(monkeypatch, tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(file_of("PNG"))
+    with PIL.Image.open(path) as pil_image:
+        sources = [path, path.read_bytes(), pil_image, IMAGE, PIXELS, Image(PIXELS)]
+        with monkeypatch.context() as changed:
+            changed.setattr(PIL.ImageFile.ImageFile, "load", lambda self: pytest.fail("the pixels were read"))
+            for source in sources:
+                with pytest.raises(ImageError, match="10x12, more than the limit of 119 pixels"):
+                    to_image(source, max_pixels=119)
+        for source in sources:
+            assert np.array_equal(to_image(source, max_pixels=120).pixels, PIXELS)
+
+
+def test_the_default_limit_is_for_files():
+    flat = np.broadcast_to(np.zeros(1, np.uint8), (MAX_PIXELS // 10_000 + 1, 10_000))
+    assert to_image(flat).pixel_count > MAX_PIXELS
