@@ -323,9 +323,9 @@ def read_info(source: FileLike) -> Header:
         FormatError: The file is not readable.
     """
     from dfmcodec.bitstream.header import read_header
-    from dfmcodec.image import MAX_SIDE
+    from dfmcodec.image import LARGEST_PIXELS
 
-    return read_header(_bytes(source), MAX_SIDE**2)
+    return read_header(_bytes(source), LARGEST_PIXELS)
 
 
 def _as_region(region: Region | Sequence[int] | None) -> Region | None:

@@ -17,6 +17,7 @@ from dfmcodec._types import Float32, Pixels
 from dfmcodec.errors import ConfigError, ImageError
 
 MAX_SIDE = 65_535
+LARGEST_PIXELS = MAX_SIDE**2  # of any image: no limit but that of the sides
 MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
 PEAK_LEVEL = 255  # the largest code value
 BIT_DEPTHS = (8, 16)
@@ -77,7 +78,7 @@ class Image:
         if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
             msg = f"pixels must be [H, W, 1] or [H, W, 3], found shape {list(pixels.shape)}"
             raise ImageError(msg)
-        check_image_size(pixels.shape[0], pixels.shape[1], MAX_SIDE**2)  # it is in memory already
+        check_image_size(pixels.shape[0], pixels.shape[1], LARGEST_PIXELS)  # it is in memory already
         if self.alpha is not None and (self.alpha.shape != pixels.shape[:2] or self.alpha.dtype != pixels.dtype):
             msg = f"alpha must be {pixels.dtype} {list(pixels.shape[:2])}, found {self.alpha.dtype} {self.alpha.shape}"
             raise ImageError(msg)

@@ -34,19 +34,29 @@ else:  # not subscriptable in older versions of click
 F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD = Path("-")  # standard input or output
-EMPTY_NAME = "the name is empty; name a file or folder"  # `Path` would take it for the current folder
 _WAIT_S = 2.0  # for the other end of a pipe, before a command says that it waits
 
 
+def refuse_empty_name(value: Any, param: click.Parameter | None, ctx: click.Context | None) -> None:
+    """Refuses an empty name, as of a variable that is not set: `Path` would take it for the current
+    folder.
+
+    Raises:
+        click.BadParameter: The name is empty.
+    """
+    if value == "":
+        msg = "the name is empty; name a file or folder"
+        raise click.BadParameter(msg, ctx, param)
+
+
 class NamedPath(click.Path):
-    """A path. An empty name, as of a variable that is not set, is refused."""
+    """A path whose name is not empty."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail(EMPTY_NAME, param, ctx)
+        refuse_empty_name(value, param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -56,8 +66,7 @@ class _Source(PathParam):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if value == "":
-            self.fail(EMPTY_NAME, param, ctx)
+        refuse_empty_name(value, param, ctx)
         if isinstance(value, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
             self.fail(f"{value} is a URL; download it first: curl -L {value} | dfm .. -", param, ctx)
         return Path(value)
@@ -117,8 +126,7 @@ class _OutputOrFolder(OutputParam):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Output:
         if isinstance(value, Output):
             return value
-        if value == "":
-            self.fail(EMPTY_NAME, param, ctx)
+        refuse_empty_name(value, param, ctx)
         separators = tuple(filter(None, (os.sep, os.altsep)))
         path = Path(value)
         return Output(path, value.endswith(separators) or path.is_dir())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import EMPTY_NAME, echo, echo_json
+from dfmcodec.cli._common import echo, echo_json, refuse_empty_name
 from dfmcodec.cli._inputs import listed_names
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
 from dfmcodec.cli._progress import FilesBar
@@ -61,8 +61,7 @@ class _Place(PlaceParam):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        if value == "":
-            self.fail(EMPTY_NAME, param, ctx)
+        refuse_empty_name(value, param, ctx)
         return value if isinstance(value, str) and is_url(value) else Path(value)
 
 

@@ -263,11 +263,11 @@ class _Drawing:
     def check_grid(self, model: GenerativeModel, count: int, columns: int) -> None:
         """Refuses a grid of so many images that the output cannot hold, before it is painted."""
         from dfmcodec.files.write_image import check_size, output_format
-        from dfmcodec.image import MAX_SIDE, check_image_size
+        from dfmcodec.image import LARGEST_PIXELS, check_image_size
         from dfmcodec.training.generative.grids import grid_size
 
         size = grid_size(count, *self.height_and_width(model), columns)
-        check_image_size(*size, MAX_SIDE**2)
+        check_image_size(*size, LARGEST_PIXELS)
         check_size(output_format(self.target, None), *size)
 
     def write(self, pixels: npt.NDArray[Any]) -> None:

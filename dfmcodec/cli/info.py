@@ -82,10 +82,10 @@ def _examined(source: Path) -> _Examined:
     """
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.bitstream.integrity import examine
-    from dfmcodec.image import MAX_SIDE
+    from dfmcodec.image import LARGEST_PIXELS
 
     data = read_source(source)
-    header = read_header(data, MAX_SIDE**2)
+    header = read_header(data, LARGEST_PIXELS)
     return _Examined(display_name(source), len(data), header, examine(data, header).problems)
 
 

@@ -24,8 +24,7 @@ from dfmcodec.errors import (
     MissingPackageError,
     is_lack_of_memory,
 )
-
-_MAX_NAME_BYTES = 255  # of a file or folder
+from dfmcodec.files.atomic import MAX_NAME_BYTES
 
 
 @dataclass(frozen=True)
@@ -207,8 +206,8 @@ class _Work:
         if parts[0] == RECORDS or not set(parts).isdisjoint(("", ".", "..")):
             msg = f"{name} is no name for an output; rename the source"
             raise ImageError(msg)
-        if self._plan.job.form == FILES and any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in parts):
-            msg = f"{name} is longer than names of files can be, {_MAX_NAME_BYTES} bytes; rename the source"
+        if self._plan.job.form == FILES and any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts):
+            msg = f"{name} is longer than names of files can be, {MAX_NAME_BYTES} bytes; rename the source"
             raise ImageError(msg)
         if name in self._taken:
             msg = f"an earlier image has the same output, {name}; rename one"

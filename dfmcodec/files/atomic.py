@@ -24,7 +24,8 @@ EXTENSION = ".dfm"
 MEDIA_TYPE = "image/x-dfm"
 NOT_A_FILE = "a device, pipe or socket, not a file"
 _TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # the end of a temporary file's name
-_LONGEST_NAME = 255 - len("..01234567.tmp")  # bytes of a file's name that fit into its temporary file's name
+MAX_NAME_BYTES = 255  # of a file or folder
+_LONGEST_NAME = MAX_NAME_BYTES - len("..01234567.tmp")  # bytes of a file's name that fit into its temporary file's name
 
 
 def read_file(path: Path) -> bytes:

@@ -38,7 +38,7 @@ from dfmcodec.files.metadata import (
 from dfmcodec.files.names import printable
 from dfmcodec.files.open_image import SIGNATURE_BYTES, load_samples, open_image
 from dfmcodec.files.source import Source
-from dfmcodec.image import MAX_PIXELS, MAX_SIDE, PEAK_LEVEL, Image, Metadata, check_image_size
+from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_LEVEL, Image, Metadata, check_image_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -237,7 +237,7 @@ def from_pil(
     strip: bool = False,
     notify: Notify = ignore,
     page: int | None = None,
-    max_pixels: int | None = None,
+    max_pixels: int = LARGEST_PIXELS,
 ) -> Image:
     """Converts a Pillow image into an `Image`, turned upright by its Exif orientation.
 
@@ -247,8 +247,7 @@ def from_pil(
         notify: Receives a notice of each thing that is converted or left out.
         page: The page of an image that has several, counted from 1, at which the image stands from
             then on. None takes the one at which it stands.
-        max_pixels: Larger images are refused before they are loaded. None for no limit but that of
-            Pillow.
+        max_pixels: Larger images are refused before they are loaded.
 
     Raises:
         ImageError: The image has a mode that would lose something, it is too large, or it cannot be
@@ -258,7 +257,7 @@ def from_pil(
     with _boundary("the Pillow image"):
         if page is not None:
             go_to_page(pil_image, page)
-        check_image_size(pil_image.height, pil_image.width, MAX_SIDE**2 if max_pixels is None else max_pixels)
+        check_image_size(pil_image.height, pil_image.width, max_pixels)
         turned = pil_image.format == "TIFF"  # Pillow turns a TIFF when it loads the samples
         transparency = _transparency(pil_image)
         pil_image = _without_texts(pil_image, notify)
@@ -310,9 +309,9 @@ def to_image(
         ImageError: The source is none of these, or is too large.
         ConfigError: There is no such page.
     """
+    of_files, in_memory = (MAX_PIXELS, LARGEST_PIXELS) if max_pixels is None else (max_pixels, max_pixels)
     if hasattr(source, "getexif"):
-        return from_pil(source, strip, notify, page, max_pixels)
-    of_files = MAX_PIXELS if max_pixels is None else max_pixels
+        return from_pil(source, strip, notify, page, in_memory)
     if isinstance(source, bytes):
         return image_from_bytes(source, "the image file", of_files, strip, page, notify)
     if isinstance(source, str) or hasattr(source, "__fspath__"):
@@ -321,7 +320,7 @@ def to_image(
         msg = f"page is {page}, but only files and Pillow images have pages; leave it out"
         raise ConfigError(msg)
     image = source if isinstance(source, Image) else _of_array(np.asarray(source))
-    check_image_size(image.height, image.width, MAX_SIDE**2 if max_pixels is None else max_pixels)
+    check_image_size(image.height, image.width, in_memory)
     return Image(image.pixels, alpha=image.alpha) if strip else image
 
 

@@ -25,8 +25,7 @@ from dfmcodec.bitstream.sections.metadata import unpack_metadata
 from dfmcodec.errors import DfmError, FormatError, ImageError, InstallationError, is_lack_of_memory
 from dfmcodec.files.atomic import MEDIA_TYPE
 from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_metadata
-from dfmcodec.files.read_image import go_to_page
-from dfmcodec.image import MAX_SIDE, peak_value
+from dfmcodec.image import LARGEST_PIXELS, peak_value
 
 FORMAT = "DFM"
 _METADATA = ("exif", "icc_profile", "xmp")  # options of `save`, by their names in `info`
@@ -60,7 +59,7 @@ class DfmImageFile(ImageFile.ImageFile):
         assert self.fp is not None
         data = self.fp.read()
         with _failing_as(SyntaxError):
-            header = read_header(data, MAX_SIDE**2)  # Pillow compares the size with its own limit
+            header = read_header(data, LARGEST_PIXELS)  # Pillow compares the size with its own limit
             state = examine(data, header)
             state.refuse_damaged_header()
         self._size = header.width, header.height
@@ -188,7 +187,7 @@ def _pillow_mode(channels: int, has_alpha: bool, bit_depth: int) -> str:
 
 def _pixel_limit() -> int:
     """The number of pixels above which Pillow refuses an image."""
-    return MAX_SIDE**2 if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+    return LARGEST_PIXELS if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
 
 
 def _accept(prefix: bytes) -> bool:
@@ -212,6 +211,8 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
     metadata = {name: pil_image.encoderinfo[name] for name in _METADATA if name in pil_image.encoderinfo}
     try:
         if (page := options.pop("page", None)) is not None:  # of a copy there is only one
+            from dfmcodec.files.read_image import go_to_page
+
             go_to_page(pil_image, page)
         data = dfmcodec.encode(_with_metadata(pil_image, metadata) if metadata else pil_image, **options).data
     except ImageError as error:

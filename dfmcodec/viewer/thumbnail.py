@@ -7,7 +7,7 @@ from dfmcodec.bitstream.header import Header, read_header
 from dfmcodec.bitstream.layout import Section
 from dfmcodec.decoder import decode_image
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
-from dfmcodec.image import MAX_PIXELS, MAX_SIDE, Image, Metadata, to_code_values
+from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, Image, Metadata, to_code_values
 from dfmcodec.latents.geometry import Region
 from dfmcodec.synthesis.resample import Sampling
 
@@ -23,7 +23,7 @@ def thumbnail(data: bytes, longest_side: int) -> bytes:
         FormatError: The file cannot be read, or more than `MAX_PIXELS` samples of a channel would
             be decoded for it.
     """
-    header = read_header(data, MAX_SIDE**2)
+    header = read_header(data, LARGEST_PIXELS)
     size = fitted_size(header.width, header.height, longest_side)
     image = decode_image(data, max_pixels=_most_pixels(header, size), size=size)
     alpha = None if image.alpha is None else to_code_values(image.alpha)
