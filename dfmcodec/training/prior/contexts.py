@@ -151,25 +151,54 @@ def fresh_network(features: int, rng: np.random.Generator) -> Net:
 
 
 @jax.jit
+def _mean_loss(net: Net, batch: tuple[jax.Array, ...]) -> jax.Array:
+    features, band, log_step, symbols, quantizer, weight = batch
+    return (cost_bits(outputs(net, features, band, log_step), symbols, quantizer) * weight).mean()
+
+
+@jax.jit
 def _train_chunk(net: Net, state: Any, batches: tuple[jax.Array, ...], rate: float) -> Any:
     """Runs a training step on each batch: ((network, optimiser state), losses)."""
 
     def training_step(carry: Any, batch: tuple[jax.Array, ...]) -> Any:
         net, state = carry
-        features, band, log_step, symbols, quantizer, weight = batch
-
-        def loss(net: Net) -> jax.Array:
-            return (cost_bits(outputs(net, features, band, log_step), symbols, quantizer) * weight).mean()
-
-        value, gradient = jax.value_and_grad(loss)(net)
+        value, gradient = jax.value_and_grad(_mean_loss)(net, batch)
         direction, state = _optimiser.update(gradient, state)
         return (jax.tree.map(lambda p, d: p - rate * d, net, direction), state), value
 
     return jax.lax.scan(training_step, (net, state), batches)
 
 
+def _batch(rows: Rows, drawn: npt.NDArray[np.int64], mean_weight: np.floating) -> tuple[Any, ...]:
+    """What `_mean_loss` takes of the rows of some indices."""
+    return (
+        rows.features[drawn],
+        rows.band[drawn].astype(np.int32),
+        rows.log_step[drawn],
+        rows.symbols[drawn].astype(np.float32),
+        rows.quantizer[drawn],
+        rows.weight[drawn] / mean_weight,
+    )
+
+
+def mean_loss(net: Net, rows: Rows) -> float:
+    """The mean loss of a network for rows that may be others than those it was trained on."""
+    mean_weight = rows.weight.mean()
+    indices = np.arange(len(rows.symbols))
+    blocks = [indices[start : start + BATCH] for start in range(0, len(indices), BATCH)]
+    losses = [float(_mean_loss(net, _batch(rows, block, mean_weight))) for block in blocks]
+    return float(np.average(losses, weights=[block.size for block in blocks]))
+
+
 def train_network(
-    rows: Rows, steps: int, seed: int, checkpoint: Path, report: Callable[[int, float], None], every: int = 2000
+    rows: Rows,
+    steps: int,
+    seed: int,
+    checkpoint: Path,
+    report: Callable[[int, float], None],
+    every: int = 2000,
+    first: Net | None = None,
+    learning_rate: float = LEARNING_RATE,
 ) -> Net:
     """Trains the network of a phase.
 
@@ -180,27 +209,21 @@ def train_network(
         checkpoint: The file of the checkpoint. If it exists, the training continues from it.
         report: Called with the number of steps done and the mean loss.
         every: The number of training steps between reports.
+        first: The network to start from; None for random weights.
+        learning_rate: The largest learning rate.
 
     Returns:
         The trained network.
     """
     rng = np.random.default_rng(seed)
-    net = fresh_network(rows.features.shape[1], rng)
+    net = fresh_network(rows.features.shape[1], rng) if first is None else first
     mean_weight = rows.weight.mean()
 
     def train_chunk(trained: Any, done: int, rng: np.random.Generator) -> tuple[Any, float]:
         drawn = rng.integers(0, len(rows.symbols), (CHUNK_STEPS, BATCH))
         part = done / steps
-        rate = LEARNING_RATE * 0.5 * (1 + cos(pi * part)) * min(1.0, part / 0.02 + 0.01) + 1e-5
-        batches = (
-            rows.features[drawn],
-            rows.band[drawn].astype(np.int32),
-            rows.log_step[drawn],
-            rows.symbols[drawn].astype(np.float32),
-            rows.quantizer[drawn],
-            rows.weight[drawn] / mean_weight,
-        )
-        trained, losses = _train_chunk(*trained, batches, rate)
+        rate = learning_rate * 0.5 * (1 + cos(pi * part)) * min(1.0, part / 0.02 + 0.01) + 1e-5
+        trained, losses = _train_chunk(*trained, _batch(rows, drawn, mean_weight), rate)
         return trained, float(losses.mean())
 
     start = Checkpoint(0, (net, _optimiser.init(net)), rng)
@@ -229,6 +252,18 @@ def integer_network(net: Net) -> ctx.ContextNetwork:
         c3=sums("c3", _SUM),
         s3=sums("s3", _WEIGHT),
     )
+
+
+def float_network(network: ctx.ContextNetwork) -> Net:
+    """The weights to train further of an integer network: the inverse of `integer_network`."""
+    units = {"w": _WEIGHT, "c": _SUM, "s": _WEIGHT}
+    return {
+        field.name: jnp.asarray(
+            (value.T if field.name.startswith("w") else value) / np.float32(units[field.name[0]]), jnp.float32
+        )
+        for field in fields(network)
+        for value in (getattr(network, field.name),)
+    }
 
 
 @cache

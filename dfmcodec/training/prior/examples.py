@@ -72,8 +72,9 @@ class Rows:
 
     @classmethod
     def load(cls, stem: Path) -> Rows:
-        """Reads what `save` wrote."""
-        return cls(**{field.name: np.load(f"{stem}_{field.name}.npy", allow_pickle=False) for field in fields(cls)})
+        """Reads what `save` wrote; what is not used stays on the disk."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.load(f"{stem}_{name}.npy", mmap_mode="r", allow_pickle=False) for name in names})
 
     @classmethod
     def join(cls, several: list[Rows]) -> Rows:
@@ -137,15 +138,28 @@ def photographs(folder: Path, rng: np.random.Generator, one_in: int = 1) -> Iter
         DfmError: There are no photographs, or one cannot be read.
     """
     for path in image_files(folder)[::one_in]:
-        pil_image = PIL.Image.fromarray(read_photograph(path))
-        factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
-        size = max(32, int(pil_image.width * factor)), max(32, int(pil_image.height * factor))
-        smaller = pil_image.resize(size, KERNELS[rng.integers(len(KERNELS))])
-        if rng.random() < BLURRED_PART:
-            smaller = smaller.filter(PIL.ImageFilter.GaussianBlur(rng.uniform(*BLURS)))
-        pixels = np.asarray(smaller)
-        pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
-        yield np.ascontiguousarray(pixels.swapaxes(0, 1) if rng.random() < 0.5 else pixels)
+        yield photograph(path, rng)
+
+
+def photograph(path: Path, rng: np.random.Generator) -> Pixels:
+    """An image, reduced, and at random blurred, mirrored and transposed, uint8 [H, W, 3].
+
+    Args:
+        path: The file of the photograph.
+        rng: The source of random numbers.
+
+    Raises:
+        DfmError: It cannot be read.
+    """
+    pil_image = PIL.Image.fromarray(read_photograph(path))
+    factor = rng.uniform(*SCALES) * min(1.0, LARGEST_SIDE / max(pil_image.size))
+    size = max(32, int(pil_image.width * factor)), max(32, int(pil_image.height * factor))
+    smaller = pil_image.resize(size, KERNELS[rng.integers(len(KERNELS))])
+    if rng.random() < BLURRED_PART:
+        smaller = smaller.filter(PIL.ImageFilter.GaussianBlur(rng.uniform(*BLURS)))
+    pixels = np.asarray(smaller)
+    pixels = pixels[:, ::-1] if rng.random() < 0.5 else pixels
+    return np.ascontiguousarray(pixels.swapaxes(0, 1) if rng.random() < 0.5 else pixels)
 
 
 def random_step(rng: np.random.Generator) -> int:
@@ -245,13 +259,37 @@ def context_rows(
     geometry = Geometry(height, width, CHANNELS, default_levels(height, width))
     pyramid = analyse(pixels_to_planes(pixels, 0), geometry.levels)
     by_pass = optimized_symbols(pyramid, geometry, q_step, rng.uniform(*BIT_PRICES), context, iterate_first)
+    return rows_of_symbols(pyramid, geometry, q_step, by_pass, context, rng)[0]
+
+
+def rows_of_symbols(
+    pyramid: Pyramid,
+    geometry: Geometry,
+    q_step: int,
+    by_pass: dict[CodingPass, Int32],
+    context: ContextModel,
+    rng: np.random.Generator,
+) -> tuple[dict[int, Rows], Int32]:
+    """The context rows of the symbols of one image, by phase, and what the symbols synthesise to.
+
+    Args:
+        pyramid: The coefficients that the symbols stand for.
+        geometry: The sizes of the image.
+        q_step: The quantisation step, in 1/64 code values.
+        by_pass: The symbols of all coding passes.
+        context: The context model.
+        rng: Draws the symbols whose rows are kept.
+
+    Returns:
+        The rows, and int32 [C, H, W], units.
+    """
     collector = _RowCollector(pyramid, q_step, by_pass, context, rng)
-    traverse(geometry, q_step, context, collector)
+    _, samples = traverse(geometry, q_step, context, collector)
     bits = sum(_entropy_bits(symbols) for symbols in by_pass.values())
     weight = np.float32(1 / (0.05 + bits / sum(symbols.size for symbols in by_pass.values())))
     for rows in chain.from_iterable(collector.rows.values()):
         rows.weight[:] *= weight
-    return {phase: Rows.join(several) for phase, several in collector.rows.items() if several}
+    return {phase: Rows.join(several) for phase, several in collector.rows.items() if several}, samples
 
 
 def _entropy_bits(symbols: Int32) -> float:

@@ -85,6 +85,16 @@ def with_cosines_less_one(a: Any) -> jax.Array:
     return jnp.concatenate([a[:1] - a[1:].sum(axis=0, keepdims=True), a[1:]])
 
 
+def params_of(machine: DeepFourierMachine) -> Params:
+    """The weights to train further of a machine: the inverse of `machine_of`."""
+    params = {"machine_lift": jnp.asarray(machine.lift), "machine_bypass": jnp.asarray(machine.bypass)}
+    for i, (a, b) in enumerate(machine.layers):
+        constant = a[:1] + a[1:].sum(axis=0, keepdims=True)
+        params[f"machine_a_{i}"] = jnp.concatenate([jnp.asarray(constant), jnp.asarray(a[1:])])
+        params[f"machine_b_{i}"] = jnp.asarray(b)
+    return params
+
+
 def relative_scales(images: Sequence[DecodedCells]) -> list[float]:
     """One over the MSE of linear synthesis and rounding of each image, in squared units."""
     return [1 / (image.mse + UNITS_PER_LEVEL**2 / 12) for image in images]
@@ -160,6 +170,8 @@ def train_machine(
     report: Callable[[int, float], None],
     size: tuple[int, int] = (DEPTH, WIDTH),
     every: int = 400,
+    first: DeepFourierMachine | None = None,
+    learning_rate: float = LEARNING_RATE,
 ) -> dict[str, Any]:
     """Trains a machine. The loss is the MSE relative to that of the same image's linear synthesis.
 
@@ -171,6 +183,9 @@ def train_machine(
         report: Called with the number of steps done and the mean loss.
         size: The depth and width of the machine.
         every: The number of training steps between reports.
+        first: The machine to start from, which gives the size; None for one whose correction is
+            zero.
+        learning_rate: The largest learning rate.
 
     Returns:
         The arrays of the machine, by their names in a prior, float32.
@@ -186,10 +201,10 @@ def train_machine(
         raise ImageError(msg)
     scales = relative_scales(images)
     rng = np.random.default_rng(seed)
-    params = fresh_machine(*size, rng)
+    params = fresh_machine(*size, rng) if first is None else params_of(first)
 
     def train_chunk(trained: Any, done: int, rng: np.random.Generator) -> tuple[Any, float]:
-        rate = LEARNING_RATE * 0.5 * (1 + cos(pi * done / steps)) * min(1.0, done / (0.02 * steps) + 0.01) + 1e-6
+        rate = learning_rate * 0.5 * (1 + cos(pi * done / steps)) * min(1.0, done / (0.02 * steps) + 0.01) + 1e-6
         trained, losses = _train_chunk(*trained, _crops(images, scales, rng), rate)
         return trained, float(losses.mean())
 

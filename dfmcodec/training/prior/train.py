@@ -19,10 +19,7 @@ two the context rows of stage 2. So `--part ""`, which does nothing else, comes 
 
 from __future__ import annotations
 
-import json
-import time
-import zlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +28,8 @@ import click
 import numpy as np
 
 from dfmcodec.entropy.context import ContextModel
-from dfmcodec.errors import ConfigError
 from dfmcodec.files.arrays import read_arrays, write_arrays
-from dfmcodec.files.atomic import check_writable, read_file, write_atomic
+from dfmcodec.files.atomic import check_writable
 from dfmcodec.prior import Prior
 from dfmcodec.training.prior import examples
 from dfmcodec.training.prior.checkpoint import load_images, save_images
@@ -41,6 +37,7 @@ from dfmcodec.training.prior.command import SCALE, TrainerCommand, errors_in_one
 from dfmcodec.training.prior.contexts import count_tables, train_network, untrained_context
 from dfmcodec.training.prior.examples import BIT_PRICES, DecodedCells, Rows
 from dfmcodec.training.prior.machine import DEPTH, train_machine
+from dfmcodec.training.prior.work import PHASES, Log, check_settings, checked_part, scaled_steps
 
 FIRST_ONE_IN = 3  # one image in 3 serves stage 1
 FIRST_STEPS = 5_000  # training steps of each network of stage 1
@@ -66,26 +63,7 @@ class Stage:
     context: ContextModel | None
 
 
-class Log:
-    """Prints lines with the time since the start."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __call__(self, text: str) -> None:
-        click.echo(f"[{time.perf_counter() - self._started:7.0f} s] {text}")
-
-    def progress(self, what: str, every: int = 1) -> Callable[..., None]:
-        """A function that prints the number done, and a loss if given, at multiples of `every`."""
-
-        def report(done: int, loss: float | None = None) -> None:
-            if done % every == 0:
-                self(f"{what}: {done}" + ("" if loss is None else f", loss {loss:.4f}"))
-
-        return report
-
-
-def train_contexts(folder: Path, work: Path, stage: Stage, phases: list[int], log: Log) -> dict[str, Any] | None:
+def train_contexts(folder: Path, work: Path, stage: Stage, phases: Sequence[int], log: Log) -> dict[str, Any] | None:
     """Trains context networks and counts their tables: stage 1 or 2.
 
     Args:
@@ -150,39 +128,6 @@ def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel,
     return train_machine(load_images(decoded), steps, 0, work / "machine_state.npz", log.progress("machine"))
 
 
-def check_settings(folder: Path, work: Path, scale: float, passes: int) -> None:
-    """Keeps what the results in a work folder depend on, or compares it with what is kept there.
-
-    Args:
-        folder: The folder of photographs; their names and sizes count.
-        work: The folder of results and checkpoints.
-        scale: The factor on all numbers of training steps.
-        passes: The number of passes over the images in stage 2.
-
-    Raises:
-        ConfigError: The work folder is that of other photographs or settings.
-    """
-    names = json.dumps([(path.name, path.stat().st_size) for path in examples.image_files(folder)])
-    settings = json.dumps({"photographs": zlib.crc32(names.encode()), "scale": scale, "passes": passes})
-    kept = work / "settings.json"
-    if not kept.exists():
-        write_atomic(kept, settings.encode())
-    elif (found := read_file(kept).decode(errors="replace")) != settings:
-        msg = f"--work {work} is of other photographs or settings, {found} instead of {settings}; name another folder"
-        raise ConfigError(msg)
-
-
-def _checked_part(_context: click.Context, _parameter: click.Parameter, part: str | None) -> str | None:
-    """The value of --part, with phases in order."""
-    if part is None or part == "machine":
-        return part
-    phases = sorted(set(part) & set("0123"))
-    if len(phases) != len(part):
-        msg = f"{part!r} is neither `machine` nor phases of 0123, each once"
-        raise click.BadParameter(msg)
-    return "".join(phases)
-
-
 @click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
@@ -193,29 +138,25 @@ def _checked_part(_context: click.Context, _parameter: click.Parameter, part: st
 @click.option(
     "--passes", type=click.IntRange(1, 1000), default=2, show_default=True, help="Passes over the images in stage 2."
 )
-@click.option("--part", callback=_checked_part, help="Phases of stage 2 (of 0123), or `machine`: do only this.")
+@click.option("--part", callback=checked_part, help="Phases of stage 2 (of 0123), or `machine`: do only this.")
 @errors_in_one_line()
 def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
     examples.check_photographs(folder)
     work.mkdir(parents=True, exist_ok=True)
     check_writable(out, force=True)
-    check_settings(folder, work, scale, passes)
+    check_settings(folder, work, scale=scale, passes=passes)
     log = Log()
 
-    def steps(count: int) -> int:
-        return max(8, round(count * scale / 8) * 8)
-
-    every = [0, 1, 2, 3]
-    first = train_contexts(folder, work, Stage("first", steps(FIRST_STEPS), 1, None), every, log)
+    first = train_contexts(folder, work, Stage("first", scaled_steps(FIRST_STEPS, scale), 1, None), list(PHASES), log)
     assert first is not None
     context = ContextModel.from_arrays(first)
     machine = None
     if part in (None, "machine"):
-        machine = trained_machine(folder, work, steps(MACHINE_STEPS), context, log)
+        machine = trained_machine(folder, work, scaled_steps(MACHINE_STEPS, scale), context, log)
     if part == "machine":
         return
-    phases = every if part is None else [int(phase) for phase in part]
-    stage = Stage("second", steps(CONTEXT_STEPS), passes, context)
+    phases = list(PHASES) if part is None else [int(phase) for phase in part]
+    stage = Stage("second", scaled_steps(CONTEXT_STEPS, scale), passes, context)
     second = train_contexts(folder, work, stage, phases, log)
     if second is None or machine is None:
         log("done with this part")

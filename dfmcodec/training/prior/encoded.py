@@ -1,0 +1,170 @@
+"""The examples on which a prior is trained further: what the encoder makes of photographs with it.
+
+`training.prior.examples` has those of the first training, whose symbols are chosen by rate and
+distortion alone. The encoder refines: it aims at what the image's filter and the machine leave to
+do, and knows what symbols cost as context of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from dfmcodec._types import Int32, Pixels
+from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.latent.efforts import QUICK, Effort, LatentOptions
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
+from dfmcodec.errors import DfmError
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.image import Image
+from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.geometry import Geometry
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
+from dfmcodec.prior import SHIPPED, Arrays, Prior, shipped_arrays
+from dfmcodec.processes import run_jobs
+from dfmcodec.synthesis.filter import filter_change
+from dfmcodec.synthesis.machine import CELL, cells_of, padded_cells
+from dfmcodec.synthesis.reconstruct import Samples
+from dfmcodec.threads import thread_count
+from dfmcodec.training.prior.examples import (
+    DecodedCells,
+    Rows,
+    image_files,
+    photograph,
+    random_step,
+    rows_of_symbols,
+)
+
+REFINED_PART = 0.7  # of the photographs; the others are encoded as large images at effort 1
+REFINED = Effort(4, 5, corrections_after=())
+PLAIN_ITERATIONS = 2  # what those take
+Job = tuple[int, Path]  # the number of a photograph, and its file
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """What one encoded photograph teaches.
+
+    Args:
+        rows: The context rows by phase.
+        cells: The decoded image, and what the machine has to make of it: the original less what the
+            image's own filter adds.
+    """
+
+    rows: dict[int, Rows]
+    cells: DecodedCells
+
+
+def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> EncodedExamples:
+    """Encodes an image with a prior at a random quantisation step.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        prior: The prior.
+        rng: The source of random numbers.
+
+    Raises:
+        FloatingPointError: A fit gave NaN or infinite values.
+    """
+    height, width = (side // 2 * 2 for side in pixels.shape[:2])
+    effort, iterations = QUICK, PLAIN_ITERATIONS
+    if rng.random() < REFINED_PART:
+        effort, iterations = REFINED, REFINED.iterations
+    q_step = random_step(rng)
+    image = Image(np.ascontiguousarray(pixels[:height, :width]))
+    encoding = Encoding.of(image, LatentOptions(effort, prior))
+    following = first_state(encoding)
+    for _ in range(iterations):
+        state = following
+        trial, following = iterate(encoding, state, q_step, BIT_PRICE)
+    (tile,) = encoding.tiling.tiles
+    (symbols,) = trial.model.tile_symbols
+    pyramid = encoding.pyramid(tile, state.change)
+    by_pass = symbols_by_pass(symbols.values, tile.geometry)
+    rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, prior.context, rng)
+
+    whole = Samples.whole(samples)
+    original = pixels_to_planes(image.pixels, encoding.chroma_angle) * np.float32(UNITS_PER_LEVEL)
+    if (image_filter := trial.model.image_filter) is not None:
+        original -= filter_change(whole.around(whole.at, image_filter.radius), image_filter)
+    decoded = padded_cells(whole.around(whole.at, CELL * prior.machine.reach))
+    return EncodedExamples(rows, DecodedCells(decoded, np.ascontiguousarray(cells_of(original, np)), q_step))
+
+
+def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32]:
+    """The symbols of each coding pass, of all symbols in coding order, int32 [N]."""
+    by_pass = {}
+    start = geometry.channels * prod(geometry.low_sizes[-1])
+    for level in reversed(range(geometry.levels)):
+        for coding_pass in level_passes(geometry, level):
+            stop = start + prod(pass_shape(geometry, coding_pass))
+            by_pass[coding_pass] = values[start:stop]
+            start = stop
+    return by_pass
+
+
+def arrays_of(prior: str) -> Arrays:
+    """The arrays of the prior that is named by a prior id or a file.
+
+    Raises:
+        DfmError: The file cannot be read.
+    """
+    shipped = {f"{prior_id:08x}": prior_id for prior_id in SHIPPED}
+    return shipped_arrays("prior", shipped[prior], SHIPPED) if prior in shipped else read_arrays(Path(prior))
+
+
+@lru_cache(maxsize=1)
+def prior_of_name(prior: str) -> Prior:
+    """The prior that `arrays_of` names.
+
+    Raises:
+        DfmError: The file cannot be read, or is no prior.
+    """
+    try:
+        return Prior.from_arrays(arrays_of(prior))
+    except KeyError as error:
+        msg = f"{prior} has no array {error}, so it is no prior of the latent model"
+        raise DfmError(msg) from error
+
+
+def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamples:
+    """The examples of a photograph, which are the same in any process."""
+    number, path = job
+    rng = np.random.default_rng([number_of_pass, number])
+    return encoded_examples(photograph(path, rng), prior_of_name(prior), rng)
+
+
+def encoded_photographs(
+    prior: str, number_of_pass: int, folder: Path, report: Callable[[int], None]
+) -> list[EncodedExamples]:
+    """Encodes all photographs of a folder on all cores.
+
+    Args:
+        prior: See `arrays_of`.
+        number_of_pass: Further passes draw other quantisation steps and reductions.
+        folder: The folder.
+        report: Called after each photograph with the number of photographs so far.
+
+    Raises:
+        DfmError: A photograph cannot be read, or the process that encoded it died.
+    """
+    found: dict[int, EncodedExamples] = {}
+
+    def take(job: Job, examples: EncodedExamples | None) -> Sequence[Job]:
+        if examples is None:
+            msg = f"the process that encoded {job[1]} died; is there enough memory?"
+            raise DfmError(msg)
+        found[job[0]] = examples
+        report(len(found))
+        return ()
+
+    jobs: Iterator[Job] = enumerate(image_files(folder))
+    run_jobs(partial(encode_photograph, prior, number_of_pass), jobs, thread_count(), take)
+    return [found[number] for number in sorted(found)]

@@ -1,0 +1,192 @@
+"""Training a prior further, on a handful of small images and a few steps."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from click.testing import CliRunner
+
+from dfmcodec import bitstream
+from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.latent.efforts import LatentOptions
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.image import Image
+from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
+from dfmcodec.prior import CURRENT, Prior, shipped
+from dfmcodec.synthesis.machine import cells_of
+from dfmcodec.training.prior import encoded
+from dfmcodec.training.prior.contexts import float_network, integer_network, mean_loss
+from dfmcodec.training.prior.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
+from dfmcodec.training.prior.machine import machine_of, params_of, relative_scales
+from dfmcodec.training.prior.refine import main
+
+CURRENT_ID = f"{CURRENT:08x}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, top in (("astronaut", 0), ("chelsea", 60), ("coffee", 100)):
+        pixels = getattr(skimage.data, name)()[top : top + 220, 100:320]
+        PIL.Image.fromarray(pixels).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refined(folder, tmp_path_factory):
+    work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "prior.npz"
+    options = ["--work", str(work), "--out", str(out), "--scale", "0.0005", "--passes", "1"]
+    arguments = [CURRENT_ID, str(folder), *options]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return arguments, out, result.output
+
+
+def test_a_refined_prior_codes_images(refined, chelsea):
+    """It has the sizes of the first, other weights and tables, and a file that it decodes."""
+    _, out, output = refined
+    arrays = read_arrays(out)
+    prior, first = Prior.from_arrays(arrays), shipped()
+    assert f"{prior.checksum:08x}" in output
+    assert prior.checksum != first.checksum
+    assert (prior.machine.depth, prior.machine.width) == (first.machine.depth, first.machine.width)
+    for network, before in zip(prior.context.networks, first.context.networks, strict=True):
+        assert all(getattr(network, f.name).shape == getattr(before, f.name).shape for f in fields(network))
+        assert not np.array_equal(network.w1, before.w1)
+    encoding = Encoding.of(chelsea, LatentOptions(encoded.REFINED, prior))
+    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_PRICE)
+    assert len(bitstream.write(trial.model)) == trial.written_bytes
+    assert trial.psnr_db > 30
+
+
+def test_refining_goes_on_where_it_was(refined):
+    arguments, out, _ = refined
+    before = read_arrays(out)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "photographs:" not in result.output
+    assert "machine:" not in result.output
+    after = read_arrays(out)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_refining_can_go_on_from_its_result(refined, folder, tmp_path):
+    """A file names a prior as well as a prior id does; --part does a part."""
+    _, out, _ = refined
+    arguments = [str(out), str(folder), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "next.npz")]
+    result = CliRunner().invoke(main, [*arguments, "--scale", "0.0005", "--passes", "1", "--part", "2"])
+    assert result.exit_code == 0, result.output
+    assert "phase 2" in result.output
+    assert "phase 1" not in result.output
+    assert "done with this part" in result.output
+    assert not (tmp_path / "next.npz").exists()
+
+
+def test_a_work_folder_is_for_one_prior(refined):
+    arguments, out, _ = refined
+    result = CliRunner().invoke(main, [str(out), *arguments[1:]])
+    assert result.exit_code == 2, result.output
+    assert "is of other photographs or settings" in result.stderr
+
+
+@pytest.mark.parametrize("prior", ["missing.npz", "deadbeef"])
+def test_an_unknown_prior_is_refused_in_one_line(folder, tmp_path, prior):
+    work = tmp_path / "work"
+    result = CliRunner().invoke(main, [prior, str(folder), "--work", str(work), "--out", str(tmp_path / "x.npz")])
+    assert result.exit_code != 0
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert not work.exists()
+
+
+def test_an_archive_that_is_no_prior_is_refused_in_one_line(folder, tmp_path):
+    np.savez(tmp_path / "other.npz", numbers=np.arange(3))
+    arguments = [str(tmp_path / "other.npz"), str(folder), "--work", str(tmp_path / "work")]
+    result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "x.npz")])
+    assert result.exit_code != 0
+    (line,) = result.stderr.splitlines()
+    assert "it is no prior" in line
+
+
+def test_training_further_starts_from_the_same_numbers():
+    """No weight of a shipped prior changes on its way into a trainer and back."""
+    prior = shipped()
+    for network in prior.context.networks:
+        again = integer_network(float_network(network))
+        assert all(np.array_equal(getattr(again, f.name), getattr(network, f.name)) for f in fields(network))
+    again = machine_of(params_of(prior.machine))
+    for (a, b), (a_again, b_again) in zip(prior.machine.layers, again.layers, strict=True):
+        assert np.allclose(a, a_again, atol=2e-6)
+        assert np.array_equal(b, b_again)
+    assert np.array_equal(again.lift, prior.machine.lift)
+    assert np.array_equal(again.bypass, prior.machine.bypass)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return encoded_examples(skimage.data.coffee()[:161, :200], shipped(), np.random.default_rng(3))
+
+
+def test_examples_are_what_the_encoder_chose(examples):
+    """Rows give the networks' own loss; the machine improves on the decoded cells."""
+    losses = [
+        mean_loss(float_network(network), examples.rows[phase])
+        for phase, network in enumerate(shipped().context.networks)
+    ]
+    untrained = [
+        mean_loss({name: 0 * value for name, value in float_network(network).items()}, examples.rows[phase])
+        for phase, network in enumerate(shipped().context.networks)
+    ]
+    assert all(loss < 0.8 * other for loss, other in zip(losses, untrained, strict=True))
+    cells = examples.cells
+    assert cells.original.shape == (12, 80, 100)
+    assert cells.border == shipped().machine.reach
+    assert 0 < cells.mse < (3 * cells.q_step / 64 * UNITS_PER_LEVEL) ** 2
+    assert relative_scales([cells])[0] > 0
+
+
+def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
+    """Cells with a filter differ from those of the image by what the filter adds."""
+    pixels = np.ascontiguousarray(skimage.data.coffee()[:300, :300])
+    monkeypatch.setattr(encoded, "REFINED_PART", 1.0)
+    monkeypatch.setattr(encoded, "random_step", lambda rng: 800)
+    found = {}
+    for radius in (0, 5):
+        monkeypatch.setattr(encoded, "REFINED", replace(encoded.REFINED, filter_radius=radius))
+        found[radius] = encoded_examples(pixels, shipped(), np.random.default_rng(4)).cells
+    angle = Encoding.of(Image(pixels), LatentOptions(encoded.REFINED)).chroma_angle
+    plain = cells_of(pixels_to_planes(pixels, angle) * np.float32(UNITS_PER_LEVEL), np)
+    assert np.array_equal(found[0].original, plain)
+    assert not np.array_equal(found[5].original, plain)
+    assert np.mean((found[5].original - plain) ** 2) < found[5].mse
+
+
+def test_symbols_by_pass_are_those_of_a_file(chelsea):
+    """All of them, in their order, after those of the coarsest low-pass band."""
+    encoding = Encoding.of(chelsea, LatentOptions(encoded.REFINED))
+    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_PRICE)
+    (tile,) = encoding.tiling.tiles
+    values = trial.model.tile_symbols[0].values
+    by_pass = symbols_by_pass(values, tile.geometry)
+    low = values[: values.size - sum(symbols.size for symbols in by_pass.values())]
+    assert low.size == 3 * np.prod(tile.geometry.low_sizes[-1])
+    assert np.array_equal(np.concatenate([low, *by_pass.values()]), values)
+
+
+def test_examples_do_not_depend_on_processes(folder):
+    """Each photograph has random numbers of its own."""
+    together = encoded_photographs(CURRENT_ID, 1, folder, lambda done: None)
+    path = sorted(folder.iterdir())[2]
+    alone = encode_photograph(CURRENT_ID, 1, (2, path))
+    assert np.array_equal(together[2].cells.decoded, alone.cells.decoded)
+    for phase, rows in alone.rows.items():
+        assert all(
+            np.array_equal(getattr(rows, f.name), getattr(together[2].rows[phase], f.name)) for f in fields(rows)
+        )
