@@ -18,6 +18,7 @@ class Effort:
         filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no
             filter.
         refined: Whether an iteration uses what the one before learned, or its q_step alone.
+        observed: Whether refined iterations learn what symbols cost as context of others, too.
         filter_rows_part: The filter is fitted to one row of blocks in so many.
         corrections_after: The iterations after which the correction of the context networks is
             fitted (again).
@@ -29,6 +30,7 @@ class Effort:
     iterations: int
     filter_radius: int
     refined: bool = True
+    observed: bool = True
     filter_rows_part: int = 1
     corrections_after: tuple[int, ...] = (1,)
     correction_steps: int = 120
@@ -36,8 +38,10 @@ class Effort:
     enough: float = 0.992
 
 
+# What an encoding gets that is interrupted, or of a large image at effort 1.
+QUICK = Effort(1, 3, refined=False, filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
-    1: Effort(1, 3, refined=False, filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97),
+    1: Effort(2, 3, observed=False, corrections_after=(), aim=0.985, enough=0.97),
     2: Effort(2, 4, aim=0.985, enough=0.97),
     3: Effort(3, 5, aim=0.992, enough=0.984),
     4: Effort(4, 5),

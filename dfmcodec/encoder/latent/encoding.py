@@ -13,7 +13,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Float32, Floats, Int32
 from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, Effort, LatentOptions
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.image import Image, values_per_level
@@ -52,6 +52,8 @@ class Encoding:
         tiling = Tiling.default(image.height, image.width, image.channels)
         if options.levels is not None:
             tiling = replace(tiling, levels=options.levels)
+        if len(tiling.tiles) > 1 and options.effort == EFFORT_LEVELS[1]:
+            options = replace(options, effort=QUICK)
         angle = principal_chroma_angle(image.pixels) if options.turns_chroma else 0
         return cls(image, options, angle, tiling, CHECK_BYTES if has_checks else 0)
 
@@ -61,12 +63,12 @@ class Encoding:
 
     @property
     def is_quick(self) -> bool:
-        """Whether the effort is the least."""
-        return self.effort == EFFORT_LEVELS[1]
+        """Whether an interrupted encoding goes on with this effort."""
+        return self.effort == QUICK
 
     def quick(self) -> Encoding:
-        """The same encoding with the least effort."""
-        return replace(self, options=replace(self.options, effort=EFFORT_LEVELS[1]))
+        """The same encoding as quickly as it can be."""
+        return replace(self, options=replace(self.options, effort=QUICK))
 
     @property
     def fixed_bytes(self) -> int:

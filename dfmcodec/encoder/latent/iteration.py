@@ -226,7 +226,7 @@ def _source(
     check: Callable[[], None],
 ) -> ChosenSymbols:
     """The symbols of a tile by rate and distortion."""
-    geometry, refined = tile_state.tile.geometry, encoding.effort.refined
+    geometry, effort = tile_state.tile.geometry, encoding.effort
     pyramid = encoding.pyramid(tile_state.tile, state.change)
     octaves = log2(state.q_step / q_step)
 
@@ -243,7 +243,8 @@ def _source(
     influence = tile_state.influence if encoding.options.uses_influence else None
     chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
-    if refined and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
+    is_observed = effort.refined and effort.observed
+    if is_observed and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
 
