@@ -19,6 +19,7 @@ from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.tables import RADIUS
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.trellis import States
+from dfmcodec.threads import in_threads
 
 _SYMBOLS_OF_LEVEL = 120_000  # about so many are sampled of each decomposition level
 _BATCH = 4096
@@ -128,10 +129,17 @@ def fit_correction(
     first = start or nothing
     maps, constants = nothing.maps.copy(), nothing.constants.copy()
     saved = 0.0
-    for phase, seen in sample.by_phase().items():
+
+    def fit(of_phase: tuple[int, _Seen]) -> tuple[tuple[Int32, Int32], float]:
+        """The map and constants of a phase, and how many bits of the symbols they save."""
+        phase, seen = of_phase
         check()
         found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
-        gain = _bits(context, seen, nothing.maps[phase], nothing.constants[phase]) - _bits(context, seen, *found)
+        before = _bits(context, seen, nothing.maps[phase], nothing.constants[phase])
+        return found, before - _bits(context, seen, *found)
+
+    by_phase = sample.by_phase()
+    for phase, (found, gain) in zip(by_phase, in_threads(fit, by_phase.items()), strict=True):
         if gain > _LEAST_GAIN * 8 * correction_bytes(ContextCorrection(found[0][None], found[1][None])):
             maps[phase], constants[phase] = found
             saved += gain
