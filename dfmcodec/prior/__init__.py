@@ -24,8 +24,8 @@ from dfmcodec.files.arrays import read_arrays
 from dfmcodec.synthesis.machine import DeepFourierMachine
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-CURRENT = 0xA25C47C2  # the prior id of new files
-SHIPPED = (CURRENT, 0x63FD10FF, 0xF8E970FA)  # the prior ids of all readable files
+CURRENT = 0x6A93A5F3  # the prior id of new files
+SHIPPED = (CURRENT, 0xA25C47C2, 0x63FD10FF, 0xF8E970FA)  # the prior ids of all readable files
 
 
 @dataclass(frozen=True)

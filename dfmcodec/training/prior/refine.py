@@ -40,7 +40,7 @@ from dfmcodec.training.prior.work import PHASES, Log, check_settings, checked_pa
 HELD_OUT_ONE_IN = 20
 CONTEXT_STEPS = 120_000  # training steps of each context network
 CONTEXT_RATE = 1.5e-3
-MACHINE_STEPS = 16_000
+MACHINE_STEPS = 8_000
 MACHINE_RATE = 7e-4
 
 

@@ -32,7 +32,7 @@ from dfmcodec.latents.quantizer import MAX_STEP, log_step
 from dfmcodec.prior import Prior, prior_of
 from dfmcodec.prior.fitted import CONTEXT_CHANGES
 
-PRIORS = (0xA25C47C2, 0x63FD10FF, 0xF8E970FA)
+PRIORS = (0x6A93A5F3, 0xA25C47C2, 0x63FD10FF, 0xF8E970FA)
 FOLDER = Path(dfmcodec.prior.__file__).parent
 GOLDEN = sorted(common.GOLDEN.glob("*.dfm"))
 LARGEST_BYTES = 1000  # of the files that all orders are tried on, as they take longer
