@@ -234,8 +234,8 @@ class ContextNetwork:
 
 
 def _slope(sums: Float32) -> Float32:
-    """Returns the derivative of `_activation`."""
-    active = (sums > 0) & (sums < ACTIVATION_SHIFT * ACTIVATION_MAX)
+    """Returns the derivative of `_activation`: 0 where that gives 0 or ACTIVATION_MAX, as in C."""
+    active = (sums >= ACTIVATION_SHIFT) & (sums < ACTIVATION_SHIFT * ACTIVATION_MAX)
     return active.astype(np.float32) * np.float32(1 / ACTIVATION_SHIFT)
 
 
