@@ -230,13 +230,15 @@ describe("the decoder", { skip }, () => {
   test("loads an older prior once, when a file needs it, and no other", async () => {
     const [listed, asked] = await priorsAndAsked(bytesOf);
     const take = (part) => decode(golden(part), { prior: listed });
-    for (const name of ["corrected-gray", "fitted-rgb", "coordinate-5"]) await take(name);
+    for (const name of ["refined-gray", "fitted-rgb", "coordinate-5"]) await take(name);
     assert.deepEqual(asked, []);
     await Promise.all([take("trellis-gray"), take("trellis-narrow"), take("trellis-gray")]);
     await take("trellis-gray");
     assert.deepEqual(asked, ["prior-63fd10ff.bin"]);
     await take("latent-gray");
     assert.deepEqual(asked, ["prior-63fd10ff.bin", "prior-f8e970fa.bin"]);
+    await take("corrected-gray");
+    assert.deepEqual(asked, ["prior-63fd10ff.bin", "prior-f8e970fa.bin", "prior-a25c47c2.bin"]);
   });
 
   test("asks for no prior that prior.bin does not name, nor for one of another model", async () => {
