@@ -1,9 +1,9 @@
 """The shipped priors: what every file can rely on and none pays for.
 
 A prior holds context networks with their probability tables, and the Deep Fourier Machine that
-improves on the linear synthesis. It is trained once on photographs by
-`dfmcodec.training.prior.train`; see MODEL_CARD.md. A file names its prior by its prior id,
-`Prior.checksum`. New files are made with `CURRENT`; files made with earlier priors stay readable.
+improves on the linear synthesis. It is trained on photographs by `dfmcodec.training.prior.train`
+and `refine`; see MODEL_CARD.md. A file names its prior by its prior id, `Prior.checksum`. New files
+are made with `CURRENT`; files made with earlier priors stay readable.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ TWELVE = (
     "corrected-rgb-9377ca65",
     "deep-c06850a3",
     "fitted-rgb-17a8629c",
-    "gray-as-rgb-46df72c9",
+    "refined-rgb-f470adc8",
     "latent-filter-cc0f1b93",
     "latent-gray-968755a6",
     "opacity-a2439a21",
@@ -31,7 +31,8 @@ TWELVE = (
 )
 RGB = "latent-filter-cc0f1b93"
 SMALL = "latent-gray-968755a6"
-NEW = "corrected-gray-736cd8ce"  # of the newest prior
+NEW = "refined-gray-7c010a24"  # of the newest prior
+PREVIOUS_PRIOR = "prior-a25c47c2.bin"
 OLDER = "trellis-gray-84fe7496"
 OLDER_PRIOR = "prior-63fd10ff.bin"
 OLDEST_PRIOR = "prior-f8e970fa.bin"  # that of RGB and SMALL
@@ -120,7 +121,7 @@ def test_a_page_of_twelve_images(page, events, site):
         assert_shown(page, f"#i{i}", name)
         assert page.get_attribute(f"#i{i}", "data-dfm") == "shown"
         assert page.get_attribute(f"#i{i}", "alt") == name
-    assert sorted(priors_asked_for(site)) == [OLDER_PRIOR, OLDEST_PRIOR, "prior.bin"]
+    assert sorted(priors_asked_for(site)) == [OLDER_PRIOR, PREVIOUS_PRIOR, OLDEST_PRIOR, "prior.bin"]
     assert events.complaints == []
 
 

@@ -13,6 +13,7 @@ from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.smooth import SMOOTH_PART, smooth_part
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import Job
+from dfmcodec.encoder.latent.efforts import QUICK, LatentOptions
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
@@ -114,10 +115,11 @@ def _first_lmbda(of_latents: float) -> float:
 
 
 def _latent_lmbda(job: Job) -> float:
-    """The multiplier with which the latent model meets the target of a job, at effort 1. A time
-    limit that ends its search leaves one that meets it less closely.
+    """The multiplier with which the latent model meets the target of a job, by single iterations. A
+    time limit that ends its search leaves one that meets it less closely.
     """
     config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None)
-    model = fit_latents(replace(job, config=config, on_progress=lambda progress: None)).model
+    quiet = replace(job, config=config, on_progress=lambda progress: None)
+    model = fit_latents(quiet, LatentOptions(QUICK)).model
     assert isinstance(model, QuantizedLatents)
     return lmbda_of_step(model.q_step / _STEP_UNIT)

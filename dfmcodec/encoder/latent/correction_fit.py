@@ -119,7 +119,7 @@ def fit_correction(
         sample: A sample of the image's symbols.
         start: Where the descent starts; None for no correction.
         steps: Gradient steps.
-        check: Called between the networks. What it raises ends the fit.
+        check: Called before the fit. What it raises ends it.
 
     Raises:
         FloatingPointError: Gradients are NaN or infinite.
@@ -133,12 +133,12 @@ def fit_correction(
     def fit(of_phase: tuple[int, _Seen]) -> tuple[tuple[Int32, Int32], float]:
         """The map and constants of a phase, and how many bits of the symbols they save."""
         phase, seen = of_phase
-        check()
         found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
         before = _bits(context, seen, nothing.maps[phase], nothing.constants[phase])
         return found, before - _bits(context, seen, *found)
 
     by_phase = sample.by_phase()
+    check()
     for phase, (found, gain) in zip(by_phase, in_threads(fit, by_phase.items()), strict=True):
         if gain > _LEAST_GAIN * 8 * correction_bytes(ContextCorrection(found[0][None], found[1][None])):
             maps[phase], constants[phase] = found

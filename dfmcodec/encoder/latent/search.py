@@ -2,7 +2,7 @@
 
 The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits.
 An effort level is a number of iterations and what each of them does. Who interrupts an encoding
-that has met no target yet gets what the least effort finds.
+that has met no target yet gets what a quick iteration finds.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ class SizeTarget:
         """A trial's size over its rough size changes slowly with the step, so it corrects the next
         guess.
 
-        Refinement makes files a little larger from iteration to iteration; that drift is expected
-        to go on.
+        Refinement makes files a little larger from iteration to iteration, or smaller at effort 1;
+        that drift is expected to go on.
         """
         q_step = trial.model.q_step
         if trial.mse == 0 or self._exact.has_enough:

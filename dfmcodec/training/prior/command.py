@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isnan
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from dfmcodec.errors import DfmError
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.prior import Arrays
+
+Trained = TypeVar("Trained")
 
 
 class TrainerCommand(click.Command):
@@ -34,6 +39,41 @@ class Number(click.FloatRange):
         if isnan(number):
             self.fail(f"{value!r} is not a number", param, ctx)
         return number
+
+
+def named_prior(
+    name: str,
+    shipped_ids: Sequence[int],
+    prior_of: Callable[[int], Trained],
+    from_arrays: Callable[[Arrays], Trained],
+    model: str,
+) -> Trained:
+    """The prior that a trainer starts from.
+
+    Args:
+        name: The prior id of a shipped prior, in hexadecimal digits, or a file.
+        shipped_ids: The prior ids of the shipped ones.
+        prior_of: Gives a shipped prior.
+        from_arrays: Makes a prior of its arrays.
+        model: Its model, for messages.
+
+    Raises:
+        BadParameter: There is no such prior.
+        InstallationError: It is damaged or missing in this installation.
+    """
+    shipped = {f"{prior_id:08x}": prior_id for prior_id in shipped_ids}
+    if name in shipped:
+        return prior_of(shipped[name])
+    if not Path(name).is_file():
+        msg = f"{name!r} is no file, and no shipped prior ({', '.join(shipped)})"
+        raise click.BadParameter(msg)
+    try:
+        return from_arrays(read_arrays(Path(name)))
+    except KeyError as error:
+        msg = f"{name} has no array {error}, so it is no prior of the {model} model"
+        raise click.BadParameter(msg) from error
+    except DfmError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 # The option --scale of all trainers; beyond its end no training would ever be done.

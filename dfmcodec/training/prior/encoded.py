@@ -13,6 +13,7 @@ from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 
+import click
 import numpy as np
 
 from dfmcodec._types import Int32, Pixels
@@ -21,18 +22,18 @@ from dfmcodec.encoder.latent.efforts import QUICK, Effort, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
-from dfmcodec.errors import DfmError
-from dfmcodec.files.arrays import read_arrays
+from dfmcodec.errors import DfmError, DivergedError
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
-from dfmcodec.prior import SHIPPED, Arrays, Prior, shipped_arrays
+from dfmcodec.prior import SHIPPED, Prior, prior_of
 from dfmcodec.processes import run_jobs
 from dfmcodec.synthesis.filter import filter_change
 from dfmcodec.synthesis.machine import CELL, cells_of, padded_cells
 from dfmcodec.synthesis.reconstruct import Samples
 from dfmcodec.threads import thread_count
+from dfmcodec.training.prior.command import named_prior
 from dfmcodec.training.prior.examples import (
     DecodedCells,
     Rows,
@@ -42,7 +43,7 @@ from dfmcodec.training.prior.examples import (
     rows_of_symbols,
 )
 
-REFINED_PART = 0.7  # of the photographs; the others are encoded as large images at effort 1
+REFINED_PART = 0.7  # of the photographs; nothing refines the others
 REFINED = Effort(4, 5, corrections_after=())
 PLAIN_ITERATIONS = 2  # what those take
 Job = tuple[int, Path]  # the number of a photograph, and its file
@@ -110,35 +111,34 @@ def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32
     return by_pass
 
 
-def arrays_of(prior: str) -> Arrays:
-    """The arrays of the prior that is named by a prior id or a file.
-
-    Raises:
-        DfmError: The file cannot be read.
-    """
-    shipped = {f"{prior_id:08x}": prior_id for prior_id in SHIPPED}
-    return shipped_arrays("prior", shipped[prior], SHIPPED) if prior in shipped else read_arrays(Path(prior))
-
-
 @lru_cache(maxsize=1)
-def prior_of_name(prior: str) -> Prior:
-    """The prior that `arrays_of` names.
+def prior_of_name(name: str) -> Prior:
+    """The prior that is named by a prior id or a file.
 
     Raises:
-        DfmError: The file cannot be read, or is no prior.
+        BadParameter: There is no such prior, or symbols are not trellis-coded with it, or its
+            machine does not see the cells around, as with the oldest.
     """
-    try:
-        return Prior.from_arrays(arrays_of(prior))
-    except KeyError as error:
-        msg = f"{prior} has no array {error}, so it is no prior of the latent model"
-        raise DfmError(msg) from error
+    prior = named_prior(name, SHIPPED, prior_of, Prior.from_arrays, "latent")
+    if not (prior.context.trellis and prior.machine.spread):
+        msg = f"{name} is of the oldest kind, which cannot be trained further"
+        raise click.BadParameter(msg)
+    return prior
 
 
 def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamples:
-    """The examples of a photograph, which are the same in any process."""
+    """The examples of a photograph, which are the same in any process.
+
+    Raises:
+        DfmError: It cannot be read, or a fit gave NaN or infinite values.
+    """
     number, path = job
     rng = np.random.default_rng([number_of_pass, number])
-    return encoded_examples(photograph(path, rng), prior_of_name(prior), rng)
+    try:
+        return encoded_examples(photograph(path, rng), prior_of_name(prior), rng)
+    except FloatingPointError as error:
+        msg = f"{path}: {error} gave NaN or infinite values; take it out of the folder, then please report it"
+        raise DivergedError(msg) from error
 
 
 def encoded_photographs(
@@ -147,13 +147,13 @@ def encoded_photographs(
     """Encodes all photographs of a folder on all cores.
 
     Args:
-        prior: See `arrays_of`.
+        prior: See `prior_of_name`.
         number_of_pass: Further passes draw other quantisation steps and reductions.
         folder: The folder.
         report: Called after each photograph with the number of photographs so far.
 
     Raises:
-        DfmError: A photograph cannot be read, or the process that encoded it died.
+        DfmError: A photograph cannot be read or encoded, or the process that encoded it died.
     """
     found: dict[int, EncodedExamples] = {}
 

@@ -44,15 +44,15 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
-from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError
-from dfmcodec.files.arrays import read_arrays, write_arrays
+from dfmcodec.errors import ConfigError, DivergedError, ImageError
+from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
 from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.prior.fitted import CONTEXT_CHANGES, SHIPPED_FITTED, FittedPrior, fitted_prior_of
-from dfmcodec.training.prior.command import SCALE, Number, TrainerCommand, errors_in_one_line
+from dfmcodec.training.prior.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_prior
 from dfmcodec.training.prior.examples import check_photographs, image_files, photographs
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
@@ -245,19 +245,7 @@ def _start_prior(_context: click.Context, _parameter: click.Parameter, start: st
     """The value of --start."""
     if start is None:
         return None
-    shipped = {f"{prior_id:08x}": prior_id for prior_id in SHIPPED_FITTED}
-    if start in shipped:
-        return fitted_prior_of(shipped[start])
-    if not Path(start).is_file():
-        msg = f"{start!r} is no file, and no shipped prior ({', '.join(shipped)})"
-        raise click.BadParameter(msg)
-    try:
-        return FittedPrior.from_arrays(read_arrays(Path(start)))
-    except KeyError as error:
-        msg = f"{start} has no array {error}, so it is no prior of the fitted model"
-        raise click.BadParameter(msg) from error
-    except DfmError as error:
-        raise click.BadParameter(str(error)) from error
+    return named_prior(start, SHIPPED_FITTED, fitted_prior_of, FittedPrior.from_arrays, "fitted")
 
 
 def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:

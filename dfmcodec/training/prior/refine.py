@@ -2,8 +2,8 @@
 
     python -m dfmcodec.training.prior.refine PRIOR FOLDER --work DIR --out prior.npz
 
-PRIOR is the prior id of a shipped prior, or the file of another. The training has three parts. Each
-keeps its result in --work, and a repeated command skips what is done:
+PRIOR is the prior id of a shipped prior but the oldest, or the file of another. The training has
+three parts. Each keeps its result in --work, and a repeated command skips what is done:
 
 1. photographs are encoded with the prior, most of them by refining iterations, which gives context
    rows and decoded images;
@@ -48,7 +48,7 @@ def encode_all(name: str, folder: Path, work: Path, passes: int, log: Log) -> No
     """Encodes the photographs (part 1), where the work folder does not have the results.
 
     Args:
-        name: The prior's name; see `encoded.arrays_of`.
+        name: The prior's name; see `encoded.prior_of_name`.
         folder: The folder of photographs.
         work: The folder of results.
         passes: The number of passes over the photographs.
@@ -100,8 +100,14 @@ def refined_machine(prior: Prior, work: Path, passes: int, steps: int, log: Log)
     return train_machine(images, steps, 0, checkpoint, report, first=prior.machine, learning_rate=MACHINE_RATE)
 
 
+def _checked_prior(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """The value of PRIOR, which processes read again."""
+    prior_of_name(name)
+    return name
+
+
 @click.command(cls=TrainerCommand, help=__doc__)
-@click.argument("prior")
+@click.argument("prior", callback=_checked_prior)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--work", type=click.Path(path_type=Path), required=True, help="Folder for results of parts and checkpoints."

@@ -30,6 +30,7 @@ from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress
+from dfmcodec.encoder.latent.efforts import LatentOptions
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import Image
@@ -584,8 +585,8 @@ def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.Monkey
     """The latent model stops at the first trial that meets the target, and has one all the same."""
     ends: list[tuple[str, int]] = []
 
-    def recorded(job: Job) -> Outcome:
-        outcome = fit_latents(job)
+    def recorded(job: Job, options: LatentOptions) -> Outcome:
+        outcome = fit_latents(job, options)
         ends.append((outcome.stop_reason, outcome.steps))
         return outcome
 

@@ -21,7 +21,7 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.encoder import EncoderConfig
 from dfmcodec.encoder.config import BIT_PRICE, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
 from dfmcodec.encoder.job import Job
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate
@@ -189,7 +189,7 @@ def test_backends_and_threads_agree(photograph):
         decode_image(data, "abacus")
 
 
-def test_an_interruption_before_the_first_file_gives_what_the_least_effort_finds(photograph):
+def test_an_interruption_before_the_first_file_gives_what_a_quick_iteration_finds(photograph):
     small = photograph[:128, :128]
     stopped = [dfmcodec.encode(small, effort=effort, should_stop=lambda: True, quality=75) for effort in (1, 5)]
     limited = dfmcodec.encode(small, effort=5, time_limit_s=1e-6, quality=75)
@@ -198,6 +198,28 @@ def test_an_interruption_before_the_first_file_gives_what_the_least_effort_finds
     assert limited.report.stop_reason == "time limit"
     within = dfmcodec.encode(small, effort=5, should_stop=lambda: True, size=4000)
     assert len(within.data) <= 4000
+
+
+def test_effort_1_makes_two_iterations_and_large_images_one(photograph):
+    """The second one knows the tables of the first, and what filter and machine leave to do."""
+    small = Image(photograph[:128, :128])
+    result = dfmcodec.encode(small, quality=75, effort=1)
+    assert len(result.report.trace) == 2
+    encoding = Encoding.of(small, LatentOptions(EFFORT_LEVELS[1]))
+    first, state = iterate(encoding, first_state(encoding), 1000, BIT_PRICE)
+    (tile,) = state.tiles
+    assert state.change is not None
+    assert tile.tables
+    assert tile.influence is None
+    second, _ = iterate(encoding, state, 1000, BIT_PRICE)
+    bit_price = BIT_PRICE * (1000 / 64) ** 2
+    costs = [trial.mse * small.pixels.size + 8 * trial.file_bytes * bit_price for trial in (first, second)]
+    assert costs[1] < 0.995 * costs[0]
+
+    large = Image(np.zeros((16, 1536, 3), dtype=np.uint8))
+    assert Encoding.of(large, LatentOptions(EFFORT_LEVELS[1])).effort == QUICK
+    assert Encoding.of(large, LatentOptions(EFFORT_LEVELS[2])).effort == EFFORT_LEVELS[2]
+    assert len(dfmcodec.encode(large, quality=75, effort=1).report.trace) == 1
 
 
 def test_same_image_same_file(photograph):

@@ -15,13 +15,14 @@ from dfmcodec.encoder.config import BIT_PRICE
 from dfmcodec.encoder.latent.efforts import LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec.errors import DivergedError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.prior import CURRENT, Prior, shipped
 from dfmcodec.synthesis.machine import cells_of
-from dfmcodec.training.prior import encoded
+from dfmcodec.training.prior import encoded, refine
 from dfmcodec.training.prior.contexts import float_network, integer_network, mean_loss
 from dfmcodec.training.prior.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
 from dfmcodec.training.prior.machine import machine_of, params_of, relative_scales
@@ -66,12 +67,14 @@ def test_a_refined_prior_codes_images(refined, chelsea):
     assert trial.psnr_db > 30
 
 
-def test_refining_goes_on_where_it_was(refined):
-    arguments, out, _ = refined
+def test_refining_goes_on_where_it_was(refined, monkeypatch):
+    """A second call encodes no photograph, trains nothing and writes the same prior."""
+    arguments, out, first_output = refined
     before = read_arrays(out)
+    monkeypatch.setattr(refine, "encoded_photographs", lambda *_: pytest.fail("it encoded photographs again"))
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    assert "photographs:" not in result.output
+    assert "machine:" in first_output
     assert "machine:" not in result.output
     after = read_arrays(out)
     assert all(np.array_equal(before[name], after[name]) for name in before)
@@ -96,7 +99,7 @@ def test_a_work_folder_is_for_one_prior(refined):
     assert "is of other photographs or settings" in result.stderr
 
 
-@pytest.mark.parametrize("prior", ["missing.npz", "deadbeef"])
+@pytest.mark.parametrize("prior", ["missing.npz", "deadbeef", "f8e970fa"])
 def test_an_unknown_prior_is_refused_in_one_line(folder, tmp_path, prior):
     work = tmp_path / "work"
     result = CliRunner().invoke(main, [prior, str(folder), "--work", str(work), "--out", str(tmp_path / "x.npz")])
@@ -135,7 +138,7 @@ def examples():
 
 
 def test_examples_are_what_the_encoder_chose(examples):
-    """Rows give the networks' own loss; the machine improves on the decoded cells."""
+    """Rows are what the networks know; cells are within the quantisation of the original."""
     losses = [
         mean_loss(float_network(network), examples.rows[phase])
         for phase, network in enumerate(shipped().context.networks)
@@ -166,6 +169,19 @@ def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
     assert np.array_equal(found[0].original, plain)
     assert not np.array_equal(found[5].original, plain)
     assert np.mean((found[5].original - plain) ** 2) < found[5].mse
+
+
+def test_a_fit_that_diverges_is_told(folder, monkeypatch):
+    """With the name of the photograph."""
+
+    def diverged(*_):
+        msg = "the machine's values"
+        raise FloatingPointError(msg)
+
+    monkeypatch.setattr(encoded, "encoded_examples", diverged)
+    path = sorted(folder.iterdir())[0]
+    with pytest.raises(DivergedError, match=f"{path.name}: the machine's values"):
+        encode_photograph(CURRENT_ID, 0, (0, path))
 
 
 def test_symbols_by_pass_are_those_of_a_file(chelsea):
