@@ -30,7 +30,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MAX_WHEEL_BYTES = 2_000_000
+MAX_WHEEL_BYTES = 2_400_000  # of which four priors and the kernels are 1.4 million
 PACKAGES = {"dfmcodec": ("dfmcodec", "**/*.py"), "dfmcodec.web": ("web", "*.py")}  # folders and modules, by setup.py
 KERNELS = "dfmcodec/kernels/_compiled.abi3.so"
 SOURCES_ALONE = ("kernels/*.c", "kernels/*.h")  # of the package's folder, in no wheel
