@@ -51,3 +51,13 @@ def by(way: str) -> Iterator[None]:
         yield
     finally:
         kernels.compiled.use_way(before)
+
+
+def write_crops(folder: Path, side: int) -> None:
+    """Writes square crops of three photographs of scikit-image, as the trainers' tests use."""
+    import PIL.Image
+    import skimage.data
+
+    for name, top in (("astronaut", 0), ("chelsea", 60), ("coffee", 100)):
+        pixels = getattr(skimage.data, name)()[top : top + side, 100 : 100 + side]
+        PIL.Image.fromarray(pixels).save(folder / f"{name}.png")

@@ -39,7 +39,7 @@ class Effort:
 
 
 # What an encoding gets that is interrupted, or of a large image at effort 1.
-QUICK = Effort(1, 3, refined=False, filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
+QUICK = Effort(1, 3, refined=False, observed=False, filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
     1: Effort(2, 3, observed=False, corrections_after=(), aim=0.985, enough=0.97),
     2: Effort(2, 4, aim=0.985, enough=0.97),

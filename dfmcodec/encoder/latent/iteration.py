@@ -243,8 +243,7 @@ def _source(
     influence = tile_state.influence if encoding.options.uses_influence else None
     chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
-    is_observed = effort.refined and effort.observed
-    if is_observed and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
+    if effort.observed and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
 

@@ -97,7 +97,7 @@ class SizeTarget:
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
         self._estimator = estimator
         self._refined = effort.refined
-        self._observed = effort.refined and effort.observed
+        self._observed = effort.observed
         self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes

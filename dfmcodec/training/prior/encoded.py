@@ -30,7 +30,6 @@ from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.prior import SHIPPED, Prior, prior_of
 from dfmcodec.processes import run_jobs
 from dfmcodec.synthesis.filter import filter_change
-from dfmcodec.synthesis.machine import CELL, cells_of, padded_cells
 from dfmcodec.synthesis.reconstruct import Samples
 from dfmcodec.threads import thread_count
 from dfmcodec.training.prior.command import named_prior
@@ -91,12 +90,11 @@ def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> 
     by_pass = symbols_by_pass(symbols.values, tile.geometry)
     rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, prior.context, rng)
 
-    whole = Samples.whole(samples)
     original = pixels_to_planes(image.pixels, encoding.chroma_angle) * np.float32(UNITS_PER_LEVEL)
     if (image_filter := trial.model.image_filter) is not None:
+        whole = Samples.whole(samples)
         original -= filter_change(whole.around(whole.at, image_filter.radius), image_filter)
-    decoded = padded_cells(whole.around(whole.at, CELL * prior.machine.reach))
-    return EncodedExamples(rows, DecodedCells(decoded, np.ascontiguousarray(cells_of(original, np)), q_step))
+    return EncodedExamples(rows, DecodedCells.of(samples, original, q_step, prior.machine.reach))
 
 
 def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32]:

@@ -340,6 +340,20 @@ class DecodedCells:
     original: Float32
     q_step: int
 
+    @classmethod
+    def of(cls, samples: Int32, original: Float32, q_step: int, border: int) -> DecodedCells:
+        """The cells of an image with even sides.
+
+        Args:
+            samples: The linear synthesis in units, int32 [C, H, W].
+            original: The original in units, float32 [C, H, W].
+            q_step: The quantisation step, in 1/64 code values.
+            border: The number of cells around the image in `decoded`.
+        """
+        whole = Samples.whole(samples)
+        decoded = padded_cells(whole.around(whole.at, CELL * border))
+        return cls(decoded, np.ascontiguousarray(cells_of(original, np)), q_step)
+
     @property
     def border(self) -> int:
         """The number of cells around the image in `decoded`."""
@@ -368,9 +382,4 @@ def decoded_cells(pixels: Pixels, q_step: int, bit_price: float, context: Contex
     pyramid = analyse(planes, geometry.levels)
     symbols = optimized_symbols(pyramid, geometry, q_step, bit_price, context, iterate_first=True)
     _, samples = traverse(geometry, q_step, context, ChosenSymbols(round_low(pyramid, q_step), symbols, context))
-    whole = Samples.whole(samples)
-    return DecodedCells(
-        padded_cells(whole.around(whole.at, CELL * border)),
-        np.ascontiguousarray(cells_of(planes * UNITS_PER_LEVEL, np)),
-        q_step,
-    )
+    return DecodedCells.of(samples, planes * UNITS_PER_LEVEL, q_step, border)

@@ -19,23 +19,29 @@ prior as PRIOR, and another --work.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dfmcodec.entropy.context import ContextNetwork
-from dfmcodec.files.arrays import write_arrays
-from dfmcodec.files.atomic import check_writable
 from dfmcodec.prior import Prior
 from dfmcodec.training.prior.checkpoint import load_images, save_images
-from dfmcodec.training.prior.command import SCALE, TrainerCommand, errors_in_one_line
+from dfmcodec.training.prior.command import TrainerCommand, errors_in_one_line
 from dfmcodec.training.prior.contexts import Net, count_tables, float_network, mean_loss, train_network
 from dfmcodec.training.prior.encoded import encoded_photographs, prior_of_name
-from dfmcodec.training.prior.examples import Rows, check_photographs
+from dfmcodec.training.prior.examples import Rows
 from dfmcodec.training.prior.machine import train_machine
-from dfmcodec.training.prior.work import PHASES, Log, check_settings, checked_part, scaled_steps
+from dfmcodec.training.prior.work import (
+    PHASES,
+    Log,
+    checked_part,
+    open_work,
+    phases_of,
+    scaled_steps,
+    work_options,
+    write_prior,
+)
 
 HELD_OUT_ONE_IN = 20
 CONTEXT_STEPS = 120_000  # training steps of each context network
@@ -109,36 +115,23 @@ def _checked_prior(_context: click.Context, _parameter: click.Parameter, name: s
 @click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("prior", callback=_checked_prior)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--work", type=click.Path(path_type=Path), required=True, help="Folder for results of parts and checkpoints."
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The prior to write.")
-@click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on all numbers of training steps.")
-@click.option(
-    "--passes", type=click.IntRange(1, 1000), default=2, show_default=True, help="Passes over the photographs."
-)
+@work_options
 @click.option("--part", callback=checked_part, help="Phases (of 0123), or `machine`: train only this.")
 @errors_in_one_line()
 def main(prior: str, folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
     started_from = prior_of_name(prior)
-    check_photographs(folder)
-    work.mkdir(parents=True, exist_ok=True)
-    check_writable(out, force=True)
-    check_settings(folder, work, prior=f"{started_from.checksum:08x}", scale=scale, passes=passes)
-    log = Log()
+    log = open_work(folder, work, out, prior=f"{started_from.checksum:08x}", scale=scale, passes=passes)
     encode_all(prior, folder, work, passes, log)
     machine: dict[str, Any] | None = None
     if part in (None, "machine"):
         machine = refined_machine(started_from, work, passes, scaled_steps(MACHINE_STEPS, scale), log)
-    phases: Sequence[int] = () if part == "machine" else PHASES if part is None else [int(phase) for phase in part]
     networks, steps = started_from.context.networks, scaled_steps(CONTEXT_STEPS, scale)
-    nets = [refined_network(networks[phase], work, phase, passes, steps, log) for phase in phases]
+    nets = [refined_network(networks[phase], work, phase, passes, steps, log) for phase in phases_of(part)]
     if machine is None or len(nets) < len(PHASES):
         log("done with this part")
         return
-    arrays = {**count_tables(nets, lambda phase: _rows(work, "rows", passes, phase)), **machine}
-    write_arrays(out, arrays, is_compressed=True)
-    log(f"{out}: {out.stat().st_size} bytes, checksum {Prior.from_arrays(arrays).checksum:08x}")
+    contexts = count_tables(nets, lambda phase: _rows(work, "rows", passes, phase))
+    write_prior(out, {**contexts, **machine}, log)
 
 
 if __name__ == "__main__":

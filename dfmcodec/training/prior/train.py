@@ -29,15 +29,22 @@ import numpy as np
 
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.files.arrays import read_arrays, write_arrays
-from dfmcodec.files.atomic import check_writable
-from dfmcodec.prior import Prior
 from dfmcodec.training.prior import examples
 from dfmcodec.training.prior.checkpoint import load_images, save_images
-from dfmcodec.training.prior.command import SCALE, TrainerCommand, errors_in_one_line
+from dfmcodec.training.prior.command import TrainerCommand, errors_in_one_line
 from dfmcodec.training.prior.contexts import count_tables, train_network, untrained_context
 from dfmcodec.training.prior.examples import BIT_PRICES, DecodedCells, Rows
 from dfmcodec.training.prior.machine import DEPTH, train_machine
-from dfmcodec.training.prior.work import PHASES, Log, check_settings, checked_part, scaled_steps
+from dfmcodec.training.prior.work import (
+    PHASES,
+    Log,
+    checked_part,
+    open_work,
+    phases_of,
+    scaled_steps,
+    work_options,
+    write_prior,
+)
 
 FIRST_ONE_IN = 3  # one image in 3 serves stage 1
 FIRST_STEPS = 5_000  # training steps of each network of stage 1
@@ -130,23 +137,11 @@ def trained_machine(folder: Path, work: Path, steps: int, context: ContextModel,
 
 @click.command(cls=TrainerCommand, help=__doc__)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--work", type=click.Path(path_type=Path), required=True, help="Folder for results of stages and checkpoints."
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The prior to write.")
-@click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on all numbers of training steps.")
-@click.option(
-    "--passes", type=click.IntRange(1, 1000), default=2, show_default=True, help="Passes over the images in stage 2."
-)
+@work_options
 @click.option("--part", callback=checked_part, help="Phases of stage 2 (of 0123), or `machine`: do only this.")
 @errors_in_one_line()
 def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
-    examples.check_photographs(folder)
-    work.mkdir(parents=True, exist_ok=True)
-    check_writable(out, force=True)
-    check_settings(folder, work, scale=scale, passes=passes)
-    log = Log()
-
+    log = open_work(folder, work, out, scale=scale, passes=passes)
     first = train_contexts(folder, work, Stage("first", scaled_steps(FIRST_STEPS, scale), 1, None), list(PHASES), log)
     assert first is not None
     context = ContextModel.from_arrays(first)
@@ -155,16 +150,12 @@ def main(folder: Path, work: Path, out: Path, scale: float, passes: int, part: s
         machine = trained_machine(folder, work, scaled_steps(MACHINE_STEPS, scale), context, log)
     if part == "machine":
         return
-    phases = list(PHASES) if part is None else [int(phase) for phase in part]
     stage = Stage("second", scaled_steps(CONTEXT_STEPS, scale), passes, context)
-    second = train_contexts(folder, work, stage, phases, log)
+    second = train_contexts(folder, work, stage, phases_of(part), log)
     if second is None or machine is None:
         log("done with this part")
         return
-    arrays = {**second, **machine}
-    prior = Prior.from_arrays(arrays)
-    write_arrays(out, arrays, is_compressed=True)
-    log(f"{out}: {out.stat().st_size} bytes, checksum {prior.checksum:08x}")
+    write_prior(out, {**second, **machine}, log)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from math import inf, nan
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import pytest
-import skimage.data
 from click.testing import CliRunner
+from common import write_crops
 
 from dfmcodec.bitstream.contents import TileSymbols
 from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
@@ -40,9 +39,7 @@ from dfmcodec.training.prior.train import main
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    for name, top in (("astronaut", 0), ("chelsea", 60), ("coffee", 100)):
-        pixels = getattr(skimage.data, name)()[top : top + 180, 100:280]
-        PIL.Image.fromarray(pixels).save(folder / f"{name}.png")
+    write_crops(folder, 180)
     work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("out") / "prior.npz"
     arguments = [str(folder), "--work", str(work), "--out", str(out), "--scale", "0.0005", "--passes", "1"]
     result = CliRunner().invoke(main, arguments)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import numpy as np
-import PIL.Image
 import pytest
 import skimage.data
 from click.testing import CliRunner
+from common import write_crops
 
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import BIT_PRICE
@@ -34,9 +34,7 @@ CURRENT_ID = f"{CURRENT:08x}"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    for name, top in (("astronaut", 0), ("chelsea", 60), ("coffee", 100)):
-        pixels = getattr(skimage.data, name)()[top : top + 220, 100:320]
-        PIL.Image.fromarray(pixels).save(folder / f"{name}.png")
+    write_crops(folder, 220)
     return folder
 
 
