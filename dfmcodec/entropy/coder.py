@@ -100,11 +100,103 @@ def _bits_model(bits: int) -> Any:
     return constriction.stream.model.Uniform(1 << bits)
 
 
+class _EntryWriter(Protocol):
+    """Writes table entries and plain bits as a range-coded stream; both ways write the same."""
+
+    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        """Entries under several tables, int32 [N]."""
+
+    def of_numbers(
+        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> npt.NDArray[np.integer[Any]]:
+        """Entries, each under the table of its number, in the order of their tables or in their
+        own; returns this order, [N].
+        """
+
+    def bits(self, values: Int32, bits: int) -> None:
+        """The lowest `bits` bits of numbers, at least one."""
+
+    def words(self) -> npt.NDArray[np.uint32]:
+        """The words of the stream so far."""
+
+
+class _ConstrictionWriter:
+    """`_EntryWriter` by constriction."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        start = 0
+        for table, count in runs:
+            self._coder.encode(entries[start : start + count], _model(table))
+            start += count
+
+    def of_numbers(
+        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> npt.NDArray[np.integer[Any]]:
+        if is_sorted:
+            order, runs = table_runs(numbers, tables.tables)
+            self.of_runs(entries[order], runs)
+            return order
+        self._coder.encode(entries, _each_model(), tables.weights[numbers])
+        return np.arange(len(numbers))
+
+    def bits(self, values: Int32, bits: int) -> None:
+        self._coder.encode(values & ((1 << bits) - 1), _bits_model(bits))
+
+    def words(self) -> npt.NDArray[np.uint32]:
+        return np.asarray(self._coder.get_compressed(), dtype=np.uint32)
+
+
+class _CompiledWriter:
+    """`_EntryWriter` by the kernel."""
+
+    def __init__(self, kernels: ModuleType) -> None:
+        self._kernels = kernels
+        self._state = np.array([0, np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
+        self._parts: list[npt.NDArray[np.uint32]] = []
+
+    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        if runs:
+            self.of_numbers(entries, *_numbers_of(runs), False)
+
+    def of_numbers(
+        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> npt.NDArray[np.integer[Any]]:
+        order, out = np.empty(len(numbers), dtype=np.int32), self._room(len(numbers))
+        numbers, entries = np.ascontiguousarray(numbers), np.ascontiguousarray(entries, dtype=np.int32)
+        size = self._kernels.encode_entries(self._state, tables.cumulative, numbers, is_sorted, order, entries, out)
+        self._parts.append(out[:size].copy())
+        return order
+
+    def bits(self, values: Int32, bits: int) -> None:
+        out = self._room(values.size)
+        size = self._kernels.encode_bits(self._state, bits, np.ascontiguousarray(values, dtype=np.int32), out)
+        self._parts.append(out[:size].copy())
+
+    def words(self) -> npt.NDArray[np.uint32]:
+        end = self._room(2)
+        size = self._kernels.end_encoding(self._state, end)
+        return np.concatenate([*self._parts, end[:size]])
+
+    def _room(self, count: int) -> npt.NDArray[np.uint32]:
+        """Room for the words of so many entries, and for those that wait for a carry."""
+        return np.empty(count + int(self._state[2]), dtype=np.uint32)
+
+
+def _numbers_of(runs: Sequence[Run]) -> tuple[npt.NDArray[np.int16], TableSet]:
+    """The tables of runs, and the number among them of that of each symbol, int16 [N]."""
+    numbers = {table: number for number, table in enumerate(dict.fromkeys(table for table, _ in runs))}
+    of_runs = np.array([numbers[table] for table, _ in runs], dtype=np.int16)
+    return np.repeat(of_runs, [count for _, count in runs]), TableSet.of(list(numbers))
+
+
 class SymbolEncoder:
     """Collects arrays of symbols into one range-coded stream."""
 
     def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
+        self._entries: _EntryWriter = _ConstrictionWriter() if compiled is None else _CompiledWriter(compiled)
 
     def encode(self, symbols: Symbols, table: Table) -> None:
         """Appends symbols under one table.
@@ -125,17 +217,9 @@ class SymbolEncoder:
             symbols: int32 [N].
             runs: The table of the first symbols and their number, and so on; N symbols in all.
         """
-        shifts = _shifts(runs)
-        high, low = split_symbols(symbols, shifts)
-        position = high + RADIUS
-        outside = np.abs(high) > RADIUS
-        position[outside] = ESCAPE
-        start = 0
-        for table, count in runs:
-            self._coder.encode(position[start : start + count], _model(table))
-            start += count
-        if outside.any():
-            self._encode_escapes(high[outside])
+        high, low, entries = _parts_of_symbols(symbols, _shifts(runs))
+        self._entries.of_runs(entries, runs)
+        self._encode_escapes(high)
         start = 0
         for table, count in runs:
             self._encode_bits(low[start : start + count], table.shift)
@@ -149,8 +233,7 @@ class SymbolEncoder:
             numbers: The number of each symbol's table in `tables`, int16 [N].
             tables: The tables.
         """
-        order, runs = table_runs(numbers, tables.tables)
-        self.encode_runs(symbols[order], runs)
+        self._encode_numbers(symbols, numbers, tables, True)
 
     def encode_each(self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet) -> None:
         """Appends symbols each of which has a table of its own.
@@ -163,17 +246,26 @@ class SymbolEncoder:
             numbers: The number of each symbol's table in `tables`, int16 [N].
             tables: The tables.
         """
+        self._encode_numbers(symbols, numbers, tables, False)
+
+    def _encode_numbers(
+        self, symbols: Symbols, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> None:
         shifts = tables.shifts[numbers]
-        high, low = split_symbols(symbols, shifts)
-        outside = np.abs(high) > RADIUS
-        position = np.where(outside, np.int32(ESCAPE), high + RADIUS)
-        self._coder.encode(position, _each_model(), tables.weights[numbers])
-        if outside.any():
-            self._encode_escapes(high[outside])
-        for shift in _shifts_of(shifts):
-            self._encode_bits(low[shifts == shift], shift)
+        high, low, entries = _parts_of_symbols(symbols, shifts)
+        order = self._entries.of_numbers(entries, numbers, tables, is_sorted)
+        if entries.max(initial=0) == ESCAPE:
+            self._encode_escapes(high[order])
+        if shifts.any():
+            low, shifts = low[order], shifts[order]
+            for shift in _shifts_of(shifts):
+                self._encode_bits(low[shifts == shift], shift)
 
     def _encode_escapes(self, high: Symbols) -> None:
+        """Appends what tables do not tell of high parts beyond RADIUS."""
+        high = high[np.abs(high) > RADIUS]
+        if high.size == 0:
+            return
         excess = np.abs(high) - RADIUS
         lengths = bit_length(excess)
         self._encode_bits(lengths.astype(np.int32), _LENGTH_BITS)
@@ -186,11 +278,17 @@ class SymbolEncoder:
 
     def _encode_bits(self, values: npt.NDArray[np.int32], bits: int) -> None:
         if bits and values.size:
-            self._coder.encode(values & ((1 << bits) - 1), _bits_model(bits))
+            self._entries.bits(values, bits)
 
     def to_bytes(self) -> bytes:
         """Returns the stream as 32-bit words, little-endian."""
-        return bytes(self._coder.get_compressed().astype("<u4").tobytes())
+        return bytes(self._entries.words().astype("<u4").tobytes())
+
+
+def _parts_of_symbols(symbols: Symbols, shifts: Symbols | int) -> tuple[Symbols, Symbols, Int32]:
+    """The high and low parts of symbols, and the table entries of the high parts, int32 [N] each."""
+    high, low = split_symbols(symbols, shifts)
+    return high, low, np.where(np.abs(high) > RADIUS, np.int32(ESCAPE), high + np.int32(RADIUS))
 
 
 @dataclass(frozen=True)
@@ -271,10 +369,7 @@ class _CompiledEntries:
     def of_runs(self, runs: Sequence[Run]) -> Int32:
         if not runs:
             return np.empty(0, dtype=np.int32)
-        numbers = {table: number for number, table in enumerate(dict.fromkeys(table for table, _ in runs))}
-        of_runs = np.array([numbers[table] for table, _ in runs], dtype=np.int16)
-        each = np.repeat(of_runs, [count for _, count in runs])
-        return self.of_numbers(each, TableSet.of(list(numbers)), False).values
+        return self.of_numbers(*_numbers_of(runs), False).values
 
     def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> _Highs:
         order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)

@@ -65,6 +65,37 @@ def choose_tables(
         sign: Receives the signs, [rows * columns].
     """
 
+def encode_entries(
+    state: _UInt64,
+    cumulative: _UInt32,
+    numbers: _Int16,
+    is_sorted: bool,
+    order: Int32,
+    entries: Int32,
+    out: _UInt32,
+) -> int:
+    """Encodes table entries.
+
+    Args:
+        state: The state of the encoder, [4], which changes: at first 0, 2^64 - 1, 0, 0; the third
+            is the number of words that wait until a carry is out of the question.
+        cumulative: [tables, TABLE_SIZE + 1]; see `decode_highs`.
+        numbers: The table of each entry, [N].
+        is_sorted: Whether entries come in the order of their tables, or in their own.
+        order: Receives the entries' indices in the order in which they come, [N].
+        entries: [N].
+        out: Receives the words; room for N and those that wait.
+
+    Returns:
+        The number of words.
+    """
+
+def encode_bits(state: _UInt64, bits: int, values: Int32, out: _UInt32) -> int:
+    """Encodes the lowest bits, 1 to 24, of N numbers; the rest is as in `encode_entries`."""
+
+def end_encoding(state: _UInt64, out: _UInt32) -> int:
+    """The words that end a stream; the state stays. `out` has room for two and those that wait."""
+
 def start_decoding(state: _UInt64, words: _UInt32) -> None:
     """Sets the state of a range decoder, [4], to the start of a stream."""
 

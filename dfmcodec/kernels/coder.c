@@ -1,7 +1,9 @@
-/* The range decoder of docs/format.md, "Range coder": whole arrays of symbols at a time.
+/* The range coder of docs/format.md, "Range coder": whole arrays of symbols at a time.
  *
- * Its state is four numbers of 64 bits that the caller keeps: lower, range, point, and the number of
- * words that are read.
+ * The state of a decoder is four numbers of 64 bits that the caller keeps: lower, range, point, and
+ * the number of words that are read. That of an encoder: lower, range, and the words that wait until
+ * a carry is out of the question: their number, and the first one; the others are all ones, or
+ * all zeros after a carry.
  */
 #include "common.h"
 
@@ -168,7 +170,143 @@ static PyObject *decode_bits(PyObject *self, PyObject *args) {
     return result;
 }
 
+typedef struct {
+    uint64_t lower, range, waiting, first;
+    uint32_t *out;
+} Encoder;
+
+static int begin_encoding(Encoder *e, const Py_buffer *state, const Py_buffer *out, Py_ssize_t count) {
+    if (!has_items(state, 4, 8, "state")) return 0;
+    memcpy(e, state->buf, 32);
+    e->out = out->buf;
+    if (!(e->range >> PRECISION)) {
+        PyErr_SetString(PyExc_ValueError, "the state of a range encoder has no range");
+        return 0;
+    }
+    if (e->waiting <= PY_SSIZE_T_MAX / 8 && out->len / 4 - count >= (Py_ssize_t)e->waiting) return 1;
+    PyErr_SetString(PyExc_ValueError, "out has no room for the words that wait and one of each symbol");
+    return 0;
+}
+
+/* Writes the words that wait, with a carry or without. */
+INLINE void write_waiting(Encoder *e, int has_carry) {
+    if (!e->waiting) return;
+    *e->out++ = (uint32_t)(e->first + (has_carry ? 1 : 0));
+    for (; e->waiting > 1; e->waiting--) *e->out++ = has_carry ? 0 : UINT32_MAX;
+    e->waiting = 0;
+}
+
+INLINE void put(Encoder *e, uint32_t cumulative, uint32_t frequency) {
+    const uint64_t scale = e->range >> PRECISION, before = e->lower;
+    e->lower += scale * cumulative;
+    e->range = scale * frequency;
+    if (e->waiting && e->lower + e->range > e->lower) write_waiting(e, e->lower < before);
+    if (e->range < UINT64_C(1) << 32) {
+        const uint32_t word = (uint32_t)(e->lower >> 32);
+        e->lower <<= 32;
+        e->range <<= 32;
+        if (e->waiting) {
+            e->waiting++;
+        } else if (e->lower + e->range > e->lower) {
+            *e->out++ = word;
+        } else {
+            e->waiting = 1;
+            e->first = word;
+        }
+    }
+}
+
+/* Encodes table entries; see _compiled.pyi. */
+static PyObject *encode_entries(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer state, cumulative, numbers, order, entries, out;
+    int is_sorted;
+    if (!PyArg_ParseTuple(args, "w*y*y*pw*y*w*", &state, &cumulative, &numbers, &is_sorted, &order, &entries, &out))
+        return NULL;
+    PyObject *result = NULL;
+    Encoder e;
+    const Py_ssize_t count = numbers.len / 2, tables = cumulative.len / (4 * CUMULATIVE);
+    const int16_t *number = numbers.buf;
+    const int32_t *entry = entries.buf;
+    if (!begin_encoding(&e, &state, &out, count) || !has_items(&order, count, 4, "order") ||
+        !has_items(&entries, count, 4, "entries"))
+        goto done;
+    for (Py_ssize_t n = 0; n < count; n++)
+        if (number[n] < 0 || number[n] >= tables || entry[n] < 0 || entry[n] >= ENTRIES) {
+            PyErr_SetString(PyExc_ValueError, "a table or an entry that does not exist");
+            goto done;
+        }
+    int is_out_of_memory = 0;
+    Py_BEGIN_ALLOW_THREADS
+    int32_t *turn = order.buf;
+    if (is_sorted)
+        is_out_of_memory = !sort_by_table(number, count, tables, turn);
+    else
+        for (Py_ssize_t n = 0; n < count; n++) turn[n] = (int32_t)n;
+    for (Py_ssize_t n = 0; n < count && !is_out_of_memory; n++) {
+        const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE + entry[turn[n]];
+        put(&e, sums[0], sums[1] - sums[0]);
+    }
+    Py_END_ALLOW_THREADS
+    memcpy(state.buf, &e, 32);
+    if (is_out_of_memory)
+        PyErr_NoMemory();
+    else
+        result = PyLong_FromSsize_t(e.out - (uint32_t *)out.buf);
+done:
+    PyBuffer_Release(&state), PyBuffer_Release(&cumulative), PyBuffer_Release(&numbers);
+    PyBuffer_Release(&order), PyBuffer_Release(&entries), PyBuffer_Release(&out);
+    return result;
+}
+
+/* Encodes numbers of some bits under the uniform model; see _compiled.pyi. */
+static PyObject *encode_bits(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer state, values, out;
+    int bits;
+    if (!PyArg_ParseTuple(args, "w*iy*w*", &state, &bits, &values, &out)) return NULL;
+    PyObject *result = NULL;
+    Encoder e;
+    const Py_ssize_t count = values.len / 4;
+    if (begin_encoding(&e, &state, &out, count)) {
+        if (bits < 1 || bits > PRECISION) {
+            PyErr_SetString(PyExc_ValueError, "a number of bits that the uniform model does not have");
+        } else {
+            const uint32_t *value = values.buf, mask = (UINT32_C(1) << bits) - 1;
+            for (Py_ssize_t n = 0; n < count; n++)
+                put(&e, (value[n] & mask) << (PRECISION - bits), UINT32_C(1) << (PRECISION - bits));
+            memcpy(state.buf, &e, 32);
+            result = PyLong_FromSsize_t(e.out - (uint32_t *)out.buf);
+        }
+    }
+    PyBuffer_Release(&state), PyBuffer_Release(&values), PyBuffer_Release(&out);
+    return result;
+}
+
+/* The words at the end of a stream; see _compiled.pyi. */
+static PyObject *end_encoding(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer state, out;
+    if (!PyArg_ParseTuple(args, "y*w*", &state, &out)) return NULL;
+    PyObject *result = NULL;
+    Encoder e;
+    if (begin_encoding(&e, &state, &out, 2)) {
+        if (e.range != UINT64_MAX) { /* something is encoded */
+            const uint64_t point = e.lower + UINT32_MAX;
+            write_waiting(&e, point < e.lower);
+            *e.out++ = (uint32_t)(point >> 32);
+            if ((uint32_t)((e.lower + e.range) >> 32) == (uint32_t)(point >> 32)) *e.out++ = 0;
+        }
+        result = PyLong_FromSsize_t(e.out - (uint32_t *)out.buf);
+    }
+    PyBuffer_Release(&state), PyBuffer_Release(&out);
+    return result;
+}
+
 PyMethodDef coder_methods[] = {
+    {"encode_entries", encode_entries, METH_VARARGS, NULL},
+    {"encode_bits", encode_bits, METH_VARARGS, NULL},
+    {"end_encoding", end_encoding, METH_VARARGS, NULL},
     {"start_decoding", start_decoding, METH_VARARGS, NULL},
     {"decode_highs", decode_highs, METH_VARARGS, NULL},
     {"decode_bits", decode_bits, METH_VARARGS, NULL},
