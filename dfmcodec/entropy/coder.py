@@ -286,7 +286,7 @@ class SymbolEncoder:
 
 
 def _parts_of_symbols(symbols: Symbols, shifts: Symbols | int) -> tuple[Symbols, Symbols, Int32]:
-    """The high and low parts of symbols, and the table entries of the high parts, int32 [N] each."""
+    """High and low parts of symbols, and the table entries of the high parts, int32 [N] each."""
     high, low = split_symbols(symbols, shifts)
     return high, low, np.where(np.abs(high) > RADIUS, np.int32(ESCAPE), high + np.int32(RADIUS))
 

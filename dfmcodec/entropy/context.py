@@ -388,8 +388,29 @@ class ContextModel:
             return self.choose_tables_from_outputs(outputs, quantizers)
         choice = TableChoice(np.empty(len(quantizers), dtype=np.int16), np.empty(len(quantizers), dtype=np.int32))
         arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
-        compiled.choose_tables(*arguments, choice.table, choice.sign)
+        compiled.choose_tables(*arguments, choice.table, choice.sign, np.empty(0, dtype=np.uint8))
         return choice
+
+    def hidden(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
+    ) -> npt.NDArray[np.uint8]:
+        """Computes the inputs of the last layer for the symbols in some rows of a pass.
+
+        The arguments are those of `choose_tables`.
+
+        Returns:
+            uint8 [N, hidden_2].
+        """
+        network = self.networks[coding_pass.phase]
+        if compiled is None:
+            features, available = causal.features(coding_pass, rows), causal.available(coding_pass)
+            found = network.hidden(features, available, coding_pass, log_step, np)
+            return np.ascontiguousarray(found.T.astype(np.uint8))
+        size = len(rows) * causal.shape(coding_pass)[1]
+        hidden = np.empty((size, len(network.c2)), dtype=np.uint8)
+        arguments = self._kernel_arguments(causal, coding_pass, rows, np.zeros(size, dtype=np.int8), log_step)
+        compiled.choose_tables(*arguments, np.empty(size, dtype=np.int16), np.empty(size, dtype=np.int32), hidden)
+        return hidden
 
     def _kernel_arguments(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int

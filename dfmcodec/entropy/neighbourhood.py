@@ -66,6 +66,7 @@ COMPANDED = np.minimum(np.concatenate([[0, 8, 14, 19, 23], np.rint(_OVER_4)]), 1
 _COMPANDED_INT8, _COMPANDED_INT32 = COMPANDED.astype(np.int8), COMPANDED.astype(np.int32)
 _LOW_OFFSETS = np.array(LOW_OFFSETS, dtype=np.int32)
 _NO_TRELLIS = np.zeros(0, dtype=np.int8)
+_NO_OFFSETS = np.zeros((1, 7), dtype=np.int32)  # of a table, for symbols -3..3
 
 
 def companded(multiples: Int32) -> Float32:
@@ -391,6 +392,19 @@ class CausalContext:
         self._fine[coding_pass.orientation][coding_pass.channel][y::2, x::2] = (multiples * FINE + of_symbol).reshape(
             shape
         )
+
+    def accept_context(self, coding_pass: CodingPass, symbols: Int32) -> None:
+        """Takes the symbols of a pass as context of later ones, but not for good: after the last
+        pass of the level comes `rewind`.
+        """
+        no_tables, signs = np.zeros(len(symbols), dtype=np.int16), np.ones(len(symbols), dtype=np.int32)
+        self.accept(coding_pass, symbols, no_tables, signs, _NO_OFFSETS)
+
+    def rewind(self) -> None:
+        """Goes back to the first pass of the level, whose symbols have been given to
+        `accept_context`.
+        """
+        self._states[...] = 0
 
     def _enter(self, level: int) -> None:
         """Prepares the arrays of a decomposition level."""

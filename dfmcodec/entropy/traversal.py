@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from itertools import chain, islice
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from dfmcodec._types import Int32, Symbols
 from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
-from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
+from dfmcodec.entropy.passes import CodingPass, Rows, level_passes, pass_slice
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import log_step, low_units
 from dfmcodec.latents.trellis import States
@@ -47,7 +49,12 @@ class Source(Protocol):
 
 
 def traverse(
-    geometry: Geometry, q_step: int, context: ContextModel, source: Source, finest_level: int = 0
+    geometry: Geometry,
+    q_step: int,
+    context: ContextModel,
+    source: Source,
+    finest_level: int = 0,
+    known: Mapping[CodingPass, Symbols] | None = None,
 ) -> tuple[Symbols, Int32]:
     """Takes all symbols of a tile from a source and synthesises them.
 
@@ -57,6 +64,8 @@ def traverse(
         context: The context model of the prior, with the image's correction if it has one.
         source: Gives the symbols.
         finest_level: The last decomposition level of the traversal; finer levels are left out.
+        known: The symbols of all passes, where they are known before they are taken from the
+            source: the tables of a level are then chosen at once, on all cores.
 
     Returns:
         All symbols in coding order, int32 [H * W * C], and the samples that they synthesise to,
@@ -70,10 +79,12 @@ def traverse(
     causal = CausalContext(geometry, q_step, low_units(low, q_step, geometry.levels, context.trellis), context.trellis)
     logarithm = log_step(q_step)
     coding_passes = causal.coding_passes(finest_level)
+    choices: dict[CodingPass, TableChoice] = {}
     try:
         for coding_pass in coding_passes:
-            choose = partial(_choose_tables, context, causal, coding_pass, causal.quantizers(coding_pass), logarithm)
-            choice = TableChoice.join(in_threads(choose, causal.row_blocks(coding_pass)))
+            if known is not None and coding_pass not in choices:
+                choices = _choices_of_level(context, causal, coding_pass.level, known, logarithm)
+            choice = choices.get(coding_pass) or _choice_of_pass(context, causal, coding_pass, logarithm)
             symbols = source.symbols(coding_pass, choice, causal)
             causal.accept(coding_pass, symbols, choice.table, choice.sign, context.offsets)
             all_symbols[start : start + len(symbols)] = symbols
@@ -82,6 +93,35 @@ def traverse(
         for _ in coding_passes:  # synthesises the remaining levels, without the missing symbols
             pass
     return all_symbols, causal.low
+
+
+def _choice_of_pass(
+    context: ContextModel, causal: CausalContext, coding_pass: CodingPass, logarithm: int
+) -> TableChoice:
+    """The tables of a pass, of whose level all earlier passes are decoded."""
+    choose = partial(_choose_tables, context, causal, coding_pass, causal.quantizers(coding_pass), logarithm)
+    return TableChoice.join(in_threads(choose, causal.row_blocks(coding_pass)))
+
+
+def _choices_of_level(
+    context: ContextModel, causal: CausalContext, level: int, known: Mapping[CodingPass, Symbols], logarithm: int
+) -> dict[CodingPass, TableChoice]:
+    """The tables of all passes of a level, before the first of them is decoded.
+
+    A pass does not look at what is decoded after it, so it does not matter that the symbols of all
+    passes are there.
+    """
+    coding_passes = level_passes(causal.geometry, level)
+    choosers = []
+    for coding_pass in coding_passes:
+        quantizers = causal.quantizers(coding_pass)
+        choose = partial(_choose_tables, context, causal, coding_pass, quantizers, logarithm)
+        choosers.append([partial(choose, rows) for rows in causal.row_blocks(coding_pass)])
+        causal.accept_context(coding_pass, known[coding_pass])
+    causal.rewind()
+    chosen = iter(in_threads(lambda choose: choose(), chain.from_iterable(choosers)))
+    parts = [list(islice(chosen, len(of_pass))) for of_pass in choosers]
+    return dict(zip(coding_passes, map(TableChoice.join, parts), strict=True))
 
 
 def _choose_tables(

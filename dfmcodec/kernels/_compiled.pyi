@@ -44,6 +44,7 @@ def choose_tables(
     sizes: tuple[int, int, int, int, int],
     table: _Int16,
     sign: Int32,
+    hidden: _UInt8,
 ) -> None:
     """Chooses the tables of the symbols in some rows of a pass; see `ContextModel.choose_tables`.
 
@@ -63,6 +64,7 @@ def choose_tables(
         sizes: Tables of a quantiser, direct tables, index of scale 1, last scale, last direct one.
         table: Receives the tables, [rows * columns].
         sign: Receives the signs, [rows * columns].
+        hidden: Receives the inputs of the last layer, [rows * columns, hidden_2]; none if empty.
     """
 
 def encode_entries(
@@ -306,6 +308,28 @@ def add_gradient(*arguments: object) -> None:
         arguments: Those of `choose_tables` up to `sizes`; then the symbols, int32 [rows * columns];
             `ContextModel.bits_of_outputs`; its numbers of scales and means; and the slopes by
             planes 0 and 1, float32 [2, ...], which receive the derivatives.
+    """
+
+def correction_gradient(
+    sample: tuple[_UInt8, Float32, npt.NDArray[np.int64], Int32, _Int8],
+    chosen: npt.NDArray[np.int64],
+    correction: tuple[Int32, Int32, int],
+    bits: Float32,
+    sizes: tuple[int, int, int],
+    by_maps: Float32,
+    by_constants: Float32,
+) -> None:
+    """Computes the derivative of the bits of symbols by a correction of the last layer.
+
+    Args:
+        sample: The inputs of the layer, [N, hidden_2], its sums without a correction, [N, 2], the
+            number of each symbol's band, the symbols, and their quantisers, [N].
+        chosen: The symbols that count.
+        correction: Maps, [2, hidden_2], constants, [bands, 2], and the unit of the constants.
+        bits: `ContextModel.bits_of_outputs`.
+        sizes: Its numbers of scales and means, and the index of scale 1.
+        by_maps: Receives the derivative by maps, of their shape.
+        by_constants: Receives that by constants, in units of the sums.
     """
 
 def choose_front(

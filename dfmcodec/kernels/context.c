@@ -572,7 +572,7 @@ static void outputs_of_chunk(const Pass *pass, Py_ssize_t first, int count, Room
 }
 
 typedef struct {
-    Py_buffer w1, c1, w2, c2, w3, c3, available, planes[3], views, quantizers, classes, table, sign;
+    Py_buffer w1, c1, w2, c2, w3, c3, available, planes[3], views, quantizers, classes, table, sign, hidden;
     Py_ssize_t rows, columns;
     int signed_count, per_quantizer, direct_tables, unit_scale, last_scale, last_direct;
     View *seen;
@@ -634,7 +634,13 @@ static int prepare(Arguments *a) {
     return 1;
 }
 
-/* Tables and signs of all symbols of the rows. */
+/* The activations of layer 2 of `count` symbols, from groups [outputs / 4][CHUNK][4] to [count][outputs]. */
+static void put_hidden(const int8_t *groups, int count, int outputs, uint8_t *out) {
+    for (int n = 0; n < count; n++)
+        for (int j = 0; j < outputs; j++) *out++ = (uint8_t)groups[j / GROUP * GROUP_BYTES + n * GROUP + j % GROUP];
+}
+
+/* Tables and signs of all symbols of the rows, and their activations of layer 2 where there is room for them. */
 static void choose(const Arguments *a, Room *room) {
     const Py_ssize_t count = a->rows * a->columns, means = a->classes.len / 2;
     const int8_t *quantizer = a->quantizers.buf;
@@ -645,6 +651,8 @@ static void choose(const Arguments *a, Room *room) {
     for (Py_ssize_t first = 0; first < count; first += CHUNK) {
         const int some = count - first < CHUNK ? (int)(count - first) : CHUNK;
         outputs_of_chunk(&a->pass, first, some, room);
+        const int outputs = a->pass.layers[1].outputs;
+        if (a->hidden.len) put_hidden(room->in.values, some, outputs, (uint8_t *)a->hidden.buf + first * outputs);
         for (int n = 0; n < some; n++) {
             const int32_t mean = (room->sums[CHUNK + n] + 128) >> 8;
             int32_t scale = ((room->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
@@ -664,7 +672,8 @@ static void release(Arguments *a) {
     for (int layer = 0; layer < 3; layer++) free_layer(&a->pass.layers[layer]);
     Py_buffer *all[] = {&a->w1,    &a->c1,         &a->w2,      &a->c2,        &a->w3,
                         &a->c3,    &a->available,  a->planes,   a->planes + 1, a->planes + 2,
-                        &a->views, &a->quantizers, &a->classes, &a->table,     &a->sign};
+                        &a->views, &a->quantizers, &a->classes, &a->table,     &a->sign,
+                        &a->hidden};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) PyBuffer_Release(all[i]);
 }
 
@@ -686,15 +695,15 @@ static PyObject *choose_tables(PyObject *self, PyObject *args) {
     (void)self;
     Arguments a = {0};
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*iy*y*y*y*nny*y*(iiiii)w*w*", &a.w1, &a.c1, &a.w2, &a.c2, &a.w3, &a.c3,
+    if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*iy*y*y*y*nny*y*(iiiii)w*w*w*", &a.w1, &a.c1, &a.w2, &a.c2, &a.w3, &a.c3,
                           &a.available, &a.signed_count, &a.planes[0], &a.planes[1], &a.planes[2], &a.views, &a.rows,
                           &a.columns, &a.quantizers, &a.classes, &a.per_quantizer, &a.direct_tables, &a.unit_scale,
-                          &a.last_scale, &a.last_direct, &a.table, &a.sign))
+                          &a.last_scale, &a.last_direct, &a.table, &a.sign, &a.hidden))
         return NULL; /* which has released what it had taken */
     Room *room = NULL;
     const Py_ssize_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PY_SSIZE_T_MAX;
     if (has_items(&a.table, count, 2, "table") && has_items(&a.sign, count, 4, "sign")) room = room_for(&a);
-    if (room) {
+    if (room && (!a.hidden.len || has_items(&a.hidden, count * a.pass.layers[1].outputs, 1, "hidden"))) {
         Py_BEGIN_ALLOW_THREADS
         WAYS[way].begin();
         choose(&a, room);
@@ -909,6 +918,87 @@ done:
     return result;
 }
 
+/* The symbols of a sample, and a correction of the last layer: whole numbers of its units. */
+typedef struct {
+    Py_buffer hidden, sums, band, symbols, quantizers, chosen, maps, constants, by_maps, by_constants;
+    int unit; /* of constants */
+} Correction;
+
+/* Adds the derivative of the bits of the chosen symbols by the sums of the last layer to those by its weights. */
+static void add_correction_gradient(const Correction *c, const Gradient *gradient, int unit_scale, int width) {
+    const int32_t *maps = c->maps.buf, *constants = c->constants.buf;
+    float *by_maps = c->by_maps.buf, *by_constants = c->by_constants.buf;
+    for (Py_ssize_t k = 0; k < c->chosen.len / 8; k++) {
+        const int64_t n = ((const int64_t *)c->chosen.buf)[k], band = ((const int64_t *)c->band.buf)[n];
+        const uint8_t *hidden = (const uint8_t *)c->hidden.buf + n * width;
+        float outputs[2], by[2];
+        for (int i = 0; i < 2; i++) {
+            int32_t sum = c->unit * constants[2 * band + i];
+            for (int j = 0; j < width; j++) sum += hidden[j] * maps[i * width + j];
+            outputs[i] = (((const float *)c->sums.buf)[2 * n + i] + (float)sum) / 256.0f;
+        }
+        const int scale = (int)lrintf(outputs[0]) + unit_scale, mean = (int)lrintf(outputs[1]) + gradient->means / 2;
+        slopes_of(gradient, ((const int8_t *)c->quantizers.buf)[n], scale, mean, ((const int32_t *)c->symbols.buf)[n],
+                  &by[0], &by[1]);
+        for (int i = 0; i < 2; i++) {
+            by_constants[2 * band + i] += by[i];
+            for (int j = 0; j < width; j++) by_maps[i * width + j] += by[i] * (float)hidden[j];
+        }
+    }
+}
+
+/* Whether the arrays of a correction's gradient match; otherwise sets ValueError. */
+static int check_correction(const Correction *c, const Gradient *gradient) {
+    const Py_ssize_t count = c->symbols.len / 4, bands = c->constants.len / 8, width = c->maps.len / 8;
+    if (gradient->scales < 1 || gradient->means < 1 || gradient->scales > MAX_OUTPUTS ||
+        gradient->means > MAX_OUTPUTS || width < 1 || width > MAX_OUTPUTS) {
+        PyErr_SetString(PyExc_ValueError, "a table of bits or a layer of these sizes is not possible");
+        return 0;
+    }
+    const Py_ssize_t quantizers =
+        gradient->bits.len / ((Py_ssize_t)4 * gradient->scales * gradient->means * ENTRY_COUNT);
+    if (!has_items(&c->hidden, count * width, 1, "hidden") || !has_items(&c->sums, 2 * count, 4, "sums") ||
+        !has_items(&c->band, count, 8, "band") || !has_items(&c->quantizers, count, 1, "quantizers") ||
+        !has_items(&c->by_maps, 2 * width, 4, "by_maps") || !has_items(&c->by_constants, 2 * bands, 4, "by_constants"))
+        return 0;
+    for (Py_ssize_t k = 0; k < c->chosen.len / 8; k++) {
+        const int64_t n = ((const int64_t *)c->chosen.buf)[k];
+        const int is_symbol = n >= 0 && n < count;
+        const int64_t band = is_symbol ? ((const int64_t *)c->band.buf)[n] : 0;
+        const int quantizer = is_symbol ? ((const int8_t *)c->quantizers.buf)[n] : 0;
+        if (is_symbol && band >= 0 && band < bands && quantizer >= 0 && quantizer < quantizers) continue;
+        PyErr_SetString(PyExc_ValueError, "a symbol, band or quantiser that does not exist");
+        return 0;
+    }
+    return 1;
+}
+
+/* The derivative of the bits of symbols by a correction; see _compiled.pyi. */
+static PyObject *correction_gradient(PyObject *self, PyObject *args) {
+    (void)self;
+    Correction c;
+    Gradient gradient;
+    memset(&c, 0, sizeof c), memset(&gradient, 0, sizeof gradient);
+    int unit_scale;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "(y*y*y*y*y*)y*(y*y*i)y*(iii)w*w*", &c.hidden, &c.sums, &c.band, &c.symbols,
+                          &c.quantizers, &c.chosen, &c.maps, &c.constants, &c.unit, &gradient.bits, &gradient.scales,
+                          &gradient.means, &unit_scale, &c.by_maps, &c.by_constants))
+        return NULL;
+    if (check_correction(&c, &gradient)) {
+        Py_BEGIN_ALLOW_THREADS
+        memset(c.by_maps.buf, 0, (size_t)c.by_maps.len);
+        memset(c.by_constants.buf, 0, (size_t)c.by_constants.len);
+        add_correction_gradient(&c, &gradient, unit_scale, (int)(c.maps.len / 8));
+        Py_END_ALLOW_THREADS
+        result = Py_NewRef(Py_None);
+    }
+    Py_buffer *all[] = {&c.hidden, &c.sums, &c.band,      &c.symbols, &c.quantizers,    &c.chosen,
+                        &c.maps,   &c.constants, &c.by_maps, &c.by_constants, &gradient.bits};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) PyBuffer_Release(all[i]);
+    return result;
+}
+
 /* The names of the ways that this processor has, the best first. */
 static PyObject *ways(PyObject *self, PyObject *unused) {
     (void)self, (void)unused;
@@ -945,6 +1035,7 @@ static PyObject *use_way(PyObject *self, PyObject *args) {
 PyMethodDef context_methods[] = {
     {"choose_tables", choose_tables, METH_VARARGS, NULL},
     {"add_gradient", add_gradient, METH_VARARGS, NULL},
+    {"correction_gradient", correction_gradient, METH_VARARGS, NULL},
     {"ways", ways, METH_NOARGS, NULL},
     {"chosen_way", chosen_way, METH_NOARGS, NULL},
     {"use_way", use_way, METH_VARARGS, NULL},

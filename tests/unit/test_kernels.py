@@ -175,13 +175,17 @@ def _arguments_of_tables():
     coding_pass = next(each for each in causal.coding_passes() if (each.level, each.channel, each.phase) == (0, 1, 3))
     rows, columns = causal.shape(coding_pass)
     given = context._kernel_arguments(causal, coding_pass, range(rows), np.zeros(rows * columns, dtype=np.int8), 0)
-    return [*given, np.zeros(rows * columns, dtype=np.int16), np.zeros(rows * columns, dtype=np.int32)]
+    hidden = np.zeros((rows * columns, len(context.networks[3].c2)), dtype=np.uint8)
+    return [*given, np.zeros(rows * columns, dtype=np.int16), np.zeros(rows * columns, dtype=np.int32), hidden]
 
 
 def test_tables_are_chosen_of_valid_arguments_alone():
     good = _arguments_of_tables()
     compiled.choose_tables(*good)
-    for number, argument in enumerate(good):
+    compiled.choose_tables(*good[:-1], good[-1][:0])  # which asks for none
+    with pytest.raises(ValueError, match="hidden"):
+        compiled.choose_tables(*good[:-1], good[-1][1:])
+    for number, argument in enumerate(good[:-1]):
         if isinstance(argument, np.ndarray) and number not in (1, 3, 6):  # whose lengths say the sizes of others
             with pytest.raises(ValueError):  # noqa: PT011
                 compiled.choose_tables(*good[:number], argument[:0], *good[number + 1 :])

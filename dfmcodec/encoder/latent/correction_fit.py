@@ -16,7 +16,8 @@ from dfmcodec.bitstream.sections.corrections import correction_bytes
 from dfmcodec.entropy.context import OUTPUT_SHIFT, ContextModel
 from dfmcodec.entropy.correction import CONSTANT_UNIT, ContextCorrection, band_numbers
 from dfmcodec.entropy.passes import CodingPass
-from dfmcodec.entropy.tables import RADIUS
+from dfmcodec.entropy.tables import RADIUS, UNIT_SCALE_INDEX
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.trellis import States
 from dfmcodec.threads import in_threads
@@ -38,7 +39,7 @@ class _Seen:
     Args:
         hidden: The input of the last layer, uint8 [N, hidden_2].
         sums: Its outputs without a correction, before the shift, float32 [N, 2].
-        band: The position of each symbol's band in `band_numbers`, intp [N].
+        band: The position of each symbol's band in `band_numbers`, int64 [N].
         symbols: int32 [N].
         quantizer: The quantiser of each symbol, int8 [N].
         weight: How many symbols each stands for, float32 [N].
@@ -46,7 +47,7 @@ class _Seen:
 
     hidden: npt.NDArray[np.uint8]
     sums: Float32
-    band: npt.NDArray[np.intp]
+    band: npt.NDArray[np.int64]
     symbols: Symbols
     quantizer: States
     weight: Float32
@@ -70,27 +71,18 @@ class SymbolSample:
         self._parts: dict[int, list[_Seen]] = {}
         self._numbers = {band: number for number, band in enumerate(band_numbers(self.geometry))}
 
-    def add(
-        self,
-        features: Float32,
-        available: npt.NDArray[np.intp],
-        coding_pass: CodingPass,
-        symbols: Symbols,
-        quantizers: States,
-    ) -> None:
-        """Samples the N symbols of a pass; features are float32 [K, N], see
-        `CausalContext.features`.
-        """
+    def add(self, coding_pass: CodingPass, hidden: npt.NDArray[np.uint8], symbols: Symbols, quantizers: States) -> None:
+        """Samples the N symbols of a pass; for `hidden` see `ContextModel.hidden`."""
         part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
         kept = np.flatnonzero(self._rng.random(symbols.size) < part)
         network = self.context.networks[coding_pass.phase]
-        hidden = network.hidden(features[:, kept], available, coding_pass, self._log_step, np)
+        seen = hidden[kept]
         constants = network.last_constants(coding_pass, self._log_step)
         self._parts.setdefault(coding_pass.phase, []).append(
             _Seen(
-                np.ascontiguousarray(hidden.T.astype(np.uint8)),
-                np.ascontiguousarray((network.w3 @ hidden + constants[:, None]).T),
-                np.full(kept.size, self._numbers[coding_pass.band], dtype=np.intp),
+                seen,
+                seen.astype(np.float32) @ network.w3.T + constants,
+                np.full(kept.size, self._numbers[coding_pass.band], dtype=np.int64),
                 symbols[kept],
                 quantizers[kept],
                 np.full(kept.size, 1 / part, dtype=np.float32),
@@ -155,7 +147,7 @@ def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> 
     return float((context.cost_bits[choice.table, entry] * seen.weight).sum(dtype=np.float64))
 
 
-def _corrected(seen: _Seen, chosen: slice | npt.NDArray[np.intp], maps: Int32, constants: Int32) -> Float32:
+def _corrected(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, constants: Int32) -> Float32:
     change = (CONSTANT_UNIT * constants).astype(np.float32)[seen.band[chosen]]
     found: Float32 = seen.sums[chosen] + seen.hidden[chosen].astype(np.float32) @ maps.T.astype(np.float32) + change
     return found
@@ -176,19 +168,14 @@ def _descend(
     means = [np.zeros_like(value) for value in values]
     squares = [np.zeros_like(value) for value in values]
     for step in range(1, steps + 1):
-        chosen = np.searchsorted(shares, np.sort(rng.random(_BATCH)) * shares[-1])  # sorted, for the cache
-        rounded = [np.rint(value).astype(np.int32) for value in values]
-        outputs = _corrected(seen, chosen, *rounded).T * np.float32(1 / OUTPUT_SHIFT)
-        by_outputs = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen]).T
-        by_outputs *= np.float32(shares[-1] / _BATCH / OUTPUT_SHIFT)
-        by_constants = np.stack(
-            [np.bincount(seen.band[chosen], by_outputs[:, output], len(constants)) for output in (0, 1)], axis=1
-        )
-        if not isfinite(by_outputs.sum()):
+        drawn = np.sort(rng.random(_BATCH)) * shares[-1]  # sorted, for the cache
+        chosen = np.searchsorted(shares, drawn).astype(np.int64, copy=False)
+        by_maps, by_constants = _gradient(context, seen, chosen, *(np.rint(value).astype(np.int32) for value in values))
+        if not isfinite(by_constants.sum()):
             msg = "gradients of the correction"
             raise FloatingPointError(msg)
-        gradients = [by_outputs.T @ seen.hidden[chosen].astype(np.float32), CONSTANT_UNIT * by_constants]
-        for number, gradient in enumerate(gradients):
+        weight = np.float32(shares[-1] / _BATCH / OUTPUT_SHIFT)
+        for number, gradient in enumerate((weight * by_maps, weight * CONSTANT_UNIT * by_constants)):
             rate = _RATES[number] * 0.5 * (1 + cos(pi * step / steps))
             means[number] += (1 - _MOMENTUM) * (gradient - means[number])
             squares[number] += (gradient**2 - squares[number]) / step
@@ -198,3 +185,22 @@ def _descend(
                 values[number] = np.copysign(np.maximum(np.abs(moved) - rate * _UNIT_PRICE / size, 0), moved)
     rounded = [np.rint(value).astype(np.int32) for value in values]
     return rounded[0], rounded[1]
+
+
+def _gradient(
+    context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
+) -> tuple[Float32, Float32]:
+    """The derivative of the bits of the chosen symbols by maps, float32 [2, hidden_2], and by what
+    is added to the sums of each band, [bands, 2].
+    """
+    if compiled is None:
+        outputs = _corrected(seen, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
+        by_sums = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen])
+        by_band = [np.bincount(seen.band[chosen], of_output, len(constants)) for of_output in by_sums]
+        return by_sums @ seen.hidden[chosen].astype(np.float32), np.stack(by_band, axis=1).astype(np.float32)
+    by_maps, by_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
+    sample = seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer
+    sizes = *context.bits_of_outputs.shape[1:3], UNIT_SCALE_INDEX
+    correction = maps, constants, CONSTANT_UNIT
+    compiled.correction_gradient(sample, chosen, correction, context.bits_of_outputs, sizes, by_maps, by_constants)
+    return by_maps, by_constants

@@ -18,7 +18,9 @@ class Effort:
         filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no
             filter.
         refined: Whether an iteration uses what the one before learned, or its q_step alone.
-        observed: Whether refined iterations learn what symbols cost as context of others, too.
+        learns_after: The iterations after which what symbols cost as context of others is learned
+            and the image's filter fitted (again). The filter is so too where there is none, and
+            from the last iteration of `iterations` on.
         filter_rows_part: The filter is fitted to one row of blocks in so many.
         corrections_after: The iterations after which the correction of the context networks is
             fitted (again).
@@ -30,7 +32,7 @@ class Effort:
     iterations: int
     filter_radius: int
     refined: bool = True
-    observed: bool = True
+    learns_after: tuple[int, ...] = (1, 3)
     filter_rows_part: int = 1
     corrections_after: tuple[int, ...] = (1,)
     correction_steps: int = 120
@@ -39,17 +41,17 @@ class Effort:
 
 
 # What an encoding gets that is interrupted, or of a large image at effort 1.
-QUICK = Effort(1, 3, refined=False, observed=False, filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
+QUICK = Effort(1, 3, refined=False, learns_after=(), filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
-    1: Effort(2, 3, observed=False, corrections_after=(), aim=0.985, enough=0.97),
+    1: Effort(2, 3, learns_after=(), corrections_after=(), aim=0.985, enough=0.97),
     2: Effort(2, 4, aim=0.985, enough=0.97),
     3: Effort(3, 5, aim=0.992, enough=0.984),
     4: Effort(4, 5),
     5: Effort(6, 5, corrections_after=(1, 3)),
-    6: Effort(8, 5, corrections_after=(1, 3, 5)),
-    7: Effort(12, 5, corrections_after=(1, 3, 7)),
-    8: Effort(18, 5, corrections_after=(1, 3, 7, 11)),
-    9: Effort(28, 5, corrections_after=(1, 3, 7, 11, 19)),
+    6: Effort(8, 5, learns_after=(1, 3, 5), corrections_after=(1, 3, 5)),
+    7: Effort(12, 5, learns_after=(1, 3, 7), corrections_after=(1, 3, 7)),
+    8: Effort(18, 5, learns_after=(1, 3, 7, 11), corrections_after=(1, 3, 7, 11)),
+    9: Effort(28, 5, learns_after=(1, 3, 7, 11, 19), corrections_after=(1, 3, 7, 11, 19)),
 }
 
 

@@ -68,6 +68,7 @@ class State:
             units: symbols need not stand for it. None where that is unknown, or not used.
         correction: The correction of the context networks; None for none.
         q_step: The step that the tables of the tiles are for.
+        image_filter: The last filter that was fitted to the image; None for none.
         is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN
             or infinite values.
     """
@@ -77,6 +78,7 @@ class State:
     change: Floats | None = None
     correction: ContextCorrection | None = None
     q_step: int = 1
+    image_filter: ImageFilter | None = None
     is_plain: bool = False
 
 
@@ -150,9 +152,9 @@ def iterate(
 
     check()
     change = encoding.machine_change(coded.samples, q_step)
-    image_filter = None
+    image_filter = state.image_filter
     check()
-    if not state.is_plain:
+    if not state.is_plain and (image_filter is None or number in effort.learns_after or number >= effort.iterations):
         image_filter = _fit_filter(encoding, coded.samples, change, q_step, bit_price)
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
@@ -163,6 +165,7 @@ def iterate(
         following = replace(following, correction=correction)
     if effort.refined and encoding.options.uses_residual:
         following = replace(following, change=change)
+    following = replace(following, image_filter=image_filter)
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error), following
 
 
@@ -201,7 +204,9 @@ def _code_tiles(
     for tile_state in state.tiles:
         source = _source(encoding, state, tile_state, context, q_step, bit_price, sample, check)
         tile = tile_state.tile
-        of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source)
+        of_tile, samples[:, tile.rows, tile.columns] = traverse(
+            tile.geometry, q_step, context, source, known=source.chosen
+        )
         symbols.append(TileSymbols.of(of_tile))
         bits += source.bits
         bodies.append(source.writer.to_bytes())
@@ -243,7 +248,7 @@ def _source(
     influence = tile_state.influence if encoding.options.uses_influence else None
     chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
-    if effort.observed and (state.number + 1) % 2 == 1:  # influence changes little: every other iteration is enough
+    if state.number + 1 in effort.learns_after or sample is not None:
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
 

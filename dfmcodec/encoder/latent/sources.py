@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -48,8 +49,8 @@ class ChosenSymbols:
         self.writer = SymbolWriter(context)
         self.bits = 0.0
         self.choice: dict[CodingPass, TableChoice] = {}
+        self.chosen = chosen
         self._low = low
-        self._chosen = chosen
         self._context = context
 
     def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
@@ -63,7 +64,7 @@ class ChosenSymbols:
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
         """The symbols of a pass."""
         self._check()
-        chosen = self._chosen[coding_pass]
+        chosen = self.chosen[coding_pass]
         self.choice[coding_pass] = choice
         self.writer.write_pass(chosen, choice)
         q = chosen * choice.sign
@@ -115,11 +116,9 @@ class ObservedSymbols(ChosenSymbols):
         else:
             self._observe_by_kernel(coding_pass, causal, symbols, quantizers)
         if self._sample is not None:
-            available, columns = causal.available(coding_pass), causal.shape(coding_pass)[1]
-            for rows in causal.row_blocks(coding_pass):
-                chosen = pass_slice(rows, columns)
-                features = causal.features(coding_pass, rows)
-                self._sample.add(features, available, coding_pass, symbols[chosen], quantizers[chosen])
+            hidden = partial(self._context.hidden, causal, coding_pass, log_step=self._log_step)
+            of_rows = in_threads(hidden, causal.row_blocks(coding_pass))
+            self._sample.add(coding_pass, np.concatenate(of_rows), symbols, quantizers)
         return symbols
 
     def _observe(self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States) -> None:

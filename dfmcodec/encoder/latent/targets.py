@@ -21,7 +21,8 @@ _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, be
 _WORD_BYTES = 4  # of a range coder, by which files grow
 _SECOND_ITERATION = 0.975  # its size over what the first one's tells, as its tables are no guess; measured
 _LARGEST_DRIFT = 1.01  # of refined iterations
-_SMALLEST_DRIFT = {True: 0.99, False: 0.975}  # by `Effort.observed`: files of effort 1 still become smaller; measured
+# By whether the effort learns: files of effort 1 still become smaller; measured.
+_SMALLEST_DRIFT = {True: 0.99, False: 0.975}
 _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
 _REFINES = 0.05  # octaves of the step, by which refinement may move the one that is just enough
@@ -97,7 +98,7 @@ class SizeTarget:
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
         self._estimator = estimator
         self._refined = effort.refined
-        self._observed = effort.observed
+        self._learns = bool(effort.learns_after)
         self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes
@@ -139,8 +140,8 @@ class SizeTarget:
         else:
             self._too_fine = max(self._too_fine, q_step)
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
-        drift = min(max(drift, _SMALLEST_DRIFT[self._observed]), _LARGEST_DRIFT) if self._refined else 1.0
-        if trial.number == 1 and not self._observed:
+        drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._refined else 1.0
+        if trial.number == 1 and not self._learns:
             drift = _SECOND_ITERATION
         ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)
         aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
