@@ -16,16 +16,19 @@ from common import GOLDEN, by, without_kernels
 from dfmcodec import bitstream
 from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
 from dfmcodec.decoder import decode_image
+from dfmcodec.encoder.latent.correction_fit import SymbolSample, _gradient
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
 from dfmcodec.entropy.context import TableChoice
+from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.grid_context import GridContext, wavefronts
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import SWITCH, compiled
 from dfmcodec.latents.colour import pixels_to_planes
-from dfmcodec.latents.geometry import Geometry
+from dfmcodec.latents.geometry import Geometry, Tiling
+from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import shipped
 from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
@@ -210,6 +213,95 @@ def test_tables_are_chosen_of_valid_arguments_alone():
     beyond[-1] = 10**6
     with pytest.raises(ValueError, match="does not have"):
         compiled.choose_tables(*good[:6], beyond, *good[7:])
+
+
+def test_an_encoder_writes_into_its_room_alone():
+    tables = shipped().context.table_set
+    start = np.array([0, 2**64 - 1, 0, 0], dtype=np.uint64)
+    numbers, order, entries = np.zeros(9, dtype=np.int16), np.zeros(9, dtype=np.int32), np.zeros(9, dtype=np.int32)
+    out = np.zeros(9, dtype=np.uint32)
+    arguments = [start.copy(), tables.cumulative, numbers, True, order, entries, out]
+    assert 0 < compiled.encode_entries(*arguments) <= 9
+    for bad in (len(tables.tables), -1):
+        with pytest.raises(ValueError, match="table"):
+            compiled.encode_entries(*arguments[:2], np.full(9, bad, dtype=np.int16), *arguments[3:])
+    for bad in (130, -1):
+        with pytest.raises(ValueError, match="entry"):
+            compiled.encode_entries(*arguments[:5], np.full(9, bad, dtype=np.int32), out)
+    for short in (0, 4, 5, 6):
+        with pytest.raises(ValueError, match=r"too few|no room"):
+            compiled.encode_entries(*arguments[:short], arguments[short][:1], *arguments[short + 1 :])
+    for waiting in (1, 2**63, 2**64 - 1):
+        with pytest.raises(ValueError, match="no room"):
+            compiled.encode_entries(np.array([0, 2**64 - 1, waiting, 0], dtype=np.uint64), *arguments[1:])
+    with pytest.raises(ValueError, match="no range"):
+        compiled.encode_entries(np.zeros(4, dtype=np.uint64), *arguments[1:])
+    for bits in (-1, 0, 25):
+        with pytest.raises(ValueError, match="bits"):
+            compiled.encode_bits(start.copy(), bits, entries, out)
+    with pytest.raises(ValueError, match="no room"):
+        compiled.encode_bits(start.copy(), 5, entries, out[:8])
+    with pytest.raises(ValueError, match="no room"):
+        compiled.end_encoding(start, out[:1])
+    assert compiled.end_encoding(start, out) == 0  # nothing is encoded
+
+
+def _sample(pixels):
+    """A sample of the symbols of phase 3, and a correction of some units."""
+    low, chosen = _paths(pixels, 640)
+    geometry, context = Geometry(*pixels.shape, 4), shipped().context
+    sample = SymbolSample(context, Tiling(*pixels.shape, 4, *pixels.shape[:2]), log_step(640))
+    traverse(geometry, 640, context, ObservedSymbols(low, chosen, context, geometry, 640, sample))
+    rng = np.random.default_rng(0)
+    nothing = ContextCorrection.none(context, geometry)
+    maps = rng.integers(-20, 21, nothing.maps[3].shape).astype(np.int32)
+    return sample.by_phase()[3], maps, rng.integers(-9, 10, nothing.constants[3].shape).astype(np.int32)
+
+
+def test_the_gradient_of_a_correction_is_that_of_numpy(chelsea):
+    seen, maps, constants = _sample(chelsea.pixels[1:78, 2:93])
+    chosen = np.random.default_rng(1).integers(0, len(seen.symbols), 2000)
+    found = _gradient(shipped().context, seen, chosen, maps, constants)
+    with without_kernels():
+        numpy_seen, *_ = _sample(chelsea.pixels[1:78, 2:93])
+        expected = _gradient(shipped().context, seen, chosen, maps, constants)
+    assert np.array_equal(seen.hidden, numpy_seen.hidden)
+    assert np.array_equal(seen.sums, numpy_seen.sums)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.abs(theirs).max() > 0
+        assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_the_gradient_of_a_correction_takes_valid_arguments_alone(chelsea):
+    seen, maps, constants = _sample(chelsea.pixels[1:78, 2:93])
+    bits = shipped().context.bits_of_outputs
+    sample = [seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer]
+    chosen, of_correction = np.arange(5), (maps, constants, 1)
+    sizes = *bits.shape[1:3], 3
+    out = np.zeros_like(maps, dtype=np.float32), np.zeros_like(constants, dtype=np.float32)
+    compiled.correction_gradient(tuple(sample), chosen, of_correction, bits, sizes, *out)
+    for number in (0, 1, 2, 4):
+        short = (*sample[:number], sample[number][:-1], *sample[number + 1 :])
+        with pytest.raises(ValueError, match="too few"):
+            compiled.correction_gradient(short, chosen, of_correction, bits, sizes, *out)
+    for number in (0, 1):
+        short = [*out]
+        short[number] = out[number][:1]
+        with pytest.raises(ValueError, match="too few"):
+            compiled.correction_gradient(tuple(sample), chosen, of_correction, bits, sizes, *short)
+    for bad in (-1, len(seen.symbols)):
+        with pytest.raises(ValueError, match="does not exist"):
+            compiled.correction_gradient(tuple(sample), np.array([0, bad]), of_correction, bits, sizes, *out)
+    for number, bad in ((2, -1), (2, len(constants)), (4, -1), (4, 2)):
+        wrong = [*sample]
+        wrong[number] = np.full_like(sample[number], bad)
+        with pytest.raises(ValueError, match="does not exist"):
+            compiled.correction_gradient(tuple(wrong), chosen, of_correction, bits, sizes, *out)
+    for wrong_sizes in ((0, 41, 3), (41, 0, 3), (10**6, 41, 3)):
+        with pytest.raises(ValueError, match="not possible"):
+            compiled.correction_gradient(tuple(sample), chosen, of_correction, bits, wrong_sizes, *out)
+    with pytest.raises(ValueError, match="does not exist"):
+        compiled.correction_gradient(tuple(sample), chosen, of_correction, bits[:0], sizes, *out)
 
 
 def test_a_decoder_reads_what_is_there_alone():

@@ -222,6 +222,28 @@ def test_effort_1_makes_two_iterations_and_large_images_one(photograph):
     assert len(dfmcodec.encode(large, quality=75, effort=1).report.trace) == 1
 
 
+def test_filter_and_influence_are_learned_when_the_effort_says_so():
+    """In between, iterations take what the last one learned."""
+    import skimage.data
+
+    encoding = Encoding.of(Image(skimage.data.coffee()), LatentOptions(EFFORT_LEVELS[4]))
+    assert encoding.effort.learns_after == (1, 3)
+    assert encoding.effort.iterations == 4
+    filters, influences = [], []
+    state = first_state(encoding)
+    for _ in range(4):
+        trial, state = iterate(encoding, state, 1000, BIT_PRICE)
+        filters.append(trial.model.image_filter)
+        influences.append(state.tiles[0].influence)
+    assert filters[0] is not None
+    assert filters[1] is filters[0]
+    assert filters[2] is not filters[1]  # after an iteration that learns
+    assert filters[3] is not filters[2]  # in one that may be the last
+    assert influences[1] is influences[0]
+    assert influences[2] is not influences[1]
+    assert influences[3] is influences[2]
+
+
 def test_same_image_same_file(photograph):
     pixels = np.ascontiguousarray(photograph[:64, :80])
     assert dfmcodec.encode(pixels, bpp=0.5).data == dfmcodec.encode(pixels, bpp=0.5).data

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, TableSet, best_laplace_index, laplace
-from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS, laplace_table
+from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS, TABLE_SIZE, Table, laplace_table
 from dfmcodec.errors import CorruptError
+from dfmcodec.kernels import compiled
 
 TABLES = TableSet.of([laplace(index) for index in range(LAPLACE_COUNT)])
 
@@ -77,6 +78,53 @@ def test_both_decoders_read_the_same(pairs, garbage, kind):
     with without_kernels():
         assert [_outcome(data, numbers, method) for data in (stream, damaged)] == found
     assert found[0] == symbols.tolist()
+
+
+def table_of(**frequencies):
+    """A table of some frequencies; others are 1, and the last one is what is left."""
+    entries = np.ones(TABLE_SIZE, dtype=np.int64)
+    for name, frequency in frequencies.items():
+        entries[int(name[1:])] = frequency
+    entries[TABLE_SIZE - 1] += 2**24 - entries.sum()
+    return Table(entries)
+
+
+# Zeros of the first table lie in the middle of what is left: for several words it stays open
+# whether a carry comes.
+_MIDDLE = table_of(_0=(2**24 - 2**20) // 2, _64=2**20)
+_CERTAIN = table_of(_64=2**24 - TABLE_SIZE)
+
+
+@pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
+def test_both_encoders_write_the_same():
+    rng = np.random.default_rng(0)
+    tables = TableSet.of([*TABLES.tables, _MIDDLE, _CERTAIN])
+    longest = 0
+    for _ in range(300):
+        parts = []
+        for _ in range(rng.integers(1, 4)):
+            count = int(rng.integers(1, 40))
+            symbols = np.rint(rng.laplace(0, rng.choice([1, 60, 3000]), count)).astype(np.int32)
+            numbers = rng.integers(0, LAPLACE_COUNT + 2, count).astype(np.int16)
+            if rng.integers(2):
+                symbols, numbers[:] = np.where(rng.random(count) < 0.05, rng.integers(-70, 70), 0), LAPLACE_COUNT
+            parts.append((symbols.astype(np.int32), numbers, bool(rng.integers(2))))
+
+        def streams(parts=parts):
+            encoder = SymbolEncoder()
+            for symbols, numbers, is_sorted in parts:
+                (encoder.encode_sorted if is_sorted else encoder.encode_each)(symbols, numbers, tables)
+                yield encoder, encoder.to_bytes()
+                encoder.encode_runs(symbols, [(tables.tables[number], 1) for number in numbers])
+                yield encoder, encoder.to_bytes()
+
+        found = []
+        for encoder, stream in streams():
+            found.append(stream)
+            longest = max(longest, int(encoder._entries._state[2]))
+        with without_kernels():
+            assert [stream for _, stream in streams()] == found
+    assert longest >= 3  # words that wait for a carry
 
 
 def stream_of_each(symbols, indices):

@@ -65,6 +65,23 @@ def chosen_source(pyramid, geometry, q_step, price, observed=True, **options):
     return source, *traverse(geometry, q_step, context, source)
 
 
+@pytest.mark.parametrize("shape", [(77, 91, 3), (64, 1, 1), (1, 5, 3)])
+def test_known_symbols_have_the_tables_that_a_decoder_chooses(chelsea, shape):
+    """Those of a level are chosen at once, before any of them is decoded."""
+    height, width, channels = shape
+    geometry = Geometry(*shape, default_levels(height, width))
+    pixels = chelsea.pixels[:height, :width, :channels]
+    pyramid = analyse(pixels_to_planes(pixels, 0), geometry.levels)
+    one_by_one, *decoded = chosen_source(pyramid, geometry, 640, 0.23, observed=False)
+    at_once = ChosenSymbols(round_low(pyramid, 640), one_by_one.chosen, shipped().context)
+    found = traverse(geometry, 640, shipped().context, at_once, known=at_once.chosen)
+    assert all(map(np.array_equal, found, decoded))
+    assert at_once.writer.to_bytes() == one_by_one.writer.to_bytes()
+    assert at_once.choice.keys() == one_by_one.choice.keys()
+    for coding_pass, choice in at_once.choice.items():
+        assert np.array_equal(choice.packed, one_by_one.choice[coding_pass].packed)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
