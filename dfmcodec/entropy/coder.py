@@ -1,5 +1,5 @@
-"""The range coder: whole arrays of symbols, under one table or each under its own, through
-`constriction`.
+"""The range coder: whole arrays of symbols, under one table or each under its own, by
+`constriction` or by a kernel that reads and writes the same.
 
 `constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision.
 Given floats p_i, its categorical model assigns 1 to each of the n entries and shares the remaining

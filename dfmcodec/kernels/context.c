@@ -937,7 +937,7 @@ static void add_correction_gradient(const Correction *c, const Gradient *gradien
             for (int j = 0; j < width; j++) sum += hidden[j] * maps[i * width + j];
             outputs[i] = (((const float *)c->sums.buf)[2 * n + i] + (float)sum) / 256.0f;
         }
-        const int scale = (int)lrintf(outputs[0]) + unit_scale, mean = (int)lrintf(outputs[1]) + gradient->means / 2;
+        const int scale = (int)__builtin_lrintf(outputs[0]) + unit_scale, mean = (int)__builtin_lrintf(outputs[1]) + gradient->means / 2;
         slopes_of(gradient, ((const int8_t *)c->quantizers.buf)[n], scale, mean, ((const int32_t *)c->symbols.buf)[n],
                   &by[0], &by[1]);
         for (int i = 0; i < 2; i++) {

@@ -246,25 +246,31 @@ def test_an_encoder_writes_into_its_room_alone():
     assert compiled.end_encoding(start, out) == 0  # nothing is encoded
 
 
-def _sample(pixels):
-    """A sample of the symbols of phase 3, and a correction of some units."""
-    low, chosen = _paths(pixels, 640)
-    geometry, context = Geometry(*pixels.shape, 4), shipped().context
-    sample = SymbolSample(context, Tiling(*pixels.shape, 4, *pixels.shape[:2]), log_step(640))
+def _sample(shape, low, chosen):
+    """A sample of the symbols of phase 3 of an image."""
+    geometry, context = Geometry(*shape, 4), shipped().context
+    sample = SymbolSample(context, Tiling(*shape, 4, *shape[:2]), log_step(640))
     traverse(geometry, 640, context, ObservedSymbols(low, chosen, context, geometry, 640, sample))
+    return sample.by_phase()[3]
+
+
+def _correction(shape):
+    """A map and constants of some units for phase 3 of an image."""
     rng = np.random.default_rng(0)
-    nothing = ContextCorrection.none(context, geometry)
+    nothing = ContextCorrection.none(shipped().context, Geometry(*shape, 4))
     maps = rng.integers(-20, 21, nothing.maps[3].shape).astype(np.int32)
-    return sample.by_phase()[3], maps, rng.integers(-9, 10, nothing.constants[3].shape).astype(np.int32)
+    return maps, rng.integers(-9, 10, nothing.constants[3].shape).astype(np.int32)
 
 
 def test_the_gradient_of_a_correction_is_that_of_numpy(chelsea):
-    seen, maps, constants = _sample(chelsea.pixels[1:78, 2:93])
-    chosen = np.random.default_rng(1).integers(0, len(seen.symbols), 2000)
-    found = _gradient(shipped().context, seen, chosen, maps, constants)
+    pixels = chelsea.pixels[1:78, 2:93]
+    low, chosen = _paths(pixels, 640)
+    seen, (maps, constants) = _sample(pixels.shape, low, chosen), _correction(pixels.shape)
+    some = np.random.default_rng(1).integers(0, len(seen.symbols), 2000)
+    found = _gradient(shipped().context, seen, some, maps, constants)
     with without_kernels():
-        numpy_seen, *_ = _sample(chelsea.pixels[1:78, 2:93])
-        expected = _gradient(shipped().context, seen, chosen, maps, constants)
+        numpy_seen = _sample(pixels.shape, low, chosen)
+        expected = _gradient(shipped().context, seen, some, maps, constants)
     assert np.array_equal(seen.hidden, numpy_seen.hidden)
     assert np.array_equal(seen.sums, numpy_seen.sums)
     for ours, theirs in zip(found, expected, strict=True):
@@ -273,7 +279,8 @@ def test_the_gradient_of_a_correction_is_that_of_numpy(chelsea):
 
 
 def test_the_gradient_of_a_correction_takes_valid_arguments_alone(chelsea):
-    seen, maps, constants = _sample(chelsea.pixels[1:78, 2:93])
+    pixels = chelsea.pixels[1:78, 2:93]
+    seen, (maps, constants) = _sample(pixels.shape, *_paths(pixels, 640)), _correction(pixels.shape)
     bits = shipped().context.bits_of_outputs
     sample = [seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer]
     chosen, of_correction = np.arange(5), (maps, constants, 1)

@@ -167,6 +167,7 @@ def _descend(
     values = [maps.astype(np.float32), constants.astype(np.float32)]
     means = [np.zeros_like(value) for value in values]
     squares = [np.zeros_like(value) for value in values]
+    weight = np.float32(shares[-1] / _BATCH / OUTPUT_SHIFT)
     for step in range(1, steps + 1):
         drawn = np.sort(rng.random(_BATCH)) * shares[-1]  # sorted, for the cache
         chosen = np.searchsorted(shares, drawn).astype(np.int64, copy=False)
@@ -174,7 +175,6 @@ def _descend(
         if not isfinite(by_constants.sum()):
             msg = "gradients of the correction"
             raise FloatingPointError(msg)
-        weight = np.float32(shares[-1] / _BATCH / OUTPUT_SHIFT)
         for number, gradient in enumerate((weight * by_maps, weight * CONSTANT_UNIT * by_constants)):
             rate = _RATES[number] * 0.5 * (1 + cos(pi * step / steps))
             means[number] += (1 - _MOMENTUM) * (gradient - means[number])

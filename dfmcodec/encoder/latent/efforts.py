@@ -18,9 +18,10 @@ class Effort:
         filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no
             filter.
         refined: Whether an iteration uses what the one before learned, or its q_step alone.
-        learns_after: The iterations after which what symbols cost as context of others is learned
-            and the image's filter fitted (again). The filter is so too where there is none, and
-            from the last iteration of `iterations` on.
+        learns_after: The iterations that learn what symbols cost as context of others and fit the
+            image's filter; () for no such costs. An iteration whose symbols are sampled for a
+            correction, or before which these costs are unknown, learns them too. The filter is also
+            fitted where there is none yet, and in all iterations from number `iterations` on.
         filter_rows_part: The filter is fitted to one row of blocks in so many.
         corrections_after: The iterations after which the correction of the context networks is
             fitted (again).

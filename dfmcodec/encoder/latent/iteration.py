@@ -2,9 +2,9 @@
 state.
 
 An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them
-(`entropy.traversal`), and fits the image's own filter by least squares. The next one aims at what
-filter and machine leave to do, knows what each symbol costs as context of others (`influence`), and
-takes its tables from the symbols of this one.
+(`entropy.traversal`), and adds what machine and image filter make of them. The next one aims at
+what these leave to do, and takes its tables from the symbols of this one. Some iterations also fit
+the filter by least squares, and learn what each symbol costs as context of others (`influence`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
+from dfmcodec.kernels import compiled
 from dfmcodec.latents.geometry import Tile
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
@@ -204,9 +205,8 @@ def _code_tiles(
     for tile_state in state.tiles:
         source = _source(encoding, state, tile_state, context, q_step, bit_price, sample, check)
         tile = tile_state.tile
-        of_tile, samples[:, tile.rows, tile.columns] = traverse(
-            tile.geometry, q_step, context, source, known=source.chosen
-        )
+        known = None if compiled is None else source.chosen  # a level takes NumPy too long to be interrupted after it
+        of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source, known=known)
         symbols.append(TileSymbols.of(of_tile))
         bits += source.bits
         bodies.append(source.writer.to_bytes())
@@ -248,7 +248,8 @@ def _source(
     influence = tile_state.influence if encoding.options.uses_influence else None
     chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
-    if state.number + 1 in effort.learns_after or sample is not None:
+    is_unknown = bool(effort.learns_after) and tile_state.influence is None
+    if is_unknown or state.number + 1 in effort.learns_after or sample is not None:
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
 

@@ -21,7 +21,7 @@ _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, be
 _WORD_BYTES = 4  # of a range coder, by which files grow
 _SECOND_ITERATION = 0.975  # its size over what the first one's tells, as its tables are no guess; measured
 _LARGEST_DRIFT = 1.01  # of refined iterations
-# By whether the effort learns: files of effort 1 still become smaller; measured.
+# By whether iterations learn what symbols cost: files of effort 1 still become smaller; measured.
 _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
 _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about

@@ -4,10 +4,13 @@ inverse.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from common import without_kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,9 +68,15 @@ def chosen_source(pyramid, geometry, q_step, price, observed=True, **options):
     return source, *traverse(geometry, q_step, context, source)
 
 
+@pytest.mark.parametrize("conditions", [nullcontext, without_kernels])
 @pytest.mark.parametrize("shape", [(77, 91, 3), (64, 1, 1), (1, 5, 3)])
-def test_known_symbols_have_the_tables_that_a_decoder_chooses(chelsea, shape):
+def test_known_symbols_have_the_tables_that_a_decoder_chooses(chelsea, shape, conditions):
     """Those of a level are chosen at once, before any of them is decoded."""
+    with conditions():
+        _check_known_symbols(chelsea, shape)
+
+
+def _check_known_symbols(chelsea, shape):
     height, width, channels = shape
     geometry = Geometry(*shape, default_levels(height, width))
     pixels = chelsea.pixels[:height, :width, :channels]
