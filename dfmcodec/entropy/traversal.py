@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import chain, islice
 from typing import Protocol
 
 import numpy as np
@@ -111,17 +110,17 @@ def _choices_of_level(
     A pass does not look at what is decoded after it, so it does not matter that the symbols of all
     passes are there.
     """
-    coding_passes = level_passes(causal.geometry, level)
-    choosers = []
-    for coding_pass in coding_passes:
+    blocks = []
+    for coding_pass in level_passes(causal.geometry, level):
         quantizers = causal.quantizers(coding_pass)
-        choose = partial(_choose_tables, context, causal, coding_pass, quantizers, logarithm)
-        choosers.append([partial(choose, rows) for rows in causal.row_blocks(coding_pass)])
+        blocks += [(coding_pass, quantizers, logarithm, rows) for rows in causal.row_blocks(coding_pass)]
         causal.accept_context(coding_pass, known[coding_pass])
     causal.rewind()
-    chosen = iter(in_threads(lambda choose: choose(), chain.from_iterable(choosers)))
-    parts = [list(islice(chosen, len(of_pass))) for of_pass in choosers]
-    return dict(zip(coding_passes, map(TableChoice.join, parts), strict=True))
+    parts: dict[CodingPass, list[TableChoice]] = {}
+    chosen = in_threads(lambda block: _choose_tables(context, causal, *block), blocks)
+    for (coding_pass, *_), choice in zip(blocks, chosen, strict=True):
+        parts.setdefault(coding_pass, []).append(choice)
+    return {coding_pass: TableChoice.join(of_pass) for coding_pass, of_pass in parts.items()}
 
 
 def _choose_tables(

@@ -70,8 +70,13 @@ static PyObject *start_decoding(PyObject *self, PyObject *args) {
     return result;
 }
 
-/* The numbers of symbols in the order of their tables, equal ones in their own order. */
-static int sort_by_table(const int16_t *numbers, Py_ssize_t count, Py_ssize_t tables, int32_t *order) {
+/* The numbers of symbols in the order in which they are coded: in their own, or in that of their tables, equal ones in
+ * their own. Returns 0 where memory is short. */
+static int put_in_order(const int16_t *numbers, Py_ssize_t count, Py_ssize_t tables, int is_sorted, int32_t *order) {
+    if (!is_sorted) {
+        for (Py_ssize_t n = 0; n < count; n++) order[n] = (int32_t)n;
+        return 1;
+    }
     Py_ssize_t *starts = calloc((size_t)tables + 1, sizeof *starts);
     if (!starts) return 0;
     for (Py_ssize_t n = 0; n < count; n++) starts[numbers[n] + 1]++;
@@ -106,10 +111,7 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
     Py_ssize_t unfinished = 0;
     Py_BEGIN_ALLOW_THREADS
     int32_t *turn = order.buf, *highs = out.buf;
-    if (is_sorted)
-        is_out_of_memory = !sort_by_table(number, count, tables, turn);
-    else
-        for (Py_ssize_t n = 0; n < count; n++) turn[n] = (int32_t)n;
+    is_out_of_memory = !put_in_order(number, count, tables, is_sorted, turn);
     for (Py_ssize_t n = 0; n < count && !is_out_of_memory; n++) {
         const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE;
         const uint64_t quantile = quantile_of(&d);
@@ -239,10 +241,7 @@ static PyObject *encode_entries(PyObject *self, PyObject *args) {
     int is_out_of_memory = 0;
     Py_BEGIN_ALLOW_THREADS
     int32_t *turn = order.buf;
-    if (is_sorted)
-        is_out_of_memory = !sort_by_table(number, count, tables, turn);
-    else
-        for (Py_ssize_t n = 0; n < count; n++) turn[n] = (int32_t)n;
+    is_out_of_memory = !put_in_order(number, count, tables, is_sorted, turn);
     for (Py_ssize_t n = 0; n < count && !is_out_of_memory; n++) {
         const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE + entry[turn[n]];
         put(&e, sums[0], sums[1] - sums[0]);

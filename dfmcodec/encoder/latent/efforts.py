@@ -19,9 +19,9 @@ class Effort:
             filter.
         refined: Whether an iteration uses what the one before learned, or its q_step alone.
         learns_after: The iterations that learn what symbols cost as context of others and fit the
-            image's filter; () for no such costs. An iteration whose symbols are sampled for a
-            correction, or before which these costs are unknown, learns them too. The filter is also
-            fitted where there is none yet, and in all iterations from number `iterations` on.
+            image's filter, besides those of `corrections_after`; () for no such costs. An iteration
+            before which these costs are unknown learns them too. The filter is also fitted where
+            there is none yet, and in all iterations from number `iterations` on.
         filter_rows_part: The filter is fitted to one row of blocks in so many.
         corrections_after: The iterations after which the correction of the context networks is
             fitted (again).
@@ -40,6 +40,10 @@ class Effort:
     aim: float = 0.997
     enough: float = 0.992
 
+    def learns_in(self, number: int) -> bool:
+        """Whether the iteration of a number learns; see `learns_after`."""
+        return number in self.learns_after or number in self.corrections_after
+
 
 # What an encoding gets that is interrupted, or of a large image at effort 1.
 QUICK = Effort(1, 3, refined=False, learns_after=(), filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
@@ -49,10 +53,10 @@ EFFORT_LEVELS = {
     3: Effort(3, 5, aim=0.992, enough=0.984),
     4: Effort(4, 5),
     5: Effort(6, 5, corrections_after=(1, 3)),
-    6: Effort(8, 5, learns_after=(1, 3, 5), corrections_after=(1, 3, 5)),
-    7: Effort(12, 5, learns_after=(1, 3, 7), corrections_after=(1, 3, 7)),
-    8: Effort(18, 5, learns_after=(1, 3, 7, 11), corrections_after=(1, 3, 7, 11)),
-    9: Effort(28, 5, learns_after=(1, 3, 7, 11, 19), corrections_after=(1, 3, 7, 11, 19)),
+    6: Effort(8, 5, corrections_after=(1, 3, 5)),
+    7: Effort(12, 5, corrections_after=(1, 3, 7)),
+    8: Effort(18, 5, corrections_after=(1, 3, 7, 11)),
+    9: Effort(28, 5, corrections_after=(1, 3, 7, 11, 19)),
 }
 
 

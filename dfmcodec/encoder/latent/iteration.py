@@ -155,7 +155,7 @@ def iterate(
     change = encoding.machine_change(coded.samples, q_step)
     image_filter = state.image_filter
     check()
-    if not state.is_plain and (image_filter is None or number in effort.learns_after or number >= effort.iterations):
+    if not state.is_plain and (image_filter is None or effort.learns_in(number) or number >= effort.iterations):
         image_filter = _fit_filter(encoding, coded.samples, change, q_step, bit_price)
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
@@ -249,7 +249,7 @@ def _source(
     chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
     is_unknown = bool(effort.learns_after) and tile_state.influence is None
-    if is_unknown or state.number + 1 in effort.learns_after or sample is not None:
+    if is_unknown or effort.learns_in(state.number + 1):
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)
 
