@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import zlib
@@ -16,6 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "v1"
 GENERATIVE = GOLDEN / "generative"
 SHARED = ROOT.parent / "shared" / "data"  # only where the project's own data is beside the clone
+
+
+def names_in(folder: str | Path) -> list[str]:
+    """The names in a folder, in order, without hidden ones such as the record of sources."""
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
 
 
 def with_crc(content: bytes) -> bytes:

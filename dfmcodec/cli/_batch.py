@@ -10,17 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from dfmcodec.cli._common import echo, json_text
+from dfmcodec.cli._common import display_name, echo, json_text, output_name
 from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import Inputs, Task, Unusable
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
+from dfmcodec.cli._origins import Claim, Records
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.cli._report_file import DONE, FAILED, INTERRUPTED, LARGER, ReportFile
 from dfmcodec.files.names import printable
 
 SOME_FAILED = 5
+_FAILED = 1
+_PLANNED = "planned"  # the status of what a dry run would do
 _NOTHING_TO_DO = 1
 
 
@@ -55,6 +59,7 @@ class Work:
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".
         noun: What inputs are, such as "images".
+        is_dry: Whether the tasks are shown, not performed.
         leaves_larger: Whether no file is made that is no smaller than its source.
         should_stop: Asked before each task. If it returns True, the remaining tasks are not
             started.
@@ -64,6 +69,7 @@ class Work:
     processes: int
     verb: str
     noun: str
+    is_dry: bool = False
     leaves_larger: bool = False
     should_stop: Callable[[], bool] = lambda: False
 
@@ -92,12 +98,19 @@ class _Run:
         self._report = report
         self._is_shown = not display.quiet
         self._bar = FilesBar(inputs.count, self._is_shown)
+        self._records = Records()
         self._states: dict[Task, dict[str, Any]] = {}  # of sources that are worked on, for the report
-        self.counts: Counter[str] = Counter()  # by status; "kept" and "older" ones, too
+        self.counts: Counter[str] = Counter()  # by status; "kept" ones, too
 
     def perform(self) -> None:
-        """Performs all tasks."""
+        """Performs all tasks, or shows them."""
         from dfmcodec.processes import run_jobs
+
+        if self._work.is_dry:
+            for task, _ in self._tasks():
+                self._show(task)
+            self._bar.close()
+            return
 
         perform = partial(_perform_guarded, self._work.perform)
         try:
@@ -111,24 +124,52 @@ class _Run:
             if isinstance(task, Unusable):
                 self._fail(task.source, None, task.error)
                 continue
-            left_out = self._report is not None and self._report.was_left_out(task)
-            is_stale = self._report is not None and self._report.knows(task) and not self._report.is_current(task)
-            if self._force or is_stale or (left_out and not self._work.leaves_larger):
-                yield self._begun(task), True
-            elif os.path.exists(task.target):
-                self.counts["kept"] += 1
-                self.counts["older"] += _is_older(task)
-                self._bar.left_out()
-            elif left_out:
-                self.counts["kept"] += 1
-                self._bar.left_out()
-            else:
-                yield self._begun(task), False
+            may_replace = self._may_replace(task)
+            if may_replace is not None:
+                if self._report is not None:
+                    self._states[task] = self._report.state(task.source)
+                yield task, may_replace
 
-    def _begun(self, task: Task) -> Task:
-        if self._report is not None:
-            self._states[task] = self._report.state(task.source)
-        return task
+    def _show(self, task: Task) -> None:
+        """Shows a task that would be performed."""
+        if not os.path.exists(task.source):
+            self._fail(str(task.source), None, f"cannot read {task.source}: there is no such file")
+            return
+        self.counts[DONE] += 1
+        if self._display.as_json:
+            self._bar.echo(json_text({"input": str(task.source), "output": str(task.target), "status": _PLANNED}))
+        elif self._is_shown:
+            self._echo(planned_line(task.source, task.target))
+
+    def _may_replace(self, task: Task) -> bool | None:
+        """Whether the output of a task may be replaced; None if it is not to be made."""
+        report = self._report
+        if self._force:
+            return True
+        if self._work.leaves_larger and report is not None and report.was_left_out(task):
+            self._keep()
+            return None
+        if not os.path.exists(task.target):
+            return False
+        reported = None if report is None else report.origin(task)
+        claim, why = self._records.claim(task.source, task.target, reported)
+        if claim is Claim.FOREIGN:
+            self._fail(str(task.source), None, why)
+            return None
+        if report is not None and reported is not None:  # a report is there to make such files again
+            is_made_again = claim is not Claim.MADE or report.is_of_other_settings(task)
+        elif claim is Claim.CHANGED:
+            self._fail(str(task.source), None, why)
+            return None
+        else:
+            is_made_again = claim is Claim.PART
+        if not is_made_again:
+            self._keep()
+        return is_made_again or None
+
+    def _keep(self) -> None:
+        self.counts["kept"] += 1
+        self._bar.left_out()
 
     def _finish(self, job: tuple[Task, bool], result: TaskResult | None) -> list[tuple[Task, bool]]:
         task, _ = job
@@ -171,7 +212,8 @@ class _Run:
     def summary(self) -> str:
         """The numbers of files, for people."""
         counts = self.counts
-        parts = [f"{sum(counts[status] for status in (DONE, INTERRUPTED))} {self._work.verb}"]
+        would_be = "would be " if self._work.is_dry else ""
+        parts = [f"{counts[DONE] + counts[INTERRUPTED]} {would_be}{self._work.verb}"]
         if counts["kept"]:
             parts.append(f"{counts['kept']} already there (-f overwrites them)")
         if counts[LARGER]:
@@ -182,18 +224,10 @@ class _Run:
             parts.append("interrupted: the others not started")
         return ", ".join(parts)
 
-    def older_text(self) -> str:
-        """A message about outputs that are older than their sources; empty if there are none."""
-        count = self.counts["older"]
-        if not count:
-            return ""
-        what = "1 output that is kept is" if count == 1 else f"{count} outputs that are kept are"
-        return f"{what} older than the source; -f makes outputs again"
-
 
 def run(inputs: Inputs, work: Work, display: Display, force: bool, report: ReportFile | None = None) -> None:
     """Performs the tasks of inputs, reports on each, and ends the command with exit code 5 if some
-    failed, 130 after Ctrl-C, and 1 if there was nothing to do.
+    of several failed, 1 if the only one did, 130 after Ctrl-C, and 1 if there was nothing to do.
 
     Args:
         inputs: The inputs.
@@ -206,7 +240,7 @@ def run(inputs: Inputs, work: Work, display: Display, force: bool, report: Repor
     this = _Run(inputs, work, display, force, report)
     this.perform()
     if not display.quiet:
-        for notice in (*(skipped.notice() for skipped in inputs.skipped), this.older_text()):
+        for notice in (skipped.notice() for skipped in inputs.skipped):
             if notice:
                 echo(f"dfm: {notice}", err=True)
         echo(this.summary(), err=display.as_json)
@@ -216,14 +250,12 @@ def run(inputs: Inputs, work: Work, display: Display, force: bool, report: Repor
         echo(f"dfm: error: there are no {work.noun} here (-r looks into subfolders)", err=True)
         sys.exit(_NOTHING_TO_DO)
     if this.counts[FAILED]:
-        sys.exit(SOME_FAILED)
+        sys.exit(SOME_FAILED if this.counts.total() > 1 else _FAILED)
 
 
-def _is_older(task: Task) -> bool:
-    try:
-        return os.stat(task.target).st_mtime_ns < os.stat(task.source).st_mtime_ns
-    except OSError:
-        return False
+def planned_line(source: Path, target: Path) -> str:
+    """What a dry run says of an output that would be made."""
+    return f"{display_name(source)} -> {output_name(target)}"
 
 
 def _perform_guarded(perform: Callable[[Task, bool], TaskResult], job: tuple[Task, bool]) -> TaskResult:

@@ -132,17 +132,62 @@ class _OutputOrFolder(OutputParam):
         return Output(path, value.endswith(separators) or path.is_dir())
 
 
+@dataclass(frozen=True)
+class FileList:
+    """A file that names inputs.
+
+    Args:
+        path: The file; "-" is standard input.
+        is_zero_terminated: Whether a zero byte ends each name, not a line end.
+    """
+
+    path: Path
+    is_zero_terminated: bool
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the report as one JSON object, or one in each line for each file."
 )
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
 sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=_Source())
 optional_sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, type=_Source())
-files_from_option = click.option(
-    "--files-from",
-    metavar="LIST",
-    type=NamedPath(),
-    help="Take further files from this text file, one in each line; - is standard input.",
+
+
+def files_from_option(command: F) -> F:
+    """Adds the options for lists of inputs, which `file_list` takes together."""
+    command = click.option(
+        "--files0-from",
+        metavar="LIST",
+        type=NamedPath(),
+        help="Likewise, with a zero byte after each (find -print0).",
+    )(command)
+    return click.option(
+        "--files-from",
+        metavar="LIST",
+        type=NamedPath(),
+        help="Take further files from this text file, one in each line; - is standard input.",
+    )(command)
+
+
+def file_list(arguments: dict[str, Any]) -> FileList | None:
+    """Takes the values of the options for lists out of the arguments of a command.
+
+    Raises:
+        ConfigError: Both are given.
+    """
+    from dfmcodec.errors import ConfigError
+
+    lines, zeros = arguments.pop("files_from"), arguments.pop("files0_from")
+    if lines is not None and zeros is not None:
+        msg = "--files-from and --files0-from both name a list; give one of them"
+        raise ConfigError(msg)
+    if lines is not None:
+        return FileList(lines, False)
+    return None if zeros is None else FileList(zeros, True)
+
+
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show which outputs would be made, and what is in the way; write nothing."
 )
 report_option = click.option(
     "--report",

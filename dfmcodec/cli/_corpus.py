@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import echo, echo_json, refuse_empty_name
+from dfmcodec.cli._common import FileList, echo, echo_json, refuse_empty_name
 from dfmcodec.cli._inputs import listed_names
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
 from dfmcodec.cli._progress import FilesBar
@@ -46,6 +46,7 @@ _NOT_FOR_A_CORPUS = {
     "force": "-f",
     "preview": "--preview",
     "report_path": "--report",
+    "dry_run": "--dry-run",
     "verbose": "-v",
 }
 
@@ -205,7 +206,7 @@ class CorpusRun:
     Args:
         options: The options of a corpus.
         sources: What is named as sources.
-        files_from: A text file with further sources.
+        files_from: A list of further sources.
         recursive: Whether to search subfolders too.
         store: Where the outputs go; None if that is not given.
         processes: The number of shards at a time.
@@ -215,7 +216,7 @@ class CorpusRun:
 
     options: CorpusOptions
     sources: Sequence[Place]
-    files_from: Path | None
+    files_from: FileList | None
     recursive: bool
     store: Place | None
     processes: int

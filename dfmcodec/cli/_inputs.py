@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
-from dfmcodec.cli._common import STANDARD, Output, make_folder, standard_input
+from dfmcodec.cli._common import STANDARD, FileList, Output, make_folder, standard_input
 from dfmcodec.cli._same_file import identities, identity
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 from dfmcodec.files.atomic import is_stream
@@ -69,11 +70,13 @@ class Naming:
 
     Args:
         is_wanted: Tells by its path which files of a folder are inputs.
+        is_output: Tells which others are outputs, as they may lie beside the inputs.
         target_name: Gives the name of an output, without its folder, by that of its input.
         advice: What to do where two inputs have the same output.
     """
 
     is_wanted: Callable[[Path], bool]
+    is_output: Callable[[Path], bool]
     target_name: Callable[[str], str]
     advice: str
 
@@ -110,12 +113,13 @@ class Naming:
 class Inputs:
     """The inputs of a run of several files, in order.
 
-    Files and folders are read while the run goes on: what is kept of a folder does not grow with
-    the number of its files, unless there are other sources.
+    Of several different inputs with the same output none is worked on, which is known before the
+    first one is begun. Files of a folder are found while the run goes on: if it is the only source,
+    what is kept does not grow with the number of its files.
 
     Args:
         sources: Files and folders.
-        files_from: A text file that names more of them, one in each line; "-" for standard input.
+        files_from: A list that names more of them.
         folder: The folder for the outputs, which get the subfolders of their inputs (of a list: its
             relative paths); None to write each output next to its input.
         recursive: Whether to search subfolders too.
@@ -129,7 +133,7 @@ class Inputs:
     def __init__(
         self,
         sources: Sequence[Path],
-        files_from: Path | None,
+        files_from: FileList | None,
         folder: Path | None,
         recursive: bool,
         naming: Naming,
@@ -140,122 +144,160 @@ class Inputs:
         self._folder = folder
         self._recursive = recursive
         self._naming = naming
-        self._named = Counter(
-            _place_of(self._naming.target(source, folder)) for source in sources if not os.path.isdir(source)
-        )
-        self._claimed: set[int] | None = None
-        if files_from is not None or len(sources) > 1:
-            self._claimed = set()
-        self._kept = identities([*sources, files_from, *kept])
+        self._kept = identities([*sources, None if files_from is None else files_from.path, *kept])
         self.skipped = Skipped("with other extensions"), special_files()
 
+    @cached_property
+    def _listed(self) -> list[Path]:
+        """The paths of the list, which may be read only once."""
+        return [] if self._files_from is None else [Path(name) for name in listed_names(self._files_from)]
+
     def __iter__(self) -> Iterator[Task | Unusable]:
-        for source in self._sources:
-            if os.path.isdir(source):
-                yield from self._unclaimed(self._of_folder(source, source))
-                continue
-            task = Task(source, self._naming.target(source, self._folder))
-            if self._named[_place_of(task.target)] > 1:
-                yield self._collision(task.source, task.target)
-            else:
-                yield from self._unclaimed([task])
-        for source in () if self._files_from is None else map(Path, listed_names(self._files_from)):
-            if os.path.isdir(source):
-                yield from self._unclaimed(self._of_folder(source, source))
-            else:
-                is_below = not source.is_absolute() and ".." not in source.parts
-                folder = self._folder / source.parent if self._folder is not None and is_below else self._folder
-                yield from self._unclaimed([Task(source, self._naming.target(source, folder))])
+        if len(self._sources) == 1 and self._files_from is None:
+            for group in self._groups(*self.skipped):
+                yield from self._checked(group, _Claims.of(group))
+            return
+        unseen = Skipped(""), Skipped("")  # all is gone through twice, and noticed once
+        claims = _Claims.of(task for group in self._groups(*unseen) for task in group)
+        for group in self._groups(*self.skipped):
+            yield from self._checked(group, claims)
 
     def count(self) -> int | None:
         """The number of inputs; None where it is not known before they are read."""
         if self._files_from is not None:
             return None
-        number = 0
+        return sum(isinstance(task, Task) for group in self._groups(Skipped(""), Skipped("")) for task in group)
+
+    def _groups(self, others: Skipped, special: Skipped) -> Iterator[list[Task | Unusable]]:
+        """The inputs: those of each folder together.
+
+        Args:
+            others: Takes the files of folders that are no inputs.
+            special: Takes those that are not read.
+        """
         for source in self._sources:
             if os.path.isdir(source):
-                folders = files_of_folders(source, self._recursive, lambda unusable: None, lambda special: None)
-                number += sum(map(self._naming.is_wanted, (path for paths in folders for path in paths)))
+                yield from self._of_folder(source, others, special)
             else:
-                number += 1
-        return number
+                yield [Task(source, self._naming.target(source, self._folder))]
+        for source in self._listed:
+            if os.path.isdir(source):
+                yield from self._of_folder(source, others, special)
+            else:
+                is_below = not source.is_absolute() and ".." not in source.parts
+                folder = self._folder / source.parent if self._folder is not None and is_below else self._folder
+                yield [Task(source, self._naming.target(source, folder))]
 
-    def _of_folder(self, top: Path, source: Path) -> Iterator[Task | Unusable]:
+    def _of_folder(self, top: Path, others: Skipped, special: Skipped) -> Iterator[list[Task | Unusable]]:
         unusable: list[Unusable] = []
-        others, special = self.skipped
-        for paths in files_of_folders(source, self._recursive, unusable.append, special.add):
-            wanted = []
+        for paths in files_of_folders(top, self._recursive, unusable.append, special.add):
+            group: list[Task | Unusable] = []
             for path in paths:
                 if self._naming.is_wanted(path):
-                    wanted.append(path)
-                else:
+                    parent = path.parent if self._folder is None else self._folder / path.parent.relative_to(top)
+                    group.append(Task(path, parent / self._naming.target_name(path.name)))
+                elif not self._naming.is_output(path):
                     others.add(path)
-            of_name = Counter(self._naming.target_name(path.name) for path in wanted)
-            for path in wanted:
-                name = self._naming.target_name(path.name)
-                parent = path.parent if self._folder is None else self._folder / path.parent.relative_to(top)
-                target = parent / name
-                yield Task(path, target) if of_name[name] == 1 else self._collision(path, target)
-        yield from unusable
+            yield group
+        yield [*unusable]
 
-    def _unclaimed(self, found: Iterator[Task | Unusable] | Sequence[Task]) -> Iterator[Task | Unusable]:
-        """Tasks whose outputs neither are inputs nor those of other tasks; the others cannot be
-        worked on. Which files of folders and lists are inputs is told by their names, as not all
-        are known yet.
+    def _checked(self, group: list[Task | Unusable], claims: _Claims) -> Iterator[Task | Unusable]:
+        """Tasks whose outputs neither are inputs nor those of others; the others cannot be worked
+        on. Which files of folders are inputs is known by their names, as not all are known yet.
         """
-        for task in found:
+        for task in group:
             if isinstance(task, Unusable):
                 yield task
+            elif claims.take(task):
+                yield self._refused(task, claims) or task
+
+    def _refused(self, task: Task, claims: _Claims) -> Unusable | None:
+        """Why an input cannot be worked on; None if it can."""
+        source, target = task.source, task.target
+        other = claims.other(task)
+        if other is not None:
+            why = f"{source} has the same output as {other}, {target}; {self._naming.advice}"
+            return Unusable(str(source), why)
+        replaced = identity(target)
+        if replaced is not None and (replaced in self._kept or replaced == identity(source)):
+            return Unusable(str(source), f"{source} has an input as its output, {target}")
+        if os.path.islink(target):
+            behind = os.path.realpath(target)
+            if self._naming.is_wanted(Path(behind)):
+                link = f"{target}, a link to {behind}"
+                return Unusable(str(source), f"{source} has as its output {link}, which may be an input")
+        return None
+
+
+class _Claims:
+    """Which inputs have which output. Places are hashes of real paths, the same for all ways to
+    write them.
+    """
+
+    def __init__(self) -> None:
+        self._sources: dict[int, int] = {}  # of the first input, by its output
+        self._shared: dict[int, list[Path]] = {}  # different inputs of one output
+        self._taken: set[int] = set()  # outputs whose input was given
+
+    @classmethod
+    def of(cls, tasks: Iterable[Task | Unusable]) -> _Claims:
+        claims = cls()
+        firsts: dict[int, Path] = {}
+        for task in tasks:
+            if isinstance(task, Unusable):
                 continue
-            replaced = identity(task.target)
-            if replaced is not None and (replaced in self._kept or replaced == identity(task.source)):
-                yield Unusable(str(task.source), f"{task.source} has an input as its output, {task.target}")
-                continue
-            if os.path.islink(task.target):
-                behind = os.path.realpath(task.target)
-                if self._naming.is_wanted(Path(behind)):
-                    link = f"{task.target}, a link to {behind}"
-                    yield Unusable(str(task.source), f"{task.source} has as its output {link}, which may be an input")
-                    continue
-            if self._claimed is None:
-                yield task
-                continue
-            key = _place_of(task.target)
-            yield self._collision(task.source, task.target) if key in self._claimed else task
-            self._claimed.add(key)
+            target, source = _place_of(task.target), _place_of(task.source)
+            if claims._sources.setdefault(target, source) == source:
+                firsts.setdefault(target, task.source)
+            else:
+                claims._shared.setdefault(target, [firsts[target]]).append(task.source)
+        return claims
 
-    def _collision(self, source: Path, target: Path) -> Unusable:
-        return Unusable(str(source), f"{source} has the same output as another input, {target}; {self._naming.advice}")
+    def other(self, task: Task) -> Path | None:
+        """Another input that has the output of a task; None if there is none."""
+        source = _place_of(task.source)
+        shared = self._shared.get(_place_of(task.target), ())
+        return next((path for path in shared if _place_of(path) != source), None)
 
-
-def _place_of(target: Path) -> int:
-    """Where a path leads, as a hash: the same for all ways to write it."""
-    return hash(os.path.realpath(target))
+    def take(self, task: Task) -> bool:
+        """Whether an input was not given before: one that is named twice is worked on once."""
+        target = _place_of(task.target)
+        if target in self._shared:
+            return True
+        is_new = target not in self._taken
+        self._taken.add(target)
+        return is_new
 
 
-def listed_names(files_from: Path) -> Iterator[str]:
-    """The names in the lines of a file, or of standard input for "-", as the operating system has
-    them, in any encoding.
+def _place_of(path: Path) -> int:
+    return hash(os.path.realpath(path))
+
+
+def listed_names(files_from: FileList) -> Iterator[str]:
+    """The names in a list, as the operating system has them, in any encoding.
 
     Raises:
         DfmError: It cannot be read.
-        ConfigError: It has a zero byte.
+        ConfigError: It has lines, and a zero byte.
     """
-    if files_from == STANDARD:
-        yield from _names_of(standard_input())
+    if files_from.path == STANDARD:
+        yield from _names_of(standard_input(), files_from.is_zero_terminated)
         return
     try:
-        with open(files_from, "rb") as lines:
-            yield from _names_of(lines)
+        with open(files_from.path, "rb") as file:
+            yield from _names_of(file, files_from.is_zero_terminated)
     except OSError as error:
-        msg = f"cannot read {files_from}: {error.strerror}"
+        msg = f"cannot read {files_from.path}: {error.strerror}"
         raise DfmError(msg) from error
 
 
-def _names_of(lines: Iterable[bytes]) -> Iterator[str]:
-    for line in lines:
+def _names_of(file: BinaryIO, is_zero_terminated: bool) -> Iterator[str]:
+    if is_zero_terminated:
+        yield from (os.fsdecode(name) for name in file.read().split(b"\0") if name)
+        return
+    for line in file:
         if b"\0" in line:
-            msg = "the list of files has a zero byte; write one path in each line (find -print, not -print0)"
+            msg = "the list of files has a zero byte; --files0-from reads such lists (find -print0)"
             raise ConfigError(msg)
         if line.strip():
             yield os.fsdecode(line.rstrip(b"\r\n"))
@@ -297,7 +339,7 @@ def check_standard_input(sources: Sequence[Path]) -> None:
         raise ConfigError(msg)
 
 
-def is_single(sources: Sequence[Path], files_from: Path | None, output: Output | None, folder: Path | None) -> bool:
+def is_single(sources: Sequence[Path], files_from: FileList | None, output: Output | None, folder: Path | None) -> bool:
     """Whether the command is about one file rather than a batch.
 
     Raises:

@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from dfmcodec.cli._common import json_text
 from dfmcodec.cli._inputs import Task
+from dfmcodec.cli._origins import Origin
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream, unwritable_message
 
@@ -33,20 +34,37 @@ COLUMNS = (
 )
 DONE, LARGER, FAILED, INTERRUPTED = "done", "larger", "failed", "interrupted"  # values of "status"
 _SUFFIXES = (".jsonl", ".csv")
-_STATE = ("source", "source_bytes", "source_mtime_ns", "settings")  # what an output depends on
 
 
 @contextmanager
-def report_file(path: Path | None, settings: str) -> Iterator[ReportFile | None]:
-    """Opens a report for a run; None without a path. See `ReportFile`."""
-    if path is None:
+def report_file(path: Path | None, settings: str, is_read_only: bool = False) -> Iterator[ReportFile | None]:
+    """Opens a report for a run; None without a path, or where one that is only read is not there.
+    See `ReportFile`.
+    """
+    if path is None or (is_read_only and not path.exists()):
         yield None
         return
-    report = ReportFile(path, settings)
+    report = ReportFile(path, settings, is_read_only)
     try:
         yield report
     finally:
         report.close()
+
+
+class _Row(NamedTuple):
+    """What a row says of an output."""
+
+    source: str
+    source_bytes: int | None
+    source_mtime_ns: int | None
+    settings: int  # as a hash
+    output_bytes: int | None
+    status: str
+
+    def origin(self) -> Origin:
+        source = os.path.realpath(self.source)
+        is_whole = self.status != FAILED
+        return Origin(source, self.source_bytes, self.source_mtime_ns, None, self.output_bytes, is_whole)
 
 
 class ReportFile:
@@ -59,13 +77,14 @@ class ReportFile:
     Args:
         path: The file. Rows are added to those that are there.
         settings: The settings of this run, as one text.
+        is_read_only: Whether nothing is added, and the file stays as it is.
 
     Raises:
         ConfigError: The extension is unknown, or the file is not such a report.
         OutputError: It cannot be written.
     """
 
-    def __init__(self, path: Path, settings: str) -> None:
+    def __init__(self, path: Path, settings: str, is_read_only: bool = False) -> None:
         self._path = path
         self._is_csv = path.suffix.lower() == ".csv"
         self._settings = settings
@@ -75,10 +94,11 @@ class ReportFile:
         if is_stream(path):
             msg = f"{path} is {NOT_A_FILE}, and a report is read before it is added to; name a file"
             raise ConfigError(msg)
-        self._states: dict[int, int] = {}  # of what was done, by output: both as hashes
-        self._left_out: set[int] = set()  # outputs that were larger than their sources
+        self._is_read_only = is_read_only
+        self._latest: dict[int, _Row] = {}  # by the output, as a hash
+        self._written: dict[int, _Row] = {}  # likewise, of those rows that wrote it
         try:
-            self._file: BinaryIO = open(path, "r+b" if path.exists() else "xb")
+            self._file: BinaryIO = _opened(path, is_read_only)
         except OSError as error:
             raise OutputError(unwritable_message(str(path), error)) from error
         try:
@@ -88,7 +108,10 @@ class ReportFile:
             raise
 
     def _begin(self) -> None:
-        """Takes the states of the rows that are there, and the place after them."""
+        """Takes the rows that are there, and the place after them."""
+        if self._is_read_only:
+            self._read()
+            return
         _lock(self._file, self._path)
         whole_bytes = self._read()
         try:
@@ -104,19 +127,25 @@ class ReportFile:
         with suppress(OSError):  # of a row that could not be written, which was told
             self._file.close()
 
-    def knows(self, task: Task) -> bool:
-        """Whether a row says that the output of a task was made."""
-        return hash(str(task.target)) in self._states
+    def origin(self, task: Task) -> Origin | None:
+        """What the output of a task was made of, by the last row that wrote it."""
+        row = self._written.get(hash(str(task.target)))
+        return None if row is None else row.origin()
+
+    def is_of_other_settings(self, task: Task) -> bool:
+        """Whether a row says that the output of a task was made with other settings, or not to its
+        end.
+        """
+        row = self._latest.get(hash(str(task.target)))
+        return row is not None and (row.status != DONE or row.settings != hash(self._settings))
 
     def was_left_out(self, task: Task) -> bool:
         """Whether there is no output as it would have been larger than this source with these
         settings.
         """
-        return hash(str(task.target)) in self._left_out and self.is_current(task)
-
-    def is_current(self, task: Task) -> bool:
-        """Whether the output of a task was made of this source with these settings."""
-        return self._states.get(hash(str(task.target))) == _state_hash(self.state(task.source))
+        row = self._latest.get(hash(str(task.target)))
+        is_same = row is not None and row.status == LARGER and row.settings == hash(self._settings)
+        return row is not None and is_same and row.origin().is_of(task.source)
 
     def state(self, source: Path) -> dict[str, Any]:
         """What an output depends on: its source as it is now, and the settings."""
@@ -137,6 +166,8 @@ class ReportFile:
         Raises:
             OutputError: It cannot be written.
         """
+        if self._is_read_only:
+            return
         whole = {name: row.get(name) for name in COLUMNS}
         self._write(_csv_line(list(whole.values())) if self._is_csv else json_text(whole) + "\n")
 
@@ -148,7 +179,7 @@ class ReportFile:
             raise OutputError(unwritable_message(str(self._path), error)) from error
 
     def _read(self) -> int:
-        """Takes the states of the rows that are there.
+        """Takes the rows that are there.
 
         Returns:
             The bytes of whole rows.
@@ -164,18 +195,23 @@ class ReportFile:
             if not whole and not (data.startswith(start) or start.startswith(data)):  # no row that was cut off
                 raise ValueError
             for row in self._rows(whole.decode("utf-8", "surrogateescape")):
-                key = hash(row["output"])
-                self._left_out.discard(key)
-                if row["status"] in (DONE, LARGER):
-                    self._states[key] = _state_hash(row)
-                elif row["status"] == INTERRUPTED or row["bytes_after"]:  # failed, with what could be made out
-                    self._states[key] = 0  # to be done again
-                if row["status"] == LARGER:
-                    self._left_out.add(key)
+                self._take(row)
         except (ValueError, KeyError, TypeError, csv.Error) as error:
             msg = f"{self._path} is not a report of an earlier run; name another file"
             raise ConfigError(msg) from error
         return len(whole)
+
+    def _take(self, row: dict[str, Any]) -> None:
+        is_written = row["status"] in (DONE, INTERRUPTED) or (row["status"] == FAILED and row["bytes_after"])
+        if not is_written and row["status"] != LARGER:
+            return
+        values = (int(row[name]) if row[name] else None for name in ("source_bytes", "source_mtime_ns", "bytes_after"))
+        source_bytes, source_mtime_ns, output_bytes = values
+        key, status = hash(row["output"]), row["status"]
+        taken = _Row(row["source"], source_bytes, source_mtime_ns, hash(row["settings"]), output_bytes, status)
+        self._latest[key] = taken
+        if is_written:
+            self._written[key] = taken
 
     def _end_of_rows(self, data: bytes) -> int:
         """The bytes of whole rows. In CSV a line end within quotation marks is part of a name."""
@@ -213,8 +249,10 @@ def _lock(file: BinaryIO, path: Path) -> None:
         return
 
 
-def _state_hash(row: dict[str, Any]) -> int:
-    return hash(tuple(str(row.get(name)) for name in _STATE))
+def _opened(path: Path, is_read_only: bool) -> BinaryIO:
+    if is_read_only:
+        return open(path, "rb")
+    return open(path, "r+b" if path.exists() else "xb")
 
 
 def _csv_line(values: Any) -> str:

@@ -16,13 +16,16 @@ import click
 from dfmcodec.cli import _batch
 from dfmcodec.cli._common import (
     STANDARD,
+    FileList,
     Number,
     Output,
     check_output,
     display_name,
+    dry_run_option,
     echo,
     echo_json,
     errors_named,
+    file_list,
     files_from_option,
     folder_option,
     force_option,
@@ -43,6 +46,7 @@ from dfmcodec.cli._common import (
     write_output,
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
+from dfmcodec.cli._origins import Origin, write_recorded
 from dfmcodec.cli._report_file import DONE, FAILED, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError, FormatError
@@ -63,7 +67,7 @@ class _Options:
 
     Args:
         sources: Files and folders.
-        files_from: A text file with further sources.
+        files_from: A list of further sources.
         output: The output of one file, or its folder.
         folder: The folder for the outputs of several files.
         recursive: Whether to process subfolders too.
@@ -82,12 +86,13 @@ class _Options:
         sandbox: Whether each file is decoded in a process of its own with limits.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
+        dry_run: Whether to show what would be done, and do nothing.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
     """
 
     sources: tuple[Path, ...]
-    files_from: Path | None
+    files_from: FileList | None
     output: Output | None
     folder: Path | None
     recursive: bool
@@ -104,6 +109,7 @@ class _Options:
     sandbox: bool
     report_path: Path | None
     force: bool
+    dry_run: bool
     as_json: bool
     quiet: bool
 
@@ -184,6 +190,7 @@ def _parse_size(
 )
 @report_option
 @force_option
+@dry_run_option
 @json_option
 @quiet_option
 def command(**arguments: Any) -> None:
@@ -203,6 +210,7 @@ def command(**arguments: Any) -> None:
     """
     from dfmcodec.files.write_image import OUTPUT_FORMATS
 
+    arguments["files_from"] = file_list(arguments)
     options = _Options(**arguments)
     _check_names(options)
     if options.sandbox:
@@ -216,9 +224,11 @@ def command(**arguments: Any) -> None:
     folder = options.output.path if options.output is not None else options.folder
     kept = options.prior, options.report_path
     inputs = Inputs(options.sources, options.files_from, folder, options.recursive, _naming(chosen), kept)
-    check_outputs_apart({"--report": options.report_path}, [*options.sources, options.files_from, options.prior])
-    work = _batch.Work(partial(_decode_task, options, chosen), options.processes, "decoded", ".dfm files to decode")
-    with report_file(options.report_path, _settings_text(options)) as report:
+    listed = None if options.files_from is None else options.files_from.path
+    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.prior])
+    perform, noun = partial(_decode_task, options, chosen), ".dfm files to decode"
+    work = _batch.Work(perform, options.processes, "decoded", noun, options.dry_run)
+    with report_file(options.report_path, _settings_text(options), options.dry_run) as report:
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
 
 
@@ -264,7 +274,10 @@ def _naming(output: OutputFormat) -> Naming:
         stem = name[: -len(_EXTENSION)] if name.lower().endswith(_EXTENSION) else name
         return stem if stem.lower().endswith(output.extensions) else stem + output.extensions[0]
 
-    return Naming(_is_dfm, target_name, "decode them one by one, with -o")
+    def is_output(path: Path) -> bool:
+        return path.suffix.lower() in output.extensions
+
+    return Naming(_is_dfm, is_output, target_name, "decode them one by one, with -o, or rename one")
 
 
 def _decode_single(options: _Options) -> None:
@@ -280,10 +293,13 @@ def _decode_single(options: _Options) -> None:
     to_stdout = output == STANDARD
     by_name = "or name the format with --format"
     chosen_format = output_format(None if to_stdout else output, options.format_name, by_name)
+    check_output(output, options.force)
+    if options.dry_run:
+        echo(_batch.planned_line(source, output))
+        return
     with report_file(options.report_path, _settings_text(options)) as report:
         state = {} if report is None else report.state(source)
         data = read_source(source)
-        check_output(output, options.force)
         figures, written = _make(data, display_name(source), options, chosen_format)
         losses = figures["lost"]
         write_output(output, written, options.force)
@@ -393,13 +409,14 @@ def _line(output: Path, figures: dict[str, Any], seconds: float) -> str:
 
 
 def _decode_task(options: _Options, output: OutputFormat, task: Task, force: bool) -> _batch.TaskResult:
-    from dfmcodec.files.atomic import read_file, write_atomic
+    from dfmcodec.files.atomic import read_file
 
     started = time.perf_counter()
+    origin = Origin.of(task.source)
     data = read_file(task.source)
     figures, written = _make(data, str(task.source), options, output)
     losses = figures["lost"]
-    write_atomic(task.target, written, force)
+    write_recorded(task.target, written, force, origin, is_whole=not losses)
     seconds = time.perf_counter() - started
     row = _row(data, written, seconds)
     if losses:

@@ -17,6 +17,7 @@ import click
 from dfmcodec.cli import _batch, _corpus
 from dfmcodec.cli._common import (
     STANDARD,
+    FileList,
     FloatParam,
     IntParam,
     NamedPath,
@@ -25,8 +26,10 @@ from dfmcodec.cli._common import (
     WholeNumber,
     check_output,
     describe_architecture,
+    dry_run_option,
     echo,
     echo_json,
+    file_list,
     files_from_option,
     force_option,
     image_source,
@@ -45,6 +48,7 @@ from dfmcodec.cli._common import (
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
+from dfmcodec.cli._origins import Origin, write_recorded
 from dfmcodec.cli._progress import fit_bar
 from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
@@ -97,7 +101,7 @@ class _Options:
     Args:
         config: The settings of the encoder.
         sources: Files and folders.
-        files_from: A text file with further sources.
+        files_from: A list of further sources.
         output: The output of one file, or its folder.
         folder: The folder for the outputs of several files.
         keeps_extension: Whether outputs keep the extension of their source before their own.
@@ -111,6 +115,7 @@ class _Options:
         skip_larger: Whether to leave out files that are not smaller than their source.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
+        dry_run: Whether to show what would be done, and do nothing.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
         verbose: Whether to print more about the model and the fit.
@@ -118,7 +123,7 @@ class _Options:
 
     config: EncoderConfig
     sources: tuple[Path, ...]
-    files_from: Path | None
+    files_from: FileList | None
     output: Output | None
     folder: Path | None
     keeps_extension: bool
@@ -132,6 +137,7 @@ class _Options:
     skip_larger: bool
     report_path: Path | None
     force: bool
+    dry_run: bool
     as_json: bool
     quiet: bool
     verbose: bool
@@ -225,6 +231,7 @@ class _Options:
 @_corpus.corpus_options
 @report_option
 @force_option
+@dry_run_option
 @json_option
 @quiet_option
 @click.option("-v", "--verbose", is_flag=True, help="Print more about the model and the fit.")
@@ -248,19 +255,20 @@ def command(**arguments: Any) -> None:
     its ICC profile, Exif and XMP are kept. Give at most one target. A maximum size is a hard limit
     for the whole file.
 
-    photo.png and photo.jpg both become photo.dfm: of two such files in one run neither is encoded,
-    unless --keep-extension tells their outputs apart.
+    photo.png and photo.jpg both become photo.dfm: of different files with the same output none is
+    encoded, and the rest is; --keep-extension tells these two apart.
 
     Only --model fitted and coordinate, --prior, and --effort 6 to 9, which try fitted, import JAX.
     The encoder of the latent model runs on NumPy alone.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
-    the exit code is 130. With several files, existing outputs are kept unless -f is given or
-    --report tells that they are out of date, and a file that fails does not stop the others (exit
-    code 5).
+    the exit code is 130. With several files, outputs that were made of the same files before are
+    kept, unless -f is given or a --report has them as out of date; what was made of other files is
+    never replaced without -f. A file that fails does not stop the others (exit code 5).
     """
     from dfmcodec.encoder import EncoderConfig
 
+    arguments["files_from"] = file_list(arguments)
     corpus = _corpus.CorpusOptions.taken_from(arguments)
     config = EncoderConfig(**{field.name: arguments.pop(field.name) for field in fields(EncoderConfig)})
     if corpus.is_asked_for(arguments["sources"], arguments["folder"]):
@@ -312,7 +320,11 @@ def _naming(keeps_extension: bool) -> Naming:
         is_kept = keeps_extension or not is_image(Path(name))
         return name + EXTENSION if is_kept else Path(name).with_suffix(EXTENSION).name
 
-    return Naming(is_image, target_name, "--keep-extension tells them apart")
+    def is_output(path: Path) -> bool:
+        return path.suffix.lower() == EXTENSION
+
+    advice = "rename one" if keeps_extension else "--keep-extension tells them apart, or rename one"
+    return Naming(is_image, is_output, target_name, advice)
 
 
 def _encode_single(options: _Options) -> None:
@@ -324,6 +336,9 @@ def _encode_single(options: _Options) -> None:
     check_outputs_apart(outputs, [source, options.prior])
     check_output(output, options.force)
     preview_format = _checked_preview_format(options)
+    if options.dry_run:
+        echo(_batch.planned_line(source, output))
+        return
     notify = _ignore if options.quiet else _echo_notice
     with report_file(options.report_path, _settings_text(options)) as report:
         state = {} if report is None else report.state(source)
@@ -353,12 +368,14 @@ def _encode_batch(options: _Options) -> None:
     naming = _naming(options.keeps_extension)
     kept = options.prior, options.report_path
     inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept)
-    check_outputs_apart({"--report": options.report_path}, [*options.sources, options.files_from, options.prior])
+    listed = None if options.files_from is None else options.files_from.path
+    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.prior])
     ending = "ending the images in work with the best results so far"
-    with interruptible(ending) as is_interrupted, report_file(options.report_path, _settings_text(options)) as report:
-        perform = partial(_encode_task, options)
+    opened = report_file(options.report_path, _settings_text(options), options.dry_run)
+    with interruptible(ending) as is_interrupted, opened as report:
+        perform, noun = partial(_encode_task, options), "images to encode"
         work = _batch.Work(
-            perform, options.processes, "encoded", "images to encode", options.skip_larger, is_interrupted
+            perform, options.processes, "encoded", noun, options.dry_run, options.skip_larger, is_interrupted
         )
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
 
@@ -376,14 +393,14 @@ def _settings_text(options: _Options) -> str:
 
 
 def _encode_task(options: _Options, task: Task, force: bool) -> _batch.TaskResult:
-    from dfmcodec.files.atomic import write_atomic
     from dfmcodec.processes import is_asked_to_stop
 
     notices: list[str] = []
+    origin = Origin.of(task.source)
     encoded = _encode(task.source, options, notices.append, should_stop=is_asked_to_stop)
     status = encoded.status(options)
     if status != LARGER:
-        write_atomic(task.target, encoded.result.data, force)
+        write_recorded(task.target, encoded.result.data, force, origin)
     notices += _notices(encoded, task.target, status)
     report = {"input": str(task.source), "output": str(task.target), **encoded.result.report.as_dict()}
     return _batch.TaskResult(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from dfmcodec.cli._common import files_from_option, json_option, processes_option, quiet_option, recursive_option
+from dfmcodec.cli._common import (
+    file_list,
+    files_from_option,
+    json_option,
+    processes_option,
+    quiet_option,
+    recursive_option,
+)
 from dfmcodec.cli._corpus import (
     PACK_SHARD_SIZE,
     CorpusOptions,
@@ -32,7 +38,6 @@ def command(
     sources: tuple[Place, ...],
     folder: Place | None,
     recursive: bool,
-    files_from: Path | None,
     processes: int,
     as_json: bool,
     quiet: bool,
@@ -47,6 +52,7 @@ def command(
     Each file of the store holds up to 1000 images, or as many as --shard-size says. An output has
     the bytes of its source. A run that was stopped continues when it is called again.
     """
+    files_from = file_list(arguments)
     run = CorpusRun(
         CorpusOptions.taken_from(arguments), sources, files_from, recursive, folder, processes, as_json, quiet
     )

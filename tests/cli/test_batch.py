@@ -68,7 +68,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("[!.]*") if path.is_file())
 
 
 def test_a_folder_of_mixed_files(photos):

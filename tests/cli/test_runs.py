@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 import skimage.data
 from click.testing import CliRunner
+from common import names_in
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -49,24 +50,26 @@ def test_names_do_not_depend_on_neighbours():
     result = dfm("encode", "in", "-O", "out", *FAST, code=5)
     assert "0 encoded, 1 already there (-f overwrites them), 2 failed" in result.output
     assert "--keep-extension" in result.stderr
-    assert sorted(os.listdir("out")) == ["a.dfm", "b.dfm"]
+    assert names_in("out") == ["a.dfm", "b.dfm"]
     dfm("encode", "in/a.png", "in/a.jpg", "-O", "two", *FAST, code=5)
-    assert not Path("two").exists() or not os.listdir("two")
+    assert not Path("two").exists() or not names_in("two")
     dfm("encode", "in", "-O", "kept", "--keep-extension", *FAST)
-    assert sorted(os.listdir("kept")) == ["a.jpg.dfm", "a.png.dfm", "b.png.dfm"]
+    assert names_in("kept") == ["a.jpg.dfm", "a.png.dfm", "b.png.dfm"]
     dfm("decode", "kept", "-O", "back")
-    assert sorted(os.listdir("back")) == ["a.jpg.png", "a.png", "b.png"]
+    assert names_in("back") == ["a.jpg.png", "a.png", "b.png"]
     dfm("decode", "kept/a.jpg.dfm", "--format", "jpeg")
     assert Path("kept/a.jpg").exists()
     save("other/a.png")
     result = dfm("encode", "in/a.png", "other", "-O", "shared", *FAST, code=5)
-    assert "the same output as another input" in result.stderr
+    assert "in/a.png has the same output as other/a.png, shared/a.dfm; " in result.stderr
+    assert "other/a.png has the same output as in/a.png, shared/a.dfm; " in result.stderr
+    assert not Path("shared").exists()
 
 
 def test_a_slash_names_a_folder():
     save("a.png")
     dfm("encode", "a.png", "-o", "new/deeper/", *FAST)
-    assert os.listdir("new/deeper") == ["a.dfm"]
+    assert names_in("new/deeper") == ["a.dfm"]
     dfm("encode", "a.png", "-o", "new/deeper", *FAST, code=1)  # it is there: nothing is replaced
     dfm("decode", "new/deeper/a.dfm", "-o", "new/")
     assert Path("new/a.png").exists()
@@ -77,7 +80,7 @@ def test_a_list_of_files():
     save("in/x/b.png")
     Path("list.txt").write_text("in/x/a.png\n\nin/x/b.png\nin/x/a.png\nmissing.png\n")
     result = dfm("encode", "--files-from", "list.txt", "-O", "out", *FAST, code=5)
-    assert "2 encoded, 2 failed" in result.output
+    assert "2 encoded, 1 failed" in result.output  # a file that is named twice is encoded once
     assert Path("out/in/x/a.dfm").exists()
     result = dfm("decode", "--files-from", "-", "-O", "back", data="out/in/x/a.dfm\n")
     assert "1 decoded" in result.output
@@ -107,7 +110,7 @@ def test_a_report_is_resumed(suffix):
     assert float(first["psnr_db"]) == pytest.approx(figure, abs=1e-3)
     assert "bad.png" in rows()[2]["error"]
 
-    stamps = {name: Path("out", name).stat().st_mtime_ns for name in os.listdir("out")}
+    stamps = {name: Path("out", name).stat().st_mtime_ns for name in names_in("out")}
     assert "0 encoded, 3 already there" in run(*FAST)
     save("in/b.png", top=40)  # a changed source
     assert "1 encoded, 2 already there" in run(*FAST)
@@ -128,7 +131,7 @@ def test_an_output_that_was_deleted_is_made_again():
     assert "2 encoded" in dfm(*run).output
     Path("out/a.dfm").unlink()
     assert "1 encoded, 1 already there" in dfm(*run).output
-    assert sorted(os.listdir("out")) == ["a.dfm", "b.dfm"]
+    assert names_in("out") == ["a.dfm", "b.dfm"]
 
 
 def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
@@ -139,7 +142,7 @@ def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
     Path("cut/a.dfm").write_bytes(whole[: len(whole) * 9 // 10])
     run = ("decode", "cut", "-O", "out", "--best-effort", "--report", "r.jsonl")
     for _ in range(2):
-        assert "0 decoded, 1 failed" in dfm(*run, code=5).output
+        assert "0 decoded, 1 failed" in dfm(*run, code=1).output
         assert Path("out/a.png").exists()
 
 
@@ -184,18 +187,13 @@ def test_one_output_in_two_spellings(folder):
     others = (folder / "in/a.bmp", "in/../in/a.bmp", "link/a.bmp")
     for other in others:
         result = dfm("encode", "in/a.png", other, *FAST, code=5)
-        assert "has the same output as another input" in result.stderr
+        assert "has the same output as" in result.stderr
         assert not Path("in/a.dfm").exists()
     Path("list").write_text("".join(f"{path}\n" for path in ("in/a.png", *others)))
     result = dfm("encode", "--files-from", "list", *FAST, code=5)
-    assert "1 encoded, 3 failed" in result.output
-
-
-def test_outputs_older_than_their_sources_are_told():
-    save("in/a.png")
-    dfm("encode", "in", *FAST)
-    os.utime("in/a.png", ns=(time.time_ns() + 10**9,) * 2)
-    assert "1 output that is kept is older than the source" in dfm("encode", "in", *FAST).stderr
+    assert "0 encoded, 4 failed" in result.output
+    Path("list").write_text("in/a.png\nin/../in/a.png\nlink/a.png\n")
+    assert "1 encoded" in dfm("encode", "--files-from", "list", *FAST).output
 
 
 def test_files_larger_than_their_sources():
