@@ -1,14 +1,16 @@
-"""The two figures of the README.
+"""The images, tables and figures of the README.
 
     python benchmarks/first_page.py same-size chelsea docs/same_size.png --crop 95,35,240,180
     python benchmarks/first_page.py curves docs/kodak_curves.png benchmarks/results/kodak_*.jsonl
-        --anchors "HM 16"=../shared/anchors/hm16_kodak.tsv
+        --anchors "HM 16"=benchmarks/results/hm16_kodak.tsv
+    python benchmarks/first_page.py tables
 
 `same-size` draws a crop of an image as it is and as codecs keep it in files of the same size.
 `curves` draws the mean PSNR over images against bits per pixel: recorded rows of this project, and
 tables of other codecs with the columns seq_name, rate_bpp and psnr_db. At each rate, the PSNR of
 every image is interpolated in the logarithm of the rate, and rates that a curve of an image does
-not reach are left out.
+not reach are left out. `tables` prints the tables and all other figures, from the recorded rows;
+tests/unit/test_page_figures.py holds the pages to them.
 """
 
 from __future__ import annotations
@@ -16,19 +18,30 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import click
 import numpy as np
-from recording import Pixels, as_rgb, load
+from rate_distortion import curves_of, rate_span
+from recording import Pixels, as_rgb, load, read_rows
 
 import dfmcodec
 from dfmcodec.bench.same_size import Version, same_size
+from dfmcodec.metrics import bd_rate
 
+RESULTS = Path(__file__).parent / "results"
+PUBLISHED = {"HM 16": "hm16_kodak.tsv", "Cool-chic 5.0.1": "coolchic_5.0.1_kodak.tsv"}  # curves by image
 Points = dict[str, list[tuple[float, float]]]  # (bpp, PSNR in dB) by image
 _RATES = np.geomspace(0.05, 4, 60)
-_LABELS = {"jpeg": "JPEG", "avif": "AVIF", "webp": "WebP", "dfm-1": "dfm, effort 1", "dfm-5": "dfm, default effort"}
+_LABELS = {
+    "jpeg": "JPEG",
+    "avif": "AVIF, tuned for the eye",
+    "webp": "WebP",
+    "dfm-1": "dfm, effort 1",
+    "dfm-5": "dfm, default effort",
+}
 _LEFT_OUT = ("webp", "dfm-9")
 _COLUMNS = 2
 
@@ -57,11 +70,181 @@ def read_curves(results: Sequence[Path], anchors: Mapping[str, Path]) -> dict[st
             if row["codec"] not in _LEFT_OUT and np.isfinite(row["psnr_db"]):
                 label = _LABELS.get(row["codec"], row["codec"])
                 curves[label][row["picture"]].append((row["bpp"], row["psnr_db"]))
-    for label, path in anchors.items():
-        with path.open() as file:
-            for line in csv.DictReader(file, delimiter="\t"):
-                curves[label][line["seq_name"]].append((float(line["rate_bpp"]), float(line["psnr_db"])))
-    return curves
+    return curves | {label: read_anchor(path) for label, path in anchors.items()}
+
+
+def read_anchor(path: Path) -> Points:
+    """The points of a table of another codec."""
+    points: Points = defaultdict(list)
+    with path.open(encoding="utf-8") as file:
+        for line in csv.DictReader(file, delimiter="\t"):
+            points[line["seq_name"]].append((float(line["rate_bpp"]), float(line["psnr_db"])))
+    return points
+
+
+@cache
+def kodak_bd_rates(codec: str) -> dict[str, dict[str, float]]:
+    """BD-rates of a codec in percent on the Kodak images that it has rows of, by anchor and image.
+
+    Those against JPEG and AVIF are over the sizes that JPEG reaches with the recorded qualities.
+
+    Args:
+        codec: "avif", "dfm-1", "dfm-5", or "fitted:7" for the fitted model of an effort.
+    """
+    rows = [row for path in sorted(RESULTS.glob("kodak_*.jsonl")) for row in read_rows(path)]
+    rows += [{"codec": row["setting"], **row} for row in read_rows(RESULTS / "fitted_anchors.jsonl")]
+    curves = curves_of(rows)
+    anchors = {"JPEG": curves["jpeg"], "AVIF": curves["avif"], "default": curves["dfm-5"]}
+    anchors |= {label: read_anchor(RESULTS / name) for label, name in PUBLISHED.items()}
+    spans = {image: rate_span(points) for image, points in curves["jpeg"].items()}
+    differences = {
+        label: {
+            image: bd_rate(anchor[image], points, spans[image] if label in ("JPEG", "AVIF") else None)
+            for image, points in curves[codec].items()
+        }
+        for label, anchor in anchors.items()
+    }
+    return {
+        label: {image: difference.percent for image, difference in by_image.items() if difference is not None}
+        for label, by_image in differences.items()
+    }
+
+
+def seconds(command: str, picture: str = "kodim") -> list[float]:
+    """The recorded seconds of a command, for images whose names begin so."""
+    rows = read_rows(RESULTS / "commands.jsonl")
+    return [row["s"] for row in rows if row["command"] == command and row["picture"].startswith(picture)]
+
+
+def fit_minutes(effort: int) -> list[float]:
+    """The recorded minutes of an effort of the fitted model for Kodak images of 768x512."""
+    rows = read_rows(RESULTS / "fitted_anchors.jsonl")
+    return [row["encode_s"] / 60 for row in rows if row["setting"] == f"fitted:{effort}" and "encode_s" in row]
+
+
+def gains_over(codec: str) -> list[float]:
+    """The mean PSNR in dB by which the default is above a codec's files of the same size on 15
+    photographs, one figure for each of five rates.
+    """
+    gains: dict[str, list[float]] = defaultdict(list)
+    with (RESULTS / "bench_imagenet_scikit.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["effort"] == "5" and row["psnr_db"]]
+    ours = {(row["picture"], row["rate"]): float(row["psnr_db"]) for row in rows if row["codec"] == "dfm"}
+    theirs: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row["codec"] == codec:  # the better of its forms
+            key = row["picture"], row["rate"]
+            theirs[key] = max(theirs.get(key, -np.inf), float(row["psnr_db"]))
+    for (picture, rate), psnr_db in theirs.items():
+        gains[rate].append(ours[picture, rate] - psnr_db)
+    return [float(np.mean(of_rate)) for of_rate in gains.values()]
+
+
+def least_share() -> float:
+    """The least part of a size limit that a file of effort 1 or of the default uses."""
+    with (RESULTS / "bench_imagenet_scikit.csv").open(encoding="utf-8") as file:
+        return min(int(row["bytes"]) / int(row["limit_bytes"]) for row in csv.DictReader(file) if row["codec"] == "dfm")
+
+
+def span(values: Iterable[float], decimals: int) -> str:
+    """The range of values, "1.3 to 1.7", or the one figure that they all have."""
+    ordered = sorted(values)
+    return " to ".join(dict.fromkeys(f"{value:.{decimals}f}" for value in (ordered[0], ordered[-1])))
+
+
+def percent(value: float, decimals: int | None = 1) -> str:
+    """A change in percent with its sign, "-20.0 %"; zero has none.
+
+    Args:
+        value: The change.
+        decimals: As many as it has itself if None.
+    """
+    text = f"{value:+}" if decimals is None else f"{value:+.{decimals}f}"
+    return f"{text} %" if float(text) else "0"
+
+
+def visual_rates() -> dict[tuple[str, str], float]:
+    """By measure and codec, by how many percent dfm's bits differ at an equal measure."""
+    rows = read_rows(RESULTS / "visual_quality.jsonl")
+    return {(row["measure"], row["against"]): row["percent"] for row in rows if "against" in row}
+
+
+def visual_table(columns: Mapping[str, str], decimals: int | None) -> str:
+    """Bits at an equal measure, against several codecs.
+
+    Args:
+        columns: The headings, by the codecs of the rows.
+        decimals: Of the percentages; as recorded if None.
+    """
+    rates = visual_rates()
+    lines = [
+        f"| dfm's bits at an equal measure, against | {' | '.join(columns.values())} |",
+        "|---" * (1 + len(columns)) + "|",
+    ]
+    for measure in dict.fromkeys(measure for measure, _ in rates):
+        cells = [rates.get((measure, codec)) for codec in columns]
+        texts = ["not measured" if cell is None else percent(cell, decimals) for cell in cells]
+        lines.append(f"| {measure} | {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
+def visual_scores() -> str:
+    """Mean SSIMULACRA2 of several codecs at equal size."""
+    scores: dict[str, dict[float, float]] = defaultdict(dict)
+    for row in read_rows(RESULTS / "visual_quality.jsonl"):
+        if "codec" in row:
+            scores[row["codec"]][row["bpp"]] = row["mean"]
+    lines = [f"| SSIMULACRA2 | {' | '.join(f'{bpp:g} bpp' for bpp in scores['dfm'])} |"]
+    lines.append("|---" * (1 + len(scores["dfm"])) + "|")
+    lines += [f"| {codec} | {' | '.join(map(str, of_codec.values()))} |" for codec, of_codec in scores.items()]
+    return "\n".join(lines)
+
+
+def kodak_table() -> str:
+    """BD-rates by PSNR on Kodak, with seconds."""
+    anchors = {"JPEG": "JPEG 4:2:0", "AVIF": "AVIF 4:4:4", "HM 16": "HM 16", "Cool-chic 5.0.1": "Cool-chic 5.0.1"}
+    rows = {
+        "AVIF, speed 4": ("avif", f"{span(seconds('AVIF, speed 4'), 1)} s"),
+        "dfm, `--effort 1`": ("dfm-1", f"{span(seconds('dfm encode --effort 1'), 1)} s"),
+        "dfm, default": ("dfm-5", f"{span(seconds('dfm encode'), 1)} s"),
+        "dfm, `--effort 7`, four of the images": ("fitted:7", f"{span(fit_minutes(7), 0)} minutes"),
+    }
+    lines = [
+        f"| bits at equal PSNR, 8 Kodak images, against | {' | '.join(anchors.values())} | time |",
+        "|---" * 6 + "|",
+    ]
+    for label, (codec, time) in rows.items():
+        rates = kodak_bd_rates(codec)
+        cells = [percent(float(np.mean(list(rates[anchor].values())))) for anchor in anchors]
+        lines.append(f"| {label} | {' | '.join(cells)} | {time} |")
+    return "\n".join(lines)
+
+
+FEW = {
+    "JPEG": "JPEG",
+    "WebP": "WebP",
+    "JPEG XL": "JPEG XL",
+    "AVIF tune=psnr": "AVIF tuned for PSNR",
+    "AVIF tune=iq": "AVIF tuned for the eye",
+}
+ALL = {
+    "AVIF tune=psnr": "AVIF tune=psnr",
+    "AVIF tune=ssim": "tune=ssim",
+    "AVIF tune=iq": "tune=iq (the default)",
+    "JPEG XL": "JPEG XL",
+    "WebP": "WebP",
+    "JPEG": "JPEG",
+}
+
+
+def tables() -> dict[str, str]:
+    """The tables of the README and of docs/results/quality.md in Markdown."""
+    return {
+        "README.md, by measure": visual_table(FEW, 0),
+        "README.md, by PSNR": kodak_table(),
+        "quality.md, by measure": visual_table(ALL, None),
+        "quality.md, by size": visual_scores(),
+    }
 
 
 @click.group(help=__doc__)
@@ -96,6 +279,12 @@ def draw_curves(plot: Path, results: tuple[Path, ...], anchors: tuple[str, ...])
     axes.legend()
     figure.savefig(plot, dpi=110)
     click.echo(json.dumps({"images": len(images), "codecs": list(curves)}))
+
+
+@main.command("tables")
+def print_tables() -> None:
+    """The tables, from the recorded rows."""
+    click.echo("\n\n".join(f"{name}\n\n{table}" for name, table in tables().items()))
 
 
 @main.command("same-size")

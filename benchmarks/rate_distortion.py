@@ -119,7 +119,7 @@ def report(files: tuple[Path, ...], plot: Path | None) -> None:
         "| codec | BD-rate vs JPEG | best .. worst | 0.1-1.4 bpp | vs AVIF | best .. worst | 0.1-1.4 bpp | s a file |"
     )
     click.echo("|---|---|---|---|---|---|---|---|")
-    spans = {name: _span(points) for name, points in curves["jpeg"].items()}
+    spans = {name: rate_span(points) for name, points in curves["jpeg"].items()}
     for codec in curves:
         cells = []
         for anchor in ("jpeg", "avif"):
@@ -139,7 +139,7 @@ def _percent(anchor: list[Point], curve: list[Point], anchor_rates: tuple[float,
     return float("nan") if difference is None else difference.percent
 
 
-def _span(points: list[Point]) -> tuple[float, float]:
+def rate_span(points: list[Point]) -> tuple[float, float]:
     """The smallest and the largest rate of a curve."""
     rates = [bpp for bpp, _ in points]
     return min(rates), max(rates)

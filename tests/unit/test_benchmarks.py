@@ -488,6 +488,18 @@ def first_page_same_size(folder: Path) -> None:
     assert is_drawn(figure)
 
 
+def first_page_tables(folder: Path) -> None:
+    lines = run("first_page", "tables")
+    titles = [line for line in lines if line and not line.startswith("|")]
+    assert titles == list(importlib.import_module("first_page").tables())
+
+
+def archive(folder: Path) -> None:
+    table, dearer = run("archive"), run("archive", "--eur-per-kwh", 3)
+    months, more = ([float(line.split(" | ")[3].replace(",", "")) for line in of[2:]] for of in (table, dearer))
+    assert more == pytest.approx([10 * number for number in months], rel=0.2)
+
+
 def gallery(folder: Path) -> None:
     figure, out, cat = folder / "gallery.webp", folder / "rows.jsonl", png(folder)
     options = ("--image", f"{cat}@8,4", "--image", f"{cat}@20,10", "--crop", 40, 30, "--bpp", 2, "--effort", 1)
@@ -521,10 +533,12 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "decoding": decoding,
     "domain_prior": domain_prior,
     "anchors": anchors,
+    "archive": archive,
     "beside": beside,
     "efforts": efforts,
     "first_page curves": first_page_curves,
     "first_page same-size": first_page_same_size,
+    "first_page tables": first_page_tables,
     "fitted": fitted,
     "fitted_ablations": fitted_ablations,
     "fitted_files": fitted_files,
