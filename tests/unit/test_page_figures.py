@@ -1,0 +1,211 @@
+"""The figures of the first page, and of pages that repeat them, are those of recorded rows, or of
+the one page where they are derived.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STATEMENTS = {  # what pages say, with the names of `figures`
+    "README.md": (
+        "{first_visual_table}",
+        "{kodak_table}",
+        "At equal PSNR its files are {jpeg_percent} % smaller than JPEG's, {jxl_percent} % smaller than JPEG XL's and "
+        "{avif_percent} % smaller than those of an AVIF that is tuned for PSNR",
+        "768x512 takes {default_s} s to encode on two cores, or {effort_1_s} s with `--effort 1`, and {decode_s} s to "
+        "decode. AVIF at speed 4 encodes it in {avif_s} s",
+        "by SSIMULACRA2, a measure of visual quality, dfm needs {visual_percent} % more bits",
+        "-{jpeg_percent} % means that dfm needs {jpeg_percent} % fewer bits, +{visual_percent} % that it needs "
+        "{visual_percent} % more",
+        "installs about {installed_MB} MB of packages",
+        "it is about {tests_GB} GB",
+        "at 18 % to 1 % of the raw bytes, the default has on average {over_jpeg_db} dB more than JPEG of the same size "
+        "and {over_avif_db} dB more than AVIF",
+        "photographs use at least {share_percent} % of it",
+        "takes {decode_s} s to decode 768x512, and {large_decode_s} s for 24 megapixels",
+    ),
+    "docs/archive.md": (
+        "{archive_table}",
+        "In place of JPEG, effort 1 pays after {months[0]} months and the default after {months[2]}",
+        "beyond effort 1 pays after {months[4]} months",
+        "In place of AVIF, they pay after {months[1]} and {months[3]} months",
+        "one `dfm decode` of {decode_s} s. One a year takes {jpeg_months} of twelve months' saving in place of JPEG, "
+        "and {avif_months} of them in place of AVIF",
+    ),
+    "docs/install.md": (
+        "{wheel_MB} MB with them, {without_kernels_MB} MB without",
+        "without the extras below | {MB[pip install .]} MB |",
+        "for `dfm bench` | {MB[with bench]} MB |",
+        "encode at efforts 1 to 5 | {MB[the minimal environment]} MB |",
+        "the checks and the tests, from a clone | {MB[bin/test]} MB |",
+        "An empty one has {MB[empty]} MB.",
+        "{MB[jaxlib alone]} MB are `jaxlib` alone",
+    ),
+    "docs/presets.md": (
+        "| 97 % | {effort_1_s} |",
+        "| 99.2 % | {default_s} | 0 |",
+        "24 megapixels take {large_encode_s} s and {large_encode_GB} GB",
+        "effort 6 takes {minutes[6]} minutes, effort 7 {minutes[7]} and effort 9 {minutes[9]}",
+    ),
+    "docs/results.md": (
+        "{kodak[dfm-5, JPEG]} against JPEG 4:2:0, {kodak[dfm-5, AVIF]} against AVIF 4:4:4, which is tuned for the eye; "
+        "effort 1: {kodak[dfm-1, JPEG]} and {kodak[dfm-1, AVIF]}",
+        "{kodak[dfm-5, HM 16]} against HM 16; {kodak[dfm-5, Cool-chic 5.0.1]} against Cool-chic 5.0.1",
+        "{visual[PSNR, AVIF tune=psnr]} (tuned for the eye: {visual[PSNR, AVIF tune=iq]})",
+        "{visual[SSIMULACRA2, AVIF tune=iq]} against AVIF tuned for the eye, which is what Pillow writes; "
+        "{visual[SSIMULACRA2, JPEG XL]} against JPEG XL, {visual[SSIMULACRA2, JPEG]} against JPEG",
+        "{over_jpeg_db} dB above JPEG, {over_avif_db} above AVIF, {over_webp_db} above WebP, {over_jxl_db} above "
+        "JPEG XL",
+        "effort 1: {effort_1_s}; default: {default_s}; AVIF at speed 4 in the same run: {avif_s}",
+        "a command takes {decode_s} s for 768x512, about half of it the start of Python, and {large_decode_s} s for "
+        "24 megapixels",
+        "encode {large_encode_s} s, {large_encode_GB} GB",
+        "at least {share_percent} % in 150 files",
+        "{kodak[fitted:7, default]} against the default, {kodak[fitted:7, Cool-chic 5.0.1]} against Cool-chic 5.0.1 "
+        "and {kodak[fitted:7, HM 16]} against HM 16, on average; in {minutes[7]} minutes",
+        "in {minutes[6]} minutes",
+        "{kodak[fitted:9, default]}, {kodak[fitted:9, Cool-chic 5.0.1]} and {kodak[fitted:9, HM 16]}, in {minutes[9]} "
+        "minutes",
+    ),
+    "docs/results/quality.md": ("{full_visual_table}", "{visual_scores}"),
+    "docs/results/speed.md": (
+        "| `dfm encode --effort 1`, now | {cells[dfm encode --effort 1]} |",
+        "| `dfm encode`, now | {cells[dfm encode]} |",
+        "| `dfm decode`, now | {cells[dfm decode]} |",
+        "| AVIF, speed 4 | {cells[AVIF, speed 4]} |",
+        "| encode, s; GB resident | {large_encode_s}; {large_encode_GB} |",
+    ),
+    "docs/viewer.md": (
+        "with them it takes {decode_s} s at 0.5 bits per pixel",
+        "its weights are {script_MB} MB over the wire (gzip), `viewer.html`, which has the weights of all earlier "
+        "versions too, {viewer_MB} MB, and {with_gallery_MB} MB with the gallery",
+    ),
+}
+DERIVED = (  # a page, what it says, and the same on the page where it is derived without rows
+    ("README.md", "it loses to JPEG by 3 to 20 dB", "docs/results.md", "3 to 20 dB below JPEG of the same size"),
+    ("docs/presets.md", "| -0.5 % |", "docs/results/quality.md", "changes the rate by -0.51 % against effort 5"),
+    *(
+        ("docs/presets.md", f"| +{percent} % |", "docs/results/speed.md", "need 2.9, 1.7, 0.9 and 0.4 % more bits than")
+        for percent in (2.9, 1.7, 0.9, 0.4)
+    ),
+)
+FIGURE = re.compile(r"\d[\d.,]*(?: to \d[\d.,]*)? (?:%|dB|s|minutes|months|kB|MB|GB|EUR|megapixels|bpp)(?!\w)")
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, object]:
+    """The recorded figures, as pages show them."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # whose programs import each other by name
+    archive, first_page, recording = map(import_module, ("archive", "first_page", "recording"))
+    sys.path.remove(str(ROOT / "benchmarks"))
+    span, seconds, percent, gains = first_page.span, first_page.seconds, first_page.percent, first_page.gains_over
+    visual = first_page.visual_rates()
+    commands = recording.read_rows(first_page.RESULTS / "commands.jsonl")
+    installed = {row["installation"]: row for row in recording.read_rows(first_page.RESULTS / "installations.jsonl")}
+    files_mb = {name: row["bytes"] / 1e6 for name, row in installed.items() if "bytes" in row}
+    savings = archive.savings()
+    decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
+    return {
+        "first_visual_table": first_page.visual_table(first_page.FEW, 0),
+        "full_visual_table": first_page.visual_table(first_page.ALL, None),
+        "visual_scores": first_page.visual_scores(),
+        "kodak_table": first_page.kodak_table(),
+        "archive_table": archive.table(archive.Prices()),
+        "jpeg_percent": f"{-visual['PSNR', 'JPEG']:.0f}",
+        "jxl_percent": f"{-visual['PSNR', 'JPEG XL']:.0f}",
+        "avif_percent": f"{-visual['PSNR', 'AVIF tune=psnr']:.0f}",
+        "visual_percent": f"{visual['SSIMULACRA2', 'AVIF tune=iq']:.0f}",
+        "visual": {", ".join(key): percent(rate, None) for key, rate in visual.items()},
+        "kodak": {
+            f"{codec}, {anchor}": percent(fmean(rates.values()), 1)
+            for codec in ("dfm-1", "dfm-5", "fitted:7", "fitted:9")
+            for anchor, rates in first_page.kodak_bd_rates(codec).items()
+        },
+        "default_s": span(seconds("dfm encode"), 1),
+        "effort_1_s": span(seconds("dfm encode --effort 1"), 1),
+        "decode_s": span(seconds("dfm decode"), 2),
+        "avif_s": span(seconds("AVIF, speed 4"), 1),
+        "large_encode_s": span(seconds("dfm encode --effort 1", "mosaic"), 1),
+        "large_decode_s": span(seconds("dfm decode", "mosaic"), 1),
+        "large_encode_GB": max(row.get("largest_GB", 0) for row in commands),
+        "minutes": {effort: span(first_page.fit_minutes(effort), int(effort == 6)) for effort in (6, 7, 9)},
+        "cells": {
+            command: " | ".join(
+                f"{row['s']:.2f} ({row['least_s']:.2f} to {row['largest_s']:.2f})"
+                for row in commands
+                if row["command"] == command and "least_s" in row
+            )
+            for command in {row["command"] for row in commands}
+        },
+        **{f"over_{codec}_db": span(gains(codec), 1) for codec in ("jpeg", "webp", "avif", "jxl")},
+        "share_percent": f"{100 * first_page.least_share():.0f}",
+        "months": [f"{archive.Prices().months(row.busy_s, row.saved_bytes):.0f}" for row in savings],
+        "jpeg_months": span(decoding[0:4:2], 1),
+        "avif_months": span(decoding[1:4:2], 1),
+        "MB": {name: f"{row['MB']:,}" for name, row in installed.items() if "MB" in row},
+        "installed_MB": round(installed["pip install ."]["MB"], -2),
+        "tests_GB": f"{installed['bin/test']['MB'] / 1000:.1f}",
+        "wheel_MB": f"{files_mb['the wheel']:.1f}",
+        "without_kernels_MB": f"{files_mb['the wheel'] - files_mb['its kernels']:.1f}",
+        "script_MB": f"{files_mb['the script for web pages']:.1f}",
+        "viewer_MB": f"{files_mb['viewer.html']:.1f}",
+        "with_gallery_MB": f"{files_mb['viewer.html with the gallery']:.1f}",
+    }
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def said(page: str, figures: dict[str, object]) -> list[str]:
+    """What a page says with recorded figures."""
+    return [in_one_line(statement.format_map(figures)) for statement in STATEMENTS[page]]
+
+
+def missing(text: str, statements: list[str]) -> list[str]:
+    """The statements that a text lacks."""
+    return [statement for statement in statements if statement not in in_one_line(text)]
+
+
+def figures_beside(text: str, statements: list[str]) -> list[str]:
+    """The figures of a text outside of code and of statements."""
+    rest = in_one_line(re.sub(r"^ {4}[^\n]*$|^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    for statement in statements:
+        rest = rest.replace(statement, "")
+    return FIGURE.findall(re.sub(r"`[^`]*`", "", rest))
+
+
+@pytest.mark.parametrize("page", STATEMENTS)
+def test_pages_say_what_was_recorded(page, figures):
+    assert missing(text_of(page), said(page, figures)) == []
+
+
+@pytest.mark.parametrize(("page", "statement", "source", "origin"), DERIVED)
+def test_pages_say_what_another_page_derives(page, statement, source, origin):
+    assert missing(text_of(page), [statement]) == missing(text_of(source), [origin]) == []
+
+
+def test_the_first_page_has_no_other_figure(figures):
+    derived = [statement for page, statement, *_ in DERIVED if page == "README.md"]
+    assert figures_beside(text_of("README.md"), [*said("README.md", figures), *derived]) == []
+
+
+def test_a_figure_that_is_changed_by_hand_is_found(figures):
+    statements = said("README.md", figures)
+    text = in_one_line(text_of("README.md"))
+    for statement in statements:
+        for number in re.finditer(r"\d+(?!\d|x)", statement):
+            changed = f"{statement[: number.start()]}{int(number[0]) + 1}{statement[number.end() :]}"
+            assert missing(text.replace(statement, changed), statements) != []
+    assert figures_beside("It saves 12.5 % more.", statements) == ["12.5 %"]
