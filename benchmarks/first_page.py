@@ -33,6 +33,21 @@ from dfmcodec.metrics import bd_rate
 
 RESULTS = Path(__file__).parent / "results"
 PUBLISHED = {"HM 16": "hm16_kodak.tsv", "Cool-chic 5.0.1": "coolchic_5.0.1_kodak.tsv"}  # curves by image
+FEW = {  # columns of the README's table, by the codecs of the rows
+    "JPEG": "JPEG",
+    "WebP": "WebP",
+    "JPEG XL": "JPEG XL",
+    "AVIF tune=psnr": "AVIF tuned for PSNR",
+    "AVIF tune=iq": "AVIF tuned for the eye",
+}
+ALL = {  # those of docs/results/quality.md
+    "AVIF tune=psnr": "AVIF tune=psnr",
+    "AVIF tune=ssim": "tune=ssim",
+    "AVIF tune=iq": "tune=iq (the default)",
+    "JPEG XL": "JPEG XL",
+    "WebP": "WebP",
+    "JPEG": "JPEG",
+}
 Points = dict[str, list[tuple[float, float]]]  # (bpp, PSNR in dB) by image
 _RATES = np.geomspace(0.05, 4, 60)
 _LABELS = {
@@ -221,23 +236,6 @@ def kodak_table() -> str:
         cells = [percent(float(np.mean(list(rates[anchor].values())))) for anchor in anchors]
         lines.append(f"| {label} | {' | '.join(cells)} | {time} |")
     return "\n".join(lines)
-
-
-FEW = {
-    "JPEG": "JPEG",
-    "WebP": "WebP",
-    "JPEG XL": "JPEG XL",
-    "AVIF tune=psnr": "AVIF tuned for PSNR",
-    "AVIF tune=iq": "AVIF tuned for the eye",
-}
-ALL = {
-    "AVIF tune=psnr": "AVIF tune=psnr",
-    "AVIF tune=ssim": "tune=ssim",
-    "AVIF tune=iq": "tune=iq (the default)",
-    "JPEG XL": "JPEG XL",
-    "WebP": "WebP",
-    "JPEG": "JPEG",
-}
 
 
 def tables() -> dict[str, str]:
