@@ -19,6 +19,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 
@@ -165,9 +166,13 @@ def least_share() -> float:
 
 
 def span(values: Iterable[float], decimals: int) -> str:
-    """The range of values, "1.3 to 1.7", or the one figure that they all have."""
-    ordered = sorted(values)
-    return " to ".join(dict.fromkeys(f"{value:.{decimals}f}" for value in (ordered[0], ordered[-1])))
+    """The range of values, "1.3 to 1.7", or the one figure that they all have.
+
+    Halves are rounded up as they are recorded: 1.15 is 1.2, whose float is a little less.
+    """
+    ordered, digits = sorted(values), Decimal(1).scaleb(-decimals)
+    ends = (Decimal(str(value)).quantize(digits, ROUND_HALF_UP) for value in (ordered[0], ordered[-1]))
+    return " to ".join(dict.fromkeys(map(str, ends)))
 
 
 def percent(value: float, decimals: int | None = 1) -> str:
