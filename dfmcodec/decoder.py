@@ -214,7 +214,7 @@ def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | 
         return None
     sampling = resample.Sampling(region, size[1], size[0])
     if size[0] * size[1] > request.max_pixels:
-        msg = f"{size[0]}x{size[1]} is more than the limit of {request.max_pixels} pixels"
+        msg = f"{size[0]}x{size[1]} is more than the limit of {request.max_pixels} pixels (max_pixels)"
         raise ConfigError(msg)
     return sampling
 

@@ -20,6 +20,10 @@ class ImageError(DfmError):
     """The input is not an image that can be encoded. Exit code 1."""
 
 
+class MissingFileError(DfmError, FileNotFoundError):
+    """A file that is to be read does not exist. Exit code 1."""
+
+
 class OutputError(DfmError):
     """The output cannot be written, or it exists and must not be replaced. Exit code 1."""
 
@@ -86,7 +90,7 @@ def printable(text: str) -> str:
 
 
 OUT_OF_MEMORY = 7  # the exit code for Python's own MemoryError
-NO_MEMORY = "out of memory; use a smaller image, fewer processes (-j) or, to encode, a lower --effort"
+NO_MEMORY = "out of memory; use a smaller image, fewer processes at a time or, to encode, a lower effort"
 
 
 def is_lack_of_memory(error: Exception) -> bool:

@@ -158,7 +158,7 @@ def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> N
         msg = f"the image is {width}x{height}; a side may have at most {MAX_SIDE} pixels, so cut it into tiles"
         raise ImageError(msg)
     if height * width > max_pixels:
-        msg = f"the image is {width}x{height}, more than the limit of {max_pixels} pixels (--max-pixels)"
+        msg = f"the image is {width}x{height}, more than the limit of {max_pixels} pixels (max_pixels)"
         raise ImageError(msg)
 
 

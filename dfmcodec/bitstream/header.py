@@ -189,10 +189,11 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     try:
         check_image_size(values["height"], values["width"], max_pixels)
         architecture = _architecture(values)
-    except (ConfigError, ImageError) as error:
-        kind = CorruptError if isinstance(error, ConfigError) else LimitError
+    except ImageError as error:  # too many pixels: `read_fields` refuses other sides
+        raise LimitError(str(error)) from error
+    except ConfigError as error:
         msg = f"the header is invalid: {error}"
-        raise kind(msg) from error
+        raise CorruptError(msg) from error
     count = values["section_count"] if "section_count" in values else values["kinds"] >> 2
     sections, file_bytes = _read_section_table(data, table, count, values.get("code_bytes"))
     main = MAIN_SECTION[architecture.model]

@@ -4,6 +4,7 @@ whole command and for one file of many.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dfmcodec.errors import (
 )
 
 _PACKAGE = Path(__file__).parents[1]
+_LIMIT = re.compile(r"\((max_pixels|max_multiply_adds)\)")  # parameters in messages, of which the command has options
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     if is_lack_of_memory(error):
         return Failure(MemoryError.__name__, NO_MEMORY, OUT_OF_MEMORY)
     if isinstance(error, DfmError):
-        return Failure(kind, str(error), error.exit_code)
+        return Failure(kind, _LIMIT.sub(_option, str(error)), error.exit_code)
     if isinstance(error, OSError):
         why = error.strerror or str(error)
         what = "the operating system reports" if error.filename is None else _text(error.filename)
@@ -65,6 +67,10 @@ def failure_of(error: Exception, command: str = "dfm") -> Failure:
     said = f": {error}" if str(error) else ""
     message = f"unexpected {kind}{_place(error)}{said}; this is a bug of dfmcodec, please report it"
     return Failure(kind, message, DfmError.exit_code)
+
+
+def _option(parameter: re.Match[str]) -> str:
+    return f"(--{parameter[1].replace('_', '-')})"
 
 
 def _text(name: str | bytes | int) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from dfmcodec.errors import DfmError, OutputError
+from dfmcodec.errors import DfmError, MissingFileError, OutputError
 
 try:
     import fcntl
@@ -32,6 +32,7 @@ def read_file(path: Path) -> bytes:
     """Reads the bytes of a file.
 
     Raises:
+        MissingFileError: The file does not exist.
         DfmError: The file cannot be read.
     """
     with _reading(path):
@@ -42,6 +43,7 @@ def open_file(path: Path) -> BinaryIO:
     """Opens a file to read its bytes.
 
     Raises:
+        MissingFileError: The file does not exist.
         DfmError: The file cannot be opened.
     """
     with _reading(path):
@@ -53,13 +55,15 @@ def _reading(path: Path) -> Iterator[None]:
     """Says which file cannot be read, and why.
 
     Raises:
+        MissingFileError: The file does not exist.
         DfmError: The file cannot be read.
     """
     try:
         yield
     except OSError as error:
+        kind = MissingFileError if isinstance(error, FileNotFoundError) else DfmError
         msg = f"cannot read {path}: {error.strerror or error}"
-        raise DfmError(msg) from error
+        raise kind(msg) from error
 
 
 def is_stream(path: Path) -> bool:
@@ -116,7 +120,7 @@ def _followed(path: Path) -> Path:
 
 def exists_message(path: Path) -> str:
     """Says that an output exists, and what to do."""
-    return f"{path} exists; name another file with -o, or use -f to replace it"
+    return f"{path} exists; give another name, or use -f to replace it"
 
 
 def write_atomic(path: Path, data: bytes, force: bool = True) -> None:

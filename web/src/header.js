@@ -237,7 +237,7 @@ function requireHeaderBytes(data, size) {
 function requireImageSize({ width, height }, maxPixels) {
   if (width * height <= maxPixels) return;
   const what = `the image is ${width}x${height}, more than the limit of ${maxPixels} pixels (--max-pixels)`;
-  throw new DfmError("limit", `the header is invalid: ${what}`);
+  throw new DfmError("limit", what);
 }
 
 function requireTiles(count, side) {

@@ -84,9 +84,9 @@ def test_a_model_that_takes_too_long_is_refused_before_it_is_evaluated(monkeypat
     work = model.architecture.multiply_adds * 16 * 16
     assert decode_image(code_bytes(data, 16), generator=model, max_multiply_adds=work).pixels.shape == (16, 16, 1)
     monkeypatch.setattr(GenerativeModel, "paint_at", lambda *_: pytest.fail("it is evaluated"))
-    with pytest.raises(LimitError, match="--max-multiply-adds"):
+    with pytest.raises(LimitError, match="max_multiply_adds"):
         decode_image(code_bytes(data, 16), generator=model, max_multiply_adds=work - 1)
-    with pytest.raises(LimitError, match="--max-multiply-adds"):
+    with pytest.raises(LimitError, match="max_multiply_adds"):
         decode_image(code_bytes(data, 16), generator=model, scale=2, max_multiply_adds=work)
 
 
