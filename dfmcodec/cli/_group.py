@@ -98,7 +98,7 @@ def _usage_in_one_line() -> Iterator[None]:
         raise
     except click.UsageError as error:
         command = "dfm" if error.ctx is None else error.ctx.command_path
-        message = error.format_message().removesuffix(".")
+        message = error.format_message().replace("\n\t", " ").removesuffix(".")  # click lists choices in lines
         _end(Failure(type(error).__name__, f"{message} (see {command} --help)", error.exit_code))
 
 

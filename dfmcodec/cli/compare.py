@@ -15,10 +15,14 @@ from dfmcodec.cli._common import (
     display_name,
     echo,
     echo_json,
+    errors_named,
     force_option,
     json_option,
+    max_multiply_adds_option,
     max_pixels_option,
+    prior_option,
     quiet_option,
+    read_generator,
     read_source,
     write_output,
 )
@@ -35,12 +39,22 @@ _AMPLIFICATION = 8
 @click.argument("reference", type=NamedPath())
 @click.argument("other", type=NamedPath())
 @click.option("--map", "map_path", type=NamedPath(), help="Write an image of the differences to this file.")
+@prior_option
 @max_pixels_option
+@max_multiply_adds_option
 @force_option
 @json_option
 @quiet_option
 def command(
-    reference: Path, other: Path, map_path: Path | None, max_pixels: int, force: bool, as_json: bool, quiet: bool
+    reference: Path,
+    other: Path,
+    map_path: Path | None,
+    prior: Path | None,
+    max_pixels: int,
+    max_multiply_adds: int,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Measure the difference between two images or .dfm files.
 
@@ -58,9 +72,11 @@ def command(
     map_format = None
     if map_path is not None:
         map_format = output_format(map_path, None)
-        check_outputs_apart({"--map": map_path}, [reference, other])
+        check_outputs_apart({"--map": map_path}, [reference, other, prior])
         check_output(map_path, force)
-    (first, _), (second, file_bytes) = (_read_or_decode(source, max_pixels) for source in (reference, other))
+    (first, _), (second, file_bytes) = (
+        _read_or_decode(source, prior, max_pixels, max_multiply_adds) for source in (reference, other)
+    )
     if first.pixels.shape[:2] != second.pixels.shape[:2] or first.bit_depth != second.bit_depth:
         kinds = " and ".join(f"{image.width}x{image.height} with {image.bit_depth} bits" for image in (first, second))
         msg = f"the images differ in size or bit depth: {kinds}"
@@ -77,7 +93,7 @@ def command(
         echo(f"{_line(figures)}{alpha}", err=to_stdout)
 
 
-def _read_or_decode(source: Path, max_pixels: int) -> tuple[Image, int]:
+def _read_or_decode(source: Path, prior: Path | None, max_pixels: int, max_multiply_adds: int) -> tuple[Image, int]:
     """The image of an image file or `.dfm` file, and the file's size in bytes."""
     from dfmcodec.bitstream.layout import MAGIC
     from dfmcodec.decoder import decode_image
@@ -85,7 +101,10 @@ def _read_or_decode(source: Path, max_pixels: int) -> tuple[Image, int]:
 
     data = read_source(source)
     if data.startswith(MAGIC):
-        return decode_image(data, max_pixels=max_pixels), len(data)
+        with errors_named(display_name(source)):
+            generator = read_generator(prior)
+            image = decode_image(data, max_pixels=max_pixels, generator=generator, max_multiply_adds=max_multiply_adds)
+            return image, len(data)
     return image_from_bytes(data, display_name(source), max_pixels, strip=True), len(data)
 
 

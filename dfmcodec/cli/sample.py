@@ -12,7 +12,7 @@ _NAMES = ("astronaut", "chelsea", "coffee", "camera")
 
 
 @click.command("sample")
-@click.argument("name", type=click.Choice(_NAMES))
+@click.argument("name", metavar="NAME", type=click.Choice(_NAMES))
 @output_option("Output image. Default: NAME.png in the current folder.")
 @force_option
 @quiet_option
@@ -21,6 +21,8 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
 
     \b
     dfm sample chelsea                    writes chelsea.png (451x300)
+
+    NAME is astronaut, chelsea, coffee or camera.
     """
     from dfmcodec.errors import require
     from dfmcodec.files.atomic import check_writable, write_atomic

@@ -1,0 +1,79 @@
+"""Messages name the file that they are about, and only options that the command has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+from common import ROOT
+
+import dfmcodec
+from dfmcodec.cli import main
+
+
+@pytest.fixture(scope="module")
+def cat(chelsea):
+    """A file of 96x80."""
+    return dfmcodec.encode(chelsea.pixels, effort=1).data
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch, cat, chelsea):
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.fromarray(chelsea.pixels).save("cat.png")
+    Path("cat.dfm").write_bytes(cat)
+    Path("cut.dfm").write_bytes(cat[: len(cat) // 2])
+    return tmp_path
+
+
+def refusal(*arguments, code):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    return result.stderr.removesuffix("\n").removeprefix("dfm: error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["demo", "cat.png", "-O", "there"], "there/cat.png"),
+        (["compare", "cat.png", "cat.dfm", "--map", "there/map.png"], "there/map.png"),
+        (["bench", "cat.png", "--html", "there/map.png"], "there/map.png"),
+        (["decode", "cat.dfm", "-o", "there/map.png"], "there/map.png"),
+    ],
+    ids=["demo", "compare", "bench", "decode"],
+)
+def test_an_output_that_exists_brings_up_no_option_that_is_not_there(arguments, output):
+    Path("there").mkdir()
+    for name in ("cat.png", "map.png"):
+        Path("there", name).touch()
+    assert refusal(*arguments, code=1) == f"{Path(output)} exists; give another name, or use -f to replace it"
+
+
+def test_what_is_wrong_with_a_file_comes_with_its_name():
+    assert refusal("info", "cat.png", code=3).startswith("cat.png: not a .dfm file")
+    assert refusal("compare", "cat.dfm", "cut.dfm", code=3).startswith("cut.dfm: the file is truncated")
+    assert refusal("info", "none.dfm", code=1) == "cannot read none.dfm: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["decode", "-o", "out.png"], ["compare", "cat.dfm"], ["view", "--no-browser"]], ids=str
+)
+def test_a_limit_is_no_damage_and_is_named_as_an_option(arguments):
+    said = refusal(*arguments, "cat.dfm", "--max-pixels", 7679, code=3)
+    assert said == "cat.dfm: the image is 96x80, more than the limit of 7679 pixels (--max-pixels)"
+
+
+def test_choices_are_listed_in_one_line():
+    said = refusal("sample", code=2)
+    assert said.startswith("Missing argument 'NAME'. Choose from: astronaut, chelsea, coffee, camera (see ")
+
+
+def test_compare_has_the_limit_that_its_refusal_names():
+    network = ROOT / "tests" / "golden" / "v1" / "coordinate-596a9d34.dfm"
+    said = refusal("compare", "cat.png", network, "--max-multiply-adds", 1, code=3)
+    assert said.startswith(f"{network}: the network takes ")
+    assert "(--max-multiply-adds)" in said
