@@ -175,7 +175,7 @@ def measure_figures(
     original: Pixels, data: bytes, decoded: Pixels, encode_s: float, decode_s: float, with_ssimulacra2: bool
 ) -> Figures:
     """Measures a decoded image against the original, both uint8 [H, W, C]."""
-    decoded = _with_channels_of(original, decoded)
+    decoded = with_channels_of(original, decoded)
     return Figures(
         bytes=len(data),
         bpp=bits_per_pixel(len(data), original.shape[0] * original.shape[1]),
@@ -208,7 +208,7 @@ def _most_detailed_region(pixels: Pixels) -> tuple[slice, slice]:
     return max(regions, key=lambda region: float(np.std(gray[region])))
 
 
-def _with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
+def with_channels_of(original: Pixels, decoded: Pixels) -> Pixels:
     """The decoded image with as many channels as the original; some codecs have no gray images, or
     nothing else.
     """

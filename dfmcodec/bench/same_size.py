@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfmcodec._types import Pixels
+from dfmcodec._types import Notify, Pixels
 from dfmcodec.bench.codecs import Avif, Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
+from dfmcodec.bench.measurement import with_channels_of
 from dfmcodec.files.names import printable
+from dfmcodec.files.read_image import ignore
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
@@ -78,7 +80,9 @@ class Version:
         return f"{self.label}: {self.file_bytes:,} bytes, {quality}"
 
 
-def same_size(pixels: Pixels, limit_bytes: int, codecs: Sequence[Codec] | None = None) -> list[Version]:
+def same_size(
+    pixels: Pixels, limit_bytes: int, codecs: Sequence[Codec] | None = None, notify: Notify = ignore
+) -> list[Version]:
     """The image as other codecs keep it in files that are not larger than a limit: for each the
     best of its forms. Those without such a file, or that are not installed, are left out.
 
@@ -86,21 +90,29 @@ def same_size(pixels: Pixels, limit_bytes: int, codecs: Sequence[Codec] | None =
         pixels: uint8 [H, W, C], C = 1 or 3.
         limit_bytes: The limit.
         codecs: The codecs; JPEG and AVIF if None.
+        notify: Receives a notice of each codec that is left out.
     """
     versions = []
     for codec in [Jpeg(), Avif()] if codecs is None else codecs:
-        if codec.missing() is not None:
+        missing = codec.missing()
+        if missing is not None:
+            notify(f"{codec.label} is left out: it needs {missing}")
             continue
         best: Version | None = None
+        smallest_bytes = []
         for form in codec.forms:
             match = SizeSearch(codec, form, pixels).largest_within(limit_bytes)
             if isinstance(match, Match):
-                decoded = codec.decode(match.data)
+                decoded = with_channels_of(pixels, codec.decode(match.data))
                 version = Version(codec.label, decoded, len(match.data), psnr(pixels, decoded, None))
                 if best is None or (version.psnr_db or 0) > (best.psnr_db or 0):
                     best = version
+            else:
+                smallest_bytes.append(match.smallest_bytes)
         if best is not None:
             versions.append(best)
+        else:
+            notify(f"{codec.label} is left out: its smallest file has {min(smallest_bytes):,} bytes")
     return versions
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dfmcodec.cli._common import NamedPath, Number, echo, force_option, quiet_option
+from dfmcodec.cli._common import NamedPath, Number, echo, force_option, max_pixels_option, quiet_option
 
 if TYPE_CHECKING:
     from dfmcodec.image import Image
@@ -33,9 +33,10 @@ _PAGE = "index.html"
     help="Write everything to this folder.",
 )
 @click.option("--bpp", type=Number(), default=_BPP, show_default=True, help="Size of the files in bits per pixel.")
+@max_pixels_option
 @force_option
 @quiet_option
-def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: bool) -> None:
+def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, force: bool, quiet: bool) -> None:
     """Encode and decode a photograph, and lay it beside JPEG and AVIF of the same size.
 
     \b
@@ -63,7 +64,7 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     make_folder(folder)
     for path in outputs:
         check_writable(path, force)
-    image = _photograph() if source is None else to_image(source, strip=True)
+    image = _photograph() if source is None else to_image(source, strip=True, max_pixels=max_pixels)
     if not image.is_plain:
         echo("dfm: the demo compares images of 8 bits without alpha", err=True)
         image = image.plain()
@@ -77,7 +78,9 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     if not quiet:
         echo("finding the best JPEG and AVIF files of that size ..")
     report = result.report
-    versions = [Version("original", image.pixels), Version.of(result), *same_size(image.pixels, report.file_bytes)]
+    left_out: list[str] = []
+    others = same_size(image.pixels, report.file_bytes, notify=left_out.append)
+    versions = [Version("original", image.pixels), Version.of(result), *others]
     sample = _command_line("sample", _PHOTOGRAPH, "-o", original)
     commands = [
         sample if source is None else f"# {original} is the image as PNG",
@@ -85,10 +88,13 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
         _command_line("decode", encoded, "-o", decoded),
     ]
     lead = f"{image.width}x{image.height} pixels in {report.bpp:.3f} bits per pixel, and other codecs at that size."
+    lead = " ".join([lead, *(f"{notice}." for notice in left_out)])
     write_atomic(index, page(f"{name} as a .dfm file", lead, versions, commands).encode(), force)
     if not quiet:
         for version in versions[1:]:
             echo(f"  {version.caption}")
+        for notice in left_out:
+            echo(f"  {notice}")
         for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
             echo(line)
 

@@ -62,6 +62,38 @@ def test_the_demo_lays_three_codecs_beside_the_original(tmp_path, monkeypatch):
     assert "exists" in again.output
 
 
+CAT = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:210])
+KINDS = {
+    "gray": PIL.Image.fromarray(CAT).convert("L"),
+    "gray of 16 bits": PIL.Image.fromarray(CAT[:, :, 1].astype(np.uint16) * 257),
+    "gray and alpha": PIL.Image.fromarray(np.stack([CAT[:, :, 1], CAT[:, :, 0]], axis=2)),
+    "palette": PIL.Image.fromarray(CAT).quantize(32),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_demo_takes_images_of_every_kind(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    KINDS[kind].save("cat.png")
+    result = CliRunner().invoke(main, ["demo", "cat.png", "--bpp", "2"])
+    assert result.exit_code == 0, result.output
+    captions = re.findall(r"<figcaption>([^<]+)<", Path("dfm_demo/index.html").read_text())
+    assert [caption.split(":")[0] for caption in captions] == ["original", "dfm", "JPEG", "AVIF"]
+    assert all(caption.endswith(" dB") for caption in captions[1:])
+
+
+def test_codecs_without_a_file_of_that_size_are_left_out_and_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.fromarray(CAT).convert("1").save("bits.png")
+    result = CliRunner().invoke(main, ["demo", "bits.png", "--bpp", "1"])
+    assert result.exit_code == 0, result.output
+    html = Path("dfm_demo/index.html").read_text()
+    for codec in ("JPEG", "AVIF"):
+        reason = re.search(rf"{codec} is left out: its smallest file has ([\d,]+) bytes", result.output)
+        assert int(reason[1].replace(",", "")) > CAT.shape[0] * CAT.shape[1] / 8
+        assert f"{reason[0]}." in html
+
+
 def test_its_commands_write_the_same_files_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cat = np.ascontiguousarray(skimage.data.chelsea()[60:84, 130:162])
