@@ -12,7 +12,7 @@ from typing import BinaryIO
 from dfmcodec.cli._common import STANDARD, FileList, Output, make_folder, standard_input
 from dfmcodec.cli._same_file import identities, identity
 from dfmcodec.errors import ConfigError, DfmError, OutputError
-from dfmcodec.files.atomic import is_stream
+from dfmcodec.files.atomic import EXTENSION, is_stream
 
 _SHOWN_NAMES = 5
 
@@ -326,6 +326,23 @@ def files_of_folders(
         for path in sorted(special):
             on_special(path)
         yield [path for path in paths if path not in special]
+
+
+def dfm_files(
+    sources: Sequence[Path],
+    recursive: bool,
+    on_unusable: Callable[[Unusable], None],
+    on_special: Callable[[Path], None],
+) -> Iterator[Path]:
+    """Yields the sources that are files, and the .dfm files of those that are folders; the
+    arguments are those of `files_of_folders`.
+    """
+    for source in sources:
+        if os.path.isdir(source):
+            for paths in files_of_folders(source, recursive, on_unusable, on_special):
+                yield from (path for path in paths if path.suffix.lower() == EXTENSION)
+        else:
+            yield source
 
 
 def check_standard_input(sources: Sequence[Path]) -> None:

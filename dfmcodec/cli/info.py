@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -14,64 +15,112 @@ from dfmcodec.cli._common import (
     display_name,
     echo,
     echo_json,
+    errors_named,
     json_option,
     read_source,
+    recursive_option,
     sources_argument,
 )
 from dfmcodec.cli._failure import failure_of
-from dfmcodec.cli._inputs import check_standard_input
+from dfmcodec.cli._inputs import Unusable, check_standard_input, dfm_files, special_files
 from dfmcodec.errors import FormatError
 
 if TYPE_CHECKING:
     from dfmcodec.bitstream.header import Header
+    from dfmcodec.image import Metadata
 
 _Q_STEP_UNITS = 64  # a q_step of the header is in 1/64 code values
+_METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP"}
 
 
 @click.command("info")
 @sources_argument
+@recursive_option
 @json_option
-def command(sources: tuple[Path, ...], as_json: bool) -> None:
+def command(sources: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
     """Show what .dfm files hold, without decoding them.
 
     \b
     dfm info photo.dfm
+    dfm info -r archive/
     dfm info *.dfm --json
     cat photo.dfm | dfm info -
 
-    Print the dimensions, the rate, the model, the sections, and what is missing or damaged. The
-    exit code is 3 if the file is truncated or damaged, and 5 if some of several are; what its
-    header says is printed anyway.
+    Print the dimensions, the rate, the model, the metadata, the sections, and what is missing or
+    damaged. The exit code is 3 if the one file given is truncated or damaged, and 5 if some of
+    several are; what the header says is printed anyway.
     """
-    if len(sources) == 1:
+    if len(sources) == 1 and not os.path.isdir(sources[0]):
         if _show(_examined(sources[0]), as_json):
             sys.exit(FormatError.exit_code)
         return
     check_standard_input(sources)
-    failed = False
-    for source in sources:
-        try:
-            file = _examined(source)
-        except Exception as error:  # whatever it is, it is about this file alone
-            failed = True
-            failure = failure_of(error)
-            message = failure.of_file(source)
-            echo(f"dfm: {message}", err=True)
-            if as_json:
-                echo_json({"file": str(source), "error": message, "kind": failure.kind})
-        else:  # not in `try`: what standard output refuses is about no file
-            failed |= bool(_show(file, as_json))
-    if failed:
-        sys.exit(SOME_FAILED)
+    unusable: list[Unusable] = []
+    special = special_files()
+    codes = [_exit_code(path, as_json) for path in dfm_files(sources, recursive, unusable.append, special.add)]
+    for folder in unusable:
+        echo(f"dfm: {folder.error}", err=True)
+    if special.count:
+        echo(f"dfm: {special.notice()}", err=True)
+    if not codes and not unusable:
+        echo("dfm: error: there are no .dfm files here (-r looks into subfolders)", err=True)
+        sys.exit(1)
+    if unusable or any(codes):
+        sys.exit(codes[0] if len(codes) == 1 and not unusable else SOME_FAILED)
+
+
+def _exit_code(source: Path, as_json: bool) -> int:
+    """Prints the information about one of several files, or why there is none, and gives the exit
+    code of a command on it alone.
+    """
+    try:
+        file = _examined(source)
+    except Exception as error:  # whatever it is, it is about this file alone
+        failure = failure_of(error)
+        message = failure.of_file(source)
+        echo(f"dfm: {message}", err=True)
+        if as_json:
+            echo_json({"file": str(source), "error": message, "kind": failure.kind})
+        return failure.exit_code
+    return FormatError.exit_code if _show(file, as_json) else 0  # not in `try`: standard output is of no file
 
 
 class _Examined(NamedTuple):
-    """A file whose header was read: its name in messages, its size, and what is wrong with it."""
+    """A file whose header was read.
+
+    Args:
+        name: Its name in messages.
+        file_bytes: Its size.
+        header: Its header.
+        metadata: Its metadata; None if they cannot be read.
+        problems: What is wrong with it.
+    """
 
     name: str
     file_bytes: int
     header: Header
+    metadata: Metadata | None
     problems: list[str]
+
+    @property
+    def rate(self) -> float:
+        """File bytes over raw bytes."""
+        return self.file_bytes / self.header.raw_bytes
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel."""
+        from dfmcodec.metrics import bits_per_pixel
+
+        return bits_per_pixel(self.file_bytes, self.header.height * self.header.width)
+
+    @property
+    def icc_description(self) -> str | None:
+        """What the ICC profile calls itself; None if there is no profile, or it does not say."""
+        from dfmcodec.files.metadata import icc_description
+
+        profile = self.metadata and self.metadata.icc
+        return icc_description(profile) or None if profile else None
 
 
 def _examined(source: Path) -> _Examined:
@@ -82,58 +131,85 @@ def _examined(source: Path) -> _Examined:
     """
     from dfmcodec.bitstream.header import read_header
     from dfmcodec.bitstream.integrity import examine
+    from dfmcodec.bitstream.layout import Section
+    from dfmcodec.bitstream.sections.metadata import unpack_metadata
     from dfmcodec.image import LARGEST_PIXELS
 
-    data = read_source(source)
-    header = read_header(data, LARGEST_PIXELS)
-    return _Examined(display_name(source), len(data), header, examine(data, header).problems)
+    data, name = read_source(source), display_name(source)
+    with errors_named(name):
+        header = read_header(data, LARGEST_PIXELS)
+    state = examine(data, header)
+    metadata, problems = None, state.problems
+    try:
+        metadata = unpack_metadata(state.section(Section.METADATA) if Section.METADATA in header.sections else None)
+    except FormatError as error:
+        if str(error) not in problems:
+            problems = [*problems, str(error)]
+    return _Examined(name, len(data), header, metadata, problems)
 
 
 def _show(file: _Examined, as_json: bool) -> list[str]:
     """Prints the information about a file, and gives what is wrong with it."""
-    from dfmcodec.metrics import bits_per_pixel
-
-    name, file_bytes, header, problems = file
-    rate = file_bytes / header.raw_bytes
-    bpp = bits_per_pixel(file_bytes, header.height * header.width)
     if as_json:
-        echo_json(
-            {
-                "file": name,
-                "bytes": file_bytes,
-                "format_version": header.version,
-                "width": header.width,
-                "height": header.height,
-                "bit_depth": header.bit_depth,
-                "channels": header.channels,
-                "alpha": header.has_alpha,
-                "architecture": header.architecture.as_dict(),
-                "step_levels": header.q_step / _Q_STEP_UNITS if header.q_step else None,
-                "rate": rate,
-                "bpp": bpp,
-                "section_bytes": header.section_bytes(),
-                "problems": problems,
-                "header": dict(header.values),
-            }
-        )
+        echo_json(_report(file))
     else:
-        _echo_info(name, file_bytes, header, rate, bpp)
-    for problem in problems:
-        echo(f"dfm: {name}: {problem}", err=True)
-    return problems
+        _echo_info(file)
+    for problem in file.problems:
+        echo(f"dfm: {file.name}: {problem}", err=True)
+    return file.problems
 
 
-def _echo_info(name: str, file_bytes: int, header: Header, rate: float, bpp: float) -> None:
+def _report(file: _Examined) -> dict[str, Any]:
+    """The information as plain values, for JSON."""
+    header, metadata = file.header, file.metadata
+    sizes = None if metadata is None else {name: len(value) for name, value in metadata.present().items()}
+    return {
+        "file": file.name,
+        "bytes": file.file_bytes,
+        "format_version": header.version,
+        "width": header.width,
+        "height": header.height,
+        "bit_depth": header.bit_depth,
+        "channels": header.channels,
+        "alpha": header.has_alpha,
+        "architecture": header.architecture.as_dict(),
+        "q_step": header.q_step or None,
+        "rate": file.rate,
+        "bpp": file.bpp,
+        "section_bytes": header.section_bytes(),
+        "metadata_bytes": sizes,
+        "icc_description": file.icc_description,
+        "problems": file.problems,
+        "header": dict(header.values),
+    }
+
+
+def _echo_info(file: _Examined) -> None:
     """Prints the information for people."""
+    header = file.header
     kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
     sections = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
-    echo(f"{name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
-    echo(f"  size      {file_bytes} bytes, rate {rate:.4f}, {bpp:.3f} bpp")
+    echo(f"{file.name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
+    echo(f"  size      {file.file_bytes} bytes, rate {file.rate:.4f}, {file.bpp:.3f} bpp")
     echo(f"  model     {describe_architecture(header.architecture)}")
     networks = header.section_bytes().get("networks")
     if networks is not None:
-        echo(f"  networks  {networks} bytes fitted to this image, {100 * networks / file_bytes:.1f} % of the file")
+        share = 100 * networks / file.file_bytes
+        echo(f"  networks  {networks} bytes fitted to this image, {share:.1f} % of the file")
     if header.q_step:
         echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
+    echo(f"  metadata  {_metadata_text(file)}")
     echo(f"  bytes     {sections}")
     echo(f"  format    version {header.version}")
+
+
+def _metadata_text(file: _Examined) -> str:
+    """The entries of the metadata, with their sizes."""
+    if file.metadata is None:
+        return "cannot be read"
+    described = f" ({file.icc_description})" if file.icc_description else ""
+    entries = [
+        f"{_METADATA_LABELS[name]}{described if name == 'icc' else ''} {len(value)} bytes"
+        for name, value in file.metadata.present().items()
+    ]
+    return ", ".join(entries) or "none"

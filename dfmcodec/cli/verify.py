@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +29,7 @@ from dfmcodec.cli._common import (
     sources_argument,
 )
 from dfmcodec.cli._failure import failure_of
-from dfmcodec.cli._inputs import Unusable, check_standard_input, files_of_folders, special_files
+from dfmcodec.cli._inputs import Unusable, check_standard_input, dfm_files, special_files
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.errors import BadMagicError, CorruptError, TruncatedError
 from dfmcodec.files.names import printable
@@ -76,12 +74,12 @@ def command(
     read_generator(prior)  # report a bad model once, not for each file
     unusable: list[Unusable] = []
     special = special_files()
-    count = partial(_dfm_files, sources, recursive, lambda unusable: None, lambda special: None)
+    count = partial(dfm_files, sources, recursive, lambda unusable: None, lambda special: None)
     run = _Run(FilesBar(lambda: sum(1 for _ in count()), not quiet), as_json, quiet)
     try:
         at_once = 1 if STANDARD in sources else processes  # other processes have no standard input
         verify = partial(_verify, max_pixels, max_multiply_adds, prior)
-        run_jobs(verify, _dfm_files(sources, recursive, unusable.append, special.add), at_once, run.take)
+        run_jobs(verify, dfm_files(sources, recursive, unusable.append, special.add), at_once, run.take)
     finally:
         run.bar.close()
     for folder in unusable:
@@ -97,23 +95,6 @@ def command(
         sys.exit(1)
     if unusable or files > run.counts[_WHOLE]:
         sys.exit(run.first_code if files == 1 and not unusable else SOME_FAILED)
-
-
-def _dfm_files(
-    sources: Sequence[Path],
-    recursive: bool,
-    on_unusable: Callable[[Unusable], None],
-    on_special: Callable[[Path], None],
-) -> Iterator[Path]:
-    """Yields the sources that are files, and the .dfm files of those that are folders; the
-    arguments are those of `files_of_folders`.
-    """
-    for source in sources:
-        if os.path.isdir(source):
-            for paths in files_of_folders(source, recursive, on_unusable, on_special):
-                yield from (path for path in paths if path.suffix.lower() == ".dfm")
-        else:
-            yield source
 
 
 @dataclass

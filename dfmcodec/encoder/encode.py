@@ -12,7 +12,7 @@ import numpy as np
 
 from dfmcodec import bitstream
 from dfmcodec._types import Model
-from dfmcodec.bitstream.contents import QuantizedLatents, QuantizedNetwork
+from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
 from dfmcodec.decoder import decode_image
@@ -197,7 +197,8 @@ def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[En
         float_psnr_db=outcome.float_psnr_db,
         bits_per_weight=_bits_per_weight(outcome, header.section_bytes()),
         architecture=header.architecture,
-        quantizer_steps=_quantizer_steps(outcome),
+        q_step=header.q_step or None,
+        step_indices=outcome.model.step_indices if isinstance(outcome.model, QuantizedNetwork) else (),
         steps=outcome.steps,
         fit_s=outcome.fit_s,
         stop_reason=outcome.stop_reason,
@@ -260,10 +261,3 @@ def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float |
         return None
     stream_bytes = section_bytes["weights"] - side_bytes(model.architecture)
     return 8 * stream_bytes / model.architecture.weight_count
-
-
-def _quantizer_steps(outcome: Outcome) -> tuple[int, ...]:
-    model = outcome.model
-    if isinstance(model, QuantizedNetwork):
-        return model.step_indices
-    return (model.q_step,) if isinstance(model, QuantizedLatents) else ()

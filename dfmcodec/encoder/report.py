@@ -34,8 +34,10 @@ class EncodeReport:
         bits_per_weight: Bits of the range-coded stream per weight; None for other models than
             `coordinate`.
         architecture: The network.
-        quantizer_steps: The step index of each layer, or the q_step of the latents in 1/64 code
-            values. Empty for codes and fitted models.
+        q_step: The quantisation step of the latents in 1/64 code values, as in the header; None for
+            other models.
+        step_indices: The step index of the weights of each layer of the coordinate model; empty for
+            other models.
         steps: Gradient steps, or iterations of the latent model.
         fit_s: Seconds of the fit, compilation not counted.
         total_s: Seconds of the whole encoding.
@@ -58,7 +60,8 @@ class EncodeReport:
     float_psnr_db: float | None
     bits_per_weight: float | None
     architecture: Architecture
-    quantizer_steps: tuple[int, ...]
+    q_step: int | None
+    step_indices: tuple[int, ...]
     steps: int
     fit_s: float
     total_s: float
@@ -88,7 +91,7 @@ class EncodeReport:
             "psnr_db": self.psnr_db if isfinite(self.psnr_db) else None,
             "lossless": self.psnr_db == inf,
             "architecture": self.architecture.as_dict(),
-            "quantizer_steps": list(self.quantizer_steps),
+            "step_indices": list(self.step_indices),
             "trace": [asdict(point) for point in self.trace],
         }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from dfmcodec._types import Notify
@@ -24,6 +25,8 @@ _INNER_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
 EXIF_PREFIX = b"Exif\0\0"
 _INTEROPERABILITY = 0xA005  # a directory inside that of Exif
 _XMP_TAG, _ICC_TAG = 700, 34675
+_ICC_HEADER_BYTES, _MOST_ICC_TAGS = 128, 100
+_DESCRIPTION_LENGTH = 80  # characters of a profile's description that are shown
 # The tags that describe the layout of a TIFF file, as ranges (first, last). They are not Exif.
 _TIFF_LAYOUT = (
     *((254, 259), (262, 263), (266, 266), (273, 273), (277, 281), (284, 284), (288, 293), (297, 301), (317, 325)),
@@ -171,6 +174,28 @@ def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
     exif.fields.pop(ORIENTATION_TAG, None)  # Pillow turns a TIFF
     block = EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
     return Metadata(found.get(_ICC_TAG), block, found.get(_XMP_TAG))
+
+
+def icc_description(profile: bytes) -> str:
+    """Returns the description of an ICC profile (ICC.1:2022, 7.3 and 9.2.41); empty if it has none
+    that can be read.
+    """
+    with suppress(struct.error):
+        (count,) = struct.unpack_from(">I", profile, _ICC_HEADER_BYTES)
+        for entry in range(min(count, _MOST_ICC_TAGS)):
+            name, offset, size = struct.unpack_from(">4sII", profile, _ICC_HEADER_BYTES + 4 + 12 * entry)
+            if name == b"desc":
+                return _icc_text(profile[offset : offset + size]).partition("\0")[0].strip()[:_DESCRIPTION_LENGTH]
+    return ""
+
+
+def _icc_text(tag: bytes) -> str:
+    """The text of a tag: of version 4 in the first of its languages, or of version 2."""
+    if tag.startswith(b"mluc"):
+        length, offset = struct.unpack_from(">II", tag, 20)
+        return tag[offset : offset + length].decode("utf-16-be", "replace")
+    (length,) = struct.unpack_from(">I", tag, 8)
+    return tag[12 : 12 + length].decode("ascii", "replace") if tag.startswith(b"desc") else ""
 
 
 def exif_with_orientation_1(block: bytes) -> bytes | None:

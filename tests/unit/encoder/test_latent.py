@@ -277,7 +277,7 @@ def test_info_reports_the_latents(photograph):
     assert header.q_step == 22.5 * 64
     report = json.loads(json.dumps(result.report.as_dict()))
     assert report["architecture"]["model"] == "latent"
-    assert report["quantizer_steps"] == [22.5 * 64]
+    assert report["q_step"] == 22.5 * 64
     assert report["stop_reason"] == "target met"
 
 
