@@ -72,6 +72,16 @@ class _Source(PathParam):
         return Path(value)
 
 
+def fraction(text: str) -> float:
+    """The value of a number or a percentage: 0.18 or 18%.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    text = text.strip()
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
 class Number(FloatParam):
     """A number that is not beyond what an option can mean. NaN and infinity are none.
 
@@ -81,6 +91,7 @@ class Number(FloatParam):
     """
 
     name = "float"
+    parse: Callable[[str], float] = staticmethod(float)
 
     def __init__(self, low: float = -1e9, high: float = 1e9) -> None:
         self._low = low
@@ -88,12 +99,19 @@ class Number(FloatParam):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         try:
-            number = float(value)
+            number = self.parse(str(value))
         except ValueError:
             self.fail(f"{value!r} is not a number", param, ctx)
         if not self._low <= number <= self._high:
             self.fail(f"{value} is not a number from {self._low:g} to {self._high:g}", param, ctx)
         return number
+
+
+class Fraction(Number):
+    """A number or a percentage: 0.18 or 18%."""
+
+    name = "fraction"
+    parse = staticmethod(fraction)
 
 
 class WholeNumber(IntParam):
@@ -386,7 +404,7 @@ def check_output(output: Path, force: bool) -> None:
     if output != STANDARD:
         check_writable(output, force)
     elif sys.stdout is None:
-        msg = "standard output is closed; name a file with -o"
+        msg = "standard output is closed; name a file"
         raise OutputError(msg)
     elif sys.stdout.isatty():
         msg = "standard output is a terminal; redirect it to a file or a program"

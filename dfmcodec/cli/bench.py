@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dfmcodec.cli._batch import SOME_FAILED
-from dfmcodec.cli._common import NamedPath, Number, echo, force_option, processes_option, quiet_option
+from dfmcodec.cli._common import NamedPath, Number, echo, force_option, fraction, processes_option, quiet_option
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.names import printable
@@ -85,7 +86,7 @@ class _Options:
     "--rates",
     default="0.18",
     show_default=True,
-    help="Sizes of dfm's files as fractions of the raw bytes, separated by commas.",
+    help="Sizes of dfm's files as fractions of the raw bytes, such as 0.18 or 18%, separated by commas.",
 )
 @click.option(
     "--efforts", default="5", show_default=True, help="Efforts of dfm's latent and fitted models, separated by commas."
@@ -255,7 +256,7 @@ def _targets(models: str, efforts: str, rates: str, time_limit_s: float | None) 
     targets = []
     for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if model != "coordinate" else [EncoderConfig.effort]:
-            for rate in _numbers(rates, "--rates", float):
+            for rate in _numbers(rates, "--rates", fraction):
                 EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s)
                 targets.append(Target(model, effort, rate, time_limit_s))
     if not targets or len(set(targets)) < len(targets):
@@ -264,9 +265,9 @@ def _targets(models: str, efforts: str, rates: str, time_limit_s: float | None) 
     return tuple(targets)
 
 
-def _numbers(text: str, option: str, kind: type[N]) -> list[N]:
+def _numbers(text: str, option: str, parse: Callable[[str], N]) -> list[N]:
     try:
-        return [kind(item) for item in _split(text)]
+        return [parse(item) for item in _split(text)]
     except ValueError:
         msg = f"{option} is {text!r}; write numbers separated by commas"
         raise ConfigError(msg) from None

@@ -17,7 +17,7 @@ from dfmcodec.cli import _batch
 from dfmcodec.cli._common import (
     STANDARD,
     FileList,
-    Number,
+    Fraction,
     Output,
     check_output,
     display_name,
@@ -56,9 +56,14 @@ if TYPE_CHECKING:
     from dfmcodec.image import Image
     from dfmcodec.latents.geometry import Region
 
-# The names in write_image.OUTPUT_FORMATS, repeated here because that module imports NumPy.
 _EXTENSION = ".dfm"  # files.atomic.EXTENSION
+# The names in write_image.OUTPUT_FORMATS, repeated here because that module imports NumPy.
 _FORMATS = ("png", "tiff", "jpeg", "webp", "ppm", "bmp", "npy")
+_ALIASES = {"tif": "tiff", "jpg": "jpeg"}
+_REGIONS = (
+    r"(?P<x>\d{1,9}),(?P<y>\d{1,9}),(?P<w>\d{1,9}),(?P<h>\d{1,9})",
+    r"(?P<w>\d{1,9})x(?P<h>\d{1,9})\+(?P<x>\d{1,9})\+(?P<y>\d{1,9})",  # ImageMagick's geometry
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class _Options:
         recursive: Whether to process subfolders too.
         processes: The number of files to process at a time.
         format_name: The output format; None to take it from the extension.
+        quality: The quality of JPEG and WebP outputs, 1..100; None for that of the format.
         scale: The factor of width and height.
         size: Width and height of the output, of which one may be None to keep the aspect ratio;
             None for its own size.
@@ -98,6 +104,7 @@ class _Options:
     recursive: bool
     processes: int
     format_name: str | None
+    quality: int | None
     scale: float | None
     size: tuple[int | None, int | None] | None
     region: tuple[int, int, int, int] | None
@@ -119,12 +126,11 @@ def _parse_region(
 ) -> tuple[int, int, int, int] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", text.replace(" ", ""))
-    if match is None:
-        msg = f"--region is {text!r}; write X,Y,W,H: left column, top row, width and height"
-        raise ConfigError(msg)
-    left, top, width, height = (int(number) for number in match.groups())
-    return left, top, width, height
+    for pattern in _REGIONS:
+        if match := re.fullmatch(pattern, text.replace(" ", "").lower()):
+            return int(match["x"]), int(match["y"]), int(match["w"]), int(match["h"])
+    msg = f"--region is {text!r}; write X,Y,W,H: left column, top row, width and height; or WxH+X+Y"
+    raise ConfigError(msg)
 
 
 def _parse_size(
@@ -132,12 +138,16 @@ def _parse_size(
 ) -> tuple[int | None, int | None] | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{0,9})x(\d{0,9})", text.lower())
+    match = re.fullmatch(r"(\d{0,9})(?:x(\d{0,9}))?", text.lower())
     if match is None or not any(match.groups()):
-        msg = f"--to is {text!r}; write WxH, or Wx or xH to keep the aspect ratio"
+        msg = f"--to is {text!r}; write WxH, or W or xH to keep the aspect ratio"
         raise ConfigError(msg)
     width, height = (int(number) if number else None for number in match.groups())
     return width, height
+
+
+def _parse_format(_context: click.Context, _parameter: click.Parameter, name: str | None) -> str | None:
+    return None if name is None else _ALIASES.get(name, name)
 
 
 @click.command("decode")
@@ -151,21 +161,31 @@ def _parse_size(
 @files_from_option
 @processes_option
 @click.option(
-    "--format", "format_name", type=click.Choice(_FORMATS), help="Output format, regardless of the extension."
+    "--format",
+    "format_name",
+    type=click.Choice([*_FORMATS, *_ALIASES], case_sensitive=False),
+    callback=_parse_format,
+    help="Output format, regardless of the extension.",
 )
-@click.option("--scale", type=Number(), help="Scale width and height by this factor, such as 2 or 0.25.")
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="Quality of JPEG and WebP outputs, 1 to 100. Default: 95 for JPEG, always with full chroma; WebP is lossless.",
+)
+@click.option("--scale", type=Fraction(), help="Scale width and height by this factor, such as 2, 0.25 or 25%.")
 @click.option(
     "--to",
     "size",
     metavar="WxH",
     callback=_parse_size,
-    help="Scale to this size in pixels; Wx or xH keeps the aspect ratio.",
+    help="Scale to this size in pixels; W or xH keeps the aspect ratio.",
 )
 @click.option(
     "--region",
     metavar="X,Y,W,H",
     callback=_parse_region,
-    help="Decode only this rectangle: left column, top row, width and height.",
+    help="Decode only this rectangle: left column, top row, width and height. Also WxH+X+Y.",
 )
 @click.option(
     "--best-effort",
@@ -199,7 +219,7 @@ def command(**arguments: Any) -> None:
     \b
     dfm decode photo.dfm                            writes photo.png
     dfm decode photo.dfm -o out.tif                 TIFF; also JPEG, WebP, PPM, BMP, NPY
-    dfm decode photo.dfm --to 320x -o small.png     a thumbnail, faster than the whole image
+    dfm decode photo.dfm --to 320 -o small.png      a thumbnail, faster than the whole image
     dfm decode photo.dfm --region 100,50,640,480    a rectangle, exactly as in the whole image
     dfm decode out/ -r -O images/ --format png      a folder and its subfolders
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
@@ -208,7 +228,7 @@ def command(**arguments: Any) -> None:
     The bit depth, alpha, ICC profile, Exif and XMP are restored. A format that cannot hold the bit
     depth or the alpha is refused.
     """
-    from dfmcodec.files.write_image import OUTPUT_FORMATS
+    from dfmcodec.files.write_image import OUTPUT_FORMATS, check_quality
 
     arguments["files_from"] = file_list(arguments)
     options = _Options(**arguments)
@@ -221,6 +241,7 @@ def command(**arguments: Any) -> None:
         _decode_single(options)
         return
     chosen = OUTPUT_FORMATS[options.format_name or "png"]
+    check_quality(chosen, options.quality)
     folder = options.output.path if options.output is not None else options.folder
     kept = options.prior, options.report_path
     inputs = Inputs(options.sources, options.files_from, folder, options.recursive, _naming(chosen), kept)
@@ -263,7 +284,7 @@ def _check_sandbox(options: _Options) -> None:
 
 def _settings_text(options: _Options) -> str:
     """What decides the outputs of a run besides the files, for the report."""
-    names = ("format_name", "scale", "size", "region", "best_effort", "backend")
+    names = ("format_name", "quality", "scale", "size", "region", "best_effort", "backend")
     return json_text({name: getattr(options, name) for name in names})
 
 
@@ -281,7 +302,7 @@ def _naming(output: OutputFormat) -> Naming:
 
 
 def _decode_single(options: _Options) -> None:
-    from dfmcodec.files.write_image import OUTPUT_FORMATS, output_format
+    from dfmcodec.files.write_image import OUTPUT_FORMATS, check_quality, output_format
 
     started = time.perf_counter()
     (source,) = options.sources
@@ -293,6 +314,7 @@ def _decode_single(options: _Options) -> None:
     to_stdout = output == STANDARD
     by_name = "or name the format with --format"
     chosen_format = output_format(None if to_stdout else output, options.format_name, by_name)
+    check_quality(chosen_format, options.quality)
     check_output(output, options.force)
     if options.dry_run:
         echo(_batch.planned_line(source, output))
@@ -384,7 +406,7 @@ def _make_here(data: bytes, name: str, options: _Options, output: OutputFormat) 
         "lost": losses,
         "left_out": left_out(image, output),
     }
-    return figures, image_to_bytes(image, output)
+    return figures, image_to_bytes(image, output, options.quality)
 
 
 def _notices(figures: dict[str, Any], output: OutputFormat, name: str) -> list[str]:

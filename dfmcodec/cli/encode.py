@@ -18,7 +18,7 @@ from dfmcodec.cli import _batch, _corpus
 from dfmcodec.cli._common import (
     STANDARD,
     FileList,
-    FloatParam,
+    Fraction,
     IntParam,
     NamedPath,
     Number,
@@ -72,26 +72,21 @@ class _Size(IntParam):
     """A number of bytes: 20000, 20k (1000 bytes each) or 20Ki (1024)."""
 
     name = "size"
-    _UNITS: ClassVar[dict[str, int]] = {"": 1, "k": 1000, "m": 1000**2, "ki": 1024, "mi": 1024**2}
+    _UNITS: ClassVar[dict[str, int]] = {
+        "": 1,
+        "k": 1000,
+        "m": 1000**2,
+        "g": 1000**3,
+        "ki": 1024,
+        "mi": 1024**2,
+        "gi": 1024**3,
+    }
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(|k|m|ki|mi)b?", str(value).lower())
+        match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(|[kmg]i?)b?", str(value).lower())
         if match is None:
             self.fail(f"{value!r} is not a size; write bytes as 20000, 20k or 20Ki", param, ctx)
         return int(float(match[1]) * self._UNITS[match[2]])
-
-
-class _Rate(FloatParam):
-    """A fraction: 0.18 or 18%."""
-
-    name = "rate"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).strip()
-        try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            self.fail(f"{value!r} is not a rate; write 0.18 or 18%", param, ctx)
 
 
 @dataclass(frozen=True)
@@ -165,7 +160,7 @@ class _Options:
     type=Number(),
     help="Target: quality from 0 to 100 (not for the coordinate model). Default: 75.",
 )
-@click.option("--rate", type=_Rate(), help="Target: maximum size as a part of the raw bytes, such as 0.18 or 18%.")
+@click.option("--rate", type=Fraction(), help="Target: maximum size as a part of the raw bytes, such as 0.18 or 18%.")
 @click.option("--bpp", type=Number(), help="Target: maximum size in bits per pixel.")
 @click.option("--size", type=_Size(), help="Target: maximum size in bytes, such as 20000, 20k or 20Ki.")
 @click.option("--psnr", type=Number(), help="Target: minimum PSNR in dB.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.errors import OutputError
+from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
 from dfmcodec.image import MAX_SIDE, Image, to_code_values
@@ -20,6 +20,7 @@ from dfmcodec.image import MAX_SIDE, Image, to_code_values
 if TYPE_CHECKING:
     import PIL.Image
 
+JPEG_QUALITY = 95  # unless another is given; with full chroma
 _SEGMENT_BYTES = 65_533  # of a JPEG
 _JPEG_BYTES = {"icc": 255 * (_SEGMENT_BYTES - 14), "exif": _SEGMENT_BYTES, "xmp": _SEGMENT_BYTES - 29}
 _STRIP_BYTES = 1 << 20  # of a TIFF, before compression
@@ -35,6 +36,7 @@ class OutputFormat:
         deep: Whether it holds 16 bits a sample.
         alpha: Whether it holds alpha.
         metadata: Whether it holds profiles and metadata.
+        quality: Whether its files have a quality, 1..100.
         largest_side: In pixels.
     """
 
@@ -43,6 +45,7 @@ class OutputFormat:
     deep: bool
     alpha: bool
     metadata: bool
+    quality: bool = False
     largest_side: int = MAX_SIDE
 
 
@@ -51,8 +54,10 @@ OUTPUT_FORMATS = {
     for output in (
         OutputFormat("png", (".png",), deep=True, alpha=True, metadata=True),
         OutputFormat("tiff", (".tif", ".tiff"), deep=True, alpha=True, metadata=True),
-        OutputFormat("jpeg", (".jpg", ".jpeg"), deep=False, alpha=False, metadata=True, largest_side=65_500),
-        OutputFormat("webp", (".webp",), deep=False, alpha=True, metadata=True, largest_side=16_383),
+        OutputFormat(
+            "jpeg", (".jpg", ".jpeg"), deep=False, alpha=False, metadata=True, quality=True, largest_side=65_500
+        ),
+        OutputFormat("webp", (".webp",), deep=False, alpha=True, metadata=True, quality=True, largest_side=16_383),
         OutputFormat("ppm", (".ppm", ".pgm", ".pnm"), deep=True, alpha=False, metadata=False),
         OutputFormat("bmp", (".bmp",), deep=False, alpha=False, metadata=False),
         OutputFormat("npy", (".npy",), deep=True, alpha=True, metadata=False),
@@ -114,6 +119,18 @@ def check_size(output: OutputFormat, height: int, width: int) -> None:
         raise OutputError(msg)
 
 
+def check_quality(output: OutputFormat, quality: int | None) -> None:
+    """Refuses a quality for a format whose files have none.
+
+    Raises:
+        ConfigError: They have none; the message names formats that do.
+    """
+    if quality is not None and not output.quality:
+        able = " and ".join(o.name for o in OUTPUT_FORMATS.values() if o.quality)
+        msg = f"{output.name} is lossless and has no quality, which {able} have; leave it out or use one of these"
+        raise ConfigError(msg)
+
+
 def check_image(output: OutputFormat, image: Image) -> None:
     """Refuses a format that cannot hold an image.
 
@@ -138,12 +155,19 @@ def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
     return output.metadata
 
 
-def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
+def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = None) -> bytes:
     """Encodes an image as a file, with its metadata less what `left_out` names.
 
+    Args:
+        image: The image.
+        output: The format.
+        quality: 1..100, for JPEG and WebP. None is `JPEG_QUALITY` for JPEG, and lossless for WebP.
+
     Raises:
+        ConfigError: There is a quality, and files of the format have none.
         OutputError: The format would lose depth or alpha, or cannot hold an image of this size.
     """
+    check_quality(output, quality)
     check_image(output, image)
     image = replace(image, metadata=replace(image.metadata, **dict.fromkeys(left_out(image, output))))
     samples = image.samples
@@ -162,7 +186,7 @@ def image_to_bytes(image: Image, output: OutputFormat) -> bytes:
             return _deep_png(image, samples)
         if output.name == "tiff":
             return _tiff(image, samples)
-        return _by_pillow(image, samples, output)
+        return _by_pillow(image, samples, output, quality)
     except (OSError, ValueError) as error:
         msg = f"{output.name} cannot hold an image of {image.width}x{image.height}: {error}"
         raise OutputError(msg) from error
@@ -183,7 +207,7 @@ def to_pil(image: Image) -> PIL.Image.Image:
     return pil_image
 
 
-def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat) -> bytes:
+def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, quality: int | None) -> bytes:
     import PIL.Image
 
     metadata = image.metadata
@@ -200,9 +224,9 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat) ->
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add(b"iTXt", _png_xmp(metadata.xmp))
     if output.name == "jpeg":
-        options |= {"quality": 95, "subsampling": 0}
+        options |= {"quality": quality or JPEG_QUALITY, "subsampling": 0}
     if output.name == "webp":
-        options |= {"lossless": True, "exact": True}
+        options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     buffer = io.BytesIO()
     pil_image = PIL.Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
     pil_image.save(buffer, output.name.upper(), **options)
