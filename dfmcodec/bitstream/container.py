@@ -261,7 +261,7 @@ def _read_latents(
     missing = state.missing_bytes(Section.LATENTS)
     checks = None if state.checks is None else state.checks.symbols
     body = LatentsBody(state.present(Section.LATENTS), missing, checks)
-    salvage = Salvage(len(tiling.tiles), arch.channels, "missing" if missing else "damaged")
+    salvage = Salvage(len(tiling.tiles), "missing" if missing else "damaged")
     read = read_tile if losses is None else salvage.read_tile
     symbols, samples, covered = read_symbols(tiling, header.q_step, context, body, region, finest_level, read)
     if losses is not None:

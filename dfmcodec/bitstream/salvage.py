@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
+from dfmcodec.bitstream.integrity import lost_details
 from dfmcodec.bitstream.sections.latents import SymbolReader, TileStream, wrong_level
 from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
@@ -84,13 +85,11 @@ class Salvage:
 
     Args:
         tiles: The number of tiles of the image.
-        channels: The number of channels, 1 or 3.
         state: What happened to the lost symbols, for messages: "missing" or "damaged".
     """
 
-    def __init__(self, tiles: int, channels: int, state: str) -> None:
+    def __init__(self, tiles: int, state: str) -> None:
         self._tiles = tiles
-        self._channels = channels
         self._state = state
         self._ends: dict[int, CodingPass] = {}  # of the tiles that were decoded in part
         self._lost: list[int] = []  # the tiles of which nothing was decoded
@@ -134,14 +133,10 @@ class Salvage:
         sentences = []
         for number, end in self._ends.items():
             tile = f" of tile {number + 1} of {self._tiles}" if self._tiles > 1 else ""
-            channel = f", channel {end.channel + 1} of {self._channels}," if end.channel else ""
-            sentences.append(
-                f"detail{tile} is {self._state} from decomposition level {end.level}{channel} on "
-                "(0 is the finest); the image is blurrier there"
-            )
+            sentences.append(lost_details(end.level, self._state, tile))
         if self._lost:
             sentences.append(
-                f"{len(self._lost)} of {self._tiles} tiles are {self._state}, the first of them number "
+                f"{len(self._lost)} of {self._tiles} tiles are {self._state}, the first is number "
                 f"{self._lost[0] + 1}; they are mid-grey"
             )
         return sentences

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfmcodec._types import Symbols
+from dfmcodec.bitstream.integrity import lost_details
 from dfmcodec.bitstream.sections.checks import check_of
 from dfmcodec.bitstream.sections.latents import check_length
 from dfmcodec.bitstream.sections.streams import StreamReader
@@ -142,7 +143,7 @@ def read_grids(
         if end == len(sizes) - 1:
             msg = f"nothing of the image can be decoded: its grids are {state} from the start"
             raise CorruptError(msg)
-        losses.append(f"detail is {state} from grid {end} on (0 is the finest); the image is blurrier")
+        losses.append(lost_details(end, state))
     return grids
 
 

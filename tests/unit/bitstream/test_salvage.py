@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import re
 from pathlib import Path
 
 import fuzzing
@@ -133,7 +134,7 @@ def test_more_of_a_file_is_a_better_image(encoded, unchecked, photograph, has_ch
         assert image.alpha is None
         assert image.metadata == photograph.metadata
         assert any("opaque" in loss for loss in losses)
-        assert any("detail is missing" in loss for loss in losses) == (part < 1)
+        assert any(loss.startswith("the finest details") for loss in losses) == (part < 1)
     assert figures == sorted(figures)
     assert figures[0] > 20
     assert figures[2] > 27
@@ -149,7 +150,7 @@ def test_a_prefix_is_the_coarser_levels_exactly(small):
     def is_enough(size):
         losses: list[str] = []
         bitstream.read_region(small.data[:size], None, losses=losses)
-        return "missing from decomposition level 0" in " ".join(losses)
+        return "the finest details, of up to 2 pixels, are missing" in " ".join(losses)
 
     size = bisect.bisect_left(range(end), True, start + 200, end - 200, key=is_enough)
     assert is_enough(size)
@@ -218,9 +219,8 @@ def test_damaged_levels_are_left_out(small, photograph):
     for position in range(start + 300, end, (end - start) // 8):
         losses: list[str] = []
         model, _, _ = bitstream.read_region(flipped(small.data, position), None, losses=losses)
-        (told,) = (loss for loss in losses if "detail" in loss)
-        level = int(told.split("from decomposition level ")[1].split()[0])
-        count = geometry.symbol_count(level + 1)
+        (pixels,) = (int(found[1]) for loss in losses if (found := re.search(r"of up to (\d+) pixels", loss)))
+        count = geometry.symbol_count(pixels.bit_length() - 1)
         assert np.array_equal(model.symbols[:count], whole.symbols[:count])
         assert not model.symbols[count:].any()
         image, _ = decode_best_effort(flipped(small.data, position))
@@ -291,15 +291,17 @@ def test_tiles_are_lost_one_by_one(tiled):
     whole = decode_image(tiled).pixels
     away = 40  # columns from the tiles' border that nothing of the other tile reaches
     image, losses = decode_best_effort(tiled[: begin + 4])
-    assert any("1 of 2 tiles are missing, the first of them number 2; they are mid-grey" in loss for loss in losses)
+    assert any("1 of 2 tiles are missing, the first is number 2; they are mid-grey" in loss for loss in losses)
     assert np.array_equal(image.pixels[:, : 256 - away], whole[:, : 256 - away])
     assert np.abs(image.pixels[:, 256 + away :].astype(int) - 128).max() <= 1
     image, losses = decode_best_effort(tiled[: (begin + end) // 2])
-    assert any("detail of tile 2 of 2 is missing from decomposition level" in loss for loss in losses)
+    missing = r"the finest details of tile 2 of 2, of up to \d+ pixels, are missing; the image is blurrier there"
+    assert any(re.fullmatch(missing, loss) for loss in losses)
     assert np.array_equal(image.pixels[:, : 256 - away], whole[:, : 256 - away])
     assert psnr(whole[:, 256:], image.pixels[:, 256:]) > 25
     image, losses = decode_best_effort(flipped(tiled, begin - 100))
-    assert any("detail of tile 1 of 2 is damaged from decomposition level 0" in loss for loss in losses)
+    damaged = "the finest details of tile 1 of 2, of up to 2 pixels, are damaged; the image is blurrier there"
+    assert damaged in losses
     assert np.array_equal(image.pixels[:, 256 + away :], whole[:, 256 + away :])
     of_first, _ = decode_best_effort(tiled[: begin + 4], region=Region(0, 0, 50, 50))
     assert np.array_equal(of_first.pixels, whole[:50, :50])
@@ -347,7 +349,9 @@ def test_commands_tell_what_is_wrong(tmp_path, monkeypatch, encoded):
     assert "are missing; get a whole copy, or decode what is left with dfm decode --best-effort" in result.stderr
     assert not Path("cut.png").exists()
     result = dfm("decode", "cut.dfm", "--best-effort", code=3)
-    assert "detail is missing from decomposition level" in result.stderr
+    assert re.search(
+        r"the finest details, of up to \d+ pixels, are missing; the image is blurrier$", result.stderr, re.M
+    )
     assert Path("cut.png").exists()
     report = json.loads(dfm("decode", "flip.dfm", "--best-effort", "--json", code=3).stdout)
     assert len(report["lost"]) == 1
