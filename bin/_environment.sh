@@ -24,6 +24,14 @@ ensure_environment() {
     done
     stamp=$venv/.installed${extra:+-$extra}
 
+    local place=$venv
+    [ -e "$venv" ] || place=$root
+    if [ ! -w "$place" ]; then
+        echo "dfm: $venv is not complete, and this user may not write there; run $0 as the owner of the clone first," \
+            "or use a clone of your own" >&2
+        return 1
+    fi
+
     local candidates=(python3 python3.11 python3.12 python3.13 python3.14)
     [ -z "${DFM_PYTHON:-}" ] || candidates=("$DFM_PYTHON")
     python=

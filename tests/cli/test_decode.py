@@ -64,7 +64,7 @@ def test_a_rectangle_may_be_a_geometry_of_imagemagick(region, cat):
     ("options", "words"),
     [
         (["--to", "wide"], "--to is 'wide'; write WxH, or W or xH"),
-        (["--scale", "half%"], "'half' is not a number"),
+        (["--scale", "half%"], "'half%' is not a number"),
         (["--region", "64x48"], "--region is '64x48'; write X,Y,W,H"),
         (["--region", "64x48-1-1"], "or WxH+X+Y"),
         (["--quality", "0"], "'--quality': 0 is not in the range"),

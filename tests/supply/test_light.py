@@ -9,7 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import Mock
@@ -183,6 +186,24 @@ class Clone:
         return [line.removeprefix(str(self.root)) for line in (self.root / "asked").read_text().splitlines()]
 
 
+@contextmanager
+def write_protected(folder: Path) -> Iterator[None]:
+    """Lets everybody read and run what is in a folder, and nobody but root write there."""
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        path.chmod(0o555)
+    yield
+    for path in paths:
+        path.chmod(0o755)
+
+
+def run_as_another_user(clone: Clone) -> subprocess.CompletedProcess[str]:
+    """Calls `bin/dfm` as a user who owns nothing; without root's rights, as this user."""
+    user = 65534 if os.geteuid() == 0 else None
+    words = str(clone.root / "bin" / "dfm"), "info", "photo.dfm"
+    return subprocess.run(words, check=False, capture_output=True, text=True, user=user, cwd=clone.root)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the scripts of bin/ are for bash")
 class TestClone:
     """`bin/dfm` makes its environment, and makes it again only where it has to."""
@@ -264,6 +285,22 @@ class TestClone:
         python.chmod(0o755)
         assert clone.asked("info", "photo.dfm", PATH=f"{tmp_path}:{os.environ['PATH']}") == [""]
         assert (clone.commands / "dfm").read_text() == ""  # of the new one
+
+    def test_another_user_runs_a_clone_and_is_told_where_it_is_not_complete(self) -> None:
+        with tempfile.TemporaryDirectory(dir="/tmp") as place:  # that of pytest is this user's alone
+            Path(place).chmod(0o755)
+            clone = Clone(Path(place) / "clone")
+            with write_protected(clone.root):
+                refused = run_as_another_user(clone)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            said = refused.stderr.splitlines()[-1]
+            assert said.startswith(f"dfm: {clone.root}/.venv is not complete, and this user may not write there; run ")
+            assert "first use" not in refused.stderr
+            assert clone.asked("info", "photo.dfm") == [""]
+            with write_protected(clone.root):
+                runs = run_as_another_user(clone)
+            assert runs.returncode == 0, runs.stderr
+            assert "dfm:" not in runs.stderr
 
     def test_an_environment_is_of_the_interpreter_that_is_named(self, tmp_path: Path) -> None:
         clone = Clone(tmp_path / "clone")
