@@ -326,8 +326,8 @@ def _decode_single(options: _Options) -> None:
         losses = figures["lost"]
         write_output(output, written, options.force)
         seconds = time.perf_counter() - started
+        status, error = (FAILED, "; ".join(losses)) if losses else (DONE, None)
         if report is not None:
-            status, error = (FAILED, "; ".join(losses)) if losses else (DONE, None)
             row = {"output": str(output), "status": status, **_row(data, written, seconds), "error": error}
             report.add({**state, **row})
     for loss in losses:
@@ -336,7 +336,8 @@ def _decode_single(options: _Options) -> None:
         for notice in _notices(figures, chosen_format, str(output)):
             echo(f"dfm: {notice}", err=True)
     if options.as_json:
-        echo_json({"output": str(output), **_report(figures, seconds)}, err=to_stdout)
+        names = {"input": str(source), "output": str(output)}
+        echo_json({**names, **_report(figures, seconds), "status": status}, err=to_stdout)
     elif not options.quiet:
         echo(_line(output, figures, seconds), err=to_stdout)
     if losses:

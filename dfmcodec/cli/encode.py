@@ -351,7 +351,8 @@ def _encode_single(options: _Options) -> None:
     for notice in () if options.quiet else _notices(encoded, output, status):
         _echo_notice(notice)
     if options.as_json:
-        echo_json({"output": str(output), "status": status, **result.report.as_dict()}, err=to_stdout)
+        names = {"input": str(source), "output": str(output)}
+        echo_json({**names, **result.report.as_dict(), "status": status}, err=to_stdout)
     elif not options.quiet:
         _echo_report(encoded, output, status, options.verbose, err=to_stdout)
     if encoded.was_interrupted:

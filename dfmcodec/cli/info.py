@@ -80,7 +80,7 @@ def _exit_code(source: Path, as_json: bool) -> int:
         message = failure.of_file(source)
         echo(f"dfm: {message}", err=True)
         if as_json:
-            echo_json({"file": str(source), "error": message, "kind": failure.kind})
+            echo_json({"file": str(source), "error": message, "kind": failure.kind, "code": failure.exit_code})
         return failure.exit_code
     return FormatError.exit_code if _show(file, as_json) else 0  # not in `try`: standard output is of no file
 

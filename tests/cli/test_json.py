@@ -1,0 +1,73 @@
+"""The names in JSON are those that the documents list."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+from common import ROOT
+
+from dfmcodec.cli import main
+
+
+def listed(page, heading):
+    """The names in the first columns of the tables below a heading."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    part = re.split(r"\n##+ ", text.partition(f" {heading}\n")[2])[0]
+    tables = re.findall(r"\|---\|---\|\n((?:\|.*\n)+)", part)
+    return [set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\|([^|]*)\|", table, re.M)))) for table in tables]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, chelsea):
+    """A folder with an image, a file of it and a file that is none."""
+    folder = tmp_path_factory.mktemp("json")
+    PIL.Image.fromarray(chelsea.pixels[:24, :32]).save(folder / "cat.png")
+    assert CliRunner().invoke(main, ["encode", str(folder / "cat.png"), "--effort", "1"]).exit_code == 0
+    (folder / "bad.dfm").write_bytes(b"no file")
+    return folder
+
+
+def printed(*arguments, code=0):
+    result = CliRunner().invoke(main, [*map(str, arguments), "--json"])
+    assert result.exit_code == code, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "verify", "compare"])
+def test_names_of_a_command(command, folder, tmp_path):
+    image, file = folder / "cat.png", folder / "cat.dfm"
+    arguments = {
+        "encode": [image, "-o", tmp_path / "a.dfm", "--effort", 1],
+        "decode": [file, "-o", tmp_path / "a.png"],
+        "compare": [image, file],
+    }
+    (report,) = printed(command, *arguments.get(command, [file]))
+    (names,) = listed("command.md", command)
+    assert set(report) == names
+    if command in ("encode", "decode"):
+        arguments[command][2] = tmp_path / "several"
+        (of_several,) = printed(command, arguments[command][0], "-O", tmp_path, *arguments[command][3:], "-f")
+        assert set(of_several) == names
+
+
+def test_names_of_files_that_failed(folder, tmp_path):
+    (names,) = listed("command.md", "Files that failed")
+    found = set()
+    for command in ("info", "verify"):
+        (report,) = (one for one in printed(command, folder, code=5) if "error" in one)
+        assert report["code"] == 3
+        found |= set(report)
+    (report,) = (one for one in printed("decode", folder, "-O", tmp_path, code=5) if one["status"] == "failed")
+    assert found | set(report) == names
+
+
+def test_names_of_the_benchmark(folder):
+    (report,) = printed("bench", folder / "cat.png", "--efforts", 1, "--rates", "50%", "--no-cache", "--quiet")
+    names, of_measurements = listed("curves.md", "JSON and CSV of the benchmark")
+    assert set(report) == names
+    assert all(set(measurement) == of_measurements for measurement in report["measurements"])
+    assert {measurement["rate"] for measurement in report["measurements"]} == {0.5}
