@@ -150,7 +150,8 @@ def make_plan(
         images += sum(max(1, item.stop - item.start) for item in items)
     if not numbers:
         what = "files" if job.task == "pack" else "images"
-        msg = f"there are no {what} in {', '.join(job.sources)} (-r looks into subfolders)"
+        hint = "-r looks into subfolders; name tars and Parquet files themselves, as in folder/*.tar"
+        msg = f"there are no {what} in {', '.join(job.sources)} ({hint})"
         raise DfmError(msg)
     known = None if job.source_form == TAR else images
     made = Plan(job, __version__, LAYOUT, numbers, known, digest.hexdigest())

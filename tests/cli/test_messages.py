@@ -67,6 +67,13 @@ def test_a_limit_is_no_damage_and_is_named_as_an_option(arguments):
     assert said == "cat.dfm: the image is 96x80, more than the limit of 7679 pixels (--max-pixels)"
 
 
+def test_a_folder_of_tars_says_how_to_name_them(folder):
+    (folder / "tars").mkdir()
+    (folder / "tars" / "00000.tar").touch()
+    said = refusal("pack", "tars", "-r", "-O", "out", code=1)
+    assert said.endswith("(-r looks into subfolders; name tars and Parquet files themselves, as in folder/*.tar)")
+
+
 def test_choices_are_listed_in_one_line():
     said = refusal("sample", code=2)
     assert said.startswith("Missing argument 'NAME'. Choose from: astronaut, chelsea, coffee, camera (see ")
