@@ -31,6 +31,7 @@ import numpy as np
 
 from dfmcodec._types import Pixels
 from dfmcodec.errors import ConfigError
+from dfmcodec.files.atomic import read_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -315,8 +316,10 @@ def read_codecs(path: Path) -> tuple[Codec, ...]:
     """Runs a Python file and returns its list `CODECS`.
 
     Raises:
-        ConfigError: The file cannot be run or has no such list.
+        DfmError: The file cannot be read.
+        ConfigError: It cannot be run or has no such list.
     """
+    read_file(path)  # whose message is better than that of the import
     spec = importlib.util.spec_from_file_location(f"dfmcodec_bench_{path.stem}", path)
     try:
         if spec is None or spec.loader is None:

@@ -15,7 +15,7 @@ import click
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import NamedPath, Number, echo, force_option, fraction, processes_option, quiet_option
 from dfmcodec.cli._same_file import check_outputs_apart
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, DfmError
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ def command(**arguments: Any) -> None:
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
     (its commands).
 
-    The exit code is 5 if something could not be measured; the rest is measured anyway.
+    The exit code is 5 if something could not be measured, the rest is measured anyway; and 1 if
+    nothing could be.
     """
     from dfmcodec.bench.runner import image_names, run
     from dfmcodec.files.atomic import check_writable
@@ -188,7 +189,7 @@ def command(**arguments: Any) -> None:
         _clear_progress()
     _write_outputs(comparison, options)
     if comparison.failures:
-        sys.exit(SOME_FAILED)
+        sys.exit(SOME_FAILED if comparison.measurements else DfmError.exit_code)
 
 
 def _plan(options: _Options) -> Plan:

@@ -56,6 +56,7 @@ def test_an_output_that_exists_brings_up_no_option_that_is_not_there(arguments, 
 def test_what_is_wrong_with_a_file_comes_with_its_name():
     assert refusal("info", "cat.png", code=3).startswith("cat.png: not a .dfm file")
     assert refusal("compare", "cat.dfm", "cut.dfm", code=3).startswith("cut.dfm: the file is truncated")
+    assert refusal("bench", "cat.png", "--codecs-from", "none.py", code=1).startswith("cannot read none.py: ")
     assert refusal("info", "none.dfm", code=1) == "cannot read none.dfm: No such file or directory"
 
 
@@ -65,6 +66,12 @@ def test_what_is_wrong_with_a_file_comes_with_its_name():
 def test_a_limit_is_no_damage_and_is_named_as_an_option(arguments):
     said = refusal(*arguments, "cat.dfm", "--max-pixels", 7679, code=3)
     assert said == "cat.dfm: the image is 96x80, more than the limit of 7679 pixels (--max-pixels)"
+
+
+def test_a_benchmark_of_which_nothing_was_measured_failed():
+    result = CliRunner().invoke(main, ["bench", "none.png", "--no-cache"])
+    assert result.exit_code == 1
+    assert "cannot read none.png" in result.output
 
 
 def test_a_folder_of_tars_says_how_to_name_them(folder):

@@ -254,7 +254,7 @@ def test_wrong_usage_is_told_before_any_work(folder):
         (["photos", "--model", "fourier"], "model"),
         (["photos", "--csv", "nowhere/rows.csv"], "does not exist"),
         (["photos", "--html", "photos"], "is a folder"),
-        (["photos", "--codecs-from", "nowhere.py"], "cannot take codecs"),
+        (["photos", "--codecs-from", "nowhere.py"], "cannot read nowhere.py"),
     ]:
         result = CliRunner().invoke(main, ["bench", *arguments])
         assert result.exit_code in (1, 2), arguments
@@ -272,7 +272,7 @@ def test_no_permission_to_write(folder, monkeypatch):
 
 def test_an_empty_folder_and_an_anchor_that_is_not_installed(folder, monkeypatch):
     Path("empty").mkdir()
-    assert "without images" in bench("empty", code=5).output
+    assert "without images" in bench("empty", code=1).output
     monkeypatch.setattr(type(ANCHORS[3]), "missing", lambda codec: "imagecodecs; install it")
     result = bench("photos/cat.png", "--vs", "jpeg,jxl", code=5)
     assert "jxl: left out because it needs imagecodecs" in result.output
