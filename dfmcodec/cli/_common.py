@@ -115,13 +115,13 @@ class Fraction(Number):
 
 
 class WholeNumber(IntParam):
-    """A whole number of up to 18 digits; what it may be is for the option to say."""
+    """An integer of up to 18 digits; what it may be is for the option to say."""
 
     name = "integer"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if re.fullmatch(r"[+-]?[0-9]{1,18}", str(value).strip()) is None:
-            self.fail(f"{value!r} is not a whole number of up to 18 digits", param, ctx)
+            self.fail(f"{value!r} is not an integer of up to 18 digits", param, ctx)
         return int(value)
 
 

@@ -54,6 +54,15 @@ def test_names_of_a_command(command, folder, tmp_path):
         assert set(of_several) == names
 
 
+@pytest.mark.parametrize(
+    ("size", "size_bytes"), [("20k", 20_000), ("1.5MB", 1_500_000), ("1G", 10**9), ("1Gi", 1 << 30)], ids=str
+)
+def test_sizes_have_the_units_of_other_tools(size, size_bytes, folder, tmp_path):
+    arguments = [folder / "cat.png", "-o", tmp_path / "a.dfm", "--effort", 1, "--size", size]
+    (report,) = printed("encode", *arguments)
+    assert report["config"]["size"] == size_bytes
+
+
 def test_names_of_files_that_failed(folder, tmp_path):
     (names,) = listed("command.md", "Files that failed")
     found = set()
