@@ -133,7 +133,7 @@ def test_existing_outputs_are_refused_and_untouched(folder):
         (["decode", "good.dfm", "--region", "1,2,3"], 2, "write X,Y,W,H"),
         (["decode", "good.dfm", "--scale", "-1"], 2, "positive"),
         (["decode", "good.dfm", "--scale", "2", "--to", "30x30"], 2, "not both"),
-        (["decode", "good.dfm", "--to", "30"], 2, "write WxH"),
+        (["decode", "good.dfm", "--to", "30 pixels"], 2, "write WxH"),
         (["decode", "good.dfm", "--to", "16384x9", "-o", "x.webp"], 1, "sides have up to 16383 pixels"),
         (["decode", "good.dfm", "--scale", "900"], 2, "no size for an image"),
         (["decode", "alpha.dfm", "-o", "x.jpg"], 1, "jpeg cannot hold alpha"),
