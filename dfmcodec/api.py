@@ -64,6 +64,10 @@ class EncodeOptions(TypedDict, total=False):
         time_limit_s: Seconds after which the fit ends; every model.
         seed: Seed of the initial weights and the batches of the coordinate model, and of the noise
             of a fit of the fitted model.
+        sample_max: The largest value that samples may have, to which psnr, quality, lmbda and the
+            reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
+            for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a
+            warning where that is not the whole range.
         strip: Leave ICC profile, Exif and XMP behind.
         page: Page of a file or Pillow image of several, from 1. None takes the first of a file, and
             of a Pillow image the one at which it stands. Arrays have no pages.
@@ -89,6 +93,7 @@ class EncodeOptions(TypedDict, total=False):
     steps: int | None
     time_limit_s: float | None
     seed: int
+    sample_max: int | None
     strip: bool
     page: int | None
     max_pixels: int | None
@@ -154,10 +159,17 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
         warnings.warn(notice, stacklevel=3)
 
     source = _opened(image)
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
     if not (isinstance(source, bytes | str | os.PathLike | Image) or hasattr(source, "getexif")):
         source = image_array(source)
     upright = to_image(source, notify=warn, **cast("dict[str, Any]", reading))
-    return encode_image(upright, config, generator=generator, **cast("dict[str, Any]", running))
+    return encode_image(
+        upright,
+        config,
+        generator=generator,
+        notify=lambda notice: warn(f"{name}: {notice}"),
+        **cast("dict[str, Any]", running),
+    )
 
 
 class Decoded:

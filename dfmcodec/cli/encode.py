@@ -222,6 +222,12 @@ class _Options:
     show_default=True,
     help="Seed of the noise of a fit, or of initial weights and batches (fitted or coordinate model).",
 )
+@click.option(
+    "--sample-max",
+    type=WholeNumber(),
+    help="Largest value of samples, to which quality and PSNR are relative, such as 4095; up to 255, samples are "
+    "encoded as 8 bits. Default: that of the 8, 10, 12, 14 or 16 bits that hold all of them.",
+)
 @click.option("--strip", is_flag=True, help="Leave out ICC profile, Exif and XMP.")
 @click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
 @prior_option
@@ -498,7 +504,12 @@ def _encode(
     image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
     if options.preview is not None:  # which has the size, depth and alpha of the image
         check_image(output_format(options.preview, None), image)
-    result = encode_image(image, options.config, on_progress, should_stop, read_generator(options.prior))
+
+    def notify_of_image(notice: str) -> None:
+        notify(f"{file.name}: {notice}")
+
+    generator = read_generator(options.prior)
+    result = encode_image(image, options.config, on_progress, should_stop, generator, notify_of_image)
     return _Encoded(result, file.name, file.size_bytes, should_stop())
 
 

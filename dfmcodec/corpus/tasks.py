@@ -120,8 +120,12 @@ def _encode(
 
     def perform(data: bytes, entry: Entry) -> Product:
         notices: list[str] = []
+
+        def notify(notice: str) -> None:
+            notices.append(f"{entry.source}: {notice}")
+
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
-        result = encode_image(image, config, generator=generator)
+        result = encode_image(image, config, generator=generator, notify=notify)
         psnr_db = result.report.psnr_db
         is_wanted = not skips_larger or len(result.data) < len(data)
         return Product(result.data, round(psnr_db, 3) if isfinite(psnr_db) else None, is_wanted, tuple(notices))
