@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from io import TextIOBase
 from operator import index
 from pathlib import Path
@@ -68,7 +69,8 @@ class EncodeOptions(TypedDict, total=False):
             reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
             for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a
             warning where that is not the whole range.
-        strip: Leave ICC profile, Exif and XMP behind.
+        strip: Kinds of metadata that are left out: "gps", "exif", "xmp", "icc", or "all" for Exif
+            and XMP; one or several.
         page: Page of a file or Pillow image of several, from 1. None takes the first of a file, and
             of a Pillow image the one at which it stands. Arrays have no pages.
         max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
@@ -94,7 +96,7 @@ class EncodeOptions(TypedDict, total=False):
     time_limit_s: float | None
     seed: int
     sample_max: int | None
-    strip: bool
+    strip: str | Iterable[str]
     page: int | None
     max_pixels: int | None
     prior: PriorLike | None
@@ -265,6 +267,7 @@ def decode(
     backend: str = "numpy",
     prior: PriorLike | None = None,
     best_effort: bool = False,
+    strip: str | Iterable[str] = (),
 ) -> Decoded:
     """Decodes a `.dfm` file.
 
@@ -283,6 +286,7 @@ def decode(
         prior: The generative model or its `.dfmg` file, where the image is a code of one.
         best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a
             prefix of a file gives a preview.
+        strip: Kinds of metadata that are left out, as for `encode`.
 
     Returns:
         The image, with `pixels` uint8 or uint16 [H, W, C]: C = 1 gray, 2 gray and alpha, 3 RGB, 4
@@ -297,10 +301,11 @@ def decode(
         InstallationError: A part of the program is damaged.
     """
     from dfmcodec import decoder
+    from dfmcodec.files.strip import strip_kinds, stripped
     from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
     from dfmcodec.image import MAX_PIXELS
 
-    part = _as_region(region)
+    kinds, part = strip_kinds(strip), _as_region(region)
     if size is not None:
         width, height = _whole_numbers(size, "size", "width", "height")
         size = width, height
@@ -309,8 +314,10 @@ def decode(
     data, generator = _bytes(source), _generator(prior)
     if best_effort:
         image, losses = decoder.decode_best_effort(data, backend, limit, part, scale, size, generator, most)
-        return Decoded(image, tuple(losses))
-    return Decoded(decoder.decode_image(data, backend, limit, part, scale, size, generator, most))
+    else:
+        image, losses = decoder.decode_image(data, backend, limit, part, scale, size, generator, most), []
+    metadata = stripped(image.metadata, kinds, lambda notice: warnings.warn(f"the file: {notice}", stacklevel=4))
+    return Decoded(replace(image, metadata=metadata) if kinds else image, tuple(losses))
 
 
 def decode_pixels(source: FileLike) -> Pixels:

@@ -157,16 +157,18 @@ class Image:
         )
 
     def in_8_bits(self) -> Image:
-        """The same sample values in 8 bits, for an image of 16 whose samples are at most 255.
+        """The same sample values in 8 bits, for an image whose samples are at most 255.
 
         Raises:
             ImageError: Its alpha, which uses all 16 bits, has other values than 8 bits have.
         """
+        if self.bit_depth == BIT_DEPTHS[0]:
+            return self
         pixels = self.pixels.astype(np.uint8)
         if self.alpha is None:
             return Image(pixels, self.metadata)
         if (self.alpha % values_per_level(self.bit_depth)).any():
-            msg = "its alpha needs 16 bits, but its samples would be encoded as 8 bits; drop the alpha"
+            msg = "its alpha needs 16 bits, but its samples would become 8-bit ones; drop the alpha"
             raise ImageError(msg)
         return Image(pixels, self.metadata, to_code_values(self.alpha))
 

@@ -51,6 +51,7 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     from dfmcodec.encoder import EncoderConfig, encode_image
     from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.files.read_image import to_image
+    from dfmcodec.files.strip import EVERYTHING
     from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 
     config = EncoderConfig(bpp=bpp)
@@ -63,7 +64,7 @@ def command(source: Path | None, folder: Path, bpp: float, force: bool, quiet: b
     make_folder(folder)
     for path in outputs:
         check_writable(path, force)
-    image = _photograph() if source is None else to_image(source, strip=True)
+    image = _photograph() if source is None else to_image(source, strip=EVERYTHING)
     if not image.is_plain:
         echo("dfm: the demo compares images of 8 bits without alpha", err=True)
         image = image.plain()

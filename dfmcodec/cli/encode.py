@@ -44,6 +44,7 @@ from dfmcodec.cli._common import (
     read_generator,
     recursive_option,
     report_option,
+    strip_option,
     write_output,
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
@@ -107,7 +108,7 @@ class _Options:
         keeps_extension: Whether outputs keep the extension of their source before their own.
         recursive: Whether to process subfolders too.
         processes: The number of files to process at a time.
-        strip: Whether to leave out ICC profile, Exif and XMP.
+        strip: The kinds of metadata to leave out.
         page: The page or frame to encode, counted from 1; None for the first.
         prior: The file of a generative model.
         max_pixels: Images with more pixels are refused.
@@ -129,7 +130,7 @@ class _Options:
     keeps_extension: bool
     recursive: bool
     processes: int
-    strip: bool
+    strip: frozenset[str]
     page: int | None
     prior: Path | None
     max_pixels: int
@@ -228,7 +229,7 @@ class _Options:
     help="Largest value of samples, to which quality and PSNR are relative, such as 4095; up to 255, samples are "
     "encoded as 8 bits. Default: that of the 8, 10, 12, 14 or 16 bits that hold all of them.",
 )
-@click.option("--strip", is_flag=True, help="Leave out ICC profile, Exif and XMP.")
+@strip_option
 @click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
 @prior_option
 @max_pixels_option
@@ -394,7 +395,11 @@ def _settings_text(options: _Options) -> str:
     changed = {name: value for name, value in settings.items() if value != default[name]}
     if not config.targets():
         changed["target"] = "default"
-    extra = {"strip": options.strip or None, "page": options.page, "prior": options.prior and str(options.prior)}
+    extra = {
+        "strip": sorted(options.strip) or None,
+        "page": options.page,
+        "prior": options.prior and str(options.prior),
+    }
     return json_text(changed | {name: value for name, value in extra.items() if value is not None})
 
 

@@ -84,7 +84,7 @@ class Job:
         """The message where even the smallest file, of so many bytes without ancillary data,
         exceeds the budget.
         """
-        ancillary = f", {self.ancillary_bytes} of them metadata, alpha or checks (--strip drops metadata)"
+        ancillary = f", {self.ancillary_bytes} of them metadata, alpha or checks (--strip all drops Exif and XMP)"
         return (
             f"the target of {self.file_budget_bytes} bytes is below the {least_bytes + self.ancillary_bytes:.0f} "
             f"that the smallest file needs{ancillary if self.ancillary_bytes else ''}"
