@@ -168,7 +168,7 @@ class Image:
         if self.alpha is None:
             return Image(pixels, self.metadata)
         if (self.alpha % values_per_level(self.bit_depth)).any():
-            msg = "its alpha needs 16 bits, but its samples would become 8-bit ones; drop the alpha"
+            msg = "the image's alpha needs 16 bits, but its samples would become 8-bit ones; drop the alpha"
             raise ImageError(msg)
         return Image(pixels, self.metadata, to_code_values(self.alpha))
 

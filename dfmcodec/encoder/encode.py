@@ -105,14 +105,14 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
             return image, config
         if image.sample_max == PEAK_LEVEL:
             msg = (
-                f"its 16-bit samples reach only {image.largest_sample}, and a file of 16 bits would lose most of them; "
+                f"the image's 16-bit samples reach only {image.largest_sample}, which a file of 16 bits would lose; "
                 "--sample-max 255 encodes the same values as 8 bits, --sample-max 65535 takes the whole range"
             )
             raise ImageError(msg)
         notify(image.range_notice() or "")
         return image, replace(config, sample_max=image.sample_max)
     if image.largest_sample > config.sample_max:
-        msg = f"its samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"
+        msg = f"the image's samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"
         raise ImageError(msg)
     is_narrow = image.bit_depth > 8 and config.sample_max <= PEAK_LEVEL
     return (image.in_8_bits() if is_narrow else image), config

@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from dfmcodec._types import Notify
 from dfmcodec.errors import ConfigError
@@ -45,13 +46,13 @@ def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
     Raises:
         ConfigError: One is unknown.
     """
-    try:
-        texts = [given] if isinstance(given, str) else list(given)
-        names = [name.strip() for text in texts for name in text.split(",")]
-        return frozenset(kind for name in names for kind in _MEANINGS[name])
-    except (TypeError, AttributeError, KeyError):
-        msg = f"strip is {given!r}; give one or more of {', '.join(_MEANINGS)}, such as gps,xmp"
-        raise ConfigError(msg) from None
+    texts: Any = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    names = [name.strip() for text in texts for name in str(text).split(",")]
+    unknown = [name for name in names if name not in _MEANINGS]
+    if unknown:
+        msg = f"strip is {unknown[0]!r}; give one or more of {', '.join(_MEANINGS)}, such as gps,xmp"
+        raise ConfigError(msg)
+    return frozenset(kind for name in names for kind in _MEANINGS[name])
 
 
 def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metadata:

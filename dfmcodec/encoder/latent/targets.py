@@ -201,7 +201,7 @@ class PsnrTarget:
         reason = ""
         if self._job.image.bit_depth > BIT_DEPTHS[0]:
             values = values_per_level(BIT_DEPTHS[-1]) / UNITS_PER_LEVEL
-            reason = f", as 16 bits are decoded by integers that stand for {values:.0f} values"
+            reason = f"; decoding rounds samples of 16 bits to multiples of {values:.0f}, several times"
         if self._job.range_db:
             reason += f"; the same samples multiplied to fill 16 bits would reach {trial.psnr_db:.0f} dB"
         return f"{floor_db:.2f} dB is out of reach: the best this image can reach is {best_db:.2f} dB{reason}"
