@@ -317,7 +317,7 @@ def decode(
     else:
         image, losses = decoder.decode_image(data, backend, limit, part, scale, size, generator, most), []
     metadata = stripped(image.metadata, kinds, lambda notice: warnings.warn(f"the file: {notice}", stacklevel=4))
-    return Decoded(replace(image, metadata=metadata) if kinds else image, tuple(losses))
+    return Decoded(replace(image, metadata=metadata), tuple(losses))
 
 
 def decode_pixels(source: FileLike) -> Pixels:

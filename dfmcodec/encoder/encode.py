@@ -23,7 +23,7 @@ from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
-from dfmcodec.image import PEAK_LEVEL, Image, peak_value
+from dfmcodec.image import PEAK_LEVEL, Image
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr
@@ -101,7 +101,8 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
         ImageError: See `encode_image`.
     """
     if config.sample_max is None:
-        if image.sample_max == peak_value(image.bit_depth):
+        notice = image.range_notice()
+        if notice is None:
             return image, config
         if image.sample_max == PEAK_LEVEL:
             msg = (
@@ -109,7 +110,7 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
                 "--sample-max 255 encodes the same values as 8 bits, --sample-max 65535 takes the whole range"
             )
             raise ImageError(msg)
-        notify(image.range_notice() or "")
+        notify(notice)
         return image, replace(config, sample_max=image.sample_max)
     if image.largest_sample > config.sample_max:
         msg = f"the image's samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"

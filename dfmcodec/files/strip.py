@@ -25,11 +25,12 @@ _MEANINGS = {  # of what users name
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
 _GPS_TAG = 0x8825
 _VALUE = rb"\"[^\"]*\"|'[^']*'"
-_XMP_GPS = (  # the properties of XMP as attributes, empty elements and elements
-    re.compile(rb"\s+[\w.-]+:GPS\w*\s*=\s*(?:" + _VALUE + rb")"),
-    re.compile(rb"<[\w.-]+:GPS\w*(?:\s[^<>]*)?/>\s*"),
-    re.compile(rb"<([\w.-]+:GPS\w*)(?:\s[^<>]*)?(?<!/)>.*?</\1\s*>\s*", re.DOTALL),
+_XMP_GPS = (  # the properties of XMP as attributes, empty elements and elements; searched in linear time
+    re.compile(rb"\s[\w.-]+:GPS\w*\s*=\s*(?:" + _VALUE + rb")"),
+    re.compile(rb"<[\w.-]+:GPS\w*(?:\s[^<>]*)?/>"),
+    re.compile(rb"<([\w.-]+:GPS\w*)(?:\s[^<>]*)?>[^<]*</\1\s*>"),
 )
+_DIRECTORIES = 2  # of Exif: that of the image and that of its thumbnail
 
 
 def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
@@ -93,45 +94,53 @@ def exif_without_gps(exif: bytes) -> bytes | None:
     if layout is None or layout.is_big:
         return None
     try:
-        offset, seen = layout.first, set[int]()
-        while offset and offset not in seen:  # that of the image, that of the thumbnail
-            seen.add(offset)
-            offset = _without_gps_entry(block, layout.byte_order, offset)
-    except struct.error:
+        offset = layout.first
+        for _ in range(_DIRECTORIES):
+            offset = _without_gps_entry(block, layout.byte_order, offset) if offset else 0
+    except (struct.error, ValueError):
         return None
     return None if exif_fields(bytes(block)) is None else prefix + bytes(block)
 
 
 def _without_gps_entry(block: bytearray, order: tiff.ByteOrder, offset: int) -> int:
-    """Removes the GPS entry of a directory, and returns the offset of the next directory."""
+    """Removes the GPS entry of a directory, and returns the offset of the next directory.
+
+    Raises:
+        struct.error, ValueError: The directory is not well formed.
+    """
     (count,) = struct.unpack_from(order + "H", block, offset)
-    first, end = offset + 2, offset + 2 + 12 * count
-    for at in reversed(range(first, end, 12)):
-        tag, _, _, inner = struct.unpack_from(order + "HHII", block, at)
-        if tag == _GPS_TAG:
-            _clear_directory(block, order, inner)
-            following = block[at + 12 : end + 4]
-            block[at : at + len(following)] = following
-            block[at + len(following) : at + len(following) + 12] = bytes(12)
-            end -= 12
-    struct.pack_into(order + "H", block, offset, (end - first) // 12)
+    end = offset + 2 + 12 * count
+    entries = {at: struct.unpack_from(order + "HHII", block, at) for at in range(offset + 2, end, 12)}
+    positions = [(at, inner) for at, (tag, _, _, inner) in entries.items() if tag == _GPS_TAG]
+    if len(positions) > 1:
+        msg = "two positions"
+        raise ValueError(msg)
+    for at, inner in positions:
+        _clear_directory(block, order, inner)
+        following = block[at + 12 : end + 4]
+        block[at : at + len(following) + 12] = following + bytes(12)
+        end -= 12
+        struct.pack_into(order + "H", block, offset, count - 1)
     return 0 if end + 4 > len(block) else int(struct.unpack_from(order + "I", block, end)[0])
 
 
 def _clear_directory(block: bytearray, order: tiff.ByteOrder, offset: int) -> None:
-    """Sets a directory and the values that it points to to 0."""
+    """Sets a directory and the values that it points to to 0.
+
+    Raises:
+        ValueError: It is not well formed, or its values are larger than the block.
+    """
+    if tiff.read_fields(io.BytesIO(block), offset) is None:
+        msg = "no directory"
+        raise ValueError(msg)
     (count,) = struct.unpack_from(order + "H", block, offset)
     for at in range(offset + 2, offset + 2 + 12 * count, 12):
         _, kind, values, value_offset = struct.unpack_from(order + "HHII", block, at)
         size = tiff.KIND_BYTES.get(kind, 0) * values
         if size > 4:
-            _clear(block, value_offset, size)
-    _clear(block, offset, 2 + 12 * count)
-
-
-def _clear(block: bytearray, offset: int, size: int) -> None:
-    end = min(offset + size, len(block))
-    block[offset:end] = bytes(max(0, end - offset))
+            block[value_offset : value_offset + size] = bytes(size)
+    size = 2 + 12 * count
+    block[offset : offset + size] = bytes(size)
 
 
 def xmp_without_gps(xmp: bytes) -> bytes | None:

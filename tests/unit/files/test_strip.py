@@ -104,6 +104,15 @@ def test_xmp_that_may_hide_a_position_is_left_out_as_a_whole(packet):
     assert notices == ["its XMP is left out, as the position cannot be removed from it alone"]
 
 
+def test_hostile_metadata_takes_no_longer_than_its_bytes():
+    spaces, tags = b" " * (1 << 20), b"<exif:GPSa>" * (1 << 16)
+    assert xmp_without_gps(spaces) == spaces
+    assert xmp_without_gps(tags) is None
+    directory = struct.pack("<HHIII", GPS, 4, 1, 8, 0)[:12] * 4000
+    block = b"II*\0\x08\0\0\0" + struct.pack("<H", 4000) + directory + struct.pack("<I", 8)
+    assert exif_without_gps(block) is None
+
+
 @pytest.mark.parametrize(
     ("strip", "kept"),
     [
