@@ -2,6 +2,7 @@
 
     python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
     python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
+    python benchmarks/pictures.py depths IMAGE... samples that use a part of 16 bits
     python benchmarks/pictures.py large IMAGE...  seconds and memory of whole commands
 
 `large` makes its image of mirrored copies of the given ones, because no photograph of that size is
@@ -26,9 +27,12 @@ import skimage.data
 from recording import Pixels, Row, images_argument, load, out_option, record
 
 import dfmcodec
+from dfmcodec._types import Float32, Int32
 from dfmcodec.decoder import decode_image
 from dfmcodec.image import Image
+from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels
 from dfmcodec.latents.geometry import Tiling
+from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
 from dfmcodec.metrics import psnr, ssim
 
 
@@ -137,6 +141,56 @@ def twice(images: tuple[str, ...], quality: float, out: Path | None) -> None:
         halved = [row for row in measured if row["halved by"] == how]
         means = {key: np.mean([row[key] for row in halved]) for key in list(measured[0])[2:]}
         click.echo(f"mean, {how}: " + ", ".join(f"{key} {value:.4g}" for key, value in means.items()))
+
+
+@main.command()
+@images_argument
+@out_option
+def depths(images: tuple[str, ...], out: Path | None) -> None:
+    """Halves the size of images, and encodes them with samples that use a part of 16 bits.
+
+    Also gives the PSNR that synthesis by integers leaves without quantisation, by its number of
+    decomposition levels.
+    """
+
+    def rows() -> Iterator[Row]:
+        for name in images:
+            stem, image = load(name)
+            height, width = (side // 2 for side in image.pixels.shape[:2])
+            quarters = image.pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, image.channels)
+            means = quarters.mean(axis=(1, 3)) / 255
+            for bits in (16, 14, 12, 10, 8):
+                pixels = np.rint(means * ((1 << bits) - 1)).astype(np.uint16 if bits > 8 else np.uint8)
+                largest = (1 << bits) - 1
+                usual = dfmcodec.encode(pixels, quality=75, effort=1, sample_max=largest).report
+                finest = dfmcodec.encode(pixels, rate=1, effort=1, sample_max=largest).report
+                yield {
+                    "picture": stem,
+                    "bits": bits,
+                    "quality 75, bytes": usual.file_bytes,
+                    "psnr_db": usual.psnr_db,
+                    "finest, % of raw": 100 * finest.rate,
+                    "finest, dB": finest.psnr_db if np.isfinite(finest.psnr_db) else "exact",
+                }
+            deep = np.rint(means * 65535).astype(np.uint16)
+            for levels in range(len(BAND_NORMS) + 1):
+                yield {"picture": stem, "levels": levels, "psnr_db": psnr(deep, _synthesised(deep, levels))}
+
+    record(rows(), out)
+
+
+def _synthesised(pixels: Pixels, levels: int) -> Pixels:
+    """Pixels after analysis, rounding to units, and synthesis."""
+    planes = pixels_to_planes(pixels, 0)
+    pyramid = analyse(planes, levels) if levels else Pyramid(planes, ())
+    low = _units(pyramid.low)
+    for bands in reversed(pyramid.bands):
+        low = synthesise_level(low, [_units(band) for band in bands])
+    return planes_to_pixels(np.ascontiguousarray(low.transpose(1, 2, 0), dtype=np.float32), colour_basis(0), 16)
+
+
+def _units(coefficients: Float32) -> Int32:
+    return np.rint(coefficients * UNITS_PER_LEVEL).astype(np.int32)
 
 
 def gradients(pixels: Pixels) -> float:

@@ -24,6 +24,7 @@ from dfmcodec import bitstream
 from dfmcodec.bench.codecs import Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
 from dfmcodec.files.read_image import to_image
+from dfmcodec.files.strip import EVERYTHING
 from dfmcodec.image import Image
 from dfmcodec.metrics import bits_per_pixel, psnr
 
@@ -48,7 +49,7 @@ def load(name: str) -> tuple[str, Image]:
         The name of the image without folder and suffix, and the image without its metadata.
     """
     if Path(name).suffix:
-        return Path(name).stem, to_image(name, strip=True)
+        return Path(name).stem, to_image(name, strip=EVERYTHING)
     return name, to_image(getattr(skimage.data, name)())
 
 

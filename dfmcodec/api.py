@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from io import TextIOBase
 from operator import index
 from pathlib import Path
@@ -64,7 +65,12 @@ class EncodeOptions(TypedDict, total=False):
         time_limit_s: Seconds after which the fit ends; every model.
         seed: Seed of the initial weights and the batches of the coordinate model, and of the noise
             of a fit of the fitted model.
-        strip: Leave ICC profile, Exif and XMP behind.
+        sample_max: The largest value that samples may have, to which psnr, quality, lmbda and the
+            reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
+            for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a
+            warning where that is not the whole range.
+        strip: Kinds of metadata that are left out: "gps", "exif", "xmp", "icc", or "all" for Exif
+            and XMP; one or several.
         page: Page of a file or Pillow image of several, from 1. None takes the first of a file, and
             of a Pillow image the one at which it stands. Arrays have no pages.
         max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
@@ -89,7 +95,8 @@ class EncodeOptions(TypedDict, total=False):
     steps: int | None
     time_limit_s: float | None
     seed: int
-    strip: bool
+    sample_max: int | None
+    strip: str | Iterable[str]
     page: int | None
     max_pixels: int | None
     prior: PriorLike | None
@@ -154,10 +161,17 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
         warnings.warn(notice, stacklevel=3)
 
     source = _opened(image)
+    name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
     if not (isinstance(source, bytes | str | os.PathLike | Image) or hasattr(source, "getexif")):
         source = image_array(source)
     upright = to_image(source, notify=warn, **cast("dict[str, Any]", reading))
-    return encode_image(upright, config, generator=generator, **cast("dict[str, Any]", running))
+    return encode_image(
+        upright,
+        config,
+        generator=generator,
+        notify=lambda notice: warn(f"{name}: {notice}"),
+        **cast("dict[str, Any]", running),
+    )
 
 
 class Decoded:
@@ -253,6 +267,7 @@ def decode(
     backend: str = "numpy",
     prior: PriorLike | None = None,
     best_effort: bool = False,
+    strip: str | Iterable[str] = (),
 ) -> Decoded:
     """Decodes a `.dfm` file.
 
@@ -271,6 +286,7 @@ def decode(
         prior: The generative model or its `.dfmg` file, where the image is a code of one.
         best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a
             prefix of a file gives a preview.
+        strip: Kinds of metadata that are left out, as for `encode`.
 
     Returns:
         The image, with `pixels` uint8 or uint16 [H, W, C]: C = 1 gray, 2 gray and alpha, 3 RGB, 4
@@ -285,10 +301,11 @@ def decode(
         InstallationError: A part of the program is damaged.
     """
     from dfmcodec import decoder
+    from dfmcodec.files.strip import strip_kinds, stripped
     from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
     from dfmcodec.image import MAX_PIXELS
 
-    part = _as_region(region)
+    kinds, part = strip_kinds(strip), _as_region(region)
     if size is not None:
         width, height = _whole_numbers(size, "size", "width", "height")
         size = width, height
@@ -297,8 +314,10 @@ def decode(
     data, generator = _bytes(source), _generator(prior)
     if best_effort:
         image, losses = decoder.decode_best_effort(data, backend, limit, part, scale, size, generator, most)
-        return Decoded(image, tuple(losses))
-    return Decoded(decoder.decode_image(data, backend, limit, part, scale, size, generator, most))
+    else:
+        image, losses = decoder.decode_image(data, backend, limit, part, scale, size, generator, most), []
+    metadata = stripped(image.metadata, kinds, lambda notice: warnings.warn(f"the file: {notice}", stacklevel=4))
+    return Decoded(replace(image, metadata=metadata), tuple(losses))
 
 
 def decode_pixels(source: FileLike) -> Pixels:

@@ -21,6 +21,7 @@ LARGEST_PIXELS = MAX_SIDE**2  # of any image: no limit but that of the sides
 MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
 PEAK_LEVEL = 255  # the largest code value
 BIT_DEPTHS = (8, 16)
+_PARTS_OF_16_BITS = (8, 10, 12, 14)  # that cameras, microscopes and scanners fill
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,48 @@ class Image:
         """Whether all pixels have R = G = B."""
         first = self.pixels[:, :, :1]
         return self.channels == 1 or bool((self.pixels[:, :, 1:] == first).all())
+
+    @cached_property
+    def largest_sample(self) -> int:
+        """The largest sample value, alpha not counted."""
+        return int(self.pixels.max())
+
+    @property
+    def sample_max(self) -> int:
+        """The largest value of the range that the samples use.
+
+        Of 16 bits that is the smallest of the ranges of 8, 10, 12, 14 and 16 bits that holds all of
+        them; the whole range where all are 0. Of 8 bits it is 255.
+        """
+        parts = _PARTS_OF_16_BITS if self.bit_depth > BIT_DEPTHS[0] and self.largest_sample else ()
+        peaks = [peak_value(bits) for bits in (*parts, self.bit_depth)]
+        return next(peak for peak in peaks if self.largest_sample <= peak)
+
+    def range_notice(self) -> str | None:
+        """The notice that quality is relative to `sample_max`; None if that is the whole range."""
+        sample_max, peak = self.sample_max, peak_value(self.bit_depth)
+        if sample_max == peak:
+            return None
+        return (
+            f"its {self.bit_depth}-bit samples reach {self.largest_sample}, so quality and PSNR are relative to "
+            f"{sample_max} ({sample_max.bit_length()} bits); --sample-max {peak} takes the whole range"
+        )
+
+    def in_8_bits(self) -> Image:
+        """The same sample values in 8 bits, for an image whose samples are at most 255.
+
+        Raises:
+            ImageError: Its alpha, which uses all 16 bits, has other values than 8 bits have.
+        """
+        if self.bit_depth == BIT_DEPTHS[0]:
+            return self
+        pixels = self.pixels.astype(np.uint8)
+        if self.alpha is None:
+            return Image(pixels, self.metadata)
+        if (self.alpha % values_per_level(self.bit_depth)).any():
+            msg = "the image's alpha needs 16 bits, but its samples would become 8-bit ones; drop the alpha"
+            raise ImageError(msg)
+        return Image(pixels, self.metadata, to_code_values(self.alpha))
 
     @property
     def pixel_count(self) -> int:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Pixels
 from dfmcodec.errors import require
-from dfmcodec.image import PEAK_LEVEL, peak_value, values_per_level
+from dfmcodec.image import PEAK_LEVEL, peak_value
 
 Float64 = npt.NDArray[np.float64]
 Point = tuple[float, float]  # rate, quality
@@ -54,12 +54,15 @@ def mse(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | Non
     return total / count if count else 0.0
 
 
-def psnr(reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None) -> float:
+def psnr(
+    reference: Pixels, decoded: Pixels, visible: npt.NDArray[np.bool_] | None = None, peak: int | None = None
+) -> float:
     """Returns the peak signal-to-noise ratio over all samples in dB; infinite for equal images.
 
-    The arguments are those of `mse`. The peak is the largest value of the samples' type.
+    The first arguments are those of `mse`. The peak is the largest value of the samples' type if it
+    is None.
     """
-    return psnr_of_mse(mse(reference, decoded, visible), peak_value(8 * reference.itemsize))
+    return psnr_of_mse(mse(reference, decoded, visible), peak or peak_value(8 * reference.itemsize))
 
 
 def psnr_of_mse(mean_squared_error: float, peak: float = PEAK_LEVEL) -> float:
@@ -72,11 +75,12 @@ def mse_of_psnr(psnr_db: float, peak: float = PEAK_LEVEL) -> float:
     return float(peak * peak * 10 ** (-psnr_db / 10))
 
 
-def ssim(reference: Pixels, decoded: Pixels) -> float | None:
+def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
     """Returns the structural similarity, the mean over channels.
 
     Source: Wang et al., "Image quality assessment", 2004. The Gaussian window has 11x11 samples and
-    a standard deviation of 1.5; the covariance is that of the population.
+    a standard deviation of 1.5; the covariance is that of the population. The peak is as for
+    `psnr`.
 
     Returns:
         The similarity; None for images smaller than the window.
@@ -92,7 +96,7 @@ def ssim(reference: Pixels, decoded: Pixels) -> float | None:
     value = structural_similarity(
         reference,
         decoded,
-        data_range=peak_value(8 * reference.itemsize),
+        data_range=peak or peak_value(8 * reference.itemsize),
         channel_axis=2,
         gaussian_weights=True,
         sigma=_WINDOW_SD,
@@ -101,11 +105,12 @@ def ssim(reference: Pixels, decoded: Pixels) -> float | None:
     return float(value)
 
 
-def ms_ssim(reference: Pixels, decoded: Pixels) -> float | None:
+def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
     """Returns the structural similarity at five scales, the mean over channels.
 
     Source: Wang, Simoncelli and Bovik, "Multiscale structural similarity", 2003, with means over
-    whole windows only. Each scale is half the one before; the window is that of `ssim`.
+    whole windows only. Each scale is half the one before; the window is that of `ssim`, the peak as
+    for `psnr`.
 
     Returns:
         The similarity; None for images with a side below 176, which are smaller than the window at
@@ -113,12 +118,12 @@ def ms_ssim(reference: Pixels, decoded: Pixels) -> float | None:
     """
     if min(reference.shape[:2]) < (2 * _WINDOW_RADIUS + 1) << (len(_SCALE_WEIGHTS) - 1):
         return None
-    channels = (_ms_ssim_of_planes(reference[:, :, c], decoded[:, :, c]) for c in range(reference.shape[2]))
+    channels = (_ms_ssim_of_planes(reference[:, :, c], decoded[:, :, c], peak) for c in range(reference.shape[2]))
     return float(np.mean(list(channels)))
 
 
-def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels) -> float:
-    code_value = values_per_level(8 * reference.itemsize)
+def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> float:
+    code_value = (peak or peak_value(8 * reference.itemsize)) / PEAK_LEVEL
     x, y = reference.astype(np.float64) / code_value, decoded.astype(np.float64) / code_value
     factors = []
     for scale, weight in enumerate(_SCALE_WEIGHTS):

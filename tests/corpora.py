@@ -70,7 +70,7 @@ def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **c
     settings = encode_settings(
         EncoderConfig(**{"effort": 1, "quality": 50.0, **config}),
         prior=None,
-        strip=False,
+        strip=frozenset(),
         page=None,
         max_pixels=10**6,
         keeps_extension=False,

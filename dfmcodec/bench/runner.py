@@ -27,6 +27,7 @@ from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
+from dfmcodec.files.strip import EVERYTHING
 from dfmcodec.image import Image
 from dfmcodec.processes import run_jobs
 
@@ -53,7 +54,7 @@ class SourceImage:
 
     def read(self) -> Image:
         """Reads the image as it is measured: in 8 bits, without alpha and metadata."""
-        return read_image(self.path, strip=True).plain()
+        return read_image(self.path, strip=EVERYTHING).plain()
 
     def pixels(self) -> Pixels:
         """Reads the pixels, uint8 [H, W, C]."""
@@ -314,7 +315,7 @@ def find_images(
     images = []
     for path, name in _named(files).items():
         try:
-            image = read_image(path, strip=True)
+            image = read_image(path, strip=EVERYTHING)
         except Exception as error:  # one bad image does not stop the rest
             failures.append(Failure.of(name, _message(error)))
             continue

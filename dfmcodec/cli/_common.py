@@ -255,6 +255,24 @@ prior_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Print errors only.")
 
 
+def _strip_kinds(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> frozenset[str]:
+    if not given:
+        return frozenset()
+    from dfmcodec.files.strip import strip_kinds
+
+    return strip_kinds(given)
+
+
+strip_option = click.option(
+    "--strip",
+    multiple=True,
+    metavar="KINDS",
+    callback=_strip_kinds,
+    help="Leave out metadata: gps (the position in Exif and XMP), exif, xmp, icc (the profile: colours may look "
+    "different), or all (Exif and XMP). Several with commas: gps,xmp.",
+)
+
+
 def output_option(what: str) -> Callable[[F], F]:
     """The option -o with its help text."""
     return click.option("-o", "--output", type=NamedPath(), help=what)

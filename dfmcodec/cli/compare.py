@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from dfmcodec.cli._common import (
     STANDARD,
     NamedPath,
+    WholeNumber,
     check_output,
     display_name,
     echo,
@@ -40,6 +42,11 @@ _AMPLIFICATION = 8
 @click.argument("other", type=NamedPath())
 @click.option("--map", "map_path", type=NamedPath(), help="Write an image of the differences to this file.")
 @prior_option
+@click.option(
+    "--sample-max",
+    type=WholeNumber(),
+    help="Largest value of samples, to which PSNR and SSIM are relative. Default: as for encode, by the first image.",
+)
 @max_pixels_option
 @max_multiply_adds_option
 @force_option
@@ -50,6 +57,7 @@ def command(
     other: Path,
     map_path: Path | None,
     prior: Path | None,
+    sample_max: int | None,
     max_pixels: int,
     max_multiply_adds: int,
     force: bool,
@@ -65,24 +73,32 @@ def command(
     Print the PSNR, SSIM, MS-SSIM and largest difference. Both images are turned upright first.
     Pixels that are fully transparent in the first image count as equal.
     """
+    from dfmcodec.encoder.config import EncoderConfig
     from dfmcodec.errors import ImageError, require
     from dfmcodec.files.write_image import image_to_bytes, output_format
+    from dfmcodec.image import peak_value
 
     require("dfm compare", "skimage", "scipy")
+    EncoderConfig(sample_max=sample_max)  # refuses what is none
     map_format = None
     if map_path is not None:
         map_format = output_format(map_path, None)
         check_outputs_apart({"--map": map_path}, [reference, other, prior])
         check_output(map_path, force)
     (first, _), (second, file_bytes) = (
-        _read_or_decode(source, prior, max_pixels, max_multiply_adds) for source in (reference, other)
+        _read_or_decode(source, prior, max_pixels, max_multiply_adds, quiet) for source in (reference, other)
     )
+    if sample_max is None and (notice := first.range_notice()):
+        _echo_notice(f"{display_name(reference)}: {notice}", quiet)
+    wanted = sample_max or first.sample_max
+    first, second = _of_one_depth(first, second)
+    peak = min(wanted, peak_value(first.bit_depth))
     if first.pixels.shape[:2] != second.pixels.shape[:2] or first.bit_depth != second.bit_depth:
         kinds = " and ".join(f"{image.width}x{image.height} with {image.bit_depth} bits" for image in (first, second))
         msg = f"the images differ in size or bit depth: {kinds}"
         raise ImageError(msg)
     x, y = _comparable(first, second)
-    figures = _measure(first, x, y, file_bytes)
+    figures = _measure(first, x, y, file_bytes, peak)
     if map_path is not None and map_format is not None:
         write_output(map_path, image_to_bytes(_error_map(x, y), map_format), force)
     to_stdout = map_path == STANDARD
@@ -93,7 +109,9 @@ def command(
         echo(f"{_line(figures)}{alpha}", err=to_stdout)
 
 
-def _read_or_decode(source: Path, prior: Path | None, max_pixels: int, max_multiply_adds: int) -> tuple[Image, int]:
+def _read_or_decode(
+    source: Path, prior: Path | None, max_pixels: int, max_multiply_adds: int, quiet: bool
+) -> tuple[Image, int]:
     """The image of an image file or `.dfm` file, and the file's size in bytes."""
     from dfmcodec.bitstream.layout import MAGIC
     from dfmcodec.decoder import decode_image
@@ -105,7 +123,24 @@ def _read_or_decode(source: Path, prior: Path | None, max_pixels: int, max_multi
             generator = read_generator(prior)
             image = decode_image(data, max_pixels=max_pixels, generator=generator, max_multiply_adds=max_multiply_adds)
             return image, len(data)
-    return image_from_bytes(data, display_name(source), max_pixels, strip=True), len(data)
+    image = image_from_bytes(data, display_name(source), max_pixels, "all", notify=partial(_echo_notice, quiet=quiet))
+    return image, len(data)
+
+
+def _echo_notice(notice: str, quiet: bool) -> None:
+    if not quiet:
+        echo(f"dfm: {notice}", err=True)
+
+
+def _of_one_depth(first: Image, second: Image) -> tuple[Image, Image]:
+    """Both in 8 bits where one is and the other's samples fit.
+
+    `dfm encode --sample-max 255` makes such a file of an image of 16 bits.
+    """
+    if first.bit_depth == second.bit_depth:
+        return first, second
+    one, other = (image.in_8_bits() if image.largest_sample <= 255 else image for image in (first, second))
+    return one, other
 
 
 def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
@@ -122,14 +157,14 @@ def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
     return x, y if first.visible is None else np.where(first.visible[:, :, None], y, x)
 
 
-def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int) -> dict[str, Any]:
+def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> dict[str, Any]:
     """The figures by their names in the JSON report."""
     from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 
     return {
-        "psnr_db": psnr(x, y, first.visible),
-        "ssim": ssim(x, y),
-        "ms_ssim": ms_ssim(x, y),
+        "psnr_db": psnr(x, y, first.visible, peak),
+        "ssim": ssim(x, y, peak),
+        "ms_ssim": ms_ssim(x, y, peak),
         "max_difference": int(abs(x.astype(int) - y.astype(int)).max()),
         "bytes": file_bytes,
         "bpp": bits_per_pixel(file_bytes, first.pixel_count),

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ from dfmcodec.cli._common import (
     read_source,
     recursive_option,
     report_option,
+    strip_option,
     write_output,
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
@@ -84,6 +85,7 @@ class _Options:
             None for its own size.
         region: Left column, top row, width and height of the rectangle to decode; None for the
             whole image.
+        strip: The kinds of metadata to leave out.
         best_effort: Whether to decode what truncated and damaged files still hold.
         prior: The file of a generative model.
         max_pixels: Images with more pixels are refused.
@@ -108,6 +110,7 @@ class _Options:
     scale: float | None
     size: tuple[int | None, int | None] | None
     region: tuple[int, int, int, int] | None
+    strip: frozenset[str]
     best_effort: bool
     prior: Path | None
     max_pixels: int
@@ -187,6 +190,7 @@ def _parse_format(_context: click.Context, _parameter: click.Parameter, name: st
     callback=_parse_region,
     help="Decode only this rectangle: left column, top row, width and height. Also WxH+X+Y.",
 )
+@strip_option
 @click.option(
     "--best-effort",
     is_flag=True,
@@ -220,6 +224,7 @@ def command(**arguments: Any) -> None:
     dfm decode photo.dfm                            writes photo.png
     dfm decode photo.dfm -o out.tif                 TIFF; also JPEG, WebP, PPM, BMP, NPY
     dfm decode photo.dfm --to 320 -o small.png      a thumbnail, faster than the whole image
+    dfm decode photo.dfm --to 320 --strip all -o small.jpg
     dfm decode photo.dfm --region 100,50,640,480    a rectangle, exactly as in the whole image
     dfm decode out/ -r -O images/ --format png      a folder and its subfolders
     cat a.dfm | dfm decode - -o - --format ppm      through pipes
@@ -285,7 +290,8 @@ def _check_sandbox(options: _Options) -> None:
 def _settings_text(options: _Options) -> str:
     """What decides the outputs of a run besides the files, for the report."""
     names = ("format_name", "quality", "scale", "size", "region", "best_effort", "backend")
-    return json_text({name: getattr(options, name) for name in names})
+    stripped = {"strip": sorted(options.strip)} if options.strip else {}
+    return json_text({name: getattr(options, name) for name in names} | stripped)
 
 
 def _naming(output: OutputFormat) -> Naming:
@@ -395,9 +401,12 @@ def _make(data: bytes, name: str, options: _Options, output: OutputFormat) -> tu
 
 def _make_here(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
     """Does the work of `_make` in this process."""
+    from dfmcodec.files.strip import stripped
     from dfmcodec.files.write_image import image_to_bytes, left_out
 
+    notices: list[str] = []
     image, losses = _decode(data, name, options, output)
+    image = replace(image, metadata=stripped(image.metadata, options.strip, notices.append))
     figures = {
         "width": image.width,
         "height": image.height,
@@ -406,18 +415,20 @@ def _make_here(data: bytes, name: str, options: _Options, output: OutputFormat) 
         "alpha": image.alpha is not None,
         "lost": losses,
         "left_out": left_out(image, output),
+        "notices": notices,
     }
     return figures, image_to_bytes(image, output, options.quality)
 
 
 def _notices(figures: dict[str, Any], output: OutputFormat, name: str) -> list[str]:
     lost = ", ".join(figures["left_out"])
-    return [f"{name}: left out {lost}, which such a {output.name} file cannot hold"] if lost else []
+    not_held = [f"left out {lost}, which such a {output.name} file cannot hold"] if lost else []
+    return [f"{name}: {notice}" for notice in figures["notices"] + not_held]
 
 
 def _report(figures: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The report as plain values, for JSON."""
-    shown = {name: value for name, value in figures.items() if name != "left_out"}
+    shown = {name: value for name, value in figures.items() if name not in ("left_out", "notices")}
     return {**shown, "seconds": round(seconds, 3)}
 
 

@@ -52,6 +52,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     from dfmcodec.encoder import EncoderConfig, encode_image
     from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.files.read_image import to_image
+    from dfmcodec.files.strip import EVERYTHING
     from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 
     config = EncoderConfig(bpp=bpp)
@@ -64,7 +65,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     make_folder(folder)
     for path in outputs:
         check_writable(path, force)
-    image = _photograph() if source is None else to_image(source, strip=True, max_pixels=max_pixels)
+    image = _photograph() if source is None else to_image(source, strip=EVERYTHING, max_pixels=max_pixels)
     if not image.is_plain:
         echo("dfm: the demo compares images of 8 bits without alpha", err=True)
         image = image.plain()

@@ -44,6 +44,7 @@ from dfmcodec.cli._common import (
     read_generator,
     recursive_option,
     report_option,
+    strip_option,
     write_output,
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
@@ -102,7 +103,7 @@ class _Options:
         keeps_extension: Whether outputs keep the extension of their source before their own.
         recursive: Whether to process subfolders too.
         processes: The number of files to process at a time.
-        strip: Whether to leave out ICC profile, Exif and XMP.
+        strip: The kinds of metadata to leave out.
         page: The page or frame to encode, counted from 1; None for the first.
         prior: The file of a generative model.
         max_pixels: Images with more pixels are refused.
@@ -124,7 +125,7 @@ class _Options:
     keeps_extension: bool
     recursive: bool
     processes: int
-    strip: bool
+    strip: frozenset[str]
     page: int | None
     prior: Path | None
     max_pixels: int
@@ -217,7 +218,13 @@ class _Options:
     show_default=True,
     help="Seed of the noise of a fit, or of initial weights and batches (fitted or coordinate model).",
 )
-@click.option("--strip", is_flag=True, help="Leave out ICC profile, Exif and XMP.")
+@click.option(
+    "--sample-max",
+    type=WholeNumber(),
+    help="Largest value of samples, to which quality and PSNR are relative, such as 4095; up to 255, samples are "
+    "encoded as 8 bits. Default: that of the 8, 10, 12, 14 or 16 bits that hold all of them.",
+)
+@strip_option
 @click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
 @prior_option
 @max_pixels_option
@@ -384,7 +391,11 @@ def _settings_text(options: _Options) -> str:
     changed = {name: value for name, value in settings.items() if value != default[name]}
     if not config.targets():
         changed["target"] = "default"
-    extra = {"strip": options.strip or None, "page": options.page, "prior": options.prior and str(options.prior)}
+    extra = {
+        "strip": sorted(options.strip) or None,
+        "page": options.page,
+        "prior": options.prior and str(options.prior),
+    }
     return json_text(changed | {name: value for name, value in extra.items() if value is not None})
 
 
@@ -494,7 +505,12 @@ def _encode(
     image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
     if options.preview is not None:  # which has the size, depth and alpha of the image
         check_image(output_format(options.preview, None), image)
-    result = encode_image(image, options.config, on_progress, should_stop, read_generator(options.prior))
+
+    def notify_of_image(notice: str) -> None:
+        notify(f"{file.name}: {notice}")
+
+    generator = read_generator(options.prior)
+    result = encode_image(image, options.config, on_progress, should_stop, generator, notify_of_image)
     return _Encoded(result, file.name, file.size_bytes, should_stop())
 
 

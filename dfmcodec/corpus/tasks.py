@@ -55,7 +55,7 @@ def encode_settings(
     config: EncoderConfig,
     *,
     prior: Path | None,
-    strip: bool,
+    strip: frozenset[str],
     page: int | None,
     max_pixels: int,
     keeps_extension: bool,
@@ -74,7 +74,7 @@ def encode_settings(
     return {
         **{field.name: changed[field.name] for field in fields(config) if changed[field.name] != field.default},
         "prior": None if prior is None else str(prior.absolute()),
-        "strip": strip,
+        "strip": sorted(strip),
         "page": page,
         "max_pixels": max_pixels,
         "keeps_extension": keeps_extension,
@@ -108,7 +108,7 @@ def _pack() -> Task:
 
 def _encode(
     prior: str | None,
-    strip: bool,
+    strip: list[str],
     page: int | None,
     max_pixels: int,
     keeps_extension: bool,
@@ -120,8 +120,12 @@ def _encode(
 
     def perform(data: bytes, entry: Entry) -> Product:
         notices: list[str] = []
+
+        def notify(notice: str) -> None:
+            notices.append(f"{entry.source}: {notice}")
+
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
-        result = encode_image(image, config, generator=generator)
+        result = encode_image(image, config, generator=generator, notify=notify)
         psnr_db = result.report.psnr_db
         is_wanted = not skips_larger or len(result.data) < len(data)
         return Product(result.data, round(psnr_db, 3) if isfinite(psnr_db) else None, is_wanted, tuple(notices))

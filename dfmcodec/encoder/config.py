@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from math import inf, sqrt
+from math import inf, log10, sqrt
 from numbers import Integral, Real
 
 from dfmcodec._types import Model
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import PEAK_LEVEL, Image
+from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
 
-_WHOLE = ("depth", "width", "order", "steps", "seed")  # options that are whole numbers, and others
+_WHOLE = ("depth", "width", "order", "steps", "seed", "sample_max")  # options that are whole numbers, and others
 _NUMBERS = ("rate", "bpp", "size", "psnr", "quality", "lmbda", "effort", "time_limit_s")
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
@@ -148,6 +148,10 @@ class EncoderConfig:
         time_limit_s: The seconds after which the fit ends. Where two models are tried (efforts 6 to
             9), they share them.
         seed: The seed of the initial weights and the minibatches.
+        sample_max: The largest value that samples of the image may have, to which `psnr`,
+            `quality`, `lmbda` and the reported PSNR are relative; at most the largest of its bit
+            depth counts. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8 bits.
+            None for `Image.sample_max`.
 
     Raises:
         ConfigError: A value or a combination of values is not possible.
@@ -168,6 +172,7 @@ class EncoderConfig:
     steps: int | None = None
     time_limit_s: float | None = None
     seed: int = 0
+    sample_max: int | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -202,6 +207,9 @@ class EncoderConfig:
             raise ConfigError(msg)
         if not 0 <= self.seed < 1 << 32:
             msg = f"seed {self.seed} is outside 0..{(1 << 32) - 1}"
+            raise ConfigError(msg)
+        if self.sample_max is not None and not 1 <= self.sample_max <= peak_value(BIT_DEPTHS[-1]):
+            msg = f"sample_max is {self.sample_max}; it must be in 1..{peak_value(BIT_DEPTHS[-1])}"
             raise ConfigError(msg)
         if (self.depth is None) != (self.width is None):
             msg = "depth and width go together; give both or neither"
@@ -254,6 +262,21 @@ class EncoderConfig:
         if not self.targets() and self.model != Model.COORDINATE.value:
             quality = DEFAULT_QUALITY
         return self.lmbda if quality is None else lmbda_of_quality(quality)
+
+    def range_db(self, bit_depth: int) -> float:
+        """How many dB a PSNR relative to `sample_max` is below that relative to the whole range."""
+        peak = peak_value(bit_depth)
+        return 0.0 if self.sample_max is None else 20 * log10(peak / min(self.sample_max, peak))
+
+    def for_whole_range(self, bit_depth: int) -> EncoderConfig:
+        """The same target, relative to the whole range of a bit depth instead of `sample_max`."""
+        range_db, lmbda = self.range_db(bit_depth), self.target_lmbda
+        whole = replace(self, sample_max=None)
+        if self.psnr is not None:
+            return replace(whole, psnr=self.psnr + range_db)
+        if lmbda is None or not range_db:
+            return whole
+        return replace(whole, quality=None, lmbda=lmbda * 10 ** (-range_db / 10))
 
     def targets(self) -> dict[str, float]:
         """The targets that were given, by name."""

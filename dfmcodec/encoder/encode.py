@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfmcodec import bitstream
-from dfmcodec._types import Model
+from dfmcodec._types import Model, Notify
 from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
@@ -22,8 +22,8 @@ from dfmcodec.encoder.coordinate.search import fit_network
 from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
-from dfmcodec.errors import ConfigError, DfmError, DivergedError, TargetUnreachableError, require
-from dfmcodec.image import Image
+from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
+from dfmcodec.image import PEAK_LEVEL, Image
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr
@@ -47,6 +47,7 @@ def encode_image(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
     generator: GenerativeModel | None = None,
+    notify: Notify = lambda notice: None,
 ) -> EncodeResult:
     """Encodes an image.
 
@@ -58,14 +59,18 @@ def encode_image(
             written.
         generator: A generative model, under which the image becomes a code; None for a model of its
             own.
+        notify: Receives a notice where quality is relative to a part of the range of samples.
 
     Raises:
-        ImageError: The generative model is for images of another size.
+        ImageError: The generative model is for images of another size; a sample is above
+            `sample_max`; or the samples have 16 bits and use only 8, and `sample_max` does not say
+            how that is meant.
         TargetUnreachableError: The target cannot be met.
         ConfigError: The fitted model cannot name the multiplier that was given.
         DivergedError: The fit came to NaN or infinite values again and again.
         MissingPackageError: The model is fitted by JAX and optax, which are not installed.
     """
+    image, config = _with_range(image, config, notify)
     if generator is not None:
         require("encoding with a generative model", *_FITTING)
         from dfmcodec.encoder.generative.search import check_image
@@ -84,6 +89,34 @@ def encode_image(
                 result = _better_of(image, config, models, on_progress, should_stop)
     on_progress(_all_done(result.report))
     return result
+
+
+def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Image, EncoderConfig]:
+    """The image as it is encoded, and the settings with the range that they are relative to.
+
+    Integers of the decoder stand for about 4 values of 16 bits, which is too coarse for samples up
+    to 255: such an image is encoded as 8 bits, if the settings ask for it.
+
+    Raises:
+        ImageError: See `encode_image`.
+    """
+    if config.sample_max is None:
+        notice = image.range_notice()
+        if notice is None:
+            return image, config
+        if image.sample_max == PEAK_LEVEL:
+            msg = (
+                f"the image's 16-bit samples reach only {image.largest_sample}, which a file of 16 bits would lose; "
+                "--sample-max 255 encodes the same values as 8 bits, --sample-max 65535 takes the whole range"
+            )
+            raise ImageError(msg)
+        notify(notice)
+        return image, replace(config, sample_max=image.sample_max)
+    if image.largest_sample > config.sample_max:
+        msg = f"the image's samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"
+        raise ImageError(msg)
+    is_narrow = image.bit_depth > 8 and config.sample_max <= PEAK_LEVEL
+    return (image.in_8_bits() if is_narrow else image), config
 
 
 def _all_done(report: EncodeReport) -> Progress:
@@ -159,7 +192,9 @@ def _encoded(
     coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
     checks_bytes = _bytes_for_checks(coded, model, len(ancillary), budget)
     ancillary_bytes = bitstream.sections_file_bytes(ancillary) + checks_bytes
-    job = Job(coded, config, ancillary_bytes, on_progress, should_stop, budget, has_checks=checks_bytes > 0)
+    whole_range, range_db = config.for_whole_range(image.bit_depth), config.range_db(image.bit_depth)
+    has_checks = checks_bytes > 0
+    job = Job(coded, whole_range, ancillary_bytes, on_progress, should_stop, budget, has_checks, range_db)
     outcome = _fit(job, model, generator)
 
     data = bitstream.write(outcome.model, ancillary, checked=budget is None or job.has_checks)
@@ -170,20 +205,20 @@ def _encoded(
         needed = f"{config.psnr:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
         msg = f"{needed}; lower --psnr"
         raise TargetUnreachableError(msg)
-    report = _report(job, image, outcome, data)
+    report = _report(job, config, image, outcome, data)
     del outcome  # a large image needs the memory for what is decoded
     decoded = decode_image(data, max_pixels=image.pixel_count, generator=generator)
     if not _same_alpha(image, decoded):
         msg = "the alpha channel did not survive; please report this"
         raise DfmError(msg)
-    decoded_psnr = psnr(image.pixels, decoded.pixels, image.visible)
+    decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
     if config.psnr is not None and decoded_psnr < config.psnr:
         msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {config.psnr:.2f}"
         raise TargetUnreachableError(msg)
     return EncodeResult(data, report(psnr_db=decoded_psnr, total_s=time.perf_counter() - started), decoded)
 
 
-def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
+def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
     """The figures of an encoding, but for its PSNR and seconds."""
     header = bitstream.read_header(data, image.pixel_count)
     return partial(
@@ -194,7 +229,7 @@ def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[En
         budget_bytes=job.file_budget_bytes,
         rate=len(data) / image.raw_bytes,
         bpp=bits_per_pixel(len(data), image.pixel_count),
-        float_psnr_db=outcome.float_psnr_db,
+        float_psnr_db=None if outcome.float_psnr_db is None else job.reported_db(outcome.float_psnr_db),
         bits_per_weight=_bits_per_weight(outcome, header.section_bytes()),
         architecture=header.architecture,
         q_step=header.q_step or None,
@@ -203,7 +238,7 @@ def _report(job: Job, image: Image, outcome: Outcome, data: bytes) -> partial[En
         fit_s=outcome.fit_s,
         stop_reason=outcome.stop_reason,
         restarts=outcome.restarts,
-        config=job.config,
+        config=config,
         trace=outcome.trace,
     )
 

@@ -58,6 +58,8 @@ class Job:
         file_budget_bytes: Largest size of the whole file; None where the target is not a size.
         has_checks: Whether a size budget has room for checks. `ancillary_bytes` includes them, but
             not those of further sections of the model.
+        range_db: What PSNRs relative to the `sample_max` of the user's settings are below those
+            relative to the whole range, which `config` means.
     """
 
     image: Image
@@ -67,17 +69,22 @@ class Job:
     should_stop: Callable[[], bool]
     file_budget_bytes: int | None = None
     has_checks: bool = False
+    range_db: float = 0.0
 
     @property
     def budget_bytes(self) -> int | None:
         """Largest size of the file without ancillary data."""
         return None if self.file_budget_bytes is None else self.file_budget_bytes - self.ancillary_bytes
 
+    def reported_db(self, psnr_db: float) -> float:
+        """A PSNR relative to the whole range, as it is reported to the user."""
+        return psnr_db - self.range_db
+
     def too_small(self, least_bytes: float) -> str:
         """The message where even the smallest file, of so many bytes without ancillary data,
         exceeds the budget.
         """
-        ancillary = f", {self.ancillary_bytes} of them metadata, alpha or checks (--strip drops metadata)"
+        ancillary = f", {self.ancillary_bytes} of them metadata, alpha or checks (--strip all drops Exif and XMP)"
         return (
             f"the target of {self.file_budget_bytes} bytes is below the {least_bytes + self.ancillary_bytes:.0f} "
             f"that the smallest file needs{ancillary if self.ancillary_bytes else ''}"

@@ -28,7 +28,8 @@ class EncodeReport:
         budget_bytes: The size limit; None where the target was not a size.
         rate: File bytes over raw bytes.
         bpp: Bits per pixel.
-        psnr_db: PSNR of the decoded file, where the image is not fully transparent.
+        psnr_db: PSNR of the decoded file, where the image is not fully transparent; relative to
+            `sample_max` of the settings, if there is one.
         float_psnr_db: PSNR of the fitted network before quantisation; None for other models than
             `coordinate`.
         bits_per_weight: Bits of the range-coded stream per weight; None for other models than

@@ -23,6 +23,9 @@ _RAW_EXIF_KEYWORD = b"Raw profile type exif"  # of ImageMagick, before PNG had a
 # along, so that Pillow says what is wrong with it.
 _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_SMALL_CHUNK_BYTES = 64  # more than those of a density or a description of colours have
+_METRE = 1  # the unit of a density
+METRES_PER_INCH = 0.0254
 
 
 def declared_size(head: bytes) -> tuple[int, int] | None:
@@ -88,6 +91,29 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         start += size
         if head[4:] == b"IEND":
             return
+
+
+def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
+    """Returns the bodies of the chunks that describe colours, but for the ICC profile, by name."""
+    return _bodies(file, (b"cICP", b"sRGB", b"gAMA", b"cHRM"))
+
+
+def density(file: BinaryIO) -> tuple[float, float] | None:
+    """Returns the pixels per inch that the file states; None where it states none."""
+    body = _bodies(file, (b"pHYs",)).get(b"pHYs", b"")
+    if len(body) != 9 or body[8] != _METRE:
+        return None
+    horizontal, vertical = struct.unpack_from(">2I", body)
+    return horizontal * METRES_PER_INCH, vertical * METRES_PER_INCH
+
+
+def _bodies(file: BinaryIO, wanted: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    found = {}
+    for name, start, size in _chunks(file):
+        if name in wanted and size <= _SMALL_CHUNK_BYTES:
+            file.seek(start)
+            found[name] = file.read(size)[8:-4]
+    return found
 
 
 def _read_profile(_name: bytes, body: bytes, max_bytes: int) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ Nothing is dropped without a notice or an error.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
-from dfmcodec.files import tiff
+from dfmcodec.files import png, tiff
+from dfmcodec.files.colour_description import colour_description
 from dfmcodec.files.deep_samples import (
     DEEP_GRAY_MODES,
     ImageSamples,
@@ -27,6 +28,7 @@ from dfmcodec.files.deep_samples import (
     report_depth,
     split_alpha,
 )
+from dfmcodec.files.density import with_density
 from dfmcodec.files.metadata import (
     ORIENTATION_TAG,
     is_exif,
@@ -38,6 +40,7 @@ from dfmcodec.files.metadata import (
 from dfmcodec.files.names import printable
 from dfmcodec.files.open_image import SIGNATURE_BYTES, load_samples, open_image
 from dfmcodec.files.source import Source
+from dfmcodec.files.strip import EVERYTHING, strip_kinds, stripped
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_LEVEL, Image, Metadata, check_image_size
 
 if TYPE_CHECKING:
@@ -79,7 +82,11 @@ def ignore(notice: str) -> None:
 
 
 def read_image(
-    path: Path, max_pixels: int = MAX_PIXELS, strip: bool = False, page: int | None = None, notify: Notify = ignore
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    strip: str | Iterable[str] = (),
+    page: int | None = None,
+    notify: Notify = ignore,
 ) -> Image:
     """Reads an image file, upright: gray or RGB of 8 or 16 bits, with alpha, ICC, Exif and XMP.
 
@@ -87,7 +94,7 @@ def read_image(
         path: A file of one of `open_image.FORMATS`. Of a file on a disk, only the header is read
             before its size is compared with the limit; a pipe is read to its end.
         max_pixels: Larger images are refused before their pixels are read.
-        strip: Whether ICC, Exif and XMP are left out.
+        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
         page: The page of a file that has several, counted from 1. None takes the first, with a
             notice.
         notify: Receives a notice of each thing that is converted or left out.
@@ -105,7 +112,7 @@ def image_from_bytes(
     data: bytes,
     name: str,
     max_pixels: int = MAX_PIXELS,
-    strip: bool = False,
+    strip: str | Iterable[str] = (),
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
@@ -129,7 +136,7 @@ def image_from_bytes(
 def image_from_source(
     source: Source,
     max_pixels: int = MAX_PIXELS,
-    strip: bool = False,
+    strip: str | Iterable[str] = (),
     page: int | None = None,
     notify: Notify = ignore,
 ) -> Image:
@@ -151,13 +158,13 @@ def image_from_source(
         raise ImageError(msg)
     notices: list[str] = []
     with _boundary(source.name, source):
-        image = _read(source, max_pixels, strip, page, notices.append)
+        image = _read(source, max_pixels, strip_kinds(strip), page, notices.append)
     for notice in notices:
         notify(f"{source.name}: {notice}")
     return image
 
 
-def _read(source: Source, max_pixels: int, strip: bool, page: int | None, notify: Notify) -> Image:
+def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | None, notify: Notify) -> Image:
     """Reads an image; notices and errors do not name the file."""
     with source.open() as file, open_image(file, max_pixels) as pil_image:
         if page is not None:
@@ -168,7 +175,9 @@ def _read(source: Source, max_pixels: int, strip: bool, page: int | None, notify
             notify(f"the first of several {what}; --page takes another")
         _check_channels(pil_image, notify)
         with source.open() as apart:  # before the samples are loaded, which changes what is known of it
-            found = read_file_metadata(apart, pil_image, page or 1, ignore if strip else notify)
+            found = read_file_metadata(apart, pil_image, page or 1, ignore if strip >= EVERYTHING else notify)
+            colours = colour_description(apart, pil_image.format, page or 1, found.icc is not None)
+            dpi = png.density(apart) if pil_image.format == "PNG" else pil_image.info.get("dpi")
         deep = deep_samples(pil_image, source, max_pixels)
         transparency = _transparency(pil_image)
         if deep is None:
@@ -177,7 +186,14 @@ def _read(source: Source, max_pixels: int, strip: bool, page: int | None, notify
             check_image_size(pil_image.height, pil_image.width, max_pixels)  # of icons, it is known only now
         samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow turns a TIFF
-        return _upright_image(samples, Metadata() if strip else found, keeps_profile, orientation)
+        if colours is not None and "icc" not in strip:
+            notify(
+                f"its colour description {colours} is left out, so colours will look different; convert the image to "
+                "sRGB or embed an ICC profile"
+            )
+        if pil_image.format != "TIFF" and "exif" not in strip:  # whose own fields hold the density, and are Exif
+            found = with_density(found, dpi, notify)
+        return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation)
 
 
 @contextmanager
@@ -234,7 +250,7 @@ def _check_channels(pil_image: PilImage, notify: Notify) -> None:
 
 def from_pil(
     pil_image: PilImage,
-    strip: bool = False,
+    strip: str | Iterable[str] = (),
     notify: Notify = ignore,
     page: int | None = None,
     max_pixels: int = LARGEST_PIXELS,
@@ -243,7 +259,7 @@ def from_pil(
 
     Args:
         pil_image: The image.
-        strip: Whether ICC, Exif and XMP are left out.
+        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
         notify: Receives a notice of each thing that is converted or left out.
         page: The page of an image that has several, counted from 1, at which the image stands from
             then on. None takes the one at which it stands.
@@ -261,7 +277,11 @@ def from_pil(
         turned = pil_image.format == "TIFF"  # Pillow turns a TIFF when it loads the samples
         transparency = _transparency(pil_image)
         pil_image = _without_texts(pil_image, notify)
-        metadata = Metadata() if strip else read_metadata(pil_image)
+        metadata = read_metadata(pil_image)
+        kinds = strip_kinds(strip)
+        if not turned and "exif" not in kinds:
+            metadata = with_density(metadata, pil_image.info.get("dpi"), notify)
+        metadata = stripped(metadata, kinds, notify)
         pil_image.load()
         orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
         profile = pil_image.info.get("icc_profile")
@@ -287,7 +307,7 @@ def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
 
 def to_image(
     source: Any,
-    strip: bool = False,
+    strip: str | Iterable[str] = (),
     notify: Notify = ignore,
     page: int | None = None,
     max_pixels: int | None = None,
@@ -298,7 +318,7 @@ def to_image(
         source: A path, the bytes of an image file, a Pillow image, an `Image`, or an array of uint8
             or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha),
             3 (RGB) or 4 (RGB and alpha).
-        strip: Whether ICC, Exif and XMP are left out.
+        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
         notify: Receives a notice of each thing that is converted or left out.
         page: The page of a file that has several, counted from 1. None takes the first, with a
             notice, and of a Pillow image the one at which it stands.
@@ -309,6 +329,7 @@ def to_image(
         ImageError: The source is none of these, or is too large.
         ConfigError: There is no such page.
     """
+    kinds = strip_kinds(strip)
     of_files, in_memory = (MAX_PIXELS, LARGEST_PIXELS) if max_pixels is None else (max_pixels, max_pixels)
     if hasattr(source, "getexif"):
         return from_pil(source, strip, notify, page, in_memory)
@@ -321,7 +342,7 @@ def to_image(
         raise ConfigError(msg)
     image = source if isinstance(source, Image) else _of_array(np.asarray(source))
     check_image_size(image.height, image.width, in_memory)
-    return Image(image.pixels, alpha=image.alpha) if strip else image
+    return replace(image, metadata=stripped(image.metadata, kinds, notify)) if kinds else image
 
 
 def _of_array(array: npt.NDArray[Any]) -> Image:

@@ -16,7 +16,7 @@ from dfmcodec.errors import ImageError
 
 MAX_ENTRIES = 4096  # of a directory; cameras and scanners write up to a few hundred
 MAX_ENTRIES_WALKED = 1 << 16  # of all directories up to a page
-_KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 ByteOrder = Literal["<", ">"]  # as in `struct`
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
 STRIP_OFFSETS = 273
@@ -168,8 +168,8 @@ def read_fields(
     for tag, kind, count, inline in struct.iter_unpack(layout.entry_format, entries):
         if tag in left_out or (wanted is not None and tag not in wanted):
             continue
-        size = _KIND_BYTES.get(kind, 0) * count
-        if kind not in _KIND_BYTES or size > remaining:
+        size = KIND_BYTES.get(kind, 0) * count
+        if kind not in KIND_BYTES or size > remaining:
             return None
         data = inline[:size]
         if size > len(inline):
@@ -241,7 +241,7 @@ def _directory_bytes(byte_order: ByteOrder, fields: Mapping[int, Field], offset:
     at = offset + 2 + 12 * len(fields) + 4
     entries, values = [struct.pack(byte_order + "H", len(fields))], []
     for tag, (kind, data) in sorted(fields.items()):
-        count, value = len(data) // _KIND_BYTES[kind], data.ljust(4, b"\0")
+        count, value = len(data) // KIND_BYTES[kind], data.ljust(4, b"\0")
         if len(data) > 4:
             value = struct.pack(byte_order + "I", at)
             values.append(data + bytes(len(data) % 2))

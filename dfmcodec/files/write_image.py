@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files import png, tiff
+from dfmcodec.files.density import density_of
 from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
 from dfmcodec.image import MAX_SIDE, Image, to_code_values
 
@@ -225,6 +226,8 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, qu
         options["pnginfo"].add(b"iTXt", _png_xmp(metadata.xmp))
     if output.name == "jpeg":
         options |= {"quality": quality or JPEG_QUALITY, "subsampling": 0}
+    if output.name in ("jpeg", "png") and (density := density_of(metadata.exif)):
+        options["dpi"] = density
     if output.name == "webp":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
     buffer = io.BytesIO()
@@ -251,6 +254,8 @@ def _deep_png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     metadata = image.metadata
     if metadata.icc:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
+    if density := density_of(metadata.exif):
+        chunks.append((b"pHYs", struct.pack(">2IB", *(round(dpi / png.METRES_PER_INCH) for dpi in density), 1)))
     if metadata.exif:
         chunks.append((b"eXIf", metadata.exif.removeprefix(EXIF_PREFIX)))
     if metadata.xmp:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Pixels
 from dfmcodec.errors import ConfigError, CorruptError
-from dfmcodec.image import check_image_size
+from dfmcodec.image import BIT_DEPTHS, check_image_size, peak_value
 
 if TYPE_CHECKING:
     from dfmcodec.encoder.config import EncoderConfig
@@ -101,7 +101,8 @@ class ChunkSettings:
         from dfmcodec.encoder.config import EncoderConfig
 
         targets = {name: getattr(self, name) for name in _TARGETS}
-        return EncoderConfig(**targets, effort=self.effort, model="latent")
+        # Samples of one array are on one scale, so chunks are not to be looked at one by one.
+        return EncoderConfig(**targets, effort=self.effort, model="latent", sample_max=peak_value(BIT_DEPTHS[-1]))
 
     def image_shape(self, chunk_shape: Sequence[int]) -> tuple[int, int, int]:
         """The height, width and channels of the image that a chunk is.

@@ -203,9 +203,10 @@ def test_profile_exif_and_orientation(folder, chelsea):
     assert upright.getexif().get(0x010E) == "a cat"
     assert upright.getexif().get(0x0112, 1) == 1
     assert upright.info["icc_profile"] == b"not really a profile"
-    dfm("encode", "side.png", "--effort", 1, "-f", "--strip", "--size", 2000)
+    dfm("encode", "side.png", "--effort", 1, "-f", "--strip", "exif,icc", "--size", 2000)
     dfm("decode", "side.dfm", "-o", "plain.png")
     assert "icc_profile" not in opened("plain.png").info
+    assert opened("plain.png").size == (80, 96)
 
 
 def test_sample_images(folder):

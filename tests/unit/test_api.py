@@ -151,14 +151,18 @@ def test_alpha_and_metadata_come_with_the_image(chelsea):
     exif[0x010E] = "a cat"
     buffer = io.BytesIO()
     image.save(buffer, "PNG", exif=exif)
-    decoded = dfmcodec.decode(dfmcodec.encode(buffer.getvalue(), quality=50, effort=1).data)
+    data = dfmcodec.encode(buffer.getvalue(), quality=50, effort=1).data
+    decoded = dfmcodec.decode(data)
     assert decoded.shape == (80, 96, 4)
     assert np.array_equal(decoded.pixels[:, :, 3], alpha)
     assert b"a cat" in decoded.metadata.exif
     assert decoded.to_pil().mode == "RGBA"
     assert decoded.to_pil().info["exif"] == decoded.metadata.exif
-    stripped = dfmcodec.decode(dfmcodec.encode(buffer.getvalue(), quality=50, effort=1, strip=True).data)
+    stripped = dfmcodec.decode(dfmcodec.encode(buffer.getvalue(), quality=50, effort=1, strip="all").data)
     assert stripped.metadata.exif is None
+    assert dfmcodec.decode(data, strip=["exif"]).metadata.exif is None
+    with pytest.raises(dfmcodec.ConfigError, match="strip is 'True'"):
+        dfmcodec.decode(data, strip=True)
 
 
 def test_decoded_images_are_arrays(encoded):
@@ -351,7 +355,7 @@ import PIL.Image
 import dfmcodec
 
 result: dfmcodec.EncodeResult = dfmcodec.encode("a.png", quality=75, effort=3, on_progress=lambda progress: None)
-dfmcodec.encode(Path("a.png"), strip=True)
+dfmcodec.encode(Path("a.png"), strip="gps,xmp")
 dfmcodec.encode(np.zeros((4, 4), np.uint8))
 dfmcodec.encode(PIL.Image.new("L", (4, 4)), size=100)
 decoded: dfmcodec.Decoded = dfmcodec.decode(result.data, region=(0, 0, 2, 2))

@@ -300,6 +300,16 @@ def pictures_twice(folder: Path) -> None:
     assert all(row["dfm --scale 2, dB"] > row["bicubic, dB"] - 1 > 20 for row in rows)
 
 
+def pictures_depths(folder: Path) -> None:
+    rows = recorded(folder / "rows.jsonl", "pictures", "depths", png(folder))
+    encoded, synthesised = rows[:5], rows[5:]
+    assert [row["bits"] for row in encoded] == [16, 14, 12, 10, 8]
+    assert encoded[-1]["finest, dB"] == "exact"
+    assert all(row["finest, dB"] > row["psnr_db"] for row in encoded[:-1])
+    assert [row["levels"] for row in synthesised] == [0, 1, 2, 3, 4, 5, 6]
+    assert synthesised[0]["psnr_db"] > synthesised[-1]["psnr_db"] > 60
+
+
 def pictures_large(folder: Path) -> None:
     rows = recorded(folder / "rows.jsonl", "pictures", "large", png(folder), "--megapixels", 0.02)
     assert [row["command"].split(",")[0] for row in rows] == [
@@ -551,6 +561,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "machine_layers": machine_layers,
     "pictures kinds": pictures_kinds,
     "pictures twice": pictures_twice,
+    "pictures depths": pictures_depths,
     "pictures large": pictures_large,
     "prefixes": prefixes,
     "published grid": published_grid,

@@ -23,7 +23,9 @@ def pack_metadata(metadata: Metadata) -> bytes:
     """
     packed: bytes = msgpack.packb(metadata.present(), use_bin_type=True)
     if len(packed) > MAX_METADATA_BYTES:
-        msg = f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit; use --strip to drop it"
+        msg = (
+            f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit; leave some out with --strip"
+        )
         raise ConfigError(msg)
     return packed
 

@@ -84,6 +84,7 @@ def _to_psnr(job: Job, floor_db: float) -> Outcome:
             return _outcome(job, model, float_psnr, steps, seconds, fit.stop_reason, restarts)
         if fit.stop_reason == "interrupted":
             break
+    floor_db, best_db = job.reported_db(floor_db), job.reported_db(best_db)
     msg = f"{floor_db:.2f} dB is out of reach, the best was {best_db:.2f} dB; lower --psnr or raise --steps"
     raise TargetUnreachableError(msg)
 
@@ -118,7 +119,8 @@ def _fit(
 
     def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
         what = f"{trainer.architecture.weight_count} weights{restarts_text(trainer.restarts)}"
-        job.on_progress(Progress(part, steps_before + done, psnr_db, seconds_before + seconds, what, size_limit))
+        reported_db = job.reported_db(psnr_db)
+        job.on_progress(Progress(part, steps_before + done, reported_db, seconds_before + seconds, what, size_limit))
 
     return trainer.run(budget, start, stop, report, rounding)
 

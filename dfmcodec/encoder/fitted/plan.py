@@ -68,8 +68,10 @@ def plan_of(job: Job) -> Plan:
     if job.file_budget_bytes is not None:
         lmbda = max(lmbda, least)
     elif lmbda < least:
+        relative = 10 ** (job.range_db / 10)
         msg = (
-            f"the target needs a multiplier lmbda of {lmbda:.1e}, and the fitted model goes down to {least:.1e}; "
+            f"the target needs a multiplier lmbda of {lmbda * relative:.1e}, and the fitted model goes down to "
+            f"{least * relative:.1e}; "
             "use --model latent"
         )
         raise TargetUnreachableError(msg) if job.config.target_lmbda is None else ConfigError(msg)

@@ -526,19 +526,21 @@ class _Search:
 
     def _report(self, found: Measured, expected_bytes: float, number: int, restarts: int) -> None:
         seconds = time.perf_counter() - self._started
-        what = f"{found.psnr_db:.2f} dB, {expected_bytes:.0f} bytes{restarts_text(restarts)}"
+        psnr_db = self._job.reported_db(found.psnr_db)
+        what = f"{psnr_db:.2f} dB, {expected_bytes:.0f} bytes{restarts_text(restarts)}"
         part = min(0.99, number / self._steps)
-        progress = Progress(part, number, found.psnr_db, seconds, what, self._job.file_budget_bytes)
+        progress = Progress(part, number, psnr_db, seconds, what, self._job.file_budget_bytes)
         self._job.on_progress(progress)
 
     def _unreachable(self, candidate: _Candidate, reason: str) -> str:
         if self._job.budget_bytes is not None:
             return self._job.too_small(candidate.file_bytes)
-        floor_db = self._job.config.psnr
+        floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
+        reached_db = self._job.reported_db(candidate.psnr_db)
         if reason != "steps":
-            ended = f"the fit ended early ({reason}) at {candidate.psnr_db:.2f} dB, below {floor_db:.2f}"
+            ended = f"the fit ended early ({reason}) at {reached_db:.2f} dB, below {floor_db:.2f}"
             return f"{ended}; {'' if reason == 'diverged' else 'give it more time, or '}use --model latent"
-        came_to = f"which came to {candidate.psnr_db:.2f} in {self._steps} steps; use --model latent"
+        came_to = f"which came to {reached_db:.2f} in {self._steps} steps; use --model latent"
         return f"{floor_db:.2f} dB is out of reach of the fitted model, {came_to}"
 
 

@@ -345,7 +345,7 @@ class _Fit:
     def should_stop(self, tried: int) -> bool:
         """Reports progress, and tells whether the fit must end. See `search_lmbda`."""
         job, seconds = self._job, self.seconds
-        psnr_db = max((psnr_db for _, psnr_db in self.all_codes()), default=0.0)
+        psnr_db = job.reported_db(max((psnr_db for _, psnr_db in self.all_codes()), default=0.0))
         job.on_progress(Progress(tried / _LMBDAS_TRIED, tried, psnr_db, seconds, "code", job.file_budget_bytes))
         if job.should_stop():
             self.stop_reason = "interrupted"
@@ -379,6 +379,7 @@ class _Fit:
         reaching = [entry for entry in self.all_codes() if entry[1] >= floor_db]
         if not reaching:
             best_db = max(psnr_db for _, psnr_db in self.all_codes())
+            floor_db, best_db = self._job.reported_db(floor_db), self._job.reported_db(best_db)
             reach = f"{floor_db:.2f} dB is out of the prior's reach, the best was {best_db:.2f} dB"
             msg = f"{reach}; lower --psnr or drop --prior"
             raise TargetUnreachableError(msg)

@@ -71,7 +71,7 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
                 raise _diverged(restarts, error) from error
             reason = "diverged"
             break
-        trace.append(_trace_point(trial))
+        trace.append(_trace_point(job, trial))
         if target.meets(trial) and (best is None or target.score(trial) > target.score(best)):
             best = trial
         seconds = time.perf_counter() - started
@@ -118,16 +118,17 @@ def _reason_to_stop(
     return "settled" if is_settled and trial.number > iterations else None
 
 
-def _trace_point(trial: Trial) -> TracePoint:
-    psnr_db = trial.psnr_db if isfinite(trial.psnr_db) else None
+def _trace_point(job: Job, trial: Trial) -> TracePoint:
+    psnr_db = job.reported_db(trial.psnr_db) if isfinite(trial.psnr_db) else None
     return TracePoint(trial.number, trial.model.q_step, trial.file_bytes, psnr_db)
 
 
 def _progress(job: Job, trial: Trial, iterations: int, seconds: float, restarts: int) -> Progress:
     part = min(0.99, trial.number / max(iterations, 3))
-    quality = f"{trial.psnr_db:.2f} dB, " if isfinite(trial.psnr_db) else ""
+    psnr_db = job.reported_db(trial.psnr_db)
+    quality = f"{psnr_db:.2f} dB, " if isfinite(psnr_db) else ""
     what = f"{quality}{trial.file_bytes:.0f} bytes{restarts_text(restarts)}"
-    return Progress(part, trial.number, trial.psnr_db, seconds, what, job.file_budget_bytes)
+    return Progress(part, trial.number, psnr_db, seconds, what, job.file_budget_bytes)
 
 
 def _diverged(restarts: int, error: FloatingPointError) -> DivergedError:

@@ -9,13 +9,15 @@ from collections import Counter
 from math import inf, log2, sqrt
 from typing import Protocol
 
-from dfmcodec.encoder.config import BIT_PRICE, step_of_lmbda
+from dfmcodec.encoder.config import BIT_PRICE, MAX_QUALITY, lmbda_of_quality, lmbda_of_step, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
 from dfmcodec.encoder.latent.trial import Trial
-from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, values_per_level
 from dfmcodec.latents.quantizer import MAX_STEP
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 
 _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
 _WORD_BYTES = 4  # of a range coder, by which files grow
@@ -27,6 +29,9 @@ _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
 _REFINES = 0.05  # octaves of the step, by which refinement may move the one that is just enough
 _EXACT_SCORE = 1e6  # above all PSNR
+# The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
+# about 3 units, that of quantisation is 0.3 of the step.
+_LEAST_UNITS = 4
 
 
 class Target(Protocol):
@@ -163,7 +168,8 @@ class PsnrTarget:
 
     largest_bytes = inf
 
-    def __init__(self, estimator: Estimator, floor_db: float) -> None:
+    def __init__(self, estimator: Estimator, job: Job, floor_db: float) -> None:
+        self._job = job
         self._floor_db = floor_db
         self._steps, self._tried = _Steps(), Counter[int]()
         largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
@@ -191,7 +197,14 @@ class PsnrTarget:
         return guess if abs(log2(guess / known)) < _REFINES and not self._tried[guess] else known
 
     def unreachable(self, trial: Trial) -> str:
-        return f"{self._floor_db:.2f} dB is out of reach: {trial.psnr_db:.2f} dB at step {trial.model.q_step / 64:.3f}"
+        floor_db, best_db = map(self._job.reported_db, (self._floor_db, trial.psnr_db))
+        reason = ""
+        if self._job.image.bit_depth > BIT_DEPTHS[0]:
+            values = values_per_level(BIT_DEPTHS[-1]) / UNITS_PER_LEVEL
+            reason = f"; decoding rounds samples of 16 bits to multiples of {values:.0f}, several times"
+        if self._job.range_db:
+            reason += f"; the same samples multiplied to fill 16 bits would reach {trial.psnr_db:.0f} dB"
+        return f"{floor_db:.2f} dB is out of reach: the best this image can reach is {best_db:.2f} dB{reason}"
 
 
 class LmbdaTarget:
@@ -224,5 +237,29 @@ def choose_target(job: Job, estimator: Estimator, effort: Effort) -> Target:
     if job.budget_bytes is not None:
         return SizeTarget(estimator, effort, job, job.budget_bytes)
     if job.config.psnr is not None:
-        return PsnrTarget(estimator, job.config.psnr)
-    return LmbdaTarget(job.image.pixels.size, job.config.target_lmbda or 0.0)
+        return PsnrTarget(estimator, job, job.config.psnr)
+    lmbda = job.config.target_lmbda or 0.0
+    if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
+        _check_step(step_of_lmbda(lmbda), job.range_db)
+    return LmbdaTarget(job.image.pixels.size, lmbda)
+
+
+def _check_step(step: float, range_db: float) -> None:
+    """Refuses a step, in code values, whose quantisation error would be lost in the rounding of the
+    decoder's integers, for samples of 16 bits that use a part of the range.
+
+    Raises:
+        TargetUnreachableError: It is too fine; the message says what is not.
+    """
+    finest = _LEAST_UNITS / UNITS_PER_LEVEL
+    if step >= finest:
+        return
+    relative = 10 ** (range_db / 20)
+    qualities = [q for q in range(MAX_QUALITY + 1) if step_of_lmbda(lmbda_of_quality(q)) >= finest * relative]
+    named = [f"--quality {qualities[-1]}"] if qualities else []
+    named.append(f"--lmbda {lmbda_of_step(finest * relative):.1e}")
+    msg = (
+        f"the target is out of reach for samples that use so small a part of 16 bits: {' or '.join(named)} is the "
+        "finest; multiply the samples to fill 16 bits for a finer one"
+    )
+    raise TargetUnreachableError(msg)

@@ -1,0 +1,84 @@
+"""Pixels per inch of an image file, which Exif keeps."""
+
+from __future__ import annotations
+
+import io
+import struct
+from fractions import Fraction
+from typing import Any
+
+from dfmcodec._types import Notify
+from dfmcodec.files import tiff
+from dfmcodec.files.metadata import EXIF_PREFIX
+from dfmcodec.image import Metadata
+
+Density = tuple[float, float]  # horizontal, vertical
+_X, _Y, _UNIT = 282, 283, 296  # tags
+_RATIONAL = 5
+_INCH, _CENTIMETRE = 2, 3  # units
+_CM_PER_INCH = 2.54
+_LARGEST_DENOMINATOR = 10_000
+_OF_SCREENS = (72, 96)  # what programs write where nothing is known, and assume where nothing is stated
+_LARGEST = 1e5
+
+
+def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
+    """Returns the metadata with a density, in an Exif block where there is none.
+
+    An Exif block that is there is not changed, as maker notes hold offsets.
+
+    Args:
+        metadata: The metadata.
+        dpi: The density as a file states it outside its Exif; anything but a pair of numbers for
+            none. That of screens means nothing.
+        notify: Receives a notice where it is left out.
+    """
+    density = _checked(dpi)
+    if density is None or all(round(number) in _OF_SCREENS for number in density):
+        return metadata
+    if metadata.exif is None:
+        rationals = [_rational(number) for number in density]
+        fields = {_X: rationals[0], _Y: rationals[1], _UNIT: tiff.short_field("<", _INCH)}
+        return Metadata(metadata.icc, EXIF_PREFIX + tiff.write_tiff("<", fields, {}), metadata.xmp)
+    stated = density_of(metadata.exif)
+    if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
+        also = "" if stated is None else f", as its Exif states {_text(stated)}"
+        notify(f"its density of {_text(density)} dpi is left out{also}")
+    return metadata
+
+
+def density_of(exif: bytes | None) -> Density | None:
+    """Returns the density that an Exif block states; None where it states none."""
+    file = io.BytesIO((exif or b"").removeprefix(EXIF_PREFIX))
+    layout = tiff.read_layout(file)
+    fields = layout and tiff.read_fields(file, layout.first, wanted=(_X, _Y, _UNIT))
+    if not layout or not fields or any(tag not in fields or len(fields[tag].data) != 8 for tag in (_X, _Y)):
+        return None
+    unit = tiff.first_number(fields.get(_UNIT), layout.byte_order, _INCH)
+    if unit not in (_INCH, _CENTIMETRE) or any(fields[tag].kind != _RATIONAL for tag in (_X, _Y)):
+        return None
+    x, y = (struct.unpack(layout.byte_order + "2I", fields[tag].data) for tag in (_X, _Y))
+    scale = _CM_PER_INCH if unit == _CENTIMETRE else 1.0
+    return _checked((scale * x[0] / (x[1] or 1), scale * y[0] / (y[1] or 1)))
+
+
+def _checked(dpi: Any) -> Density | None:
+    """A pair of numbers that may be a density; None for anything else."""
+    if not isinstance(dpi, tuple) or len(dpi) != 2:
+        return None
+    try:
+        horizontal, vertical = float(dpi[0]), float(dpi[1])
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    is_usual = all(1 < number < _LARGEST for number in (horizontal, vertical))
+    return (horizontal, vertical) if is_usual else None
+
+
+def _rational(number: float) -> tiff.Field:
+    fraction = Fraction(number).limit_denominator(_LARGEST_DENOMINATOR)
+    return tiff.Field(_RATIONAL, struct.pack("<2I", fraction.numerator, fraction.denominator))
+
+
+def _text(density: Density) -> str:
+    horizontal, vertical = (f"{number:.0f}" for number in density)
+    return horizontal if horizontal == vertical else f"{horizontal}x{vertical}"

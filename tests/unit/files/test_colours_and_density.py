@@ -1,0 +1,148 @@
+"""Descriptions of colours that are not kept, and the density that Exif keeps."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+
+from dfmcodec.files.density import density_of
+from dfmcodec.files.read_image import from_pil, image_from_bytes
+from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+from dfmcodec.image import Image, Metadata
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
+SRGB = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+WIDE = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+PROFILE = b"name\0\0" + zlib.compress(b"a profile")
+LOST = "is left out, so colours will look different; convert the image to sRGB or embed an ICC profile"
+
+
+def file_of(format_name, **options):
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(PIXELS).save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+def read(data, **options):
+    notices = []
+    return image_from_bytes(data, "file", notify=notices.append, **options), notices
+
+
+def png_with(*chunks):
+    base = file_of("PNG")
+    made = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    ]
+    return base[:33] + b"".join(made) + base[33:]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([(b"cICP", bytes([9, 16, 0, 1]))], "cICP (BT.2020, PQ)"),
+        ([(b"cICP", bytes([9, 18, 0, 1])), (b"iCCP", PROFILE)], "cICP (BT.2020, HLG)"),
+        ([(b"cICP", bytes([12, 13, 0, 1])), (b"sRGB", b"\0")], "cICP (P3)"),
+        ([(b"cICP", bytes([22, 13, 0, 1]))], "cICP (primaries 22)"),
+        ([(b"gAMA", struct.pack(">I", 100000))], "gAMA (gamma 1)"),
+        ([(b"cHRM", WIDE)], "cHRM (other primaries than sRGB)"),
+        (
+            [(b"gAMA", struct.pack(">I", 55556)), (b"cHRM", WIDE)],
+            "gAMA (gamma 1.8) and cHRM (other primaries than sRGB)",
+        ),
+        ([(b"cICP", bytes([1, 13, 0, 1]))], None),
+        ([(b"sRGB", b"\0"), (b"gAMA", struct.pack(">I", 45455)), (b"cHRM", SRGB)], None),
+        ([(b"gAMA", struct.pack(">I", 45455)), (b"cHRM", SRGB)], None),
+        ([(b"gAMA", struct.pack(">I", 100000)), (b"iCCP", PROFILE)], None),
+        ([(b"gAMA", b"\0\0\0\0"), (b"cHRM", b"short"), (b"cICP", b"")], None),
+    ],
+)
+def test_colours_of_a_png(chunks, expected):
+    _, notices = read(png_with(*chunks))
+    assert notices == ([] if expected is None else [f"file: its colour description {expected} {LOST}"])
+    assert read(png_with(*chunks), strip="icc")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "expected"),
+    [(9, 16, "nclx (BT.2020, PQ)"), (12, 13, "nclx (P3)"), (1, 8, "nclx (linear)"), (1, 1, None), (2, 2, None)],
+)
+def test_colours_of_an_avif(primaries, transfer, expected):
+    data = bytearray(file_of("AVIF"))
+    at = data.index(b"colrnclx") + 8
+    data[at : at + 4] = struct.pack(">HH", primaries, transfer)
+    assert read(bytes(data))[1] == ([] if expected is None else [f"file: its colour description {expected} {LOST}"])
+
+
+def test_colours_of_a_tiff():
+    def tiff_of(*extra):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, PIXELS, photometric="rgb", metadata=None, extratags=extra)
+        return buffer.getvalue()
+
+    def primaries(body):
+        numbers = struct.unpack(">8I", body)[2:]
+        return 319, 5, 6, [part for number in numbers for part in (number, 100_000)], True
+
+    assert read(tiff_of())[1] == []
+    assert read(tiff_of(primaries(SRGB)))[1] == []
+    named = "PrimaryChromaticities (other than those of sRGB)"
+    assert read(tiff_of(primaries(WIDE)))[1] == [f"file: its colour description {named} {LOST}"]
+
+
+@pytest.mark.parametrize("output", ["png", "jpeg", "tiff"])
+@pytest.mark.parametrize("source", ["PNG", "JPEG", "BMP", "TIFF"])
+def test_density_is_kept(source, output):
+    image, notices = read(file_of(source, dpi=(300, 150)))
+    assert notices == []
+    assert density_of(image.metadata.exif) == pytest.approx((300, 150), abs=0.02)
+    with PIL.Image.open(io.BytesIO(image_to_bytes(image, OUTPUT_FORMATS[output]))) as written:
+        assert tuple(map(float, written.info["dpi"])) == pytest.approx((300, 150), abs=0.02)
+    assert read(file_of(source, dpi=(300, 150)), strip="exif")[0].metadata == Metadata()
+
+
+def test_density_of_a_png_is_the_very_same_number():
+    data = file_of("PNG", dpi=(300, 299))
+    image, _ = read(data)
+    deep = Image(image.pixels.astype(np.uint16) * 257, image.metadata)
+    for each in (image, deep):
+        written = image_to_bytes(each, OUTPUT_FORMATS["png"])
+        at, before = written.index(b"pHYs"), data.index(b"pHYs")
+        assert written[at : at + 13] == data[before : before + 13]
+    with PIL.Image.open(io.BytesIO(data)) as pil_image:
+        assert from_pil(pil_image).metadata == image.metadata
+
+
+@pytest.mark.parametrize("dpi", [None, (72, 72), (96, 96), (0, 0)])
+def test_the_density_of_screens_takes_no_bytes(dpi):
+    options = {} if dpi is None else {"dpi": dpi}
+    for format_name in ("JPEG", "BMP"):
+        image, notices = read(file_of(format_name, **options))
+        assert not image.metadata
+        assert notices == []
+
+
+def test_exif_that_is_there_is_not_changed_for_a_density():
+    exif = PIL.Image.Exif()
+    exif[0x010E] = "a cat"
+    image, notices = read(file_of("JPEG", dpi=(300, 300), exif=exif))
+    assert image.metadata.exif == exif.tobytes()
+    assert notices == ["file: its density of 300 dpi is left out"]
+    exif[282], exif[283], exif[296] = 118.11, 118.11, 3  # the same in centimetres
+    assert read(file_of("JPEG", dpi=(300, 300), exif=exif))[1] == []
+    exif[282] = 40.0
+    assert "as its Exif states 102x300" in read(file_of("JPEG", dpi=(300, 300), exif=exif))[1][0]
+
+
+@pytest.mark.parametrize(
+    "dpi", ["300", (300,), (float("nan"), 1.0), (float("inf"), 300), ("a", "b"), (None, 3), (-5, -5)]
+)
+def test_a_density_that_is_none_is_ignored(dpi):
+    pil_image = PIL.Image.fromarray(PIXELS)
+    pil_image.info["dpi"] = dpi
+    assert not from_pil(pil_image).metadata
