@@ -172,14 +172,18 @@ def _decode_header(data: bytes, header: bitstream.Header, request: DecodeRequest
     sampling = _sampling_of(wanted, request)
     if sampling is not None:
         return _decode_at(data, header, sampling, request, losses)
-    _check_work(header, wanted.height * wanted.width, request)
+    is_code = isinstance(header.architecture, CodeArchitecture)
+    evaluated = Region(0, 0, header.height, header.width) if is_code else wanted
+    _check_work(header, evaluated.height * evaluated.width, request)
     needed = None if request.region is None else _seen_from(wanted, header)
     model, ancillary, covered = bitstream.read_region(data, needed, request.max_pixels, losses=losses)
     if isinstance(model, QuantizedNetwork):
         pixels = _render_network(model, request.backend, wanted)
     elif isinstance(model, CodedImage):
-        rows, columns = np.arange(wanted.top, wanted.bottom), np.arange(wanted.left, wanted.right)
-        pixels = _render_code(model, rows, columns, request.generator)
+        # All of it, which is small: products with fewer columns may round differently, and a
+        # network may enlarge that to the whole range of samples.
+        whole = _render_code(model, np.arange(model.height), np.arange(model.width), request.generator)
+        pixels = np.ascontiguousarray(whole[wanted.rows, wanted.columns])
     elif isinstance(model, QuantizedGrids):
         pixels = _render_grids(model, wanted, request.backend)
     else:

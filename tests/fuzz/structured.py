@@ -2,6 +2,7 @@
 checksums, and image files with changes that know their format.
 
     python -m tests.fuzz.structured --count 1000000 --seed 1 --jobs 2 --out /tmp/fuzz
+    python -m tests.fuzz.structured --fresh --jobs 2 --out /tmp/fuzz  # cases that nobody has seen
     python -m tests.fuzz.structured --case 1:4711 --out /tmp/fuzz    # writes that case and runs it
 
 Three kinds of case: `.dfm` files (dfm_cases.py), `.dfmg` files with a code under them, and images
@@ -25,6 +26,7 @@ import json
 import os
 import re
 import resource
+import secrets
 import signal
 import subprocess
 import sys
@@ -373,10 +375,10 @@ def run_workers(arguments: argparse.Namespace) -> dict[int, int]:
     codes: dict[int, int] = {}
     try:
         while running:
-            time.sleep(0.2)
             for number, process in list(running.items()):
-                code = process.poll()
-                if code is None:
+                try:
+                    code = process.wait(0.2)
+                except subprocess.TimeoutExpired:
                     continue
                 del running[number]
                 state = state_file(Path(arguments.out), arguments.seed, arguments.jobs, number)
@@ -437,6 +439,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000, help="cases of all jobs")
     parser.add_argument("--seconds", type=float, help="end after this time, whatever the count")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="a new seed, which is printed")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", required=True, help="folder for state and findings")
     parser.add_argument("--case", metavar="SEED:INDEX", help="write this case to OUT and run it alone")
@@ -453,6 +456,8 @@ def main() -> int:
         end = time.monotonic() + (arguments.seconds or float("inf"))
         worker.run(arguments.count, end, arguments.death)
         return 0
+    if arguments.fresh:
+        arguments.seed = secrets.randbelow(1 << 32)
     print(f"seed {arguments.seed}", flush=True)
     codes = run_workers(arguments)
     for number, code in codes.items():
