@@ -1,4 +1,6 @@
-"""What all tests share: strict JAX, a compilation cache of their own, and a few photographs."""
+"""What all tests share: strict JAX, the same examples of Hypothesis each time, a compilation cache
+of their own, and a few photographs.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ import numpy as np
 import optax
 import pytest
 from common import SHARED
+from hypothesis import HealthCheck, settings
 
 from dfmcodec.image import Image
 
@@ -21,6 +24,12 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # JAX may not promote dtypes or ranks silently in our code.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same examples each time; --hypothesis-profile=fresh draws others, by hand.
+_untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fixed", _untimed, derandomize=True, database=None)
+settings.register_profile("fresh", _untimed, print_blob=True)
+settings.load_profile("fixed")
 
 
 def _lenient(make: Any) -> Any:

@@ -45,7 +45,7 @@ PRIORS = (CURRENT, 0x63FD10FF, 0xF8E970FA)
 LARGEST_SIDE = 65535
 MAX_CONSTANT = 1 << 14
 
-property_test = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+property_test = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def ends(low: int, high: int) -> st.SearchStrategy[int]:

@@ -27,7 +27,7 @@ def round_trip(symbols, index):
     return SymbolDecoder(stream).decode(symbols.size, laplace(index)), stream
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.integers(-MAX_SYMBOL, MAX_SYMBOL) | st.integers(-300, 300), max_size=40),
     st.integers(0, LAPLACE_COUNT - 1),
@@ -58,7 +58,7 @@ def _outcome(stream, numbers, method):
         return "refused"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.integers(-MAX_SYMBOL, MAX_SYMBOL) | st.integers(-90, 90), st.integers(0, LAPLACE_COUNT - 1)),
@@ -143,7 +143,7 @@ def test_a_set_of_tables_has_their_frequencies():
     assert TABLES.weights.dtype == np.float32
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(

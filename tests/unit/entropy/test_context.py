@@ -91,7 +91,7 @@ def _check_known_symbols(chelsea, shape):
         assert np.array_equal(choice.packed, one_by_one.choice[coding_pass].packed)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 40),
