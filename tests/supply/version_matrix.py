@@ -48,7 +48,7 @@ def lower_bounds() -> dict[str, str]:
     """Package -> the lowest version that pyproject.toml allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
-    found = (re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)", line) for line in named)
+    found = (re.fullmatch(r"([A-Za-z0-9_.-]+)>=([0-9.]+)(,<[0-9.]+)?", line) for line in named)
     return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
 
 

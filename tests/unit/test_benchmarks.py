@@ -132,7 +132,7 @@ def recording(folder: Path) -> None:
 
 def corpus_engines(folder: Path) -> None:
     """The processor time of children counts: more images take more of it."""
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed", reason="Dask is not installed; to have it: pip install -e .[dask]")
     source = folder / "in"
     source.mkdir()
     for number in range(4):

@@ -250,7 +250,7 @@ def test_the_recipes_run(heading, tmp_path, photograph):
     """Each in a process of its own, which has not imported JAX."""
     libraries, check = RECIPES[heading]
     for library in libraries:
-        pytest.importorskip(library, reason=f"{library} is not installed; the recipe for {heading} needs it")
+        pytest.importorskip(library, reason=f"{library} is not installed; to have it: pip install -e .[recipes]")
     photograph.save(tmp_path / "photo.png")
     encoded = dfmcodec.encode(photograph, quality=75, effort=1)
     for name in ("photo", "photos/cats/1", "photos/cats/2", "photos/cats/3", "photos/more/4", "photos/more/5"):

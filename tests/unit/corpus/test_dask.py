@@ -13,7 +13,7 @@ from dfmcodec.corpus.store import open_store
 from dfmcodec.errors import ConfigError
 
 pytest.importorskip("pyarrow")
-pytest.importorskip("distributed")
+pytest.importorskip("distributed", reason="Dask is not installed; to have it: pip install -e .[dask]")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of its own
 
 

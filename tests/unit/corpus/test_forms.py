@@ -196,7 +196,7 @@ def test_hugging_face_is_told_which_column_has_images(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves tars open
 def test_webdataset_reads_the_tars(tmp_path):
-    webdataset = pytest.importorskip("webdataset")
+    webdataset = pytest.importorskip("webdataset", reason="to have it: pip install webdataset")
     run(open_store(str(tmp_path / "out")), encode_job(write_images(tmp_path / "in", 4), form="tar"))
     samples = list(webdataset.WebDataset(f"{tmp_path}/out/{{00000..00001}}.tar", shardshuffle=False))
     assert [sample["__key__"] for sample in samples] == ["000", "002", "more/001", "more/003"]
@@ -204,7 +204,7 @@ def test_webdataset_reads_the_tars(tmp_path):
 
 
 def test_datasets_reads_the_parquet_files(tmp_path):
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", reason="to have it: pip install -e .[recipes]")
     import dfmcodec.pillow  # noqa: F401
 
     run(open_store(str(tmp_path / "out")), encode_job(write_images(tmp_path / "in", 4), form="parquet"))
