@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import imageio.v3
@@ -19,6 +18,7 @@ import pytest
 import skimage.data
 import skimage.io
 from click.testing import CliRunner
+from common import PATIENCE_S, held_command
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -97,15 +97,19 @@ def test_only_the_folder_itself_without_r(photos):
     assert all("/" not in name for name in made)
 
 
+def held_at_the_fifth(folder):
+    """A run that waits at its fifth file, or at the sixth where two are written at once."""
+    when = 'len(list(Path("out").rglob("*.dfm"))) >= 4'
+    run = ("encode", "photos", "-r", "-O", "out", *FAST)
+    return folder / "hold", "dfmcodec.files.atomic.write_atomic", when, *run
+
+
 @posix_only
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_killed_in_the_middle_and_run_again(photos, processes):
-    call = [sys.executable, "-m", "dfmcodec", "encode", "photos", "-r", "-O", "out", *FAST, "-j", processes]
-    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as running:
-        deadline = time.monotonic() + 60
-        while (not Path("out").exists() or len(files_below("out")) < 4) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        os.killpg(running.pid, signal.SIGKILL)
+    with held_command(*held_at_the_fifth(photos), "-j", processes) as running:
+        running.wait()
+        os.killpg(running.process.pid, signal.SIGKILL)
     there = files_below("out")
     assert 4 <= len(there) < 28
     for name in there:
@@ -364,22 +368,18 @@ def test_ctrl_c_with_several_processes(photos, presses):
     """Once: files that are begun are finished, the others left out. Twice: the end. No traceback,
     no part of a file.
     """
-    call = [sys.executable, "-m", "dfmcodec", "encode", "photos", "-r", "-O", "out", *FAST, "-j", "2"]
-    with subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as running:
-        deadline = time.monotonic() + 60
-        while (not Path("out").exists() or len(files_below("out")) < 4) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        for _ in range(presses):
-            os.killpg(running.pid, signal.SIGINT)
-            time.sleep(0.02)
-        output, errors = running.communicate(timeout=60)
+    with held_command(*held_at_the_fifth(photos), "-j", "2") as running:
+        running.wait()
+        running.interrupt("press Ctrl-C again")
+        if presses == 2:
+            os.killpg(running.process.pid, signal.SIGINT)
+            running.process.wait(PATIENCE_S)
+        output, errors = running.end(), running.errors()
     assert "Traceback" not in errors
     there = files_below("out")
     assert 4 <= len(there) < 28
     for name in there:
         decode_image(Path("out", name).read_bytes())
-    assert running.returncode == 130
+    assert running.process.returncode == 130
     if presses == 1:
         assert "not started" in output

@@ -142,7 +142,7 @@ def test_existing_outputs_are_refused_and_untouched(folder):
         (["compare", "cat.png", "tiny.png"], 1, "differ in size"),
         (["info", "empty.png"], 3, "empty"),
         (["info", "short.dfm"], 3, "truncated"),
-        (["nonsense"], 2, "No such command"),
+        (["nonsense"], 2, "nonsense"),
     ],
 )
 def test_bad_input_is_one_line_and_a_code(folder, chelsea, arguments, code, words):
@@ -288,9 +288,19 @@ def test_ctrl_c(folder, presses):
         assert dfmcodec.decode("cat.dfm").shape == (80, 96, 3)
 
 
+def without_words_of_click(page: str) -> str:
+    """A manual page without what click words: values, defaults, usage, --help and --version."""
+    page = re.sub(r"(?m)^\.B \\-.*$", lambda line: " ".join(re.findall(r"\\-[^ ,]*", line[0])), page)
+    page = re.sub(r"(?m)  \[[^]]*\]$", "", page)
+    page = re.sub(r"(?m)^(\.B dfm .*)\n.*$", r"\1", page)
+    return re.sub(r"(?m)^(\\-\\-(?:help|version))\n.*$", r"\1", page)
+
+
 def test_the_manual_page_is_that_of_these_commands(monkeypatch):
     docs = ROOT / "docs"
     monkeypatch.syspath_prepend(docs)
     import make_man
 
-    assert (docs / "dfm.1").read_text() == make_man.page(), "run `python docs/make_man.py > docs/dfm.1`"
+    assert "\\-\\-quality" in without_words_of_click(make_man.page())
+    ours, made = (without_words_of_click(page) for page in ((docs / "dfm.1").read_text(), make_man.page()))
+    assert ours == made, "run `python docs/make_man.py > docs/dfm.1`"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import PIL.Image
 import pytest
 from click.testing import CliRunner
+from common import held_command
 from corpora import read_tar, write_images, write_tar
 
 from dfmcodec.cli import main
@@ -214,16 +213,12 @@ def test_a_plain_encode_imports_none_of_this(source, tmp_path):
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
 def test_interrupted_once_finishes_the_shard_in_work(tmp_path):
     source = write_images(tmp_path / "in", 30)
-    command = [*(sys.executable, "-m", "dfmcodec", "encode", str(source), "-r", "-O", str(tmp_path / "out"))]
-    command += [*FAST, "--engine", "local", "--shard-size", "2"]
-    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while process.poll() is None and not list((tmp_path / "out" / "_dfm").glob("?????.json")):
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, errors
-    assert b"ending after the shards in work; press Ctrl-C again" in errors
-    assert b"shards left; run again" in output
+    at_the_second = ("dfmcodec.corpus.shards.try_shard", "call == 2")
+    run = ("encode", source, "-r", "-O", tmp_path / "out", *FAST, "--engine", "local", "--shard-size", "2")
+    with held_command(tmp_path / "hold", *at_the_second, *run) as running:
+        running.wait()
+        running.interrupt("ending after the shards in work; press Ctrl-C again")
+        assert "shards left; run again" in running.end()
+    assert running.process.returncode == 130
     counts = json.loads(dfm("jobs", tmp_path / "out", "--json").stdout)
-    assert counts["shards_begun"] == 0
-    assert 1 <= counts["shards_done"] < 15
+    assert (counts["shards_begun"], counts["shards_done"]) == (0, 2)

@@ -6,9 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ import PIL.Image
 import pytest
 import skimage.data
 from click.testing import CliRunner
-from common import names_in
+from common import held_command, names_in, wait_until
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -264,21 +261,18 @@ def test_info_and_verify_read_pipes_and_many_files():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of process groups are POSIX")
-def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far():
+def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder):
     """A later run with the report encodes that image again."""
-    PIL.Image.fromarray(skimage.data.astronaut()).save("a.png")
-    Path("in").mkdir()
-    os.rename("a.png", "in/a.png")
+    save("in/a.png")
     fit = ("--model", "latent", "--effort", "6", "--quality", "60")
-    command = ["encode", "in", "-O", "out", *fit, "--report", "r.jsonl", "-j", "2"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "dfmcodec", *command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        time.sleep(6)  # in the image: starting takes 1 to 2 s
-        process.send_signal(signal.SIGINT)  # to the parent alone
-        output, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "ending the images in work" in errors
+    run = ("encode", "in", "-O", "out", *fit, "--report", "r.jsonl", "-j", "2")
+    in_the_fit = ("dfmcodec.processes.is_asked_to_stop", "is_worker and call == 9")
+    with held_command(folder / "hold", *in_the_fit, *run) as running:
+        running.wait()
+        running.process.send_signal(signal.SIGINT)  # to the parent alone
+        wait_until(lambda: "ending the images in work" in running.errors(), running.process)
+        output = running.end()
+    assert running.process.returncode == 130
     assert "1 encoded, interrupted" in output
-    assert dfmcodec.decode("out/a.dfm").pixels.shape == (512, 512, 3)
+    assert dfmcodec.decode("out/a.dfm").pixels.shape == (24, 31, 3)
     assert json.loads(Path("r.jsonl").read_text())["status"] == "interrupted"

@@ -12,7 +12,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN
+from common import GENERATIVE, GOLDEN, PATIENCE_S, wait_until
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -61,7 +60,7 @@ def server() -> Iterator[PageServer]:
 
 
 def ask(server, path, method="GET", host=None, body=None):
-    connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+    connection = http.client.HTTPConnection(*server.server_address, timeout=PATIENCE_S)
     connection.request(method, path, body, {"Host": host or server.host})
     answer = connection.getresponse()
     content = answer.read()
@@ -114,7 +113,7 @@ def test_another_host_gets_nothing(server, base):
 
 def test_a_request_names_one_host(server, base):
     for lines in ("", f"Host: {server.host}\r\nHost: evil.example\r\n"):
-        with socket.create_connection(server.server_address, 10) as connection:
+        with socket.create_connection(server.server_address, PATIENCE_S) as connection:
             connection.sendall(f"GET {base} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n".encode())
             assert connection.makefile("rb").readline().split()[1] == b"421"
 
@@ -143,7 +142,7 @@ def test_garbage_and_closed_connections_do_no_harm(server, base, capfd):
         b"GET " + b"a" * 70_000 + b"\r\n\r\n",
         b"GET / HTTP/9\r\n\r\n",
     ):
-        with socket.create_connection(server.server_address, 10) as connection:
+        with socket.create_connection(server.server_address, PATIENCE_S) as connection:
             connection.sendall(sent)
     assert ask(server, base)[0].status == 200
     assert capfd.readouterr() == ("", "")
@@ -152,7 +151,7 @@ def test_garbage_and_closed_connections_do_no_harm(server, base, capfd):
 @contextmanager
 def open_page(server):
     """A page that keeps its connection open."""
-    connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+    connection = http.client.HTTPConnection(*server.server_address, timeout=PATIENCE_S)
     connection.request("GET", f"/{server.token}/alive", headers={"Host": server.host})
     answer = connection.getresponse()
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
@@ -162,22 +161,59 @@ def open_page(server):
     connection.close()
 
 
+class Clock:
+    """What a server takes for the time: it goes on when a test says so."""
+
+    def __init__(self) -> None:
+        self.now, self.looks = 0.0, 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.looks += 1
+        threading.Event().wait(0.001)  # leaves the processor to others
+
+    def looked(self) -> None:
+        """Waits until the server has looked at the pages once more, at the time that it is now."""
+        begun = self.looks + 2  # the look that is on may have seen the time before
+        wait_until(lambda: self.looks >= begun)
+
+
 def test_it_is_over_when_the_last_page_is_closed(server, base, monkeypatch):
-    monkeypatch.setattr(viewer_server, "_RELOAD_S", 0.5)
+    clock = Clock()
+    monkeypatch.setattr(viewer_server, "time", clock)
     waiting = threading.Thread(target=server.pages.wait_until_closed, daemon=True)
     waiting.start()
+
+    def is_still_waiting_after(seconds):
+        clock.now += seconds
+        clock.looked()
+        return waiting.is_alive()
+
+    def is_open(count):
+        with server.pages._lock:
+            return server.pages._open == count
+
+    def wait_until_open(count):
+        wait_until(lambda: is_open(count))
+
+    long = 2 * viewer_server._RELOAD_S
     assert ask(server, base + "alive", "HEAD")[0].status == 200  # is no page
-    time.sleep(1)
-    assert waiting.is_alive()  # none was open yet
+    assert is_still_waiting_after(long)  # none was open yet
     with open_page(server):
         with open_page(server):
-            pass
-        time.sleep(1)
-        assert waiting.is_alive()  # one still is
+            wait_until_open(2)
+        wait_until_open(1)
+        assert is_still_waiting_after(long)  # one still is
+    wait_until_open(0)
+    assert is_still_waiting_after(viewer_server._RELOAD_S / 2)
     with open_page(server):  # loaded again
-        time.sleep(1)
-        assert waiting.is_alive()
-    waiting.join(10)
+        wait_until_open(1)
+        assert is_still_waiting_after(long)
+    wait_until_open(0)
+    clock.now += long
+    waiting.join(PATIENCE_S)
     assert not waiting.is_alive()
 
 
@@ -203,7 +239,7 @@ def started(*arguments, **environment) -> Iterator[subprocess.Popen]:
 def served(url):
     """The page at an address, and the names and addresses of its files."""
     parts = urlsplit(url.strip())
-    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_S)) as connection:
         connection.request("GET", parts.path)
         page = connection.getresponse().read().decode()
         listed = re.search(r'<script[^>]*id="dfm-files"[^>]*>(.*?)</script>', page, re.S)
@@ -229,11 +265,11 @@ def test_files_are_served_until_ctrl_c(tmp_path):
         hostile.unlink()
         assert b"410" in served(url)[1][1]["data"]
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     assert output == ""
     assert len(errors.splitlines()) == 1
-    with pytest.raises(OSError, match="refused"):
+    with pytest.raises(ConnectionRefusedError):
         served(url)
 
 
@@ -244,17 +280,15 @@ def test_the_browser_gets_the_address_and_ends_the_command(tmp_path):
     browser.chmod(0o755)
     with started(LATENT, "--quiet", BROWSER=str(browser)) as process:
         address = tmp_path / "address"
-        while not (address.exists() and address.read_text().endswith("/")):
-            time.sleep(0.05)
-            assert process.poll() is None
+        wait_until(lambda: address.exists() and address.read_text().endswith("/"), process)
         parts = urlsplit(address.read_text())
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE_S)
         connection.request("GET", parts.path + "alive")
         answer = connection.getresponse()
         assert answer.readline() == b": open\n"
         answer.close()  # the page is closed
         connection.close()
-        assert process.communicate(timeout=30) == ("", "")
+        assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
 
 
@@ -371,7 +405,7 @@ def test_the_systems_viewer_gets_the_image_which_is_deleted_after(tmp_path, view
         (folder,) = (tmp_path / "tmp").iterdir()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         process.send_signal(end)
-        assert process.communicate(timeout=20) == ("", "")
+        assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
     assert list((tmp_path / "tmp").iterdir()) == []
     calls = (tmp_path / "calls").read_text().splitlines()

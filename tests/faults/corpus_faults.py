@@ -23,10 +23,13 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common.py is
+
 import corpora
 import numpy as np
 import PIL.Image
 import pyarrow.parquet
+from common import PATIENCE_S, run_for, wait_until
 
 DFM = (sys.executable, "-m", "dfmcodec")
 FAST = ("--effort", "1", "--quality", "50", "--shard-size", "4", "--quiet")
@@ -36,7 +39,6 @@ ENGINES = {
     "dask": [("--engine", "dask", "-j", "2")],
     "--part": [("--part", "1/2"), ("--part", "2/2")],
 }
-PATIENCE_S = 600
 _HELPERS = ("resource_tracker", "forkserver")  # processes of Python's own that do no work
 
 
@@ -67,24 +69,24 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
+def survivors(sessions: list[int]) -> int:
+    """How many processes of sessions go on after their commands."""
+    with suppress(AssertionError):
+        wait_until(lambda: not any(map(processes_of, sessions)))
+    return sum(len(processes_of(session)) for session in sessions)
+
+
 def commits(store: Path) -> int:
     """The number of shards that are done."""
     return sum(1 for path in store.glob("_dfm/?????.json"))
 
 
-def wait_until(is_so, command: subprocess.Popen[bytes]) -> None:
-    """Waits until something is so, or the command has ended."""
-    started = time.monotonic()
-    while command.poll() is None and not is_so():
-        assert time.monotonic() < started + PATIENCE_S
-        time.sleep(0.01)
-
-
 def kill_one(commands: list[subprocess.Popen[bytes]], store: Path, is_alone: bool, chance: random.Random) -> str:
     """Kills a worker at a random moment; says which."""
     at = chance.randrange(9)
-    wait_until(lambda: commits(store) >= at and any(store.glob("_dfm/*.began")), commands[0])
-    time.sleep(chance.random())
+    command = commands[0]
+    wait_until(lambda: command.poll() is not None or (commits(store) >= at and any(store.glob("_dfm/*.began"))))
+    run_for(command, chance.random())
     victims = [command.pid for command in commands] if is_alone else processes_of(commands[0].pid)
     if not victims:
         return f"nobody, all was done, at {commits(store)} shards"
@@ -110,10 +112,9 @@ def run(engine: str, source: Path, store: Path, chance: random.Random) -> dict[s
             command = start(source, store, each)
             sessions.append(command.pid)
             _, errors = command.communicate(timeout=PATIENCE_S)
-    time.sleep(0.5)
     row = {"engine": engine, "killed": killed, "called again": again, **outcome(store)}
     row["seconds"] = round(time.monotonic() - started, 1)
-    return row | {"survivors": sum(len(processes_of(session)) for session in sessions)}
+    return row | {"survivors": survivors(sessions)}
 
 
 def outcome(store: Path) -> dict[str, object]:

@@ -19,8 +19,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common.py is
+
 import corpora
-from corpus_faults import PATIENCE_S, outcome, processes_of, start, write_images
+from common import PATIENCE_S, run_for
+from corpus_faults import outcome, processes_of, start, survivors, write_images
 
 SIZE = ("--shard-size", "20")  # the last one counts
 _SAMPLE_S = 1.0
@@ -41,7 +44,7 @@ def run(source: Path, store: Path, every_s: float, chance: random.Random) -> dic
     command = start(source, store, ("--engine", "dask", "-j", "2", *SIZE))
     killed, memory, begun = 0, [0.0], None
     while command.poll() is None:
-        time.sleep(min(_SAMPLE_S, every_s))
+        run_for(command, min(_SAMPLE_S, every_s))
         memory.append(resident_mb(command.pid))
         workers = processes_of(command.pid)
         if begun is None and any(store.glob("_dfm/*.began")):
@@ -53,7 +56,6 @@ def run(source: Path, store: Path, every_s: float, chance: random.Random) -> dic
     _, errors = command.communicate(timeout=PATIENCE_S)
     assert command.returncode == 0, errors.decode()
     seconds = time.monotonic() - started
-    time.sleep(0.5)
     half = len(memory) // 2
     return {
         "killed": killed,
@@ -61,7 +63,7 @@ def run(source: Path, store: Path, every_s: float, chance: random.Random) -> dic
         "seconds": round(seconds, 1),
         "MB at most, first half": round(max(memory[:half], default=0.0)),
         "second half": round(max(memory[half:])),
-        "survivors": len(processes_of(command.pid)),
+        "survivors": survivors([command.pid]),
     }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import errno
 import io
 import json
 import os
@@ -29,9 +30,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where common.py is
+
 import numpy as np
 import PIL.Image
 import skimage.data
+from common import PATIENCE_S, names_in, run_for, wait_until
 
 import dfmcodec
 
@@ -41,7 +45,6 @@ FAST = ("--effort", "1", "--quality", "50")
 COORDINATE = ("--model", "coordinate", "--depth", "1", "--width", "8", "--steps", "160", "--size", "3000")
 FITTED = ("--model", "fitted", "--steps", "50", "--quality", "50")
 NOBODY = 65534
-PATIENCE_S = 60
 
 
 class NotPermittedError(Exception):
@@ -134,6 +137,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """The outputs in a folder, by name."""
+    return {name: (folder / name).read_bytes() for name in names_in(folder)}
+
+
 def run_as_root(*command: object) -> None:
     if os.geteuid() != 0:
         msg = "needs root"
@@ -197,7 +205,7 @@ def disk_full(place: Place) -> str:
             ("decode", file, "-o", disk / "new.png"),
             ("decode", file, "-o", disk / "old.png", "-f"),
         ):
-            said = said or dfm(*arguments).says(1, "No space left on device", "free some space")
+            said = said or dfm(*arguments).says(1, os.strerror(errno.ENOSPC), "free some space")
             assert names(disk) == before
             assert (disk / "old.dfm").read_bytes() == (disk / "old.png").read_bytes() == old
     return f"{said}; the old files are as they were, nothing else is there"
@@ -214,7 +222,7 @@ def file_size_limit(place: Place) -> str:
     image, file = place.image(), place.encoded("old.dfm")
     old = file.read_bytes()
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
-    said = patched(limit, "encode", image, "-o", file, "-f", "--effort", "1").says(1, "File too large")
+    said = patched(limit, "encode", image, "-o", file, "-f", "--effort", "1").says(1, os.strerror(errno.EFBIG))
     assert file.read_bytes() == old
     assert names(place.folder) == ["cat.png", "old.dfm"]
     return f"{said}; the old file is as it was"
@@ -227,7 +235,7 @@ def read_only_disk(place: Place) -> str:
     try:
         run_as_root("mount", "-o", "remount,ro,bind", disk)
         said = dfm("encode", image, "-o", disk / "new.dfm", *FAST).says(1, "read-only")
-        several = dfm("encode", image, "-O", disk, *FAST)
+        several = dfm("encode", image, place.image("other.png"), "-O", disk, *FAST)
         assert several.code == 5, several
         assert "Traceback" not in several.errors
         assert names(disk) == []
@@ -282,7 +290,7 @@ def folder_vanishes(place: Place) -> str:
     with start("encode", place.folder / "late.png", "-o", folder / "new.dfm", *FAST) as process:
         with fed_late(place.folder / "late.png", data):
             folder.rmdir()
-        return ended(process).says(1, "new.dfm", "No such file or directory")
+        return ended(process).says(1, "new.dfm", os.strerror(errno.ENOENT))
 
 
 def file_appears(place: Place) -> str:
@@ -330,7 +338,7 @@ def special_file(place: Place) -> str:
         ended(process).is_quiet(0)
     assert pipe.is_fifo()
     assert dfmcodec.decode(data).shape == (96, 96, 3)
-    said = dfm("encode", image, "-o", "/dev/full", *FAST).says(1, "No space left on device")
+    said = dfm("encode", image, "-o", "/dev/full", *FAST).says(1, os.strerror(errno.ENOSPC))
     link, linked = place.folder / "link.dfm", place.folder / "linked.dfm"
     link.symlink_to(linked)
     linked.write_bytes(b"old")
@@ -361,7 +369,7 @@ def killed(place: Place, arguments: list[object], target: Path, old: bytes) -> s
     for moment in moments_of(place, seconds):
         target.write_bytes(old)
         with start(*arguments) as process:
-            time.sleep(moment)
+            run_for(process, moment)
             process.kill()
             ended(process)
         came[[old, new].index(target.read_bytes())] += 1
@@ -404,18 +412,19 @@ def kill_folder_run(place: Place) -> str:
         shutil.copy(place.image(), photos / f"{number}.png")
     arguments = ("encode", photos, "-O", out, "-j", "2", *FAST)
     seconds = seconds_of(*arguments)
-    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    whole = contents(out)
     counts = []
     moments = moments_of(place, seconds)
     for moment in moments:
         shutil.rmtree(out)
         out.mkdir()
         with start(*arguments, start_new_session=True) as process:
-            time.sleep(moment)
+            run_for(process, moment)
             process.kill()
             ended(process)  # when all that hold its pipes are gone: the processes that it had begun end too
-        assert all(path.read_bytes() == whole[path.name] for path in out.iterdir())
-        counts.append(len(names(out)))
+        there = contents(out)
+        assert there.items() <= whole.items()
+        counts.append(len(there))
     return f"{len(moments)} moments: {min(counts)} to {max(counts)} of 4 files there, all whole; no process stays"
 
 
@@ -426,13 +435,13 @@ def kill_a_worker(place: Place) -> str:
     arguments = folder_run(place)
     seconds = seconds_of(*arguments)
     out = place.folder / "out"
-    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    whole = contents(out)
     hits = 0
     for moment in moments_of(place, seconds):
-        for path in out.iterdir():
-            path.unlink()
+        for name in names_in(out):
+            (out / name).unlink()
         with start(*arguments) as process:
-            time.sleep(moment)
+            run_for(process, moment)
             workers = [pid for pid in children(process.pid) if "spawn_main" in command_of(pid)]
             for pid in workers[:1]:
                 with suppress(ProcessLookupError):
@@ -440,7 +449,7 @@ def kill_a_worker(place: Place) -> str:
                     hits += 1
             end = ended(process)
         assert (end.code, end.errors) == (0, ""), end
-        assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+        assert contents(out) == whole
     return f"{hits} processes killed: what they were at is done again, exit 0, all files whole"
 
 
@@ -448,17 +457,16 @@ def interrupted(place: Place, arguments: list[object], presses: int, begun: Call
     """What came of Ctrl-C at moments of a run, from when it has begun: by exit codes."""
     seconds = seconds_of(*arguments)
     out = place.folder / "out"
-    made = names(out)
+    made = names_in(out)
     codes: dict[int, int] = {}
     for moment in moments_of(place, seconds):
         for name in made:
             (out / name).write_bytes(b"old")
         with start(*arguments, start_new_session=True) as process:
-            while process.poll() is None and not begun(process.pid):
-                time.sleep(0.002)
-            time.sleep(moment)
+            wait_until(lambda process=process: process.poll() is not None or begun(process.pid))
+            run_for(process, moment)
             for press in range(presses):
-                time.sleep(0.05 * press)
+                run_for(process, 0.05 * press)
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGINT)
             end = ended(process)
@@ -466,7 +474,7 @@ def interrupted(place: Place, arguments: list[object], presses: int, begun: Call
         assert "Exception" not in end.errors, end.errors
         code = 130 if end.code == -signal.SIGINT else end.code  # in a shell the same
         assert code in (0, 130), (code, end.errors)
-        assert names(out) == made
+        assert names_in(out) == made
         for name in made:
             data = (out / name).read_bytes()
             assert data == b"old" or opens(data)
@@ -827,7 +835,7 @@ def full_stdout(place: Place) -> str:
                 ("--help",),
             ):
                 end = dfm(*arguments, stdout=full, env=environment(PYTHONUNBUFFERED=buffering))
-                said = end.says(1, "standard output", "No space left on device")
+                said = end.says(1, "standard output", os.strerror(errno.ENOSPC))
     return f"{said}; with and without `PYTHONUNBUFFERED`"
 
 

@@ -5,9 +5,11 @@ in docs/scale.md.
 from __future__ import annotations
 
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
+from common import held_command
 
 pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found as Linux can")
@@ -18,14 +20,21 @@ def test_the_command_is_killed_and_called_again(tmp_path):
     import corpus_faults
 
     corpus_faults.write_images(tmp_path / "in", 12)
-    row = corpus_faults.run("serial", tmp_path / "in", tmp_path / "out", random.Random(2))
-    assert (row["called again"], row["done"], row["each once"], row["survivors"]) == (1, 12, True, 0)
-    assert len(corpora.objects(tmp_path / "out")) == 12 + 3 * 4 + 1
+    store = tmp_path / "out"
+    run = ("encode", tmp_path / "in", "-O", store, *corpus_faults.FAST, "--engine", "local")
+    with held_command(tmp_path / "hold", "dfmcodec.corpus.shards.try_shard", "call == 2", *run) as running:
+        running.wait()
+        running.process.kill()
+    assert corpus_faults.commits(store) == 1
+    subprocess.run([*corpus_faults.DFM, *map(str, run)], check=True)
+    assert corpus_faults.outcome(store) == {"done": 12, "each once": True}
+    assert corpus_faults.survivors([running.process.pid]) == 0
+    assert len(corpora.objects(store)) == 12 + 3 * 4 + 1
 
 
 def test_workers_are_killed_again_and_again(tmp_path):
     """As tests/faults/corpus_many.py does, for a moment."""
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed", reason="Dask is not installed; to have it: pip install -e .[dask]")
     import corpus_faults
     import corpus_many
 

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import threadpoolctl
+from common import PATIENCE_S
 
 import dfmcodec
 from dfmcodec import threads
@@ -41,26 +43,23 @@ def test_parts_of_rows_are_all_rows():
             assert len(found) == max(1, min(count, 2 if parts is None else parts))
 
 
-def test_rows_that_are_next_to_each_other_are_not_in_work_together():
-    lock, at_work, met = threading.Lock(), [], []
+def test_rows_that_are_next_to_each_other_are_not_in_work_together(monkeypatch):
+    together, done = [], []
+    in_threads = threads.in_threads
 
-    def work(rows: range) -> None:
-        with lock:
-            met.extend((rows, other) for other in at_work)
-            at_work.append(rows)
-        threading.Event().wait(0.01)
-        with lock:
-            at_work.remove(rows)
-            done.append(rows)
+    def recorded(function, blocks):
+        together.append(blocks)
+        return in_threads(function, blocks)
 
-    done: list[range] = []
-    threads.in_threads_apart(work, range(40), 4)
+    monkeypatch.setattr(threads, "in_threads", recorded)
+    threads.in_threads_apart(done.append, range(40), 4)
     assert sorted(row for rows in done for row in rows) == list(range(40))
-    assert met
-    for rows, other in met:
-        assert min(abs(rows.start - other.stop), abs(other.start - rows.stop)) >= 4
+    assert max(map(len, together)) > 1
+    for blocks in together:
+        for rows, other in pairwise(sorted(blocks, key=lambda rows: rows.start)):
+            assert other.start - rows.stop >= 4
     done.clear()
-    threads.in_threads_apart(work, range(9), 4)  # too few for blocks that are apart
+    threads.in_threads_apart(done.append, range(9), 4)  # too few for blocks that are apart
     assert done == [range(9)]
 
 
@@ -87,16 +86,16 @@ def test_products_use_one_core_until_the_last_thread_leaves():
     def other() -> None:
         with threads.one_core_products():
             inside.set()
-            leaves.wait()
+            leaves.wait(PATIENCE_S)
         left.set()
 
     with threadpoolctl.threadpool_limits(2, "blas"):
         with threads.one_core_products():
             threading.Thread(target=other).start()
-            inside.wait()
+            assert inside.wait(PATIENCE_S)
         assert blas_threads() == {1}  # the other is still inside
         leaves.set()
-        left.wait()
+        assert left.wait(PATIENCE_S)
         assert blas_threads() == {2}
 
 
@@ -114,7 +113,7 @@ if child == 0:
     os._exit(0 if threads.in_threads(double, range(4)) == [0, 2, 4, 6] else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=60)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=PATIENCE_S)
     assert done.returncode == 0
 
 

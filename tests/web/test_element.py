@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from common import GOLDEN
+from common import GOLDEN, PATIENCE_S, wait_for_frames
 
 import dfmcodec
 
-SHOW_MS = 60_000
 TAG = '<script type="module" src="/dfm/element.js"></script>'
 TWELVE = (
     "checked-all-0bed93a3",
@@ -54,7 +53,7 @@ class Events:
         )
 
     def wait_for(self, count: int) -> list[dict]:
-        self.page.wait_for_function(f"window.events.length >= {count}", timeout=SHOW_MS)
+        self.page.wait_for_function(f"window.events.length >= {count}", timeout=1000 * PATIENCE_S)
         return self.page.evaluate("window.events")
 
 
@@ -150,7 +149,7 @@ def test_images_far_below_wait(page, events, site):
     url = write_page(site, body, RGB, SMALL)
     page.goto(url)
     assert [event["id"] for event in events.wait_for(1)] == ["top"]
-    page.wait_for_timeout(300)
+    wait_for_frames(page)
     assert page.get_attribute("#below", "data-dfm") == "loading"
     page.locator("#below").scroll_into_view_if_needed()
     assert [event["id"] for event in events.wait_for(2)] == ["top", "below"]
@@ -166,15 +165,14 @@ def test_addresses_with_queries_and_images_that_come_later(page, events, site):
     events.wait_for(2)
     assert_shown(page, "#a", SMALL)
     page.evaluate("document.getElementById('a').src = 'data:image/gif;base64,R0lGODlhAQABAAAAACw='")
-    page.wait_for_timeout(100)
-    assert page.get_attribute("#a", "data-dfm") is None
+    page.wait_for_function("!document.getElementById('a').hasAttribute('data-dfm')")
 
 
 def test_an_element_that_leaves_gets_its_address_back(page, events, site):
     page.goto(write_page(site, f'<img id="a" src="{SMALL}.dfm">', SMALL))
     events.wait_for(1)
     page.evaluate("window.kept = document.getElementById('a'); window.kept.remove()")
-    page.wait_for_timeout(100)
+    wait_for_frames(page)
     assert page.evaluate("window.kept.getAttribute('src')") == f"{SMALL}.dfm"
     page.evaluate("document.body.append(window.kept)")
     events.wait_for(2)
@@ -187,7 +185,7 @@ def test_a_background_that_leaves_with_its_parent_gets_its_address_back(page, ev
     events.wait_for(1)
     assert_shown(page, "#a", SMALL)
     page.evaluate("window.kept = document.getElementById('a'); document.getElementById('s').remove()")
-    page.wait_for_timeout(100)
+    wait_for_frames(page)
     assert page.evaluate("window.kept.style.backgroundImage") == f'url("{SMALL}.dfm")'
     assert page.evaluate("window.kept.dataset.dfm") is None
 
@@ -199,7 +197,7 @@ def test_backgrounds(page, events, site):
     assert_shown(page, "#a", RGB)
     assert "linear-gradient" in page.evaluate("document.getElementById('a').style.backgroundImage")
     page.evaluate("document.getElementById('a').style.width = '100px'")
-    page.wait_for_timeout(200)
+    wait_for_frames(page)
     assert len(page.evaluate("window.events")) == 1
 
 
@@ -212,8 +210,7 @@ def test_the_source_of_a_picture(page, events, site):
     (site.folder / "cut.dfm").write_bytes((site.folder / f"{RGB}.dfm").read_bytes()[:50])
     page.evaluate("document.querySelector('source').srcset = 'cut.dfm'")
     assert events.wait_for(2)[1]["type"] == "dfmerror"
-    page.wait_for_timeout(200)
-    assert page.evaluate("document.getElementById('a').currentSrc") == f"{site.url}/small.png"
+    page.wait_for_function(f"document.getElementById('a').currentSrc === '{site.url}/small.png'")
 
 
 def test_an_error_shows_the_alternative_text_and_is_told(page, events, site):

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import PIL.Image
-from common import GOLDEN
+from common import GOLDEN, PATIENCE_S
 
 import dfmcodec
 from dfmcodec.viewer.page import ALIVE, file_address, served_page
@@ -33,7 +33,7 @@ def test_the_served_page_opens_its_files_and_its_end_is_seen(browser, complaints
         page = browser.new_page(viewport={"width": 1280, "height": 844})
         complaints = complaints_of(page)
         page.goto(server.url)
-        page.locator("#status", has_text="decoded in").wait_for(timeout=60_000)
+        page.locator("#status", has_text="decoded in").wait_for(timeout=1000 * PATIENCE_S)
         assert page.locator("#files li button:first-child").all_inner_texts() == [NAME, "other.png"]
         assert page.evaluate("document.getElementById('gallery-offer').hidden")
         page.select_option("#other", label="other.png")
@@ -44,7 +44,7 @@ def test_the_served_page_opens_its_files_and_its_end_is_seen(browser, complaints
             assert np.abs(np.asarray(image).astype(int) - expected).max() <= 1
         assert closed.is_alive()
         page.close()
-        closed.join(timeout=30)
+        closed.join(timeout=PATIENCE_S)
         assert not closed.is_alive()
     assert complaints == []
 
@@ -64,7 +64,7 @@ def test_the_page_refuses_what_the_command_does(browser):
             page = browser.new_page()
             page.goto(server.url)
             outcome = page.locator("#problem:visible, #status:has-text('decoded in')").first
-            outcome.wait_for(state="attached", timeout=60_000)
+            outcome.wait_for(state="attached", timeout=1000 * PATIENCE_S)
             shown[most] = page.inner_text("#problem")
             page.close()
     assert shown[height * width] == ""

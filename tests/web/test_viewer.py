@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +16,11 @@ import PIL.ImageCms
 import pytest
 import skimage.data
 from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN, ROOT, with_crc
+from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, wait_for_frames, wait_until, with_crc
 
 import dfmcodec
 from dfmcodec.cli import main
 
-DECODE_S = 60
 ALPHA = "opacity-a2439a21"
 DEEP = "deep-c06850a3"
 FITTED = "fitted-rgb-17a8629c"
@@ -80,7 +78,7 @@ def drop_to_compare(page) -> tuple[str, str]:
 
 
 def wait_until_decoded(page) -> None:
-    page.locator("#status", has_text="decoded in").wait_for(state="attached", timeout=1000 * DECODE_S)
+    page.locator("#status", has_text="decoded in").wait_for(state="attached", timeout=1000 * PATIENCE_S)
 
 
 def golden(name: str) -> tuple[Path, np.ndarray]:
@@ -91,8 +89,8 @@ def golden(name: str) -> tuple[Path, np.ndarray]:
 
 
 def canvas(page) -> np.ndarray:
-    """The pixels [H, W, 4] of the canvas, once they no longer change."""
-    page.wait_for_timeout(250)
+    """The pixels [H, W, 4] of the canvas, once what was asked of it is drawn."""
+    wait_for_frames(page)
     data = page.evaluate("document.getElementById('canvas').toDataURL('image/png')")
     with PIL.Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))) as image:
         return np.asarray(image.convert("RGBA"))
@@ -282,7 +280,7 @@ def test_bad_files_show_what_dfm_says(desktop, tmp_path):
         bad = tmp_path / f"{kind}.dfm"
         bad.write_bytes(data)
         drop(desktop, bad)
-        desktop.locator("#problem", has_text=f"{bad.name}: ").wait_for(timeout=1000 * DECODE_S)
+        desktop.locator("#problem", has_text=f"{bad.name}: ").wait_for(timeout=1000 * PATIENCE_S)
         said = CliRunner().invoke(main, ["decode", str(bad), "-o", str(tmp_path / "out.png")])
         assert said.exit_code == 3
         message = said.output.strip().removeprefix("dfm: error: ").removeprefix(f"{bad}: ")
@@ -315,8 +313,7 @@ def test_zoom_and_movement_by_keys_wheel_and_pointer(desktop):
     desktop.keyboard.press("0")
     assert desktop.inner_text("#zoom") == "100 %"
     desktop.mouse.wheel(0, -400)
-    desktop.wait_for_timeout(200)
-    assert desktop.inner_text("#zoom") == f"{round(100 * np.exp(0.6))} %"
+    desktop.locator("#zoom", has_text=f"{round(100 * np.exp(0.6))} %").wait_for()
     desktop.keyboard.press("1")
     assert desktop.inner_text("#zoom") == "100 %"
     desktop.keyboard.press("-")
@@ -340,8 +337,7 @@ def test_two_fingers_zoom(browser, viewer, complaints_of):
         for apart in (40, 50, 60):
             touch("touchMove", -apart, apart)
         touch("touchEnd")
-        page.wait_for_timeout(200)
-        assert page.inner_text("#zoom") == "200 %"
+        page.locator("#zoom", has_text="200 %").wait_for()
 
 
 def test_every_control_is_reached_by_the_keyboard(desktop):
@@ -364,7 +360,7 @@ def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
     desktop.evaluate("document.getElementById('stage').dataset.wholeMegapixels = '0.001'")
     drop(desktop, path)
     desktop.locator("#notice", has_text="only what you see is decoded").wait_for()
-    desktop.locator("#status", has_text="decoded in").wait_for(timeout=1000 * DECODE_S)
+    desktop.locator("#status", has_text="decoded in").wait_for(timeout=1000 * PATIENCE_S)
     assert desktop.inner_text("#zoom") == "100 %"
     assert desktop.is_disabled("#save")
     shown = centred(canvas(desktop), min(height, 700), 20)[..., :3]
@@ -375,22 +371,22 @@ def test_of_a_large_image_only_what_is_seen_is_decoded(desktop):
         desktop.keyboard.press("ArrowUp")
     assert_comes(desktop, expected[:200])
     desktop.click("#whole")
-    desktop.locator("#save:enabled").wait_for(timeout=1000 * DECODE_S)
+    desktop.locator("#save:enabled").wait_for(timeout=1000 * PATIENCE_S)
     with saved(desktop) as image:
         assert difference(np.asarray(image), expected) <= 1
 
 
 def assert_comes(page, expected: np.ndarray) -> None:
-    """The image's first rows appear within the time for a decoding, in the middle of the width."""
-    end = time.monotonic() + DECODE_S
-    while True:
+    """The image's first rows appear in the middle of the width."""
+
+    def has_come() -> bool:
         seen = canvas(page)
         left = round((seen.shape[1] - expected.shape[1]) / 2)
         top = int(np.flatnonzero(seen[:, left, 3])[0])
         shown = seen[top : top + len(expected), left : left + expected.shape[1], :3]
-        if len(shown) == len(expected) and difference(shown, expected) <= 1:
-            return
-        assert time.monotonic() < end, "other pixels"
+        return len(shown) == len(expected) and difference(shown, expected) <= 1
+
+    wait_until(has_come)
 
 
 def test_another_file_stops_the_one_before(desktop):
@@ -435,8 +431,7 @@ def test_keys_are_those_of_the_image(desktop):
     assert desktop.inner_text("#zoom") == "125 %"
     before = desktop.evaluate("scrollY")
     desktop.keyboard.press("ArrowUp")
-    desktop.wait_for_timeout(300)
-    assert desktop.evaluate("scrollY") < before
+    desktop.wait_for_function(f"scrollY < {before}")
 
 
 def test_light_and_dark(browser, viewer, complaints_of):

@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 import skimage.data
 from click.testing import CliRunner
+from common import wait_until
 
 from dfmcodec.cli import main
 
@@ -46,9 +47,12 @@ def page(request, browser, report) -> Iterator[object]:
     assert complaints == []
 
 
+def assert_shown(page, expected: np.ndarray) -> None:
+    """The canvas comes to have these pixels [H, W, 3]."""
+    wait_until(lambda: np.array_equal(shown(page), expected))
+
+
 def shown(page) -> np.ndarray:
-    """The canvas's pixels [H, W, 3], once they no longer change."""
-    page.wait_for_timeout(150)
     data = page.evaluate("document.getElementById('view').toDataURL('image/png')")
     with PIL.Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))) as image:
         return np.asarray(image.convert("RGB"))
@@ -77,26 +81,26 @@ def test_the_viewer_flips_between_the_very_pixels(page, report):
     first = crops(report)["images"][0]
     original, views = pixels_of(first["original"]), first["targets"][0]["views"]
     assert [view["label"] for view in views] == ["dfm", "JPEG", "WebP"]
-    assert np.array_equal(shown(page), pixels_of(views[0]["crop"]))
+    assert_shown(page, pixels_of(views[0]["crop"]))
     page.keyboard.press(" ")
-    assert np.array_equal(shown(page), original)
+    assert_shown(page, original)
     page.keyboard.press("3")
-    assert np.array_equal(shown(page), pixels_of(views[1]["crop"]))
+    assert_shown(page, pixels_of(views[1]["crop"]))
     assert "bytes" in page.inner_text("#caption")
     page.click("#view")
-    assert np.array_equal(shown(page), original)
+    assert_shown(page, original)
     page.get_by_role("button", name="WebP").click()
-    assert np.array_equal(shown(page), pixels_of(views[2]["crop"]))
+    assert_shown(page, pixels_of(views[2]["crop"]))
     page.check("#errors")
     difference = 8.0 * (pixels_of(views[2]["crop"]).astype(int) - original)
-    assert np.array_equal(shown(page), np.clip(128 + difference, 0, 255))
+    assert_shown(page, np.clip(128 + difference, 0, 255))
 
 
 def test_other_images_and_rates(page, report):
     images = crops(report)["images"]
     page.select_option("#image", "1")
     page.select_option("#target", "2")
-    assert np.array_equal(shown(page), pixels_of(images[1]["targets"][2]["views"][0]["crop"]))
+    assert_shown(page, pixels_of(images[1]["targets"][2]["views"][0]["crop"]))
 
 
 def test_the_report_is_one_file_that_asks_for_nothing(report):

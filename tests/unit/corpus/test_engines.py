@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import active_children
-from threading import current_thread
+from threading import Event, current_thread
 
 import pytest
+from common import PATIENCE_S, wait_until
 from corpora import encode_job, failures, objects, pack_job, planned, run, write_images
 
 from dfmcodec import threads
@@ -45,14 +45,17 @@ def test_an_executor_gives_what_one_process_gives(source, tmp_path):
     assert objects(tmp_path / "one") == objects(tmp_path / "pool")
 
 
-def test_an_image_that_kills_its_worker_again_and_again_is_the_only_one_blamed(source, store, monkeypatch):
+def test_an_image_that_kills_its_worker_again_and_again_is_the_only_one_blamed(source, store, tmp_path, monkeypatch):
+    """Not the one that was in work whenever it did."""
     pack = tasks._pack()
+    begun = tmp_path / "begun"
 
     def perform(data, entry):
-        if entry.name == "000.png":
-            time.sleep(1)  # in work whenever its neighbour dies
+        if entry.name == "000.png" and not begun.exists():
+            begun.touch()
+            Event().wait(PATIENCE_S)  # until the pool ends it
         if entry.name == "002.png":
-            time.sleep(0.3)
+            wait_until(begun.exists)
             os._exit(1)
         return pack.perform(data, entry)
 
@@ -147,7 +150,7 @@ def test_an_interrupt_does_not_wait_for_processes(source, store, monkeypatch):
 
     def perform(data, entry):
         if entry.name != "000.png":
-            time.sleep(5)
+            Event().wait(PATIENCE_S)  # until it is killed
         return pack.perform(data, entry)
 
     def interrupt(result):
@@ -238,7 +241,7 @@ def test_a_store_in_memory_is_for_one_process():
 
 
 def test_workers_of_dask_that_do_not_start(source, store, monkeypatch):
-    distributed = pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed; to have it: pip install -e .[dask]")
 
     def fails(**options):
         msg = "Nanny failed to start."
@@ -250,7 +253,7 @@ def test_workers_of_dask_that_do_not_start(source, store, monkeypatch):
 
 
 def test_a_scheduler_that_is_not_there(source, store, monkeypatch):
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed", reason="Dask is not installed; to have it: pip install -e .[dask]")
     monkeypatch.setattr(engines, "_CONNECT_S", 1)
     with pytest.raises(DfmError, match=r"cannot reach Dask's scheduler at tcp://127\.0\.0\.1:9"):
         run(store, pack_job(source), Engine(DASK, 1, "tcp://127.0.0.1:9"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
-import time
-import uuid
 
 import pytest
+from common import held_command
 from corpora import encode_job, failures, pack_job, planned, png, read_tar, run, write_images
 
 from dfmcodec.corpus.engines import LOCAL, Engine
@@ -16,9 +16,13 @@ from dfmcodec.corpus.store import list_files, open_store, read_url
 from dfmcodec.errors import DfmError, OutputError
 
 pytest.importorskip("pyarrow")
-moto = pytest.importorskip("moto.server")
-s3fs = pytest.importorskip("s3fs")
+STORES = "object stores need packages; to have them: pip install -e .[cloud] moto[server]"
+moto = pytest.importorskip("moto.server", reason=STORES)
+s3fs = pytest.importorskip("s3fs", reason=STORES)
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the server's
+
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def bucket(endpoint, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    name = uuid.uuid4().hex
+    name = f"bucket-{next(_numbers)}"
     s3fs.S3FileSystem.clear_instance_cache()
     s3fs.S3FileSystem().mkdir(name)
     return f"s3://{name}"
@@ -68,17 +72,15 @@ def test_processes_find_the_store_by_their_environment(source, bucket):
     assert run(store, pack_job(source, size=2), Engine(LOCAL, 2))[1].total.done == 5
 
 
-def test_a_command_that_is_killed_and_called_again(source, bucket):
+def test_a_command_that_is_killed_and_called_again(source, bucket, tmp_path):
     store = open_store(f"{bucket}/out")
-    command = [*(sys.executable, "-m", "dfmcodec", "encode", f"{source}/", "-r", "-O", store.url, "-j", "2")]
-    command += ["--effort", "1", "--shard-size", "1", "--quiet"]
-    process = subprocess.Popen(command)
-    while process.poll() is None and not any(name.endswith(".json") for name in store.names("_dfm")[:-1]):
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert progress(store, plan_of(store), Part()).shards_done < 5
-    subprocess.run(command, check=True)
+    run = ("encode", f"{source}/", "-r", "-O", store.url, "-j", "2", "--effort", "1", "--shard-size", "1", "--quiet")
+    at_the_second = ("dfmcodec.corpus.shards.try_shard", "call == 2")  # of each process
+    with held_command(tmp_path / "hold", *at_the_second, *run) as running:
+        running.wait()
+        running.process.kill()
+    assert 1 <= progress(store, plan_of(store), Part()).shards_done < 5
+    subprocess.run([sys.executable, "-m", "dfmcodec", *run], check=True)
     assert progress(store, plan_of(store), Part()).total.done == 5
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import uuid
 
 import pytest
 
@@ -16,7 +15,7 @@ fsspec = pytest.importorskip("fsspec")
 
 @pytest.fixture(params=["local", "memory"])
 def place(request, tmp_path):
-    return str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
+    return str(tmp_path / "store") if request.param == "local" else f"memory://{tmp_path.name}"
 
 
 def test_objects_come_and_go(place):

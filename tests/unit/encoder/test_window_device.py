@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import skimage
+from common import wait_until
 from corpora import encode_job, objects, run, write_images
 
 from dfmcodec.corpus.engines import Engine
@@ -96,9 +96,7 @@ class RecordedLine(_Line):
         """The device is taken until so many windows wait."""
         with window_device._device:
             yield
-            end = time.monotonic() + 60
-            while len(self._waiting) < count and time.monotonic() < end:
-                time.sleep(0.001)
+            wait_until(lambda: len(self._waiting) >= count)
             assert len(self._waiting) == count
 
 
@@ -132,8 +130,7 @@ def test_what_a_program_raises_is_raised_for_all_whose_windows_it_has() -> None:
     with ThreadPoolExecutor(3) as executor:
         with line.held(4):
             work = [executor.submit(line.results, numbers(3)) for _ in range(2)]
-            while len(line._waiting) < 2:
-                time.sleep(0.001)
+            wait_until(lambda: len(line._waiting) == 2)
             work.append(executor.submit(line.results, numbers(4, 5)))
         assert [type(future.exception()) for future in work] == [MemoryError, MemoryError, type(None)]
         assert work[2].result() == [4, 5]
@@ -153,8 +150,7 @@ def test_an_interrupted_thread_takes_nobody_s_windows_along() -> None:
     with ThreadPoolExecutor(2) as executor:
         with line.held(4):
             first = executor.submit(line.results, numbers(1))
-            while not line._waiting:
-                time.sleep(0.001)
+            wait_until(lambda: line._waiting)
             second = executor.submit(line.results, numbers(2, 3, 4))
         ended, whole = sorted((first, second), key=lambda future: future.exception() is None)
         assert isinstance(ended.exception(), KeyboardInterrupt)

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from common import PATIENCE_S
 
 from dfmcodec.fourier.jax_backend import calls, on_processor
 
@@ -22,7 +23,7 @@ def test_warnings_of_threads_that_overlap_are_not_lost(tmp_path: Path, monkeypat
     damaged = tmp_path / "dfmcodec" / "jax" / "jit_x-cache"
     damaged.parent.mkdir(parents=True)
     damaged.touch()
-    entered, left = threading.Barrier(2, timeout=10), threading.Event()
+    entered, left = threading.Barrier(2, timeout=PATIENCE_S), threading.Event()
 
     def first() -> None:
         with calls():
@@ -33,7 +34,7 @@ def test_warnings_of_threads_that_overlap_are_not_lost(tmp_path: Path, monkeypat
     def second() -> None:
         with calls():
             entered.wait()
-            assert left.wait(10)
+            assert left.wait(PATIENCE_S)
             warnings.warn("of the second", stacklevel=1)
 
     with warnings.catch_warnings(record=True) as seen:
