@@ -168,6 +168,7 @@ def test_networks_of_other_shapes_wait_in_other_lines() -> None:
     assert lines[0] is not lines[2]
 
 
+@pytest.mark.slow  # 40 s of a processor; the line and the loss are tested above
 def test_images_that_are_fitted_in_threads_share_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shards of one image each, in threads of one process: the same files as one by one."""
     pytest.importorskip("pyarrow")
