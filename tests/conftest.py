@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,24 @@ _untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fixed", _untimed, derandomize=True, database=None)
 settings.register_profile("fresh", _untimed, print_blob=True)
 settings.load_profile("fixed")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Says in a line each why tests were skipped or left out, and how to have them."""
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.getreports("skipped"))
+    for reason, count in reasons.most_common():
+        how = "; to have it: pip install -e .[dev]" if reason.startswith("could not import") else ""
+        terminalreporter.write_line(f"{count} skipped: {reason}{how}")
+    for mark in ("slow", "gpu", "long"):
+        if f"not {mark}" in config.option.markexpr:
+            terminalreporter.write_line(f"left out: {_LEFT_OUT[mark]}; to have them: bin/test -m {mark}")
+
+
+_LEFT_OUT = {
+    "slow": "quality on photographs, and what takes long and finds little",
+    "gpu": "what needs an accelerator",
+    "long": "the longer unit tests, and all other tiers",
+}
 
 
 def _lenient(make: Any) -> Any:
