@@ -319,7 +319,7 @@ def _check_names(options: _Options) -> None:
         if len(sources) > 1 and source == sources[-1]:  # what comes last is the output of other tools
             msg = f"{source} is the name of an output, not of an image; name outputs with -o {source}"
         else:
-            msg = f"{source} is a .dfm file and would replace itself; name another output with -o"
+            msg = f"{source} is a .dfm file and would replace itself; name another output with -o, or a folder with -O"
         raise ConfigError(msg)
     if output is not None and not output.is_folder:
         check_name(output.path)

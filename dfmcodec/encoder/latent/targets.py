@@ -33,7 +33,7 @@ _REFINES = 0.05  # octaves of the step, by which refinement may move the one tha
 _EXACT_SCORE = 1e12  # above all PSNR, and above all bytes
 _STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
 _FEW_ERRORS = 50  # wrong samples: an exact file is a few per cent larger
-_SINGLE_PART = 0.05  # of samples, if fewer are wrong
+_SINGLE_PART = 0.05  # of samples: if fewer are wrong, they are by one code value
 # The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
 # about 3 units, that of quantisation is 0.3 of the step.
 _LEAST_UNITS = 4
