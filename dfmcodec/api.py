@@ -116,8 +116,9 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
         image: A path, the bytes of an image file (bytes, bytearray or memoryview), a binary file, a
             Pillow image, a `dfmcodec.Image`, or an array of uint8 or uint16 of any byte order:
             [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha).
-            A file is read from its position on, or from its start if it stands at its end. What has
-            to be converted is told by a warning.
+            A file is read from its position on, or from its start if it stands at its end. A `.dfm`
+            file is decoded and encoded again. There is a warning of this, and of what has to be
+            converted.
         config: All settings in one object, instead of those among the options.
         **options: See `EncodeOptions`: `rate=0.18`, `psnr=38`, `effort=7`, ...
 
@@ -128,10 +129,11 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     Raises:
         ImageError: The image cannot be encoded. For an array of another type, such as bool, int64
             or float32, the message names the expression that converts it.
-        FormatError: The prior is not a readable `.dfmg` file.
+        FormatError: The prior is not a readable `.dfmg` file, or the image is a `.dfm` file that
+            cannot be decoded.
         ConfigError: An option is unknown or makes no sense.
         TargetUnreachableError: The size or quality target cannot be met.
-        DivergedError: The fit came to NaN or infinite values again and again.
+        DivergedError: The fit diverged again and again.
         InstallationError: A part of the program is damaged.
     """
     from dfmcodec.encoder.config import EncoderConfig
@@ -162,6 +164,10 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
 
     source = _opened(image)
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the image"
+    decoded = _image_of_dfm(source, reading.get("max_pixels"), reading.get("page"), warn, generator)
+    if decoded is not None:
+        source = decoded
+        reading.pop("page", None)
     if not (isinstance(source, bytes | str | os.PathLike | Image) or hasattr(source, "getexif")):
         source = image_array(source)
     upright = to_image(source, notify=warn, **cast("dict[str, Any]", reading))
@@ -368,7 +374,7 @@ def _whole_numbers(given: Sequence[int], what: str, *names: str) -> tuple[int, .
     except TypeError:
         numbers = ()
     if len(numbers) != len(names):
-        msg = f"{what} is {given!r}; it has to be ({', '.join(names)}) in whole pixels"
+        msg = f"{what} is {given!r}; it has to be ({', '.join(names)}) in pixels, all integers"
         raise ConfigError(msg)
     return numbers
 
@@ -380,6 +386,24 @@ def _generator(prior: PriorLike | None) -> GenerativeModel | None:
     from dfmcodec.generative.model import GenerativeModel, read_model_file
 
     return prior if isinstance(prior, GenerativeModel) else read_model_file(Path(prior))
+
+
+def _image_of_dfm(
+    source: Any, max_pixels: Any, page: Any, notify: Callable[[str], None], generator: GenerativeModel | None
+) -> dfmcodec.image.Image | None:
+    """What a `.dfm` file decodes to, by its bytes or path; None for all other sources."""
+    from dfmcodec.encoder.source import image_of_dfm
+    from dfmcodec.files.atomic import is_stream
+    from dfmcodec.files.source import Source
+    from dfmcodec.image import MAX_PIXELS
+
+    if isinstance(source, bytes):
+        file = Source.from_bytes(source, "the image file")
+    elif isinstance(source, str | os.PathLike) and not is_stream(Path(source)):  # which is read only once
+        file = Source.from_path(Path(source))
+    else:
+        return None
+    return image_of_dfm(file, MAX_PIXELS if max_pixels is None else max_pixels, page, notify, generator)
 
 
 def _bytes(source: FileLike) -> bytes:

@@ -6,6 +6,7 @@ import click
 
 from dfmcodec import __version__
 from dfmcodec.cli._group import main
+from dfmcodec.cli._sections import SectionedCommand
 
 
 def _escaped(text: str) -> str:
@@ -28,9 +29,16 @@ def _paragraphs(text: str) -> list[str]:
 
 def _options(context: click.Context) -> list[str]:
     """The options of a command, each with its help."""
-    params = context.command.get_params(context)
-    records = [param.get_help_record(context) for param in params if isinstance(param, click.Option)]
-    return [f".TP\n.B {_escaped(record[0])}\n{_escaped(record[1])}" for record in records if record]
+    command = context.command
+    if isinstance(command, SectionedCommand):
+        sections = command.option_sections(context)
+        return [line for title, records in sections for line in (f".SS {_escaped(title)}", *map(_option, records))]
+    params = [param for param in command.get_params(context) if isinstance(param, click.Option)]
+    return [_option(record) for param in params if (record := param.get_help_record(context))]
+
+
+def _option(record: tuple[str, str]) -> str:
+    return f".TP\n.B {_escaped(record[0])}\n{_escaped(record[1])}"
 
 
 def _described(context: click.Context, name: str) -> list[str]:

@@ -53,10 +53,11 @@ from dfmcodec.cli._origins import Origin, write_recorded
 from dfmcodec.cli._progress import fit_bar
 from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.cli._sections import SectionedCommand
 from dfmcodec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dfmcodec.encoder import EncoderConfig, EncodeResult, Progress
+    from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult, Progress
     from dfmcodec.files.write_image import OutputFormat
 
 
@@ -66,6 +67,16 @@ _STEP_UNITS = {
     "fitted": "steps",
     "generative": "codes",
 }  # by model
+_SECTIONS = {  # of the help
+    "Targets, at most one": ("quality", "size", "rate", "bpp", "psnr", "lmbda"),
+    "Effort and model": ("effort", "model", "prior", "steps", "time_limit_s", "seed"),
+    "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
+    "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force", "dry_run"),
+    "Many files": ("recursive", "files_from", "files0_from", "processes", "report_path"),
+    "Corpora": ("form", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed"),
+    "The coordinate model": ("recipe", "depth", "width", "order"),
+    "Messages": ("as_json", "quiet", "verbose"),
+}
 _ENDING = "ending the fit with the best result so far"
 
 
@@ -139,7 +150,7 @@ class _Options:
     verbose: bool
 
 
-@click.command("encode")
+@click.command("encode", cls=SectionedCommand, sections=_SECTIONS)
 @_corpus.sources_argument
 @output_or_folder_option(
     "Output file, or with a slash at its end the folder for it; - is standard output. Default: FILE with .dfm for "
@@ -159,16 +170,16 @@ class _Options:
     "-q",
     "--quality",
     type=Number(),
-    help="Target: quality from 0 to 100 (not for the coordinate model). Default: 75.",
+    help="Quality from 0 to 100 (not for the coordinate model). Default: 75.",
 )
-@click.option("--rate", type=Fraction(), help="Target: maximum size as a part of the raw bytes, such as 0.18 or 18%.")
-@click.option("--bpp", type=Number(), help="Target: maximum size in bits per pixel.")
-@click.option("--size", type=_Size(), help="Target: maximum size in bytes, such as 20000, 20k or 20Ki.")
-@click.option("--psnr", type=Number(), help="Target: minimum PSNR in dB.")
+@click.option("--rate", type=Fraction(), help="Maximum size as a part of the raw bytes, such as 0.18 or 18%.")
+@click.option("--bpp", type=Number(), help="Maximum size in bits per pixel.")
+@click.option("--size", type=_Size(), help="Maximum size in bytes, such as 20000, 20k or 20Ki.")
+@click.option("--psnr", type=Number(), help="Minimum PSNR in dB; 200 means without loss.")
 @click.option(
     "--lmbda",
     type=Number(),
-    help="Target: minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
+    help="Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
 )
 @click.option(
     "--model",
@@ -190,18 +201,14 @@ class _Options:
     type=click.Choice(["default", "published"]),
     default="default",
     show_default=True,
-    help="How to train the coordinate model. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
+    help="How it is trained. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
 )
-@click.option(
-    "--depth", type=WholeNumber(), help="Number of Fourier layers (coordinate model). Default: set by the target."
-)
-@click.option(
-    "--width", type=WholeNumber(), help="Dimension between layers (coordinate model). Default: set by the target."
-)
+@click.option("--depth", type=WholeNumber(), help="Number of Fourier layers. Default: set by the target.")
+@click.option("--width", type=WholeNumber(), help="Dimension between layers. Default: set by the target.")
 @click.option(
     "--order",
     type=WholeNumber(),
-    help="Largest |k|_1 (coordinate model). Default: unlimited, all of {0,1}^m, as published.",
+    help="Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.",
 )
 @click.option(
     "--steps",
@@ -209,7 +216,11 @@ class _Options:
     help="Steps of the fit (fitted or coordinate model). Default: by the effort; coordinate 4000 (published: 2000).",
 )
 @click.option(
-    "--time-limit", "time_limit_s", type=Number(), metavar="SECONDS", help="End the fit after this many seconds."
+    "--time-limit",
+    "time_limit_s",
+    type=Number(),
+    metavar="SECONDS",
+    help="End the fit after this many seconds, with the best result so far.",
 )
 @click.option(
     "--seed",
@@ -246,6 +257,7 @@ def command(**arguments: Any) -> None:
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
     dfm encode photo.png --rate 18%               at most 18 % of the raw bytes
     dfm encode photo.png --psnr 38                at least 38 dB
+    dfm encode photo.png --psnr 200               without loss
     dfm encode digit.png --prior digits.dfmg      the smallest files: codes of a generative model
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     dfm encode --files-from list.txt -O out/ --report report.jsonl
@@ -295,20 +307,22 @@ def _check_names(options: _Options) -> None:
     """Refuses what would be written over an image, and the order of arguments of other tools.
 
     Raises:
-        ConfigError: An output has the name of an image, or an input that of an output.
+        ConfigError: An output has the name of an image, or no other name than its source.
     """
+    from dfmcodec.encoder.report import check_name
     from dfmcodec.files.atomic import EXTENSION
-    from dfmcodec.files.read_image import IMAGE_SUFFIXES
 
-    for source in options.sources:
-        if source.suffix.lower() == EXTENSION and not os.path.isdir(source):
+    output, sources = options.output, options.sources
+    for source in sources:
+        if source.suffix.lower() != EXTENSION or os.path.isdir(source) or output or options.folder:
+            continue
+        if len(sources) > 1 and source == sources[-1]:  # what comes last is the output of other tools
             msg = f"{source} is the name of an output, not of an image; name outputs with -o {source}"
-            raise ConfigError(msg)
-    output = options.output
-    if output is not None and not output.is_folder and output.path.suffix.lower() in IMAGE_SUFFIXES:
-        better = output.path.with_suffix(EXTENSION)
-        msg = f"{output.path} has the name of an image, but dfm encode writes .dfm files; name it {better}"
+        else:
+            msg = f"{source} is a .dfm file and would replace itself; name another output with -o, or a folder with -O"
         raise ConfigError(msg)
+    if output is not None and not output.is_folder:
+        check_name(output.path)
 
 
 def _naming(keeps_extension: bool) -> Naming:
@@ -319,7 +333,7 @@ def _naming(keeps_extension: bool) -> Naming:
         return path.suffix.lower() in IMAGE_SUFFIXES
 
     def target_name(name: str) -> str:
-        is_kept = keeps_extension or not is_image(Path(name))
+        is_kept = keeps_extension or not (is_image(Path(name)) or is_output(Path(name)))
         return name + EXTENSION if is_kept else Path(name).with_suffix(EXTENSION).name
 
     def is_output(path: Path) -> bool:
@@ -462,12 +476,12 @@ class _Encoded:
         quality = f"{report.psnr_db:.2f} dB" if isfinite(report.psnr_db) else "exact"
         part = f"{100 * report.file_bytes / max(1, self.source_bytes):.0f} %"
         metadata = report.section_bytes.get("metadata", 0)
-        of_them = f", {metadata:,} of them metadata" if metadata else ""
+        including = f", including {metadata:,} of metadata" if metadata else ""
         target = output_name(output)
         if status == LARGER:
             target = "nothing, as its file would have"
         return (
-            f"{self.name} {self.source_bytes:,} -> {target} {report.file_bytes:,} bytes ({part}{of_them}), "
+            f"{self.name} {self.source_bytes:,} -> {target} {report.file_bytes:,} bytes ({part}{including}), "
             f"{report.bpp:.3f} bpp, {quality}, {report.total_s:.1f} s"
         )
 
@@ -475,19 +489,33 @@ class _Encoded:
 def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
     """What is worth a line besides the report."""
     report, notices = encoded.result.report, []
-    if encoded.was_interrupted or report.stop_reason == "diverged":
-        notices.append(f"{encoded.name}: the fit ended early: {report.stop_reason}")
+    if encoded.was_interrupted or report.ended_early:
+        reason = "interrupted" if encoded.was_interrupted else report.stop_reason
+        notices.append(f"{encoded.name}: the fit ended early ({reason}){_of_other_model(report)}")
     if report.restarts:
         times = "once" if report.restarts == 1 else f"{report.restarts} times"
-        notices.append(
-            f"{encoded.name}: the fit met NaN or infinite values and restarted from its best result so far, {times}"
-        )
+        notices.append(f"{encoded.name}: the fit diverged and restarted {times} from its best result so far")
     if status == LARGER:
         kept = "" if output == STANDARD or not output.exists() else "; the file that was there stays"
         notices.append(f"{output} is not written: it would be no smaller than its source{kept}")
     elif encoded.is_larger:
-        notices.append(f"{output} is no smaller than its source: a lower --quality helps, --skip-larger leaves it out")
+        notices.append(f"{output} is no smaller than its source: {_smaller_by(report)}, --skip-larger leaves it out")
     return notices
+
+
+def _of_other_model(report: EncodeReport) -> str:
+    """Says so if the file is not of the model that was asked for."""
+    model = report.architecture.model.value
+    is_other = report.config.model not in ("auto", model)
+    return f" with a worse result than that of the {model} model, which is written" if is_other else ""
+
+
+def _smaller_by(report: EncodeReport) -> str:
+    """What makes a file smaller."""
+    if 2 * report.section_bytes.get("metadata", 0) > report.file_bytes:
+        return "most of it is metadata (see --strip)"
+    (target,) = report.config.targets() or ("rate" if report.config.model == "coordinate" else "quality",)
+    return f"a {'larger' if target == 'lmbda' else 'lower'} --{target} helps"
 
 
 def _encode(
@@ -498,18 +526,22 @@ def _encode(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> _Encoded:
     from dfmcodec.encoder import encode_image
-    from dfmcodec.files.read_image import image_from_source
+    from dfmcodec.encoder.source import image_of_dfm
+    from dfmcodec.files.read_image import image_from_source, to_image
     from dfmcodec.files.write_image import check_image, output_format
 
-    file = image_source(source)
-    image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
+    file, generator = image_source(source), read_generator(options.prior)
+    image = image_of_dfm(file, options.max_pixels, options.page, notify, generator)
+    if image is None:
+        image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)
+    else:
+        image = to_image(image, options.strip, notify)
     if options.preview is not None:  # which has the size, depth and alpha of the image
         check_image(output_format(options.preview, None), image)
 
     def notify_of_image(notice: str) -> None:
         notify(f"{file.name}: {notice}")
 
-    generator = read_generator(options.prior)
     result = encode_image(image, options.config, on_progress, should_stop, generator, notify_of_image)
     return _Encoded(result, file.name, file.size_bytes, should_stop())
 

@@ -181,7 +181,7 @@ class EncoderConfig:
             msg = f"{' and '.join(targets)} are both targets; give only one"
             raise ConfigError(msg)
         if self.rate is not None and self.rate > 1:
-            msg = f"rate is {self.rate:g}; it is a part of the raw bytes, at most 1: 0.18 or 18 % at the command"
+            msg = f"rate is {self.rate:g}; it is a part of the raw bytes, at most 1; write 0.18 or 18%"
             raise ConfigError(msg)
         for name in ("rate", "bpp", "size", "psnr", "lmbda", "depth", "width", "order", "steps", "time_limit_s"):
             value = getattr(self, name)
@@ -228,7 +228,7 @@ class EncoderConfig:
             if value is None and name in optional:
                 continue
             if isinstance(value, bool) or not isinstance(value, kind):
-                needed = "a whole number" if name in _WHOLE else "a number"
+                needed = "an integer" if name in _WHOLE else "a number"
                 msg = f"{name} is {value!r}, which is of the wrong type; {needed} is needed"
                 raise ConfigError(msg)
 

@@ -13,11 +13,12 @@ import numpy as np
 from dfmcodec import bitstream
 from dfmcodec._types import Model, Notify
 from dfmcodec.bitstream.contents import QuantizedNetwork
+from dfmcodec.bitstream.layout import Section
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.alpha_fill import fill_invisible
-from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.config import EFFORTS, EncoderConfig
 from dfmcodec.encoder.coordinate.search import fit_network
 from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
@@ -85,6 +86,8 @@ def encode_image(
         with one_core_products():
             if len(models) == 1:
                 result = _encoded(image, config, models[0], on_progress, should_stop)
+                if models[0] is Model.FITTED and result.report.ended_early:
+                    result = _better_than_latent(image, result, should_stop)
             else:
                 result = _better_of(image, config, models, on_progress, should_stop)
     on_progress(_all_done(result.report))
@@ -167,6 +170,22 @@ def _better_of(
     return replace(best, report=replace(best.report, config=config, total_s=time.perf_counter() - started))
 
 
+def _better_than_latent(image: Image, fitted: EncodeResult, should_stop: Callable[[], bool]) -> EncodeResult:
+    """A fitted file whose fit ended early; or the latent model's after a quick iteration, if that
+    is better.
+    """
+    config = fitted.report.config
+    quick = replace(config, model=Model.LATENT.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS)
+    try:
+        latent = _encoded(image, quick, Model.LATENT, lambda progress: None, should_stop)
+    except TargetUnreachableError:
+        return fitted
+    if _score(fitted) >= _score(latent):
+        return fitted
+    total_s, stop_reason = fitted.report.total_s + latent.report.total_s, fitted.report.stop_reason
+    return replace(latent, report=replace(latent.report, config=config, total_s=total_s, stop_reason=stop_reason))
+
+
 def _score(result: EncodeResult) -> float:
     """A figure by which files for the same target are compared: larger is better."""
     report = result.report
@@ -192,9 +211,19 @@ def _encoded(
     coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
     checks_bytes = _bytes_for_checks(coded, model, len(ancillary), budget)
     ancillary_bytes = bitstream.sections_file_bytes(ancillary) + checks_bytes
+    metadata_bytes = len(ancillary.get(Section.METADATA, b""))
     whole_range, range_db = config.for_whole_range(image.bit_depth), config.range_db(image.bit_depth)
-    has_checks = checks_bytes > 0
-    job = Job(coded, whole_range, ancillary_bytes, on_progress, should_stop, budget, has_checks, range_db)
+    job = Job(
+        coded,
+        whole_range,
+        ancillary_bytes,
+        on_progress,
+        should_stop,
+        budget,
+        has_checks=checks_bytes > 0,
+        range_db=range_db,
+        metadata_bytes=metadata_bytes,
+    )
     outcome = _fit(job, model, generator)
 
     data = bitstream.write(outcome.model, ancillary, checked=budget is None or job.has_checks)

@@ -60,6 +60,7 @@ class Job:
             not those of further sections of the model.
         range_db: What PSNRs relative to the `sample_max` of the user's settings are below those
             relative to the whole range, which `config` means.
+        metadata_bytes: Bytes of metadata, which `ancillary_bytes` includes.
     """
 
     image: Image
@@ -70,6 +71,7 @@ class Job:
     file_budget_bytes: int | None = None
     has_checks: bool = False
     range_db: float = 0.0
+    metadata_bytes: int = 0
 
     @property
     def budget_bytes(self) -> int | None:
@@ -84,10 +86,10 @@ class Job:
         """The message where even the smallest file, of so many bytes without ancillary data,
         exceeds the budget.
         """
-        ancillary = f", {self.ancillary_bytes} of them metadata, alpha or checks (--strip all drops Exif and XMP)"
+        metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
         return (
-            f"the target of {self.file_budget_bytes} bytes is below the {least_bytes + self.ancillary_bytes:.0f} "
-            f"that the smallest file needs{ancillary if self.ancillary_bytes else ''}"
+            f"the target of {self.file_budget_bytes:,} bytes is below the {least_bytes + self.ancillary_bytes:,.0f} "
+            f"that the smallest file needs{metadata if self.metadata_bytes else ''}"
         )
 
 

@@ -11,7 +11,9 @@ from typing import Any
 from dfmcodec.bitstream.contents import Architecture
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.job import TracePoint
-from dfmcodec.files.atomic import write_atomic
+from dfmcodec.errors import ConfigError
+from dfmcodec.files.atomic import EXTENSION, write_atomic
+from dfmcodec.files.read_image import IMAGE_SUFFIXES
 from dfmcodec.image import Image
 
 
@@ -71,6 +73,11 @@ class EncodeReport:
     config: EncoderConfig
     trace: tuple[TracePoint, ...] = ()
 
+    @property
+    def ended_early(self) -> bool:
+        """Whether something ended the fit that is not part of it."""
+        return self.stop_reason in ("time limit", "interrupted", "diverged")
+
     def _repr_html_(self) -> str:
         """The main figures as a table, for notebooks."""
         figures = {
@@ -78,7 +85,7 @@ class EncodeReport:
             "rate": f"{100 * self.rate:.2f} %, {self.bpp:.3f} bits per pixel",
             "PSNR": f"{self.psnr_db:.2f} dB",
             "time": f"{self.total_s:.1f} s",
-            **{f"of it {name}": f"{size:,} bytes" for name, size in self.section_bytes.items()},
+            **{f"including {name}": f"{size:,} bytes" for name, size in self.section_bytes.items()},
         }
         rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in figures.items())
         return f"<table>{rows}</table>"
@@ -95,6 +102,17 @@ class EncodeReport:
             "step_indices": list(self.step_indices),
             "trace": [asdict(point) for point in self.trace],
         }
+
+
+def check_name(path: Path) -> None:
+    """Refuses the name of an image of another format for a `.dfm` file.
+
+    Raises:
+        ConfigError: The name is one.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        msg = f"{path} has the name of an image, but this is a .dfm file; name it {path.with_suffix(EXTENSION)}"
+        raise ConfigError(msg)
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,9 +137,11 @@ class EncodeResult:
             overwrite: Whether a file that is there is replaced.
 
         Raises:
+            ConfigError: The name is that of an image of another format.
             OutputError: It cannot be written, or exists and may not be replaced; an existing file
                 is as it was.
         """
+        check_name(Path(path))
         write_atomic(Path(path), self.data, force=overwrite)
 
     def __repr__(self) -> str:

@@ -35,6 +35,7 @@ FORMATS = (
 MAX_HELD_BYTES = 1 << 30  # of a file that has to be in memory as a whole
 MAX_HEADER_READS = 200_000  # until a plugin has to know the size; a few hundred are usual
 SIGNATURE_BYTES = 16  # what Pillow's plugins decide by
+DFM_MAGIC = b"\x89DFM"  # `bitstream.layout.MAGIC`, repeated here because files come before the bitstream
 _SIZE_BYTES = 32  # enough for the size of a PNG or WebP file
 
 _ORIENTATION_TAG = 0x0112
@@ -43,6 +44,7 @@ MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless its image is larger
 _HELD_WHOLE = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 _JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_HEIF_PACKAGE, _JXL_PACKAGE = "pillow-heif", "pillow-jxl-plugin"
 
 
 def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> ImageFile:
@@ -127,11 +129,14 @@ def _prepare_tiff(pil_image: Any) -> None:
 
 
 def may_be_image(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of a format that can be opened.
+    """Whether the first bytes of a file are those of a format that can be opened, or of a `.dfm`
+    file.
 
     Args:
         head: The first `SIGNATURE_BYTES` or more. Formats without a signature look at all.
     """
+    if head.startswith(DFM_MAGIC):
+        return True
     for _, factory, has_signature in _candidates(head, FORMATS):
         if has_signature:
             return True
@@ -163,16 +168,23 @@ def _candidates(head: bytes, formats: tuple[str, ...]) -> Iterator[tuple[str, An
                 yield name, factory, accept is not None
 
 
+def plugin_package(head: bytes) -> str | None:
+    """The package of Pillow's plugin for HEIC or JPEG XL, by the first bytes of a file of these."""
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return _HEIF_PACKAGE
+    return _JXL_PACKAGE if head.startswith(_JXL_MAGIC) else None
+
+
 def _register_plugin_for(head: bytes) -> None:
     """Registers Pillow's plugin for HEIC or JPEG XL where the file needs it and it is installed."""
     import PIL.Image
 
-    is_heif = head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
-    if is_heif and "HEIF" not in PIL.Image.OPEN and importlib.util.find_spec("pillow_heif"):
+    package = plugin_package(head)
+    if package == _HEIF_PACKAGE and "HEIF" not in PIL.Image.OPEN and importlib.util.find_spec("pillow_heif"):
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    if head.startswith(_JXL_MAGIC) and "JXL" not in PIL.Image.OPEN and importlib.util.find_spec("pillow_jxl"):
+    if package == _JXL_PACKAGE and "JXL" not in PIL.Image.OPEN and importlib.util.find_spec("pillow_jxl"):
         importlib.import_module("pillow_jxl")
 
 

@@ -38,7 +38,7 @@ from dfmcodec.files.metadata import (
     upright_metadata,
 )
 from dfmcodec.files.names import printable
-from dfmcodec.files.open_image import SIGNATURE_BYTES, load_samples, open_image
+from dfmcodec.files.open_image import DFM_MAGIC, SIGNATURE_BYTES, load_samples, open_image, plugin_package
 from dfmcodec.files.source import Source
 from dfmcodec.files.strip import EVERYTHING, strip_kinds, stripped
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_LEVEL, Image, Metadata, check_image_size
@@ -496,8 +496,10 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         return ""
     with source.open() as file:
         head = file.read(SIGNATURE_BYTES)
-        if head.startswith(b"\x89DFM"):
+        if head.startswith(DFM_MAGIC):
             return "; to decode it, use `dfm decode`"
+        if package := plugin_package(head):
+            return f"; it is one with the package {package} (pip install {package})"
         if head.startswith((b"#?RADIANCE", b"\x76\x2f\x31\x01")):
             return _FLOATING_POINT
         if head.startswith((b"%!PS", b"%PDF")):

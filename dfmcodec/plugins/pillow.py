@@ -10,6 +10,7 @@ image.save("small.dfm", rate=0.05)       # takes any option of `dfmcodec.encode`
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,12 +23,21 @@ from dfmcodec.bitstream.header import read_header
 from dfmcodec.bitstream.integrity import FileState, examine
 from dfmcodec.bitstream.layout import MAGIC, Section
 from dfmcodec.bitstream.sections.metadata import unpack_metadata
-from dfmcodec.errors import DfmError, FormatError, ImageError, InstallationError, is_lack_of_memory
+from dfmcodec.errors import (
+    DfmError,
+    FormatError,
+    ImageError,
+    InstallationError,
+    TargetUnreachableError,
+    is_lack_of_memory,
+)
 from dfmcodec.files.atomic import MEDIA_TYPE
 from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_metadata
 from dfmcodec.image import LARGEST_PIXELS, peak_value
 
 FORMAT = "DFM"
+_LOSSLESS = "lossless"  # an option of `save`
+_EXACT_DB = 200.0  # above the PSNR of all images with a wrong sample
 _METADATA = ("exif", "icc_profile", "xmp")  # options of `save`, by their names in `info`
 _EXIF_PREFIX = b"Exif\0\0"
 _EMPTY_EXIF_BYTES = len(Image.Exif().tobytes())
@@ -197,10 +207,11 @@ def _accept(prefix: bytes) -> bool:
 def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
     """Writes an image as a `.dfm` file.
 
-    Options of `save` that `dfmcodec.encode` does not know are ignored, as Pillow promises.
+    `lossless=True` is the target of a file without loss. Options of `save` that are not known are
+    ignored, as Pillow promises, with a warning.
 
     Raises:
-        OSError: The image is of a kind that cannot be encoded.
+        OSError: The image is of a kind that cannot be encoded, or not without loss.
         ValueError: The value of an option makes no sense.
         DfmError: As in `dfmcodec.encode`.
     """
@@ -208,6 +219,12 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
 
     known = {"config", *dfmcodec.EncodeOptions.__annotations__}
     options: dict[str, Any] = {name: value for name, value in pil_image.encoderinfo.items() if name in known}
+    if unknown := sorted(pil_image.encoderinfo.keys() - known - {_LOSSLESS, *_METADATA}):
+        takes = f"it takes {_LOSSLESS}, {', '.join(_METADATA)} and those of dfmcodec.EncodeOptions"
+        warnings.warn(f"saving a .dfm file ignores the options {', '.join(unknown)}; {takes}", stacklevel=3)
+    is_lossless = bool(pil_image.encoderinfo.get(_LOSSLESS))
+    if is_lossless:
+        options["psnr"] = _EXACT_DB
     metadata = {name: pil_image.encoderinfo[name] for name in _METADATA if name in pil_image.encoderinfo}
     try:
         if (page := options.pop("page", None)) is not None:  # of a copy there is only one
@@ -217,6 +234,11 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
         data = dfmcodec.encode(_with_metadata(pil_image, metadata) if metadata else pil_image, **options).data
     except ImageError as error:
         raise OSError(str(error)) from error
+    except TargetUnreachableError as error:
+        if not is_lossless:
+            raise
+        msg = f"the image cannot be saved as a .dfm file without loss ({error}); leave out {_LOSSLESS}"
+        raise OSError(msg) from error
     file.write(data)
 
 

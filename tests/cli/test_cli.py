@@ -102,7 +102,7 @@ def test_existing_outputs_are_refused_and_untouched(folder):
         (["encode", "-", "-o", "."], 2, "is a folder"),
         (["encode", "cat.png", "--rate", "0.1", "--bpp", "1"], 2, "give only one"),
         (["encode", "cat.png", "--rate", "much"], 2, "--rate"),
-        (["encode", "cat.png", "--rate", "18"], 2, "18 %"),
+        (["encode", "cat.png", "--rate", "18"], 2, "write 0.18 or 18%"),
         (["encode", "cat.png", "-o", "x.jpg", "-f"], 2, "name it x.dfm"),
         (["encode", "cat.png", "-o", "cat.png", "-f"], 2, "name it cat.dfm"),
         (["encode", "cat.png", "x.dfm"], 2, "-o x.dfm"),

@@ -520,16 +520,38 @@ def test_a_page_is_saved(photo, options):
         saved(photo, max_pixels=100, **options)
 
 
-def test_unknown_options_are_ignored(photo):
-    others = {"optimize": True, "progressive": True, "subsampling": 0, "compress_level": 9, "dpi": (72, 72), "speed": 4}
-    assert saved(photo, **others) == saved(photo)
-    assert saved(photo, qualty=3) == saved(photo)
+def test_unknown_options_are_ignored_with_a_warning(photo):
+    """A misspelled quality was ignored without a word."""
+    with pytest.warns(UserWarning, match="ignores the options dpi, qualty; it takes lossless, exif, icc_profile, xmp"):
+        data = saved(photo, qualty=3, dpi=(72, 72))
+    assert data == saved(photo)
     assert saved(photo, size=400, quality=None) != saved(photo)
     config = dfmcodec.EncoderConfig(effort=1, quality=50)
     file = io.BytesIO()
-    photo.save(file, "DFM", config=config, optimize=True)
+    photo.save(file, "DFM", config=config)
     assert file.getvalue() == saved(photo)
     assert dfmcodec.encode(photo, **FAST).data == saved(photo)
+
+
+def test_lossless_means_what_it_says(photo):
+    """It was ignored."""
+    small = photo.crop((0, 0, 32, 24))
+    data = saved(small, lossless=True, quality=None)
+    assert np.array_equal(np.asarray(opened(data)), np.asarray(small))
+    assert saved(small, lossless=False) == saved(small)
+    with pytest.raises(ValueError, match="both targets"):
+        saved(small, lossless=True)
+    noise = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    with pytest.raises(OSError, match=r"cannot be saved as a .dfm file without loss"):
+        saved(noise, lossless=True, quality=None)
+
+
+@pytest.mark.parametrize("data", [CHECKED, PLAIN, SMALL], ids=["checked", "plain", "small"])
+def test_bytes_after_the_file_are_an_error_of_verify_and_load(data):
+    """Not of open: the header is whole."""
+    for act in (lambda image: image.verify(), lambda image: image.load()):
+        with opened(data + b"ab") as image, pytest.raises(OSError, match="2 bytes follow the end of the file"):
+            act(image)
 
 
 def test_what_cannot_be_saved_raises_what_pillow_expects(photo, tmp_path):
@@ -543,6 +565,22 @@ def test_what_cannot_be_saved_raises_what_pillow_expects(photo, tmp_path):
         with pytest.raises(error):
             image.save(path, **options)
         assert not path.exists()
+
+
+def test_a_save_that_fails_leaves_nothing_of_an_old_file_and_that_of_a_result_all(photo, tmp_path):
+    """Pillow empties the file before a plugin is called, whatever the format."""
+    for name, options in (("a.dfm", {"quality": 200}), ("a.jpg", {"qtables": "none"})):
+        path = tmp_path / name
+        photo.save(path)
+        with pytest.raises(ValueError, match=r"quality is 200|quantization"):
+            photo.save(path, **options)
+        assert path.read_bytes() == b""
+    path = tmp_path / "b.dfm"
+    dfmcodec.encode(photo, **FAST).save(path)
+    before = path.read_bytes()
+    with pytest.raises(dfmcodec.ConfigError):
+        dfmcodec.encode(photo, quality=200).save(path)
+    assert path.read_bytes() == before
 
 
 def test_an_image_is_saved_over_its_own_file(tmp_path):

@@ -319,9 +319,9 @@ def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
 @pytest.mark.parametrize(
     ("option", "value", "needed"),
     [
-        ("seed", 1.5, "a whole number"),
-        ("seed", None, "a whole number"),
-        ("steps", 2.5, "a whole number"),
+        ("seed", 1.5, "an integer"),
+        ("seed", None, "an integer"),
+        ("steps", 2.5, "an integer"),
         ("effort", "5", "a number"),
         ("effort", True, "a number"),
         ("rate", "0.2", "a number"),

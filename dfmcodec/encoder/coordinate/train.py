@@ -142,7 +142,7 @@ class Trainer:
             reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "steps"
         if reason == "diverged" and start == 0 and best_loss >= self._first_loss:
             msg = (
-                f"the fit met NaN or infinite values {self.restarts + 1} times, at ever lower learning rates; "
+                f"the fit diverged (NaN or infinite values) {self.restarts + 1} times, at ever lower learning rates; "
                 "try another --seed, --depth or --width, or --model latent"
             )
             raise DivergedError(msg)

@@ -70,7 +70,7 @@ def plan_of(job: Job) -> Plan:
     elif lmbda < least:
         relative = 10 ** (job.range_db / 10)
         msg = (
-            f"the target needs a multiplier lmbda of {lmbda * relative:.1e}, and the fitted model goes down to "
+            f"the target needs an lmbda of {lmbda * relative:.1e}, and the fitted model goes down to "
             f"{least * relative:.1e}; "
             "use --model latent"
         )

@@ -146,8 +146,9 @@ class _Search:
 
     def run(self) -> Outcome:
         state = kept = self._fit.start()  # kept is finite
-        number, restarts, reason = 0, 0, "steps"
-        while number < self._steps:
+        number, restarts = 0, 0
+        reason = self._reason_to_stop() or "steps"  # before the first step, which is compiled for seconds
+        while number < self._steps and reason == "steps":
             if self._expected_rounding is None and number >= _EXPECTED_FROM * self._steps:
                 self._expected_rounding = self._chosen_rounding(kept)
             if self._rounding is None and number >= _ROUNDING_FROM * self._steps:

@@ -41,6 +41,7 @@ from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.synthesis.filter import ImageFilter
 
 _INFLUENCE_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
+_FARTHEST_OCTAVES = 3  # between steps; what is added to the synthesis at one says nothing of the other
 
 
 @dataclass(frozen=True)
@@ -232,8 +233,8 @@ def _source(
 ) -> ChosenSymbols:
     """The symbols of a tile by rate and distortion."""
     geometry, effort = tile_state.tile.geometry, encoding.effort
-    pyramid = encoding.pyramid(tile_state.tile, state.change)
     octaves = log2(state.q_step / q_step)
+    pyramid = encoding.pyramid(tile_state.tile, state.change if abs(octaves) <= _FARTHEST_OCTAVES else None)
 
     def tables(coding_pass: CodingPass) -> TableChoice:
         """The tables of the last iteration for symbols that are 2^octaves times as large; a guess

@@ -133,6 +133,6 @@ def _progress(job: Job, trial: Trial, iterations: int, seconds: float, restarts:
 
 def _diverged(restarts: int, error: FloatingPointError) -> DivergedError:
     return DivergedError(
-        f"the fit came to NaN or infinite values {restarts + 1} times ({error}): a fault of this computer or program; "
+        f"the fit diverged {restarts + 1} times (NaN or infinite values: {error}), a fault of this host or program; "
         "try again, then please report it"
     )

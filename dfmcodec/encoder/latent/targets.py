@@ -5,8 +5,10 @@ A target knows trials and an estimator of sizes and errors; it does not know how
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from math import inf, log2, sqrt
+from math import exp2, inf, log2, sqrt
+from statistics import NormalDist
 from typing import Protocol
 
 from dfmcodec.encoder.config import BIT_PRICE, MAX_QUALITY, lmbda_of_quality, lmbda_of_step, step_of_lmbda
@@ -15,7 +17,7 @@ from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, values_per_level
+from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, values_per_level
 from dfmcodec.latents.quantizer import MAX_STEP
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 
@@ -28,10 +30,14 @@ _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
 _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
 _REFINES = 0.05  # octaves of the step, by which refinement may move the one that is just enough
-_EXACT_SCORE = 1e6  # above all PSNR
+_EXACT_SCORE = 1e12  # above all PSNR, and above all bytes
+_STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
+_FEW_ERRORS = 50  # wrong samples: an exact file is a few per cent larger
+_SINGLE_PART = 0.05  # of samples: if fewer are wrong, they are by one code value
 # The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
 # about 3 units, that of quantisation is 0.3 of the step.
 _LEAST_UNITS = 4
+_FIRST_RAISE = 0.1  # octaves from an exact step to the next one, if none is known to be too coarse
 
 
 class Target(Protocol):
@@ -62,14 +68,15 @@ class _Steps:
     """
 
     def __init__(self) -> None:
-        self._enough, self._too_coarse = 0, MAX_STEP + 1
+        self._enough, self.too_coarse = 0, MAX_STEP + 1
+        self._raises = 0
 
     def add(self, q_step: int, is_enough: bool) -> None:
         """Takes the result of a trial."""
         if is_enough:
             self._enough = max(self._enough, q_step)
         else:
-            self._too_coarse = min(self._too_coarse, q_step)
+            self.too_coarse = min(self.too_coarse, q_step)
 
     @property
     def has_enough(self) -> bool:
@@ -79,12 +86,12 @@ class _Steps:
     @property
     def is_found(self) -> bool:
         """Whether the next coarser step than one that was enough was not."""
-        return self.has_enough and self._too_coarse - self._enough <= 1
+        return self.has_enough and self.too_coarse - self._enough <= 1
 
     @property
     def is_open(self) -> bool:
         """Whether there are untried steps between a step that was enough and one that was not."""
-        return 0 < self._enough < self._too_coarse - 1 and self._too_coarse <= MAX_STEP
+        return 0 < self._enough < self.too_coarse - 1 and self.too_coarse <= MAX_STEP
 
     def between(self, guess: int) -> int:
         """A guess that is between them, or a step in their middle; the coarsest that was enough
@@ -92,9 +99,89 @@ class _Steps:
         """
         if self.is_found:
             return self._enough
-        if not self.is_open or self._enough < guess < self._too_coarse:
+        if not self.is_open or self._enough < guess < self.too_coarse:
             return guess
-        return max(self._enough + 1, round(sqrt(self._enough * self._too_coarse)))
+        return max(self._enough + 1, round(sqrt(self._enough * self.too_coarse)))
+
+    def raised(self, q_step: int) -> int:
+        """A coarser step, each time by twice as many octaves as before."""
+        octaves = _FIRST_RAISE * 2.0**self._raises
+        self._raises += 1
+        return min(max(q_step + 1, round(q_step * exp2(octaves))), MAX_STEP)
+
+
+class _SmallErrors:
+    """Errors so small that nearly all samples are rounded to their own code values: those before
+    rounding are about normally distributed, with a standard deviation in proportion to the step.
+
+    Args:
+        image: The image.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._samples = image.pixels.size
+        self._of_level = values_per_level(image.bit_depth)
+
+    def count(self, mse: float) -> float:
+        """How many samples of the image are wrong by one code value, for a mean squared error."""
+        return mse * self._of_level**2 * self._samples
+
+    def usual_q_step(self, count: float = 1) -> int:
+        """The step at which about so many samples of usual images are wrong."""
+        return max(1, round(64 / (2 * _STEP_SD * self._of_level * self._distance(count))))
+
+    def q_step_for(self, trial: Trial, count: float = 1) -> int:
+        """A finer step, at which about so many samples are wrong, from a trial with more."""
+        q_step, wrong = trial.model.q_step, self.count(trial.mse)
+        guess = int(q_step * self._distance(wrong) / self._distance(count))
+        return max(1, min(guess, q_step // 2) if self.is_many(wrong) else guess)
+
+    def is_many(self, count: float) -> bool:
+        """Whether so many wrong samples are more than single ones."""
+        return count > _SINGLE_PART * self._samples
+
+    def _distance(self, count: float) -> float:
+        """How many standard deviations half a code value is where so many samples are wrong."""
+        return NormalDist().inv_cdf(1 - min(max(count, 1) / self._samples, 0.5) / 2)
+
+
+class _ExactSearch:
+    """The search for the smallest exact file, the same for all targets.
+
+    A first iteration that others refine does not show that its step is too coarse: it knows
+    neither what the synthesis adds nor the tables.
+
+    Args:
+        image: The image.
+        is_refined: Whether an iteration depends on those before.
+    """
+
+    def __init__(self, image: Image, is_refined: bool) -> None:
+        self.errors = _SmallErrors(image)
+        self._steps = _Steps()
+        self._is_refined = is_refined
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the next coarser step than an exact one is not exact."""
+        return self._steps.is_found
+
+    @property
+    def has_exact(self) -> bool:
+        """Whether a trial was exact."""
+        return self._steps.has_enough
+
+    def add(self, trial: Trial) -> None:
+        """Takes a trial that was finished."""
+        if trial.mse == 0 or trial.number > 1 or not self._is_refined:
+            self._steps.add(trial.model.q_step, trial.mse == 0)
+
+    def next_q_step(self, trial: Trial, finest: int = 1) -> int:
+        """The step after a trial; not below the finest one of use."""
+        if trial.mse == 0:
+            return self._steps.between(self._steps.raised(trial.model.q_step))
+        guess = min(self.errors.q_step_for(trial), self._steps.too_coarse - 1)
+        return self._steps.between(max(guess, finest))
 
 
 class SizeTarget:
@@ -114,20 +201,27 @@ class SizeTarget:
         for _ in range(_GUESSES):
             ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
             self.first_q_step = estimator.q_step_for(aim / ratio)
+        self._exact = _ExactSearch(job.image, effort.refined)
+        self.first_q_step = max(self.first_q_step, self._exact.errors.usual_q_step())
         self._expected: float | None = None  # bytes of the next trial
-        self._exact = _Steps()
+        self._may_be_exact = True  # whether an exact file may fit
+        self._least_bytes = sys.maxsize  # of a file so far
         self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
 
     def meets(self, trial: Trial) -> bool:
         return trial.written_bytes <= self._budget
 
     def is_close(self, trial: Trial) -> bool:
-        if trial.mse == 0:
-            return self._exact.is_found  # an exact image is to cost no more than it has to
+        if self._seeks_exact(trial):
+            return self._exact.is_found or trial.model.q_step == 1
         return trial.written_bytes >= self._enough or trial.model.q_step == 1
 
+    def _seeks_exact(self, trial: Trial) -> bool:
+        """Whether the smallest exact file is looked for after a trial."""
+        return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
+
     def score(self, trial: Trial) -> float:
-        return trial.psnr_db if trial.mse > 0 else _EXACT_SCORE - trial.file_bytes
+        return trial.psnr_db if trial.mse > 0 else _EXACT_SCORE - trial.written_bytes
 
     def next_q_step(self, trial: Trial) -> int:
         """A trial's size over its rough size changes slowly with the step, so it corrects the next
@@ -137,13 +231,16 @@ class SizeTarget:
         that drift is expected to go on.
         """
         q_step = trial.model.q_step
-        if trial.mse == 0 or self._exact.has_enough:
-            self._exact.add(q_step, trial.mse == 0)
-            return self._exact.between(min(2 * q_step, MAX_STEP))
+        self._least_bytes = min(self._least_bytes, trial.written_bytes)
         if self.meets(trial):
             self._coarse = min(self._coarse, q_step)
         else:
             self._too_fine = max(self._too_fine, q_step)
+            self._may_be_exact &= trial.mse in (0, inf)
+        if trial.mse < inf:
+            self._exact.add(trial)
+        if self._seeks_exact(trial) and (self.meets(trial) or not self._exact.is_found):
+            return self._exact.next_q_step(trial, self._too_fine + 1)
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
         drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._refined else 1.0
         if trial.number == 1 and not self._learns:
@@ -160,7 +257,7 @@ class SizeTarget:
         return guess
 
     def unreachable(self, trial: Trial) -> str:
-        return self._job.too_small(trial.written_bytes)
+        return self._job.too_small(min(self._least_bytes, trial.written_bytes))
 
 
 class PsnrTarget:
@@ -168,42 +265,72 @@ class PsnrTarget:
 
     largest_bytes = inf
 
-    def __init__(self, estimator: Estimator, job: Job, floor_db: float) -> None:
+    def __init__(self, estimator: Estimator, effort: Effort, job: Job, floor_db: float) -> None:
         self._job = job
         self._floor_db = floor_db
-        self._steps, self._tried = _Steps(), Counter[int]()
+        self._best_db = -inf
         largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
-        self.first_q_step = smallest_q_step(lambda q_step: estimator.rough_mse(q_step) >= largest_mse)
+        self._exact = _ExactSearch(job.image, effort.refined)
+        self._most_wrong = self._exact.errors.count(largest_mse)
+        self._is_fine = not self._exact.errors.is_many(self._most_wrong)
+        self._steps, self._tried = _Steps(), Counter[int]()
+        if self._is_fine:
+            self.first_q_step = self._exact.errors.usual_q_step(self._most_wrong)
+        else:
+            self.first_q_step = smallest_q_step(lambda q_step: estimator.rough_mse(q_step) >= largest_mse)
 
     def meets(self, trial: Trial) -> bool:
         return trial.psnr_db >= self._floor_db
 
     def is_close(self, trial: Trial) -> bool:
+        if self._has_to_be_exact:
+            return self._exact.is_found or trial.model.q_step == MAX_STEP
+        if self._is_fine:
+            return self._steps.is_found or trial.model.q_step == MAX_STEP
         return trial.psnr_db < self._floor_db + 0.03 or trial.model.q_step == MAX_STEP
 
     def score(self, trial: Trial) -> float:
-        return -trial.file_bytes
+        return -trial.written_bytes
 
     def next_q_step(self, trial: Trial) -> int:
         q_step = trial.model.q_step
+        self._best_db = max(self._best_db, trial.psnr_db)
+        self._steps.add(q_step, self.meets(trial))
+        if self._has_to_be_exact:
+            self._exact.add(trial)
+            return self._exact.next_q_step(trial)
+        if self._is_fine:
+            return self._steps.between(self._fine_guess(trial))
         above_db = min(max(trial.psnr_db - self._floor_db - 0.004, -20.0), 20.0)
         guess = round(q_step * 2 ** (above_db / _DB_PER_OCTAVE))
         if guess == q_step and not self.meets(trial):
             guess = q_step - 1
         guess = min(max(guess, 1), MAX_STEP)
-        self._steps.add(q_step, self.meets(trial))
         self._tried[q_step] += 1
         known = self._steps.between(guess)
         return guess if abs(log2(guess / known)) < _REFINES and not self._tried[guess] else known
 
+    @property
+    def _has_to_be_exact(self) -> bool:
+        return self._most_wrong < 1
+
+    def _fine_guess(self, trial: Trial) -> int:
+        """The step after a trial where errors are single samples."""
+        q_step = trial.model.q_step
+        if trial.mse == 0:
+            return self._steps.raised(q_step)
+        guess = self._exact.errors.q_step_for(trial, self._most_wrong)
+        return max(guess, q_step + 1) if self.meets(trial) else max(1, min(guess, q_step - 1))
+
     def unreachable(self, trial: Trial) -> str:
-        floor_db, best_db = map(self._job.reported_db, (self._floor_db, trial.psnr_db))
+        whole_range_db = max(self._best_db, trial.psnr_db)
+        floor_db, best_db = map(self._job.reported_db, (self._floor_db, whole_range_db))
         reason = ""
         if self._job.image.bit_depth > BIT_DEPTHS[0]:
             values = values_per_level(BIT_DEPTHS[-1]) / UNITS_PER_LEVEL
             reason = f"; decoding rounds samples of 16 bits to multiples of {values:.0f}, several times"
         if self._job.range_db:
-            reason += f"; the same samples multiplied to fill 16 bits would reach {trial.psnr_db:.0f} dB"
+            reason += f"; the same samples multiplied to fill 16 bits would reach {whole_range_db:.0f} dB"
         return f"{floor_db:.2f} dB is out of reach: the best this image can reach is {best_db:.2f} dB{reason}"
 
 
@@ -237,7 +364,7 @@ def choose_target(job: Job, estimator: Estimator, effort: Effort) -> Target:
     if job.budget_bytes is not None:
         return SizeTarget(estimator, effort, job, job.budget_bytes)
     if job.config.psnr is not None:
-        return PsnrTarget(estimator, job, job.config.psnr)
+        return PsnrTarget(estimator, effort, job, job.config.psnr)
     lmbda = job.config.target_lmbda or 0.0
     if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
         _check_step(step_of_lmbda(lmbda), job.range_db)

@@ -1,0 +1,36 @@
+"""Commands whose help has its options in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+Records = list[tuple[str, str]]  # an option as it is written, and its help
+
+
+class SectionedCommand(click.Command):
+    """A command with many options.
+
+    Args:
+        sections: The titles of sections, in order, with the names of the parameters in them. The
+            last one has the others, too.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections = sections
+
+    def option_sections(self, ctx: click.Context) -> Iterator[tuple[str, Records]]:
+        """The sections, with the options as their help shows them."""
+        options = {param.name: param for param in self.get_params(ctx) if isinstance(param, click.Option)}
+        titled = [(title, [options.pop(name) for name in names]) for title, names in self.sections.items()]
+        titled[-1][1].extend(options.values())
+        for title, of_section in titled:
+            yield title, [record for option in of_section if (record := option.get_help_record(ctx))]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, records in self.option_sections(ctx):
+            with formatter.section(title):
+                formatter.write_dl(records)
