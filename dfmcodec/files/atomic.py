@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from dfmcodec.errors import DfmError, MissingFileError, OutputError
+from dfmcodec.errors import DfmError, LimitError, MissingFileError, OutputError
 
 try:
     import fcntl
@@ -23,6 +23,7 @@ except ImportError:  # Windows, where files that are open cannot be removed
 EXTENSION = ".dfm"
 MEDIA_TYPE = "image/x-dfm"
 NOT_A_FILE = "a device, pipe or socket, not a file"
+_PIECE_BYTES = 1 << 20  # of what is read from a pipe at a time
 _TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp")  # the end of a temporary file's name
 MAX_NAME_BYTES = 255  # of a file or folder
 _LONGEST_NAME = MAX_NAME_BYTES - len("..01234567.tmp")  # bytes of a file's name that fit into its temporary file's name
@@ -37,6 +38,31 @@ def read_file(path: Path) -> bytes:
     """
     with _reading(path):
         return path.read_bytes()
+
+
+def read_at_most(path: Path, most_bytes: int) -> bytes:
+    """Reads the bytes of a file, if they are not too many; that is found before they are read, or
+    of a pipe while they are.
+
+    Raises:
+        DfmError: The file cannot be read.
+        LimitError: It has more bytes.
+    """
+    with _reading(path), path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        if stat.S_ISREG(state.st_mode):
+            if state.st_size <= most_bytes:
+                return file.read(state.st_size)
+            found = f"{state.st_size} bytes, more than"
+        else:
+            data = bytearray()
+            while (piece := file.read(_PIECE_BYTES)) and len(data) <= most_bytes:
+                data += piece
+            if len(data) <= most_bytes:
+                return bytes(data)
+            found = "more bytes than"
+    msg = f"{path} has {found} the limit of {most_bytes}"
+    raise LimitError(msg)
 
 
 def open_file(path: Path) -> BinaryIO:

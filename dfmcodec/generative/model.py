@@ -215,12 +215,12 @@ def read_model_file(path: Path) -> GenerativeModel:
 
     Raises:
         DfmError: The file cannot be read.
-        FormatError: The file is no generative model, or it is damaged, truncated or of a newer
-            version. The message names the file.
+        FormatError: The file is no generative model, or it is too large, damaged, truncated or of a
+            newer version. The message names the file.
     """
-    from dfmcodec.files.atomic import read_file
+    from dfmcodec.files.atomic import read_at_most
 
-    data = read_file(path)
+    data = read_at_most(path, MAX_MODEL_BYTES)
     try:
         return read_model(data)
     except (BadMagicError, CorruptError, TruncatedError, UnsupportedVersionError) as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
+from dfmcodec.errors import DfmError, LimitError
 from dfmcodec.files import atomic
 from dfmcodec.files.cache_folder import cache_folder
 
@@ -115,3 +117,18 @@ def test_a_user_without_a_home_has_no_cache(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("pathlib.Path.home", homeless)
     assert cache_folder("bench") is None
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="Linux and its like")
+def test_what_has_no_end_is_read_as_far_as_the_limit():
+    with pytest.raises(LimitError, match="/dev/zero has more bytes than the limit of 1000"):
+        atomic.read_at_most(Path("/dev/zero"), 1000)
+
+
+def test_reads_up_to_a_limit(tmp_path):
+    (tmp_path / "x").write_bytes(b"123")
+    assert atomic.read_at_most(tmp_path / "x", 3) == b"123"
+    with pytest.raises(LimitError, match="x has 3 bytes, more than the limit of 2"):
+        atomic.read_at_most(tmp_path / "x", 2)
+    with pytest.raises(DfmError, match="cannot read"):
+        atomic.read_at_most(tmp_path / "y", 2)

@@ -15,7 +15,7 @@ import pytest
 
 from dfmcodec.decoder import decode_image
 from dfmcodec.errors import CorruptError, LimitError, printable
-from dfmcodec.generative.model import GenerativeModel, read_model
+from dfmcodec.generative.model import MAGIC, MAX_MODEL_BYTES, GenerativeModel, read_model, read_model_file
 
 
 def with_crc(content: bytes) -> bytes:
@@ -144,3 +144,11 @@ def test_text_of_the_file_is_escaped_in_messages(options):
 
 def test_printable():
     assert printable("Größe 3\u202e\x1b[0m\n") == "Größe 3\\u202e\\x1b[0m\\n"
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path):
+    with (tmp_path / "large.dfmg").open("wb") as file:
+        file.write(MAGIC)
+        file.truncate(MAX_MODEL_BYTES + 1)  # with a hole
+    with pytest.raises(LimitError, match=r"large.dfmg has 268435457 bytes, more than the limit of 268435456"):
+        read_model_file(tmp_path / "large.dfmg")
