@@ -15,6 +15,7 @@ import PIL.Image
 
 from dfmcodec.corpus.engines import LOCAL, Engine
 from dfmcodec.corpus.jobs import Part, Progress, open_shards, progress
+from dfmcodec.corpus.places import places_of
 from dfmcodec.corpus.plan import Job, Plan, make_plan
 from dfmcodec.corpus.shards import Shard, ShardResult
 from dfmcodec.corpus.sources import Sources
@@ -59,10 +60,17 @@ def read_tar(data: bytes) -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in tar}
 
 
-def pack_job(*sources: Path | str, form: str | None = None, column: str | None = None, size: int = 3) -> Job:
+def pack_job(
+    *sources: Path | str,
+    form: str | None = None,
+    column: str | None = None,
+    places: Sequence[Path | str] = (),
+    size: int = 3,
+) -> Job:
     """A job that packs."""
     found = Sources.of([str(source) for source in sources], recursive=True)
-    return Job("pack", {}, found.named, True, found.form, form or found.form, column, size)
+    followed = places_of([str(place) for place in places])
+    return Job("pack", {}, found.named, True, found.form, form or found.form, column, followed, size)
 
 
 def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **config: Any) -> Job:
@@ -77,7 +85,7 @@ def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **c
         skips_larger=False,
     )
     found = Sources.of([str(source) for source in sources], recursive=True)
-    return Job("encode", settings, found.named, True, found.form, form or found.form, None, size)
+    return Job("encode", settings, found.named, True, found.form, form or found.form, None, (), size)
 
 
 def planned(store: Store, job: Job, keeps_lists: bool = False) -> Plan:

@@ -111,7 +111,15 @@ _OPTIONS = (
         help="Form of the outputs of a corpus: files; tar, as WebDataset reads it; parquet. Default: that of the "
         "sources.",
     ),
-    click.option("--column", metavar="NAME", help="Column of Parquet sources with the images or their URLs."),
+    click.option("--column", metavar="NAME", help="Column of Parquet sources with the images or their names."),
+    click.option(
+        "--follow",
+        "places",
+        metavar="PLACE",
+        multiple=True,
+        help="Read images that the rows of --column only name, if they are below this folder or URL: photos/, "
+        "https://example.org/, or https:// for any host. Without it, none is read.",
+    ),
     click.option(
         "--shard-size",
         type=click.IntRange(1, 10**9),
@@ -150,6 +158,7 @@ class CorpusOptions:
     Args:
         form: "files", "tar", "parquet", or None for that of the sources.
         column: The column of images of Parquet sources.
+        places: Where names in that column may lead.
         shard_size: The images of a shard; None for a default.
         engine: The engine; None for this host.
         address: That of Dask's scheduler.
@@ -160,6 +169,7 @@ class CorpusOptions:
 
     form: str | None
     column: str | None
+    places: tuple[str, ...]
     shard_size: int | None
     engine: str | None
     address: str | None
@@ -185,10 +195,10 @@ class CorpusOptions:
             advice = "or name a store with -O, or --form with a folder"
             msg = f"{url} is a URL; download it first: curl -L {url} | dfm .. -, {advice}"
             raise ConfigError(msg)
-        if self.column or self.shard_size or self.address or self.resources or self.retry_failed:
+        if self.column or self.places or self.shard_size or self.address or self.resources or self.retry_failed:
             msg = (
-                "--column, --shard-size, --address, --resources and --retry-failed are for a corpus: name a store, "
-                "--form, --engine or --part"
+                "--column, --follow, --shard-size, --address, --resources and --retry-failed are for a corpus: name a "
+                "store, --form, --engine or --part"
             )
             raise ConfigError(msg)
         return False
@@ -269,6 +279,7 @@ class CorpusRun:
         self._end(progress(store, plan, part), store.url, display.errors, was_interrupted)
 
     def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
+        from dfmcodec.corpus.places import places_of
         from dfmcodec.corpus.plan import Job
         from dfmcodec.corpus.sources import PARQUET, Sources
 
@@ -280,6 +291,9 @@ class CorpusRun:
         if options.column is not None and sources.form != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"
             raise ConfigError(msg)
+        if options.places and options.column is None:
+            msg = "--follow is for names in the column that --column names; give both"
+            raise ConfigError(msg)
         return Job(
             task,
             settings,
@@ -288,6 +302,7 @@ class CorpusRun:
             sources.form,
             options.form or sources.form,
             options.column,
+            places_of(options.places),
             options.shard_size or shard_size,
         )
 

@@ -22,6 +22,7 @@ def command(store: Place, failed: bool, as_json: bool) -> None:
     It does not matter who works on it. What is counted is what is there now.
     """
     from dfmcodec.corpus.jobs import Part, failures, plan_of, progress
+    from dfmcodec.corpus.records import failure_line
     from dfmcodec.corpus.store import open_store
 
     opened = open_store(str(store))
@@ -31,7 +32,7 @@ def command(store: Place, failed: bool, as_json: bool) -> None:
             if as_json:
                 echo_json({"source": source, "error": error})
             else:
-                echo(f"{source}: {error}")
+                echo(failure_line(source, error))
         return
     state = progress(opened, plan, Part())
     if as_json:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any
 
 from dfmcodec import __version__
 from dfmcodec.corpus.forms.parquet import row_count
-from dfmcodec.corpus.sources import FILES, RECORDS, TAR, Item, Sources
+from dfmcodec.corpus.sources import FILES, FORMS, RECORDS, TAR, Item, Sources
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
+from dfmcodec.files.names import fault_of_name
 
 PLAN = f"{RECORDS}/plan.json"
 LAYOUT = 1  # of the objects in the folder of the plan
@@ -30,7 +31,9 @@ class Job:
         recursive: Whether subfolders are searched too.
         source_form: "files", "tar" or "parquet".
         form: That of the outputs, likewise.
-        column: The column of images, or of their names, of Parquet sources; None to find it.
+        column: The column of images, or of their names, of Parquet sources; None to find one of
+            images.
+        places: Where names in that column may lead, as `places.places_of` gives them.
         shard_size: The images of a shard, at most.
     """
 
@@ -41,6 +44,7 @@ class Job:
     source_form: str
     form: str
     column: str | None
+    places: tuple[str, ...]
     shard_size: int
 
 
@@ -73,10 +77,13 @@ class Plan:
         name = list_name(number)
         data = store.read(name) or b""
         first, _, rest = data.partition(b"\n")
+        msg = f"{store.url}/{name} is missing, damaged or of another plan; plan again in an empty store"
         if first != _first_line(self.job, rest):
-            msg = f"{store.url}/{name} is missing, damaged or of another plan; plan again in an empty store"
             raise DfmError(msg)
-        return [Item(**json.loads(line)) for line in rest.splitlines()]
+        try:
+            return [Item(**json.loads(line)) for line in rest.splitlines()]
+        except (ValueError, TypeError) as error:
+            raise DfmError(msg) from error
 
 
 def list_name(number: int) -> str:
@@ -88,7 +95,7 @@ def read_plan(store: Store) -> Plan | None:
     """The plan of a store; None if there is none.
 
     Raises:
-        ConfigError: It cannot be understood.
+        ConfigError: It cannot be understood, or the list of its last shard is not there.
     """
     data = store.read(PLAN)
     if data is None:
@@ -96,10 +103,33 @@ def read_plan(store: Store) -> Plan | None:
     try:
         values = json.loads(data)
         job = values.pop("job")
-        return Plan(Job(**{**job, "sources": tuple(job["sources"])}), **values)
+        named = {name: tuple(job[name]) for name in ("sources", "places") if isinstance(job[name], list)}
+        plan = Plan(Job(**{**job, **named}), **values)
+        if not _is_sound(plan):
+            raise ValueError(data)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{store.url}/{PLAN} is not a plan of this version of dfmcodec ({__version__}); name another store"
         raise ConfigError(msg) from error
+    if not store.holds(list_name(plan.shards - 1)):
+        last = list_name(plan.shards - 1)
+        msg = f"{store.url}/{PLAN} is of {plan.shards} shards, but {last} is not there; plan again in an empty store"
+        raise ConfigError(msg)
+    return plan
+
+
+def _is_sound(plan: Plan) -> bool:
+    """Whether all values are such as a plan may have."""
+    job = plan.job
+    texts = [*job.sources, *job.places, job.task, plan.version, plan.lists_sha256, job.column or ""]
+    numbers = [job.shard_size, plan.layout, plan.shards, 1 if plan.images is None else plan.images]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(number) is int and number > 0 for number in numbers)
+        and {job.source_form, job.form} <= set(FORMS)
+        and all(isinstance(named, tuple) for named in (job.sources, job.places))
+        and isinstance(job.settings, dict)
+        and isinstance(job.recursive, bool)
+    )
 
 
 def make_plan(
@@ -119,18 +149,20 @@ def make_plan(
             give the same list.
 
     Raises:
-        ConfigError: The plan that is there is of another job, or two images have one output.
+        ConfigError: The plan that is there is of another job.
         OutputError: There is no plan, but one of its outputs.
         DfmError: There is no image, or a source or the store cannot be used.
     """
     plan = _plan_of(store, job)
     if plan is not None and keeps_lists:
         return plan
+    key = store.key if job.form == FILES else str
     shards = Sources(job.sources, job.recursive, job.source_form).shards(
-        job.shard_size, is_wanted, lambda source: row_count(source, job.column)
+        job.shard_size,
+        is_wanted,
+        lambda name: key(target_name(name)),
+        lambda source: row_count(source, job.column, job.places),
     )
-    if job.form == FILES == job.source_form:
-        shards = _checked_outputs(shards, target_name)
     is_there = _finder(store, job)
     digest, numbers, images = hashlib.sha256(), 0, 0
     for items in shards:
@@ -182,7 +214,10 @@ def _outputs(job: Job, number: int, items: list[Item], target_name: Callable[[st
     """
     if job.form != FILES:
         return [f"{number:05d}.{job.form}"]
-    return [target_name(item.name) for item in items] if job.source_form == FILES else [f"{number:05d}"]
+    if job.source_form != FILES:
+        return [f"{number:05d}"]
+    outputs = (target_name(item.name) for item in items if not item.same_as)
+    return [output for output in outputs if fault_of_name(output) is None]
 
 
 def _finder(store: Store, job: Job) -> Callable[[str], bool]:
@@ -240,21 +275,3 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(value) or "none"
     return "unset" if value is None else str(value)
-
-
-def _checked_outputs(shards: Iterable[list[Item]], target_name: Callable[[str], str]) -> Iterator[list[Item]]:
-    """Passes shards on.
-
-    Raises:
-        ConfigError: Two images would have one output.
-    """
-    taken: set[int] = set()
-    for items in shards:
-        for item in items:
-            key = hash(target_name(item.name))
-            if key in taken:
-                advice = "--keep-extension tells names apart that differ in their extensions only"
-                msg = f"{item.source} has the same output as another source, {target_name(item.name)}; {advice}"
-                raise ConfigError(msg)
-            taken.add(key)
-        yield items

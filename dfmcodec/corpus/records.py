@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from dfmcodec.corpus.sources import RECORDS
 from dfmcodec.corpus.store import Store
@@ -46,6 +47,11 @@ class ImageRow:
     seconds: float | None = None
     sha256: str | None = None
     notices: str | None = None
+
+
+def failure_line(source: str, error: str) -> str:
+    """What went wrong with an image, in one line that names it."""
+    return error if error.startswith(source) else f"{source}: {error}"
 
 
 @dataclass(frozen=True)
@@ -113,10 +119,17 @@ def read_commit(store: Store, number: int) -> Commit | None:
     if data is None:
         return None
     try:
-        return Commit(**json.loads(data))
-    except (ValueError, TypeError) as error:
+        commit = Commit(**json.loads(data))
+    except (ValueError, TypeError):
+        commit = None
+    if commit is None or not all(_is_count(value) for value in asdict(commit).values()):
         msg = f"{store.url}/{commit_name(number)} is damaged; delete it to do its shard again"
-        raise DfmError(msg) from error
+        raise DfmError(msg)
+    return commit
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def write_commit(store: Store, number: int, rows: Sequence[ImageRow]) -> Commit:
@@ -156,10 +169,11 @@ def read_rows(store: Store, number: int) -> list[ImageRow]:
     data = store.read(rows_name(number)) or b""
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(data))
-    except (pyarrow.ArrowException, OSError) as error:
-        msg = f"{store.url}/{rows_name(number)} is missing or damaged; encode this shard again in another store"
+        return [ImageRow(**row) for row in table.to_pylist()]
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError) as error:
+        done, rows = commit_name(number), rows_name(number)
+        msg = f"{store.url}/{rows} is missing or damaged; delete {done} to do its shard again"
         raise DfmError(msg) from error
-    return [ImageRow(**row) for row in table.to_pylist()]
 
 
 def forget(store: Store, number: int) -> None:
@@ -206,12 +220,22 @@ class Attempt:
         self._name = _began_name(number)
         data = store.read(self._name)
         self._is_careful = data is not None
-        began = _Began() if data is None else _Began(**json.loads(data))
+        began = _Began() if data is None else self._understood(data)
         if began.image is not None:
             index = str(began.image)
             began = _Began(None, {**began.deaths, index: began.deaths.get(index, 0) + 1})
         self._began = began
         self._write(None)
+
+    def _understood(self, data: bytes) -> _Began:
+        try:
+            began = _Began(**json.loads(data))
+            if all(map(_is_count, [began.image or 0, *began.deaths.values()])):
+                return began
+        except (ValueError, TypeError, AttributeError):
+            pass
+        msg = f"{self._store.url}/{self._name} is damaged; delete it to begin its shard anew"
+        raise DfmError(msg)
 
     def is_fatal(self, index: int) -> bool:
         """Whether an image is known to kill its worker."""

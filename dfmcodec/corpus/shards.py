@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfmcodec.corpus.forms import open_writer, read_entries
 from dfmcodec.corpus.forms.entry import Entry, Writer, require_pyarrow
 from dfmcodec.corpus.plan import Plan, read_plan
-from dfmcodec.corpus.records import DONE, FAILED, LARGER, Attempt, Commit, ImageRow, read_commit, write_commit
-from dfmcodec.corpus.sources import FILES, RECORDS, Item
-from dfmcodec.corpus.store import open_store
+from dfmcodec.corpus.records import (
+    DONE,
+    FAILED,
+    LARGER,
+    Attempt,
+    Commit,
+    ImageRow,
+    failure_line,
+    read_commit,
+    write_commit,
+)
+from dfmcodec.corpus.sources import FILES, RECORDS, TAR, Item, another, same_outputs
+from dfmcodec.corpus.store import Store, UnusableNameError, open_store
 from dfmcodec.corpus.tasks import Task, task_of
 from dfmcodec.errors import (
     NO_MEMORY,
@@ -22,9 +31,10 @@ from dfmcodec.errors import (
     ImageError,
     InstallationError,
     MissingPackageError,
+    OutputError,
     is_lack_of_memory,
 )
-from dfmcodec.files.atomic import MAX_NAME_BYTES
+from dfmcodec.files.names import fault_of_name
 
 
 @dataclass(frozen=True)
@@ -87,10 +97,10 @@ def encode_shard(shard: Shard) -> ShardResult:
     job = plan.job
     items, task = plan.list_of(store, shard.number), task_of(job.task, job.settings)
     attempt, writer = Attempt(store, shard.number), open_writer(job.form, store, shard.number)
-    work = _Work(plan, task, writer, attempt, "" if job.source_form == FILES else f"{shard.number:05d}/")
+    work = _Work(store, plan, task, writer, attempt, "" if job.source_form == FILES else f"{shard.number:05d}/")
     rows = list(work.rows(items))
     writer.close()
-    failures = tuple(f"{row.source}: {row.error}" for row in rows if row.status == FAILED)
+    failures = tuple(failure_line(row.source, row.error or "") for row in rows if row.status == FAILED)
     return ShardResult(shard, write_commit(store, shard.number, rows), failures, notices=tuple(work.notices))
 
 
@@ -108,6 +118,7 @@ class _Work:
     """Does the images of one shard.
 
     Args:
+        store: The store.
         plan: The plan.
         task: What is done to each image.
         writer: Takes the outputs.
@@ -118,13 +129,14 @@ class _Work:
         notices: Those of the images so far.
     """
 
-    def __init__(self, plan: Plan, task: Task, writer: Writer, attempt: Attempt, folder: str) -> None:
+    def __init__(self, store: Store, plan: Plan, task: Task, writer: Writer, attempt: Attempt, folder: str) -> None:
         self._plan = plan
         self._task = task
         self._writer = writer
         self._attempt = attempt
-        self._folder = folder if plan.job.form == FILES else ""
-        self._taken: set[str] = set()
+        is_files = plan.job.form == FILES
+        self._folder = folder if is_files else ""
+        self._key = store.key if is_files else str
         self.notices: list[str] = []
 
     def rows(self, items: list[Item]) -> Iterator[ImageRow]:
@@ -139,7 +151,7 @@ class _Work:
         index = 0
         try:
             for item in items:
-                for entry in self._entries(item):
+                for entry in self._told_apart(item) if self._plan.job.source_form == TAR else self._entries(item):
                     if isinstance(entry, ImageRow):
                         yield entry
                         continue
@@ -148,41 +160,62 @@ class _Work:
         finally:
             self._attempt.leave()
 
+    def _told_apart(self, item: Item) -> Iterator[Entry | ImageRow]:
+        """The entries of a tar. Those that have an output in common name another one that has it,
+        too; this is found by the headers, before any is read.
+        """
+        entries = (entry for entry in self._entries(item) if isinstance(entry, Entry) and self._has_output(entry))
+        same = same_outputs((self._key(self._output_name(entry)), entry.source) for entry in entries)
+        for entry in self._entries(item):
+            if isinstance(entry, Entry) and (sources := same.get(self._key(self._output_name(entry)))):
+                yield replace(entry, same_as=another(entry.source, sources))
+            else:
+                yield entry
+
     def _entries(self, item: Item) -> Iterator[Entry | ImageRow]:
         """The entries of an item, and a row for what of it cannot be read."""
         job = self._plan.job
         try:
-            yield from read_entries(job.source_form, item, job.column)
-        except DfmError as error:
-            yield ImageRow(item.source, None, FAILED, str(error))
+            yield from read_entries(job.source_form, item, job.column, job.places)
+        except Exception as error:
+            yield ImageRow(item.source, None, FAILED, _message(error))
+
+    def _has_output(self, entry: Entry) -> bool:
+        """Whether there is to be an output: a file beside images has one in tars."""
+        return entry.is_image or self._plan.job.form == TAR
+
+    def _output_name(self, entry: Entry) -> str:
+        return self._folder + (self._task.target_name(entry.name) if entry.is_image else entry.name)
 
     def _rows_of(self, index: int, entry: Entry) -> Iterator[ImageRow]:
         """The row of an image; that of a file beside images only if it fails."""
+        if not self._has_output(entry):
+            return
         started = time.perf_counter()
         self._attempt.begin(index)
         data: bytes | None = None
         try:
+            name = self._checked_name(entry)
             if self._attempt.is_fatal(index):
                 msg = "its worker died of it twice, perhaps for lack of memory"
                 raise ImageError(msg)
-            data = entry.read()
+            data = _read(entry)
             if not entry.is_image:
-                self._checked(entry.name)
-                self._writer.keep(entry.name, data)
+                self._writer.keep(name, data)
                 return
-            name = self._checked(self._folder + self._task.target_name(entry.name))
             product = self._task.perform(data, entry)
-        except (InstallationError, MissingPackageError):
-            raise
+            if product.is_wanted:
+                self._writer.add(name, product.data, entry)
+            else:
+                self._writer.leave_out(entry)
         except Exception as error:
+            is_of_image = isinstance(error, UnusableNameError)
+            if isinstance(error, InstallationError | MissingPackageError | OutputError) and not is_of_image:
+                raise
             self._writer.leave_out(entry)
             yield ImageRow(entry.source, None, FAILED, _message(error), None if data is None else len(data))
             return
         self.notices += product.notices
-        if product.is_wanted:
-            self._writer.add(name, product.data, entry)
-        else:
-            self._writer.leave_out(entry)
         yield ImageRow(
             entry.source,
             name if product.is_wanted else None,
@@ -196,24 +229,35 @@ class _Work:
             "; ".join(product.notices) or None,
         )
 
-    def _checked(self, name: str) -> str:
-        """A name that no other output of the shard has, and that is one in the store.
+    def _checked_name(self, entry: Entry) -> str:
+        """The name of an output, which no other has, and which is one on every system.
 
         Raises:
             ImageError: It is no such name.
         """
-        parts = name.split("/")
-        if parts[0] == RECORDS or not set(parts).isdisjoint(("", ".", "..")):
-            msg = f"{name} is no name for an output; rename the source"
+        name = self._output_name(entry)
+        if entry.same_as:
+            msg = f"{entry.source} has the same output as {entry.same_as}, {name}; {self._task.advice}"
             raise ImageError(msg)
-        if self._plan.job.form == FILES and any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts):
-            msg = f"{name} is longer than names of files can be, {MAX_NAME_BYTES} bytes; rename the source"
+        is_record = name.split("/")[0].casefold() == RECORDS
+        fault = f"{RECORDS} is the folder of the plan" if is_record else fault_of_name(name)
+        if fault is not None:
+            msg = f"{name} is no name for an output, {fault}; rename the source"
             raise ImageError(msg)
-        if name in self._taken:
-            msg = f"an earlier image has the same output, {name}; rename one"
-            raise ImageError(msg)
-        self._taken.add(name)
         return name
+
+
+def _read(entry: Entry) -> bytes:
+    """The bytes of a source.
+
+    Raises:
+        ImageError: A package is missing that its place needs, and other sources may do without.
+        DfmError: It cannot be read.
+    """
+    try:
+        return entry.read()
+    except MissingPackageError as error:
+        raise ImageError(str(error)) from error
 
 
 def _message(error: Exception) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,7 +20,7 @@ _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
 _MAX_NAMES = 10_000_000  # of one pattern
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A line of a list: a file, a whole tar, or rows of a Parquet file.
 
@@ -28,12 +29,14 @@ class Item:
         name: The path of a file in its folder, with slashes; empty for tars and Parquet.
         start: The first row.
         stop: The row after the last one.
+        same_as: Another source, where that has the same output as this one.
     """
 
     source: str
     name: str = ""
     start: int = 0
     stop: int = 0
+    same_as: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""
@@ -66,18 +69,23 @@ class Sources:
             found = " and ".join(sorted(forms)) or "none"
             msg = f"the sources must have one form, images, tars or Parquet; found {found}"
             raise ConfigError(msg)
-        absolute = (str(local_path(name).absolute()) if scheme_of(name) is None else name for name in named)
+        absolute = (local_path(name).absolute().as_posix() if scheme_of(name) is None else name for name in named)
         return cls(tuple(absolute), recursive, forms.pop())
 
     def shards(
-        self, images: int, is_wanted: Callable[[str], bool], rows_of: Callable[[str], int]
+        self,
+        images: int,
+        is_wanted: Callable[[str], bool],
+        output_of: Callable[[str], str],
+        rows_of: Callable[[str], int],
     ) -> Iterator[list[Item]]:
         """Cuts the sources into shards, in order. A tar is a shard; no shard holds rows of two
-        Parquet files.
+        Parquet files. A source that is named twice is taken once.
 
         Args:
             images: Of a shard, at most.
             is_wanted: Tells by its name which files of a folder are taken.
+            output_of: Gives what tells the output of a file from others, by the name of the file.
             rows_of: Gives the number of rows of a Parquet file.
 
         Raises:
@@ -85,11 +93,11 @@ class Sources:
             ConfigError: A pattern stands for too many names.
         """
         if self.form == FILES:
-            items = self._files(is_wanted)
+            items = iter(_told_apart(self._files(is_wanted), output_of))
             while shard := list(islice(items, images)):
                 yield shard
             return
-        for source in self._found():
+        for source in _once(self._found()):
             if self.form == TAR:
                 yield [Item(source)]
                 continue
@@ -113,8 +121,52 @@ class Sources:
             yield from _expanded(pattern)
 
 
+def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The outputs that several sources have, and these sources.
+
+    Args:
+        named: The name of the output of each source, and the source.
+    """
+    sources: dict[str, list[str]] = {}
+    for output, source in named:
+        sources.setdefault(output, []).append(source)
+    return {output: found for output, found in sources.items() if len(found) > 1}
+
+
+def another(source: str, sources: Sequence[str]) -> str:
+    """Another one of several sources, for a message."""
+    return next((other for other in sources if other != source), "another one of its name")
+
+
+def _told_apart(found: Iterable[Item], output_of: Callable[[str], str]) -> list[Item]:
+    """Files, each once; those that have an output in common name another one that has it, too."""
+    items: dict[tuple[str, str], Item] = {}
+    for item in found:
+        items.setdefault((output_of(item.name), _place_of(item.source)), item)
+    same = same_outputs((output, item.source) for (output, _), item in items.items())
+    return [
+        replace(item, same_as=another(item.source, same[output])) if output in same else item
+        for (output, _), item in items.items()
+    ]
+
+
+def _once(sources: Iterable[str]) -> Iterator[str]:
+    """Sources, each once."""
+    taken: set[str] = set()
+    for source in sources:
+        place = _place_of(source)
+        if place not in taken:
+            taken.add(place)
+            yield source
+
+
+def _place_of(source: str) -> str:
+    """Where a source lies: the same for all ways to write a local path."""
+    return os.path.realpath(local_path(source)) if scheme_of(source) is None else source
+
+
 def _is_pattern(text: str) -> bool:
-    return bool(re.search(r"[*?\[{]", text)) and not (scheme_of(text) is None and local_path(text).exists())
+    return bool(re.search(r"[*?\[{]", text)) and not (scheme_of(text) is None and os.path.exists(local_path(text)))
 
 
 def _fixed_folder(pattern: str) -> str:

@@ -5,13 +5,16 @@ Every object is written whole: it is there with all its bytes, or it is not ther
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from unicodedata import normalize
 
 from dfmcodec.errors import (
     ConfigError,
@@ -21,12 +24,24 @@ from dfmcodec.errors import (
     is_installed,
     is_lack_of_memory,
 )
-from dfmcodec.files.atomic import is_stream, open_file, read_file, write_atomic
+from dfmcodec.files.atomic import NOT_A_FILE, is_stream, open_file, read_at_most, read_file, write_atomic
+from dfmcodec.files.open_image import MAX_HELD_BYTES
 
 # Stores that publish an object only when all its bytes have arrived. What is written to another one
 # (a server of files, for one) is seen while it is written, and stays so if the writer dies.
 WHOLE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_CASELESS = ("win32", "darwin")  # systems whose folders do not tell a.dfm from A.dfm, as a rule
+_WEB = ("http", "https")
+_PIECE_BYTES = 1 << 20  # of an answer
+_MAX_KEY_BYTES = 1024  # of the name of an object, with the prefix of the store
+# What a file system reports of one name, while it takes others: a file where a folder is needed, or
+# the other way round, and names that it does not have.
+_OF_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ, errno.ELOOP}
+
+
+class UnusableNameError(OutputError):
+    """The store does not take an object of this name. It may take others."""
 
 
 class Store(ABC):
@@ -52,6 +67,7 @@ class Store(ABC):
         """Writes an object whole. One of this name is replaced.
 
         Raises:
+            UnusableNameError: It cannot be written under this name.
             OutputError: It cannot be written.
         """
 
@@ -70,6 +86,10 @@ class Store(ABC):
         Raises:
             DfmError: That cannot be found out.
         """
+
+    def key(self, name: str) -> str:
+        """What two names have in common that the store takes for one."""
+        return name
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
@@ -93,7 +113,7 @@ class _LocalStore(Store):
 
     def write(self, name: str, data: bytes) -> None:
         path = self._folder / name
-        with _reaching("write", str(path), OutputError):
+        with _writing(str(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, data)
 
@@ -104,6 +124,9 @@ class _LocalStore(Store):
 
     def holds(self, name: str) -> bool:
         return os.path.lexists(self._folder / name)
+
+    def key(self, name: str) -> str:
+        return normalize("NFC", name).casefold() if sys.platform in _CASELESS else name
 
     def names(self, folder: str) -> list[str]:
         path = self._folder / folder
@@ -126,8 +149,11 @@ class _RemoteStore(Store):
                 return None
 
     def write(self, name: str, data: bytes) -> None:
-        with _reaching("write", f"{self.url}/{name}", OutputError):
-            self._files.pipe_file(self._path(name), data)
+        with _writing(f"{self.url}/{name}"):
+            path = self._path(name)
+            if len(path.encode()) > _MAX_KEY_BYTES:
+                raise OSError(errno.ENAMETOOLONG, f"its name has more than {_MAX_KEY_BYTES} bytes")
+            self._files.pipe_file(path, data)
 
     def delete(self, name: str) -> None:
         with _reaching("delete", f"{self.url}/{name}", OutputError):
@@ -191,17 +217,49 @@ def open_store(url: str) -> Store:
     return _RemoteStore(url)
 
 
-def read_url(url: str) -> bytes:
-    """The bytes of a file or object.
+def read_url(url: str, redirects: bool = True) -> bytes:
+    """The bytes of a file or object, of which there are not too many for an image.
+
+    Args:
+        url: Its path or URL.
+        redirects: Whether a server of http or https may name another URL instead.
 
     Raises:
-        DfmError: It cannot be read.
+        DfmError: It cannot be read, has more than `MAX_HELD_BYTES`, or is a device or pipe, which
+            may have no end.
     """
-    if scheme_of(url) is None:
-        return read_file(local_path(url))
+    scheme = scheme_of(url)
+    if scheme is None:
+        file = local_path(url)
+        if is_stream(file):
+            msg = f"{url} is {NOT_A_FILE}"
+            raise DfmError(msg)
+        return read_at_most(file, MAX_HELD_BYTES)
     with _reaching("read", url, DfmError):
         files, path = _file_system(url)
+        if scheme in _WEB:
+            return _from_web(files, url, redirects)
+        _check_size(url, files.info(path)["size"])
         return bytes(files.cat_file(path))
+
+
+def _from_web(files: Any, url: str, redirects: bool) -> bytes:
+    """What a server answers; a size is given as that nothing is asked for twice."""
+    with files.open(url, "rb", block_size=0, size=1, allow_redirects=redirects) as answer:
+        if answer.r.status in range(300, 400):
+            msg = f"{url} leads to {answer.r.headers.get('Location')}, which is not followed; name that URL"
+            raise DfmError(msg)
+        data = bytearray()
+        while piece := answer.read(_PIECE_BYTES):
+            data += piece
+            _check_size(url, len(data))
+        return bytes(data)
+
+
+def _check_size(url: str, size: int) -> None:
+    if size > MAX_HELD_BYTES:
+        msg = f"{url} has more than {MAX_HELD_BYTES >> 20} MiB, the limit for an image"
+        raise DfmError(msg)
 
 
 def open_url(url: str) -> BinaryIO:
@@ -224,11 +282,11 @@ def is_folder(url: str) -> bool:
         DfmError: It is neither a file nor a folder, or that cannot be found out.
     """
     scheme = scheme_of(url)
-    if scheme in ("http", "https"):
+    if scheme in _WEB:
         return False
     if scheme is None:
         path = local_path(url)
-        is_there, is_dir = path.exists(), path.is_dir()
+        is_there, is_dir = os.path.exists(path), os.path.isdir(path)
     else:
         with _reaching("read", url, DfmError):
             files, inner = _file_system(url)
@@ -266,7 +324,8 @@ def matching(pattern: str) -> list[str]:
         if scheme_of(pattern) is None:
             import glob
 
-            return sorted(path for path in glob.glob(str(local_path(pattern)), recursive=True) if os.path.isfile(path))
+            found = glob.glob(str(local_path(pattern)), recursive=True)
+            return sorted(Path(path).as_posix() for path in found if os.path.isfile(path))
         files, inner = _file_system(pattern)
         found, before = sorted(files.glob(inner)), f"{scheme_of(pattern)}://"
         if inner.lstrip("/") in pattern:  # after the scheme, and a host where there is one
@@ -282,6 +341,16 @@ def _local_names(folder: Path, recursive: bool) -> Iterator[str]:
         folders[:] = folders if recursive else []
         paths = (Path(root, name) for name in names)
         yield from (path.relative_to(folder).as_posix() for path in paths if not is_stream(path))
+
+
+def check_scheme(scheme: str) -> None:
+    """Refuses a scheme that cannot be read here.
+
+    Raises:
+        ConfigError: It is unknown.
+        MissingPackageError: A package that it needs is not installed.
+    """
+    _file_system_class(scheme)
 
 
 def _file_system_class(scheme: str) -> Any:
@@ -304,6 +373,26 @@ def _file_system(url: str) -> tuple[Any, str]:
     made = _file_system_class(cast("str", scheme_of(url)))
     options = made._get_kwargs_from_urls(url)
     return made(use_listings_cache=False, **options), made._strip_protocol(url)
+
+
+@contextmanager
+def _writing(url: str) -> Iterator[None]:
+    """Tells errors of one name from those of the store as a whole.
+
+    Raises:
+        UnusableNameError: The store does not take this name.
+        OutputError: Otherwise.
+    """
+    try:
+        with _reaching("write", url, OutputError):
+            yield
+    except OutputError as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError) or (isinstance(cause, OSError) and cause.errno in _OF_NAMES):
+            said = getattr(cause, "strerror", None) or cause
+            msg = f"cannot write {url}: {said}; rename the source"
+            raise UnusableNameError(msg) from cause
+        raise
 
 
 @contextmanager

@@ -44,11 +44,13 @@ class Task:
         perform: Makes the output of an image from its bytes; the entry names it.
         target_name: Gives the name of an output by that of its source.
         is_wanted: Tells by its name which files of folders are taken.
+        advice: What to do about two sources with the same output.
     """
 
     perform: Callable[[bytes, Entry], Product]
     target_name: Callable[[str], str]
     is_wanted: Callable[[str], bool]
+    advice: str = "rename one of them"
 
 
 def encode_settings(
@@ -134,7 +136,8 @@ def _encode(
         is_kept = keeps_extension or not _is_image(name)
         return name + EXTENSION if is_kept else str(PurePosixPath(name).with_suffix(EXTENSION))
 
-    return Task(perform, target_name, _is_image)
+    advice = Task.advice if keeps_extension else "--keep-extension tells them apart if their extensions differ"
+    return Task(perform, target_name, _is_image, advice)
 
 
 def _is_image(name: str) -> bool:

@@ -1,12 +1,20 @@
-"""Names of files and codecs, and messages that hold them, as text that is safe to show."""
+"""Names of files and codecs, and messages that hold them, as text that is safe to show; and names
+from strangers, which become files.
+"""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Any
 
+from dfmcodec.files.atomic import MAX_NAME_BYTES
+
 # Control, format and surrogate characters, and separators of lines and paragraphs.
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+MAX_WHOLE_NAME_BYTES = 1024  # of a path below a folder, as object stores have it
+# Names that Windows takes for devices in every folder, with any extension
+_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
 _JOINERS = {"\u200c", "\u200d"}  # of category Cf, but parts of words and emoji
 
 
@@ -34,3 +42,37 @@ def as_unicode(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def fault_of_name(name: str) -> str | None:
+    """Why a path with slashes, such as `a/b.dfm`, is not the name of a file below a folder on every
+    system: what Windows reads in another way counts on POSIX too. None if it is such a name.
+
+    >>> fault_of_name("a/../b.dfm"), fault_of_name("a/b.dfm")
+    ("it has the part '..'", None)
+    """
+    try:
+        size = len(_encoded(name))
+    except UnicodeEncodeError:
+        return "it is not Unicode text"
+    acting = next((one for one in name if one in "\\:" or unicodedata.category(one) == "Cc"), None)
+    if acting is not None:
+        return f"it has the character {acting!r}"
+    if size > MAX_WHOLE_NAME_BYTES:
+        return f"it has {size} bytes, more than {MAX_WHOLE_NAME_BYTES}"
+    return next(filter(None, map(_fault_of_part, name.split("/"))), None)
+
+
+def _fault_of_part(part: str) -> str | None:
+    if part in ("", ".", ".."):
+        return f"it has the part {part!r}"
+    if part[-1] in ". ":
+        return f"{part!r} ends with {part[-1]!r}"
+    if _DEVICE.match(part):
+        return f"{part!r} is a device on Windows"
+    size = len(_encoded(part))
+    return f"a part of it has {size} bytes, more than {MAX_NAME_BYTES}" if size > MAX_NAME_BYTES else None
+
+
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

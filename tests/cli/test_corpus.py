@@ -57,10 +57,10 @@ def test_a_bad_image_gives_5_and_is_listed_and_tried_again(source, tmp_path):
     (source / "000.png").write_bytes(b"")
     command = ("encode", source, "-O", tmp_path / "out", "--engine", "local", *FAST)
     result = dfm(*command, code=5)
-    assert f"dfm: failed: {source / '000.png'}: " in result.stderr
+    assert f"dfm: failed: {source / '000.png'}" in result.stderr
     assert "1 of 2 images done, 1 failed (dfm jobs --failed lists them)" in result.stdout
     listed = dfm("jobs", tmp_path / "out", "--failed").stdout
-    assert listed.startswith(f"{source / '000.png'}: ")
+    assert listed.startswith(str(source / "000.png"))
     assert json.loads(dfm("jobs", tmp_path / "out", "--failed", "--json").stdout)["source"] == str(source / "000.png")
     (source / "000.png").write_bytes(whole)
     dfm(*command, code=5)
@@ -131,6 +131,7 @@ def test_a_store_in_memory(source):
         (("-O", "OUT", "--part", "3"), 2, "'3' is not a part; write 3/16"),
         (("-O", "OUT", "--engine", "dask", "--resources", "GPU"), 2, "'GPU' is not a resource; write GPU=1"),
         (("-O", "OUT", "--form", "tar", "--column", "url"), 2, "--column is for Parquet sources"),
+        (("-O", "OUT", "--form", "tar", "--follow", "https://a.org/"), 2, "--follow is for names in the column that"),
         (("-O", "OUT", "--shard-size", "3"), 2, "--retry-failed are for a corpus: name a store"),
         (("--form", "tar"), 2, "name where the outputs go with -O"),
         (("-O", "OUT", "--form", "tar", "--time-limit", "3"), 2, "--time-limit makes other files on a slower host"),
@@ -196,6 +197,23 @@ def test_a_tar_with_bad_members_gives_the_good_ones(tmp_path, source):
     result = dfm("encode", tar, "-O", tmp_path / "out", "--form", "tar", *FAST, code=5)
     assert len(result.stderr.strip().splitlines()) == 2
     assert list(read_tar((tmp_path / "out" / "00000.tar").read_bytes())) == ["a.dfm"]
+
+
+@pytest.mark.parametrize("command", [("pack",), ("encode", *FAST)])
+def test_images_that_a_table_names_are_read_where_that_is_allowed(source, tmp_path, command):
+    import pyarrow.parquet
+
+    table = tmp_path / "in.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"url": ["in/000.png", "/etc/passwd"]}), table)
+    named = (*command, table, "-O", tmp_path / "out", "--form", "files", "--column", "url")
+    (line,) = dfm(*named, code=2).stderr.splitlines()
+    assert "the column url has names of images, which are not read by themselves" in line
+    assert not (tmp_path / "out").exists()
+    (line,) = dfm(*named, "--follow", source, code=5).stderr.splitlines()
+    assert "in.parquet#1: the row names /etc/passwd, which is not read" in line
+    assert "places" in (tmp_path / "out" / "_dfm" / "plan.json").read_text()
+    result = dfm(*named, "--follow", "/", code=2)
+    assert f"holds another plan: places {source}, not /" in result.stderr
 
 
 def test_a_plain_encode_imports_none_of_this(source, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from dfmcodec.corpus.forms import files, parquet, tars
 from dfmcodec.corpus.forms.entry import Entry, Writer
@@ -10,13 +10,14 @@ from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Item
 from dfmcodec.corpus.store import Store
 
 
-def read_entries(form: str, item: Item, column: str | None) -> Iterator[Entry]:
+def read_entries(form: str, item: Item, column: str | None, places: Sequence[str]) -> Iterator[Entry]:
     """The images of an item of a list, and what lies beside them, in order.
 
     Args:
         form: "files", "tar" or "parquet".
         item: The item.
         column: The column of images of Parquet sources; None to find it.
+        places: Where names in that column may lead.
 
     Raises:
         DfmError: The tar or Parquet file cannot be read, from here on.
@@ -24,7 +25,7 @@ def read_entries(form: str, item: Item, column: str | None) -> Iterator[Entry]:
     readers: dict[str, Callable[[], Iterator[Entry]]] = {
         FILES: lambda: files.entries(item),
         TAR: lambda: tars.entries(item),
-        PARQUET: lambda: parquet.entries(item, column),
+        PARQUET: lambda: parquet.entries(item, column, places),
     }
     return readers[form]()
 

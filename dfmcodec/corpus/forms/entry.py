@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dfmcodec.errors import MissingPackageError, is_installed
+from dfmcodec.errors import LimitError, MissingPackageError, is_installed
+
+# What a Parquet file may hold for a shard, once it is unpacked: as much as the file has bytes, or
+# more by this ratio, between these bounds. An honest one is far below, as images do not compress.
+UNPACKED_RATIO = 100
+MIN_UNPACKED_BYTES = 64 << 20
+MAX_UNPACKED_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,7 @@ class Entry:
         read: Gives its bytes. It raises a `DfmError` where there are none.
         is_image: Whether it is to be encoded.
         row: The row of a Parquet file that it stands in, a `parquet.Row`.
+        same_as: Another source, where that has the same output as this one.
     """
 
     source: str
@@ -27,6 +34,45 @@ class Entry:
     read: Callable[[], bytes]
     is_image: bool = True
     row: Any = None
+    same_as: str = ""
+
+
+class Budget:
+    """How much may be unpacked of a file for a shard: a stranger's file of some kilobytes can stand
+    for any number of gigabytes.
+
+    Args:
+        source: The file, for messages.
+        size_bytes: Its size.
+    """
+
+    def __init__(self, source: str, size_bytes: int) -> None:
+        self._source = source
+        self._size_bytes = size_bytes
+        self._most = max(size_bytes, min(MAX_UNPACKED_BYTES, max(MIN_UNPACKED_BYTES, UNPACKED_RATIO * size_bytes)))
+        self._spent = 0
+
+    def check(self, unpacked_bytes: int) -> None:
+        """Refuses what would be too much together with what was unpacked before.
+
+        Raises:
+            LimitError: It would.
+        """
+        if self._spent + unpacked_bytes > self._most:
+            msg = (
+                f"{self._source} has {self._size_bytes} bytes, but unpacks to more than the {self._most} that are "
+                "allowed in a shard; use a smaller --shard-size, or write the file anew with less compression"
+            )
+            raise LimitError(msg)
+
+    def spend(self, unpacked_bytes: int) -> None:
+        """Counts what was unpacked.
+
+        Raises:
+            LimitError: It was too much.
+        """
+        self.check(unpacked_bytes)
+        self._spent += unpacked_bytes
 
 
 class Writer(ABC):

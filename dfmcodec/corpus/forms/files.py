@@ -12,7 +12,7 @@ from dfmcodec.corpus.store import Store, read_url
 
 def entries(item: Item) -> Iterator[Entry]:
     """The image that an item stands for."""
-    yield Entry(item.source, item.name, partial(read_url, item.source))
+    yield Entry(item.source, item.name, partial(read_url, item.source), same_as=item.same_as)
 
 
 class FilesWriter(Writer):

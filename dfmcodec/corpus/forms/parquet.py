@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import partial
 from typing import Any
 
-from dfmcodec.corpus.forms.entry import Entry, Writer, require_pyarrow
+from dfmcodec.corpus.forms.entry import Budget, Entry, Writer, require_pyarrow
+from dfmcodec.corpus.places import followed
 from dfmcodec.corpus.sources import Item
 from dfmcodec.corpus.store import Store, open_url, read_url
 from dfmcodec.errors import ConfigError, DfmError, ImageError
@@ -20,6 +22,9 @@ from dfmcodec.files.names import as_unicode
 
 IMAGE = "image"  # the column of images where the source has none
 _OTHER = "dfm"  # likewise, where the source has a column of that name for something else
+_BATCH_ROWS, _BATCH_BYTES = 1024, 64 << 20  # that are read at a time
+_VALUE_BYTES = 8  # of a number, or of the place of a text
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}$")
 _FEATURES = b"huggingface"  # the key of the metadata that says which columns are images
 
 
@@ -36,45 +41,88 @@ class Row:
     column: int | None
 
 
-def row_count(source: str, column: str | None) -> int:
+def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
     """The number of rows of a Parquet file, after a look at its columns.
+
+    Args:
+        source: The file.
+        column: The column of images or of their names; None to find one of images.
+        places: Where names may lead, as `places.places_of` gives them.
 
     Raises:
         DfmError: It cannot be read.
-        ConfigError: It has no such column of images, or several columns could be it.
+        ConfigError: It has no such column of images, several columns could be it, or it has names
+            and they may lead nowhere.
     """
-    with _opened(source) as file:
-        _image_column(file.schema_arrow, column, source)
+    with _opened(source) as (file, _):
+        _, kind = _image_column(file.schema_arrow, column, source)
+        if kind == "name" and not places:
+            msg = (
+                f"{source}: the column {column} has names of images, which are not read by themselves; allow folders "
+                "or beginnings of URLs with --follow"
+            )
+            raise ConfigError(msg)
         return int(file.metadata.num_rows)
 
 
-def entries(item: Item, column: str | None) -> Iterator[Entry]:
+def entries(item: Item, column: str | None, places: Sequence[str]) -> Iterator[Entry]:
     """The images of rows.
 
     Raises:
-        DfmError: The file cannot be read.
+        DfmError: The file cannot be read, or has more in it than `Budget` allows.
         ConfigError: As in `row_count`.
     """
-    with _opened(item.source) as file:
+    with _opened(item.source) as (file, stream):
         index, kind = _image_column(file.schema_arrow, column, item.source)
         replaced = None if kind == "name" else index
-        for number, table in _rows(file, item):
-            value = table.column(index)[0].as_py()
-            path = value.get("path") if isinstance(value, dict) else value if kind == "name" else None
-            name = f"{number:09d}{PurePosixPath(path or '').suffix}"
-            yield Entry(f"{item.source}#{number}", name, _READERS[kind](value), row=Row(table, replaced))
+        for number, table in _rows(file, stream, item):
+            read, suffix = _reader(table.column(index)[0], kind, item.source, places)
+            yield Entry(f"{item.source}#{number}", f"{number:09d}{suffix}", read, row=Row(table, replaced))
 
 
-def _rows(file: Any, item: Item) -> Iterator[tuple[int, Any]]:
-    """The numbers of the rows of an item, and a table of each; other groups are not read."""
-    first = 0
-    for group in range(file.num_row_groups):
-        after = first + file.metadata.row_group(group).num_rows
+def _rows(file: Any, stream: Any, item: Item) -> Iterator[tuple[int, Any]]:
+    """The numbers of the rows of an item, and a table of each; other groups are not read.
+
+    Text and bytes are read as they are packed, each value once, and only a row at a time gets its
+    own: a value of a megabyte may stand in a million rows.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    budget, schema, first = Budget(item.source, stream.seek(0, io.SEEK_END)), file.schema_arrow, 0
+    views = {pyarrow.string_view(): pyarrow.string(), pyarrow.binary_view(): pyarrow.binary()}
+    plain = pyarrow.schema([field.with_type(views.get(field.type, field.type)) for field in schema])
+    columns = [file.schema.column(index) for index in range(len(file.schema))]
+    texts = [one.path for one in columns if one.physical_type == "BYTE_ARRAY" and one.converted_type != "DECIMAL"]
+    packed = pyarrow.parquet.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts)
+    for group in range(file.metadata.num_row_groups):
+        described = file.metadata.row_group(group)
+        after = first + described.num_rows
         if after > item.start and first < item.stop:
-            table = file.read_row_group(group)
-            for number in range(max(first, item.start), min(after, item.stop)):
-                yield number, table.slice(number - first, 1)
+            budget.check(_unpacked_bytes(described, columns))
+            rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES * described.num_rows // max(1, described.total_byte_size)))
+            at = first
+            for batch in packed.iter_batches(batch_size=rows, row_groups=[group]):
+                for number in range(max(at, item.start), min(at + batch.num_rows, item.stop)):
+                    row = pyarrow.Table.from_batches([batch.slice(number - at, 1)])
+                    table = row.cast(plain).cast(schema)  # there is no cast from packed text to a view
+                    budget.spend(table.nbytes)
+                    yield number, table
+                at += batch.num_rows
+                if at >= item.stop:
+                    break
         first = after
+
+
+def _unpacked_bytes(group: Any, columns: Sequence[Any]) -> int:
+    """What a group takes in memory as it is packed, by what the file says: a few bytes may stand
+    for any number of equal values.
+    """
+    chunks = [group.column(index) for index in range(group.num_columns)]
+    return sum(
+        max(chunk.total_uncompressed_size, chunk.num_values * max(_VALUE_BYTES, column.length))
+        for chunk, column in zip(chunks, columns, strict=True)
+    )
 
 
 def _image_column(schema: Any, column: str | None, source: str) -> tuple[int, str]:
@@ -108,43 +156,44 @@ def _kind(type_: Any) -> str | None:
     return "name" if types.is_string(type_) or types.is_large_string(type_) else None
 
 
-def _read_image(value: dict[str, Any] | None) -> bytes:
-    given = value or {}
-    if given.get("bytes") is not None:
-        return bytes(given["bytes"])
-    return _read_name(given.get("path"))
+def _reader(scalar: Any, kind: str, table: str, places: Sequence[str]) -> tuple[Callable[[], bytes], str]:
+    """What reads the image of a row, and the extension of its name, if it has one that is fit for a
+    name.
+    """
+    try:
+        value = scalar.as_py()
+    except ValueError:  # text that is not UTF-8
+        return partial(_fail, "the name of its image is not UTF-8"), ""
+    given = {"bytes": value, "path": value} if kind != "image" else value or {}
+    data, path = given.get("bytes"), given.get("path")
+    suffix = _SUFFIX.search(path) if isinstance(path, str) else None
+    extension = "" if suffix is None else suffix[0]
+    if isinstance(data, bytes):
+        return lambda: data, extension
+    if not isinstance(path, str) or not path:
+        return partial(_fail, "the row has no image"), ""
+    return lambda: read_url(followed(path, table, places), redirects=False), extension
 
 
-def _read_bytes(value: bytes | None) -> bytes:
-    if value is None:
-        msg = "the row has no image"
-        raise ImageError(msg)
-    return value
+def _fail(message: str) -> bytes:
+    """What reads the image of a row that has none.
 
-
-def _read_name(value: str | None) -> bytes:
-    if not value:
-        msg = "the row has no image"
-        raise ImageError(msg)
-    return read_url(value)
-
-
-_READERS: dict[str, Callable[[Any], Callable[[], bytes]]] = {
-    "image": lambda value: lambda: _read_image(value),
-    "bytes": lambda value: lambda: _read_bytes(value),
-    "name": lambda value: lambda: _read_name(value),
-}
+    Raises:
+        ImageError: Always.
+    """
+    raise ImageError(message)
 
 
 @contextmanager
-def _opened(source: str) -> Iterator[Any]:
+def _opened(source: str) -> Iterator[tuple[Any, Any]]:
+    """A Parquet file, and the stream that it is read from."""
     require_pyarrow()
     import pyarrow
     import pyarrow.parquet
 
-    with open_url(source) as file:
+    with open_url(source) as stream:
         try:
-            yield pyarrow.parquet.ParquetFile(file)
+            yield pyarrow.parquet.ParquetFile(stream), stream
         except (pyarrow.ArrowException, OSError) as error:
             said = " ".join(str(error).split())
             msg = f"{source} is not a whole Parquet file: {said}"

@@ -65,6 +65,9 @@ def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes
         if member.size > MAX_HELD_BYTES:
             msg = f"{member.name} has more than {MAX_HELD_BYTES >> 20} MiB, the limit for a member"
             raise ImageError(msg)
+        if member.issparse():  # a few bytes in the tar can stand for any number of zeros
+            msg = f"{member.name} is sparse: the tar does not hold all of its bytes; make the tar without --sparse"
+            raise ImageError(msg)
         try:
             file: IO[bytes] | None = tar.extractfile(member)
             return b"" if file is None else file.read()

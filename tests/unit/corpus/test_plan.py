@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from corpora import encode_job, objects, pack_job, planned, png, run, write_images, write_tar
+from corpora import encode_job, failures, objects, pack_job, planned, png, run, write_images, write_tar
 
 from dfmcodec.corpus import plan as plans
+from dfmcodec.corpus import store as stores
 from dfmcodec.corpus.store import open_store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 
@@ -81,11 +82,53 @@ def test_lists_of_a_longer_plan_that_was_never_written(source, store, tmp_path, 
     assert sorted(objects(tmp_path / "out")) == [f"_dfm/0000{i}.list" for i in range(3)] + ["_dfm/plan.json"]
 
 
-def test_two_images_with_one_output(source, store):
+@pytest.mark.parametrize("form", ["files", "tar", "parquet"])
+@pytest.mark.parametrize("size", [1, 10])  # in two shards, and in one
+def test_images_with_one_output_all_fail_and_the_others_are_done(source, store, form, size):
     (source / "000.jpg").write_bytes(png(0))
-    with pytest.raises(ConfigError, match=r"000.png has the same output as another source, 000.dfm; --keep-ext"):
-        planned(store, encode_job(source))
-    assert planned(store, encode_job(source, form="tar")).images == 8
+    job = encode_job(source, form=form, size=size)
+    results, progress = run(store, job)
+    assert (progress.images, progress.total.done, progress.total.failed) == (8, 6, 2)
+    advice = "--keep-extension tells them apart if their extensions differ"
+    pairs = [("000.jpg", "000.png"), ("000.png", "000.jpg")]
+    assert failures(results) == [
+        f"{source / ours} has the same output as {source / theirs}, 000.dfm; {advice}" for ours, theirs in pairs
+    ]
+    assert store.read("000.dfm") is None
+    kept = replace(job, settings={**job.settings, "keeps_extension": True})
+    assert run(open_store(f"{store.url}2"), kept)[1].total.done == 8
+
+
+def test_files_of_two_folders_with_one_output_all_fail(store, tmp_path):
+    for name in "ab":
+        write_images(tmp_path / name, 1)
+    write_images(tmp_path / "b", 3)
+    _, progress = run(store, pack_job(tmp_path / "a", tmp_path / "b"))
+    assert (progress.images, progress.total.done, progress.total.failed) == (4, 2, 2)
+
+
+@pytest.mark.parametrize("again", ["in", "in/../in/000.png", "in/*.png", "link"])
+def test_a_source_that_is_named_twice_is_done_once(source, store, tmp_path, again):
+    (tmp_path / "link").symlink_to(source)
+    _, progress = run(store, pack_job(source, tmp_path / again))
+    assert (progress.images, progress.total.done, progress.total.failed) == (7, 7, 0)
+
+
+def test_a_tar_that_is_named_twice_is_done_once(store, tmp_path):
+    tar = write_tar(tmp_path / "x.tar", {"a.png": png(1)})
+    assert planned(store, pack_job(tar, tmp_path / "*.tar")).shards == 1
+
+
+@pytest.mark.parametrize(("platform", "done"), [("linux", 3), ("darwin", 1), ("win32", 1)])
+def test_names_that_differ_in_case_are_one_file_on_some_systems(tmp_path, monkeypatch, platform, done):
+    fsspec = pytest.importorskip("fsspec")
+    for name in ("a.png", "A.PNG", "b.png"):
+        fsspec.filesystem("memory").pipe(f"/case-{platform}/{name}", png(1))
+    monkeypatch.setattr(stores.sys, "platform", platform)
+    source = f"memory://case-{platform}"
+    _, progress = run(open_store(str(tmp_path / "files")), pack_job(source))
+    assert (progress.total.done, progress.total.failed) == (done, 3 - done)
+    assert run(open_store(str(tmp_path / "tars")), pack_job(source, form="tar"))[1].total.done == 3
 
 
 def test_a_plan_of_another_version(source, store):
@@ -101,6 +144,32 @@ def test_what_is_no_plan(source, store, data):
     store.write(plans.PLAN, data)
     with pytest.raises(ConfigError, match=r"plan.json is not a plan of this version"):
         planned(store, pack_job(source))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("shards", value) for value in ("3", None, 3.0, True, 0, -1)),
+        *(("images", value) for value in ("7", 7.5)),
+        *(("version", 1), ("lists_sha256", None), ("layout", "1")),
+        *(("job.form", "zip"), ("job.form", []), ("job.sources", "abc"), ("job.sources", [1]), ("job.settings", [])),
+        *(("job.shard_size", "x"), ("job.column", 5), ("job.recursive", 1), ("job.places", None)),
+    ],
+)
+def test_damaged_values_of_a_plan(source, store, name, value):
+    planned(store, pack_job(source))
+    values = json.loads(store.read(plans.PLAN))
+    (values["job"] if name.startswith("job.") else values)[name.removeprefix("job.")] = value
+    store.write(plans.PLAN, json.dumps(values).encode())
+    with pytest.raises(ConfigError, match=r"plan.json is not a plan of this version"):
+        plans.read_plan(store)
+
+
+def test_a_plan_of_more_shards_than_there_are(source, store):
+    planned(store, pack_job(source))
+    store.write(plans.PLAN, json.dumps({**json.loads(store.read(plans.PLAN)), "shards": 10**9}).encode())
+    with pytest.raises(ConfigError, match=r"is of 1000000000 shards, but _dfm/999999999.list is not there; plan again"):
+        planned(store, pack_job(source), keeps_lists=True)
 
 
 def test_nothing_to_plan(store, tmp_path):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from dataclasses import replace
 
 import PIL.Image
 import pytest
-from corpora import encode_job, failures, objects, pack_job, planned, png, read_tar, run, write_images
+from corpora import encode_job, failures, objects, pack_job, planned, png, read_tar, run, write_images, write_tar
 
 import dfmcodec
 from dfmcodec.corpus import records, shards, tasks
+from dfmcodec.corpus import store as stores
 from dfmcodec.corpus.records import read_commit, read_rows
 from dfmcodec.corpus.shards import Shard, encode_shard
 from dfmcodec.corpus.store import open_store
-from dfmcodec.errors import NO_MEMORY, InstallationError, MissingPackageError, OutputError
+from dfmcodec.errors import NO_MEMORY, DfmError, InstallationError, MissingPackageError, OutputError
 
 pytest.importorskip("pyarrow")
 
@@ -111,7 +113,7 @@ def test_what_rows_say(source, tmp_path):
     assert row.psnr_db > 20
     assert (rows[None].status, rows[None].bytes_before, rows[None].psnr_db) == ("failed", 8, None)
     (line,) = failures(results)
-    assert line.startswith(f"{source / 'more' / '003.png'}: ")
+    assert line.startswith(str(source / "more" / "003.png"))
     assert line.endswith(rows[None].error)
 
 
@@ -124,7 +126,7 @@ def test_a_folder_with_too_long_a_name_is_a_row(tmp_path):
     (tmp_path / "out").mkdir()
     results, progress = run(open_store(str(tmp_path / "out")), pack_job(source.url))
     assert (progress.total.done, progress.total.failed, progress.is_complete) == (1, 1, True)
-    assert "b.png is longer than names of files can be" in failures(results)[0]
+    assert "a part of it has 256 bytes, more than 255; rename the source" in failures(results)[0]
 
 
 def gif_of_two_frames():
@@ -165,9 +167,9 @@ def test_an_output_with_too_long_a_name_is_a_row(source, tmp_path):
     results, progress = run(open_store(str(tmp_path / "out")), job)
     assert (progress.total.done, progress.total.failed, progress.is_complete) == (5, 1, True)
     (line,) = failures(results)
-    assert line.endswith(f"{long}.dfm is longer than names of files can be, 255 bytes; rename the source")
-    _, progress = run(open_store(str(tmp_path / "tars")), replace(job, form="tar"))  # which hold longer ones
-    assert (progress.total.done, progress.total.failed) == (6, 0)
+    assert line.endswith(
+        f"{long}.dfm is no name for an output, a part of it has 258 bytes, more than 255; rename the source"
+    )
 
 
 def test_the_settings_of_the_plan_decide_the_bytes(source, tmp_path):
@@ -270,3 +272,93 @@ def test_an_interruption_is_no_death(source, tmp_path, monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 encode_shard(Shard(store.url, 0))
     assert encode_shard(Shard(store.url, 0)).commit.done == 5
+
+
+@pytest.mark.parametrize("pattern", ["{a.png,a.dfm/*,c.png}", "{a.dfm/*,a.png,c.png}"])
+def test_a_file_where_a_folder_is_needed_is_a_row(tmp_path, pattern):
+    """Of one image, whichever comes second; the others are done."""
+    names = ["a.png", "a.dfm/b.png", "c.png"]
+    for number, name in enumerate(names):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    results, progress = run(open_store(str(tmp_path / "out")), encode_job(tmp_path / "in" / pattern, size=10))
+    assert (progress.total.done, progress.total.failed, progress.is_complete) == (2, 1, True)
+    (line,) = failures(results)
+    assert "cannot write" in line
+    assert line.endswith("; rename the source")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_row"),
+    [
+        *((OSError(number, "so it is"), True) for number in (errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ)),
+        (ValueError("embedded null byte"), True),
+        *((OSError(number, "so it is"), False) for number in (errno.ENOSPC, errno.EACCES, errno.EIO, errno.ETIMEDOUT)),
+    ],
+)
+def test_which_errors_of_a_store_are_about_one_name(source, tmp_path, monkeypatch, error, is_row):
+    write = stores.write_atomic
+
+    def fail(path, data):
+        if path.name == "000.png":
+            raise error
+        write(path, data)
+
+    monkeypatch.setattr(stores, "write_atomic", fail)
+    results, progress = run(open_store(str(tmp_path / "out")), pack_job(source, size=2))
+    assert (progress.shards_done, progress.total.failed) == ((3, 1) if is_row else (2, 0))
+    assert [result.error is None for result in results] == [is_row, True, True]
+
+
+def test_a_source_that_needs_a_missing_package_is_a_row(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(stores, "is_installed", lambda module: False)
+    job = pack_job(source, "http://a.org/x.png", size=10)
+    results, progress = run(open_store(str(tmp_path / "out")), job)
+    assert (progress.total.done, progress.total.failed, progress.is_complete) == (5, 1, True)
+    assert "http:// needs a package that is not installed" in failures(results)[0]
+
+
+def test_a_source_that_meets_a_bug_is_a_row(tmp_path, monkeypatch):
+    def fail(*_arguments):
+        msg = "so"
+        raise ZeroDivisionError(msg)
+
+    monkeypatch.setattr(shards, "read_entries", fail)
+    results, progress = run(open_store(str(tmp_path / "out")), pack_job(write_tar(tmp_path / "a.tar", {"a": b""})))
+    assert (progress.total.failed, progress.is_complete) == (1, True)
+    assert failures(results) == [
+        f"{tmp_path / 'a.tar'}: unexpected ZeroDivisionError: so; this is a bug of dfmcodec, please report it"
+    ]
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"image": "1"}', b'{"deaths": []}', b'{"deaths": {"1": "x"}}'])
+def test_a_damaged_note_of_a_try(source, tmp_path, data):
+    store = open_store(str(tmp_path / "out"))
+    planned(store, pack_job(source, size=10))
+    store.write("_dfm/00000.began", data)
+    (result,), _ = run(store, pack_job(source, size=10))
+    assert result.error == f"{store.url}/_dfm/00000.began is damaged; delete it to begin its shard anew"
+    store.delete("_dfm/00000.began")
+    assert run(store, pack_job(source, size=10))[1].total.done == 5
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"done": "5"}', b'{"done": null}', b'{"done": -1}', b'{"more": 1}'])
+def test_a_damaged_commit(source, tmp_path, data):
+    store = open_store(str(tmp_path / "out"))
+    store.write(records.commit_name(0), data)
+    with pytest.raises(DfmError, match=r"00000.json is damaged; delete it to do its shard again"):
+        read_commit(store, 0)
+
+
+@pytest.mark.parametrize("change", [lambda table: table.append_column("more", table["error"]), None])
+def test_foreign_rows(source, tmp_path, change):
+    import pyarrow.parquet
+
+    store = open_store(str(tmp_path / "out"))
+    run(store, pack_job(source, size=10))
+    path = tmp_path / "out" / records.rows_name(0)
+    table = pyarrow.parquet.read_table(path)
+    pyarrow.parquet.write_table(table.drop_columns("source") if change is None else change(table), path)
+    with pytest.raises(DfmError, match=r"00000.rows.parquet is missing or damaged; delete _dfm/00000.json to do its"):
+        read_rows(store, 0)

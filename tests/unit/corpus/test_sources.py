@@ -10,7 +10,7 @@ from dfmcodec.errors import ConfigError, DfmError
 
 
 def shards_of(*named, recursive=True, size=100):
-    return list(Sources.of([str(name) for name in named], recursive).shards(size, lambda name: True, lambda url: 25))
+    return list(Sources.of([str(name) for name in named], recursive).shards(size, bool, str, lambda url: 25))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""Names of images in tables, which may come from strangers: they are followed only into places that
+the user allowed, folders and prefixes of URLs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from dfmcodec.corpus.store import check_scheme, local_path, scheme_of
+from dfmcodec.errors import ConfigError, ImageError
+
+# Other schemes of fsspec lead elsewhere: into archives, caches, and files of this host.
+_SCHEMES = ("http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
+_URL = re.compile(r"([^:/]+)://([^/]*)(/?.*)", re.DOTALL)
+
+
+def places_of(named: Sequence[str]) -> tuple[str, ...]:
+    """The places that a user named: folders, made absolute, and URLs.
+
+    Args:
+        named: Folders, schemes such as `https://`, hosts such as `https://example.org/` or further
+            prefixes, which end where a slash is.
+
+    Raises:
+        ConfigError: A scheme is not one of those that are followed.
+        MissingPackageError: A scheme needs a package that is not installed.
+    """
+    return tuple(map(_place, named))
+
+
+def _place(text: str) -> str:
+    scheme = scheme_of(text)
+    if scheme is None:
+        return local_path(text).absolute().as_posix()
+    if scheme not in _SCHEMES:
+        schemes = ", ".join(f"{one}://" for one in _SCHEMES)
+        msg = f"names in tables are not followed to {scheme}://; --follow takes folders and {schemes}"
+        raise ConfigError(msg)
+    check_scheme(scheme)
+    return text
+
+
+def followed(name: str, table: str, places: Sequence[str]) -> str:
+    """Where a name in a table leads.
+
+    Args:
+        name: A path or URL; a relative path begins at the folder of the table.
+        table: The path or URL of the table.
+        places: What `places_of` gives.
+
+    Returns:
+        The path or URL that is to be read.
+
+    Raises:
+        ImageError: It leads nowhere that is allowed.
+    """
+    scheme = scheme_of(name)
+    if scheme is not None:
+        if any(_is_prefix(place, name) for place in places):
+            return name
+    elif scheme_of(table) is None:
+        path = local_path(table).parent / local_path(name)
+        if any(_is_below(path, Path(place)) for place in places if scheme_of(place) is None):
+            return str(path)
+    msg = f"the row names {name}, which is not read; name its folder or the beginning of its URL with --follow"
+    raise ImageError(msg)
+
+
+def _is_prefix(place: str, url: str) -> bool:
+    """Whether a URL begins as a place does, and does not lead out of it."""
+    ours, theirs = _URL.fullmatch(place), _URL.fullmatch(url)
+    if ours is None or theirs is None or ours[1].lower() != theirs[1].lower():
+        return False
+    parts = re.split(r"[/?#]|%2f|%5c", theirs[3].lower().replace("%2e", "."))
+    if ".." in parts or re.search(r"[\\\x00-\x20\x7f]", url):
+        return False
+    folder = ours[3].rstrip("/") + "/"
+    return not ours[2] or (ours[2].lower() == theirs[2].lower() and theirs[3].startswith(folder))
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Whether a path leads to a file below a folder. It is looked at only where it is written as if
+    it did, because to look at a share of another host is to call it.
+    """
+    try:
+        real = Path(os.path.realpath(folder))
+        written = Path(os.path.abspath(path))
+        is_written_so = written.is_relative_to(folder) or written.is_relative_to(real)
+        return is_written_so and Path(os.path.realpath(path)).is_relative_to(real)
+    except (OSError, ValueError):  # no name that a file can have
+        return False
