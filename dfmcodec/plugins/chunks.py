@@ -191,6 +191,25 @@ class ChunkSettings:
         return self.decode_samples(data, height * width).reshape(tuple(chunk_shape)).astype(dtype, copy=False)
 
 
+def check_sample_bytes(data: bytes, wanted_bytes: int) -> None:
+    """Refuses a `.dfm` file whose samples do not fill a buffer, by its header.
+
+    Raises:
+        FormatError: The file is damaged or no `.dfm` file, or its samples have another size.
+    """
+    import dfmcodec
+
+    header = dfmcodec.read_info(data)
+    channels = header.channels + header.has_alpha
+    found_bytes = header.height * header.width * channels * (header.bit_depth // 8)
+    if found_bytes != wanted_bytes:
+        msg = (
+            f"the file of a chunk is {header.width}x{header.height} with {channels} channels of {header.bit_depth} "
+            f"bits, which are {found_bytes} bytes; the array's chunks have {wanted_bytes}"
+        )
+        raise CorruptError(msg)
+
+
 def check_type(dtype: np.dtype[Any]) -> None:
     """Refuses arrays of another type than uint8 and uint16.
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 import numpy as np
 from numcodecs.abc import Codec
-from numcodecs.compat import ensure_bytes, ndarray_copy
+from numcodecs.compat import ensure_bytes, ensure_ndarray_like, ndarray_copy
 
 from dfmcodec._types import Pixels
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import MAX_PIXELS
-from dfmcodec.plugins.chunks import CODEC_NAME, ChunkSettings
+from dfmcodec.plugins.chunks import CODEC_NAME, ChunkSettings, check_sample_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +74,12 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
             [H, W, C], or [C, H, W] with the axes "cyx".
 
         Raises:
-            FormatError: The file is damaged or no `.dfm` file.
+            FormatError: The file is damaged or no `.dfm` file, or its samples are not as many bytes
+                as the buffer takes; that is found before anything is decoded.
         """
-        samples = self.decode_samples(ensure_bytes(buf), MAX_PIXELS)
+        data = ensure_bytes(buf)
+        if out is not None:
+            check_sample_bytes(data, ensure_ndarray_like(out).nbytes)
+        samples = self.decode_samples(data, MAX_PIXELS)
         decoded: Pixels = ndarray_copy(samples.astype(samples.dtype.newbyteorder("<"), copy=False), out)
         return decoded

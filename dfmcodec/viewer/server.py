@@ -3,12 +3,14 @@
 It answers GET and HEAD of a fixed table of addresses, and no address is ever made a path. All of
 them start with a secret token, which other users and other pages cannot guess. A request must name
 this very host and port, so that a page under another name that leads here gets nothing (DNS
-rebinding).
+rebinding). Of connections without the token, which any user of this computer can open, the oldest
+are closed for new ones.
 """
 
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from typing import cast
+from typing import Any, cast
 
 from dfmcodec.errors import DfmError
 
@@ -26,6 +28,7 @@ _TOKEN_BYTES = 24
 _REQUEST_S = 60.0  # until a connection without a request is closed
 _RELOAD_S = 3.0  # a page that is loaded again is closed for shorter than this
 _POLL_S = 0.1
+_MAX_STRANGERS = 32  # connections that have not shown the token yet
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -88,12 +91,15 @@ class PageServer(ThreadingTCPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64
 
     def __init__(self, resources: Mapping[str, Resource], alive: str) -> None:
         super().__init__((_ADDRESS, 0), _Handler)
         self.resources = dict(resources)
         self.alive = alive
         self.pages = OpenPages()
+        self._lock = threading.Lock()
+        self._strangers: dict[socket.socket, None] = {}  # in the order in which they came
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self.host = f"{_ADDRESS}:{self.server_address[1]}"
 
@@ -111,6 +117,46 @@ class PageServer(ThreadingTCPServer):
         finally:
             self.shutdown()
             self.server_close()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accepts a connection. If none can be, because all descriptors are taken, the oldest
+        stranger is closed, and the next try is not at once.
+        """
+        try:
+            return super().get_request()
+        except OSError:
+            self._close_oldest_stranger()
+            time.sleep(_POLL_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handles a connection in a thread of its own."""
+        with self._lock:
+            self._strangers[request] = None
+            is_full = len(self._strangers) > _MAX_STRANGERS
+        if is_full:
+            self._close_oldest_stranger()
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Closes a connection."""
+        self.admit(request)
+        super().shutdown_request(request)
+
+    def admit(self, connection: socket.socket) -> None:
+        """Takes a connection for that of the user: it has shown the token."""
+        with self._lock:
+            self._strangers.pop(connection, None)
+
+    def _close_oldest_stranger(self) -> None:
+        """Ends what a thread waits for, which then closes the connection."""
+        with self._lock:
+            oldest = next(iter(self._strangers), None)
+            if oldest is None:
+                return
+            del self._strangers[oldest]
+        with suppress(OSError):
+            oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Prints nothing: a browser closes connections as it likes."""
@@ -161,6 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = self.path.partition("?")[0].split("/", 2)  # "", token, name
         if len(parts) < 3 or not secrets.compare_digest(parts[1].encode(), self._server.token.encode()):
             return None
+        self._server.admit(self.connection)
         return parts[2]
 
     def _stay(self, with_body: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -178,6 +179,39 @@ class Clock:
         """Waits until the server has looked at the pages once more, at the time that it is now."""
         begun = self.looks + 2  # the look that is on may have seen the time before
         wait_until(lambda: self.looks >= begun)
+
+
+def test_idle_connections_of_others_do_not_block_it(server, base):
+    user = http.client.HTTPConnection(*server.server_address, timeout=10)
+    user.request("GET", base, headers={"Host": server.host})
+    user.getresponse().read()
+    idle = [
+        socket.create_connection(server.server_address, timeout=10) for _ in range(3 * viewer_server._MAX_STRANGERS)
+    ]
+    for connection in idle[: 2 * viewer_server._MAX_STRANGERS]:
+        assert connection.recv(1) == b""  # closed by the server, oldest first
+    assert ask(server, base)[0].status == 200
+    user.request("GET", base, headers={"Host": server.host})  # over the connection that has shown the token
+    assert user.getresponse().read() == PAGE
+    for connection in (*idle, user):
+        connection.close()
+
+
+def test_without_a_descriptor_it_waits(server, base, monkeypatch):
+    waited = []
+    monkeypatch.setattr(viewer_server.time, "sleep", waited.append)
+    with socket.create_connection(server.server_address, timeout=10) as idle:
+        ask(server, base)  # so that the connection before was accepted
+
+        def fail(_server):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(viewer_server.ThreadingTCPServer, "get_request", fail)
+            with pytest.raises(OSError, match="Too many"):
+                server.get_request()
+        assert waited == [viewer_server._POLL_S]
+        assert idle.recv(1) == b""
 
 
 def test_it_is_over_when_the_last_page_is_closed(server, base, monkeypatch):

@@ -36,6 +36,7 @@ ALLOWED = {  # and why
     ("plugins/zarr.py", "asyncio"): "threads, as zarr's interface asks",
     ("viewer/server.py", "http"): "the page of dfm view, on 127.0.0.1",
     ("viewer/server.py", "socketserver"): "the same",
+    ("viewer/server.py", "socket"): "how to end a connection of that server",
     ("viewer/system.py", "subprocess"): "the system's viewer, without a shell",
     ("viewer/desktop.py", "subprocess"): "the databases of the desktop, without a shell",
     ("cli/view.py", "webbrowser"): "the user's browser, at the page's address",

@@ -16,7 +16,7 @@ from common import ROOT
 
 import dfmcodec
 from dfmcodec._types import Model
-from dfmcodec.errors import ConfigError, FormatError, ImageError
+from dfmcodec.errors import ConfigError, CorruptError, FormatError, ImageError
 from dfmcodec.metrics import psnr
 
 numcodecs = pytest.importorskip("numcodecs", reason="numcodecs is not installed; it is in the extra zarr")
@@ -251,6 +251,15 @@ def test_numcodecs_fills_a_buffer(cat):
     codec.decode(data, out=out)
     assert np.array_equal(out, codec.decode(memoryview(data)))
     assert psnr(out, part) > 30
+
+
+def test_numcodecs_decodes_nothing_for_a_buffer_of_another_size(cat, monkeypatch):
+    codec = for_v2.DfmCodec(quality=75, effort=1)
+    data = codec.encode(cat[:HEIGHT, :WIDTH])
+    monkeypatch.setattr(dfmcodec, "decode", lambda *_args, **_options: pytest.fail("it was decoded"))
+    for out in (np.empty((16, 16, 3), np.uint8), bytearray(HEIGHT * WIDTH * 3 + 1)):
+        with pytest.raises(CorruptError, match=rf"which are {HEIGHT * WIDTH * 3} bytes; the array's chunks have "):
+            codec.decode(data, out=out)
 
 
 def test_chunks_in_many_threads_are_those_of_one(cat):
