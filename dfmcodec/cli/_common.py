@@ -239,13 +239,20 @@ max_pixels_option = click.option(
     show_default=True,
     help="Refuse images with more pixels before allocating memory for them.",
 )
-max_multiply_adds_option = click.option(
-    "--max-multiply-adds",
-    type=click.IntRange(1, 1 << 62),
-    default=1 << 42,  # fourier.network.MAX_MULTIPLY_ADDS, repeated for the same reason
-    show_default=True,
-    help="Refuse networks of the coordinate and generative models that need more of them at all pixels to decode.",
-)
+
+
+def limit_of_multiply_adds(default: int) -> Callable[[F], F]:
+    """The option --max-multiply-adds with its default."""
+    return click.option(
+        "--max-multiply-adds",
+        type=click.IntRange(1, 1 << 62),
+        default=default,
+        show_default=True,
+        help="Refuse networks of the coordinate and generative models that need more of them at all pixels to decode.",
+    )
+
+
+max_multiply_adds_option = limit_of_multiply_adds(1 << 37)  # fourier.network.MAX_MULTIPLY_ADDS, for the same reason
 prior_option = click.option(
     "--prior",
     metavar="MODEL",

@@ -18,7 +18,7 @@ from dfmcodec.cli._common import (
     echo,
     json_option,
     json_text,
-    max_multiply_adds_option,
+    limit_of_multiply_adds,
     max_pixels_option,
     prior_option,
     processes_option,
@@ -45,7 +45,7 @@ _WHOLE, _DAMAGED, _UNCHECKED = "whole", "damaged", "not checked"
 @processes_option
 @prior_option
 @max_pixels_option
-@max_multiply_adds_option
+@limit_of_multiply_adds(1 << 34)  # some seconds: it is run over folders of files of others
 @json_option
 @quiet_option
 def command(

@@ -28,7 +28,7 @@ POSITION_DIM = 2  # x1, x2
 MAX_DEPTH = 64
 MAX_WEIGHTS = 1 << 22
 BLOCK_PIXELS = 2048  # positions evaluated at a time, so that their features stay in the processor's cache
-MAX_MULTIPLY_ADDS = 1 << 42  # of the layers at all positions of an image; see docs/format.md, "Refusals and limits"
+MAX_MULTIPLY_ADDS = 1 << 37  # of the layers at all positions of an image; see docs/format.md, "Refusals and limits"
 _BLOCK_ROWS, _BLOCK_COLUMNS = 32, BLOCK_PIXELS // 32  # of a block at most
 _BLOCK_FLOATS = 1 << 23  # of intermediate numbers in a block
 

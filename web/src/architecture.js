@@ -7,7 +7,7 @@ import { DfmError } from "./errors.js";
 
 const MAX_FREQUENCIES = 2 ** 16;
 const MAX_WEIGHTS = 2 ** 22;
-export const MAX_MULTIPLY_ADDS = 2 ** 42;
+export const MAX_MULTIPLY_ADDS = 2 ** 37;
 const POSITION_DIMENSION = 2;
 const PHASE_FACTOR_MULTIPLY_ADDS = 64;
 

@@ -7,11 +7,15 @@ from math import pi
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from dfmcodec import bitstream, decoder
 from dfmcodec.bitstream.contents import QuantizedNetwork
+from dfmcodec.cli import main
 from dfmcodec.cli._common import max_multiply_adds_option
 from dfmcodec.decoder import decode_image
+from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.coordinate.sizing import choose_architecture
 from dfmcodec.errors import LimitError
 from dfmcodec.fourier.layer import frequency_set
 from dfmcodec.fourier.network import (
@@ -22,7 +26,7 @@ from dfmcodec.fourier.network import (
     deep_fourier_machine,
     unpack,
 )
-from dfmcodec.image import MAX_PIXELS
+from dfmcodec.image import MAX_PIXELS, Image
 from dfmcodec.latents.geometry import Region
 from dfmcodec.prior import SHIPPED, prior_of
 from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
@@ -55,8 +59,25 @@ def test_the_option_has_the_limit_of_the_package():
 
 
 def test_widest_networks_of_the_encoder_are_within_the_limit_as_documented():
-    for width, megapixels in ((16, 1.7), (12, 31)):
-        assert CoordinateArchitecture(3, 3, width, width).multiply_adds * megapixels * 1e6 < MAX_MULTIPLY_ADDS
+    for width, pixels in ((13, 768 * 512), (8, 13_000_000), (2, MAX_PIXELS)):
+        assert CoordinateArchitecture(3, 3, width, width).multiply_adds * pixels < MAX_MULTIPLY_ADDS
+
+
+@pytest.mark.parametrize("command", ["decode", "verify"])
+def test_a_network_of_64_bytes_is_refused_by_default(tmp_path, command):
+    """It has 2 million weights from an empty stream, which take seconds at 128x128 pixels."""
+    arch = CoordinateArchitecture(1, 3, 16, 15)
+    (tmp_path / "x.dfm").write_bytes(file_of(arch, 128, 128))
+    result = CliRunner().invoke(main, [command, str(tmp_path / "x.dfm")])
+    assert result.exit_code == 3
+    assert "10617021 multiply-adds at each of 16384 positions" in result.output
+
+
+def test_the_files_of_the_encoder_by_default_are_decoded_by_default():
+    """Of the coordinate model, for a photograph of 768x512."""
+    image, config = Image(np.zeros((512, 768, 3), np.uint8)), EncoderConfig(model="coordinate")
+    arch = choose_architecture(config, image, config.budget_bytes(image), str)
+    assert (arch.depth, arch.width) == (3, 13)  # as large as without the limit
 
 
 def test_models_with_a_prior_are_bounded_by_the_limit_on_pixels():
