@@ -239,7 +239,7 @@ def read_url(url: str, redirects: bool = True) -> bytes:
         files, path = _file_system(url)
         if scheme in _WEB:
             return _from_web(files, url, redirects)
-        _check_size(url, files.info(path)["size"])
+        _check_size(url, files.info(path).get("size") or 0)  # some do not say it
         return bytes(files.cat_file(path))
 
 
