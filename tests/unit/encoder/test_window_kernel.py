@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import skimage
 from common import by, without_kernels
+from fitted_parts import BY_JAX
 
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import window_colours
@@ -27,10 +28,10 @@ SIZES = [(250, 300), (128, 128), (129, 5)]  # windows with neighbours on all sid
 SOFT = Softness(np.float32(0.3), np.float32(0), np.uint32(7))
 
 
-def some_networks(seed: int = 0, width: int = 32, units: int = 24) -> Networks:
+def some_networks() -> Networks:
     """All weights matter, and a part of the units is at either end of its range."""
-    rng = np.random.default_rng(seed)
-    start = Networks.start(seed, width, units)
+    rng = np.random.default_rng(0)
+    start = Networks.start(0, *BY_JAX)
     return jax.tree.map(lambda array: array + jnp.asarray(rng.normal(0, 0.2, array.shape), jnp.float32), start)
 
 
@@ -100,16 +101,6 @@ def test_errors_are_those_of_colours_as_values_of_samples(peak):
             found.append(costs(loss, loss.weights(networks), image, whole, 0)[0])
     for errors in found:
         assert np.abs(errors - expected).mean() < 1e-5  # few are a value more or less
-
-
-def test_networks_of_other_widths():
-    image, windows, pixels, latents = some_image(130, 140)
-    networks = some_networks(1, 33, 48)
-    by_jax, loss = LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)
-    expected, expected_by_latents = gradient(by_jax, networks, image, latents, SOFT, 1)
-    found, by_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, 1)
-    assert_close(loss.total([found]), expected)
-    assert_close(by_latents, expected_by_latents)
 
 
 def test_a_sum_of_windows_is_that_of_jax():
@@ -192,7 +183,7 @@ def test_windows_refuse_what_does_not_fit():
     short = [np.empty(3, np.float32)]
     wrong = {
         0: [weights.flat[:-1]],
-        1: [(0, 24), (65, 24), (32, 65), (33, 24), (-1, -1)],
+        1: [(0, 20), (65, 20), (33, 65), (32, 20), (-1, -1)],
         2: [np.empty(1, np.float32)],
         4: [(0, 0, 0, 0), (1, 0, 130, 140), (128, 256, 130, 140), (-128, 0, 130, 140), (0, 0, 1 << 40, 5)],
         6: short,
