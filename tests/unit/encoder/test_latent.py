@@ -126,7 +126,7 @@ def found_with(small, monkeypatch):
 
 
 @pytest.mark.parametrize("factor", [0.6, 1.0, 1.7])
-@pytest.mark.parametrize("size", [300, 500, 2000, 9000])
+@pytest.mark.parametrize("size", [300, 500, 2000, 5000])
 @pytest.mark.parametrize("effort", [1, 5])
 def test_sizes_are_used_up(found_with, factor, size, effort):
     """But for the 4 bytes by which files grow."""
