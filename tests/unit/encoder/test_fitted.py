@@ -374,7 +374,8 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("mean_parts", MEAN_PARTS)
 def test_the_rate_of_symbols_is_the_size_of_their_grids(mean_parts: int) -> None:
     """Near what the range coder writes, and near what the tables of the decoder say of each grid;
-    without the rounding of activations.
+    without the rounding of activations. (Measured: 0.08 % with what a coder adds in the end, and
+    0.3 bits or 0.03 % of a grid.)
     """
     fit, _ = some_fit(STEPS)
     state = laplace_state(fit)
@@ -384,12 +385,12 @@ def test_the_rate_of_symbols_is_the_size_of_their_grids(mean_parts: int) -> None
     written = 8 * len(write_grids(grids, network))
     window = one_window(symbols, *SIZE)
     bits = bits_of(ContextWeights.from_integers(network), window, SIZE)
-    assert bits.sum() == pytest.approx(written, rel=0.02)
+    assert bits.sum() == pytest.approx(written, rel=0.01)
     costs = TableCosts(grids, network)
     traverse_grids(grid_sizes(*SIZE), network, costs)
     for found, wanted in zip(of_levels(bits), costs.bits, strict=True):
-        assert found.sum() == pytest.approx(wanted, rel=0.03, abs=16)
-    assert fit.measured(state).bits == pytest.approx(written, rel=0.03)
+        assert found.sum() == pytest.approx(wanted, rel=0.003, abs=3)
+    assert fit.measured(state).bits == pytest.approx(written, rel=0.01)
 
 
 # Synthesis
@@ -663,7 +664,7 @@ def test_soap_is_ahead_of_adam_on_a_rotated_valley() -> None:
         return 1.5e-2 * (1 + jnp.cos(jnp.pi / 300 * step.astype(jnp.float32)))
 
     adam = optax.chain(optax.scale_by_adam(0.95, 0.95), optax.scale_by_learning_rate(schedule))
-    assert reached(soap(schedule)) < 0.5 * reached(adam)
+    assert reached(soap(schedule)) < 0.5 * reached(adam)  # measured: 0.018
 
 
 def test_soft_rounding() -> None:
@@ -687,7 +688,7 @@ def test_a_fit_lowers_the_cost() -> None:
     """And a second fit is the same."""
     fit, fitted = fitted_photograph()
     again, start = some_fit(STEPS)
-    assert cost_of(fit, fitted) < 0.5 * cost_of(again, start)
+    assert cost_of(fit, fitted) < 0.5 * cost_of(again, start)  # measured: 0.041
     second = after(again, start, STEPS)
     pairs = [(second.networks, fitted.networks), (second.latents, fitted.latents)]
     for one, other in zip(*map(jax.tree.leaves, zip(*pairs, strict=True)), strict=True):
