@@ -21,6 +21,9 @@ from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 HIDDEN = 8  # the units of each layer of a context network
 WIDTH = 4  # that a synthesis lifts vectors to
+# Width and units of the networks that JAX computes, which no vector of a processor divides: the
+# same for all tests, as the programs take a minute to compile.
+BY_JAX = 33, 20
 SHAPES = {  # of the arrays of a synthesis
     "filters": (6, 4),
     "lift": (WIDTH, 7),

@@ -4,17 +4,23 @@ estimates.
 
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import dfmcodec
 from dfmcodec import bitstream, decoder
 from dfmcodec.encoder import RECIPES
-from dfmcodec.encoder.coordinate import sizing
+from dfmcodec.encoder.coordinate import sizing, train
+from dfmcodec.encoder.coordinate.quantize import FILL, Quantizer
 from dfmcodec.encoder.coordinate.sizing import choose_architecture
-from dfmcodec.metrics import psnr
+from dfmcodec.fourier.network import CoordinateArchitecture
+from dfmcodec.fourier.quantize import STEPS_PER_OCTAVE, step_per_weight
+from dfmcodec.metrics import psnr, psnr_of_mse
 
-QUICK = {"steps": 480, "seed": 1}
+QUICK = {"steps": 96, "seed": 1}
 
 
 def encode(image, **options):
@@ -27,11 +33,10 @@ def encoded(chelsea):
     return encode(chelsea, rate=0.18, **QUICK)
 
 
-def test_file_fills_its_budget_and_the_report_is_of_the_file(encoded, chelsea):
+def test_the_report_is_of_the_file(encoded, chelsea):
     report = encoded.report
-    budget = int(0.18 * chelsea.raw_bytes)
-    assert report.budget_bytes == budget
-    assert 0.97 * budget <= len(encoded.data) <= budget
+    assert report.budget_bytes == int(0.18 * chelsea.raw_bytes)
+    assert len(encoded.data) <= report.budget_bytes
     assert report.file_bytes == len(encoded.data)
     assert abs(report.estimated_bytes - report.file_bytes) <= 0.005 * report.file_bytes
     assert report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(encoded.data)), abs=1e-9)
@@ -39,10 +44,12 @@ def test_file_fills_its_budget_and_the_report_is_of_the_file(encoded, chelsea):
     assert report.stop_reason == "steps"
 
 
-def test_quality_on_a_photograph(encoded, chelsea):
+@pytest.mark.slow
+def test_quality_on_a_photograph(chelsea):
+    report = encode(chelsea, rate=0.18, steps=480, seed=1).report
     mean_colour = np.broadcast_to(chelsea.pixels.mean(axis=(0, 1)), chelsea.pixels.shape).round().astype(np.uint8)
-    assert encoded.report.psnr_db > psnr(chelsea.pixels, mean_colour) + 3
-    assert encoded.report.psnr_db > encoded.report.float_psnr_db - 0.3
+    assert report.psnr_db > psnr(chelsea.pixels, mean_colour) + 3
+    assert report.psnr_db > report.float_psnr_db - 0.3
 
 
 def test_backends_differ_by_at_most_one_level(encoded):
@@ -53,30 +60,66 @@ def test_backends_differ_by_at_most_one_level(encoded):
 
 def test_same_seed_same_file(encoded, chelsea):
     assert encode(chelsea, rate=0.18, **QUICK).data == encoded.data
-    other = encode(chelsea, rate=0.18, steps=480, seed=2)
+    other = encode(chelsea, rate=0.18, steps=QUICK["steps"], seed=2)
     assert other.data != encoded.data
 
 
-@pytest.mark.parametrize("target", [{"size": 1000}, {"bpp": 1.5}, {"rate": 0.02}, {"size": 300}])
-def test_size_targets_are_hard_and_filled(chelsea, target):
+@pytest.mark.parametrize("target", [{"bpp": 1.5}, {"size": 300}])
+def test_size_targets_are_hard(chelsea, target):
     report = encode(chelsea, steps=32, **target).report
-    assert 0.97 * report.budget_bytes <= report.file_bytes <= report.budget_bytes
+    assert report.file_bytes <= report.budget_bytes
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 50, 3), (50, 1, 1), (7, 13, 3), (31, 37, 1)])
+@pytest.fixture(scope="module")
+def quantizer():
+    """Of a network that was not fitted."""
+    arch = CoordinateArchitecture(3, 8, 3, 9)
+    sensitivity = np.random.default_rng(0).lognormal(0, 1, arch.weight_count).astype(np.float32)
+    return Quantizer(arch, 80, 96, 8, sensitivity)
+
+
+def some_weights(arch):
+    return np.random.default_rng(1).laplace(0, 0.1, arch.weight_count).astype(np.float32)
+
+
+@pytest.mark.parametrize("bits_per_weight", [2, 4, 8])
+@pytest.mark.parametrize("finer", [-6, 0, 6])
+def test_settled_files_fill_their_budget(quantizer, bits_per_weight, finer):
+    """But for the 4 bytes by which files grow, whether the steps to start with are too fine or too
+    coarse.
+    """
+    weights = some_weights(quantizer.architecture)
+    budget = bits_per_weight * len(weights) // 8
+    steps = quantizer.step_indices(quantizer.common_index_for(weights, budget) + finer)
+    size = len(bitstream.write(quantizer.settle(weights, steps, budget), checked=False))
+    assert min(FILL * budget, budget - 4) <= size <= budget
+
+
+def test_the_coarsest_steps_that_reach_a_psnr_are_taken(quantizer):
+    weights = some_weights(quantizer.architecture)
+
+    def psnr_of(model):
+        steps = step_per_weight(model.step_indices, model.architecture.layer_sizes())
+        return psnr_of_mse(float(((model.symbols * steps - weights) ** 2).mean()), 1.0)
+
+    for floor_db in (30, 45):
+        common = quantizer.common_index_of_psnr(weights, psnr_of, floor_db)
+        coarser, chosen = (quantizer.quantize(weights, quantizer.step_indices(common - by)) for by in (1, 0))
+        assert psnr_of(coarser) < floor_db <= psnr_of(chosen)
+    assert quantizer.common_index_of_psnr(weights, psnr_of, 1000) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (50, 1, 1), (7, 13, 3)])
 def test_any_size_and_gray(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    result = encode(pixels, size=400, steps=16)
+    result = encode(pixels, size=400, depth=2, width=4, steps=16)
     assert len(result.data) <= 400
     assert dfmcodec.decode(result.data).shape == shape
 
 
-def test_psnr_target_is_a_floor_and_costs_little_above_it(chelsea):
-    low = encode(chelsea, psnr=16, depth=3, width=7, steps=480)
-    high = encode(chelsea, psnr=18, depth=3, width=7, steps=480)
-    assert 16 <= low.report.psnr_db < 16.5
-    assert 18 <= high.report.psnr_db < 18.5
-    assert len(low.data) < len(high.data)
+def test_psnr_target_is_a_floor(chelsea):
+    """Any network reaches this one, as grey does."""
+    assert encode(chelsea, psnr=10, depth=3, width=7, steps=16).report.psnr_db >= 10
 
 
 def test_unreachable_targets(chelsea):
@@ -131,10 +174,13 @@ def test_interruption_keeps_the_best_so_far(chelsea):
     assert [call.steps for call in calls] == [16, 32, 48, 48]  # the last is of the file
 
 
-def test_time_limit_ends_the_fit(chelsea):
-    report = encode(chelsea, rate=0.1, time_limit_s=0.5).report
+def test_time_limit_ends_the_fit(chelsea, monkeypatch):
+    """A chunk of 16 steps takes a second."""
+    seconds = count()
+    monkeypatch.setattr(train, "time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
+    report = encode(chelsea, rate=0.1, time_limit_s=4).report
     assert report.stop_reason == "time limit"
-    assert report.steps > 0
+    assert report.steps == 5 * 16  # each of the two parts of a fit takes whole chunks
 
 
 @pytest.mark.parametrize(
@@ -160,7 +206,7 @@ def test_settings_that_make_no_sense(chelsea, options):
 
 
 def test_truncated_order_is_carried_by_the_file(chelsea):
-    result = encode(chelsea, rate=0.18, depth=3, width=12, order=2, steps=32)
+    result = encode(chelsea, rate=0.18, depth=2, width=6, order=2, steps=32)
     assert dfmcodec.read_info(result.data).architecture.order == 2
     assert result.report.psnr_db == pytest.approx(psnr(chelsea.pixels, dfmcodec.decode(result.data)))
 
@@ -173,12 +219,12 @@ def test_report_is_plain_data(encoded):
     assert report["config"]["seed"] == 1
 
 
-def test_rounding_and_steps_hold_the_frontier(encoded):
-    """Coarser steps make smaller files and never better images by much: the search may rely on
+def test_an_octave_of_steps_is_a_bit_of_each_weight(quantizer):
+    """Of weights with a Laplace distribution, where few symbols are 0: the search may rely on
     it.
     """
-    model, _ = bitstream.read(encoded.data)
-    coarser = tuple(step - 8 for step in model.step_indices)
-    halved = bitstream.write(type(model)(model.architecture, model.height, model.width, model.symbols // 2, coarser))
-    saved_bits = 8 * (len(encoded.data) - len(halved)) / model.architecture.weight_count
-    assert 0.8 < saved_bits < 1.1
+    arch, sizes = quantizer.architecture, []
+    for index in (6 * STEPS_PER_OCTAVE, 7 * STEPS_PER_OCTAVE):
+        model = quantizer.quantize(some_weights(arch), (index,) * len(arch.layer_sizes()))
+        sizes.append(len(bitstream.write(model, checked=False)))
+    assert 0.8 < 8 * (sizes[1] - sizes[0]) / arch.weight_count < 1.1

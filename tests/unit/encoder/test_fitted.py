@@ -17,7 +17,7 @@ import optax
 import pytest
 import skimage.data
 from common import without_kernels
-from fitted_parts import HIDDEN, TableCosts, installed, laplace_grids, prior_arrays, random_network, some_prior
+from fitted_parts import BY_JAX, HIDDEN, TableCosts, installed, laplace_grids, prior_arrays, random_network, some_prior
 
 from dfmcodec import bitstream
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
@@ -115,12 +115,13 @@ def some_machine(seed: int = 0, width: int = 8) -> FittedMachine:
 
 LMBDA = lmbda_of_code(CODE)
 SIZE = (100, 121)  # which no grid divides
+STEPS = 30
 
 
-def some_fit(steps: int) -> tuple[Fit, State]:
+def some_fit(steps: int, widths: tuple[int, int] = (8, 8)) -> tuple[Fit, State]:
     """A fit of a small photograph from random networks, and its state before the first step."""
     colours = (photograph(*SIZE) / np.float32(255)).astype(np.float32).transpose(2, 0, 1)
-    fit = Fit(colours, LMBDA, CODE, Networks.start(0, 8, 8), Recipe.of(steps))
+    fit = Fit(colours, LMBDA, CODE, Networks.start(0, *widths), Recipe.of(steps))
     return fit, fit.start()
 
 
@@ -132,9 +133,16 @@ def after(fit: Fit, state: State, steps: int, moves_networks: bool = True) -> St
 
 @lru_cache(maxsize=1)
 def fitted_photograph() -> tuple[Fit, State]:
-    """The fit after its 60 steps."""
-    fit, start = some_fit(60)
-    return fit, after(fit, start, 60)
+    """The fit after its steps."""
+    fit, start = some_fit(STEPS)
+    return fit, after(fit, start, STEPS)
+
+
+def laplace_state(fit: Fit) -> State:
+    """A state with symbols from a Laplace distribution and the networks that the fit starts
+    from: the same whatever computes it.
+    """
+    return fit.start([grid.astype(np.float32) for grid in laplace_grids(fit.height, fit.width, scale=1.0)])
 
 
 def prior_of_networks(networks: Networks) -> FittedPrior:
@@ -364,23 +372,25 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("mean_parts", MEAN_PARTS)
-def test_the_rate_of_a_photograph_is_the_size_of_its_grids(mean_parts: int) -> None:
-    """Near what the range coder writes, with the symbols and networks of a short fit, and near what
-    the tables of the decoder say of each grid; without the rounding of activations.
+def test_the_rate_of_symbols_is_the_size_of_their_grids(mean_parts: int) -> None:
+    """Near what the range coder writes, and near what the tables of the decoder say of each grid;
+    without the rounding of activations. (Measured: 0.08 % with what a coder adds in the end, and
+    0.3 bits or 0.03 % of a grid.)
     """
-    fit, state = fitted_photograph()
-    symbols = [np.rint(grid) for grid in state.latents]
+    fit, _ = some_fit(STEPS)
+    state = laplace_state(fit)
+    symbols = list(state.latents)
     network = state.networks.contexts.to_integers(mean_parts)
-    grids = tuple(np.asarray(grid).astype(np.int32) for grid in symbols)
+    grids = tuple(grid.astype(np.int32) for grid in symbols)
     written = 8 * len(write_grids(grids, network))
     window = one_window(symbols, *SIZE)
     bits = bits_of(ContextWeights.from_integers(network), window, SIZE)
-    assert bits.sum() == pytest.approx(written, rel=0.02)
+    assert bits.sum() == pytest.approx(written, rel=0.01)
     costs = TableCosts(grids, network)
     traverse_grids(grid_sizes(*SIZE), network, costs)
     for found, wanted in zip(of_levels(bits), costs.bits, strict=True):
-        assert found.sum() == pytest.approx(wanted, rel=0.03, abs=16)
-    assert fit.measured(state).bits == pytest.approx(written, rel=0.03)
+        assert found.sum() == pytest.approx(wanted, rel=0.003, abs=3)
+    assert fit.measured(state).bits == pytest.approx(written, rel=0.01)
 
 
 # Synthesis
@@ -654,7 +664,7 @@ def test_soap_is_ahead_of_adam_on_a_rotated_valley() -> None:
         return 1.5e-2 * (1 + jnp.cos(jnp.pi / 300 * step.astype(jnp.float32)))
 
     adam = optax.chain(optax.scale_by_adam(0.95, 0.95), optax.scale_by_learning_rate(schedule))
-    assert reached(soap(schedule)) < 0.5 * reached(adam)
+    assert reached(soap(schedule)) < 0.5 * reached(adam)  # measured: 0.018
 
 
 def test_soft_rounding() -> None:
@@ -675,16 +685,29 @@ def cost_of(fit: Fit, state: State) -> float:
 
 
 def test_a_fit_lowers_the_cost() -> None:
-    """From zeros to a tenth, and a second fit is the same."""
+    """And a second fit is the same."""
     fit, fitted = fitted_photograph()
-    again, start = some_fit(60)
-    assert cost_of(fit, fitted) < 0.1 * cost_of(again, start)
-    second = after(again, start, 60)
+    again, start = some_fit(STEPS)
+    assert cost_of(fit, fitted) < 0.5 * cost_of(again, start)  # measured: 0.041
+    second = after(again, start, STEPS)
     pairs = [(second.networks, fitted.networks), (second.latents, fitted.latents)]
     for one, other in zip(*map(jax.tree.leaves, zip(*pairs, strict=True)), strict=True):
         assert np.array_equal(one, other)
 
 
+def test_jax_measures_as_kernels_do_and_lowers_the_cost() -> None:
+    fit, start = some_fit(STEPS, BY_JAX)
+    states = start, laplace_state(fit)
+    expected = [cost_of(fit, state) for state in states]
+    with without_kernels():
+        by_jax, start = some_fit(STEPS, BY_JAX)
+        found = [cost_of(by_jax, state) for state in states]
+        fitted = cost_of(by_jax, after(by_jax, start, 3))
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert fitted < found[0]
+
+
+@pytest.mark.slow
 def test_a_fit_goes_as_well_by_jax() -> None:
     """With noise of other random numbers, the cost falls as far without kernels. (After half as
     many steps seeds differ by up to 22 %, after these by 3 %.)
@@ -692,35 +715,34 @@ def test_a_fit_goes_as_well_by_jax() -> None:
     costs = []
     for surroundings in (nullcontext, without_kernels):
         with surroundings():
-            fit, start = some_fit(60)
-            costs.append((cost_of(fit, start), cost_of(fit, after(fit, start, 60))))
-    (first, fitted), (first_by_jax, fitted_by_jax) = costs
-    assert first_by_jax == pytest.approx(first, rel=1e-4)
-    assert fitted < 0.3 * first
-    assert fitted_by_jax == pytest.approx(fitted, rel=0.1)
+            fit, start = some_fit(60, BY_JAX)
+            costs.append(cost_of(fit, after(fit, start, 60)))
+    assert costs[1] == pytest.approx(costs[0], rel=0.3)
 
 
 def test_latents_alone_can_go_on() -> None:
     """Networks stay those that are written, and the cost falls still."""
     fit, fitted = fitted_photograph()
-    alone = after(fit, fit.start(fitted.latents)._replace(networks=fitted.networks), 40, moves_networks=False)
+    start = fit.start()._replace(networks=fitted.networks)
+    alone = after(fit, start, 10, moves_networks=False)
     for one, other in zip(jax.tree.leaves(alone.networks), jax.tree.leaves(fitted.networks), strict=True):
         assert np.array_equal(one, other)
-    other_start = fit.start()._replace(networks=fitted.networks)
-    assert cost_of(fit, after(fit, other_start, 40, moves_networks=False)) < 0.2 * cost_of(fit, other_start)
+    assert cost_of(fit, alone) < cost_of(fit, start)
 
 
 def test_networks_can_go_on_rounded() -> None:
-    """The cost of the rounded ones falls, and to round them again changes nothing."""
+    """The gradient is that of the rounded ones, which lowers their cost; to round them again
+    changes nothing.
+    """
     fit, fitted = fitted_photograph()
     prior = prior_of_networks(fitted.networks)
     rounding = Rounding(prior, (4,) * len(CHANGE_NAMES))
     moved, _ = moved_networks(prior, 16.0)
     state = start = fit.start(fitted.latents)._replace(networks=moved)
-    for number in range(20):
+    for number in range(10):
         state = fit.step(state, number, rounding=rounding)
     before, after_steps = (cost_of(fit, at._replace(networks=rounding(at.networks))) for at in (start, state))
-    assert after_steps < 0.9 * before
+    assert after_steps < before
     again = rounding(rounding(state.networks))
     for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(rounding(state.networks)), strict=True):
         assert np.allclose(one, other, atol=1e-5)
@@ -782,21 +804,23 @@ def test_short_fits_have_smaller_batches() -> None:
     assert recipes[1].network_rate < recipes[2].network_rate
 
 
-def test_a_fit_is_written_and_decoded() -> None:
-    """A file with the changes of all networks from others decodes to what the fit has measured."""
-    fit, fitted = fitted_photograph()
-    others = Networks.start(1, 8, 8)
-    prior = prior_of_networks(others)
+def test_what_is_measured_is_what_is_written_and_decoded() -> None:
+    """Of a file with the changes of all networks from others, near 32 dB."""
+    grids = laplace_grids(*SIZE, scale=1.0)
+    prior = prior_of_networks(Networks.start(1, 8, 8))
     start = prior_networks(prior)
-    changes = rounded(prior, flat_changes(fitted.networks, start), (EXPONENTS[0],) * len(CHANGE_NAMES))
-    networks = decoder_networks(prior, changes)
-    measured = fit.measured(fitted._replace(networks=networks))
-    grids = tuple(np.rint(grid).astype(np.int32) for grid in fitted.latents)
+    goal = Networks.start(0, 8, 8)
+    changes = rounded(prior, flat_changes(goal, start), (EXPONENTS[0],) * len(CHANGE_NAMES))
     arch = FittedArchitecture(3, GRID_LEVELS, 1, prior.width, 1, prior.checksum)
     model = QuantizedGrids(arch, *SIZE, CODE, grids, changes)
     with installed(prior):
         data = bitstream.write(model)
         decoded = decode_image(data).pixels
-    assert psnr(photograph(*SIZE), decoded) == pytest.approx(measured.psnr_db, abs=0.02)
+    noisy = np.clip(decoded + np.random.default_rng(1).normal(0, 6, decoded.shape), 0, 255).astype(np.uint8)
+    colours = np.ascontiguousarray(noisy.transpose(2, 0, 1), dtype=np.float32) / 255
+    fit = Fit(colours, LMBDA, CODE, decoder_networks(prior, changes), Recipe.of(STEPS))
+    measured = fit.measured(laplace_state(fit))
+    assert measured.psnr_db == pytest.approx(psnr(noisy, decoded), abs=0.02)
+    assert measured.psnr_db == pytest.approx(20 * np.log10(255 / 6), abs=1)  # clipped samples have less noise
     grid_bytes = bitstream.read_header(data).section_bytes()["grids"]
-    assert measured.bits == pytest.approx(8 * grid_bytes, rel=0.03)
+    assert measured.bits == pytest.approx(8 * grid_bytes, rel=0.01)

@@ -188,6 +188,7 @@ def test_contexts_are_causal():
         second.accept(other, changed, table, sign, no_offsets)
 
 
+@pytest.mark.slow
 def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
     """In squared error plus price of bits."""
     geometry = Geometry(80, 96, 3, 6)
