@@ -45,7 +45,7 @@ ensure_environment() {
         echo "dfm: Python 3.11 or newer with venv is needed; install it or set DFM_PYTHON to one" >&2
         return 1
     fi
-    echo "dfm: first use, making the environment in $venv (about a minute)" >&2
+    echo "dfm: installing ${extra:+more than }700 MB of packages into $venv, once (a minute or more)" >&2
     # an environment whose making was interrupted has no pip, and one whose interpreter is gone runs nothing
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null 2>&1 ||
         "$python" -m venv --clear "$venv" || return 1

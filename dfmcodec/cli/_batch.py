@@ -17,7 +17,7 @@ from dfmcodec.cli._common import display_name, echo, json_text, output_name
 from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import Inputs, Task, Unusable
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
-from dfmcodec.cli._origins import Claim, Records
+from dfmcodec.cli._origins import Claim, Origin, Records, adopt
 from dfmcodec.cli._progress import FilesBar
 from dfmcodec.cli._report_file import DONE, FAILED, INTERRUPTED, LARGER, ReportFile
 from dfmcodec.files.names import printable
@@ -59,7 +59,9 @@ class Work:
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".
         noun: What inputs are, such as "images".
+        settings: What decides the outputs besides the inputs, as one text.
         is_dry: Whether the tasks are shown, not performed.
+        adopts: Whether outputs that nothing is known of are taken for made of their inputs.
         leaves_larger: Whether no file is made that is no smaller than its source.
         should_stop: Asked before each task. If it returns True, the remaining tasks are not
             started.
@@ -69,7 +71,9 @@ class Work:
     processes: int
     verb: str
     noun: str
+    settings: str
     is_dry: bool = False
+    adopts: bool = False
     leaves_larger: bool = False
     should_stop: Callable[[], bool] = lambda: False
 
@@ -100,7 +104,8 @@ class _Run:
         self._bar = FilesBar(inputs.count, self._is_shown)
         self._records = Records()
         self._states: dict[Task, dict[str, Any]] = {}  # of sources that are worked on, for the report
-        self.counts: Counter[str] = Counter()  # by status; "kept" ones, too
+        # By status; those that are "kept", too, and how many of these have "others" for settings.
+        self.counts: Counter[str] = Counter()
 
     def perform(self) -> None:
         """Performs all tasks, or shows them."""
@@ -152,20 +157,21 @@ class _Run:
         if not os.path.exists(task.target):
             return False
         reported = None if report is None else report.origin(task)
-        claim, why = self._records.claim(task.source, task.target, reported)
-        if claim is Claim.FOREIGN:
-            self._fail(str(task.source), None, why)
+        standing = self._records.standing(task.source, task.target, reported)
+        claim, is_reported = standing.claim, report is not None and reported is not None
+        if claim is Claim.UNKNOWN and self._work.adopts:
+            if not self._work.is_dry:
+                adopt(task.target, Origin.of(task.source, None))
+        elif claim in (Claim.UNKNOWN, Claim.FOREIGN) or (claim is Claim.CHANGED and not is_reported):
+            self._fail(str(task.source), None, standing.why)
             return None
-        if report is not None and reported is not None:  # a report is there to make such files again
-            is_made_again = claim is not Claim.MADE or report.is_of_other_settings(task)
-        elif claim is Claim.CHANGED:
-            self._fail(str(task.source), None, why)
-            return None
-        else:
-            is_made_again = claim is Claim.PART
-        if not is_made_again:
-            self._keep()
-        return is_made_again or None
+        elif claim in (Claim.PART, Claim.CHANGED):
+            return True
+        elif is_reported and report is not None and report.is_of_other_settings(task):
+            return True  # which a report is there for
+        self._keep()
+        self.counts["others"] += standing.settings not in (None, self._work.settings)
+        return None
 
     def _keep(self) -> None:
         self.counts["kept"] += 1
@@ -215,7 +221,8 @@ class _Run:
         would_be = "would be " if self._work.is_dry else ""
         parts = [f"{counts[DONE] + counts[INTERRUPTED]} {would_be}{self._work.verb}"]
         if counts["kept"]:
-            parts.append(f"{counts['kept']} already there (-f overwrites them)")
+            made = f", {counts['others']} of them made with other settings" if counts["others"] else ""
+            parts.append(f"{counts['kept']} already there{made} (-f overwrites them)")
         if counts[LARGER]:
             parts.append(f"{counts[LARGER]} left out as larger than their sources")
         if counts[FAILED]:
@@ -250,7 +257,8 @@ def run(inputs: Inputs, work: Work, display: Display, force: bool, report: Repor
         echo(f"dfm: error: there are no {work.noun} here (-r looks into subfolders)", err=True)
         sys.exit(_NOTHING_TO_DO)
     if this.counts[FAILED]:
-        sys.exit(SOME_FAILED if this.counts.total() > 1 else _FAILED)
+        files = this.counts.total() - this.counts["others"]
+        sys.exit(SOME_FAILED if files > 1 else _FAILED)
 
 
 def planned_line(source: Path, target: Path) -> str:

@@ -68,7 +68,7 @@ class _Source(PathParam):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         refuse_empty_name(value, param, ctx)
         if isinstance(value, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
-            self.fail(f"{value} is a URL; download it first: curl -L {value} | dfm .. -", param, ctx)
+            self.fail(f"{value} is a URL; download it first: curl -L {value} | dfm encode - -o a.dfm", param, ctx)
         return Path(value)
 
 
@@ -206,6 +206,12 @@ def file_list(arguments: dict[str, Any]) -> FileList | None:
 
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Show which outputs would be made, and what is in the way; write nothing."
+)
+adopt_option = click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take outputs that are there, and of which no record says what they were made of, for those of the inputs "
+    "of their names.",
 )
 report_option = click.option(
     "--report",

@@ -47,6 +47,7 @@ _NOT_FOR_A_CORPUS = {
     "preview": "--preview",
     "report_path": "--report",
     "dry_run": "--dry-run",
+    "adopt": "--adopt",
     "verbose": "-v",
 }
 
@@ -193,7 +194,7 @@ class CorpusOptions:
         url = next((source for source in sources if isinstance(source, str)), None)
         if url is not None:
             advice = "or name a store with -O, or --form with a folder"
-            msg = f"{url} is a URL; download it first: curl -L {url} | dfm .. -, {advice}"
+            msg = f"{url} is a URL; download it first: curl -L {url} | dfm encode - -o a.dfm, {advice}"
             raise ConfigError(msg)
         if self.column or self.places or self.shard_size or self.address or self.resources or self.retry_failed:
             msg = (
@@ -310,7 +311,7 @@ class CorpusRun:
         if self.as_json:
             echo_json({"store": url, **state.as_dict()})
         elif not self.quiet:
-            echo(f"{url}: {progress_text(state)}")
+            echo(f"{url}: {progress_text(state, url)}")
         if was_interrupted:
             sys.exit(EXIT_AFTER_INTERRUPT)
         if errors:
@@ -351,15 +352,15 @@ class _Display:
         self._bar.close()
 
 
-def progress_text(state: Progress) -> str:
-    """How far a corpus is, in one line."""
+def progress_text(state: Progress, url: str) -> str:
+    """How far the corpus of a store is, in one line."""
     total = state.total
     of_images = "" if state.images is None else f" of {state.images:,}"
     parts = [f"{total.done:,}{of_images} images done"]
     if total.larger:
         parts.append(f"{total.larger:,} left out as larger than their sources")
     if total.failed:
-        parts.append(f"{total.failed:,} failed (dfm jobs --failed lists them)")
+        parts.append(f"{total.failed:,} failed (dfm jobs {url} --failed lists them)")
     if not state.is_complete:
         parts.append(f"{state.shards - state.shards_done} of {state.shards} shards left; run again")
     ratio = f" ({100 * total.bytes_after / total.bytes_before:.0f} %)" if total.bytes_before else ""

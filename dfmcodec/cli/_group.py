@@ -142,7 +142,7 @@ def _discard_output() -> None:
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 success, 1 error, 2 wrong usage, 3 unreadable .dfm file, 4 target out of reach, "
-    "5 some of several files failed, 6 damaged installation, 7 out of memory, 130 ended by Ctrl-C.",
+    "5 one or more of several files failed, 6 damaged installation, 7 out of memory, 130 ended by Ctrl-C.",
 )
 @click.version_option(__version__, prog_name="dfm")
 def main() -> None:

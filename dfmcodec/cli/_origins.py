@@ -14,6 +14,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dfmcodec.cli._common import STANDARD, Output, write_output
 from dfmcodec.errors import OutputError
 from dfmcodec.files.atomic import check_writable, is_stream, unwritable_message, write_atomic
 
@@ -30,6 +31,8 @@ class Origin:
         source_bytes: The size of the source; None for a pipe.
         source_mtime_ns: The time of its last change.
         source_sha256: The digest of its contents; None where it is not known.
+        settings: The settings that the output was made with, as one text; None where they are not
+            known.
         output_bytes: The size of the output as it was written; None where it is not known.
         is_whole: Whether the output has all of the source; False for what was left of damaged ones.
     """
@@ -38,19 +41,20 @@ class Origin:
     source_bytes: int | None
     source_mtime_ns: int | None
     source_sha256: str | None
+    settings: str | None = None
     output_bytes: int | None = None
     is_whole: bool = True
 
     @classmethod
-    def of(cls, source: Path) -> Origin:
+    def of(cls, source: Path, settings: str | None) -> Origin:
         """The origin of an output that is yet to be made of a source, as the source is now."""
         try:
             state = source.stat()
             if is_stream(source):
-                return cls(_absolute(source), None, None, None)
-            return cls(_absolute(source), state.st_size, state.st_mtime_ns, _sha256(source))
+                return cls(_absolute(source), None, None, None, settings)
+            return cls(_absolute(source), state.st_size, state.st_mtime_ns, _sha256(source), settings)
         except OSError:  # which whoever reads the source reports
-            return cls(_absolute(source), None, None, None)
+            return cls(_absolute(source), None, None, None, settings)
 
     def has_path_of(self, source: Path) -> bool:
         """Whether a source is at the path of this one."""
@@ -79,7 +83,23 @@ class Claim(Enum):
     MADE = auto()  # it was made of this source
     PART = auto()  # it was made of what a damaged one still held
     CHANGED = auto()  # it was made of this source before that changed
-    FOREIGN = auto()  # it was made of another source, was changed since, or nothing says what it is
+    UNKNOWN = auto()  # nothing says what it was made of
+    FOREIGN = auto()  # it was made of another source, or was changed since
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a source has to do with a file that is there under the name of its output.
+
+    Args:
+        claim: In a word.
+        why: What to say of an output that is not made because of that file.
+        settings: Those that the file was made with; None where they are not known.
+    """
+
+    claim: Claim
+    why: str = ""
+    settings: str | None = None
 
 
 class Records:
@@ -92,34 +112,33 @@ class Records:
         self._state: tuple[int, int] | None = None
         self._rows: dict[str, list[Origin]] = {}
 
-    def claim(self, source: Path, target: Path, reported: Origin | None = None) -> tuple[Claim, str]:
+    def standing(self, source: Path, target: Path, reported: Origin | None = None) -> Standing:
         """What a source has to do with a file that is there under the name of its output.
 
         Args:
             source: The source.
             target: The output, which is there.
             reported: What a report says that it was made of; asked where the record says nothing.
-
-        Returns:
-            The claim, and what to say of an output that is not made.
         """
         try:
             size = target.stat().st_size
         except OSError:
-            return Claim.FOREIGN, f"{target} cannot be read, so nothing tells what it is; name another folder"
+            return Standing(Claim.FOREIGN, f"{target} cannot be read; name another folder")
         origins = self._of(target, size) or ([] if reported is None else [reported])
         written = [origin for origin in origins if origin.output_bytes in (size, None)]
         if not origins:
-            return Claim.FOREIGN, f"{target} is there, and no record says that it was made of {source}; {_ADVICE}"
+            why = f"{target} is there, and no record says that it was made of {source}; {_ADVICE}, or --adopt if it was"
+            return Standing(Claim.UNKNOWN, why)
         if not written:
             was = f"{origins[-1].output_bytes:,} bytes when it was written, {size:,} now"
-            return Claim.FOREIGN, f"{target} is not what was made of {origins[-1].source}: it had {was}; {_ADVICE}"
+            why = f"{target} is not what was made of {origins[-1].source}: it had {was}; {_ADVICE}"
+            return Standing(Claim.FOREIGN, why)
         origin = written[-1]
         if origin.is_of(source):
-            return (Claim.MADE if origin.is_whole else Claim.PART), ""
+            return Standing(Claim.MADE if origin.is_whole else Claim.PART, settings=origin.settings)
         if origin.has_path_of(source):
-            return Claim.CHANGED, f"{target} was made of {source} before that changed; -f makes it again"
-        return Claim.FOREIGN, f"{target} was made of {origin.source}, not of {source}; {_ADVICE}"
+            return Standing(Claim.CHANGED, f"{target} was made of {source} before that changed; -f makes it again")
+        return Standing(Claim.FOREIGN, f"{target} was made of {origin.source}, not of {source}; {_ADVICE}")
 
     def _of(self, target: Path, size: int) -> list[Origin]:
         """The rows of an output, the latest last."""
@@ -162,12 +181,13 @@ def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
         row["source_bytes"],
         row["source_mtime_ns"],
         row["source_sha256"],
+        row["settings"],
         int(row["output_bytes"]),
         bool(row["is_whole"]),
     )
 
 
-def _row(target: Path, origin: Origin, data: bytes, is_whole: bool) -> bytes:
+def _row(target: Path, origin: Origin, output_bytes: int, is_whole: bool) -> bytes:
     """A row of the record. The path is relative to its folder, so that both may be moved."""
     try:
         source = os.path.relpath(origin.source, _absolute(target.parent))
@@ -175,11 +195,12 @@ def _row(target: Path, origin: Origin, data: bytes, is_whole: bool) -> bytes:
         source = origin.source
     row = {
         "output": target.name,
-        "output_bytes": len(data),
+        "output_bytes": output_bytes,
         "source": source,
         "source_bytes": origin.source_bytes,
         "source_mtime_ns": origin.source_mtime_ns,
         "source_sha256": origin.source_sha256,
+        "settings": origin.settings,
         "is_whole": is_whole,
     }
     return json.dumps(row).encode()  # with escapes for bytes that are not UTF-8
@@ -206,15 +227,57 @@ def write_recorded(target: Path, data: bytes, force: bool, origin: Origin, is_wh
         return
     with _locked(target.parent / RECORD) as record:
         check_writable(target, force)  # before the row of a file that another run has made meanwhile
-        try:
-            record.seek(0, os.SEEK_END)
-            if record.tell() and not _ends_line(record):
-                record.write(b"\n")
-            record.write(_row(target, origin, data, is_whole) + b"\n")
-            record.flush()
-        except OSError as error:
-            raise OutputError(unwritable_message(str(target.parent / RECORD), error)) from error
+        _append(record, target, _row(target, origin, len(data), is_whole))
         write_atomic(target, data, force)
+
+
+def origin_of_one(source: Path, output: Path, given: Output | None, settings: str) -> Origin | None:
+    """The origin of the output of a run of one file, if that is recorded: where a folder was named
+    for it, or the folder that gets it has a record.
+
+    Args:
+        source: The source, read to be recorded.
+        output: The output.
+        given: What names it at the command; None for nothing.
+        settings: Those that it is made with.
+    """
+    is_named_folder = given is not None and given.is_folder
+    if output == STANDARD or not (is_named_folder or (output.parent / RECORD).exists()):
+        return None
+    return Origin.of(source, settings)
+
+
+def write_one(output: Path, data: bytes, force: bool, origin: Origin | None, is_whole: bool = True) -> None:
+    """Writes the output of a run of one file, and records it if there is an origin.
+
+    Raises:
+        OutputError: It cannot be written, or its row.
+    """
+    if origin is None:
+        write_output(output, data, force)
+    else:
+        write_recorded(output, data, force, origin, is_whole)
+
+
+def adopt(target: Path, origin: Origin) -> None:
+    """Records a file that is there as made of a source.
+
+    Raises:
+        OutputError: The record cannot be written.
+    """
+    with _locked(target.parent / RECORD) as record:
+        _append(record, target, _row(target, origin, target.stat().st_size, True))
+
+
+def _append(record: BinaryIO, target: Path, row: bytes) -> None:
+    try:
+        record.seek(0, os.SEEK_END)
+        if record.tell() and not _ends_line(record):
+            record.write(b"\n")
+        record.write(row + b"\n")
+        record.flush()
+    except OSError as error:
+        raise OutputError(unwritable_message(str(target.parent / RECORD), error)) from error
 
 
 @contextmanager

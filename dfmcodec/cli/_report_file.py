@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,14 +58,15 @@ class _Row(NamedTuple):
     source: str
     source_bytes: int | None
     source_mtime_ns: int | None
-    settings: int  # as a hash
+    settings: str
     output_bytes: int | None
     status: str
 
     def origin(self) -> Origin:
         source = os.path.realpath(self.source)
         is_whole = self.status != FAILED
-        return Origin(source, self.source_bytes, self.source_mtime_ns, None, self.output_bytes, is_whole)
+        state = self.source_bytes, self.source_mtime_ns
+        return Origin(source, *state, None, self.settings, self.output_bytes, is_whole)
 
 
 class ReportFile:
@@ -137,14 +139,14 @@ class ReportFile:
         end.
         """
         row = self._latest.get(hash(str(task.target)))
-        return row is not None and (row.status != DONE or row.settings != hash(self._settings))
+        return row is not None and (row.status != DONE or row.settings != self._settings)
 
     def was_left_out(self, task: Task) -> bool:
         """Whether there is no output as it would have been larger than this source with these
         settings.
         """
         row = self._latest.get(hash(str(task.target)))
-        is_same = row is not None and row.status == LARGER and row.settings == hash(self._settings)
+        is_same = row is not None and row.status == LARGER and row.settings == self._settings
         return row is not None and is_same and row.origin().is_of(task.source)
 
     def state(self, source: Path) -> dict[str, Any]:
@@ -208,7 +210,8 @@ class ReportFile:
         values = (int(row[name]) if row[name] else None for name in ("source_bytes", "source_mtime_ns", "bytes_after"))
         source_bytes, source_mtime_ns, output_bytes = values
         key, status = hash(row["output"]), row["status"]
-        taken = _Row(row["source"], source_bytes, source_mtime_ns, hash(row["settings"]), output_bytes, status)
+        settings = sys.intern(row["settings"])  # most rows have the same
+        taken = _Row(row["source"], source_bytes, source_mtime_ns, settings, output_bytes, status)
         self._latest[key] = taken
         if is_written:
             self._written[key] = taken

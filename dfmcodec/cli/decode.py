@@ -19,6 +19,7 @@ from dfmcodec.cli._common import (
     FileList,
     Fraction,
     Output,
+    adopt_option,
     check_output,
     display_name,
     dry_run_option,
@@ -44,10 +45,9 @@ from dfmcodec.cli._common import (
     recursive_option,
     report_option,
     strip_option,
-    write_output,
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
-from dfmcodec.cli._origins import Origin, write_recorded
+from dfmcodec.cli._origins import Origin, origin_of_one, write_one, write_recorded
 from dfmcodec.cli._report_file import DONE, FAILED, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.errors import ConfigError, FormatError
@@ -94,6 +94,7 @@ class _Options:
         sandbox: Whether each file is decoded in a process of its own with limits.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
+        adopt: Whether outputs that nothing is known of are taken for those of the inputs.
         dry_run: Whether to show what would be done, and do nothing.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
@@ -119,6 +120,7 @@ class _Options:
     sandbox: bool
     report_path: Path | None
     force: bool
+    adopt: bool
     dry_run: bool
     as_json: bool
     quiet: bool
@@ -214,6 +216,7 @@ def _parse_format(_context: click.Context, _parameter: click.Parameter, name: st
 )
 @report_option
 @force_option
+@adopt_option
 @dry_run_option
 @json_option
 @quiet_option
@@ -253,8 +256,9 @@ def command(**arguments: Any) -> None:
     listed = None if options.files_from is None else options.files_from.path
     check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.prior])
     perform, noun = partial(_decode_task, options, chosen), ".dfm files to decode"
-    work = _batch.Work(perform, options.processes, "decoded", noun, options.dry_run)
-    with report_file(options.report_path, _settings_text(options), options.dry_run) as report:
+    settings = _settings_text(options)
+    work = _batch.Work(perform, options.processes, "decoded", noun, settings, options.dry_run, options.adopt)
+    with report_file(options.report_path, settings, options.dry_run) as report:
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
 
 
@@ -325,12 +329,14 @@ def _decode_single(options: _Options) -> None:
     if options.dry_run:
         echo(_batch.planned_line(source, output))
         return
-    with report_file(options.report_path, _settings_text(options)) as report:
+    settings = _settings_text(options)
+    origin = origin_of_one(source, output, options.output, settings)
+    with report_file(options.report_path, settings) as report:
         state = {} if report is None else report.state(source)
         data = read_source(source)
         figures, written = _make(data, display_name(source), options, chosen_format)
         losses = figures["lost"]
-        write_output(output, written, options.force)
+        write_one(output, written, options.force, origin, is_whole=not losses)
         seconds = time.perf_counter() - started
         status, error = (FAILED, "; ".join(losses)) if losses else (DONE, None)
         if report is not None:
@@ -446,7 +452,7 @@ def _decode_task(options: _Options, output: OutputFormat, task: Task, force: boo
     from dfmcodec.files.atomic import read_file
 
     started = time.perf_counter()
-    origin = Origin.of(task.source)
+    origin = Origin.of(task.source, _settings_text(options))
     data = read_file(task.source)
     figures, written = _make(data, str(task.source), options, output)
     losses = figures["lost"]

@@ -44,7 +44,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     dfm demo photo.jpg --bpp 0.5  one of yours
 
     The folder then holds the photograph as PNG, the .dfm file, what it decodes to, and index.html
-    with the original and all three codecs. The three commands that do the same are printed.
+    with the original and all three codecs. The commands that do the same are printed.
     """
     from dfmcodec.bench.same_size import Version, page, same_size
     from dfmcodec.cli._common import make_folder

@@ -24,6 +24,7 @@ from dfmcodec.cli._common import (
     Number,
     Output,
     WholeNumber,
+    adopt_option,
     check_output,
     describe_architecture,
     dry_run_option,
@@ -49,7 +50,7 @@ from dfmcodec.cli._common import (
 )
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
-from dfmcodec.cli._origins import Origin, write_recorded
+from dfmcodec.cli._origins import Origin, origin_of_one, write_one, write_recorded
 from dfmcodec.cli._progress import fit_bar
 from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
@@ -71,9 +72,9 @@ _SECTIONS = {  # of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "psnr", "lmbda"),
     "Effort and model": ("effort", "model", "prior", "steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
-    "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force", "dry_run"),
-    "Many files": ("recursive", "files_from", "files0_from", "processes", "report_path"),
-    "Corpora": ("form", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed"),
+    "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force"),
+    "Many files": ("recursive", "files_from", "files0_from", "processes", "report_path", "adopt", "dry_run"),
+    "Corpora": ("form", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed", "places"),
     "The coordinate model": ("recipe", "depth", "width", "order"),
     "Messages": ("as_json", "quiet", "verbose"),
 }
@@ -122,6 +123,7 @@ class _Options:
         skip_larger: Whether to leave out files that are not smaller than their source.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
+        adopt: Whether outputs that nothing is known of are taken for those of the inputs.
         dry_run: Whether to show what would be done, and do nothing.
         as_json: Whether to print the report as JSON.
         quiet: Whether to print errors only.
@@ -144,6 +146,7 @@ class _Options:
     skip_larger: bool
     report_path: Path | None
     force: bool
+    adopt: bool
     dry_run: bool
     as_json: bool
     quiet: bool
@@ -244,6 +247,7 @@ class _Options:
 @_corpus.corpus_options
 @report_option
 @force_option
+@adopt_option
 @dry_run_option
 @json_option
 @quiet_option
@@ -258,11 +262,11 @@ def command(**arguments: Any) -> None:
     dfm encode photo.png --rate 18%               at most 18 % of the raw bytes
     dfm encode photo.png --psnr 38                at least 38 dB
     dfm encode photo.png --psnr 200               without loss
-    dfm encode digit.png --prior digits.dfmg      the smallest files: codes of a generative model
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     dfm encode --files-from list.txt -O out/ --report report.jsonl
     dfm encode s3://in/ -r -O s3://out/ -j 8      a corpus, see docs/scale.md
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
+    dfm encode digit.png --prior digits.dfmg      small images of a kind that a model was trained on
 
     PNG, JPEG, TIFF, WebP, AVIF and the other formats of docs/command.md can be encoded: gray or
     RGB, 8 or 16 bits, with or without alpha. Alpha is lossless. The image is turned upright, and
@@ -355,15 +359,17 @@ def _encode_single(options: _Options) -> None:
     if options.dry_run:
         echo(_batch.planned_line(source, output))
         return
+    settings = _settings_text(options)
+    origin = origin_of_one(source, output, options.output, settings)
     notify = _ignore if options.quiet else _echo_notice
-    with report_file(options.report_path, _settings_text(options)) as report:
+    with report_file(options.report_path, settings) as report:
         state = {} if report is None else report.state(source)
         with interruptible(_ENDING) as is_interrupted, fit_bar(not options.quiet) as show:
             encoded = _encode(source, options, notify, show, is_interrupted)
         result = encoded.result
         status = encoded.status(options)
         if status != LARGER:
-            write_output(output, result.data, options.force)
+            write_one(output, result.data, options.force, origin)
             if options.preview is not None and preview_format is not None:
                 write_output(options.preview, image_to_bytes(result.decoded, preview_format), options.force)
         if report is not None:
@@ -388,11 +394,20 @@ def _encode_batch(options: _Options) -> None:
     listed = None if options.files_from is None else options.files_from.path
     check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.prior])
     ending = "ending the images in work with the best results so far"
-    opened = report_file(options.report_path, _settings_text(options), options.dry_run)
+    settings = _settings_text(options)
+    opened = report_file(options.report_path, settings, options.dry_run)
     with interruptible(ending) as is_interrupted, opened as report:
         perform, noun = partial(_encode_task, options), "images to encode"
         work = _batch.Work(
-            perform, options.processes, "encoded", noun, options.dry_run, options.skip_larger, is_interrupted
+            perform,
+            options.processes,
+            "encoded",
+            noun,
+            settings,
+            options.dry_run,
+            options.adopt,
+            options.skip_larger,
+            is_interrupted,
         )
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
 
@@ -417,7 +432,7 @@ def _encode_task(options: _Options, task: Task, force: bool) -> _batch.TaskResul
     from dfmcodec.processes import is_asked_to_stop
 
     notices: list[str] = []
-    origin = Origin.of(task.source)
+    origin = Origin.of(task.source, _settings_text(options))
     encoded = _encode(task.source, options, notices.append, should_stop=is_asked_to_stop)
     status = encoded.status(options)
     if status != LARGER:

@@ -38,4 +38,5 @@ def command(store: Place, failed: bool, as_json: bool) -> None:
     if as_json:
         echo_json({"store": opened.url, **state.as_dict()})
     else:
-        echo(f"{progress_text(state)}; {state.shards_done} of {state.shards} shards, {state.shards_begun} begun")
+        shards = f"{state.shards_done} of {state.shards} shards, {state.shards_begun} begun"
+        echo(f"{progress_text(state, opened.url)}; {shards}")

@@ -130,7 +130,7 @@ def test_names_that_differ_in_their_extensions(given, jobs):
     result = dfm("encode", *given, *jobs, *FAST, code=5)
     assert "0 encoded, 2 failed" in result.output
     assert names_in(".") == ["photo.jpg", "photo.png"]
-    dfm("encode", "photo.png", *FAST)  # leaves no record: it names no folder
+    dfm("encode", "photo.png", *FAST)  # leaves no record: no folder is named, and none is there
     made = Path("photo.dfm").read_bytes()
     assert "exists" in dfm("encode", "photo.jpg", *FAST, code=1).stderr
     os.remove("photo.png")
@@ -161,6 +161,47 @@ def test_a_file_that_nothing_is_known_of_is_not_there():
     shutil.copy(GOLDEN / "latent-gray-968755a6.dfm", "Y/img.dfm")
     assert "no record says that it was made of a/img.png" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
     assert Path("Y/img.dfm").read_bytes() == (GOLDEN / "latent-gray-968755a6.dfm").read_bytes()
+
+
+def test_outputs_of_elsewhere_are_adopted():
+    """Of a run of one file, of a shell loop, or copied without hidden files."""
+    save("a/img.png")
+    save("a/two.png", 10)
+    dfm("encode", "a", "-O", "Y", *FAST)
+    os.remove(Path("Y", RECORD))
+    made = Path("Y/img.dfm").read_bytes()
+    assert "--adopt if it was" in dfm("encode", "a", "-O", "Y", *FAST, code=5).stderr
+    dfm("encode", "a", "-O", "Y", "--adopt", "--dry-run", *FAST)
+    assert not Path("Y", RECORD).exists()
+    assert "2 already there" in dfm("encode", "a", "-O", "Y", "--adopt", *FAST).output
+    assert "2 already there" in dfm("encode", "a", "-O", "Y", *FAST).output
+    assert Path("Y/img.dfm").read_bytes() == made
+    save("b/img.png", 10)
+    assert "was made of" in dfm("encode", "b", "-O", "Y", "--adopt", *FAST, code=1).stderr
+
+
+def test_runs_of_one_file_into_a_folder_are_recorded():
+    save("a/img.png")
+    dfm("encode", "a/img.png", "-o", "Y/", *FAST)
+    assert "1 already there" in dfm("encode", "a", "-O", "Y", *FAST).output
+    save("b/img.png", 10)
+    dfm("encode", "b/img.png", "-o", "Y/img.dfm", "-f", *FAST)  # in a folder with a record
+    assert "was made of" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
+    dfm("decode", "Y/img.dfm", "-o", "back/")
+    assert "1 already there" in dfm("decode", "Y", "-O", "back").output
+    save("c/img.png")
+    dfm("encode", "c/img.png", *FAST)
+    assert not Path("c", RECORD).exists()
+
+
+def test_other_settings_are_noticed():
+    save("a/img.png")
+    dfm("encode", "a", "-O", "Y", *FAST)
+    output = dfm("encode", "a", "-O", "Y", "-q", 90, "--effort", 1).output
+    assert "1 already there, 1 of them made with other settings (-f overwrites them)" in output
+    assert "other settings" not in dfm("encode", "a", "-O", "Y", *FAST).output
+    Path("a/bad.png").write_text("no image")
+    dfm("encode", "a", "-O", "Y", "-q", 90, "--effort", 1, code=5)
 
 
 def test_a_source_that_was_moved_or_touched_is_the_same():
