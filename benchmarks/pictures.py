@@ -21,13 +21,13 @@ from pathlib import Path
 
 import click
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 import skimage.data
 from recording import Pixels, Row, images_argument, load, out_option, record
 
 import dfmcodec
-from dfmcodec._types import Float32, Int32
 from dfmcodec.decoder import decode_image
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels
@@ -189,7 +189,7 @@ def _synthesised(pixels: Pixels, levels: int) -> Pixels:
     return planes_to_pixels(np.ascontiguousarray(low.transpose(1, 2, 0), dtype=np.float32), colour_basis(0), 16)
 
 
-def _units(coefficients: Float32) -> Int32:
+def _units(coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     return np.rint(coefficients * UNITS_PER_LEVEL).astype(np.int32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -86,6 +87,32 @@ def test_existing_outputs_are_refused_and_untouched(folder):
     assert sorted(os.listdir()) == ["cat.dfm", "cat.png"]
 
 
+@pytest.fixture(scope="module")
+def bad_files(chelsea):
+    """The files of `test_bad_input_is_one_line_and_a_code`, by name."""
+
+    def png(image):
+        file = io.BytesIO()
+        image.save(file, "TIFF" if image.mode == "F" else "PNG")
+        return file.getvalue()
+
+    both = np.dstack([chelsea.pixels, chelsea.pixels[:, :, :1]])
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return {
+        "text.png": b"hello",
+        "empty.png": b"",
+        "cut.png": png(PIL.Image.fromarray(chelsea.pixels))[:5000],
+        "alpha.dfm": dfmcodec.encode(both[:20, :20], quality=20, effort=1).data,
+        "good.dfm": dfmcodec.encode(chelsea.pixels, quality=20, effort=1).data,
+        "float.tiff": png(PIL.Image.fromarray(np.zeros((4, 4), np.float32))),
+        "tiny.png": png(PIL.Image.fromarray(chelsea.pixels[:9, :9])),
+        "huge.png": png(PIL.Image.new("1", (20_000, 20_000))),
+        "short.dfm": b"\x89DFM\x01\x00\x03\x08",
+        "text.jsonl": b"hello\n",
+        "noise.png": png(PIL.Image.fromarray(noise)),
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -145,21 +172,10 @@ def test_existing_outputs_are_refused_and_untouched(folder):
         (["nonsense"], 2, "nonsense"),
     ],
 )
-def test_bad_input_is_one_line_and_a_code(folder, chelsea, arguments, code, words):
-    Path("text.png").write_text("hello")
-    Path("empty.png").write_bytes(b"")
-    Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:5000])
-    both = np.dstack([chelsea.pixels, chelsea.pixels[:, :, :1]])
-    Path("alpha.dfm").write_bytes(dfmcodec.encode(both[:20, :20], quality=20, effort=1).data)
-    Path("good.dfm").write_bytes(dfmcodec.encode(chelsea.pixels, quality=20, effort=1).data)
-    PIL.Image.fromarray(np.zeros((4, 4), np.float32)).save("float.tiff")
-    PIL.Image.fromarray(chelsea.pixels[:9, :9]).save("tiny.png")
-    PIL.Image.new("1", (20_000, 20_000)).save("huge.png")
-    Path("short.dfm").write_bytes(b"\x89DFM\x01\x00\x03\x08")
+def test_bad_input_is_one_line_and_a_code(folder, bad_files, arguments, code, words):
+    for name, data in bad_files.items():
+        Path(name).write_bytes(data)
     Path("folder").mkdir()
-    Path("text.jsonl").write_text("hello\n")
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    PIL.Image.fromarray(noise).save("noise.png")
     before = sorted(os.listdir())
     result = dfm(*arguments, code=code)
     message = result.stderr.strip().splitlines()[-1]

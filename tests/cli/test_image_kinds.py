@@ -260,8 +260,14 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("model", ["latent", "coordinate"])
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        *(("latent", kind) for kind in KINDS),
+        ("coordinate", "gray"),
+        *(pytest.param("coordinate", kind, marks=pytest.mark.slow) for kind in KINDS if kind != "gray"),
+    ],
+)
 def test_files_give_back_kind_depth_and_opacity(kind, model):
     image = KINDS[kind]
     config = FAST if model == "latent" else EncoderConfig(model=model, rate=0.1, steps=64)

@@ -26,6 +26,7 @@ LONG = {
     "Ctrl-C twice",
     "Killed, one of several processes",
     "Ctrl-C, decode",
+    "NaN, fitted, once",
     "NaN, latent, always",
     "Damaged compilation cache",
 }

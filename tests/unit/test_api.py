@@ -197,11 +197,14 @@ def test_a_region_may_be_any_sequence(encoded, region):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"region": (0, 0, 5)}, r"region is \(0, 0, 5\); it has to be \(left, top, width, height\) in whole pixels"),
-        ({"region": (0, 0, 5.5, 5)}, "whole pixels"),
-        ({"region": "0,0,5,5"}, "whole pixels"),
+        (
+            {"region": (0, 0, 5)},
+            r"region is \(0, 0, 5\); it has to be \(left, top, width, height\) in pixels, all ",
+        ),
+        ({"region": (0, 0, 5.5, 5)}, "all integers"),
+        ({"region": "0,0,5,5"}, "all integers"),
         ({"scale": 1e308}, "sides of 1 to 65535 are possible"),
-        ({"size": 40}, r"size is 40; it has to be \(width, height\) in whole pixels"),
+        ({"size": 40}, r"size is 40; it has to be \(width, height\) in pixels, all integers"),
     ],
 )
 def test_regions_and_sizes_of_a_wrong_form_are_refused(encoded, options, message):

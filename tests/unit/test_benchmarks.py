@@ -581,7 +581,12 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-LONG = {  # 8 to 75 s each
+LONG = {  # 5 to 75 s each
+    "published grid",
+    "decoding",
+    "pictures large",
+    "generative_figure",
+    "coordinate start",
     "anchors",
     "beside",
     "coordinate quantised",

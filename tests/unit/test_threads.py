@@ -119,7 +119,10 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.parametrize(
     ("side", "settings"),
-    [(1000, {"quality": 60, "effort": 3}), (200, {"model": "fitted", "lmbda": 4e-3, "steps": 10})],
+    [
+        (1000, {"quality": 60, "effort": 3}),
+        pytest.param(200, {"model": "fitted", "lmbda": 4e-3, "steps": 10}, marks=pytest.mark.slow),
+    ],
 )
 def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch, side, settings):
     def made():

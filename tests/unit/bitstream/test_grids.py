@@ -157,7 +157,7 @@ def damaged_bodies(body: bytes, count: int, rng: np.random.Generator) -> Iterato
         yield bytes(damaged)
 
 
-@pytest.mark.parametrize("scale", [0.3, 100.0])
+@pytest.mark.parametrize("scale", [0.3, pytest.param(100.0, marks=pytest.mark.slow)])
 def test_damaged_grids_are_decoded_to_something_or_refused(scale: float) -> None:
     network, sizes = random_network(), grid_sizes(33, 20)
     body = write_grids(laplace_grids(33, 20, scale), network)

@@ -323,7 +323,7 @@ def test_symbols_that_are_not_those_written_are_an_error(encoded):
         decode_image(fuzzing.with_crc(content))
 
 
-@pytest.mark.parametrize("model", ["latent", "coordinate"])
+@pytest.mark.parametrize("model", ["latent", pytest.param("coordinate", marks=pytest.mark.slow)])
 def test_checks_are_few(photograph, model, monkeypatch):
     """Written where they are at most 0.2 % of the file, and within the size target; here 2 % of
     small networks.

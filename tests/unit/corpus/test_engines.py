@@ -65,6 +65,7 @@ def test_an_image_that_kills_its_worker_again_and_again_is_the_only_one_blamed(s
     assert failures(results) == [f"{source}/002.png: its worker died of it twice, perhaps for lack of memory"]
 
 
+@pytest.mark.slow
 def test_an_engine_that_only_dies(source, store, monkeypatch):
     monkeypatch.setattr(engines, "try_shard", lambda shard: os._exit(1))
     results, state = run(store, pack_job(source, size=10), POOL)

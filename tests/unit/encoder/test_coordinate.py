@@ -109,7 +109,7 @@ def test_the_coarsest_steps_that_reach_a_psnr_are_taken(quantizer):
     assert quantizer.common_index_of_psnr(weights, psnr_of, 1000) is None
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (50, 1, 1), (7, 13, 3)])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (50, 1, 1)])
 def test_any_size_and_gray(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     result = encode(pixels, size=400, depth=2, width=4, steps=16)

@@ -695,6 +695,7 @@ def test_a_fit_lowers_the_cost() -> None:
         assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_jax_measures_as_kernels_do_and_lowers_the_cost() -> None:
     fit, start = some_fit(STEPS, BY_JAX)
     states = start, laplace_state(fit)

@@ -56,6 +56,7 @@ def test_a_device_takes_windows_together() -> None:
     assert isinstance(loss_of_windows(*some_windows(80, 90)), LossOnDevice)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 def test_windows_of_a_program_are_those_of_kernels() -> None:
     """Three of them: the second program is not full."""

@@ -145,6 +145,7 @@ def test_fast_cosine_and_sine_are_close_and_have_the_right_slope() -> None:
     np.testing.assert_allclose(slope, 2 * np.pi * np.cos(2 * np.pi * np.asarray(v)), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_moved_positions_are_those_of_moved_images() -> None:
     """The features are those of the moved inputs, the targets what a smooth image is there."""
     architecture = GenerativeArchitecture(24, 32, 1, 4, (), 2, 3, 1, (-1, 0, 1))
@@ -221,6 +222,7 @@ def test_table_variant_learns_codes() -> None:
     assert by_search < 0.25 * by_mean
 
 
+@pytest.mark.slow
 def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     architecture, recipe = small()
     recipe, images, kept = replace(recipe, steps=50), patches(100), tmp_path / "kept.npz"
@@ -246,6 +248,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
         Trainer(images, architecture, recipe, 0).restore(kept)
 
 
+@pytest.mark.slow
 def test_published_recipes_take_steps() -> None:
     for name in ("mnist-published", "cifar10-published"):
         preset = replace(PRESETS[name], hidden=(32,), machine_width=3)
@@ -423,7 +426,7 @@ def _bounds() -> np.ndarray:
     return code_section._BOUNDS
 
 
-@pytest.mark.parametrize("target", ["size", "psnr", "rate"])
+@pytest.mark.parametrize("target", ["size", pytest.param("psnr", marks=pytest.mark.slow), "rate"])
 def test_images_as_codes_meet_their_target(trained: GenerativeModel, target: str) -> None:
     for pixels in patches(3, seed=2):
         image = Image(pixels)

@@ -52,7 +52,7 @@ def peak_bytes(data: bytes) -> int:
         (lambda height: latents_of(height, 3, 1), 3 * 64),
         (lambda height: latents_of(height, 1, 6), 64),
         (lambda height: grids_of(height, 3), 80),
-        (lambda height: grids_of(height, 1), 80),
+        pytest.param(lambda height: grids_of(height, 1), 80, marks=pytest.mark.slow),
     ],
     ids=["latents of one level", "gray latents", "grids", "gray grids"],
 )

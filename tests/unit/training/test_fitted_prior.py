@@ -206,6 +206,7 @@ def test_crops_of_real_photographs() -> None:
 # Command
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name is its prior id, and the stages move the networks."""
     for name, number in {"JOINT_SIDE": 64, "JOINT_COLUMNS": 2, "JOINT_CROPS": 2, "SINGLE_SIDE": 96}.items():
@@ -450,6 +451,7 @@ def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -
         assert old.min() <= new.min() <= new.max() <= old.max()
 
 
+@pytest.mark.slow
 def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, without the other stages, and pay a part of the price under its scales."""
     seen = []

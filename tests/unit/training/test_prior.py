@@ -47,6 +47,7 @@ def trained(tmp_path_factory):
     return arguments, work, out, result.output
 
 
+@pytest.mark.slow
 def test_training_makes_a_prior_that_codes(trained, chelsea):
     _, _, out, output = trained
     prior = Prior.from_arrays(read_arrays(out))
@@ -65,6 +66,7 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
         assert table.frequencies.sum() == 1 << 24
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_was(trained):
     """All stages are kept: a second call trains nothing and writes the same prior."""
     arguments, _, out, _ = trained
@@ -78,6 +80,7 @@ def test_training_goes_on_where_it_was(trained):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "value"), [("--scale", "0.001"), ("--passes", "2")])
 def test_a_work_folder_is_for_one_setting(trained, option, value):
     """Its results hold no settings, so they would pass for those of any other."""
@@ -91,6 +94,7 @@ def test_a_work_folder_is_for_one_setting(trained, option, value):
     assert out.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_work_folder_is_for_one_set_of_photographs(trained, tmp_path):
     """Their names and sizes tell them apart, wherever they are."""
     (folder, *options), work, _, _ = trained
@@ -105,6 +109,7 @@ def test_a_work_folder_is_for_one_set_of_photographs(trained, tmp_path):
     assert json.loads((work / "settings.json").read_text()).keys() == {"photographs", "scale", "passes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["01", "3210", ""])
 def test_a_part_is_of_the_same_settings(trained, part):
     arguments, *_ = trained
@@ -141,6 +146,7 @@ def test_impossible_options_are_refused_in_one_line(tmp_path, option, value):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_phases_of_a_part_are_in_order(trained, monkeypatch):
     """Tables are counted under the network of each phase."""
     seen = []
@@ -151,6 +157,7 @@ def test_phases_of_a_part_are_in_order(trained, monkeypatch):
     assert seen == [[0, 1, 2, 3]] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", [".", "missing/prior.npz"])
 def test_an_output_that_cannot_be_written_is_refused_at_the_start(trained, tmp_path, monkeypatch, out):
     work = tmp_path / "work"
@@ -161,6 +168,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_the_start(trained, tmp_p
     assert list(work.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_prior_has_exactly_the_name_that_is_given(trained, tmp_path):
     arguments, _, out, _ = trained
     named = arguments.copy()
@@ -171,6 +179,7 @@ def test_a_prior_has_exactly_the_name_that_is_given(trained, tmp_path):
     assert (tmp_path / "prior").read_bytes() == out.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["second.npz", "prior.npz"])
 def test_no_half_of_a_result_is_left(trained, tmp_path, monkeypatch, missing):
     """One would be taken for the whole when the command is repeated."""

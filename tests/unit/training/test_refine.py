@@ -49,6 +49,7 @@ def refined(folder, tmp_path_factory):
     return arguments, out, result.output
 
 
+@pytest.mark.slow
 def test_a_refined_prior_codes_images(refined, chelsea):
     """It has the sizes of the first, other weights and tables, and a file that it decodes."""
     _, out, output = refined
@@ -66,6 +67,7 @@ def test_a_refined_prior_codes_images(refined, chelsea):
     assert isfinite(trial.psnr_db)
 
 
+@pytest.mark.slow
 def test_refining_goes_on_where_it_was(refined, monkeypatch):
     """A second call encodes no photograph, trains nothing and writes the same prior."""
     arguments, out, first_output = refined
@@ -79,6 +81,7 @@ def test_refining_goes_on_where_it_was(refined, monkeypatch):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_refining_can_go_on_from_its_result(refined, folder, tmp_path):
     """A file names a prior as well as a prior id does; --part does a part."""
     _, out, _ = refined
@@ -91,6 +94,7 @@ def test_refining_can_go_on_from_its_result(refined, folder, tmp_path):
     assert not (tmp_path / "next.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_work_folder_is_for_one_prior(refined):
     arguments, out, _ = refined
     result = CliRunner().invoke(main, [str(out), *arguments[1:]])
