@@ -23,6 +23,7 @@ _RAW_EXIF_KEYWORD = b"Raw profile type exif"  # of ImageMagick, before PNG had a
 # along, so that Pillow says what is wrong with it.
 _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_TEXT_HEAD_BYTES = 200  # more than those of a keyword
 _SMALL_CHUNK_BYTES = 64  # more than those of a density or a description of colours have
 _METRE = 1  # the unit of a density
 METRES_PER_INCH = 0.0254
@@ -96,6 +97,15 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
     """Returns the bodies of the chunks that describe colours, but for the ICC profile, by name."""
     return _bodies(file, (b"cICP", b"sRGB", b"gAMA", b"cHRM"))
+
+
+def texts(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """Yields the keyword of each text, and how the rest of its chunk begins."""
+    for name, start, size in _chunks(file):
+        if name in _TEXTS:
+            file.seek(start + 8)
+            keyword, _, rest = file.read(min(size - 12, _TEXT_HEAD_BYTES)).partition(b"\0")
+            yield keyword.decode("latin-1"), rest
 
 
 def density(file: BinaryIO) -> tuple[float, float] | None:

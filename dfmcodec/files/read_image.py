@@ -40,7 +40,8 @@ from dfmcodec.files.metadata import (
 from dfmcodec.files.names import printable
 from dfmcodec.files.open_image import DFM_MAGIC, SIGNATURE_BYTES, load_samples, open_image, plugin_package
 from dfmcodec.files.source import Source
-from dfmcodec.files.strip import EVERYTHING, strip_kinds, stripped
+from dfmcodec.files.strip import EVERYTHING, WITH_TEXTS, strip_kinds, stripped
+from dfmcodec.files.texts import texts_of
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_LEVEL, Image, Metadata, check_image_size
 
 if TYPE_CHECKING:
@@ -171,13 +172,13 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             go_to_page(pil_image, page, source)
             check_image_size(pil_image.height, pil_image.width, max_pixels)
         elif _has_more_pages(source, max_pixels):
-            what = "pages" if pil_image.format in ("TIFF", "PSD", "DCX", "HEIF", "MPO") else "frames"
-            notify(f"the first of several {what}; --page takes another")
+            notify(_first_page_notice(pil_image.format))
         _check_channels(pil_image, notify)
         with source.open() as apart:  # before the samples are loaded, which changes what is known of it
             found = read_file_metadata(apart, pil_image, page or 1, ignore if strip >= EVERYTHING else notify)
             colours = colour_description(apart, pil_image.format, page or 1, found.icc is not None)
             dpi = png.density(apart) if pil_image.format == "PNG" else pil_image.info.get("dpi")
+            texts = texts_of(apart, pil_image, page or 1)
         deep = deep_samples(pil_image, source, max_pixels)
         transparency = _transparency(pil_image)
         if deep is None:
@@ -191,9 +192,20 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
                 f"its colour description {colours} is left out, so colours will look different; convert the image to "
                 "sRGB or embed an ICC profile"
             )
+        if texts and not strip >= WITH_TEXTS:
+            is_or_are = "is" if len(texts) == 1 else "are"
+            notify(f"its {' and '.join(texts)} {is_or_are} left out; only ICC, Exif and XMP are kept")
         if pil_image.format != "TIFF" and "exif" not in strip:  # whose own fields hold the density, and are Exif
             found = with_density(found, dpi, notify)
         return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation)
+
+
+def _first_page_notice(format_name: str | None) -> str:
+    """The notice that a file has several pages, of which no one was asked for."""
+    if format_name == "MPO":  # a JPEG of a camera or phone
+        return "its main image; its further images (previews, a gain map) are left out"
+    what = "pages" if format_name in ("TIFF", "PSD", "DCX", "HEIF") else "frames"
+    return f"the first of several {what}; dfm encode --page takes another"
 
 
 @contextmanager

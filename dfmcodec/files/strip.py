@@ -23,6 +23,7 @@ _MEANINGS = {  # of what users name
     "all": ("exif", "xmp"),
 }
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
+WITH_TEXTS = frozenset(_MEANINGS["all"])  # without which nobody misses the texts that are never kept
 _GPS_TAG = 0x8825
 _VALUE = rb"\"[^\"]*\"|'[^']*'"
 _XMP_GPS = (  # the properties of XMP as attributes, empty elements and elements; searched in linear time

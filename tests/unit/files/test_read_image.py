@@ -28,6 +28,7 @@ IMAGE = PIL.Image.fromarray(PIXELS)
 DEEP = np.random.default_rng(1).integers(0, 65536, (12, 10, 4)).astype(np.uint16)
 DEEP[0, :5, 3] = 0, 1, 2, 0x8000, 0xFFFF
 PROFILE = b"a profile" * 20
+ALL_THAT_IS_KEPT = "only ICC, Exif and XMP are kept"
 
 
 def file_of(format_name, image=IMAGE, **options):
@@ -123,7 +124,8 @@ def test_texts_of_a_png_do_not_pose_as_metadata(keyword, name):
     image, notices = read(data)
     assert np.array_equal(image.samples, PIXELS)
     assert not image.metadata
-    assert notices == ""
+    is_xmp = keyword == b"XML:com.adobe.xmp"
+    assert notices == ("" if is_xmp else f"file: its PNG text ({keyword.decode()}) is left out; {ALL_THAT_IS_KEPT}")
     with PIL.Image.open(io.BytesIO(data)) as pil_image:
         assert np.array_equal(from_pil(pil_image).samples, PIXELS)
 
@@ -218,6 +220,12 @@ def pages_of(format_name, count=3):
     return file_of(format_name, frames[0], save_all=True, append_images=frames[1:])
 
 
+def test_the_further_images_of_a_phone_are_no_frames():
+    image, notices = read(pages_of("MPO", 2))
+    assert notices == "file: its main image; its further images (previews, a gain map) are left out"
+    assert image.pixels.shape == PIXELS.shape
+
+
 def test_pages_are_not_counted(monkeypatch):
     def refuse(self):
         pytest.fail("the pages were counted")
@@ -225,8 +233,8 @@ def test_pages_are_not_counted(monkeypatch):
     data = {name: pages_of(name) for name in ("TIFF", "GIF")}
     monkeypatch.setattr(PIL.TiffImagePlugin.TiffImageFile, "n_frames", property(refuse))
     monkeypatch.setattr(PIL.GifImagePlugin.GifImageFile, "n_frames", property(refuse))
-    assert "the first of several pages; --page takes another" in read(data["TIFF"])[1]
-    assert "the first of several frames; --page takes another" in read(data["GIF"])[1]
+    assert "the first of several pages; dfm encode --page takes another" in read(data["TIFF"])[1]
+    assert "the first of several frames; dfm encode --page takes another" in read(data["GIF"])[1]
     for page in (1, 2, 3):
         image, notices = read(data["TIFF"], page=page)
         assert np.array_equal(image.pixels, np.roll(PIXELS, page - 1, 0))
