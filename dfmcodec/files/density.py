@@ -42,8 +42,12 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
         return Metadata(metadata.icc, EXIF_PREFIX + tiff.write_tiff("<", fields, {}), metadata.xmp)
     stated = density_of(metadata.exif)
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
-        also = "" if stated is None else f", as its Exif states {_text(stated)}"
-        notify(f"its density of {_text(density)} dpi is left out{also}")
+        exif = "its Exif, which is kept unchanged"
+        if stated is None:
+            why = f"they stand outside {exif} and states none; write them into the Exif to keep them"
+        else:
+            why = f"{exif}, states {_text(stated)}"
+        notify(f"its {_text(density)} dpi are not kept: {why}")
     return metadata
 
 
