@@ -177,15 +177,25 @@ class Image:
         """The number of pixels."""
         return self.height * self.width
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it has 8 bits and no alpha, as every codec can keep it."""
-        return self.bit_depth == 8 and self.alpha is None
-
     def plain(self) -> Image:
-        """The same picture in 8 bits, without alpha and metadata."""
-        pixels = self.pixels if self.bit_depth == 8 else (self.pixels >> 8).astype(np.uint8)
-        return Image(np.ascontiguousarray(pixels))
+        """The image in 8 bits and without alpha, as every codec can keep it.
+
+        Samples of 16 bits are scaled so that `sample_max` becomes 255.
+        """
+        pixels = self.pixels
+        if self.bit_depth > BIT_DEPTHS[0]:
+            scaled = (pixels.astype(np.uint32) * PEAK_LEVEL + self.sample_max // 2) // self.sample_max
+            pixels = scaled.astype(np.uint8)
+        return Image(np.ascontiguousarray(pixels), self.metadata)
+
+    def plain_notice(self) -> str | None:
+        """What `plain` changes, such as "in 8 bits (4095 becomes 255), without its alpha"; None if
+        nothing.
+        """
+        changes = [f"in 8 bits ({self.sample_max} becomes {PEAK_LEVEL})"] if self.bit_depth > BIT_DEPTHS[0] else []
+        if self.alpha is not None:
+            changes.append("without its alpha")
+        return ", ".join(changes) or None
 
 
 def check_image_size(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:

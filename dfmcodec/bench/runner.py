@@ -319,8 +319,8 @@ def find_images(
         except Exception as error:  # one bad image does not stop the rest
             failures.append(Failure.of(name, _message(error)))
             continue
-        if not image.is_plain:
-            on_notice(f"{name} is measured in 8 bits without alpha, as not every codec keeps more")
+        if notice := image.plain_notice():
+            on_notice(f"{name} is measured {notice}, as not every codec keeps more")
         pixels = image.plain().pixels
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         height, width, channels = pixels.shape

@@ -17,7 +17,7 @@ from dfmcodec.bench.measurement import with_channels_of
 from dfmcodec.files.names import printable
 from dfmcodec.files.read_image import ignore
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
-from dfmcodec.image import Image
+from dfmcodec.image import Image, Metadata
 from dfmcodec.metrics import psnr
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def same_size(
     return versions
 
 
-def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[str]) -> str:
+def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[str], icc: bytes | None = None) -> str:
     """An HTML page of one file, in which nothing runs and which loads nothing.
 
     Args:
@@ -124,8 +124,9 @@ def page(title: str, lead: str, versions: Sequence[Version], commands: Sequence[
         lead: A sentence about it.
         versions: The images, in order.
         commands: The command lines that do the same.
+        icc: The ICC profile of all of them.
     """
-    figures = "\n".join(_figure(version) for version in versions)
+    figures = "\n".join(_figure(version, icc) for version in versions)
     lines = "\n".join(map(_as_text, commands))
     return _PAGE.format(title=_as_text(title), lead=_as_text(lead), figures=figures, commands=lines)
 
@@ -135,8 +136,8 @@ def _as_text(line: str) -> str:
     return escape(printable(line))
 
 
-def _figure(version: Version) -> str:
-    png = image_to_bytes(Image(np.ascontiguousarray(version.pixels)), OUTPUT_FORMATS["png"])
+def _figure(version: Version, icc: bytes | None) -> str:
+    png = image_to_bytes(Image(np.ascontiguousarray(version.pixels), Metadata(icc)), OUTPUT_FORMATS["png"])
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     caption = _as_text(version.caption)
     return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'

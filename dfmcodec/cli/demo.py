@@ -45,17 +45,19 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
 
     The folder then holds the photograph as PNG, the .dfm file, what it decodes to, and index.html
     with the original and all three codecs. The commands that do the same are printed.
+    Images are compared in 8 bits, without alpha.
     """
     from dfmcodec.bench.same_size import Version, page, same_size
+    from dfmcodec.bitstream import Ancillary, ancillary_sections, sections_file_bytes
     from dfmcodec.cli._common import make_folder
     from dfmcodec.cli._same_file import check_outputs_apart
     from dfmcodec.encoder import EncoderConfig, encode_image
     from dfmcodec.files.atomic import check_writable, write_atomic
-    from dfmcodec.files.read_image import to_image
-    from dfmcodec.files.strip import EVERYTHING
+    from dfmcodec.files.read_image import ignore, to_image
     from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+    from dfmcodec.metrics import bits_per_pixel
 
-    config = EncoderConfig(bpp=bpp)
+    config, target = EncoderConfig(bpp=bpp), ("--bpp", f"{bpp:g}")
     name = _PHOTOGRAPH if source is None else source.stem
     original, encoded, decoded, index = (
         folder / part for part in (f"{name}.png", f"{name}.dfm", f"{name}_decoded.png", _PAGE)
@@ -65,10 +67,15 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     make_folder(folder)
     for path in outputs:
         check_writable(path, force)
-    image = _photograph() if source is None else to_image(source, strip=EVERYTHING, max_pixels=max_pixels)
-    if not image.is_plain:
-        echo("dfm: the demo compares images of 8 bits without alpha", err=True)
-        image = image.plain()
+    notify = ignore if quiet else _echo_notice
+    image = _photograph() if source is None else to_image(source, "all", notify, max_pixels=max_pixels)
+    if changes := image.plain_notice():
+        notify(f"{source}: shown {changes}")
+    image = image.plain()
+    profile_bytes = sections_file_bytes(ancillary_sections(Ancillary(image.metadata)))
+    if profile_bytes:  # which the others are compared without
+        size = int(bpp * image.pixel_count / 8) + profile_bytes
+        config, target = EncoderConfig(size=size), ("--size", str(size))
     png = OUTPUT_FORMATS["png"]
     write_atomic(original, image_to_bytes(image, png), force)
     if not quiet:
@@ -79,25 +86,34 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     if not quiet:
         echo("finding the best JPEG and AVIF files of that size ..")
     report = result.report
-    left_out: list[str] = []
-    others = same_size(image.pixels, report.file_bytes, notify=left_out.append)
+    coded_bytes = report.file_bytes - profile_bytes
+    remarks: list[str] = []
+    if profile_bytes:
+        remarks.append(f"The .dfm file also holds the colour profile, {profile_bytes:,} bytes, which do not count")
+    others = same_size(image.pixels, coded_bytes, notify=remarks.append)
     versions = [Version("original", image.pixels), Version.of(result), *others]
     sample = _command_line("sample", _PHOTOGRAPH, "-o", original)
     commands = [
         sample if source is None else f"# {original} is the image as PNG",
-        _command_line("encode", original, "-o", encoded, "--bpp", f"{bpp:g}"),
+        _command_line("encode", original, "-o", encoded, *target),
         _command_line("decode", encoded, "-o", decoded),
     ]
-    lead = f"{image.width}x{image.height} pixels in {report.bpp:.3f} bits per pixel, and other codecs at that size."
-    lead = " ".join([lead, *(f"{notice}." for notice in left_out)])
-    write_atomic(index, page(f"{name} as a .dfm file", lead, versions, commands).encode(), force)
+    coded_bpp = bits_per_pixel(coded_bytes, image.pixel_count)
+    lead = f"{image.width}x{image.height} pixels in {coded_bpp:.3f} bits per pixel, and other codecs at that size."
+    lead = " ".join([lead, *(f"{remark}." for remark in remarks)])
+    html = page(f"{name} as a .dfm file", lead, versions, commands, image.metadata.icc)
+    write_atomic(index, html.encode(), force)
     if not quiet:
         for version in versions[1:]:
             echo(f"  {version.caption}")
-        for notice in left_out:
-            echo(f"  {notice}")
+        for remark in remarks:
+            echo(f"  {remark}")
         for line in (f"the page: {index}", "the same by hand:", *(f"  {line}" for line in commands)):
             echo(line)
+
+
+def _echo_notice(notice: str) -> None:
+    echo(f"dfm: {notice}", err=True)
 
 
 def _command_line(*words: str | Path) -> str:

@@ -166,3 +166,50 @@ def test_the_demo_never_replaces_its_photograph(tmp_path, monkeypatch):
     assert "cat.png, which the command reads and never replaces" in result.output
     assert Path("cat.png").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
+
+
+@pytest.mark.parametrize(("bits", "sample_max"), [(8, 255), (12, 4095)])
+def test_a_part_of_16_bits_is_not_shown_black(bits, sample_max, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gray = CAT[:, :, 1].astype(np.uint16) << bits - 8
+    PIL.Image.fromarray(gray).save("cat.png")
+    result = CliRunner().invoke(main, ["demo", "cat.png", "--bpp", "2"])
+    assert f"dfm: cat.png: shown in 8 bits ({sample_max} becomes 255)\n" in result.stderr
+    shown = np.asarray(PIL.Image.open("dfm_demo/cat.png"))
+    assert np.array_equal(shown, np.rint(gray * (255 / sample_max)))
+    assert psnr(shown, np.asarray(PIL.Image.open("dfm_demo/cat_decoded.png"))) > 25
+    again = CliRunner().invoke(main, ["demo", "cat.png", "--bpp", "2", "--force", "--quiet"])
+    assert (again.exit_code, again.output) == (0, "")
+
+
+def test_the_demo_gives_the_notices_of_encode_and_keeps_the_profile(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    profile = b"a wide gamut" * 40
+    first = PIL.Image.fromarray(CAT)
+    first.save("cat.tif", save_all=True, append_images=[first], icc_profile=profile)
+    result = CliRunner().invoke(main, ["demo", "cat.tif", "--bpp", "2"])
+    assert result.exit_code == 0, result.output
+    assert "dfm: cat.tif: the first of several pages" in result.stderr
+    folder = Path("dfm_demo")
+    html = (folder / "index.html").read_text()
+    images = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', html)]
+    images += [(folder / name).read_bytes() for name in ("cat.png", "cat_decoded.png")]
+    assert [PIL.Image.open(io.BytesIO(image)).info.get("icc_profile") for image in images] == [profile] * 6
+    remark = re.search(r"also holds the colour profile, ([\d,]+) bytes, which do not count", result.output)
+    assert remark[0] in html
+    size = (folder / "cat.dfm").stat().st_size - int(remark[1])
+    assert 0.8 * 2 * CAT.shape[0] * CAT.shape[1] / 8 < size <= 2 * CAT.shape[0] * CAT.shape[1] / 8
+    captions = re.findall(r"<figcaption>(?:JPEG|AVIF): ([\d,]+) bytes", html)
+    assert all(int(text.replace(",", "")) <= size for text in captions)
+    encode, decode = result.output.partition("by hand:\n")[2].splitlines()[1:3]
+    for line, output in ((encode, folder / "cat.dfm"), (decode, folder / "cat_decoded.png")):
+        before = output.read_bytes()
+        assert CliRunner().invoke(main, shlex.split(line)[1:]).exit_code == 0
+        assert output.read_bytes() == before
+
+
+def test_the_demo_converts_cmyk_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.fromarray(CAT).convert("CMYK").save("cat.jpg")
+    result = CliRunner().invoke(main, ["demo", "cat.jpg", "--bpp", "2"])
+    assert "dfm: cat.jpg: CMYK converted to sRGB" in result.stderr

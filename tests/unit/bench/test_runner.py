@@ -188,13 +188,25 @@ def test_images_that_other_codecs_cannot_keep_are_measured_as_they_can(folder):
     PIL.Image.fromarray(cat[:, :, 0].astype(np.uint16) * 257).save("other/deep.png")
     arguments = ("--vs", "jpeg", "--rates", "0.1", "--no-cache")
     result = bench("other", *arguments, "--json")
-    assert "alpha is measured in 8 bits without alpha" in result.stderr
-    assert "deep is measured" in result.stderr
+    assert "alpha is measured without its alpha, as not every codec keeps more" in result.stderr
+    assert "deep is measured in 8 bits (65535 becomes 255), as not" in result.stderr
     cells = {(m["picture"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
     plain = {m["codec"]: m["psnr_db"] for m in measurements("photos/cat.png", *arguments)}
     assert cells["alpha", "dfm"] == plain["dfm"]
     assert cells["alpha", "jpeg"] == plain["jpeg"]
     assert cells["deep", "dfm"] > cells["deep", "jpeg"] > 25
+
+
+def test_a_part_of_16_bits_is_not_measured_black(folder):
+    gray = np.asarray(PIL.Image.open("photos/cat.png"))[:, :, 1]
+    Path("other").mkdir()
+    PIL.Image.fromarray(gray.astype(np.uint16)).save("other/g8in16.png")
+    PIL.Image.fromarray(gray).save("other/g8.png")
+    result = bench("other", "--vs", "jpeg", "--rates", "0.1", "--no-cache", "--json")
+    assert "g8in16 is measured in 8 bits (255 becomes 255), as not every codec keeps more" in result.stderr
+    cells = {(m["picture"], m["codec"]): m["psnr_db"] for m in json.loads(result.stdout)["measurements"]}
+    assert cells["g8in16", "jpeg"] == cells["g8", "jpeg"] < 60
+    assert cells["g8in16", "dfm"] == cells["g8", "dfm"]
 
 
 def test_kernels_decide_a_measurement(folder, monkeypatch):
