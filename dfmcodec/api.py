@@ -52,6 +52,7 @@ class EncodeOptions(TypedDict, total=False):
         bpp: Largest size of the file in bits per pixel.
         size: Largest size of the file in bytes.
         psnr: Least PSNR of the decoded image in dB.
+        lossless: Whether the decoded image has to be exactly the same (of 16 bits only by chance).
         quality: 0..100; 75 where no target is given (coordinate model: rate 0.18). Latent and
             fitted models, as the next.
         lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp.
@@ -84,6 +85,7 @@ class EncodeOptions(TypedDict, total=False):
     bpp: float | None
     size: int | None
     psnr: float | None
+    lossless: bool
     quality: float | None
     lmbda: float | None
     model: str

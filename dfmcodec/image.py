@@ -146,13 +146,17 @@ class Image:
         peaks = [peak_value(bits) for bits in (*parts, self.bit_depth)]
         return next(peak for peak in peaks if self.largest_sample <= peak)
 
-    def range_notice(self) -> str | None:
-        """The notice that quality is relative to `sample_max`; None if that is the whole range."""
+    def range_notice(self, figures: str) -> str | None:
+        """The notice that figures are relative to `sample_max`; None if that is the whole range.
+
+        Args:
+            figures: The figures in words.
+        """
         sample_max, peak = self.sample_max, peak_value(self.bit_depth)
         if sample_max == peak:
             return None
         return (
-            f"its {self.bit_depth}-bit samples reach {self.largest_sample}, so quality and PSNR are relative to "
+            f"its {self.bit_depth}-bit samples reach {self.largest_sample}, so {figures} are relative to "
             f"{sample_max} ({sample_max.bit_length()} bits); --sample-max {peak} takes the whole range"
         )
 

@@ -88,7 +88,7 @@ def command(
     (first, _), (second, file_bytes) = (
         _read_or_decode(source, prior, max_pixels, max_multiply_adds, quiet) for source in (reference, other)
     )
-    if sample_max is None and (notice := first.range_notice()):
+    if sample_max is None and (notice := first.range_notice("PSNR and SSIM")):
         _echo_notice(f"{display_name(reference)}: {notice}", quiet)
     wanted = sample_max or first.sample_max
     first, second = _of_one_depth(first, second)

@@ -55,7 +55,7 @@ from dfmcodec.cli._progress import fit_bar
 from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.cli._sections import SectionedCommand
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, DivergedError, ImageError, TargetUnreachableError
 
 if TYPE_CHECKING:
     from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult, Progress
@@ -69,7 +69,7 @@ _STEP_UNITS = {
     "generative": "codes",
 }  # by model
 _SECTIONS = {  # of the help
-    "Targets, at most one": ("quality", "size", "rate", "bpp", "psnr", "lmbda"),
+    "Targets, at most one": ("quality", "size", "rate", "bpp", "psnr", "lossless", "lmbda"),
     "Effort and model": ("effort", "model", "prior", "steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
     "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force"),
@@ -178,7 +178,8 @@ class _Options:
 @click.option("--rate", type=Fraction(), help="Maximum size as a part of the raw bytes, such as 0.18 or 18%.")
 @click.option("--bpp", type=Number(), help="Maximum size in bits per pixel.")
 @click.option("--size", type=_Size(), help="Maximum size in bytes, such as 20000, 20k or 20Ki.")
-@click.option("--psnr", type=Number(), help="Minimum PSNR in dB; 200 means without loss.")
+@click.option("--psnr", type=Number(), help="Minimum PSNR in dB.")
+@click.option("--lossless", is_flag=True, help="No loss (8 bits; 16 bits only by chance). The same as --psnr 200.")
 @click.option(
     "--lmbda",
     type=Number(),
@@ -261,7 +262,7 @@ def command(**arguments: Any) -> None:
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
     dfm encode photo.png --rate 18%               at most 18 % of the raw bytes
     dfm encode photo.png --psnr 38                at least 38 dB
-    dfm encode photo.png --psnr 200               without loss
+    dfm encode photo.png --lossless               without loss
     dfm encode photos/ -r -O out/ -j 2            a folder and its subfolders, two files at a time
     dfm encode --files-from list.txt -O out/ --report report.jsonl
     dfm encode s3://in/ -r -O s3://out/ -j 8      a corpus, see docs/scale.md
@@ -270,8 +271,8 @@ def command(**arguments: Any) -> None:
 
     PNG, JPEG, TIFF, WebP, AVIF and the other formats of docs/command.md can be encoded: gray or
     RGB, 8 or 16 bits, with or without alpha. Alpha is lossless. The image is turned upright, and
-    its ICC profile, Exif and XMP are kept. Give at most one target. A maximum size is a hard limit
-    for the whole file.
+    its ICC profile, Exif and XMP are kept, and no other metadata. Give at most one target. A
+    maximum size is a hard limit for the whole file.
 
     photo.png and photo.jpg both become photo.dfm: of different files with the same output none is
     encoded, and the rest is; --keep-extension tells these two apart.
@@ -530,6 +531,8 @@ def _smaller_by(report: EncodeReport) -> str:
     if 2 * report.section_bytes.get("metadata", 0) > report.file_bytes:
         return "most of it is metadata (see --strip)"
     (target,) = report.config.targets() or ("rate" if report.config.model == "coordinate" else "quality",)
+    if target == "lossless":
+        return "--quality in place of --lossless helps"
     return f"a {'larger' if target == 'lmbda' else 'lower'} --{target} helps"
 
 
@@ -557,7 +560,10 @@ def _encode(
     def notify_of_image(notice: str) -> None:
         notify(f"{file.name}: {notice}")
 
-    result = encode_image(image, options.config, on_progress, should_stop, generator, notify_of_image)
+    try:
+        result = encode_image(image, options.config, on_progress, should_stop, generator, notify_of_image)
+    except (ImageError, TargetUnreachableError, DivergedError) as error:
+        raise type(error)(f"{file.name}: {error}") from error  # noqa: EM102
     return _Encoded(result, file.name, file.size_bytes, should_stop())
 
 

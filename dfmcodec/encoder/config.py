@@ -17,6 +17,7 @@ DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
 DEFAULT_EFFORT = 5
 EFFORTS = range(1, 10)
+EXACT_DB = 200.0  # above the PSNR of all images with a wrong sample
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ _MODELS_OF = {  # the models that an option is for, of those that are not for al
     **dict.fromkeys(("depth", "width", "order", "recipe"), (Model.COORDINATE.value,)),
 }
 _LARGEST_NUMBER = 10**12  # of an option; what is made of larger ones need not be a number any more
-_TARGETS = ("rate", "bpp", "size", "psnr", "quality", "lmbda")
+_TARGETS = ("rate", "bpp", "size", "psnr", "lossless", "quality", "lmbda")
 # (quality, the quantisation step in code values that its lmbda leads to), interpolated in the
 # logarithm of the step.
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
@@ -123,7 +124,7 @@ def step_of_lmbda(lmbda: float) -> float:
 class EncoderConfig:
     """Everything besides the image that decides an encoding.
 
-    At most one of the first six arguments, the targets, may be given. Without any, the target is
+    At most one of the first seven arguments, the targets, may be given. Without any, the target is
     `quality` 75; for the coordinate model, which has no quality, `rate` 0.18.
 
     Args:
@@ -132,6 +133,8 @@ class EncoderConfig:
         size: The largest size of the file in bytes.
         psnr: The least PSNR of the decoded image in dB. The file is as small as the codec can make
             it.
+        lossless: Whether the decoded image is to be exactly the same: a `psnr` of `EXACT_DB`. Of 16
+            bits, that is reached only by chance.
         quality: 0..100, by `lmbda_of_quality`; not for the coordinate model.
         lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
@@ -161,6 +164,7 @@ class EncoderConfig:
     bpp: float | None = None
     size: int | None = None
     psnr: float | None = None
+    lossless: bool = False
     quality: float | None = None
     lmbda: float | None = None
     model: str = AUTO_MODEL
@@ -231,6 +235,9 @@ class EncoderConfig:
                 needed = "an integer" if name in _WHOLE else "a number"
                 msg = f"{name} is {value!r}, which is of the wrong type; {needed} is needed"
                 raise ConfigError(msg)
+        if not isinstance(self.lossless, bool):
+            msg = f"lossless is {self.lossless!r}, which is of the wrong type; True or False is needed"
+            raise ConfigError(msg)
 
     def _check_model_options(self) -> None:
         """Refuses options of another model than the given one.
@@ -256,6 +263,11 @@ class EncoderConfig:
         return (Model.LATENT, Model.FITTED) if is_fitted else (Model.LATENT,)
 
     @property
+    def floor_db(self) -> float | None:
+        """The least PSNR of the target `psnr` or `lossless`; None for other targets."""
+        return EXACT_DB if self.lossless else self.psnr
+
+    @property
     def target_lmbda(self) -> float | None:
         """The multiplier of the target `quality` or `lmbda`; None for other targets."""
         quality = self.quality
@@ -272,8 +284,8 @@ class EncoderConfig:
         """The same target, relative to the whole range of a bit depth instead of `sample_max`."""
         range_db, lmbda = self.range_db(bit_depth), self.target_lmbda
         whole = replace(self, sample_max=None)
-        if self.psnr is not None:
-            return replace(whole, psnr=self.psnr + range_db)
+        if self.floor_db is not None:
+            return replace(whole, psnr=self.floor_db + range_db, lossless=False)
         if lmbda is None or not range_db:
             return whole
         return replace(whole, quality=None, lmbda=lmbda * 10 ** (-range_db / 10))
@@ -281,11 +293,11 @@ class EncoderConfig:
     def targets(self) -> dict[str, float]:
         """The targets that were given, by name."""
         given = {name: getattr(self, name) for name in _TARGETS}
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in given.items() if value is not None and value is not False}
 
     def budget_bytes(self, image: Image) -> int | None:
         """The largest allowed size of the whole file in bytes; None if the target is not a size."""
-        if self.psnr is not None or self.target_lmbda is not None:
+        if self.floor_db is not None or self.target_lmbda is not None:
             return None
         if self.size is not None:
             return int(self.size)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
-from dfmcodec.image import PEAK_LEVEL, Image
+from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr
@@ -60,7 +61,8 @@ def encode_image(
             written.
         generator: A generative model, under which the image becomes a code; None for a model of its
             own.
-        notify: Receives a notice where quality is relative to a part of the range of samples.
+        notify: Receives a notice where quality is relative to a part of the range of samples, and
+            where samples of 16 bits become 8-bit ones.
 
     Raises:
         ImageError: The generative model is for images of another size; a sample is above
@@ -77,13 +79,14 @@ def encode_image(
         from dfmcodec.encoder.generative.search import check_image
 
         check_image(image, generator)
-        result = _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
+        with _out_of_reach_as(config):
+            result = _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
     else:
         models = config.models(image.pixel_count)
         for model in models:
             if model is not Model.LATENT:
                 require(f"the {model.value} model", *_FITTING, otherwise=_WITHOUT_FITTING)
-        with one_core_products():
+        with one_core_products(), _out_of_reach_as(config):
             if len(models) == 1:
                 result = _encoded(image, config, models[0], on_progress, should_stop)
                 if models[0] is Model.FITTED and result.report.ended_early:
@@ -92,6 +95,18 @@ def encode_image(
                 result = _better_of(image, config, models, on_progress, should_stop)
     on_progress(_all_done(result.report))
     return result
+
+
+@contextmanager
+def _out_of_reach_as(config: EncoderConfig) -> Iterator[None]:
+    """Says that the target which is out of reach is `lossless`, where it is: models know its dB."""
+    try:
+        yield
+    except TargetUnreachableError as error:
+        if not config.lossless:
+            raise
+        msg = f"the image cannot be encoded without loss ({error}); choose another target"
+        raise TargetUnreachableError(msg) from error
 
 
 def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Image, EncoderConfig]:
@@ -104,13 +119,14 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
         ImageError: See `encode_image`.
     """
     if config.sample_max is None:
-        notice = image.range_notice()
+        notice = image.range_notice("quality and PSNR")
         if notice is None:
             return image, config
         if image.sample_max == PEAK_LEVEL:
             msg = (
-                f"the image's 16-bit samples reach only {image.largest_sample}, which a file of 16 bits would lose; "
-                "--sample-max 255 encodes the same values as 8 bits, --sample-max 65535 takes the whole range"
+                f"the image's samples reach only {image.largest_sample} of {peak_value(image.bit_depth)}: 8 bits "
+                "stored in 16; encode them as 8 bits with --sample-max 255 (the same values), or as they are, nearly "
+                "black, with --sample-max 65535"
             )
             raise ImageError(msg)
         notify(notice)
@@ -118,8 +134,11 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
     if image.largest_sample > config.sample_max:
         msg = f"the image's samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"
         raise ImageError(msg)
-    is_narrow = image.bit_depth > 8 and config.sample_max <= PEAK_LEVEL
-    return (image.in_8_bits() if is_narrow else image), config
+    if image.bit_depth == BIT_DEPTHS[0] or config.sample_max > PEAK_LEVEL:
+        return image, config
+    narrow = image.in_8_bits()
+    notify(f"its {image.bit_depth}-bit samples become 8-bit ones of the same values (--sample-max {config.sample_max})")
+    return narrow, config
 
 
 def _all_done(report: EncodeReport) -> Progress:
@@ -230,9 +249,10 @@ def _encoded(
     if budget is not None and len(data) > budget:
         msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
         raise DfmError(msg)
-    if len(data) > max(image.raw_bytes, _RAW_IS_SMALL) and config.psnr is not None:
-        needed = f"{config.psnr:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
-        msg = f"{needed}; lower --psnr"
+    floor_db = config.floor_db
+    if len(data) > max(image.raw_bytes, _RAW_IS_SMALL) and floor_db is not None:
+        needed = f"{floor_db:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
+        msg = needed if config.lossless else f"{needed}; lower --psnr"
         raise TargetUnreachableError(msg)
     report = _report(job, config, image, outcome, data)
     del outcome  # a large image needs the memory for what is decoded
@@ -241,8 +261,8 @@ def _encoded(
         msg = "the alpha channel did not survive; please report this"
         raise DfmError(msg)
     decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
-    if config.psnr is not None and decoded_psnr < config.psnr:
-        msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {config.psnr:.2f}"
+    if floor_db is not None and decoded_psnr < floor_db:
+        msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {floor_db:.2f}"
         raise TargetUnreachableError(msg)
     return EncodeResult(data, report(psnr_db=decoded_psnr, total_s=time.perf_counter() - started), decoded)
 

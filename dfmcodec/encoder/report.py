@@ -78,6 +78,13 @@ class EncodeReport:
         """Whether something ended the fit that is not part of it."""
         return self.stop_reason in ("time limit", "interrupted", "diverged")
 
+    @property
+    def lossless(self) -> bool:
+        """Whether the file decodes to exactly the pixels of the image, where it is not fully
+        transparent.
+        """
+        return self.psnr_db == inf
+
     def _repr_html_(self) -> str:
         """The main figures as a table, for notebooks."""
         figures = {
@@ -97,7 +104,7 @@ class EncodeReport:
         return {
             **asdict(self),
             "psnr_db": self.psnr_db if isfinite(self.psnr_db) else None,
-            "lossless": self.psnr_db == inf,
+            "lossless": self.lossless,
             "architecture": self.architecture.as_dict(),
             "step_indices": list(self.step_indices),
             "trace": [asdict(point) for point in self.trace],

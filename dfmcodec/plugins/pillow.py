@@ -36,8 +36,6 @@ from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_m
 from dfmcodec.image import LARGEST_PIXELS, peak_value
 
 FORMAT = "DFM"
-_LOSSLESS = "lossless"  # an option of `save`
-_EXACT_DB = 200.0  # above the PSNR of all images with a wrong sample
 _METADATA = ("exif", "icc_profile", "xmp")  # options of `save`, by their names in `info`
 _EXIF_PREFIX = b"Exif\0\0"
 _EMPTY_EXIF_BYTES = len(Image.Exif().tobytes())
@@ -207,8 +205,7 @@ def _accept(prefix: bytes) -> bool:
 def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.PathLike[str]) -> None:
     """Writes an image as a `.dfm` file.
 
-    `lossless=True` is the target of a file without loss. Options of `save` that are not known are
-    ignored, as Pillow promises, with a warning.
+    Options of `save` that are not known are ignored, as Pillow promises, with a warning.
 
     Raises:
         OSError: The image is of a kind that cannot be encoded, or not without loss.
@@ -219,12 +216,9 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
 
     known = {"config", *dfmcodec.EncodeOptions.__annotations__}
     options: dict[str, Any] = {name: value for name, value in pil_image.encoderinfo.items() if name in known}
-    if unknown := sorted(pil_image.encoderinfo.keys() - known - {_LOSSLESS, *_METADATA}):
-        takes = f"it takes {_LOSSLESS}, {', '.join(_METADATA)} and those of dfmcodec.EncodeOptions"
+    if unknown := sorted(pil_image.encoderinfo.keys() - known - {*_METADATA}):
+        takes = f"it takes {', '.join(_METADATA)} and those of dfmcodec.EncodeOptions"
         warnings.warn(f"saving a .dfm file ignores the options {', '.join(unknown)}; {takes}", stacklevel=3)
-    is_lossless = bool(pil_image.encoderinfo.get(_LOSSLESS))
-    if is_lossless:
-        options["psnr"] = _EXACT_DB
     metadata = {name: pil_image.encoderinfo[name] for name in _METADATA if name in pil_image.encoderinfo}
     try:
         if (page := options.pop("page", None)) is not None:  # of a copy there is only one
@@ -235,10 +229,9 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
     except ImageError as error:
         raise OSError(str(error)) from error
     except TargetUnreachableError as error:
-        if not is_lossless:
+        if not options.get("lossless"):
             raise
-        msg = f"the image cannot be saved as a .dfm file without loss ({error}); leave out {_LOSSLESS}"
-        raise OSError(msg) from error
+        raise OSError(str(error)) from error
     file.write(data)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
+from PIL.PngImagePlugin import PngInfo
 
 from dfmcodec.cli import main
 
@@ -73,13 +74,13 @@ def test_kinds_to_strip(folder):
 
 def test_a_part_of_16_bits_is_noticed(folder):
     save_deep("x.png", 3900)
-    notice = "x.png: its 16-bit samples reach 3510, so quality and PSNR are relative to 4095 (12 bits)"
+    notice = "x.png: its 16-bit samples reach 3510, so {} are relative to 4095 (12 bits)"
     run = dfm("encode", "x.png", "--effort", 1, "--json")
-    assert notice in run.stderr
+    assert notice.format("quality and PSNR") in run.stderr
     figures = json.loads(run.stdout)
     assert figures["config"]["sample_max"] == 4095
     compared = dfm("compare", "x.png", "x.dfm", "--json")
-    assert notice in compared.stderr
+    assert notice.format("PSNR and SSIM") in compared.stderr
     assert json.loads(compared.stdout)["psnr_db"] == pytest.approx(figures["psnr_db"])
     whole = json.loads(dfm("compare", "x.png", "x.dfm", "--sample-max", 65535, "--json").stdout)
     assert whole["psnr_db"] == pytest.approx(figures["psnr_db"] + 20 * np.log10(65535 / 4095))
@@ -89,11 +90,63 @@ def test_a_part_of_16_bits_is_noticed(folder):
 
 def test_8_bits_in_16(folder):
     save_deep("x.png", 250)
-    assert "--sample-max 255 encodes the same values as 8 bits" in dfm("encode", "x.png", code=1).output
-    dfm("encode", "x.png", "--sample-max", 255, "--effort", 1)
+    refused = dfm("encode", "x.png", code=1).output
+    assert refused.startswith("dfm: error: x.png: the image's samples reach only 225 of 65535: 8 bits stored in 16; ")
+    run = dfm("encode", "x.png", "--sample-max", 255, "--effort", 1)
+    assert "dfm: x.png: its 16-bit samples become 8-bit ones of the same values (--sample-max 255)" in run.stderr
     dfm("decode", "x.dfm", "-o", "y.png")
     assert opened("y.png").mode == "L"
     assert "PSNR" in dfm("compare", "x.png", "x.dfm").output  # although their bit depths differ
+
+
+def test_captions_comments_and_texts_that_are_not_kept_are_noticed(folder):
+    image = PIL.Image.fromarray((WAVES * 255).astype(np.uint8))
+    text = PngInfo()
+    text.add_text("Author", "A. Body")
+    image.save("x.png", pnginfo=text)
+    image.save("x.jpg", comment="a cat")
+    kept = "left out; only ICC, Exif and XMP are kept"
+    run = dfm("encode", "x.png", "--effort", 1)
+    assert run.stderr.startswith(f"dfm: x.png: its PNG text (Author) is {kept}\n")
+    assert f"dfm: x.jpg: its comment is {kept}\n" in dfm("encode", "x.jpg", "-f", "--effort", 1).stderr
+    for options in (["--strip", "all"], ["--quiet"]):
+        assert kept not in dfm("encode", "x.jpg", "-f", "--effort", 1, *options).stderr
+
+
+def test_what_is_out_of_reach_comes_with_the_name_of_the_file(folder):
+    save_deep("x.png", 65535)
+    save_deep("narrow.png", 250)
+    one = dfm("encode", "x.png", "--psnr", 150, "--effort", 1, code=4).stderr
+    assert one.startswith("dfm: error: x.png: 150.00 dB is out of reach: ")
+    several = dfm("encode", "x.png", "narrow.png", "--psnr", 150, "--effort", 1, "-O", "out", code=5).stderr
+    assert f"dfm: failed: {one.removeprefix('dfm: error: ')}" in several
+    assert "dfm: failed: narrow.png: the image's samples reach only 225 of 65535" in several
+
+
+def test_lossless_is_a_target(folder):
+    pixels = np.dstack([WAVES[:16, :24] * 255] * 3).astype(np.uint8)
+    PIL.Image.fromarray(pixels).save("x.bmp")
+    report = json.loads(dfm("encode", "x.bmp", "--lossless", "--effort", 1, "--json").stdout)
+    assert (report["lossless"], report["psnr_db"], report["config"]["lossless"]) == (True, None, True)
+    dfm("decode", "x.dfm", "-o", "x.png")
+    assert np.array_equal(np.asarray(opened("x.png")), pixels)
+    dfm("encode", "x.bmp", "-o", "y.dfm", "--psnr", 200, "--effort", 1)
+    assert Path("x.dfm").read_bytes() == Path("y.dfm").read_bytes()
+    assert "psnr and lossless are both targets" in dfm("encode", "x.bmp", "--lossless", "--psnr", 38, code=2).output
+    assert "8 bits; 16 bits only by chance" in " ".join(dfm("encode", "--help").output.split())
+    save_deep("deep.png", 65535)
+    refused = dfm("encode", "deep.png", "--lossless", "--effort", 1, code=4).stderr
+    assert refused.startswith(
+        "dfm: error: deep.png: the image cannot be encoded without loss (200.00 dB is out of reach"
+    )
+
+
+def test_lossless_that_does_not_pay_names_no_target_that_there_is_not(folder):
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save("x.png")
+    source = Path("x.png").stat().st_size
+    run = dfm("encode", "x.png", "--lossless", "--effort", 1)
+    assert Path("x.dfm").stat().st_size >= source
+    assert "--quality in place of --lossless helps" in run.stderr
 
 
 def test_sample_max_is_checked_before_anything_is_read(folder):
@@ -106,6 +159,6 @@ def test_compare_gives_the_notices_of_encode(folder):
     first.save("pages.tif", save_all=True, append_images=[second])
     first.convert("CMYK").save("cmyk.tif")
     run = dfm("compare", "pages.tif", "cmyk.tif")
-    assert "dfm: pages.tif: the first of several pages" in run.stderr
+    assert "dfm: pages.tif: the first of several pages; dfm encode --page takes another" in run.stderr
     assert "dfm: cmyk.tif: CMYK converted to sRGB" in run.stderr
     assert dfm("compare", "pages.tif", "cmyk.tif", "--quiet").stderr == ""

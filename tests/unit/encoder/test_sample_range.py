@@ -12,7 +12,7 @@ import dfmcodec
 from dfmcodec.encoder.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.encoder.encode import encode_image
 from dfmcodec.errors import ConfigError, ImageError, TargetUnreachableError
-from dfmcodec.image import Image
+from dfmcodec.image import Image, Metadata
 from dfmcodec.metrics import psnr_of_mse
 
 ROWS, COLUMNS = np.mgrid[:48, :64]
@@ -93,12 +93,32 @@ def test_targets_are_converted_in_one_place():
 def test_8_bits_in_16_are_refused_unless_it_is_said_what_they_mean():
     image = image_of(8)
     for target in ({}, {"size": 2000}, {"psnr": 30}):
-        with pytest.raises(ImageError, match=r"reach only \d+, .*--sample-max 255 encodes the same values as 8 bits"):
+        with pytest.raises(ImageError) as caught:
             encoded(image, **target)
-    result, _ = encoded(image, sample_max=255, psnr=200)
+        assert str(caught.value) == (
+            f"the image's samples reach only {image.largest_sample} of 65535: 8 bits stored in 16; encode them as 8 "
+            "bits with --sample-max 255 (the same values), or as they are, nearly black, with --sample-max 65535"
+        )
+    result, notices = encoded(image, sample_max=255, lossless=True)
+    assert notices == ["its 16-bit samples become 8-bit ones of the same values (--sample-max 255)"]
     assert np.array_equal(result.decoded.pixels, image.pixels)
     assert result.decoded.bit_depth == 8
-    assert encoded(image, sample_max=65535)[0].decoded.bit_depth == 16
+    whole, notices = encoded(image, sample_max=65535)
+    assert (whole.decoded.bit_depth, notices) == (16, [])
+
+
+@pytest.mark.parametrize(("bits", "sample_max"), [(8, 255), (10, 1023), (12, 4095), (14, 16383), (16, 65535)])
+def test_the_image_in_8_bits_is_that_of_the_range_that_its_samples_use(bits, sample_max):
+    image = image_of(bits)
+    alpha = np.full((48, 64), 9, np.uint16)
+    metadata = Metadata(icc=b"a profile")
+    plain = Image(image.pixels, metadata, alpha).plain()
+    assert np.array_equal(plain.pixels, np.rint(image.pixels * (255 / sample_max)).astype(np.uint8))
+    assert (plain.metadata, plain.alpha) == (metadata, None)
+    assert Image(image.pixels, alpha=alpha).plain_notice() == f"in 8 bits ({sample_max} becomes 255), without its alpha"
+    assert image.plain_notice() == f"in 8 bits ({sample_max} becomes 255)"
+    assert plain.plain_notice() is None
+    assert Image(plain.pixels, alpha=alpha.astype(np.uint8)).plain_notice() == "without its alpha"
 
 
 def test_alpha_of_samples_that_become_8_bits():
