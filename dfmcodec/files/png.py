@@ -104,7 +104,7 @@ def texts(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     for name, start, size in _chunks(file):
         if name in _TEXTS:
             file.seek(start + 8)
-            keyword, _, rest = file.read(min(size - 12, _TEXT_HEAD_BYTES)).partition(b"\0")
+            keyword, _, rest = file.read(max(0, min(size - 12, _TEXT_HEAD_BYTES))).partition(b"\0")
             yield keyword.decode("latin-1"), rest
 
 

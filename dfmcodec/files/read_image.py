@@ -203,7 +203,7 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
 def _first_page_notice(format_name: str | None) -> str:
     """The notice that a file has several pages, of which no one was asked for."""
     if format_name == "MPO":  # a JPEG of a camera or phone
-        return "its main image; its further images (previews, a gain map) are left out"
+        return "the main image of several; the others (previews, a gain map) are left out"
     what = "pages" if format_name in ("TIFF", "PSD", "DCX", "HEIF") else "frames"
     return f"the first of several {what}; dfm encode --page takes another"
 

@@ -222,7 +222,7 @@ def pages_of(format_name, count=3):
 
 def test_the_further_images_of_a_phone_are_no_frames():
     image, notices = read(pages_of("MPO", 2))
-    assert notices == "file: its main image; its further images (previews, a gain map) are left out"
+    assert notices == "file: the main image of several; the others (previews, a gain map) are left out"
     assert image.pixels.shape == PIXELS.shape
 
 
