@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for reason, count in reasons.most_common():
         how = "; to have it: pip install -e .[dev]" if reason.startswith("could not import") else ""
         terminalreporter.write_line(f"{count} skipped: {reason}{how}")
-    for mark in ("slow", "gpu", "long"):
+    for mark in _LEFT_OUT:
         if f"not {mark}" in config.option.markexpr:
             terminalreporter.write_line(f"left out: {_LEFT_OUT[mark]}; to have them: bin/test -m {mark}")
 
@@ -47,7 +47,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 _LEFT_OUT = {
     "slow": "quality on photographs, and what takes long and finds little",
     "gpu": "what needs an accelerator",
-    "long": "the longer unit tests, and all other tiers",
 }
 
 
