@@ -16,7 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
 from dfmcodec import kernels
+from dfmcodec.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "v1"
@@ -134,6 +137,13 @@ def held_command(folder: Path, function: str, when: str, *arguments: object) -> 
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
+
+
+def dfm(*arguments: Any, code: int = 0, data: str | bytes | None = None) -> Result:
+    """Runs the command, which has to end with an exit code."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
+    assert result.exit_code == code, result.output
+    return result
 
 
 def names_in(folder: str | Path) -> list[str]:

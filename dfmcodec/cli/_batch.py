@@ -104,8 +104,8 @@ class _Run:
         self._bar = FilesBar(inputs.count, self._is_shown)
         self._records = Records()
         self._states: dict[Task, dict[str, Any]] = {}  # of sources that are worked on, for the report
-        # By status; those that are "kept", too, and how many of these have "others" for settings.
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # by status; "kept" ones, too
+        self._of_other_settings = 0  # of those that are kept
 
     def perform(self) -> None:
         """Performs all tasks, or shows them."""
@@ -170,7 +170,7 @@ class _Run:
         elif is_reported and report is not None and report.is_of_other_settings(task):
             return True  # which a report is there for
         self._keep()
-        self.counts["others"] += standing.settings not in (None, self._work.settings)
+        self._of_other_settings += standing.settings not in (None, self._work.settings)
         return None
 
     def _keep(self) -> None:
@@ -221,7 +221,8 @@ class _Run:
         would_be = "would be " if self._work.is_dry else ""
         parts = [f"{counts[DONE] + counts[INTERRUPTED]} {would_be}{self._work.verb}"]
         if counts["kept"]:
-            made = f", {counts['others']} of them made with other settings" if counts["others"] else ""
+            others = self._of_other_settings
+            made = f", {others} of them made with other settings" if others else ""
             parts.append(f"{counts['kept']} already there{made} (-f overwrites them)")
         if counts[LARGER]:
             parts.append(f"{counts[LARGER]} left out as larger than their sources")
@@ -257,8 +258,7 @@ def run(inputs: Inputs, work: Work, display: Display, force: bool, report: Repor
         echo(f"dfm: error: there are no {work.noun} here (-r looks into subfolders)", err=True)
         sys.exit(_NOTHING_TO_DO)
     if this.counts[FAILED]:
-        files = this.counts.total() - this.counts["others"]
-        sys.exit(SOME_FAILED if files > 1 else _FAILED)
+        sys.exit(SOME_FAILED if this.counts.total() > 1 else _FAILED)
 
 
 def planned_line(source: Path, target: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from dfmcodec.cli._common import STANDARD, Output, write_output
 from dfmcodec.errors import OutputError
-from dfmcodec.files.atomic import check_writable, is_stream, unwritable_message, write_atomic
+from dfmcodec.files.atomic import check_writable, is_stream, lock, unwritable_message, write_atomic
 
 RECORD = ".dfm-sources.jsonl"  # in the folder of the outputs, with a row for each time that one was written
 _ADVICE = "name another folder, or use -f to replace it"
@@ -295,13 +295,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise OutputError(unwritable_message(str(path), error)) from error
     with record:
-        try:
-            import fcntl
-
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(record, fcntl.LOCK_EX)
-        except ImportError:  # Windows
-            pass
+        lock(record.fileno())
         yield record
 
 

@@ -208,7 +208,7 @@ def _write_unnamed(path: Path, data: bytes, force: bool) -> bool:
         except FileExistsError:
             if not force:
                 raise
-            _lock(file.fileno())
+            lock(file.fileno())
             with _temporary(path) as temporary:
                 _name(file.fileno(), temporary)
                 os.replace(temporary, path)
@@ -240,7 +240,7 @@ def _written_named(path: Path, data: bytes, force: bool) -> bool:
     with _temporary(path) as temporary:
         mode = 0o600 if path.exists() else 0o666  # nobody reads the rest of a private file meanwhile
         with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
-            _lock(file.fileno())
+            lock(file.fileno())
             if not temporary.exists():
                 return False
             _keep_access(file.fileno(), path)
@@ -292,8 +292,10 @@ def _temporary_prefix(path: Path) -> str:
     return f".{os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])}."
 
 
-def _lock(handle: int) -> None:
-    """Marks a file as being written, for as long as this process lives."""
+def lock(handle: int) -> None:
+    """Marks a file as being written, until it is closed or this process ends; waits for another
+    process that has marked it.
+    """
     if fcntl is not None:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -17,11 +17,9 @@ import PIL.Image
 import pytest
 import skimage.data
 import skimage.io
-from click.testing import CliRunner
-from common import PATIENCE_S, held_command
+from common import PATIENCE_S, dfm, held_command
 
 import dfmcodec
-from dfmcodec.cli import main
 from dfmcodec.decoder import decode_image
 from dfmcodec.latents.geometry import Region
 from dfmcodec.metrics import psnr
@@ -29,12 +27,6 @@ from dfmcodec.metrics import psnr
 FAST = ("--quality", "50", "--effort", "1")
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="signals of process groups are POSIX")
-
-
-def dfm(*arguments, code=0, data=None):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def opened(path):

@@ -16,11 +16,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner
-from common import ROOT
+from common import ROOT, dfm
 
 import dfmcodec
-from dfmcodec.cli import main
 
 
 @pytest.fixture
@@ -28,12 +26,6 @@ def folder(tmp_path, monkeypatch, chelsea):
     monkeypatch.chdir(tmp_path)
     PIL.Image.fromarray(chelsea.pixels).save("cat.png")
     return tmp_path
-
-
-def dfm(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 def opened(path):

@@ -9,20 +9,11 @@ import sys
 
 import PIL.Image
 import pytest
-from click.testing import CliRunner
-from common import held_command
+from common import dfm, held_command
 from corpora import read_tar, write_images, write_tar
-
-from dfmcodec.cli import main
 
 pytest.importorskip("pyarrow")
 FAST = ("--effort", "1", "--quality", "50")
-
-
-def dfm(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner
+from common import dfm
 
 import dfmcodec
-from dfmcodec.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +23,6 @@ def folder(tmp_path, monkeypatch, cat):
     monkeypatch.chdir(tmp_path)
     Path("cat.dfm").write_bytes(cat)
     return tmp_path
-
-
-def dfm(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 def pixels(path):

@@ -14,11 +14,10 @@ import click
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner
+from common import dfm
 
 import dfmcodec
 from dfmcodec._types import Model
-from dfmcodec.cli import main
 from dfmcodec.cli.encode import command
 from dfmcodec.encoder import EncoderConfig, encode
 from dfmcodec.files.open_image import plugin_package
@@ -40,12 +39,6 @@ def folder(tmp_path, monkeypatch, chelsea):
     )
     dfmcodec.encode(image, quality=90, effort=1).save("real.dfm")
     return tmp_path
-
-
-def dfm(*arguments, code=0, data=None):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def test_a_fit_that_a_time_limit_ends_gives_a_notice(folder):

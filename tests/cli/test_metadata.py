@@ -8,19 +8,11 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner
+from common import dfm
 from PIL.PngImagePlugin import PngInfo
-
-from dfmcodec.cli import main
 
 ROWS, COLUMNS = np.mgrid[:40, :56]
 WAVES = 0.5 + 0.4 * np.sin(COLUMNS / 9) * np.cos(ROWS / 7)
-
-
-def dfm(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture

@@ -10,20 +10,12 @@ from pathlib import Path
 import PIL.Image
 import pytest
 import skimage.data
-from click.testing import CliRunner
-from common import GOLDEN, names_in
+from common import GOLDEN, dfm, names_in
 
 import dfmcodec
-from dfmcodec.cli import main
 from dfmcodec.cli._origins import RECORD
 
 FAST = ("--quality", "40", "--effort", "1")
-
-
-def dfm(*arguments, code=0, data=None):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def save(name: str, top: int = 0) -> None:

@@ -12,20 +12,12 @@ import numpy as np
 import PIL.Image
 import pytest
 import skimage.data
-from click.testing import CliRunner
-from common import held_command, names_in, wait_until
+from common import dfm, held_command, names_in, wait_until
 
 import dfmcodec
-from dfmcodec.cli import main
 from dfmcodec.cli._report_file import report_file
 
 FAST = ("--quality", "50", "--effort", "1")
-
-
-def dfm(*arguments, code=0, data=None):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def save(name: str, top: int = 0, **options) -> None:

@@ -12,22 +12,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN, names_in
+from common import GENERATIVE, GOLDEN, dfm, names_in
 
-from dfmcodec.cli import main
 from dfmcodec.cli._sandbox import Limits, call, check_available
 from dfmcodec.errors import ConfigError, CorruptError, DfmError, LimitError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 FEW = Limits.of_image(1 << 16, 1 << 30)
 DAMAGED = "the file is damaged"
-
-
-def dfm(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ import click
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN, PATIENCE_S, names_in, with_crc
+from common import GENERATIVE, GOLDEN, PATIENCE_S, dfm, names_in, with_crc
 
 import dfmcodec
 import dfmcodec.decoder
@@ -47,12 +46,6 @@ posix_only = pytest.mark.skipif(os.name == "nt", reason="such files and names ar
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def dfm(*arguments, code=0, data=None):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def lines(text):

@@ -21,11 +21,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import PIL.Image
 import pytest
-from click.testing import CliRunner
-from common import GENERATIVE, GOLDEN, PATIENCE_S, wait_until
+from common import GENERATIVE, GOLDEN, PATIENCE_S, dfm, wait_until
 
 import dfmcodec
-from dfmcodec.cli import main
 from dfmcodec.errors import DfmError
 from dfmcodec.viewer import server as viewer_server
 from dfmcodec.viewer.server import PageServer, Resource
@@ -35,12 +33,6 @@ FITTED = next(GOLDEN.glob("fitted-rgb-*.dfm"))
 CODE = next(GENERATIVE.glob("gray-0-*.dfm"))
 PAGE = b"<!doctype html><title>page</title>"
 posix = pytest.mark.skipif(os.name != "posix", reason="scripts and signals of POSIX")
-
-
-def dfm(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
 
 
 def gone() -> bytes:

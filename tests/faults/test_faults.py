@@ -95,7 +95,7 @@ def test_a_file_taken_for_left_over_is_written_again(tmp_path, monkeypatch):
 
     path = tmp_path / "x.dfm"
     path.write_bytes(b"old")
-    lock, taken = atomic._lock, []
+    lock, taken = atomic.lock, []
 
     def late(handle):
         if not taken:
@@ -104,7 +104,7 @@ def test_a_file_taken_for_left_over_is_written_again(tmp_path, monkeypatch):
         lock(handle)
 
     monkeypatch.setattr(atomic, "_write_unnamed", lambda *_: False)
-    monkeypatch.setattr(atomic, "_lock", late)
+    monkeypatch.setattr(atomic, "lock", late)
     write_atomic(path, b"new")
     assert len(taken) == 1
     assert path.read_bytes() == b"new"

@@ -13,13 +13,12 @@ from pathlib import Path
 import fuzzing
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from common import dfm
 
 import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.bitstream import container
 from dfmcodec.bitstream.sections.checks import CHECKS_PART
-from dfmcodec.cli import main
 from dfmcodec.decoder import decode_best_effort, decode_image, render
 from dfmcodec.encoder import EncoderConfig, encode_image
 from dfmcodec.errors import CorruptError, FormatError, TruncatedError
@@ -340,12 +339,6 @@ def test_checks_are_few(photograph, model, monkeypatch):
         assert ("checks" in sizes) == has_checks
         assert sizes.get("checks", 0) + 5 <= max(5, part * len(result.data))
         assert abs(result.report.estimated_bytes - len(result.data)) <= 0.005 * len(result.data) + 4
-
-
-def dfm(*arguments, code=0, data=None):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=data)
-    assert result.exit_code == code, result.output
-    return result
 
 
 def test_commands_tell_what_is_wrong(tmp_path, monkeypatch, encoded):
