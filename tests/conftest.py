@@ -4,6 +4,7 @@ of their own, and a few photographs.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections import Counter
@@ -25,6 +26,11 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 # JAX may not promote dtypes or ranks silently in our code.
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Modules stay to the end: no collection of garbage walks through them.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
 
 # The same examples each time; --hypothesis-profile=fresh draws others, by hand.
 _untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
