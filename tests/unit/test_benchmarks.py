@@ -308,6 +308,14 @@ def pictures_twice(folder: Path) -> None:
     assert min(row["dfm --scale 2, dB"] for row in rows) > one_colour_db(crop())
 
 
+def pictures_qualities(folder: Path) -> None:
+    rows = recorded(folder / "rows.jsonl", "pictures", "qualities", png(folder))
+    *ours, webp = rows
+    assert [row["setting"] for row in ours] == ["quality 50", "quality 75", "quality 90", "quality 95", "lossless"]
+    assert [row["bytes"] for row in ours] == sorted({row["bytes"] for row in ours})
+    assert ours[-1]["psnr_db"] == webp["psnr_db"] == "exact"
+
+
 def pictures_depths(folder: Path) -> None:
     rows = recorded(folder / "rows.jsonl", "pictures", "depths", png(folder))
     encoded, synthesised = rows[:5], rows[5:]
@@ -569,6 +577,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "machine_layers": machine_layers,
     "pictures kinds": pictures_kinds,
     "pictures twice": pictures_twice,
+    "pictures qualities": pictures_qualities,
     "pictures depths": pictures_depths,
     "pictures large": pictures_large,
     "prefixes": prefixes,

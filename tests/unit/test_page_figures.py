@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
@@ -55,8 +56,16 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "published files, {kodak[fitted:7, Cool-chic 5.0.1]} of the rate",
     ),
     "docs/presets.md": (
-        "| 97 % | {effort_1_s} |",
-        "| 99.2 % | {default_s} | 0 |",
+        "| nothing special | `dfm encode photo.png`, which is `-q 75` | {qualities[75]} |",
+        "| a small image, as for a web page | `-q 50` | {qualities[50]} |",
+        "| an archive | `-q 90` | {qualities[90]} |",
+        "| nearly without loss | `-q 95` | {qualities[95]} |",
+        "at most 20,000 bytes, and at least {share_percent} % of that",
+        "| +2.9 % bits, after {effort_1_s} s in place of {default_s} s",
+        "{kodak[fitted:7, default]} bits on average (smooth images gain nothing), after {minutes[7]} minutes",
+        "{lossless_percent} % more bytes than lossless WebP",
+        "| 1 | {effort_1_s} | +2.9 % | {share_percent} % |",
+        "| 5 (default) | {default_s} | 0 |",
         "24 megapixels take {large_encode_s} s and {large_encode_GB} GB",
         "effort 6 takes {minutes[6]} minutes, effort 7 takes {minutes[7]} and effort 9 takes {minutes[9]}",
     ),
@@ -108,6 +117,7 @@ DERIVED = (  # a page, what it says, and the same on the page where it is derive
         ("docs/presets.md", f"| +{percent} % |", "docs/results/speed.md", "need 2.9, 1.7, 0.9 and 0.4 % more bits than")
         for percent in (2.9, 1.7, 0.9, 0.4)
     ),
+    ("docs/presets.md", "| +2.9 % bits", "docs/results/speed.md", "need 2.9, 1.7, 0.9 and 0.4 % more bits than"),
 )
 UNITS = "%|dB|s|minutes|months|kB|MB|GB|EUR|megapixels|bpp|bits per pixel|photographs"
 FIGURE = re.compile(rf"\d[\d.,]*(?: to \d[\d.,]*)? (?:{UNITS})(?!\w)")
@@ -125,6 +135,10 @@ def figures() -> dict[str, object]:
     installed = {row["installation"]: row for row in read_rows(first_page.RESULTS / "installations.jsonl")}
     files_mb = {name: row["bytes"] / 1e6 for name, row in installed.items() if "bytes" in row}
     savings = archive.savings()
+    settings: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for row in read_rows(first_page.RESULTS / "qualities.jsonl"):
+        settings[row["setting"]].append(row)
+    exact = zip(settings["lossless"], settings["WebP, lossless"], strict=True)
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
         "first_visual_table": first_page.visual_table(first_page.FEW, 0),
@@ -164,6 +178,13 @@ def figures() -> dict[str, object]:
         },
         **{f"over_{codec}_db": span(first_page.mean_gains(codec), 1) for codec in ("jpeg", "webp", "avif", "jxl")},
         "count": len({image for image, _ in first_page.gains("jpeg")}),
+        "qualities": {
+            quality: f"{span((row['bytes'] / 1000 for row in rows), 0)} kB, "
+            f"{span((row['psnr_db'] for row in rows), 1)} dB"
+            for quality in (50, 75, 90, 95)
+            for rows in [settings[f"quality {quality}"]]
+        },
+        "lossless_percent": span((100 * (ours["bytes"] / webp["bytes"] - 1) for ours, webp in exact), 0),
         "share_percent": f"{100 * first_page.least_share():.0f}",
         "months": [f"{archive.Prices().months(row.busy_s, row.saved_bytes):.0f}" for row in savings],
         "jpeg_months": span(decoding[0:4:2], 1),
