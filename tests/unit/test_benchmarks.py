@@ -524,6 +524,9 @@ def archive(folder: Path) -> None:
     table, dearer = run("archive"), run("archive", "--eur-per-kwh", 3)
     months, more = ([float(line.split(" | ")[3].replace(",", "")) for line in of[2:]] for of in (table, dearer))
     assert more == pytest.approx([10 * number for number in months], rel=0.2)
+    cheap, dear = run("archive", "--eur-per-core-hour", 0.02), run("archive", "--eur-per-core-hour", 0.2)
+    eur, more = ([float(line.split(" | ")[3].replace(",", "")) for line in of[2:]] for of in (cheap, dear))
+    assert more == pytest.approx([10 * number for number in eur], rel=0.05)
 
 
 def gallery(folder: Path) -> None:

@@ -104,6 +104,19 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "| AVIF, speed 4 | {cells[AVIF, speed 4]} |",
         "| encode, s; GB resident | {large_encode_s}; {large_encode_GB} |",
     ),
+    "docs/scale.md": (
+        "{corpus_table}",
+        "In place of JPEG, effort 1 pays after {rented_months[0]} months",
+        "The default takes {rented_months[2]} on rented cores",
+        "In place of AVIF, effort 1 pays by storage after {rented_months[1]} months, and the default after "
+        "{rented_months[3]}.",
+        "With them it is {shard_minutes} minutes by the seconds below",
+        "| core-hours | {billion_hours:.2f} million: {billion_days:.1f} days of 10,000 cores |",
+        "| cores | {billion_eur:,.0f} EUR at 0.02 EUR an hour |",
+        "| outputs | {billion_TB:.0f} TB at 1 bpp |",
+        "each {tar_minutes:.0f} minutes of one core; a lost worker loses {lost_minutes:.0f} minutes on average",
+        "| saved in place of JPEG | {saved_TB:.0f} TB, {saved_eur:,.0f} EUR a month |",
+    ),
     "docs/viewer.md": (
         "with them it takes {decode_s} s at 0.5 bits per pixel",
         "its weights are {script_MB} MB over the wire (gzip), `viewer.html`, which has the weights of all earlier "
@@ -139,6 +152,8 @@ def figures() -> dict[str, object]:
     for row in read_rows(first_page.RESULTS / "qualities.jsonl"):
         settings[row["setting"]].append(row)
     exact = zip(settings["lossless"], settings["WebP, lossless"], strict=True)
+    rented = [archive.Million(row.busy_s) for row in savings]
+    one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
         "first_visual_table": first_page.visual_table(first_page.FEW, 0),
@@ -187,6 +202,19 @@ def figures() -> dict[str, object]:
         "lossless_percent": span((100 * (ours["bytes"] / webp["bytes"] - 1) for ours, webp in exact), 0),
         "share_percent": f"{100 * first_page.least_share():.0f}",
         "months": [f"{archive.Prices().months(row.busy_s, row.saved_bytes):.0f}" for row in savings],
+        "corpus_table": archive.corpus_table(0.02, archive.Prices.eur_per_gb_month),
+        "rented_months": [f"{of.months(row.saved_bytes):.0f}" for of, row in zip(rented, savings, strict=True)],
+        "shard_minutes": " and ".join(
+            f"{images * seconds_each / 60:.0f}" for images, seconds_each in zip((120, 24), one_core_s, strict=True)
+        ),
+        "billion_hours": rented[0].core_hours / 1e3,
+        "billion_days": rented[0].core_hours * 1e3 / 10_000 / 24,
+        "billion_eur": round(rented[0].eur * 1e3, -2),
+        "billion_TB": archive.FILE_BYTES * 1e9 / 1e12,
+        "tar_minutes": 1000 * one_core_s[0] / 60,
+        "lost_minutes": 500 * one_core_s[0] / 60,
+        "saved_TB": savings[0].saved_bytes * 1e9 / 1e12,
+        "saved_eur": round(savings[0].saved_bytes * archive.Prices.eur_per_gb_month, -2),
         "jpeg_months": span(decoding[0:4:2], 1),
         "avif_months": span(decoding[1:4:2], 1),
         "MB": {name: f"{row['MB']:,}" for name, row in installed.items() if "MB" in row},
