@@ -115,6 +115,7 @@ def test_the_data_has_no_character_that_ends_a_script(compared):
     assert not set(data) & set("<>&'")
 
 
+@pytest.mark.slow
 def test_plots_show_names_as_they_are(compared):
     names = tuple(map(printable, HOSTILE))
     given = tuple(Curve(name, "f", {names[0]: ((0.5, 30.0), (1.0, 35.0))}) for name in names)
@@ -155,6 +156,7 @@ def test_many_curves_have_a_legend_below_the_plot(compared):
     assert len(page.of("img")) >= 3
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_for_files_with_such_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = Path("photos <script>window.injected=2<")
