@@ -76,7 +76,7 @@ def test_a_list_of_files():
     assert Path("back/out/in/x/a.png").exists()
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("suffix", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_a_report_is_resumed(suffix):
     def rows():
         text = Path(f"report.{suffix}").read_text()

@@ -222,6 +222,7 @@ assert corner.shape == (20, 30, 3) and psnr(inverse.compute(), photo) > 30
 OF_OTHERS = {  # what a library does with the codec or the plugin that other tests meet
     *("PyTorch DataLoader", "torchvision ImageFolder", "Hugging Face datasets", "OpenCV", "FastAPI", "Dask"),
     *("Tiled TIFF", "OME-Zarr", "xarray", "Dask arrays", "Zarr v2"),
+    "A large mosaic, chunk by chunk",
 }
 BEFORE_CHECK = """
 if __name__ == "__main__":

@@ -391,6 +391,7 @@ def assert_comes(page, expected: np.ndarray) -> None:
     wait_until(has_come)
 
 
+@pytest.mark.slow
 def test_another_file_stops_the_one_before(desktop):
     first, _ = golden(FITTED)
     second, expected = golden(RGB)
@@ -438,6 +439,7 @@ def test_keys_are_those_of_the_image(desktop):
     desktop.wait_for_function(f"scrollY < {before}")
 
 
+@pytest.mark.slow
 def test_light_and_dark(browser, viewer, complaints_of):
     grounds = []
     for scheme in ("light", "dark"):

@@ -108,6 +108,7 @@ def test_every_name_is_shown_and_none_is_markup(compared):
     assert all(f"{name}, latent, effort 5" in alternatives for name in names)
 
 
+@pytest.mark.slow
 def test_the_data_has_no_character_that_ends_a_script(compared):
     text = as_html(compared(tuple(map(printable, HOSTILE))))
     data = text.partition('id="data">')[2].partition("</script>")[0]

@@ -225,6 +225,7 @@ def test_kernels_decide_a_measurement(folder, monkeypatch):
     assert len(set(os.listdir("kept")) - before) == 1  # dfm's; other codecs have none
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_entry_is_measured_again(folder):
     first = measurements("photos/cat.png", "--rates", "0.1", "--cache", "kept")
     entries = sorted(Path("kept").iterdir())

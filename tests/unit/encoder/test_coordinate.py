@@ -65,7 +65,8 @@ def test_same_seed_same_file(encoded, chelsea):
     assert other.data != encoded.data
 
 
-@pytest.mark.parametrize("target", [pytest.param({"bpp": 1.5}, marks=pytest.mark.slow), {"size": 300}])
+@pytest.mark.slow
+@pytest.mark.parametrize("target", [{"bpp": 1.5}, {"size": 300}])
 def test_size_targets_are_hard(chelsea, target):
     report = encode(chelsea, steps=32, **target).report
     assert report.file_bytes <= report.budget_bytes

@@ -231,6 +231,7 @@ def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress[-1].budget_bytes is None
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file(of_photograph: Found) -> None:
     assert found_of_photograph(EncoderConfig(lmbda=LMBDA)).data == of_photograph.data
 
@@ -281,6 +282,7 @@ def test_networks_are_refined_and_long_fits_have_coarse_grids_swept(monkeypatch:
     check_file(long)
 
 
+@pytest.mark.slow
 def test_latents_move_by_as_much_as_the_symbols_of_swept_coarse_grids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_COARSE_SWEEPS_FROM", STEPS)
 
@@ -396,6 +398,7 @@ def test_networks_are_not_rounded_by_a_state_that_came_to_nan(part: str, monkeyp
     assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (50, "steps", 2)
 
 
+@pytest.mark.slow
 def test_networks_that_come_to_nan_within_a_step_are_rounded_quietly() -> None:
     """The state after it is what tells."""
     running = search_of(EncoderConfig(lmbda=LMBDA))
