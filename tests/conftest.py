@@ -20,6 +20,7 @@ from common import SHARED
 from hypothesis import HealthCheck, settings
 
 from dfmcodec.image import Image
+from dfmcodec.threads import limit_threads
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -50,6 +51,22 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(f"left out: {_LEFT_OUT[mark]}; to have them: bin/test -m {mark}")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets the processes of a run take files in the order below, not those of most tests first."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no process has one left when all are done."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(_LONGEST))
+
+
+_LONGEST = (  # 15 s and more
+    *("/encoder/test_fitted.py", "/encoder/test_fitted_search.py", "/encoder/test_window_kernel.py"),
+    *("/encoder/test_coordinate.py", "/generative/test_generative.py", "/encoder/test_latent.py"),
+    *("/faults/test_faults.py", "/cli/test_batch.py", "/cli/test_cli.py", "/bench/test_runner.py"),
+    *("/web/test_node.py", "/web/test_viewer.py", "/web/test_element.py", "/golden/test_reference_decoder.py"),
+)
 _LEFT_OUT = {
     "slow": "quality on photographs, and what takes long and finds little",
     "gpu": "what needs an accelerator",
@@ -87,6 +104,13 @@ def _compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = old
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """A process of several that test has one core; those that it starts count for themselves."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        limit_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,9 @@ def test_verbose_says_more(folder):
     output = dfm("encode", "cat.png", "--effort", 1, "-v").output
     assert "latent, levels 6" in output
     assert "estimated" in output
-    output = dfm("encode", "cat.png", "-f", "--model", "coordinate", "--steps", 16, "-v").output
+    output = dfm(
+        "encode", "cat.png", "-f", "--model", "coordinate", "--depth", 1, "--width", 8, "--steps", 16, "-v"
+    ).output
     assert "bits each" in output
     assert "as floats" in output
 
@@ -74,7 +76,7 @@ def test_existing_outputs_are_refused_and_untouched(folder):
     result = dfm("encode", "cat.png", code=1)
     assert "use -f" in result.output
     assert Path("cat.dfm").read_bytes() == b"precious"
-    dfm("encode", "cat.png", "-f", "--size", 10, code=4)
+    dfm("encode", "cat.png", "-f", "--size", 10, "--effort", 1, code=4)
     assert Path("cat.dfm").read_bytes() == b"precious"
     assert sorted(os.listdir()) == ["cat.dfm", "cat.png"]
 
@@ -132,7 +134,7 @@ def bad_files(chelsea):
         (["encode", "cat.png", "--report", "x.txt"], 2, ".jsonl or .csv"),
         (["encode", "cat.png", "--report", "text.jsonl"], 2, "not a report"),
         (["encode", "--files-from", "missing.txt"], 1, "cannot read missing.txt"),
-        (["encode", "noise.png", "--psnr", "200"], 4, "more than the 12,288 of the raw samples"),
+        (["encode", "noise.png", "--psnr", "200", "--effort", "1"], 4, "more than the 12,288 of the raw samples"),
         (["encode", "cat.png", "--rate", "-0.1"], 2, "positive"),
         (["encode", "cat.png", "--size", "20 parsecs"], 2, "not a size"),
         (["encode", "cat.png", "--model", "other"], 2, "--model"),
@@ -140,7 +142,7 @@ def bad_files(chelsea):
         (["encode", "cat.png", "--depth", "3", "--width", "4"], 2, "for the coordinate model"),
         (["encode", "cat.png", "--effort", "10"], 2, "1..9"),
         (["encode", "cat.png", "--quality", "101"], 2, "0..100"),
-        (["encode", "cat.png", "--size", "20"], 4, "below the"),
+        (["encode", "cat.png", "--size", "20", "--effort", "1"], 4, "below the"),
         (["decode", "good.dfm", "x.png"], 2, "-o x.png"),
         (["decode", "folder", "-r"], 1, "there are no .dfm files"),
         (["verify", "folder"], 1, "there are no .dfm files"),
@@ -237,15 +239,21 @@ def modules_after(code):
 
 def test_decoding_info_and_help_never_import_jax(folder):
     dfm("encode", "cat.png", "--effort", 1)
-    call = "from dfmcodec.cli import main\ntry: main({})\nexcept SystemExit as stop: assert not stop.code"
+    program = """
+from dfmcodec.cli import main
+for arguments in {}:
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        assert not stop.code
+"""
     heavy = {"jax", "jaxlib", "optax", "skimage", "scipy"}
-    assert not heavy & modules_after(call.format(["decode", "cat.dfm", "-o", "out.png", "--quiet"]))
-    assert not heavy & modules_after(call.format(["info", "cat.dfm"]))
     light = heavy | {"numpy", "PIL", "constriction", "msgpack"}
-    assert not light & modules_after(call.format(["--help"]))
-    for command in ("encode", "decode", "compare", "bench"):
-        assert not light & modules_after(call.format([command, "--help"]))
-    assert not heavy & modules_after(call.format(["encode", "cat.png", "-f", "--quiet", "--effort", "1"]))
+    helps = [[*command, "--help"] for command in ([], ["encode"], ["decode"], ["compare"], ["bench"])]
+    assert not light & modules_after(program.format(helps))
+    decode, info = ["decode", "cat.dfm", "-o", "out.png", "--quiet"], ["info", "cat.dfm"]
+    encode = ["encode", "cat.png", "-f", "--quiet", "--effort", "1"]
+    assert not heavy & modules_after(program.format([decode, info, encode]))
     assert not heavy & modules_after("import dfmcodec; dfmcodec.decode('cat.dfm'); dfmcodec.read_info('cat.dfm')")
 
 
@@ -270,7 +278,7 @@ def test_ctrl_c(folder, presses):
     import termios
 
     Path("cat.dfm").write_bytes(b"old")
-    options = ["-f", "--model", "coordinate", "--steps", "1000000"]
+    options = ["-f", "--model", "coordinate", "--depth", "1", "--width", "8", "--steps", "1000000"]
     run = [sys.executable, "-m", "dfmcodec", "encode", "cat.png", *options]
     terminal, of_command = os.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))

@@ -71,7 +71,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind == "gray and alpha" else pytest.mark.slow) for kind in KINDS]
+)
 def test_the_demo_takes_images_of_every_kind(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     KINDS[kind].save("cat.png")
@@ -168,7 +170,7 @@ def test_the_demo_never_replaces_its_photograph(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
 
 
-@pytest.mark.parametrize(("bits", "sample_max"), [(8, 255), (12, 4095)])
+@pytest.mark.parametrize(("bits", "sample_max"), [(8, 255), pytest.param(12, 4095, marks=pytest.mark.slow)])
 def test_a_part_of_16_bits_is_not_shown_black(bits, sample_max, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     gray = CAT[:, :, 1].astype(np.uint16) << bits - 8
@@ -182,6 +184,7 @@ def test_a_part_of_16_bits_is_not_shown_black(bits, sample_max, tmp_path, monkey
     assert (again.exit_code, again.output) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_demo_gives_the_notices_of_encode_and_keeps_the_profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     profile = b"a wide gamut" * 40
@@ -208,6 +211,7 @@ def test_the_demo_gives_the_notices_of_encode_and_keeps_the_profile(tmp_path, mo
         assert output.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_demo_converts_cmyk_and_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     PIL.Image.fromarray(CAT).convert("CMYK").save("cat.jpg")

@@ -41,6 +41,7 @@ def folder(tmp_path, monkeypatch, chelsea):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_fit_that_a_time_limit_ends_gives_a_notice(folder):
     """Only JSON and -v said so."""
     assert "cat.png: the fit ended early (time limit)\n" in dfm("encode", "cat.png", *NO_TIME, *FAST).stderr
@@ -140,6 +141,7 @@ def test_a_dfm_file_is_encoded_again(folder):
     assert result.stdout.startswith(f"real.dfm {len(before):,} -> r2.dfm ")
 
 
+@pytest.mark.slow
 def test_a_dfm_file_is_encoded_again_in_a_batch_and_through_a_pipe(folder):
     dfm("encode", "real.dfm", "cat.png", "-O", "out", *FAST)
     Path("list").write_text("real.dfm\n")

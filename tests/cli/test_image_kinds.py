@@ -265,8 +265,7 @@ KINDS = {
     ("model", "kind"),
     [
         *(("latent", kind) for kind in KINDS),
-        ("coordinate", "gray"),
-        *(pytest.param("coordinate", kind, marks=pytest.mark.slow) for kind in KINDS if kind != "gray"),
+        *(pytest.param("coordinate", kind, marks=pytest.mark.slow) for kind in KINDS),
     ],
 )
 def test_files_give_back_kind_depth_and_opacity(kind, model):
@@ -363,6 +362,7 @@ def test_outputs_hold_everything_or_are_refused(name, kind):
         assert (getattr(again.metadata, entry) == getattr(image.metadata, entry)) == (entry not in lost)
 
 
+@pytest.mark.slow
 def test_scikit_images_own_images(tmp_path):
     for name in ("astronaut", "camera", "coins", "logo", "horse", "moon", "page", "rocket", "text"):
         samples = getattr(skimage.data, name)()

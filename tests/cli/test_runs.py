@@ -76,7 +76,7 @@ def test_a_list_of_files():
     assert Path("back/out/in/x/a.png").exists()
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("suffix", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])
 def test_a_report_is_resumed(suffix):
     def rows():
         text = Path(f"report.{suffix}").read_text()
@@ -230,7 +230,9 @@ def test_exact_images_are_valid_json_and_cost_their_exact_size():
     assert "exact" in dfm("encode", "a.png", "-f", "--rate", 1, "--effort", 1).output
 
 
-@pytest.mark.parametrize("side", range(1, 10))
+@pytest.mark.parametrize(
+    "side", [1, 2, 7, *(pytest.param(side, marks=pytest.mark.slow) for side in (3, 4, 5, 6, 8, 9))]
+)
 def test_the_smallest_images_work_by_default(side):
     PIL.Image.fromarray(skimage.data.chelsea()[:side, :side]).save("a.png")
     dfm("encode", "a.png")

@@ -30,9 +30,14 @@ LONG = {
     "NaN, latent, always",
     "Damaged compilation cache",
 }
+# other tests meet most of what these do, in less time
+SLOW = {"Damaged prior", "NaN, coordinate, once", "Killed, folder", "Killed, decode", "File size limit"}
 
 
-@pytest.mark.parametrize("name", [name for name in faults.FAULTS if name not in LONG])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in faults.FAULTS if name not in LONG],
+)
 def test_a_fault(name, tmp_path):
     try:
         faults.FAULTS[name](faults.Place(tmp_path, moments=2))

@@ -33,7 +33,13 @@ from dfmcodec.prior.fitted import CHANGE_NAMES, SHIPPED_FITTED, NetworkChanges, 
 FILES = sorted(GOLDEN.glob("*.dfm"))
 CODES = sorted(GENERATIVE.glob("*.dfm"))
 SMALL = [path for path in FILES if path.stat().st_size < 2000]
-names = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+# files of which others have the same parts, and fewer symbols
+SLOW = ("checked-tiles", "corrected-rgb", "trellis-filter", "trellis-rgb", "refined-rgb")
+names = pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * path.stem.startswith(SLOW)) for path in FILES],
+    ids=lambda path: path.stem,
+)
 code_names = pytest.mark.parametrize("path", CODES, ids=lambda path: path.stem)
 
 
@@ -175,7 +181,7 @@ def damaged(whole: bytes, rng: random.Random) -> bytes:
     return bytes(data) + struct.pack("<I", zlib.crc32(data))
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(15), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(15, 60))])
 def test_damaged_streams_mean_the_same_to_both(seed: int) -> None:
     """Damage leads where no encoder goes: to long escapes, large shifts and values at their limits.
 
@@ -198,6 +204,11 @@ def assert_same_to_both(data: bytes) -> None:
         assert_same_symbols(file, independent.read_symbols(file), model)
 
 
+any_seed = pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 10))]
+)
+
+
 def fitted_model(seed: int, scale: float, changes: NetworkChanges | None) -> QuantizedGrids:
     """Random grids of the fitted model under the shipped prior, of an image of any kind."""
     prior = fitted_prior_of(SHIPPED_FITTED[0])
@@ -216,7 +227,7 @@ def random_changes(seed: int, exponents: range, scale: float) -> NetworkChanges:
     return NetworkChanges(tuple(own.tolist()), symbols.astype(np.int32))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@any_seed
 def test_any_grids_mean_the_same_to_both(seed: int) -> None:
     """Symbols up to the largest, and networks that were changed by anything; whole and damaged."""
     changes = random_changes(seed, range(-8, 8), 2.0 ** (seed % 7)) if seed % 4 else None
@@ -228,7 +239,7 @@ def test_any_grids_mean_the_same_to_both(seed: int) -> None:
         assert_same_to_both(damaged(data, rng))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@any_seed
 def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> None:
     """With networks that were changed by a little."""
     changes = random_changes(seed, range(-6, -2), 1.0) if seed % 4 else None

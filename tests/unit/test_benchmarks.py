@@ -593,7 +593,14 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-LONG = {  # 5 to 75 s each
+LONG = {  # 1 to 75 s each
+    "vae",
+    "gallery",
+    "pictures depths",
+    "pictures twice",
+    "efforts",
+    "prefixes",
+    "frontier",
     "published grid",
     "decoding",
     "pictures large",

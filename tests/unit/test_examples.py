@@ -220,6 +220,11 @@ assert corner.shape == (20, 30, 3) and psnr(inverse.compute(), photo) > 30
     ),
     "Zarr v2": (("zarr",), "assert psnr(array[:], photo) > 30 and Path('old.zarr/.zarray').exists()"),
 }
+OF_OTHERS = {  # what a library does with the codec or the plugin that other tests meet
+    *("PyTorch DataLoader", "torchvision ImageFolder", "Hugging Face datasets", "OpenCV", "FastAPI", "Dask"),
+    *("Tiled TIFF", "OME-Zarr", "xarray", "Dask arrays", "Zarr v2"),
+    "A large mosaic, chunk by chunk",
+}
 BEFORE_CHECK = """
 if __name__ == "__main__":
     import sys
@@ -246,7 +251,9 @@ def test_every_section_with_python_has_a_check():
     assert [*sections_with_python(INTEGRATION), *sections_with_python(ARRAYS)] == list(RECIPES)
 
 
-@pytest.mark.parametrize("heading", RECIPES)
+@pytest.mark.parametrize(
+    "heading", [pytest.param(heading, marks=[pytest.mark.slow] * (heading in OF_OTHERS)) for heading in RECIPES]
+)
 def test_the_recipes_run(heading, tmp_path, photograph):
     """Each in a process of its own, which has not imported JAX."""
     libraries, check = RECIPES[heading]

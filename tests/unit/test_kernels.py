@@ -48,6 +48,10 @@ def test_this_machine_has_files_and_ways():
     assert WAYS
 
 
+# files of which others have the same parts, and fewer symbols
+LARGE = ("checked-tiles", "corrected-rgb", "trellis-filter", "trellis-rgb", "refined-rgb", "tiles")
+
+
 def symbols_of(data: bytes) -> np.ndarray:
     model = bitstream.read(data)[0]
     return (
@@ -55,7 +59,11 @@ def symbols_of(data: bytes) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * path.stem.startswith(LARGE)) for path in FILES],
+    ids=lambda path: path.stem,
+)
 def test_golden_files_decode_as_with_numpy(path):
     data = path.read_bytes()
     with without_kernels():

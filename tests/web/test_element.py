@@ -111,6 +111,7 @@ def assert_shown(page, selector: str, name: str) -> None:
     assert np.abs(shown - expected)[seen].max() <= 1
 
 
+@pytest.mark.slow
 def test_a_page_of_twelve_images(page, events, site):
     images = "".join(f'<img id="i{i}" src="{name}.dfm" alt="{name}">' for i, name in enumerate(TWELVE))
     page.goto(write_page(site, images, *TWELVE))
@@ -201,6 +202,7 @@ def test_backgrounds(page, events, site):
     assert len(page.evaluate("window.events")) == 1
 
 
+@pytest.mark.slow
 def test_the_source_of_a_picture(page, events, site):
     PIL.Image.new("RGB", (3, 3)).save(site.folder / "small.png")
     body = f'<picture><source srcset="{RGB}.dfm" type="image/x-dfm"><img id="a" src="small.png"></picture>'

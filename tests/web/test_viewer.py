@@ -229,6 +229,7 @@ def test_sixteen_bits_are_shown_as_eight_and_saved_as_sixteen(desktop, tmp_path)
     assert difference(pixels, expected) <= 1
 
 
+@pytest.mark.slow
 def test_the_profile_is_handed_on(desktop, tmp_path):
     icc = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
     source, coded = tmp_path / "cat.png", tmp_path / "cat.dfm"
@@ -320,6 +321,7 @@ def test_zoom_and_movement_by_keys_wheel_and_pointer(desktop):
     assert desktop.inner_text("#zoom") == "80 %"
 
 
+@pytest.mark.slow
 def test_two_fingers_zoom(browser, viewer, complaints_of):
     for page in opened(browser, viewer, complaints_of, viewport={"width": 390, "height": 844}, has_touch=True):
         path, _ = golden(RGB)
@@ -389,6 +391,7 @@ def assert_comes(page, expected: np.ndarray) -> None:
     wait_until(has_come)
 
 
+@pytest.mark.slow
 def test_another_file_stops_the_one_before(desktop):
     first, _ = golden(FITTED)
     second, expected = golden(RGB)
@@ -405,6 +408,7 @@ def test_another_file_stops_the_one_before(desktop):
     assert desktop.is_visible("#welcome")
 
 
+@pytest.mark.slow
 def test_closing_what_is_shown_leaves_nothing_to_compare(desktop):
     """The file that it was compared with is shown alone, and the focus stays in the list."""
     first, second = drop_to_compare(desktop)
@@ -418,6 +422,7 @@ def test_closing_what_is_shown_leaves_nothing_to_compare(desktop):
     assert desktop.evaluate("document.activeElement.id") == "open"
 
 
+@pytest.mark.slow
 def test_keys_are_those_of_the_image(desktop):
     """They work once a file is open, and elsewhere they do what keys do there."""
     path, _ = golden(RGB)
@@ -434,6 +439,7 @@ def test_keys_are_those_of_the_image(desktop):
     desktop.wait_for_function(f"scrollY < {before}")
 
 
+@pytest.mark.slow
 def test_light_and_dark(browser, viewer, complaints_of):
     grounds = []
     for scheme in ("light", "dark"):
@@ -455,6 +461,7 @@ def test_the_page_of_modules_opens_given_files(browser, site, complaints_of):
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_the_gallery_is_beside_the_page_of_modules(browser, site, complaints_of):
     page = browser.new_page()
     complaints = complaints_of(page)
@@ -465,6 +472,7 @@ def test_the_gallery_is_beside_the_page_of_modules(browser, site, complaints_of)
     assert complaints == []
 
 
+@pytest.mark.slow
 def test_given_files_that_cannot_be_loaded_are_named_until_others_are_opened(browser, site):
     path, _ = golden(RGB)
     (site.folder / "photo.dfm").write_bytes(path.read_bytes())

@@ -108,6 +108,7 @@ def test_every_name_is_shown_and_none_is_markup(compared):
     assert all(f"{name}, latent, effort 5" in alternatives for name in names)
 
 
+@pytest.mark.slow
 def test_the_data_has_no_character_that_ends_a_script(compared):
     text = as_html(compared(tuple(map(printable, HOSTILE))))
     data = text.partition('id="data">')[2].partition("</script>")[0]
@@ -115,6 +116,7 @@ def test_the_data_has_no_character_that_ends_a_script(compared):
     assert not set(data) & set("<>&'")
 
 
+@pytest.mark.slow
 def test_plots_show_names_as_they_are(compared):
     names = tuple(map(printable, HOSTILE))
     given = tuple(Curve(name, "f", {names[0]: ((0.5, 30.0), (1.0, 35.0))}) for name in names)
@@ -155,6 +157,7 @@ def test_many_curves_have_a_legend_below_the_plot(compared):
     assert len(page.of("img")) >= 3
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_for_files_with_such_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = Path("photos <script>window.injected=2<")

@@ -124,6 +124,7 @@ def test_a_cell_is_what_plain_libraries_give(folder):
     assert {row["form"] for row in rows} == {"", "4:4:4", "4:2:0"}
 
 
+@pytest.mark.slow
 def test_no_anchor_is_larger_and_what_cannot_go_so_low_is_empty(folder):
     rows = measurements("photos", "--vs", "jpeg,webp,jpeg2000", "--rates", "0.1,0.004")
     sizes = {(row["picture"], row["rate"]): row["bytes"] for row in rows if row["codec"] == "dfm"}
@@ -144,12 +145,14 @@ def test_no_anchor_is_larger_and_what_cannot_go_so_low_is_empty(folder):
     assert "smaller than" in text or "no file as small" in text
 
 
+@pytest.mark.slow
 def test_why_a_file_is_much_smaller_is_said(folder):
     text = bench("photos/cat.png", "--vs", "jpeg,webp", "--rates", "0.5,0.3,0.2").stdout
     assert "+ smaller than dfm's by more than 2 %: the codec's best setting" in text
     assert "* smaller than dfm's by more than 2 %: the codec's next setting is too large" in text
 
 
+@pytest.mark.slow
 def test_tables_fit_80_columns_with_all_anchors_and_long_names(folder):
     for name in ("cat.png", "coffee.png"):
         PIL.Image.open(f"photos/{name}").crop((0, 0, 64, 48)).save(f"photos/{name}")
@@ -176,6 +179,7 @@ def test_a_run_goes_on_where_it_stopped(folder, monkeypatch):
     assert ["encoded again" in failure["message"] for failure in result["failures"]] == [True]
 
 
+@pytest.mark.slow
 def test_images_that_other_codecs_cannot_keep_are_measured_as_they_can(folder):
     """Hidden pixels, which dfm changes, counted for it and not for the others; 16 bits ended the
     run.
@@ -209,6 +213,7 @@ def test_a_part_of_16_bits_is_not_measured_black(folder):
     assert cells["g8in16", "dfm"] == cells["g8", "dfm"]
 
 
+@pytest.mark.slow
 def test_kernels_decide_a_measurement(folder, monkeypatch):
     arguments = ("photos/cat.png", "--rates", "0.1", "--cache", "kept")
     measurements(*arguments)
@@ -220,6 +225,7 @@ def test_kernels_decide_a_measurement(folder, monkeypatch):
     assert len(set(os.listdir("kept")) - before) == 1  # dfm's; other codecs have none
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_entry_is_measured_again(folder):
     first = measurements("photos/cat.png", "--rates", "0.1", "--cache", "kept")
     entries = sorted(Path("kept").iterdir())
@@ -250,6 +256,7 @@ def test_one_bad_image_does_not_stop_the_rest(folder):
     assert "Traceback" not in result.output
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_files(folder):
     alone = measurements("photos", "--vs", "jpeg", "--rates", "0.1", "--no-cache")
     both = measurements("photos", "--vs", "jpeg", "--rates", "0.1", "--no-cache", "-j", "2")
@@ -330,6 +337,7 @@ CODECS = [Coarse()]
     assert "not a dfmcodec.bench.Codec" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_run_without_a_cache_says_so_once(folder, monkeypatch):
     Path("file").touch()
     (folder / "home").mkdir()

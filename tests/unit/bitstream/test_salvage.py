@@ -124,7 +124,7 @@ def test_sections_come_in_the_order_of_their_use(encoded, photograph):
     assert names[-3:] == ["latents", "alpha", "metadata"]
 
 
-@pytest.mark.parametrize("has_checks", [True, False])
+@pytest.mark.parametrize("has_checks", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_more_of_a_file_is_a_better_image(encoded, unchecked, photograph, has_checks):
     data = encoded.data if has_checks else unchecked
     figures = []

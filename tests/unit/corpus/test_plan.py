@@ -82,8 +82,14 @@ def test_lists_of_a_longer_plan_that_was_never_written(source, store, tmp_path, 
     assert sorted(objects(tmp_path / "out")) == [f"_dfm/0000{i}.list" for i in range(3)] + ["_dfm/plan.json"]
 
 
-@pytest.mark.parametrize("form", ["files", "tar", "parquet"])
-@pytest.mark.parametrize("size", [1, 10])  # in two shards, and in one
+@pytest.mark.parametrize(
+    ("size", "form"),  # in two shards, and in one
+    [
+        (1, "parquet"),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in ((1, "files"), (1, "tar"))),
+        *(pytest.param(10, form, marks=pytest.mark.slow) for form in ("files", "tar", "parquet")),
+    ],
+)
 def test_images_with_one_output_all_fail_and_the_others_are_done(source, store, form, size):
     (source / "000.jpg").write_bytes(png(0))
     job = encode_job(source, form=form, size=size)

@@ -234,7 +234,10 @@ def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
             assert (plane & ~found).sum() <= 0.01 * plane.sum()
 
 
-@pytest.mark.parametrize("size", [(WINDOW + 15, 2 * WINDOW + 3), (WINDOW + 1, 33), (5, WINDOW + 7), (1, 1)])
+@pytest.mark.parametrize(
+    "size",
+    [pytest.param((WINDOW + 15, 2 * WINDOW + 3), marks=pytest.mark.slow), (WINDOW + 1, 33), (5, WINDOW + 7), (1, 1)],
+)
 def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None:
     """Of all symbols, at the edges of the image and of windows alike. Those that are interpolated
     may differ by half a unit for each doubling, which the decoder rounds.
@@ -321,6 +324,7 @@ def test_integers_are_the_nearest_within_limits() -> None:
     assert beyond.c3.min() == GridNetwork.LIMITS["c3"]
 
 
+@pytest.mark.slow
 def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """For all symbols of an image of two windows: given the rounding of the decoder in activations
     and in doubled planes, their outputs are those of `GridNetwork`. Scales in other units may round
@@ -419,7 +423,10 @@ def test_upsampling_is_a_sum_of_shifted_samples() -> None:
     assert np.allclose(both, doubled(planes, taps.astype(np.float32), np), atol=1e-5)
 
 
-@pytest.mark.parametrize(("offsets", "margin"), [(SQUARE, 1), (CAUSAL, 3), (CAUSAL, 4), (((0, 0),), 2)])
+@pytest.mark.parametrize(
+    ("offsets", "margin"),
+    [(SQUARE, 1), (CAUSAL, 4), *(pytest.param(*few, marks=pytest.mark.slow) for few in ((CAUSAL, 3), (((0, 0),), 2)))],
+)
 def test_neighbours_and_their_gradient(offsets: Offsets, margin: int) -> None:
     shape = 6, 7
     planes = np.random.default_rng(4).normal(size=(2, *(side + 2 * margin for side in shape)))
@@ -507,7 +514,9 @@ def test_latents_move_once_by_all_that_waits() -> None:
     assert (twice.values[0][windows.own(0, 0)] < moved.values[0][windows.own(0, 0)]).all()
 
 
-@pytest.mark.parametrize("size", [(WINDOW, WINDOW), (150, 101), (33, WINDOW + 1)])
+@pytest.mark.parametrize(
+    "size", [(33, WINDOW + 1), *(pytest.param(size, marks=pytest.mark.slow) for size in ((WINDOW, WINDOW), (150, 101)))]
+)
 def test_windows_join_without_a_seam(size: tuple[int, int]) -> None:
     """To the image that a decoder shows, which knows no windows."""
     machine = some_machine()
@@ -560,6 +569,7 @@ def test_changes_and_networks_are_inverse(small_prior: FittedPrior) -> None:
     assert not flat_changes(start, start).any()
 
 
+@pytest.mark.slow
 def test_each_change_goes_to_its_weight(small_prior: FittedPrior) -> None:
     """One change at a time changes one weight, that of its place in `FittedPrior.split`."""
     start = prior_networks(small_prior)
@@ -639,6 +649,7 @@ def test_steps_are_chosen_by_cost_and_bits(small_prior: FittedPrior) -> None:
 # Optimiser and fit
 
 
+@pytest.mark.slow
 def test_soap_is_ahead_of_adam_on_a_rotated_valley() -> None:
     """A quadratic in 12x12 weights whose steep and flat directions are no axes."""
     rng = np.random.default_rng(7)

@@ -231,6 +231,7 @@ def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert progress[-1].budget_bytes is None
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_file(of_photograph: Found) -> None:
     assert found_of_photograph(EncoderConfig(lmbda=LMBDA)).data == of_photograph.data
 
@@ -281,6 +282,7 @@ def test_networks_are_refined_and_long_fits_have_coarse_grids_swept(monkeypatch:
     check_file(long)
 
 
+@pytest.mark.slow
 def test_latents_move_by_as_much_as_the_symbols_of_swept_coarse_grids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_COARSE_SWEEPS_FROM", STEPS)
 
@@ -356,7 +358,13 @@ def spoil_steps(
     monkeypatch.setattr(fit, "step", spoiled)
 
 
-@pytest.mark.parametrize(("part", "value"), [("networks", nan), ("networks", -inf), ("latents", inf)])
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("networks", nan),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in (("networks", -inf), ("latents", inf))),
+    ],
+)
 def test_a_fit_that_comes_to_nan_goes_on_from_the_last_good_state(
     part: str, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,6 +398,7 @@ def test_networks_are_not_rounded_by_a_state_that_came_to_nan(part: str, monkeyp
     assert (result.outcome.steps, result.outcome.stop_reason, result.outcome.restarts) == (50, "steps", 2)
 
 
+@pytest.mark.slow
 def test_networks_that_come_to_nan_within_a_step_are_rounded_quietly() -> None:
     """The state after it is what tells."""
     running = search_of(EncoderConfig(lmbda=LMBDA))
@@ -398,7 +407,7 @@ def test_networks_that_come_to_nan_within_a_step_are_rounded_quietly() -> None:
     assert not running._fit.step(state, 0, True, running._any_rounding).is_finite
 
 
-@pytest.mark.parametrize("part", ["networks", "latents"])
+@pytest.mark.parametrize("part", [pytest.param("networks", marks=pytest.mark.slow), "latents"])
 def test_further_steps_that_come_to_nan_do_not_count(
     of_lmbda: Found, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -425,7 +434,7 @@ def test_a_fit_that_comes_to_nan_again_and_again_ends(part: str, monkeypatch: py
 # Limits
 
 
-@pytest.mark.parametrize("part", [0.85, 0.97, 1.03])
+@pytest.mark.parametrize("part", [0.85, pytest.param(0.97, marks=pytest.mark.slow), 1.03])
 def test_a_size_is_a_hard_limit(of_lmbda: Found, part: float) -> None:
     """Of the file with its ancillary data, whether the first multiplier is too low or too high."""
     ancillary_bytes = 100
@@ -532,6 +541,7 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
     assert result.outcome.steps == STEPS + search._FURTHER_STEPS * (len(sizes) - 1)
 
 
+@pytest.mark.slow
 def test_a_fit_follows_its_target(of_lmbda: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that fewer further steps are left to take."""
     config = EncoderConfig(size=len(of_lmbda.data) * 4 // 5)
@@ -662,6 +672,7 @@ def test_the_first_multiplier_is_that_of_the_target() -> None:
         assert 0.8 < first / (0.85 * 2e-3) < 1.25, target
 
 
+@pytest.mark.slow
 def test_the_first_multiplier_is_larger_for_the_size_of_a_smooth_image(monkeypatch: pytest.MonkeyPatch) -> None:
     size, psnr_target = (EncoderConfig(model="fitted", **target) for target in ({"size": 700}, {"psnr": 27.0}))
     firsts = []
@@ -700,6 +711,7 @@ def test_a_size_that_needs_no_finer_steps_than_there_are_has_a_plan() -> None:
     assert first == lmbda_of_code(LMBDA_CODES[0])
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The latent model stops at the first trial that meets the target, and has one all the same."""
     ends: list[tuple[str, int]] = []

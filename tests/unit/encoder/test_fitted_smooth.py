@@ -66,6 +66,7 @@ def test_latents_are_held_where_more_than_half_is_smooth() -> None:
     assert min(parts.values()) < SMOOTH_PART < 0.9 < max(parts.values())
 
 
+@pytest.mark.slow
 def test_held_latents_are_zero_in_the_first_part_only() -> None:
     image, steps = half_blurred(), 10
     held = smooth_latents(image, LMBDA)

@@ -195,6 +195,7 @@ def test_any_size_and_gray(shape, smooth):
     assert len(limited.data) <= 200
 
 
+@pytest.mark.slow
 def test_flat_and_extreme_images():
     for value in (0, 128, 255):
         pixels = np.full((40, 60, 3), value, dtype=np.uint8)
@@ -379,6 +380,7 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
         assert SizeTarget(Estimator.of(encoding), encoding.effort, job, budget).meets(trial) == is_met
 
 
+@pytest.mark.slow
 def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, monkeypatch):
     """It was 121 bytes a pixel with coefficients, symbols and the costs of contexts as they are
     computed.

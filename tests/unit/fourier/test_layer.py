@@ -28,9 +28,17 @@ def expected_vectors(dim, order):
     return vectors if order >= dim else sorted(vectors, key=sum)
 
 
-@pytest.mark.parametrize("order_below_full", [0, 1, 2])
-@pytest.mark.parametrize("width", range(2, 11))
-@pytest.mark.parametrize("library", ["numpy", "jax"])
+@pytest.mark.parametrize(
+    ("library", "width", "order_below_full"),
+    [
+        *(("numpy", width, below) for width in range(2, 11) for below in (0, 1, 2)),
+        *(
+            pytest.param("jax", width, below, marks=() if width in (2, 6) else pytest.mark.slow)
+            for width in range(2, 11)
+            for below in (0, 1, 2)
+        ),
+    ],
+)
 def test_layer_is_the_formula(width, order_below_full, library):
     order = max(1, width - order_below_full)
     rng = np.random.default_rng(width)
@@ -52,7 +60,7 @@ def test_layer_is_the_formula(width, order_below_full, library):
 
 @pytest.mark.parametrize(
     ("width", "order"),
-    [(2, 2), (6, 2), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((5, 5), (8, 8), (4, 1)))],
+    [(6, 2), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((2, 2), (5, 5), (8, 8), (4, 1)))],
 )
 def test_own_derivative_is_the_derivative(width, order):
     jax = pytest.importorskip("jax")

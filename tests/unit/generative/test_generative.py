@@ -204,6 +204,7 @@ def inversion_errors(model: GenerativeModel, codes: np.ndarray, steps: int) -> t
     return by_search, by_mean
 
 
+@pytest.mark.slow
 def test_table_variant_has_no_encoder_and_inverts_held_out_images() -> None:
     model, images, codes = table_model(60)
     assert not model.has_encoder
@@ -426,7 +427,7 @@ def _bounds() -> np.ndarray:
     return code_section._BOUNDS
 
 
-@pytest.mark.parametrize("target", ["size", pytest.param("psnr", marks=pytest.mark.slow), "rate"])
+@pytest.mark.parametrize("target", ["size", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("psnr", "rate"))])
 def test_images_as_codes_meet_their_target(trained: GenerativeModel, target: str) -> None:
     for pixels in patches(3, seed=2):
         image = Image(pixels)
@@ -480,6 +481,7 @@ def test_codes_of_any_length_come_back_with_what_is_beside_them(trained: Generat
         bitstream.read(data[:13] + b"\x80" * 5 + data[14:])
 
 
+@pytest.mark.slow
 def test_a_model_of_equal_deviations_has_codes(trained: GenerativeModel) -> None:
     density = replace(trained.density, deviations=np.ones_like(trained.density.deviations))
     model = replace(trained, density=density, source=None).rounded()
@@ -488,6 +490,7 @@ def test_a_model_of_equal_deviations_has_codes(trained: GenerativeModel) -> None
     assert result.report.psnr_db > max(psnr(pixels, image) for image in model.paint(density.means))
 
 
+@pytest.mark.slow
 def test_what_nobody_sees_costs_nothing(trained: GenerativeModel) -> None:
     pixels = max(patches(20, seed=2), key=np.std).copy()
     alpha = np.full((SIDE, SIDE), 255, np.uint8)
@@ -687,6 +690,7 @@ def test_labels_of_any_integers_are_classes(tmp_path: Path) -> None:
     assert np.array_equal(labels, np.arange(60) % 3 != 0)
 
 
+@pytest.mark.slow
 def test_a_classifier_is_of_its_labels(tmp_path: Path) -> None:
     images, kept = patches(60), tmp_path / "classifier.npz"
     sets = [ImageSet(images, np.arange(60) % 2), ImageSet(images, np.arange(60) // 30)]
@@ -719,6 +723,7 @@ def test_a_grid_that_cannot_be_written_is_not_painted(model_file: Path, tmp_path
         assert (code, message in output) == (expected, True), output
 
 
+@pytest.mark.slow
 def test_a_training_that_is_stopped_before_its_model_is_written_is_kept(tmp_path: Path, monkeypatch) -> None:
     np.savez(tmp_path / "x.npz", images=patches(60))
     words = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 20, "-o")

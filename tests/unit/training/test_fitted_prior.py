@@ -290,6 +290,7 @@ def test_an_output_that_is_no_folder_is_refused_at_once(pictures: Path, tmp_path
     assert still == []
 
 
+@pytest.mark.slow
 def test_a_fit_that_diverges_gives_no_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Diverging(Fit):
         def step(self, state: Any, _number: int) -> Any:
@@ -350,6 +351,7 @@ def test_options_at_the_ends_of_their_ranges_are_taken(pictures: Path, tmp_path:
     assert numbers.items() <= main.make_context("fitted", arguments).params.items()
 
 
+@pytest.mark.slow
 def test_the_widest_contexts_are_the_last_that_are_exact() -> None:
     """A prior of wider ones would be refused after its fits."""
     widest = training.LARGEST_CONTEXT_WIDTH

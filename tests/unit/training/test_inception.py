@@ -116,8 +116,8 @@ def block_7c(block: PlainBlock, x: Array) -> list[Array]:
     [
         ("Mixed_5b.", block_5b, 192),
         ("Mixed_6a.", block_6a, 288),
-        ("Mixed_6b.", block_6b, 768),
-        ("Mixed_7c.", block_7c, 2048),
+        pytest.param("Mixed_6b.", block_6b, 768, marks=pytest.mark.slow),
+        pytest.param("Mixed_7c.", block_7c, 2048, marks=pytest.mark.slow),
     ],
 )
 def test_a_block_is_as_in_numpy(prefix: str, plain: Any, inputs: int) -> None:

@@ -302,6 +302,7 @@ def test_a_machine_needs_photographs_of_a_size(tmp_path):
         train_machine([decoded_noise(39, 60)], 4, 0, tmp_path / "state.npz", lambda done, loss: None)
 
 
+@pytest.mark.slow
 def test_float_networks_step_like_their_integers():
     """What the trainer optimises is what the codec computes."""
     import jax.numpy as jnp

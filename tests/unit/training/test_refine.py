@@ -140,6 +140,7 @@ def examples():
     return encoded_examples(skimage.data.coffee()[:161, :200], shipped(), np.random.default_rng(3))
 
 
+@pytest.mark.slow
 def test_examples_are_what_the_encoder_chose(examples):
     """Rows are what the networks know; cells are within the quantisation of the original."""
     losses = [
@@ -158,6 +159,7 @@ def test_examples_are_what_the_encoder_chose(examples):
     assert relative_scales([cells])[0] > 0
 
 
+@pytest.mark.slow
 def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
     """Cells with a filter differ from those of the image by what the filter adds."""
     pixels = np.ascontiguousarray(skimage.data.coffee()[:300, :300])
@@ -199,6 +201,7 @@ def test_symbols_by_pass_are_those_of_a_file(chelsea):
     assert np.array_equal(np.concatenate([low, *by_pass.values()]), values)
 
 
+@pytest.mark.slow
 def test_examples_do_not_depend_on_processes(folder):
     """Each photograph has random numbers of its own."""
     together = encoded_photographs(CURRENT_ID, 1, folder, lambda done: None)
