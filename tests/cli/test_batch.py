@@ -200,7 +200,7 @@ def files():
     }
 
 
-@pytest.mark.parametrize("name", ["tiles", "opacity", "one", "coordinate"])
+@pytest.mark.parametrize("name", [pytest.param("tiles", marks=pytest.mark.slow), "opacity", "one", "coordinate"])
 def test_a_region_is_the_crop_pixel_for_pixel(files, name):
     data = files[name]
     whole = decode_image(data)

@@ -170,6 +170,7 @@ def test_the_demo_never_replaces_its_photograph(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "sample_max"), [(8, 255), pytest.param(12, 4095, marks=pytest.mark.slow)])
 def test_a_part_of_16_bits_is_not_shown_black(bits, sample_max, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -50,7 +50,9 @@ def test_a_fit_that_a_time_limit_ends_gives_a_notice(folder):
     assert output.count("the fit ended early (time limit)") == 2
 
 
-@pytest.mark.parametrize("target", [[], ["--size", 900], ["--psnr", 30]])
+@pytest.mark.parametrize(
+    "target", [[], *(pytest.param(target, marks=pytest.mark.slow) for target in (["--size", 900], ["--psnr", 30]))]
+)
 def test_a_fitted_file_is_not_worse_than_a_first_iteration_of_the_latent_model(folder, monkeypatch, target):
     """A red image came out at 8.90 dB, without a word. (A latent file stands for the fitted one,
     which would take seconds to compile.)
@@ -85,8 +87,8 @@ def test_a_fitted_file_is_not_worse_than_a_first_iteration_of_the_latent_model(f
         (["--quality", 97], "a lower --quality helps"),
         (["--psnr", 47], "a lower --psnr helps"),
         (["--size", "9k"], "a lower --size helps"),
-        (["--rate", "40%"], "a lower --rate helps"),
-        (["--bpp", 9], "a lower --bpp helps"),
+        pytest.param(["--rate", "40%"], "a lower --rate helps", marks=pytest.mark.slow),
+        pytest.param(["--bpp", 9], "a lower --bpp helps", marks=pytest.mark.slow),
         (["--lmbda", 1e-5], "a larger --lmbda helps"),
     ],
 )

@@ -190,8 +190,17 @@ def test_too_many_channels():
         read(buffer.getvalue())
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize(
+    ("format_name", "orientation"),
+    [
+        *(("JPEG", orientation) for orientation in range(1, 9)),
+        *(
+            pytest.param(name, orientation, marks=[pytest.mark.slow] * (orientation != 6))
+            for name in ("PNG", "TIFF", "WEBP")
+            for orientation in range(1, 9)
+        ),
+    ],
+)
 def test_orientation_is_baked_in_and_the_rest_of_exif_kept(orientation, format_name):
     exif = PIL.Image.Exif()
     exif[0x010E] = "a cat"

@@ -146,7 +146,7 @@ def test_a_file_that_is_no_report_stays_as_it_is(suffix, text):
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-@pytest.mark.parametrize("kept", [0, 5, 12, 30, -1])
+@pytest.mark.parametrize("kept", [0, 12, -1, *(pytest.param(kept, marks=pytest.mark.slow) for kept in (5, 30))])
 def test_a_report_whose_first_line_was_cut_off_is_begun_again(suffix, kept):
     save("in/a.png")
     run = ("encode", "in", "-O", "out", "--report", f"r.{suffix}", *FAST)

@@ -31,7 +31,14 @@ LONG = {
     "Damaged compilation cache",
 }
 # other tests meet most of what these do, in less time
-SLOW = {"Damaged prior", "NaN, coordinate, once", "Killed, folder", "Killed, decode", "File size limit"}
+SLOW = {
+    "Damaged prior",
+    "NaN, latent, once",
+    "NaN, coordinate, once",
+    "Killed, folder",
+    "Killed, decode",
+    "File size limit",
+}
 
 
 @pytest.mark.parametrize(

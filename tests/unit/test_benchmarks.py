@@ -604,6 +604,7 @@ LONG = {  # 1 to 75 s each
     "published grid",
     "decoding",
     "pictures large",
+    "pictures qualities",
     "generative_figure",
     "coordinate start",
     "anchors",

@@ -129,6 +129,7 @@ def priors_asked_for(site) -> list[str]:
     return [path.removeprefix("/dfm/") for path in site.asked if path.startswith("/dfm/prior")]
 
 
+@pytest.mark.slow
 def test_priors_of_older_files_are_loaded_when_one_is_shown(page, events, site):
     del site.priors[OLDER_PRIOR]
     page.goto(write_page(site, f'<img id="new" src="{NEW}.dfm"><main></main>', NEW, RGB, SMALL, OLDER))
@@ -157,6 +158,7 @@ def test_images_far_below_wait(page, events, site):
     assert_shown(page, "#below", SMALL)
 
 
+@pytest.mark.slow
 def test_addresses_with_queries_and_images_that_come_later(page, events, site):
     page.goto(write_page(site, "<main></main>", RGB, SMALL))
     page.evaluate(f"""document.querySelector('main').innerHTML = '<p><img id="a" src="{RGB}.dfm?v=1#top"></p>'""")
@@ -240,6 +242,7 @@ def test_an_error_shows_the_alternative_text_and_is_told(page, events, site):
     assert page.locator("#cut").bounding_box()["width"] > 10
 
 
+@pytest.mark.slow
 def test_a_decoder_in_the_page_of_another_script(page, site):
     """The package's own interface: what README.md shows."""
     url = write_page(site, "", RGB)

@@ -1,4 +1,6 @@
-"""The tests of web/test in node. `npm test` in web/ runs them with more fresh files."""
+"""The tests of web/test in node. `npm test` in web/ runs them with all files and more
+fresh ones.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from common import ROOT
 TESTS = ROOT / "web" / "test"
 OLDEST = 20  # the version of node that web/package.json asks for
 FRESH = "3"  # files of the latent model, among them one of several tiles and one of 16 bits
+LARGEST = "30000"  # pixels of committed files
 LIMIT_S = 1200
 
 
@@ -30,7 +33,7 @@ def node_or_skip() -> str:
 def test_all_tests_for_node_pass_and_none_is_skipped(tmp_path):
     node = node_or_skip()
     fixtures = tmp_path / "fixtures"
-    make = [sys.executable, TESTS / "make_fixtures.py", fixtures, "--fresh", FRESH]
+    make = [sys.executable, TESTS / "make_fixtures.py", fixtures, "--fresh", FRESH, "--largest", LARGEST]
     subprocess.run(make, check=True, timeout=LIMIT_S)
     run = [node, "--test", "--test-reporter=tap", *sorted(TESTS.glob("*.test.js"))]
     environment = {**os.environ, "DFM_FIXTURES": str(fixtures)}

@@ -184,6 +184,7 @@ def test_the_slider_is_dragged_with_the_mouse(desktop, tmp_path):
     assert float(desktop.input_value("#slider")) == pytest.approx(500 - 1000 * 200 / (box["width"] - 44), abs=2)
 
 
+@pytest.mark.slow
 def test_files_of_other_models_are_saved(desktop):
     for name in (FITTED, GRAY, "coordinate-596a9d34", "gray-as-rgb-46df72c9"):
         path, expected = golden(name)

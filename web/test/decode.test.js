@@ -237,7 +237,7 @@ describe("the decoder", { skip }, () => {
     assert.deepEqual(asked, ["prior-63fd10ff.bin"]);
     await take("latent-gray");
     assert.deepEqual(asked, ["prior-63fd10ff.bin", "prior-f8e970fa.bin"]);
-    await take("corrected-gray");
+    await take("corrected-plain");
     assert.deepEqual(asked, ["prior-63fd10ff.bin", "prior-f8e970fa.bin", "prior-a25c47c2.bin"]);
   });
 

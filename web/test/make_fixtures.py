@@ -1,7 +1,7 @@
 """Writes what the tests of the decoder in the browser compare it with: files, and what the package
 decodes them to.
 
-    python web/test/make_fixtures.py FOLDER [--fresh 20]
+    python web/test/make_fixtures.py FOLDER [--fresh 20] [--largest 30000]
 
 FOLDER gets the files of the priors; the golden files, those of the fuzzing corpus, and fresh ones;
 for each image the samples as `<name>.raw`; and fixtures.json, a list of what is expected of each:
@@ -55,6 +55,15 @@ def committed() -> Iterator[tuple[str, bytes]]:
     for folder in ("golden/v1", "golden/v1/generative", "fuzz/corpus"):
         for path in sorted((ROOT / "tests" / folder).glob("*.dfm")):
             yield path.stem, path.read_bytes()
+
+
+def pixel_count(data: bytes) -> int:
+    """The pixels of a file's image, 0 where its header cannot be read."""
+    try:
+        header = bitstream.read_header(data)
+    except FormatError:
+        return 0
+    return header.height * header.width
 
 
 def fresh(count: int) -> Iterator[tuple[str, bytes]]:
@@ -133,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the fixtures of the tests of the decoder in the browser.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fresh", type=int, default=20, help="the number of new files")
+    parser.add_argument("--largest", type=int, help="leave out committed files of images with more pixels")
     arguments = parser.parse_args()
     folder = arguments.folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -140,7 +150,8 @@ def main() -> None:
     for name, content in prior_files().items():
         (folder / name).write_bytes(content)
     fixtures = []
-    for name, data in chain(committed(), fresh(arguments.fresh)):
+    some = (file for file in committed() if arguments.largest is None or pixel_count(file[1]) <= arguments.largest)
+    for name, data in chain(some, fresh(arguments.fresh)):
         (folder / f"{name}.dfm").write_bytes(data)
         fixtures.append(expected(name, data, folder))
     (folder / "fixtures.json").write_text(json.dumps(fixtures))

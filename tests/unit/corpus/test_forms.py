@@ -101,7 +101,7 @@ def test_tars_hold_nothing_of_the_moment(tmp_path):
         assert [(member.mtime, member.uid, member.uname) for member in tar] == [(0, 0, "")]
 
 
-@pytest.mark.parametrize("form", ["files", "tar"])
+@pytest.mark.parametrize("form", ["tar", pytest.param("files", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -84,6 +84,7 @@ def some_weights(arch):
     return np.random.default_rng(1).laplace(0, 0.1, arch.weight_count).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("finer", "bits_per_weight"),
     [
@@ -212,6 +213,7 @@ def test_settings_that_make_no_sense(chelsea, options):
         encode(chelsea, **options)
 
 
+@pytest.mark.slow
 def test_truncated_order_is_carried_by_the_file(chelsea):
     result = encode(chelsea, rate=0.18, depth=2, width=6, order=2, steps=32)
     assert dfmcodec.read_info(result.data).architecture.order == 2

@@ -208,6 +208,7 @@ def seeing_span(at: int, distance: int, side: int) -> slice:
     return slice(max(first, 0), min(last + 1, side))
 
 
+@pytest.mark.slow
 def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
     """A changed symbol changes its own bits, those of the symbols of its grid that see it, and
     those of all finer grids near it; a few too little for a float to tell.
@@ -236,7 +237,12 @@ def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
 
 @pytest.mark.parametrize(
     "size",
-    [pytest.param((WINDOW + 15, 2 * WINDOW + 3), marks=pytest.mark.slow), (WINDOW + 1, 33), (5, WINDOW + 7), (1, 1)],
+    [
+        pytest.param((WINDOW + 15, 2 * WINDOW + 3), marks=pytest.mark.slow),
+        pytest.param((WINDOW + 1, 33), marks=pytest.mark.slow),
+        (5, WINDOW + 7),
+        (1, 1),
+    ],
 )
 def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None:
     """Of all symbols, at the edges of the image and of windows alike. Those that are interpolated

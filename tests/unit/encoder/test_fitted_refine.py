@@ -64,6 +64,7 @@ def refined_networks(found: Found, trials: int, should_stop=never) -> Networks:
     return refined(fit, state, rounding, trials, should_stop)
 
 
+@pytest.mark.slow
 def test_single_steps_lower_the_cost(found: Found) -> None:
     """By more the more trials there are, and the networks are such as a file holds."""
     _, state, rounding = found

@@ -208,6 +208,7 @@ def check_file(result: Found) -> None:
 # Without a limit
 
 
+@pytest.mark.slow
 def test_a_multiplier_is_a_target(of_photograph: Found) -> None:
     """It stays as it is, and the fit ends after the steps of its recipe."""
     check_file(of_photograph)
@@ -736,6 +737,7 @@ def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.Monkey
 # Whole encodings
 
 
+@pytest.mark.slow
 def test_a_size_that_is_more_than_enough_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a small smooth image."""
     rows, columns = np.mgrid[:16, :16]
@@ -748,6 +750,7 @@ def test_a_size_that_is_more_than_enough_is_a_limit(monkeypatch: pytest.MonkeyPa
     assert result.report.psnr_db > psnr(image.pixels, np.full_like(image.pixels, image.pixels.mean()))
 
 
+@pytest.mark.slow
 def test_what_is_measured_of_16_bits_is_what_the_file_has() -> None:
     """Near 50 dB, where rounding to 8 bits would take another 0.5 dB."""
     image = laplace_image(65535 * 10 ** (-50 / 20), bit_depth=16)

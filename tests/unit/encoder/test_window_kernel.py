@@ -72,6 +72,7 @@ def assert_close(found: Any, expected: Any, tolerance: float = 1e-4) -> None:
         assert np.abs(np.asarray(one) - other).max() <= tolerance * np.abs(np.asarray(other)).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [pytest.param(SIZES[0], marks=pytest.mark.slow), *SIZES[1:]])
 def test_gradients_and_costs_are_those_of_jax(size):
     image, windows, pixels, latents = some_image(*size)

@@ -58,6 +58,7 @@ def test_layer_is_the_formula(width, order_below_full, library):
         assert np.abs(got - want).max() < 2e-5 * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "order"),
     [(6, 2), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((2, 2), (5, 5), (8, 8), (4, 1)))],

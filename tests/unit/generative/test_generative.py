@@ -265,6 +265,7 @@ def test_published_recipes_take_steps() -> None:
         assert any(np.abs(value - before[name]).max() > 1e-4 for name, value in trainer.parameters().items())
 
 
+@pytest.mark.slow
 def test_painting_at_another_size_shows_the_same_image(trained: GenerativeModel) -> None:
     codes = trained.density.sample(4, np.random.default_rng(0))
     np.testing.assert_array_equal(trained.paint(codes, 3 * SIDE, 2 * SIDE)[:, ::3, ::2], trained.paint(codes))
@@ -427,6 +428,7 @@ def _bounds() -> np.ndarray:
     return code_section._BOUNDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["size", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("psnr", "rate"))])
 def test_images_as_codes_meet_their_target(trained: GenerativeModel, target: str) -> None:
     for pixels in patches(3, seed=2):
@@ -442,6 +444,7 @@ def test_images_as_codes_meet_their_target(trained: GenerativeModel, target: str
         assert result.report.file_bytes == result.report.estimated_bytes
 
 
+@pytest.mark.slow
 def test_codes_trade_rate_for_distortion(trained: GenerativeModel) -> None:
     pixels = patches(1, seed=3)[0]
     small, large = (
@@ -505,6 +508,7 @@ def test_what_nobody_sees_costs_nothing(trained: GenerativeModel) -> None:
     assert nothing.report.section_bytes["code"] <= 3
 
 
+@pytest.mark.slow
 def test_searches_for_codes_end_when_they_are_asked_to(trained: GenerativeModel) -> None:
     image, told = Image(patches(1)[0]), []
     for config, stop, reason in (

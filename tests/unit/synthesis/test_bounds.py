@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -51,8 +52,7 @@ def peak_bytes(data: bytes) -> int:
     [
         (lambda height: latents_of(height, 3, 1), 3 * 64),
         (lambda height: latents_of(height, 1, 6), 64),
-        (lambda height: grids_of(height, 3), 80),
-        pytest.param(lambda height: grids_of(height, 1), 80, marks=pytest.mark.slow),
+        *(pytest.param(partial(grids_of, channels=channels), 80, marks=pytest.mark.slow) for channels in (3, 1)),
     ],
     ids=["latents of one level", "gray latents", "grids", "gray grids"],
 )
