@@ -61,11 +61,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.path.as_posix().endswith(_LONGEST))
 
 
-_LONGEST = (  # 15 s and more
+_LONGEST = (  # 10 s and more
     *("/encoder/test_fitted.py", "/encoder/test_fitted_search.py", "/encoder/test_window_kernel.py"),
     *("/encoder/test_coordinate.py", "/generative/test_generative.py", "/encoder/test_latent.py"),
-    *("/faults/test_faults.py", "/cli/test_batch.py", "/cli/test_cli.py", "/bench/test_runner.py"),
+    *("/faults/test_faults.py", "/cli/test_batch.py", "/cli/test_cli.py", "/cli/test_demo.py", "/cli/test_pillow.py"),
+    *("/cli/test_encode.py", "/cli/test_image_kinds.py", "/cli/test_origins.py", "/cli/test_view.py"),
     *("/web/test_node.py", "/web/test_viewer.py", "/web/test_element.py", "/golden/test_reference_decoder.py"),
+    *("/test_kernels.py", "/test_examples.py", "/test_properties.py", "/test_salvage.py", "/bench/test_runner.py"),
+    *("/test_grids.py", "/cli/test_runs.py", "/test_api.py", "/bench/test_report.py", "/test_view_in_a_browser.py"),
 )
 _LEFT_OUT = {
     "slow": "quality on photographs, and what takes long and finds little",

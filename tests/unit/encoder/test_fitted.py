@@ -167,6 +167,7 @@ def test_laplace_probabilities_sum_to_one() -> None:
         assert float((2**-bits).sum()) == pytest.approx(1, abs=121 * 2**-20 + 1e-5)
 
 
+@pytest.mark.slow
 def test_bits_have_a_derivative_everywhere() -> None:
     """That of finite differences; 0 where a probability is at its least."""
     values = np.array([-300.0, -7.3, -0.49, -0.2, 0.0, 0.27, 0.52, 2.6, 90.0])
@@ -235,14 +236,10 @@ def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
             assert (plane & ~found).sum() <= 0.01 * plane.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "size",
-    [
-        pytest.param((WINDOW + 15, 2 * WINDOW + 3), marks=pytest.mark.slow),
-        pytest.param((WINDOW + 1, 33), marks=pytest.mark.slow),
-        (5, WINDOW + 7),
-        (1, 1),
-    ],
+    [(WINDOW + 15, 2 * WINDOW + 3), (WINDOW + 1, 33), (5, WINDOW + 7), (1, 1)],
 )
 def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None:
     """Of all symbols, at the edges of the image and of windows alike. Those that are interpolated
@@ -271,6 +268,7 @@ def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None
             context.accept(front, front.of_grid(grid))
 
 
+@pytest.mark.slow
 def test_symbols_beyond_the_image_take_no_bits_and_change_none() -> None:
     size = 70, 101
     weights = ContextWeights.start(np.random.default_rng(2), HIDDEN)

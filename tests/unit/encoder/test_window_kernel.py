@@ -95,6 +95,7 @@ def test_gradients_and_costs_are_those_of_jax(size):
             assert np.mean(np.abs(errors - expected_errors) > 1e-5) < 1e-3  # a code value more or less
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("peak", [pytest.param(255, marks=pytest.mark.slow), 65535])
 def test_errors_are_those_of_colours_as_values_of_samples(peak):
     """Which JAX and each way of the kernels round alike, to values of 8 or of 16 bits."""
@@ -114,6 +115,7 @@ def test_errors_are_those_of_colours_as_values_of_samples(peak):
         assert np.abs(errors - expected).mean() < 1e-5  # few are a value more or less
 
 
+@pytest.mark.slow
 def test_a_sum_of_windows_is_that_of_jax():
     image, windows, pixels, latents = some_image(*SIZES[0])
     networks = some_networks()
