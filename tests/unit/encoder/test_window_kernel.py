@@ -126,6 +126,7 @@ def test_a_sum_of_windows_is_that_of_jax():
     assert_close(totals[1], totals[0])
 
 
+@pytest.mark.slow
 def test_noise_has_its_deviation_and_its_seed():
     """Symbols of a plane of zeros are the noise after rounding that is hardly any: a colour of one
     grid alone shows them.
