@@ -2,9 +2,12 @@
 
     python benchmarks/archive.py
     python benchmarks/archive.py --watts-per-core 8 --eur-per-kwh 0.2 --eur-per-gb-month 0.1
+    python benchmarks/archive.py --eur-per-core-hour 0.02
 
+The last one is for a million images on rented cores, whose price is all that counts there.
 Seconds and sizes are those of the recorded rows: whole commands for 768x512 on two cores, and
-BD-rates by PSNR on Kodak. docs/archive.md has the table with the default prices.
+BD-rates by PSNR on Kodak. docs/archive.md and
+docs/scale.md have the tables with these prices.
 """
 
 from __future__ import annotations
@@ -31,6 +34,31 @@ class Prices:
         """Months until storage has paid for the electricity of some seconds of two cores."""
         electricity_eur = busy_s * CORES * self.watts_per_core / 3.6e6 * self.eur_per_kwh
         return electricity_eur / (saved_bytes / 1e9 * self.eur_per_gb_month)
+
+
+@dataclass(frozen=True)
+class Million:
+    """What the encoding of a million images takes, by the seconds of one.
+
+    Args:
+        busy_s: The seconds of all cores for an image.
+        eur_per_core_hour: The price of a core.
+    """
+
+    busy_s: float
+    eur_per_core_hour: float = 0.02
+
+    @property
+    def core_hours(self) -> float:
+        return self.busy_s * CORES * 1e6 / 3600
+
+    @property
+    def eur(self) -> float:
+        return self.core_hours * self.eur_per_core_hour
+
+    def months(self, saved_bytes: float, eur_per_gb_month: float = Prices.eur_per_gb_month) -> float:
+        """Months until storage has paid for it."""
+        return self.eur / (saved_bytes * 1e6 / 1e9 * eur_per_gb_month)
 
 
 @dataclass(frozen=True)
@@ -82,6 +110,27 @@ def table(prices: Prices) -> str:
     return "\n".join(lines)
 
 
+def corpus_table(eur_per_core_hour: float, eur_per_gb_month: float) -> str:
+    """A million images in Markdown."""
+    by_label = {row.label: row for row in savings()}
+    lines = ["| effort | s an image | core-hours per million | EUR | pays in place of JPEG after | of AVIF |"]
+    lines.append("|---|---|---|---|---|---|")
+    for effort, label in (("1", "effort 1"), ("5", "the default")):
+        rows = [by_label[f"{label} in place of {anchor}"] for anchor in ("JPEG", "AVIF")]
+        million = Million(rows[0].busy_s, eur_per_core_hour)
+        months = [f"{million.months(row.saved_bytes, eur_per_gb_month):,.0f} months" for row in rows]
+        lines.append(_corpus_line(effort, million, months))
+    for fitted_effort in (6, 7):
+        million = Million(60 * _mean(fit_minutes(fitted_effort)), eur_per_core_hour)
+        lines.append(_corpus_line(f"{fitted_effort}, the fitted model alone", million, ["", ""]))
+    return "\n".join(lines)
+
+
+def _corpus_line(effort: str, million: Million, months: list[str]) -> str:
+    cells = [effort, f"{million.busy_s:,.2f}", f"{million.core_hours:,.0f}", f"{million.eur:,.0f}", *months]
+    return f"| {' | '.join(cells)} |"
+
+
 def _mean(values: list[float]) -> float:
     return float(np.mean(values))
 
@@ -95,8 +144,12 @@ def _mean_rates(codec: str) -> dict[str, float]:
 @click.option("--watts-per-core", type=float, default=Prices.watts_per_core, show_default=True)
 @click.option("--eur-per-kwh", type=float, default=Prices.eur_per_kwh, show_default=True)
 @click.option("--eur-per-gb-month", type=float, default=Prices.eur_per_gb_month, show_default=True)
-def main(watts_per_core: float, eur_per_kwh: float, eur_per_gb_month: float) -> None:
-    click.echo(table(Prices(watts_per_core, eur_per_kwh, eur_per_gb_month)))
+@click.option("--eur-per-core-hour", type=float, help="Give the table of a million images, by this price.")
+def main(watts_per_core: float, eur_per_kwh: float, eur_per_gb_month: float, eur_per_core_hour: float | None) -> None:
+    if eur_per_core_hour is None:
+        click.echo(table(Prices(watts_per_core, eur_per_kwh, eur_per_gb_month)))
+    else:
+        click.echo(corpus_table(eur_per_core_hour, eur_per_gb_month))
 
 
 if __name__ == "__main__":

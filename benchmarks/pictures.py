@@ -2,6 +2,7 @@
 
     python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
     python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
+    python benchmarks/pictures.py qualities IMAGE... bytes and PSNR of qualities
     python benchmarks/pictures.py depths IMAGE... samples that use a part of 16 bits
     python benchmarks/pictures.py large IMAGE...  seconds and memory of whole commands
 
@@ -11,6 +12,7 @@ at hand.
 
 from __future__ import annotations
 
+import io
 import resource
 import subprocess
 import sys
@@ -33,7 +35,7 @@ from dfmcodec.image import Image
 from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
-from dfmcodec.metrics import psnr, ssim
+from dfmcodec.metrics import bits_per_pixel, psnr, ssim
 
 
 @click.group(help=__doc__)
@@ -141,6 +143,35 @@ def twice(images: tuple[str, ...], quality: float, out: Path | None) -> None:
         halved = [row for row in measured if row["halved by"] == how]
         means = {key: np.mean([row[key] for row in halved]) for key in list(measured[0])[2:]}
         click.echo(f"mean, {how}: " + ", ".join(f"{key} {value:.4g}" for key, value in means.items()))
+
+
+@main.command()
+@images_argument
+@out_option
+def qualities(images: tuple[str, ...], out: Path | None) -> None:
+    """Encodes images at several qualities and without loss, at the default effort; and as WebP
+    without loss.
+    """
+
+    def rows() -> Iterator[Row]:
+        for name in images:
+            stem, image = load(name)
+            for quality in (50, 75, 90, 95, None):
+                report = dfmcodec.encode(image, quality=quality, lossless=quality is None).report
+                yield {
+                    "picture": stem,
+                    "setting": "lossless" if quality is None else f"quality {quality}",
+                    "bytes": report.file_bytes,
+                    "bpp": report.bpp,
+                    "psnr_db": report.psnr_db if np.isfinite(report.psnr_db) else "exact",
+                }
+            webp = io.BytesIO()
+            PIL.Image.fromarray(image.pixels).save(webp, "WEBP", lossless=True)
+            size = webp.tell()
+            bpp = bits_per_pixel(size, image.pixel_count)
+            yield {"picture": stem, "setting": "WebP, lossless", "bytes": size, "bpp": bpp, "psnr_db": "exact"}
+
+    record(rows(), out)
 
 
 @main.command()

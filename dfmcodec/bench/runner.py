@@ -27,7 +27,6 @@ from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
-from dfmcodec.files.strip import EVERYTHING
 from dfmcodec.image import Image
 from dfmcodec.processes import run_jobs
 
@@ -54,7 +53,7 @@ class SourceImage:
 
     def read(self) -> Image:
         """Reads the image as it is measured: in 8 bits, without alpha and metadata."""
-        return read_image(self.path, strip=EVERYTHING).plain()
+        return read_image(self.path, strip="all").plain()
 
     def pixels(self) -> Pixels:
         """Reads the pixels, uint8 [H, W, C]."""
@@ -306,8 +305,8 @@ def find_images(
 
     Args:
         paths: The files and folders.
-        on_notice: Called with a line for each device or pipe that is passed over, and each image
-            that is not measured as it is.
+        on_notice: Called with a line for each device or pipe that is passed over, and for all that
+            is converted or left out of an image.
     """
     files, failures, passed_over = _image_files(paths)
     for path in passed_over:
@@ -315,7 +314,7 @@ def find_images(
     images = []
     for path, name in _named(files).items():
         try:
-            image = read_image(path, strip=EVERYTHING)
+            image = read_image(path, strip="all", notify=on_notice)
         except Exception as error:  # one bad image does not stop the rest
             failures.append(Failure.of(name, _message(error)))
             continue

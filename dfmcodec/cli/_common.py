@@ -210,8 +210,8 @@ dry_run_option = click.option(
 adopt_option = click.option(
     "--adopt",
     is_flag=True,
-    help="Take outputs that are there, and of which no record says what they were made of, for those of the inputs "
-    "of their names.",
+    help="Keep outputs that are there although no record says what they were made of, and record them as made of "
+    "these inputs.",
 )
 report_option = click.option(
     "--report",
@@ -254,7 +254,7 @@ def limit_of_multiply_adds(default: int) -> Callable[[F], F]:
         type=click.IntRange(1, 1 << 62),
         default=default,
         show_default=True,
-        help="Refuse networks of the coordinate and generative models that need more of them at all pixels to decode.",
+        help="Refuse files of the coordinate and generative models that need more multiply-adds to decode.",
     )
 
 
@@ -263,7 +263,7 @@ prior_option = click.option(
     "--prior",
     metavar="MODEL",
     type=NamedPath(),
-    help="Generative model (.dfmg file, see dfm generate) under which the images are coded.",
+    help="Generative model that the images are coded with (a .dfmg file, see dfm generate).",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Print errors only.")
 

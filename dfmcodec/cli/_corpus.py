@@ -124,13 +124,14 @@ _OPTIONS = (
     click.option(
         "--shard-size",
         type=click.IntRange(1, 10**9),
-        help=f"Images of a shard. Default: about ten minutes of one core; of dfm pack {PACK_SHARD_SIZE}.",
+        help="Number of images in a shard, the unit of work. Default: about ten minutes of one core; of dfm pack "
+        f"{PACK_SHARD_SIZE}.",
     ),
     click.option(
         "--engine",
         metavar="NAME",
-        help="Do a corpus with local (processes of this host, -j), dask, or module:factory, a function that gives an "
-        "executor of concurrent.futures with -j workers.",
+        help="What does the shards of a corpus: local (processes of this host, -j), dask, or module:factory, a "
+        "function that gives an executor of concurrent.futures with -j workers.",
     ),
     click.option("--address", metavar="URL", help="Address of Dask's scheduler. Default: one on this host."),
     click.option(

@@ -137,7 +137,7 @@ class _Options:
     type=click.IntRange(0, 10_000),
     default=12,
     show_default=True,
-    help="Number of images in the report's viewer, which take up most of its bytes.",
+    help="Number of images to look at in the HTML report; they take up most of its bytes.",
 )
 @click.option("--cache", "cache_folder", type=NamedPath(), help="Keep measurements in this folder.")
 @click.option("--no-cache", is_flag=True, help="Measure everything again and keep nothing.")
@@ -159,7 +159,7 @@ def command(**arguments: Any) -> None:
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
     (its commands).
 
-    The exit code is 5 if something could not be measured, the rest is measured anyway; and 1 if
+    The exit code is 5 if something could not be measured (the rest is measured anyway), and 1 if
     nothing could be.
     """
     from dfmcodec.bench.runner import image_names, run

@@ -190,8 +190,9 @@ class _Options:
     type=click.Choice(["auto", "latent", "fitted", "coordinate"]),
     default="auto",
     show_default=True,
-    help="Model to fit: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the published "
-    "Deep Fourier Machine. auto: latent; from effort 6 on and up to 4 megapixels, the better of latent and fitted.",
+    help="Model of the file: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the "
+    "published Deep Fourier Machine. auto: latent; from effort 6 on and up to 4 megapixels, the better of latent "
+    "and fitted.",
 )
 @click.option(
     "--effort",
@@ -258,7 +259,7 @@ def command(**arguments: Any) -> None:
 
     \b
     dfm encode photo.png                          photo.dfm, at quality 75
-    dfm encode photo.png -q 90 --effort 1         better and faster
+    dfm encode photo.png -q 90 --effort 1         better and larger, in less time
     dfm encode photo.png -o small.dfm --size 20k  at most 20,000 bytes
     dfm encode photo.png --rate 18%               at most 18 % of the raw bytes
     dfm encode photo.png --psnr 38                at least 38 dB
@@ -277,8 +278,8 @@ def command(**arguments: Any) -> None:
     photo.png and photo.jpg both become photo.dfm: of different files with the same output none is
     encoded, and the rest is; --keep-extension tells these two apart.
 
-    Only --model fitted and coordinate, --prior, and --effort 6 to 9, which try fitted, import JAX.
-    The encoder of the latent model runs on NumPy alone.
+    --effort 6 to 9, --model fitted and coordinate, and --prior need the package JAX; the rest
+    does not.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
     the exit code is 130. With several files, outputs that were made of the same files before are

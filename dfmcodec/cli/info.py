@@ -26,6 +26,7 @@ from dfmcodec.cli._inputs import Unusable, check_standard_input, dfm_files, spec
 from dfmcodec.errors import FormatError
 
 if TYPE_CHECKING:
+    from dfmcodec.bitstream.contents import Architecture
     from dfmcodec.bitstream.header import Header
     from dfmcodec.image import Metadata
 
@@ -37,7 +38,13 @@ _METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP"}
 @sources_argument
 @recursive_option
 @json_option
-def command(sources: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Print more: the dimensions of the model, the q_step, the bytes of each section, the format version.",
+)
+def command(sources: tuple[Path, ...], recursive: bool, as_json: bool, verbose: bool) -> None:
     """Show what .dfm files hold, without decoding them.
 
     \b
@@ -46,18 +53,20 @@ def command(sources: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
     dfm info *.dfm --json
     cat photo.dfm | dfm info -
 
-    Print the dimensions, the rate, the model, the metadata, the sections, and what is missing or
-    damaged. The exit code is 3 if the one file given is truncated or damaged, and 5 if some of
-    several are; what the header says is printed anyway.
+    Print the dimensions, the size, the model, the quality, the metadata, and what is missing or
+    damaged. A file does not hold the target that it was encoded for: the quality is the -q whose
+    quantisation it has. The exit code is 3 if the one file given is truncated or damaged, and 5 if
+    some of several are; what the header says is printed anyway.
     """
     if len(sources) == 1 and not os.path.isdir(sources[0]):
-        if _show(_examined(sources[0]), as_json):
+        if _show(_examined(sources[0]), as_json, verbose):
             sys.exit(FormatError.exit_code)
         return
     check_standard_input(sources)
     unusable: list[Unusable] = []
     special = special_files()
-    codes = [_exit_code(path, as_json) for path in dfm_files(sources, recursive, unusable.append, special.add)]
+    paths = dfm_files(sources, recursive, unusable.append, special.add)
+    codes = [_exit_code(path, as_json, verbose) for path in paths]
     for folder in unusable:
         echo(f"dfm: {folder.error}", err=True)
     if special.count:
@@ -69,7 +78,7 @@ def command(sources: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
         sys.exit(codes[0] if len(codes) == 1 and not unusable else SOME_FAILED)
 
 
-def _exit_code(source: Path, as_json: bool) -> int:
+def _exit_code(source: Path, as_json: bool, verbose: bool) -> int:
     """Prints the information about one of several files, or why there is none, and gives the exit
     code of a command on it alone.
     """
@@ -82,7 +91,7 @@ def _exit_code(source: Path, as_json: bool) -> int:
         if as_json:
             echo_json({"file": str(source), "error": message, "kind": failure.kind, "code": failure.exit_code})
         return failure.exit_code
-    return FormatError.exit_code if _show(file, as_json) else 0  # not in `try`: standard output is of no file
+    return FormatError.exit_code if _show(file, as_json, verbose) else 0  # not in `try`: standard output is of no file
 
 
 class _Examined(NamedTuple):
@@ -148,12 +157,12 @@ def _examined(source: Path) -> _Examined:
     return _Examined(name, len(data), header, metadata, problems)
 
 
-def _show(file: _Examined, as_json: bool) -> list[str]:
+def _show(file: _Examined, as_json: bool, verbose: bool) -> list[str]:
     """Prints the information about a file, and gives what is wrong with it."""
     if as_json:
         echo_json(_report(file))
     else:
-        _echo_info(file)
+        _echo_info(file, verbose)
     for problem in file.problems:
         echo(f"dfm: {file.name}: {problem}", err=True)
     return file.problems
@@ -184,23 +193,54 @@ def _report(file: _Examined) -> dict[str, Any]:
     }
 
 
-def _echo_info(file: _Examined) -> None:
+def _echo_info(file: _Examined, verbose: bool) -> None:
     """Prints the information for people."""
     header = file.header
     kind = {1: "gray", 3: "RGB"}[header.channels] + (" with alpha" if header.has_alpha else "")
-    sections = ", ".join(f"{name} {size}" for name, size in header.section_bytes().items())
     echo(f"{file.name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
-    echo(f"  size      {file.file_bytes} bytes, rate {file.rate:.4f}, {file.bpp:.3f} bpp")
-    echo(f"  model     {describe_architecture(header.architecture)}")
-    networks = header.section_bytes().get("networks")
+    echo(f"  size      {file.file_bytes:,} bytes, {file.bpp:.3f} bpp, {100 * file.rate:.1f} % of the raw samples")
+    echo(f"  model     {_model_text(header.architecture, verbose)}")
+    quality = _quality(header)
+    if quality is not None:
+        echo(f"  quality   {quality:.0f} of 100, by the quantisation")
+    echo(f"  metadata  {_metadata_text(file)}")
+    columns, rows = header.values.get("tile_columns", 1), header.values.get("tile_rows", 1)
+    if (columns, rows) != (1, 1):
+        echo(f"  tiles     {columns}x{rows}")
+    if verbose:
+        _echo_internals(file)
+
+
+def _echo_internals(file: _Examined) -> None:
+    """Prints what is of use to those who know the format."""
+    header, sections = file.header, file.header.section_bytes()
+    networks = sections.get("networks")
     if networks is not None:
         share = 100 * networks / file.file_bytes
-        echo(f"  networks  {networks} bytes fitted to this image, {share:.1f} % of the file")
+        echo(f"  networks  {networks:,} bytes fitted to this image, {share:.1f} % of the file")
     if header.q_step:
         echo(f"  q_step    {header.q_step / _Q_STEP_UNITS:.2f} code values")
-    echo(f"  metadata  {_metadata_text(file)}")
-    echo(f"  bytes     {sections}")
+    echo(f"  bytes     {', '.join(f'{name} {size:,}' for name, size in sections.items())}")
     echo(f"  format    version {header.version}")
+
+
+def _model_text(architecture: Architecture, verbose: bool) -> str:
+    """The model in a word; of a generated image also the model that decoding it needs."""
+    from dfmcodec._types import Model
+
+    if verbose or architecture.model is Model.GENERATIVE:
+        return describe_architecture(architecture)
+    return str(architecture.model.value)
+
+
+def _quality(header: Header) -> float | None:
+    """The quality that the quantisation of an image stands for; None where the file does not say.
+
+    With 16 bits a quality is relative to the range that the samples use, which no file holds.
+    """
+    from dfmcodec.latents.quality import quality_of_step
+
+    return quality_of_step(header.q_step / _Q_STEP_UNITS) if header.q_step and header.bit_depth == 8 else None
 
 
 def _metadata_text(file: _Examined) -> str:
@@ -209,7 +249,7 @@ def _metadata_text(file: _Examined) -> str:
         return "cannot be read"
     described = f" ({file.icc_description})" if file.icc_description else ""
     entries = [
-        f"{_METADATA_LABELS[name]}{described if name == 'icc' else ''} {len(value)} bytes"
+        f"{_METADATA_LABELS[name]}{described if name == 'icc' else ''} {len(value):,} bytes"
         for name, value in file.metadata.present().items()
     ]
     return ", ".join(entries) or "none"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from math import inf, log10, sqrt
 from numbers import Integral, Real
 
 from dfmcodec._types import Model
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
+from dfmcodec.latents.quality import step_of_quality
 
 _WHOLE = ("depth", "width", "order", "steps", "seed", "sample_max")  # options that are whole numbers, and others
 _NUMBERS = ("rate", "bpp", "size", "psnr", "quality", "lmbda", "effort", "time_limit_s")
@@ -85,9 +85,6 @@ _MODELS_OF = {  # the models that an option is for, of those that are not for al
 }
 _LARGEST_NUMBER = 10**12  # of an option; what is made of larger ones need not be a number any more
 _TARGETS = ("rate", "bpp", "size", "psnr", "lossless", "quality", "lmbda")
-# (quality, the quantisation step in code values that its lmbda leads to), interpolated in the
-# logarithm of the step.
-QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
 # The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
 # measurement, docs/results/latent.md.
 BIT_PRICE = 0.26
@@ -95,10 +92,8 @@ _SAMPLES_PER_PIXEL = 3
 
 
 def lmbda_of_quality(quality: float) -> float:
-    """The Lagrangian multiplier of a quality in 0..100, by `QUALITY_STEPS`."""
-    (low, coarse), (high, fine) = next(pair for pair in pairwise(QUALITY_STEPS) if pair[0][0] <= quality <= pair[1][0])
-    step = coarse * float((fine / coarse) ** ((quality - low) / (high - low)))
-    return lmbda_of_step(step)
+    """The Lagrangian multiplier of a quality in 0..100."""
+    return lmbda_of_step(step_of_quality(quality))
 
 
 def lmbda_of_step(step: float) -> float:

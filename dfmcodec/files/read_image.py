@@ -38,7 +38,7 @@ from dfmcodec.files.metadata import (
     upright_metadata,
 )
 from dfmcodec.files.names import printable
-from dfmcodec.files.open_image import DFM_MAGIC, SIGNATURE_BYTES, load_samples, open_image, plugin_package
+from dfmcodec.files.open_image import DFM_MAGIC, load_samples, open_image, plugin_package
 from dfmcodec.files.source import Source
 from dfmcodec.files.strip import EVERYTHING, WITH_TEXTS, strip_kinds, stripped
 from dfmcodec.files.texts import texts_of
@@ -70,6 +70,7 @@ _SAMPLES_PER_PIXEL = 277  # a TIFF tag
 _DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # with BitsPerSample and SampleFormat
 _FLOAT_FORMAT = 3  # a value of SampleFormat
 _FLOATING_POINT = ": it has floating-point samples (HDR); convert it to 16-bit integers first"
+_TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
 _LONGEST_TEXT = 300  # of an error of Pillow, in characters
 # Of animations, a frame needs those before it: so many pixels at most are decoded for --page.
 _SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
@@ -507,7 +508,7 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
     if source is None:
         return ""
     with source.open() as file:
-        head = file.read(SIGNATURE_BYTES)
+        head = file.read(_TAR_MAGIC_AT + len(_TAR_MAGIC))
         if head.startswith(DFM_MAGIC):
             return "; to decode it, use `dfm decode`"
         if package := plugin_package(head):
@@ -516,6 +517,9 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
             return _FLOATING_POINT
         if head.startswith((b"%!PS", b"%PDF")):
             return "; convert it to pixels first"
+        if head.startswith(b"PAR1") or head[_TAR_MAGIC_AT:] == _TAR_MAGIC:
+            kind, form = ("Parquet file", "parquet") if head.startswith(b"PAR1") else ("tar", "tar")
+            return f"; it is a {kind}: `dfm encode FILE.{form} --form {form} -O FOLDER` encodes the images in it"
         layout = tiff.read_layout(file)
         fields = layout and tiff.read_fields(file, layout.first, wanted=_DESCRIBED)
     if not layout or not fields:

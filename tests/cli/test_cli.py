@@ -46,7 +46,7 @@ def test_encode_info_decode(folder, chelsea):
     assert dfmcodec.encode("cat.png", quality=75).data == Path("cat.dfm").read_bytes()
     info = json.loads(dfm("info", "cat.dfm", "--json").stdout)
     assert (info["width"], info["height"], info["channels"], info["bytes"]) == (96, 80, 3, size)
-    assert f"{size} bytes" in dfm("info", "cat.dfm").stdout
+    assert f"{size:,} bytes" in dfm("info", "cat.dfm").stdout
     dfm("decode", "cat.dfm", "-o", "out.png")
     assert opened("out.png").size == (96, 80)
     assert sorted(os.listdir()) == ["cat.dfm", "cat.png", "out.png"]

@@ -58,6 +58,15 @@ def test_a_bad_image_gives_5_and_is_listed_and_tried_again(source, tmp_path):
     assert "2 of 2 images done; " in dfm(*command, "--retry-failed").stdout
 
 
+def test_what_a_tar_named_alone_is_told_to_do_works(source, tmp_path):
+    tar = write_tar(tmp_path / "in.tar", {"a.png": (source / "000.png").read_bytes()})
+    said = dfm("encode", tar, code=1).stderr
+    advice = "it is a tar: `dfm encode FILE.tar --form tar -O FOLDER` encodes the images in it"
+    assert advice in said
+    assert advice in dfm("encode", tar, "-O", tmp_path / "files", code=1).stderr
+    assert "1 of 1 images done; " in dfm("encode", tar, "--form", "tar", "-O", tmp_path / "out", *FAST).stdout
+
+
 def test_parts_of_the_whole(source, tmp_path):
     options = ("pack", source, "-r", "-O", tmp_path / "out", "--shard-size", 1)
     assert "2 images done; " in dfm(*options, "--part", "2/2").stdout

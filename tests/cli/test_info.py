@@ -9,6 +9,7 @@ from pathlib import Path
 import PIL.ImageCms
 import pytest
 from click.testing import CliRunner
+from common import GOLDEN
 
 import dfmcodec
 from dfmcodec.cli import main
@@ -44,8 +45,8 @@ def info(*arguments, code=0):
 
 
 def test_metadata_are_listed_with_their_sizes(profile, chelsea):
-    line = f"  metadata  ICC profile (sRGB built-in) {len(profile)} bytes, Exif {len(EXIF)} bytes, XMP {len(XMP)} bytes"
-    assert line in info("a.dfm").stdout.splitlines()
+    sizes = f"(sRGB built-in) {len(profile):,} bytes, Exif {len(EXIF)} bytes, XMP {len(XMP)} bytes"
+    assert f"  metadata  ICC profile {sizes}" in info("a.dfm").stdout.splitlines()
     report = json.loads(info("a.dfm", "--json").stdout)
     assert report["metadata_bytes"] == {"icc": len(profile), "exif": len(EXIF), "xmp": len(XMP)}
     assert report["icc_description"] == "sRGB built-in"
@@ -58,7 +59,33 @@ def test_metadata_are_listed_with_their_sizes(profile, chelsea):
 def test_the_step_has_one_name_and_unit(tagged):
     report = json.loads(info("a.dfm", "--json").stdout)
     assert report["q_step"] == report["header"]["q_step"] == dfmcodec.read_info(tagged).q_step
-    assert f"  q_step    {report['q_step'] / 64:.2f} code values" in info("a.dfm").stdout.splitlines()
+    assert f"  q_step    {report['q_step'] / 64:.2f} code values" in info("-v", "a.dfm").stdout.splitlines()
+
+
+def labels(*arguments):
+    return [line.split()[0] for line in info(*arguments).stdout.splitlines()[1:]]
+
+
+def test_internals_are_for_those_who_ask(chelsea):
+    assert labels("a.dfm") == ["size", "model", "quality", "metadata"]
+    assert labels("a.dfm", "-v") == ["size", "model", "quality", "metadata", "q_step", "bytes", "format"]
+    assert "  model     latent" in info("a.dfm").stdout.splitlines()
+    assert info("a.dfm", "--json").stdout == info("a.dfm", "--json", "-v").stdout
+    fitted = shutil.copy(next(GOLDEN.glob("checked-fitted-*.dfm")), "fitted.dfm")
+    assert labels(fitted) == ["size", "model", "metadata"]
+    assert "  networks  167 bytes fitted to this image, 20.6 % of the file" in info(fitted, "-v").stdout.splitlines()
+    tiled = shutil.copy(next(GOLDEN.glob("checked-tiles-*.dfm")), "tiled.dfm")
+    assert "  tiles     2x1" in info(tiled).stdout.splitlines()
+
+
+@pytest.mark.parametrize("quality", [0, 30, 75, 98])
+def test_the_quality_is_that_of_the_quantisation(chelsea, quality):
+    small = chelsea.pixels[:8, :8].copy()
+    Path("b.dfm").write_bytes(dfmcodec.encode(small, quality=quality, effort=1).data)
+    assert f"  quality   {quality} of 100, by the quantisation" in info("b.dfm").stdout.splitlines()
+    deep = small.astype("uint16") * 257
+    Path("b.dfm").write_bytes(dfmcodec.encode(deep, quality=quality, effort=1, sample_max=65535).data)
+    assert labels("b.dfm") == ["size", "model", "metadata"]
 
 
 def test_metadata_that_are_cut_off_are_told_from_none(tagged):

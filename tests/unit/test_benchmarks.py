@@ -308,6 +308,14 @@ def pictures_twice(folder: Path) -> None:
     assert min(row["dfm --scale 2, dB"] for row in rows) > one_colour_db(crop())
 
 
+def pictures_qualities(folder: Path) -> None:
+    rows = recorded(folder / "rows.jsonl", "pictures", "qualities", png(folder))
+    *ours, webp = rows
+    assert [row["setting"] for row in ours] == ["quality 50", "quality 75", "quality 90", "quality 95", "lossless"]
+    assert [row["bytes"] for row in ours] == sorted({row["bytes"] for row in ours})
+    assert ours[-1]["psnr_db"] == webp["psnr_db"] == "exact"
+
+
 def pictures_depths(folder: Path) -> None:
     rows = recorded(folder / "rows.jsonl", "pictures", "depths", png(folder))
     encoded, synthesised = rows[:5], rows[5:]
@@ -516,6 +524,9 @@ def archive(folder: Path) -> None:
     table, dearer = run("archive"), run("archive", "--eur-per-kwh", 3)
     months, more = ([float(line.split(" | ")[3].replace(",", "")) for line in of[2:]] for of in (table, dearer))
     assert more == pytest.approx([10 * number for number in months], rel=0.2)
+    cheap, dear = run("archive", "--eur-per-core-hour", 0.02), run("archive", "--eur-per-core-hour", 0.2)
+    eur, more = ([float(line.split(" | ")[3].replace(",", "")) for line in of[2:]] for of in (cheap, dear))
+    assert more == pytest.approx([10 * number for number in eur], rel=0.05)
 
 
 def gallery(folder: Path) -> None:
@@ -569,6 +580,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "machine_layers": machine_layers,
     "pictures kinds": pictures_kinds,
     "pictures twice": pictures_twice,
+    "pictures qualities": pictures_qualities,
     "pictures depths": pictures_depths,
     "pictures large": pictures_large,
     "prefixes": prefixes,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +21,8 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "At equal PSNR its files are {jpeg_percent} % smaller than JPEG's, {webp_percent} % smaller than WebP's and "
         "{avif_percent} % smaller than those of an AVIF that is tuned for PSNR",
         "768x512 takes {default_s} s to encode on two cores, or {effort_1_s} s with `--effort 1`, and {decode_s} s to "
-        "decode. AVIF at speed 4 encodes it in {avif_s} s",
+        "decode. AVIF at speed 4 encodes it in {avif_s} s. An image of 24 megapixels takes {large_encode_s} s with "
+        "`--effort 1`, and {large_decode_s} s to decode",
         "by SSIMULACRA2, a measure of visual quality, dfm needs {visual_percent} % more bits",
         "-{jpeg_percent} % means that dfm needs {jpeg_percent} % fewer bits, +{visual_percent} % that it needs "
         "{visual_percent} % more",
@@ -54,8 +56,16 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "published files, {kodak[fitted:7, Cool-chic 5.0.1]} of the rate",
     ),
     "docs/presets.md": (
-        "| 97 % | {effort_1_s} |",
-        "| 99.2 % | {default_s} | 0 |",
+        "| nothing special | `dfm encode photo.png`, which is `-q 75` | {qualities[75]} |",
+        "| a small image, as for a web page | `-q 50` | {qualities[50]} |",
+        "| an archive | `-q 90` | {qualities[90]} |",
+        "| nearly without loss | `-q 95` | {qualities[95]} |",
+        "at most 20,000 bytes, and at least {share_percent} % of that",
+        "| +2.9 % bits, after {effort_1_s} s in place of {default_s} s",
+        "{kodak[fitted:7, default]} bits on average (smooth images gain nothing), after {minutes[7]} minutes",
+        "{lossless_percent} % more bytes than lossless WebP",
+        "| 1 | {effort_1_s} | +2.9 % | {share_percent} % |",
+        "| 5 (default) | {default_s} | 0 |",
         "24 megapixels take {large_encode_s} s and {large_encode_GB} GB",
         "effort 6 takes {minutes[6]} minutes, effort 7 takes {minutes[7]} and effort 9 takes {minutes[9]}",
     ),
@@ -94,6 +104,19 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "| AVIF, speed 4 | {cells[AVIF, speed 4]} |",
         "| encode, s; GB resident | {large_encode_s}; {large_encode_GB} |",
     ),
+    "docs/scale.md": (
+        "{corpus_table}",
+        "In place of JPEG, effort 1 pays after {rented_months[0]} months",
+        "The default takes {rented_months[2]} on rented cores",
+        "In place of AVIF, effort 1 pays by storage after {rented_months[1]} months, and the default after "
+        "{rented_months[3]}.",
+        "With them it is {shard_minutes} minutes by the seconds below",
+        "| core-hours | {billion_hours:.2f} million: {billion_days:.1f} days of 10,000 cores |",
+        "| cores | {billion_eur:,.0f} EUR at 0.02 EUR an hour |",
+        "| outputs | {billion_TB:.0f} TB at 1 bpp |",
+        "each {tar_minutes:.0f} minutes of one core; a lost worker loses {lost_minutes:.0f} minutes on average",
+        "| saved in place of JPEG | {saved_TB:.0f} TB, {saved_eur:,.0f} EUR a month |",
+    ),
     "docs/viewer.md": (
         "with them it takes {decode_s} s at 0.5 bits per pixel",
         "its weights are {script_MB} MB over the wire (gzip), `viewer.html`, which has the weights of all earlier "
@@ -107,6 +130,7 @@ DERIVED = (  # a page, what it says, and the same on the page where it is derive
         ("docs/presets.md", f"| +{percent} % |", "docs/results/speed.md", "need 2.9, 1.7, 0.9 and 0.4 % more bits than")
         for percent in (2.9, 1.7, 0.9, 0.4)
     ),
+    ("docs/presets.md", "| +2.9 % bits", "docs/results/speed.md", "need 2.9, 1.7, 0.9 and 0.4 % more bits than"),
 )
 UNITS = "%|dB|s|minutes|months|kB|MB|GB|EUR|megapixels|bpp|bits per pixel|photographs"
 FIGURE = re.compile(rf"\d[\d.,]*(?: to \d[\d.,]*)? (?:{UNITS})(?!\w)")
@@ -124,6 +148,12 @@ def figures() -> dict[str, object]:
     installed = {row["installation"]: row for row in read_rows(first_page.RESULTS / "installations.jsonl")}
     files_mb = {name: row["bytes"] / 1e6 for name, row in installed.items() if "bytes" in row}
     savings = archive.savings()
+    settings: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for row in read_rows(first_page.RESULTS / "qualities.jsonl"):
+        settings[row["setting"]].append(row)
+    exact = zip(settings["lossless"], settings["WebP, lossless"], strict=True)
+    rented = [archive.Million(row.busy_s) for row in savings]
+    one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
         "first_visual_table": first_page.visual_table(first_page.FEW, 0),
@@ -163,8 +193,28 @@ def figures() -> dict[str, object]:
         },
         **{f"over_{codec}_db": span(first_page.mean_gains(codec), 1) for codec in ("jpeg", "webp", "avif", "jxl")},
         "count": len({image for image, _ in first_page.gains("jpeg")}),
+        "qualities": {
+            quality: f"{span((row['bytes'] / 1000 for row in rows), 0)} kB, "
+            f"{span((row['psnr_db'] for row in rows), 1)} dB"
+            for quality in (50, 75, 90, 95)
+            for rows in [settings[f"quality {quality}"]]
+        },
+        "lossless_percent": span((100 * (ours["bytes"] / webp["bytes"] - 1) for ours, webp in exact), 0),
         "share_percent": f"{100 * first_page.least_share():.0f}",
         "months": [f"{archive.Prices().months(row.busy_s, row.saved_bytes):.0f}" for row in savings],
+        "corpus_table": archive.corpus_table(0.02, archive.Prices.eur_per_gb_month),
+        "rented_months": [f"{of.months(row.saved_bytes):.0f}" for of, row in zip(rented, savings, strict=True)],
+        "shard_minutes": " and ".join(
+            f"{images * seconds_each / 60:.0f}" for images, seconds_each in zip((120, 24), one_core_s, strict=True)
+        ),
+        "billion_hours": rented[0].core_hours / 1e3,
+        "billion_days": rented[0].core_hours * 1e3 / 10_000 / 24,
+        "billion_eur": round(rented[0].eur * 1e3, -2),
+        "billion_TB": archive.FILE_BYTES * 1e9 / 1e12,
+        "tar_minutes": 1000 * one_core_s[0] / 60,
+        "lost_minutes": 500 * one_core_s[0] / 60,
+        "saved_TB": savings[0].saved_bytes * 1e9 / 1e12,
+        "saved_eur": round(savings[0].saved_bytes * archive.Prices.eur_per_gb_month, -2),
         "jpeg_months": span(decoding[0:4:2], 1),
         "avif_months": span(decoding[1:4:2], 1),
         "MB": {name: f"{row['MB']:,}" for name, row in installed.items() if "MB" in row},

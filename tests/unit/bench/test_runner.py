@@ -354,8 +354,23 @@ def test_pipes_of_a_folder_are_passed_over(folder):
     assert notices == ["skipped photos/pipe.png: a device, pipe or socket, not a file"]
 
 
+def test_images_are_noticed_as_encode_does(folder):
+    pages, cmyk = Path("photos/pages.tif"), Path("photos/cmyk.jpg")
+    with PIL.Image.open("photos/cat.png") as cat:
+        cat.save(pages, save_all=True, append_images=[cat])
+        cat.convert("CMYK").save(cmyk, comment=b"of texts, which are never kept, a benchmark says nothing")
+    notices = []
+    find_images((pages, cmyk), notices.append)
+    assert notices == [
+        f"{pages}: the first of several pages; dfm encode --page takes another",
+        f"{cmyk}: CMYK converted to sRGB as Pillow does",
+    ]
+    result = bench(pages, cmyk, "--rates", "0.3", "--vs", "jpeg", "--no-cache")
+    assert result.stderr.splitlines() == [f"dfm: {notice}" for notice in notices]
+
+
 def test_any_error_of_an_image_is_its_failure(folder, monkeypatch):
-    def broken(path, strip):
+    def broken(path, strip, notify):
         raise ZeroDivisionError(path.name)
 
     monkeypatch.setattr("dfmcodec.bench.runner.read_image", broken)

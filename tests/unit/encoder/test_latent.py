@@ -21,7 +21,7 @@ import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder import EncoderConfig
-from dfmcodec.encoder.config import BIT_PRICE, QUALITY_STEPS, lmbda_of_quality, step_of_lmbda
+from dfmcodec.encoder.config import BIT_PRICE, lmbda_of_quality, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent import iteration
 from dfmcodec.encoder.latent import search as latent_search
@@ -34,6 +34,7 @@ from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.files.read_image import read_image
 from dfmcodec.image import Image, values_per_level
 from dfmcodec.latents import geometry as latent_geometry
+from dfmcodec.latents.quality import QUALITY_STEPS, quality_of_step
 from dfmcodec.metrics import psnr
 from dfmcodec.synthesis.filter import ImageFilter, taps
 
@@ -165,6 +166,8 @@ def test_quality_and_lmbda(small):
     assert sizes == sorted(set(sizes))
     for quality, q_step in QUALITY_STEPS:
         assert step_of_lmbda(lmbda_of_quality(quality)) == pytest.approx(q_step)
+        assert quality_of_step(q_step) == pytest.approx(quality)
+    assert quality_of_step(100.1) is quality_of_step(0.4) is None
     by_lmbda = dfmcodec.encode(small, lmbda=lmbda_of_quality(60), effort=1)
     assert by_lmbda.data == dfmcodec.encode(small, quality=60, effort=1).data
 
