@@ -6,24 +6,21 @@ for low quality, and negative for what is worse than that.
 Source: Jon Sneyers, "SSIMULACRA 2", version 2.1 of April 2023 (Cloudinary, libjxl). Both images are
 taken to XYB, the colour space of JPEG XL, at six scales, which are means of linear light. At each,
 three errors are taken of each component: SSIM without its luminance term's denominator, edges that
-the other image has more of (ringing, blocks), and edges that it has less of (blur). The mean and the
-4-norm of each of these 54 maps are weighted into one number; the weights were fitted to people's
-ratings.
+the other image has more of (ringing, blocks), and edges that it has less of (blur). The mean and
+the 4-norm of each of these 54 maps are weighted into one number; the weights were fitted to
+people's ratings.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
-import numpy.typing as npt
 
-from dfmcodec._types import Pixels
+from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
 from dfmcodec.kernels import compiled
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
+from dfmcodec.threads import in_threads, parts_of
 
 SMALLEST_SIDE = 8  # below, no scale is measured
 _SCALES = 6
@@ -42,8 +39,7 @@ _ABSORBANCE = np.array(
     np.float32,
 )
 
-# The weights that are not 0: by component (X, Y, B - Y), scale, norm (mean, 4-norm) and error (SSIM,
-# ringing, blur).
+# By component (X, Y, B - Y), scale, norm (mean, 4-norm) and error (SSIM, ringing, blur).
 _WEIGHTS = np.array([
     0.0, 0.0007376606707406586, 0.0, 0.0, 0.0007793481682867309, 0.0,
     0.0, 0.0004371155730107379, 0.0, 1.1041726426657346, 0.00066284834129271, 0.00015231632783718752,
@@ -61,7 +57,8 @@ _WEIGHTS = np.array([
     0.0, 0.0005313191874358747, 0.0, 0.00016533814161379112, 0.0, 0.0,
     0.0, 0.0, 0.0, 0.0004179171803251336, 0.0017290828234722833, 0.0,
     0.0020827005846636437, 0.0, 0.0, 8.826982764996862, 23.19243343998926, 0.0,
-    95.1080498811086, 0.9863978034400682, 0.9834382792465353, 0.0012286405048278493, 171.2667255897307, 0.9807858872435379,
+    95.1080498811086, 0.9863978034400682, 0.9834382792465353,
+    0.0012286405048278493, 171.2667255897307, 0.9807858872435379,
     0.0, 0.0, 0.0, 0.0005130064588990679, 0.0, 0.00010854057858411537,
 ])  # fmt: skip
 
@@ -89,7 +86,7 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
 
 def _score(original: Float32, decoded: Float32) -> float:
     """The measure of two images in linear light [3, H, W]."""
-    scales = []
+    scales: list[Float64] = []
     while len(scales) < _SCALES and min(original.shape[1:]) >= SMALLEST_SIDE:
         if scales:
             original, decoded = _halved(original), _halved(decoded)
@@ -98,7 +95,7 @@ def _score(original: Float32, decoded: Float32) -> float:
     norms = np.stack(scales, axis=1).ravel()  # small images have fewer scales, and take the weights in turn
     error = 0.9562382616834844 * float(norms @ _WEIGHTS[: len(norms)])
     error = 2.326765642916932 * error - 0.020884521182843837 * error**2 + 6.248496625763138e-05 * error**3
-    return 100 - 10 * float(max(error, 0.0)) ** 0.6276336467831387
+    return 100 - 10 * float(max(error, 0.0) ** 0.6276336467831387)
 
 
 def _linear(pixels: Pixels, background: float) -> Float32:
@@ -112,7 +109,7 @@ def _linear(pixels: Pixels, background: float) -> Float32:
     return np.stack([_light(alpha * (plane / peak) + (1 - alpha) * np.float32(background)) for plane in samples])
 
 
-def _light(value: Float32) -> Float32:
+def _light(value: Floats) -> Float32:
     """The linear light of values of sRGB from 0 to 1 (IEC 61966-2-1)."""
     light: Float32 = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
     return light
@@ -136,14 +133,12 @@ def _halved(planes: Float32) -> Float32:
 
 def _sums(original: Float32, decoded: Float32) -> Float64:
     """The sums over all pixels of the three errors, and of their fourth powers: [3, 2, 3]."""
-    sums = np.zeros((3, 2, 3))
     height, width = original.shape[1:]
     if compiled is not None:
-        bias = _BIAS, float(np.cbrt(_BIAS))
-        compiled.ssimulacra2_sums(
-            original, decoded, (height, width), _ABSORBANCE, *bias, _taps(), _SSIM_CONSTANT, sums
+        return sum(
+            in_threads(partial(_sums_by_kernel, original, decoded), parts_of(range(height))), np.zeros((3, 2, 3))
         )
-        return sums
+    sums = np.zeros((3, 2, 3))
     reach = len(_taps()) - 1
     rows = max(1, _STRIP_PIXELS // width)
     for first in range(0, height, rows):
@@ -152,6 +147,15 @@ def _sums(original: Float32, decoded: Float32) -> Float64:
         inner = slice(above, above + min(rows, height - first))
         for c, (x, y) in enumerate(zip(_xyb(original[:, strip]), _xyb(decoded[:, strip]), strict=True)):
             sums[c] += _sums_of_plane(x, y, inner)
+    return sums
+
+
+def _sums_by_kernel(original: Float32, decoded: Float32, rows: range) -> Float64:
+    assert compiled is not None
+    sums = np.zeros((3, 2, 3))
+    size, bias = original.shape[1:], (_BIAS, float(np.cbrt(_BIAS)))
+    of_rows = size, (rows.start, rows.stop)
+    compiled.ssimulacra2_sums(original, decoded, *of_rows, _ABSORBANCE, *bias, _taps(), _SSIM_CONSTANT, sums)
     return sums
 
 
@@ -187,7 +191,7 @@ def _taps() -> Float32:
     r = sign * p**2 / np.sin(omega)
     rho = np.exp(-0.5 * (deviation * omega) ** 2) / radius
     zeta = np.array([p[1] * r[2] - r[1] * p[2], p[2] * r[0] - r[2] * p[0]]) / (p[0] * r[1] - r[0] * p[1])
-    beta = np.linalg.solve([p, r, [*zeta, 1]], [1, radius**2 - deviation**2, zeta @ rho[:2] + rho[2]])
+    beta = np.linalg.solve(np.array([p, r, [*zeta, 1]]), [1, radius**2 - deviation**2, zeta @ rho[:2] + rho[2]])
     taps: Float32 = (np.cos(np.outer(np.arange(radius), omega)) @ beta).astype(np.float32)
     return taps
 

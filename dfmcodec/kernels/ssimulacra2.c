@@ -129,18 +129,18 @@ static void fill_strip(Strip *strip, const float *const images[2], Py_ssize_t fi
     }
 }
 
-/* The sums of errors over all pixels; see _compiled.pyi. */
+/* The sums of errors over the pixels of some rows; see _compiled.pyi. */
 PyObject *NAME(ssimulacra2_sums)(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer original, decoded, absorbance, taps, sums;
-    Py_ssize_t height, width;
+    Py_ssize_t height, width, from, to;
     float bias, bias_root, constant;
-    if (!PyArg_ParseTuple(args, "y*y*(nn)y*ffy*fw*", &original, &decoded, &height, &width, &absorbance, &bias,
+    if (!PyArg_ParseTuple(args, "y*y*(nn)(nn)y*ffy*fw*", &original, &decoded, &height, &width, &from, &to, &absorbance, &bias,
                           &bias_root, &taps, &constant, &sums))
         return NULL;
     PyObject *result = NULL;
     float *numbers = NULL;
-    if (!SIZES(height, width) || height < 1 || width < 1) {
+    if (!SIZES(height, width) || height < 1 || width < 1 || from < 0 || from > to || to > height) {
         PyErr_SetString(PyExc_ValueError, "images of these sizes are not possible");
         goto done;
     }
@@ -164,8 +164,8 @@ PyObject *NAME(ssimulacra2_sums)(PyObject *self, PyObject *args) {
     float *moments = numbers + 2 * of_image;
     const float *const images[2] = {original.buf, decoded.buf};
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t first = 0; first < height; first += rows) {
-        const Py_ssize_t some = height - first < rows ? height - first : rows;
+    for (Py_ssize_t first = from; first < to; first += rows) {
+        const Py_ssize_t some = to - first < rows ? to - first : rows;
         fill_strip(&strip, images, first, some, height, width, absorbance.buf, bias, bias_root);
         for (int c = 0; c < COMPONENTS; c++)
             for (Py_ssize_t row = REACH; row < some + REACH; row++) {
