@@ -29,3 +29,10 @@ class Model(Enum):
     FITTED = "fitted"
     COORDINATE = "coordinate"
     GENERATIVE = "generative"
+
+
+class Tune(Enum):
+    """What a file is to be best by; the value is the name that `--tune` takes."""
+
+    VISUAL = "visual"
+    PSNR = "psnr"

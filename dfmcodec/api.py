@@ -70,6 +70,8 @@ class EncodeOptions(TypedDict, total=False):
             reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
             for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a
             warning where that is not the whole range.
+        tune: "psnr" for the least squared error, or "visual" for what looks best (latent model);
+            None for "psnr".
         strip: Kinds of metadata that are left out: "gps", "exif", "xmp", "icc", or "all" for Exif
             and XMP; one or several.
         page: Page of a file or Pillow image of several, from 1. None takes the first of a file, and
@@ -98,6 +100,7 @@ class EncodeOptions(TypedDict, total=False):
     time_limit_s: float | None
     seed: int
     sample_max: int | None
+    tune: str | None
     strip: str | Iterable[str]
     page: int | None
     max_pixels: int | None

@@ -347,7 +347,6 @@ _MEASURING = (
     "scikit-image",
     "scipy",
     "imagecodecs",
-    "ssimulacra2",
 )
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
-from dfmcodec.bench.perceptual import ssimulacra2
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
+from dfmcodec.ssimulacra2 import ssimulacra2
 
 DFM = "dfm"
 CROP_SIDE = 192
@@ -71,7 +71,7 @@ class Figures:
         psnr_db: PSNR over all samples; infinite if the file is lossless.
         ssim: SSIM; None for images that are smaller than its window.
         ms_ssim: MS-SSIM; None for images with a side below 176.
-        ssimulacra2: SSIMULACRA2; None for images with a side below 8, and where it is left out.
+        ssimulacra2: SSIMULACRA2; None for images with a side below 8.
         encode_s: Seconds of encoding. Those of dfm include everything that it does to meet the
             size; those of an anchor are of one file.
         decode_s: Seconds of decoding, in a process that is warm.
@@ -171,9 +171,7 @@ class Measurement:
         return recorded({"image_name": name, **target, **values, **figures, "gap_percent": gap, "lossless": lossless})
 
 
-def measure_figures(
-    original: Pixels, data: bytes, decoded: Pixels, encode_s: float, decode_s: float, with_ssimulacra2: bool
-) -> Figures:
+def measure_figures(original: Pixels, data: bytes, decoded: Pixels, encode_s: float, decode_s: float) -> Figures:
     """Measures a decoded image against the original, both uint8 [H, W, C]."""
     decoded = with_channels_of(original, decoded)
     return Figures(
@@ -182,7 +180,7 @@ def measure_figures(
         psnr_db=psnr(original, decoded),
         ssim=ssim(original, decoded),
         ms_ssim=ms_ssim(original, decoded),
-        ssimulacra2=ssimulacra2(original, decoded) if with_ssimulacra2 else None,
+        ssimulacra2=ssimulacra2(original, decoded),
         encode_s=encode_s,
         decode_s=decode_s,
         crop=encode_crop(original, decoded),

@@ -104,7 +104,6 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
         codec_table=_codec_settings(comparison),
         curve_table=_curve_table(comparison) if comparison.curves else None,
         versions=", ".join(f"{name} {version}" for name, version in comparison.versions.items()),
-        left_out=comparison.left_out,
         failures=comparison.failures,
         data={"images": viewed, "of": len(comparison.images)},
     )

@@ -41,7 +41,6 @@ def as_text(comparison: Comparison) -> str:
         parts.append("\n".join(lines))
     if not rates and (comparison.curves or (has_curves(comparison) and comparison.codecs)):
         parts.append("no BD-rates: they need three rates that both codecs reach")
-    parts += comparison.left_out
     if comparison.failures:
         lines = [f"not measured ({len(comparison.failures)}):"]
         lines += [f"  {failure.what}: {failure.message}" for failure in comparison.failures]
@@ -75,7 +74,6 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
             {**recorded(asdict(rate)), "mean": rate.mean, "median": rate.median, "low_overlap": rate.low_overlap}
             for rate in bd_rates(comparison)
         ],
-        "left_out": comparison.left_out,
         "failures": [asdict(failure) for failure in comparison.failures],
     }
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from dfmcodec import kernels
 from dfmcodec._types import Pixels
-from dfmcodec.bench import perceptual
 from dfmcodec.bench.cache import Cache, code_fingerprint
 from dfmcodec.bench.codecs import Codec, library_versions, read_codecs, select
 from dfmcodec.bench.curves import Curve
@@ -29,6 +28,8 @@ from dfmcodec.files.names import printable
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.image import Image
 from dfmcodec.processes import run_jobs
+
+_MEASURES = 2  # raised when a measure changes, so that kept figures are measured again
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,6 @@ class Plan:
         cache_folder: Where measurements are kept and looked up; None for nowhere.
         processes: The number of jobs to perform at a time. Seconds that are measured next to other
             work are longer.
-        ssimulacra2: Whether to measure SSIMULACRA2. "auto" does where its package is installed, for
-            images of up to `perceptual.LARGEST_PIXELS`.
         curves: Curves of codecs that are not run.
     """
 
@@ -96,7 +95,6 @@ class Plan:
     codecs_file: Path | None = None
     cache_folder: Path | None = None
     processes: int = 1
-    ssimulacra2: perceptual.Choice = "auto"
     curves: tuple[Curve, ...] = ()
 
     def codecs(self) -> list[Codec]:
@@ -143,7 +141,6 @@ class Comparison:
         processes: The number of jobs that were performed at a time.
         seconds: Duration of the run.
         curves: Curves of codecs that were not run.
-        left_out: Columns that the reports lack, and why, a sentence for each.
     """
 
     images: tuple[SourceImage, ...]
@@ -157,7 +154,6 @@ class Comparison:
     processes: int
     seconds: float
     curves: tuple[Curve, ...] = ()
-    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -242,7 +238,6 @@ def run(
         processes=plan.processes,
         seconds=time.perf_counter() - started,
         curves=plan.curves,
-        left_out=perceptual.left_out(plan.ssimulacra2, [image.width * image.height for image in images]),
     )
 
 
@@ -433,22 +428,12 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
         "code": code_fingerprint(),
         "kernels": kernels.way(),
         "versions": library_versions(),
-        "ssimulacra2": _perceptual_version(plan, job.source),
+        "measures": _MEASURES,
     }
-    with_ssimulacra2 = _measures_ssimulacra2(plan, job.source)
-    yield _cached(cache, decisive, job.source, target, lambda: _measure_dfm(job.source, target, with_ssimulacra2))
+    yield _cached(cache, decisive, job.source, target, lambda: _measure_dfm(job.source, target))
 
 
-def _measures_ssimulacra2(plan: Plan, source: SourceImage) -> bool:
-    return perceptual.measures(plan.ssimulacra2, source.width * source.height)
-
-
-def _perceptual_version(plan: Plan, source: SourceImage) -> str | bool:
-    """The version of the metric, which decides a measurement; False if it is not measured."""
-    return _measures_ssimulacra2(plan, source) and perceptual.package_version()
-
-
-def _measure_dfm(source: SourceImage, target: Target, with_ssimulacra2: bool) -> Measurement:
+def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
     import dfmcodec
     from dfmcodec.decoder import decode_image
 
@@ -460,14 +445,13 @@ def _measure_dfm(source: SourceImage, target: Target, with_ssimulacra2: bool) ->
     started = time.perf_counter()
     decoded = decode_image(result.data).pixels
     decode_s = time.perf_counter() - started
-    figures = measure_figures(image.pixels, result.data, decoded, encode_s, decode_s, with_ssimulacra2)
+    figures = measure_figures(image.pixels, result.data, decoded, encode_s, decode_s)
     return Measurement(source.name, target, DFM, "", limit_bytes=result.report.budget_bytes or 0, figures=figures)
 
 
 def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Measurement, bool]]:
     codec = next(codec for codec in plan.codecs() if codec.name == job.codec)
     pixels = job.source.pixels()
-    with_ssimulacra2 = _measures_ssimulacra2(plan, job.source)
     for form in codec.forms:
         search = SizeSearch(codec, form, pixels)
         for target, limit in zip(job.targets, job.limits_bytes, strict=True):
@@ -478,15 +462,13 @@ def _anchor_cells(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[
                 "options": codec.options(),
                 "version": codec.version(),
                 "limit": limit,
-                "ssimulacra2": _perceptual_version(plan, job.source),
+                "measures": _MEASURES,
             }
-            measure = partial(_measure_anchor, job.source.name, search, target, limit, with_ssimulacra2)
+            measure = partial(_measure_anchor, job.source.name, search, target, limit)
             yield _cached(cache, decisive, job.source, target, measure)
 
 
-def _measure_anchor(
-    image_name: str, search: SizeSearch, target: Target, limit: int, with_ssimulacra2: bool
-) -> Measurement:
+def _measure_anchor(image_name: str, search: SizeSearch, target: Target, limit: int) -> Measurement:
     codec, match = search.codec, search.largest_within(limit)
     empty = Measurement(image_name, target, codec.name, search.form, limit)
     if isinstance(match, OutOfReach):
@@ -496,15 +478,15 @@ def _measure_anchor(
         setting=match.setting,
         next_setting=match.next_setting,
         next_bytes=match.next_bytes,
-        figures=_decode_and_measure(codec, search.pixels, match, with_ssimulacra2),
+        figures=_decode_and_measure(codec, search.pixels, match),
     )
 
 
-def _decode_and_measure(codec: Codec, pixels: Pixels, match: Match, with_ssimulacra2: bool) -> Figures:
+def _decode_and_measure(codec: Codec, pixels: Pixels, match: Match) -> Figures:
     started = time.perf_counter()
     decoded = codec.decode(match.data)
     decode_s = time.perf_counter() - started
-    return measure_figures(pixels, match.data, decoded, match.encode_s, decode_s, with_ssimulacra2)
+    return measure_figures(pixels, match.data, decoded, match.encode_s, decode_s)
 
 
 def _cached(

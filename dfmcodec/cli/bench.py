@@ -39,7 +39,6 @@ class _Options:
         models: dfm's models, separated by commas.
         time_limit_s: Maximum seconds of each fit of dfm.
         codecs_file: A Python file with further codecs.
-        with_ssimulacra2: Whether to measure SSIMULACRA2; None for where its package is installed.
         curves_files: Tables of curves of further codecs.
         processes: The number of files to process at a time.
         as_json: Whether to print all figures as JSON.
@@ -59,7 +58,6 @@ class _Options:
     models: str
     time_limit_s: float | None
     codecs_file: Path | None
-    with_ssimulacra2: bool | None
     curves_files: tuple[Path, ...]
     processes: int
     as_json: bool
@@ -120,13 +118,6 @@ class _Options:
     type=NamedPath(),
     help="Lay the rate-distortion curves of this table beside dfm's, in plots and BD-rates (docs/curves.md). "
     "May be given several times.",
-)
-@click.option(
-    "--ssimulacra2/--no-ssimulacra2",
-    "with_ssimulacra2",
-    default=None,
-    help="Measure SSIMULACRA2, or leave it out. Without either it is measured for images of up to 4 megapixels, where "
-    "its package is installed; it takes about 1 s for a file of 768x512.",
 )
 @processes_option
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as one JSON object instead of tables.")
@@ -212,7 +203,6 @@ def _plan(options: _Options) -> Plan:
         codecs_file=options.codecs_file,
         cache_folder=None if options.no_cache else options.cache_folder or cache_folder("bench"),
         processes=options.processes,
-        ssimulacra2="auto" if options.with_ssimulacra2 is None else "on" if options.with_ssimulacra2 else "off",
     )
     taken = [DFM, *(codec.label for codec in plan.codecs())]
     return replace(plan, curves=read_curves(options.curves_files, image_names(options.paths), taken))
@@ -287,7 +277,6 @@ def _check_installed(options: _Options) -> None:
     require("dfm bench", "skimage", "scipy")
     needs = [
         ("--html", options.html_path is not None, ["jinja2", "matplotlib"]),
-        ("--ssimulacra2", options.with_ssimulacra2, ["ssimulacra2"]),
     ]
     for option, is_given, modules in needs:
         missing = [module for module in modules if importlib.util.find_spec(module) is None]

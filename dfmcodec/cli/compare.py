@@ -70,8 +70,8 @@ def command(
     dfm compare photo.png photo.dfm
     dfm compare photo.png photo.dfm --map errors.png   differences times eight, around mid-gray
 
-    Print the PSNR, SSIM, MS-SSIM and largest difference. Both images are turned upright first.
-    Pixels that are fully transparent in the first image count as equal.
+    Print the PSNR, SSIMULACRA2, SSIM, MS-SSIM and largest difference. Both images are turned
+    upright first. Pixels that are fully transparent in the first image count as equal.
     """
     from dfmcodec.encoder.config import EncoderConfig
     from dfmcodec.errors import ImageError, require
@@ -160,15 +160,29 @@ def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
 def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> dict[str, Any]:
     """The figures by their names in the JSON report."""
     from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
+    from dfmcodec.ssimulacra2 import ssimulacra2
 
     return {
         "psnr_db": psnr(x, y, first.visible, peak),
+        "ssimulacra2": ssimulacra2(*(_of_whole_range(first, pixels, peak) for pixels in (x, y))),
         "ssim": ssim(x, y, peak),
         "ms_ssim": ms_ssim(x, y, peak),
         "max_difference": int(abs(x.astype(int) - y.astype(int)).max()),
         "bytes": file_bytes,
         "bpp": bits_per_pixel(file_bytes, first.pixel_count),
     }
+
+
+def _of_whole_range(first: Image, pixels: Pixels, peak: int) -> Pixels:
+    """Samples whose largest value is the peak, for a measure that knows no other range, with the
+    alpha of the first image.
+    """
+    import numpy as np
+
+    largest = np.iinfo(pixels.dtype).max
+    if peak < largest:
+        pixels = (np.minimum(pixels, peak).astype(np.uint64) * largest // peak).astype(pixels.dtype)
+    return pixels if first.alpha is None else np.dstack([pixels, first.alpha])
 
 
 def _line(figures: dict[str, Any]) -> str:
@@ -179,7 +193,8 @@ def _line(figures: dict[str, Any]) -> str:
         for name, label in (("ssim", "SSIM"), ("ms_ssim", "MS-SSIM"))
         if figures[name] is not None
     ]
-    return ", ".join([psnr, *structure, f"largest difference {figures['max_difference']}"])
+    seen = [] if figures["ssimulacra2"] is None else [f"SSIMULACRA2 {figures['ssimulacra2']:.1f}"]
+    return ", ".join([psnr, *seen, *structure, f"largest difference {figures['max_difference']}"])
 
 
 def _has_same_alpha(first: Image, second: Image) -> bool:

@@ -70,7 +70,7 @@ _STEP_UNITS = {
 }  # by model
 _SECTIONS = {  # of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "psnr", "lossless", "lmbda"),
-    "Effort and model": ("effort", "model", "prior", "steps", "time_limit_s", "seed"),
+    "Effort and model": ("tune", "effort", "model", "prior", "steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
     "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force"),
     "Many files": ("recursive", "files_from", "files0_from", "processes", "report_path", "adopt", "dry_run"),
@@ -184,6 +184,11 @@ class _Options:
     "--lmbda",
     type=Number(),
     help="Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
+)
+@click.option(
+    "--tune",
+    type=click.Choice(["psnr", "visual"]),
+    help="What the file is best by: squared error, or what is seen (latent model). Default: psnr.",
 )
 @click.option(
     "--model",
@@ -491,6 +496,8 @@ class _Encoded:
         """The report for people."""
         report = self.result.report
         quality = f"{report.psnr_db:.2f} dB" if isfinite(report.psnr_db) else "exact"
+        if report.ssimulacra2 is not None:
+            quality += f", SSIMULACRA2 {report.ssimulacra2:.1f}"
         part = f"{100 * report.file_bytes / max(1, self.source_bytes):.0f} %"
         metadata = report.section_bytes.get("metadata", 0)
         including = f", including {metadata:,} of metadata" if metadata else ""
@@ -587,9 +594,10 @@ def _echo_report(encoded: _Encoded, output: Path, status: str, verbose: bool, er
     echo(encoded.line(output, status), err=err)
     if verbose:
         unit = _STEP_UNITS[report.architecture.model.value]
+        tune = report.config.distortion_tune.value
         lines = [
             f"  model     {describe_architecture(report.architecture)}",
-            f"  fit       {report.steps} {unit} in {report.fit_s:.1f} s ({report.stop_reason})",
+            f"  fit       {report.steps} {unit} in {report.fit_s:.1f} s ({report.stop_reason}); tune {tune}",
             f"  rate      estimated {report.estimated_bytes:.0f} bytes",
             "  bytes     " + ", ".join(f"{name} {size}" for name, size in report.section_bytes.items()),
         ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from math import inf, log10, sqrt
 from numbers import Integral, Real
 
-from dfmcodec._types import Model
+from dfmcodec._types import Model, Tune
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
 from dfmcodec.latents.quality import step_of_quality
@@ -83,6 +83,7 @@ _MODELS_OF = {  # the models that an option is for, of those that are not for al
     "steps": (Model.FITTED.value, Model.COORDINATE.value),
     **dict.fromkeys(("depth", "width", "order", "recipe"), (Model.COORDINATE.value,)),
 }
+_TUNES = tuple(tune.value for tune in Tune)
 _LARGEST_NUMBER = 10**12  # of an option; what is made of larger ones need not be a number any more
 _TARGETS = ("rate", "bpp", "size", "psnr", "lossless", "quality", "lmbda")
 # The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
@@ -134,7 +135,7 @@ class EncoderConfig:
         lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
         model: "latent", "fitted" or "coordinate"; or "auto" for latent and, from effort 6 on and up
-            to 4 megapixels, the better of latent and fitted.
+            to 4 megapixels, the better of latent and fitted (with the tune "visual", latent).
         effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
             see docs/presets.md.
         recipe: The name of a recipe of the coordinate model, "default" or "published".
@@ -150,6 +151,8 @@ class EncoderConfig:
             `quality`, `lmbda` and the reported PSNR are relative; at most the largest of its bit
             depth counts. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8 bits.
             None for `Image.sample_max`.
+        tune: "psnr" for the least squared error, or "visual" for what looks best, which the latent
+            model alone knows; None for "psnr".
 
     Raises:
         ConfigError: A value or a combination of values is not possible.
@@ -172,6 +175,7 @@ class EncoderConfig:
     time_limit_s: float | None = None
     seed: int = 0
     sample_max: int | None = None
+    tune: str | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -201,6 +205,12 @@ class EncoderConfig:
             msg = f"effort is {self.effort}; it must be in {EFFORTS[0]}..{EFFORTS[-1]}"
             raise ConfigError(msg)
         self._check_model_options()
+        if self.tune not in (None, *_TUNES):
+            msg = f"unknown tune {self.tune!r}; choose one of {', '.join(_TUNES)}"
+            raise ConfigError(msg)
+        if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO_MODEL, Model.LATENT.value):
+            msg = f"the tune visual is for the latent model, not for {self.model}"
+            raise ConfigError(msg)
         if self.recipe not in RECIPES:
             msg = f"unknown recipe {self.recipe!r}; choose one of {', '.join(RECIPES)}"
             raise ConfigError(msg)
@@ -254,8 +264,15 @@ class EncoderConfig:
         """The models that are tried for an image of so many pixels."""
         if self.model != AUTO_MODEL:
             return (Model(self.model),)
+        if self.distortion_tune is Tune.VISUAL:
+            return (Model.LATENT,)
         is_fitted = self.effort >= FITTED_FROM_EFFORT and pixel_count <= FITTED_PIXELS
         return (Model.LATENT, Model.FITTED) if is_fitted else (Model.LATENT,)
+
+    @property
+    def distortion_tune(self) -> Tune:
+        """What the file is to be best by."""
+        return Tune.PSNR if self.tune is None else Tune(self.tune)
 
     @property
     def floor_db(self) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfmcodec import bitstream
-from dfmcodec._types import Model, Notify
+from dfmcodec._types import Model, Notify, Tune
 from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.bitstream.layout import Section
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
@@ -29,6 +29,7 @@ from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr
+from dfmcodec.ssimulacra2 import ssimulacra2
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -69,12 +70,16 @@ def encode_image(
             `sample_max`; or the samples have 16 bits and use only 8, and `sample_max` does not say
             how that is meant.
         TargetUnreachableError: The target cannot be met.
-        ConfigError: The fitted model cannot name the multiplier that was given.
+        ConfigError: The fitted model cannot name the multiplier that was given; or the model has
+            not the tune.
         DivergedError: The fit came to NaN or infinite values again and again.
         MissingPackageError: The model is fitted by JAX and optax, which are not installed.
     """
     image, config = _with_range(image, config, notify)
     if generator is not None:
+        if config.distortion_tune is Tune.VISUAL:
+            msg = "the tune visual is for the latent model, not for a code of a generative model"
+            raise ConfigError(msg)
         require("encoding with a generative model", *_FITTING)
         from dfmcodec.encoder.generative.search import check_image
 
@@ -264,7 +269,9 @@ def _encoded(
     if floor_db is not None and decoded_psnr < floor_db:
         msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {floor_db:.2f}"
         raise TargetUnreachableError(msg)
-    return EncodeResult(data, report(psnr_db=decoded_psnr, total_s=time.perf_counter() - started), decoded)
+    seen = ssimulacra2(image.samples, decoded.samples) if config.distortion_tune is Tune.VISUAL else None
+    figures = report(psnr_db=decoded_psnr, ssimulacra2=seen, total_s=time.perf_counter() - started)
+    return EncodeResult(data, figures, decoded)
 
 
 def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:

@@ -32,6 +32,8 @@ class EncodeReport:
         bpp: Bits per pixel.
         psnr_db: PSNR of the decoded file, where the image is not fully transparent; relative to
             `sample_max` of the settings, if there is one.
+        ssimulacra2: SSIMULACRA2 of the decoded file; None with the tune "psnr", and where a side is
+            below 8 pixels.
         float_psnr_db: PSNR of the fitted network before quantisation; None for other models than
             `coordinate`.
         bits_per_weight: Bits of the range-coded stream per weight; None for other models than
@@ -72,6 +74,7 @@ class EncodeReport:
     restarts: int
     config: EncoderConfig
     trace: tuple[TracePoint, ...] = ()
+    ssimulacra2: float | None = None
 
     @property
     def ended_early(self) -> bool:

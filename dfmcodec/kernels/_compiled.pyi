@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Float32, Int32
+from dfmcodec._types import Float32, Float64, Int32
 
 _Int8 = npt.NDArray[np.int8]
 _Int16 = npt.NDArray[np.int16]
@@ -273,7 +273,7 @@ def planes_to_pixels(
     """
 
 def choose_paths(
-    passes: Sequence[tuple[int, int, Float32, Int32, _Int16, Float32, Float32, Int32]],
+    passes: Sequence[tuple[int, int, Float32, Float32, Int32, _Int16, Float32, Float32, Int32]],
     has_slopes: bool,
     bits: Float32,
     offsets: Float32,
@@ -288,8 +288,9 @@ def choose_paths(
 
     Args:
         passes: For each pass its rows and columns, and of each symbol the coefficient in steps, the
-            sign, the table, and what it costs by its companded value and by its magnitude (empty
-            arrays without slopes); the last array receives the symbols.
+            weight of its squared error, the sign, the table, and what it costs by its companded
+            value and by its magnitude (empty arrays without slopes); the last array receives the
+            symbols.
         has_slopes: Whether there are slopes.
         bits: The price of each entry of each table, [tables, TABLE_SIZE].
         offsets: The reconstruction offset of each, in steps, of the same shape.
@@ -454,4 +455,33 @@ def move_latents(
         waiting: The gradients, which become zero.
         rates: The rate of each grid, with the bias of the mean.
         parts: The parts of a gradient in both means, 1 over the bias of squares, and epsilon.
+    """
+
+def ssimulacra2_sums(
+    original: Float32,
+    decoded: Float32,
+    size: tuple[int, int],
+    rows: tuple[int, int],
+    absorbance: Float32,
+    bias: float,
+    bias_root: float,
+    taps: Float32,
+    constant: float,
+    sums: Float64,
+) -> None:
+    """Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see
+    `dfmcodec.ssimulacra2`.
+
+    Args:
+        original: The image in linear light, [3, H, W].
+        decoded: What is compared with it, of the same shape.
+        size: H and W.
+        rows: The first of the rows, and the row after the last.
+        absorbance: How light is mixed, [3, 3].
+        bias: What is added to it.
+        bias_root: The cube root of that.
+        taps: The window from its centre on, [5].
+        constant: That of SSIM.
+        sums: The sums are added to it, float64 [3, 2, 3]: of each component, of the errors and of
+            their fourth powers.
     """

@@ -9,8 +9,11 @@ enum {
     RADIUS = 64,
     ENTRIES = 2 * RADIUS + 2,
     MAX_PASSES = 36,
-    ARRAYS = 6, /* of a pass: coefficients, signs, tables, two slopes, and the symbols that are found */
+    ARRAYS = 7, /* of a pass */
 };
+/* Of a pass: coefficients, the weights of their squared errors, signs, tables, two slopes, and the symbols that are
+ * found. */
+enum { COEFFICIENTS, WEIGHTS, SIGNS, TABLES, SIGNED_SLOPES, MAGNITUDE_SLOPES, SYMBOLS };
 static const float UNREACHED = 1e30f;
 
 typedef struct {
@@ -34,11 +37,11 @@ typedef struct {
 typedef struct {
     Py_ssize_t at[LANES]; /* the index of a cell's symbol in the pass */
     int is_there[LANES];
-    float c[LANES], signed_slope[LANES], magnitude_slope[LANES];
+    float c[LANES], weight[LANES], signed_slope[LANES], magnitude_slope[LANES];
     int32_t table[LANES];
 } Cells;
 
-/* What symbols q cost at coefficients c under a quantiser: squared error, bits, and slopes. */
+/* What symbols q cost at coefficients c under a quantiser: weighted squared error, bits, and slopes. */
 INLINE void costs_of(const Search *search, const Cells *cells, const float *q, int quantizer, float *cost) {
     const float *bits = search->bits.buf, *offsets = search->offsets.buf, *companded = search->companded.buf;
     const int last = (int)(search->companded.len / 4) - 1;
@@ -48,7 +51,7 @@ INLINE void costs_of(const Search *search, const Cells *cells, const float *q, i
         const int32_t entry = cells->table[n] * ENTRIES + limited + RADIUS;
         const int32_t multiple = 2 * symbol - quantizer * ((symbol > 0) - (symbol < 0));
         const float error = cells->c[n] - (float)multiple - offsets[entry];
-        float sum = error * error + bits[entry];
+        float sum = cells->weight[n] * error * error + bits[entry];
         if (search->has_slopes) {
             const uint32_t size = multiple < 0 ? -(uint32_t)multiple : (uint32_t)multiple;
             const float magnitude = companded[size < (uint32_t)last ? size : (uint32_t)last];
@@ -133,17 +136,18 @@ static void search_chunk(const Search *search, Py_ssize_t row, Py_ssize_t column
         for (int n = 0; n < LANES; n++) cost[state][n] = state ? UNREACHED : 0;
     for (int p = 0; p < search->count; p++) {
         const Pass *pass = &search->passes[p];
-        Cells cells = {{0}, {0}, {0}, {0}, {0}, {0}};
+        Cells cells = {{0}, {0}, {0}, {0}, {0}, {0}, {0}};
         int some = row < pass->rows ? (int)(pass->columns - column < count ? pass->columns - column : count) : 0;
         for (int n = 0; n < some; n++) {
             const Py_ssize_t at = row * pass->columns + column + n;
-            const float sign = (float)((const int32_t *)pass->arrays[1].buf)[at];
+            const float sign = (float)((const int32_t *)pass->arrays[SIGNS].buf)[at];
             cells.is_there[n] = 1;
-            cells.c[n] = ((const float *)pass->arrays[0].buf)[at] * sign;
-            cells.table[n] = ((const int16_t *)pass->arrays[2].buf)[at];
+            cells.c[n] = ((const float *)pass->arrays[COEFFICIENTS].buf)[at] * sign;
+            cells.weight[n] = ((const float *)pass->arrays[WEIGHTS].buf)[at];
+            cells.table[n] = ((const int16_t *)pass->arrays[TABLES].buf)[at];
             if (!search->has_slopes) continue;
-            cells.signed_slope[n] = ((const float *)pass->arrays[3].buf)[at] * sign;
-            cells.magnitude_slope[n] = ((const float *)pass->arrays[4].buf)[at];
+            cells.signed_slope[n] = ((const float *)pass->arrays[SIGNED_SLOPES].buf)[at] * sign;
+            cells.magnitude_slope[n] = ((const float *)pass->arrays[MAGNITUDE_SLOPES].buf)[at];
         }
         candidates(search, &cells, symbols[p], prices);
         extend(ways, cost, prices, cells.is_there, took_second[p]);
@@ -157,8 +161,8 @@ static void search_chunk(const Search *search, Py_ssize_t row, Py_ssize_t column
             if (row >= pass->rows || column + n >= pass->columns) continue;
             const Py_ssize_t at = row * pass->columns + column + n;
             const int taken = took_second[p][n] >> state & 1;
-            const int32_t sign = ((const int32_t *)pass->arrays[1].buf)[at];
-            ((int32_t *)pass->arrays[5].buf)[at] = symbols[p][ways[state].branch[taken]][n] * sign;
+            const int32_t sign = ((const int32_t *)pass->arrays[SIGNS].buf)[at];
+            ((int32_t *)pass->arrays[SYMBOLS].buf)[at] = symbols[p][ways[state].branch[taken]][n] * sign;
             state = ways[state].source[taken];
         }
     }
@@ -169,21 +173,21 @@ static int take_pass(Search *search, PyObject *item) {
     Pass *pass = &search->passes[search->count];
     memset(pass, 0, sizeof *pass);
     PyObject *objects[ARRAYS];
-    if (!PyArg_ParseTuple(item, "nnOOOOOO", &pass->rows, &pass->columns, &objects[0], &objects[1], &objects[2],
-                          &objects[3], &objects[4], &objects[5]))
+    if (!PyArg_ParseTuple(item, "nnOOOOOOO", &pass->rows, &pass->columns, &objects[0], &objects[1], &objects[2],
+                          &objects[3], &objects[4], &objects[5], &objects[6]))
         return 0;
     search->count++;
     if (!SIZES(pass->rows, pass->columns)) return PyErr_SetString(PyExc_ValueError, "a pass without a size"), 0;
-    static const int sizes[ARRAYS] = {4, 4, 2, 4, 4, 4};
-    static const char *const names[ARRAYS] = {"coefficients", "signs", "tables", "slope", "slope", "symbols"};
+    static const int sizes[ARRAYS] = {4, 4, 4, 2, 4, 4, 4};
+    static const char *const names[ARRAYS] = {"coefficients", "weights", "signs", "tables", "slope", "slope", "symbols"};
     for (int i = 0; i < ARRAYS; i++) {
-        const int is_slope = i == 3 || i == 4;
-        if (PyObject_GetBuffer(objects[i], &pass->arrays[i], i == ARRAYS - 1 ? PyBUF_WRITABLE : PyBUF_SIMPLE)) return 0;
+        const int is_slope = i == SIGNED_SLOPES || i == MAGNITUDE_SLOPES;
+        if (PyObject_GetBuffer(objects[i], &pass->arrays[i], i == SYMBOLS ? PyBUF_WRITABLE : PyBUF_SIMPLE)) return 0;
         if ((!is_slope || search->has_slopes) &&
             !has_items(&pass->arrays[i], pass->rows * pass->columns, sizes[i], names[i]))
             return 0;
     }
-    const int16_t *table = pass->arrays[2].buf;
+    const int16_t *table = pass->arrays[TABLES].buf;
     const Py_ssize_t tables = search->bits.len / (4 * ENTRIES);
     if (pass->columns < 1) return PyErr_SetString(PyExc_ValueError, "a pass without size"), 0;
     for (Py_ssize_t n = 0; n < pass->rows * pass->columns; n++)

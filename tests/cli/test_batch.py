@@ -182,7 +182,10 @@ def test_compare(photos):
     other[:, :15, :3] = 0  # nobody sees it
     PIL.Image.fromarray(half).save("half.png")
     PIL.Image.fromarray(other).save("other.png")
-    assert "no difference, SSIM 1.0000, largest difference 0" in dfm("compare", "half.png", "other.png").output
+    assert (
+        "no difference, SSIMULACRA2 100.0, SSIM 1.0000, largest difference 0"
+        in dfm("compare", "half.png", "other.png").output
+    )
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ ROWS = (
     ("kernels",),
     ("processes",),
     ("image",),
-    ("metrics", "files", "latents"),
+    ("metrics", "ssimulacra2", "files", "latents"),
     ("entropy",),
     ("fourier",),
     ("synthesis",),

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from common import GOLDEN, by, without_kernels
 
-from dfmcodec import bitstream
+from dfmcodec import bitstream, ssimulacra2
+from dfmcodec._types import Tune
 from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
 from dfmcodec.decoder import decode_image
+from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.latent.correction_fit import SymbolSample, _gradient
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ObservedSymbols
@@ -76,7 +78,7 @@ def test_golden_files_decode_as_with_numpy(path):
         assert np.mean(pixels != expected_pixels) < (1e-3 if pixels.itemsize == 1 else 1e-2)
 
 
-def _paths(pixels, q_step, influence=None):
+def _paths(pixels, q_step, influence=None, tune=Tune.PSNR):
     """The symbols of an image under guessed tables."""
     geometry = Geometry(*pixels.shape, 4)
     pyramid = analyse(pixels_to_planes(pixels, 0), 4)
@@ -89,7 +91,7 @@ def _paths(pixels, q_step, influence=None):
         return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns))
 
     return round_low(pyramid, q_step), PathChooser(
-        pyramid, geometry, q_step, 0.26, context, tables, influence
+        pyramid, geometry, q_step, 0.26, context, tables, influence, CoefficientWeights.of(pyramid, tune)
     ).symbols()
 
 
@@ -101,13 +103,13 @@ def _slopes(geometry):
     return influence
 
 
-@pytest.mark.parametrize("has_slopes", [False, True])
-def test_paths_are_those_of_numpy(chelsea, has_slopes):
+@pytest.mark.parametrize(("has_slopes", "tune"), [(False, Tune.PSNR), (True, Tune.PSNR), (True, Tune.VISUAL)])
+def test_paths_are_those_of_numpy(chelsea, has_slopes, tune):
     pixels = chelsea.pixels[1:78, 2:93]  # odd sides: passes have different sizes
     slopes = _slopes(Geometry(*pixels.shape, 4)) if has_slopes else None
-    found = _paths(pixels, 640, slopes)[1]
+    found = _paths(pixels, 640, slopes, tune)[1]
     with without_kernels():
-        expected = _paths(pixels, 640, slopes)[1]
+        expected = _paths(pixels, 640, slopes, tune)[1]
     differ = sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected)
     assert sum(symbols.size for symbols in found.values()) == pixels.size - 3 * 5 * 6
     assert differ <= 20  # prices that are equal but for rounding: none of 21,000 on the processors tried
@@ -431,20 +433,59 @@ def test_wavefronts_refuse_what_is_beyond_their_grids():
             compiled.accept_front(*accept[:number], bad, *accept[number + 1 :])
 
 
+def _two_images(height, width):
+    """In linear light."""
+    rng = np.random.default_rng(height)
+    first = rng.random((3, height, width), dtype=np.float32)
+    return first, np.clip(first + 0.1 * rng.standard_normal(first.shape, dtype=np.float32), 0, 1)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 33), (70, 61), (3, 40_000)])
+def test_ssimulacra2_has_the_sums_of_numpy(size):
+    images = _two_images(*size)
+    with without_kernels():
+        expected = ssimulacra2._sums(*images)
+    for way in WAYS:
+        with by(way):
+            assert np.allclose(ssimulacra2._sums(*images), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_ssimulacra2_refuses_what_does_not_fit():
+    first, second = _two_images(8, 9)
+    taps, sums = np.zeros(5, np.float32), np.zeros(18)
+    good = [first, second, (8, 9), (0, 8), np.zeros(9, np.float32), 0.1, 0.4, taps, 0.1, sums]
+    compiled.ssimulacra2_sums(*good)
+    for number, bad in ((0, first[:2]), (1, second[0]), (2, (8, 10)), (4, taps), (7, taps[:4]), (9, sums[:17])):
+        with pytest.raises(ValueError, match="too few"):
+            compiled.ssimulacra2_sums(*good[:number], bad, *good[number + 1 :])
+    for number, bad in (
+        (2, (0, 9)),
+        (2, (8, 0)),
+        (2, (-1, 9)),
+        (2, (8, 2**62)),
+        (3, (-1, 8)),
+        (3, (5, 4)),
+        (3, (0, 9)),
+    ):
+        with pytest.raises(ValueError, match="sizes"):
+            compiled.ssimulacra2_sums(*good[:number], bad, *good[number + 1 :])
+
+
 def test_paths_refuse_what_does_not_fit():
     context = shipped().context
     bits = context.cost_bits.ravel()
     none = np.zeros(0, dtype=np.float32)
     ways = np.zeros((8, 4), dtype=np.int8)
     sizes = context.direct_tables, context.tables_per_quantizer
-    arrays = np.zeros(16, np.float32), np.ones(16, np.int32), np.zeros(16, np.int16), none, none, np.zeros(16, np.int32)
+    arrays = np.zeros(16, np.float32), np.ones(16, np.float32), np.ones(16, np.int32), np.zeros(16, np.int16)
+    arrays = *arrays, none, none, np.zeros(16, np.int32)
     numbers = [bits, bits, np.zeros(512, np.float32), ways]
     compiled.choose_paths([(4, 4, *arrays)], False, *numbers, sizes, 4, 0, 4)
     with pytest.raises(ValueError, match="too few"):
         compiled.choose_paths([(4, 5, *arrays)], False, *numbers, sizes, 5, 0, 4)
     with pytest.raises(ValueError, match="too few"):
         compiled.choose_paths([(4, 4, *arrays)], True, *numbers, sizes, 4, 0, 4)
-    wrong = arrays[0], arrays[1], np.full(16, 9999, np.int16), *arrays[3:]
+    wrong = *arrays[:3], np.full(16, 9999, np.int16), *arrays[4:]
     with pytest.raises(ValueError, match="does not exist"):
         compiled.choose_paths([(4, 4, *wrong)], False, *numbers, sizes, 4, 0, 4)
     with pytest.raises(ValueError, match="sizes"):

@@ -9,11 +9,12 @@ from math import log
 import numpy as np
 
 from dfmcodec._types import Float32
+from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.trellis_search import STEP_UNIT, pass_coefficients
 from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import NEIGHBOURS
-from dfmcodec.entropy.passes import PHASES, CodingPass, level_passes
+from dfmcodec.entropy.passes import PHASES, CodingPass, level_passes, pass_shape
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import MAX_STEP, band_step
@@ -24,7 +25,7 @@ _PARENT_WEIGHT = 4  # of neighbours
 _GUESS_FACTOR = 1.01  # measured on data/kodak: sd 3 %
 _STEP_ERROR = 0.33  # squared error of a coefficient that is not zero, in squared steps; measured on data/kodak
 _ESTIMATED_TILES = 4  # about so many tiles of a large image are looked at
-_ROUND_UP = 0.4  # fractions above 1 - this
+_DEAD_ZONE = 0.1  # beyond half a symbol, of coefficients of weight 1
 
 
 def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass, context: ContextModel) -> TableChoice:
@@ -64,11 +65,12 @@ def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass
     return np.asarray(sums * scale, dtype=np.float32)
 
 
-def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel) -> float:
+def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights: Float32 | None = None) -> float:
     """Bits of coefficients, in steps, each rounded by itself to quantiser 0 under tables of no
-    mean.
+    mean; bits are worth more squared steps where errors weigh less.
     """
-    symbols = np.minimum(np.abs(c) / 2 + np.float32(_ROUND_UP), RADIUS).astype(np.int32)
+    down = np.float32(_DEAD_ZONE) if weights is None else np.float32(_DEAD_ZONE) / weights
+    symbols = np.clip(np.abs(c) / 2 + (np.float32(0.5) - down), 0, RADIUS).astype(np.int32)
     return float(context.cost_bits[choice.table, symbols + RADIUS].sum(dtype=np.float64))
 
 
@@ -90,8 +92,8 @@ class Estimator:
 
     Args:
         encoding: The encoding.
-        sample: The pyramids that are looked at, with the geometries of their tiles; of a large
-            image not all.
+        sample: The pyramids that are looked at, with the geometries of their tiles and the weights
+            of their coefficients; of a large image not all.
         part: The part of the image's samples that they have.
         fine: Squared coefficients of every other row of level 0, in squared code values of the
             image. float32 [N].
@@ -99,7 +101,7 @@ class Estimator:
     """
 
     encoding: Encoding
-    sample: tuple[tuple[Geometry, Pyramid], ...]
+    sample: tuple[tuple[Geometry, Pyramid, CoefficientWeights | None], ...]
     part: float
     fine: Float32
     coarse: Float32
@@ -109,11 +111,12 @@ class Estimator:
         """The estimator of the image of an encoding."""
         tiles = encoding.tiling.tiles
         every = max(1, len(tiles) // _ESTIMATED_TILES)
-        sample = tuple((tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every])
-        symbols = sum(geometry.symbol_count() for geometry, _ in sample)
+        pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every]]
+        sample = tuple((*both, CoefficientWeights.of(both[1], encoding.tune)) for both in pyramids)
+        symbols = sum(geometry.symbol_count() for geometry, _ in pyramids)
         fine: list[Float32] = []
         coarse: list[Float32] = [np.zeros(1, dtype=np.float32)]
-        for _, pyramid in sample:
+        for _, pyramid in pyramids:
             for level, three in enumerate(pyramid.bands):
                 for orientation, band in enumerate(three):
                     norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT)
@@ -128,11 +131,14 @@ class Estimator:
         """
         context = self.encoding.options.prior.context
         bits = 0.0
-        for geometry, pyramid in self.sample:
+        for geometry, pyramid, weights in self.sample:
             for level in range(geometry.levels):
                 for coding_pass in level_passes(geometry, level):
                     tables = guess_tables(pyramid, q_step, coding_pass, context)
-                    bits += rounded_bits(pass_coefficients(pyramid, q_step, coding_pass), tables, context)
+                    of_pass = None
+                    if weights is not None:
+                        of_pass = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel()
+                    bits += rounded_bits(pass_coefficients(pyramid, q_step, coding_pass), tables, context, of_pass)
         return self.encoding.fixed_bytes + _GUESS_FACTOR * bits / 8 / self.part
 
     def rough_bytes(self, q_step: int) -> float:

@@ -17,11 +17,12 @@ from math import inf, log2
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Floats, Int32
+from dfmcodec._types import Floats, Int32, Tune
 from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
 from dfmcodec.bitstream.sections.corrections import correction_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
 from dfmcodec.bitstream.sections.latents import join_tiles
+from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.latent.correction_fit import SymbolSample, fit_correction
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import guess_tables
@@ -52,11 +53,14 @@ class TileState:
         tile: Where it is.
         influence: What each symbol costs as context of others; None where that is unknown.
         tables: The tables of the last iteration by coding pass, `packed`; empty before the first.
+        weights: Those of its coefficients; None before the first iteration, and where all are
+            alike.
     """
 
     tile: Tile
     influence: Influence | None = None
     tables: Mapping[CodingPass, npt.NDArray[np.int16]] = field(default_factory=dict)
+    weights: CoefficientWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -161,14 +165,14 @@ def iterate(
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
-    squared_error = encoding.with_filter(coded.samples, q_step, change, image_filter)
+    squared_error, seen = encoding.with_filter(coded.samples, q_step, change, image_filter)
     if sample is not None:
         correction = fit_correction(sample, state.correction, effort.correction_steps, check)
         following = replace(following, correction=correction)
     if effort.refined and encoding.options.uses_residual:
         following = replace(following, change=change)
     following = replace(following, image_filter=image_filter)
-    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error), following
+    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen), following
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ def _code_tiles(
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
     bodies, bits, tiles, symbols = [], 0.0, [], []
     for tile_state in state.tiles:
+        tile_state = _weighted(encoding, tile_state)
         source = _source(encoding, state, tile_state, context, q_step, bit_price, sample, check)
         tile = tile_state.tile
         known = None if compiled is None else source.chosen  # a level takes NumPy too long to be interrupted after it
@@ -219,6 +224,13 @@ def _code_tiles(
             tile_state = replace(tile_state, influence=source.observed.scaled(_INFLUENCE_PART))
         tiles.append(tile_state)
     return _Coded(tuple(symbols), samples, bits, join_tiles(bodies), tuple(tiles))
+
+
+def _weighted(encoding: Encoding, tile_state: TileState) -> TileState:
+    """The tile with the weights of its coefficients."""
+    if encoding.tune is Tune.PSNR or tile_state.weights is not None:
+        return tile_state
+    return replace(tile_state, weights=CoefficientWeights.of(encoding.pyramid(tile_state.tile), encoding.tune))
 
 
 def _source(
@@ -247,7 +259,7 @@ def _source(
         return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
     influence = tile_state.influence if encoding.options.uses_influence else None
-    chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence)
+    chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence, tile_state.weights)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
     is_unknown = bool(effort.learns_after) and tile_state.influence is None
     if is_unknown or effort.learns_in(state.number + 1):

@@ -38,7 +38,9 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
         DivergedError: Iterations gave NaN or infinite values again and again.
     """
     started = time.perf_counter()
-    encoding = Encoding.of(job.image, options or LatentOptions(EFFORT_LEVELS[job.config.effort]), job.has_checks)
+    config = job.config
+    options = options or LatentOptions(EFFORT_LEVELS[config.effort])
+    encoding = Encoding.of(job.image, options, job.has_checks, config.distortion_tune)
     state = first_state(encoding)
     estimator = Estimator.of(encoding)
     target = choose_target(job, estimator, encoding.effort)

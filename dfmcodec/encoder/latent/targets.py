@@ -11,6 +11,7 @@ from math import exp2, inf, log2, sqrt
 from statistics import NormalDist
 from typing import Protocol
 
+from dfmcodec._types import Tune
 from dfmcodec.encoder.config import BIT_PRICE, MAX_QUALITY, lmbda_of_quality, lmbda_of_step, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.efforts import Effort
@@ -27,6 +28,8 @@ _SECOND_ITERATION = 0.975  # its size over what the first one's tells, as its ta
 _LARGEST_DRIFT = 1.01  # of refined iterations
 # By whether iterations learn what symbols cost: files of effort 1 still become smaller; measured.
 _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
+# Of the tune `visual`, and of its later iterations: more of what weighs little is left out.
+_SECOND_ITERATION_VISUAL, _DRIFT_VISUAL = 0.95, 0.99
 _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
 _REFINES = 0.05  # octaves of the step, by which refinement may move the one that is just enough
@@ -191,6 +194,7 @@ class SizeTarget:
         self._estimator = estimator
         self._refined = effort.refined
         self._learns = bool(effort.learns_after)
+        self._is_visual = estimator.encoding.tune is Tune.VISUAL
         self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes
@@ -221,7 +225,7 @@ class SizeTarget:
         return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
 
     def score(self, trial: Trial) -> float:
-        return trial.psnr_db if trial.mse > 0 else _EXACT_SCORE - trial.written_bytes
+        return trial.quality if trial.mse > 0 else _EXACT_SCORE - trial.written_bytes
 
     def next_q_step(self, trial: Trial) -> int:
         """A trial's size over its rough size changes slowly with the step, so it corrects the next
@@ -232,7 +236,10 @@ class SizeTarget:
         """
         q_step = trial.model.q_step
         self._least_bytes = min(self._least_bytes, trial.written_bytes)
-        if self.meets(trial):
+        is_first = trial.number == 1 and self._is_visual  # the next at this step is much smaller
+        if is_first:
+            pass
+        elif self.meets(trial):
             self._coarse = min(self._coarse, q_step)
         else:
             self._too_fine = max(self._too_fine, q_step)
@@ -243,12 +250,14 @@ class SizeTarget:
             return self._exact.next_q_step(trial, self._too_fine + 1)
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
         drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._refined else 1.0
-        if trial.number == 1 and not self._learns:
+        if self._is_visual:
+            drift = _SECOND_ITERATION_VISUAL if is_first else _DRIFT_VISUAL
+        elif trial.number == 1 and not self._learns:
             drift = _SECOND_ITERATION
         ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)
         aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
         guess = self._estimator.q_step_for(aim / (ratio * drift))
-        if not self.meets(trial):
+        if not self.meets(trial) and not is_first:
             guess = min(max(guess, q_step + 1), MAX_STEP)
         open_bracket = 0 < 1.03 * self._too_fine < self._coarse <= MAX_STEP
         if open_bracket and not self._too_fine < guess < self._coarse:  # images without detail mislead the guess

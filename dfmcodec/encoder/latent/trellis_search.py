@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Symbols
+from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.entropy.context import OFFSET_SYMBOLS, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import COMPANDED
@@ -64,10 +65,10 @@ class PathChooser:
     """Chooses the symbols of a tile by rate and distortion, as paths through the trellis (Viterbi
     1967).
 
-    For a coefficient c, in steps, and its symbol q the cost is (c - r(q))^2 + bit_price * bits(q),
-    with r the value that the decoder gives it. Tables are those of an earlier iteration with about
-    the same symbols, or a guess. Bits are those of the symbol and, if an `Influence` is given, the
-    change of the bits of its neighbours.
+    For a coefficient c, in steps, and its symbol q the cost is w (c - r(q))^2 + bit_price * bits(q)
+    with r the value that the decoder gives it and w its weight. Tables are those of an earlier
+    iteration with about the same symbols, or a guess. Bits are those of the symbol and, if an
+    `Influence` is given, the change of the bits of its neighbours.
 
     Args:
         pyramid: The coefficients of the tile.
@@ -77,6 +78,7 @@ class PathChooser:
         context: The context model.
         choice: Gives the tables of a coding pass; the quantiser of direct tables does not matter.
         influence: That of an earlier iteration with about the same symbols; None to leave it out.
+        weights: Those of the tile's coefficients; None for all alike.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class PathChooser:
         context: ContextModel,
         choice: Callable[[CodingPass], TableChoice],
         influence: Influence | None = None,
+        weights: CoefficientWeights | None = None,
     ) -> None:
         self._pyramid = pyramid
         self._geometry = geometry
@@ -96,6 +99,7 @@ class PathChooser:
         self._context = context
         self._choice = choice
         self._influence = influence
+        self._weights = weights
         self._bits = (context.cost_bits * self._bit_price).ravel()
         entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
         self._offsets = (context.offsets[:, entries].astype(np.float32) / FINE).ravel()
@@ -142,7 +146,17 @@ class PathChooser:
                 of_symbols = self._influence.slopes(coding_pass, shape)
                 slopes = [np.ascontiguousarray(slope * self._bit_price) for slope in of_symbols]
             c = pass_coefficients(self._pyramid, self._step, coding_pass)
-            passes.append((*shape, c, choice.sign, choice.table, *slopes, found[coding_pass]))
+            passes.append(
+                (
+                    *shape,
+                    c,
+                    self._pass_weights(coding_pass, shape),
+                    choice.sign,
+                    choice.table,
+                    *slopes,
+                    found[coding_pass],
+                )
+            )
         ways = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
         tables = self._context.direct_tables, self._context.tables_per_quantizer
         numbers = self._bits, self._offsets, COMPANDED, ways
@@ -154,11 +168,16 @@ class PathChooser:
         in_threads(choose, parts_of(range(rows)))
         return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
 
+    def _pass_weights(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
+        if self._weights is None:
+            return np.ones(shape, dtype=np.float32)
+        return self._weights.of_pass(coding_pass, shape)
+
     def _inputs(self, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
         choice = self._choice(coding_pass)
         sign = choice.sign.astype(np.float32)
         c = pass_coefficients(self._pyramid, self._step, coding_pass) * sign
-        inputs: list[npt.NDArray[Any]] = [c, sign, choice.table]
+        inputs: list[npt.NDArray[Any]] = [c, sign, choice.table, self._pass_weights(coding_pass, shape)]
         if self._influence is not None:
             signed, magnitude = self._influence.slopes(coding_pass, shape)
             inputs += [signed * sign * self._bit_price, magnitude * self._bit_price]
@@ -183,9 +202,9 @@ class PathChooser:
         candidates = np.zeros((len(inputs), 2 * QUANTIZERS, count), dtype=np.int32)
         present = [np.flatnonzero(_within(shape, first, last, columns)) for shape in shapes]
         for number, (arrays, here) in enumerate(zip(inputs, present, strict=True)):
-            c, _, table, *slopes = (values[first:last].ravel() for values in arrays)
+            c, _, table, weight, *slopes = (values[first:last].ravel() for values in arrays)
             whole = len(here) == count
-            chosen, price = self._candidates(c, table, slopes)
+            chosen, price = self._candidates(c, table, weight, slopes)
             before = cost if whole else cost[:, here]
             by_first = before[_SOURCE[:, 0]] + price[_BRANCH[:, 0]]
             by_second = before[_SOURCE[:, 1]] + price[_BRANCH[:, 1]]
@@ -206,7 +225,9 @@ class PathChooser:
             found[number][first:last] = symbols.reshape(-1, width)
             state[here] = _SOURCE[at, way]
 
-    def _candidates(self, c: Float32, table: npt.NDArray[np.int16], slopes: list[Float32]) -> tuple[Symbols, Float32]:
+    def _candidates(
+        self, c: Float32, table: npt.NDArray[np.int16], weight: Float32, slopes: list[Float32]
+    ) -> tuple[Symbols, Float32]:
         """Best symbols of each quantiser and parity, [2 quantiser + parity, N], and their costs."""
         direct = table < self._context.direct_tables
         of_quantizer = self._context.tables_per_quantizer
@@ -219,7 +240,7 @@ class PathChooser:
             zero = np.zeros_like(near)
             even = near % 2 == 0
             of_near, of_zero, of_less, of_more = (
-                self._cost(c, q, quantizer, own, slopes) for q in (near, zero, near - toward, near + toward)
+                self._cost(c, q, quantizer, own, weight, slopes) for q in (near, zero, near - toward, near + toward)
             )
             use_zero = of_zero < of_near
             same, same_cost = np.where(use_zero, zero, near), np.minimum(of_zero, of_near)
@@ -235,14 +256,20 @@ class PathChooser:
         return symbols, costs
 
     def _cost(
-        self, c: Float32, q: Float32, quantizer: int, table: npt.NDArray[np.int16], slopes: list[Float32]
+        self,
+        c: Float32,
+        q: Float32,
+        quantizer: int,
+        table: npt.NDArray[np.int16],
+        weight: Float32,
+        slopes: list[Float32],
     ) -> Float32:
         entry = (np.clip(q, -RADIUS, RADIUS) + RADIUS).astype(np.int32)
         entry += table.astype(np.int32) * TABLE_SIZE
         multiple = 2 * q
         if quantizer:
             multiple -= np.sign(q)
-        cost = (c - multiple - self._offsets[entry]) ** 2 + self._bits[entry]
+        cost = weight * (c - multiple - self._offsets[entry]) ** 2 + self._bits[entry]
         if slopes:
             magnitude = COMPANDED[np.minimum(np.abs(multiple), _LAST).astype(np.int32)]
             cost += slopes[0] * np.copysign(magnitude, multiple) + slopes[1] * magnitude

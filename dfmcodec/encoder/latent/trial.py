@@ -20,6 +20,8 @@ class Trial:
         written_bytes: Its size.
         mse: Mean squared error of the decoded image, squared code values of 8 bits; infinite where
             the trial was not finished.
+        ssimulacra2: That of the decoded image; None where the tune is not `visual`, the trial was
+            not finished, or a side is below 8 pixels.
     """
 
     number: int
@@ -27,7 +29,13 @@ class Trial:
     file_bytes: float
     written_bytes: int
     mse: float
+    ssimulacra2: float | None = None
 
     @property
     def psnr_db(self) -> float:
         return psnr_of_mse(self.mse) if self.mse < inf else -inf
+
+    @property
+    def quality(self) -> float:
+        """What trials of equal size are compared by: SSIMULACRA2, or else PSNR."""
+        return self.psnr_db if self.ssimulacra2 is None else self.ssimulacra2

@@ -36,7 +36,6 @@ def compared(crop) -> Callable[..., Comparison]:
         curves: tuple[Curve, ...] = (),
         failures: tuple[Failure, ...] = (),
         ssimulacra2: float | None = 70.0,
-        left_out: tuple[str, ...] = (),
         rates: tuple[float, ...] = RATES,
         best_psnr_db: float | None = None,
     ) -> Comparison:
@@ -64,7 +63,6 @@ def compared(crop) -> Callable[..., Comparison]:
             processes=1,
             seconds=1.0,
             curves=curves,
-            left_out=left_out,
         )
 
     return make

@@ -121,7 +121,7 @@ def test_a_report_with_hostile_names_is_inert(site, tmp_path, compared):
     given = tuple(Curve(name, name, {names[0]: ((0.5, 30.0), (1.0, 35.0))}, ((0.5, 30.0),)) for name in names)
     failures = tuple(Failure.of(name, name) for name in raw)
     label = "".join(raw)  # of --codecs-from: whatever its Python file says
-    comparison = compared(names, label, given, failures, left_out=names)
+    comparison = compared(names, label, given, failures)
     shown = check_inert(site, as_html(comparison, title=raw[2]), tmp_path)
     assert shown.count("<option") >= len(names)  # our own script ran
 

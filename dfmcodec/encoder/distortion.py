@@ -1,0 +1,86 @@
+"""What errors cost: the weights of the squared errors of coefficients, by which an encoder chooses.
+
+The tune `psnr` weighs all alike, which makes the sum the squared error of the image. The tune
+`visual` weighs them by how well they are seen: an error is masked by detail of its own size around
+it, and coarse errors are seen better than fine ones. The weight of a coefficient in decomposition
+level l and orientation o is
+
+    a[l] b[l, o] (v + 60)^-1/2,
+
+with v the energy of luma's detail in the three bands of its level, in squared code values, a mean
+over 3x3 cells; and all weights of a tile are divided by the geometric mean of the last factor over
+the finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Tune
+from dfmcodec.entropy.passes import PHASES, CodingPass
+from dfmcodec.latents.wavelet import BAND_NORMS, NORM_UNIT, Pyramid
+
+Float16 = npt.NDArray[np.float16]
+
+_LEVEL_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
+_DIAGONAL = 2  # the orientation that is high along both rows and columns
+_DIAGONAL_WEIGHT = 0.6
+_LEAST_ENERGY = np.float32(60)
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class CoefficientWeights:
+    """The weights of the squared errors of a tile's coefficients, the same for all channels.
+
+    Args:
+        levels: For each decomposition level the weights of cells of 2x2 samples of its image,
+            float16 [ceil(h/2), ceil(w/2)].
+    """
+
+    levels: tuple[Float16, ...]
+
+    @classmethod
+    def of(cls, original: Pyramid, tune: Tune) -> CoefficientWeights | None:
+        """The weights for the original's pyramid; None where all are alike."""
+        if tune is Tune.PSNR:
+            return None
+        masked = [1 / np.sqrt(_mean_of_3x3(energy) + _LEAST_ENERGY) for energy in _energies(original)]
+        scale = np.exp(-np.mean(np.log(masked[0]), dtype=np.float64))
+        weights = zip(masked, _LEVEL_WEIGHTS, strict=False)
+        return cls(tuple(np.minimum(m * np.float32(scale * w), _LARGEST).astype(np.float16) for m, w in weights))
+
+    def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
+        """The weights of the coefficients of a coding pass of a shape, float32 [rows, columns]."""
+        y, x = PHASES[coding_pass.phase]
+        weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]].astype(np.float32)
+        return weights * np.float32(_DIAGONAL_WEIGHT) if coding_pass.orientation == _DIAGONAL else weights
+
+
+def _energies(pyramid: Pyramid) -> list[Float32]:
+    """The energy of luma's detail in the cells of each level, per pixel, squared code values;
+    float32 [ceil(h/2), ceil(w/2)].
+    """
+    energies = []
+    for level, bands in enumerate(pyramid.bands):
+        rows, columns = (max(band.shape[axis] for band in bands) for axis in (1, 2))
+        energy = np.zeros((rows, columns), dtype=np.float32)
+        for orientation, band in enumerate(bands):
+            norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT / 2**level)
+            energy[: band.shape[1], : band.shape[2]] += (norm * band[0]) ** 2
+        energies.append(energy)
+    return energies
+
+
+def _mean_of_3x3(plane: Float32) -> Float32:
+    """Means over 3x3 cells, edges repeated."""
+    for axis in (0, 1):
+        if plane.shape[axis] == 0:
+            continue
+        padded = np.pad(plane, [(1, 1) if axis == along else (0, 0) for along in (0, 1)], mode="edge")
+        parts = (np.take(padded, range(first, first + plane.shape[axis]), axis) for first in range(3))
+        plane = np.add.reduce(list(parts)) / np.float32(3)
+    return plane
