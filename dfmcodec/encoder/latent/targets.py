@@ -194,7 +194,7 @@ class SizeTarget:
         self._estimator = estimator
         self._refined = effort.refined
         self._learns = bool(effort.learns_after)
-        self._is_visual = estimator.encoding.tune is Tune.VISUAL
+        self._is_visual = job.config.distortion_tune is Tune.VISUAL
         self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes
