@@ -83,6 +83,7 @@ def test_names_that_act_are_shown_and_forge_no_line():
 
 @posix_only
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.skipif(not str(ROOT).isascii(), reason="libraries are not found below such a folder in a strict locale")
 def test_a_strict_locale_loses_no_result():
     """Under a locale that has no letters but those of ASCII, names are bytes all the same."""
     names = NOT_UTF8, "é"
@@ -100,7 +101,6 @@ def test_a_strict_locale_loses_no_result():
         "    except SystemExit as stop: assert not stop.code, arguments\n"
     )
     strict = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii:strict", "PYTHONCOERCECLOCALE": "0"}
-    strict["PYTHONPATH"] = str(ROOT)  # whose name may have other letters: site finds no such folder
     with open("list", "rb") as listed:
         done = subprocess.run(
             [sys.executable, "-c", program],
