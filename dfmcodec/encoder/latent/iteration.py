@@ -17,7 +17,7 @@ from math import inf, log2
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Floats, Int32, Tune
+from dfmcodec._types import Floats, Int32
 from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
 from dfmcodec.bitstream.sections.corrections import correction_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
@@ -38,7 +38,7 @@ from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import compiled
 from dfmcodec.latents.geometry import Tile
 from dfmcodec.latents.quantizer import log_step
-from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid
 from dfmcodec.synthesis.filter import ImageFilter
 
 _INFLUENCE_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
@@ -208,9 +208,13 @@ def _code_tiles(
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
     bodies, bits, tiles, symbols = [], 0.0, [], []
     for tile_state in state.tiles:
-        tile_state = _weighted(encoding, tile_state)
-        source = _source(encoding, state, tile_state, context, q_step, bit_price, sample, check)
         tile = tile_state.tile
+        octaves = log2(state.q_step / q_step)
+        pyramid = encoding.pyramid(tile, state.change if abs(octaves) <= _FARTHEST_OCTAVES else None)
+        if tile_state.weights is None:  # the first iteration's pyramid is the original's
+            tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
+        source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_price, sample, check)
+        del pyramid  # a large tile's takes much memory
         known = None if compiled is None else source.chosen  # a level takes NumPy too long to be interrupted after it
         of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source, known=known)
         symbols.append(TileSymbols.of(of_tile))
@@ -226,17 +230,11 @@ def _code_tiles(
     return _Coded(tuple(symbols), samples, bits, join_tiles(bodies), tuple(tiles))
 
 
-def _weighted(encoding: Encoding, tile_state: TileState) -> TileState:
-    """The tile with the weights of its coefficients."""
-    if encoding.tune is Tune.PSNR or tile_state.weights is not None:
-        return tile_state
-    return replace(tile_state, weights=CoefficientWeights.of(encoding.pyramid(tile_state.tile), encoding.tune))
-
-
 def _source(
     encoding: Encoding,
     state: State,
     tile_state: TileState,
+    pyramid: Pyramid,
     context: ContextModel,
     q_step: int,
     bit_price: float,
@@ -246,7 +244,6 @@ def _source(
     """The symbols of a tile by rate and distortion."""
     geometry, effort = tile_state.tile.geometry, encoding.effort
     octaves = log2(state.q_step / q_step)
-    pyramid = encoding.pyramid(tile_state.tile, state.change if abs(octaves) <= _FARTHEST_OCTAVES else None)
 
     def tables(coding_pass: CodingPass) -> TableChoice:
         """The tables of the last iteration for symbols that are 2^octaves times as large; a guess

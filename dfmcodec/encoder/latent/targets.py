@@ -194,7 +194,7 @@ class SizeTarget:
         self._estimator = estimator
         self._refined = effort.refined
         self._learns = bool(effort.learns_after)
-        self._is_visual = job.config.distortion_tune is Tune.VISUAL
+        self._shrinks = effort.refined and job.config.distortion_tune is Tune.VISUAL  # from iteration to iteration
         self._job = job
         self._budget = budget_bytes
         self.largest_bytes: float = budget_bytes
@@ -236,12 +236,10 @@ class SizeTarget:
         """
         q_step = trial.model.q_step
         self._least_bytes = min(self._least_bytes, trial.written_bytes)
-        is_first = trial.number == 1 and self._is_visual  # the next at this step is much smaller
-        if is_first:
-            pass
-        elif self.meets(trial):
-            self._coarse = min(self._coarse, q_step)
-        else:
+        is_first = self._shrinks and trial.number == 1  # the next at this step is much smaller
+        if self.meets(trial):
+            self._coarse = self._coarse if is_first else min(self._coarse, q_step)
+        elif not is_first:
             self._too_fine = max(self._too_fine, q_step)
             self._may_be_exact &= trial.mse in (0, inf)
         if trial.mse < inf:
@@ -250,7 +248,7 @@ class SizeTarget:
             return self._exact.next_q_step(trial, self._too_fine + 1)
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
         drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._refined else 1.0
-        if self._is_visual:
+        if self._shrinks:
             drift = _SECOND_ITERATION_VISUAL if is_first else _DRIFT_VISUAL
         elif trial.number == 1 and not self._learns:
             drift = _SECOND_ITERATION

@@ -146,17 +146,8 @@ class PathChooser:
                 of_symbols = self._influence.slopes(coding_pass, shape)
                 slopes = [np.ascontiguousarray(slope * self._bit_price) for slope in of_symbols]
             c = pass_coefficients(self._pyramid, self._step, coding_pass)
-            passes.append(
-                (
-                    *shape,
-                    c,
-                    self._pass_weights(coding_pass, shape),
-                    choice.sign,
-                    choice.table,
-                    *slopes,
-                    found[coding_pass],
-                )
-            )
+            weights = self._pass_weights(coding_pass, shape)
+            passes.append((*shape, c, weights, choice.sign, choice.table, *slopes, found[coding_pass]))
         ways = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
         tables = self._context.direct_tables, self._context.tables_per_quantizer
         numbers = self._bits, self._offsets, COMPANDED, ways
