@@ -13,20 +13,25 @@ people's ratings.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
+from math import prod
+from typing import Any
 
 import numpy as np
 
 from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
 from dfmcodec.kernels import compiled
-from dfmcodec.threads import in_threads, parts_of
+from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # below, no scale is measured
 _SCALES = 6
 _SSIM_CONSTANT = 0.0009
 _BACKGROUNDS = (0.1, 0.9)  # behind transparent pixels
-_STRIP_PIXELS = 1 << 17  # of what NumPy works on at a time
+_STRIP_PIXELS = 1 << 16  # of what a thread works on at a time
+_LEAST_POWER = 1e-20  # of the mean of fourth powers: below, its root is as good as flat
 
 # XYB: linear light mixed to the absorbances of three kinds of cones, and cube roots of these.
 _BIAS = 0.0037930732552754493
@@ -81,21 +86,120 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
     if min(original.shape[:2]) < SMALLEST_SIDE:
         return None
     backgrounds = _BACKGROUNDS if original.shape[2] in (2, 4) else (0.0,)
-    return min(_score(_linear(original, at), _linear(decoded, at)) for at in backgrounds)
+    return min(_score(_Scales.of(original, decoded, at).error) for at in backgrounds)
 
 
-def _score(original: Float32, decoded: Float32) -> float:
-    """The measure of two images in linear light [3, H, W]."""
-    scales: list[Float64] = []
-    while len(scales) < _SCALES and min(original.shape[1:]) >= SMALLEST_SIDE:
-        if scales:
-            original, decoded = _halved(original), _halved(decoded)
-        means = _sums(original, decoded) / (original.shape[1] * original.shape[2])
-        scales.append(np.stack([means[:, 0], means[:, 1] ** 0.25], axis=1))
-    norms = np.stack(scales, axis=1).ravel()  # small images have fewer scales, and take the weights in turn
-    error = 0.9562382616834844 * float(norms @ _WEIGHTS[: len(norms)])
+def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
+    """Returns the derivative of what SSIMULACRA2 falls with, by the decoded samples: float32 [C, H, W].
+
+    That is the weighted sum of norms. SSIMULACRA2 itself is a function of it that falls, and is infinitely steep
+    where images are equal.
+
+    Args:
+        original: uint8 or uint16 [H, W, C], sRGB: gray or RGB, with sides of at least `SMALLEST_SIDE`.
+        decoded: An array of the same shape and type.
+    """
+    slopes = _Scales.of(original, decoded).slopes(original, decoded)
+    slope_of_samples = _slope_of_samples(decoded.dtype.itemsize)
+    by_colour = [slopes[c] * slope_of_samples[decoded[:, :, min(c, decoded.shape[2] - 1)]] for c in range(3)]
+    return np.stack(by_colour) if decoded.shape[2] == 3 else np.sum(by_colour, axis=0, keepdims=True)
+
+
+def _score(error: float) -> float:
+    """The measure for a weighted sum of norms."""
+    error *= 0.9562382616834844
     error = 2.326765642916932 * error - 0.020884521182843837 * error**2 + 6.248496625763138e-05 * error**3
     return 100 - 10 * float(max(error, 0.0) ** 0.6276336467831387)
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """The errors of a decoded image at all scales.
+
+    Args:
+        means: Of each component the means of errors and of their fourth powers, for each scale [3, 2, 3].
+        images: The original and the decoded image in linear light, [3, H, W], at each scale after the first.
+    """
+
+    means: tuple[Float64, ...]
+    images: tuple[tuple[Float32, Float32], ...]
+
+    @classmethod
+    def of(cls, original: Pixels, decoded: Pixels, background: float = 0.0) -> _Scales:
+        """The scales of two images over a background in sRGB."""
+
+        def light(rows: slice) -> tuple[Float32, Float32]:
+            return _linear(original[rows], background), _linear(decoded[rows], background)
+
+        size, rows_of = original.shape[:2], light
+        means: list[Float64] = []
+        images: list[tuple[Float32, Float32]] = []
+        while True:
+            of_scale, halves = _measured(rows_of, size)
+            means.append(of_scale)
+            if len(means) == _SCALES or min(size) < SMALLEST_SIDE:
+                return cls(tuple(means), tuple(images))
+            images.append(halves)
+            size, rows_of = halves[0].shape[1:], partial(_rows_of, halves)
+
+    @property
+    def _weights(self) -> Float64:
+        """Those of the norms, [component, scale, norm, error]; small images have fewer scales, and take the weights
+        in turn.
+        """
+        shape = len(_ABSORBANCE), len(self.means), 2, 3
+        return _WEIGHTS[: prod(shape)].reshape(shape)
+
+    @property
+    def error(self) -> float:
+        """The weighted sum of the norms."""
+        means = np.stack(self.means, axis=1)
+        norms = np.stack([means[:, :, 0], means[:, :, 1] ** 0.25], axis=2)
+        return float(np.sum(self._weights * norms))
+
+    def slopes(self, original: Pixels, decoded: Pixels) -> Float32:
+        """The derivative of `error` by the decoded image in linear light, float32 [3, H, W].
+
+        Args:
+            original: What the scales are of.
+            decoded: What the scales are of.
+        """
+        slopes: Float32 | None = None
+        images = (_linear(original, 0.0), _linear(decoded, 0.0)), *self.images
+        for scale, (x, y) in reversed(list(enumerate(images))):
+            by_power = np.maximum(self.means[scale][:, 1], _LEAST_POWER) ** -0.75 / 4
+            parts = self._weights[:, scale] * np.stack([np.ones_like(by_power), by_power], axis=1) / x[0].size
+            of_scale = _slopes(x, y, parts.astype(np.float32))
+            slopes = of_scale if slopes is None else of_scale + _doubled(slopes, x.shape[1:])
+        assert slopes is not None
+        return slopes
+
+
+def _rows_of(images: tuple[Float32, Float32], rows: slice) -> tuple[Float32, Float32]:
+    return images[0][:, rows], images[1][:, rows]
+
+
+def _measured(
+    rows_of: Callable[[slice], tuple[Float32, Float32]], size: tuple[int, ...]
+) -> tuple[Float64, tuple[Float32, Float32]]:
+    """The means of errors and of their fourth powers at a scale, [3, 2, 3], and the images of the next scale.
+
+    Args:
+        rows_of: Gives rows of both images in linear light, [3, rows, W].
+        size: H and W.
+    """
+    height, width = size
+    halves = np.empty((2, 3, -(-height // 2), -(-width // 2)), np.float32)
+
+    def measure(strip: tuple[slice, slice, slice]) -> Float64:
+        around, inner, rows = strip
+        original, decoded = rows_of(around)
+        for image, half in zip((original, decoded), halves, strict=True):
+            half[:, rows.start // 2 : -(-rows.stop // 2)] = _halved(image[:, inner])
+        return _sums(original, decoded, inner)
+
+    sums = sum(in_threads(measure, list(_strips(height, width, _reach()))), np.zeros((3, 2, 3)))
+    return sums / (height * width), (halves[0], halves[1])
 
 
 def _linear(pixels: Pixels, background: float) -> Float32:
@@ -121,6 +225,15 @@ def _light_of_samples(item_bytes: int) -> Float32:
     return _light(np.arange(peak + 1) / peak)
 
 
+@cache
+def _slope_of_samples(item_bytes: int) -> Float32:
+    """The derivative of linear light by samples, for each of their values."""
+    peak = peak_value(8 * item_bytes)
+    value = np.arange(peak + 1) / peak
+    slope = np.where(value <= 0.04045, 1 / 12.92, 2.4 / 1.055 * ((value + 0.055) / 1.055) ** 1.4)
+    return (slope / peak).astype(np.float32)
+
+
 def _halved(planes: Float32) -> Float32:
     """Means of 2x2 samples; an odd last row or column stands twice."""
     height, width = planes.shape[1:]
@@ -131,43 +244,122 @@ def _halved(planes: Float32) -> Float32:
     return halved
 
 
-def _sums(original: Float32, decoded: Float32) -> Float64:
-    """The sums over all pixels of the three errors, and of their fourth powers: [3, 2, 3]."""
-    height, width = original.shape[1:]
+def _doubled(slopes: Float32, size: tuple[int, ...]) -> Float32:
+    """The derivative by the samples that `_halved` takes the means of, float32 [3, *size]."""
+    height, width = size
+    quarter = np.float32(0.25) * slopes
+    if height % 2:
+        quarter[:, -1] *= 2
+    if width % 2:
+        quarter[:, :, -1] *= 2
+    return quarter.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
+
+
+def _sums(original: Float32, decoded: Float32, rows: slice) -> Float64:
+    """The sums over some rows of the three errors, and of their fourth powers: [3, 2, 3]."""
+    sums = np.zeros((3, 2, 3))
     if compiled is not None:
-        return sum(
-            in_threads(partial(_sums_by_kernel, original, decoded), parts_of(range(height))), np.zeros((3, 2, 3))
+        original, decoded = np.ascontiguousarray(original), np.ascontiguousarray(decoded)
+        compiled.ssimulacra2_sums(*_kernel_inputs(original, decoded, rows), sums)
+        return sums
+    for c, (x, y) in enumerate(zip(_xyb(original), _xyb(decoded), strict=True)):
+        sums[c] += [[np.sum(e[rows] ** n, dtype=np.float64) for e in _Errors.of(x, y).values] for n in (1, 4)]
+    return sums
+
+
+def _slopes(original: Float32, decoded: Float32, parts: Float32) -> Float32:
+    """The derivative of a sum of errors and of their fourth powers, with the parts [3, 2, 3], by the decoded image
+    in linear light: float32 [3, H, W].
+    """
+    slopes = np.empty_like(decoded)
+
+    def fill(strip: tuple[slice, slice, slice]) -> None:
+        around, inner, rows = strip
+        if compiled is not None:
+            compiled.ssimulacra2_slopes(*_kernel_inputs(original, decoded, rows), parts, slopes)
+            return
+        light = decoded[:, around]
+        by_xyb = [
+            _Errors.of(x, y).slopes(of_component)
+            for x, y, of_component in zip(_xyb(original[:, around]), _xyb(light), parts, strict=True)
+        ]
+        slopes[:, rows] = _slopes_by_light(np.stack(by_xyb), light)[:, inner]
+
+    in_threads(fill, list(_strips(*original.shape[1:], 2 * _reach())))
+    return slopes
+
+
+def _kernel_inputs(original: Float32, decoded: Float32, rows: slice) -> tuple[Any, ...]:
+    constants = _ABSORBANCE, _BIAS, float(np.cbrt(_BIAS)), _taps(), _SSIM_CONSTANT
+    return original, decoded, original.shape[1:], (rows.start, rows.stop), *constants
+
+
+def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Strips of an image: rows with a margin where there is one, and the rows that count, of an even number, among
+    them and in the image.
+    """
+    count = max(2, _STRIP_PIXELS // width // 2 * 2)
+    for first in range(0, height, count):
+        last = min(height, first + count)
+        top = max(0, first - margin)
+        yield slice(top, last + margin), slice(first - top, last - top), slice(first, last)
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """The errors of a component of both images [H, W], and what they are made of."""
+
+    x: Float32
+    y: Float32
+    mean_x: Float32
+    mean_y: Float32
+    variances: Float32
+    structure: Float32
+
+    @classmethod
+    def of(cls, x: Float32, y: Float32) -> _Errors:
+        mean_x, mean_y, mean_xx, mean_yy, mean_xy = (_blurred(plane) for plane in (x, y, x * x, y * y, x * y))
+        variances = (mean_xx - mean_x * mean_x) + (mean_yy - mean_y * mean_y) + _SSIM_CONSTANT
+        structure = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / variances
+        return cls(x, y, mean_x, mean_y, variances, structure)
+
+    @property
+    def _luminance(self) -> Float32:
+        return 1 - (self.mean_x - self.mean_y) ** 2
+
+    @property
+    def _edge(self) -> Float32:
+        return 1 + np.abs(self.x - self.mean_x)
+
+    @property
+    def values(self) -> tuple[Float32, Float32, Float32]:
+        """The errors: SSIM, edges that y has more of, and edges that it has less of."""
+        edges = (1 + np.abs(self.y - self.mean_y)) / self._edge - 1
+        return np.maximum(1 - self._luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
+
+    def slopes(self, parts: Float32) -> Float32:
+        """The derivative of a sum of the errors and of their fourth powers, with the parts [2, 3], by y."""
+        by_error = [
+            np.where(e > 0, part + 4 * of_power * e**3, 0)
+            for e, part, of_power in zip(self.values, *parts, strict=True)
+        ]
+        direct = (by_error[1] - by_error[2]) / self._edge * np.sign(self.y - self.mean_y)
+        by_structure = -by_error[0] * self._luminance / self.variances
+        by_mean = (
+            2 * by_structure * (self.mean_y * self.structure - self.mean_x)
+            - 2 * by_error[0] * (self.mean_x - self.mean_y) * self.structure
+            - direct
         )
-    sums = np.zeros((3, 2, 3))
-    reach = len(_taps()) - 1
-    rows = max(1, _STRIP_PIXELS // width)
-    for first in range(0, height, rows):
-        above, below = min(reach, first), min(reach, max(0, height - first - rows))
-        strip = slice(first - above, first + rows + below)
-        inner = slice(above, above + min(rows, height - first))
-        for c, (x, y) in enumerate(zip(_xyb(original[:, strip]), _xyb(decoded[:, strip]), strict=True)):
-            sums[c] += _sums_of_plane(x, y, inner)
-    return sums
+        by_square, by_product = _blurred(-by_structure * self.structure), _blurred(2 * by_structure)
+        return direct + _blurred(by_mean) + 2 * self.y * by_square + self.x * by_product
 
 
-def _sums_by_kernel(original: Float32, decoded: Float32, rows: range) -> Float64:
-    assert compiled is not None
-    sums = np.zeros((3, 2, 3))
-    size, bias = original.shape[1:], (_BIAS, float(np.cbrt(_BIAS)))
-    of_rows = size, (rows.start, rows.stop)
-    compiled.ssimulacra2_sums(original, decoded, *of_rows, _ABSORBANCE, *bias, _taps(), _SSIM_CONSTANT, sums)
-    return sums
-
-
-def _sums_of_plane(x: Float32, y: Float32, inner: slice) -> Float64:
-    """The sums of a component of both images [H, W] over some of its rows: [2, 3]."""
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (_blurred(plane)[inner] for plane in (x, y, x * x, y * y, x * y))
-    variances = (mean_xx - mean_x * mean_x) + (mean_yy - mean_y * mean_y)
-    structure = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / (variances + _SSIM_CONSTANT)
-    dissimilarity = np.maximum(1 - (1 - (mean_x - mean_y) ** 2) * structure, 0)
-    edges = (1 + np.abs(y[inner] - mean_y)) / (1 + np.abs(x[inner] - mean_x)) - 1
-    errors = dissimilarity, np.maximum(edges, 0), np.maximum(-edges, 0)
-    return np.array([[np.sum(error**power, dtype=np.float64) for error in errors] for power in (1, 4)])
+def _slopes_by_light(slopes: Float32, light: Float32) -> Float32:
+    """A derivative by XYB [3, H, W] as one by linear light."""
+    by_x, by_y, by_b = slopes
+    by_roots = np.stack([(by_y - by_b) / 2 + 7 * by_x, (by_y - by_b) / 2 - 7 * by_x, by_b])
+    roots = np.cbrt(np.tensordot(_ABSORBANCE, light, 1) + np.float32(_BIAS))
+    return np.tensordot(_ABSORBANCE.T, by_roots / (3 * roots**2), 1)
 
 
 def _xyb(light: Float32) -> tuple[Float32, Float32, Float32]:
@@ -176,6 +368,10 @@ def _xyb(light: Float32) -> tuple[Float32, Float32, Float32]:
     long, medium, short = np.cbrt(np.maximum(mixed, 0)) - np.float32(np.cbrt(_BIAS))
     x, y = (long - medium) / 2, (long + medium) / 2
     return 14 * x + np.float32(0.42), y + np.float32(0.01), (short - y) + np.float32(0.55)
+
+
+def _reach() -> int:
+    return len(_taps()) - 1
 
 
 @cache

@@ -10,6 +10,10 @@ level l and orientation o is
 with v the energy of luma's detail in the three bands of its level, in squared code values, a mean
 over 3x3 cells; and all weights of a tile are divided by the geometric mean of the last factor over
 the finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
+
+What is seen is not a sum of squared errors of coefficients, though: errors that a coarser image, or
+the luma of another colour space, has no more of cost less. `TargetShift` moves what symbols aim at,
+by SSIMULACRA2's derivative at the image that an iteration made.
 """
 
 from __future__ import annotations
@@ -24,12 +28,17 @@ from dfmcodec.entropy.passes import PHASES, CodingPass
 from dfmcodec.latents.wavelet import BAND_NORMS, NORM_UNIT, Pyramid
 
 Float16 = npt.NDArray[np.float16]
+_Bands = tuple[tuple[Float16, Float16, Float16], ...]
 
 _LEVEL_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
 _DIAGONAL = 2  # the orientation that is high along both rows and columns
 _DIAGONAL_WEIGHT = 0.6
 _LEAST_ENERGY = np.float32(60)
 _LARGEST = float(np.finfo(np.float16).max)
+# Of a shift: the part of a Newton step that is taken, and the part of the shift before that is kept.
+_NEW_PART, _KEPT_PART = 0.1, 0.8
+_TINY = 1e-20
+_LARGEST_SHIFT = 2  # root mean squares of a band's errors
 
 
 @dataclass(frozen=True)
@@ -53,11 +62,81 @@ class CoefficientWeights:
         weights = zip(masked, _LEVEL_WEIGHTS, strict=False)
         return cls(tuple(np.minimum(m * np.float32(scale * w), _LARGEST).astype(np.float16) for m, w in weights))
 
+    def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
+        """The weights of the coefficients of a band of a shape, float32 [rows, columns]."""
+        return _oriented(self.levels[level][: shape[0], : shape[1]], orientation)
+
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
         """The weights of the coefficients of a coding pass of a shape, float32 [rows, columns]."""
         y, x = PHASES[coding_pass.phase]
-        weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]].astype(np.float32)
-        return weights * np.float32(_DIAGONAL_WEIGHT) if coding_pass.orientation == _DIAGONAL else weights
+        weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]]
+        return _oriented(weights, coding_pass.orientation)
+
+
+def _oriented(weights: Float16, orientation: int) -> Float32:
+    return weights.astype(np.float32) * np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
+
+
+@dataclass(frozen=True)
+class TargetShift:
+    """What is added to the coefficients that symbols aim at, so that the error that is left is one that is seen less.
+
+    At errors e and the derivative g of what is seen, both in coefficients, e - g / (s w) is where a Newton step with
+    the curvature s w of the weights leads, s the scale at which the weights agree best with the derivative. The
+    curvature of what is seen is not diagonal, so that steps of all coefficients at once go too far: a part of them
+    is taken after each iteration (a damped Jacobi iteration).
+
+    Args:
+        bands: Of each level and orientation, float16 [C, rows, columns].
+    """
+
+    bands: _Bands
+
+    @classmethod
+    def after(
+        cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights
+    ) -> TargetShift:
+        """The shift after an iteration.
+
+        Args:
+            before: The shift with which it aimed; None for none.
+            errors: What it made less the original.
+            slopes: The derivative of what is seen by the image that it made.
+            weights: Those of the coefficients.
+        """
+        levels = []
+        for level, (of_errors, of_slopes) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
+            shifts = []
+            for orientation, (error, slope) in enumerate(zip(of_errors, of_slopes, strict=True)):
+                weight = weights.of_band(level, orientation, error.shape[1:])
+                shift = np.float32(_NEW_PART) * _newton_steps(error, slope, weight)
+                if before is not None:
+                    shift += np.float32(_KEPT_PART) * before.bands[level][orientation]
+                shifts.append(shift.astype(np.float16))
+            levels.append((shifts[0], shifts[1], shifts[2]))
+        return cls(tuple(levels))
+
+    def added_to(self, pyramid: Pyramid) -> Pyramid:
+        """The coefficients to aim at."""
+        levels = [
+            (a + x.astype(np.float32), b + y.astype(np.float32), c + z.astype(np.float32))
+            for (a, b, c), (x, y, z) in zip(pyramid.bands, self.bands, strict=True)
+        ]
+        return Pyramid(pyramid.low, tuple(levels))
+
+
+def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32:
+    """Where a Newton step leads from the errors of a band, float32 [C, rows, columns]; 0 for a channel whose
+    weights do not agree with the derivative at all.
+    """
+    steps = np.zeros_like(errors)
+    for step, error, slope in zip(steps, errors, slopes, strict=True):
+        weighted = weights * error
+        scale = np.vdot(slope, weighted) / (np.vdot(weighted, weighted) + _TINY)
+        if scale > 0:
+            largest = np.float32(_LARGEST_SHIFT * np.sqrt(np.mean(error**2)))
+            step[:] = np.clip(error - slope / (scale * weights), -largest, largest)
+    return steps
 
 
 def _energies(pyramid: Pyramid) -> list[Float32]:

@@ -485,3 +485,33 @@ def ssimulacra2_sums(
         sums: The sums are added to it, float64 [3, 2, 3]: of each component, of the errors and of
             their fourth powers.
     """
+
+def ssimulacra2_slopes(
+    original: Float32,
+    decoded: Float32,
+    size: tuple[int, int],
+    rows: tuple[int, int],
+    absorbance: Float32,
+    bias: float,
+    bias_root: float,
+    taps: Float32,
+    constant: float,
+    parts: Float32,
+    slopes: Float32,
+) -> None:
+    """Puts the derivative of a sum of the errors of SSIMULACRA2 at a scale, by the decoded image in
+    some rows, into `slopes`; see `dfmcodec.ssimulacra2`.
+
+    Args:
+        original: As in `ssimulacra2_sums`.
+        decoded: As there.
+        size: As there.
+        rows: As there.
+        absorbance: As there.
+        bias: As there.
+        bias_root: As there.
+        taps: As there.
+        constant: As there.
+        parts: Of each component, errors and fourth powers in the sum, float32 [3, 2, 3].
+        slopes: float32 [3, H, W], by linear light.
+    """

@@ -131,7 +131,8 @@ extern PyMethodDef context_methods[], coder_methods[], synthesis_methods[], trel
 enum Target { BASELINE, FOR_AVX2, FOR_AVX512, TARGETS };
 #define METHODS_OF_TARGETS(X)                                                                                          \
     X(machine_change)                                                                                                  \
-    X(filter_change) X(planes_to_pixels) X(ssimulacra2_sums) X(window_gradient) X(window_costs) X(add_gradients) X(move_latents)
+    X(filter_change) X(planes_to_pixels) X(ssimulacra2_sums) X(ssimulacra2_slopes) X(window_gradient) X(window_costs)          \
+    X(add_gradients) X(move_latents)
 
 void choose_target(enum Target most); /* the best that the processor has, but none better than this */
 

@@ -1,4 +1,4 @@
-/* The errors of SSIMULACRA2 at one scale, as `dfmcodec.ssimulacra2` describes them.
+/* The errors of SSIMULACRA2 at one scale, as `dfmcodec.ssimulacra2` describes them, and their derivative.
  *
  * Some rows of both images are taken to XYB at a time. Each row of a component is then smoothed along columns, of five
  * planes (both images, their squares and their product) which are never stored, and along the row.
@@ -17,9 +17,10 @@ enum {
     STRIP_PIXELS = 1 << 15,
 };
 
-/* Two images in XYB: `rows` rows of each component, `stride` numbers each, with zeros where there is no image. */
+/* Two images in XYB: `rows` rows of each component, `stride` numbers each, with zeros where there is no image. The
+ * first and the last `margin` of them are around the rows that are of interest. */
 typedef struct {
-    Py_ssize_t rows, stride;
+    Py_ssize_t rows, stride, margin;
     float *planes[2]; /* [COMPONENTS][rows][stride] */
 } Strip;
 
@@ -86,30 +87,49 @@ INLINE float_lanes smoothed(const float *row, Py_ssize_t n, const float *taps) {
     return sum;
 }
 
+/* The errors of LANES pixels, and what they are made of. */
+typedef struct {
+    float_lanes mean[2];     /* of both images */
+    float_lanes luminance, structure, variances;
+    float_lanes offset;      /* of the decoded pixel from its mean */
+    float_lanes edge, edges; /* 1 + the original's offset; the ratio of both, less 1 */
+    float_lanes values[ERRORS];
+} Errors;
+
+INLINE Errors errors_of(const float *x, const float *y, const float *moments, Py_ssize_t stride, Py_ssize_t n,
+                        const float *taps, float constant) {
+    float_lanes mean[MOMENTS];
+    for (int m = 0; m < MOMENTS; m++) mean[m] = smoothed(moments + m * (stride + 2 * REACH), n, taps);
+    const float_lanes difference = mean[0] - mean[1], none = all(0.0f);
+    Errors e = {.mean = {mean[0], mean[1]}, .luminance = 1.0f - difference * difference};
+    e.variances = (mean[2] - mean[0] * mean[0]) + (mean[3] - mean[1] * mean[1]) + constant;
+    e.structure = (2.0f * (mean[4] - mean[0] * mean[1]) + constant) / e.variances;
+    e.offset = load(y + n) - mean[1];
+    e.edge = 1.0f + magnitude(load(x + n) - mean[0]);
+    e.edges = (1.0f + magnitude(e.offset)) / e.edge - 1.0f;
+    e.values[0] = larger(1.0f - e.luminance * e.structure, none);
+    e.values[1] = larger(e.edges, none);
+    e.values[2] = larger(-e.edges, none);
+    return e;
+}
+
+/* The first `count` of LANES numbers, zeros after them. */
+INLINE float_lanes first_of(float_lanes numbers, Py_ssize_t count) {
+    if (count >= LANES) return numbers;
+    float some[LANES];
+    store(some, &numbers);
+    return load_some(some, count);
+}
+
 /* Adds the errors of a row, and their fourth powers, to sums[2][ERRORS]. */
 static void add_errors(const float *x, const float *y, const float *moments, Py_ssize_t stride, Py_ssize_t width,
                        const float *taps, float constant, double *sums) {
     float_lanes of_row[2][ERRORS] = {{{0}}};
     for (Py_ssize_t n = 0; n < width; n += LANES) {
-        float_lanes mean[MOMENTS];
-        for (int m = 0; m < MOMENTS; m++) mean[m] = smoothed(moments + m * (stride + 2 * REACH), n, taps);
-        const float_lanes difference = mean[0] - mean[1];
-        const float_lanes variances = (mean[2] - mean[0] * mean[0]) + (mean[3] - mean[1] * mean[1]);
-        const float_lanes structure = (2.0f * (mean[4] - mean[0] * mean[1]) + constant) / (variances + constant);
-        const float_lanes edge = 1.0f + magnitude(load(x + n) - mean[0]);
-        const float_lanes edges = (1.0f + magnitude(load(y + n) - mean[1])) / edge - 1.0f, none = all(0.0f);
-        float_lanes errors[ERRORS] = {
-            larger(1.0f - (1.0f - difference * difference) * structure, none), larger(edges, none),
-            larger(-edges, none)};
-        if (width - n < LANES)
-            for (int e = 0; e < ERRORS; e++) {
-                float some[LANES];
-                store(some, &errors[e]);
-                errors[e] = load_some(some, width - n);
-            }
+        const Errors errors = errors_of(x, y, moments, stride, n, taps, constant);
         for (int e = 0; e < ERRORS; e++) {
-            const float_lanes square = errors[e] * errors[e];
-            of_row[0][e] += errors[e];
+            const float_lanes error = first_of(errors.values[e], width - n), square = error * error;
+            of_row[0][e] += error;
             of_row[1][e] += square * square;
         }
     }
@@ -117,69 +137,222 @@ static void add_errors(const float *x, const float *y, const float *moments, Py_
         for (int lane = 0; lane < LANES; lane++) sums[i] += of_row[i / ERRORS][i % ERRORS][lane];
 }
 
-/* Takes some rows to XYB, REACH more above and below where there are such. */
+INLINE float_lanes times_sign_of(float_lanes x, float_lanes sign) {
+    return (float_lanes)((int32_lanes)x ^ ((int32_lanes)sign & (int32_t)0x80000000));
+}
+
+/* The derivative of a sum of the errors of a row and of their fourth powers, with the `parts` [2][ERRORS]: by the
+ * decoded pixels themselves, their smoothed mean, that of their squares, and that of their products with the original's:
+ * four rows of out, `plane` numbers from each other. */
+static void slopes_of_row(const float *x, const float *y, const float *moments, Py_ssize_t stride, Py_ssize_t width,
+                          const float *taps, float constant, const float *parts, float *out, Py_ssize_t plane) {
+    for (Py_ssize_t n = 0; n < width; n += LANES) {
+        const Errors e = errors_of(x, y, moments, stride, n, taps, constant);
+        float_lanes of_error[ERRORS];
+        for (int i = 0; i < ERRORS; i++) {
+            const float_lanes error = e.values[i], slope = parts[i] + 4.0f * parts[ERRORS + i] * (error * error * error);
+            of_error[i] = where(-(int32_lanes)error >> 31, slope, all(0.0f)); /* of those above 0 */
+        }
+        const float_lanes of_structure = -of_error[0] * e.luminance / e.variances;
+        const float_lanes direct = times_sign_of((of_error[1] - of_error[2]) / e.edge, e.offset);
+        const float_lanes of_mean = -direct - of_error[0] * 2.0f * (e.mean[0] - e.mean[1]) * e.structure +
+                                    of_structure * 2.0f * (e.mean[1] * e.structure - e.mean[0]);
+        const float_lanes rows[] = {direct, of_mean, -of_structure * e.structure, of_structure * 2.0f};
+        for (int i = 0; i < 4; i++) {
+            const float_lanes some = first_of(rows[i], width - n);
+            store(out + i * plane + n, &some);
+        }
+    }
+}
+
+/* Takes some rows to XYB, a margin more above and below where there are such. */
 static void fill_strip(Strip *strip, const float *const images[2], Py_ssize_t first, Py_ssize_t rows, Py_ssize_t height,
                        Py_ssize_t width, const float *absorbance, float bias, float bias_root) {
     for (int i = 0; i < 2; i++) {
         memset(strip->planes[i], 0, (size_t)(COMPONENTS * strip->rows * strip->stride) * sizeof(float));
-        for (Py_ssize_t row = first - REACH; row < first + rows + REACH; row++)
+        for (Py_ssize_t row = first - strip->margin; row < first + rows + strip->margin; row++)
             if (row >= 0 && row < height)
                 row_to_xyb(images[i] + row * width, height * width, width, absorbance, bias, bias_root,
-                           strip->planes[i] + (row - first + REACH) * strip->stride, strip->rows * strip->stride);
+                           strip->planes[i] + (row - first + strip->margin) * strip->stride, strip->rows * strip->stride);
     }
+}
+
+/* What both functions below take: two images in linear light, some of their rows, and the constants of the measure. */
+typedef struct {
+    Py_buffer original, decoded, absorbance, taps;
+    Py_ssize_t height, width, from, to;
+    float bias, bias_root, constant;
+    Strip strip;
+    float *numbers; /* of the strip, of moments, and of further rows */
+} Work;
+
+/* Whether the arrays of a call are as they should be and there is memory; otherwise sets an exception. */
+static int begin_work(Work *work, Py_ssize_t margin, Py_ssize_t further_rows) {
+    const Py_ssize_t height = work->height, width = work->width;
+    if (!SIZES(height, width) || height < 1 || width < 1 || work->from < 0 || work->from > work->to || work->to > height) {
+        PyErr_SetString(PyExc_ValueError, "images of these sizes are not possible");
+        return 0;
+    }
+    if (!has_items(&work->original, COMPONENTS * height * width, 4, "original") ||
+        !has_items(&work->decoded, COMPONENTS * height * width, 4, "decoded") ||
+        !has_items(&work->absorbance, COMPONENTS * COMPONENTS, 4, "absorbance") ||
+        !has_items(&work->taps, TAPS, 4, "taps"))
+        return 0;
+    Strip *strip = &work->strip;
+    strip->stride = (width + LANES - 1) / LANES * LANES;
+    strip->margin = margin;
+    const Py_ssize_t rows = STRIP_PIXELS / strip->stride;
+    strip->rows = (rows < 1 ? 1 : rows > height ? height : rows) + 2 * margin;
+    const Py_ssize_t of_image = COMPONENTS * strip->rows * strip->stride, row = strip->stride + 2 * REACH;
+    work->numbers = calloc((size_t)(2 * of_image + (MOMENTS + further_rows * strip->rows) * row), sizeof(float));
+    if (!work->numbers) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    strip->planes[0] = work->numbers, strip->planes[1] = work->numbers + of_image;
+    return 1;
+}
+
+static PyObject *end_work(Work *work, PyObject *result) {
+    free(work->numbers);
+    PyBuffer_Release(&work->original), PyBuffer_Release(&work->decoded);
+    PyBuffer_Release(&work->absorbance), PyBuffer_Release(&work->taps);
+    return result;
+}
+
+static void next_strip(Work *work, Py_ssize_t first, Py_ssize_t rows) {
+    const float *const images[2] = {work->original.buf, work->decoded.buf};
+    fill_strip(&work->strip, images, first, rows, work->height, work->width, work->absorbance.buf, work->bias,
+               work->bias_root);
 }
 
 /* The sums of errors over the pixels of some rows; see _compiled.pyi. */
 PyObject *NAME(ssimulacra2_sums)(PyObject *self, PyObject *args) {
     (void)self;
-    Py_buffer original, decoded, absorbance, taps, sums;
-    Py_ssize_t height, width, from, to;
-    float bias, bias_root, constant;
-    if (!PyArg_ParseTuple(args, "y*y*(nn)(nn)y*ffy*fw*", &original, &decoded, &height, &width, &from, &to, &absorbance, &bias,
-                          &bias_root, &taps, &constant, &sums))
+    Work work = {0};
+    Py_buffer sums;
+    if (!PyArg_ParseTuple(args, "y*y*(nn)(nn)y*ffy*fw*", &work.original, &work.decoded, &work.height, &work.width,
+                          &work.from, &work.to, &work.absorbance, &work.bias, &work.bias_root, &work.taps, &work.constant,
+                          &sums))
         return NULL;
     PyObject *result = NULL;
-    float *numbers = NULL;
-    if (!SIZES(height, width) || height < 1 || width < 1 || from < 0 || from > to || to > height) {
-        PyErr_SetString(PyExc_ValueError, "images of these sizes are not possible");
-        goto done;
-    }
-    if (!has_items(&original, COMPONENTS * height * width, 4, "original") ||
-        !has_items(&decoded, COMPONENTS * height * width, 4, "decoded") ||
-        !has_items(&absorbance, COMPONENTS * COMPONENTS, 4, "absorbance") || !has_items(&taps, TAPS, 4, "taps") ||
-        !has_items(&sums, COMPONENTS * 2 * ERRORS, 8, "sums"))
-        goto done;
-    Strip strip = {.stride = (width + LANES - 1) / LANES * LANES};
-    Py_ssize_t rows = STRIP_PIXELS / strip.stride;
-    rows = rows < 1 ? 1 : rows > height ? height : rows;
-    strip.rows = rows + 2 * REACH;
-    const Py_ssize_t of_image = COMPONENTS * strip.rows * strip.stride;
-    const Py_ssize_t of_moments = MOMENTS * (strip.stride + 2 * REACH);
-    numbers = calloc((size_t)(2 * of_image + of_moments), sizeof *numbers);
-    if (!numbers) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    strip.planes[0] = numbers, strip.planes[1] = numbers + of_image;
-    float *moments = numbers + 2 * of_image;
-    const float *const images[2] = {original.buf, decoded.buf};
+    if (!has_items(&sums, COMPONENTS * 2 * ERRORS, 8, "sums") || !begin_work(&work, REACH, 0)) goto done;
+    const Strip *strip = &work.strip;
+    float *moments = work.numbers + 2 * COMPONENTS * strip->rows * strip->stride;
+    const Py_ssize_t rows = strip->rows - 2 * REACH;
     Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t first = from; first < to; first += rows) {
-        const Py_ssize_t some = to - first < rows ? to - first : rows;
-        fill_strip(&strip, images, first, some, height, width, absorbance.buf, bias, bias_root);
+    for (Py_ssize_t first = work.from; first < work.to; first += rows) {
+        const Py_ssize_t some = work.to - first < rows ? work.to - first : rows;
+        next_strip(&work, first, some);
         for (int c = 0; c < COMPONENTS; c++)
             for (Py_ssize_t row = REACH; row < some + REACH; row++) {
-                const Py_ssize_t at = (c * strip.rows + row) * strip.stride;
-                smooth_columns(&strip, c, row, taps.buf, moments);
-                add_errors(strip.planes[0] + at, strip.planes[1] + at, moments, strip.stride, width, taps.buf, constant,
-                           (double *)sums.buf + c * 2 * ERRORS);
+                const Py_ssize_t at = (c * strip->rows + row) * strip->stride;
+                smooth_columns(strip, c, row, work.taps.buf, moments);
+                add_errors(strip->planes[0] + at, strip->planes[1] + at, moments, strip->stride, work.width, work.taps.buf,
+                           work.constant, (double *)sums.buf + c * 2 * ERRORS);
             }
     }
     Py_END_ALLOW_THREADS
     result = Py_NewRef(Py_None);
 done:
-    free(numbers);
-    PyBuffer_Release(&original), PyBuffer_Release(&decoded), PyBuffer_Release(&absorbance), PyBuffer_Release(&taps);
     PyBuffer_Release(&sums);
-    return result;
+    return end_work(&work, result);
+}
+
+enum { DIRECT, OF_MEAN, OF_SQUARES, OF_PRODUCTS, SLOPES }; /* what a component's slopes are by */
+
+/* The derivative by a row of a component of the decoded image: of itself, and what the window brings from the rows
+ * around. Slopes are [SLOPES][rows][stride + 2 REACH], from REACH on, and `smooth` one row of them. */
+static void gather_slopes(const Work *work, const float *slopes, int component, Py_ssize_t row, float *smooth, float *out) {
+    const Strip *strip = &work->strip;
+    const Py_ssize_t stride = strip->stride, padded = stride + 2 * REACH;
+    const float *taps = work->taps.buf, *at = slopes + row * padded;
+    for (int by = OF_MEAN; by < SLOPES; by++)
+        for (Py_ssize_t n = 0; n < stride; n += LANES) {
+            const float *of = at + by * strip->rows * padded + REACH + n;
+            float_lanes sum = taps[0] * load(of);
+            for (int tap = 1; tap < TAPS; tap++) sum += taps[tap] * (load(of - tap * padded) + load(of + tap * padded));
+            store(smooth + by * padded + REACH + n, &sum);
+        }
+    const Py_ssize_t pixels = (component * strip->rows + row) * stride;
+    for (Py_ssize_t n = 0; n < stride; n += LANES) {
+        const float_lanes x = load(strip->planes[0] + pixels + n), y = load(strip->planes[1] + pixels + n);
+        const float_lanes slope = load(at + REACH + n) + smoothed(smooth + OF_MEAN * padded, n, taps) +
+                                  2.0f * y * smoothed(smooth + OF_SQUARES * padded, n, taps) +
+                                  x * smoothed(smooth + OF_PRODUCTS * padded, n, taps);
+        store(out + n, &slope);
+    }
+}
+
+/* A row's derivative by XYB, `stride` numbers of each component, taken to linear light. */
+static void row_to_light(const Work *work, Py_ssize_t row, const float *of_xyb, float *out) {
+    const Py_ssize_t width = work->width, plane = work->height * width, stride = work->strip.stride;
+    const float *light = (const float *)work->decoded.buf + row * width, *absorbance = work->absorbance.buf;
+    for (Py_ssize_t n = 0; n < width; n += LANES) {
+        const Py_ssize_t some = width - n;
+        float_lanes in[COMPONENTS], sums[COMPONENTS] = {{0}}, g[COMPONENTS];
+        for (int c = 0; c < COMPONENTS; c++) in[c] = load_some(light + c * plane + n, some), g[c] = load(of_xyb + c * stride + n);
+        const float_lanes of_y = (g[1] - g[2]) * 0.5f;
+        const float_lanes of_root[] = {of_y + g[0] * 7.0f, of_y - g[0] * 7.0f, g[2]};
+        for (int c = 0; c < COMPONENTS; c++) {
+            const float *a = absorbance + c * COMPONENTS;
+            const float_lanes mixed = a[0] * in[0] + a[1] * in[1] + a[2] * in[2] + work->bias;
+            const float_lanes root = cube_root(larger(mixed, all(1e-3f)));
+            const float_lanes of_mixed = of_root[c] / (3.0f * root * root);
+            for (int i = 0; i < COMPONENTS; i++) sums[i] += a[i] * of_mixed;
+        }
+        for (int c = 0; c < COMPONENTS; c++)
+            memcpy(out + c * plane + row * width + n, &sums[c], (size_t)(some < LANES ? some : LANES) * sizeof(float));
+    }
+}
+
+/* The derivative of a sum of errors by the pixels of some rows of the decoded image; see _compiled.pyi. */
+PyObject *NAME(ssimulacra2_slopes)(PyObject *self, PyObject *args) {
+    (void)self;
+    Work work = {0};
+    Py_buffer parts, slopes;
+    if (!PyArg_ParseTuple(args, "y*y*(nn)(nn)y*ffy*fy*w*", &work.original, &work.decoded, &work.height, &work.width,
+                          &work.from, &work.to, &work.absorbance, &work.bias, &work.bias_root, &work.taps, &work.constant,
+                          &parts, &slopes))
+        return NULL;
+    PyObject *result = NULL;
+    float *of_xyb = NULL;
+    const Py_ssize_t margin = 2 * REACH;
+    if (!has_items(&parts, COMPONENTS * 2 * ERRORS, 4, "parts") || !begin_work(&work, margin, SLOPES)) goto done;
+    if (!has_items(&slopes, COMPONENTS * work.height * work.width, 4, "slopes")) goto done;
+    const Strip *strip = &work.strip;
+    const Py_ssize_t stride = strip->stride, padded = stride + 2 * REACH, rows = strip->rows - 2 * margin;
+    of_xyb = calloc((size_t)(COMPONENTS * rows * stride + SLOPES * padded), sizeof *of_xyb);
+    if (!of_xyb) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    float *moments = work.numbers + 2 * COMPONENTS * strip->rows * stride, *of_rows = moments + MOMENTS * padded;
+    float *smooth = of_xyb + COMPONENTS * rows * stride;
+    Py_BEGIN_ALLOW_THREADS
+    for (Py_ssize_t first = work.from; first < work.to; first += rows) {
+        const Py_ssize_t some = work.to - first < rows ? work.to - first : rows;
+        next_strip(&work, first, some);
+        for (int c = 0; c < COMPONENTS; c++) {
+            memset(of_rows, 0, (size_t)(SLOPES * strip->rows * padded) * sizeof *of_rows);
+            for (Py_ssize_t row = REACH; row < some + 2 * margin - REACH; row++) {
+                const Py_ssize_t in_image = first + row - margin, at = (c * strip->rows + row) * stride;
+                if (in_image < 0 || in_image >= work.height) continue; /* no errors are taken there */
+                smooth_columns(strip, c, row, work.taps.buf, moments);
+                slopes_of_row(strip->planes[0] + at, strip->planes[1] + at, moments, stride, work.width, work.taps.buf,
+                              work.constant, (const float *)parts.buf + c * 2 * ERRORS, of_rows + row * padded + REACH,
+                              strip->rows * padded);
+            }
+            for (Py_ssize_t row = 0; row < some; row++)
+                gather_slopes(&work, of_rows, c, row + margin, smooth, of_xyb + (row * COMPONENTS + c) * stride);
+        }
+        for (Py_ssize_t row = 0; row < some; row++)
+            row_to_light(&work, first + row, of_xyb + row * COMPONENTS * stride, slopes.buf);
+    }
+    Py_END_ALLOW_THREADS
+    result = Py_NewRef(Py_None);
+done:
+    free(of_xyb);
+    PyBuffer_Release(&parts), PyBuffer_Release(&slopes);
+    return end_work(&work, result);
 }

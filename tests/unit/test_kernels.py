@@ -443,21 +443,39 @@ def _two_images(height, width):
 @pytest.mark.parametrize("size", [(8, 8), (9, 33), (70, 61), (3, 40_000)])
 def test_ssimulacra2_has_the_sums_of_numpy(size):
     images = _two_images(*size)
+    rows = slice(0, size[0])
     with without_kernels():
-        expected = ssimulacra2._sums(*images)
+        expected = ssimulacra2._sums(*images, rows)
     for way in WAYS:
         with by(way):
-            assert np.allclose(ssimulacra2._sums(*images), expected, rtol=1e-3, atol=1e-6)
+            assert np.allclose(ssimulacra2._sums(*images, rows), expected, rtol=1e-3, atol=1e-6)
 
 
-def test_ssimulacra2_refuses_what_does_not_fit():
+@pytest.mark.parametrize("size", [(8, 8), (9, 33), (70, 61), (3, 40_000)])
+def test_ssimulacra2_has_the_slopes_of_numpy(size):
+    images = _two_images(*size)
+    parts = np.random.default_rng(1).random((3, 2, 3), dtype=np.float32)
+    with without_kernels():
+        expected = ssimulacra2._slopes(*images, parts)
+    for way in WAYS:
+        with by(way):
+            found = ssimulacra2._slopes(*images, parts)
+            assert np.mean(np.abs(found - expected) < 0.005 * np.std(expected)) > 0.999  # else at a kink of an error
+
+
+@pytest.mark.parametrize("name", ["sums", "slopes"])
+def test_ssimulacra2_refuses_what_does_not_fit(name):
     first, second = _two_images(8, 9)
-    taps, sums = np.zeros(5, np.float32), np.zeros(18)
-    good = [first, second, (8, 9), (0, 8), np.zeros(9, np.float32), 0.1, 0.4, taps, 0.1, sums]
-    compiled.ssimulacra2_sums(*good)
-    for number, bad in ((0, first[:2]), (1, second[0]), (2, (8, 10)), (4, taps), (7, taps[:4]), (9, sums[:17])):
+    taps, results = np.zeros(5, np.float32), [np.zeros(18)]
+    if name == "slopes":
+        results = [np.zeros(18, np.float32), np.zeros_like(first)]
+    good = [first, second, (8, 9), (0, 8), np.zeros(9, np.float32), 0.1, 0.4, taps, 0.1, *results]
+    called = getattr(compiled, f"ssimulacra2_{name}")
+    called(*good)
+    short = [(9 + n, result.ravel()[:-1]) for n, result in enumerate(results)]
+    for number, bad in ((0, first[:2]), (1, second[0]), (2, (8, 10)), (4, taps), (7, taps[:4]), *short):
         with pytest.raises(ValueError, match="too few"):
-            compiled.ssimulacra2_sums(*good[:number], bad, *good[number + 1 :])
+            called(*good[:number], bad, *good[number + 1 :])
     for number, bad in (
         (2, (0, 9)),
         (2, (8, 0)),
@@ -468,7 +486,7 @@ def test_ssimulacra2_refuses_what_does_not_fit():
         (3, (0, 9)),
     ):
         with pytest.raises(ValueError, match="sizes"):
-            compiled.ssimulacra2_sums(*good[:number], bad, *good[number + 1 :])
+            called(*good[:number], bad, *good[number + 1 :])
 
 
 def test_paths_refuse_what_does_not_fit():

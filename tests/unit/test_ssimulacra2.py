@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from common import without_kernels
 
-from dfmcodec.ssimulacra2 import SMALLEST_SIDE, ssimulacra2
+from dfmcodec.ssimulacra2 import SMALLEST_SIDE, _Scales, ssimulacra2, ssimulacra2_slopes
 
 # By image and damage: what the tool prints for the PNGs of both.
 VALUES = {
@@ -121,3 +123,27 @@ def test_different_shapes_are_refused():
         ssimulacra2(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="differ"):
         ssimulacra2(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9, 3), np.uint16))
+
+
+@pytest.mark.parametrize("kind", ["odd", "small", "gray"])
+@pytest.mark.parametrize("has_kernels", [True, False])
+def test_slopes_are_the_derivative(kind, has_kernels):
+    """Along the damage, where it is large."""
+    image, made = (pixels.astype(np.int32) * 257 for pixels in (image_of(kind), damaged(image_of(kind), "blur")))
+    step = (made - image) // 50
+    with nullcontext() if has_kernels else without_kernels():
+        of_image, below, here, above = (
+            pixels.astype(np.uint16) for pixels in (image, made - step, made, made + step)
+        )
+        slope = float(np.sum(ssimulacra2_slopes(of_image, here) * step.transpose(2, 0, 1)))
+        errors = [_Scales.of(of_image, pixels).error for pixels in (above, below)]
+    assert slope == pytest.approx((errors[0] - errors[1]) / 2, rel=0.02)
+
+
+def test_strips_make_no_difference(monkeypatch):
+    image = image_of("rgb")
+    whole = ssimulacra2(image, damaged(image, "blur"))
+    slopes = ssimulacra2_slopes(image, damaged(image, "blur"))
+    monkeypatch.setattr("dfmcodec.ssimulacra2._STRIP_PIXELS", 900)
+    assert ssimulacra2(image, damaged(image, "blur")) == pytest.approx(whole, abs=1e-4)
+    assert np.allclose(ssimulacra2_slopes(image, damaged(image, "blur")), slopes, rtol=1e-3, atol=1e-9)

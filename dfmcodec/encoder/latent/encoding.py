@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from dfmcodec import bitstream
-from dfmcodec._types import Float32, Floats, Int32, Tune
+from dfmcodec._types import Float32, Floats, Int32, Pixels, Tune
 from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, Effort, LatentOptions
@@ -21,7 +21,6 @@ from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pi
 from dfmcodec.latents.geometry import Region, Tile, Tiling
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.metrics import mse
-from dfmcodec.ssimulacra2 import ssimulacra2
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
 from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
 from dfmcodec.threads import in_threads
@@ -150,14 +149,14 @@ class Encoding:
 
     def with_filter(
         self, samples: Int32, q_step: int, change: Floats, image_filter: ImageFilter | None
-    ) -> tuple[float, float | None]:
+    ) -> tuple[float, Pixels]:
         """Adds the filter to the change that the machine makes with a q_step, in place.
 
         Returns:
             The mean squared error of the image that comes out, squared code values of 8 bits; and
-            its SSIMULACRA2 for the tune `visual`, or None, also where a side is below 8 pixels.
+            the image.
         """
-        decoded = np.empty_like(self.image.pixels) if self.tune is Tune.VISUAL else None
+        decoded = np.empty_like(self.image.pixels)
         image, basis, machine = self.image, colour_basis(self.chroma_angle), self.options.prior.machine
         whole = Samples.whole(samples)
 
@@ -173,16 +172,14 @@ class Encoding:
             _put(planes, change[:, *part])
             planes = samples[:, *part].astype(np.float32) + planes
             pixels = planes_to_pixels(planes.transpose(1, 2, 0), basis, image.bit_depth)
-            if decoded is not None:
-                decoded[part] = pixels
+            decoded[part] = pixels
             visible = None if image.visible is None else image.visible[part]
             count = pixels.size if visible is None else int(visible.sum()) * pixels.shape[2]
             return mse(image.pixels[part], pixels, visible) * count, count
 
         errors = in_threads(squared_error, blocks(whole.at, whole.height, whole.width))
         mean = sum(total for total, _ in errors) / max(1, sum(count for _, count in errors))
-        seen = None if decoded is None else ssimulacra2(image.pixels, decoded)
-        return mean / values_per_level(image.bit_depth) ** 2, seen
+        return mean / values_per_level(image.bit_depth) ** 2, decoded
 
 
 def _put(values: Float32, change: Floats) -> None:

@@ -17,12 +17,12 @@ from math import inf, log2
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Floats, Int32
+from dfmcodec._types import Floats, Int32, Pixels, Tune
 from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
 from dfmcodec.bitstream.sections.corrections import correction_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
 from dfmcodec.bitstream.sections.latents import join_tiles
-from dfmcodec.encoder.distortion import CoefficientWeights
+from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.latent.correction_fit import SymbolSample, fit_correction
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import guess_tables
@@ -36,12 +36,15 @@ from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import compiled
+from dfmcodec.latents.colour import colour_basis, pixels_to_planes
 from dfmcodec.latents.geometry import Tile
 from dfmcodec.latents.quantizer import log_step
-from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid
+from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
+from dfmcodec.ssimulacra2 import SMALLEST_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.synthesis.filter import ImageFilter
 
 _INFLUENCE_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
+_LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
 _FARTHEST_OCTAVES = 3  # between steps; what is added to the synthesis at one says nothing of the other
 
 
@@ -55,12 +58,14 @@ class TileState:
         tables: The tables of the last iteration by coding pass, `packed`; empty before the first.
         weights: Those of its coefficients; None before the first iteration, and where all are
             alike.
+        shift: What its coefficients are to aim at besides; None for nothing.
     """
 
     tile: Tile
     influence: Influence | None = None
     tables: Mapping[CodingPass, npt.NDArray[np.int16]] = field(default_factory=dict)
     weights: CoefficientWeights | None = None
+    shift: TargetShift | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,16 @@ def iterate(
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
-    squared_error, seen = encoding.with_filter(coded.samples, q_step, change, image_filter)
+    squared_error, decoded = encoding.with_filter(coded.samples, q_step, change, image_filter)
+    seen = None
+    if encoding.tune is Tune.VISUAL:
+        image = encoding.image
+        if image.visible is not None:
+            decoded[~image.visible] = image.pixels[~image.visible]
+        seen = ssimulacra2(image.pixels, decoded)
+        if effort.refined and squared_error > _LEAST_SHIFTED:
+            shifted = (_shifted(encoding, tile, coded.samples, change, decoded) for tile in coded.tiles)
+            following = replace(following, tiles=tuple(shifted))
     if sample is not None:
         correction = fit_correction(sample, state.correction, effort.correction_steps, check)
         following = replace(following, correction=correction)
@@ -173,6 +187,34 @@ def iterate(
         following = replace(following, change=change)
     following = replace(following, image_filter=image_filter)
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen), following
+
+
+def _shifted(encoding: Encoding, state: TileState, samples: Int32, change: Floats, decoded: Pixels) -> TileState:
+    """A tile after an iteration, with what to aim at in the next one.
+
+    Args:
+        encoding: The encoding.
+        state: The tile.
+        samples: The linear synthesis of the image, int32 [C, H, W], units.
+        change: What is added to it, [C, H, W], units.
+        decoded: The image that this makes.
+    """
+    tile = state.tile
+    original, made = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, decoded))
+    if state.weights is None or min(original.shape[:2]) < SMALLEST_SIDE:
+        return state
+    planes = samples[:, tile.rows, tile.columns] + change[:, tile.rows, tile.columns].astype(np.float32)
+    errors = planes / np.float32(UNITS_PER_LEVEL) - pixels_to_planes(original, encoding.chroma_angle)
+    slopes = ssimulacra2_slopes(original, made)
+    if len(slopes) > 1:
+        slopes = np.tensordot(colour_basis(encoding.chroma_angle), slopes, 1)
+    visible = encoding.image.visible
+    if visible is not None:
+        errors *= visible[tile.rows, tile.columns]
+        slopes *= visible[tile.rows, tile.columns]
+    levels = encoding.tiling.levels
+    shift = TargetShift.after(state.shift, analyse(errors, levels), analyse(slopes, levels), state.weights)
+    return replace(state, shift=shift)
 
 
 @dataclass(frozen=True)
@@ -213,6 +255,8 @@ def _code_tiles(
         pyramid = encoding.pyramid(tile, state.change if abs(octaves) <= _FARTHEST_OCTAVES else None)
         if tile_state.weights is None:  # the first iteration's pyramid is the original's
             tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
+        if tile_state.shift is not None and abs(octaves) <= _FARTHEST_OCTAVES:
+            pyramid = tile_state.shift.added_to(pyramid)
         source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_price, sample, check)
         del pyramid  # a large tile's takes much memory
         known = None if compiled is None else source.chosen  # a level takes NumPy too long to be interrupted after it
