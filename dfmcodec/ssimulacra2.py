@@ -28,7 +28,7 @@ from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # below, no scale is measured
 _SCALES = 6
-_SSIM_CONSTANT = 0.0009
+_SSIM_CONSTANT = np.float32(0.0009)
 _BACKGROUNDS = (0.1, 0.9)  # behind transparent pixels
 _STRIP_PIXELS = 1 << 16  # of what a thread works on at a time
 _LEAST_POWER = 1e-20  # of the mean of fourth powers: below, its root is as good as flat
@@ -90,13 +90,15 @@ def ssimulacra2(original: Pixels, decoded: Pixels) -> float | None:
 
 
 def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
-    """Returns the derivative of what SSIMULACRA2 falls with, by the decoded samples: float32 [C, H, W].
+    """Returns the derivative of what SSIMULACRA2 falls with, by the decoded samples: float32 [C, H,
+    W].
 
-    That is the weighted sum of norms. SSIMULACRA2 itself is a function of it that falls, and is infinitely steep
-    where images are equal.
+    That is the weighted sum of norms. SSIMULACRA2 itself is a function of it that falls, and is
+    infinitely steep where images are equal.
 
     Args:
-        original: uint8 or uint16 [H, W, C], sRGB: gray or RGB, with sides of at least `SMALLEST_SIDE`.
+        original: uint8 or uint16 [H, W, C], sRGB: gray or RGB, with sides of at least
+            `SMALLEST_SIDE`.
         decoded: An array of the same shape and type.
     """
     slopes = _Scales.of(original, decoded).slopes(original, decoded)
@@ -117,8 +119,10 @@ class _Scales:
     """The errors of a decoded image at all scales.
 
     Args:
-        means: Of each component the means of errors and of their fourth powers, for each scale [3, 2, 3].
-        images: The original and the decoded image in linear light, [3, H, W], at each scale after the first.
+        means: Of each component the means of errors and of their fourth powers, for each scale [3,
+            2, 3].
+        images: The original and the decoded image in linear light, [3, H, W], at each scale after
+            the first.
     """
 
     means: tuple[Float64, ...]
@@ -144,8 +148,8 @@ class _Scales:
 
     @property
     def _weights(self) -> Float64:
-        """Those of the norms, [component, scale, norm, error]; small images have fewer scales, and take the weights
-        in turn.
+        """Those of the norms, [component, scale, norm, error]; small images have fewer scales, and
+        take the weights in turn.
         """
         shape = len(_ABSORBANCE), len(self.means), 2, 3
         return _WEIGHTS[: prod(shape)].reshape(shape)
@@ -182,7 +186,8 @@ def _rows_of(images: tuple[Float32, Float32], rows: slice) -> tuple[Float32, Flo
 def _measured(
     rows_of: Callable[[slice], tuple[Float32, Float32]], size: tuple[int, ...]
 ) -> tuple[Float64, tuple[Float32, Float32]]:
-    """The means of errors and of their fourth powers at a scale, [3, 2, 3], and the images of the next scale.
+    """The means of errors and of their fourth powers at a scale, [3, 2, 3], and the images of the
+    next scale.
 
     Args:
         rows_of: Gives rows of both images in linear light, [3, rows, W].
@@ -268,8 +273,8 @@ def _sums(original: Float32, decoded: Float32, rows: slice) -> Float64:
 
 
 def _slopes(original: Float32, decoded: Float32, parts: Float32) -> Float32:
-    """The derivative of a sum of errors and of their fourth powers, with the parts [3, 2, 3], by the decoded image
-    in linear light: float32 [3, H, W].
+    """The derivative of a sum of errors and of their fourth powers, with the parts [3, 2, 3], by
+    the decoded image in linear light: float32 [3, H, W].
     """
     slopes = np.empty_like(decoded)
 
@@ -285,7 +290,8 @@ def _slopes(original: Float32, decoded: Float32, parts: Float32) -> Float32:
         ]
         slopes[:, rows] = _slopes_by_light(np.stack(by_xyb), light)[:, inner]
 
-    in_threads(fill, list(_strips(*original.shape[1:], 2 * _reach())))
+    height, width = original.shape[1:]
+    in_threads(fill, list(_strips(height, width, 2 * _reach())))
     return slopes
 
 
@@ -295,8 +301,8 @@ def _kernel_inputs(original: Float32, decoded: Float32, rows: slice) -> tuple[An
 
 
 def _strips(height: int, width: int, margin: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Strips of an image: rows with a margin where there is one, and the rows that count, of an even number, among
-    them and in the image.
+    """Strips of an image: rows with a margin where there is one, and the rows that count, of an
+    even number, among them and in the image.
     """
     count = max(2, _STRIP_PIXELS // width // 2 * 2)
     for first in range(0, height, count):
@@ -320,16 +326,18 @@ class _Errors:
     def of(cls, x: Float32, y: Float32) -> _Errors:
         mean_x, mean_y, mean_xx, mean_yy, mean_xy = (_blurred(plane) for plane in (x, y, x * x, y * y, x * y))
         variances = (mean_xx - mean_x * mean_x) + (mean_yy - mean_y * mean_y) + _SSIM_CONSTANT
-        structure = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / variances
+        structure: Float32 = (2 * (mean_xy - mean_x * mean_y) + _SSIM_CONSTANT) / variances
         return cls(x, y, mean_x, mean_y, variances, structure)
 
     @property
     def _luminance(self) -> Float32:
-        return 1 - (self.mean_x - self.mean_y) ** 2
+        luminance: Float32 = 1 - (self.mean_x - self.mean_y) ** 2
+        return luminance
 
     @property
     def _edge(self) -> Float32:
-        return 1 + np.abs(self.x - self.mean_x)
+        edge: Float32 = 1 + np.abs(self.x - self.mean_x)
+        return edge
 
     @property
     def values(self) -> tuple[Float32, Float32, Float32]:
@@ -338,7 +346,9 @@ class _Errors:
         return np.maximum(1 - self._luminance * self.structure, 0), np.maximum(edges, 0), np.maximum(-edges, 0)
 
     def slopes(self, parts: Float32) -> Float32:
-        """The derivative of a sum of the errors and of their fourth powers, with the parts [2, 3], by y."""
+        """The derivative of a sum of the errors and of their fourth powers, with the parts [2, 3],
+        by y.
+        """
         by_error = [
             np.where(e > 0, part + 4 * of_power * e**3, 0)
             for e, part, of_power in zip(self.values, *parts, strict=True)
@@ -351,7 +361,8 @@ class _Errors:
             - direct
         )
         by_square, by_product = _blurred(-by_structure * self.structure), _blurred(2 * by_structure)
-        return direct + _blurred(by_mean) + 2 * self.y * by_square + self.x * by_product
+        slopes: Float32 = direct + _blurred(by_mean) + 2 * self.y * by_square + self.x * by_product
+        return slopes
 
 
 def _slopes_by_light(slopes: Float32, light: Float32) -> Float32:

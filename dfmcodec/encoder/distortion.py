@@ -35,8 +35,7 @@ _DIAGONAL = 2  # the orientation that is high along both rows and columns
 _DIAGONAL_WEIGHT = 0.6
 _LEAST_ENERGY = np.float32(60)
 _LARGEST = float(np.finfo(np.float16).max)
-# Of a shift: the part of a Newton step that is taken, and the part of the shift before that is kept.
-_NEW_PART, _KEPT_PART = 0.1, 0.8
+_KEPT_PART = np.float32(0.8)  # of the shift before
 _TINY = 1e-20
 _LARGEST_SHIFT = 2  # root mean squares of a band's errors
 
@@ -79,12 +78,14 @@ def _oriented(weights: Float16, orientation: int) -> Float32:
 
 @dataclass(frozen=True)
 class TargetShift:
-    """What is added to the coefficients that symbols aim at, so that the error that is left is one that is seen less.
+    """What is added to the coefficients that symbols aim at, so that the errors that are left are
+    seen less.
 
-    At errors e and the derivative g of what is seen, both in coefficients, e - g / (s w) is where a Newton step with
-    the curvature s w of the weights leads, s the scale at which the weights agree best with the derivative. The
-    curvature of what is seen is not diagonal, so that steps of all coefficients at once go too far: a part of them
-    is taken after each iteration (a damped Jacobi iteration).
+    At errors e and the derivative g of what is seen, both in coefficients, e - g / (s w) is where a
+    Newton step with the curvature s w of the weights leads, s the scale at which the weights agree
+    best with the derivative. The curvature of what is seen is not diagonal, so that steps of all
+    coefficients at once go too far: a part of them is taken after each iteration (a damped Jacobi
+    iteration).
 
     Args:
         bands: Of each level and orientation, float16 [C, rows, columns].
@@ -94,7 +95,7 @@ class TargetShift:
 
     @classmethod
     def after(
-        cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights
+        cls, before: TargetShift | None, errors: Pyramid, slopes: Pyramid, weights: CoefficientWeights, part: float
     ) -> TargetShift:
         """The shift after an iteration.
 
@@ -103,15 +104,16 @@ class TargetShift:
             errors: What it made less the original.
             slopes: The derivative of what is seen by the image that it made.
             weights: Those of the coefficients.
+            part: The part of a Newton step that is taken.
         """
         levels = []
         for level, (of_errors, of_slopes) in enumerate(zip(errors.bands, slopes.bands, strict=True)):
             shifts = []
             for orientation, (error, slope) in enumerate(zip(of_errors, of_slopes, strict=True)):
                 weight = weights.of_band(level, orientation, error.shape[1:])
-                shift = np.float32(_NEW_PART) * _newton_steps(error, slope, weight)
+                shift = np.float32(part) * _newton_steps(error, slope, weight)
                 if before is not None:
-                    shift += np.float32(_KEPT_PART) * before.bands[level][orientation]
+                    shift += _KEPT_PART * before.bands[level][orientation]
                 shifts.append(shift.astype(np.float16))
             levels.append((shifts[0], shifts[1], shifts[2]))
         return cls(tuple(levels))
@@ -126,8 +128,8 @@ class TargetShift:
 
 
 def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32:
-    """Where a Newton step leads from the errors of a band, float32 [C, rows, columns]; 0 for a channel whose
-    weights do not agree with the derivative at all.
+    """Where a Newton step leads from the errors of a band, float32 [C, rows, columns]; 0 for a
+    channel whose weights do not agree with the derivative at all.
     """
     steps = np.zeros_like(errors)
     for step, error, slope in zip(steps, errors, slopes, strict=True):

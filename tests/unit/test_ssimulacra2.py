@@ -132,9 +132,7 @@ def test_slopes_are_the_derivative(kind, has_kernels):
     image, made = (pixels.astype(np.int32) * 257 for pixels in (image_of(kind), damaged(image_of(kind), "blur")))
     step = (made - image) // 50
     with nullcontext() if has_kernels else without_kernels():
-        of_image, below, here, above = (
-            pixels.astype(np.uint16) for pixels in (image, made - step, made, made + step)
-        )
+        of_image, below, here, above = (pixels.astype(np.uint16) for pixels in (image, made - step, made, made + step))
         slope = float(np.sum(ssimulacra2_slopes(of_image, here) * step.transpose(2, 0, 1)))
         errors = [_Scales.of(of_image, pixels).error for pixels in (above, below)]
     assert slope == pytest.approx((errors[0] - errors[1]) / 2, rel=0.02)

@@ -26,6 +26,9 @@ class Effort:
         corrections_after: The iterations after which the correction of the context networks is
             fitted (again).
         correction_steps: Gradient steps of each such fit.
+        shifts: The iterations of the tune `visual` after which the target of symbols is shifted; it
+            stays after these, so that sizes settle.
+        shift_part: The part of a Newton step that each shift takes.
         aim: The part of a size budget to aim at.
         enough: The part of it that has to be used; a smaller part saves iterations.
     """
@@ -37,6 +40,8 @@ class Effort:
     filter_rows_part: int = 1
     corrections_after: tuple[int, ...] = (1,)
     correction_steps: int = 120
+    shifts: int = 3
+    shift_part: float = 0.1
     aim: float = 0.997
     enough: float = 0.992
 
@@ -48,15 +53,15 @@ class Effort:
 # What an encoding gets that is interrupted, or of a large image at effort 1.
 QUICK = Effort(1, 3, refined=False, learns_after=(), filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
-    1: Effort(2, 3, learns_after=(), corrections_after=(), aim=0.985, enough=0.97),
-    2: Effort(2, 4, aim=0.985, enough=0.97),
+    1: Effort(2, 3, learns_after=(), corrections_after=(), shift_part=0.15, aim=0.985, enough=0.97),
+    2: Effort(2, 4, shift_part=0.15, aim=0.985, enough=0.97),
     3: Effort(3, 5, aim=0.992, enough=0.984),
     4: Effort(4, 5),
-    5: Effort(6, 5, corrections_after=(1, 3)),
-    6: Effort(8, 5, corrections_after=(1, 3, 5)),
-    7: Effort(12, 5, corrections_after=(1, 3, 7)),
-    8: Effort(18, 5, corrections_after=(1, 3, 7, 11)),
-    9: Effort(28, 5, corrections_after=(1, 3, 7, 11, 19)),
+    5: Effort(6, 5, corrections_after=(1, 3), shifts=5),
+    6: Effort(8, 5, corrections_after=(1, 3, 5), shifts=7),
+    7: Effort(12, 5, corrections_after=(1, 3, 7), shifts=10),
+    8: Effort(18, 5, corrections_after=(1, 3, 7, 11), shifts=15),
+    9: Effort(28, 5, corrections_after=(1, 3, 7, 11, 19), shifts=24),
 }
 
 

@@ -177,7 +177,7 @@ def iterate(
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
         seen = ssimulacra2(image.pixels, decoded)
-        if effort.refined and squared_error > _LEAST_SHIFTED:
+        if effort.refined and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
             shifted = (_shifted(encoding, tile, coded.samples, change, decoded) for tile in coded.tiles)
             following = replace(following, tiles=tuple(shifted))
     if sample is not None:
@@ -203,18 +203,19 @@ def _shifted(encoding: Encoding, state: TileState, samples: Int32, change: Float
     original, made = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, decoded))
     if state.weights is None or min(original.shape[:2]) < SMALLEST_SIDE:
         return state
-    planes = samples[:, tile.rows, tile.columns] + change[:, tile.rows, tile.columns].astype(np.float32)
-    errors = planes / np.float32(UNITS_PER_LEVEL) - pixels_to_planes(original, encoding.chroma_angle)
+    parts = (values[:, tile.rows, tile.columns].astype(np.float32) for values in (samples, change))
+    errors = sum(parts) / np.float32(UNITS_PER_LEVEL) - pixels_to_planes(original, encoding.chroma_angle)
     slopes = ssimulacra2_slopes(original, made)
     if len(slopes) > 1:
-        slopes = np.tensordot(colour_basis(encoding.chroma_angle), slopes, 1)
+        slopes = np.tensordot(colour_basis(encoding.chroma_angle), slopes, 1).astype(np.float32)
     visible = encoding.image.visible
     if visible is not None:
         errors *= visible[tile.rows, tile.columns]
         slopes *= visible[tile.rows, tile.columns]
     levels = encoding.tiling.levels
-    shift = TargetShift.after(state.shift, analyse(errors, levels), analyse(slopes, levels), state.weights)
-    return replace(state, shift=shift)
+    of_errors, of_slopes = analyse(errors, levels), analyse(slopes, levels)
+    part = encoding.effort.shift_part
+    return replace(state, shift=TargetShift.after(state.shift, of_errors, of_slopes, state.weights, part))
 
 
 @dataclass(frozen=True)

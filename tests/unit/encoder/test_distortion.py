@@ -11,14 +11,14 @@ from common import dfm
 import dfmcodec
 from dfmcodec._types import Tune
 from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.distortion import CoefficientWeights
+from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.encode import encode_image
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Geometry
-from dfmcodec.latents.wavelet import analyse
+from dfmcodec.latents.wavelet import Pyramid, analyse
 from dfmcodec.ssimulacra2 import ssimulacra2
 
 
@@ -58,6 +58,53 @@ def test_all_sizes_have_weights(size, channels):
             of_pass = weights.of_pass(coding_pass, shape)
             assert of_pass.shape == shape
             assert np.all((of_pass > 0) & (of_pass < np.inf))
+
+
+def scaled(pyramid, weights, factors):
+    """The errors of a pyramid, weighted, times a factor for each orientation."""
+    return Pyramid(
+        pyramid.low,
+        tuple(
+            tuple(
+                factor * weights.of_band(level, o, b.shape[1:]) * b
+                for o, (b, factor) in enumerate(zip(three, factors, strict=True))
+            )
+            for level, three in enumerate(pyramid.bands)
+        ),
+    )
+
+
+def test_where_weights_agree_with_the_derivative_nothing_is_shifted(chelsea):
+    weights = weights_of(chelsea.pixels)
+    errors = analyse(np.random.default_rng(2).standard_normal((3, *chelsea.pixels.shape[:2])).astype(np.float32), 4)
+    shift = TargetShift.after(None, errors, scaled(errors, weights, (0.2, 3, 1)), weights, 0.5)
+    assert all(np.abs(band).max() < 0.01 for three in shift.bands for band in three)
+    against = TargetShift.after(None, errors, scaled(errors, weights, (-1, -1, -1)), weights, 0.5)
+    assert all(np.all(band == 0) for three in against.bands for band in three)
+
+
+def test_a_shift_goes_against_the_derivative_and_adds_up(chelsea):
+    """The derivative of another band's errors: the symbols are to make up for these."""
+    weights = weights_of(np.full_like(chelsea.pixels, 9))
+    rng = np.random.default_rng(3)
+    size = 3, *chelsea.pixels.shape[:2]
+    errors, others = (analyse(rng.standard_normal(size).astype(np.float32), 4) for _ in range(2))
+    slopes = Pyramid(
+        errors.low,
+        tuple(
+            tuple(a + b for a, b in zip(x, y, strict=True)) for x, y in zip(errors.bands, others.bands, strict=False)
+        ),
+    )
+    slopes = scaled(slopes, weights, (1, 1, 1))
+    once = TargetShift.after(None, errors, slopes, weights, 0.1)
+    twice = TargetShift.after(once, errors, slopes, weights, 0.1)
+    for level in range(3):
+        for of_once, of_twice, other in zip(once.bands[level], twice.bands[level], others.bands[level], strict=True):
+            assert np.corrcoef(of_once.astype(float).ravel(), other.ravel())[0, 1] < -0.9
+            assert np.abs(of_once).max() <= 0.1 * 2 * 1.2 * np.sqrt(np.mean(other**2)) + 0.5
+            assert np.allclose(of_twice, 1.8 * of_once.astype(np.float32), rtol=0.01, atol=1e-3)
+    aimed = once.added_to(errors)
+    assert np.allclose(aimed.bands[1][0] - errors.bands[1][0], once.bands[1][0], atol=1e-3)
 
 
 @pytest.fixture(scope="module")
