@@ -105,7 +105,7 @@ def main(
             for effort in numbers(efforts):
                 label = f"dfm effort {effort}"
                 if (name, label) not in done:
-                    report = dfmcodec.encode(image, size=limit, effort=effort).report
+                    report = dfmcodec.encode(image, size=limit, effort=effort, tune="psnr").report
                     yield _row(name, label, report.file_bytes, report.psnr_db, report.total_s, image)
             varied = [_Varied(Avif, "speed", speed) for speed in numbers(speeds)]
             varied += [_Varied(Webp, "method", method) for method in numbers(methods)]

@@ -59,7 +59,7 @@ def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
         for name in images:
             stem, image = load(name)
             crop = middle(image, 128).pixels
-            report = dfmcodec.encode(crop, bpp=0.5, effort=effort).report
+            report = dfmcodec.encode(crop, bpp=0.5, effort=effort, tune="psnr").report
             _, jpeg_db = jpeg_within(crop, report.budget_bytes or 0)
             yield {
                 "picture": stem,

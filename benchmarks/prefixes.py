@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| image | bytes | checks | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |")
     for path in options.images:
         image = read_image(path)
-        result = encode_image(image, EncoderConfig(bpp=options.bpp, effort=options.effort))
+        result = encode_image(image, EncoderConfig(bpp=options.bpp, effort=options.effort, tune="psnr"))
         figures = []
         for share in SHARES:
             decoded, _ = decode_best_effort(result.data[: round(share * len(result.data))])

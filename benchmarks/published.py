@@ -230,7 +230,7 @@ def _float_network(image: Image, shape: tuple[int, int], recipe: str, steps: int
 
 
 def _file(image: Image, **options: Any) -> tuple[int, Pixels]:
-    data = dfmcodec.encode(image, rate=0.18, **options).data
+    data = dfmcodec.encode(image, rate=0.18, tune="psnr", **options).data
     return len(data), dfmcodec.decode(data).pixels
 
 

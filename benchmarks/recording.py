@@ -120,7 +120,7 @@ def file_row(image: Image, setting: str, size: int) -> Row:
     """
     model, effort = setting.split(":")
     started = time.perf_counter()
-    result = dfmcodec.encode(image.pixels, size=size, model=model, effort=int(effort))
+    result = dfmcodec.encode(image.pixels, size=size, model=model, effort=int(effort), tune="psnr")
     seconds = time.perf_counter() - started
     return {"setting": setting, **figures(image, result.data), "encode_s": round(seconds, 1)}
 

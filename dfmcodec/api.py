@@ -53,8 +53,11 @@ class EncodeOptions(TypedDict, total=False):
         size: Largest size of the file in bytes.
         psnr: Least PSNR of the decoded image in dB.
         lossless: Whether the decoded image has to be exactly the same (of 16 bits only by chance).
-        quality: 0..100; 75 where no target is given (coordinate model: rate 0.18). Latent and
-            fitted models, as the next.
+        ssimulacra2: Least SSIMULACRA2 of the decoded image, at most 0.5 more where steps are fine
+            enough (latent model, tune "visual").
+        quality: 0..100; 75 where no target is given (coordinate model: rate 0.18). With the tune
+            "visual", up to 92 about the SSIMULACRA2 of the decoded image. Latent and fitted models,
+            as the next.
         lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp.
         model: "auto", "latent", "fitted" or "coordinate"; see `EncoderConfig`.
         effort: 1 (fastest) to 9; latent and fitted models.
@@ -70,8 +73,9 @@ class EncodeOptions(TypedDict, total=False):
             reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
             for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a
             warning where that is not the whole range.
-        tune: "psnr" for the least squared error, or "visual" for what looks best (latent model);
-            None for "psnr".
+        tune: "visual" for what looks best (latent model), or "psnr" for the least squared error;
+            None for "visual", but for "psnr" with the targets psnr, lossless and lmbda, other
+            models, and images with a side below 113 pixels or that use a part of 16 bits.
         strip: Kinds of metadata that are left out: "gps", "exif", "xmp", "icc", or "all" for Exif
             and XMP; one or several.
         page: Page of a file or Pillow image of several, from 1. None takes the first of a file, and
@@ -88,6 +92,7 @@ class EncodeOptions(TypedDict, total=False):
     size: int | None
     psnr: float | None
     lossless: bool
+    ssimulacra2: float | None
     quality: float | None
     lmbda: float | None
     model: str

@@ -28,6 +28,7 @@ from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # below, no scale is measured
 _SCALES = 6
+WHOLE_SIDE = 113  # from here on, all scales are measured, and each has its own weights
 _SSIM_CONSTANT = np.float32(0.0009)
 _BACKGROUNDS = (0.1, 0.9)  # behind transparent pixels
 _STRIP_PIXELS = 1 << 16  # of what a thread works on at a time

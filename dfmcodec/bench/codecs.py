@@ -48,10 +48,12 @@ class Codec(ABC):
         settings: The values of the setting, from the smallest files to the largest.
         forms: Ways to use the codec, such as chroma subsampling. For each image the better one
             counts.
+        tuned_for: What its files are best by, in a few words; "" where nothing is known of it.
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
+    tuned_for: ClassVar[str] = ""
     settings: ClassVar[tuple[float, ...]]
     forms: ClassVar[tuple[str, ...]] = ("",)
 
@@ -139,14 +141,29 @@ class Webp(_PillowCodec):
 
 
 class Avif(_PillowCodec):
-    """AVIF by libavif with full chroma. Halved chroma has a lower PSNR over RGB at every size that
-    was tried.
+    """AVIF by libavif with full chroma, tuned as installed: for the eye, `iq`, since libavif 1.4.
+
+    Halved chroma has a lower PSNR over RGB at every size that was tried.
     """
 
-    name, label = "avif", "AVIF"
+    name, label, tuned_for = "avif", "AVIF", "what is seen (iq, the default of libavif 1.4)"
     format_name, feature = "AVIF", "avif"
     settings = tuple(range(101))
     save_options: ClassVar[Mapping[str, Any]] = {"subsampling": "4:4:4", "speed": 4}
+
+
+class AvifForPsnr(Avif):
+    """AVIF tuned for PSNR."""
+
+    name, label, tuned_for = "avif:psnr", "AVIF tune=psnr", "PSNR"
+    save_options: ClassVar[Mapping[str, Any]] = {**Avif.save_options, "advanced": {"tune": "psnr"}}
+
+
+class AvifForSsim(Avif):
+    """AVIF tuned for SSIM, the default of libavif before 1.4."""
+
+    name, label, tuned_for = "avif:ssim", "AVIF tune=ssim", "SSIM"
+    save_options: ClassVar[Mapping[str, Any]] = {**Avif.save_options, "advanced": {"tune": "ssim"}}
 
 
 class Jpeg2000(_PillowCodec):
@@ -154,7 +171,7 @@ class Jpeg2000(_PillowCodec):
     compression ratio.
     """
 
-    name, label = "jpeg2000", "JPEG 2000"
+    name, label, tuned_for = "jpeg2000", "JPEG 2000", "PSNR"
     format_name, feature = "JPEG2000", "jpg_2000"
     settings = tuple(float(f"{ratio:.5g}") for ratio in np.geomspace(2000, 1, 1000))
     save_options: ClassVar[Mapping[str, Any]] = {
@@ -200,11 +217,9 @@ class Heic(_PillowCodec):
 
 
 class JpegXl(Codec):
-    """JPEG XL by libjxl at effort 7. Its setting is the Butteraugli distance; it does not optimise
-    PSNR.
-    """
+    """JPEG XL by libjxl at effort 7. Its setting is the Butteraugli distance."""
 
-    name, label = "jxl", "JPEG XL"
+    name, label, tuned_for = "jxl", "JPEG XL", "what is seen (Butteraugli)"
     settings = tuple(float(f"{distance:.4g}") for distance in np.geomspace(25, 0.05, 400))
     _OPTIONS: ClassVar[Mapping[str, Any]] = {"effort": 7}
 
@@ -288,7 +303,17 @@ def _from_netpbm(data: bytes) -> Pixels:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-ANCHORS: tuple[Codec, ...] = (Jpeg(), Webp(), Avif(), JpegXl(), Jpeg2000(), Jpegli(), Heic())
+ANCHORS: tuple[Codec, ...] = (
+    Jpeg(),
+    Webp(),
+    Avif(),
+    JpegXl(),
+    Jpeg2000(),
+    Jpegli(),
+    Heic(),
+    AvifForPsnr(),
+    AvifForSsim(),
+)
 
 
 def select(names: list[str], added: tuple[Codec, ...] = ()) -> list[Codec]:

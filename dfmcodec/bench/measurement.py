@@ -39,12 +39,14 @@ class Target:
         effort: 1..9; without effect on the coordinate model.
         rate: Largest size as a fraction of the raw bytes.
         time_limit_s: Maximum seconds of a fit; None for no limit.
+        tune: "psnr" or "visual".
     """
 
     model: str
     effort: int
     rate: float
     time_limit_s: float | None = None
+    tune: str = "psnr"
 
     @property
     def series(self) -> str:
@@ -53,7 +55,8 @@ class Target:
         """
         effort = f", effort {self.effort}" if self.model != "coordinate" else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
-        return f"{self.model}{effort}{limit}"
+        tune = f", tune {self.tune}" if self.tune != "psnr" else ""
+        return f"{self.model}{effort}{tune}{limit}"
 
     @property
     def label(self) -> str:

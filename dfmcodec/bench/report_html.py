@@ -251,7 +251,8 @@ def _codec_settings(comparison: Comparison) -> _Table:
     for codec in comparison.codecs.values():
         options = ", ".join(f"{name} {value}" for name, value in codec["options"].items())
         forms = " or ".join(form for form in codec["forms"] if form)
-        text = "; ".join(part for part in (options, f"the better of {forms}" if forms else "") if part)
+        tuned_for = f"tuned for {codec['tuned_for']}" if codec["tuned_for"] else ""
+        text = "; ".join(part for part in (options, f"the better of {forms}" if forms else "", tuned_for) if part)
         rows.append([*map(_Cell, (codec["label"], codec["version"], text))])
     return _Table([*map(_Cell, ("codec", "library", "settings"))], rows)
 

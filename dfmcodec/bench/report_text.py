@@ -41,6 +41,9 @@ def as_text(comparison: Comparison) -> str:
         parts.append("\n".join(lines))
     if not rates and (comparison.curves or (has_curves(comparison) and comparison.codecs)):
         parts.append("no BD-rates: they need three rates that both codecs reach")
+    tuned = [f"  {codec['label']}: {codec['tuned_for']}" for codec in comparison.codecs.values() if codec["tuned_for"]]
+    if tuned:
+        parts.append("\n".join(["what files are tuned for:", *tuned]))
     if comparison.failures:
         lines = [f"not measured ({len(comparison.failures)}):"]
         lines += [f"  {failure.what}: {failure.message}" for failure in comparison.failures]

@@ -387,7 +387,13 @@ def _original_crop(source: SourceImage) -> str:
 
 
 def _description(codec: Codec) -> dict[str, Any]:
-    return {"label": codec.label, "version": codec.version(), "options": codec.options(), "forms": list(codec.forms)}
+    return {
+        "label": codec.label,
+        "version": codec.version(),
+        "options": codec.options(),
+        "forms": list(codec.forms),
+        "tuned_for": codec.tuned_for,
+    }
 
 
 # Jobs, performed in this process or in others.
@@ -424,7 +430,7 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
     decisive = {
         "picture": job.source.sha256,
         "codec": DFM,
-        "target": [target.model, target.effort, target.rate, target.time_limit_s],
+        "target": [target.model, target.effort, target.rate, target.time_limit_s, target.tune],
         "code": code_fingerprint(),
         "kernels": kernels.way(),
         "versions": library_versions(),
@@ -438,9 +444,11 @@ def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
     from dfmcodec.decoder import decode_image
 
     image = source.read()
-    options: dict[str, Any] = {"effort": target.effort} if target.model != "coordinate" else {}
+    options: dict[str, Any] = {"tune": target.tune, "time_limit_s": target.time_limit_s}
+    if target.model != "coordinate":
+        options["effort"] = target.effort
     started = time.perf_counter()
-    result = dfmcodec.encode(image, model=target.model, rate=target.rate, time_limit_s=target.time_limit_s, **options)
+    result = dfmcodec.encode(image, model=target.model, rate=target.rate, **options)
     encode_s = time.perf_counter() - started
     started = time.perf_counter()
     decoded = decode_image(result.data).pixels

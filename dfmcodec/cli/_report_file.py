@@ -27,6 +27,7 @@ COLUMNS = (
     "bytes_before",
     "bytes_after",
     "psnr_db",
+    "ssimulacra2",
     "seconds",
     "error",
     "source_bytes",

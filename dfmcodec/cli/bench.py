@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +38,7 @@ class _Options:
         rates: dfm's rates, separated by commas.
         efforts: dfm's efforts, separated by commas.
         models: dfm's models, separated by commas.
+        tunes: dfm's tunes, separated by commas.
         time_limit_s: Maximum seconds of each fit of dfm.
         codecs_file: A Python file with further codecs.
         curves_files: Tables of curves of further codecs.
@@ -56,6 +58,7 @@ class _Options:
     rates: str
     efforts: str
     models: str
+    tunes: str
     time_limit_s: float | None
     codecs_file: Path | None
     curves_files: tuple[Path, ...]
@@ -95,6 +98,13 @@ class _Options:
     default="latent",
     show_default=True,
     help="Models of dfm, separated by commas: latent, fitted, coordinate.",
+)
+@click.option(
+    "--tune",
+    "tunes",
+    default="psnr",
+    show_default=True,
+    help="What dfm's files are best by, separated by commas: psnr, visual (latent model).",
 )
 @click.option(
     "--time-limit",
@@ -198,7 +208,7 @@ def _plan(options: _Options) -> Plan:
     installed = tuple(codec.name for codec in ANCHORS if codec.missing() is None)
     plan = Plan(
         paths=options.paths,
-        targets=_targets(options.models, options.efforts, options.rates, options.time_limit_s),
+        targets=_targets(options.models, options.efforts, options.rates, options.tunes, options.time_limit_s),
         anchors=installed if options.anchors == "all" else _split(options.anchors),
         codecs_file=options.codecs_file,
         cache_folder=None if options.no_cache else options.cache_folder or cache_folder("bench"),
@@ -235,7 +245,7 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(item for part in text.split(",") if (item := part.strip()))
 
 
-def _targets(models: str, efforts: str, rates: str, time_limit_s: float | None) -> tuple[Target, ...]:
+def _targets(models: str, efforts: str, rates: str, tunes: str, time_limit_s: float | None) -> tuple[Target, ...]:
     """All combinations of the values, checked as the settings of an encoding are.
 
     Raises:
@@ -247,11 +257,11 @@ def _targets(models: str, efforts: str, rates: str, time_limit_s: float | None) 
     targets = []
     for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if model != "coordinate" else [EncoderConfig.effort]:
-            for rate in _numbers(rates, "--rates", fraction):
-                EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s)
-                targets.append(Target(model, effort, rate, time_limit_s))
+            for tune, rate in product(_split(tunes), _numbers(rates, "--rates", fraction)):
+                EncoderConfig(model=model, effort=effort, rate=rate, time_limit_s=time_limit_s, tune=tune)
+                targets.append(Target(model, effort, rate, time_limit_s, tune))
     if not targets or len(set(targets)) < len(targets):
-        msg = "give --rates, --efforts and --model at least one value each, and no value twice"
+        msg = "give --rates, --efforts, --tune and --model at least one value each, and no value twice"
         raise ConfigError(msg)
     return tuple(targets)
 

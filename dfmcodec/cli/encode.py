@@ -69,7 +69,7 @@ _STEP_UNITS = {
     "generative": "codes",
 }  # by model
 _SECTIONS = {  # of the help
-    "Targets, at most one": ("quality", "size", "rate", "bpp", "psnr", "lossless", "lmbda"),
+    "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr", "lossless", "lmbda"),
     "Effort and model": ("tune", "effort", "model", "prior", "steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
     "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force"),
@@ -173,11 +173,15 @@ class _Options:
     "-q",
     "--quality",
     type=Number(),
-    help="Quality from 0 to 100 (not for the coordinate model). Default: 75.",
+    help="Quality from 0 to 100 (not for the coordinate model). Up to 92, about the SSIMULACRA2 of the file; above, "
+    "towards lossless. Default: 75.",
 )
 @click.option("--rate", type=Fraction(), help="Maximum size as a part of the raw bytes, such as 0.18 or 18%.")
 @click.option("--bpp", type=Number(), help="Maximum size in bits per pixel.")
 @click.option("--size", type=_Size(), help="Maximum size in bytes, such as 20000, 20k or 20Ki.")
+@click.option(
+    "--ssimulacra2", type=Number(), help="Minimum SSIMULACRA2, a measure of what is seen, such as 70; at most 0.5 more."
+)
 @click.option("--psnr", type=Number(), help="Minimum PSNR in dB.")
 @click.option("--lossless", is_flag=True, help="No loss (8 bits; 16 bits only by chance). The same as --psnr 200.")
 @click.option(
@@ -187,8 +191,9 @@ class _Options:
 )
 @click.option(
     "--tune",
-    type=click.Choice(["psnr", "visual"]),
-    help="What the file is best by: squared error, or what is seen (latent model). Default: psnr.",
+    type=click.Choice(["visual", "psnr"]),
+    help="What the file is best by: what is seen (latent model), or squared error. Default: visual; with --psnr, "
+    "--lossless, --lmbda, --prior or another model psnr.",
 )
 @click.option(
     "--model",
@@ -196,8 +201,8 @@ class _Options:
     default="auto",
     show_default=True,
     help="Model of the file: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the "
-    "published Deep Fourier Machine. auto: latent; from effort 6 on and up to 4 megapixels, the better of latent "
-    "and fitted.",
+    "published Deep Fourier Machine. auto: latent; with --tune psnr, from effort 6 on and up to 4 megapixels, the "
+    "better of latent and fitted.",
 )
 @click.option(
     "--effort",
@@ -489,6 +494,7 @@ class _Encoded:
             "bytes_before": self.source_bytes,
             "bytes_after": report.file_bytes,
             "psnr_db": round(report.psnr_db, 3) if isfinite(report.psnr_db) else None,
+            "ssimulacra2": None if report.ssimulacra2 is None else round(report.ssimulacra2, 2),
             "seconds": round(report.total_s, 3),
         }
 

@@ -53,10 +53,9 @@ def command(sources: tuple[Path, ...], recursive: bool, as_json: bool, verbose: 
     dfm info *.dfm --json
     cat photo.dfm | dfm info -
 
-    Print the dimensions, the size, the model, the quality, the metadata, and what is missing or
-    damaged. A file does not hold the target that it was encoded for: the quality is the -q whose
-    quantisation it has. The exit code is 3 if the one file given is truncated or damaged, and 5 if
-    some of several are; what the header says is printed anyway.
+    Print the dimensions, the size, the model, the metadata, and what is missing or damaged. A file
+    does not hold the target that it was encoded for. The exit code is 3 if the one file given is
+    truncated or damaged, and 5 if some of several are; what the header says is printed anyway.
     """
     if len(sources) == 1 and not os.path.isdir(sources[0]):
         if _show(_examined(sources[0]), as_json, verbose):
@@ -200,9 +199,6 @@ def _echo_info(file: _Examined, verbose: bool) -> None:
     echo(f"{file.name}: {header.width}x{header.height} {kind}, {header.bit_depth} bits per sample")
     echo(f"  size      {file.file_bytes:,} bytes, {file.bpp:.3f} bpp, {100 * file.rate:.1f} % of the raw samples")
     echo(f"  model     {_model_text(header.architecture, verbose)}")
-    quality = _quality(header)
-    if quality is not None:
-        echo(f"  quality   {quality:.0f} of 100, by the quantisation")
     echo(f"  metadata  {_metadata_text(file)}")
     columns, rows = header.values.get("tile_columns", 1), header.values.get("tile_rows", 1)
     if (columns, rows) != (1, 1):
@@ -231,16 +227,6 @@ def _model_text(architecture: Architecture, verbose: bool) -> str:
     if verbose or architecture.model is Model.GENERATIVE:
         return describe_architecture(architecture)
     return str(architecture.model.value)
-
-
-def _quality(header: Header) -> float | None:
-    """The quality that the quantisation of an image stands for; None where the file does not say.
-
-    With 16 bits a quality is relative to the range that the samples use, which no file holds.
-    """
-    from dfmcodec.latents.quality import quality_of_step
-
-    return quality_of_step(header.q_step / _Q_STEP_UNITS) if header.q_step and header.bit_depth == 8 else None
 
 
 def _metadata_text(file: _Examined) -> str:

@@ -32,6 +32,7 @@ class ImageRow:
         bytes_before: Of the source.
         bytes_after: Of the output, whether written or not.
         psnr_db: Of the decoded file; None if it is lossless or was not encoded.
+        ssimulacra2: Of the decoded file; None if its tune was not "visual".
         seconds: Of work.
         sha256: Of the output, in hexadecimal.
         notices: What was converted or left out, in one line; None for nothing.
@@ -44,6 +45,7 @@ class ImageRow:
     bytes_before: int | None = None
     bytes_after: int | None = None
     psnr_db: float | None = None
+    ssimulacra2: float | None = None
     seconds: float | None = None
     sha256: str | None = None
     notices: str | None = None
@@ -145,7 +147,7 @@ def write_commit(store: Store, number: int, rows: Sequence[ImageRow]) -> Commit:
     import pyarrow.parquet
 
     types = {"bytes_before": pyarrow.int64(), "bytes_after": pyarrow.int64()}
-    types |= {"psnr_db": pyarrow.float64(), "seconds": pyarrow.float64()}
+    types |= dict.fromkeys(("psnr_db", "ssimulacra2", "seconds"), pyarrow.float64())
     names = list(ImageRow.__dataclass_fields__)
     schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in names])
     file = io.BytesIO()

@@ -224,6 +224,7 @@ class _Work:
             len(data),
             len(product.data),
             product.psnr_db,
+            product.ssimulacra2,
             round(time.perf_counter() - started, 3),
             hashlib.sha256(product.data).hexdigest(),
             "; ".join(product.notices) or None,

@@ -26,12 +26,14 @@ class Product:
     Args:
         data: The bytes of the output.
         psnr_db: Of the decoded file; None if it is lossless or was not encoded.
+        ssimulacra2: Of the decoded file; None if its tune was not "visual".
         is_wanted: False to leave the output out, as no smaller than its source.
         notices: Messages about what was converted or left out.
     """
 
     data: bytes
     psnr_db: float | None = None
+    ssimulacra2: float | None = None
     is_wanted: bool = True
     notices: tuple[str, ...] = ()
 
@@ -128,9 +130,11 @@ def _encode(
 
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
         result = encode_image(image, config, generator=generator, notify=notify)
-        psnr_db = result.report.psnr_db
+        report = result.report
+        psnr_db = round(report.psnr_db, 3) if isfinite(report.psnr_db) else None
+        seen = None if report.ssimulacra2 is None else round(report.ssimulacra2, 2)
         is_wanted = not skips_larger or len(result.data) < len(data)
-        return Product(result.data, round(psnr_db, 3) if isfinite(psnr_db) else None, is_wanted, tuple(notices))
+        return Product(result.data, psnr_db, seen, is_wanted, tuple(notices))
 
     def target_name(name: str) -> str:
         is_kept = keeps_extension or not _is_image(name)

@@ -9,10 +9,10 @@ from numbers import Integral, Real
 from dfmcodec._types import Model, Tune
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
-from dfmcodec.latents.quality import step_of_quality
+from dfmcodec.latents.quality import step_of_quality, step_of_score
 
 _WHOLE = ("depth", "width", "order", "steps", "seed", "sample_max")  # options that are whole numbers, and others
-_NUMBERS = ("rate", "bpp", "size", "psnr", "quality", "lmbda", "effort", "time_limit_s")
+_NUMBERS = ("rate", "bpp", "size", "psnr", "ssimulacra2", "quality", "lmbda", "effort", "time_limit_s")
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
 DEFAULT_EFFORT = 5
@@ -80,12 +80,15 @@ FITTED_PIXELS = 4_000_000  # of larger images that takes hours
 _MODELS = (AUTO_MODEL, Model.LATENT.value, Model.FITTED.value, Model.COORDINATE.value)
 _MODELS_OF = {  # the models that an option is for, of those that are not for all
     **dict.fromkeys(("quality", "lmbda", "effort"), (AUTO_MODEL, Model.LATENT.value, Model.FITTED.value)),
+    "ssimulacra2": (AUTO_MODEL, Model.LATENT.value),
     "steps": (Model.FITTED.value, Model.COORDINATE.value),
     **dict.fromkeys(("depth", "width", "order", "recipe"), (Model.COORDINATE.value,)),
 }
 _TUNES = tuple(tune.value for tune in Tune)
 _LARGEST_NUMBER = 10**12  # of an option; what is made of larger ones need not be a number any more
-_TARGETS = ("rate", "bpp", "size", "psnr", "lossless", "quality", "lmbda")
+_TARGETS = ("rate", "bpp", "size", "psnr", "lossless", "ssimulacra2", "quality", "lmbda")
+_PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
+MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
 # The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
 # measurement, docs/results/latent.md.
 BIT_PRICE = 0.26
@@ -120,7 +123,7 @@ def step_of_lmbda(lmbda: float) -> float:
 class EncoderConfig:
     """Everything besides the image that decides an encoding.
 
-    At most one of the first seven arguments, the targets, may be given. Without any, the target is
+    At most one of the first eight arguments, the targets, may be given. Without any, the target is
     `quality` 75; for the coordinate model, which has no quality, `rate` 0.18.
 
     Args:
@@ -131,7 +134,11 @@ class EncoderConfig:
             it.
         lossless: Whether the decoded image is to be exactly the same: a `psnr` of `EXACT_DB`. Of 16
             bits, that is reached only by chance.
-        quality: 0..100, by `lmbda_of_quality`; not for the coordinate model.
+        ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100; at most 0.5 more where
+            steps are fine enough. Latent model, with the tune "visual".
+        quality: 0..100; not for the coordinate model. With the tune "visual", qualities up to
+            `MAX_AIMED_QUALITY` are the SSIMULACRA2 that is aimed at, and larger ones go towards
+            lossless; with the tune "psnr", by `lmbda_of_quality`.
         lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
         model: "latent", "fitted" or "coordinate"; or "auto" for latent and, from effort 6 on and up
@@ -151,8 +158,10 @@ class EncoderConfig:
             `quality`, `lmbda` and the reported PSNR are relative; at most the largest of its bit
             depth counts. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8 bits.
             None for `Image.sample_max`.
-        tune: "psnr" for the least squared error, or "visual" for what looks best, which the latent
-            model alone knows; None for "psnr".
+        tune: "visual" for what looks best, which the latent model alone knows, or "psnr" for the
+            least squared error; None for "psnr" with the targets `psnr`, `lossless` and `lmbda`,
+            with models other than "auto" and "latent", for images with a side below 113 pixels and
+            for samples that use a part of 16 bits, and for "visual" otherwise.
 
     Raises:
         ConfigError: A value or a combination of values is not possible.
@@ -163,6 +172,7 @@ class EncoderConfig:
     size: int | None = None
     psnr: float | None = None
     lossless: bool = False
+    ssimulacra2: float | None = None
     quality: float | None = None
     lmbda: float | None = None
     model: str = AUTO_MODEL
@@ -201,6 +211,9 @@ class EncoderConfig:
         if self.quality is not None and not 0 <= self.quality <= MAX_QUALITY:
             msg = f"quality is {self.quality}; it must be in 0..{MAX_QUALITY}"
             raise ConfigError(msg)
+        if self.ssimulacra2 is not None and not 0 < self.ssimulacra2 < MAX_QUALITY:
+            msg = f"ssimulacra2 is {self.ssimulacra2}; it must be above 0 and below {MAX_QUALITY}"
+            raise ConfigError(msg)
         if self.effort not in EFFORTS:
             msg = f"effort is {self.effort}; it must be in {EFFORTS[0]}..{EFFORTS[-1]}"
             raise ConfigError(msg)
@@ -210,6 +223,9 @@ class EncoderConfig:
             raise ConfigError(msg)
         if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO_MODEL, Model.LATENT.value):
             msg = f"the tune visual is for the latent model, not for {self.model}"
+            raise ConfigError(msg)
+        if self.ssimulacra2 is not None and self.distortion_tune is Tune.PSNR:
+            msg = "ssimulacra2 is a target of the tune visual, not of psnr"
             raise ConfigError(msg)
         if self.recipe not in RECIPES:
             msg = f"unknown recipe {self.recipe!r}; choose one of {', '.join(RECIPES)}"
@@ -272,7 +288,10 @@ class EncoderConfig:
     @property
     def distortion_tune(self) -> Tune:
         """What the file is to be best by."""
-        return Tune.PSNR if self.tune is None else Tune(self.tune)
+        if self.tune is not None:
+            return Tune(self.tune)
+        is_by_psnr = any(name in _PSNR_TARGETS for name in self.targets())
+        return Tune.PSNR if is_by_psnr or self.model not in (AUTO_MODEL, Model.LATENT.value) else Tune.VISUAL
 
     @property
     def floor_db(self) -> float | None:
@@ -280,12 +299,28 @@ class EncoderConfig:
         return EXACT_DB if self.lossless else self.psnr
 
     @property
-    def target_lmbda(self) -> float | None:
-        """The multiplier of the target `quality` or `lmbda`; None for other targets."""
-        quality = self.quality
+    def target_quality(self) -> float | None:
+        """The quality that was given, or that of no other target; None for other targets."""
         if not self.targets() and self.model != Model.COORDINATE.value:
-            quality = DEFAULT_QUALITY
-        return self.lmbda if quality is None else lmbda_of_quality(quality)
+            return DEFAULT_QUALITY
+        return self.quality
+
+    @property
+    def aimed_score(self) -> float | None:
+        """The SSIMULACRA2 that a quality aims at; None where it is a multiplier."""
+        quality = self.target_quality
+        is_score = quality is not None and quality <= MAX_AIMED_QUALITY and self.distortion_tune is Tune.VISUAL
+        return quality if is_score else None
+
+    @property
+    def target_lmbda(self) -> float | None:
+        """The multiplier of the target `lmbda`, or the usual one of a quality; None for other
+        targets.
+        """
+        quality = self.target_quality
+        if quality is None:
+            return self.lmbda
+        return lmbda_of_quality(quality) if self.distortion_tune is Tune.PSNR else lmbda_of_step(step_of_score(quality))
 
     def range_db(self, bit_depth: int) -> float:
         """How many dB a PSNR relative to `sample_max` is below that relative to the whole range."""
@@ -295,7 +330,7 @@ class EncoderConfig:
     def for_whole_range(self, bit_depth: int) -> EncoderConfig:
         """The same target, relative to the whole range of a bit depth instead of `sample_max`."""
         range_db, lmbda = self.range_db(bit_depth), self.target_lmbda
-        whole = replace(self, sample_max=None)
+        whole = replace(self, sample_max=None, tune=self.distortion_tune.value)
         if self.floor_db is not None:
             return replace(whole, psnr=self.floor_db + range_db, lossless=False)
         if lmbda is None or not range_db:
@@ -309,7 +344,7 @@ class EncoderConfig:
 
     def budget_bytes(self, image: Image) -> int | None:
         """The largest allowed size of the whole file in bytes; None if the target is not a size."""
-        if self.floor_db is not None or self.target_lmbda is not None:
+        if self.floor_db is not None or self.target_lmbda is not None or self.ssimulacra2 is not None:
             return None
         if self.size is not None:
             return int(self.size)

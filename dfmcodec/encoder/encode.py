@@ -28,8 +28,9 @@ from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, Ta
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
-from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr
-from dfmcodec.ssimulacra2 import ssimulacra2
+from dfmcodec.latents.quality import step_of_score
+from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
+from dfmcodec.ssimulacra2 import SMALLEST_SIDE, WHOLE_SIDE, ssimulacra2
 from dfmcodec.threads import one_core_products
 
 if TYPE_CHECKING:
@@ -75,11 +76,14 @@ def encode_image(
         DivergedError: The fit came to NaN or infinite values again and again.
         MissingPackageError: The model is fitted by JAX and optax, which are not installed.
     """
-    image, config = _with_range(image, config, notify)
     if generator is not None:
-        if config.distortion_tune is Tune.VISUAL:
+        if Tune.VISUAL.value in (config.tune, config.ssimulacra2 and config.distortion_tune.value):
             msg = "the tune visual is for the latent model, not for a code of a generative model"
             raise ConfigError(msg)
+        config = replace(config, tune=Tune.PSNR.value)
+    image, config = _with_range(image, config, notify)
+    config = _with_measure(image, config, notify)
+    if generator is not None:
         require("encoding with a generative model", *_FITTING)
         from dfmcodec.encoder.generative.search import check_image
 
@@ -146,6 +150,30 @@ def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Im
     return narrow, config
 
 
+def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> EncoderConfig:
+    """The settings with a tune and a target that the image has: without another one named, images
+    too small for all scales of SSIMULACRA2 are encoded for PSNR.
+
+    Raises:
+        ConfigError: The target is a SSIMULACRA2 of samples that use a part of 16 bits.
+    """
+    if config.range_db(image.bit_depth) > 0:  # SSIMULACRA2 is of light
+        if config.ssimulacra2 is not None:
+            msg = "ssimulacra2 is no target for samples that use a part of 16 bits; choose psnr or quality"
+            raise ConfigError(msg)
+        return replace(config, tune=config.tune or Tune.PSNR.value)
+    smallest = min(image.pixels.shape[:2])
+    if config.ssimulacra2 is None:
+        return replace(config, tune=config.tune or Tune.PSNR.value) if smallest < WHOLE_SIDE else config
+    if smallest >= SMALLEST_SIDE:
+        return config
+    psnr_db = psnr_of_mse(step_of_score(config.ssimulacra2) ** 2 / 12)
+    notify(
+        f"images with a side below {SMALLEST_SIDE} have no SSIMULACRA2; the target is {psnr_db:.1f} dB of PSNR instead"
+    )
+    return replace(config, ssimulacra2=None, psnr=psnr_db, tune=None)
+
+
 def _all_done(report: EncodeReport) -> Progress:
     """What a display shows last: the figures of the file."""
     what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
@@ -199,7 +227,10 @@ def _better_than_latent(image: Image, fitted: EncodeResult, should_stop: Callabl
     is better.
     """
     config = fitted.report.config
-    quick = replace(config, model=Model.LATENT.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS)
+    tune = config.distortion_tune.value
+    quick = replace(
+        config, model=Model.LATENT.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS, tune=tune
+    )
     try:
         latent = _encoded(image, quick, Model.LATENT, lambda progress: None, should_stop)
     except TargetUnreachableError:
@@ -270,6 +301,9 @@ def _encoded(
         msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {floor_db:.2f}"
         raise TargetUnreachableError(msg)
     seen = ssimulacra2(image.samples, decoded.samples) if config.distortion_tune is Tune.VISUAL else None
+    if config.ssimulacra2 is not None and (seen is None or seen < config.ssimulacra2):
+        msg = f"the decoded file reaches a SSIMULACRA2 of {seen:.2f}, not {config.ssimulacra2:g}"
+        raise TargetUnreachableError(msg)
     figures = report(psnr_db=decoded_psnr, ssimulacra2=seen, total_s=time.perf_counter() - started)
     return EncodeResult(data, figures, decoded)
 

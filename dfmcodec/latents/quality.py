@@ -1,23 +1,28 @@
-"""Qualities from 0 to 100, and the quantisation steps that they stand for."""
+"""Qualities from 0 to 100, and the quantisation steps that they stand for or usually need."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from math import log
 
 # (quality, quantisation step in code values), interpolated in the logarithm of the step.
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
 
+# (SSIMULACRA2, the step at which photographs have it on average with the tune `visual`); measured
+# on data/kodak, docs/results/visual.md. Above 92, towards lossless.
+SCORE_STEPS = ((0, 69.0), (20, 51.0), (52, 29.0), (67, 20.0), (76, 14.0), (82.5, 9.9), (87, 6.8), (92, 4.1), (100, 0.5))
+
+
+def step_of_score(score: float) -> float:
+    """The step, in code values, with which about a SSIMULACRA2 of 0..100 is reached."""
+    return _interpolated(SCORE_STEPS, score)
+
 
 def step_of_quality(quality: float) -> float:
     """The quantisation step of a quality in 0..100, in code values."""
-    (low, coarse), (high, fine) = next(pair for pair in pairwise(QUALITY_STEPS) if pair[0][0] <= quality <= pair[1][0])
-    return coarse * float((fine / coarse) ** ((quality - low) / (high - low)))
+    return _interpolated(QUALITY_STEPS, quality)
 
 
-def quality_of_step(step: float) -> float | None:
-    """The quality that stands for a quantisation step in code values; None if there is none."""
-    for (low, coarse), (high, fine) in pairwise(QUALITY_STEPS):
-        if fine <= step <= coarse:
-            return low + (high - low) * log(step / coarse) / log(fine / coarse)
-    return None
+def _interpolated(steps: Sequence[tuple[float, float]], at: float) -> float:
+    (low, coarse), (high, fine) = next(pair for pair in pairwise(steps) if pair[0][0] <= at <= pair[1][0])
+    return coarse * float((fine / coarse) ** ((at - low) / (high - low)))

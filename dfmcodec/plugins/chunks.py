@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Pixels
+from dfmcodec._types import Pixels, Tune
 from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.image import BIT_DEPTHS, check_image_size, peak_value
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dfmcodec.encoder.config import EncoderConfig
 
 CODEC_NAME = "dfm"
-_TARGETS = ("quality", "psnr", "lmbda")
+_TARGETS = ("quality", "ssimulacra2", "psnr", "lmbda")
 _AXES = ("yx", "yxc", "cyx")
 _CHANNELS = (1, 3)
 
@@ -37,22 +37,27 @@ class ChunkSettings:
 
     Args:
         quality: 0..100, see `dfmcodec.EncodeOptions`.
+        ssimulacra2: The least SSIMULACRA2 of each chunk.
         psnr: The least PSNR of each chunk in dB.
         lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1].
         effort: 1 (fastest) to 9.
+        tune: "psnr" or "visual", see `dfmcodec.EncodeOptions`. None for "psnr", as arrays hold
+            numbers more often than what is looked at, unless the target is ssimulacra2.
         axes: What the last axes of a chunk are: "yx", "yxc" or "cyx". Those before them have length
             1. None for "yxc" where a chunk has three axes or more and the last has length 1 or 3,
             and for "yx" otherwise.
 
     Raises:
-        ConfigError: Not exactly one of quality, psnr and lmbda is given, or a value is not
-            possible.
+        ConfigError: Not exactly one of quality, ssimulacra2, psnr and lmbda is given, or a value is
+            not possible.
     """
 
     quality: float | None = None
+    ssimulacra2: float | None = None
     psnr: float | None = None
     lmbda: float | None = None
     effort: int = 5
+    tune: str | None = None
     axes: str | None = None
 
     def __post_init__(self) -> None:
@@ -102,7 +107,9 @@ class ChunkSettings:
 
         targets = {name: getattr(self, name) for name in _TARGETS}
         # Samples of one array are on one scale, so chunks are not to be looked at one by one.
-        return EncoderConfig(**targets, effort=self.effort, model="latent", sample_max=peak_value(BIT_DEPTHS[-1]))
+        tune = self.tune or (Tune.PSNR if self.ssimulacra2 is None else Tune.VISUAL).value
+        whole_range = peak_value(BIT_DEPTHS[-1])
+        return EncoderConfig(**targets, effort=self.effort, tune=tune, model="latent", sample_max=whole_range)
 
     def image_shape(self, chunk_shape: Sequence[int]) -> tuple[int, int, int]:
         """The height, width and channels of the image that a chunk is.

@@ -67,8 +67,8 @@ def labels(*arguments):
 
 
 def test_internals_are_for_those_who_ask(chelsea):
-    assert labels("a.dfm") == ["size", "model", "quality", "metadata"]
-    assert labels("a.dfm", "-v") == ["size", "model", "quality", "metadata", "q_step", "bytes", "format"]
+    assert labels("a.dfm") == ["size", "model", "metadata"]
+    assert labels("a.dfm", "-v") == ["size", "model", "metadata", "q_step", "bytes", "format"]
     assert "  model     latent" in info("a.dfm").stdout.splitlines()
     assert info("a.dfm", "--json").stdout == info("a.dfm", "--json", "-v").stdout
     fitted = shutil.copy(next(GOLDEN.glob("checked-fitted-*.dfm")), "fitted.dfm")
@@ -76,16 +76,6 @@ def test_internals_are_for_those_who_ask(chelsea):
     assert "  networks  167 bytes fitted to this image, 20.6 % of the file" in info(fitted, "-v").stdout.splitlines()
     tiled = shutil.copy(next(GOLDEN.glob("checked-tiles-*.dfm")), "tiled.dfm")
     assert "  tiles     2x1" in info(tiled).stdout.splitlines()
-
-
-@pytest.mark.parametrize("quality", [0, 30, 75, 98])
-def test_the_quality_is_that_of_the_quantisation(chelsea, quality):
-    small = chelsea.pixels[:8, :8].copy()
-    Path("b.dfm").write_bytes(dfmcodec.encode(small, quality=quality, effort=1).data)
-    assert f"  quality   {quality} of 100, by the quantisation" in info("b.dfm").stdout.splitlines()
-    deep = small.astype("uint16") * 257
-    Path("b.dfm").write_bytes(dfmcodec.encode(deep, quality=quality, effort=1, sample_max=65535).data)
-    assert labels("b.dfm") == ["size", "model", "metadata"]
 
 
 def test_metadata_that_are_cut_off_are_told_from_none(tagged):

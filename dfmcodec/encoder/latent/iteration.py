@@ -40,11 +40,12 @@ from dfmcodec.latents.colour import colour_basis, pixels_to_planes
 from dfmcodec.latents.geometry import Tile
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
-from dfmcodec.ssimulacra2 import SMALLEST_SIDE, ssimulacra2, ssimulacra2_slopes
+from dfmcodec.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.synthesis.filter import ImageFilter
 
 _INFLUENCE_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
 _LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
+_FINEST_WEIGHED = 64  # of q_step, one code value: below, no error is seen, and files become exact
 _FARTHEST_OCTAVES = 3  # between steps; what is added to the synthesis at one says nothing of the other
 
 
@@ -174,9 +175,9 @@ def iterate(
     seen = None
     if encoding.tune is Tune.VISUAL:
         image = encoding.image
+        seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
-        seen = ssimulacra2(image.pixels, decoded)
         if effort.refined and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
             shifted = (_shifted(encoding, tile, coded.samples, change, decoded) for tile in coded.tiles)
             following = replace(following, tiles=tuple(shifted))
@@ -201,7 +202,7 @@ def _shifted(encoding: Encoding, state: TileState, samples: Int32, change: Float
     """
     tile = state.tile
     original, made = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, decoded))
-    if state.weights is None or min(original.shape[:2]) < SMALLEST_SIDE:
+    if state.weights is None or min(original.shape[:2]) < WHOLE_SIDE:
         return state
     parts = (values[:, tile.rows, tile.columns].astype(np.float32) for values in (samples, change))
     errors = sum(parts) / np.float32(UNITS_PER_LEVEL) - pixels_to_planes(original, encoding.chroma_angle)
@@ -256,7 +257,7 @@ def _code_tiles(
         pyramid = encoding.pyramid(tile, state.change if abs(octaves) <= _FARTHEST_OCTAVES else None)
         if tile_state.weights is None:  # the first iteration's pyramid is the original's
             tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
-        if tile_state.shift is not None and abs(octaves) <= _FARTHEST_OCTAVES:
+        if tile_state.shift is not None and abs(octaves) <= _FARTHEST_OCTAVES and q_step >= _FINEST_WEIGHED:
             pyramid = tile_state.shift.added_to(pyramid)
         source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_price, sample, check)
         del pyramid  # a large tile's takes much memory
@@ -301,7 +302,8 @@ def _source(
         return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
     influence = tile_state.influence if encoding.options.uses_influence else None
-    chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence, tile_state.weights)
+    weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
+    chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence, weights)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
     is_unknown = bool(effort.learns_after) and tile_state.influence is None
     if is_unknown or effort.learns_in(state.number + 1):

@@ -19,8 +19,10 @@ from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, values_per_level
+from dfmcodec.latents.quality import step_of_score
 from dfmcodec.latents.quantizer import MAX_STEP
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
+from dfmcodec.ssimulacra2 import WHOLE_SIDE
 
 _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
 _WORD_BYTES = 4  # of a range coder, by which files grow
@@ -39,6 +41,12 @@ _SINGLE_PART = 0.05  # of samples: if fewer are wrong, they are by one code valu
 # The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
 # about 3 units, that of quantisation is 0.3 of the step.
 _LEAST_UNITS = 4
+# By how much SSIMULACRA2 may be above a floor, what is tried for that, and how far it may be from
+# an aim, and is as good as at it.
+_FLOOR_REACH, _FLOOR_AIM, _AIM_REACH, _AIM_ENOUGH = 0.5, 0.2, 2.0, 0.5
+_FARTHEST_STEP = 2  # by which factor the step of an aim may be away from the usual one
+_LOSS_PER_OCTAVE = 0.9  # by which log2(100 - SSIMULACRA2) grows when q_step doubles, about; measured
+_TINY_SCORE = 1e-6
 _FIRST_RAISE = 0.1  # octaves from an exact step to the next one, if none is known to be too coarse
 
 
@@ -340,13 +348,84 @@ class PsnrTarget:
         return f"{floor_db:.2f} dB is out of reach: the best this image can reach is {best_db:.2f} dB{reason}"
 
 
-class LmbdaTarget:
-    """The least squared error + price of bits, at the step that belongs to a multiplier."""
+class ScoreTarget:
+    """A SSIMULACRA2: at least so much in as few bytes as possible, or about so much, at a step near
+    the usual one (images that have nothing to see would have any).
+
+    100 - SSIMULACRA2 is about in proportion to a power of the step. As an image looks better from
+    one of the first iterations to the next at the same step, these tell nothing of which steps are
+    good enough.
+
+    Args:
+        effort: What it is encoded with.
+        score: The SSIMULACRA2.
+        is_floor: Whether less does not meet the target.
+    """
 
     largest_bytes = inf
 
-    def __init__(self, sample_count: int, lmbda: float) -> None:
+    def __init__(self, effort: Effort, score: float, is_floor: bool) -> None:
+        self._goal = score
+        self._is_floor = is_floor
+        self._settled_from = effort.shifts + 2 if effort.refined else 1
+        self._steps = _Steps()
+        self._best: Trial | None = None
+        self.first_q_step = min(max(round(64 * step_of_score(score)), 1), MAX_STEP)
+        self._finest, self._coarsest = 1, MAX_STEP
+        if not is_floor:
+            self._finest = max(1, self.first_q_step // _FARTHEST_STEP)
+            self._coarsest = min(MAX_STEP, self.first_q_step * _FARTHEST_STEP)
+
+    def meets(self, trial: Trial) -> bool:
+        return trial.quality >= self._goal if self._is_floor else True
+
+    def is_close(self, trial: Trial) -> bool:
+        if self._is_floor:
+            return trial.quality <= self._goal + _FLOOR_REACH or self._steps.is_found or trial.model.q_step == MAX_STEP
+        return abs(trial.quality - self._goal) <= _AIM_REACH or trial.model.q_step in (self._finest, self._coarsest)
+
+    def score(self, trial: Trial) -> float:
+        if self._is_floor:
+            return -trial.written_bytes
+        return trial.number * _TINY_SCORE - max(abs(trial.quality - self._goal) - _AIM_ENOUGH, 0)
+
+    def next_q_step(self, trial: Trial) -> int:
+        q_step = trial.model.q_step
+        if self._best is None or trial.quality > self._best.quality:
+            self._best = trial
+        if trial.number >= self._settled_from:
+            self._steps.add(q_step, self.meets(trial))
+        goal = self._goal + _FLOOR_AIM if self._is_floor else self._goal
+        octaves = log2(_loss(goal) / _loss(trial.quality)) / _LOSS_PER_OCTAVE
+        guess = round(q_step * exp2(min(max(octaves, -2.0), 2.0)))
+        if guess == q_step and self._is_floor and not self.meets(trial):
+            guess -= 1
+        return self._steps.between(min(max(guess, self._finest), self._coarsest))
+
+    def unreachable(self, trial: Trial) -> str:
+        best = self._best or trial
+        return (
+            f"the target of SSIMULACRA2 {self._goal:g} is out of reach; the best this image can reach is "
+            f"{best.quality:.1f} in {best.written_bytes:,} bytes"
+        )
+
+
+def _loss(score: float) -> float:
+    """What a SSIMULACRA2 is below 100."""
+    return max(100 - score, 0.01)
+
+
+class LmbdaTarget:
+    """The least squared error + price of bits, at the step that belongs to a multiplier.
+
+    For the tune `visual`, which has no such sum, the last iteration is the best.
+    """
+
+    largest_bytes = inf
+
+    def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
         self._samples = sample_count
+        self._tune = tune
         self.first_q_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
 
     def meets(self, trial: Trial) -> bool:
@@ -356,6 +435,8 @@ class LmbdaTarget:
         return True
 
     def score(self, trial: Trial) -> float:
+        if self._tune is Tune.VISUAL:
+            return trial.number
         return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_PRICE * (trial.model.q_step / 64) ** 2)
 
     def next_q_step(self, trial: Trial) -> int:
@@ -371,10 +452,14 @@ def choose_target(job: Job, estimator: Estimator, effort: Effort) -> Target:
         return SizeTarget(estimator, effort, job, job.budget_bytes)
     if job.config.psnr is not None:
         return PsnrTarget(estimator, effort, job, job.config.psnr)
+    if job.config.ssimulacra2 is not None:
+        return ScoreTarget(effort, job.config.ssimulacra2, is_floor=True)
+    if job.config.aimed_score is not None and min(job.image.pixels.shape[:2]) >= WHOLE_SIDE:
+        return ScoreTarget(effort, job.config.aimed_score, is_floor=False)
     lmbda = job.config.target_lmbda or 0.0
     if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
         _check_step(step_of_lmbda(lmbda), job.range_db)
-    return LmbdaTarget(job.image.pixels.size, lmbda)
+    return LmbdaTarget(job.image.pixels.size, lmbda, job.config.distortion_tune)
 
 
 def _check_step(step: float, range_db: float) -> None:

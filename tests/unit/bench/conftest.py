@@ -54,7 +54,15 @@ def compared(crop) -> Callable[..., Comparison]:
         return Comparison(
             images=tuple(SourceImage(name, Path(f"{name}.png"), "0" * 64, 100, 80, 3) for name in names),
             targets=targets,
-            codecs={"jpeg": {"label": label, "version": "1", "options": {"optimize": True}, "forms": ["4:4:4"]}},
+            codecs={
+                "jpeg": {
+                    "label": label,
+                    "version": "1",
+                    "options": {"optimize": True},
+                    "forms": ["4:4:4"],
+                    "tuned_for": "",
+                }
+            },
             measurements=tuple(measurements),
             failures=failures,
             original_crops=dict.fromkeys(names, crop),

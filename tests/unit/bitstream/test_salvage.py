@@ -48,7 +48,7 @@ def photograph() -> Image:
 def encoded(photograph):
     with pytest.MonkeyPatch.context() as patch:  # no small image's file would have them
         patch.setattr(container, "CHECKS_PART", 1.0)
-        return encode_image(photograph, EncoderConfig(quality=85, effort=2))
+        return encode_image(photograph, EncoderConfig(quality=85, effort=2, tune="psnr"))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def small(photograph):
     """A sixth of the photograph, for tests that decode many times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(container, "CHECKS_PART", 1.0)
-        return encode_image(Image(photograph.pixels[64:192, 96:208]), EncoderConfig(quality=85, effort=2))
+        return encode_image(Image(photograph.pixels[64:192, 96:208]), EncoderConfig(quality=85, effort=2, tune="psnr"))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def tiled():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latent_geometry, "TILE_SIDE", 256)
         patch.setattr(container, "CHECKS_PART", 1.0)
-        return encode_image(Image(pixels), EncoderConfig(quality=50, effort=1)).data
+        return encode_image(Image(pixels), EncoderConfig(quality=50, effort=1, tune="psnr")).data
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from common import GOLDEN
 
 import dfmcodec
 from dfmcodec import bitstream
+from dfmcodec._types import Tune
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder import EncoderConfig
 from dfmcodec.encoder.config import BIT_PRICE, lmbda_of_quality, step_of_lmbda
@@ -34,7 +35,7 @@ from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.files.read_image import read_image
 from dfmcodec.image import Image, values_per_level
 from dfmcodec.latents import geometry as latent_geometry
-from dfmcodec.latents.quality import QUALITY_STEPS, quality_of_step
+from dfmcodec.latents.quality import QUALITY_STEPS
 from dfmcodec.metrics import psnr
 from dfmcodec.synthesis.filter import ImageFilter, taps
 
@@ -166,10 +167,8 @@ def test_quality_and_lmbda(small):
     assert sizes == sorted(set(sizes))
     for quality, q_step in QUALITY_STEPS:
         assert step_of_lmbda(lmbda_of_quality(quality)) == pytest.approx(q_step)
-        assert quality_of_step(q_step) == pytest.approx(quality)
-    assert quality_of_step(100.1) is quality_of_step(0.4) is None
     by_lmbda = dfmcodec.encode(small, lmbda=lmbda_of_quality(60), effort=1)
-    assert by_lmbda.data == dfmcodec.encode(small, quality=60, effort=1).data
+    assert by_lmbda.data == dfmcodec.encode(small, quality=60, effort=1, tune="psnr").data
 
 
 @pytest.mark.slow
@@ -233,7 +232,7 @@ def test_a_file_above_its_limit_is_never_given(photograph, monkeypatch):
 
 def test_a_file_below_its_psnr_is_never_given(photograph, monkeypatch):
     def wrong(job, *parts):
-        return LmbdaTarget(job.image.pixels.size, lmbda_of_quality(0))
+        return LmbdaTarget(job.image.pixels.size, lmbda_of_quality(0), Tune.PSNR)
 
     monkeypatch.setattr("dfmcodec.encoder.latent.search.choose_target", wrong)
     with pytest.raises(dfmcodec.TargetUnreachableError, match=r"the decoded file reaches .* dB, not 40\.00"):
@@ -278,7 +277,7 @@ def test_an_interruption_before_the_first_file_gives_what_a_quick_iteration_find
 def test_effort_1_makes_two_iterations_and_large_images_one(small):
     """The second one knows the tables of the first, and what filter and machine leave to do."""
     small = Image(small)
-    result = dfmcodec.encode(small, quality=75, effort=1)
+    result = dfmcodec.encode(small, quality=75, effort=1, tune="psnr")
     assert len(result.report.trace) == 2
     encoding = Encoding.of(small, LatentOptions(EFFORT_LEVELS[1]))
     first, state = iterate(encoding, first_state(encoding), 1000, BIT_PRICE)
@@ -348,7 +347,7 @@ def test_unknown_prior_is_refused(photograph):
 
 
 def test_info_reports_the_latents(small):
-    result = dfmcodec.encode(small, quality=50, effort=1)
+    result = dfmcodec.encode(small, quality=50, effort=1, tune="psnr")
     header = dfmcodec.read_info(result.data)
     assert header.q_step == 22.5 * 64
     report = json.loads(json.dumps(result.report.as_dict()))

@@ -36,7 +36,8 @@ IMAGE = Image(np.zeros((40, 50, 3), np.uint8))
 def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
     effort: int, pixels: int, models: tuple[Model, ...]
 ) -> None:
-    assert EncoderConfig(effort=effort).models(pixels) == models
+    assert EncoderConfig(effort=effort, tune="psnr").models(pixels) == models
+    assert EncoderConfig(effort=effort).models(pixels) == (Model.LATENT,)  # which alone knows what is seen
     for model in (Model.LATENT, Model.FITTED):
         assert EncoderConfig(effort=effort, model=model.value).models(pixels) == (model,)
 
@@ -116,13 +117,14 @@ def test_the_better_file_is_kept(
     fitted: tuple[float, float],
     kept: Model,
 ) -> None:
-    result = encode_to({Model.LATENT: latent, Model.FITTED: fitted}, EncoderConfig(**target, effort=7))
+    config = EncoderConfig(**target, effort=7, tune="psnr")
+    result = encode_to({Model.LATENT: latent, Model.FITTED: fitted}, config)
     assert result.data == kept.value.encode()
 
 
 def test_a_model_that_misses_the_target_leaves_the_other(encode_to: Encode) -> None:
     missed = TargetUnreachableError("too small")
-    config = EncoderConfig(size=900, effort=7)
+    config = EncoderConfig(size=900, effort=7, tune="psnr")
     for outcomes in ({Model.LATENT: missed, Model.FITTED: (9, 20.0)}, {Model.LATENT: (9, 20.0), Model.FITTED: missed}):
         (kept,) = (model for model, outcome in outcomes.items() if outcome is not missed)
         assert encode_to(outcomes, config).data == kept.value.encode()
@@ -131,12 +133,12 @@ def test_a_model_that_misses_the_target_leaves_the_other(encode_to: Encode) -> N
 def test_the_error_is_that_of_the_first_model(encode_to: Encode) -> None:
     outcomes: Outcomes = {Model.LATENT: TargetUnreachableError("first"), Model.FITTED: ConfigError("second")}
     with pytest.raises(TargetUnreachableError, match="first"):
-        encode_to(outcomes, EncoderConfig(size=900, effort=7))
+        encode_to(outcomes, EncoderConfig(size=900, effort=7, tune="psnr"))
 
 
 @pytest.mark.parametrize("fault", [InstallationError("a prior is damaged"), DfmError("please report this")])
 def test_a_fault_of_either_model_is_told(encode_to: Encode, fault: DfmError) -> None:
-    config = EncoderConfig(size=900, effort=7)
+    config = EncoderConfig(size=900, effort=7, tune="psnr")
     for outcomes in ({Model.LATENT: fault, Model.FITTED: (9, 20.0)}, {Model.LATENT: (9, 20.0), Model.FITTED: fault}):
         with pytest.raises(type(fault), match=str(fault)):
             encode_to(outcomes, config)
@@ -153,19 +155,24 @@ def test_both_models_share_a_time_limit(encode_to: Encode, monkeypatch: pytest.M
 
     outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
     for limit_s, kept in ((10.0, "fitted"), (4.0, "latent"), (3.0, "latent")):
-        config = EncoderConfig(size=900, effort=7, time_limit_s=limit_s)
+        config = EncoderConfig(size=900, effort=7, time_limit_s=limit_s, tune="psnr")
         result = encode_to(outcomes, config, on_progress=spend, limits=limits)
         assert (result.data, result.report.config) == (kept.encode(), config)
     assert limits == [10.0, 6.0, 4.0, 3.0]
     outcomes[Model.LATENT] = TargetUnreachableError("too small")
     for limit_s in (10.0, 3.0):
-        encode_to(outcomes, EncoderConfig(size=900, effort=7, time_limit_s=limit_s), on_progress=spend, limits=limits)
+        encode_to(
+            outcomes,
+            EncoderConfig(size=900, effort=7, time_limit_s=limit_s, tune="psnr"),
+            on_progress=spend,
+            limits=limits,
+        )
     assert limits[4:] == [10.0, 6.0, 3.0, pytest.approx(0, abs=0.01)]
 
 
 def test_after_an_interruption_no_second_model_is_tried(encode_to: Encode) -> None:
     outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
-    result = encode_to(outcomes, EncoderConfig(size=900, effort=7), should_stop=lambda: True)
+    result = encode_to(outcomes, EncoderConfig(size=900, effort=7, tune="psnr"), should_stop=lambda: True)
     assert result.data == b"latent"
 
 
@@ -173,7 +180,7 @@ def test_the_progress_of_two_models_is_one(encode_to: Encode) -> None:
     """The second takes nearly all of the time; the last is of the file that is kept."""
     seen: list[tuple[str, float]] = []
     outcomes: Outcomes = {Model.LATENT: (9, 20.0), Model.FITTED: (9, 40.0)}
-    config = EncoderConfig(size=900, effort=7)
+    config = EncoderConfig(size=900, effort=7, tune="psnr")
     encode_to(outcomes, config, on_progress=lambda progress: seen.append((progress.what, progress.part)))
     of_file = ("40.00 dB, 9 bytes", 1.0)
     assert seen == [("latent", pytest.approx(0.025)), ("fitted", pytest.approx(0.525)), of_file]

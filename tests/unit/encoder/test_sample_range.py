@@ -80,13 +80,13 @@ def test_a_psnr_is_met_relative_to_the_range():
 def test_targets_are_converted_in_one_place():
     shift = 20 * log10(65535 / 4095)
     config = EncoderConfig(psnr=40, sample_max=4095)
-    assert config.for_whole_range(16) == EncoderConfig(psnr=40 + shift)
-    assert config.for_whole_range(8) == EncoderConfig(psnr=40)
+    assert config.for_whole_range(16) == EncoderConfig(psnr=40 + shift, tune="psnr")
+    assert config.for_whole_range(8) == EncoderConfig(psnr=40, tune="psnr")
     for settings, lmbda in (({"quality": 60}, lmbda_of_quality(60)), ({"lmbda": 1e-3}, 1e-3)):
-        whole = EncoderConfig(**settings, sample_max=4095).for_whole_range(16)
+        whole = EncoderConfig(**settings, sample_max=4095, tune="psnr").for_whole_range(16)
         assert whole.lmbda == pytest.approx(lmbda * (4095 / 65535) ** 2)
         assert (whole.quality, whole.sample_max) == (None, None)
-    assert EncoderConfig(size=900, sample_max=4095).for_whole_range(16) == EncoderConfig(size=900)
+    assert EncoderConfig(size=900, sample_max=4095).for_whole_range(16) == EncoderConfig(size=900, tune="visual")
     assert EncoderConfig(sample_max=4095).for_whole_range(16).lmbda is not None
 
 

@@ -150,7 +150,7 @@ def test_types_are_refused_within_shards_too():
 @pytest.mark.parametrize(
     ("configuration", "words"),
     [
-        ({}, "exactly one of quality, psnr, lmbda; found none"),
+        ({}, "exactly one of quality, ssimulacra2, psnr, lmbda; found none"),
         ({"effort": 1}, "exactly one"),
         ({"quality": 75, "psnr": 40}, "found quality and psnr"),
         ({"quality": 101}, "0..100"),
