@@ -22,9 +22,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 
 import click
 import numpy as np
+import seen
 from rate_distortion import curves_of, rate_span
 from recording import Pixels, as_rgb, load, read_rows
 
@@ -41,6 +43,7 @@ FEW = {  # columns of the README's table, by the codecs of the rows
     "AVIF tune=psnr": "AVIF tuned for PSNR",
     "AVIF tune=iq": "AVIF tuned for the eye",
 }
+MEASURES = ("PSNR", "SSIM", "SSIMULACRA2")
 ALL = {  # those of docs/results/quality.md
     "AVIF tune=psnr": "AVIF tune=psnr",
     "AVIF tune=ssim": "tune=ssim",
@@ -49,6 +52,7 @@ ALL = {  # those of docs/results/quality.md
     "WebP": "WebP",
     "JPEG": "JPEG",
 }
+SEEN_ANCHORS = {"AVIF tune=iq": "AVIF tuned for the eye", "JPEG XL": "JPEG XL"}
 Points = dict[str, list[tuple[float, float]]]  # (bpp, PSNR in dB) by image
 _RATES = np.geomspace(0.05, 4, 60)
 _LABELS = {
@@ -186,25 +190,41 @@ def percent(value: float, decimals: int | None = 1) -> str:
     return f"{text} %" if float(text) else "0"
 
 
+def seen_rate(effort: int, anchor: str, measure: str) -> float:
+    """The mean difference of dfm's bits at an equal measure of what is seen, in percent."""
+    return fmean(seen.bits_more(f"dfm effort {effort} visual", anchor, measure).values())
+
+
+def seen_table() -> str:
+    """Bits at an equal measure of what is seen, by effort."""
+    lines = [f"| dfm's bits at an equal measure, against | {' | '.join(SEEN_ANCHORS.values())} |", "|---|---|---|"]
+    for effort, label in {5: "", 1: ", `--effort 1`"}.items():
+        for measure, name in {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli"}.items():
+            cells = [percent(seen_rate(effort, anchor, measure), 0) for anchor in SEEN_ANCHORS]
+            lines.append(f"| {name}{label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def visual_rates() -> dict[tuple[str, str], float]:
     """By measure and codec, by how many percent dfm's bits differ at an equal measure."""
     rows = read_rows(RESULTS / "visual_quality.jsonl")
     return {(row["measure"], row["against"]): row["percent"] for row in rows if "against" in row}
 
 
-def visual_table(columns: Mapping[str, str], decimals: int | None) -> str:
+def visual_table(columns: Mapping[str, str], decimals: int | None, measures: Sequence[str] = MEASURES) -> str:
     """Bits at an equal measure, against several codecs.
 
     Args:
         columns: The headings, by the codecs of the rows.
         decimals: Of the percentages; as recorded if None.
+        measures: The rows.
     """
     rates = visual_rates()
     lines = [
         f"| dfm's bits at an equal measure, against | {' | '.join(columns.values())} |",
         "|---" * (1 + len(columns)) + "|",
     ]
-    for measure in dict.fromkeys(measure for measure, _ in rates):
+    for measure in measures:
         cells = [rates.get((measure, codec)) for codec in columns]
         texts = ["not measured" if cell is None else percent(cell, decimals) for cell in cells]
         lines.append(f"| {measure} | {' | '.join(texts)} |")
@@ -246,8 +266,9 @@ def kodak_table() -> str:
 def tables() -> dict[str, str]:
     """The tables of the README and of docs/results/quality.md in Markdown."""
     return {
-        "README.md, by measure": visual_table(FEW, 0),
-        "README.md, by PSNR": kodak_table(),
+        "README.md, by what is seen": seen_table(),
+        "README.md, by PSNR": visual_table(FEW, 0, ("PSNR",)),
+        "README.md, Kodak": kodak_table(),
         "quality.md, by measure": visual_table(ALL, None),
         "quality.md, by size": visual_scores(),
     }
@@ -305,7 +326,7 @@ def draw_same_size(image: str, figure: Path, bpp: float, effort: int, crop: str 
     name, source = load(image)
     result = dfmcodec.encode(source.pixels, bpp=bpp, effort=effort)
     others = same_size(source.pixels, result.report.file_bytes)
-    versions = [Version("original", source.pixels), Version.of(result), *reversed(others)]
+    versions = [Version("original", source.pixels), Version.of(result, source.pixels), *reversed(others)]
     left, top, width, height = map(int, crop.split(",")) if crop else (0, 0, source.width, source.height)
     _draw(figure, versions, (slice(top, top + height), slice(left, left + width)), zoom)
     click.echo(json.dumps({"picture": name, **{v.label: [v.file_bytes, v.psnr_db] for v in versions}}))

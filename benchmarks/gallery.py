@@ -68,7 +68,7 @@ def versions_of(image: str, bpp: float, effort: int) -> list[Version]:
     _, source = load(image)
     result = dfmcodec.encode(source.pixels, bpp=bpp, effort=effort)
     others = same_size(source.pixels, result.report.file_bytes)
-    return [Version("original", source.pixels), *others, Version.of(result)]
+    return [Version("original", source.pixels), *others, Version.of(result, source.pixels)]
 
 
 def drawn(rows: Sequence[Sequence[tuple[Pixels, str]]], zoom: int) -> PIL.Image.Image:

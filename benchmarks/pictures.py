@@ -164,6 +164,7 @@ def qualities(images: tuple[str, ...], out: Path | None) -> None:
                     "bytes": report.file_bytes,
                     "bpp": report.bpp,
                     "psnr_db": report.psnr_db if np.isfinite(report.psnr_db) else "exact",
+                    "ssimulacra2": report.ssimulacra2,
                 }
             webp = io.BytesIO()
             PIL.Image.fromarray(image.pixels).save(webp, "WEBP", lossless=True)

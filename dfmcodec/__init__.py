@@ -8,8 +8,8 @@
     header = dfmcodec.read_info("photo.dfm")  # Header
 
 Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained,
-that is by `encode(...)` with `model="fitted"`, `model="coordinate"`, `prior=...` or an effort of 6
-to 9, and by `decode(..., backend="jax")`.
+that is by `encode(...)` with `model="fitted"`, `model="coordinate"`, `prior=...` or, with
+`tune="psnr"`, an effort of 6 to 9, and by `decode(..., backend="jax")`.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from dfmcodec.files.read_image import ignore
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.image import Image, Metadata
 from dfmcodec.metrics import psnr
+from dfmcodec.ssimulacra2 import ssimulacra2
 
 if TYPE_CHECKING:
     from dfmcodec.encoder.report import EncodeResult
@@ -59,17 +60,25 @@ class Version:
         pixels: What its file decodes to, uint8 [H, W, C].
         file_bytes: The size of the file; None for the original.
         psnr_db: The PSNR; None for the original.
+        ssimulacra2: SSIMULACRA2; None for the original, and where a side is below 8 pixels.
     """
 
     label: str
     pixels: Pixels
     file_bytes: int | None = None
     psnr_db: float | None = None
+    ssimulacra2: float | None = None
 
     @classmethod
-    def of(cls, result: EncodeResult) -> Version:
+    def of(cls, result: EncodeResult, original: Pixels) -> Version:
         """That of dfm."""
-        return cls("dfm", result.decoded.pixels, result.report.file_bytes, result.report.psnr_db)
+        decoded, report = result.decoded.pixels, result.report
+        return cls("dfm", decoded, report.file_bytes, report.psnr_db, ssimulacra2(original, decoded))
+
+    @property
+    def quality(self) -> float:
+        """What versions are compared by: SSIMULACRA2, or else PSNR."""
+        return (self.psnr_db or 0.0) if self.ssimulacra2 is None else self.ssimulacra2
 
     @property
     def caption(self) -> str:
@@ -77,7 +86,8 @@ class Version:
         if self.file_bytes is None or self.psnr_db is None:
             return self.label
         quality = f"{self.psnr_db:.2f} dB" if np.isfinite(self.psnr_db) else "exact"
-        return f"{self.label}: {self.file_bytes:,} bytes, {quality}"
+        seen = "" if self.ssimulacra2 is None else f"SSIMULACRA2 {self.ssimulacra2:.1f}, "
+        return f"{self.label}: {self.file_bytes:,} bytes, {seen}{quality}"
 
 
 def same_size(
@@ -104,8 +114,9 @@ def same_size(
             match = SizeSearch(codec, form, pixels).largest_within(limit_bytes)
             if isinstance(match, Match):
                 decoded = with_channels_of(pixels, codec.decode(match.data))
-                version = Version(codec.label, decoded, len(match.data), psnr(pixels, decoded, None))
-                if best is None or (version.psnr_db or 0) > (best.psnr_db or 0):
+                figures = psnr(pixels, decoded, None), ssimulacra2(pixels, decoded)
+                version = Version(codec.label, decoded, len(match.data), *figures)
+                if best is None or version.quality > best.quality:
                     best = version
             else:
                 smallest_bytes.append(match.smallest_bytes)

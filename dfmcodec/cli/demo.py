@@ -91,7 +91,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     if profile_bytes:
         remarks.append(f"The .dfm file also holds the colour profile, {profile_bytes:,} bytes, which do not count")
     others = same_size(image.pixels, coded_bytes, notify=remarks.append)
-    versions = [Version("original", image.pixels), Version.of(result), *others]
+    versions = [Version("original", image.pixels), Version.of(result, image.pixels), *others]
     sample = _command_line("sample", _PHOTOGRAPH, "-o", original)
     commands = [
         sample if source is None else f"# {original} is the image as PNG",

@@ -288,8 +288,8 @@ def command(**arguments: Any) -> None:
     photo.png and photo.jpg both become photo.dfm: of different files with the same output none is
     encoded, and the rest is; --keep-extension tells these two apart.
 
-    --effort 6 to 9, --model fitted and coordinate, and --prior need the package JAX; the rest
-    does not.
+    --effort 6 to 9 with --tune psnr, --model fitted and coordinate, and --prior need the package
+    JAX; the rest does not.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
     the exit code is 130. With several files, outputs that were made of the same files before are

@@ -141,8 +141,8 @@ class EncoderConfig:
             lossless; with the tune "psnr", by `lmbda_of_quality`.
         lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
-        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, from effort 6 on and up
-            to 4 megapixels, the better of latent and fitted (with the tune "visual", latent).
+        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, with the tune "psnr",
+            from effort 6 on and up to 4 megapixels, the better of latent and fitted.
         effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
             see docs/presets.md.
         recipe: The name of a recipe of the coordinate model, "default" or "published".

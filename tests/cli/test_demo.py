@@ -52,7 +52,7 @@ def test_the_demo_lays_three_codecs_beside_the_original(tmp_path, monkeypatch):
     assert np.array_equal(shown[0], cat)
     assert np.array_equal(shown[1], decoded)
     for pixels, caption in zip(shown[1:], captions[1:], strict=True):
-        size, quality = re.fullmatch(r"\w+: ([\d,]+) bytes, ([\d.]+) dB", caption).groups()
+        size, quality = re.fullmatch(r"\w+: ([\d,]+) bytes, SSIMULACRA2 [\d.-]+, ([\d.]+) dB", caption).groups()
         assert int(size.replace(",", "")) <= len(data)
         assert abs(psnr(cat, pixels, None) - float(quality)) < 0.006
     encode = next(line for line in result.output.splitlines() if "dfm encode" in line)

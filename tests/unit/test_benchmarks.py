@@ -136,6 +136,42 @@ def recording(folder: Path) -> None:
     assert module.decoded_like(module.Jpeg(), module.Jpeg().encode(image.pixels, "", 90), gray).shape == gray.shape
 
 
+def seen_files(folder: Path) -> None:
+    """With programs in place of other codecs that keep the image, and of Butteraugli."""
+    module = importlib.import_module("seen")
+    calls = []
+
+    def program(*words: object) -> str:
+        calls.append(words[0])
+        if words[0] != "butteraugli_main":
+            Path(str(words[-1])).write_bytes(Path(str(words[-2])).read_bytes())
+        return "2.5\n3-norm: 1.5\n"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_run", program)
+        rows = recorded(folder / "rows.jsonl", "seen", "files", png(folder), "--efforts", "1", "--bpps", "2")
+    assert [row["codec"] for row in rows] == ["dfm effort 1 visual", *8 * ["AVIF tune=iq"], *8 * ["JPEG XL"]]
+    assert {row["butteraugli"] for row in rows} == {1.5}
+    assert rows[0]["bpp"] <= 2
+    assert {row["ssimulacra2"] for row in rows[1:]} == {100}
+    assert set(calls) == {"butteraugli_main", "avifenc", "avifdec", "cjxl", "djxl"}
+
+
+def seen_rates(_: Path) -> None:
+    assert "| dfm effort 5 visual |" in "\n".join(run("seen", "rates"))
+
+
+def seen_photographs(folder: Path) -> None:
+    module = importlib.import_module("seen")
+    unpacked = folder / "unpacked"
+    for place, names in module.FOLDERS.items():
+        (unpacked / place).mkdir(parents=True)
+        for name in names.split():
+            PIL.Image.fromarray(crop(40, 30)).save(unpacked / place / f"{name}.jpg")
+    run("seen", "photographs", unpacked, folder / "photographs")
+    assert len(list((folder / "photographs").glob("*.png"))) == 20
+
+
 def corpus_engines(folder: Path) -> None:
     """The processor time of children counts: more images take more of it."""
     pytest.importorskip("distributed", reason="Dask is not installed; to have it: pip install -e .[dask]")

@@ -16,21 +16,24 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STATEMENTS = {  # what pages say, with the names of `figures`
     "README.md": (
+        "{seen_table}",
+        "means of {seen_count} photographs that nothing was tuned on",
         "{first_visual_table}",
+        "By SSIMULACRA2, a measure of visual quality, photographs are as good as AVIF's in {fewer[AVIF tune=iq]}, and "
+        "as JPEG XL's in {fewer[JPEG XL]}",
         "{kodak_table}",
-        "At equal PSNR its files are {jpeg_percent} % smaller than JPEG's, {webp_percent} % smaller than WebP's and "
+        "at equal PSNR, files are {jpeg_percent} % smaller than JPEG's, {webp_percent} % smaller than WebP's and "
         "{avif_percent} % smaller than those of an AVIF that is tuned for PSNR",
         "768x512 takes {default_s} s to encode on two cores, or {effort_1_s} s with `--effort 1`, and {decode_s} s to "
-        "decode. AVIF at speed 4 encodes it in {avif_s} s. An image of 24 megapixels takes {large_encode_s} s with "
+        "decode",
+        "AVIF at speed 4 encodes it in {avif_s} s. An image of 24 megapixels takes {large_encode_s} s with "
         "`--effort 1`, and {large_decode_s} s to decode",
-        "by SSIMULACRA2, a measure of visual quality, dfm needs {visual_percent} % more bits",
-        "-{jpeg_percent} % means that dfm needs {jpeg_percent} % fewer bits, +{visual_percent} % that it needs "
-        "{visual_percent} % more",
         "at {visual_bpp} bits per pixel",
         "installs about {installed_MB} MB of packages",
         "it is about {tests_GB} GB",
-        "On {count} photographs that nothing was tuned on, at 18 % to 1 % of the raw bytes, the default has on average "
-        "{over_jpeg_db} dB more than JPEG of the same size and {over_avif_db} dB more than AVIF",
+        "On {count} photographs that nothing was tuned on, at 18 % to 1 % of the raw bytes, the default effort with "
+        "`--tune psnr` has on average {over_jpeg_db} dB more than JPEG of the same size and {over_avif_db} dB more "
+        "than AVIF",
         "photographs use at least {share_percent} % of it",
         "takes {decode_s} s to decode 768x512, and {large_decode_s} s for 24 megapixels",
     ),
@@ -74,7 +77,12 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "effort 1: {kodak[dfm-1, JPEG]} and {kodak[dfm-1, AVIF]}",
         "{kodak[dfm-5, HM 16]} against HM 16; {kodak[dfm-5, Cool-chic 5.0.1]} against Cool-chic 5.0.1",
         "{visual[PSNR, AVIF tune=psnr]} (tuned for the eye: {visual[PSNR, AVIF tune=iq]})",
-        "{visual[SSIMULACRA2, AVIF tune=iq]} against AVIF tuned for the eye, which is what Pillow writes; "
+        "{seen[5, AVIF tune=iq, ssimulacra2]} against AVIF tuned for the eye, which is what Pillow writes; "
+        "{seen[5, JPEG XL, ssimulacra2]} against JPEG XL; effort 1: {seen[1, AVIF tune=iq, ssimulacra2]} and "
+        "{seen[1, JPEG XL, ssimulacra2]} |",
+        "{seen[5, AVIF tune=iq, butteraugli]} against AVIF, {seen[5, JPEG XL, butteraugli]} against JPEG XL; effort 1: "
+        "{seen[1, AVIF tune=iq, butteraugli]} and {seen[1, JPEG XL, butteraugli]} |",
+        "{visual[SSIMULACRA2, AVIF tune=iq]} against AVIF tuned for the eye; "
         "{visual[SSIMULACRA2, JPEG XL]} against JPEG XL, {visual[SSIMULACRA2, JPEG]} against JPEG",
         "{over_jpeg_db} dB above JPEG, {over_avif_db} above AVIF, {over_webp_db} above WebP, {over_jxl_db} above "
         "JPEG XL",
@@ -89,6 +97,7 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "{kodak[fitted:9, default]}, {kodak[fitted:9, Cool-chic 5.0.1]} and {kodak[fitted:9, HM 16]}, in {minutes[9]} "
         "minutes",
     ),
+    "docs/results/visual.md": ("{seen_rates}",),
     "docs/results/quality.md": (
         "{full_visual_table}",
         "{visual_scores}",
@@ -156,7 +165,21 @@ def figures() -> dict[str, object]:
     one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
-        "first_visual_table": first_page.visual_table(first_page.FEW, 0),
+        "seen_table": first_page.seen_table(),
+        "seen_count": len(first_page.seen.bits_more("dfm effort 5 visual", "AVIF tune=iq", "ssimulacra2")),
+        "seen_rates": first_page.seen.rates_table(),
+        "seen": {
+            f"{effort}, {anchor}, {measure}": percent(first_page.seen_rate(effort, anchor, measure), 1)
+            for effort in (1, 5)
+            for anchor in first_page.SEEN_ANCHORS
+            for measure in first_page.seen.MEASURES
+        },
+        "fewer": {
+            anchor: f"{abs(rate):.0f} % {'fewer' if round(rate) <= 0 else 'more'} bits"
+            for anchor in first_page.SEEN_ANCHORS
+            for rate in [first_page.seen_rate(5, anchor, "ssimulacra2")]
+        },
+        "first_visual_table": first_page.visual_table(first_page.FEW, 0, ("PSNR",)),
         "full_visual_table": first_page.visual_table(first_page.ALL, None),
         "visual_scores": first_page.visual_scores(),
         "kodak_table": first_page.kodak_table(),
@@ -164,7 +187,6 @@ def figures() -> dict[str, object]:
         "jpeg_percent": f"{-visual['PSNR', 'JPEG']:.0f}",
         "webp_percent": f"{-visual['PSNR', 'WebP']:.0f}",
         "avif_percent": f"{-visual['PSNR', 'AVIF tune=psnr']:.0f}",
-        "visual_percent": f"{visual['SSIMULACRA2', 'AVIF tune=iq']:.0f}",
         "visual_bpp": "{least_bpp} to {largest_bpp}".format_map(visual_rows[0]),
         "visual": {", ".join(key): percent(rate, None) for key, rate in visual.items()},
         "kodak": {
@@ -195,7 +217,7 @@ def figures() -> dict[str, object]:
         "count": len({image for image, _ in first_page.gains("jpeg")}),
         "qualities": {
             quality: f"{span((row['bytes'] / 1000 for row in rows), 0)} kB, "
-            f"{span((row['psnr_db'] for row in rows), 1)} dB"
+            f"SSIMULACRA2 {span((row['ssimulacra2'] for row in rows), 1)}"
             for quality in (50, 75, 90, 95)
             for rows in [settings[f"quality {quality}"]]
         },

@@ -1,0 +1,201 @@
+"""What is seen: dfm beside AVIF and JPEG XL, by SSIMULACRA2 and Butteraugli of real files.
+
+    python benchmarks/seen.py photographs /tmp/unpacked /tmp/photographs
+    python benchmarks/seen.py files /tmp/photographs/*.png --out benchmarks/results/seen.jsonl
+    python benchmarks/seen.py rates
+
+Debian's libavif-bin, libjxl-tools and libjxl-devtools have the other codecs and Butteraugli. Each
+row is a file; anchors have fixed settings, dfm some sizes. `rates` compares the curves.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from statistics import fmean
+
+import click
+import numpy as np
+import PIL.Image
+import skimage.data
+from recording import Row, images_argument, load, out_option, read_rows, record
+
+import dfmcodec
+from dfmcodec.image import Image
+from dfmcodec.metrics import bd_rate, psnr
+from dfmcodec.ssimulacra2 import ssimulacra2
+
+RESULTS = Path(__file__).parent / "results" / "seen.jsonl"
+LONG_SIDE = 768  # of the reduced photographs, pixels
+FOLDERS = {  # of Debian's packages budgie-backgrounds 3.0-1 and mate-backgrounds 1.26.0-1
+    "usr/share/backgrounds/budgie": (
+        "beacon-street-sunset blue-periwinkle canyon-wren casa-mila extreme-desert-hike high-trestle-trail "
+        "lake-sherburne oakland-zoo-otters perched-osprey piazza-gae-aulenti roman-colosseum singaporean-cityscape "
+        "tea-gardens"
+    ),
+    "usr/share/backgrounds/mate/nature": "Dune Garden LadyBird TwoWings",
+}
+OWN = ("astronaut", "chelsea", "coffee")  # scikit-image's
+SETTINGS = {
+    "AVIF tune=iq": (22, 32, 42, 52, 62, 72, 82, 90),
+    "JPEG XL": (16.0, 9.0, 5.5, 3.4, 2.1, 1.3, 0.75, 0.4),
+}
+LEAST, MOST = 30.0, 90.0  # SSIMULACRA2 between which curves are compared
+MEASURES = ("ssimulacra2", "butteraugli")
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """See the module."""
+
+
+@main.command()
+@click.argument("unpacked", type=click.Path(path_type=Path, exists=True))
+@click.argument("folder", type=click.Path(path_type=Path))
+def photographs(unpacked: Path, folder: Path) -> None:
+    """Makes the 20 photographs, from two unpacked packages and scikit-image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, names in FOLDERS.items():
+        for name in names.split():
+            prefix = "mate-" if "mate" in place else ""
+            with PIL.Image.open(unpacked / place / f"{name}.jpg") as opened:
+                _reduced(opened.convert("RGB")).save(folder / f"{prefix}{name.lower()}.png")
+    for name in OWN:
+        PIL.Image.fromarray(getattr(skimage.data, name)()).save(folder / f"{name}.png")
+
+
+def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
+    scale = LONG_SIDE / max(image.size)
+    return image.resize((round(image.width * scale), round(image.height * scale)), PIL.Image.Resampling.LANCZOS)
+
+
+@main.command()
+@images_argument
+@click.option("--efforts", default="1,5", show_default=True, help="Those of dfm; none for the anchors alone.")
+@click.option("--bpps", default="0.15,0.3,0.6,1.2", show_default=True, help="Sizes of dfm's files.")
+@click.option("--tune", default="visual", show_default=True, help="That of dfm.")
+@click.option("--anchors/--no-anchors", default=True, help="Whether AVIF and JPEG XL are measured.")
+@out_option
+def files(images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, out: Path | None) -> None:
+    """Encodes images by all codecs."""
+
+    def rows() -> Iterator[Row]:
+        for name in images:
+            stem, image = load(name)
+            for effort in filter(None, efforts.split(",")):
+                for bpp in map(float, bpps.split(",")):
+                    started = time.perf_counter()
+                    data = dfmcodec.encode(image.pixels, bpp=bpp, effort=int(effort), tune=tune).data
+                    seconds = round(time.perf_counter() - started, 2)
+                    codec = f"dfm effort {effort} {tune}"
+                    yield _row(stem, image, codec, bpp, len(data), dfmcodec.decode(data).pixels, seconds)
+            for codec, settings in SETTINGS.items() if anchors else ():
+                for setting in settings:
+                    size, pixels = _anchor(image, codec, setting)
+                    yield _row(stem, image, codec, setting, size, pixels, None)
+
+    record(rows(), out)
+
+
+def _row(name: str, image: Image, codec: str, setting: float, size: int, decoded: object, seconds: float | None) -> Row:
+    pixels = np.asarray(decoded)
+    return {
+        "picture": name,
+        "codec": codec,
+        "setting": setting,
+        "bytes": size,
+        "bpp": round(8 * size / image.pixel_count, 5),
+        "ssimulacra2": round(ssimulacra2(image.pixels, pixels) or 0, 3),
+        "butteraugli": _butteraugli(image, pixels),
+        "psnr_db": round(psnr(image.pixels, pixels, None), 3),
+        "seconds": seconds,
+    }
+
+
+def _anchor(image: Image, codec: str, setting: float) -> tuple[int, np.ndarray]:
+    """The size of an anchor's file of an image, and what it decodes to."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        original, decoded = folder / "a.png", folder / "d.png"
+        PIL.Image.fromarray(image.pixels).save(original)
+        if codec == "JPEG XL":
+            file = folder / "a.jxl"
+            _run("cjxl", "-e", 7, "-d", setting, original, file)
+            _run("djxl", file, decoded)
+        else:
+            file = folder / "a.avif"
+            _run("avifenc", "-s", 4, "-y", "444", "-q", int(setting), "-a", codec.removeprefix("AVIF "), original, file)
+            _run("avifdec", file, decoded)
+        return file.stat().st_size, np.asarray(PIL.Image.open(decoded).convert("RGB"))
+
+
+def _butteraugli(image: Image, pixels: np.ndarray) -> float:
+    """The 3-norm of Butteraugli's map."""
+    with tempfile.TemporaryDirectory() as name:
+        paths = [Path(name, file) for file in ("a.png", "b.png")]
+        for path, samples in zip(paths, (image.pixels, pixels), strict=True):
+            PIL.Image.fromarray(samples).save(path)
+        return float(_run("butteraugli_main", *paths).split()[-1])
+
+
+def _run(*words: object) -> str:
+    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout
+
+
+@main.command()
+def rates() -> None:
+    """Prints by how much dfm's bits differ from those of the anchors."""
+    click.echo(rates_table())
+
+
+def rates_table() -> str:
+    """Bits at an equal measure, against the anchors: means over images, the least and the most."""
+    ours = dict.fromkeys(row["codec"] for row in read_rows(RESULTS) if row["codec"].startswith("dfm"))
+    lines = [f"| | {' | '.join(f'{anchor}, {measure}' for anchor in SETTINGS for measure in MEASURES)} |"]
+    lines.append("|---" * (1 + len(SETTINGS) * len(MEASURES)) + "|")
+    for codec in ours:
+        cells = []
+        for anchor in SETTINGS:
+            for measure in MEASURES:
+                found = list(bits_more(codec, anchor, measure).values())
+                cells.append(f"{fmean(found):+.1f} % ({min(found):+.0f} .. {max(found):+.0f}, {len(found)})")
+        lines.append(f"| {codec} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def bits_more(codec: str, anchor: str, measure: str) -> dict[str, float]:
+    """By image, by how many percent a codec's bits differ from an anchor's at an equal measure.
+
+    Only files with a SSIMULACRA2 between `LEAST` and `MOST` count, and one beyond on each side.
+    """
+    curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in read_rows(RESULTS):
+        curves[row["codec"], row["picture"]].append(row)
+    found = {}
+    for name in dict.fromkeys(picture for _, picture in curves):
+        theirs, points = (_points(_of_interest(curves[of, name]), measure) for of in (anchor, codec))
+        rate = bd_rate(theirs, points)
+        if rate is not None:
+            found[name] = rate.percent
+    return found
+
+
+def _of_interest(rows: Iterable[Row]) -> list[Row]:
+    """Rows by size, those of interest and a neighbour on each side."""
+    ordered = sorted(rows, key=lambda row: row["bytes"])
+    inside = [n for n, row in enumerate(ordered) if LEAST <= row["ssimulacra2"] <= MOST]
+    return ordered[max(0, inside[0] - 1) : inside[-1] + 2] if inside else []
+
+
+def _points(rows: Iterable[Row], measure: str) -> list[tuple[float, float]]:
+    """Rate and measure, larger where it is better."""
+    sign = -1 if measure == "butteraugli" else 1
+    return [(row["bpp"], sign * row[measure]) for row in rows]
+
+
+if __name__ == "__main__":
+    main()
