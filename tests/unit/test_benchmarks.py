@@ -625,6 +625,9 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "rate_distortion run": rate_distortion_run,
     "rate_distortion report": rate_distortion_report,
     "recording": recording,
+    "seen photographs": seen_photographs,
+    "seen files": seen_files,
+    "seen rates": seen_rates,
     "vae": vae,
 }
 
