@@ -370,6 +370,7 @@ class ScoreTarget:
         self._settled_from = effort.shifts + 2 if effort.refined else 1
         self._steps = _Steps()
         self._best: Trial | None = None
+        self._same_side, self._was_finer = 0, False  # how often the last moves were not enough, and where they went
         self.first_q_step = min(max(round(64 * step_of_score(score)), 1), MAX_STEP)
         self._finest, self._coarsest = 1, MAX_STEP
         if not is_floor:
@@ -397,6 +398,10 @@ class ScoreTarget:
             self._steps.add(q_step, self.meets(trial))
         goal = self._goal + _FLOOR_AIM if self._is_floor else self._goal
         octaves = log2(_loss(goal) / _loss(trial.quality)) / _LOSS_PER_OCTAVE
+        if trial.number >= self._settled_from:
+            self._same_side = self._same_side + 1 if (octaves < 0) == self._was_finer else 0
+            octaves *= 1 + self._same_side
+        self._was_finer = octaves < 0
         guess = round(q_step * exp2(min(max(octaves, -2.0), 2.0)))
         if guess == q_step and self._is_floor and not self.meets(trial):
             guess -= 1
