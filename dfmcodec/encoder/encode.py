@@ -77,7 +77,7 @@ def encode_image(
         MissingPackageError: The model is fitted by JAX and optax, which are not installed.
     """
     if generator is not None:
-        if Tune.VISUAL.value in (config.tune, config.ssimulacra2 and config.distortion_tune.value):
+        if config.tune == Tune.VISUAL.value or config.ssimulacra2 is not None:
             msg = "the tune visual is for the latent model, not for a code of a generative model"
             raise ConfigError(msg)
         config = replace(config, tune=Tune.PSNR.value)

@@ -149,14 +149,14 @@ class Encoding:
 
     def with_filter(
         self, samples: Int32, q_step: int, change: Floats, image_filter: ImageFilter | None
-    ) -> tuple[float, Pixels]:
+    ) -> tuple[float, Pixels | None]:
         """Adds the filter to the change that the machine makes with a q_step, in place.
 
         Returns:
             The mean squared error of the image that comes out, squared code values of 8 bits; and
-            the image.
+            for the tune `visual` the image, None otherwise.
         """
-        decoded = np.empty_like(self.image.pixels)
+        decoded = np.empty_like(self.image.pixels) if self.tune is Tune.VISUAL else None
         image, basis, machine = self.image, colour_basis(self.chroma_angle), self.options.prior.machine
         whole = Samples.whole(samples)
 
@@ -172,7 +172,8 @@ class Encoding:
             _put(planes, change[:, *part])
             planes = samples[:, *part].astype(np.float32) + planes
             pixels = planes_to_pixels(planes.transpose(1, 2, 0), basis, image.bit_depth)
-            decoded[part] = pixels
+            if decoded is not None:
+                decoded[part] = pixels
             visible = None if image.visible is None else image.visible[part]
             count = pixels.size if visible is None else int(visible.sum()) * pixels.shape[2]
             return mse(image.pixels[part], pixels, visible) * count, count

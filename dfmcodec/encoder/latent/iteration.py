@@ -17,7 +17,7 @@ from math import inf, log2
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Floats, Int32, Pixels, Tune
+from dfmcodec._types import Floats, Int32, Pixels
 from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
 from dfmcodec.bitstream.sections.corrections import correction_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
@@ -173,7 +173,7 @@ def iterate(
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
     squared_error, decoded = encoding.with_filter(coded.samples, q_step, change, image_filter)
     seen = None
-    if encoding.tune is Tune.VISUAL:
+    if decoded is not None:
         image = encoding.image
         seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
         if image.visible is not None:
