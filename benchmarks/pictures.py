@@ -32,7 +32,7 @@ from recording import Pixels, Row, images_argument, load, out_option, record
 import dfmcodec
 from dfmcodec.decoder import decode_image
 from dfmcodec.image import Image
-from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels
+from dfmcodec.latents.colour import ColourBasis, pixels_to_planes, planes_to_pixels
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
 from dfmcodec.metrics import bits_per_pixel, psnr, ssim
@@ -213,12 +213,12 @@ def depths(images: tuple[str, ...], out: Path | None) -> None:
 
 def _synthesised(pixels: Pixels, levels: int) -> Pixels:
     """Pixels after analysis, rounding to units, and synthesis."""
-    planes = pixels_to_planes(pixels, 0)
+    planes = pixels_to_planes(pixels, ColourBasis())
     pyramid = analyse(planes, levels) if levels else Pyramid(planes, ())
     low = _units(pyramid.low)
     for bands in reversed(pyramid.bands):
         low = synthesise_level(low, [_units(band) for band in bands])
-    return planes_to_pixels(np.ascontiguousarray(low.transpose(1, 2, 0), dtype=np.float32), colour_basis(0), 16)
+    return planes_to_pixels(np.ascontiguousarray(low.transpose(1, 2, 0), dtype=np.float32), ColourBasis(), 16)
 
 
 def _units(coefficients: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:

@@ -36,6 +36,7 @@ MAX_NETWORK_NUMBER = 2**23
 WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
 COORDINATE, LATENT, GENERATIVE, FITTED = 0, 1, 2, 3
 FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10), FITTED: (6,)}
+LUMAS = {1: (1, 1, 1), 2: (0.299, 0.587, 0.114)}
 REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE, FITTED: GRIDS}
 OWN_SECTIONS = {
     COORDINATE: {WEIGHTS},
@@ -73,7 +74,7 @@ class File:
     height: int
     depth: int
     network_width: int
-    order: int
+    order: int  # of model 1 the luma
     further: bytes  # of model 2 the id of the generative model
     head: bytes  # all that stands before the sections
     sections: dict[int, bytes]  # in their order
@@ -111,6 +112,8 @@ def read_other(data: bytes) -> File:
     require(width * height <= MAX_PIXELS, "the image is beyond the limit on pixels")
     if model == COORDINATE:
         require(all(1 <= size <= 64 for size in (depth, network_width, order)), "the network's sizes")
+    if model == LATENT:
+        require(order in LUMAS, "an unknown luma")
     require(extra in FURTHER_LENGTHS[model], "length of the model's further fields")
     require(count >= 1, "no sections")
     further = data[17 : 17 + extra]
@@ -968,6 +971,10 @@ def machine_correction(samples: np.ndarray, step: int, prior: dict[str, np.ndarr
     return out[:height, :width]
 
 
+def unit(v: np.ndarray) -> np.ndarray:
+    return v / np.linalg.norm(v)
+
+
 def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filter_: Filter | None) -> np.ndarray:
     """Samples of a file of model 1 from the planes [H, W, colours] of the synthesis, by
     "Colours".
@@ -983,8 +990,11 @@ def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filte
     levels = total / 64
     if file.channels == 3:
         a = parameters.chroma_angle * math.pi / 256
-        one, two, six = np.array([1, 1, 1]) / 3**0.5, np.array([1, 0, -1]) / 2**0.5, np.array([1, -2, 1]) / 6**0.5
-        basis = [one, two * math.cos(a) + six * math.sin(a), -two * math.sin(a) + six * math.cos(a)]
+        gray, normal = np.array([1, 1, 1]) / 3**0.5, unit(np.array(LUMAS[file.order]))
+        two, six = np.array([1, 0, -1]) / 2**0.5, np.array([1, -2, 1]) / 6**0.5
+        two = unit(two - (two @ normal) * normal)
+        six = unit(six - (six @ normal) * normal - (six @ two) * two)
+        basis = [gray, two * math.cos(a) + six * math.sin(a), -two * math.sin(a) + six * math.cos(a)]
         levels = levels @ np.array(basis).astype(np.float32)
     samples = (levels + 128) * (257 if file.bits == 16 else 1)
     return np.clip(np.rint(samples), 0, 2**file.bits - 1)

@@ -39,7 +39,7 @@ from dfmcodec.fourier.network import (
 from dfmcodec.fourier.quantize import dequantize, step_per_weight
 from dfmcodec.image import MAX_PIXELS, MAX_SIDE, Image, peak_value, samples_to_values, to_values
 from dfmcodec.kernels import compiled
-from dfmcodec.latents.colour import colour_basis, planes_to_pixels
+from dfmcodec.latents.colour import planes_to_pixels
 from dfmcodec.latents.geometry import Region
 from dfmcodec.latents.grids import symbol_step
 from dfmcodec.prior import prior_of
@@ -255,9 +255,8 @@ def _decode_at(
             samples = Samples(_synthesis_of(model), covered, height, width)
             planes = _corrected_planes(model, samples, seen, request.backend)
             at_rows, at_columns = rows.from_sample(seen.top), columns.from_sample(seen.left)
-        basis = colour_basis(model.chroma_angle)
         strips = (strip.transpose(1, 2, 0) for strip in resample.evaluate_strips(planes, at_rows, at_columns))
-        pixels = np.concatenate([planes_to_pixels(strip, basis, model.bit_depth) for strip in strips])
+        pixels = np.concatenate([planes_to_pixels(strip, model.basis, model.bit_depth) for strip in strips])
     if ancillary.alpha is not None:
         alpha = ancillary.alpha[None].astype(np.float32)
         alpha_strips = resample.evaluate_strips(alpha, rows.from_sample(needed.top), columns.from_sample(needed.left))
@@ -417,7 +416,7 @@ def _render_latents(model: QuantizedLatents, samples: Samples, region: Region, b
         samples,
         region,
         model.q_step,
-        model.chroma_angle,
+        model.basis,
         machine,
         evaluate,
         model.image_filter,

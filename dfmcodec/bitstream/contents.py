@@ -14,7 +14,7 @@ from dfmcodec._types import Int8, Int32, Model, Pixels, Symbols
 from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import Metadata, check_channels
-from dfmcodec.latents.colour import MAX_CHROMA_ANGLE
+from dfmcodec.latents.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
 from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES, Tiling
 from dfmcodec.latents.grids import LMBDA_CODES, grid_sizes
 from dfmcodec.latents.quantizer import MAX_STEP
@@ -34,7 +34,7 @@ class LatentArchitecture:
         levels: The number of decomposition levels of the wavelet.
         depth: The number of Fourier layers of the prior's Deep Fourier Machine.
         width: The dimension between the layers of that machine.
-        order: The largest |k|_1 of those layers.
+        luma: The luma of the planes.
         prior_id: The checksum of the prior that the file was made with.
         tile_rows: The number of tiles one above the other; see `latents.geometry.Tiling`.
         tile_columns: The number of tiles side by side.
@@ -47,7 +47,7 @@ class LatentArchitecture:
     levels: int
     depth: int
     width: int
-    order: int
+    luma: Luma
     prior_id: int
     tile_rows: int = 1
     tile_columns: int = 1
@@ -70,7 +70,7 @@ class LatentArchitecture:
             "levels": self.levels,
             "depth": self.depth,
             "width": self.width,
-            "order": self.order,
+            "luma": self.luma.name.lower(),
             "prior": f"{self.prior_id:08x}",
             "tiles": self.tile_rows * self.tile_columns,
         }
@@ -226,7 +226,7 @@ class QuantizedLatents:
         width: The width of the image, in pixels.
         q_step: The quantisation step in 1/64 code values, 1..65535.
         chroma_angle: The chroma angle in 1/256 of half a turn, 0..255; see
-            `latents.colour.colour_basis`.
+            `latents.colour.ColourBasis`.
         tile_symbols: The symbols of each tile.
         samples: The linear synthesis in units, int32 [channels, H, W]. It follows from the symbols,
             but only by the traversal that codes them, so it is kept where it is needed; None in a
@@ -266,6 +266,11 @@ class QuantizedLatents:
         if not 0 <= self.chroma_angle <= MAX_CHROMA_ANGLE:
             msg = f"chroma angle {self.chroma_angle} is outside 0..{MAX_CHROMA_ANGLE}"
             raise ConfigError(msg)
+
+    @property
+    def basis(self) -> ColourBasis:
+        """The colours of the planes."""
+        return ColourBasis(self.chroma_angle, self.architecture.luma)
 
     @property
     def symbols(self) -> Symbols:

@@ -37,6 +37,7 @@ from dfmcodec.bitstream.layout import (
 from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, ImageError, LimitError, TruncatedError
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import MAX_PIXELS, check_image_size
+from dfmcodec.latents.colour import Luma
 from dfmcodec.latents.geometry import TILE_GRID
 
 
@@ -122,10 +123,12 @@ def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> by
     else:
         arch = model.architecture
         values |= {"channels": arch.channels, "bit_depth": model.bit_depth, "section_count": len(in_table)}
-        values |= {"depth": arch.depth, "layer_width": arch.width, "order": arch.order, "further_bytes": 0}
+        values |= {"depth": arch.depth, "layer_width": arch.width}
         if isinstance(model, QuantizedLatents):
             values |= _latent_values(model)
-        elif isinstance(model, QuantizedGrids):
+        else:
+            values |= {"order": model.architecture.order, "further_bytes": 0}
+        if isinstance(model, QuantizedGrids):
             values |= _fitted_values(model)
     table = b"".join(SECTION_ENTRY.pack(section, len(body)) for section, body in in_table.items())
     return write_fields(values) + table
@@ -135,6 +138,7 @@ def _latent_values(model: QuantizedLatents) -> dict[str, int]:
     arch = model.architecture
     return {
         "further_bytes": further_bytes(Model.LATENT, (arch.tile_rows, arch.tile_columns) != (1, 1)),
+        "luma": arch.luma,
         "levels": arch.levels,
         "q_step": model.q_step,
         "chroma_angle": model.chroma_angle,
@@ -213,17 +217,18 @@ def _architecture(values: Mapping[str, int]) -> Architecture:
     model = MODELS[values["model"]]
     if model is Model.GENERATIVE:
         return CodeArchitecture(3 if values["kinds"] & 1 else 1, values["generator_id"])
-    network = values["depth"], values["layer_width"], values["order"]
+    network = values["depth"], values["layer_width"]
     if model is Model.COORDINATE:
-        return CoordinateArchitecture(values["channels"], *network)
+        return CoordinateArchitecture(values["channels"], *network, values["order"])
     if model is Model.FITTED:
-        return FittedArchitecture(values["channels"], values["grids"], *network, values["prior_id"])
+        return FittedArchitecture(values["channels"], values["grids"], *network, values["order"], values["prior_id"])
     tiles = values.get("tile_rows", 1), values.get("tile_columns", 1)
     for side, number in zip((values["height"], values["width"]), tiles, strict=True):
         if number > max(1, side // TILE_GRID):
             msg = f"{number} tiles along {side} pixels; at most {max(1, side // TILE_GRID)} are possible"
             raise ConfigError(msg)
-    return LatentArchitecture(values["channels"], values["levels"], *network, values["prior_id"], *tiles)
+    luma = Luma(values["luma"])
+    return LatentArchitecture(values["channels"], values["levels"], *network, luma, values["prior_id"], *tiles)
 
 
 def _read_section_table(

@@ -29,6 +29,7 @@ from dfmcodec.errors import (
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH
 from dfmcodec.image import BIT_DEPTHS, MAX_SIDE
+from dfmcodec.latents.colour import Luma
 from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES
 from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES
 from dfmcodec.latents.quantizer import MAX_STEP
@@ -144,11 +145,12 @@ FIELDS = (
     Field("depth", "B", range(1, MAX_DEPTH + 1), _is_coordinate),
     Field("layer_width", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
     Field("order", "B", range(1, MAX_WIDTH + 1), _is_coordinate),
-    # In the latent and the fitted model these three only describe the prior's machine, so a reader
-    # accepts any value.
+    # In the latent and the fitted model these only describe the prior's machine: a reader accepts
+    # any value.
     Field("depth", "B", _BYTE, _names_prior),
     Field("layer_width", "B", _BYTE, _names_prior),
-    Field("order", "B", _BYTE, _names_prior),
+    Field("order", "B", _BYTE, _is_fitted),
+    Field("luma", "B", tuple(Luma), _is_latent, refusal=UnsupportedVersionError),
     Field("further_bytes", "B", (0,), _is_coordinate, refusal=UnsupportedVersionError),
     Field("further_bytes", "B", (8, 10), _is_latent, refusal=UnsupportedVersionError),
     Field("further_bytes", "B", (6,), _is_fitted, refusal=UnsupportedVersionError),

@@ -9,7 +9,8 @@ level l and orientation o is
 
 with v the energy of luma's detail in the three bands of its level, in squared code values, a mean
 over 3x3 cells; and all weights of a tile are divided by the geometric mean of the last factor over
-the finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
+the finest level. Chroma weighs less. Measured by SSIMULACRA2 and Butteraugli on data/kodak,
+docs/results/visual.md.
 
 What is seen is not a sum of squared errors of coefficients, though: errors that a coarser image, or
 the luma of another colour space, has no more of cost less. `TargetShift` moves what symbols aim at,
@@ -33,6 +34,7 @@ _Bands = tuple[tuple[Float16, Float16, Float16], ...]
 _LEVEL_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
 _DIAGONAL = 2  # the orientation that is high along both rows and columns
 _DIAGONAL_WEIGHT = 0.6
+_CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma, and the two chroma axes, of which the second varies less
 _LEAST_ENERGY = np.float32(60)
 _LARGEST = float(np.finfo(np.float16).max)
 _KEPT_PART = np.float32(0.8)  # of the shift before
@@ -42,7 +44,7 @@ _LARGEST_SHIFT = 2  # root mean squares of a band's errors
 
 @dataclass(frozen=True)
 class CoefficientWeights:
-    """The weights of the squared errors of a tile's coefficients, the same for all channels.
+    """The weights of the squared errors of a tile's coefficients.
 
     Args:
         levels: For each decomposition level the weights of cells of 2x2 samples of its image,
@@ -62,14 +64,14 @@ class CoefficientWeights:
         return cls(tuple(np.minimum(m * np.float32(scale * w), _LARGEST).astype(np.float16) for m, w in weights))
 
     def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
-        """The weights of the coefficients of a band of a shape, float32 [rows, columns]."""
+        """The weights of luma's coefficients of a band of a shape, float32 [rows, columns]."""
         return _oriented(self.levels[level][: shape[0], : shape[1]], orientation)
 
     def of_pass(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
         """The weights of the coefficients of a coding pass of a shape, float32 [rows, columns]."""
         y, x = PHASES[coding_pass.phase]
         weights = self.levels[coding_pass.level][y::2, x::2][: shape[0], : shape[1]]
-        return _oriented(weights, coding_pass.orientation)
+        return _oriented(weights, coding_pass.orientation) * np.float32(_CHANNEL_WEIGHTS[coding_pass.channel])
 
 
 def _oriented(weights: Float16, orientation: int) -> Float32:

@@ -4,7 +4,7 @@ The latents of an image are the quantised sub-bands of a wavelet pyramid.
 """
 
 from dfmcodec.latents.colour import (
-    colour_basis,
+    ColourBasis,
     pixels_to_planes,
     planes_to_pixels,
     principal_chroma_angle,
@@ -44,13 +44,13 @@ __all__ = [
     "NORM_UNIT",
     "ORIENTATIONS",
     "UNITS_PER_LEVEL",
+    "ColourBasis",
     "Geometry",
     "Pyramid",
     "Region",
     "Tile",
     "Tiling",
     "analyse",
-    "colour_basis",
     "default_levels",
     "default_tiles",
     "pixels_to_planes",

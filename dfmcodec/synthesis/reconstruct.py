@@ -9,7 +9,7 @@ import numpy as np
 
 from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.kernels import compiled
-from dfmcodec.latents.colour import colour_basis, planes_to_pixels
+from dfmcodec.latents.colour import ColourBasis, planes_to_pixels
 from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
@@ -176,7 +176,7 @@ def synthesise(
     samples: Samples,
     region: Region,
     q_step: int,
-    chroma_angle: int,
+    basis: ColourBasis,
     machine: DeepFourierMachine,
     evaluate: Evaluate | None,
     image_filter: ImageFilter | None,
@@ -188,7 +188,7 @@ def synthesise(
         samples: At least the samples that are `seen_from` the region.
         region: The region of the image.
         q_step: The quantisation step in 1/64 code values.
-        chroma_angle: The chroma angle of the image; see `colour_basis`.
+        basis: The colours of the planes.
         machine: The correcting machine.
         evaluate: See `machine_change`.
         image_filter: The image filter, or None.
@@ -197,7 +197,6 @@ def synthesise(
     Returns:
         uint8 or uint16 [H, W, C].
     """
-    basis = colour_basis(chroma_angle)
     pixels = np.empty(
         (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
     )

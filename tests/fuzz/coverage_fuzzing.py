@@ -79,6 +79,7 @@ def tiny_files() -> list[bytes]:
     from dfmcodec.entropy.correction import ContextCorrection
     from dfmcodec.fourier.network import CoordinateArchitecture
     from dfmcodec.image import Metadata
+    from dfmcodec.latents.colour import Luma
     from dfmcodec.latents.geometry import Geometry
     from dfmcodec.prior import CURRENT, prior_of
     from dfmcodec.synthesis.filter import ImageFilter, taps
@@ -104,7 +105,7 @@ def tiny_files() -> list[bytes]:
     sizes = ((1, 1, 1, 1), (13, 10, 3, 2), (8, 9, 1, 4), (1, 520, 1, 2), (21, 5, 3, 6))
     for number, (height, width, channels, levels) in enumerate(sizes):
         tiles = 1, max(1, width // 256)
-        architecture = LatentArchitecture(channels, levels, 4, 60, 1, CURRENT, *tiles)
+        architecture = LatentArchitecture(channels, levels, 4, 60, list(Luma)[number % 2], CURRENT, *tiles)
         geometry = Geometry(height, width, channels, levels)
         radius = number % 5 + 1
         weights = symbols(channels * len(taps(radius)) * channels, 2).reshape(channels, -1, channels)

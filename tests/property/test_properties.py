@@ -30,12 +30,12 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, laplace
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS
-from dfmcodec.errors import ConfigError, CorruptError, LimitError
+from dfmcodec.errors import ConfigError, CorruptError, LimitError, UnsupportedVersionError
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH, CoordinateArchitecture
 from dfmcodec.fourier.quantize import STEP_COUNT
 from dfmcodec.image import Metadata
-from dfmcodec.latents.colour import MAX_CHROMA_ANGLE
+from dfmcodec.latents.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
 from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES, TILE_GRID, Geometry, Tiling
 from dfmcodec.latents.quantizer import MAX_STEP
 from dfmcodec.prior import CURRENT, prior_of
@@ -200,9 +200,20 @@ def test_the_widest_networks_decode(order):
 
 
 def latents(
-    height, width, colours=1, levels=1, q_step=640, angle=0, bits=8, prior=CURRENT, tiles=(1, 1), seed=0, scale=1.0
+    height,
+    width,
+    colours=1,
+    levels=1,
+    q_step=640,
+    angle=0,
+    bits=8,
+    prior=CURRENT,
+    tiles=(1, 1),
+    seed=0,
+    scale=1.0,
+    luma=Luma.MEAN,
 ) -> QuantizedLatents:
-    architecture = LatentArchitecture(colours, levels, 4, 60, 1, prior, *tiles)
+    architecture = LatentArchitecture(colours, levels, 4, 60, luma, prior, *tiles)
     symbols = laplacian(seed, height * width * colours, scale, MAX_SYMBOL // 4)
     counts = [tile.geometry.symbol_count() for tile in bitstream.tiling_of(architecture, height, width).tiles]
     parts = tuple(TileSymbols.of(part) for part in np.split(symbols, np.cumsum(counts)[:-1]))
@@ -312,8 +323,18 @@ def test_steps_and_levels_come_back_as_images(q_step, levels):
 
 
 @pytest.mark.parametrize("angle", [0, 1, 127, 128, 254, 255])
-def test_chroma_angles_come_back_as_images(angle):
-    assert decode_image(bitstream.write(assert_latents_come_back(latents(6, 5, 3, 2, angle=angle)))).pixels.size
+@pytest.mark.parametrize("luma", list(Luma))
+def test_colour_bases_come_back_as_images(angle, luma):
+    model = assert_latents_come_back(latents(6, 5, 3, 2, angle=angle, luma=luma))
+    assert model.basis == ColourBasis(angle, luma)
+    assert decode_image(bitstream.write(model)).pixels.size
+
+
+def test_an_unknown_luma_is_refused():
+    data = bytearray(bitstream.write(latents(6, 5, 3, 2)))
+    data[14] = max(Luma) + 1
+    with pytest.raises(UnsupportedVersionError, match="luma"):
+        bitstream.read_header(bytes(data))
 
 
 @pytest.mark.parametrize(
@@ -334,7 +355,7 @@ def test_tiles_come_back(height, width, tiles):
 
 def test_more_tiles_than_fit_are_refused():
     with pytest.raises(ConfigError, match="tiles"):
-        LatentArchitecture(1, 1, 4, 60, 1, CURRENT, 1, MAX_TILES + 1)
+        LatentArchitecture(1, 1, 4, 60, Luma.MEAN, CURRENT, 1, MAX_TILES + 1)
     data = bitstream.write(latents(1, 2 * TILE_GRID, 1, 1, tiles=(1, 2)))
     narrow = bytearray(data)
     narrow[8:10] = (2 * TILE_GRID - 1).to_bytes(2, "little")

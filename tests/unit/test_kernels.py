@@ -28,7 +28,7 @@ from dfmcodec.entropy.grid_context import GridContext, wavefronts
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import SWITCH, compiled
-from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
 from dfmcodec.latents.geometry import Geometry, Tiling
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import analyse
@@ -81,7 +81,7 @@ def test_golden_files_decode_as_with_numpy(path):
 def _paths(pixels, q_step, influence=None, tune=Tune.PSNR):
     """The symbols of an image under guessed tables."""
     geometry = Geometry(*pixels.shape, 4)
-    pyramid = analyse(pixels_to_planes(pixels, 0), 4)
+    pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 4)
     context = shipped().context
     rng = np.random.default_rng(0)
 

@@ -1,6 +1,5 @@
 /**
- * Planes in an orthonormal basis of luma and two chroma axes -> samples ("Reconstruction" in
- * docs/format.md).
+ * Planes of luma and two chroma axes -> samples ("Reconstruction" in docs/format.md).
  */
 
 import { allocate } from "./errors.js";
@@ -8,12 +7,21 @@ import { allocate } from "./errors.js";
 const UNITS = 64; // in a code value
 const MIDDLE = 128; // the code value that a plane's 0 stands for
 
-/** The axes in RGB, by the chroma angle of the image: [axis][channel]. */
-function basisOf(chromaAngle) {
+const dot = (a, b) => a.reduce((sum, x, at) => sum + x * b[at], 0);
+const unit = (a) => a.map((x) => x / Math.sqrt(dot(a, a)));
+/** What is left of an axis without its parts along others, which are of length 1 and orthogonal. */
+const without = (a, ...others) => unit(a.map((x, at) => others.reduce((left, b) => left - dot(a, b) * b[at], x)));
+
+/** The weights of red, green and blue in luma, by the field of the header. */
+const LUMAS = { 1: [1, 1, 1], 2: [0.299, 0.587, 0.114] };
+
+/** The axes in RGB, by the chroma angle and the weights of luma: [axis][channel]. */
+function basisOf(chromaAngle, weights) {
   const angle = (chromaAngle * Math.PI) / 256;
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
-  const first = [1, 0, -1].map((x) => x / Math.sqrt(2));
-  const second = [1, -2, 1].map((x) => x / Math.sqrt(6));
+  const normal = unit(weights);
+  const first = without([1, 0, -1], normal);
+  const second = without([1, -2, 1], normal, first);
   return [
     [1, 1, 1].map((x) => x / Math.sqrt(3)),
     first.map((x, at) => x * cos + second[at] * sin),
@@ -40,14 +48,14 @@ export class ColourTransform {
   #round;
 
   /**
-   * @param {number} chromaAngle
+   * @param {Record<string, number>} values fields of the header
    * @param {number} bitDepth 8 or 16
    */
-  constructor(chromaAngle, bitDepth) {
+  constructor({ chroma_angle: chromaAngle, luma }, bitDepth) {
     const perCodeValue = bitDepth === 8 ? 1 : 257;
     this.#middle = MIDDLE * perCodeValue;
     this.#perUnit = perCodeValue / UNITS;
-    this.#basis = basisOf(chromaAngle);
+    this.#basis = basisOf(chromaAngle, LUMAS[luma]);
     this.#round = roundingOf(bitDepth);
   }
 

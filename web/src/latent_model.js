@@ -57,7 +57,7 @@ class LatentImage {
 
   constructor(state, arrays, products) {
     const { header, symbolChecks } = state;
-    const { levels, chroma_angle: chromaAngle } = header.values;
+    const { levels } = header.values;
     this.#header = header;
     this.#products = products;
     this.#tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
@@ -66,7 +66,7 @@ class LatentImage {
     this.#model = corrections ? withCorrections(model, corrections, levels, header.codedChannels) : model;
     this.#streams = tileStreams(sectionOf(state, "latents"), this.#tiling.tiles.length);
     this.#checks = symbolChecks;
-    this.#colours = new ColourTransform(chromaAngle, PREVIEW_BIT_DEPTH);
+    this.#colours = new ColourTransform(header.values, PREVIEW_BIT_DEPTH);
   }
 
   /** A tile as `TileDecoder` takes it. */

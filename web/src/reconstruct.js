@@ -116,7 +116,7 @@ export function* reconstruct(header, arrays, synthesis, filter, region, products
   const space = products.workspace(machineBytes(arrays, channels, block) + filterBytes);
   const machine = new Machine(space, arrays, channels, values.q_step, block);
   const blockFilter = filter ? new BlockFilter(space, filter, channels, block) : null;
-  const colours = new ColourTransform(values.chroma_angle, bitDepth);
+  const colours = new ColourTransform(values, bitDepth);
   const rows = new SampleRows(synthesis);
   const whole = new Region(0, 0, header.height, header.width);
   for (const part of blocksOf(region, block)) {

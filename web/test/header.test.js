@@ -6,8 +6,8 @@ import { readHeader } from "../src/header.js";
 import { examine, refuseDamage } from "../src/integrity.js";
 
 const MAGIC = [0x89, 0x44, 0x46, 0x4d];
-const REST = [0, 0, 0, 0]; // of the header of model 1: depth, width, order of the machine, then the further bytes
-const LATENT = [1, 1, 3, 8, 20, 0, 10, 0, ...REST.slice(0, 3), 8, 1, 2, 64, 0, 0, 1, 2, 3, 4];
+const REST = [0, 0, 0, 0]; // of the file: its CRC-32
+const LATENT = [1, 1, 3, 8, 20, 0, 10, 0, 0, 0, 1, 8, 1, 2, 64, 0, 0, 1, 2, 3, 4];
 
 /** A latent file of one section with the right CRC-32. */
 function fileOf(fields, section = [3, 2, 0, 0, 0], body = [5, 6]) {
@@ -33,6 +33,7 @@ test("refuses other values with the documented errors", () => {
     [changed(1, 4), "unsupported-version", "model 4 (byte 5) is unknown to this program; update dfmcodec"],
     [changed(2, 2), "corrupt", "the header is invalid: channels 2; the file is damaged"],
     [changed(4, 0), "limit", "the header is invalid: width 0; the file is damaged"],
+    [changed(10, 3), "unsupported-version", "luma 3 (byte 14) is unknown to this program; update dfmcodec"],
     [changed(12, 1), "corrupt", "the file has no latents section; it is damaged", [2, 2, 0, 0, 0]],
     [changed(13, 7), "corrupt", "the header is invalid: levels 7; the file is damaged"],
     [LATENT, "unsupported-version", "section 12 is unknown to this program; update dfmcodec", [12, 2, 0, 0, 0]],

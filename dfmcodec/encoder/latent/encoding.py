@@ -17,8 +17,8 @@ from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, Effort, Latent
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.image import Image, values_per_level
-from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels, principal_chroma_angle
-from dfmcodec.latents.geometry import Region, Tile, Tiling
+from dfmcodec.latents.colour import ColourBasis, Luma, pixels_to_planes, planes_to_pixels, principal_chroma_angle
+from dfmcodec.latents.geometry import CHANNELS, Region, Tile, Tiling
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.metrics import mse
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
@@ -35,7 +35,7 @@ class Encoding:
     Args:
         image: What is encoded.
         options: The parts of the codec that are used.
-        chroma_angle: The angle of the colour basis, 0..255.
+        basis: The luma of the tune, and chroma axes that follow the image.
         tiling: How the image is cut.
         check_bytes: Bytes of the check of a section; 0 where the file gets none.
         tune: How errors are weighed.
@@ -43,7 +43,7 @@ class Encoding:
 
     image: Image
     options: LatentOptions
-    chroma_angle: int
+    basis: ColourBasis
     tiling: Tiling
     check_bytes: int
     tune: Tune = Tune.PSNR
@@ -56,8 +56,9 @@ class Encoding:
             tiling = replace(tiling, levels=options.levels)
         if len(tiling.tiles) > 1 and options.effort == EFFORT_LEVELS[1]:
             options = replace(options, effort=QUICK)
-        angle = principal_chroma_angle(image.pixels) if options.turns_chroma else 0
-        return cls(image, options, angle, tiling, CHECK_BYTES if has_checks else 0, tune)
+        luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
+        basis = ColourBasis(principal_chroma_angle(image.pixels, luma) if options.turns_chroma else 0, luma)
+        return cls(image, options, basis, tiling, CHECK_BYTES if has_checks else 0, tune)
 
     @property
     def effort(self) -> Effort:
@@ -91,7 +92,7 @@ class Encoding:
     def architecture(self) -> LatentArchitecture:
         """What the file's header says of the model."""
         machine, tiling = self.options.prior.machine, self.tiling
-        network = machine.depth, machine.width, 1, self.options.prior.checksum
+        network = machine.depth, machine.width, self.basis.luma, self.options.prior.checksum
         return LatentArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
 
     def context(self, correction: ContextCorrection | None) -> ContextModel:
@@ -107,7 +108,7 @@ class Encoding:
             change: What is added to the synthesis of the image; see `machine_change`. Its part in
                 the tile is subtracted first. None for nothing.
         """
-        planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.chroma_angle)
+        planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
         if change is not None:
             planes -= change[:, tile.rows, tile.columns].astype(np.float32) / np.float32(UNITS_PER_LEVEL)
         return analyse(planes, self.tiling.levels)
@@ -116,7 +117,7 @@ class Encoding:
         """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows,
         W], units.
         """
-        planes = pixels_to_planes(self.image.pixels[rows], self.chroma_angle)
+        planes = pixels_to_planes(self.image.pixels[rows], self.basis)
         planes *= np.float32(UNITS_PER_LEVEL)
         return planes - change[:, rows].astype(np.float32) - samples[:, rows].astype(np.float32)
 
@@ -157,7 +158,7 @@ class Encoding:
             for the tune `visual` the image, None otherwise.
         """
         decoded = np.empty_like(self.image.pixels) if self.tune is Tune.VISUAL else None
-        image, basis, machine = self.image, colour_basis(self.chroma_angle), self.options.prior.machine
+        image, machine = self.image, self.options.prior.machine
         whole = Samples.whole(samples)
 
         def squared_error(block: Region) -> tuple[float, int]:
@@ -171,7 +172,7 @@ class Encoding:
                 planes += filter_change(whole.around(block, image_filter.radius), image_filter)
             _put(planes, change[:, *part])
             planes = samples[:, *part].astype(np.float32) + planes
-            pixels = planes_to_pixels(planes.transpose(1, 2, 0), basis, image.bit_depth)
+            pixels = planes_to_pixels(planes.transpose(1, 2, 0), self.basis, image.bit_depth)
             if decoded is not None:
                 decoded[part] = pixels
             visible = None if image.visible is None else image.visible[part]

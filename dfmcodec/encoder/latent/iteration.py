@@ -36,7 +36,7 @@ from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import compiled
-from dfmcodec.latents.colour import colour_basis, pixels_to_planes
+from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Tile
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
@@ -70,6 +70,21 @@ class TileState:
 
 
 @dataclass(frozen=True)
+class Made:
+    """The image that an iteration made.
+
+    Args:
+        samples: The linear synthesis, int32 [C, H, W], units.
+        change: What is added to it, [C, H, W], units.
+        decoded: Both, as pixels.
+    """
+
+    samples: Int32
+    change: Floats
+    decoded: Pixels
+
+
+@dataclass(frozen=True)
 class State:
     """What an iteration starts from. Nothing in it changes.
 
@@ -83,6 +98,7 @@ class State:
         image_filter: The last filter that was fitted to the image; None for none.
         is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN
             or infinite values.
+        made: What the last iteration made, where the target is to be shifted by it; see `shifted`.
     """
 
     number: int
@@ -92,6 +108,7 @@ class State:
     q_step: int = 1
     image_filter: ImageFilter | None = None
     is_plain: bool = False
+    made: Made | None = None
 
 
 def first_state(encoding: Encoding) -> State:
@@ -148,7 +165,7 @@ def iterate(
         encoding.image.height,
         encoding.image.width,
         q_step,
-        encoding.chroma_angle,
+        encoding.basis.chroma_angle,
         coded.symbols,
         None,
         correction=state.correction,
@@ -179,8 +196,7 @@ def iterate(
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
         if effort.refined and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
-            shifted = (_shifted(encoding, tile, coded.samples, change, decoded) for tile in coded.tiles)
-            following = replace(following, tiles=tuple(shifted))
+            following = replace(following, made=Made(coded.samples, change, decoded))
     if sample is not None:
         correction = fit_correction(sample, state.correction, effort.correction_steps, check)
         following = replace(following, correction=correction)
@@ -190,25 +206,27 @@ def iterate(
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen), following
 
 
-def _shifted(encoding: Encoding, state: TileState, samples: Int32, change: Floats, decoded: Pixels) -> TileState:
-    """A tile after an iteration, with what to aim at in the next one.
-
-    Args:
-        encoding: The encoding.
-        state: The tile.
-        samples: The linear synthesis of the image, int32 [C, H, W], units.
-        change: What is added to it, [C, H, W], units.
-        decoded: The image that this makes.
+def shifted(encoding: Encoding, state: State) -> State:
+    """A state whose tiles aim at what the last iteration's image asks for, and which has that image
+    no more; to be called before a further iteration, which needs the memory.
     """
+    if state.made is None:
+        return state
+    made = state.made
+    return replace(state, tiles=tuple(_shifted(encoding, tile, made) for tile in state.tiles), made=None)
+
+
+def _shifted(encoding: Encoding, state: TileState, made: Made) -> TileState:
+    """A tile after an iteration, with what to aim at in the next one."""
     tile = state.tile
-    original, made = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, decoded))
+    original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
     if state.weights is None or min(original.shape[:2]) < WHOLE_SIDE:
         return state
-    parts = (values[:, tile.rows, tile.columns].astype(np.float32) for values in (samples, change))
-    errors = sum(parts) / np.float32(UNITS_PER_LEVEL) - pixels_to_planes(original, encoding.chroma_angle)
-    slopes = ssimulacra2_slopes(original, made)
+    parts = (values[:, tile.rows, tile.columns].astype(np.float32) for values in (made.samples, made.change))
+    errors = sum(parts) / np.float32(UNITS_PER_LEVEL) - pixels_to_planes(original, encoding.basis)
+    slopes = ssimulacra2_slopes(original, decoded)
     if len(slopes) > 1:
-        slopes = np.tensordot(colour_basis(encoding.chroma_angle), slopes, 1).astype(np.float32)
+        slopes = np.tensordot(encoding.basis.axes, slopes, 1)
     visible = encoding.image.visible
     if visible is not None:
         errors *= visible[tile.rows, tile.columns]

@@ -15,7 +15,7 @@ from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, TracePoin
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
-from dfmcodec.encoder.latent.iteration import first_state, iterate, restarted
+from dfmcodec.encoder.latent.iteration import first_state, iterate, restarted, shifted
 from dfmcodec.encoder.latent.targets import Target, choose_target
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.errors import DivergedError, TargetUnreachableError
@@ -83,7 +83,7 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
         if stop is not None:
             reason = stop
             break
-        q_step = following
+        q_step, state = following, shifted(encoding, state)
     if best is None:
         raise TargetUnreachableError(target.unreachable(trial))
     seconds = time.perf_counter() - started

@@ -90,7 +90,7 @@ def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> 
     by_pass = symbols_by_pass(symbols.values, tile.geometry)
     rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, prior.context, rng)
 
-    original = pixels_to_planes(image.pixels, encoding.chroma_angle) * np.float32(UNITS_PER_LEVEL)
+    original = pixels_to_planes(image.pixels, encoding.basis) * np.float32(UNITS_PER_LEVEL)
     if (image_filter := trial.model.image_filter) is not None:
         whole = Samples.whole(samples)
         original -= filter_change(whole.around(whole.at, image_filter.radius), image_filter)

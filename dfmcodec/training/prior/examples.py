@@ -26,7 +26,7 @@ from dfmcodec.files.atomic import open_file
 from dfmcodec.files.open_image import open_image
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.image import to_code_values
-from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
 from dfmcodec.latents.geometry import CHANNELS, Geometry, default_levels
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
@@ -257,7 +257,7 @@ def context_rows(
     """
     height, width = pixels.shape[:2]
     geometry = Geometry(height, width, CHANNELS, default_levels(height, width))
-    pyramid = analyse(pixels_to_planes(pixels, 0), geometry.levels)
+    pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), geometry.levels)
     by_pass = optimized_symbols(pyramid, geometry, q_step, rng.uniform(*BIT_PRICES), context, iterate_first)
     return rows_of_symbols(pyramid, geometry, q_step, by_pass, context, rng)[0]
 
@@ -377,7 +377,7 @@ def decoded_cells(pixels: Pixels, q_step: int, bit_price: float, context: Contex
         border: The number of cells around the image in the result.
     """
     height, width = (side // 2 * 2 for side in pixels.shape[:2])
-    planes = pixels_to_planes(pixels[:height, :width], 0)
+    planes = pixels_to_planes(pixels[:height, :width], ColourBasis())
     geometry = Geometry(height, width, CHANNELS, default_levels(height, width))
     pyramid = analyse(planes, geometry.levels)
     symbols = optimized_symbols(pyramid, geometry, q_step, bit_price, context, iterate_first=True)

@@ -52,7 +52,9 @@ def documented_rows(text: str, model: Model, is_tiled: bool) -> list[Row]:
     """The fields that docs/format.md gives a file of this kind, in order."""
     if model is Model.GENERATIVE:
         return table_after(text, "Header of model 2")
+    of_model = f"model {MODEL_CODES[model]}: "
     rows = table_after(text, "Header")
+    rows = [row for row in rows if not row["values"].startswith("model ") or of_model in row["values"]]
     if model is Model.LATENT:
         further = table_after(text, "Further fields")
         rows += [row for row in further if is_tiled or "present if E = 10" not in row["values"]]
@@ -63,7 +65,7 @@ def documented_rows(text: str, model: Model, is_tiled: bool) -> list[Row]:
 
 def values_of_model(values: str, model: Model) -> str:
     """What a cell says of one model: "model 0: 1..64; model 1: .." has both."""
-    if "model 0:" not in values:
+    if not values.startswith("model "):
         return values
     wanted = f"model {MODEL_CODES[model]}: "
     return next(part for part in values.split("; ") if part.startswith(wanted)).removeprefix(wanted)

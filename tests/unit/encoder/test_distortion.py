@@ -14,18 +14,18 @@ from dfmcodec.encoder.encode import encode_image
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import Image
-from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.wavelet import Pyramid, analyse
 from dfmcodec.ssimulacra2 import ssimulacra2
 
 
 def weights_of(pixels, levels=4):
-    return CoefficientWeights.of(analyse(pixels_to_planes(pixels, 0), levels), Tune.VISUAL)
+    return CoefficientWeights.of(analyse(pixels_to_planes(pixels, ColourBasis()), levels), Tune.VISUAL)
 
 
 def test_for_psnr_all_weigh_alike(chelsea):
-    assert CoefficientWeights.of(analyse(pixels_to_planes(chelsea.pixels, 0), 4), Tune.PSNR) is None
+    assert CoefficientWeights.of(analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 4), Tune.PSNR) is None
 
 
 def test_of_a_flat_image_coarse_errors_weigh_most():
@@ -47,7 +47,7 @@ def test_detail_masks_errors():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_all_sizes_have_weights(size, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (*size, channels), dtype=np.uint8)
-    pyramid = analyse(pixels_to_planes(pixels, 0), 2)
+    pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 2)
     weights = CoefficientWeights.of(pyramid, Tune.VISUAL)
     geometry = Geometry(*size, channels, 2)
     for level in range(2):

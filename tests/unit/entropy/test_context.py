@@ -33,7 +33,7 @@ from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, MAX_SYMBOL, PRECISION_BITS
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.errors import CorruptError
-from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
 from dfmcodec.latents.geometry import Geometry, Tiling, default_levels
 from dfmcodec.latents.trellis import NEXT_STATE
 from dfmcodec.latents.wavelet import MAX_UNITS, analyse
@@ -80,7 +80,7 @@ def _check_known_symbols(chelsea, shape):
     height, width, channels = shape
     geometry = Geometry(*shape, default_levels(height, width))
     pixels = chelsea.pixels[:height, :width, :channels]
-    pyramid = analyse(pixels_to_planes(pixels, 0), geometry.levels)
+    pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), geometry.levels)
     one_by_one, *decoded = chosen_source(pyramid, geometry, 640, 0.23, observed=False)
     at_once = ChosenSymbols(round_low(pyramid, 640), one_by_one.chosen, shipped().context)
     found = traverse(geometry, 640, shipped().context, at_once, known=at_once.chosen)
@@ -111,7 +111,7 @@ def test_reading_inverts_writing_for_any_symbols(seed, height, width, channels, 
 
 def test_estimated_bits_are_the_real_ones(chelsea):
     geometry = Geometry(80, 96, 3, 6)
-    pyramid = analyse(pixels_to_planes(chelsea.pixels, 0), 6)
+    pyramid = analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 6)
     for q_step in (200, 1500):
         source, symbols, samples = chosen_source(pyramid, geometry, q_step, 0.23, observed=False)
         (decoded, again), body = round_trip(symbols, geometry, q_step)
@@ -192,7 +192,7 @@ def test_contexts_are_causal():
 def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
     """In squared error plus price of bits."""
     geometry = Geometry(80, 96, 3, 6)
-    planes = pixels_to_planes(chelsea.pixels, 0)
+    planes = pixels_to_planes(chelsea.pixels, ColourBasis())
     pyramid = analyse(planes, 6)
     q_step, price = 1000, 0.23
 
@@ -271,7 +271,7 @@ def test_influence_is_the_derivative(chelsea):
     """
     geometry = Geometry(32, 32, 1, 2)
     pixels = chelsea.pixels[:32, :32, :1]
-    pyramid = analyse(pixels_to_planes(pixels, 0), 2)
+    pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 2)
     observed, _, _ = chosen_source(pyramid, geometry, 400, 0.23)
     influence: Influence = observed.observed
     signed, magnitude = influence.slopes(CodingPass(1, 0, 0, 0), (4, 4))

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfmcodec.latents.colour import colour_basis, pixels_to_planes, planes_to_pixels, principal_chroma_angle
+from dfmcodec.latents.colour import (
+    ColourBasis,
+    Luma,
+    pixels_to_planes,
+    planes_to_pixels,
+    principal_chroma_angle,
+)
 from dfmcodec.latents.geometry import TILE_GRID, Geometry, Region, Tiling, default_levels, default_tiles
 from dfmcodec.latents.wavelet import (
     BAND_NORMS,
@@ -75,19 +81,30 @@ def test_extreme_coefficients_stay_in_their_range():
 
 
 @pytest.mark.parametrize("angle", [0, 1, 100, 255])
-def test_colour_basis_is_orthonormal_and_undone(angle):
-    basis = colour_basis(angle)
-    assert np.abs(basis @ basis.T - np.eye(3)).max() < 1e-6
+@pytest.mark.parametrize("luma", list(Luma))
+def test_chroma_axes_are_orthonormal_and_without_luma_and_planes_are_undone(angle, luma):
+    basis = ColourBasis(angle, luma)
+    chroma = basis.axes[1:]
+    assert np.abs(chroma @ chroma.T - np.eye(2)).max() < 1e-6
+    assert np.abs(chroma @ np.float32(luma.weights)).max() < 1e-6
+    assert np.abs(basis.duals @ np.ones(3) - [3**0.5, 0, 0]).max() < 1e-6  # of gray
+    assert np.allclose(basis.duals[0] / basis.duals[0].sum(), luma.weights, atol=1e-6)
     pixels = np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
-    planes = pixels_to_planes(pixels, angle).transpose(1, 2, 0) * UNITS_PER_LEVEL
+    planes = pixels_to_planes(pixels, basis).transpose(1, 2, 0) * UNITS_PER_LEVEL
     assert np.array_equal(planes_to_pixels(planes, basis), pixels)
 
 
-def test_principal_angle_decorrelates_chroma(chelsea):
-    angle = principal_chroma_angle(chelsea.pixels)
+def test_of_equal_weights_the_basis_is_orthonormal():
+    basis = ColourBasis(100)
+    assert np.array_equal(basis.axes, basis.duals)
+
+
+@pytest.mark.parametrize("luma", list(Luma))
+def test_principal_angle_decorrelates_chroma(chelsea, luma):
+    angle = principal_chroma_angle(chelsea.pixels, luma)
 
     def correlation(angle):
-        differences = np.diff(pixels_to_planes(chelsea.pixels, angle)[1:], axis=2).reshape(2, -1)
+        differences = np.diff(pixels_to_planes(chelsea.pixels, ColourBasis(angle, luma))[1:], axis=2).reshape(2, -1)
         return abs(np.corrcoef(differences)[0, 1])
 
     assert correlation(angle) < 0.05

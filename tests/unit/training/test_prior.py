@@ -23,7 +23,7 @@ from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
-from dfmcodec.latents.colour import pixels_to_planes
+from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
 from dfmcodec.latents.geometry import Geometry, Tiling
 from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import Prior
@@ -54,7 +54,7 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
     assert f"{prior.checksum:08x}" in output
     assert (prior.machine.depth, prior.machine.width, prior.machine.spread) == (4, 60, True)
     geometry = Geometry(80, 96, 3, 6)
-    pyramid = analyse(pixels_to_planes(chelsea.pixels, 0), 6)
+    pyramid = analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 6)
     chosen = optimized_symbols(pyramid, geometry, 1000, 0.23, prior.context, iterate_first=True)
     source = ChosenSymbols(round_low(pyramid, 1000), chosen, prior.context)
     symbols, samples = traverse(geometry, 1000, prior.context, source)

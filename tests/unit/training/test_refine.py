@@ -169,8 +169,8 @@ def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
     for radius in (0, 5):
         monkeypatch.setattr(encoded, "REFINED", replace(encoded.REFINED, filter_radius=radius))
         found[radius] = encoded_examples(pixels, shipped(), np.random.default_rng(4)).cells
-    angle = Encoding.of(Image(pixels), LatentOptions(encoded.REFINED)).chroma_angle
-    plain = cells_of(pixels_to_planes(pixels, angle) * np.float32(UNITS_PER_LEVEL), np)
+    basis = Encoding.of(Image(pixels), LatentOptions(encoded.REFINED)).basis
+    plain = cells_of(pixels_to_planes(pixels, basis) * np.float32(UNITS_PER_LEVEL), np)
     assert np.array_equal(found[0].original, plain)
     assert not np.array_equal(found[5].original, plain)
     assert np.mean((found[5].original - plain) ** 2) < found[5].mse
