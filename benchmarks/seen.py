@@ -1,11 +1,15 @@
 """What is seen: dfm beside AVIF and JPEG XL, by SSIMULACRA2 and Butteraugli of real files.
 
     python benchmarks/seen.py photographs /tmp/unpacked /tmp/photographs
-    python benchmarks/seen.py files /tmp/photographs/*.png --out benchmarks/results/seen.jsonl
+    python benchmarks/seen.py files /tmp/photographs/*.png --bpps 0.15,0.3,0.6,1.2,2.4 --untuned \
+        --out benchmarks/results/seen.jsonl
     python benchmarks/seen.py rates
+    python benchmarks/seen.py plot docs/seen_rates.png
 
 Debian's libavif-bin, libjxl-tools and libjxl-devtools have the other codecs and Butteraugli. Each
-row is a file; anchors have fixed settings, dfm some sizes. `rates` compares the curves.
+row is a file; anchors have fixed settings, dfm some sizes. `rates` compares the curves, `plot` draws
+what they are apart at each SSIMULACRA2. MS-SSIM and
+PSNR-HVS-M (psnr-hvsm of PyPI) are those that no codec here is tuned for.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from math import log10
 from pathlib import Path
 from statistics import fmean
 
@@ -26,7 +31,7 @@ from recording import Row, images_argument, load, out_option, read_rows, record
 
 import dfmcodec
 from dfmcodec.image import Image
-from dfmcodec.metrics import bd_rate, psnr
+from dfmcodec.metrics import bd_rate, ms_ssim, psnr
 from dfmcodec.ssimulacra2 import ssimulacra2
 
 RESULTS = Path(__file__).parent / "results" / "seen.jsonl"
@@ -44,8 +49,11 @@ SETTINGS = {
     "AVIF tune=iq": (22, 32, 42, 52, 62, 72, 82, 90),
     "JPEG XL": (16.0, 9.0, 5.5, 3.4, 2.1, 1.3, 0.75, 0.4),
 }
+AVIF = "AVIF tune=iq"
+LABELS = {"JPEG XL": "JPEG XL", "dfm effort 1 visual": "dfm, effort 1", "dfm effort 5 visual": "dfm, default"}
 LEAST, MOST = 30.0, 90.0  # SSIMULACRA2 between which curves are compared
 MEASURES = ("ssimulacra2", "butteraugli")
+UNTUNED = ("ms_ssim_db", "psnr_hvs_m_db")
 
 
 @click.group(help=__doc__)
@@ -79,8 +87,11 @@ def _reduced(image: PIL.Image.Image) -> PIL.Image.Image:
 @click.option("--bpps", default="0.15,0.3,0.6,1.2", show_default=True, help="Sizes of dfm's files.")
 @click.option("--tune", default="visual", show_default=True, help="That of dfm.")
 @click.option("--anchors/--no-anchors", default=True, help="Whether AVIF and JPEG XL are measured.")
+@click.option("--untuned", is_flag=True, help="MS-SSIM and PSNR-HVS-M too.")
 @out_option
-def files(images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, out: Path | None) -> None:
+def files(
+    images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, untuned: bool, out: Path | None
+) -> None:
     """Encodes images by all codecs."""
 
     def rows() -> Iterator[Row]:
@@ -92,17 +103,37 @@ def files(images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: 
                     data = dfmcodec.encode(image.pixels, bpp=bpp, effort=int(effort), tune=tune).data
                     seconds = round(time.perf_counter() - started, 2)
                     codec = f"dfm effort {effort} {tune}"
-                    yield _row(stem, image, codec, bpp, len(data), dfmcodec.decode(data).pixels, seconds)
+                    decoded = np.asarray(dfmcodec.decode(data).pixels)
+                    row = _row(stem, image, codec, bpp, len(data), decoded, seconds)
+                    yield row | (_untuned(image.pixels, decoded) if untuned else {})
             for codec, settings in SETTINGS.items() if anchors else ():
                 for setting in settings:
                     size, pixels = _anchor(image, codec, setting)
-                    yield _row(stem, image, codec, setting, size, pixels, None)
+                    row = _row(stem, image, codec, setting, size, pixels, None)
+                    yield row | (_untuned(image.pixels, pixels) if untuned else {})
 
     record(rows(), out)
 
 
-def _row(name: str, image: Image, codec: str, setting: float, size: int, decoded: object, seconds: float | None) -> Row:
-    pixels = np.asarray(decoded)
+def _untuned(original: np.ndarray, decoded: np.ndarray) -> Row:
+    """MS-SSIM, as decibels of what is missing to 1, and PSNR-HVS-M of luma in whole blocks.
+
+    Source: Ponomarenko et al., "On between-coefficient contrast masking of DCT basis functions",
+    2007.
+    """
+    from psnr_hvsm import psnr_hvs_hvsm
+
+    height, width = (side // 8 * 8 for side in original.shape[:2])
+    lumas = (pixels[:height, :width] @ np.array([0.299, 0.587, 0.114]) / 255 for pixels in (original, decoded))
+    _, hvs_m = psnr_hvs_hvsm(*lumas)
+    similarity = ms_ssim(original, decoded)
+    assert similarity is not None
+    return {"ms_ssim_db": round(-10 * log10(1 - similarity), 3), "psnr_hvs_m_db": round(float(hvs_m), 3)}
+
+
+def _row(
+    name: str, image: Image, codec: str, setting: float, size: int, pixels: np.ndarray, seconds: float | None
+) -> Row:
     return {
         "picture": name,
         "codec": codec,
@@ -149,18 +180,20 @@ def _run(*words: object) -> str:
 @main.command()
 def rates() -> None:
     """Prints by how much dfm's bits differ from those of the anchors."""
-    click.echo(rates_table())
+    click.echo(rates_table(MEASURES))
+    click.echo()
+    click.echo(rates_table(UNTUNED))
 
 
-def rates_table() -> str:
+def rates_table(measures: Sequence[str] = MEASURES) -> str:
     """Bits at an equal measure, against the anchors: means over images, the least and the most."""
     ours = dict.fromkeys(row["codec"] for row in read_rows(RESULTS) if row["codec"].startswith("dfm"))
-    lines = [f"| | {' | '.join(f'{anchor}, {measure}' for anchor in SETTINGS for measure in MEASURES)} |"]
-    lines.append("|---" * (1 + len(SETTINGS) * len(MEASURES)) + "|")
+    lines = [f"| | {' | '.join(f'{anchor}, {measure}' for anchor in SETTINGS for measure in measures)} |"]
+    lines.append("|---" * (1 + len(SETTINGS) * len(measures)) + "|")
     for codec in ours:
         cells = []
         for anchor in SETTINGS:
-            for measure in MEASURES:
+            for measure in measures:
                 found = list(bits_more(codec, anchor, measure).values())
                 cells.append(f"{fmean(found):+.1f} % ({min(found):+.0f} .. {max(found):+.0f}, {len(found)})")
         lines.append(f"| {codec} | {' | '.join(cells)} |")
@@ -195,6 +228,51 @@ def _points(rows: Iterable[Row], measure: str) -> list[tuple[float, float]]:
     """Rate and measure, larger where it is better."""
     sign = -1 if measure == "butteraugli" else 1
     return [(row["bpp"], sign * row[measure]) for row in rows]
+
+
+def bits_beside(codec: str, anchor: str, scores: Sequence[float]) -> list[float | None]:
+    """At each SSIMULACRA2, a codec's bits over those of an anchor: the geometric mean of the images
+    for which both have it; None where fewer than half of them do.
+    """
+    curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in sorted(read_rows(RESULTS), key=lambda row: row["ssimulacra2"]):
+        curves[row["codec"], row["picture"]].append(row)
+    names = [picture for of, picture in curves if of == anchor]
+    means: list[float | None] = []
+    for score in scores:
+        ratios = []
+        for name in names:
+            both = [
+                np.array([(row["ssimulacra2"], row["bpp"]) for row in curves[of, name]]).T for of in (codec, anchor)
+            ]
+            if all(found[0] <= score <= found[-1] for found, _ in both):
+                mine, theirs = (np.interp(score, found, np.log(bpp)) for found, bpp in both)
+                ratios.append(float(mine - theirs))
+        means.append(float(np.exp(fmean(ratios))) if 2 * len(ratios) >= len(names) else None)
+    return means
+
+
+@main.command("plot")
+@click.argument("figure", type=click.Path(path_type=Path))
+def draw_rates(figure: Path) -> None:
+    """Draws by how much bits differ from AVIF's at each SSIMULACRA2."""
+    from matplotlib.figure import Figure
+
+    scores = np.linspace(LEAST, MOST, 61).tolist()
+    canvas = Figure((7.5, 4), layout="constrained")
+    axes = canvas.add_subplot()
+    axes.axhline(0, color="black", linewidth=1, label=AVIF)
+    for codec, label in LABELS.items():
+        found = [
+            (s, 100 * mean - 100) for s, mean in zip(scores, bits_beside(codec, AVIF, scores), strict=True) if mean
+        ]
+        axes.plot(*zip(*found, strict=True), label=label, linewidth=2 if "dfm" in label else 1.3)
+    axes.set_xlabel("SSIMULACRA2")
+    axes.set_ylabel("bits beside those of AVIF, %")
+    axes.set_title("Bits at equal SSIMULACRA2, mean of 20 photographs: less is better")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    canvas.savefig(figure, dpi=110)
 
 
 if __name__ == "__main__":
