@@ -7,9 +7,9 @@
     python benchmarks/seen.py plot docs/seen_rates.png
 
 Debian's libavif-bin, libjxl-tools and libjxl-devtools have the other codecs and Butteraugli. Each
-row is a file; anchors have fixed settings, dfm some sizes. `rates` compares the curves, `plot` draws
-what they are apart at each SSIMULACRA2. MS-SSIM and
-PSNR-HVS-M (psnr-hvsm of PyPI) are those that no codec here is tuned for.
+row is a file; anchors have fixed settings, dfm some sizes. `rates` compares the curves, and `plot`
+draws how far they are apart at each SSIMULACRA2. MS-SSIM and PSNR-HVS-M (psnr-hvsm of PyPI) are
+measures that no codec here is tuned for.
 """
 
 from __future__ import annotations
@@ -242,9 +242,8 @@ def bits_beside(codec: str, anchor: str, scores: Sequence[float]) -> list[float 
     for score in scores:
         ratios = []
         for name in names:
-            both = [
-                np.array([(row["ssimulacra2"], row["bpp"]) for row in curves[of, name]]).T for of in (codec, anchor)
-            ]
+            rows = curves[codec, name], curves[anchor, name]
+            both = [np.array([(row["ssimulacra2"], row["bpp"]) for row in of_codec]).T for of_codec in rows]
             if all(found[0] <= score <= found[-1] for found, _ in both):
                 mine, theirs = (np.interp(score, found, np.log(bpp)) for found, bpp in both)
                 ratios.append(float(mine - theirs))
@@ -263,10 +262,8 @@ def draw_rates(figure: Path) -> None:
     axes = canvas.add_subplot()
     axes.axhline(0, color="black", linewidth=1, label=AVIF)
     for codec, label in LABELS.items():
-        found = [
-            (s, 100 * mean - 100) for s, mean in zip(scores, bits_beside(codec, AVIF, scores), strict=True) if mean
-        ]
-        axes.plot(*zip(*found, strict=True), label=label, linewidth=2 if "dfm" in label else 1.3)
+        percents = [np.nan if mean is None else 100 * mean - 100 for mean in bits_beside(codec, AVIF, scores)]
+        axes.plot(scores, percents, label=label, linewidth=2 if "dfm" in label else 1.3)
     axes.set_xlabel("SSIMULACRA2")
     axes.set_ylabel("bits beside those of AVIF, %")
     axes.set_title("Bits at equal SSIMULACRA2, mean of 20 photographs: less is better")
