@@ -74,7 +74,7 @@ class File:
     height: int
     depth: int
     network_width: int
-    order: int  # of model 1 the luma
+    order: int  # in model 1 this byte is the luma
     further: bytes  # of model 2 the id of the generative model
     head: bytes  # all that stands before the sections
     sections: dict[int, bytes]  # in their order

@@ -255,8 +255,9 @@ def _decode_at(
             samples = Samples(_synthesis_of(model), covered, height, width)
             planes = _corrected_planes(model, samples, seen, request.backend)
             at_rows, at_columns = rows.from_sample(seen.top), columns.from_sample(seen.left)
+        basis = model.basis
         strips = (strip.transpose(1, 2, 0) for strip in resample.evaluate_strips(planes, at_rows, at_columns))
-        pixels = np.concatenate([planes_to_pixels(strip, model.basis, model.bit_depth) for strip in strips])
+        pixels = np.concatenate([planes_to_pixels(strip, basis, model.bit_depth) for strip in strips])
     if ancillary.alpha is not None:
         alpha = ancillary.alpha[None].astype(np.float32)
         alpha_strips = resample.evaluate_strips(alpha, rows.from_sample(needed.top), columns.from_sample(needed.left))

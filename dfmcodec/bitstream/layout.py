@@ -150,6 +150,7 @@ FIELDS = (
     Field("depth", "B", _BYTE, _names_prior),
     Field("layer_width", "B", _BYTE, _names_prior),
     Field("order", "B", _BYTE, _is_fitted),
+    # Luma.MEAN in all latent files before there was another
     Field("luma", "B", tuple(Luma), _is_latent, refusal=UnsupportedVersionError),
     Field("further_bytes", "B", (0,), _is_coordinate, refusal=UnsupportedVersionError),
     Field("further_bytes", "B", (8, 10), _is_latent, refusal=UnsupportedVersionError),

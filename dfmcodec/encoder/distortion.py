@@ -3,14 +3,13 @@
 The tune `psnr` weighs all alike, which makes the sum the squared error of the image. The tune
 `visual` weighs them by how well they are seen: an error is masked by detail of its own size around
 it, and coarse errors are seen better than fine ones. The weight of a coefficient in decomposition
-level l and orientation o is
+level l, orientation o and channel c is
 
-    a[l] b[l, o] (v + 60)^-1/2,
+    a[l] b[o] d[c] (v + 60)^-1/2,
 
 with v the energy of luma's detail in the three bands of its level, in squared code values, a mean
 over 3x3 cells; and all weights of a tile are divided by the geometric mean of the last factor over
-the finest level. Chroma weighs less. Measured by SSIMULACRA2 and Butteraugli on data/kodak,
-docs/results/visual.md.
+the finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
 
 What is seen is not a sum of squared errors of coefficients, though: errors that a coarser image, or
 the luma of another colour space, has no more of cost less. `TargetShift` moves what symbols aim at,
@@ -34,7 +33,7 @@ _Bands = tuple[tuple[Float16, Float16, Float16], ...]
 _LEVEL_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
 _DIAGONAL = 2  # the orientation that is high along both rows and columns
 _DIAGONAL_WEIGHT = 0.6
-_CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma, and the two chroma axes, of which the second varies less
+_CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma, and the two chroma axes; the second one varies less
 _LEAST_ENERGY = np.float32(60)
 _LARGEST = float(np.finfo(np.float16).max)
 _KEPT_PART = np.float32(0.8)  # of the shift before

@@ -5,6 +5,7 @@ The latents of an image are the quantised sub-bands of a wavelet pyramid.
 
 from dfmcodec.latents.colour import (
     ColourBasis,
+    Luma,
     pixels_to_planes,
     planes_to_pixels,
     principal_chroma_angle,
@@ -46,6 +47,7 @@ __all__ = [
     "UNITS_PER_LEVEL",
     "ColourBasis",
     "Geometry",
+    "Luma",
     "Pyramid",
     "Region",
     "Tile",

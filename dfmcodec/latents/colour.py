@@ -78,16 +78,16 @@ class ColourBasis:
         """The two chroma axes of equal weights are projected to the plane without luma, made
         orthonormal one after the other (Gram and Schmidt), and turned.
         """
-        normal = _normed(np.array(self.luma.weights))
-        first = _normed(_CHROMA[0] - (_CHROMA[0] @ normal) * normal)
+        normal = _unit_vector(np.array(self.luma.weights))
+        first = _unit_vector(_CHROMA[0] - (_CHROMA[0] @ normal) * normal)
         second = _CHROMA[1] - (_CHROMA[1] @ normal) * normal
-        second = _normed(second - (second @ first) * first)
+        second = _unit_vector(second - (second @ first) * first)
         angle = self.chroma_angle * pi / CHROMA_ANGLES
         turned = cos(angle) * first + sin(angle) * second, cos(angle) * second - sin(angle) * first
         return np.stack([_GRAY, *turned])
 
 
-def _normed(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _unit_vector(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(vector / np.linalg.norm(vector))
 
 

@@ -30,9 +30,9 @@ MAX_UNITS = 1 << 16  # the largest magnitude of a coefficient or sample
 FRACTION_BITS = 12
 _ALPHA, _BETA, _GAMMA, _DELTA = -6497, -217, 3616, 1817
 _LOW_GAIN = 5039
-# The norm of each band's synthesis functions (with an orthonormal colour basis), in 2^-8, for
+# The norm of each band's synthesis functions (with colour axes of length 1), in 2^-8, for
 # decomposition levels 0..5. The squared error of a coefficient times its norm squared is the
-# squared error that it causes in the image.
+# squared error that it causes in the image; where the axes are not orthogonal, on average.
 BAND_NORMS = (
     (319, 319, 201),
     (630, 630, 375),

@@ -70,7 +70,7 @@ class TileState:
 
 
 @dataclass(frozen=True)
-class Made:
+class Reconstruction:
     """The image that an iteration made.
 
     Args:
@@ -98,7 +98,8 @@ class State:
         image_filter: The last filter that was fitted to the image; None for none.
         is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN
             or infinite values.
-        made: What the last iteration made, where the target is to be shifted by it; see `shifted`.
+        reconstruction: What the last iteration made, where the target is to be shifted by it; see
+            `shifted`.
     """
 
     number: int
@@ -108,7 +109,7 @@ class State:
     q_step: int = 1
     image_filter: ImageFilter | None = None
     is_plain: bool = False
-    made: Made | None = None
+    reconstruction: Reconstruction | None = None
 
 
 def first_state(encoding: Encoding) -> State:
@@ -150,7 +151,8 @@ def iterate(
         check: Called many times on the way. What it raises ends the iteration.
 
     Returns:
-        The image as it would be written, and what the next iteration starts from.
+        The image as it would be written, and what the next iteration starts from, once it went
+        through `shifted`.
 
     Raises:
         FloatingPointError: A fit gave NaN or infinite values.
@@ -175,7 +177,7 @@ def iterate(
     file_bytes = encoding.fixed_bytes + coded.bits / 8
     if state.correction is not None:
         file_bytes += encoding.section_bytes + correction_bytes(state.correction)
-    following = replace(state, number=number, tiles=coded.tiles, q_step=q_step)
+    following = replace(state, number=number, tiles=coded.tiles, q_step=q_step, reconstruction=None)
     if not effort.refined and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
         return Trial(number, model, file_bytes, written_bytes, inf), following
 
@@ -196,7 +198,7 @@ def iterate(
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
         if effort.refined and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
-            following = replace(following, made=Made(coded.samples, change, decoded))
+            following = replace(following, reconstruction=Reconstruction(coded.samples, change, decoded))
     if sample is not None:
         correction = fit_correction(sample, state.correction, effort.correction_steps, check)
         following = replace(following, correction=correction)
@@ -210,13 +212,14 @@ def shifted(encoding: Encoding, state: State) -> State:
     """A state whose tiles aim at what the last iteration's image asks for, and which has that image
     no more; to be called before a further iteration, which needs the memory.
     """
-    if state.made is None:
+    made = state.reconstruction
+    if made is None:
         return state
-    made = state.made
-    return replace(state, tiles=tuple(_shifted(encoding, tile, made) for tile in state.tiles), made=None)
+    tiles = tuple(_shifted(encoding, tile, made) for tile in state.tiles)
+    return replace(state, tiles=tiles, reconstruction=None)
 
 
-def _shifted(encoding: Encoding, state: TileState, made: Made) -> TileState:
+def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
     """A tile after an iteration, with what to aim at in the next one."""
     tile = state.tile
     original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))

@@ -30,9 +30,11 @@ _SECOND_ITERATION = 0.975  # its size over what the first one's tells, as its ta
 _LARGEST_DRIFT = 1.01  # of refined iterations
 # By whether iterations learn what symbols cost: files of effort 1 still become smaller; measured.
 _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
-# That of the tune `visual`, at a step of 16 code values and by how much it falls with an octave: the
-# coarser steps are, the more is left out of what weighs little; measured on data/kodak.
-_SECOND_ITERATION_VISUAL, _OF_OCTAVE = 0.958, 0.0187
+# That of the tune `visual`, at a step of 16 code values, and by how much it falls with an octave:
+# the coarser steps are, the more is left out of what weighs little. Measured at effort 1 on
+# data/kodak, at q_steps between these, docs/results/visual.md.
+_SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.958, 0.0187, (300, 4600)
+_MIDDLE_STEP = 16 * 64
 _GUESSES = 2  # how often the size is guessed before the first iteration
 _DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
 _REFINES = 0.05  # octaves of the step, by which refinement may move the one that is just enough
@@ -258,7 +260,8 @@ class SizeTarget:
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
         drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._refined else 1.0
         if is_first:
-            drift = _SECOND_ITERATION_VISUAL - _OF_OCTAVE * log2(q_step / (16 * 64))
+            measured = min(max(q_step, _MEASURED_STEPS[0]), _MEASURED_STEPS[1])
+            drift = _SECOND_ITERATION_VISUAL - _FALL_OF_OCTAVE * log2(measured / _MIDDLE_STEP)
         elif trial.number == 1 and not self._learns:
             drift = _SECOND_ITERATION
         ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)

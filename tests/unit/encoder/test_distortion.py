@@ -7,14 +7,18 @@ import pytest
 from common import dfm
 
 import dfmcodec
+from dfmcodec import bitstream
 from dfmcodec._types import Tune
-from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.encoder.config import BIT_PRICE, EncoderConfig
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.encode import encode_image
+from dfmcodec.encoder.latent.efforts import Effort, LatentOptions
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.iteration import first_state, iterate, shifted
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
 from dfmcodec.errors import ConfigError
 from dfmcodec.image import Image
-from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
+from dfmcodec.latents.colour import ColourBasis, Luma, pixels_to_planes
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.wavelet import Pyramid, analyse
 from dfmcodec.ssimulacra2 import ssimulacra2
@@ -122,6 +126,38 @@ def test_a_file_of_a_size_looks_better_than_one_for_psnr(coffee, depth):
         assert 0.9 * 0.3 < file.report.bpp <= 0.3
     assert files["visual"].report.ssimulacra2 == pytest.approx(scores["visual"])
     assert files["psnr"].report.ssimulacra2 is None
+
+
+@pytest.mark.parametrize(
+    ("tune", "channels", "luma"), [("visual", 3, Luma.REC_601), ("visual", 1, Luma.MEAN), ("psnr", 3, Luma.MEAN)]
+)
+def test_colours_for_the_eye_have_the_luma_that_is_seen(coffee, tune, channels, luma):
+    """Of gray there is one plane, of squared errors an orthonormal basis."""
+    data = dfmcodec.encode(coffee[:128, :128, :channels], bpp=0.4, effort=1, tune=tune).data
+    assert bitstream.read_header(data).architecture.luma is luma
+
+
+def test_chroma_weighs_less(chelsea):
+    weights = weights_of(chelsea.pixels)
+    luma, *chroma = (weights.of_pass(CodingPass(1, channel, 0, 0), (30, 40)) for channel in range(3))
+    assert [float((other / luma).mean()) for other in chroma] == pytest.approx([0.8, 0.5], rel=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_target_is_shifted_for_a_further_iteration_alone(coffee, channels):
+    image = Image(np.ascontiguousarray(coffee[:128, :128, :channels]))
+    options = LatentOptions(Effort(2, 3, learns_after=(), corrections_after=(), shifts=1))
+    encoding = Encoding.of(image, options, tune=Tune.VISUAL)
+    _, state = iterate(encoding, first_state(encoding), 20 * 64, BIT_PRICE)
+    assert state.tiles[0].shift is None
+    state = shifted(encoding, state)
+    assert state.reconstruction is None
+    shift = state.tiles[0].shift
+    assert shift is not None
+    assert all(np.any(band) for band in shift.bands[2])
+    _, state = iterate(encoding, state, 20 * 64, BIT_PRICE)
+    assert state.reconstruction is None  # beyond `shifts`
+    assert shifted(encoding, state).tiles[0].shift is shift
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 30, 3), (40, 9, 4), (24, 31, 2)])

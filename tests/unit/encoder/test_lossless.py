@@ -4,6 +4,7 @@ number of wrong samples, and one real encoding.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import erfc, sqrt
 from types import SimpleNamespace
 
@@ -57,7 +58,7 @@ def found(monkeypatch, image, errors=wrong_at, effort=1, **target):
         tried.append(q_step)
         number, size = state.number + 1, int(bytes_at(q_step))
         trial = Trial(number, SimpleNamespace(q_step=q_step), size, size, errors(q_step) / SAMPLES)
-        return trial, SimpleNamespace(number=number)
+        return trial, replace(state, number=number)
 
     monkeypatch.setattr(search, "iterate", iterate)
     config = EncoderConfig(effort=effort, **target)
@@ -150,7 +151,7 @@ def test_the_smallest_file_has_one_size(monkeypatch, image):
 
     def iterate(encoding, state, q_step, *others):
         number, size = state.number + 1, next(sizes)
-        return Trial(number, SimpleNamespace(q_step=q_step), size, size, 900.0), SimpleNamespace(number=number)
+        return Trial(number, SimpleNamespace(q_step=q_step), size, size, 900.0), replace(state, number=number)
 
     monkeypatch.setattr(search, "iterate", iterate)
     job = Job(image, EncoderConfig(size=40, effort=1), 0, lambda progress: None, lambda: False, 40)

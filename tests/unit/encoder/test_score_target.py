@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log2
 from types import SimpleNamespace
 
@@ -36,7 +37,7 @@ def found(monkeypatch, loss_at_20, power=0.9, gained=(4.0, 2.0, 1.0), best=100.0
         size = round(1e6 / q_step)
         trial = Trial(number, SimpleNamespace(q_step=q_step), size, size, 9.0, score)
         trials.append(trial)
-        return trial, SimpleNamespace(number=number)
+        return trial, replace(state, number=number)
 
     monkeypatch.setattr(search, "iterate", iterate)
     config = EncoderConfig(**settings)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dfmcodec.latents.colour import (
+    CHROMA_ANGLES,
     ColourBasis,
     Luma,
     pixels_to_planes,
@@ -95,8 +96,10 @@ def test_chroma_axes_are_orthonormal_and_without_luma_and_planes_are_undone(angl
 
 
 def test_of_equal_weights_the_basis_is_orthonormal():
-    basis = ColourBasis(100)
-    assert np.array_equal(basis.axes, basis.duals)
+    for angle in range(CHROMA_ANGLES):
+        basis = ColourBasis(angle)
+        assert np.allclose(basis.axes, basis.duals, rtol=0, atol=1e-6)
+        assert np.abs(basis.axes @ basis.axes.T - np.eye(3)).max() < 1e-6
 
 
 @pytest.mark.parametrize("luma", list(Luma))
