@@ -9,8 +9,11 @@ from itertools import pairwise
 QUALITY_STEPS = ((0, 100.0), (25, 43.0), (50, 22.5), (75, 12.5), (90, 6.2), (95, 3.8), (100, 0.5))
 
 # (SSIMULACRA2, the step at which photographs have it on average with the tune `visual`); measured
-# on data/kodak, docs/results/visual.md. Above 92, towards lossless.
-SCORE_STEPS = ((0, 69.0), (20, 51.0), (52, 29.0), (67, 20.0), (76, 14.0), (82.5, 9.9), (87, 6.8), (92, 4.1), (100, 0.5))
+# on data/kodak, docs/results/visual.md.
+SCORE_STEPS = (
+    *((0, 71.0), (20, 52.5), (52, 30.0), (67, 20.5), (76, 14.4), (82.5, 10.2), (87, 7.0), (92, 4.2)),
+    (100, 0.5),  # above 92, towards lossless
+)
 
 
 def step_of_score(score: float) -> float:
