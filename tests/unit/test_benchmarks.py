@@ -161,6 +161,12 @@ def seen_rates(_: Path) -> None:
     assert "| dfm effort 5 visual |" in "\n".join(run("seen", "rates"))
 
 
+def seen_plot(folder: Path) -> None:
+    run("seen", "plot", folder / "rates.png")
+    with PIL.Image.open(folder / "rates.png") as drawn:
+        assert drawn.width > 300
+
+
 def seen_photographs(folder: Path) -> None:
     module = importlib.import_module("seen")
     unpacked = folder / "unpacked"
@@ -628,6 +634,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "seen photographs": seen_photographs,
     "seen files": seen_files,
     "seen rates": seen_rates,
+    "seen plot": seen_plot,
     "vae": vae,
 }
 

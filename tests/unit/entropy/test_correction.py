@@ -112,7 +112,7 @@ def test_corrections_pay_for_themselves(texture):
 def test_a_file_with_corrections_is_decoded_with_them(texture, monkeypatch):
     """Here with all that save a bit; those of small files seldom pay."""
     monkeypatch.setattr(correction_fit, "_LEAST_GAIN", 0.0)
-    result = dfmcodec.encode(texture[:128, :160], quality=75, effort=2)
+    result = dfmcodec.encode(texture[:128, :160], quality=75, effort=2, tune="psnr")
     model, _ = bitstream.read(result.data)
     assert model.correction is not None
     assert result.report.section_bytes["corrections"] == pytest.approx(correction_bytes(model.correction), abs=5)
