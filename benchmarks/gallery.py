@@ -26,7 +26,7 @@ import dfmcodec
 from dfmcodec.bench.same_size import Version, same_size
 
 PIECES = ("astronaut@172,58", "chelsea@112,72", "coffee@312,238")
-_GAP, _MARGIN, _CAPTION, _FONT_SIZE = 8, 8, 24, 12  # pixels
+_GAP, _MARGIN, _CAPTION, _FONT_SIZE = 8, 8, 40, 12  # pixels; captions have two lines
 _PAPER, _INK = (255, 255, 255), (32, 32, 32)
 
 
@@ -88,7 +88,7 @@ def drawn(rows: Sequence[Sequence[tuple[Pixels, str]]], zoom: int) -> PIL.Image.
             left, top = _MARGIN + column * (width + _GAP), _MARGIN + row * (height + _CAPTION)
             piece = PIL.Image.fromarray(np.ascontiguousarray(crop))
             sheet.paste(piece.resize((width, height), PIL.Image.Resampling.NEAREST), (left, top))
-            draw.text((left, top + height + 4), caption, _INK, font)
+            draw.text((left, top + height + 4), caption.replace(" bytes, ", " bytes\n"), _INK, font)
     return sheet
 
 
