@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from math import log10
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +32,7 @@ from recording import Row, images_argument, load, out_option, read_rows, record
 
 import dfmcodec
 from dfmcodec.image import Image
+from dfmcodec.latents.colour import Luma
 from dfmcodec.metrics import bd_rate, ms_ssim, psnr
 from dfmcodec.ssimulacra2 import ssimulacra2
 
@@ -93,6 +95,7 @@ def files(
     images: tuple[str, ...], efforts: str, bpps: str, tune: str, anchors: bool, further: bool, out: Path | None
 ) -> None:
     """Encodes images by all codecs."""
+    row = partial(_row, further)
 
     def rows() -> Iterator[Row]:
         for name in images:
@@ -103,14 +106,11 @@ def files(
                     data = dfmcodec.encode(image.pixels, bpp=bpp, effort=int(effort), tune=tune).data
                     seconds = round(time.perf_counter() - started, 2)
                     codec = f"dfm effort {effort} {tune}"
-                    decoded = np.asarray(dfmcodec.decode(data).pixels)
-                    row = _row(stem, image, codec, bpp, len(data), decoded, seconds)
-                    yield row | (_further(image.pixels, decoded) if further else {})
+                    yield row(stem, image, codec, bpp, len(data), np.asarray(dfmcodec.decode(data).pixels), seconds)
             for codec, settings in SETTINGS.items() if anchors else ():
                 for setting in settings:
                     size, pixels = _anchor(image, codec, setting)
-                    row = _row(stem, image, codec, setting, size, pixels, None)
-                    yield row | (_further(image.pixels, pixels) if further else {})
+                    yield row(stem, image, codec, setting, size, pixels, None)
 
     record(rows(), out)
 
@@ -124,7 +124,7 @@ def _further(original: np.ndarray, decoded: np.ndarray) -> Row:
     from psnr_hvsm import psnr_hvs_hvsm
 
     height, width = (side // 8 * 8 for side in original.shape[:2])
-    lumas = (pixels[:height, :width] @ np.array([0.299, 0.587, 0.114]) / 255 for pixels in (original, decoded))
+    lumas = (pixels[:height, :width] @ np.array(Luma.REC_601.weights) / 255 for pixels in (original, decoded))
     _, hvs_m = psnr_hvs_hvsm(*lumas)
     row = {"psnr_hvs_m_db": round(float(hvs_m), 3)}
     if (similarity := ms_ssim(original, decoded)) is not None:
@@ -133,7 +133,14 @@ def _further(original: np.ndarray, decoded: np.ndarray) -> Row:
 
 
 def _row(
-    name: str, image: Image, codec: str, setting: float, size: int, pixels: np.ndarray, seconds: float | None
+    further: bool,
+    name: str,
+    image: Image,
+    codec: str,
+    setting: float,
+    size: int,
+    pixels: np.ndarray,
+    seconds: float | None,
 ) -> Row:
     return {
         "picture": name,
@@ -145,6 +152,7 @@ def _row(
         "butteraugli": _butteraugli(image, pixels),
         "psnr_db": round(psnr(image.pixels, pixels, None), 3),
         "seconds": seconds,
+        **(_further(image.pixels, pixels) if further else {}),
     }
 
 
@@ -202,15 +210,20 @@ def rates_table(measures: Sequence[str] = MEASURES) -> str:
     return "\n".join(lines)
 
 
+def _curves() -> dict[tuple[str, str], list[Row]]:
+    """The recorded rows by codec and picture."""
+    curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in read_rows(RESULTS):
+        curves[row["codec"], row["picture"]].append(row)
+    return curves
+
+
 def bits_more(codec: str, anchor: str, measure: str) -> dict[str, float]:
     """By image, by how many percent a codec's bits differ from an anchor's at an equal measure.
 
     Only files with a SSIMULACRA2 between `LEAST` and `MOST` count, and one beyond on each side.
     """
-    curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in read_rows(RESULTS):
-        curves[row["codec"], row["picture"]].append(row)
-    found = {}
+    curves, found = _curves(), {}
     for name in dict.fromkeys(picture for _, picture in curves):
         theirs, points = (_points(_of_interest(curves[of, name]), measure) for of in (anchor, codec))
         rate = bd_rate(theirs, points)
@@ -236,16 +249,14 @@ def bits_beside(codec: str, anchor: str, scores: Sequence[float]) -> list[float 
     """At each SSIMULACRA2, a codec's bits over those of an anchor: the geometric mean of the images
     for which both have it; None where fewer than half of them do.
     """
-    curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in sorted(read_rows(RESULTS), key=lambda row: row["ssimulacra2"]):
-        curves[row["codec"], row["picture"]].append(row)
+    curves = _curves()
     names = [picture for of, picture in curves if of == anchor]
     means: list[float | None] = []
     for score in scores:
         ratios = []
         for name in names:
             rows = curves[codec, name], curves[anchor, name]
-            both = [np.array([(row["ssimulacra2"], row["bpp"]) for row in of_codec]).T for of_codec in rows]
+            both = [np.array(sorted((row["ssimulacra2"], row["bpp"]) for row in of_codec)).T for of_codec in rows]
             if all(found[0] <= score <= found[-1] for found, _ in both):
                 mine, theirs = (np.interp(score, found, np.log(bpp)) for found, bpp in both)
                 ratios.append(float(mine - theirs))

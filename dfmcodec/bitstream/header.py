@@ -126,10 +126,10 @@ def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> by
         values |= {"depth": arch.depth, "layer_width": arch.width}
         if isinstance(model, QuantizedLatents):
             values |= _latent_values(model)
+        elif isinstance(model, QuantizedGrids):
+            values |= _fitted_values(model)
         else:
             values |= {"order": model.architecture.order, "further_bytes": 0}
-        if isinstance(model, QuantizedGrids):
-            values |= _fitted_values(model)
     table = b"".join(SECTION_ENTRY.pack(section, len(body)) for section, body in in_table.items())
     return write_fields(values) + table
 
@@ -151,6 +151,7 @@ def _latent_values(model: QuantizedLatents) -> dict[str, int]:
 def _fitted_values(model: QuantizedGrids) -> dict[str, int]:
     arch = model.architecture
     return {
+        "order": arch.order,
         "further_bytes": further_bytes(Model.FITTED, is_tiled=False),
         "grids": arch.levels,
         "lmbda_code": model.lmbda_code,
