@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+from make_golden import GOLDEN, REASONS
 
 from dfmcodec import bitstream
 from dfmcodec.bitstream.contents import (
@@ -22,12 +23,10 @@ from dfmcodec.bitstream.contents import (
     QuantizedModel,
 )
 
-HERE = Path(__file__).resolve().parent
-GOLDEN = HERE.parent / "tests" / "golden" / "v1"
-MANIFEST = HERE / "manifest.tsv"
+MANIFEST = Path(__file__).resolve().with_name("manifest.tsv")
 COLUMNS = (
     *("file", "bytes", "sha256", "model", "prior_or_generator", "width", "height", "channels", "alpha", "bit_depth"),
-    *("sections", "symbols_sha256", "image", "samples_sha256"),
+    *("sections", "symbols_sha256", "image", "samples_sha256", "reason"),
 )
 
 
@@ -66,6 +65,7 @@ def row(path: Path) -> dict[str, str]:
         *(header.width, header.height, header.channels, int(header.has_alpha), header.bit_depth),
         *("+".join(section.title for section in header.sections), sha256(symbols_of(model))),
         *(image.relative_to(GOLDEN).as_posix(), sha256(samples.tobytes())),
+        REASONS[path.relative_to(GOLDEN).with_suffix("").as_posix()],
     )
     return dict(zip(COLUMNS, map(str, values), strict=True))
 

@@ -236,13 +236,11 @@ def direct_table(u: int) -> list[int]:
 
 
 @cache
-def table_with_mean(u: int, n: int, P: int) -> list[int]:
-    """Cumulative frequencies of the table of u and a mean of n / P, by "Tables with a mean"."""
+def table_with_mean(u: int, n: int) -> list[int]:
+    """Cumulative frequencies of the table of u and a mean of n / 16, by "Tables with a mean"."""
     t = decay(u)
     square = (t * t) >> 60
-    root = math.isqrt(math.isqrt(t * ONE) * ONE)
-    if P == 16:
-        root = math.isqrt(root * ONE)
+    root = math.isqrt(math.isqrt(math.isqrt(t * ONE) * ONE) * ONE)
     towards = ONE
     for _ in range(n):
         towards = (towards * root) >> 60
@@ -455,9 +453,9 @@ class Parameters:
 
 
 @cache
-def load_prior(checksum: int, kind: str = "prior") -> dict[str, np.ndarray]:
-    """The prior with this checksum; its kind is "prior" in model 1, "fitted" in model 3."""
-    path = PRIORS / f"{kind}-{checksum:08x}.npz"
+def load_prior(checksum: int, model: str = "latent") -> dict[str, np.ndarray]:
+    """The prior with this checksum, of model 1 ("latent") or 3 ("fitted")."""
+    path = PRIORS / f"{model}-{checksum:08x}.npz"
     require(path.exists(), f"there is no prior {checksum:08x}")
     with np.load(path) as stored:
         prior = {name: stored[name] for name in sorted(stored.files)}
@@ -644,6 +642,9 @@ class Network:
         return out[:, 0], out[:, 1]
 
 
+MEANS = np.array([0, 1, 2, 3, 4, 5, 6, 8, 11, 15])  # the least |mean| of each class
+
+
 class Tables:
     """The tables of the latents' symbols by their number: the prior's own first, Laplace indices
     29.. after them.
@@ -651,10 +652,7 @@ class Tables:
 
     def __init__(self, prior: dict[str, np.ndarray]):
         frequencies = prior["context_frequencies"]
-        self.means = prior.get("context_means", np.arange(6)).astype(np.int64)
-        self.quantizers, rest = divmod(len(frequencies), 29 * len(self.means))
-        assert rest == 0
-        assert self.quantizers in (1, 2)
+        assert len(frequencies) == 2 * 29 * len(MEANS)
         self.offsets = prior["context_offsets"].astype(np.int64)
         laplace = [split_index(t) for t in range(29, 112)]
         self.cumulative = [cumulate(row.tolist()) for row in frequencies] + [direct_table(u) for u, _ in laplace]
@@ -663,9 +661,8 @@ class Tables:
     def number(self, scale: np.ndarray, mean: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Number of each symbol's table."""
         T = np.clip(scale + 16, 0, 111)
-        M, G = len(self.means), len(self.offsets)
-        m = np.searchsorted(self.means, np.abs(mean), side="right") - 1
-        return np.where(T <= 28, 29 * M * u + M * T + m, G + T - 29)
+        m = np.searchsorted(MEANS, np.abs(mean), side="right") - 1
+        return np.where(T <= 28, 290 * u + 10 * T + m, 580 + T - 29)
 
     def offset(self, number: np.ndarray, signed: np.ndarray) -> np.ndarray:
         """The offset of each coefficient; `signed` is the symbol times its sign, as it was
@@ -718,9 +715,7 @@ def decode_tile(
     coder = RangeDecoder(part[colours:])
     tile = TileLatents()
 
-    low_step = band_step(s, L - 1, 2)
-    if tables.quantizers == 2:
-        low_step = 3 * low_step // 2
+    low_step = 3 * band_step(s, L - 1, 2) // 2
     for colour in range(colours):
         rows, columns = shapes[L]
         symbols = decode_laplace(coder, rows * columns, part[colour]).reshape(rows, columns)
@@ -750,7 +745,7 @@ def decode_tile(
                 f = features(phase, colour, orientation, rows, columns, companded, coarser, tile.planes, steps[0])
                 scale, mean = networks[phase](f, level, 9 * level + 3 * colour + orientation, K)
                 place_states = states[np.ix_(rows // 2, columns // 2)]
-                u = (place_states & 1).ravel() if tables.quantizers == 2 else np.zeros(scale.size, np.int64)
+                u = (place_states & 1).ravel()
                 number = tables.number(scale, mean, u)
 
                 order = np.argsort(number, kind="stable")
@@ -760,7 +755,7 @@ def decode_tile(
                 signed[order] = decode_array(coder, cumulative, tables.shifts[ordered], ordered)
                 sign = np.where(mean < 0, -1, 1)
                 symbols = sign * signed
-                r = 2 * symbols - u * np.sign(symbols) if tables.quantizers == 2 else symbols
+                r = 2 * symbols - u * np.sign(symbols)
 
                 grid = (len(rows), len(columns))
                 q[row::2, column::2] = symbols.reshape(grid)
@@ -921,8 +916,7 @@ def machine_correction(samples: np.ndarray, step: int, prior: dict[str, np.ndarr
     """The machine's correction c of the samples [H, W, 3], in units."""
     height, width, colours = samples.shape
     layers = sum(name.startswith("machine_a_") for name in prior)
-    spread = "machine_spread" in prior
-    margin = 1 + (layers if spread else 0)  # cells
+    margin = 1 + layers  # cells
 
     # To whole cells, and the cells around as far out as the layers need
     padding = ((2 * margin, 2 * margin + height % 2), (2 * margin, 2 * margin + width % 2), (0, 0))
@@ -943,8 +937,6 @@ def machine_correction(samples: np.ndarray, step: int, prior: dict[str, np.ndarr
 
     def S(h: np.ndarray) -> np.ndarray:
         """Its outermost cells are lost, as they lack cells around."""
-        if not spread:
-            return h
         inner = moved(h, 0, 0).copy()
         n = h.shape[2]
         m = n // 16
@@ -960,7 +952,7 @@ def machine_correction(samples: np.ndarray, step: int, prior: dict[str, np.ndarr
         return a[0] + np.cos(angles) @ a[1:] + np.sin(angles) @ b[1:]
 
     def inner(h: np.ndarray) -> np.ndarray:
-        return moved(h, 0, 0) if spread else h
+        return moved(h, 0, 0)
 
     h = x @ prior["machine_lift"]
     for i in range(layers - 1):
@@ -1223,7 +1215,7 @@ def networks_of_image(prior: dict[str, np.ndarray], changes: Changes | None) -> 
     network.
     """
     kinds = kinds_of_weights(prior)
-    networks = {"context_mean_parts": np.array([mean_parts(prior)])}
+    networks = {}
     for kind, name in enumerate(KINDS):
         is_machine = name.startswith("machine_")
         w = prior[name].astype(np.float32 if is_machine else np.int64)
@@ -1292,28 +1284,23 @@ def grid_context(f: np.ndarray, networks: dict[str, np.ndarray], level: int) -> 
     h1 = np.clip((f @ w1.T + c1[level]) >> 6, 0, 255)
     h2 = np.clip((h1 @ w2.T + c2) >> 6, 0, 255)
     out = h2 @ w3.T + f @ bypass.T + c3[level]
-    return out[:, 0] >> 8, (out[:, 1] * (mean_parts(networks) // 8)) >> 8
-
-
-def mean_parts(prior: dict[str, np.ndarray]) -> int:
-    """P: means are in 1/P of a symbol."""
-    return int(prior["context_mean_parts"][0]) if "context_mean_parts" in prior else 8
+    return out[:, 0] >> 8, out[:, 1] >> 7
 
 
 # Grids section
 # --------------------------------------------------------------------------------------------------
 
 
-def decode_wavefront(coder: RangeDecoder, scale: np.ndarray, mean: np.ndarray, P: int) -> np.ndarray:
-    """The symbols q of a wavefront with this scale and mean each, means in 1/P."""
+def decode_wavefront(coder: RangeDecoder, scale: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The symbols q of a wavefront with this scale and mean each."""
     T = np.clip(scale + 16, 0, 111)
-    mean = np.clip(mean, -512 * P, 512 * P)
-    middle = (mean + P // 2) // P
-    rest = mean - P * middle
+    mean = np.clip(mean, -8192, 8192)
+    middle = (mean + 8) // 16
+    rest = mean - 16 * middle
     tables, shifts = [], np.zeros(len(T), np.int64)
     for i, (t, n) in enumerate(zip(T.tolist(), np.abs(rest).tolist(), strict=True)):
         if t <= 28:
-            tables.append(table_with_mean(t, n, P))
+            tables.append(table_with_mean(t, n))
         else:
             u, shifts[i] = split_index(t)
             tables.append(direct_table(u))
@@ -1339,7 +1326,7 @@ def decode_grids(section: bytes, height: int, width: int, networks: dict[str, np
         companded[level] = np.zeros((rows + 2 * MARGIN, columns + 2 * MARGIN), np.int64)
         for y, x in wavefronts(rows, columns):
             scale, mean = grid_context(grid_features(companded, planes, level, y, x), networks, level)
-            q = decode_wavefront(coder, scale, mean, mean_parts(networks))
+            q = decode_wavefront(coder, scale, mean)
             grids[level][y, x] = q
             companded[level][y + MARGIN, x + MARGIN] = compand_grid(q)
     return grids

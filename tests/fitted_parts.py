@@ -83,7 +83,7 @@ class TableCosts:
 
     def __init__(self, grids: tuple[Symbols, ...], network: GridNetwork) -> None:
         self._grids = grids
-        tables = grid_tables(network.mean_parts)
+        tables = grid_tables()
         weights, shifts = tables.weights.astype(np.int64), tables.shifts
         self._tables = [Table(less_one + 1, int(shift)) for less_one, shift in zip(weights, shifts, strict=True)]
         self.bits = [0.0] * len(grids)

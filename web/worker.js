@@ -3,11 +3,9 @@
  *
  * To the worker:
  *   { type: "prior", bytes }               once, first
- *   { type: "file", name, bytes }          the answer to "load"; without bytes it has an error, a text
  *   { type: "decode", id, bytes, wants }   after the answer to the job before it
  *   { type: "cancel", id }
- * From the worker, at any time { type: "load", name } for a file beside that of the prior, which is then
- * awaited, and for each job any number of "header", "progress" and "preview", then one answer:
+ * From the worker, for each job any number of "header", "progress" and "preview", then one answer:
  *   { type: "header", id, header }
  *   { type: "progress", id, part }         0..1
  *   { type: "preview", id, image }         a small image of all of it
@@ -24,38 +22,19 @@ import { asEightBit, encodePng } from "./src/png.js";
 
 /** @type {Promise<object>|null} */
 let prior = null;
-/** @type {Map<string, { resolve: (bytes: Uint8Array) => void, reject: (error: Error) => void }>} by name */
-const awaited = new Map();
 /** @type {{ id: number, controller: AbortController }|null} */
 let running = null;
 
 self.onmessage = ({ data }) => {
   if (data.type === "prior") {
-    prior = loadPrior(data.bytes, loadFile);
+    prior = loadPrior(data.bytes);
     prior.catch(() => {}); // each job that needs it tells of the error
-  } else if (data.type === "file") {
-    hearFile(data);
   } else if (data.type === "decode") {
     run(data);
   } else if (data.type === "cancel" && running?.id === data.id) {
     running.controller.abort();
   }
 };
-
-/** Asks the other side for a file beside that of the prior. */
-function loadFile(name) {
-  return new Promise((resolve, reject) => {
-    awaited.set(name, { resolve, reject });
-    self.postMessage({ type: "load", name });
-  });
-}
-
-function hearFile({ name, bytes, error }) {
-  const { resolve, reject } = awaited.get(name);
-  awaited.delete(name);
-  if (bytes) resolve(bytes);
-  else reject(new Error(error));
-}
 
 /** Does one job, and answers it whatever happens. */
 async function run({ id, bytes, wants }) {

@@ -48,7 +48,7 @@ from dfmcodec.entropy.tables import (
 from dfmcodec.errors import DfmError
 from dfmcodec.kernels import compiled
 from dfmcodec.latents.quantizer import MAX_STEP, log_step
-from dfmcodec.latents.trellis import States
+from dfmcodec.latents.trellis import QUANTIZERS, States
 
 Indices = npt.NDArray[np.intp]
 ACTIVATION_SHIFT = 64
@@ -61,8 +61,10 @@ MAX_EXACT = 1 << 24  # float32 holds all whole numbers up to this one
 MAX_LOG_STEP = max(abs(log_step(1)), abs(log_step(MAX_STEP)))
 MEANS_PER_SCALE = 4
 MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # the least |mean| of each class of tables, in quarters of the scale
-OLDEST_MEANS = (0, 1, 2, 3, 4, 5)  # the classes of priors that do not name them
 SCALES = LAST_DIRECT + 1
+TABLES_PER_QUANTIZER = SCALES * len(MEANS)
+DIRECT_TABLES = QUANTIZERS * TABLES_PER_QUANTIZER  # the others are those of larger scales
+_CLASS_OF_MEAN = (np.searchsorted(MEANS, np.arange(MEANS[-1] + 1), side="right") - 1).astype(np.int16)
 LARGEST_MEAN = 20  # the largest |mean| of `ContextModel.bits_of_outputs`, in quarters of the scale
 # Half the distance of the differences that stand for slopes: about the effect of one symbol on
 # outputs. The best of those measured.
@@ -283,10 +285,10 @@ class TableChoice:
         return cls(np.abs(packed) - np.int16(1), np.sign(packed).astype(np.int32))
 
 
-def class_middles(means: Sequence[int]) -> list[float]:
-    """Returns the middle |mean| of each class, in quarters of the scale."""
-    beyond = 2 * means[-1] - means[-2] + 1  # as if the last class ended there
-    return [(first + after - 1) / 2 for first, after in pairwise([*means, beyond])]
+def class_middles() -> list[float]:
+    """Returns the middle |mean| of each class of `MEANS`, in quarters of the scale."""
+    beyond = 2 * MEANS[-1] - MEANS[-2] + 1  # as if the last class ended there
+    return [(first + after - 1) / 2 for first, after in pairwise([*MEANS, beyond])]
 
 
 class ContextModel:
@@ -294,13 +296,11 @@ class ContextModel:
 
     Args:
         networks: The network of each phase.
-        frequencies: int64 [quantizers * SCALES * len(means), TABLE_SIZE], with rows in the order
-            (quantiser, scale, class of mean) that each sum to 2^24. Two quantisers mean that
-            symbols are trellis-coded.
+        frequencies: int64 [DIRECT_TABLES, TABLE_SIZE], with rows in the order (quantiser, scale,
+            class of mean) that each sum to 2^24.
         offsets: int32 [rows of `frequencies`, 2 OFFSET_SYMBOLS + 1], the reconstruction offsets:
             the mean distance of a symbol's coefficients from the multiple of the step that the
             symbol stands for, in 1/FINE steps.
-        means: The least |mean| of each class, ascending from 0.
     """
 
     def __init__(
@@ -308,30 +308,22 @@ class ContextModel:
         networks: Sequence[ContextNetwork],
         frequencies: npt.NDArray[np.int64],
         offsets: Int32,
-        means: Sequence[int] = MEANS,
     ) -> None:
         self.networks = tuple(networks)
-        self.means = tuple(means)
-        self.direct_tables = len(frequencies)
-        self.tables_per_quantizer = SCALES * len(self.means)
-        self.trellis = self.direct_tables > self.tables_per_quantizer
         self.tables = [Table(row) for row in frequencies]
         self.tables += [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)]
-        no_offset = np.zeros((len(self.tables) - self.direct_tables, offsets.shape[1]), dtype=np.int32)
+        no_offset = np.zeros((len(self.tables) - DIRECT_TABLES, offsets.shape[1]), dtype=np.int32)
         self.offsets = np.concatenate([offsets.astype(np.int32), no_offset])
-        largest = np.arange(self.means[-1] + 1)
-        self._class_of_mean = (np.searchsorted(self.means, largest, side="right") - 1).astype(np.int16)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ContextModel:
         """Makes a context model of the arrays of a prior.
 
-        The arrays are `context_<name>_<phase>`, `context_frequencies`, `context_offsets` and
-        `context_means`, which the oldest priors do not have.
+        The arrays are `context_<name>_<phase>`, `context_frequencies` and `context_offsets`.
 
         Raises:
-            DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), or a
-                table is invalid.
+            DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), a table
+                is invalid, or there is another number of tables.
         """
         names = ContextNetwork.__dataclass_fields__
         networks = [
@@ -340,12 +332,14 @@ class ContextModel:
         ]
         for network in networks:
             network.check_exact()
-        means = [int(mean) for mean in arrays.get("context_means", OLDEST_MEANS)]
         frequencies = arrays["context_frequencies"].astype(np.int64)
+        if frequencies.shape != (DIRECT_TABLES, TABLE_SIZE):
+            msg = f"the tables of the prior are {frequencies.shape}, not {DIRECT_TABLES, TABLE_SIZE}"
+            raise DfmError(msg)
         if frequencies.min() < 1 or np.any(frequencies.sum(axis=1) != 1 << PRECISION_BITS):
             msg = f"a table of the prior does not consist of positive numbers that sum to {1 << PRECISION_BITS}"
             raise DfmError(msg)
-        return cls(networks, frequencies, arrays["context_offsets"], means)
+        return cls(networks, frequencies, arrays["context_offsets"])
 
     def with_networks(self, networks: Sequence[ContextNetwork]) -> ContextModel:
         """Returns the model with the same tables and other networks."""
@@ -365,8 +359,8 @@ class ContextModel:
         They are zeros for tables beyond the direct ones. Symbols of these tables are coded in two
         parts, and their cost hardly depends on the symbol.
         """
-        direct = np.stack([table.entry_bits for table in self.tables[: self.direct_tables]])
-        others = np.zeros((len(self.tables) - self.direct_tables, direct.shape[1]))
+        direct = np.stack([table.entry_bits for table in self.tables[:DIRECT_TABLES]])
+        others = np.zeros((len(self.tables) - DIRECT_TABLES, direct.shape[1]))
         return np.concatenate([direct, others]).astype(np.float32)
 
     def choose_tables(
@@ -422,9 +416,9 @@ class ContextModel:
         c1, c2, c3 = (constants.astype(np.int32) for constants in (first, network.c2, last))
         views, symbol_count = causal.views(coding_pass)
         views[:, 1] += rows.start * views[:, 2]
-        sizes = self.tables_per_quantizer, self.direct_tables, UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT
+        sizes = TABLES_PER_QUANTIZER, DIRECT_TABLES, UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT
         available = causal.available(coding_pass).astype(np.int32)
-        of_symbols = np.ascontiguousarray(quantizers), self._class_of_mean, sizes
+        of_symbols = np.ascontiguousarray(quantizers), _CLASS_OF_MEAN, sizes
         shape = len(rows), causal.shape(coding_pass)[1]
         return w1, c1, w2, c2, w3, c3, available, symbol_count, *causal.planes, views, *shape, *of_symbols
 
@@ -470,9 +464,9 @@ class ContextModel:
         """
         scale = np.clip(outputs[0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1).astype(np.int16)
         mean = outputs[1]
-        size = self._class_of_mean[np.minimum(np.abs(mean), self.means[-1]).astype(np.int16)]
-        direct = quantizers * np.int16(self.tables_per_quantizer) + scale * np.int16(len(self.means)) + size
-        beyond = scale + np.int16(self.direct_tables - LAST_DIRECT - 1)
+        size = _CLASS_OF_MEAN[np.minimum(np.abs(mean), MEANS[-1]).astype(np.int16)]
+        direct = quantizers * np.int16(TABLES_PER_QUANTIZER) + scale * np.int16(len(MEANS)) + size
+        beyond = scale + np.int16(DIRECT_TABLES - LAST_DIRECT - 1)
         table = np.where(scale <= LAST_DIRECT, direct, beyond)
         return TableChoice(table, np.where(mean < 0, -1, 1).astype(np.int32))
 
@@ -484,23 +478,23 @@ class ContextModel:
         change = round(octaves * SCALES_PER_OCTAVE)
         if change == 0:
             return choice
-        rest, size = np.divmod(choice.table, np.int16(len(self.means)))
+        rest, size = np.divmod(choice.table, np.int16(len(MEANS)))
         quantizer, scale = np.divmod(rest, np.int16(SCALES))
         scale = np.clip(scale + np.int16(change), 0, LAST_DIRECT)
-        table = quantizer * np.int16(self.tables_per_quantizer) + scale * np.int16(len(self.means)) + size
-        return TableChoice(np.where(choice.table < self.direct_tables, table, choice.table), choice.sign)
+        table = quantizer * np.int16(TABLES_PER_QUANTIZER) + scale * np.int16(len(MEANS)) + size
+        return TableChoice(np.where(choice.table < DIRECT_TABLES, table, choice.table), choice.sign)
 
     @cached_property
     def bits_of_outputs(self) -> Float32:
         """The bits of every entry for whole numbers (scale, mean), on which fits descend.
 
         Returns:
-            float32 [quantizers, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the
+            float32 [QUANTIZERS, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the
             middles of the classes of mean.
         """
-        classes = self.cost_bits[: self.direct_tables].reshape(-1, SCALES, len(self.means), TABLE_SIZE)
-        position = np.interp(np.arange(LARGEST_MEAN + 1), class_middles(self.means), np.arange(len(self.means)))
-        low = np.minimum(position.astype(np.intp), len(self.means) - 2)
+        classes = self.cost_bits[:DIRECT_TABLES].reshape(QUANTIZERS, SCALES, len(MEANS), TABLE_SIZE)
+        position = np.interp(np.arange(LARGEST_MEAN + 1), class_middles(), np.arange(len(MEANS)))
+        low = np.minimum(position.astype(np.intp), len(MEANS) - 2)
         part = (position - low).astype(np.float32)[:, None]
         positive = (1 - part) * classes[:, :, low] + part * classes[:, :, low + 1]
         negative = positive[:, :, :0:-1].copy()

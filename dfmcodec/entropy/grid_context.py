@@ -21,12 +21,11 @@ layers serves all grids:
 
     a1 = W1 f + c1[level],          h1 = clip(floor(a1 / 64), 0, 255)
     a2 = W2 h1 + c2,                h2 = clip(floor(a2 / 64), 0, 255)
-    a3 = W3 h2 + B f + c3[level],   (scale, mean) = floor(a3 / 256)
+    a3 = W3 h2 + B f + c3[level],   scale = floor(a3[0] / 256),   mean = floor(a3[1] / 128)
 
-A symbol then has a Laplace distribution of scale 2^(scale / 4) and mean / 8. Where the prior has
-means in sixteenths, their row of a3 is taken twice, and it is mean / 16. All numbers are whole and
-all sums stay below 2^24, so float32 matrix products are exact in any order, also where they are
-taken twice (`GridNetwork.check_exact`).
+A symbol then has a Laplace distribution of scale 2^(scale / 4) and mean / 16. All numbers are whole
+and all sums stay below 2^24, so float32 matrix products are exact in any order
+(`GridNetwork.check_exact`).
 
 Four passes over the phases of 2x2 cells, as in `entropy.passes`, would be fewer steps. But the
 symbols of the first pass would see nothing of their own grid, which these grids cannot afford
@@ -37,7 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from typing import ClassVar
 
@@ -49,7 +48,6 @@ from dfmcodec.entropy.coder import TableSet
 from dfmcodec.entropy.context import (
     ACTIVATION_SHIFT,
     MAX_FEATURE,
-    OUTPUT_SHIFT,
     check_sums,
     check_whole,
 )
@@ -58,6 +56,7 @@ from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
     LAST_DIRECT,
     MEAN_PARTS,
+    MEANS,
     UNIT_SCALE_INDEX,
     Table,
     laplace,
@@ -81,8 +80,8 @@ PAD = 3  # symbols around a grid that `CAUSAL` reaches
 MAX_WEIGHT = 1023
 ACTIVATION_MAX = 255
 MAX_CONSTANT = 1 << 19
-_MAX_MEAN = 512  # symbols
-_WHOLE_PARTS = MEAN_PARTS[0]  # of a mean, where its row of the last layer is taken once
+_MAX_MEAN = 512 * MEAN_PARTS  # 512 symbols
+OUTPUT_SHIFTS = np.array([256, 128], dtype=np.float32)  # of scale and mean
 # A magnitude m becomes the least of slope * m + constant, a concave curve through whole numbers.
 COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
 COMPANDED = np.array([min(a * m + b for a, b in COMPANDING) for m in range(64)], dtype=np.float32)
@@ -147,7 +146,6 @@ class GridNetwork:
         w3: [2, hidden_2].
         bypass: B, [2, FEATURES].
         c3: [levels, 2].
-        mean_parts: What a symbol has of the parts that means are counted in, one of MEAN_PARTS.
     """
 
     w1: Float32
@@ -157,7 +155,6 @@ class GridNetwork:
     w3: Float32
     bypass: Float32
     c3: Float32
-    mean_parts: int = MEAN_PARTS[0]
     LIMITS: ClassVar[Mapping[str, int]] = {
         "w1": MAX_WEIGHT,
         "c1": MAX_CONSTANT,
@@ -182,9 +179,6 @@ class GridNetwork:
             if found != shape:
                 msg = f"{name} of the context network of the prior has the shape {found}, not {shape}"
                 raise DfmError(msg)
-        if self.mean_parts not in MEAN_PARTS:
-            msg = f"the context network of the prior has means in 1/{self.mean_parts}, not 1/8 or 1/16"
-            raise DfmError(msg)
 
     def check_exact(self) -> None:
         """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums and
@@ -232,12 +226,11 @@ class LevelNetwork:
 
     def __init__(self, network: GridNetwork, level: int) -> None:
         hidden = len(network.w1)
-        times = np.array([1, network.mean_parts // _WHOLE_PARTS], dtype=np.float32)  # of scale and mean
-        self._first = np.ascontiguousarray(np.concatenate([network.w1, network.bypass * times[:, None]]).T)
-        self._constants = np.concatenate([network.c1[level], network.c3[level] * times])
+        self._first = np.ascontiguousarray(np.concatenate([network.w1, network.bypass]).T)
+        self._constants = np.concatenate([network.c1[level], network.c3[level]])
         self._second = np.ascontiguousarray(network.w2.T)
         self._second_constants = network.c2
-        self._last = np.ascontiguousarray((network.w3 * times[:, None]).T)
+        self._last = np.ascontiguousarray(network.w3.T)
         self._hidden = hidden
 
     @property
@@ -260,7 +253,7 @@ class LevelNetwork:
         hidden += self._second_constants
         outputs: Float32 = _activation(hidden) @ self._last
         outputs += sums[:, self._hidden :]
-        outputs *= np.float32(1 / OUTPUT_SHIFT)
+        outputs /= OUTPUT_SHIFTS
         np.floor(outputs, out=outputs)
         return outputs
 
@@ -286,33 +279,22 @@ class GridChoice:
     middle: Int32
 
     @classmethod
-    def of_outputs(cls, outputs: Float32, parts: int) -> GridChoice:
-        """The tables for whole numbers (scale, mean), float32 [N, 2], means in 1/parts symbols."""
+    def of_outputs(cls, outputs: Float32) -> GridChoice:
+        """The tables for whole numbers (scale, mean), float32 [N, 2]."""
         whole = outputs.astype(np.int32)
         scale = np.clip(whole[:, 0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
-        mean = np.clip(whole[:, 1], -_MAX_MEAN * parts, _MAX_MEAN * parts)
-        middle = (mean + parts // 2) // parts
-        rest = mean - parts * middle  # -parts / 2 .. parts / 2 - 1
-        means = _means(parts)
-        direct = means * scale + np.abs(rest)
-        table = np.where(scale > LAST_DIRECT, means * (LAST_DIRECT + 1) + scale - LAST_DIRECT - 1, direct)
+        mean = np.clip(whole[:, 1], -_MAX_MEAN, _MAX_MEAN)
+        middle = (mean + MEAN_PARTS // 2) // MEAN_PARTS
+        rest = mean - MEAN_PARTS * middle  # -MEAN_PARTS / 2 .. MEAN_PARTS / 2 - 1
+        direct = MEANS * scale + np.abs(rest)
+        table = np.where(scale > LAST_DIRECT, MEANS * (LAST_DIRECT + 1) + scale - LAST_DIRECT - 1, direct)
         return cls(table.astype(np.int16), np.where(rest < 0, np.int32(-1), np.int32(1)), middle)
 
 
-def _means(parts: int) -> int:
-    """How many means a table has, which are at most half a symbol from a whole number."""
-    return parts // 2 + 1
-
-
-@lru_cache(maxsize=len(MEAN_PARTS))
-def grid_tables(parts: int) -> TableSet:
-    """The tables of symbols: the direct ones by scale and mean, then those of larger scales.
-
-    Args:
-        parts: What means are counted in, one of MEAN_PARTS.
-    """
-    pairs = product(range(LAST_DIRECT + 1), range(_means(parts)))
-    direct = [Table(shifted_laplace_table(index, mean, parts)) for index, mean in pairs]
+@cache
+def grid_tables() -> TableSet:
+    """The tables of symbols: the direct ones by scale and mean, then those of larger scales."""
+    direct = [Table(shifted_laplace_table(*pair)) for pair in product(range(LAST_DIRECT + 1), range(MEANS))]
     return TableSet.of(direct + [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)])
 
 
@@ -329,7 +311,6 @@ class GridContext:
 
     def __init__(self, network: GridNetwork, level: int, grid: Symbols, coarser: Sequence[Symbols]) -> None:
         self._network = LevelNetwork(network, level)
-        self._mean_parts = network.mean_parts
         self._grid = grid
         rows, columns = grid.shape
         self._coarser = _coarser_features(coarser, (rows, columns)).reshape(rows * columns, -1)
@@ -342,12 +323,11 @@ class GridContext:
     def choose_tables(self, front: Wavefront) -> GridChoice:
         """Chooses the tables of all symbols of a wavefront."""
         if compiled is None:
-            return GridChoice.of_outputs(self._network.outputs(self.features(front)), self._mean_parts)
+            return GridChoice.of_outputs(self._network.outputs(self.features(front)))
         count = len(front.rows)
         first, step = front.places(self._stride)
         choice = GridChoice(np.empty(count, np.int16), np.empty(count, np.int32), np.empty(count, np.int32))
-        of_means = _means(self._mean_parts), _MAX_MEAN * self._mean_parts
-        sizes = UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT, *of_means
+        sizes = UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT, _MAX_MEAN
         compiled.choose_front(
             *(self._network.arrays, self._plane, self._causal, (self._origin + first, step)),
             *(self._coarser, front.places(self._grid.shape[1]), count, sizes),

@@ -65,7 +65,6 @@ _OVER_4 = 23 + 9 * np.log2(np.arange(5, 512) / 4)
 COMPANDED = np.minimum(np.concatenate([[0, 8, 14, 19, 23], np.rint(_OVER_4)]), 127).astype(np.float32)
 _COMPANDED_INT8, _COMPANDED_INT32 = COMPANDED.astype(np.int8), COMPANDED.astype(np.int32)
 _LOW_OFFSETS = np.array(LOW_OFFSETS, dtype=np.int32)
-_NO_TRELLIS = np.zeros(0, dtype=np.int8)
 _NO_OFFSETS = np.zeros((1, 7), dtype=np.int32)  # of a table, for symbols -3..3
 
 
@@ -212,17 +211,15 @@ class CausalContext:
         geometry: The sizes of the bands.
         q_step: The quantisation step in 1/64 code values, 1..MAX_STEP.
         low: The dequantised coarsest low-pass band, int32 [C, h, w], units.
-        trellis: Whether symbols are trellis-coded; see `latents.trellis`.
 
     Attributes:
         low: The low-pass band of the next decomposition level after the last pass of each level. In
             the end it is the synthesised tile, int32 [C, H, W], units.
     """
 
-    def __init__(self, geometry: Geometry, q_step: int, low: Int32, trellis: bool) -> None:
+    def __init__(self, geometry: Geometry, q_step: int, low: Int32) -> None:
         self.geometry = geometry
         self.q_step = q_step
-        self.trellis = trellis
         self.low = low
         self._buffers = threading.local()
         # Companded symbols: of the level by phase, [C, orientations, 2, 2, rows, columns], and of
@@ -248,7 +245,7 @@ class CausalContext:
         return pass_shape(self.geometry, coding_pass)
 
     def quantizers(self, coding_pass: CodingPass) -> States:
-        """Returns the quantiser of each symbol of a pass, int8 [N]; 0 where there is no trellis."""
+        """Returns the quantiser of each symbol of a pass, int8 [N]."""
         rows, columns = self.shape(coding_pass)
         return quantizer_of(self._states[:rows, :columns]).ravel()
 
@@ -370,7 +367,7 @@ class CausalContext:
                 table,
                 sign,
                 offsets,
-                NEXT_STATE if self.trellis else _NO_TRELLIS,
+                NEXT_STATE,
                 *shape,
                 self._states,
                 self._states.shape[1],
@@ -382,11 +379,9 @@ class CausalContext:
             )
             return
         of_symbol = offsets_of(symbols, table, sign, offsets)
-        multiples = symbols
-        if self.trellis:
-            multiples = multiples_of(symbols, self.quantizers(coding_pass))
-            states = self._states[: shape[0], : shape[1]]
-            states[...] = next_states(states, symbols.reshape(shape))
+        multiples = multiples_of(symbols, self.quantizers(coding_pass))
+        states = self._states[: shape[0], : shape[1]]
+        states[...] = next_states(states, symbols.reshape(shape))
         phases = self._planes[coding_pass.channel, coding_pass.orientation]
         phases[y, x, _PHASE_PAD:, _PHASE_PAD:][: shape[0], : shape[1]] = companded(multiples).reshape(shape)
         self._fine[coding_pass.orientation][coding_pass.channel][y::2, x::2] = (multiples * FINE + of_symbol).reshape(

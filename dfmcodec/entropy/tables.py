@@ -32,7 +32,8 @@ LAPLACE_COUNT = 112
 SCALES_PER_OCTAVE = 4
 UNIT_SCALE_INDEX = 16  # the table of scale 1
 LAST_DIRECT = 28  # the table of scale 8
-MEAN_PARTS = 8, 16  # means are whole numbers of 1/8 or 1/16 symbol
+MEAN_PARTS = 16  # means are whole numbers of 1/16 symbol
+MEANS = MEAN_PARTS // 2 + 1  # of a table, which are at most half a symbol from a whole number
 _FIXED_BITS = 60
 # round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
 _DECAY_OF_OCTAVE = (
@@ -77,8 +78,8 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
     return np.array([*side[::-1], centre, *side, escape], dtype=np.int64) + 1
 
 
-@lru_cache(maxsize=(LAST_DIRECT + 1) * sum(parts // 2 + 1 for parts in MEAN_PARTS))
-def shifted_laplace_table(index: int, mean: int, parts: int) -> npt.NDArray[np.int64]:
+@lru_cache(maxsize=(LAST_DIRECT + 1) * MEANS)
+def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
     """Computes the frequencies of a Laplace distribution whose mean is not a whole number.
 
     With t as in the module and m the mean in symbols,
@@ -89,8 +90,7 @@ def shifted_laplace_table(index: int, mean: int, parts: int) -> npt.NDArray[np.i
 
     Args:
         index: A direct table, 0..LAST_DIRECT.
-        mean: The mean in 1/parts symbols, 0..parts / 2.
-        parts: One of MEAN_PARTS.
+        mean: The mean in 1/MEAN_PARTS symbols, 0..MEANS - 1.
 
     Returns:
         int64 [TABLE_SIZE], each at least 1, with the sum 2^24.
@@ -98,8 +98,8 @@ def shifted_laplace_table(index: int, mean: int, parts: int) -> npt.NDArray[np.i
     decay, one = _decay(index), 1 << _FIXED_BITS
     square = decay * decay >> _FIXED_BITS
     root, towards = decay, one
-    for _ in range(parts.bit_length() - 2):
-        root = isqrt(root << _FIXED_BITS)  # t^(2 / parts) in the end
+    for _ in range(MEAN_PARTS.bit_length() - 2):
+        root = isqrt(root << _FIXED_BITS)  # t^(2 / MEAN_PARTS) in the end
     for _ in range(mean):
         towards = towards * root >> _FIXED_BITS  # t^(2m)
     free = (1 << PRECISION_BITS) - TABLE_SIZE

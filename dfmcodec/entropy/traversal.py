@@ -75,7 +75,7 @@ def traverse(
     all_symbols = np.zeros(geometry.symbol_count(finest_level), dtype=np.int32)
     start = low.size
     all_symbols[:start] = low.ravel()
-    causal = CausalContext(geometry, q_step, low_units(low, q_step, geometry.levels, context.trellis), context.trellis)
+    causal = CausalContext(geometry, q_step, low_units(low, q_step, geometry.levels))
     logarithm = log_step(q_step)
     coding_passes = causal.coding_passes(finest_level)
     choices: dict[CodingPass, TableChoice] = {}

@@ -156,7 +156,7 @@ def accept_symbols(
         table: The table of each symbol.
         sign: The sign of each symbol.
         offsets: The reconstruction offsets of each table, [tables, 7].
-        next_state: `trellis.NEXT_STATE`; empty where there is no trellis.
+        next_state: `trellis.NEXT_STATE`.
         rows: The number of rows.
         columns: The number of symbols of a row.
         states: The state of each cell, which changes.
@@ -214,7 +214,7 @@ def low_differences(
 
 def machine_change(
     weights: Float32,
-    shape: tuple[int, int, bool],
+    shape: tuple[int, int],
     samples: Int32,
     samples_shape: Sequence[int],
     step: float,
@@ -227,7 +227,7 @@ def machine_change(
 
     Args:
         weights: lift, a and b of each layer, bypass, one after the other.
-        shape: Width, depth, and whether layers see cells around.
+        shape: Width and depth.
         samples: The samples around the block, [C, H, W], units.
         samples_shape: Their shape.
         step: The quantisation step in units.
@@ -341,7 +341,7 @@ def choose_front(
     coarser: _Int8,
     place_in_coarser: tuple[int, int],
     count: int,
-    sizes: tuple[int, int, int, int, int],
+    sizes: tuple[int, int, int, int],
     table: _Int16,
     sign: Int32,
     middle: Int32,
@@ -356,7 +356,7 @@ def choose_front(
         coarser: What each symbol sees of coarser grids, [symbols, 15].
         place_in_coarser: As `place_in_plane`.
         count: The number of symbols.
-        sizes: Index of scale 1, last scale, last direct scale, means of a scale, largest mean.
+        sizes: Index of scale 1, last scale, last direct scale, largest mean.
         table: Receives the tables, [count].
         sign: Receives the signs.
         middle: Receives the whole numbers next to the means.

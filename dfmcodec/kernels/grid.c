@@ -10,6 +10,9 @@ enum {
     FEATURES = CAUSAL + COARSER,
     MAX_HIDDEN = 48,
     TILE = 4, /* sums of a symbol at a time */
+    MEAN_BITS = 4, /* a mean is in sixteenths of a symbol */
+    MEAN_PARTS = 1 << MEAN_BITS,
+    MEANS = MEAN_PARTS / 2 + 1, /* of a table */
 };
 
 typedef struct {
@@ -67,7 +70,7 @@ static void outputs_of(const Network *network, float (*features)[LANES], int32_t
     for (int j = 0; j < h2; j++) hidden[j] = activation(hidden[j]);
     layer(network->last.buf, NULL, h2, 2, hidden, out);
     const int32_lanes scales = __builtin_convertvector(out[0] + direct[0], int32_lanes) >> 8;
-    const int32_lanes means = __builtin_convertvector(out[1] + direct[1], int32_lanes) >> 8;
+    const int32_lanes means = __builtin_convertvector(out[1] + direct[1], int32_lanes) >> 7;
     store(scale, &scales);
     store(mean, &means);
 }
@@ -79,17 +82,16 @@ static PyObject *choose_front(PyObject *self, PyObject *args) {
     Py_buffer plane, offsets, coarser, table, sign, middle;
     Front own, others;
     Py_ssize_t count;
-    int unit_scale, last_scale, last_direct, means, largest_mean;
-    if (!PyArg_ParseTuple(args, "(y*y*y*y*y*)y*y*(nn)y*(nn)n(iiiii)w*w*w*", &network.first, &network.constants,
+    int unit_scale, last_scale, last_direct, largest_mean;
+    if (!PyArg_ParseTuple(args, "(y*y*y*y*y*)y*y*(nn)y*(nn)n(iiii)w*w*w*", &network.first, &network.constants,
                           &network.second, &network.second_constants, &network.last, &plane, &offsets, &own.start,
                           &own.step, &coarser, &others.start, &others.step, &count, &unit_scale, &last_scale,
-                          &last_direct, &means, &largest_mean, &table, &sign, &middle))
+                          &last_direct, &largest_mean, &table, &sign, &middle))
         return NULL;
     PyObject *result = NULL;
     const Py_ssize_t h1 = network.constants.len / 4 - 2, h2 = network.second_constants.len / 4;
     const int64_t *offset = offsets.buf;
-    const int parts = 2 * (means - 1), bits = parts == 16 ? 4 : 3; /* of a symbol, which means are counted in */
-    if (h1 < 1 || h2 < 1 || h1 > MAX_HIDDEN || h2 > MAX_HIDDEN || count < 1 || parts != 1 << bits || last_direct < 0 ||
+    if (h1 < 1 || h2 < 1 || h1 > MAX_HIDDEN || h2 > MAX_HIDDEN || count < 1 || last_direct < 0 ||
         last_scale < last_direct || largest_mean < 0 || !is_within(&coarser, COARSER, others, count)) {
         PyErr_SetString(PyExc_ValueError, "a network or wavefront of these sizes is not possible");
         goto done;
@@ -126,9 +128,9 @@ static PyObject *choose_front(PyObject *self, PyObject *args) {
             int32_t scale = scales[n] + unit_scale, m = mean[n];
             scale = scale < 0 ? 0 : scale > last_scale ? last_scale : scale;
             m = m < -largest_mean ? -largest_mean : m > largest_mean ? largest_mean : m;
-            const int32_t whole = (m + parts / 2) >> bits, rest = m - parts * whole; /* -parts / 2 .. parts / 2 - 1 */
-            tables[first + n] = (int16_t)(scale > last_direct ? means * (last_direct + 1) + scale - last_direct - 1
-                                                              : means * scale + (rest < 0 ? -rest : rest));
+            const int32_t whole = (m + MEAN_PARTS / 2) >> MEAN_BITS, rest = m - MEAN_PARTS * whole; /* -8 .. 7 */
+            tables[first + n] = (int16_t)(scale > last_direct ? MEANS * (last_direct + 1) + scale - last_direct - 1
+                                                              : MEANS * scale + (rest < 0 ? -rest : rest));
             signs[first + n] = rest < 0 ? -1 : 1;
             middles[first + n] = whole;
         }

@@ -25,7 +25,7 @@ enum {
 };
 
 typedef struct {
-    int width, depth, is_spread;
+    int width, depth;
     const float *lift;                        /* [FEATURES][width] */
     const float *a[MAX_DEPTH], *b[MAX_DEPTH]; /* [1 + width][outputs] of each layer */
     const float *bypass;                      /* [width][SAMPLES] */
@@ -116,11 +116,11 @@ static void lift_row(const Work *work, Py_ssize_t row, float *target) {
 
 /* Row `row` of what Fourier layer `layer` makes of the rows before it: [outputs][stride], `columns` of them.
  *
- * With S the sums are of what a cell takes from the cells around it, and rows and columns lose one on each side. */
+ * The sums are of what a cell takes from the cells around it, so rows and columns lose one on each side. */
 static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t columns, float *target) {
     const Machine *machine = work->machine;
     const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
-    const int moved = machine->is_spread ? width / MOVED_PART : 0, edge = machine->is_spread ? 1 : 0;
+    const int moved = width / MOVED_PART;
     float *const *rows = (float *const *)work->rows[layer];
     float cosines[MAX_WIDTH][TILE] __attribute__((aligned(64))), sines[MAX_WIDTH][TILE] __attribute__((aligned(64)));
     float inner[MAX_WIDTH][TILE] __attribute__((aligned(64)));
@@ -128,9 +128,8 @@ static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t co
         for (int k = 0; k < width; k++) {
             const int number = moved && k >= width - 8 * moved ? (k - width + 8 * moved) / moved : -1;
             const int place = number < 0 ? 4 : number < 4 ? number : number + 1; /* among the nine cells */
-            const Py_ssize_t y = edge ? place / 3 : 0, x = edge ? place % 3 : 0;
-            const float *seen = rows[(row + y) % KEPT] + k * work->stride + first + x;
-            const float *own = rows[(row + edge) % KEPT] + k * work->stride + first + edge;
+            const float *seen = rows[(row + place / 3) % KEPT] + k * work->stride + first + place % 3;
+            const float *own = rows[(row + 1) % KEPT] + k * work->stride + first + 1;
             for (int half = 0; half < TILE; half += LANES) {
                 float_lanes cosine, sine;
                 cos_sin(load(seen + half), &cosine, &sine);
@@ -180,17 +179,17 @@ PyObject *NAME(machine_change)(PyObject *self, PyObject *args) {
     (void)self;
     Py_buffer weights, samples, out;
     Py_ssize_t channels, height, width, out_height, out_width;
-    int machine_width, depth, is_spread;
+    int machine_width, depth;
     double step, log_step;
-    if (!PyArg_ParseTuple(args, "y*(iip)y*(nnn)ddnnw*", &weights, &machine_width, &depth, &is_spread, &samples,
-                          &channels, &height, &width, &step, &log_step, &out_height, &out_width, &out))
+    if (!PyArg_ParseTuple(args, "y*(ii)y*(nnn)ddnnw*", &weights, &machine_width, &depth, &samples, &channels, &height,
+                          &width, &step, &log_step, &out_height, &out_width, &out))
         return NULL;
     PyObject *result = NULL;
     float *room = NULL;
     Work work = {0};
-    Machine machine = {machine_width, depth, is_spread, weights.buf, {0}, {0}, NULL};
+    Machine machine = {machine_width, depth, weights.buf, {0}, {0}, NULL};
     const Py_ssize_t cell_rows = (height + 1) / 2, cell_columns = (width + 1) / 2;
-    const Py_ssize_t lost = 2 + (is_spread ? 2 * depth : 0); /* rows and columns of cells */
+    const Py_ssize_t lost = 2 + 2 * depth; /* rows and columns of cells */
     if (!SIZES(height, width, out_height, out_width) || machine_width < 1 || machine_width > MAX_WIDTH || depth < 1 ||
         depth > MAX_DEPTH || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || out_height < 1 ||
         out_width < 1 || !(step > 0) || cell_rows - lost != (out_height + 1) / 2 ||
@@ -225,16 +224,15 @@ PyObject *NAME(machine_change)(PyObject *self, PyObject *args) {
         for (int kept = 0; kept < KEPT; kept++, free_room += machine_width * stride) work.rows[layer][kept] = free_room;
     float *const corrections = free_room;
     Py_BEGIN_ALLOW_THREADS
-    const Py_ssize_t shrink = is_spread ? 2 : 0;
     for (Py_ssize_t row = 0; row < cell_rows; row++) {
         cells_of_row(&work, row, work.cells[row % KEPT]);
         Py_ssize_t ready = row - 2; /* the row that can be computed next */
         if (ready < 0) continue;
         lift_row(&work, ready, work.rows[0][ready % KEPT]);
         for (int layer = 0; layer < depth; layer++) {
-            ready -= shrink;
+            ready -= 2;
             if (ready < 0) break;
-            const Py_ssize_t columns = cell_columns - 2 - shrink * (layer + 1);
+            const Py_ssize_t columns = cell_columns - 2 * (layer + 2);
             if (layer < depth - 1) {
                 layer_row(&work, layer, ready, columns, work.rows[layer + 1][ready % KEPT]);
             } else {

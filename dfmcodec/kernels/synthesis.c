@@ -28,9 +28,8 @@ static PyObject *accept_symbols(PyObject *self, PyObject *args) {
         return NULL;
     PyObject *result = NULL;
     const Py_ssize_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
-    const int is_trellis = next.len > 0;
     if (!SIZES(rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride) || rows < 1 ||
-        columns < 1 || state_stride < columns || largest < 0 || (is_trellis && next.len < 16)) {
+        columns < 1 || state_stride < columns || largest < 0 || next.len < 16) {
         PyErr_SetString(PyExc_ValueError, "a pass of these sizes is not possible");
         goto done;
     }
@@ -53,12 +52,10 @@ static PyObject *accept_symbols(PyObject *self, PyObject *args) {
                 is_valid = 0;
                 break;
             }
-            int32_t entry = q[n] * signs[n], multiple = q[n];
+            int32_t entry = q[n] * signs[n];
             entry = (entry < -LAST_OFFSET ? -LAST_OFFSET : entry > LAST_OFFSET ? LAST_OFFSET : entry) + LAST_OFFSET;
-            if (is_trellis) {
-                multiple = 2 * q[n] - ((q[n] > 0) - (q[n] < 0)) * (state[n] & 1);
-                state[n] = ((const int8_t *)next.buf)[2 * state[n] + (q[n] & 1)];
-            }
+            const int32_t multiple = 2 * q[n] - ((q[n] > 0) - (q[n] < 0)) * (state[n] & 1);
+            state[n] = ((const int8_t *)next.buf)[2 * state[n] + (q[n] & 1)];
             const uint32_t size = multiple < 0 ? -(uint32_t)multiple : (uint32_t)multiple;
             const int8_t value = ((const int8_t *)companded.buf)[size < (size_t)largest ? size : (size_t)largest];
             seen[n] = multiple < 0 ? -value : value;

@@ -1,8 +1,8 @@
 """Quantisation of coefficients: the step of each band, and coefficients from symbols.
 
 The q_step of an image is in 1/64 code values, for a coefficient whose synthesis function has norm
-1. Each band derives its own step from it. A symbol stands for a multiple of its band's step: with
-the trellis that is a point of one of its quantisers, otherwise the symbol itself.
+1. Each band derives its own step from it. A symbol stands for a multiple of its band's step, which
+is a point of one of the trellis's quantisers; see `latents.trellis`.
 """
 
 from __future__ import annotations
@@ -82,16 +82,15 @@ def log_step(q_step: int) -> int:
     return 8 * octave + (8 * q_step >> octave) - 8 - 72
 
 
-def low_step(q_step: int, levels: int, trellis: bool) -> int:
+def low_step(q_step: int, levels: int) -> int:
     """Returns the step of the coarsest low-pass band, in 2^-8 units.
 
     This band has no trellis, for which the step of the union of quantisers would be too fine.
     """
-    union_step = band_step(q_step, LOW_NORMS[levels - 1])
-    return 3 * union_step // 2 if trellis else union_step
+    return 3 * band_step(q_step, LOW_NORMS[levels - 1]) // 2
 
 
-def low_units(symbols: Int32, q_step: int, levels: int, trellis: bool) -> Int32:
+def low_units(symbols: Int32, q_step: int, levels: int) -> Int32:
     """Returns the coarsest low-pass band in units from its symbols, int32 of the same shape."""
     limit = (1 << 30) // FINE
-    return dequantize_units(np.clip(symbols, -limit, limit) * np.int32(FINE), low_step(q_step, levels, trellis))
+    return dequantize_units(np.clip(symbols, -limit, limit) * np.int32(FINE), low_step(q_step, levels))

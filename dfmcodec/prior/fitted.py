@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Float32, Symbols
+from dfmcodec._types import Float32, Model, Symbols
 from dfmcodec.entropy.grid_context import GridNetwork
-from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE
+from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE
 from dfmcodec.errors import ConfigError, DfmError
-from dfmcodec.prior import Arrays, checksum, shipped_arrays
+from dfmcodec.prior.registry import Arrays, checksum, shipped_arrays
 from dfmcodec.synthesis.fitted import FittedMachine
 
 CONTEXT_CHANGES = ("w1", "c1", "w2", "c2", "w3", "bypass", "c3")
@@ -76,9 +76,8 @@ class FittedPrior:
             DfmError: Its context network does not give the same symbols on all hosts, or steps and
                 tables do not fit its weights.
         """
-        mean_parts = np.asarray(arrays.get("context_mean_parts", MEAN_PARTS[0])).item()
         weights = {name: arrays[f"context_{name}"].astype(np.float32) for name in CONTEXT_CHANGES}
-        network = GridNetwork(**weights, mean_parts=mean_parts)
+        network = GridNetwork(**weights)
         network.check_shapes()
         network.check_exact()
         machine = FittedMachine(*(arrays[f"machine_{name}"].astype(np.float32) for name in FittedMachine._fields))
@@ -139,13 +138,6 @@ class FittedPrior:
         return self.network.changed(dict(zip(CONTEXT_CHANGES, arrays[count:], strict=True))), machine
 
 
-SHIPPED_FITTED: tuple[int, ...] = (  # the prior ids of readable files
-    *(0xD4D2995E, 0xFFDE274F, 0x95AAF190),
-    *(0x5042B3F7, 0xD668FEDB, 0x5CABBE89),  # with means in sixteenths
-    *(0xB84C2B33, 0xD11B22E6),  # with a wider context network
-)
-
-
 @lru_cache(maxsize=4)
 def fitted_prior_of(prior_id: int) -> FittedPrior:
     """The prior that a fitted file names.
@@ -154,4 +146,4 @@ def fitted_prior_of(prior_id: int) -> FittedPrior:
         UnsupportedVersionError: This program does not have the prior.
         InstallationError: The prior is damaged or missing in this installation.
     """
-    return FittedPrior.from_arrays(shipped_arrays("fitted", prior_id, SHIPPED_FITTED))
+    return FittedPrior.from_arrays(shipped_arrays(Model.FITTED, prior_id))

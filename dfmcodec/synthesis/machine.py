@@ -10,8 +10,8 @@ cell's samples, in steps:
 
 F_i is `fourier_sum`. S takes half of the dimensions from the eight cells around, a sixteenth from
 each (as Wu et al. 2018, "Shift"), so that every layer sees one cell further without a
-multiplication. The machines of older priors do without S. With the shipped weights it is a filter
-that allows for edges and for the ringing of the wavelet.
+multiplication. With the shipped weights it is a filter that allows for edges and for the ringing of
+the wavelet.
 
 The module holds the weights, the features of cells, and the machine itself; `reconstruct` applies
 it to an image.
@@ -51,13 +51,11 @@ class DeepFourierMachine:
         layers: (a, b) of each Fourier layer, [width + 1, n], with n = width and, in the last layer,
             n = CELL_SAMPLES.
         bypass: [width, CELL_SAMPLES].
-        spread: Whether its layers take dimensions from the cells around.
     """
 
     lift: Float32
     layers: tuple[Weights, ...]
     bypass: Float32
-    spread: bool
 
     @property
     def depth(self) -> int:
@@ -78,7 +76,7 @@ class DeepFourierMachine:
     @property
     def reach(self) -> int:
         """The number of cells that it sees on each side of a cell."""
-        return CELLS_AROUND // 2 + (self.depth if self.spread else 0)
+        return CELLS_AROUND // 2 + self.depth
 
     @property
     def macs_per_pixel(self) -> float:
@@ -90,8 +88,7 @@ class DeepFourierMachine:
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> DeepFourierMachine:
         """Makes a machine of the arrays of a prior.
 
-        The arrays are `machine_lift`, `machine_bypass`, `machine_a_<i>`, `machine_b_<i>` and
-        `machine_spread`, which older priors do not have.
+        The arrays are `machine_lift`, `machine_bypass`, `machine_a_<i>` and `machine_b_<i>`.
         """
         depth = sum(name.startswith("machine_a_") for name in arrays)
         layers = tuple(
@@ -99,7 +96,7 @@ class DeepFourierMachine:
             for i in range(depth)
         )
         lift, bypass = (arrays[name].astype(np.float32) for name in ("machine_lift", "machine_bypass"))
-        return cls(lift, layers, bypass, "machine_spread" in arrays)
+        return cls(lift, layers, bypass)
 
 
 def _inner(h: Any) -> Any:
@@ -141,9 +138,9 @@ def machine_correction(weights: DeepFourierMachine, features: Any, xp: ModuleTyp
     """
 
     def layer(h: Any, a: Any, b: Any) -> tuple[Any, Any]:
-        around, inner = (spread(h, xp), _inner(h)) if weights.spread else (h, h)
+        around = spread(h, xp)
         sums = fourier_sum(around.reshape(-1, around.shape[2]), a, b, 1, xp)
-        return inner, sums.reshape(*around.shape[:2], a.shape[1])
+        return _inner(h), sums.reshape(*around.shape[:2], a.shape[1])
 
     h = features @ weights.lift
     for a, b in weights.layers[:-1]:

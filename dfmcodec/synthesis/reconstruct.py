@@ -115,7 +115,7 @@ def machine_change(
     if evaluate is None and compiled is not None:
         around = np.ascontiguousarray(around)
         added = np.empty((len(around), block.height, block.width), dtype=np.float32)
-        of_machine = machine.flat_weights, (machine.width, machine.depth, machine.spread)
+        of_machine = machine.flat_weights, (machine.width, machine.depth)
         steps = step_in_units, step_feature(q_step)
         compiled.machine_change(*of_machine, around, around.shape, *steps, block.height, block.width, added)
         return added

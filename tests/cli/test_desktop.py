@@ -24,7 +24,7 @@ from dfmcodec.viewer import desktop
 from dfmcodec.viewer.thumbnail import fitted_size, thumbnail
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="dfm desktop is for Linux")
-LATENT = next(GOLDEN.glob("trellis-rgb-*.dfm"))
+LATENT = GOLDEN / "latent-rgb.dfm"
 FILES = (
     "applications/dfmcodec.desktop",
     "bash-completion/completions/dfm",
@@ -255,20 +255,23 @@ def test_thumbnails_look_like_the_image(tmp_path, chelsea):
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("opacity", "RGBA"), ("deep-opacity", "LA"), ("deep", "RGB"), ("fitted-deep-gray", "L"), ("coordinate", "RGB")],
+    [
+        ("latent-alpha", "RGBA"),
+        ("latent-deep-alpha", "LA"),
+        ("latent-deep", "RGB"),
+        ("fitted-deep-gray", "L"),
+        ("coordinate", "RGB"),
+    ],
 )
 def test_thumbnails_have_8_bits(name, mode):
-    (source,) = GOLDEN.glob(f"{name}-????????.dfm")
-    small = opened(thumbnail(source.read_bytes(), 16))
+    small = opened(thumbnail((GOLDEN / f"{name}.dfm").read_bytes(), 16))
     assert small.mode == mode
     assert max(small.size) == 16
 
 
 def test_large_images_of_which_little_is_decoded_have_thumbnails(monkeypatch):
     """Of latents without alpha, two decomposition levels fewer are a sixteenth of the samples."""
-    plain, alpha, fitted = (
-        next(GOLDEN.glob(f"{name}-????????.dfm")) for name in ("latent-rgb", "opacity", "fitted-rgb")
-    )
+    plain, alpha, fitted = (GOLDEN / f"{name}.dfm" for name in ("latent-rgb", "latent-alpha", "fitted-small"))
     header = dfmcodec.read_info(plain)
     expected = thumbnail(plain.read_bytes(), header.width // 4)
     monkeypatch.setattr("dfmcodec.viewer.thumbnail.MAX_PIXELS", -(-header.width * header.height // 16))

@@ -87,7 +87,7 @@ def test_choices_are_listed_in_one_line():
 
 
 def test_compare_has_the_limit_that_its_refusal_names():
-    network = ROOT / "tests" / "golden" / "v1" / "coordinate-596a9d34.dfm"
+    network = ROOT / "tests" / "golden" / "v1" / "coordinate.dfm"
     said = refusal("compare", "cat.png", network, "--max-multiply-adds", 1, code=3)
     assert said.startswith(f"{network}: the network takes ")
     assert "(--max-multiply-adds)" in said

@@ -25,21 +25,21 @@ from dfmcodec.metrics import psnr
 from dfmcodec.plugins.pillow import DfmImageFile, register
 
 REGISTRIES = ("ID", "OPEN", "SAVE", "EXTENSION", "MIME")
-# 96x80 RGB with alpha, metadata and checks: 1046 bytes
-CHECKED = (GOLDEN / "checked-all-0bed93a3.dfm").read_bytes()
-PLAIN = (GOLDEN / "trellis-rgb-feb27969.dfm").read_bytes()  # without checks
-DEEP_ALPHA = (GOLDEN / "deep-opacity-36a218be.dfm").read_bytes()  # gray of 16 bits, with alpha
-SMALL = (GOLDEN / "latent-narrow-a1fdb374.dfm").read_bytes()  # 53 bytes
+# 96x80 RGB with alpha, metadata and checks: 2186 bytes
+CHECKED = (GOLDEN / "checked-all.dfm").read_bytes()
+PLAIN = (GOLDEN / "latent-rgb.dfm").read_bytes()  # without checks
+DEEP_ALPHA = (GOLDEN / "latent-deep-alpha.dfm").read_bytes()  # gray of 16 bits, with alpha
+SMALL = (GOLDEN / "latent-narrow.dfm").read_bytes()  # 89 bytes
 FAST = {"effort": 1, "quality": 50}
 KINDS = {
     "coordinate": "RGB",
-    "deep": "RGB",
-    "deep-opacity": "LA",
+    "latent-deep": "RGB",
+    "latent-deep-alpha": "LA",
     "fitted-deep-gray": "I;16",
-    "fitted-opacity": "RGBA",
+    "fitted-alpha": "RGBA",
     "gray-as-rgb": "RGB",
     "latent-gray": "L",
-    "opacity": "RGBA",
+    "latent-alpha": "RGBA",
 }
 
 
@@ -148,7 +148,7 @@ def test_an_image_loads_after_its_file_is_replaced(tmp_path):
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_file_loads_as_it_decodes(kind):
-    (path,) = GOLDEN.glob(f"{kind}-????????.dfm")
+    path = GOLDEN / f"{kind}.dfm"
     decoded = dfmcodec.decode(path)
     with PIL.Image.open(path) as image:
         image.load()
@@ -367,7 +367,7 @@ def test_verify_tells_where_the_damage_is():
 
 
 def test_truncated_images_load_on_best_effort(best_effort):
-    original = np.asarray(PIL.Image.open(GOLDEN / "checked-all-0bed93a3.png"))
+    original = np.asarray(PIL.Image.open(GOLDEN / "checked-all.png"))
     for part in (0.6, 0.8, 0.95):
         data = CHECKED[: int(part * len(CHECKED))]
         expected = dfmcodec.decode(data, best_effort=True)
@@ -417,7 +417,7 @@ def test_damaged_metadata_is_left_out(best_effort):
 
 def test_nothing_that_is_left_is_an_error_on_best_effort_too(best_effort):
     head = min(start for start, _ in dfmcodec.read_info(PLAIN).sections.values())
-    weights = (GOLDEN / "coordinate-596a9d34.dfm").read_bytes()
+    weights = (GOLDEN / "coordinate.dfm").read_bytes()
     with opened(weights[: len(weights) // 2]) as image, pytest.raises(OSError, match="weights"):
         image.load()
     with pytest.raises(PIL.UnidentifiedImageError):

@@ -28,9 +28,9 @@ from dfmcodec.errors import DfmError
 from dfmcodec.viewer import server as viewer_server
 from dfmcodec.viewer.server import PageServer, Resource
 
-LATENT = next(GOLDEN.glob("trellis-rgb-*.dfm"))
-FITTED = next(GOLDEN.glob("fitted-rgb-*.dfm"))
-CODE = next(GENERATIVE.glob("gray-0-*.dfm"))
+LATENT = GOLDEN / "latent-rgb.dfm"
+FITTED = GOLDEN / "fitted-small.dfm"
+CODE = GENERATIVE / "gray-0.dfm"
 PAGE = b"<!doctype html><title>page</title>"
 posix = pytest.mark.skipif(os.name != "posix", reason="scripts and signals of POSIX")
 

@@ -753,11 +753,11 @@ def damaged_cache(place: Place) -> str:
 
 def damaged_prior(place: Place) -> str:
     """A copy of the package whose prior has flipped bits, is cut, empty, unreadable, missing"""
-    from dfmcodec.prior import CURRENT
+    from dfmcodec.prior.registry import LATENT
 
     shutil.copytree(PACKAGE, place.folder / "site" / "dfmcodec", ignore=shutil.ignore_patterns("__pycache__"))
     image, file = place.image(), place.encoded()
-    prior = place.folder / "site" / "dfmcodec" / "prior" / f"prior-{CURRENT:08x}.npz"
+    prior = place.folder / "site" / "dfmcodec" / "prior" / LATENT.file_name
     whole = prior.read_bytes()
     rng = np.random.default_rng(0)
     run = partial(dfm, env=environment(PYTHONPATH=str(place.folder / "site")), cwd=place.folder)

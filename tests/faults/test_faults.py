@@ -193,15 +193,16 @@ def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
 
 def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
     from dfmcodec import prior
+    from dfmcodec.prior import registry
 
-    for shipped in prior.SHIPPED:
-        assert prior.prior_of(shipped).checksum == shipped
-    monkeypatch.setattr(prior, "files", lambda package: tmp_path)
+    shipped = registry.LATENT
+    assert prior.prior_of(shipped.id).checksum == shipped.id
+    monkeypatch.setattr(registry, "files", lambda package: tmp_path)
     with pytest.raises(InstallationError, match="missing"):
-        prior.prior_of.__wrapped__(prior.CURRENT)
+        prior.prior_of.__wrapped__(shipped.id)
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="update"):
         prior.prior_of.__wrapped__(0x12345678)
-    whole = (Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz").read_bytes()
+    whole = (Path(prior.__file__).parent / shipped.file_name).read_bytes()
     listed = whole.index(b"PK\x01\x02")  # of the first array: its compression, and whether it is encrypted
     for content in (
         *(b"", b"PK", bytes(1000), whole[:-100]),
@@ -210,9 +211,9 @@ def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
             for at, value in ((listed + 10, 99), (listed + 8, 1), (200, 9))
         ),
     ):
-        (tmp_path / f"prior-{prior.CURRENT:08x}.npz").write_bytes(content)
+        (tmp_path / shipped.file_name).write_bytes(content)
         with pytest.raises(InstallationError, match="damaged"):
-            prior.prior_of.__wrapped__(prior.CURRENT)
+            prior.prior_of.__wrapped__(shipped.id)
 
 
 def test_an_output_is_refused_before_any_work(tmp_path):

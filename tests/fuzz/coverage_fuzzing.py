@@ -52,7 +52,7 @@ SECTION = struct.Struct("<BI")
 CHECKS = 8  # id of the section
 MODEL_BYTE = 5
 DECODER = (  # modules whose lines are counted; they hold what writes files too
-    *("decoder", "image", "prior/__init__"),
+    *("decoder", "image", "prior/__init__", "prior/registry"),
     *(f"bitstream/{name}" for name in ("container", "contents", "header", "integrity", "layout", "salvage", "sizes")),
     *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "corrections", "filter", "latents")),
     *(f"bitstream/sections/{name}" for name in ("grids", "metadata", "networks", "streams", "weights")),
@@ -81,7 +81,8 @@ def tiny_files() -> list[bytes]:
     from dfmcodec.image import Metadata
     from dfmcodec.latents.colour import Luma
     from dfmcodec.latents.geometry import Geometry
-    from dfmcodec.prior import CURRENT, prior_of
+    from dfmcodec.prior import prior_of
+    from dfmcodec.prior.registry import LATENT
     from dfmcodec.synthesis.filter import ImageFilter, taps
 
     rng = np.random.default_rng(0)
@@ -105,11 +106,11 @@ def tiny_files() -> list[bytes]:
     sizes = ((1, 1, 1, 1), (13, 10, 3, 2), (8, 9, 1, 4), (1, 520, 1, 2), (21, 5, 3, 6))
     for number, (height, width, channels, levels) in enumerate(sizes):
         tiles = 1, max(1, width // 256)
-        architecture = LatentArchitecture(channels, levels, 4, 60, list(Luma)[number % 2], CURRENT, *tiles)
+        architecture = LatentArchitecture(channels, levels, 4, 60, list(Luma)[number % 2], LATENT.id, *tiles)
         geometry = Geometry(height, width, channels, levels)
         radius = number % 5 + 1
         weights = symbols(channels * len(taps(radius)) * channels, 2).reshape(channels, -1, channels)
-        correction = ContextCorrection.none(prior_of(CURRENT).context, geometry)
+        correction = ContextCorrection.none(prior_of(LATENT.id).context, geometry)
         if tiles == (1, 1):
             correction = ContextCorrection(
                 symbols(correction.maps.size, 1).reshape(correction.maps.shape),
@@ -146,9 +147,10 @@ def tiny_grids(
     """A fitted model of few pixels: symbols at random, a few weights of the networks changed."""
     from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
     from dfmcodec.latents.grids import grid_sizes
-    from dfmcodec.prior.fitted import CHANGE_NAMES, SHIPPED_FITTED, NetworkChanges, fitted_prior_of
+    from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges, fitted_prior_of
+    from dfmcodec.prior.registry import FITTED_SMALL
 
-    prior = fitted_prior_of(SHIPPED_FITTED[0])
+    prior = fitted_prior_of(FITTED_SMALL.id)
     sizes = grid_sizes(height, width)
     grids = tuple(np.rint(rng.laplace(0, scale, size)).astype(np.int32) for size in sizes)
     symbols = np.zeros(prior.weight_count, np.int32)

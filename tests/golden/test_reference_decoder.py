@@ -28,13 +28,14 @@ from dfmcodec.bitstream import container
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
 from dfmcodec.cli import main as command
 from dfmcodec.errors import DfmError
-from dfmcodec.prior.fitted import CHANGE_NAMES, SHIPPED_FITTED, NetworkChanges, fitted_prior_of
+from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges, fitted_prior_of
+from dfmcodec.prior.registry import FITTED_SMALL
 
 FILES = sorted(GOLDEN.glob("*.dfm"))
 CODES = sorted(GENERATIVE.glob("*.dfm"))
 SMALL = [path for path in FILES if path.stat().st_size < 2000]
 # files of which others have the same parts, and fewer symbols
-SLOW = ("checked-tiles", "corrected-rgb", "trellis-filter", "trellis-rgb", "refined-rgb")
+SLOW = ("checked-tiles", "latent-corrections", "latent-filter")
 names = pytest.mark.parametrize(
     "path",
     [pytest.param(path, marks=[pytest.mark.slow] * path.stem.startswith(SLOW)) for path in FILES],
@@ -211,7 +212,7 @@ any_seed = pytest.mark.parametrize(
 
 def fitted_model(seed: int, scale: float, changes: NetworkChanges | None) -> QuantizedGrids:
     """Random grids of the fitted model under the shipped prior, of an image of any kind."""
-    prior = fitted_prior_of(SHIPPED_FITTED[0])
+    prior = fitted_prior_of(FITTED_SMALL.id)
     height, width = [(19, 26), (30, 1), (1, 1), (2, 30), (64, 3)][seed % 5]
     channels, bits = (1 if seed % 3 == 0 else 3), (16 if seed % 4 == 0 else 8)
     grids = tuple(np.clip(grid, -(2**23), 2**23) for grid in laplace_grids(height, width, scale, seed))
@@ -222,7 +223,7 @@ def fitted_model(seed: int, scale: float, changes: NetworkChanges | None) -> Qua
 def random_changes(seed: int, exponents: range, scale: float) -> NetworkChanges:
     """Changes of all weights by symbols of this scale."""
     rng = np.random.default_rng(seed)
-    symbols = np.rint(rng.laplace(0, scale, fitted_prior_of(SHIPPED_FITTED[0]).weight_count))
+    symbols = np.rint(rng.laplace(0, scale, fitted_prior_of(FITTED_SMALL.id).weight_count))
     own = rng.integers(exponents[0], exponents[-1] + 1, len(CHANGE_NAMES))
     return NetworkChanges(tuple(own.tolist()), symbols.astype(np.int32))
 
@@ -312,9 +313,9 @@ def test_bytes_after_the_end_are_refused() -> None:
         independent.decode(SMALL[0].read_bytes() + b"\0")
 
 
-@pytest.mark.parametrize("stem", ["deep-", "deep-opacity", "opacity", "latent-gray"])
+@pytest.mark.parametrize("stem", ["latent-deep", "latent-deep-alpha", "latent-alpha", "latent-gray"])
 def test_command_writes_the_image(stem: str, tmp_path: Path) -> None:
-    path = next(path for path in FILES if path.name.startswith(stem))
+    path = GOLDEN / f"{stem}.dfm"
     assert independent.main([str(path), str(tmp_path / "out.png")]) == 0
     file, symbols = decoded(path)
     np.testing.assert_array_equal(read_png((tmp_path / "out.png").read_bytes()), independent.render(file, symbols))
@@ -334,11 +335,10 @@ def model_path(path: Path) -> Path:
 
 @code_names
 def test_code_is_the_golden_one(path: Path) -> None:
-    """Its symbols' CRC-32 is in the name; the image may differ by a level."""
+    """The image may differ by a level; test_manifest.py compares the symbols."""
     model = model_path(path).read_bytes()
     file = independent.read_file(path.read_bytes())
     symbols = independent.read_symbols(file, model)
-    assert path.stem.endswith(f"-{zlib.crc32(symbols.code.symbols.astype('<i4').tobytes()):08x}")
     image = independent.render(file, symbols, model).astype(np.int64)
     expected = read_png(path.with_suffix(".png").read_bytes()).astype(np.int64)
     assert image.shape == expected.shape
@@ -587,7 +587,7 @@ def test_it_imports_only_numpy_pillow_and_msgpack() -> None:
 
 def test_it_runs_without_the_package() -> None:
     """In a process of its own, as this one has the package already."""
-    path = next(path for path in FILES if path.name.startswith("opacity"))
+    path = GOLDEN / "latent-alpha.dfm"
     code = (
         "import sys, pathlib, reference_decoder\n"
         f"reference_decoder.decode(pathlib.Path({str(path)!r}).read_bytes())\n"

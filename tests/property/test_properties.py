@@ -38,10 +38,10 @@ from dfmcodec.image import Metadata
 from dfmcodec.latents.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
 from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES, TILE_GRID, Geometry, Tiling
 from dfmcodec.latents.quantizer import MAX_STEP
-from dfmcodec.prior import CURRENT, prior_of
+from dfmcodec.prior import prior_of, shipped
+from dfmcodec.prior.registry import LATENT
 from dfmcodec.synthesis.filter import MAX_RADIUS, ImageFilter, taps
 
-PRIORS = (CURRENT, 0x63FD10FF, 0xF8E970FA)
 LARGEST_SIDE = 65535
 MAX_CONSTANT = 1 << 14
 
@@ -118,9 +118,8 @@ def test_every_table_holds_the_ends_and_the_edges_of_its_escape(index):
         assert np.array_equal(SymbolDecoder(encoder.to_bytes()).decode(len(order), table), order)
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-def test_every_table_of_a_prior_holds_every_entry(prior):
-    tables = prior_of(prior).context.tables
+def test_every_table_of_the_prior_holds_every_entry():
+    tables = shipped().context.tables
     values = np.array([*range(-RADIUS - 2, RADIUS + 3), MAX_SYMBOL, -MAX_SYMBOL], dtype=np.int32)
     runs = [(table, len(values)) for table in tables]
     encoder = SymbolEncoder()
@@ -207,13 +206,12 @@ def latents(
     q_step=640,
     angle=0,
     bits=8,
-    prior=CURRENT,
     tiles=(1, 1),
     seed=0,
     scale=1.0,
     luma=Luma.MEAN,
 ) -> QuantizedLatents:
-    architecture = LatentArchitecture(colours, levels, 4, 60, luma, prior, *tiles)
+    architecture = LatentArchitecture(colours, levels, 4, 60, luma, LATENT.id, *tiles)
     symbols = laplacian(seed, height * width * colours, scale, MAX_SYMBOL // 4)
     counts = [tile.geometry.symbol_count() for tile in bitstream.tiling_of(architecture, height, width).tiles]
     parts = tuple(TileSymbols.of(part) for part in np.split(symbols, np.cumsum(counts)[:-1]))
@@ -280,7 +278,6 @@ def test_latents_come_back(data):
         draw(ends(1, MAX_STEP)),
         draw(ends(0, MAX_CHROMA_ANGLE)),
         bits,
-        draw(st.sampled_from(PRIORS)),
         seed=seed,
         scale=scale,
     )
@@ -357,7 +354,7 @@ def test_tiles_come_back(height, width, tiles):
 
 def test_more_tiles_than_fit_are_refused():
     with pytest.raises(ConfigError, match="tiles"):
-        LatentArchitecture(1, 1, 4, 60, Luma.MEAN, CURRENT, 1, MAX_TILES + 1)
+        LatentArchitecture(1, 1, 4, 60, Luma.MEAN, LATENT.id, 1, MAX_TILES + 1)
     data = bitstream.write(latents(1, 2 * TILE_GRID, 1, 1, tiles=(1, 2)))
     narrow = bytearray(data)
     narrow[8:10] = (2 * TILE_GRID - 1).to_bytes(2, "little")
@@ -372,11 +369,10 @@ def test_more_tiles_than_fit_are_refused():
     st.sampled_from([1, 3]),
     ends(1, MAX_LEVELS),
     ends(1, MAX_STEP),
-    st.sampled_from(PRIORS),
     seeds,
     st.lists(st.sampled_from([0, 1, -1, 64, -65, MAX_SYMBOL // 4, -MAX_SYMBOL // 4]), min_size=1, max_size=9),
 )
-def test_passes_hold_the_largest_symbols_anywhere(height, width, colours, levels, q_step, prior, seed, values):
+def test_passes_hold_the_largest_symbols_anywhere(height, width, colours, levels, q_step, seed, values):
     """Sequences of ends among zeros, under tables that expect others."""
     tiling = Tiling(height, width, colours, levels)
     count = height * width * colours
@@ -385,7 +381,7 @@ def test_passes_hold_the_largest_symbols_anywhere(height, width, colours, levels
     symbols[chosen] = np.resize(values, len(chosen))
     low = tiling.tiles[0].geometry.symbol_count(levels)
     symbols[:low] //= 64  # sums of differences stay within the symbols
-    context = prior_of(prior).context
+    context = shipped().context
     body = LatentsBody(write_symbols(tiling, q_step, context, [TileSymbols.of(symbols)]))
     (found,), samples, _ = read_symbols(tiling, q_step, context, body)
     assert np.array_equal(found.values, symbols)
@@ -406,15 +402,14 @@ def test_filters_come_back(radius, step_index, value, colours):
     assert np.array_equal(again.symbols, chosen.symbols)
 
 
-@pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize(("weight", "constant"), [(0, 0), (MAX_SYMBOL, MAX_CONSTANT), (-MAX_SYMBOL, -MAX_CONSTANT)])
-def test_corrections_come_back(prior, weight, constant):
+def test_corrections_come_back(weight, constant):
     """Changes beyond what weights can be are limited when they are applied."""
-    model = latents(8, 8, 3, 2, prior=prior)
+    model = latents(8, 8, 3, 2)
     none = some_correction(model, 0, 0.0)
     correction = ContextCorrection(np.full_like(none.maps, weight), np.full_like(none.constants, constant))
     assert_latents_come_back(replace(model, correction=correction))
-    applied = correction.applied(prior_of(prior).context, Geometry(8, 8, 3, 2))
+    applied = correction.applied(shipped().context, Geometry(8, 8, 3, 2))
     for changed in applied.networks:
         changed.check_exact()
     with pytest.raises(ConfigError, match="correction"):

@@ -25,7 +25,7 @@ from wheel_check import ROOT, check_manual, command, copy_tree
 NEEDED = ("numpy", "pillow", "click", "msgpack", "constriction")  # as docs/install.md says
 HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl"))
 GOLDEN = ROOT / "tests" / "golden" / "v1"
-FILES = {"fitted": "fitted-rgb-17a8629c", "coordinate": "coordinate-596a9d34", "latent": "trellis-rgb-feb27969"}
+FILES = {"fitted": "fitted-small", "coordinate": "coordinate", "latent": "latent-rgb"}
 
 IMAGES = """
 import numpy, PIL.Image
@@ -133,7 +133,7 @@ assert not {HIDDEN} & {{name.partition(".")[0] for name in sys.modules}}
 def copy_golden(folder: Path) -> None:
     """Puts the golden files of `FILES`, their images, and a code with its model into a folder."""
     shutil.copyfile(GOLDEN / "generative" / "rgb.dfmg", folder / "model.dfmg")
-    shutil.copyfile(GOLDEN / "generative" / "rgb-0-f4792e66.dfm", folder / "code.dfm")
+    shutil.copyfile(GOLDEN / "generative" / "rgb-0.dfm", folder / "code.dfm")
     for name, golden in FILES.items():
         for extension in (".dfm", ".png"):
             shutil.copyfile(GOLDEN / f"{golden}{extension}", folder / f"{name}{extension}")

@@ -165,7 +165,7 @@ def test_decoding_loads_little_and_starts_nothing():
         "print(*events, *(name for name in sys.modules if '.' not in name))"
     )
     golden = GOLDEN
-    names = ("opacity-a2439a21", "coordinate-596a9d34", "corrected-plain-74c163f0", "latent-narrow-a1fdb374")
+    names = ("latent-alpha", "coordinate", "latent-fine", "latent-narrow")
     found = set(run_hooked(program, *(golden / f"{name}.dfm" for name in names)))
     assert "dfmcodec" in found
     assert not {name for name in found if "." in name}

@@ -211,7 +211,7 @@ def decoding(folder: Path) -> None:
     assert min(row["decode_s"], row["process_s"]) > 0
     assert row["filter_macs_per_pixel"] == 540
     assert is_drawn(plot)
-    (row,) = recorded(folder / "fitted.jsonl", "decoding", GOLDEN / "fitted-rgb-17a8629c.dfm", "--repeats", 2)
+    (row,) = recorded(folder / "fitted.jsonl", "decoding", GOLDEN / "fitted-small.dfm", "--repeats", 2)
     parts = ("changes_of_networks", "contexts", "networks", "range_coder", "synthesis")
     seconds = {part: row[f"{part}_s"] for part in parts}
     assert min(seconds.values()) > 0, seconds

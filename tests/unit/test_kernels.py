@@ -22,7 +22,7 @@ from dfmcodec.encoder.latent.correction_fit import SymbolSample, _gradient
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
-from dfmcodec.entropy.context import TableChoice
+from dfmcodec.entropy.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.grid_context import GridContext, wavefronts
 from dfmcodec.entropy.neighbourhood import CausalContext
@@ -33,7 +33,8 @@ from dfmcodec.latents.geometry import Geometry, Tiling
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import shipped
-from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
+from dfmcodec.prior.fitted import fitted_prior_of
+from dfmcodec.prior.registry import FITTED_SMALL
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 WAYS = [] if compiled is None else compiled.ways()
@@ -51,7 +52,7 @@ def test_this_machine_has_files_and_ways():
 
 
 # files of which others have the same parts, and fewer symbols
-LARGE = ("checked-tiles", "corrected-rgb", "trellis-filter", "trellis-rgb", "refined-rgb", "tiles")
+LARGE = ("checked-tiles", "latent-corrections", "latent-tiles")
 
 
 def symbols_of(data: bytes) -> np.ndarray:
@@ -86,8 +87,8 @@ def _paths(pixels, q_step, influence=None, tune=Tune.PSNR):
     rng = np.random.default_rng(0)
 
     def tables(coding_pass):
-        rows, columns = CausalContext(geometry, q_step, np.zeros((3, 1, 1), np.int32), True).shape(coding_pass)
-        table = rng.integers(0, context.direct_tables, rows * columns).astype(np.int16)
+        rows, columns = CausalContext(geometry, q_step, np.zeros((3, 1, 1), np.int32)).shape(coding_pass)
+        table = rng.integers(0, DIRECT_TABLES, rows * columns).astype(np.int16)
         return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns))
 
     return round_low(pyramid, q_step), PathChooser(
@@ -188,7 +189,7 @@ def test_an_unknown_way_is_one_line(tmp_path):
 def _arguments_of_tables():
     """Valid arguments of `choose_tables`, by name."""
     geometry, context = Geometry(64, 48, 3, 2), shipped().context
-    causal = CausalContext(geometry, 640, np.zeros((3, 16, 12), dtype=np.int32), trellis=True)
+    causal = CausalContext(geometry, 640, np.zeros((3, 16, 12), dtype=np.int32))
     coding_pass = next(each for each in causal.coding_passes() if (each.level, each.channel, each.phase) == (0, 1, 3))
     rows, columns = causal.shape(coding_pass)
     given = context._kernel_arguments(causal, coding_pass, range(rows), np.zeros(rows * columns, dtype=np.int8), 0)
@@ -362,15 +363,15 @@ def test_other_kernels_refuse_arrays_that_are_too_short():
     with pytest.raises(ValueError, match="padding"):
         compiled.low_differences(ints, 10, 10, 64, np.full((1, 2), 3, np.int32), ints, 0, 10, small)
     machine, filled = shipped().machine, np.zeros(3 * 36 * 36, dtype=np.int32)
-    shape = machine.width, machine.depth, machine.spread
+    shape = machine.width, machine.depth
     arguments = [machine.flat_weights, shape, filled, (3, 36, 36), 64.0, 0.0, 16, 16, np.zeros(768, dtype=np.float32)]
     compiled.machine_change(*arguments)
     for number in (0, 2, 8):
         with pytest.raises(ValueError, match="too few"):
             compiled.machine_change(*arguments[:number], arguments[number][:9], *arguments[number + 1 :])
     for number, bad in (
-        (1, (4000, 4, True)),
-        (1, (60, 9, True)),
+        (1, (4000, 4)),
+        (1, (60, 9)),
         (3, (4, 36, 36)),
         (6, 18),
         (4, 0.0),
@@ -402,7 +403,7 @@ def test_other_kernels_refuse_arrays_that_are_too_short():
 
 
 def test_wavefronts_refuse_what_is_beyond_their_grids():
-    network = fitted_prior_of(SHIPPED_FITTED[0]).network
+    network = fitted_prior_of(FITTED_SMALL.id).network
     grid = np.zeros((9, 11), dtype=np.int32)
     context = GridContext(network, 0, grid, [np.zeros((5, 6), dtype=np.int32)])
     front = list(wavefronts(0, grid.shape))[12]
@@ -411,7 +412,7 @@ def test_wavefronts_refuse_what_is_beyond_their_grids():
     first, step = front.places(stride)
     outputs = choice.table, choice.sign, choice.middle
     good = [context._network.arrays, context._plane, context._causal, (context._origin + first, step), context._coarser]
-    good += [front.places(11), count, (16, 111, 28, 5, 4096), *outputs]
+    good += [front.places(11), count, (16, 111, 28, 8192), *outputs]
     compiled.choose_front(*good)
     changes: list[tuple[int, Any]] = [
         (3, (-1, step)),
@@ -420,7 +421,7 @@ def test_wavefronts_refuse_what_is_beyond_their_grids():
         (3, (0, step)),
         (5, (98, 9)),
     ]
-    changes += [(5, (-1, 9)), (6, 0), (6, 10**6), (7, (16, 20, 28, 5, 4096)), (1, context._plane[:2]), (4, good[4][:3])]
+    changes += [(5, (-1, 9)), (6, 0), (6, 10**6), (7, (16, 20, 28, 8192)), (1, context._plane[:2]), (4, good[4][:3])]
     changes += [(2, context._causal + 9), (2, context._causal * 1000), (8, outputs[0][:1]), (9, outputs[1][:1])]
     for number, bad in changes:
         with pytest.raises(ValueError):  # noqa: PT011
@@ -494,7 +495,7 @@ def test_paths_refuse_what_does_not_fit():
     bits = context.cost_bits.ravel()
     none = np.zeros(0, dtype=np.float32)
     ways = np.zeros((8, 4), dtype=np.int8)
-    sizes = context.direct_tables, context.tables_per_quantizer
+    sizes = DIRECT_TABLES, TABLES_PER_QUANTIZER
     arrays = np.zeros(16, np.float32), np.ones(16, np.float32), np.ones(16, np.int32), np.zeros(16, np.int16)
     arrays = *arrays, none, none, np.zeros(16, np.int32)
     numbers = [bits, bits, np.zeros(512, np.float32), ways]

@@ -128,8 +128,8 @@ STATEMENTS = {  # what pages say, with the names of `figures`
     ),
     "docs/viewer.md": (
         "with them it takes {decode_s} s at 0.5 bits per pixel",
-        "its weights are {script_MB} MB over the wire (gzip), `viewer.html`, which has the weights of all earlier "
-        "versions too, {viewer_MB} MB, and {with_gallery_MB} MB with the gallery",
+        "its weights are {script_MB} MB over the wire (gzip), `viewer.html` {viewer_MB} MB, and "
+        "{with_gallery_MB} MB with the gallery",
     ),
 }
 DERIVED = (  # a page, what it says, and the same on the page where it is derived without rows

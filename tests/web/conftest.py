@@ -39,21 +39,20 @@ def complaints_of() -> Callable[[object], list[str]]:
 
 
 @cache
-def prior_files() -> dict[str, bytes]:
-    from dfmcodec.web.make_prior import prior_files
+def prior_file() -> bytes:
+    from dfmcodec.web.make_prior import prior_bytes
 
-    return prior_files()
+    return prior_bytes()
 
 
 class Site(ThreadingHTTPServer):
-    """Serves the files of its folder, and web/ with the priors in it as dfm/. It lists requests."""
+    """Serves the files of its folder, and web/ with prior.bin in it as dfm/. It lists requests."""
 
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
-        self.priors = dict(prior_files())
         self.asked: list[str] = []
 
     @property
@@ -61,8 +60,8 @@ class Site(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def body(self, path: str) -> bytes | None:
-        if path.startswith("/dfm/prior"):
-            return self.priors.get(path[5:])
+        if path == "/dfm/prior.bin":
+            return prior_file()
         file = WEB / path[5:] if path.startswith("/dfm/") else self.folder / path[1:]
         return file.read_bytes() if file.is_file() else None
 

@@ -16,8 +16,7 @@ from dfmcodec.web import build as module
 from dfmcodec.web import make_prior
 from dfmcodec.web.make_prior import prior_bytes
 
-from dfmcodec.prior import CURRENT, SHIPPED
-from dfmcodec.prior.fitted import SHIPPED_FITTED
+from dfmcodec.prior.registry import REGISTRY
 
 
 @pytest.fixture(scope="module")
@@ -117,27 +116,18 @@ def test_the_package_names_files_that_are_there():
     paths = [package["types"]]
     for target in package["exports"].values():
         paths += [target] if isinstance(target, str) else target.values()
-    made = ("./prior.bin", "./prior-*.bin")
     for path in paths:
-        assert path in made or (ROOT / "web" / path).is_file(), path
-    assert "prior*.bin" in package["files"]
+        assert path == "./prior.bin" or (ROOT / "web" / path).is_file(), path
+    assert "prior.bin" in package["files"]
 
 
-def test_prior_bin_has_what_new_files_need_and_lists_the_others(tmp_path, monkeypatch):
+def test_prior_bin_has_all_priors(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["make_prior.py", "-o", str(tmp_path)])
     make_prior.main()
-    older = {prior_id: f"prior-{prior_id:08x}.bin" for prior_id in SHIPPED if prior_id != CURRENT}
-    assert {path.name for path in tmp_path.iterdir()} == {"prior.bin", *older.values()}
-    heads = {path.name: head_of(path.read_bytes()) for path in tmp_path.iterdir()}
-    names = {name: [each["id"] for each in head["priors"]] for name, head in heads.items()}
-    assert names == {
-        "prior.bin": [CURRENT, *SHIPPED_FITTED],
-        **{name: [prior_id] for prior_id, name in older.items()},
-    }
-    assert [each["id"] for each in heads["prior.bin"]["beside"]] == list(older)
-    whole = head_of(prior_bytes())
-    assert [each["id"] for each in whole["priors"]] == [*SHIPPED, *SHIPPED_FITTED]
-    assert whole["beside"] == []
+    data = (tmp_path / "prior.bin").read_bytes()
+    assert data == prior_bytes()
+    found = [(each["model"], each["id"]) for each in head_of(data)["priors"]]
+    assert found == [(row.model.value, row.id) for row in REGISTRY]
 
 
 def head_of(data: bytes) -> dict:

@@ -15,26 +15,21 @@ import dfmcodec
 
 TAG = '<script type="module" src="/dfm/element.js"></script>'
 TWELVE = (
-    "checked-all-0bed93a3",
-    "checked-fitted-c8131fcc",
-    "coordinate-596a9d34",
-    "corrected-gray-736cd8ce",
-    "corrected-rgb-9377ca65",
-    "deep-c06850a3",
-    "fitted-rgb-17a8629c",
-    "refined-rgb-f470adc8",
-    "latent-filter-cc0f1b93",
-    "latent-gray-968755a6",
-    "opacity-a2439a21",
-    "trellis-rgb-feb27969",
+    "checked-all",
+    "checked-fitted",
+    "coordinate",
+    "latent-corrections-gray",
+    "latent-corrections",
+    "latent-deep",
+    "fitted-small",
+    "latent-visual",
+    "latent-filter",
+    "latent-gray",
+    "latent-alpha",
+    "latent-rgb",
 )
-RGB = "latent-filter-cc0f1b93"
-SMALL = "latent-gray-968755a6"
-NEW = "refined-gray-7c010a24"  # of the newest prior
-PREVIOUS_PRIOR = "prior-a25c47c2.bin"
-OLDER = "trellis-gray-84fe7496"
-OLDER_PRIOR = "prior-63fd10ff.bin"
-OLDEST_PRIOR = "prior-f8e970fa.bin"  # that of RGB and SMALL
+RGB = "latent-filter"
+SMALL = "latent-gray"
 
 
 class Events:
@@ -121,29 +116,8 @@ def test_a_page_of_twelve_images(page, events, site):
         assert_shown(page, f"#i{i}", name)
         assert page.get_attribute(f"#i{i}", "data-dfm") == "shown"
         assert page.get_attribute(f"#i{i}", "alt") == name
-    assert sorted(priors_asked_for(site)) == [OLDER_PRIOR, PREVIOUS_PRIOR, OLDEST_PRIOR, "prior.bin"]
+    assert [path for path in site.asked if "prior" in path] == ["/dfm/prior.bin"]
     assert events.complaints == []
-
-
-def priors_asked_for(site) -> list[str]:
-    return [path.removeprefix("/dfm/") for path in site.asked if path.startswith("/dfm/prior")]
-
-
-@pytest.mark.slow
-def test_priors_of_older_files_are_loaded_when_one_is_shown(page, events, site):
-    del site.priors[OLDER_PRIOR]
-    page.goto(write_page(site, f'<img id="new" src="{NEW}.dfm"><main></main>', NEW, RGB, SMALL, OLDER))
-    events.wait_for(1)
-    assert priors_asked_for(site) == ["prior.bin"]
-    older = "".join(f'<img id="{name}" src="{name}.dfm">' for name in (RGB, SMALL, OLDER))
-    page.evaluate(f"""document.querySelector("main").innerHTML = '{older}'""")
-    sent = {event["id"]: event for event in events.wait_for(4)}
-    assert [sent[name]["type"] for name in (RGB, SMALL, OLDER)] == ["dfmload", "dfmload", "dfmerror"]
-    assert_shown(page, f"#{SMALL}", SMALL)
-    assert sent[OLDER]["kind"] == "unsupported-version"
-    assert "needs prior 63fd10ff" in sent[OLDER]["message"]
-    assert "404" in sent[OLDER]["message"]
-    assert sorted(priors_asked_for(site)) == [OLDER_PRIOR, OLDEST_PRIOR, "prior.bin"]
 
 
 def test_images_far_below_wait(page, events, site):

@@ -104,7 +104,6 @@ function rangeOf(samples) {
 export class CausalContext {
   #numbers;
   #channels;
-  #hasTrellis;
   #states = new Uint8Array(0);
   #hasCoarser = false;
 
@@ -112,12 +111,10 @@ export class CausalContext {
    * @param {{int16: (length: number) => Int16Array}} space a workspace with `contextBytes` of room
    * @param {[number, number]} lowSize the size of the largest low-pass band whose level it serves
    * @param {number} channels 1 or 3
-   * @param {boolean} hasTrellis whether symbols are trellis-coded
    */
-  constructor(space, lowSize, channels, hasTrellis) {
+  constructor(space, lowSize, channels) {
     this.#numbers = space.int16(planeNumbers(cellsOf(lowSize), channels));
     this.#channels = channels;
-    this.#hasTrellis = hasTrellis;
   }
 
   /** Starts a tile: nothing is decoded but its low-pass band. */
@@ -220,9 +217,9 @@ export class CausalContext {
     return plane + (BORDER + (y >> 1)) * this.stride + BORDER + (x >> 1);
   }
 
-  /** The quantiser of the symbol of a cell: 0 or 1, always 0 without a trellis. */
+  /** The quantiser of the symbol of a cell: 0 or 1. */
   quantizerOf(row, column) {
-    return this.#hasTrellis ? this.#states[row * this.cells[1] + column] & 1 : 0;
+    return this.#states[row * this.cells[1] + column] & 1;
   }
 
   /**
@@ -240,13 +237,9 @@ export class CausalContext {
       let target = plane + (BORDER + row) * this.stride + BORDER;
       for (let column = 0; column < columns; column++, at++, cell++, target++) {
         const symbol = symbols[at];
-        let multiple = symbol;
-        if (this.#hasTrellis) {
-          const state = this.#states[cell];
-          if (state & 1) multiple = 2 * symbol - Math.sign(symbol);
-          else multiple = 2 * symbol;
-          this.#states[cell] = NEXT_STATE[2 * state + (symbol & 1)];
-        }
+        const state = this.#states[cell];
+        const multiple = state & 1 ? 2 * symbol - Math.sign(symbol) : 2 * symbol;
+        this.#states[cell] = NEXT_STATE[2 * state + (symbol & 1)];
         symbols[at] = multiple;
         if (multiple !== 0) this.symbols[target] = compand(multiple); // otherwise the plane has a 0 there
       }

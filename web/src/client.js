@@ -13,15 +13,14 @@
 
 import { DfmError } from "./errors.js";
 
-const FIRST_FILE = "prior.bin"; // of the priors
 const GRACE_MS = 100; // a cancelled job has this long to stop before its worker is ended
 
 export class DfmClient {
   #createWorker;
   #loadPrior;
   #most;
-  /** @type {Map<string, Promise<Uint8Array>>} the files of the priors by name, for all workers */
-  #files = new Map();
+  /** @type {Promise<Uint8Array>|null} the file of the priors, for all workers */
+  #prior = null;
   /** @type {Desk[]} */
   #desks = [];
   /** @type {Job[]} those that no worker has yet */
@@ -32,13 +31,13 @@ export class DfmClient {
    * @param {object} options
    * @param {string|URL} [options.workerUrl]  of worker.js
    * @param {() => Worker} [options.createWorker]  instead of it
-   * @param {string|URL} [options.priorUrl]  of prior.bin; those of older files are beside it
-   * @param {(name: string) => Promise<Uint8Array>} [options.loadPrior]  instead of it: gives the file of a name
+   * @param {string|URL} [options.priorUrl]  of prior.bin
+   * @param {() => Promise<Uint8Array>} [options.loadPrior]  instead of it: gives the file's bytes
    * @param {number} [options.workers]  the most workers, each with a copy of the prior
    */
   constructor({ workerUrl, createWorker, priorUrl, loadPrior, workers = 1 }) {
     this.#createWorker = createWorker ?? (() => new Worker(workerUrl, { type: "module" }));
-    this.#loadPrior = loadPrior ?? ((name) => fetched(name, priorUrl));
+    this.#loadPrior = loadPrior ?? (() => fetched(priorUrl));
     this.#most = workers;
   }
 
@@ -118,7 +117,7 @@ export class DfmClient {
   /** Starts a worker. */
   #open() {
     const worker = this.#createWorker();
-    const ready = this.#file(FIRST_FILE).then((bytes) => worker.postMessage({ type: "prior", bytes }));
+    const ready = this.#priorBytes().then((bytes) => worker.postMessage({ type: "prior", bytes }));
     ready.catch(() => {}); // each job that needs it tells of the error
     const desk = { worker, ready, job: null };
     worker.onmessage = ({ data }) => this.#hear(desk, data);
@@ -130,28 +129,17 @@ export class DfmClient {
     return desk;
   }
 
-  /** The bytes of a file of the priors, which is loaded once. */
-  #file(name) {
-    if (!this.#files.has(name)) {
-      const file = this.#loadPrior(name);
-      file.catch(() => this.#files.delete(name)); // who asks next tries again
-      this.#files.set(name, file);
+  /** The bytes of the file of the priors, which is loaded once. */
+  #priorBytes() {
+    if (!this.#prior) {
+      this.#prior = this.#loadPrior();
+      this.#prior.catch(() => (this.#prior = null)); // who asks next tries again
     }
-    return this.#files.get(name);
-  }
-
-  /** Gives a worker a file of the priors that it asks for. */
-  #giveFile(worker, name) {
-    const give = (answer) => worker.postMessage({ type: "file", name, ...answer });
-    this.#file(name).then((bytes) => give({ bytes }), (error) => give({ error: error.message }));
+    return this.#prior;
   }
 
   /** What a worker says. Of a job that was cancelled only the answer counts: the worker is free. */
   #hear(desk, { type, id, ...message }) {
-    if (type === "load") {
-      this.#giveFile(desk.worker, message.name);
-      return;
-    }
     const { job } = desk;
     if (job?.id !== id) return;
     if (type !== "image" && type !== "failure") {
@@ -196,10 +184,9 @@ function orderOf({ id, bytes, wants }) {
   return { type: "decode", id, bytes, wants };
 }
 
-/** A file of the priors, beside the first one. */
-async function fetched(name, priorUrl) {
-  const first = new URL(priorUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
-  const url = name === FIRST_FILE ? first : new URL(name, first);
+/** The file of the priors. */
+async function fetched(priorUrl) {
+  const url = new URL(priorUrl, globalThis.document?.baseURI ?? globalThis.location?.href);
   const response = await fetch(url);
   if (!response.ok) throw new Error(`the prior cannot be loaded: ${url} gives ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());

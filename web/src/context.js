@@ -19,7 +19,10 @@ import {
 
 const CHANNELS = 3;
 const LARGEST = 127; // of features, weights and hidden numbers
-const OLDEST_MEANS = [0, 1, 2, 3, 4, 5]; // of priors that do not name them
+const MEANS = [0, 1, 2, 3, 4, 5, 6, 8, 11, 15]; // the least |mean| of each class
+/** The class of each |mean|; larger ones have the last class. */
+const CLASSES = Uint8Array.from({ length: MEANS.at(-1) + 1 }, (_, mean) => MEANS.findLastIndex((m) => m <= mean));
+const TABLES_PER_QUANTIZER = (LAST_DIRECT + 1) * MEANS.length;
 const OFFSET_SYMBOLS = 3; // larger symbols have the offsets of +-3
 const ROUNDING = 128; // is added before the last shift
 const CONSTANT_UNIT = 64;
@@ -69,12 +72,6 @@ class ContextModel {
     /** All tables: those of the prior, then those of Laplace indices beyond the direct ones. */
     this.tables = tablesWithLaplace(rows);
     this.directTables = rows.length;
-    const means = Array.from(arrays.context_means?.data ?? OLDEST_MEANS);
-    this.meanCount = means.length;
-    this.tablesPerQuantizer = (LAST_DIRECT + 1) * means.length;
-    this.hasTrellis = rows.length > this.tablesPerQuantizer;
-    /** The class of each |mean|; larger ones have the last class. */
-    this.classes = Uint8Array.from({ length: means.at(-1) + 1 }, (_, mean) => means.findLastIndex((m) => m <= mean));
     this.offsets = arrays.context_offsets.data;
     this.networks = PHASES.map((_, phase) => {
       const names = ["w1", "c1", "s1", "w2", "c2", "w3", "c3", "s3"];
@@ -130,9 +127,9 @@ class ContextModel {
     const index = indexOfScale(scale);
     if (index > LAST_DIRECT) return numberBeyond(this.directTables, index);
     const magnitude = Math.abs(mean);
-    const last = this.classes.length - 1;
-    const meanClass = this.classes[magnitude < last ? magnitude : last];
-    return this.tablesPerQuantizer * quantizer + this.meanCount * index + meanClass;
+    const last = CLASSES.length - 1;
+    const meanClass = CLASSES[magnitude < last ? magnitude : last];
+    return TABLES_PER_QUANTIZER * quantizer + MEANS.length * index + meanClass;
   }
 
   /** The offset of a coefficient from its multiple, for the symbol as it was coded. */

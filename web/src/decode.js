@@ -1,7 +1,7 @@
 /**
  * The decoder: the bytes of a .dfm file -> an image.
  *
- *     const prior = await loadPrior(bytesOfPriorBin, loadFileBesideIt);
+ *     const prior = await loadPrior(bytesOfPriorBin);
  *     const image = await decode(bytesOfFile, { prior, onProgress, onPreview });
  */
 
@@ -77,7 +77,6 @@ export async function decode(bytes, options) {
   const alpha = alphaSection ? readAlpha(alphaSection, header, wanted) : null;
   const metadata = readMetadata(sectionOf(state, "metadata"));
   if (header.model === GENERATIVE) throw missingModel(header);
-  if (header.model !== COORDINATE) await prior.load(header.modelName, header.values.prior_id);
   products ??= loadProducts();
   const hasPreviews = Boolean(onPreview) && region === null;
   const decoder = DECODERS[header.model](state, wanted, prior, await products, hasPreviews);

@@ -75,7 +75,7 @@ export class TileDecoder {
     const weights = PHASES.map((_, phase) => model.weightsOf(phase));
     const networksBytes = weights.reduce((sum, network) => sum + networkBytes(network, capacity), 0);
     const space = products.workspace(contextBytes(lowSize, channels) + networksBytes);
-    this.#context = new CausalContext(space, lowSize, channels, model.hasTrellis);
+    this.#context = new CausalContext(space, lowSize, channels);
     this.#networks = weights.map((network) => space.network(network, capacity));
   }
 
@@ -119,7 +119,7 @@ export class TileDecoder {
   /** The coarsest low-pass band of each channel, units. */
   #readLow(reader, tile, [rows, columns]) {
     const { levels, q_step: qStep } = this.#header.values;
-    const step = lowStep(qStep, levels, this.#model.hasTrellis);
+    const step = lowStep(qStep, levels);
     const limit = coefficientLimit(step);
     reader.crc = 0;
     const bands = Array.from(reader.indices, (index) => {

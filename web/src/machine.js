@@ -30,7 +30,6 @@ class MachineWeights {
   constructor(arrays) {
     this.depth = Object.keys(arrays).filter((name) => name.startsWith("machine_a_")).length;
     this.width = arrays.machine_lift.shape[1];
-    this.isSpread = "machine_spread" in arrays;
     this.lift = arrays.machine_lift.data;
     this.bypass = arrays.machine_bypass.data;
     this.layers = Array.from({ length: this.depth }, (_, at) => ({
@@ -41,7 +40,7 @@ class MachineWeights {
 
   /** How many cells the machine sees on each side of a cell. */
   get reach() {
-    return 1 + (this.isSpread ? this.depth : 0);
+    return 1 + this.depth;
   }
 }
 
@@ -154,7 +153,7 @@ export class Machine {
       .map((layer) => space.matrix({ ...layerMatrix(layer, width, inner), adds: true }));
     const last = { rows: samples, scale: qStep, bypass };
     this.#lastMatrix = space.matrix(layerMatrix(layers.at(-1), width, last));
-    this.#moved = weights.isSpread ? Math.floor(width / MOVED_PART) : 0;
+    this.#moved = Math.floor(width / MOVED_PART);
     this.width = width;
     const angles = this.#angles();
     this.#lift.setInputs(this.#placesOf(this.#arrays.inputs, inputs, () => 0));
@@ -185,13 +184,11 @@ export class Machine {
     const { reach, length } = this.#planes;
     const margin = reach - 1;
     this.#runMatrix(this.#lift, this.#arrays.h, rows, margin);
-    const shrinks = margin > 0;
     this.#matrices.forEach((matrix, layer) => {
-      const around = shrinks ? margin - layer : 0;
-      this.#turn(rows, around);
-      this.#runMatrix(matrix, this.#arrays.h, rows, shrinks ? around - 1 : 0);
+      this.#turn(rows, margin - layer);
+      this.#runMatrix(matrix, this.#arrays.h, rows, margin - layer - 1);
     });
-    this.#turn(rows, shrinks ? 1 : 0);
+    this.#turn(rows, 1);
     this.#runMatrix(this.#lastMatrix, this.#arrays.out, rows, 0);
     const first = this.#cellAt(0);
     return Array.from({ length: this.#planes.samples }, (_, sample) =>

@@ -1,14 +1,13 @@
 /**
  * The priors: what every file can rely on and none pays for ("Prior" in docs/format.md). They are
- * read from the files that make_prior.py writes, which describes their layout. The first one lists
- * the priors of older files, which are loaded when a file needs them.
+ * read from the file that make_prior.py writes, which describes its layout.
  */
 
 import { crc32, littleEndianBytes } from "./crc32.js";
 import { DfmError } from "./errors.js";
 import { readUint32 } from "./header.js";
 
-const MAGIC = [0x89, 0x44, 0x46, 0x4d, 0x50, 2];
+const MAGIC = [0x89, 0x44, 0x46, 0x4d, 0x50, 3];
 const MAX_BYTES = 2 ** 25; // of an unpacked file
 const TYPES = { i1: Int8Array, u1: Uint8Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array };
 
@@ -19,61 +18,7 @@ const TYPES = { i1: Int8Array, u1: Uint8Array, i4: Int32Array, u4: Uint32Array, 
 
 /** The priors of all readable files. */
 export class Prior {
-  /** @type {PriorFile[]} the first one lists those that are beside it */
-  #files;
-  #loadFile;
-  /** @type {Map<number, Promise<void>>} what is being loaded, by prior id */
-  #loads = new Map();
-
-  /**
-   * @param {PriorFile} first
-   * @param {(name: string) => Promise<Uint8Array>} loadFile
-   */
-  constructor(first, loadFile) {
-    this.#files = [first];
-    this.#loadFile = loadFile;
-  }
-
-  /**
-   * The arrays of a prior by name. Those of older priors are there when `load` has loaded them.
-   * @param {string} model "latent" or "fitted"
-   * @param {number} id the prior id that a file names
-   * @returns {Record<string, PriorArray>}
-   * @throws {DfmError} "unsupported-version": there is no such prior
-   */
-  arraysOf(model, id) {
-    const file = this.#files.find((one) => one.has(model, id));
-    if (file) return file.arraysOf(id);
-    throw new DfmError("unsupported-version", `${needOf(id)}; update dfmcodec`);
-  }
-
-  /**
-   * Loads a prior, if it is one of those beside the first file and is not there yet. No other id is
-   * ever made a name of a file.
-   * @param {string} model
-   * @param {number} id the prior id that a file names
-   * @throws {DfmError} "unsupported-version": it cannot be loaded; "corrupt": it is damaged
-   */
-  async load(model, id) {
-    if (!this.#files[0].isBeside(model, id) || this.#files.some((file) => file.has(model, id))) return;
-    if (!this.#loads.has(id)) this.#loads.set(id, this.#add(model, id).finally(() => this.#loads.delete(id)));
-    await this.#loads.get(id);
-  }
-
-  async #add(model, id) {
-    const bytes = await this.#loadFile(`prior-${nameOf(id)}.bin`).catch(({ message }) => {
-      throw new DfmError("unsupported-version", `${needOf(id)}: ${message}`);
-    });
-    const file = await readPriorFile(bytes);
-    if (!file.has(model, id)) throw damaged();
-    this.#files.push(file);
-  }
-}
-
-/** The priors of one file. */
-class PriorFile {
   #entries;
-  #beside;
   #content;
   #bodies;
   #arrays = new Map();
@@ -83,26 +28,26 @@ class PriorFile {
     if (content.length < 4) throw damaged();
     this.#content = content;
     this.#bodies = 4 + readUint32(content, 0);
-    const { priors, beside } = readHead(content.subarray(4, this.#bodies));
+    const { priors } = readHead(content.subarray(4, this.#bodies));
     this.#entries = new Map(priors.map((entry) => [entry.id, entry]));
-    this.#beside = new Map(beside.map(({ model, id }) => [id, model]));
   }
 
-  /** Whether a prior is in this file. */
-  has(model, id) {
-    return this.#entries.get(id)?.model === model;
-  }
-
-  /** Whether this file says that a prior is in a file beside it. */
-  isBeside(model, id) {
-    return this.#beside.get(id) === model;
-  }
-
-  /** The arrays of a prior that is in this file, always the same ones. */
-  arraysOf(id) {
+  /**
+   * The arrays of a prior by name, always the same ones.
+   * @param {string} model "latent" or "fitted"
+   * @param {number} id the prior id that a file names
+   * @returns {Record<string, PriorArray>}
+   * @throws {DfmError} "unsupported-version": there is no such prior; "corrupt": it is damaged
+   */
+  arraysOf(model, id) {
+    const entry = this.#entries.get(id);
+    if (entry?.model !== model) {
+      const name = id.toString(16).padStart(8, "0");
+      const message = `the file needs prior ${name}, which this program does not have; update dfmcodec`;
+      throw new DfmError("unsupported-version", message);
+    }
     if (!this.#arrays.has(id)) {
-      const { arrays: entries } = this.#entries.get(id);
-      const arrays = Object.fromEntries(entries.map(([name, ...rest]) => [name, this.#unpack(...rest)]));
+      const arrays = Object.fromEntries(entry.arrays.map(([name, ...rest]) => [name, this.#unpack(...rest)]));
       if (checksum(arrays) !== id) throw damaged();
       this.#arrays.set(id, arrays);
     }
@@ -144,25 +89,15 @@ function checksum(arrays) {
 }
 
 /**
- * Reads the first file of the priors.
- * @param {Uint8Array} bytes of prior.bin, or of a file with all priors
- * @param {(name: string) => Promise<Uint8Array>} [loadFile] gives the bytes of a file that is beside it
+ * Reads the file of the priors.
+ * @param {Uint8Array} bytes of prior.bin
  * @returns {Promise<Prior>}
  * @throws {DfmError} "corrupt": it is damaged
  */
-export async function loadPrior(bytes, loadFile = loadNothing) {
-  return new Prior(await readPriorFile(bytes), loadFile);
-}
-
-async function loadNothing(name) {
-  throw new Error(`${name} was not given`);
-}
-
-/** @param {Uint8Array} bytes */
-async function readPriorFile(bytes) {
+export async function loadPrior(bytes) {
   if (!MAGIC.every((byte, index) => bytes[index] === byte)) throw damaged();
   const packed = new Blob([bytes.subarray(MAGIC.length)]);
-  return new PriorFile(await unpacked(packed.stream().pipeThrough(new DecompressionStream("deflate"))));
+  return new Prior(await unpacked(packed.stream().pipeThrough(new DecompressionStream("deflate"))));
 }
 
 /** All bytes of a stream, as long as it is no longer than a prior can be. */
@@ -184,15 +119,6 @@ async function unpacked(stream) {
     at += part.length;
   }
   return content;
-}
-
-/** A prior id as names of files and messages have it. */
-function nameOf(id) {
-  return id.toString(16).padStart(8, "0");
-}
-
-function needOf(id) {
-  return `the file needs prior ${nameOf(id)}, which this program does not have`;
 }
 
 function damaged() {

@@ -150,11 +150,12 @@ const decayOf = remembered((u) => {
   return t;
 });
 
-/** The root of t of direct table u whose degree is half of 8 or 16. */
-const rootOf = {
-  8: remembered((u) => squareRoot(squareRoot(decayOf(u) * ONE) * ONE)),
-  16: remembered((u) => squareRoot(rootOf[8](u) * ONE)),
-};
+/** The eighth root of t of direct table u. */
+const rootOf = remembered((u) => {
+  let root = decayOf(u);
+  for (let i = 0; i < 3; i++) root = squareRoot(root * ONE);
+  return root;
+});
 
 /**
  * The frequencies of one side of a table, for |high| = 1..64, and the power after them.
@@ -189,14 +190,13 @@ const directFrequencies = remembered((u) => {
  * The frequencies of direct table u with a mean, by "Tables with a mean".
  *
  * @param {number} u - 0..28.
- * @param {number} n - The mean in 1/parts of a symbol, 0..parts / 2.
- * @param {8 | 16} parts
+ * @param {number} n - The mean in sixteenths of a symbol, 0..8.
  */
-export function frequenciesWithMean(u, n, parts) {
+export function frequenciesWithMean(u, n) {
   const t = decayOf(u);
   const square = (t * t) >> 60n;
   let towards = ONE;
-  for (let i = 0; i < n; i++) towards = (towards * rootOf[parts](u)) >> 60n;
+  for (let i = 0; i < n; i++) towards = (towards * rootOf(u)) >> 60n;
   const below = sideOf((t * towards) >> 60n, square);
   const above = sideOf((t << 60n) / towards, square);
   const escape = [below, above].reduce((sum, { power }) => sum + Number(((power >> 1n) * FREE) >> 60n), 0);

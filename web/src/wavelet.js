@@ -29,9 +29,8 @@ export function bandStep(qStep, level, orientation) {
 }
 
 /** The step of the low-pass band after all levels, in 2^-8 units. */
-export function lowStep(qStep, levels, hasTrellis) {
-  const step = stepOf(qStep, LOW_NORMS[levels - 1]);
-  return hasTrellis ? Math.floor((3 * step) / 2) : step;
+export function lowStep(qStep, levels) {
+  return Math.floor((3 * stepOf(qStep, LOW_NORMS[levels - 1])) / 2);
 }
 
 /** The largest magnitude of a coefficient, in 1/64 of its band's step. */

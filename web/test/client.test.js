@@ -184,44 +184,22 @@ test("a prior that cannot be loaded is told, and loaded again for the next job",
   assert.equal(await image, "image");
 });
 
-test("workers get a file beside that of the prior when they ask for it, and it is loaded once", async () => {
-  const workers = new Workers();
-  const loads = [];
-  const loadPrior = async (name) => {
-    loads.push(name);
-    if (name === "prior-2.bin") throw new Error("404");
-    return BYTES;
-  };
-  const client = clientOf(workers, { loadPrior, workers: 2 });
-  const images = [client.decode(BYTES), client.decode(BYTES)];
-  await wait(1);
-  for (const worker of workers.made) worker.say({ type: "load", name: "prior-1.bin" });
-  workers.made[0].say({ type: "load", name: "prior-2.bin" });
-  await wait(1);
-  const given = { type: "file", name: "prior-1.bin", bytes: BYTES };
-  assert.deepEqual(workers.made[0].heard.slice(2), [given, { type: "file", name: "prior-2.bin", error: "404" }]);
-  assert.deepEqual(workers.made[1].heard.slice(2), [given]);
-  assert.deepEqual(loads, ["prior.bin", "prior-1.bin", "prior-2.bin"]);
-  workers.made.forEach((worker, i) => worker.say({ type: "image", id: i + 1, image: i }));
-  assert.deepEqual(await Promise.all(images), [0, 1]);
-});
-
-test("files of the priors are beside the first one", async (context) => {
+test("workers get the prior of an address, which is loaded once", async (context) => {
   const asked = [];
   context.mock.method(globalThis, "fetch", async (url) => {
     asked.push(String(url));
-    return new Response(BYTES, { status: asked.length < 3 ? 200 : 404 });
+    return new Response(BYTES, { status: asked.length > 1 ? 200 : 404 });
   });
   const workers = new Workers();
-  const client = new DfmClient({ createWorker: workers.create, priorUrl: "https://example.org/dfm/prior.bin?v=1" });
-  client.start();
-  for (const name of ["prior-1.bin", "prior-2.bin"]) workers.made[0].say({ type: "load", name });
-  while (workers.made[0].heard.length < 3) await wait(1);
-  const [folder, [first, ...others]] = ["https://example.org/dfm/", asked];
-  assert.equal(first, `${folder}prior.bin?v=1`);
-  assert.deepEqual(others, [`${folder}prior-1.bin`, `${folder}prior-2.bin`]);
-  const { error } = workers.made[0].heard.find(({ name }) => name === "prior-2.bin");
-  assert.match(error, /prior-2.bin gives 404/);
+  const priorUrl = "https://example.org/dfm/prior.bin?v=1";
+  const client = new DfmClient({ createWorker: workers.create, priorUrl, workers: 2 });
+  await assert.rejects(client.decode(BYTES), { message: `the prior cannot be loaded: ${priorUrl} gives 404` });
+  const images = [client.decode(BYTES), client.decode(BYTES)];
+  while (!workers.made.slice(1).every(({ heard }) => heard.length > 1)) await wait(1);
+  assert.deepEqual(asked, [priorUrl, priorUrl]);
+  for (const worker of workers.made.slice(1)) assert.deepEqual(worker.heard[0], { type: "prior", bytes: BYTES });
+  workers.made.slice(1).forEach((worker, i) => worker.say({ type: "image", id: i + 2, image: i }));
+  assert.deepEqual(await Promise.all(images), [0, 1]);
 });
 
 test("a script that does not start is told", async () => {

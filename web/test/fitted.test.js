@@ -40,12 +40,10 @@ function makeArrays(seed) {
     context_bypass: integers(8)(58),
     context_c3: integers(1200)(14),
   };
-  const parts = seed % 2 ? {} : { context_mean_parts: { shape: [1], data: Int32Array.of(16) } };
   const count = Object.values(data).reduce((sum, { length }) => sum + length, 0);
   data.change_steps = Float32Array.from({ length: count }, (_, i) => (i < 290 ? 2 ** random(-10, -4) : random(1, 8)));
   data.change_tables = Uint8Array.from({ length: count }, () => random(4, 34));
-  const arrays = Object.fromEntries(Object.entries(data).map(([name, numbers]) => [name, { shape: [], data: numbers }]));
-  return { ...arrays, ...parts };
+  return Object.fromEntries(Object.entries(data).map(([name, numbers]) => [name, { shape: [], data: numbers }]));
 }
 
 test("arrays that do not fit each other are no prior", () => {
@@ -58,11 +56,6 @@ test("arrays that do not fit each other are no prior", () => {
   const arrays = makeArrays(1);
   arrays.context_w2.data[0] = 1024;
   assert.throws(() => new FittedPrior(arrays), { kind: "corrupt" });
-  for (const parts of [8, 16, 4, 12, 32, 0, NaN]) {
-    const others = { ...makeArrays(1), context_mean_parts: { shape: [1], data: [parts] } };
-    if (parts === 8 || parts === 16) assert.equal(new FittedPrior(others).meanParts, parts);
-    else assert.throws(() => new FittedPrior(others), { kind: "corrupt" }, String(parts));
-  }
   assert.throws(() => new FittedPrior({}), { kind: "corrupt" });
 });
 
@@ -168,8 +161,7 @@ const CAUSAL = [
 /** The grids of a section, symbol by symbol as the document says it. */
 function gridsByDocument(section, height, width, network) {
   const rows = [];
-  const parts = network.meanParts;
-  for (let u = 0; u <= 28; u++) for (let n = 0; n <= parts / 2; n++) rows.push(frequenciesWithMean(u, n, parts));
+  for (let u = 0; u <= 28; u++) for (let n = 0; n <= 8; n++) rows.push(frequenciesWithMean(u, n));
   const tables = tablesWithLaplace(rows);
   const decoder = new RangeDecoder(section);
   const sizes = gridSizes(height, width);
@@ -211,7 +203,7 @@ function gridsByDocument(section, height, width, network) {
 }
 
 /** Table, sign and middle of a symbol. */
-function choiceOf({ w1, c1, w2, c2, w3, bypass, c3, meanParts: P }, level, f) {
+function choiceOf({ w1, c1, w2, c2, w3, bypass, c3 }, level, f) {
   const clip = (value, low, high) => Math.min(Math.max(value, low), high);
   const sums = (weights, inputs) =>
     Array.from({ length: weights.length / inputs.length }, (_, j) =>
@@ -222,11 +214,10 @@ function choiceOf({ w1, c1, w2, c2, w3, bypass, c3, meanParts: P }, level, f) {
   const direct = sums(bypass, f);
   const [a, b] = sums(w3, h2).map((sum, j) => sum + direct[j] + c3[2 * level + j]);
   const T = clip((a >> 8) + 16, 0, 111);
-  const mean = clip(((P / 8) * b) >> 8, -512 * P, 512 * P);
-  const middle = Math.floor((mean + P / 2) / P);
-  const rest = mean - P * middle;
-  const means = P / 2 + 1;
-  return { table: T <= 28 ? means * T + Math.abs(rest) : 29 * means + T - 29, sign: rest < 0 ? -1 : 1, middle };
+  const mean = clip(b >> 7, -8192, 8192);
+  const middle = Math.floor((mean + 8) / 16);
+  const rest = mean - 16 * middle;
+  return { table: T <= 28 ? 9 * T + Math.abs(rest) : 29 * 9 + T - 29, sign: rest < 0 ? -1 : 1, middle };
 }
 
 test("grids of any section are those of the document", () => {

@@ -38,7 +38,7 @@ function folderOfFixtures() {
   return folder;
 }
 
-/** The folder of the files of the priors, for tests that need no other fixtures. */
+/** The folder of prior.bin, for tests that need no other fixtures. */
 export function folderOfPriors() {
   return folder ?? made("../make_prior.py", "-o");
 }
@@ -56,9 +56,9 @@ export function bytesOf(name) {
   return new Uint8Array(readFileSync(join(folderOfFixtures(), name)));
 }
 
-/** The priors, read as the decoder asks for them. */
+/** The priors. */
 export function priors() {
-  return loadPrior(bytesOf("prior.bin"), async (name) => bytesOf(name));
+  return loadPrior(bytesOf("prior.bin"));
 }
 
 /** What is expected of each file. */

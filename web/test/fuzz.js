@@ -104,7 +104,7 @@ async function outcomeOf(bytes, prior) {
 /** In the worker: decodes what it is sent. */
 async function work() {
   const bytesOf = (name) => new Uint8Array(readFileSync(join(workerData.priors, name)));
-  const prior = await loadPrior(bytesOf("prior.bin"), async (name) => bytesOf(name));
+  const prior = await loadPrior(bytesOf("prior.bin"));
   parentPort.on("message", async (bytes) => {
     try {
       parentPort.postMessage({ outcome: await outcomeOf(bytes, prior) });

@@ -3,7 +3,7 @@ decodes them to.
 
     python web/test/make_fixtures.py FOLDER [--fresh 20] [--largest 30000]
 
-FOLDER gets the files of the priors; the golden files, those of the fuzzing corpus, and fresh ones;
+FOLDER gets prior.bin; the golden files, those of the fuzzing corpus, and fresh ones;
 for each image the samples as `<name>.raw`; and fixtures.json, a list of what is expected of each:
 
     {"name", "image": {"width", "height", "channels", "bitDepth"}, "symbols", "icc", "exif", "xmp"}
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import skimage.data
-from dfmcodec.web.make_prior import prior_files
+from dfmcodec.web.make_prior import prior_bytes
 
 import dfmcodec
 from dfmcodec import bitstream
@@ -147,8 +147,7 @@ def main() -> None:
     folder = arguments.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name, content in prior_files().items():
-        (folder / name).write_bytes(content)
+    (folder / "prior.bin").write_bytes(prior_bytes())
     fixtures = []
     some = (file for file in committed() if arguments.largest is None or pixel_count(file[1]) <= arguments.largest)
     for name, data in chain(some, fresh(arguments.fresh)):

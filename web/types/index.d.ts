@@ -89,10 +89,10 @@ export interface ClientOptions {
   workerUrl?: string | URL;
   /** Makes a worker that runs worker.js, instead of the address. */
   createWorker?: () => Worker;
-  /** The address of prior.bin. Older files need others, which are loaded from the same folder. */
+  /** The address of prior.bin. */
   priorUrl?: string | URL;
-  /** Gives the bytes of "prior.bin", or of one beside it, by its name; instead of the address. */
-  loadPrior?: (name: string) => Promise<Uint8Array>;
+  /** Gives the bytes of prior.bin, instead of the address. */
+  loadPrior?: () => Promise<Uint8Array>;
   /** The most workers; the default is 1. */
   workers?: number;
 }

@@ -83,7 +83,7 @@ def grid_checks(grids: Sequence[Symbols]) -> list[int]:
 
 def write_grids(grids: Sequence[Symbols], network: GridNetwork) -> bytes:
     """The grids section."""
-    writer = _Writer(grids, grid_tables(network.mean_parts))
+    writer = _Writer(grids, grid_tables())
     traverse_grids([grid.shape for grid in grids], network, writer)
     return writer.coder.to_bytes()
 
@@ -121,7 +121,7 @@ def read_grids(
     """
     check_length(len(body.data) + body.missing_bytes, sum(rows * columns for rows, columns in sizes))
     lost: list[Wavefront] | None = None if losses is None else []
-    reader = _Reader(body.data, body.missing_bytes, lost, grid_tables(network.mean_parts))
+    reader = _Reader(body.data, body.missing_bytes, lost, grid_tables())
     grids = traverse_grids(sizes, network, reader)
     wrong = _first_wrong(grids, body.checks)
     if losses is None or lost is None:

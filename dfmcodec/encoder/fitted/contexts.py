@@ -18,8 +18,16 @@ import numpy as np
 from dfmcodec.encoder.fitted.neighbours import gathered
 from dfmcodec.encoder.fitted.upsampling import doubled_planes
 from dfmcodec.encoder.fitted.windows import Grids, samples_inside, window_samples
-from dfmcodec.entropy.context import ACTIVATION_SHIFT, OUTPUT_SHIFT
-from dfmcodec.entropy.grid_context import ACTIVATION_MAX, CAUSAL, COARSER, COMPANDING, FEATURES, GridNetwork
+from dfmcodec.entropy.context import ACTIVATION_SHIFT
+from dfmcodec.entropy.grid_context import (
+    ACTIVATION_MAX,
+    CAUSAL,
+    COARSER,
+    COMPANDING,
+    FEATURES,
+    OUTPUT_SHIFTS,
+    GridNetwork,
+)
 from dfmcodec.entropy.neighbourhood import SQUARE
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
 from dfmcodec.latents.grids import GRID_LEVELS
@@ -86,18 +94,15 @@ class ContextWeights(NamedTuple):
     def from_integers(cls, network: GridNetwork) -> ContextWeights:
         """The float weights of an integer network; the inverse of `to_integers`."""
         arrays = {}
-        half_steps = _half_steps(network.mean_parts)
         for name in _UNITS:
-            values = np.asarray(getattr(network, name), dtype=np.float64) - half_steps.get(name, 0)
+            values = np.asarray(getattr(network, name), dtype=np.float64) - _HALF_STEPS.get(name, 0)
             values = values.T if name in BY_LEVEL else values
             values = values / unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
             arrays[name] = jnp.asarray(values - np.eye(*values.shape) if name == "w2" else values, dtype=jnp.float32)
         return cls(**arrays)
 
-    def to_integers(self, mean_parts: int = MEAN_PARTS[0]) -> GridNetwork:
-        """The nearest integer network, with means in 1/mean_parts symbols, within the limits of
-        `GridNetwork.check_exact`.
-        """
+    def to_integers(self) -> GridNetwork:
+        """The nearest integer network within the limits of `GridNetwork.check_exact`."""
         arrays = {}
         for name in self._fields:
             values = np.asarray(getattr(self, name), dtype=np.float64)
@@ -105,16 +110,10 @@ class ContextWeights(NamedTuple):
                 values = values + np.eye(*values.shape)  # the residual
             scaled = values * unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
             arrays[name] = scaled.T if name in BY_LEVEL else scaled
-        for name, half_step in _half_steps(mean_parts).items():
+        for name, half_step in _HALF_STEPS.items():
             arrays[name] = arrays[name] + half_step
         limited = {name: _limited(name, np.rint(array)) for name, array in arrays.items()}
-        return GridNetwork(**limited, mean_parts=mean_parts)
-
-
-def _half_steps(mean_parts: int) -> dict[str, Any]:
-    """What constants have more so that floors round: half of what a whole number after them is."""
-    of_outputs = OUTPUT_SHIFT * np.array([1, MEAN_PARTS[0] / mean_parts])
-    return {"c1": ACTIVATION_SHIFT / 2, "c2": ACTIVATION_SHIFT / 2, "c3": of_outputs / 2}
+        return GridNetwork(**limited)
 
 
 def _limited(name: str, values: np.ndarray) -> np.ndarray:
@@ -123,9 +122,11 @@ def _limited(name: str, values: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(values, -limit, limit), dtype=np.float32)
 
 
+# What constants have more so that floors round: half of what a whole number after them is.
+_HALF_STEPS: dict[str, Any] = {"c1": ACTIVATION_SHIFT / 2, "c2": ACTIVATION_SHIFT / 2, "c3": OUTPUT_SHIFTS / 2}
 BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
 _FIRST = ACTIVATION_SHIFT * HIDDEN_UNIT
-_OUTPUTS = OUTPUT_SHIFT * np.array([_NAT, MEAN_PARTS[0]])
+_OUTPUTS = OUTPUT_SHIFTS * np.array([_NAT, MEAN_PARTS])
 _UNITS = {  # a float weight of 1 as a number of a GridNetwork; two numbers for the two outputs
     "w1": _FIRST / FEATURE_UNIT,
     "c1": _FIRST,

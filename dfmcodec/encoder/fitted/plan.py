@@ -18,16 +18,17 @@ from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
+from dfmcodec.prior.registry import FITTED_DETAILED, FITTED_FINE, FITTED_LARGE, FITTED_SMALL, FITTED_WIDE
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
 # Priors of images, by the least number of pixels, the largest part without details, and the least
 # multiplier: the more symbols there are, the better they pay for networks that move far, and for
 # wide ones.
 _PRIORS = (
-    (200_000, 0.25, ((0.0, 0xD11B22E6), (2e-3, 0x5CABBE89))),
-    (200_000, SMOOTH_PART, ((0.0, 0xB84C2B33), (8e-4, 0x5CABBE89))),
-    (80_000, SMOOTH_PART, ((0.0, 0xD668FEDB), (5e-4, 0x5CABBE89))),
-    (0, 1.0, ((0.0, 0xD668FEDB), (5e-4, 0x5042B3F7))),
+    (200_000, 0.25, ((0.0, FITTED_DETAILED), (2e-3, FITTED_LARGE))),
+    (200_000, SMOOTH_PART, ((0.0, FITTED_WIDE), (8e-4, FITTED_LARGE))),
+    (80_000, SMOOTH_PART, ((0.0, FITTED_FINE), (5e-4, FITTED_LARGE))),
+    (0, 1.0, ((0.0, FITTED_FINE), (5e-4, FITTED_SMALL))),
 )
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
@@ -90,8 +91,8 @@ def prior_and_recipe(colours: Float32, lmbda: float, steps: int) -> tuple[Fitted
     """
     part = smooth_part(colours, lmbda)
     priors = next(by_lmbda for least, most, by_lmbda in _PRIORS if colours[0].size >= least and part <= most)
-    _, prior_id = max(entry for entry in priors if entry[0] <= lmbda)
-    return fitted_prior_of(prior_id), Recipe.of(steps)
+    prior = next(prior for from_lmbda, prior in reversed(priors) if from_lmbda <= lmbda)
+    return fitted_prior_of(prior.id), Recipe.of(steps)
 
 
 def _lmbda_of_target(job: Job) -> float:

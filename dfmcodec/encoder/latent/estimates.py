@@ -12,7 +12,7 @@ from dfmcodec._types import Float32
 from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.trellis_search import STEP_UNIT, pass_coefficients
-from dfmcodec.entropy.context import ContextModel, TableChoice
+from dfmcodec.entropy.context import MEANS, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import NEIGHBOURS
 from dfmcodec.entropy.passes import PHASES, CodingPass, level_passes, pass_shape
 from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
@@ -28,7 +28,7 @@ _ESTIMATED_TILES = 4  # about so many tiles of a large image are looked at
 _DEAD_ZONE = 0.1  # beyond half a symbol, of coefficients of weight 1
 
 
-def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass, context: ContextModel) -> TableChoice:
+def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> TableChoice:
     """Guesses the tables of a pass before the first iteration: Laplace tables by the magnitude
     around a coefficient.
 
@@ -39,7 +39,7 @@ def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass, context
     log_scale = np.log2(sums / 2 + np.float32(0.05)) - np.float32(_KNOWN_OCTAVES)
     index = np.rint(UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * log_scale).astype(np.int16)
     scale = np.clip(index, 0, LAST_DIRECT).ravel()
-    return TableChoice(scale * np.int16(len(context.means)), np.ones(scale.size, dtype=np.int32))
+    return TableChoice(scale * np.int16(len(MEANS)), np.ones(scale.size, dtype=np.int32))
 
 
 def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
@@ -134,7 +134,7 @@ class Estimator:
         for geometry, pyramid, weights in self.sample:
             for level in range(geometry.levels):
                 for coding_pass in level_passes(geometry, level):
-                    tables = guess_tables(pyramid, q_step, coding_pass, context)
+                    tables = guess_tables(pyramid, q_step, coding_pass)
                     of_pass = None
                     if weights is not None:
                         of_pass = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel()

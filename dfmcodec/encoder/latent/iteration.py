@@ -319,7 +319,7 @@ def _source(
         check()
         of_prior = encoding.options.prior.context
         if not tile_state.tables:
-            return guess_tables(pyramid, q_step, coding_pass, of_prior)
+            return guess_tables(pyramid, q_step, coding_pass)
         return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
     influence = tile_state.influence if encoding.options.uses_influence else None

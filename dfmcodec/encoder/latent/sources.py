@@ -14,7 +14,7 @@ from dfmcodec.bitstream.sections.latents import SymbolWriter, low_differences
 from dfmcodec.encoder.latent.correction_fit import SymbolSample
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.entropy import best_laplace_index, laplace
-from dfmcodec.entropy.context import ContextModel, TableChoice
+from dfmcodec.entropy.context import DIRECT_TABLES, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
 from dfmcodec.entropy.tables import RADIUS
@@ -68,7 +68,7 @@ class ChosenSymbols:
         self.choice[coding_pass] = choice
         self.writer.write_pass(chosen, choice)
         q = chosen * choice.sign
-        direct = (choice.table < self._context.direct_tables) & (np.abs(q) <= RADIUS)
+        direct = (choice.table < DIRECT_TABLES) & (np.abs(q) <= RADIUS)
         entry = np.clip(q, -RADIUS, RADIUS) + RADIUS
         bits = self._context.cost_bits[choice.table, entry]
         self.bits += float(bits[direct].sum(dtype=np.float64))

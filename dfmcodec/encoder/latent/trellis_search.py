@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.latent.influence import Influence
-from dfmcodec.entropy.context import OFFSET_SYMBOLS, ContextModel, TableChoice
+from dfmcodec.entropy.context import DIRECT_TABLES, OFFSET_SYMBOLS, TABLES_PER_QUANTIZER, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import COMPANDED
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
@@ -56,7 +56,7 @@ def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) ->
 
 def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
     """The symbols of the coarsest low-pass band, rounded to nearest. int32 [C, h, w]."""
-    scale = np.float32(STEP_UNIT * UNITS_PER_LEVEL / low_step(q_step, len(pyramid.bands), trellis=True))
+    scale = np.float32(STEP_UNIT * UNITS_PER_LEVEL / low_step(q_step, len(pyramid.bands)))
     symbols: Symbols = np.rint(pyramid.low * scale).astype(np.int32)
     return symbols
 
@@ -149,7 +149,7 @@ class PathChooser:
             weights = self._pass_weights(coding_pass, shape)
             passes.append((*shape, c, weights, choice.sign, choice.table, *slopes, found[coding_pass]))
         ways = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
-        tables = self._context.direct_tables, self._context.tables_per_quantizer
+        tables = DIRECT_TABLES, TABLES_PER_QUANTIZER
         numbers = self._bits, self._offsets, COMPANDED, ways
 
         def choose(block: Rows) -> None:
@@ -220,8 +220,8 @@ class PathChooser:
         self, c: Float32, table: npt.NDArray[np.int16], weight: Float32, slopes: list[Float32]
     ) -> tuple[Symbols, Float32]:
         """Best symbols of each quantiser and parity, [2 quantiser + parity, N], and their costs."""
-        direct = table < self._context.direct_tables
-        of_quantizer = self._context.tables_per_quantizer
+        direct = table < DIRECT_TABLES
+        of_quantizer = TABLES_PER_QUANTIZER
         toward = np.copysign(np.float32(1), c)
         symbols = np.empty((2 * QUANTIZERS, c.size), dtype=np.int32)
         costs = np.empty((2 * QUANTIZERS, c.size), dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
+from dfmcodec._types import Model
 from dfmcodec.errors import DfmError
 from dfmcodec.files.arrays import read_arrays
-from dfmcodec.prior import Arrays
+from dfmcodec.prior.registry import Arrays, shipped_ids
 
 Trained = TypeVar("Trained")
 
@@ -43,25 +44,23 @@ class Number(click.FloatRange):
 
 def named_prior(
     name: str,
-    shipped_ids: Sequence[int],
+    model: Model,
     prior_of: Callable[[int], Trained],
     from_arrays: Callable[[Arrays], Trained],
-    model: str,
 ) -> Trained:
     """The prior that a trainer starts from.
 
     Args:
         name: The prior id of a shipped prior, in hexadecimal digits, or a file.
-        shipped_ids: The prior ids of the shipped ones.
+        model: Its model.
         prior_of: Gives a shipped prior.
         from_arrays: Makes a prior of its arrays.
-        model: Its model, for messages.
 
     Raises:
         BadParameter: There is no such prior.
         InstallationError: It is damaged or missing in this installation.
     """
-    shipped = {f"{prior_id:08x}": prior_id for prior_id in shipped_ids}
+    shipped = {f"{prior_id:08x}": prior_id for prior_id in shipped_ids(model)}
     if name in shipped:
         return prior_of(shipped[name])
     if not Path(name).is_file():
@@ -70,7 +69,7 @@ def named_prior(
     try:
         return from_arrays(read_arrays(Path(name)))
     except KeyError as error:
-        msg = f"{name} has no array {error}, so it is no prior of the {model} model"
+        msg = f"{name} has no array {error}, so it is no prior of the {model.value} model"
         raise click.BadParameter(msg) from error
     except DfmError as error:
         raise click.BadParameter(str(error)) from error

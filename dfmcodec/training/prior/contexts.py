@@ -271,13 +271,13 @@ def laplace_rows() -> npt.NDArray[np.float64]:
     """The probabilities of all entries of the direct tables under the distributions of the loss.
 
     Returns:
-        float64 [QUANTIZERS * SCALES * len(MEANS), TABLE_SIZE]. Each row sums to 1.
+        float64 [DIRECT_TABLES, TABLE_SIZE]. Each row sums to 1.
     """
     symbols = np.arange(-RADIUS, RADIUS + 1, dtype=np.float32)
     rows = []
     for quantizer in range(QUANTIZERS):
         for scale in range(ctx.SCALES):
-            for mean in ctx.class_middles(ctx.MEANS):
+            for mean in ctx.class_middles():
                 output = np.array([[(scale - UNIT_SCALE_INDEX) / 4, mean / ctx.MEANS_PER_SCALE]], dtype=np.float32)
                 bits = cost_bits(jnp.asarray(output), jnp.asarray(symbols), jnp.asarray(quantizer))
                 rows.append(2.0 ** -np.asarray(bits, dtype=np.float64))
@@ -335,7 +335,7 @@ def count_tables(nets: list[Net], rows_of: Callable[[int], Rows], prior_count: f
     arrays: dict[str, Any] = {}
     reach = ctx.OFFSET_SYMBOLS
     untrained = untrained_context()
-    count = untrained.direct_tables
+    count = ctx.DIRECT_TABLES
     counts = np.zeros((count, TABLE_SIZE))
     residuals = np.zeros((count, 2 * reach + 1))
     seen = np.zeros_like(residuals)
@@ -364,7 +364,6 @@ def count_tables(nets: list[Net], rows_of: Callable[[int], Rows], prior_count: f
 
     total = counts.sum(axis=1, keepdims=True)
     probabilities = (counts + prior_count * laplace_rows()) / (total + prior_count)
-    arrays["context_means"] = np.array(ctx.MEANS, dtype=np.int8)
     arrays["context_frequencies"] = _frequencies(probabilities).astype(np.uint32)
     offsets = np.rint(FINE * residuals / (seen + 20))
     arrays["context_offsets"] = np.clip(offsets, -127, 127).astype(np.int8)

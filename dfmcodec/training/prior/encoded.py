@@ -13,10 +13,9 @@ from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 
-import click
 import numpy as np
 
-from dfmcodec._types import Int32, Pixels
+from dfmcodec._types import Int32, Model, Pixels
 from dfmcodec.encoder.config import BIT_PRICE
 from dfmcodec.encoder.latent.efforts import QUICK, Effort, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
@@ -27,7 +26,7 @@ from dfmcodec.image import Image
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
-from dfmcodec.prior import SHIPPED, Prior, prior_of
+from dfmcodec.prior import Prior, prior_of
 from dfmcodec.processes import run_jobs
 from dfmcodec.synthesis.filter import filter_change
 from dfmcodec.synthesis.reconstruct import Samples
@@ -114,14 +113,9 @@ def prior_of_name(name: str) -> Prior:
     """The prior that is named by a prior id or a file.
 
     Raises:
-        BadParameter: There is no such prior, or symbols are not trellis-coded with it, or its
-            machine does not see the cells around, as with the oldest.
+        BadParameter: There is no such prior.
     """
-    prior = named_prior(name, SHIPPED, prior_of, Prior.from_arrays, "latent")
-    if not (prior.context.trellis and prior.machine.spread):
-        msg = f"{name} is of the oldest kind, which cannot be trained further"
-        raise click.BadParameter(msg)
-    return prior
+    return named_prior(name, Model.LATENT, prior_of, Prior.from_arrays)
 
 
 def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamples:

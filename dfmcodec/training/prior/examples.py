@@ -182,7 +182,7 @@ def optimized_symbols(
     """
 
     def guess(coding_pass: CodingPass) -> TableChoice:
-        return guess_tables(pyramid, q_step, coding_pass, context)
+        return guess_tables(pyramid, q_step, coding_pass)
 
     symbols = PathChooser(pyramid, geometry, q_step, bit_price, context, guess).symbols()
     if not iterate_first:

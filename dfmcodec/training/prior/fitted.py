@@ -15,7 +15,7 @@ Fits of a few hundred steps do not go far, and a crop pays for its networks as o
 many times its size. So a prior for large images, whose fits are long, starts from another one and
 has stage 3 alone, with longer fits that pay a part of the price:
 
-    python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start ffde274f
+    python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start eb165d9b
 
 That is a shipped prior, or the file of any other. The context network of the new one may have more
 units than its own; --width, --axes and --nearly-linear are those of it.
@@ -36,14 +36,14 @@ import numpy as np
 import numpy.typing as npt
 from click.core import ParameterSource
 
-from dfmcodec._types import Float32
+from dfmcodec._types import Float32, Model
 from dfmcodec.encoder.fitted.contexts import ContextWeights
 from dfmcodec.encoder.fitted.fit import Fit, Recipe
 from dfmcodec.encoder.fitted.machine import FINE_CHROMA, NEARLY_LINEAR, STEEP
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
 from dfmcodec.encoder.fitted.smooth import smooth_latents
-from dfmcodec.entropy.tables import LAPLACE_COUNT, MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ConfigError, DivergedError, ImageError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
@@ -51,7 +51,7 @@ from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
-from dfmcodec.prior.fitted import CONTEXT_CHANGES, SHIPPED_FITTED, FittedPrior, fitted_prior_of
+from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
 from dfmcodec.training.prior.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_prior
 from dfmcodec.training.prior.examples import check_photographs, image_files, photographs
 
@@ -155,10 +155,9 @@ def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, An
     distances = np.array([flat_changes(networks, start) for networks in (start, *fits)])[1:]
     middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
     mean = _moved(start, middle)
-    network = mean.contexts.to_integers(MEAN_PARTS[-1])
+    network = mean.contexts.to_integers()
     machine = mean.machine._asdict()
     arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_CHANGES}
-    arrays["context_mean_parts"] = np.array([network.mean_parts], dtype=np.int32)
     arrays |= {f"machine_{name}": np.asarray(weights, dtype=np.float32) for name, weights in machine.items()}
     sizes = [np.asarray(weights).size for weights in machine.values()]
     sizes += [getattr(network, name).size for name in CONTEXT_CHANGES]
@@ -245,7 +244,7 @@ def _start_prior(_context: click.Context, _parameter: click.Parameter, start: st
     """The value of --start."""
     if start is None:
         return None
-    return named_prior(start, SHIPPED_FITTED, fitted_prior_of, FittedPrior.from_arrays, "fitted")
+    return named_prior(start, Model.FITTED, fitted_prior_of, FittedPrior.from_arrays)
 
 
 def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:

@@ -72,7 +72,7 @@ def machine_of(params: Any) -> DeepFourierMachine:
     layers = []
     for i in range(depth):
         layers.append((with_cosines_less_one(params[f"machine_a_{i}"]), params[f"machine_b_{i}"]))
-    return DeepFourierMachine(params["machine_lift"], tuple(layers), params["machine_bypass"], spread=True)
+    return DeepFourierMachine(params["machine_lift"], tuple(layers), params["machine_bypass"])
 
 
 def with_cosines_less_one(a: Any) -> jax.Array:
@@ -211,11 +211,7 @@ def train_machine(
     start = Checkpoint(0, (params, _optimiser.init(params)), rng)
     trained_params, _ = run_training(checkpoint, start, train_chunk, Schedule(steps, CHUNK_STEPS, every), report)
     machine = machine_of(jax.tree.map(np.asarray, trained_params))
-    arrays = {
-        "machine_lift": machine.lift,
-        "machine_bypass": machine.bypass,
-        "machine_spread": np.ones(1, dtype=np.int8),
-    }
+    arrays = {"machine_lift": machine.lift, "machine_bypass": machine.bypass}
     for i, (a, b) in enumerate(machine.layers):
         arrays |= {f"machine_a_{i}": a, f"machine_b_{i}": b}
     return {name: np.asarray(value) for name, value in arrays.items()}

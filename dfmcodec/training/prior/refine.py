@@ -2,7 +2,7 @@
 
     python -m dfmcodec.training.prior.refine PRIOR FOLDER --work DIR --out prior.npz
 
-PRIOR is the prior id of a shipped prior but the oldest, or the file of another. The training has
+PRIOR is the prior id of the shipped prior, or the file of another. The training has
 three parts. Each keeps its result in --work, and a repeated command skips what is done:
 
 1. photographs are encoded with the prior, most of them by refining iterations, which gives context

@@ -56,7 +56,6 @@ from dfmcodec.entropy.grid_context import (
 )
 from dfmcodec.entropy.grid_traversal import traverse_grids
 from dfmcodec.entropy.neighbourhood import SQUARE
-from dfmcodec.entropy.tables import MEAN_PARTS
 from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, lmbda_of_code
 from dfmcodec.metrics import psnr
@@ -299,15 +298,13 @@ def test_windows_share_the_bits_of_an_image() -> None:
 # Integer networks
 
 
-@pytest.mark.parametrize("mean_parts", MEAN_PARTS)
-def test_integers_come_back(mean_parts: int) -> None:
+def test_integers_come_back() -> None:
     for seed in range(3):
-        network = replace(random_network(seed), mean_parts=mean_parts)
+        network = random_network(seed)
         limits = GridNetwork.LIMITS.items()
         largest = replace(network, **{name: np.full_like(getattr(network, name), limit) for name, limit in limits})
         for given in (network, largest):
-            found = ContextWeights.from_integers(given).to_integers(mean_parts)
-            assert found.mean_parts == mean_parts
+            found = ContextWeights.from_integers(given).to_integers()
             for name in GridNetwork.LIMITS:
                 one, other = getattr(found, name), getattr(given, name)
                 assert one.dtype == np.float32
@@ -379,8 +376,7 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
     assert np.concatenate(others).mean() < 0.005
 
 
-@pytest.mark.parametrize("mean_parts", MEAN_PARTS)
-def test_the_rate_of_symbols_is_the_size_of_their_grids(mean_parts: int) -> None:
+def test_the_rate_of_symbols_is_the_size_of_their_grids() -> None:
     """Near what the range coder writes, and near what the tables of the decoder say of each grid;
     without the rounding of activations. (Measured: 0.08 % with what a coder adds in the end, and
     0.3 bits or 0.03 % of a grid.)
@@ -388,7 +384,7 @@ def test_the_rate_of_symbols_is_the_size_of_their_grids(mean_parts: int) -> None
     fit, _ = some_fit(STEPS)
     state = laplace_state(fit)
     symbols = list(state.latents)
-    network = state.networks.contexts.to_integers(mean_parts)
+    network = state.networks.contexts.to_integers()
     grids = tuple(grid.astype(np.int32) for grid in symbols)
     written = 8 * len(write_grids(grids, network))
     window = one_window(symbols, *SIZE)

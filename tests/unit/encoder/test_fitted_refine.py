@@ -17,6 +17,7 @@ from dfmcodec.encoder.fitted.quantize import Rounding, flat_changes, flat_gradie
 from dfmcodec.encoder.fitted.refine import refined
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior.fitted import CHANGE_NAMES, FittedPrior, fitted_prior_of
+from dfmcodec.prior.registry import FITTED_SMALL
 
 LMBDA, TRIALS = 2e-3, 20
 Found = tuple[Fit, State, Rounding]
@@ -24,7 +25,7 @@ Found = tuple[Fit, State, Rounding]
 
 @pytest.fixture(scope="module")
 def prior() -> FittedPrior:
-    return fitted_prior_of(0x5042B3F7)
+    return fitted_prior_of(FITTED_SMALL.id)
 
 
 @pytest.fixture(scope="module", params=[(40, 150), (56, 64)], ids=["windows", "a window"])

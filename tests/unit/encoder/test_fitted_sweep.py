@@ -12,6 +12,7 @@ from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.sweep import Reach, sweep
 from dfmcodec.prior.fitted import fitted_prior_of
+from dfmcodec.prior.registry import FITTED_LARGE
 
 SIZES = [(1, 1), (5, 40), (23, 31)]
 
@@ -75,7 +76,8 @@ def colours_of_photograph(height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fit() -> Fit:
-    return Fit(colours_of_photograph(128, 160), 1e-3, 0, prior_networks(fitted_prior_of(0x5CABBE89)), Recipe.of(40))
+    start = prior_networks(fitted_prior_of(FITTED_LARGE.id))
+    return Fit(colours_of_photograph(128, 160), 1e-3, 0, start, Recipe.of(40))
 
 
 @pytest.mark.parametrize("level", range(4))

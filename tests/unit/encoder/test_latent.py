@@ -399,17 +399,16 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     assert trial.mse < inf
 
 
-def test_earlier_priors_stay_and_damage_is_seen(monkeypatch):
+def test_damage_of_a_prior_is_seen(monkeypatch):
     from dfmcodec import prior
+    from dfmcodec.prior import registry
 
-    assert not prior.prior_of(0xF8E970FA).context.trellis
-    assert prior.shipped().context.trellis
-    assert prior.shipped() is prior.prior_of(prior.CURRENT)
-    arrays = prior.read_arrays(Path(prior.__file__).parent / f"prior-{prior.CURRENT:08x}.npz")
+    assert prior.shipped() is prior.prior_of(registry.LATENT.id)
+    arrays = registry.read_arrays(Path(prior.__file__).parent / registry.LATENT.file_name)
     arrays["machine_bypass"][0, 0] += 1
-    monkeypatch.setattr(prior, "read_arrays", lambda path: arrays)
+    monkeypatch.setattr(registry, "read_arrays", lambda path: arrays)
     with pytest.raises(dfmcodec.DfmError, match="damaged"):
-        prior.prior_of.__wrapped__(prior.CURRENT)
+        prior.prior_of.__wrapped__(registry.LATENT.id)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.dfm")), ids=lambda path: path.stem)

@@ -54,7 +54,7 @@ def one_tile(geometry):
 
 def chosen_paths(pyramid, geometry, q_step, price, choice=None, influence=None):
     """Symbols of all passes by rate and distortion, with guessed tables unless others are given."""
-    guess = choice or (lambda coding_pass: guess_tables(pyramid, q_step, coding_pass, shipped().context))
+    guess = choice or (lambda coding_pass: guess_tables(pyramid, q_step, coding_pass))
     return PathChooser(pyramid, geometry, q_step, price, shipped().context, guess, influence).symbols()
 
 
@@ -146,17 +146,15 @@ def test_networks_are_exact_integers_on_both_backends():
 def test_tables_are_complete():
     context = shipped().context
     beyond = LAPLACE_COUNT - LAST_DIRECT - 1
-    assert context.trellis
-    classes = len(context.means)
-    assert context.tables_per_quantizer == ctx.SCALES * classes
-    assert len(context.tables) == 2 * context.tables_per_quantizer + beyond
+    classes = len(ctx.MEANS)
+    assert len(context.tables) == 2 * ctx.TABLES_PER_QUANTIZER + beyond
     for table in context.tables:
         assert table.frequencies.sum() == 1 << PRECISION_BITS
         assert table.frequencies.min() >= 1
     outputs = np.array([[-1e6, 1e6, 3], [-1e6, 1e6, -2]], dtype=np.float32)
     for quantizer in (0, 1):
         found = context.choose_tables_from_outputs(outputs, np.full(3, quantizer, dtype=np.int8))
-        own = quantizer * context.tables_per_quantizer
+        own = quantizer * ctx.TABLES_PER_QUANTIZER
         last = len(context.tables) - 1
         assert found.table.tolist() == [own + classes - 1, last, own + 19 * classes + 2]
         assert found.sign.tolist() == [-1, 1, -1]
@@ -169,7 +167,7 @@ def test_contexts_are_causal():
     geometry = Geometry(24, 20, 3, 2)
     rng = np.random.default_rng(0)
     low = rng.integers(-5000, 5000, (3, 6, 5)).astype(np.int32)
-    first, second = (CausalContext(geometry, 640, low, trellis=True) for _ in range(2))
+    first, second = (CausalContext(geometry, 640, low) for _ in range(2))
     no_offsets = np.zeros((1, 7), dtype=np.int32)
     for number, (coding_pass, other) in enumerate(zip(first.coding_passes(), second.coding_passes(), strict=True)):
         assert coding_pass == other
@@ -233,16 +231,12 @@ def test_paths_are_the_best_there_are(size):
     context = shipped().context
     offsets = context.offsets.astype(float) / 64
     of_tables = [
-        int(
-            guess_tables(pyramid, q_step, coding_pass, shipped().context).table.reshape(
-                pass_shape(geometry, coding_pass)
-            )[cell]
-        )
+        int(guess_tables(pyramid, q_step, coding_pass).table.reshape(pass_shape(geometry, coding_pass))[cell])
         for coding_pass in coding_passes
     ]
 
     def value(q, quantizer, table):
-        offset = offsets[quantizer * context.tables_per_quantizer + table, np.clip(q, -3, 3) + 3]
+        offset = offsets[quantizer * ctx.TABLES_PER_QUANTIZER + table, np.clip(q, -3, 3) + 3]
         return 2 * q - quantizer * np.sign(q) + offset
 
     def least(state, rest):

@@ -34,6 +34,7 @@ from dfmcodec.entropy.tables import (
     LAST_DIRECT,
     MAX_SYMBOL,
     MEAN_PARTS,
+    MEANS,
     PRECISION_BITS,
     RADIUS,
     TABLE_SIZE,
@@ -262,11 +263,7 @@ def exact_outputs(network: GridNetwork, features: np.ndarray, level: int) -> np.
     h1 = np.clip((arrays["w1"] @ whole + arrays["c1"][level][:, None]) >> 6, 0, 255)
     h2 = np.clip((arrays["w2"] @ h1 + arrays["c2"][:, None]) >> 6, 0, 255)
     scale, mean = arrays["w3"] @ h2 + arrays["bypass"] @ whole + arrays["c3"][level][:, None]
-    return np.stack([scale >> 8, (network.mean_parts // 8 * mean) >> 8], axis=1)
-
-
-def with_mean_parts(network: GridNetwork, parts: int) -> GridNetwork:
-    return replace(network, mean_parts=parts)
+    return np.stack([scale >> 8, mean >> 7], axis=1)
 
 
 def random_features(count: int, seed: int = 0) -> np.ndarray:
@@ -279,7 +276,7 @@ def random_features(count: int, seed: int = 0) -> np.ndarray:
 def test_networks_are_those_of_the_format() -> None:
     """Exact integers, for typical features and the largest there are."""
     for seed, level in product(range(4), range(GRID_LEVELS)):
-        network = with_mean_parts(random_network(seed), MEAN_PARTS[seed % 2])
+        network = random_network(seed)
         network.check_exact()
         features = random_features(300, seed)
         found = LevelNetwork(network, level).outputs(features)
@@ -299,16 +296,15 @@ def test_a_symbol_has_the_same_output_with_others_and_alone() -> None:
         assert np.array_equal(np.concatenate(parts), together)
 
 
-@pytest.mark.parametrize("parts", MEAN_PARTS)
 @pytest.mark.parametrize("level", [0, 4, GRID_LEVELS - 1])
-def test_wavefronts_have_the_tables_of_their_features(level: int, parts: int) -> None:
-    network = with_mean_parts(random_network(1), parts)
+def test_wavefronts_have_the_tables_of_their_features(level: int) -> None:
+    network = random_network(1)
     grids = laplace_grids(150, 230, scale=4.0)
     context = GridContext(network, level, np.zeros_like(grids[level]), grids[level + 1 :])
     for front in wavefronts(level, grids[level].shape):
         found = context.choose_tables(front)
         outputs = exact_outputs(network, context.features(front), level).astype(np.float32)
-        wanted = GridChoice.of_outputs(outputs, parts)
+        wanted = GridChoice.of_outputs(outputs)
         for field in fields(GridChoice):
             assert np.array_equal(getattr(found, field.name), getattr(wanted, field.name))
         context.accept(front, front.of_grid(grids[level]))
@@ -361,16 +357,12 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         array = getattr(network, name)
         with pytest.raises(DfmError, match="has the shape"):
             replace(network, **{name: np.concatenate([array, array])}).check_shapes()
-    for parts in (0, 4, 12, 32):
-        with pytest.raises(DfmError, match=f"means in 1/{parts}"):
-            with_mean_parts(network, parts).check_shapes()
 
 
-@pytest.mark.parametrize("parts", MEAN_PARTS)
-def test_the_largest_layers_are_exact(parts: int) -> None:
+def test_the_largest_layers_are_exact() -> None:
     """Whatever an image changes within the limits."""
     limits = GridNetwork.LIMITS
-    shapes = with_mean_parts(random_network(3), parts)
+    shapes = random_network(3)
     network = replace(
         shapes, **{n: np.float32(limits[n]) * np.sign(getattr(shapes, n) + np.float32(0.5)) for n in limits}
     )
@@ -405,41 +397,39 @@ def test_changes_are_limited() -> None:
 # Tables
 
 
-def frequencies(parts: int) -> np.ndarray:
+def frequencies() -> np.ndarray:
     """Of all tables, int64 [tables, TABLE_SIZE]."""
-    return grid_tables(parts).weights.astype(np.int64) + 1
+    return grid_tables().weights.astype(np.int64) + 1
 
 
-@pytest.mark.parametrize("parts", MEAN_PARTS)
-def test_tables_have_whole_frequencies(parts: int) -> None:
-    tables, direct = grid_tables(parts), (parts // 2 + 1) * (LAST_DIRECT + 1)
+def test_tables_have_whole_frequencies() -> None:
+    tables, direct = grid_tables(), MEANS * (LAST_DIRECT + 1)
     assert tables.weights.dtype == np.float32
     assert tables.weights.shape == (direct + LAPLACE_COUNT - LAST_DIRECT - 1, TABLE_SIZE)
     assert np.array_equal(tables.weights, np.rint(tables.weights))
-    assert frequencies(parts).min() >= 1
-    assert (frequencies(parts).sum(axis=1) == 1 << PRECISION_BITS).all()
+    assert frequencies().min() >= 1
+    assert (frequencies().sum(axis=1) == 1 << PRECISION_BITS).all()
     assert not tables.shifts[:direct].any()
     assert tables.shifts[direct:].tolist() == [
         -(-(index - LAST_DIRECT) // 4) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)
     ]
 
 
-def table_means(parts: int) -> np.ndarray:
+def table_means() -> np.ndarray:
     """The mean of each table without its escape."""
-    inner = frequencies(parts)[:, :-1]
+    inner = frequencies()[:, :-1]
     return (inner @ np.arange(-RADIUS, RADIUS + 1)) / inner.sum(axis=1)
 
 
-@pytest.mark.parametrize("parts", MEAN_PARTS)
-def test_chosen_tables_have_the_mean_of_the_network(parts: int) -> None:
-    """For every scale and mean, sign * entry + middle is on average mean / parts."""
+def test_chosen_tables_have_the_mean_of_the_network() -> None:
+    """For every scale and mean, sign * entry + middle is on average mean / MEAN_PARTS."""
     scales = range(-UNIT_SCALE_INDEX - 3, LAPLACE_COUNT - UNIT_SCALE_INDEX + 3)
-    means = range(-6 * parts, 6 * parts + 1)
+    means = range(-6 * MEAN_PARTS, 6 * MEAN_PARTS + 1)
     outputs = np.array(list(product(scales, means)), dtype=np.float32)
-    choice = GridChoice.of_outputs(outputs, parts)
+    choice = GridChoice.of_outputs(outputs)
     index = np.clip(outputs[:, 0].astype(int) + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
-    wanted = outputs[:, 1] / parts
-    expected = choice.sign * table_means(parts)[choice.table] + choice.middle
+    wanted = outputs[:, 1] / MEAN_PARTS
+    expected = choice.sign * table_means()[choice.table] + choice.middle
     assert set(choice.sign.tolist()) == {-1, 1}
     assert np.abs(choice.middle - wanted).max() <= 0.5
     direct = (index >= UNIT_SCALE_INDEX) & (index <= LAST_DIRECT)
@@ -450,23 +440,21 @@ def test_chosen_tables_have_the_mean_of_the_network(parts: int) -> None:
     assert (np.diff(expected.reshape(len(scales), -1), axis=1) > -1e-6).all()
 
 
-@pytest.mark.parametrize("parts", MEAN_PARTS)
-def test_chosen_tables_have_the_scale_of_the_network(parts: int) -> None:
+def test_chosen_tables_have_the_scale_of_the_network() -> None:
     """Every table is used; the mean magnitude of the coded number grows with the scale."""
     scales = np.arange(LAPLACE_COUNT) - UNIT_SCALE_INDEX
-    magnitudes = frequencies(parts)[:, :-1] @ np.abs(np.arange(-RADIUS, RADIUS + 1))
+    magnitudes = frequencies()[:, :-1] @ np.abs(np.arange(-RADIUS, RADIUS + 1))
     used = set()
-    for mean in range(parts // 2 + 1):
+    for mean in range(MEANS):
         outputs = np.stack([scales, np.full_like(scales, mean)], axis=1).astype(np.float32)
-        numbers = GridChoice.of_outputs(outputs, parts).table
+        numbers = GridChoice.of_outputs(outputs).table
         used |= set(numbers.tolist())
-        spreads = magnitudes[numbers] * 2.0 ** grid_tables(parts).shifts[numbers]
+        spreads = magnitudes[numbers] * 2.0 ** grid_tables().shifts[numbers]
         assert (np.diff(spreads) > 0).all()
     assert used == set(range(len(magnitudes)))
 
 
-@pytest.mark.parametrize("parts", MEAN_PARTS)
-def test_outputs_beyond_all_tables_are_limited(parts: int) -> None:
-    choice = GridChoice.of_outputs(np.array([[-65536, -65536], [65536, 65536], [0, 0]], dtype=np.float32), parts)
-    assert choice.table.tolist() == [0, len(grid_tables(parts).shifts) - 1, (parts // 2 + 1) * UNIT_SCALE_INDEX]
+def test_outputs_beyond_all_tables_are_limited() -> None:
+    choice = GridChoice.of_outputs(np.array([[-65536, -65536], [65536, 65536], [0, 0]], dtype=np.float32))
+    assert choice.table.tolist() == [0, len(grid_tables().shifts) - 1, MEANS * UNIT_SCALE_INDEX]
     assert choice.middle.tolist() == [-512, 512, 0]

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from dfmcodec import bitstream, decoder
+from dfmcodec._types import Model
 from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.cli import main
 from dfmcodec.cli._common import max_multiply_adds_option
@@ -28,8 +29,9 @@ from dfmcodec.fourier.network import (
 )
 from dfmcodec.image import MAX_PIXELS, Image
 from dfmcodec.latents.geometry import Region
-from dfmcodec.prior import SHIPPED, prior_of
-from dfmcodec.prior.fitted import SHIPPED_FITTED, fitted_prior_of
+from dfmcodec.prior import shipped
+from dfmcodec.prior.fitted import fitted_prior_of
+from dfmcodec.prior.registry import shipped_ids
 
 
 def file_of(arch: CoordinateArchitecture, height: int, width: int) -> bytes:
@@ -81,11 +83,10 @@ def test_the_files_of_the_encoder_by_default_are_decoded_by_default():
 
 
 def test_models_with_a_prior_are_bounded_by_the_limit_on_pixels():
-    for prior_id in SHIPPED:
-        prior = prior_of(prior_id)
-        contexts = sum(w.size for net in prior.context.networks for w in (net.w1, net.w2, net.w3)) / 4
-        assert prior.machine.macs_per_pixel + 3 * contexts < 80_000
-    for prior_id in SHIPPED_FITTED:
+    latent = shipped()
+    contexts = sum(w.size for net in latent.context.networks for w in (net.w1, net.w2, net.w3)) / 4
+    assert latent.machine.macs_per_pixel + 3 * contexts < 80_000
+    for prior_id in shipped_ids(Model.FITTED):
         prior = fitted_prior_of(prior_id)
         contexts = sum(w.size for w in (prior.network.w1, prior.network.w2, prior.network.w3, prior.network.bypass))
         assert prior.machine.macs_per_pixel + 4 / 3 * contexts < 4_000

@@ -149,8 +149,7 @@ def test_tiles_cover_the_image_once(side, count):
     assert (covered.bottom, numbers) == (side, [count - 1])
 
 
-@pytest.mark.parametrize("spread", [False, True])
-def test_blocks_of_the_machine_join_without_seams(spread, monkeypatch):
+def test_blocks_of_the_machine_join_without_seams(monkeypatch):
     """What a machine adds to an image does not depend on the blocks it is evaluated in, and moves
     with the image.
     """
@@ -161,8 +160,8 @@ def test_blocks_of_the_machine_join_without_seams(spread, monkeypatch):
         for n in (width, width, 12)
     )
     lift = rng.normal(0, 0.02, (FEATURES, width)).astype(np.float32)
-    machine = DeepFourierMachine(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32), spread)
-    assert machine.reach == (4 if spread else 1)
+    machine = DeepFourierMachine(lift, layers, rng.normal(0, 0.1, (width, 12)).astype(np.float32))
+    assert machine.reach == 4
     samples = rng.integers(-4000, 4000, (3, 41, 30)).astype(np.int32)
 
     def whole(samples):

@@ -29,10 +29,10 @@ from dfmcodec.files.arrays import read_arrays
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.latents.quantizer import MAX_STEP, log_step
-from dfmcodec.prior import Prior, prior_of
+from dfmcodec.prior import Prior, prior_of, shipped
 from dfmcodec.prior.fitted import CONTEXT_CHANGES
+from dfmcodec.prior.registry import LATENT, REGISTRY
 
-PRIORS = (0x6A93A5F3, 0xA25C47C2, 0x63FD10FF, 0xF8E970FA)
 FOLDER = Path(dfmcodec.prior.__file__).parent
 GOLDEN = sorted(common.GOLDEN.glob("*.dfm"))
 LARGEST_BYTES = 1000  # of the files that all orders are tried on, as they take longer
@@ -78,20 +78,18 @@ def shuffled_features(features, order):
     return features.view(type(order, (ShuffledFeatures,), {"order": order}))
 
 
-def arrays_of(prior):
-    return read_arrays(FOLDER / f"prior-{prior:08x}.npz")
+def shipped_arrays():
+    return read_arrays(FOLDER / LATENT.file_name)
 
 
-@pytest.mark.parametrize("prior", PRIORS)
-def test_sums_of_the_shipped_priors_are_exact(prior):
-    for network in prior_of(prior).context.networks:
+def test_sums_of_the_shipped_prior_are_exact():
+    for network in shipped().context.networks:
         network.check_exact()
         assert max(network.largest_sums()) < 0.1 * MAX_EXACT
 
 
-def test_all_priors_are_tested():
-    assert {f"prior-{prior:08x}.npz" for prior in PRIORS} == {path.name for path in FOLDER.glob("prior-*.npz")}
-    assert {path.name.split("-")[0] for path in FOLDER.glob("*.npz")} == {"prior", "fitted"}
+def test_the_registry_lists_all_priors():
+    assert sorted(row.file_name for row in REGISTRY) == sorted(path.name for path in FOLDER.glob("*.npz"))
 
 
 def test_log_steps_are_bounded():
@@ -130,22 +128,22 @@ def with_entry(name, value):
 )
 def test_a_prior_that_is_not_exact_is_refused(change, message):
     with pytest.raises(DfmError, match=message) as found:
-        Prior.from_arrays(change(arrays_of(PRIORS[0])))
+        Prior.from_arrays(change(shipped_arrays()))
     assert "\n" not in str(found.value)
 
 
 def test_a_damaged_prior_is_refused(tmp_path, monkeypatch):
-    name = f"prior-{PRIORS[0]:08x}.npz"
-    monkeypatch.setattr("dfmcodec.prior.files", lambda _: tmp_path)
+    name = LATENT.file_name
+    monkeypatch.setattr("dfmcodec.prior.registry.files", lambda _: tmp_path)
     uncached = prior_of.__wrapped__
     whole = (FOLDER / name).read_bytes()
     for data in (whole[: len(whole) // 2], b"", whole[:5000] + bytes(100) + whole[5100:]):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(DfmError, match="damaged in this installation"):
-            uncached(PRIORS[0])
-    np.savez(tmp_path / name, **scaled(2, "context_c1_1")(arrays_of(PRIORS[0])))
+            uncached(LATENT.id)
+    np.savez(tmp_path / name, **scaled(2, "context_c1_1")(shipped_arrays()))
     with pytest.raises(DfmError, match="damaged in this installation"):
-        uncached(PRIORS[0])
+        uncached(LATENT.id)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -155,7 +153,7 @@ def test_orders_of_summation_give_the_same_integers(order, corrected):
     corrections.
     """
     rng = np.random.default_rng(0)
-    context, geometry = prior_of(PRIORS[0]).context, Geometry(64, 64, 3, 6)
+    context, geometry = shipped().context, Geometry(64, 64, 3, 6)
     if corrected:
         none = ContextCorrection.none(context, geometry)
         signs = rng.choice([-1, 1], none.maps.shape)
@@ -213,7 +211,7 @@ def test_grids_are_read_in_any_order_of_summation(order, changed, monkeypatch):
 
 def test_beyond_the_bound_orders_do_matter():
     """The test above can fail: these weights are far beyond what is accepted."""
-    network = prior_of(PRIORS[0]).context.networks[3]
+    network = shipped().context.networks[3]
     large = replace(network, w1=network.w1 * 12345)
     with pytest.raises(DfmError):
         large.check_exact()
@@ -268,7 +266,7 @@ def test_golden_files_on_an_accelerator():
         data = path.read_bytes()
         by_numpy, by_jax = (decode_image(data, backend).pixels.astype(int) for backend in ("numpy", "jax"))
         assert np.abs(by_numpy - by_jax).max() <= 1, path.name
-    network = prior_of(PRIORS[0]).context.networks[3]
+    network = shipped().context.networks[3]
     features = np.random.default_rng(0).integers(-127, 128, (context_size(3), 5000)).astype(np.float32)
     available, coding_pass = np.arange(len(features)), CodingPass(1, 1, 2, 3)
     on_device = jax.jit(lambda found: network.outputs(found, available, coding_pass, 17, jax.numpy))(features)

@@ -9,6 +9,7 @@ import pytest
 from fitted_parts import some_prior_arrays
 
 import dfmcodec.prior
+from dfmcodec._types import Model
 from dfmcodec.entropy.grid_context import GridNetwork
 from dfmcodec.entropy.tables import LAPLACE_COUNT, MAX_SYMBOL
 from dfmcodec.errors import DfmError, UnsupportedVersionError
@@ -18,11 +19,11 @@ from dfmcodec.prior.fitted import (
     CONTEXT_CHANGES,
     EXPONENTS,
     MACHINE_CHANGES,
-    SHIPPED_FITTED,
     FittedPrior,
     NetworkChanges,
     fitted_prior_of,
 )
+from dfmcodec.prior.registry import shipped_ids
 
 FOLDER = Path(dfmcodec.prior.__file__).parent
 
@@ -163,10 +164,8 @@ def test_the_prior_id_is_that_of_its_arrays(prior: FittedPrior) -> None:
     assert FittedPrior.from_arrays(arrays).checksum != prior.checksum
 
 
-def test_all_shipped_priors_are_there_and_no_others() -> None:
-    names = {f"fitted-{prior_id:08x}.npz" for prior_id in SHIPPED_FITTED}
-    assert {path.name for path in FOLDER.glob("fitted-*.npz")} == names
-    for prior_id in SHIPPED_FITTED:
+def test_shipped_priors_have_the_ids_of_the_registry() -> None:
+    for prior_id in shipped_ids(Model.FITTED):
         assert fitted_prior_of(prior_id).checksum == prior_id
     with pytest.raises(UnsupportedVersionError, match="needs prior 12345678"):
         fitted_prior_of(0x12345678)

@@ -16,8 +16,7 @@ from dfmcodec import bitstream, decoder
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
 from dfmcodec.decoder import decode_image, render
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
-from dfmcodec.prior import CURRENT
-from dfmcodec.prior.fitted import SHIPPED_FITTED
+from dfmcodec.prior.registry import FITTED_SMALL, LATENT
 
 WIDTH = 256
 
@@ -30,12 +29,12 @@ def file_of(model: int, height: int, channels: int, further: bytes, section: int
 
 
 def latents_of(height: int, channels: int, levels: int) -> bytes:
-    further = struct.pack("<BHBI", levels, 640, 0, CURRENT)
+    further = struct.pack("<BHBI", levels, 640, 0, LATENT.id)
     return file_of(1, height, channels, further, 3, bytes([16] * channels) + bytes(40))
 
 
 def grids_of(height: int, channels: int) -> bytes:
-    return file_of(3, height, channels, struct.pack("<BBI", 7, 24, SHIPPED_FITTED[0]), 10, bytes(40))
+    return file_of(3, height, channels, struct.pack("<BBI", 7, 24, FITTED_SMALL.id), 10, bytes(40))
 
 
 def peak_bytes(data: bytes) -> int:
@@ -66,7 +65,7 @@ def test_memory_to_decode_is_as_documented(make, bytes_per_pixel, monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colours_of_any_numbers_give_pixels_without_a_warning(channels, monkeypatch):
-    arch = FittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, SHIPPED_FITTED[0])
+    arch = FittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, FITTED_SMALL.id)
     grids = tuple(np.zeros(size, np.int32) for size in grid_sizes(1, 5, GRID_LEVELS))
     colours = np.array([[[np.inf, -np.inf, np.nan, 3e38, 0.5]]] * 3, np.float32)
     monkeypatch.setattr(decoder, "synthesise_grids", lambda *_: colours.copy())

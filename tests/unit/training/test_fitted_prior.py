@@ -19,7 +19,7 @@ from dfmcodec.encoder.fitted.machine import NEARLY_LINEAR, STEEP, LayerStart
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
 from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
-from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import DfmError, ImageError, InstallationError
 from dfmcodec.files.arrays import read_arrays, write_arrays
 from dfmcodec.latents.grids import GRID_LEVELS
@@ -32,6 +32,7 @@ from dfmcodec.prior.fitted import (
     NetworkChanges,
     fitted_prior_of,
 )
+from dfmcodec.prior.registry import FITTED_FINE, FITTED_SMALL
 from dfmcodec.training.prior import fitted as training
 from dfmcodec.training.prior.fitted import crops_of, main, prior_arrays, side_by_side, widened
 
@@ -73,7 +74,7 @@ def test_changes_of_zero_give_the_start(start: Networks) -> None:
     network, machine = prior.networks_of(nothing)
     assert_same(Networks.of(machine, prior_networks(prior).contexts), start)
     for name in CONTEXT_CHANGES:
-        assert np.array_equal(getattr(network, name), getattr(start.contexts.to_integers(MEAN_PARTS[-1]), name))
+        assert np.array_equal(getattr(network, name), getattr(start.contexts.to_integers(), name))
     narrowest = UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * np.log2(training._SMALLEST_SCALE)
     assert np.all(prior.tables == max(0, round(narrowest)))
 
@@ -94,7 +95,7 @@ def test_changes_of_a_kind_move_its_weights(start: Networks, kind: int) -> None:
         name = CHANGE_NAMES[other]
         wanted = np.full(changes.shape, 6.0 * STEPS[other] if other == kind else 0.0)
         if other >= len(MACHINE_CHANGES):
-            before = getattr(start.contexts.to_integers(MEAN_PARTS[-1]), name)
+            before = getattr(start.contexts.to_integers(), name)
             wanted = np.minimum(before + wanted, GridNetwork.LIMITS[name]) - before
         assert np.allclose(changes, wanted, atol=5e-3), name
 
@@ -284,7 +285,7 @@ def test_random_phases_start_steep_or_small(
 
 def test_an_output_that_is_no_folder_is_refused_at_once(pictures: Path, tmp_path: Path, still: list[float]) -> None:
     (tmp_path / "file").write_text("kept")
-    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "file"), "--start", "ffde274f"])
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "file"), "--start", "eb165d9b"])
     assert result.exit_code == 1
     assert str(tmp_path / "file") in result.stderr
     assert still == []
@@ -298,7 +299,7 @@ def test_a_fit_that_diverges_gives_no_prior(pictures: Path, tmp_path: Path, monk
 
     for name, value in {"SINGLE_SIDE": 96, "LONG_CROPS": 1, "LONG_STEPS": 1, "Fit": Diverging}.items():
         monkeypatch.setattr(training, name, value)
-    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "ffde274f"])
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "eb165d9b"])
     assert result.exit_code == 1
     assert "NaN or infinite" in result.stderr
     assert list(tmp_path.iterdir()) == []
@@ -312,7 +313,7 @@ def test_a_prior_that_could_not_be_read_is_not_written(
         return {**arrays, "change_tables": arrays["change_tables"][1:]} if fits else arrays
 
     monkeypatch.setattr(training, "prior_arrays", without_a_table)
-    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "ffde274f"])
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path), "--start", "eb165d9b"])
     assert result.exit_code == 1
     assert "steps and tables" in result.stderr
     assert len(still) == 2
@@ -367,7 +368,7 @@ def test_what_a_shipped_prior_decides_is_no_option(
     pictures: Path, tmp_path: Path, still: list[float], options: list[str]
 ) -> None:
     out = tmp_path / "prior"
-    result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", "ffde274f", *options])
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", "eb165d9b", *options])
     assert result.exit_code == 2
     assert options[0] in result.stderr
     assert still == []
@@ -378,13 +379,13 @@ def test_a_damaged_installation_is_told_in_one_line(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: list[float]
 ) -> None:
     def damaged(_prior_id: int) -> FittedPrior:
-        message = "prior ffde274f is damaged in this installation"
+        message = "prior eb165d9b is damaged in this installation"
         raise InstallationError(message)
 
     monkeypatch.setattr(training, "fitted_prior_of", damaged)
-    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), "--start", "ffde274f"])
+    result = CliRunner().invoke(main, [str(pictures), "--out", str(tmp_path / "prior"), "--start", "eb165d9b"])
     assert result.exit_code == InstallationError.exit_code
-    assert result.stderr == "Error: prior ffde274f is damaged in this installation\n"
+    assert result.stderr == "Error: prior eb165d9b is damaged in this installation\n"
     assert still == []
 
 
@@ -422,7 +423,7 @@ def test_a_start_that_is_no_prior_is_refused(
 
 @pytest.mark.parametrize(
     ("start", "options", "units"),
-    [("ffde274f", [], 24), ("ffde274f", ["--context-width", "26"], 26), ("b84c2b33", [], 36)],
+    [("eb165d9b", [], 24), ("eb165d9b", ["--context-width", "26"], 26), ("4bfffcaf", [], 36)],
 )
 def test_a_shipped_prior_is_not_made_narrower(
     pictures: Path, tmp_path: Path, still: list[float], start: str, options: list[str], units: int
@@ -436,7 +437,7 @@ def test_a_shipped_prior_is_not_made_narrower(
 
 def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -> None:
     """Nor its tables; new units are not alike, and what they may cost is what others do."""
-    shipped = fitted_prior_of(0xD668FEDB)
+    shipped = fitted_prior_of(FITTED_FINE.id)
     assert widened(shipped, len(shipped.network.w1)).checksum == shipped.checksum
     units = len(shipped.network.w1) + 4
     wide = widened(shipped, units)
@@ -465,11 +466,11 @@ def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, mo
 
     for name, value in {"SINGLE_SIDE": 96, "LONG_CROPS": 2, "LONG_STEPS": 2, "Fit": Seen}.items():
         monkeypatch.setattr(training, name, value)
-    arguments = [str(pictures), "--out", str(tmp_path), "--start", "ffde274f", "--lmbdas", "2e-3", "--lmbdas", "1e-2"]
+    arguments = [str(pictures), "--out", str(tmp_path), "--start", "eb165d9b", "--lmbdas", "2e-3", "--lmbdas", "1e-2"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     (path,) = tmp_path.iterdir()
-    shipped = fitted_prior_of(0xFFDE274F)
+    shipped = fitted_prior_of(FITTED_SMALL.id)
     assert [lmbda for lmbda, *_ in seen] == [2e-3, 1e-2]
     for _, _, start, recipe, settings in seen:
         assert_same(start, prior_networks(shipped))

@@ -52,7 +52,7 @@ def test_training_makes_a_prior_that_codes(trained, chelsea):
     _, _, out, output = trained
     prior = Prior.from_arrays(read_arrays(out))
     assert f"{prior.checksum:08x}" in output
-    assert (prior.machine.depth, prior.machine.width, prior.machine.spread) == (4, 60, True)
+    assert (prior.machine.depth, prior.machine.width) == (4, 60)
     geometry = Geometry(80, 96, 3, 6)
     pyramid = analyse(pixels_to_planes(chelsea.pixels, ColourBasis()), 6)
     chosen = optimized_symbols(pyramid, geometry, 1000, 0.23, prior.context, iterate_first=True)

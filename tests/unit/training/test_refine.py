@@ -21,7 +21,8 @@ from dfmcodec.files.arrays import read_arrays
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
-from dfmcodec.prior import CURRENT, Prior, shipped
+from dfmcodec.prior import Prior, shipped
+from dfmcodec.prior.registry import LATENT
 from dfmcodec.synthesis.machine import cells_of
 from dfmcodec.training.prior import encoded, refine
 from dfmcodec.training.prior.contexts import float_network, integer_network, mean_loss
@@ -29,7 +30,7 @@ from dfmcodec.training.prior.encoded import encode_photograph, encoded_examples,
 from dfmcodec.training.prior.machine import machine_of, params_of, relative_scales
 from dfmcodec.training.prior.refine import main
 
-CURRENT_ID = f"{CURRENT:08x}"
+CURRENT_ID = f"{LATENT.id:08x}"
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_a_work_folder_is_for_one_prior(refined):
     assert "is of other photographs or settings" in result.stderr
 
 
-@pytest.mark.parametrize("prior", ["missing.npz", "deadbeef", "f8e970fa"])
+@pytest.mark.parametrize("prior", ["missing.npz", "deadbeef"])
 def test_an_unknown_prior_is_refused_in_one_line(folder, tmp_path, prior):
     work = tmp_path / "work"
     result = CliRunner().invoke(main, [prior, str(folder), "--work", str(work), "--out", str(tmp_path / "x.npz")])

@@ -17,39 +17,31 @@ import { Wavefronts } from "./wavefronts.js";
 /** @typedef {import("./prior.js").ContextWeights} ContextWeights */
 /** @typedef {import("../products.js").Products} Products */
 
-const WHOLE_PARTS = 8; // of a mean, where its row of the last layer is taken once
-const MAX_MEAN = 512; // symbols
+const MEAN_PARTS = 16; // of a symbol, which means are counted in
+const MEANS = MEAN_PARTS / 2 + 1; // of a table, which are at most half a symbol from a whole number
+const MAX_MEAN = 512 * MEAN_PARTS; // 512 symbols
 const LARGEST_HIDDEN = 255;
 const SYMBOLS_PER_STEP = 1 << 15; // a step, after which the caller has its turn
 
-/** @type {Record<number, import("../range_coder.js").TableSet>} */
-const tables = {};
+/** @type {import("../range_coder.js").TableSet | undefined} */
+let tables;
 
-/** How many means a table has, which are at most half a symbol from a whole number. @param {number} parts */
-const meansOf = (parts) => parts / 2 + 1;
-
-/**
- * The tables of symbols: those of scale u and mean n / parts at meansOf(parts) u + n, then those of larger scales.
- *
- * @param {8 | 16} parts
- */
-function gridTables(parts) {
-  const means = meansOf(parts);
-  tables[parts] ??= tablesWithLaplace(
-    Array.from({ length: (LAST_DIRECT + 1) * means }, (_, i) =>
-      frequenciesWithMean(Math.floor(i / means), i % means, parts),
-    ),
+/** The tables of symbols: those of scale u and mean n / MEAN_PARTS at MEANS u + n, then those of larger scales. */
+function gridTables() {
+  tables ??= tablesWithLaplace(
+    Array.from({ length: (LAST_DIRECT + 1) * MEANS }, (_, i) => frequenciesWithMean(Math.floor(i / MEANS), i % MEANS)),
   );
-  return tables[parts];
+  return tables;
 }
 
 /**
- * The rows of scale and mean, one after the other, with the mean in its parts of a symbol.
+ * The rows of scale and mean, one after the other, as a network takes them whose outputs have 8 fractional bits; those
+ * of means have 7.
  *
- * @param {ArrayLike<number>} rows @param {number} parts
+ * @param {ArrayLike<number>} rows
  */
-function withMeanIn(rows, parts) {
-  return Array.from(rows, (weight, i) => (2 * i < rows.length ? weight : (weight * parts) / WHOLE_PARTS));
+function withMeansTwice(rows) {
+  return Array.from(rows, (weight, i) => (2 * i < rows.length ? weight : 2 * weight));
 }
 
 /**
@@ -129,8 +121,8 @@ class GridDecoder {
     this.#weights = weights;
     this.#fronts = new Wavefronts(...size);
     const { longest, planeLength } = this.#fronts;
-    const { w1, w2, meanParts } = weights;
-    const [w3, bypass] = [weights.w3, weights.bypass].map((rows) => withMeanIn(rows, meanParts));
+    const { w1, w2 } = weights;
+    const [w3, bypass] = [weights.w3, weights.bypass].map(withMeansTwice);
     const network = { inputs: FEATURES, outputs: 2, largest: LARGEST_HIDDEN, w1, w2, w3, bypass };
     const arraysBytes = 2 * (planeLength + COARSER_FEATURES * longest) + 64;
     const space = products.workspace(networkBytes(network, longest) + arraysBytes);
@@ -149,10 +141,10 @@ class GridDecoder {
    * @param {number} level @param {Wavefronts} fronts @param {import("./context.js").Coarser | null} coarser
    */
   enter(level, fronts, coarser) {
-    const { w1, c1, c2, c3, meanParts } = this.#weights;
+    const { w1, c1, c2, c3 } = this.#weights;
     const own = (/** @type {ArrayLike<number>} */ constants, /** @type {number} */ count) =>
       Array.from({ length: count }, (_, i) => constants[level * count + i]);
-    this.#network.setConstants(own(c1, w1.length / FEATURES), c2, withMeanIn(own(c3, 2), meanParts));
+    this.#network.setConstants(own(c1, w1.length / FEATURES), c2, withMeansTwice(own(c3, 2)));
     this.#fronts = fronts;
     this.#context = new GridContext(fronts, this.#own.fill(0), this.#rows, coarser);
   }
@@ -171,7 +163,7 @@ class GridDecoder {
     this.#network.run(count);
     this.#chooseTables(count);
     const symbols = this.#symbols.subarray(0, count);
-    this.#decoder.decodeEach(this.#numbers.subarray(0, count), gridTables(this.#weights.meanParts), symbols);
+    this.#decoder.decodeEach(this.#numbers.subarray(0, count), gridTables(), symbols);
     const step = this.#fronts.columns - 2; // from a symbol to the next one in the grid
     const first = this.#fronts.firstRow(t) * step + t;
     for (let i = 0; i < count; i++) {
@@ -187,17 +179,15 @@ class GridDecoder {
   /** The table, the sign and the middle of each symbol, by scale and mean. @param {number} count */
   #chooseTables(count) {
     const [scales, means] = this.#network.outputs;
-    const parts = this.#weights.meanParts;
-    const perScale = meansOf(parts);
     for (let i = 0; i < count; i++) {
       const index = indexOfScale(scales[i]);
-      const mean = Math.min(Math.max(means[i], -MAX_MEAN * parts), MAX_MEAN * parts);
-      const middle = Math.floor((mean + parts / 2) / parts);
-      const rest = mean - parts * middle; // -parts / 2 .. parts / 2 - 1
+      const mean = Math.min(Math.max(means[i], -MAX_MEAN), MAX_MEAN);
+      const middle = Math.floor((mean + MEAN_PARTS / 2) / MEAN_PARTS);
+      const rest = mean - MEAN_PARTS * middle; // -MEAN_PARTS / 2 .. MEAN_PARTS / 2 - 1
       this.#middles[i] = middle;
       this.#signs[i] = rest < 0 ? -1 : 1;
       this.#numbers[i] =
-        index <= LAST_DIRECT ? perScale * index + Math.abs(rest) : numberBeyond(perScale * (LAST_DIRECT + 1), index);
+        index <= LAST_DIRECT ? MEANS * index + Math.abs(rest) : numberBeyond(MEANS * (LAST_DIRECT + 1), index);
     }
   }
 }

@@ -24,7 +24,7 @@ const MIDDLE = 8; // of four bits: they stand for -8..7
  */
 export function readNetworks(prior, section) {
   const changes = section && readChanges(prior, section);
-  const networks = { machine: {}, context: { meanParts: prior.meanParts } };
+  const networks = { machine: {}, context: {} };
   prior.kinds.forEach((kind, index) => {
     const { network, name, weights, start } = kind;
     const changed = network === "machine" ? Float32Array.from(weights) : Int32Array.from(weights);

@@ -10,7 +10,6 @@
  *     context_w1 [h, 29]          context_c1 [7, h]           context_w2 [g, h]       context_c2 [g]
  *     context_w3 [2, g]           context_bypass [2, 29]      context_c3 [7, 2]
  *     change_steps [N]            change_tables [N]
- *     context_mean_parts [1], 8 or 16; 8 where there is none
  *
  * @module fitted/prior
  */
@@ -26,7 +25,6 @@ const MACHINE_KINDS = [
   "filters", "lift", "lift_constants", "layer", "bypass", "constants", "stages", "stage_constants",
 ];
 const MACHINE_LIMITS = Object.fromEntries(MACHINE_KINDS.map((name) => [name, Infinity]));
-const MEAN_PARTS = [8, 16];
 const MAX_WEIGHT = 1023;
 const MAX_CONSTANT = 1 << 19;
 const CONTEXT_LIMITS = {
@@ -49,7 +47,7 @@ const CONTEXT_LIMITS = {
  * @typedef {object} ContextWeights
  * @property {ArrayLike<number>} w1 @property {ArrayLike<number>} c1 @property {ArrayLike<number>} w2
  * @property {ArrayLike<number>} c2 @property {ArrayLike<number>} w3 @property {ArrayLike<number>} bypass
- * @property {ArrayLike<number>} c3 @property {8 | 16} meanParts - Means are whole numbers of 1/meanParts symbol.
+ * @property {ArrayLike<number>} c3
  */
 
 /**
@@ -83,8 +81,6 @@ export class FittedPrior {
     /** The step and the Laplace index of each change. */
     this.steps = data("change_steps");
     this.tables = data("change_tables");
-    /** Means of the context network are whole numbers of 1/meanParts symbol. */
-    this.meanParts = arrays.context_mean_parts ? arrays.context_mean_parts.data[0] : MEAN_PARTS[0];
     if (!this.#isConsistent()) throw new DfmError("corrupt", "the prior of the fitted model is damaged");
   }
 
@@ -101,7 +97,7 @@ export class FittedPrior {
       Array.from(weights).every((weight) => Math.abs(weight) <= limit),
     );
     const changes = [this.steps.length, this.tables.length];
-    const isOfPrior = changes.every((count) => count === this.weightCount) && MEAN_PARTS.includes(this.meanParts);
+    const isOfPrior = changes.every((count) => count === this.weightCount);
     return n > 0 && h > 0 && g > 0 && fits && isWithin && isOfPrior;
   }
 }

@@ -1,0 +1,200 @@
+"""Makes the golden files of the latent and the fitted model: python conformance/make_golden.py
+
+A row of `CASES` for each, with the reason that it is there. Files that are there already are left
+as they are, so a new row adds a file. (The files of coordinate networks and of codes were made once
+by `dfm encode --model coordinate` and `--prior`, which take JAX; `OTHERS` has their reasons.)
+Afterwards: python conformance/make_manifest.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import skimage.data
+
+import dfmcodec
+from dfmcodec import bitstream
+from dfmcodec.bitstream import container
+from dfmcodec.decoder import decode_image
+from dfmcodec.encoder.fitted import plan
+from dfmcodec.encoder.fitted.fit import Recipe
+from dfmcodec.files.write_image import image_to_bytes, output_format
+from dfmcodec.image import Image, Metadata
+from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
+from dfmcodec.prior.registry import (
+    FITTED_DETAILED,
+    FITTED_FINE,
+    FITTED_LARGE,
+    FITTED_SMALL,
+    FITTED_WIDE,
+    ShippedPrior,
+)
+
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "v1"
+OTHERS = {
+    "coordinate": "a network of its own, by --rate",
+    "coordinate-deep": "a network of its own, 16 bits",
+    "generative/gray-0": "a code of gray images",
+    "generative/gray-1": "another code of gray images",
+    "generative/gray-2": "another code of gray images",
+    "generative/rgb-0": "a code of RGB images",
+    "generative/rgb-1": "another code of RGB images",
+    "generative/rgb-2": "another code of RGB images",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A golden file.
+
+    Args:
+        name: Its name, without the suffix.
+        reason: What it has that others do not.
+        image: Makes its image.
+        options: Those of `dfmcodec.encode`.
+        has_checks: Whether it gets checks, which so small files do not have.
+        prior: The prior of a fitted file, which images so small do not get.
+    """
+
+    name: str
+    reason: str
+    image: Callable[[], Image]
+    options: dict[str, Any] = field(default_factory=dict)
+    has_checks: bool = False
+    prior: ShippedPrior | None = None
+
+
+def photograph(height: int, width: int, top: int = 0, left: int = 0, name: str = "chelsea") -> np.ndarray:
+    """A crop of a photograph that scikit-image ships, uint8 [height, width, 3]."""
+    return np.ascontiguousarray(getattr(skimage.data, name)()[top : top + height, left : left + width])
+
+
+def rgb(*crop: Any) -> Callable[[], Image]:
+    return lambda: Image(photograph(*crop))
+
+
+def gray(*crop: Any) -> Callable[[], Image]:
+    return lambda: Image(photograph(*crop)[:, :, 1:2].copy())
+
+
+def deep(*crop: Any, channels: int = 3) -> Callable[[], Image]:
+    """Samples of 16 bits, whose lower bytes are not those of 8 bits."""
+
+    def image() -> Image:
+        pixels = photograph(*crop)[:, :, :channels].astype(np.uint16) * 257
+        return Image(pixels ^ np.random.default_rng(5).integers(0, 256, pixels.shape, dtype=np.uint16))
+
+    return image
+
+
+def with_alpha(make: Callable[[], Image], metadata: Metadata | None = None) -> Callable[[], Image]:
+    """An image with alpha that falls off around a disc of full alpha, and is 0 in the corners."""
+
+    def image() -> Image:
+        inner = make()
+        height, width = inner.pixels.shape[:2]
+        distance = np.hypot(*np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j])
+        alpha = np.clip(1.6 - distance, 0, 1) ** 2 * np.iinfo(inner.pixels.dtype).max
+        alpha[distance > 1.3] = 0
+        return Image(inner.pixels, metadata or Metadata(), alpha.astype(inner.pixels.dtype))
+
+    return image
+
+
+def metadata() -> Metadata:
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08" + bytes(6)
+    return Metadata(icc=b"a profile " * 12, exif=exif, xmp=b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>')
+
+
+def tall() -> Image:
+    """20x1536: several rows of tiles of few pixels."""
+    return Image(np.tile(photograph(384, 20, 0, 150, "astronaut"), (4, 1, 1)))
+
+
+def wide() -> Image:
+    return Image(tall().pixels.swapaxes(0, 1).copy())
+
+
+PSNR: dict[str, Any] = {"tune": "psnr"}
+FITTED: dict[str, Any] = {"model": "fitted", "steps": 400}
+CASES = (
+    Case("latent-rgb", "one stream alone; by --rate", rgb(81, 97, 100, 120), PSNR | {"rate": 0.06}),
+    Case("latent-gray", "gray; by --quality", gray(57, 71, 60, 100), PSNR | {"quality": 60}),
+    Case("latent-fine", "the finest steps; by --lmbda", rgb(21, 33, 120, 150), PSNR | {"lmbda": 2e-6}),
+    Case("latent-narrow", "one row; by --size", rgb(1, 90, 100, 120), PSNR | {"size": 90}),
+    Case("latent-pixel", "one pixel", rgb(1, 1, 100, 120), PSNR | {"quality": 80}),
+    Case("latent-filter", "a filter; by --psnr", rgb(192, 208, 60, 100, "coffee"), {"psnr": 36.0}),
+    Case("latent-corrections", "filter and corrections", rgb(256, 256, 20, 100, "coffee"), PSNR | {"effort": 3}),
+    Case(
+        "latent-corrections-gray",
+        "filter and corrections, gray",
+        gray(255, 384, 60, 30, "coffee"),
+        PSNR | {"quality": 90},
+    ),
+    Case("latent-visual", "luma of Rec. 601; by --ssimulacra2", rgb(160, 177, 60, 100), {"ssimulacra2": 60.0}),
+    Case("latent-tiles", "several rows of tiles", tall, PSNR | {"rate": 0.03}),
+    Case("latent-deep", "16 bits", deep(40, 52, 100, 120), PSNR | {"rate": 0.05}),
+    Case("latent-alpha", "alpha and metadata", with_alpha(rgb(40, 52, 100, 120), metadata()), PSNR | {"rate": 0.2}),
+    Case("latent-deep-alpha", "gray of 16 bits with alpha", with_alpha(deep(40, 52, 100, 120, channels=1)), PSNR),
+    Case(
+        "gray-as-rgb",
+        "gray that is shown as RGB",
+        lambda: Image(np.repeat(photograph(40, 52, 100, 120)[:, :, 1:2], 3, axis=2)),
+        PSNR | {"rate": 0.03},
+    ),
+    Case(
+        "checked-all",
+        "checks, alpha and metadata",
+        with_alpha(rgb(80, 96, 80, 120), Metadata(xmp=b"<x/>")),
+        PSNR | {"quality": 50},
+        has_checks=True,
+    ),
+    Case("checked-tiles", "checks of tiles", wide, PSNR | {"quality": 30}, has_checks=True),
+    Case("fitted-small", "its prior; by --rate", rgb(97, 89, 80, 120), FITTED | {"rate": 0.05}, prior=FITTED_SMALL),
+    Case("fitted-fine", "its prior; by --psnr", rgb(58, 51, 80, 150), FITTED | {"psnr": 36.0}, prior=FITTED_FINE),
+    Case("fitted-large", "its prior; by --lmbda", rgb(68, 85, 80, 120), FITTED | {"lmbda": 4e-3}, prior=FITTED_LARGE),
+    Case("fitted-wide", "its prior; by --size", rgb(75, 61, 80, 120), FITTED | {"size": 1300}, prior=FITTED_WIDE),
+    Case("fitted-detailed", "its prior", rgb(61, 75, 80, 120), FITTED | {"size": 900}, prior=FITTED_DETAILED),
+    Case("fitted-narrow", "one column", rgb(90, 1, 80, 120), FITTED | {"size": 80}),
+    Case("fitted-deep-gray", "gray of 16 bits", deep(37, 51, 80, 120, channels=1), FITTED | {"rate": 0.1}),
+    Case("fitted-alpha", "alpha", with_alpha(rgb(33, 40, 80, 120)), FITTED | {"rate": 0.3}),
+    Case("checked-fitted", "checks", rgb(40, 70, 80, 120), FITTED | {"psnr": 33.0}, has_checks=True),
+)
+REASONS = OTHERS | {case.name: case.reason for case in CASES}
+
+
+def file_of(case: Case) -> bytes:
+    """The bytes of a golden file."""
+    chosen = plan.prior_and_recipe
+
+    def prior_and_recipe(colours: np.ndarray, lmbda: float, steps: int) -> tuple[FittedPrior, Recipe]:
+        prior, recipe = chosen(colours, lmbda, steps)
+        return (fitted_prior_of(case.prior.id) if case.prior else prior), recipe
+
+    with (
+        mock.patch.object(plan, "prior_and_recipe", prior_and_recipe),
+        mock.patch.object(container, "CHECKS_PART", 1.0 if case.has_checks else 0.0),
+    ):
+        return dfmcodec.encode(case.image(), **case.options).data
+
+
+def main() -> None:
+    for case in CASES:
+        path = GOLDEN / f"{case.name}.dfm"
+        if path.exists():
+            continue
+        data = file_of(case)
+        path.write_bytes(data)
+        image = path.with_suffix(".png")
+        image.write_bytes(image_to_bytes(decode_image(data), output_format(image, None)))
+        sections = "+".join(section.title for section in bitstream.read_header(data).sections)
+        print(f"{path.name}: {len(data)} bytes, {sections}")
+
+
+if __name__ == "__main__":
+    main()
