@@ -90,7 +90,7 @@ _TARGETS = ("rate", "bpp", "size", "psnr", "lossless", "ssimulacra2", "quality",
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
 MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
 # The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
-# measurement, docs/results/latent.md.
+# measurement, docs/log/2026-11-latent.md.
 BIT_PRICE = 0.26
 _SAMPLES_PER_PIXEL = 3
 

@@ -29,7 +29,7 @@ and all sums stay below 2^24, so float32 matrix products are exact in any order
 
 Four passes over the phases of 2x2 cells, as in `entropy.passes`, would be fewer steps. But the
 symbols of the first pass would see nothing of their own grid, which these grids cannot afford
-(docs/results/fitted.md).
+(docs/log/2026-11-fitted.md).
 """
 
 from __future__ import annotations

@@ -107,11 +107,11 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "| dfm, effort 5 (default) | {kodak[dfm-5, HM 16]} |",
     ),
     "docs/results/speed.md": (
-        "| `dfm encode --effort 1`, now | {cells[dfm encode --effort 1]} |",
-        "| `dfm encode`, now | {cells[dfm encode]} |",
-        "| `dfm decode`, now | {cells[dfm decode]} |",
+        "| `dfm encode --effort 1` | {cells[dfm encode --effort 1]} |",
+        "| `dfm encode` | {cells[dfm encode]} |",
+        "| `dfm decode` | {cells[dfm decode]} |",
         "| AVIF, speed 4 | {cells[AVIF, speed 4]} |",
-        "| encode, s; GB resident | {large_encode_s}; {large_encode_GB} |",
+        "| encode, 24 megapixels | {large_encode_s} | {large_encode_GB} |",
     ),
     "docs/scale.md": (
         "{corpus_table}",

@@ -4,7 +4,7 @@ All grids of a fit start to move at once. In a smooth area the finest ones then 
 grids show with far fewer symbols: flat areas of 1 or -1 with sharp borders, which no later step
 takes away. So where the image has no details that could pay for a symbol, latents of the two finest
 grids are held at zero until the coarser ones have found their values. Images that are full of
-details fit better without (docs/results/fitted.md, "Held latents").
+details fit better without (docs/log/2026-11-fitted.md, "Held latents").
 """
 
 from __future__ import annotations
