@@ -30,7 +30,7 @@ import skimage.data
 from recording import Pixels, Row, images_argument, load, out_option, record
 
 import dfmcodec
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import ColourBasis, pixels_to_planes, planes_to_pixels
 from dfmcodec.latents.geometry import Tiling
@@ -124,7 +124,7 @@ def twice(images: tuple[str, ...], quality: float, out: Path | None) -> None:
             for how in ("BOX", "LANCZOS"):
                 half = PIL.Image.fromarray(original).resize((width // 2, height // 2), PIL.Image.Resampling[how])
                 result = dfmcodec.encode(half, quality=quality, effort=2)
-                ours = decode_image(result.data, scale=2).pixels
+                ours = decode_image(result.data, DecodeRequest(scale=2)).pixels
                 small = PIL.Image.fromarray(result.decoded.pixels)
                 bicubic = np.asarray(small.resize((width, height), PIL.Image.Resampling.BICUBIC))
                 yield {

@@ -327,11 +327,11 @@ def decode(
         size = width, height
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
-    data, generator = _bytes(source), _generator(prior)
-    if best_effort:
-        image, losses = decoder.decode_best_effort(data, backend, limit, part, scale, size, generator, most)
-    else:
-        image, losses = decoder.decode_image(data, backend, limit, part, scale, size, generator, most), []
+    data = _bytes(source)
+    request = decoder.DecodeRequest(backend, limit, part, scale, size, _generator(prior), most)
+    image, losses = (
+        decoder.decode_best_effort(data, request) if best_effort else (decoder.decode_image(data, request), [])
+    )
     metadata = stripped(image.metadata, kinds, lambda notice: warnings.warn(f"the file: {notice}", stacklevel=4))
     return Decoded(replace(image, metadata=metadata), tuple(losses))
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dfmcodec import decoder
 from dfmcodec._types import Symbols
-from dfmcodec.bitstream import container
+from dfmcodec.bitstream import models
+from dfmcodec.decoder import fitted
 from dfmcodec.entropy import Table
 from dfmcodec.entropy.grid_context import FEATURES, GridChoice, GridNetwork, Wavefront, grid_tables
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
@@ -143,6 +143,6 @@ def installed(prior: FittedPrior) -> Iterator[None]:
         return prior if prior_id == prior.checksum else fitted_prior_of(prior_id)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (container, decoder):
+        for module in (models, fitted):
             patch.setattr(module, "fitted_prior_of", prior_of)
         yield

@@ -1,7 +1,8 @@
 """The `.dfm` container: a quantised model and ancillary data <-> the bytes of a file.
 
 A file consists of the header with its section table, the sections, and a CRC-32. `header` and
-`layout` have the header, the modules in `sections` the section bodies.
+`layout` have the header, `models` the sections of each model, the modules in `sections` their
+bodies.
 """
 
 from __future__ import annotations
@@ -9,44 +10,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 
-from dfmcodec.bitstream.contents import (
-    Ancillary,
-    CodeArchitecture,
-    CodedImage,
-    FittedArchitecture,
-    LatentArchitecture,
-    QuantizedGrids,
-    QuantizedLatents,
-    QuantizedModel,
-    QuantizedNetwork,
-    tiling_of,
-)
+from dfmcodec.bitstream.contents import Ancillary, QuantizedModel
 from dfmcodec.bitstream.header import read_header, write_header
-from dfmcodec.bitstream.integrity import FileState, examine, record_loss
+from dfmcodec.bitstream.integrity import examine, record_loss
 from dfmcodec.bitstream.layout import CRC, MAIN_SECTION, SECTION_ORDER, Section
-from dfmcodec.bitstream.salvage import Salvage
+from dfmcodec.bitstream.models import FORMS
 from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
 from dfmcodec.bitstream.sections.checks import CHECKS_PART, checks_bytes, write_checks
-from dfmcodec.bitstream.sections.corrections import read_correction, write_correction
-from dfmcodec.bitstream.sections.filter import read_filter, write_filter
-from dfmcodec.bitstream.sections.grids import GridsBody, grid_checks, read_grids, write_grids
-from dfmcodec.bitstream.sections.latents import (
-    LatentsBody,
-    read_symbols,
-    read_tile,
-    tile_checks,
-    write_symbols,
-)
 from dfmcodec.bitstream.sections.metadata import pack_metadata, unpack_metadata
-from dfmcodec.bitstream.sections.networks import read_networks, write_networks
-from dfmcodec.bitstream.sections.weights import read_weights, write_weights
 from dfmcodec.bitstream.sizes import sections_file_bytes
-from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.image import MAX_PIXELS, Metadata
 from dfmcodec.latents.geometry import Region
-from dfmcodec.latents.grids import grid_sizes
-from dfmcodec.prior import prior_of
-from dfmcodec.prior.fitted import fitted_prior_of
 
 _EARLY_METADATA_PART = 1 / 8  # of the main section; longer metadata goes to the end of the file
 
@@ -62,23 +36,17 @@ def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = Non
     Returns:
         The bytes of the file.
     """
-    main = MAIN_SECTION[model.architecture.model]
-    sections = {main: _write_main_section(model)}
-    if isinstance(model, QuantizedLatents) and model.image_filter is not None:
-        sections[Section.FILTER] = write_filter(model.image_filter)
-    if isinstance(model, QuantizedLatents) and model.correction is not None:
-        sections[Section.CORRECTIONS] = write_correction(model.correction)
-    if isinstance(model, QuantizedGrids) and model.changes is not None:
-        sections[Section.NETWORKS] = write_networks(fitted_prior_of(model.architecture.prior_id), model.changes)
-    sections |= ancillary or {}
+    of_model = model.architecture.model
+    form = FORMS[of_model]
+    sections = {**form.write(model), **(ancillary or {})}
     order = list(SECTION_ORDER)
-    if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_PART * len(sections[main]):
+    if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_PART * len(sections[MAIN_SECTION[of_model]]):
         order.remove(Section.METADATA)
         order.append(Section.METADATA)
     sections = _ordered(sections, order)
     head = write_header(model, sections)
     if checked:
-        symbol_checks = _symbol_checks(model)
+        symbol_checks = form.symbol_checks(model)
         placeholder = bytes(checks_bytes(len(sections), len(symbol_checks)))
         added = sections_file_bytes({Section.CHECKS: placeholder})
         if added <= CHECKS_PART * (len(head) + sum(map(len, sections.values())) + CRC.size + added):
@@ -107,19 +75,6 @@ def ancillary_sections(ancillary: Ancillary) -> dict[Section, bytes]:
 
 def _ordered(sections: Mapping[Section, bytes], order: Sequence[Section]) -> dict[Section, bytes]:
     return {section: sections[section] for section in order if section in sections}
-
-
-def _symbol_checks(model: QuantizedModel) -> list[int]:
-    """The checks of all symbols, tile after tile or grid after grid; none for models without
-    latents.
-    """
-    if isinstance(model, QuantizedGrids):
-        return grid_checks(model.grids)
-    if not isinstance(model, QuantizedLatents):
-        return []
-    tiles = tiling_of(model.architecture, model.height, model.width).tiles
-    of_tiles = zip(tiles, model.tile_symbols, strict=True)
-    return [check for tile, symbols in of_tiles for check in tile_checks(symbols.values, tile.geometry)]
 
 
 def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Ancillary]:
@@ -180,102 +135,6 @@ def read_region(
     if Section.METADATA in header.sections:
         with record_loss(losses, "the image has no metadata"):
             metadata = unpack_metadata(state.section(Section.METADATA))
-    model, covered = _read_main_section(state, region, finest_level, losses)
+    form = FORMS[header.architecture.model]
+    model, covered = form.read(state, region, finest_level, losses)
     return model, Ancillary(metadata, alpha, Section.RGB in header.sections), covered
-
-
-def _write_main_section(model: QuantizedModel) -> bytes:
-    if isinstance(model, QuantizedNetwork):
-        return write_weights(model)
-    if isinstance(model, CodedImage):
-        return model.body
-    if isinstance(model, QuantizedGrids):
-        network, _ = fitted_prior_of(model.architecture.prior_id).networks_of(model.changes)
-        return write_grids(model.grids, network)
-    arch = model.architecture
-    if model.body is not None:
-        return model.body
-    tiling = tiling_of(arch, model.height, model.width)
-    context = prior_of(arch.prior_id).context
-    if model.correction is not None:
-        context = model.correction.applied(context, tiling.tiles[0].geometry)
-    return write_symbols(tiling, model.q_step, context, model.tile_symbols)
-
-
-def _read_main_section(
-    state: FileState, region: Region | None, finest_level: int, losses: list[str] | None
-) -> tuple[QuantizedModel, Region]:
-    header = state.header
-    arch = header.architecture
-    whole = Region(0, 0, header.height, header.width)
-    if isinstance(arch, CoordinateArchitecture):
-        body = state.section(Section.WEIGHTS)
-        return read_weights(body, arch, header.height, header.width, header.bit_depth), whole
-    if isinstance(arch, CodeArchitecture):
-        body = state.section(Section.CODE)
-        return CodedImage(arch, header.height, header.width, body, header.bit_depth), whole
-    if isinstance(arch, FittedArchitecture):
-        return _read_fitted(state, arch, losses), whole
-    return _read_latents(state, arch, region, finest_level, losses)
-
-
-def _read_fitted(state: FileState, arch: FittedArchitecture, losses: list[str] | None) -> QuantizedGrids:
-    """Reads the networks and grids of a fitted model; see `read_region`.
-
-    Raises:
-        FormatError: With `losses`, also where the networks are lost: without them the grids mean
-            nothing.
-    """
-    header = state.header
-    prior = fitted_prior_of(arch.prior_id)
-    changes = None
-    if Section.NETWORKS in header.sections:
-        changes = read_networks(state.section(Section.NETWORKS), prior)
-    lmbda_code = header.values["lmbda_code"]
-    network, _ = prior.networks_of(changes)
-    checks = None if state.checks is None else state.checks.symbols
-    body = GridsBody(state.present(Section.GRIDS), state.missing_bytes(Section.GRIDS), checks)
-    grids = read_grids(body, grid_sizes(header.height, header.width, arch.levels), network, losses)
-    if losses is not None:
-        losses += state.section_problems(Section.GRIDS)
-    return QuantizedGrids(arch, header.height, header.width, lmbda_code, tuple(grids), changes, header.bit_depth)
-
-
-def _read_latents(
-    state: FileState,
-    arch: LatentArchitecture,
-    region: Region | None,
-    finest_level: int,
-    losses: list[str] | None,
-) -> tuple[QuantizedLatents, Region]:
-    """Reads latents, image filter and correction; see `read_region`."""
-    header = state.header
-    tiling = tiling_of(arch, header.height, header.width)
-    image_filter, correction, context = None, None, prior_of(arch.prior_id).context
-    if Section.FILTER in header.sections:
-        with record_loss(losses, "the image goes without this filter"):
-            image_filter = read_filter(state.section(Section.FILTER), arch.channels)
-    if Section.CORRECTIONS in header.sections:
-        correction = read_correction(state.section(Section.CORRECTIONS), context, tiling.tiles[0].geometry)
-        context = correction.applied(context, tiling.tiles[0].geometry)
-    missing = state.missing_bytes(Section.LATENTS)
-    checks = None if state.checks is None else state.checks.symbols
-    body = LatentsBody(state.present(Section.LATENTS), missing, checks)
-    salvage = Salvage(len(tiling.tiles), "missing" if missing else "damaged")
-    read = read_tile if losses is None else salvage.read_tile
-    symbols, samples, covered = read_symbols(tiling, header.q_step, context, body, region, finest_level, read)
-    if losses is not None:
-        losses += state.section_problems(Section.LATENTS) + salvage.losses()
-    model = QuantizedLatents(
-        arch,
-        samples.shape[1],
-        samples.shape[2],
-        header.q_step,
-        header.chroma_angle,
-        symbols,
-        samples,
-        image_filter,
-        correction,
-        header.bit_depth,
-    )
-    return model, covered

@@ -1,12 +1,14 @@
 """The header of a `.dfm` file: what it tells of an image before anything is decoded.
 
-`layout` defines the fields; this module maps them to and from what they describe.
+`layout` defines the fields; this module maps them to and from what they describe, by a form for
+each model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dfmcodec._types import Model
 from dfmcodec.bitstream.contents import (
@@ -18,6 +20,7 @@ from dfmcodec.bitstream.contents import (
     QuantizedGrids,
     QuantizedLatents,
     QuantizedModel,
+    QuantizedNetwork,
 )
 from dfmcodec.bitstream.layout import (
     CRC,
@@ -102,10 +105,7 @@ class Header:
     @property
     def symbol_check_count(self) -> int:
         """The number of checks of symbols in a checks section."""
-        arch = self.architecture
-        if isinstance(arch, FittedArchitecture):
-            return arch.levels
-        return arch.tile_rows * arch.tile_columns * (arch.levels + 1) if isinstance(arch, LatentArchitecture) else 0
+        return _FORMS[self.architecture.model].check_count(self.architecture)
 
     def section_bytes(self) -> dict[str, int]:
         """The sizes of container and sections by name, in bytes; they add up to the file."""
@@ -116,61 +116,11 @@ class Header:
 def write_header(model: QuantizedModel, sections: Mapping[Section, bytes]) -> bytes:
     """The bytes of a file before its first section: magic, fields and section table."""
     in_table = {section: body for section, body in sections.items() if section is not Section.CODE}
-    values = {"version": VERSION, "model": MODEL_CODES[model.architecture.model]}
-    values |= {"width": model.width, "height": model.height}
-    if isinstance(model, CodedImage):
-        values |= _code_values(model, len(in_table))
-    else:
-        arch = model.architecture
-        values |= {"channels": arch.channels, "bit_depth": model.bit_depth, "section_count": len(in_table)}
-        values |= {"depth": arch.depth, "layer_width": arch.width}
-        if isinstance(model, QuantizedLatents):
-            values |= _latent_values(model)
-        elif isinstance(model, QuantizedGrids):
-            values |= _fitted_values(model)
-        else:
-            values |= {"order": model.architecture.order, "further_bytes": 0}
+    of_model = model.architecture.model
+    values = {"version": VERSION, "model": MODEL_CODES[of_model], "width": model.width, "height": model.height}
+    values |= _FORMS[of_model].values(model, len(in_table))
     table = b"".join(SECTION_ENTRY.pack(section, len(body)) for section, body in in_table.items())
     return write_fields(values) + table
-
-
-def _latent_values(model: QuantizedLatents) -> dict[str, int]:
-    arch = model.architecture
-    return {
-        "further_bytes": further_bytes(Model.LATENT, (arch.tile_rows, arch.tile_columns) != (1, 1)),
-        "luma": arch.luma,
-        "levels": arch.levels,
-        "q_step": model.q_step,
-        "chroma_angle": model.chroma_angle,
-        "prior_id": arch.prior_id,
-        "tile_rows": arch.tile_rows,
-        "tile_columns": arch.tile_columns,
-    }
-
-
-def _fitted_values(model: QuantizedGrids) -> dict[str, int]:
-    arch = model.architecture
-    return {
-        "order": arch.order,
-        "further_bytes": further_bytes(Model.FITTED, is_tiled=False),
-        "grids": arch.levels,
-        "lmbda_code": model.lmbda_code,
-        "prior_id": arch.prior_id,
-    }
-
-
-def _code_values(image: CodedImage, section_count: int) -> dict[str, int]:
-    """The fields of a code's header.
-
-    Channels, bit depth and the number of sections share a byte. The code comes first among the
-    sections and is not in their table.
-    """
-    arch = image.architecture
-    return {
-        "generator_id": arch.generator_id,
-        "kinds": (arch.channels == 3) | (image.bit_depth == 16) << 1 | section_count << 2,
-        "code_bytes": len(image.body),
-    }
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -193,7 +143,7 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     values, table = read_fields(data)
     try:
         check_image_size(values["height"], values["width"], max_pixels)
-        architecture = _architecture(values)
+        architecture = _FORMS[MODELS[values["model"]]].architecture(values)
     except ImageError as error:  # too many pixels: `read_fields` refuses other sides
         raise LimitError(str(error)) from error
     except ConfigError as error:
@@ -207,29 +157,6 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         raise CorruptError(msg)
     bit_depth = values["bit_depth"] if "bit_depth" in values else 16 if values["kinds"] & 2 else 8
     return Header(values, bit_depth, architecture, sections, file_bytes)
-
-
-def _architecture(values: Mapping[str, int]) -> Architecture:
-    """The architecture that a header's fields describe.
-
-    Raises:
-        ConfigError: The fields contradict each other or the limits.
-    """
-    model = MODELS[values["model"]]
-    if model is Model.GENERATIVE:
-        return CodeArchitecture(3 if values["kinds"] & 1 else 1, values["generator_id"])
-    network = values["depth"], values["layer_width"]
-    if model is Model.COORDINATE:
-        return CoordinateArchitecture(values["channels"], *network, values["order"])
-    if model is Model.FITTED:
-        return FittedArchitecture(values["channels"], values["grids"], *network, values["order"], values["prior_id"])
-    tiles = values.get("tile_rows", 1), values.get("tile_columns", 1)
-    for side, number in zip((values["height"], values["width"]), tiles, strict=True):
-        if number > max(1, side // TILE_GRID):
-            msg = f"{number} tiles along {side} pixels; at most {max(1, side // TILE_GRID)} are possible"
-            raise ConfigError(msg)
-    luma = Luma(values["luma"])
-    return LatentArchitecture(values["channels"], values["levels"], *network, luma, values["prior_id"], *tiles)
 
 
 def _read_section_table(
@@ -266,3 +193,109 @@ def _read_section_table(
         sections[section] = (start, length)
         start += length
     return sections, start + CRC.size
+
+
+def _long_values(model: QuantizedNetwork | QuantizedLatents | QuantizedGrids, section_count: int) -> dict[str, int]:
+    """The fields that all models but codes have."""
+    arch = model.architecture
+    values = {"channels": arch.channels, "bit_depth": model.bit_depth, "section_count": section_count}
+    return values | {"depth": arch.depth, "layer_width": arch.width}
+
+
+def _network_values(model: QuantizedNetwork, section_count: int) -> dict[str, int]:
+    return _long_values(model, section_count) | {"order": model.architecture.order, "further_bytes": 0}
+
+
+def _network_architecture(values: Mapping[str, int]) -> CoordinateArchitecture:
+    return CoordinateArchitecture(values["channels"], values["depth"], values["layer_width"], values["order"])
+
+
+def _latent_values(model: QuantizedLatents, section_count: int) -> dict[str, int]:
+    arch = model.architecture
+    return _long_values(model, section_count) | {
+        "further_bytes": further_bytes(Model.LATENT, (arch.tile_rows, arch.tile_columns) != (1, 1)),
+        "luma": arch.luma,
+        "levels": arch.levels,
+        "q_step": model.q_step,
+        "chroma_angle": model.chroma_angle,
+        "prior_id": arch.prior_id,
+        "tile_rows": arch.tile_rows,
+        "tile_columns": arch.tile_columns,
+    }
+
+
+def _latent_architecture(values: Mapping[str, int]) -> LatentArchitecture:
+    """The architecture that fields describe.
+
+    Raises:
+        ConfigError: There are more tiles than the image's sides allow.
+    """
+    tiles = values.get("tile_rows", 1), values.get("tile_columns", 1)
+    for side, number in zip((values["height"], values["width"]), tiles, strict=True):
+        if number > max(1, side // TILE_GRID):
+            msg = f"{number} tiles along {side} pixels; at most {max(1, side // TILE_GRID)} are possible"
+            raise ConfigError(msg)
+    machine = values["depth"], values["layer_width"]
+    luma = Luma(values["luma"])
+    return LatentArchitecture(values["channels"], values["levels"], *machine, luma, values["prior_id"], *tiles)
+
+
+def _fitted_values(model: QuantizedGrids, section_count: int) -> dict[str, int]:
+    arch = model.architecture
+    return _long_values(model, section_count) | {
+        "order": arch.order,
+        "further_bytes": further_bytes(Model.FITTED, is_tiled=False),
+        "grids": arch.levels,
+        "lmbda_code": model.lmbda_code,
+        "prior_id": arch.prior_id,
+    }
+
+
+def _fitted_architecture(values: Mapping[str, int]) -> FittedArchitecture:
+    machine = values["depth"], values["layer_width"], values["order"]
+    return FittedArchitecture(values["channels"], values["grids"], *machine, values["prior_id"])
+
+
+def _code_values(image: CodedImage, section_count: int) -> dict[str, int]:
+    """The fields of a code's header.
+
+    Channels, bit depth and the number of sections share a byte. The code comes first among the
+    sections and is not in their table.
+    """
+    arch = image.architecture
+    return {
+        "generator_id": arch.generator_id,
+        "kinds": (arch.channels == 3) | (image.bit_depth == 16) << 1 | section_count << 2,
+        "code_bytes": len(image.body),
+    }
+
+
+def _code_architecture(values: Mapping[str, int]) -> CodeArchitecture:
+    return CodeArchitecture(3 if values["kinds"] & 1 else 1, values["generator_id"])
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How the header describes a model.
+
+    Args:
+        values: From a quantised model and the number of sections in the table to its fields.
+        architecture: From the fields to the architecture.
+        check_count: From the architecture to the number of checks of symbols.
+    """
+
+    values: Callable[[Any, int], dict[str, int]]
+    architecture: Callable[[Mapping[str, int]], Architecture]
+    check_count: Callable[[Any], int] = lambda arch: 0
+
+
+_FORMS = {
+    Model.COORDINATE: _Form(_network_values, _network_architecture),
+    Model.LATENT: _Form(
+        _latent_values,
+        _latent_architecture,
+        lambda arch: arch.tile_rows * arch.tile_columns * (arch.levels + 1),
+    ),
+    Model.GENERATIVE: _Form(_code_values, _code_architecture),
+    Model.FITTED: _Form(_fitted_values, _fitted_architecture, lambda arch: arch.levels),
+}

@@ -114,14 +114,16 @@ def _read_or_decode(
 ) -> tuple[Image, int]:
     """The image of an image file or `.dfm` file, and the file's size in bytes."""
     from dfmcodec.bitstream.layout import MAGIC
-    from dfmcodec.decoder import decode_image
+    from dfmcodec.decoder import DecodeRequest, decode_image
     from dfmcodec.files.read_image import image_from_bytes
 
     data = read_source(source)
     if data.startswith(MAGIC):
         with errors_named(display_name(source)):
             generator = read_generator(prior)
-            image = decode_image(data, max_pixels=max_pixels, generator=generator, max_multiply_adds=max_multiply_adds)
+            image = decode_image(
+                data, DecodeRequest(max_pixels=max_pixels, generator=generator, max_multiply_adds=max_multiply_adds)
+            )
             return image, len(data)
     image = image_from_bytes(data, display_name(source), max_pixels, "all", notify=partial(_echo_notice, quiet=quiet))
     return image, len(data)

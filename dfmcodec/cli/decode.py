@@ -363,7 +363,7 @@ def _is_dfm(path: Path) -> bool:
 def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
     """The image, and the losses of a truncated or damaged file."""
     from dfmcodec.bitstream.header import read_header
-    from dfmcodec.decoder import decode_best_effort, decode_image
+    from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image
     from dfmcodec.files.write_image import check_holds, check_size
     from dfmcodec.latents.geometry import Region
 
@@ -381,8 +381,8 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
             width, height = size or (shown.width, shown.height)
             check_size(output, height, width)
         where = region, options.scale, size
-        arguments = options.backend, options.max_pixels, *where, generator, options.max_multiply_adds
-        return decode_best_effort(data, *arguments) if options.best_effort else (decode_image(data, *arguments), [])
+        request = DecodeRequest(options.backend, options.max_pixels, *where, generator, options.max_multiply_adds)
+        return decode_best_effort(data, request) if options.best_effort else (decode_image(data, request), [])
 
 
 def _complete_size(size: tuple[int | None, int | None], region: Region) -> tuple[int, int]:

@@ -137,12 +137,13 @@ class _Run:
 
 def _verify(max_pixels: int, max_multiply_adds: int, prior: Path | None, path: Path) -> dict[str, Any]:
     """The report on a file, as plain values."""
-    from dfmcodec.decoder import decode_image
+    from dfmcodec.decoder import DecodeRequest, decode_image
 
     try:
         data = read_source(path)
         image = decode_image(
-            data, max_pixels=max_pixels, generator=read_generator(prior), max_multiply_adds=max_multiply_adds
+            data,
+            DecodeRequest(max_pixels=max_pixels, generator=read_generator(prior), max_multiply_adds=max_multiply_adds),
         )
     except Exception as error:  # whatever it is, it is about this file alone
         return _report_of_failure(path, error)

@@ -217,13 +217,16 @@ def _png(source: Path, options: _Options) -> bytes:
     Raises:
         FormatError: It cannot be read.
     """
-    from dfmcodec.decoder import decode_image
+    from dfmcodec.decoder import DecodeRequest, decode_image
     from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 
     data, generator = read_source(source), read_generator(options.prior)
     with errors_named(display_name(source)):
         image = decode_image(
-            data, max_pixels=options.max_pixels, generator=generator, max_multiply_adds=options.max_multiply_adds
+            data,
+            DecodeRequest(
+                max_pixels=options.max_pixels, generator=generator, max_multiply_adds=options.max_multiply_adds
+            ),
         )
     return image_to_bytes(image, OUTPUT_FORMATS["png"])
 

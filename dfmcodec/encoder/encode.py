@@ -17,7 +17,7 @@ from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.bitstream.layout import Section
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.encoder.alpha_fill import fill_invisible
 from dfmcodec.encoder.config import EFFORTS, EncoderConfig
 from dfmcodec.encoder.coordinate.search import fit_network
@@ -292,7 +292,7 @@ def _encoded(
         raise TargetUnreachableError(msg)
     report = _report(job, config, image, outcome, data)
     del outcome  # a large image needs the memory for what is decoded
-    decoded = decode_image(data, max_pixels=image.pixel_count, generator=generator)
+    decoded = decode_image(data, DecodeRequest(max_pixels=image.pixel_count, generator=generator))
     if not _same_alpha(image, decoded):
         msg = "the alpha channel did not survive; please report this"
         raise DfmError(msg)

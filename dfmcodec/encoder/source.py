@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dfmcodec._types import Notify
 from dfmcodec.bitstream.layout import MAGIC
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.errors import ConfigError, FormatError
 from dfmcodec.files.source import Source
 from dfmcodec.generative.model import GenerativeModel
@@ -35,7 +35,7 @@ def image_of_dfm(
         msg = f"{source.name} has 1 page; there is no page {page}"
         raise ConfigError(msg)
     try:
-        image = decode_image(data, max_pixels=max_pixels, generator=generator)
+        image = decode_image(data, DecodeRequest(max_pixels=max_pixels, generator=generator))
     except FormatError as error:
         raise type(error)(f"{source.name}: {error}") from error  # noqa: EM102
     notify(f"{source.name}: made of a lossy .dfm file: the losses of both encodings add up")

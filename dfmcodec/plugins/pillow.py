@@ -136,18 +136,18 @@ class DfmImageFile(ImageFile.ImageFile):
         Raises:
             FormatError: The file is not whole, or nothing can be made of it.
         """
-        from dfmcodec.decoder import decode_best_effort, decode_image
+        from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image
         from dfmcodec.files.write_image import to_pil
 
         limit, header = _pixel_limit(), state.header
         if ImageFile.LOAD_TRUNCATED_IMAGES:
-            image, losses = decode_best_effort(state.data, max_pixels=limit, size=self._draft_size)
+            image, losses = decode_best_effort(state.data, DecodeRequest(max_pixels=limit, size=self._draft_size))
             self.losses = tuple(losses)
             if header.has_alpha and image.alpha is None:
                 opaque = np.full(image.pixels.shape[:2], peak_value(image.bit_depth), image.pixels.dtype)
                 image = replace(image, alpha=opaque)
         else:
-            image = decode_image(state.data, max_pixels=limit, size=self._draft_size)
+            image = decode_image(state.data, DecodeRequest(max_pixels=limit, size=self._draft_size))
         return to_pil(image)
 
     def load_prepare(self) -> None:

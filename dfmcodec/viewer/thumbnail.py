@@ -5,7 +5,7 @@ from __future__ import annotations
 from dfmcodec.bitstream.contents import LatentArchitecture
 from dfmcodec.bitstream.header import Header, read_header
 from dfmcodec.bitstream.layout import Section
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, Image, Metadata, to_code_values
 from dfmcodec.latents.geometry import Region
@@ -25,7 +25,7 @@ def thumbnail(data: bytes, longest_side: int) -> bytes:
     """
     header = read_header(data, LARGEST_PIXELS)
     size = fitted_size(header.width, header.height, longest_side)
-    image = decode_image(data, max_pixels=_most_pixels(header, size), size=size)
+    image = decode_image(data, DecodeRequest(max_pixels=_most_pixels(header, size), size=size))
     alpha = None if image.alpha is None else to_code_values(image.alpha)
     small = Image(to_code_values(image.pixels), Metadata(icc=image.metadata.icc), alpha)
     return image_to_bytes(small, OUTPUT_FORMATS["png"])

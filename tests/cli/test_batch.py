@@ -20,7 +20,7 @@ import skimage.io
 from common import PATIENCE_S, dfm, held_command
 
 import dfmcodec
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.latents.geometry import Region
 from dfmcodec.metrics import psnr
 
@@ -213,7 +213,9 @@ def test_a_region_is_the_crop_pixel_for_pixel(files, name):
         top, left = rng.integers(0, whole.height - 1), rng.integers(0, whole.width - 1)
         regions.append((top, left, rng.integers(1, whole.height - top), rng.integers(1, whole.width - left)))
     for top, left, height, width in regions:
-        part = decode_image(data, region=Region(int(top), int(left), int(top + height), int(left + width)))
+        part = decode_image(
+            data, DecodeRequest(region=Region(int(top), int(left), int(top + height), int(left + width)))
+        )
         crop = slice(top, top + height), slice(left, left + width)
         assert np.array_equal(part.pixels, whole.pixels[crop])
         assert whole.alpha is None or np.array_equal(part.alpha, whole.alpha[crop])
@@ -225,7 +227,7 @@ def test_only_the_tiles_of_a_region_are_decoded(files, monkeypatch):
     walked = []
     traverse = latents.traverse
     monkeypatch.setattr(latents, "traverse", lambda *args: walked.append(args[0]) or traverse(*args))
-    decode_image(files["tiles"], region=Region(20, 10, 60, 40))
+    decode_image(files["tiles"], DecodeRequest(region=Region(20, 10, 60, 40)))
     assert len(walked) == 1
     walked.clear()
     decode_image(files["tiles"])
@@ -241,35 +243,36 @@ def test_sizes_are_what_was_asked_for_and_near_the_image(files):
             ({"scale": 1.7}, (whole.height * 1.7, whole.width * 1.7)),
             ({"size": (70, 90)}, (90, 70)),
         ]:
-            found = decode_image(files[name], **options)
+            found = decode_image(files[name], DecodeRequest(**options))
             assert np.allclose(found.pixels.shape[:2], expected, atol=0.51)
             assert (found.alpha is None) == (whole.alpha is None)
             size = found.width, found.height
             reference = np.asarray(PIL.Image.fromarray(whole.pixels).resize(size, PIL.Image.LANCZOS))
             assert psnr(reference, found.pixels) > 27, (name, options)
-    part = decode_image(files["one"], region=Region(10, 20, 50, 60), scale=2)
-    all_of_it = decode_image(files["one"], scale=2)
+    part = decode_image(files["one"], DecodeRequest(region=Region(10, 20, 50, 60), scale=2))
+    all_of_it = decode_image(files["one"], DecodeRequest(scale=2))
     assert np.array_equal(part.pixels, all_of_it.pixels[20:100, 40:120])
 
 
 def test_a_constant_stays_one_at_any_size():
     flat = dfmcodec.encode(np.full((50, 70, 3), 93, np.uint8), quality=50, effort=1).data
     for scale in (0.1, 0.3, 0.5, 0.9, 1.1, 3):
-        assert (np.abs(decode_image(flat, scale=scale).pixels.astype(int) - 93) <= 1).all()
+        assert (np.abs(decode_image(flat, DecodeRequest(scale=scale)).pixels.astype(int) - 93) <= 1).all()
 
 
 def test_the_published_network_is_evaluated_between_pixels(files):
     """Twice as large has the pixels of the image itself between four of its own, and they differ
     from all four.
     """
-    from dfmcodec import bitstream, decoder
+    from dfmcodec import bitstream
+    from dfmcodec.decoder.coordinate import weights_of
     from dfmcodec.fourier.network import deep_fourier_machine, unpack
 
     model, _ = bitstream.read(files["coordinate"])
-    twice = decode_image(files["coordinate"], scale=2).pixels
+    twice = decode_image(files["coordinate"], DecodeRequest(scale=2)).pixels
     rows = ((np.arange(180) + 0.5) / 2 - 0.5) / 90
     columns = ((np.arange(202) + 0.5) / 2 - 0.5) / 101
-    weights = decoder._weights_of(model)
+    weights = weights_of(model)
     v = np.stack([np.tile(columns, 180), np.repeat(rows, 202)], axis=1).astype(np.float32)
     layers = unpack(weights, model.architecture, np)
     samples = deep_fourier_machine(layers, v[:2000], model.architecture.order, np)

@@ -52,8 +52,12 @@ SECTION = struct.Struct("<BI")
 CHECKS = 8  # id of the section
 MODEL_BYTE = 5
 DECODER = (  # modules whose lines are counted; they hold what writes files too
-    *("decoder", "image", "prior/__init__", "prior/registry"),
-    *(f"bitstream/{name}" for name in ("container", "contents", "header", "integrity", "layout", "salvage", "sizes")),
+    *(f"decoder/{name}" for name in ("__init__", "code", "coordinate", "fitted", "latent", "renderer")),
+    *("image", "prior/__init__", "prior/registry"),
+    *(
+        f"bitstream/{name}"
+        for name in ("container", "contents", "header", "integrity", "layout", "models", "salvage", "sizes")
+    ),
     *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "corrections", "filter", "latents")),
     *(f"bitstream/sections/{name}" for name in ("grids", "metadata", "networks", "streams", "weights")),
     *(f"entropy/{name}" for name in ("coder", "context", "correction", "neighbourhood", "passes", "tables")),

@@ -18,7 +18,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Pixels
 from dfmcodec.bitstream.contents import CodeArchitecture
 from dfmcodec.bitstream.integrity import examine as examine_state
-from dfmcodec.decoder import decode_best_effort, decode_image
+from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image
 from dfmcodec.errors import ConfigError, DfmError, FormatError, LimitError
 from dfmcodec.generative.model import GenerativeModel, read_model_file
 from dfmcodec.latents.geometry import Region
@@ -117,7 +117,7 @@ def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     raised.
     """
     try:
-        decode_image(data, max_pixels=max_pixels, generator=generator_of(data))
+        decode_image(data, DecodeRequest(max_pixels=max_pixels, generator=generator_of(data)))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
     return "image"
@@ -126,7 +126,7 @@ def outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
 def best_effort_outcome(data: bytes, max_pixels: int = MAX_PIXELS) -> str:
     """As `outcome`, of what is there; "a part" where something is not."""
     try:
-        _, losses = decode_best_effort(data, max_pixels=max_pixels, generator=generator_of(data))
+        _, losses = decode_best_effort(data, DecodeRequest(max_pixels=max_pixels, generator=generator_of(data)))
     except FormatError as error:
         return type(error).__name__ if "\n" not in str(error) else "an error of several lines"
     return "a part" if losses else "image"
@@ -171,7 +171,7 @@ def examine(
     try:
         header = bitstream.read_header(data, max_pixels)
         must(all("\n" not in line for line in examine_state(data, header).problems), "a problem of several lines")
-        whole = decode_image(data, **given).pixels
+        whole = decode_image(data, DecodeRequest(**given)).pixels
         found = "image"
     except DfmError as error:
         found = one_line(error)
@@ -180,7 +180,7 @@ def examine(
         _examine_parts(data, whole, rng, given)
     elif further == 1:
         try:
-            left, losses = decode_best_effort(data, **given)
+            left, losses = decode_best_effort(data, DecodeRequest(**given))
         except DfmError as error:
             must(found != "image", f"a whole decodes, but not what there is of it: {one_line(error)}")
         else:
@@ -188,7 +188,7 @@ def examine(
             must(bool(losses) or np.array_equal(left.pixels, whole), "what there is of a whole is another image")
     elif further == 2 and len(data) > 1:
         try:
-            _, losses = decode_best_effort(data[: rng.integers(1, len(data))], **given)
+            _, losses = decode_best_effort(data[: rng.integers(1, len(data))], DecodeRequest(**given))
         except DfmError as error:
             one_line(error)
         else:
@@ -202,14 +202,14 @@ def _examine_parts(data: bytes, whole: Pixels, rng: np.random.Generator, given: 
     height, width = whole.shape[:2]
     top, left = (int(rng.integers(side)) for side in (height, width))
     region = Region(top, left, int(rng.integers(top, height)) + 1, int(rng.integers(left, width)) + 1)
-    part = decode_image(data, **given, region=region).pixels
+    part = decode_image(data, DecodeRequest(**given, region=region)).pixels
     must(part.shape[:2] == (region.height, region.width), "a region of another size")
     must(np.array_equal(part, whole[region.rows, region.columns]), "a region is not what the whole has there")
     size = max(1, width // int(rng.integers(1, 9))), max(1, height // int(rng.integers(1, 9)))
     try:
-        scaled = decode_image(data, **given, size=size, region=region if rng.integers(2) else None)
+        scaled = decode_image(data, DecodeRequest(**given, size=size, region=region if rng.integers(2) else None))
         must(scaled.pixels.shape[1::-1] == size, "another size than the one that was asked for")
-        decode_image(data, **given, scale=float(2 ** rng.uniform(-6, 2)))
+        decode_image(data, DecodeRequest(**given, scale=float(2 ** rng.uniform(-6, 2))))
     except (ConfigError, LimitError) as error:
         documented = "more than the limit" in str(error) or "is no size for an image" in str(error)
         must(documented, f"a size is refused: {error}")

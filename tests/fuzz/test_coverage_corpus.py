@@ -9,7 +9,7 @@ from pathlib import Path
 
 import fuzzing
 
-from dfmcodec.decoder import decode_best_effort
+from dfmcodec.decoder import DecodeRequest, decode_best_effort
 from dfmcodec.errors import FormatError
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.dfm"))
@@ -22,5 +22,5 @@ def test_the_corpus_gives_images_or_documented_errors():
     assert {"image", "CorruptError", "TruncatedError", "UnsupportedVersionError", "LimitError"} <= set(found)
     for path in CORPUS:
         with suppress(FormatError):
-            _, losses = decode_best_effort(path.read_bytes(), max_pixels=MAX_PIXELS)
+            _, losses = decode_best_effort(path.read_bytes(), DecodeRequest(max_pixels=MAX_PIXELS))
             assert all("\n" not in line for line in losses)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from common import ROOT
 
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.latents.geometry import Region
 
 pytest.importorskip("resource", reason="the fuzzer needs the limits of Linux")
@@ -98,10 +98,10 @@ def test_a_region_of_a_generated_image_is_what_the_whole_has_there(monkeypatch):
         return noise.integers(0, 1 << bit_depth, (len(codes), len(x2), len(x1), 3), np.uint16)
 
     monkeypatch.setattr(type(generator), "paint_at", paint_at)
-    whole = decode_image(data, generator=generator).pixels
+    whole = decode_image(data, DecodeRequest(generator=generator)).pixels
     assert whole.shape == (16, 16, 3)
     for region in (Region(0, 0, 1, 1), Region(3, 5, 9, 16)):
-        part = decode_image(data, generator=generator, region=region).pixels
+        part = decode_image(data, DecodeRequest(generator=generator, region=region)).pixels
         assert np.array_equal(part, whole[region.rows, region.columns])
 
 

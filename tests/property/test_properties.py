@@ -26,7 +26,7 @@ from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
 from dfmcodec.bitstream.sections.filter import read_filter, write_filter
 from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
 from dfmcodec.bitstream.sections.metadata import MAX_METADATA_BYTES, pack_metadata, unpack_metadata
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, laplace
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS
@@ -192,7 +192,7 @@ def test_the_widest_networks_decode(order):
     pixels = decode_image(data).pixels
     assert pixels.shape == (3, 2, 3)
     if order == 1:
-        assert np.abs(pixels.astype(int) - decode_image(data, "jax").pixels).max() <= 1
+        assert np.abs(pixels.astype(int) - decode_image(data, DecodeRequest("jax")).pixels).max() <= 1
 
 
 # Latents.

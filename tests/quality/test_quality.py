@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dfmcodec
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.files.read_image import read_image
 from dfmcodec.metrics import psnr
 
@@ -23,7 +23,7 @@ def test_targets_on_the_published_images(shared_images: list[Path], rate: float)
         budget = int(rate * image.raw_bytes)
         assert 0.97 * budget <= len(result.data) <= budget
         assert abs(result.report.estimated_bytes / len(result.data) - 1) < 0.005
-        by_numpy, by_jax = (decode_image(result.data, backend).pixels for backend in ("numpy", "jax"))
+        by_numpy, by_jax = (decode_image(result.data, DecodeRequest(backend)).pixels for backend in ("numpy", "jax"))
         assert result.report.psnr_db == psnr(image.pixels, by_numpy)
         assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
 

@@ -14,7 +14,7 @@ from fitted_parts import TableCosts, installed, laplace_grids, random_network, s
 
 from dfmcodec import bitstream
 from dfmcodec._types import Model, Symbols
-from dfmcodec.bitstream import Section, container
+from dfmcodec.bitstream import Section, container, models
 from dfmcodec.bitstream.contents import Ancillary, FittedArchitecture, QuantizedGrids
 from dfmcodec.bitstream.sections.checks import checks_bytes
 from dfmcodec.bitstream.sections.grids import GridsBody, grid_checks, read_grids, write_grids
@@ -25,7 +25,7 @@ from dfmcodec.bitstream.sections.networks import (
     read_networks,
     write_networks,
 )
-from dfmcodec.decoder import decode_best_effort, decode_image
+from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image
 from dfmcodec.entropy.grid_traversal import traverse_grids
 from dfmcodec.entropy.tables import MAX_SYMBOL, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
 from dfmcodec.errors import ConfigError, CorruptError, FormatError, TruncatedError, UnsupportedVersionError
@@ -311,8 +311,10 @@ def test_regions_and_backends() -> None:
     data = bitstream.write(some_model(65, 47))
     image = decode_image(data)
     region = Region(11, 6, 50, 41)
-    assert np.array_equal(decode_image(data, region=region).pixels, image.pixels[region.rows, region.columns])
-    by_jax = decode_image(data, backend="jax")
+    assert np.array_equal(
+        decode_image(data, DecodeRequest(region=region)).pixels, image.pixels[region.rows, region.columns]
+    )
+    by_jax = decode_image(data, DecodeRequest(backend="jax"))
     assert np.abs(by_jax.pixels.astype(int) - image.pixels).max() <= 1
 
 
@@ -322,7 +324,7 @@ def test_other_sizes() -> None:
     data = bitstream.write(replace(model, grids=tuple(2 * grid * (grid.shape[0] < 7) for grid in model.grids)))
     image = decode_image(data)
     assert np.ptp(image.pixels) > 8
-    smaller = decode_image(data, size=(16, 24))
+    smaller = decode_image(data, DecodeRequest(size=(16, 24)))
     assert smaller.pixels.shape == (24, 16, 3)
     means = image.pixels.reshape(24, 4, 16, 4, 3).mean(axis=(1, 3))
     assert np.abs(smaller.pixels - means).mean() < 2
@@ -348,7 +350,7 @@ def test_checks_of_grids() -> None:
 def test_a_check_of_wrong_symbols_refuses_a_whole_file() -> None:
     """As of an encoder whose contexts are not the decoder's: all bytes are right."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(container, "grid_checks", lambda grids: grid_checks([grids[0] + 1, *grids[1:]]))
+        patch.setattr(models, "grid_checks", lambda grids: grid_checks([grids[0] + 1, *grids[1:]]))
         data = checked_file(some_model())
     with pytest.raises(CorruptError, match=r"grid 0 .* please report"):
         bitstream.read(data)

@@ -19,7 +19,7 @@ import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.bitstream import container
 from dfmcodec.bitstream.sections.checks import CHECKS_PART
-from dfmcodec.decoder import decode_best_effort, decode_image, render
+from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image, render
 from dfmcodec.encoder import EncoderConfig, encode_image
 from dfmcodec.errors import CorruptError, FormatError, TruncatedError
 from dfmcodec.image import Image, Metadata
@@ -111,9 +111,9 @@ def test_a_whole_file_is_decoded_alike(encoded, unchecked, tiled):
 def test_all_golden_files_are_decoded_alike():
     for data in fuzzing.seeds():
         generator = fuzzing.generator_of(data)
-        image, losses = decode_best_effort(data, generator=generator)
+        image, losses = decode_best_effort(data, DecodeRequest(generator=generator))
         assert not losses
-        assert np.array_equal(image.samples, decode_image(data, generator=generator).samples)
+        assert np.array_equal(image.samples, decode_image(data, DecodeRequest(generator=generator)).samples)
 
 
 def test_sections_come_in_the_order_of_their_use(encoded, photograph):
@@ -184,11 +184,11 @@ def test_every_symbol_of_a_prefix_is_the_one_written(encoded):
 
 def test_smaller_images_and_regions_of_a_prefix(encoded):
     part = prefix(encoded.data, 0.5)
-    small, losses = decode_best_effort(part, scale=0.25)
+    small, losses = decode_best_effort(part, DecodeRequest(scale=0.25))
     assert not any("detail" in loss for loss in losses)  # what is missing is finer
-    assert np.array_equal(small.pixels, decode_image(encoded.data, scale=0.25).pixels)
+    assert np.array_equal(small.pixels, decode_image(encoded.data, DecodeRequest(scale=0.25)).pixels)
     region = Region(100, 50, 160, 120)
-    of_region, _ = decode_best_effort(part, region=region)
+    of_region, _ = decode_best_effort(part, DecodeRequest(region=region))
     whole, _ = decode_best_effort(part)
     assert np.array_equal(of_region.pixels, whole.pixels[region.rows, region.columns])
 
@@ -310,7 +310,7 @@ def test_tiles_are_lost_one_by_one(tiled):
     damaged = "the finest details of tile 1 of 2, of up to 2 pixels, are damaged; the image is blurrier there"
     assert damaged in losses
     assert np.array_equal(image.pixels[:, 256 + away :], whole[:, 256 + away :])
-    of_first, _ = decode_best_effort(tiled[: begin + 4], region=Region(0, 0, 50, 50))
+    of_first, _ = decode_best_effort(tiled[: begin + 4], DecodeRequest(region=Region(0, 0, 50, 50)))
     assert np.array_equal(of_first.pixels, whole[:50, :50])
 
 

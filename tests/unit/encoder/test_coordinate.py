@@ -53,8 +53,8 @@ def test_quality_on_a_photograph(chelsea):
 
 
 def test_backends_differ_by_at_most_one_level(encoded):
-    by_numpy = decoder.decode_image(encoded.data, "numpy").pixels
-    by_jax = decoder.decode_image(encoded.data, "jax").pixels
+    by_numpy = decoder.decode_image(encoded.data, decoder.DecodeRequest("numpy")).pixels
+    by_jax = decoder.decode_image(encoded.data, decoder.DecodeRequest("jax")).pixels
     assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
 
 

@@ -14,7 +14,7 @@ from dfmcodec._types import Model
 from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.cli import main
 from dfmcodec.cli._common import max_multiply_adds_option
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.coordinate.sizing import choose_architecture
 from dfmcodec.errors import LimitError
@@ -43,16 +43,16 @@ def file_of(arch: CoordinateArchitecture, height: int, width: int) -> bytes:
 def test_a_network_that_takes_too_long_is_refused_from_the_header(monkeypatch):
     arch = CoordinateArchitecture(1, 2, 16, 3)
     data, work = file_of(arch, 64, 48), arch.multiply_adds * 64 * 48
-    assert decode_image(data, max_multiply_adds=work).pixels.shape == (64, 48, 1)
+    assert decode_image(data, DecodeRequest(max_multiply_adds=work)).pixels.shape == (64, 48, 1)
     part = Region(8, 8, 16, 16)
-    assert decode_image(data, region=part, max_multiply_adds=work - 1).pixels.shape == (8, 8, 1)
-    assert decode_image(data, size=(24, 32), max_multiply_adds=work // 4).pixels.shape == (32, 24, 1)
+    assert decode_image(data, DecodeRequest(region=part, max_multiply_adds=work - 1)).pixels.shape == (8, 8, 1)
+    assert decode_image(data, DecodeRequest(size=(24, 32), max_multiply_adds=work // 4)).pixels.shape == (32, 24, 1)
     monkeypatch.setattr(decoder.bitstream, "read_region", lambda *_: pytest.fail("it is read"))
     for options in ({}, {"size": (48, 64)}, {"region": Region(0, 0, 64, 48)}):
         with pytest.raises(LimitError, match=r"multiply-adds at each of 3072 positions.*max_multiply_adds"):
-            decode_image(data, max_multiply_adds=work - 1, **options)
+            decode_image(data, DecodeRequest(max_multiply_adds=work - 1, **options))
     with pytest.raises(LimitError, match="multiply-adds"):
-        decode_image(data, size=(96, 128), max_multiply_adds=work)
+        decode_image(data, DecodeRequest(size=(96, 128), max_multiply_adds=work))
 
 
 def test_the_option_has_the_limit_of_the_package():
@@ -108,7 +108,7 @@ def test_blocks_are_as_small_as_the_network_asks_and_not_larger_than_the_image(d
 def test_memory_does_not_grow_with_the_frequencies():
     arch = CoordinateArchitecture(1, 2, 32, 3)  # 5,489 frequencies: 360 MB in blocks of 2,048 positions
     data = file_of(arch, 40, 64)
-    decode_image(data, region=Region(0, 0, 1, 1))
+    decode_image(data, DecodeRequest(region=Region(0, 0, 1, 1)))
     tracemalloc.start()
     try:
         decode_image(data)

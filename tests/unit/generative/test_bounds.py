@@ -13,7 +13,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.errors import CorruptError, LimitError, printable
 from dfmcodec.generative.model import MAGIC, MAX_MODEL_BYTES, GenerativeModel, read_model, read_model_file
 
@@ -57,7 +57,7 @@ def test_memory_does_not_grow_with_the_frequencies():
     model = read_model(data)
     tracemalloc.start()
     try:
-        decode_image(code_bytes(data, 128), generator=model)
+        decode_image(code_bytes(data, 128), DecodeRequest(generator=model))
         assert tracemalloc.get_traced_memory()[1] < 128 << 20
     finally:
         tracemalloc.stop()
@@ -82,19 +82,23 @@ def test_a_model_that_takes_too_long_is_refused_before_it_is_evaluated(monkeypat
     data = model_bytes(octaves=range(3), side=16)
     model = read_model(data)
     work = model.architecture.multiply_adds * 16 * 16
-    assert decode_image(code_bytes(data, 16), generator=model, max_multiply_adds=work).pixels.shape == (16, 16, 1)
+    assert decode_image(code_bytes(data, 16), DecodeRequest(generator=model, max_multiply_adds=work)).pixels.shape == (
+        16,
+        16,
+        1,
+    )
     monkeypatch.setattr(GenerativeModel, "paint_at", lambda *_: pytest.fail("it is evaluated"))
     with pytest.raises(LimitError, match="max_multiply_adds"):
-        decode_image(code_bytes(data, 16), generator=model, max_multiply_adds=work - 1)
+        decode_image(code_bytes(data, 16), DecodeRequest(generator=model, max_multiply_adds=work - 1))
     with pytest.raises(LimitError, match="max_multiply_adds"):
-        decode_image(code_bytes(data, 16), generator=model, scale=2, max_multiply_adds=work)
+        decode_image(code_bytes(data, 16), DecodeRequest(generator=model, scale=2, max_multiply_adds=work))
 
 
 @pytest.mark.parametrize(("hidden", "value"), [([1] * 16, 65504.0), ([8], 65504.0)])
 def test_networks_whose_numbers_are_too_large_are_refused_without_a_warning(hidden, value):
     data = model_bytes(hidden=hidden, value=value)
     with pytest.raises(CorruptError, match="gives numbers beyond 8388608"):
-        decode_image(code_bytes(data, 8, bytes([0, 255, 0xF0])), generator=read_model(data))
+        decode_image(code_bytes(data, 8, bytes([0, 255, 0xF0])), DecodeRequest(generator=read_model(data)))
 
 
 def deep(depth: int) -> list:

@@ -15,10 +15,10 @@ from fitted_parts import laplace_grids, random_network
 
 import dfmcodec.prior
 from dfmcodec import bitstream
-from dfmcodec.bitstream import container
+from dfmcodec.bitstream import models
 from dfmcodec.bitstream.contents import QuantizedGrids, QuantizedLatents
 from dfmcodec.bitstream.sections.grids import GridsBody, read_grids, write_grids
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.entropy.context import MAX_EXACT, MAX_LOG_STEP, MAX_WEIGHT
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.grid_context import FEATURES, GridContext, GridNetwork, LevelNetwork
@@ -250,7 +250,7 @@ def test_golden_files_have_the_same_symbols_in_any_order(order, monkeypatch):
         if symbols is None:
             continue
         with monkeypatch.context() as patch:
-            patch.setattr(container, "prior_of", partial(shuffled_prior, order))
+            patch.setattr(models, "prior_of", partial(shuffled_prior, order))
             again, _ = bitstream.read(path.read_bytes())
         assert np.array_equal(symbols, again.symbols), path.name
         assert samples is None or np.array_equal(samples, again.samples), path.name
@@ -264,7 +264,9 @@ def test_golden_files_on_an_accelerator():
     assert jax.default_backend() != "cpu", "JAX finds no accelerator"
     for path in GOLDEN:
         data = path.read_bytes()
-        by_numpy, by_jax = (decode_image(data, backend).pixels.astype(int) for backend in ("numpy", "jax"))
+        by_numpy, by_jax = (
+            decode_image(data, DecodeRequest(backend)).pixels.astype(int) for backend in ("numpy", "jax")
+        )
         assert np.abs(by_numpy - by_jax).max() <= 1, path.name
     network = shipped().context.networks[3]
     features = np.random.default_rng(0).integers(-127, 128, (context_size(3), 5000)).astype(np.float32)

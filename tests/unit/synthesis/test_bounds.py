@@ -14,7 +14,7 @@ from common import with_crc
 
 from dfmcodec import bitstream, decoder
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
-from dfmcodec.decoder import decode_image, render
+from dfmcodec.decoder import DecodeRequest, decode_image, render
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.prior.registry import FITTED_SMALL, LATENT
 
@@ -74,7 +74,7 @@ def test_colours_of_any_numbers_give_pixels_without_a_warning(channels, monkeypa
     assert pixels[0].tolist() == [[value] * channels for value in (255, 0, 0, 255, 128)]
     for value, expected in ((np.inf, 255), (-np.inf, 0), (np.nan, 0), (3e38, 255), (0.25, 64)):
         colours = np.full((3, 1, 5), value, np.float32)
-        larger = decode_image(bitstream.write(model), size=(8, 2)).pixels
+        larger = decode_image(bitstream.write(model), DecodeRequest(size=(8, 2))).pixels
         assert larger.tolist() == [[[expected] * channels] * 8] * 2
     colours = np.array([[[np.inf, -np.inf, np.nan, 3e38, 0.5]]] * 3, np.float32)
-    assert decode_image(bitstream.write(model), size=(8, 2)).pixels[0, [0, 2], 0].tolist() == [255, 0]
+    assert decode_image(bitstream.write(model), DecodeRequest(size=(8, 2))).pixels[0, [0, 2], 0].tolist() == [255, 0]
