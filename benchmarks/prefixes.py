@@ -11,7 +11,6 @@ from pathlib import Path
 from dfmcodec.bitstream import section_file_bytes
 from dfmcodec.decoder import decode_best_effort
 from dfmcodec.encoder import EncoderConfig, encode_image
-from dfmcodec.encoder.config import DEFAULT_EFFORT
 from dfmcodec.files.atomic import write_atomic
 from dfmcodec.files.read_image import read_image
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
@@ -24,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--bpp", type=float, default=0.5, help="the size of the whole files in bits per pixel")
-    parser.add_argument("--effort", type=int, default=DEFAULT_EFFORT, help="the effort of all encodings")
+    parser.add_argument("--effort", type=int, default=EncoderConfig.effort, help="the effort of all encodings")
     parser.add_argument("--folder", type=Path, help="the folder to write the decoded images to")
     options = parser.parse_args(arguments)
     print("| image | bytes | checks | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |")

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -56,6 +56,7 @@ from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.cli._sections import SectionedCommand
 from dfmcodec.errors import ConfigError, DivergedError, ImageError, TargetUnreachableError
+from dfmcodec.options import EncodeSettings, Kind, options_of
 
 if TYPE_CHECKING:
     from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult, Progress
@@ -100,6 +101,29 @@ class _Size(IntParam):
         if match is None:
             self.fail(f"{value!r} is not a size; write bytes as 20000, 20k or 20Ki", param, ctx)
         return int(float(match[1]) * self._UNITS[match[2]])
+
+
+_TYPES: dict[Kind, Callable[[], Any]] = {
+    Kind.NUMBER: Number,
+    Kind.FRACTION: Fraction,
+    Kind.INTEGER: WholeNumber,
+    Kind.SIZE: _Size,
+}
+
+
+def settings_options(command: Any, settings: type[EncodeSettings] = EncodeSettings) -> Any:
+    """Gives a command the options that the fields of settings declare."""
+    for name, option, default in reversed(list(options_of(settings))):
+        flags = option.flags or (f"--{name.replace('_', '-')}",)
+        given: dict[str, Any] = {"help": option.help, "metavar": option.metavar}
+        if option.kind is Kind.FLAG:
+            given = {"help": option.help, "is_flag": True}
+        else:
+            is_choice = option.kind is Kind.CHOICE
+            given["type"] = click.Choice(option.choices) if is_choice else _TYPES[option.kind]()
+            given |= {} if default is None else {"default": default, "show_default": True}
+        command = click.option(*flags, name, **given)(command)
+    return command
 
 
 @dataclass(frozen=True)
@@ -169,87 +193,7 @@ class _Options:
 @recursive_option
 @files_from_option
 @processes_option
-@click.option(
-    "-q",
-    "--quality",
-    type=Number(),
-    help="Quality from 0 to 100 (not for the coordinate model). Up to 92, about the SSIMULACRA2 of the file; above, "
-    "towards lossless. Default: 75.",
-)
-@click.option("--rate", type=Fraction(), help="Maximum size as a part of the raw bytes, such as 0.18 or 18%.")
-@click.option("--bpp", type=Number(), help="Maximum size in bits per pixel.")
-@click.option("--size", type=_Size(), help="Maximum size in bytes, such as 20000, 20k or 20Ki.")
-@click.option(
-    "--ssimulacra2", type=Number(), help="Minimum SSIMULACRA2, a measure of what is seen, such as 70; at most 0.5 more."
-)
-@click.option("--psnr", type=Number(), help="Minimum PSNR in dB.")
-@click.option("--lossless", is_flag=True, help="No loss (8 bits; 16 bits only by chance). The same as --psnr 200.")
-@click.option(
-    "--lmbda",
-    type=Number(),
-    help="Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
-)
-@click.option(
-    "--tune",
-    type=click.Choice(["visual", "psnr"]),
-    help="What the file is best by: what is seen (latent model), or squared error. Default: visual; with --psnr, "
-    "--lossless, --lmbda, --prior or another model psnr.",
-)
-@click.option(
-    "--model",
-    type=click.Choice(["auto", "latent", "fitted", "coordinate"]),
-    default="auto",
-    show_default=True,
-    help="Model of the file: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the "
-    "published Deep Fourier Machine. auto: latent; with --tune psnr, from effort 6 on and up to 4 megapixels, the "
-    "better of latent and fitted.",
-)
-@click.option(
-    "--effort",
-    type=WholeNumber(),
-    default=5,
-    show_default=True,
-    help="From 1 (fastest) to 9 (smallest files); latent and fitted models, without --prior.",
-)
-@click.option(
-    "--recipe",
-    type=click.Choice(["default", "published"]),
-    default="default",
-    show_default=True,
-    help="How it is trained. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
-)
-@click.option("--depth", type=WholeNumber(), help="Number of Fourier layers. Default: set by the target.")
-@click.option("--width", type=WholeNumber(), help="Dimension between layers. Default: set by the target.")
-@click.option(
-    "--order",
-    type=WholeNumber(),
-    help="Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.",
-)
-@click.option(
-    "--steps",
-    type=WholeNumber(),
-    help="Steps of the fit (fitted or coordinate model). Default: by the effort; coordinate 4000 (published: 2000).",
-)
-@click.option(
-    "--time-limit",
-    "time_limit_s",
-    type=Number(),
-    metavar="SECONDS",
-    help="End the fit after this many seconds, with the best result so far.",
-)
-@click.option(
-    "--seed",
-    type=WholeNumber(),
-    default=0,
-    show_default=True,
-    help="Seed of the noise of a fit, or of initial weights and batches (fitted or coordinate model).",
-)
-@click.option(
-    "--sample-max",
-    type=WholeNumber(),
-    help="Largest value of samples, to which quality and PSNR are relative, such as 4095; up to 255, samples are "
-    "encoded as 8 bits. Default: that of the 8, 10, 12, 14 or 16 bits that hold all of them.",
-)
+@settings_options
 @strip_option
 @click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
 @prior_option
@@ -300,7 +244,7 @@ def command(**arguments: Any) -> None:
 
     arguments["files_from"] = file_list(arguments)
     corpus = _corpus.CorpusOptions.taken_from(arguments)
-    config = EncoderConfig(**{field.name: arguments.pop(field.name) for field in fields(EncoderConfig)})
+    config = EncoderConfig(**{name: arguments.pop(name) for name, *_ in options_of()})
     if corpus.is_asked_for(arguments["sources"], arguments["folder"]):
         _corpus.encode_corpus(corpus, config, arguments)
         return
@@ -427,9 +371,8 @@ def _encode_batch(options: _Options) -> None:
 def _settings_text(options: _Options) -> str:
     """What decides the outputs of a run besides the images, for the report."""
     config = options.config
-    settings = {field.name: getattr(config, field.name) for field in fields(config)}
-    default = {field.name: field.default for field in fields(config)}
-    changed = {name: value for name, value in settings.items() if value != default[name]}
+    declared = list(options_of(type(config)))
+    changed = {name: getattr(config, name) for name, _, default in declared if getattr(config, name) != default}
     if not config.targets():
         changed["target"] = "default"
     extra = {

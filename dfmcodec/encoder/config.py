@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import inf, log10, sqrt
-from numbers import Integral, Real
 
 from dfmcodec._types import Model, Tune
 from dfmcodec.errors import ConfigError
-from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
+from dfmcodec.image import PEAK_LEVEL, Image, peak_value
 from dfmcodec.latents.quality import step_of_quality, step_of_score
+from dfmcodec.options import AUTO, EncodeSettings
 
-_WHOLE = ("depth", "width", "order", "steps", "seed", "sample_max")  # options that are whole numbers, and others
-_NUMBERS = ("rate", "bpp", "size", "psnr", "ssimulacra2", "quality", "lmbda", "effort", "time_limit_s")
 DEFAULT_QUALITY = 75.0
 DEFAULT_RATE = 0.18  # of the coordinate model, which has no quality
-DEFAULT_EFFORT = 5
-EFFORTS = range(1, 10)
 EXACT_DB = 200.0  # above the PSNR of all images with a wrong sample
 
 
@@ -73,20 +69,8 @@ RECIPES = {
         rounded_part=0.2,
     ),
 }
-MAX_QUALITY = 100
-AUTO_MODEL = "auto"
 FITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better
 FITTED_PIXELS = 4_000_000  # of larger images that takes hours
-_MODELS = (AUTO_MODEL, Model.LATENT.value, Model.FITTED.value, Model.COORDINATE.value)
-_MODELS_OF = {  # the models that an option is for, of those that are not for all
-    **dict.fromkeys(("quality", "lmbda", "effort"), (AUTO_MODEL, Model.LATENT.value, Model.FITTED.value)),
-    "ssimulacra2": (AUTO_MODEL, Model.LATENT.value),
-    "steps": (Model.FITTED.value, Model.COORDINATE.value),
-    **dict.fromkeys(("depth", "width", "order", "recipe"), (Model.COORDINATE.value,)),
-}
-_TUNES = tuple(tune.value for tune in Tune)
-_LARGEST_NUMBER = 10**12  # of an option; what is made of larger ones need not be a number any more
-_TARGETS = ("rate", "bpp", "size", "psnr", "lossless", "ssimulacra2", "quality", "lmbda")
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
 MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
 # The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
@@ -120,7 +104,7 @@ def step_of_lmbda(lmbda: float) -> float:
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(EncodeSettings):
     """Everything besides the image that decides an encoding.
 
     At most one of the first eight arguments, the targets, may be given. Without any, the target is
@@ -167,28 +151,8 @@ class EncoderConfig:
         ConfigError: A value or a combination of values is not possible.
     """
 
-    rate: float | None = None
-    bpp: float | None = None
-    size: int | None = None
-    psnr: float | None = None
-    lossless: bool = False
-    ssimulacra2: float | None = None
-    quality: float | None = None
-    lmbda: float | None = None
-    model: str = AUTO_MODEL
-    effort: int = DEFAULT_EFFORT
-    recipe: str = "default"
-    depth: int | None = None
-    width: int | None = None
-    order: int | None = None
-    steps: int | None = None
-    time_limit_s: float | None = None
-    seed: int = 0
-    sample_max: int | None = None
-    tune: str | None = None
-
     def __post_init__(self) -> None:
-        self._check_types()
+        super().__post_init__()
         targets = self.targets()
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are both targets; give only one"
@@ -196,89 +160,19 @@ class EncoderConfig:
         if self.rate is not None and self.rate > 1:
             msg = f"rate is {self.rate:g}; it is a part of the raw bytes, at most 1; write 0.18 or 18%"
             raise ConfigError(msg)
-        for name in ("rate", "bpp", "size", "psnr", "lmbda", "depth", "width", "order", "steps", "time_limit_s"):
-            value = getattr(self, name)
-            if value is None or 0 < value <= _LARGEST_NUMBER:
-                continue
-            found = "too large" if value > _LARGEST_NUMBER else value
-            msg = f"{name} is {found}; it must be a positive number up to {_LARGEST_NUMBER:.0e}"
-            raise ConfigError(msg)
-        if self.model not in _MODELS:
-            msg = f"unknown model {self.model!r}; choose one of {', '.join(_MODELS)}"
-            if self.model == Model.GENERATIVE.value:
-                msg = "the generative model is chosen by giving its .dfmg file: --prior, or prior= in Python"
-            raise ConfigError(msg)
-        if self.quality is not None and not 0 <= self.quality <= MAX_QUALITY:
-            msg = f"quality is {self.quality}; it must be in 0..{MAX_QUALITY}"
-            raise ConfigError(msg)
-        if self.ssimulacra2 is not None and not 0 < self.ssimulacra2 < MAX_QUALITY:
-            msg = f"ssimulacra2 is {self.ssimulacra2}; it must be above 0 and below {MAX_QUALITY}"
-            raise ConfigError(msg)
-        if self.effort not in EFFORTS:
-            msg = f"effort is {self.effort}; it must be in {EFFORTS[0]}..{EFFORTS[-1]}"
-            raise ConfigError(msg)
-        self._check_model_options()
-        if self.tune not in (None, *_TUNES):
-            msg = f"unknown tune {self.tune!r}; choose one of {', '.join(_TUNES)}"
-            raise ConfigError(msg)
-        if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO_MODEL, Model.LATENT.value):
+        if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO, Model.LATENT.value):
             msg = f"the tune visual is for the latent model, not for {self.model}"
             raise ConfigError(msg)
         if self.ssimulacra2 is not None and self.distortion_tune is Tune.PSNR:
             msg = "ssimulacra2 is a target of the tune visual, not of psnr"
             raise ConfigError(msg)
-        if self.recipe not in RECIPES:
-            msg = f"unknown recipe {self.recipe!r}; choose one of {', '.join(RECIPES)}"
-            raise ConfigError(msg)
-        if not 0 <= self.seed < 1 << 32:
-            msg = f"seed {self.seed} is outside 0..{(1 << 32) - 1}"
-            raise ConfigError(msg)
-        if self.sample_max is not None and not 1 <= self.sample_max <= peak_value(BIT_DEPTHS[-1]):
-            msg = f"sample_max is {self.sample_max}; it must be in 1..{peak_value(BIT_DEPTHS[-1])}"
-            raise ConfigError(msg)
         if (self.depth is None) != (self.width is None):
             msg = "depth and width go together; give both or neither"
             raise ConfigError(msg)
 
-    def _check_types(self) -> None:
-        """Refuses what is no number, or none that is whole where it has to be.
-
-        Raises:
-            ConfigError: An option is of a wrong type.
-        """
-        optional = {field.name for field in fields(self) if field.default is None}
-        for name in (*_WHOLE, *_NUMBERS):
-            value = getattr(self, name)
-            kind = Integral if name in _WHOLE else Real
-            if value is None and name in optional:
-                continue
-            if isinstance(value, bool) or not isinstance(value, kind):
-                needed = "an integer" if name in _WHOLE else "a number"
-                msg = f"{name} is {value!r}, which is of the wrong type; {needed} is needed"
-                raise ConfigError(msg)
-        if not isinstance(self.lossless, bool):
-            msg = f"lossless is {self.lossless!r}, which is of the wrong type; True or False is needed"
-            raise ConfigError(msg)
-
-    def _check_model_options(self) -> None:
-        """Refuses options of another model than the given one.
-
-        Raises:
-            ConfigError: An option is of another model.
-        """
-        default = {field.name: field.default for field in fields(self)}
-        for name, models in _MODELS_OF.items():
-            if self.model not in models and getattr(self, name) != default[name]:
-                named = [model for model in models if model != AUTO_MODEL]
-                others = f"{' and '.join(named)} model{'s' if len(named) > 1 else ''}"
-                which = "one of them" if len(named) > 1 else "it"
-                instead = f", not for {self.model}" if self.model != AUTO_MODEL else f"; name {which} as the model"
-                msg = f"{name} is for the {others}{instead}"
-                raise ConfigError(msg)
-
     def models(self, pixel_count: int) -> tuple[Model, ...]:
         """The models that are tried for an image of so many pixels."""
-        if self.model != AUTO_MODEL:
+        if self.model != AUTO:
             return (Model(self.model),)
         if self.distortion_tune is Tune.VISUAL:
             return (Model.LATENT,)
@@ -291,7 +185,7 @@ class EncoderConfig:
         if self.tune is not None:
             return Tune(self.tune)
         is_by_psnr = any(name in _PSNR_TARGETS for name in self.targets())
-        return Tune.PSNR if is_by_psnr or self.model not in (AUTO_MODEL, Model.LATENT.value) else Tune.VISUAL
+        return Tune.PSNR if is_by_psnr or self.model not in (AUTO, Model.LATENT.value) else Tune.VISUAL
 
     @property
     def floor_db(self) -> float | None:
@@ -336,11 +230,6 @@ class EncoderConfig:
         if lmbda is None or not range_db:
             return whole
         return replace(whole, quality=None, lmbda=lmbda * 10 ** (-range_db / 10))
-
-    def targets(self) -> dict[str, float]:
-        """The targets that were given, by name."""
-        given = {name: getattr(self, name) for name in _TARGETS}
-        return {name: value for name, value in given.items() if value is not None and value is not False}
 
     def budget_bytes(self, image: Image) -> int | None:
         """The largest allowed size of the whole file in bytes; None if the target is not a size."""

@@ -19,7 +19,7 @@ from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
 from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.encoder.alpha_fill import fill_invisible
-from dfmcodec.encoder.config import EFFORTS, EncoderConfig
+from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.coordinate.search import fit_network
 from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
@@ -30,6 +30,7 @@ from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.latents.quality import step_of_score
 from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
+from dfmcodec.options import EFFORTS
 from dfmcodec.ssimulacra2 import SMALLEST_SIDE, WHOLE_SIDE, ssimulacra2
 from dfmcodec.threads import one_core_products
 

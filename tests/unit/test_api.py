@@ -326,8 +326,8 @@ def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
         ("seed", 1.5, "an integer"),
         ("seed", None, "an integer"),
         ("steps", 2.5, "an integer"),
-        ("effort", "5", "a number"),
-        ("effort", True, "a number"),
+        ("effort", "5", "an integer"),
+        ("effort", True, "an integer"),
         ("rate", "0.2", "a number"),
     ],
 )

@@ -16,6 +16,7 @@ PACKAGE = Path(dfmcodec.__file__).parent
 # below.
 ROWS = (
     ("errors", "_types", "threads"),
+    ("options",),
     ("kernels",),
     ("processes",),
     ("image",),

@@ -12,7 +12,7 @@ from statistics import NormalDist
 from typing import Protocol
 
 from dfmcodec._types import Tune
-from dfmcodec.encoder.config import BIT_PRICE, MAX_QUALITY, lmbda_of_quality, lmbda_of_step, step_of_lmbda
+from dfmcodec.encoder.config import BIT_PRICE, lmbda_of_quality, lmbda_of_step, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
@@ -22,6 +22,7 @@ from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, values_per_level
 from dfmcodec.latents.quality import step_of_score
 from dfmcodec.latents.quantizer import MAX_STEP
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
+from dfmcodec.options import MAX_QUALITY
 from dfmcodec.ssimulacra2 import WHOLE_SIDE
 
 _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known

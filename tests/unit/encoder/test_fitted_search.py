@@ -28,7 +28,7 @@ from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids, Quan
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.bitstream.sections.grids import write_grids
 from dfmcodec.decoder import render
-from dfmcodec.encoder.config import EFFORTS, EncoderConfig, lmbda_of_quality
+from dfmcodec.encoder.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.encoder.fitted import plan as planning
 from dfmcodec.encoder.fitted import search
 from dfmcodec.encoder.fitted.fit import Fit, Measured, Recipe, State
@@ -45,6 +45,7 @@ from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import PEAK_LEVEL, Image
 from dfmcodec.latents.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code
 from dfmcodec.metrics import mse, psnr
+from dfmcodec.options import EFFORTS
 from dfmcodec.prior.fitted import CHANGE_NAMES, FittedPrior
 from dfmcodec.training.prior.fitted import prior_arrays
 

@@ -1,0 +1,270 @@
+"""The options of an encoding, each declared once: default, type, range, models and help.
+
+`EncodeSettings` has a field for each. Its fields are the options of `dfm encode` (and with them of
+its help and manual page), of `encode` in Python and of corpora, and what is checked of each by
+itself. `encoder.config.EncoderConfig` adds what they mean together. A new option is a new field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from numbers import Integral, Real
+from typing import Any
+
+from dfmcodec.errors import ConfigError
+
+AUTO, LATENT, FITTED, COORDINATE = "auto", "latent", "fitted", "coordinate"
+MODELS = (AUTO, LATENT, FITTED, COORDINATE)
+EFFORTS = range(1, 10)
+MAX_QUALITY = 100
+LARGEST_NUMBER = 10**12  # what is made of larger ones need not be a number any more
+_KEY = "option"
+
+
+class Kind(Enum):
+    """What values of an option are."""
+
+    NUMBER = "number"
+    FRACTION = "fraction"  # a percentage too, on the command line
+    INTEGER = "integer"
+    SIZE = "size"  # in bytes, with units on the command line
+    FLAG = "flag"
+    CHOICE = "choice"
+
+
+_NEEDED = {Kind.INTEGER: "an integer", Kind.FLAG: "True or False"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option.
+
+    Args:
+        kind: What its values are.
+        help: What the command says of it.
+        low: The least value.
+        high: The largest value.
+        is_open: Whether the least and the largest value are not allowed themselves.
+        choices: The names of a choice.
+        models: The models that it is for; None for all.
+        flags: The names of the command's option; none for that of the field, with hyphens.
+        metavar: What the help calls a value, where it is not the kind.
+        is_target: Whether it is a target, of which there is one.
+    """
+
+    kind: Kind
+    help: str
+    low: float | None = None
+    high: float | None = None
+    is_open: bool = False
+    choices: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    is_target: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuses a value that is not possible whatever the other options are.
+
+        Args:
+            name: The name of the option.
+            value: The value.
+
+        Raises:
+            ConfigError: It is of another type, out of range or none of the choices.
+        """
+        if self.kind is Kind.CHOICE:
+            if value not in self.choices:
+                msg = f"unknown {name} {value!r}; choose one of {', '.join(self.choices)}"
+                raise ConfigError(msg)
+            return
+        if not self._is_of_kind(value):
+            msg = f"{name} is {value!r}, which is of the wrong type; {_NEEDED.get(self.kind, 'a number')} is needed"
+            raise ConfigError(msg)
+        if self.low is None or self.high is None or self._is_within(value):
+            return
+        found = "too large" if value > LARGEST_NUMBER else value
+        if (self.low, self.high) == (0, LARGEST_NUMBER):
+            msg = f"{name} is {found}; it must be a positive number up to {LARGEST_NUMBER:.0e}"
+        elif self.is_open:
+            msg = f"{name} is {found}; it must be above {self.low:g} and below {self.high:g}"
+        else:
+            msg = f"{name} is {found}; it must be in {self.low:.0f}..{self.high:.0f}"
+        raise ConfigError(msg)
+
+    def _is_of_kind(self, value: Any) -> bool:
+        if self.kind is Kind.FLAG:
+            return isinstance(value, bool)
+        number = Integral if self.kind is Kind.INTEGER else Real
+        return isinstance(value, number) and not isinstance(value, bool)
+
+    def _is_within(self, value: Any) -> bool:
+        assert self.low is not None
+        assert self.high is not None
+        if self.is_open:
+            return bool(self.low < value < self.high)
+        if (self.low, self.high) == (0, LARGEST_NUMBER):
+            return bool(0 < value <= LARGEST_NUMBER)
+        return bool(self.low <= value <= self.high)
+
+
+def _field(default: Any, kind: Kind, text: str, **others: Any) -> Any:
+    return field(default=default, metadata={_KEY: Option(kind, text, **others)})
+
+
+def _positive(kind: Kind, text: str, **others: Any) -> Any:
+    """An option that follows from others where it is not given."""
+    return _field(None, kind, text, low=0, high=LARGEST_NUMBER, **others)
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """The options; see `encoder.config.EncoderConfig` for what they mean.
+
+    Raises:
+        ConfigError: A value is not possible, or an option is of another model than the given one.
+    """
+
+    rate: float | None = _positive(
+        Kind.FRACTION, "Maximum size as a part of the raw bytes, such as 0.18 or 18%.", is_target=True
+    )
+    bpp: float | None = _positive(Kind.NUMBER, "Maximum size in bits per pixel.", is_target=True)
+    size: int | None = _positive(Kind.SIZE, "Maximum size in bytes, such as 20000, 20k or 20Ki.", is_target=True)
+    psnr: float | None = _positive(Kind.NUMBER, "Minimum PSNR in dB.", is_target=True)
+    lossless: bool = _field(
+        False,
+        Kind.FLAG,
+        "No loss (8 bits; 16 bits only by chance). The same as --psnr 200.",
+        is_target=True,
+    )
+    ssimulacra2: float | None = _field(
+        None,
+        Kind.NUMBER,
+        "Minimum SSIMULACRA2, a measure of what is seen, such as 70; at most 0.5 more.",
+        low=0,
+        high=MAX_QUALITY,
+        is_open=True,
+        models=(AUTO, LATENT),
+        is_target=True,
+    )
+    quality: float | None = _field(
+        None,
+        Kind.NUMBER,
+        "Quality from 0 to 100 (not for the coordinate model). Up to 92, about the SSIMULACRA2 of the file; above, "
+        "towards lossless. Default: 75.",
+        low=0,
+        high=MAX_QUALITY,
+        models=(AUTO, LATENT, FITTED),
+        flags=("-q", "--quality"),
+        is_target=True,
+    )
+    lmbda: float | None = _positive(
+        Kind.NUMBER,
+        "Minimise MSE + LMBDA * bpp, with the MSE of samples in [0, 1] (not for the coordinate model).",
+        models=(AUTO, LATENT, FITTED),
+        is_target=True,
+    )
+    model: str = _field(
+        AUTO,
+        Kind.CHOICE,
+        "Model of the file: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the "
+        "published Deep Fourier Machine. auto: latent; with --tune psnr, from effort 6 on and up to 4 megapixels, the "
+        "better of latent and fitted.",
+        choices=MODELS,
+    )
+    effort: int = _field(
+        5,
+        Kind.INTEGER,
+        "From 1 (fastest) to 9 (smallest files); latent and fitted models, without --prior.",
+        low=EFFORTS[0],
+        high=EFFORTS[-1],
+        models=(AUTO, LATENT, FITTED),
+    )
+    recipe: str = _field(
+        "default",
+        Kind.CHOICE,
+        "How it is trained. published: Adam, 4e-4, batches of 2^14, variance 2e-10.",
+        choices=("default", "published"),
+        models=(COORDINATE,),
+    )
+    depth: int | None = _positive(
+        Kind.INTEGER, "Number of Fourier layers. Default: set by the target.", models=(COORDINATE,)
+    )
+    width: int | None = _positive(
+        Kind.INTEGER, "Dimension between layers. Default: set by the target.", models=(COORDINATE,)
+    )
+    order: int | None = _positive(
+        Kind.INTEGER, "Largest |k|_1. Default: unlimited, all of {0,1}^m, as published.", models=(COORDINATE,)
+    )
+    steps: int | None = _positive(
+        Kind.INTEGER,
+        "Steps of the fit (fitted or coordinate model). Default: by the effort; coordinate 4000 (published: 2000).",
+        models=(FITTED, COORDINATE),
+    )
+    time_limit_s: float | None = _positive(
+        Kind.NUMBER,
+        "End the fit after this many seconds, with the best result so far.",
+        flags=("--time-limit",),
+        metavar="SECONDS",
+    )
+    seed: int = _field(
+        0,
+        Kind.INTEGER,
+        "Seed of the noise of a fit, or of initial weights and batches (fitted or coordinate model).",
+        low=0,
+        high=(1 << 32) - 1,
+    )
+    sample_max: int | None = _field(
+        None,
+        Kind.INTEGER,
+        "Largest value of samples, to which quality and PSNR are relative, such as 4095; up to 255, samples are "
+        "encoded as 8 bits. Default: that of the 8, 10, 12, 14 or 16 bits that hold all of them.",
+        low=1,
+        high=(1 << 16) - 1,
+    )
+    tune: str | None = _field(
+        None,
+        Kind.CHOICE,
+        "What the file is best by: what is seen (latent model), or squared error. Default: visual; with --psnr, "
+        "--lossless, --lmbda, --prior or another model psnr.",
+        choices=("visual", "psnr"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.model == "generative":
+            msg = "the generative model is chosen by giving its .dfmg file: --prior, or prior= in Python"
+            raise ConfigError(msg)
+        for name, option, default in options_of(type(self)):
+            value = getattr(self, name)
+            if value is None and default is None:
+                continue
+            option.check(name, value)
+            if option.models is not None and self.model not in option.models and value != default:
+                _refuse_model(name, option.models, self.model)
+
+    def targets(self) -> dict[str, float]:
+        """The targets that were given, by name."""
+        given = {name: getattr(self, name) for name, option, _ in options_of(type(self)) if option.is_target}
+        return {name: value for name, value in given.items() if value is not None and value is not False}
+
+
+def options_of(settings: type[EncodeSettings] = EncodeSettings) -> Iterator[tuple[str, Option, Any]]:
+    """Gives the name, declaration and default of each option, in the order of the fields."""
+    for one in fields(settings):
+        yield one.name, one.metadata[_KEY], one.default
+
+
+def _refuse_model(name: str, models: tuple[str, ...], given: str) -> None:
+    """Refuses an option of other models than the given one.
+
+    Raises:
+        ConfigError: Always.
+    """
+    named = [model for model in models if model != AUTO]
+    others = f"{' and '.join(named)} model{'s' if len(named) > 1 else ''}"
+    which = "one of them" if len(named) > 1 else "it"
+    instead = f", not for {given}" if given != AUTO else f"; name {which} as the model"
+    msg = f"{name} is for the {others}{instead}"
+    raise ConfigError(msg)
