@@ -1,4 +1,4 @@
-"""Options of an encoding are declared once: a new field is an option of the command, and is checked."""
+"""Options of an encoding are declared once: a new field is in the command, and is checked."""
 
 from __future__ import annotations
 
