@@ -8,7 +8,7 @@
     header = dfmcodec.read_info("photo.dfm")  # Header
 
 Importing dfmcodec imports neither JAX nor NumPy. JAX is imported only where a network is trained,
-that is by `encode(...)` with `model="fitted"`, `model="coordinate"`, `prior=...` or, with
+that is by `encode(...)` with `model="fitted"`, `model="coordinate"`, `generator=...` or, with
 `tune="psnr"`, an effort of 6 to 9, and by `decode(..., backend="jax")`.
 """
 
@@ -22,8 +22,8 @@ from dfmcodec.api import (
     Decoded,
     EncodeOptions,
     FileLike,
+    GeneratorLike,
     ImageLike,
-    PriorLike,
     decode,
     decode_best_effort,
     decode_pixels,
@@ -73,6 +73,7 @@ __all__ = [
     "EncoderConfig",
     "FileLike",
     "FormatError",
+    "GeneratorLike",
     "Header",
     "Image",
     "ImageError",
@@ -84,7 +85,6 @@ __all__ = [
     "MissingModelError",
     "MissingPackageError",
     "OutputError",
-    "PriorLike",
     "Progress",
     "Region",
     "TargetUnreachableError",

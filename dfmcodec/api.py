@@ -41,7 +41,7 @@ BytesLike = bytes | bytearray | memoryview
 # The members in quotes are imported by type checkers alone, so that `import dfmcodec` stays light.
 FileLike = Union[str, "os.PathLike[str]", BytesLike, BinaryIO]
 ImageLike = Union[FileLike, "dfmcodec.image.Image", "PIL.Image.Image", "npt.NDArray[Any]"]
-PriorLike = Union[str, "os.PathLike[str]", "GenerativeModel"]
+GeneratorLike = Union[str, "os.PathLike[str]", "GenerativeModel"]
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -82,7 +82,7 @@ class EncodeOptions(TypedDict, total=False):
             of a Pillow image the one at which it stands. Arrays have no pages.
         max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
             None is 89,478,485 for files, and no limit for what is in memory.
-        prior: A generative model or the path of its `.dfmg` file; the image becomes a code of it.
+        generator: A generative model or the path of its `.dfmg` file; the image becomes a code.
         on_progress: Called many times during the fit.
         should_stop: Asked many times during the fit; True ends it, and the best so far is returned.
     """
@@ -109,7 +109,7 @@ class EncodeOptions(TypedDict, total=False):
     strip: str | Iterable[str]
     page: int | None
     max_pixels: int | None
-    prior: PriorLike | None
+    generator: GeneratorLike | None
     on_progress: Callable[[Progress], None]
     should_stop: Callable[[], bool]
 
@@ -159,7 +159,7 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
     given = dict(options)
     reading = {name: given.pop(name) for name in _READING if name in given}
     running = {name: given.pop(name) for name in _RUNNING if name in given}
-    generator = _generator(cast("PriorLike | None", given.pop("prior", None)))
+    generator = _generator(cast("GeneratorLike | None", given.pop("generator", None)))
     if config is not None and given:
         msg = f"give either a config or single settings ({', '.join(given)}), not both"
         raise ConfigError(msg)
@@ -281,7 +281,7 @@ def decode(
     max_pixels: int | None = None,
     max_multiply_adds: int | None = None,
     backend: str = "numpy",
-    prior: PriorLike | None = None,
+    generator: GeneratorLike | None = None,
     best_effort: bool = False,
     strip: str | Iterable[str] = (),
 ) -> Decoded:
@@ -299,7 +299,7 @@ def decode(
         max_multiply_adds: Networks of the coordinate and generative models that take more at all
             pixels are refused likewise; None for the default limit.
         backend: "numpy" or "jax".
-        prior: The generative model or its `.dfmg` file, where the image is a code of one.
+        generator: The generative model or its `.dfmg` file, where the image is a code of one.
         best_effort: Decode what is there of a truncated or damaged file, and say what is lost; so a
             prefix of a file gives a preview.
         strip: Kinds of metadata that are left out, as for `encode`.
@@ -328,7 +328,7 @@ def decode(
     limit = MAX_PIXELS if max_pixels is None else max_pixels
     most = MAX_MULTIPLY_ADDS if max_multiply_adds is None else max_multiply_adds
     data = _bytes(source)
-    request = decoder.DecodeRequest(backend, limit, part, scale, size, _generator(prior), most)
+    request = decoder.DecodeRequest(backend, limit, part, scale, size, _generator(generator), most)
     image, losses = (
         decoder.decode_best_effort(data, request) if best_effort else (decoder.decode_image(data, request), [])
     )
@@ -342,12 +342,12 @@ def decode_pixels(source: FileLike) -> Pixels:
 
 
 def decode_best_effort(
-    source: FileLike, backend: str = "numpy", prior: PriorLike | None = None
+    source: FileLike, backend: str = "numpy", generator: GeneratorLike | None = None
 ) -> tuple[Pixels, list[str]]:
     """The pixels of what is there of a `.dfm` file, and what is lost: `decode(source,
     best_effort=True)` as a pair.
     """
-    decoded = decode(source, backend=backend, prior=prior, best_effort=True)
+    decoded = decode(source, backend=backend, generator=generator, best_effort=True)
     return decoded.pixels, list(decoded.losses)
 
 
@@ -389,13 +389,13 @@ def _whole_numbers(given: Sequence[int], what: str, *names: str) -> tuple[int, .
     return numbers
 
 
-def _generator(prior: PriorLike | None) -> GenerativeModel | None:
+def _generator(given: GeneratorLike | None) -> GenerativeModel | None:
     """The generative model of a path."""
-    if prior is None:
+    if given is None:
         return None
     from dfmcodec.generative.model import GenerativeModel, read_model_file
 
-    return prior if isinstance(prior, GenerativeModel) else read_model_file(Path(prior))
+    return given if isinstance(given, GenerativeModel) else read_model_file(Path(given))
 
 
 def _image_of_dfm(

@@ -177,7 +177,7 @@ class EncodeSettings:
     effort: int = _field(
         5,
         Kind.INTEGER,
-        "From 1 (fastest) to 9 (smallest files); latent and fitted models, without --prior.",
+        "From 1 (fastest) to 9 (smallest files); latent and fitted models, without --generator.",
         low=EFFORTS[0],
         high=EFFORTS[-1],
         models=(AUTO, LATENT, FITTED),
@@ -228,13 +228,13 @@ class EncodeSettings:
         None,
         Kind.CHOICE,
         "What the file is best by: what is seen (latent model), or squared error. Default: visual; with --psnr, "
-        "--lossless, --lmbda, --prior or another model psnr.",
+        "--lossless, --lmbda, --generator or another model psnr.",
         choices=("visual", "psnr"),
     )
 
     def __post_init__(self) -> None:
         if self.model == "generative":
-            msg = "the generative model is chosen by giving its .dfmg file: --prior, or prior= in Python"
+            msg = "the generative model is chosen by giving its .dfmg file: --generator, or generator= in Python"
             raise ConfigError(msg)
         for name, option, default in options_of(type(self)):
             value = getattr(self, name)

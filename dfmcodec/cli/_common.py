@@ -259,8 +259,8 @@ def limit_of_multiply_adds(default: int) -> Callable[[F], F]:
 
 
 max_multiply_adds_option = limit_of_multiply_adds(1 << 37)  # fourier.network.MAX_MULTIPLY_ADDS, for the same reason
-prior_option = click.option(
-    "--prior",
+generator_option = click.option(
+    "--generator",
     metavar="MODEL",
     type=NamedPath(),
     help="Generative model that the images are coded with (a .dfmg file, see dfm generate).",
@@ -357,7 +357,7 @@ def standard_input() -> BinaryIO:
 
 
 def read_generator(path: Path | None) -> GenerativeModel | None:
-    """The generative model that --prior names; None without the option.
+    """The generative model that --generator names; None without the option.
 
     Raises:
         ConfigError: It is a device or a pipe, which can be read only once.
@@ -369,7 +369,7 @@ def read_generator(path: Path | None) -> GenerativeModel | None:
     if path is None:
         return None
     if is_stream(path):
-        msg = f"--prior is {path}, {NOT_A_FILE}; save the model to a file first"
+        msg = f"--generator is {path}, {NOT_A_FILE}; save the model to a file first"
         raise ConfigError(msg)
     state = path.stat() if path.exists() else None
     return _read_generator_once(path, None if state is None else (state.st_mtime_ns, state.st_size))

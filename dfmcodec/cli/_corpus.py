@@ -388,7 +388,7 @@ def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict
             raise ConfigError(msg)
     settings = encode_settings(
         config,
-        prior=arguments["prior"],
+        generator=arguments["generator"],
         strip=arguments["strip"],
         page=arguments["page"],
         max_pixels=arguments["max_pixels"],

@@ -19,10 +19,10 @@ from dfmcodec.cli._common import (
     echo_json,
     errors_named,
     force_option,
+    generator_option,
     json_option,
     max_multiply_adds_option,
     max_pixels_option,
-    prior_option,
     quiet_option,
     read_generator,
     read_source,
@@ -41,7 +41,7 @@ _AMPLIFICATION = 8
 @click.argument("reference", type=NamedPath())
 @click.argument("other", type=NamedPath())
 @click.option("--map", "map_path", type=NamedPath(), help="Write an image of the differences to this file.")
-@prior_option
+@generator_option
 @click.option(
     "--sample-max",
     type=WholeNumber(),
@@ -56,7 +56,7 @@ def command(
     reference: Path,
     other: Path,
     map_path: Path | None,
-    prior: Path | None,
+    generator: Path | None,
     sample_max: int | None,
     max_pixels: int,
     max_multiply_adds: int,
@@ -83,10 +83,10 @@ def command(
     map_format = None
     if map_path is not None:
         map_format = output_format(map_path, None)
-        check_outputs_apart({"--map": map_path}, [reference, other, prior])
+        check_outputs_apart({"--map": map_path}, [reference, other, generator])
         check_output(map_path, force)
     (first, _), (second, file_bytes) = (
-        _read_or_decode(source, prior, max_pixels, max_multiply_adds, quiet) for source in (reference, other)
+        _read_or_decode(source, generator, max_pixels, max_multiply_adds, quiet) for source in (reference, other)
     )
     if sample_max is None and (notice := first.range_notice("PSNR and SSIM")):
         _echo_notice(f"{display_name(reference)}: {notice}", quiet)
@@ -110,7 +110,7 @@ def command(
 
 
 def _read_or_decode(
-    source: Path, prior: Path | None, max_pixels: int, max_multiply_adds: int, quiet: bool
+    source: Path, generator_path: Path | None, max_pixels: int, max_multiply_adds: int, quiet: bool
 ) -> tuple[Image, int]:
     """The image of an image file or `.dfm` file, and the file's size in bytes."""
     from dfmcodec.bitstream.layout import MAGIC
@@ -120,7 +120,7 @@ def _read_or_decode(
     data = read_source(source)
     if data.startswith(MAGIC):
         with errors_named(display_name(source)):
-            generator = read_generator(prior)
+            generator = read_generator(generator_path)
             image = decode_image(
                 data, DecodeRequest(max_pixels=max_pixels, generator=generator, max_multiply_adds=max_multiply_adds)
             )

@@ -30,6 +30,7 @@ from dfmcodec.cli._common import (
     files_from_option,
     folder_option,
     force_option,
+    generator_option,
     json_option,
     json_text,
     max_multiply_adds_option,
@@ -37,7 +38,6 @@ from dfmcodec.cli._common import (
     optional_sources_argument,
     output_name,
     output_or_folder_option,
-    prior_option,
     processes_option,
     quiet_option,
     read_generator,
@@ -87,7 +87,7 @@ class _Options:
             whole image.
         strip: The kinds of metadata to leave out.
         best_effort: Whether to decode what truncated and damaged files still hold.
-        prior: The file of a generative model.
+        generator: The file of a generative model.
         max_pixels: Images with more pixels are refused.
         max_multiply_adds: Images whose network takes more are refused.
         backend: The `backend` of `decoder.decode_image`.
@@ -113,7 +113,7 @@ class _Options:
     region: tuple[int, int, int, int] | None
     strip: frozenset[str]
     best_effort: bool
-    prior: Path | None
+    generator: Path | None
     max_pixels: int
     max_multiply_adds: int
     backend: str
@@ -198,7 +198,7 @@ def _parse_format(_context: click.Context, _parameter: click.Parameter, name: st
     is_flag=True,
     help="Decode what a truncated or damaged file still holds, list the losses, and exit with code 3.",
 )
-@prior_option
+@generator_option
 @max_pixels_option
 @max_multiply_adds_option
 @click.option(
@@ -244,17 +244,17 @@ def command(**arguments: Any) -> None:
     if options.sandbox:
         _check_sandbox(options)
     else:
-        read_generator(options.prior)  # report a bad model once, not for each file
+        read_generator(options.generator)  # report a bad model once, not for each file
     if is_single(options.sources, options.files_from, options.output, options.folder):
         _decode_single(options)
         return
     chosen = OUTPUT_FORMATS[options.format_name or "png"]
     check_quality(chosen, options.quality)
     folder = options.output.path if options.output is not None else options.folder
-    kept = options.prior, options.report_path
+    kept = options.generator, options.report_path
     inputs = Inputs(options.sources, options.files_from, folder, options.recursive, _naming(chosen), kept)
     listed = None if options.files_from is None else options.files_from.path
-    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.prior])
+    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
     perform, noun = partial(_decode_task, options, chosen), ".dfm files to decode"
     settings = _settings_text(options)
     work = _batch.Work(perform, options.processes, "decoded", noun, settings, options.dry_run, options.adopt)
@@ -320,7 +320,7 @@ def _decode_single(options: _Options) -> None:
     if options.output is None and output == source != STANDARD:
         msg = f"{source} is the name of a decoded image; name a .dfm file, or the output with -o"
         raise ConfigError(msg)
-    check_outputs_apart({"-o": output, "--report": options.report_path}, [source, options.prior])
+    check_outputs_apart({"-o": output, "--report": options.report_path}, [source, options.generator])
     to_stdout = output == STANDARD
     by_name = "or name the format with --format"
     chosen_format = output_format(None if to_stdout else output, options.format_name, by_name)
@@ -367,7 +367,7 @@ def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> 
     from dfmcodec.files.write_image import check_holds, check_size
     from dfmcodec.latents.geometry import Region
 
-    generator = read_generator(options.prior)
+    generator = read_generator(options.generator)
     with errors_named(name):
         header = read_header(data, options.max_pixels)
         check_holds(output, header.bit_depth, header.has_alpha)

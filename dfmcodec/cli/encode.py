@@ -33,13 +33,13 @@ from dfmcodec.cli._common import (
     file_list,
     files_from_option,
     force_option,
+    generator_option,
     image_source,
     json_option,
     json_text,
     max_pixels_option,
     output_name,
     output_or_folder_option,
-    prior_option,
     processes_option,
     quiet_option,
     read_generator,
@@ -71,7 +71,7 @@ _STEP_UNITS = {
 }  # by model
 _SECTIONS = {  # of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr", "lossless", "lmbda"),
-    "Effort and model": ("tune", "effort", "model", "prior", "steps", "time_limit_s", "seed"),
+    "Effort and model": ("tune", "effort", "model", "generator", "steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
     "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force"),
     "Many files": ("recursive", "files_from", "files0_from", "processes", "report_path", "adopt", "dry_run"),
@@ -141,7 +141,7 @@ class _Options:
         processes: The number of files to process at a time.
         strip: The kinds of metadata to leave out.
         page: The page or frame to encode, counted from 1; None for the first.
-        prior: The file of a generative model.
+        generator: The file of a generative model.
         max_pixels: Images with more pixels are refused.
         preview: The file for the decoded image.
         skip_larger: Whether to leave out files that are not smaller than their source.
@@ -164,7 +164,7 @@ class _Options:
     processes: int
     strip: frozenset[str]
     page: int | None
-    prior: Path | None
+    generator: Path | None
     max_pixels: int
     preview: Path | None
     skip_larger: bool
@@ -196,7 +196,7 @@ class _Options:
 @settings_options
 @strip_option
 @click.option("--page", type=WholeNumber(), help="Page or frame to encode, counted from 1. Default: the first.")
-@prior_option
+@generator_option
 @max_pixels_option
 @click.option("--preview", type=NamedPath(), help="Also write the decoded image to this file.")
 @click.option("--skip-larger", is_flag=True, help="Write no file that is not smaller than its source.")
@@ -222,7 +222,7 @@ def command(**arguments: Any) -> None:
     dfm encode --files-from list.txt -O out/ --report report.jsonl
     dfm encode s3://in/ -r -O s3://out/ -j 8      a corpus, see docs/scale.md
     cat a.jpg | dfm encode - -o - > a.dfm         through pipes
-    dfm encode digit.png --prior digits.dfmg      small images of a kind that a model was trained on
+    dfm encode digit.png --generator digits.dfmg  small images of a kind that a model was trained on
 
     PNG, JPEG, TIFF, WebP, AVIF and the other formats of docs/command.md can be encoded: gray or
     RGB, 8 or 16 bits, with or without alpha. Alpha is lossless. The image is turned upright, and
@@ -232,8 +232,8 @@ def command(**arguments: Any) -> None:
     photo.png and photo.jpg both become photo.dfm: of different files with the same output none is
     encoded, and the rest is; --keep-extension tells these two apart.
 
-    --effort 6 to 9 with --tune psnr, --model fitted and coordinate, and --prior need the package
-    JAX; the rest does not.
+    --effort 6 to 9 with --tune psnr, --model fitted and coordinate, and --generator need the
+    package JAX; the rest does not.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
     the exit code is 130. With several files, outputs that were made of the same files before are
@@ -249,11 +249,11 @@ def command(**arguments: Any) -> None:
         _corpus.encode_corpus(corpus, config, arguments)
         return
     options = _Options(config, **arguments)
-    if options.prior is not None and config.model != "auto":
-        msg = f"--prior is a model of its own; drop --model {config.model}"
+    if options.generator is not None and config.model != "auto":
+        msg = f"--generator is a model of its own; drop --model {config.model}"
         raise ConfigError(msg)
     _check_names(options)
-    read_generator(options.prior)  # report a bad model once, not for each file
+    read_generator(options.generator)  # report a bad model once, not for each file
     if is_single(options.sources, options.files_from, options.output, options.folder):
         _encode_single(options)
     elif options.preview is not None:
@@ -309,7 +309,7 @@ def _encode_single(options: _Options) -> None:
     (source,) = options.sources
     output = _naming(options.keeps_extension).single_output(source, options.output)
     outputs = {"-o": output, "--preview": options.preview, "--report": options.report_path}
-    check_outputs_apart(outputs, [source, options.prior])
+    check_outputs_apart(outputs, [source, options.generator])
     check_output(output, options.force)
     preview_format = _checked_preview_format(options)
     if options.dry_run:
@@ -345,10 +345,10 @@ def _encode_single(options: _Options) -> None:
 def _encode_batch(options: _Options) -> None:
     folder = options.output.path if options.output is not None else options.folder
     naming = _naming(options.keeps_extension)
-    kept = options.prior, options.report_path
+    kept = options.generator, options.report_path
     inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept)
     listed = None if options.files_from is None else options.files_from.path
-    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.prior])
+    check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
     ending = "ending the images in work with the best results so far"
     settings = _settings_text(options)
     opened = report_file(options.report_path, settings, options.dry_run)
@@ -378,7 +378,7 @@ def _settings_text(options: _Options) -> str:
     extra = {
         "strip": sorted(options.strip) or None,
         "page": options.page,
-        "prior": options.prior and str(options.prior),
+        "generator": options.generator and str(options.generator),
     }
     return json_text(changed | {name: value for name, value in extra.items() if value is not None})
 
@@ -505,7 +505,7 @@ def _encode(
     from dfmcodec.files.read_image import image_from_source, to_image
     from dfmcodec.files.write_image import check_image, output_format
 
-    file, generator = image_source(source), read_generator(options.prior)
+    file, generator = image_source(source), read_generator(options.generator)
     image = image_of_dfm(file, options.max_pixels, options.page, notify, generator)
     if image is None:
         image = image_from_source(file, options.max_pixels, options.strip, options.page, notify)

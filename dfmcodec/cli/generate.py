@@ -67,7 +67,7 @@ def command() -> None:
     dfm generate sample digits.dfmg -n 16 --size 128 -o large.png
     dfm generate eval digits.dfmg t10k-images-idx3-ubyte.gz
 
-    The model also serves as a prior: dfm encode digit.png --prior digits.dfmg
+    The model codes images, too: dfm encode digit.png --generator digits.dfmg
     """
 
 

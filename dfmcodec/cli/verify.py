@@ -16,11 +16,11 @@ from dfmcodec.cli._common import (
     STANDARD,
     display_name,
     echo,
+    generator_option,
     json_option,
     json_text,
     limit_of_multiply_adds,
     max_pixels_option,
-    prior_option,
     processes_option,
     quiet_option,
     read_generator,
@@ -43,7 +43,7 @@ _WHOLE, _DAMAGED, _UNCHECKED = "whole", "damaged", "not checked"
 @sources_argument
 @recursive_option
 @processes_option
-@prior_option
+@generator_option
 @max_pixels_option
 @limit_of_multiply_adds(1 << 34)  # some seconds: it is run over folders of files of others
 @json_option
@@ -52,7 +52,7 @@ def command(
     sources: tuple[Path, ...],
     recursive: bool,
     processes: int,
-    prior: Path | None,
+    generator: Path | None,
     max_pixels: int,
     max_multiply_adds: int,
     as_json: bool,
@@ -71,14 +71,14 @@ def command(
     from dfmcodec.processes import run_jobs
 
     check_standard_input(sources)
-    read_generator(prior)  # report a bad model once, not for each file
+    read_generator(generator)  # report a bad model once, not for each file
     unusable: list[Unusable] = []
     special = special_files()
     count = partial(dfm_files, sources, recursive, lambda unusable: None, lambda special: None)
     run = _Run(FilesBar(lambda: sum(1 for _ in count()), not quiet), as_json, quiet)
     try:
         at_once = 1 if STANDARD in sources else processes  # other processes have no standard input
-        verify = partial(_verify, max_pixels, max_multiply_adds, prior)
+        verify = partial(_verify, max_pixels, max_multiply_adds, generator)
         run_jobs(verify, dfm_files(sources, recursive, unusable.append, special.add), at_once, run.take)
     finally:
         run.bar.close()
@@ -135,7 +135,7 @@ class _Run:
         return []
 
 
-def _verify(max_pixels: int, max_multiply_adds: int, prior: Path | None, path: Path) -> dict[str, Any]:
+def _verify(max_pixels: int, max_multiply_adds: int, generator: Path | None, path: Path) -> dict[str, Any]:
     """The report on a file, as plain values."""
     from dfmcodec.decoder import DecodeRequest, decode_image
 
@@ -143,7 +143,9 @@ def _verify(max_pixels: int, max_multiply_adds: int, prior: Path | None, path: P
         data = read_source(path)
         image = decode_image(
             data,
-            DecodeRequest(max_pixels=max_pixels, generator=read_generator(prior), max_multiply_adds=max_multiply_adds),
+            DecodeRequest(
+                max_pixels=max_pixels, generator=read_generator(generator), max_multiply_adds=max_multiply_adds
+            ),
         )
     except Exception as error:  # whatever it is, it is about this file alone
         return _report_of_failure(path, error)

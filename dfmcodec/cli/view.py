@@ -23,12 +23,12 @@ from dfmcodec.cli._common import (
     echo,
     errors_named,
     force_option,
+    generator_option,
     max_multiply_adds_option,
     max_pixels_option,
     optional_sources_argument,
     output_name,
     output_option,
-    prior_option,
     quiet_option,
     read_generator,
     read_source,
@@ -55,7 +55,7 @@ class _Options:
         png: Whether to show decoded images in the system's viewer.
         no_browser: Whether to leave the browser to the user.
         show_damaged: Whether the page may show files that are not whole.
-        prior: The file of a generative model.
+        generator: The file of a generative model.
         max_pixels: Images with more pixels are refused.
         max_multiply_adds: Images whose network takes more are refused.
         force: Whether to overwrite the output.
@@ -68,7 +68,7 @@ class _Options:
     png: bool
     no_browser: bool
     show_damaged: bool
-    prior: Path | None
+    generator: Path | None
     max_pixels: int
     max_multiply_adds: int
     force: bool
@@ -84,7 +84,7 @@ class _Options:
 @click.option(
     "--show-damaged", is_flag=True, help="Open the page for damaged files, too; it says what is wrong with them."
 )
-@prior_option
+@generator_option
 @max_pixels_option
 @max_multiply_adds_option
 @force_option
@@ -126,8 +126,8 @@ def _check_options(options: _Options) -> None:
         msg = "-o writes the page without files; give it with --web alone"
     elif options.png and (options.web or options.no_browser or options.show_damaged):
         msg = "--png shows images in the system's viewer; leave out --web, --no-browser and --show-damaged"
-    elif options.prior is not None and not options.png:
-        msg = "the page cannot decode codes of generative models; show them with --png --prior"
+    elif options.generator is not None and not options.png:
+        msg = "the page cannot decode codes of generative models; show them with --png --generator"
     if msg is not None:
         raise ConfigError(msg)
     check_standard_input(options.sources)
@@ -188,7 +188,7 @@ def _check_whole(data: bytes, name: str, max_pixels: int) -> None:
         header = read_header(data, max_pixels)
         examine(data, header).refuse_damage()
         if header.architecture.model is Model.GENERATIVE:
-            msg = "a code of a generative model, which the page cannot decode; show it with --png --prior MODEL"
+            msg = "a code of a generative model, which the page cannot decode; show it with --png --generator MODEL"
             raise MissingModelError(msg)
 
 
@@ -220,7 +220,7 @@ def _png(source: Path, options: _Options) -> bytes:
     from dfmcodec.decoder import DecodeRequest, decode_image
     from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 
-    data, generator = read_source(source), read_generator(options.prior)
+    data, generator = read_source(source), read_generator(options.generator)
     with errors_named(display_name(source)):
         image = decode_image(
             data,

@@ -58,7 +58,7 @@ class Task:
 def encode_settings(
     config: EncoderConfig,
     *,
-    prior: Path | None,
+    generator: Path | None,
     strip: frozenset[str],
     page: int | None,
     max_pixels: int,
@@ -77,7 +77,7 @@ def encode_settings(
     changed = {field.name: getattr(config, field.name) for field in fields(config)}
     return {
         **{field.name: changed[field.name] for field in fields(config) if changed[field.name] != field.default},
-        "prior": None if prior is None else str(prior.absolute()),
+        "generator": None if generator is None else str(generator.absolute()),
         "strip": sorted(strip),
         "page": page,
         "max_pixels": max_pixels,
@@ -95,7 +95,7 @@ def task_of(name: str, settings: dict[str, Any]) -> Task:
 
     Raises:
         ConfigError: They are impossible.
-        FormatError: The prior is no generative model.
+        FormatError: The generator is no generative model.
     """
     return _pack() if name == PACK else _encode(**settings)
 
@@ -111,7 +111,7 @@ def _pack() -> Task:
 
 
 def _encode(
-    prior: str | None,
+    generator: str | None,
     strip: list[str],
     page: int | None,
     max_pixels: int,
@@ -120,7 +120,7 @@ def _encode(
     **encoder: Any,
 ) -> Task:
     config = EncoderConfig(**encoder)
-    generator = None if prior is None else read_model_file(Path(prior))
+    generative_model = None if generator is None else read_model_file(Path(generator))
 
     def perform(data: bytes, entry: Entry) -> Product:
         notices: list[str] = []
@@ -129,7 +129,7 @@ def _encode(
             notices.append(f"{entry.source}: {notice}")
 
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
-        result = encode_image(image, config, generator=generator, notify=notify)
+        result = encode_image(image, config, generator=generative_model, notify=notify)
         report = result.report
         psnr_db = round(report.psnr_db, 3) if isfinite(report.psnr_db) else None
         seen = None if report.ssimulacra2 is None else round(report.ssimulacra2, 2)

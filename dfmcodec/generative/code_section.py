@@ -148,7 +148,7 @@ def decode_code(image: CodedImage, generator: GenerativeModel | None) -> tuple[F
     """
     wanted = image.architecture.generator_id
     if generator is None:
-        msg = f"the image is a code under the generative model {wanted:08x}; give that model's file with --prior"
+        msg = f"the image is a code under the generative model {wanted:08x}; give that model's file with --generator"
         raise MissingModelError(msg)
     if generator.id != wanted:
         msg = f"the image is a code under the generative model {wanted:08x}, but the given one is {generator.id:08x}"

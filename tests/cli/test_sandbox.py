@@ -43,9 +43,9 @@ def test_outputs_are_the_same(folder):
 
 def test_a_code_and_its_model_are_read_apart(folder):
     source, model = GENERATIVE / "gray-0.dfm", GENERATIVE / "gray.dfmg"
-    dfm("decode", source, "--prior", model, "-o", "code.png", "--sandbox")
+    dfm("decode", source, "--generator", model, "-o", "code.png", "--sandbox")
     assert Path("code.png").stat().st_size > 0
-    assert "--prior" in dfm("decode", source, "-o", "none.png", "--sandbox", code=3).stderr
+    assert "--generator" in dfm("decode", source, "-o", "none.png", "--sandbox", code=3).stderr
 
 
 def test_errors_and_losses_come_through(folder):

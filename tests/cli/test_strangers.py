@@ -156,7 +156,7 @@ def test_a_list_with_zero_bytes_is_refused():
         ["encode", "a.png", "-o", ""],
         ["encode", "a.png", "-O", ""],
         ["encode", "a.png", "--preview", ""],
-        ["encode", "a.png", "--prior", ""],
+        ["encode", "a.png", "--generator", ""],
         ["info", ""],
         ["verify", "x.dfm", ""],
         ["view", ""],
@@ -262,9 +262,9 @@ def test_an_input_is_never_replaced(link):
     for arguments in (
         ["encode", "a.png", "-f"],
         ["encode", "a.png", "-o", "b.dfm", "--preview", "a.png", "-f"],
-        ["encode", "a.png", "-o", "m.dfm", "--prior", "m.dfmg", "-f"],
+        ["encode", "a.png", "-o", "m.dfm", "--generator", "m.dfmg", "-f"],
         ["decode", "x.dfm", "-f"],
-        ["decode", "x.dfm", "-o", "m.png", "--prior", "m.dfmg", "-f"],
+        ["decode", "x.dfm", "-o", "m.png", "--generator", "m.dfmg", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "a.png", "-f"],
         ["compare", "a.png", "x.dfm", "--map", "x.png", "-f"],
         ["desktop", "--thumbnail", "x.dfm", "x.dfm", 8],
@@ -289,7 +289,7 @@ def test_a_run_of_files_replaces_nothing_that_it_reads(link, command, source, na
     Path("list").write_text(f"{source}\n")
     output = Path("out", name)
     output.parent.mkdir()
-    for given, options in (("m.dfmg", ["--prior", "m.dfmg"]), ("r.jsonl", ["--report", "r.jsonl"]), ("list", [])):
+    for given, options in (("m.dfmg", ["--generator", "m.dfmg"]), ("r.jsonl", ["--report", "r.jsonl"]), ("list", [])):
         link(Path(given).absolute(), output)
         result = dfm(command, "--files-from", "list", "-O", "out", "-f", *options, code=1)
         assert "an input as its output" in result.stderr, given
@@ -485,7 +485,7 @@ def test_a_pipe_that_is_read_twice_is_refused():
     os.mkfifo("pipe.csv")
     os.mkfifo("pipe.png")
     assert "name a file" in dfm("encode", "a.png", "--report", "pipe.csv", code=2).stderr
-    assert "a file first" in dfm("encode", "a.png", "--prior", "pipe.png", code=2).stderr
+    assert "a file first" in dfm("encode", "a.png", "--generator", "pipe.png", code=2).stderr
     assert "name a file" in dfm("bench", "pipe.png", "--no-cache", code=1).output
 
 

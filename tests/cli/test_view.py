@@ -368,7 +368,7 @@ def test_the_page_as_a_file(tmp_path):
         (lambda whole: whole[:-9] + b"\0" + whole[-8:], 3, "damaged"),
         (lambda whole: b"\x89PNG\r\n\x1a\n" + whole, 3, "PNG"),
         (lambda whole: b"", 3, ""),
-        (lambda whole: CODE.read_bytes(), 3, "--png --prior"),
+        (lambda whole: CODE.read_bytes(), 3, "--png --generator"),
     ],
     ids=["truncated", "damaged", "foreign", "empty", "generative"],
 )
@@ -393,7 +393,7 @@ def test_other_refusals(tmp_path):
         (LATENT, "-o", tmp_path / "a.html"),
         (LATENT, "--png", "--web"),
         (LATENT, "--png", "--no-browser"),
-        (LATENT, "--prior", GENERATIVE / "gray.dfmg"),
+        (LATENT, "--generator", GENERATIVE / "gray.dfmg"),
         ("-", LATENT),
     ):
         assert len(dfm("view", *arguments, code=2).stderr.splitlines()) == 1

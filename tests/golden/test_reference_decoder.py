@@ -394,7 +394,7 @@ def assert_same_images(files: Sequence[bytes], model: bytes, folder: Path) -> No
     sources = [folder / f"{i}.dfm" for i in range(len(files))]
     for source, data in zip(sources, files, strict=True):
         source.write_bytes(data)
-    arguments = ["decode", *map(str, sources), "--prior", str(folder / "model.dfmg"), "-O", str(folder)]
+    arguments = ["decode", *map(str, sources), "--generator", str(folder / "model.dfmg"), "-O", str(folder)]
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     for source, data in zip(sources, files, strict=True):

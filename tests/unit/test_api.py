@@ -277,7 +277,7 @@ def test_progress_is_told_and_a_fit_can_be_stopped(chelsea):
 
 def test_options_are_the_settings_and_no_others():
     settings = {field.name for field in fields(dfmcodec.EncoderConfig)}
-    others = {"strip", "page", "max_pixels", "prior", "on_progress", "should_stop"}
+    others = {"strip", "page", "max_pixels", "generator", "on_progress", "should_stop"}
     assert set(dfmcodec.EncodeOptions.__annotations__) == settings | others
 
 
@@ -305,7 +305,7 @@ def test_settings_that_make_no_sense_are_refused(chelsea):
         dfmcodec.encode(chelsea, quality="best")
     with pytest.raises(dfmcodec.ConfigError, match="not both"):
         dfmcodec.encode(chelsea, dfmcodec.EncoderConfig(effort=1), size=800)
-    with pytest.raises(dfmcodec.ConfigError, match="prior"):
+    with pytest.raises(dfmcodec.ConfigError, match="generator"):
         dfmcodec.EncoderConfig(model="generative")
     with pytest.raises(dfmcodec.ConfigError, match="rb"):
         dfmcodec.decode(io.StringIO("text"))

@@ -158,7 +158,7 @@ function requireLimitedWork(header, region, limit) {
 
 function missingModel(header) {
   const id = header.values.generator_id.toString(16).padStart(8, "0");
-  const what = `the image is a code under the generative model ${id}; give that model's file with --prior`;
+  const what = `the image is a code under the generative model ${id}; give that model's file with --generator`;
   return new DfmError("missing-model", what);
 }
 

@@ -381,7 +381,7 @@ class _Fit:
             best_db = max(psnr_db for _, psnr_db in self.all_codes())
             floor_db, best_db = self._job.reported_db(floor_db), self._job.reported_db(best_db)
             reach = f"{floor_db:.2f} dB is out of the prior's reach, the best was {best_db:.2f} dB"
-            msg = f"{reach}; lower --psnr or drop --prior"
+            msg = f"{reach}; lower --psnr or drop --generator"
             raise TargetUnreachableError(msg)
         return min(reaching, key=lambda entry: len(entry[0].body))[0]
 

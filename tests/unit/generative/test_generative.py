@@ -540,33 +540,35 @@ def test_regions_and_scales_of_codes(trained: GenerativeModel) -> None:
 def test_codes_need_their_model(trained: GenerativeModel, model_file: Path, tmp_path: Path) -> None:
     image, coded, other = tmp_path / "a.png", tmp_path / "a.dfm", tmp_path / "other.dfmg"
     PilImage.fromarray(patches(1, seed=2)[0, :, :, 0]).save(image)
-    assert run("encode", image, "--prior", model_file, "--size", 60, "-o", coded)[0] == 0
+    assert run("encode", image, "--generator", model_file, "--size", 60, "-o", coded)[0] == 0
     assert coded.stat().st_size <= 60
     code, output = run("decode", coded, "-o", tmp_path / "b.png")
-    assert (code, f"{trained.id:08x}" in output, "--prior" in output) == (3, True, True)
+    assert (code, f"{trained.id:08x}" in output, "--generator" in output) == (3, True, True)
     assert "not checked" in run("verify", coded, coded)[1]
     for command, source in (("encode", image), ("decode", coded)):
-        code, output = run(command, source, source, "--prior", tmp_path / "none.dfmg", "-O", tmp_path)
+        code, output = run(command, source, source, "--generator", tmp_path / "none.dfmg", "-O", tmp_path)
         assert (code, output.count("\n"), "none.dfmg" in output) == (1, 1, True), output
     other.write_bytes(replace(trained, report={"another": 1}, source=None).file_bytes)
-    code, output = run("decode", coded, "--prior", other, "-o", tmp_path / "b.png")
+    code, output = run("decode", coded, "--generator", other, "-o", tmp_path / "b.png")
     assert (code, "the given one is" in output) == (3, True)
-    assert run("verify", coded, "--prior", model_file)[0] == 0
+    assert run("verify", coded, "--generator", model_file)[0] == 0
     assert "generative" in run("info", coded)[1]
     assert not (tmp_path / "b.png").exists()
     with pytest.raises(MissingModelError):
         decoder.decode_image(coded.read_bytes())
-    again = dfmcodec.encode(image, size=60, prior=model_file).data
-    np.testing.assert_array_equal(dfmcodec.decode(again, prior=model_file), dfmcodec.decode(coded, prior=model_file))
-    assert dfmcodec.decode_best_effort(again, prior=model_file)[1] == []
+    again = dfmcodec.encode(image, size=60, generator=model_file).data
+    np.testing.assert_array_equal(
+        dfmcodec.decode(again, generator=model_file), dfmcodec.decode(coded, generator=model_file)
+    )
+    assert dfmcodec.decode_best_effort(again, generator=model_file)[1] == []
     rgb = tmp_path / "rgb.png"
     PilImage.fromarray(skimage.data.astronaut()[100:116, 200:216]).save(rgb)
-    assert "gray" in run("encode", rgb, "--prior", model_file)[1]
+    assert "gray" in run("encode", rgb, "--generator", model_file)[1]
     PilImage.fromarray(skimage.data.camera()).save(image)
-    code, output = run("encode", image, "--prior", model_file, "-f")
+    code, output = run("encode", image, "--generator", model_file, "-f")
     assert (code, "16x16" in output) == (1, True)
     model_file.write_bytes(model_file.read_bytes()[:-9])
-    code, output = run("encode", image, "--prior", model_file, "-f")
+    code, output = run("encode", image, "--generator", model_file, "-f")
     assert (code, "damaged or truncated" in output) == (3, True)
 
 
@@ -578,7 +580,7 @@ def test_decoding_a_code_imports_no_jax(trained: GenerativeModel, model_file: Pa
         "sys.exit(any(name.split('.')[0] in ('jax', 'optax') for name in sys.modules))"
     )
     for arguments in (
-        ["decode", "a.dfm", "--prior", "patches.dfmg", "-o", "a.png"],
+        ["decode", "a.dfm", "--generator", "patches.dfmg", "-o", "a.png"],
         ["generate", "sample", "patches.dfmg", "-n", "4", "-o", "grid.png"],
     ):
         subprocess.run([sys.executable, "-c", program, *arguments], cwd=tmp_path, check=True, capture_output=True)
