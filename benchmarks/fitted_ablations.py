@@ -132,7 +132,7 @@ VARIANTS = (
     Variant("all networks of the prior", lambda start: lambda networks: start),
     Variant("no residual stages", _without("stages", "stage_constants")),
     Variant("no Fourier layer", _without("layer")),
-    Variant("no held latents", holds=False),
+    Variant("no frozen latents", holds=False),
     Variant("no sweep", sweeps=False),
     Variant("cold", cold=cold(32, 2)),
     Variant("cold, order 2 of as many multiply-adds", cold=cold(22, 4), activation=second_order),

@@ -51,7 +51,7 @@ def encode_points(pixels: Pixels, codec: str, settings: list[float]) -> Iterator
             decoded = dfmcodec.decode(data).pixels
         else:
             anchor, form = ANCHORS[codec]
-            quality = int(setting) if float(setting).is_integer() else setting  # JPEG takes whole numbers alone
+            quality = int(setting) if float(setting).is_integer() else setting  # JPEG takes integers alone
             data = anchor.encode(pixels, form, quality)
             encoded = time.perf_counter()
             decoded = decoded_like(anchor, data, pixels)

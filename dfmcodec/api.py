@@ -377,7 +377,7 @@ def _whole_numbers(given: Sequence[int], what: str, *names: str) -> tuple[int, .
     """The numbers that an argument consists of.
 
     Raises:
-        ConfigError: It is not as many whole numbers as there are names.
+        ConfigError: It is not as many integers as there are names.
     """
     try:
         numbers = tuple(map(index, given))

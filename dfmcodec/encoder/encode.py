@@ -74,7 +74,7 @@ def encode_image(
         TargetUnreachableError: The target cannot be met.
         ConfigError: The fitted model cannot name the multiplier that was given; or the model has
             not the tune.
-        DivergedError: The fit came to NaN or infinite values again and again.
+        DivergedError: The fit diverged again and again.
         MissingPackageError: The model is fitted by JAX and optax, which are not installed.
     """
     if generator is not None:

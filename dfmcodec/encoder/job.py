@@ -10,7 +10,7 @@ from dfmcodec.bitstream.contents import QuantizedModel
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.image import Image
 
-MAX_RESTARTS = 4  # of a fit that comes to NaN or infinite values
+MAX_RESTARTS = 4  # of a fit that diverges
 
 
 def restarts_text(restarts: int) -> str:
@@ -123,7 +123,7 @@ class Outcome:
         steps: Gradient steps or iterations.
         fit_s: Seconds of the fit, compilation not counted.
         stop_reason: Why the fit ended; see `report.EncodeReport`.
-        restarts: How often the fit came to NaN or infinite values and continued from the best so
+        restarts: How often the fit diverged and continued from the best so
             far.
         trace: The iterations of a latent model.
     """

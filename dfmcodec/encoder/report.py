@@ -49,7 +49,7 @@ class EncodeReport:
         stop_reason: Why the fit ended. Latent model: "target met", "settled" (the next q_step would
             be the same, or enough were tried), "iteration limit"; coordinate and fitted
             models: "steps"; codes: "done"; all: "time limit", "interrupted", "diverged".
-        restarts: How often the fit came to NaN or infinite values and continued from the best so
+        restarts: How often the fit diverged and continued from the best so
             far.
         config: The settings.
         trace: The iterations of the latent model, in order; empty for other models.

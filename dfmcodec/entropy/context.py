@@ -57,7 +57,7 @@ MAX_WEIGHT = 127
 OUTPUT_SHIFT = 256
 MAX_FEATURE = 127
 MAX_CORRECTION = 1 << 20  # the most that the correction of an image may add to a constant of the last layer
-MAX_EXACT = 1 << 24  # float32 holds all whole numbers up to this one
+MAX_EXACT = 1 << 24  # float32 holds all integers up to this one
 MAX_LOG_STEP = max(abs(log_step(1)), abs(log_step(MAX_STEP)))
 MEANS_PER_SCALE = 4
 MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # the least |mean| of each class of tables, in quarters of the scale
@@ -103,7 +103,7 @@ def check_sums(bounds: Sequence[float]) -> None:
 
 @dataclass(frozen=True)
 class ContextNetwork:
-    """The network of one phase. The weights are whole numbers, kept as float32 for matrix products.
+    """The network of one phase. The weights are integers, kept as float32 for matrix products.
 
     Args:
         w1: [hidden_1, features].
@@ -146,7 +146,7 @@ class ContextNetwork:
     def check_exact(self) -> None:
         """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums.
 
-        Sums of whole numbers are exact as long as no partial sum exceeds 2^24.
+        Sums of integers are exact as long as no partial sum exceeds 2^24.
 
         Raises:
             DfmError: A number is not whole, a weight is too large, or a sum may become too large.
@@ -170,7 +170,7 @@ class ContextNetwork:
             xp: numpy or jax.numpy.
 
         Returns:
-            Whole numbers (scale, mean) as float32 [2, N].
+            Integers (scale, mean) as float32 [2, N].
         """
         sums = self.w3 @ self.hidden(features, available, coding_pass, log_step, xp)
         sums += self.last_constants(coding_pass, log_step)[:, None] + OUTPUT_SHIFT // 2
@@ -182,7 +182,7 @@ class ContextNetwork:
         The arguments are those of `outputs`.
 
         Returns:
-            Whole numbers in 0..ACTIVATION_MAX as float32 [hidden_2, N].
+            Integers in 0..ACTIVATION_MAX as float32 [hidden_2, N].
         """
         hidden = _layer(self.w1[:, available], features, self.first_constants(coding_pass, log_step), xp)
         return _layer(self.w2, hidden, self.c2, xp)
@@ -459,7 +459,7 @@ class ContextModel:
         """Chooses tables from the outputs of a network.
 
         Args:
-            outputs: Whole numbers (scale, mean), float32 [2, N].
+            outputs: Integers (scale, mean), float32 [2, N].
             quantizers: The quantiser of each symbol, int8 [N].
         """
         scale = np.clip(outputs[0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1).astype(np.int16)
@@ -486,7 +486,7 @@ class ContextModel:
 
     @cached_property
     def bits_of_outputs(self) -> Float32:
-        """The bits of every entry for whole numbers (scale, mean), on which fits descend.
+        """The bits of every entry for integers (scale, mean), on which fits descend.
 
         Returns:
             float32 [QUANTIZERS, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the

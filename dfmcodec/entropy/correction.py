@@ -1,7 +1,7 @@
 """The correction of the context networks for one image: changes of their last layers.
 
 The networks of the prior are trained on many photographs. The textures of one image may need other
-scales and means for the same hidden units. So a file can hold whole numbers that are added to the
+scales and means for the same hidden units. So a file can hold integers that are added to the
 weights and constants of the last layers, where they save more than they cost. Yang et al. 2021 and
 others adapt trained codecs like this; here the numbers are integers, which keep the sums exact.
 """

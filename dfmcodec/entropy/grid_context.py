@@ -82,7 +82,7 @@ ACTIVATION_MAX = 255
 MAX_CONSTANT = 1 << 19
 _MAX_MEAN = 512 * MEAN_PARTS  # 512 symbols
 OUTPUT_SHIFTS = np.array([256, 128], dtype=np.float32)  # of scale and mean
-# A magnitude m becomes the least of slope * m + constant, a concave curve through whole numbers.
+# A magnitude m becomes the least of slope * m + constant, a concave curve through integers.
 COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
 COMPANDED = np.array([min(a * m + b for a, b in COMPANDING) for m in range(64)], dtype=np.float32)
 
@@ -136,7 +136,7 @@ def wavefronts(level: int, size: tuple[int, int]) -> Iterator[Wavefront]:
 
 @dataclass(frozen=True)
 class GridNetwork:
-    """The network of all grids. The weights are whole numbers, kept as float32 for products.
+    """The network of all grids. The weights are integers, kept as float32 for products.
 
     Args:
         w1: [hidden_1, FEATURES].
@@ -205,7 +205,7 @@ class GridNetwork:
         )
 
     def changed(self, changes: Mapping[str, Float32]) -> GridNetwork:
-        """The network with whole numbers added to some of its arrays, by name.
+        """The network with integers added to some of its arrays, by name.
 
         Sums are limited to what `check_exact` allows.
         """
@@ -245,7 +245,7 @@ class LevelNetwork:
             features: Companded symbols, float32 [N, FEATURES].
 
         Returns:
-            Whole numbers (scale, mean) as float32 [N, 2].
+            Integers (scale, mean) as float32 [N, 2].
         """
         sums = features @ self._first
         sums += self._constants
@@ -271,7 +271,7 @@ class GridChoice:
     Args:
         table: int16 [N], the index into `grid_tables`.
         sign: int32 [N], 1 or -1.
-        middle: int32 [N], the whole number next to the mean.
+        middle: int32 [N], the integer next to the mean.
     """
 
     table: npt.NDArray[np.int16]
@@ -280,7 +280,7 @@ class GridChoice:
 
     @classmethod
     def of_outputs(cls, outputs: Float32) -> GridChoice:
-        """The tables for whole numbers (scale, mean), float32 [N, 2]."""
+        """The tables for integers (scale, mean), float32 [N, 2]."""
         whole = outputs.astype(np.int32)
         scale = np.clip(whole[:, 0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
         mean = np.clip(whole[:, 1], -_MAX_MEAN, _MAX_MEAN)
@@ -339,7 +339,7 @@ class GridContext:
         """Gathers the companded symbols that the symbols of a wavefront see.
 
         Returns:
-            Whole numbers in -127..127, float32 [N, FEATURES].
+            Integers in -127..127, float32 [N, FEATURES].
         """
         at = front.positions(self._stride)
         seen = np.arange(at.start, at.stop, at.step)[:, None] + self._offsets
@@ -361,7 +361,7 @@ class GridContext:
 
 
 def doubled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArray[np.int16]:
-    """Interpolates planes [C, m, n], 0 beyond their edges, to whole numbers [C, rows, columns].
+    """Interpolates planes [C, m, n], 0 beyond their edges, to integers [C, rows, columns].
 
     Samples 2 i and 2 i + 1 of a row lie a quarter sample before and after sample i, and are three
     parts of it and one of its neighbour there; so along both axes, rounded once.

@@ -312,7 +312,7 @@ class CausalContext:
         """Computes the available features of the symbols in some rows of a pass.
 
         Returns:
-            Whole numbers in -127..127, float32 [K, N], K the number of `available` features. The
+            Integers in -127..127, float32 [K, N], K the number of `available` features. The
             next call in the same thread overwrites the array.
         """
         columns = self.shape(coding_pass)[1]

@@ -32,8 +32,8 @@ LAPLACE_COUNT = 112
 SCALES_PER_OCTAVE = 4
 UNIT_SCALE_INDEX = 16  # the table of scale 1
 LAST_DIRECT = 28  # the table of scale 8
-MEAN_PARTS = 16  # means are whole numbers of 1/16 symbol
-MEANS = MEAN_PARTS // 2 + 1  # of a table, which are at most half a symbol from a whole number
+MEAN_PARTS = 16  # means are integers of 1/16 symbol
+MEANS = MEAN_PARTS // 2 + 1  # of a table, which are at most half a symbol from an integer
 _FIXED_BITS = 60
 # round(2^60 e^{-1/(2 s)}) for the scales s = 2^(0/4), 2^(1/4), 2^(2/4), 2^(3/4)
 _DECAY_OF_OCTAVE = (
@@ -80,7 +80,7 @@ def laplace_table(index: int) -> npt.NDArray[np.int64]:
 
 @lru_cache(maxsize=(LAST_DIRECT + 1) * MEANS)
 def shifted_laplace_table(index: int, mean: int) -> npt.NDArray[np.int64]:
-    """Computes the frequencies of a Laplace distribution whose mean is not a whole number.
+    """Computes the frequencies of a Laplace distribution whose mean is not an integer.
 
     With t as in the module and m the mean in symbols,
 

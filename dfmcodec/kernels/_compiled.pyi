@@ -359,7 +359,7 @@ def choose_front(
         sizes: Index of scale 1, last scale, last direct scale, largest mean.
         table: Receives the tables, [count].
         sign: Receives the signs.
-        middle: Receives the whole numbers next to the means.
+        middle: Receives the integers next to the means.
     """
 
 def accept_front(

@@ -918,7 +918,7 @@ done:
     return result;
 }
 
-/* The symbols of a sample, and a correction of the last layer: whole numbers of its units. */
+/* The symbols of a sample, and a correction of the last layer: integers of its units. */
 typedef struct {
     Py_buffer hidden, sums, band, symbols, quantizers, chosen, maps, constants, by_maps, by_constants;
     int unit; /* of constants */

@@ -20,7 +20,7 @@ INLINE float_lanes with_sign_of(float_lanes x, float_lanes sign) {
 
 #define ROUNDING 12582912.0f /* 1.5 2^23: the last digit of a sum with it counts ones */
 
-/* The nearest whole number, of |x| < 2^22. */
+/* The nearest integer, of |x| < 2^22. */
 INLINE float_lanes whole_lanes(float_lanes x) { return (x + ROUNDING) - ROUNDING; }
 
 INLINE float_lanes floored(float_lanes x) {
@@ -28,7 +28,7 @@ INLINE float_lanes floored(float_lanes x) {
     return whole - where(negative(x - whole), all(1.0f), all(0.0f));
 }
 
-/* cos and sin of 2 pi v. With k the whole number nearest to 2 v they are (-1)^k times those of the rest, an angle
+/* cos and sin of 2 pi v. With k the integer nearest to 2 v they are (-1)^k times those of the rest, an angle
  * within a quarter turn, for which polynomials are good to 1e-7 (Taylor's, their last terms adjusted). */
 INLINE void cos_sin(float_lanes v, float_lanes *cosine, float_lanes *sine) {
     const float_lanes magic = all(ROUNDING), shifted = v * 2.0f + magic;

@@ -62,7 +62,7 @@ INLINE void costs_of(const Search *search, const Cells *cells, const float *q, i
     }
 }
 
-INLINE float rounded(float x) { /* to the nearest whole number, ties to the even one */
+INLINE float rounded(float x) { /* to the nearest integer, ties to the even one */
     const float magic = 12582912.0f;
     const float size = x < 0 ? -x : x;
     const float whole = size < 4194304.0f ? (size + magic) - magic : size;

@@ -2,7 +2,7 @@
 
 Grid l has a sample for each 2^l x 2^l pixels, [ceil(H / 2^l), ceil(W / 2^l)]. The step of its
 symbols follows from the Lagrangian multiplier of the loss MSE + lmbda * bpp, which a file holds as
-a small whole number, the lmbda code:
+a small integer, the lmbda code:
 lmbda = 10^-3 * 2^(code / 4).
 """
 

@@ -1,7 +1,7 @@
 """The prior of the fitted model: where its networks start, and how likely changes of them are.
 
 Each image has networks of its own. A file holds what they differ from those of the prior by, as
-whole numbers: changes of the whole synthesis and of the whole context network. The prior has a step
+integers: changes of the whole synthesis and of the whole context network. The prior has a step
 and a Laplace table for every weight.
 """
 
@@ -56,7 +56,7 @@ class FittedPrior:
     Args:
         network: The context network.
         machine: The synthesis.
-        steps: The step of each weight that may change, float32 [weights]; whole numbers for those
+        steps: The step of each weight that may change, float32 [weights]; integers for those
             of the context network.
         tables: The index of the Laplace table of each change in steps, uint8 [weights].
         checksum: The prior id.

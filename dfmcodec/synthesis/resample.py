@@ -77,7 +77,7 @@ class Sampling:
 def _middles(start: int, length: int, count: int) -> Axis:
     """The middles of `count` equal parts of `length` pixels from `start`.
 
-    The middles of pixels are whole numbers.
+    The middles of pixels are integers.
     """
     positions = start + (np.arange(count, dtype=np.float64) + 0.5) * (length / count) - 0.5
     return Axis(positions, length / count)

@@ -49,7 +49,7 @@ property_test = settings(suppress_health_check=[HealthCheck.too_slow, HealthChec
 
 
 def ends(low: int, high: int) -> st.SearchStrategy[int]:
-    """Whole numbers, both ends often."""
+    """Integers, both ends often."""
     return st.sampled_from([low, high]) | st.integers(low, high)
 
 

@@ -114,7 +114,7 @@ def tested(row: Row, tree: Path, work: Path, tests: list[str]) -> str:
     """One row of the table."""
     python = interpreter(row.python)
     if python is None:
-        return f"| {row.name} | {row.python}: not on this machine | | |"
+        return f"| {row.name} | {row.python}: not on this host | | |"
     uv_command, environment = uv(work), work / row.name
     command(uv_command, "venv", "--quiet", "--clear", "--python", python, environment)
     target = environment / "bin" / "python"

@@ -122,7 +122,7 @@ def _limited(name: str, values: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(values, -limit, limit), dtype=np.float32)
 
 
-# What constants have more so that floors round: half of what a whole number after them is.
+# What constants have more so that floors round: half of what an integer after them is.
 _HALF_STEPS: dict[str, Any] = {"c1": ACTIVATION_SHIFT / 2, "c2": ACTIVATION_SHIFT / 2, "c3": OUTPUT_SHIFTS / 2}
 BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
 _FIRST = ACTIVATION_SHIFT * HIDDEN_UNIT

@@ -288,7 +288,7 @@ class Fit:
 
         Args:
             networks: The networks.
-            grids: The symbols, whole numbers, float32 [h_l, w_l].
+            grids: The symbols, integers, float32 [h_l, w_l].
         """
         image = self._image()
         with calls():
@@ -307,7 +307,7 @@ class Fit:
 
         Args:
             networks: The networks.
-            grids: The symbols, whole numbers, float32 [h_l, w_l].
+            grids: The symbols, integers, float32 [h_l, w_l].
 
         Returns:
             float32 [H, W].

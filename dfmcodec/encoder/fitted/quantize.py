@@ -1,4 +1,4 @@
-"""Fitted networks -> the whole numbers that a file holds, and back."""
+"""Fitted networks -> the integers that a file holds, and back."""
 
 from __future__ import annotations
 

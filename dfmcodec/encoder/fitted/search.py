@@ -1,4 +1,4 @@
-"""The fitted model: one fit whose multiplier follows the target, then whole numbers.
+"""The fitted model: one fit whose multiplier follows the target, then integers.
 
 While the fit runs, the multiplier of bits is moved so that the size, or the PSNR, comes to the
 target. In its last tenth the steps of the networks are chosen, and the fit goes on with networks
@@ -58,7 +58,7 @@ _AIM = 0.998  # of a size budget
 _EXCESS = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
 _EXCESS_UP_TO = 0.48, 0.25  # bits per pixel, without and with latents that are held
 _SETTLING_PART = 0.2  # of the steps, after which the size says something, once no latents are held
-_SWEPT = 0.98  # of the bytes of symbols, in whole numbers, by refined networks and after a sweep;
+_SWEPT = 0.98  # of the bytes of symbols, in integers, by refined networks and after a sweep;
 _SWEPT_OF_HELD = 1.01  # finest grids that were held have few symbols that a sweep could change
 _USUAL_EXPONENT = 1  # of the steps of networks, before their rounding is chosen
 _GAINS_DB = 1.5  # that a fit gains from its start to its end
@@ -487,7 +487,7 @@ class _Search:
 
     @property
     def _swept_part(self) -> float:
-        """What bits of symbols come to in whole numbers and after a sweep."""
+        """What bits of symbols come to in integers and after a sweep."""
         return _SWEPT_OF_HELD if self._held_until else _SWEPT
 
     def _bits_in_the_end(self, bits: float, part: float) -> float | None:

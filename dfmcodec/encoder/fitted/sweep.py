@@ -28,7 +28,7 @@ def sweep(grid: Float32, costs: Callable[[Float32], Float32], should_stop: Calla
     """Moves symbols of a grid by 1 where that lowers the cost.
 
     Args:
-        grid: The symbols, whole numbers, float32 [h_l, w_l], changed in place.
+        grid: The symbols, integers, float32 [h_l, w_l], changed in place.
         costs: The cost of each pixel with given symbols, float32 [H, W].
         should_stop: Asked before each trial; True ends the sweep there.
         level: That of the grid, 0 for the finest.

@@ -121,7 +121,7 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
         for number in range(steps):
             state = fit.step(state, number)
     if not np.isfinite(state.networks.flat).all():
-        msg = f"a fit at the multiplier {lmbda:g} came to NaN or infinite weights; try other --lmbdas"
+        msg = f"a fit at the multiplier {lmbda:g} diverged; try other --lmbdas"
         raise DivergedError(msg)
     return state.networks
 

@@ -181,7 +181,7 @@ def test_bits_have_a_derivative_everywhere() -> None:
 
 
 def companding_unit() -> int:
-    """A float feature of 1 as a whole number of the decoder."""
+    """A float feature of 1 as an integer of the decoder."""
     unit = float(COMPANDED[1] / rate.companded(jnp.float32(1)))
     assert unit == pytest.approx(round(unit), abs=1e-4)
     return round(unit)
@@ -341,7 +341,7 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
         return jnp.clip(jnp.floor(32 * sums + 0.5), 0, 255) / 32
 
     def both_outputs(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
-        """Scale and mean as whole numbers in one number."""
+        """Scale and mean as integers in one number."""
         return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(8 * mean + 0.5) + 32768
 
     monkeypatch.setattr(rate, "doubled_planes", decoder_planes)
@@ -534,7 +534,7 @@ def test_windows_join_without_a_seam(size: tuple[int, int]) -> None:
     assert np.abs(joined[:, : size[0], : size[1]] - decoded).max() < 1e-4
 
 
-# Whole numbers of networks
+# Integers of networks
 
 
 def with_changes(prior: FittedPrior, start: Networks, changes: np.ndarray) -> Networks:
@@ -679,7 +679,7 @@ def test_soap_is_ahead_of_adam_on_a_rotated_valley() -> None:
 
 
 def test_soft_rounding() -> None:
-    """Nearly rounding at a low temperature and nearly nothing at a high one; whole numbers stay."""
+    """Nearly rounding at a low temperature and nearly nothing at a high one; integers stay."""
     x = jnp.linspace(-2.4, 2.4, 49)
     assert np.abs(soft_round(x, jnp.float32(0.01)) - np.round(x))[np.abs(x % 1 - 0.5) > 0.06].max() < 1e-3
     assert np.allclose(soft_round(x, jnp.float32(20.0)), x, atol=1e-3)

@@ -435,7 +435,7 @@ def test_chosen_tables_have_the_mean_of_the_network() -> None:
     direct = (index >= UNIT_SCALE_INDEX) & (index <= LAST_DIRECT)
     assert np.abs(expected - wanted)[direct].max() < 0.02
     assert np.abs(expected - wanted)[index > LAST_DIRECT].max() <= 0.5
-    narrow = index < UNIT_SCALE_INDEX  # the nearest whole number is likelier than the mean says
+    narrow = index < UNIT_SCALE_INDEX  # the nearest integer is likelier than the mean says
     assert np.abs(expected - wanted)[narrow].max() <= 0.5
     assert (np.diff(expected.reshape(len(scales), -1), axis=1) > -1e-6).all()
 

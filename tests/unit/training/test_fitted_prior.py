@@ -43,7 +43,7 @@ LIFT, LAYER, BYPASS, STAGES = map(CHANGE_NAMES.index, ("lift", "layer", "bypass"
 
 @pytest.fixture(scope="module")
 def start() -> Networks:
-    """Networks of whole numbers, which those of a prior are."""
+    """Networks of integers, which those of a prior are."""
     random = Networks.start(0, WIDTH, CONTEXT_WIDTH)
     return prior_networks(FittedPrior.from_arrays(prior_arrays(random, [random])))
 

@@ -18,7 +18,7 @@ import { Wavefronts } from "./wavefronts.js";
 /** @typedef {import("../products.js").Products} Products */
 
 const MEAN_PARTS = 16; // of a symbol, which means are counted in
-const MEANS = MEAN_PARTS / 2 + 1; // of a table, which are at most half a symbol from a whole number
+const MEANS = MEAN_PARTS / 2 + 1; // of a table, which are at most half a symbol from an integer
 const MAX_MEAN = 512 * MEAN_PARTS; // 512 symbols
 const LARGEST_HIDDEN = 255;
 const SYMBOLS_PER_STEP = 1 << 15; // a step, after which the caller has its turn

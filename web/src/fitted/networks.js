@@ -62,7 +62,7 @@ function readChanges(prior, section) {
 }
 
 /**
- * The steps of a kind of weights, whole numbers in the context network.
+ * The steps of a kind of weights, integers in the context network.
  *
  * @param {FittedPrior} prior @param {Kind} kind @param {number} exponent
  */
@@ -73,7 +73,7 @@ function stepsOf(prior, { network, weights, start }, exponent) {
   });
 }
 
-/** The nearest whole number, of a positive number; a half becomes the even one. @param {number} value */
+/** The nearest integer, of a positive number; a half becomes the even one. @param {number} value */
 function roundToEven(value) {
   const below = Math.floor(value);
   const rest = value - below;
