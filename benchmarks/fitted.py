@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from recording import Row, load, out_option, record
 
-from dfmcodec.encoder.fitted.fit import Fit, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, FitSchedule
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import code_of_lmbda
@@ -54,7 +54,7 @@ def main(
     pixels = whole.pixels[top : top + crop, left : left + crop]
     colours = (pixels.astype(np.float32) * np.float32(1 / PEAK_LEVEL)).transpose(2, 0, 1)
     networks = Networks.start(seed, width, context_width)
-    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), networks, Recipe.of(steps), seed=seed)
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), networks, FitSchedule.of(steps), seed=seed)
     every = max(1, steps // measurements)
 
     def rows() -> Iterator[Row]:

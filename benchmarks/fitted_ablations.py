@@ -28,9 +28,9 @@ from recording import Row, crop_option, cropped, load, out_option, record
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.encoder.fitted import fit as fitting
 from dfmcodec.encoder.fitted import machine as machine_program
-from dfmcodec.encoder.fitted.fit import Fit, State
+from dfmcodec.encoder.fitted.fit import Fit, FitState
 from dfmcodec.encoder.fitted.networks import Networks, Parts
-from dfmcodec.encoder.fitted.plan import prior_and_recipe
+from dfmcodec.encoder.fitted.plan import prior_and_schedule
 from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
 from dfmcodec.encoder.fitted.refine import refined
 from dfmcodec.encoder.fitted.smooth import smooth_latents
@@ -156,21 +156,21 @@ def by_jax(activation: Callable[[jax.Array], tuple[jax.Array, ...]]) -> Iterator
 def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int) -> Row:
     """The figures of a fit."""
     colours = colours_of(image)
-    prior, recipe = prior_and_recipe(colours, lmbda, steps)
+    prior, schedule = prior_and_schedule(colours, lmbda, steps)
     held = smooth_latents(colours, lmbda) if variant.holds else []
     start, scales = prior_networks(prior), change_scales(prior)
     limit = variant.limited(start)
     started = time.perf_counter()
     random = None if variant.cold is None else variant.cold(seed)
     fit = Fit(
-        *(colours, lmbda, code_of_lmbda(lmbda), start if random is None else random, recipe),
+        *(colours, lmbda, code_of_lmbda(lmbda), start if random is None else random, schedule),
         scales if random is None else None,
         seed,
         held,
     )
     grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant)
     state = fit.start(grids)
-    found = fit.measured(State(networks, state.network_moments, state.moving_latents))
+    found = fit.measured(FitState(networks, state.network_moments, state.moving_latents))
     bpp = found.bits / fit.pixel_count
     of_symbols = found.mse / lmbda + bpp
     whole = None if network_bytes is None else round(of_symbols + 8 * network_bytes / fit.pixel_count, 4)
@@ -196,11 +196,11 @@ def _fitted(
     fit: Fit, limit: Change, prior: FittedPrior | None, variant: Variant
 ) -> tuple[list[np.ndarray[Any, np.dtype[np.float32]]], Networks, int | None]:
     """The symbols and networks of a fit, and the bytes of the networks; None without a prior."""
-    steps, state, rounding = fit.recipe.steps, fit.start(), limit
+    steps, state, rounding = fit.schedule.steps, fit.start(), limit
     network_bytes: int | None = None
 
     def cost(networks: Networks) -> float:
-        as_tried = State(networks, state.network_moments, state.moving_latents)
+        as_tried = FitState(networks, state.network_moments, state.moving_latents)
         return fit.cost(fit.measured(as_tried, ROUNDING_WINDOWS))
 
     chosen = None

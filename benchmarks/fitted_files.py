@@ -19,7 +19,7 @@ import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.plan import Plan, prior_and_recipe
+from dfmcodec.encoder.fitted.plan import Plan, prior_and_schedule
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.fitted.windows import colours_of
@@ -64,13 +64,13 @@ def main(
     """See the module."""
     name, loaded = load(image)
     whole = cropped(loaded, crop)
-    prior, recipe = prior_and_recipe(colours_of(whole), lmbda, steps)
+    prior, schedule = prior_and_schedule(colours_of(whole), lmbda, steps)
 
     def rows() -> Iterator[Row]:
         started = time.perf_counter()
         start = Networks.start(seed, prior.width, len(prior.network.w1)) if cold else prior_networks(prior)
         job = Job(whole, EncoderConfig(lmbda=lmbda, seed=seed), 0, _show, lambda: False)
-        outcome = fit_grids(job, Plan(prior, start, recipe, lmbda, not (cold or uncounted)))
+        outcome = fit_grids(job, Plan(prior, start, schedule, lmbda, not (cold or uncounted)))
         data = bitstream.write(outcome.model, {}, checked=False)
         seconds = time.perf_counter() - started
         if save is not None:

@@ -22,7 +22,7 @@ from dfmcodec import bitstream
 from dfmcodec.bitstream import container
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.fitted import plan
-from dfmcodec.encoder.fitted.fit import Recipe
+from dfmcodec.encoder.fitted.fit import FitSchedule
 from dfmcodec.files.write_image import image_to_bytes, output_format
 from dfmcodec.image import Image, Metadata
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
@@ -170,14 +170,14 @@ REASONS = OTHERS | {case.name: case.reason for case in CASES}
 
 def file_of(case: Case) -> bytes:
     """The bytes of a golden file."""
-    chosen = plan.prior_and_recipe
+    chosen = plan.prior_and_schedule
 
-    def prior_and_recipe(colours: np.ndarray, lmbda: float, steps: int) -> tuple[FittedPrior, Recipe]:
-        prior, recipe = chosen(colours, lmbda, steps)
-        return (fitted_prior_of(case.prior.id) if case.prior else prior), recipe
+    def prior_and_schedule(colours: np.ndarray, lmbda: float, steps: int) -> tuple[FittedPrior, FitSchedule]:
+        prior, schedule = chosen(colours, lmbda, steps)
+        return (fitted_prior_of(case.prior.id) if case.prior else prior), schedule
 
     with (
-        mock.patch.object(plan, "prior_and_recipe", prior_and_recipe),
+        mock.patch.object(plan, "prior_and_schedule", prior_and_schedule),
         mock.patch.object(container, "CHECKS_PART", 1.0 if case.has_checks else 0.0),
     ):
         return dfmcodec.encode(case.image(), **case.options).data

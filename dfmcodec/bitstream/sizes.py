@@ -13,6 +13,8 @@ from dfmcodec.bitstream.sections.weights import side_bytes, stream_bits
 from dfmcodec.fourier.network import CoordinateArchitecture
 from dfmcodec.latents.geometry import Tiling
 
+STREAM_SECTION_BYTES = SECTION_ENTRY.size + 4  # what a range-coded section has besides: its entry, the last word
+
 
 def checks_file_bytes(sections: int, symbol_checks: int) -> int:
     """The bytes that a checks section adds to a file.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dfmcodec.training.generative.data import ImageSet
     from dfmcodec.training.generative.evaluate import Evaluation
     from dfmcodec.training.generative.features import FeatureSource
-    from dfmcodec.training.generative.train import State, Trainer
+    from dfmcodec.training.generative.train import Trainer, TrainingState
 
 # The names in recipes.PRESETS, repeated here because that module imports NumPy.
 _PRESETS = ("mnist", "cifar10", "mnist-published", "cifar10-published")
@@ -205,7 +205,7 @@ class _TrainingReporter:
     last_report: float = 0.0
     last_checkpoint: float = field(default_factory=time.perf_counter)
 
-    def __call__(self, state: State, psnr_db: float) -> None:
+    def __call__(self, state: TrainingState, psnr_db: float) -> None:
         now = time.perf_counter()
         if not self.options.quiet and now - self.last_report > _REPORT_S:
             self.last_report = now

@@ -394,7 +394,7 @@ class SymbolDecoder:
         stream: The bytes of the stream.
 
     Raises:
-        CorruptError: The stream is not an integer of words, or it holds impossible symbols.
+        CorruptError: The stream does not consist of whole words, or it holds impossible symbols.
     """
 
     def __init__(self, stream: bytes) -> None:

@@ -226,7 +226,7 @@ export class RangeDecoder {
 
   /**
    * @param {Uint8Array} bytes - The stream: words of 32 bits, little-endian.
-   * @throws {import("./errors.js").DfmError} It is not an integer of words.
+   * @throws {import("./errors.js").DfmError} It does not consist of whole words.
    */
   constructor(bytes) {
     if (bytes.length % 4) throw damaged(`a coded section has ${bytes.length} bytes, not a multiple of 4`);

@@ -177,7 +177,7 @@ test("escapes of many lengths are decoded", () => {
   assert.ok(largest > 2 ** 21, String(largest));
 });
 
-test("a stream that is no integer of words is refused", () => {
+test("a stream that ends within a word is refused", () => {
   assert.throws(() => new RangeDecoder(new Uint8Array(7)), { kind: "corrupt" });
 });
 

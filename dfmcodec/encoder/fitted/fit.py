@@ -52,7 +52,7 @@ _LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FitSchedule:
     """How a fit goes.
 
     Args:
@@ -79,14 +79,14 @@ class Recipe:
     held_part: float = 0.4
 
     @classmethod
-    def of(cls, steps: int) -> Recipe:
+    def of(cls, steps: int) -> FitSchedule:
         """How fits of so many steps go best. Networks of short ones have to move more often than
         by the gradient of 24 windows.
         """
         return cls(steps) if steps >= _SHORT_FIT else cls(steps, network_rate=_SHORT_FIT_RATE, batch=_SHORT_FIT_BATCH)
 
 
-class State(NamedTuple):
+class FitState(NamedTuple):
     """What a step of the fit changes.
 
     Args:
@@ -143,7 +143,7 @@ class Fit:
         lmbda: The multiplier of bits in the loss. `lmbda` may be changed between steps.
         lmbda_code: The code that gives the step of symbols; see `latents.grids`.
         start: The networks to start from.
-        recipe: How the fit goes.
+        schedule: How the fit goes.
         scales: The scale of the Laplace distribution of each weight's change from `start`; None if
             changes are to cost no bits.
         seed: Of the noise and of the order of windows.
@@ -160,7 +160,7 @@ class Fit:
         lmbda: float,
         lmbda_code: int,
         start: Networks,
-        recipe: Recipe,
+        schedule: FitSchedule,
         scales: Networks | None = None,
         seed: int = 0,
         held: Sequence[Bools] = (),
@@ -173,7 +173,7 @@ class Fit:
         self.width: int = colours.shape[2]
         self.lmbda = lmbda
         self.lmbda_code = lmbda_code
-        self.recipe = recipe
+        self.schedule = schedule
         self._start = start
         self._scales = scales
         self._seed = seed
@@ -193,7 +193,7 @@ class Fit:
         """The pixels of the image."""
         return self.height * self.width
 
-    def start(self, latents: Sequence[Float32] | None = None) -> State:
+    def start(self, latents: Sequence[Float32] | None = None) -> FitState:
         """The state before the first step.
 
         Args:
@@ -202,24 +202,24 @@ class Fit:
         if latents is None:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
         moments = _network_optimizer().init(self._start.in_parts)
-        return State(self._start, moments, Latents.start(latents))
+        return FitState(self._start, moments, Latents.start(latents))
 
     def shorten(self, steps: int) -> None:
         """Makes the fit end after so many steps, with rates and noise as such a fit has them."""
-        self.recipe = replace(self.recipe, steps=steps)
+        self.schedule = replace(self.schedule, steps=steps)
 
     def slow_down(self) -> None:
         """Halves the learning rate of networks, after the fit has come to NaN."""
-        self.recipe = replace(self.recipe, network_rate=self.recipe.network_rate / 2)
+        self.schedule = replace(self.schedule, network_rate=self.schedule.network_rate / 2)
 
     def step(
         self,
-        state: State,
+        state: FitState,
         number: int,
         moves_networks: bool = True,
         rounding: Callable[[Networks], Networks] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
-    ) -> State:
+    ) -> FitState:
         """Takes a step.
 
         Args:
@@ -230,18 +230,18 @@ class Fit:
                 themselves (straight-through: Bengio et al. 2013, arXiv 1308.3432).
             should_stop: Asked before each batch; True ends the step there.
         """
-        part_done = min(1.0, number / self.recipe.steps)
-        left = max(self.recipe.last_part, 0.5 * (1 + cos(pi * part_done)))
-        ends = self.recipe.temperatures, self.recipe.noises
+        part_done = min(1.0, number / self.schedule.steps)
+        left = max(self.schedule.last_part, 0.5 * (1 + cos(pi * part_done)))
+        ends = self.schedule.temperatures, self.schedule.noises
         temperature, noise = (np.float32(a + (b - a) * part_done) for a, b in ends)
-        latent_rates = [self.recipe.latent_rate * factor * left for factor in self.recipe.level_rates]
+        latent_rates = [self.schedule.latent_rate * factor * left for factor in self.schedule.level_rates]
         networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
         random = np.random.default_rng((self._seed, number))
         order = random.permutation(self._window_count)
         seeds = random.integers(1 << 32, size=len(order), dtype=np.uint32)
         image = self._image()
         with calls():
-            for numbers in np.array_split(order, -(-len(order) // self.recipe.batch)):
+            for numbers in np.array_split(order, -(-len(order) // self.schedule.batch)):
                 batch = numbers.tolist()
                 if should_stop():
                     break
@@ -255,15 +255,15 @@ class Fit:
                 if moves_networks:
                     total = self._loss.total([by_weights for by_weights, _ in gradients])
                     share = np.float32(len(order) / len(batch) / self.pixel_count)
-                    rate = np.float32(self.recipe.network_rate * left)
+                    rate = np.float32(self.schedule.network_rate * left)
                     price = image.lmbda * np.float32(self._price_part / self.pixel_count)
                     networks, moments = _move(networks, moments, total, share, price, rate, self._start, self._scales)
-        if part_done < self.recipe.held_part:
+        if part_done < self.schedule.held_part:
             for grid, held in zip(latents.values, self._held, strict=False):
                 grid[held] = 0
-        return State(networks, moments, latents)
+        return FitState(networks, moments, latents)
 
-    def measured(self, state: State, windows: int | None = None) -> Measured:
+    def measured(self, state: FitState, windows: int | None = None) -> Measured:
         """Measures a state as a decoder would see it.
 
         Args:
@@ -293,9 +293,9 @@ class Fit:
         image = self._image()
         with calls():
             weights = self._loss.weights(networks)
-        softness = Softness(np.float32(self.recipe.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
-        for first in range(0, self._window_count, self.recipe.batch):
-            windows = range(first, min(first + self.recipe.batch, self._window_count))
+        softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
+        for first in range(0, self._window_count, self.schedule.batch):
+            windows = range(first, min(first + self.schedule.batch, self._window_count))
             with calls():
                 found = self._loss.gradients(weights, image, grids, [softness] * len(windows), windows)
             for by_weights, _ in found:

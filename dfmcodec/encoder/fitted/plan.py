@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from dfmcodec._types import Float32, Model
 from dfmcodec.bitstream.contents import QuantizedLatents
 from dfmcodec.encoder.config import lmbda_of_step
-from dfmcodec.encoder.fitted.fit import Recipe
+from dfmcodec.encoder.fitted.fit import FitSchedule
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.smooth import SMOOTH_PART, smooth_part
@@ -43,14 +43,14 @@ class Plan:
     Args:
         prior: What networks are coded against.
         start: The networks that the fit starts from.
-        recipe: How it goes.
+        schedule: How it goes.
         first_lmbda: The multiplier of the first steps, and what the step of symbols follows.
         counts_networks: Whether the loss has the bits of the networks, as changes from `start`.
     """
 
     prior: FittedPrior
     start: Networks
-    recipe: Recipe
+    schedule: FitSchedule
     first_lmbda: float
     counts_networks: bool = True
 
@@ -77,11 +77,11 @@ def plan_of(job: Job) -> Plan:
         )
         raise TargetUnreachableError(msg) if job.config.target_lmbda is None else ConfigError(msg)
     steps = job.config.steps or EFFORT_STEPS[job.config.effort]
-    prior, recipe = prior_and_recipe(colours_of(job.image), lmbda, steps)
-    return Plan(prior, prior_networks(prior), recipe, lmbda)
+    prior, schedule = prior_and_schedule(colours_of(job.image), lmbda, steps)
+    return Plan(prior, prior_networks(prior), schedule, lmbda)
 
 
-def prior_and_recipe(colours: Float32, lmbda: float, steps: int) -> tuple[FittedPrior, Recipe]:
+def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[FittedPrior, FitSchedule]:
     """The prior that serves an image at a multiplier, and how fits of so many steps start from it.
 
     Args:
@@ -92,7 +92,7 @@ def prior_and_recipe(colours: Float32, lmbda: float, steps: int) -> tuple[Fitted
     part = smooth_part(colours, lmbda)
     priors = next(by_lmbda for least, most, by_lmbda in _PRIORS if colours[0].size >= least and part <= most)
     prior = next(prior for from_lmbda, prior in reversed(priors) if from_lmbda <= lmbda)
-    return fitted_prior_of(prior.id), Recipe.of(steps)
+    return fitted_prior_of(prior.id), FitSchedule.of(steps)
 
 
 def _lmbda_of_target(job: Job) -> float:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32
 from dfmcodec.bitstream.sections.networks import bits_of_steps
-from dfmcodec.encoder.fitted.fit import Fit, State
+from dfmcodec.encoder.fitted.fit import Fit, FitState
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import Rounding, decoder_networks, flat_gradient
 from dfmcodec.prior.fitted import NetworkChanges
@@ -86,7 +86,7 @@ class _Curvature:
 
 def refined(
     fit: Fit,
-    state: State,
+    state: FitState,
     rounding: Rounding,
     trials: int,
     should_stop: Callable[[], bool],

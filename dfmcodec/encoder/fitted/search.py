@@ -24,7 +24,7 @@ from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.bitstream.sections.grids import write_grids
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.decoder import render
-from dfmcodec.encoder.fitted.fit import Fit, Measured, State
+from dfmcodec.encoder.fitted.fit import Fit, FitState, Measured
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import Plan, plan_of
 from dfmcodec.encoder.fitted.quantize import Rounding, change_scales, choose_rounding
@@ -137,9 +137,11 @@ class _Search:
         scales = change_scales(plan.prior) if plan.counts_networks else None
         colours = colours_of(job.image)
         held = smooth_latents(colours, plan.first_lmbda)
-        self._held_until = plan.recipe.held_part if held else 0.0
-        start, recipe, peak = plan.start, plan.recipe, peak_value(job.image.bit_depth)
-        self._fit = Fit(colours, plan.first_lmbda, self._code, start, recipe, scales, job.config.seed, held, peak=peak)
+        self._held_until = plan.schedule.held_part if held else 0.0
+        start, schedule, peak = plan.start, plan.schedule, peak_value(job.image.bit_depth)
+        self._fit = Fit(
+            colours, plan.first_lmbda, self._code, start, schedule, scales, job.config.seed, held, peak=peak
+        )
         self._rounding: Rounding | None = None
         self._expected_rounding: Rounding | None = None
         self._timed_from_s = 0.0
@@ -189,7 +191,7 @@ class _Search:
 
     @property
     def _steps(self) -> int:
-        return self._fit.recipe.steps
+        return self._fit.schedule.steps
 
     def _keep_to_time(self, number: int) -> None:
         """Makes the fit as short as a time limit needs it, once it is known how long steps take: a
@@ -206,7 +208,7 @@ class _Search:
             affordable = number + int(_FOR_STEPS * max(0.0, limit - seconds) / each)
             self._fit.shorten(min(self._steps, affordable))
 
-    def _with_swept_coarse_grids(self, state: State) -> State:
+    def _with_swept_coarse_grids(self, state: FitState) -> FitState:
         """A state whose coarser grids are swept, in a fit that is long enough to be worth it."""
         if self._steps < _COARSE_SWEEPS_FROM:
             return state
@@ -220,7 +222,7 @@ class _Search:
         values = [old + new - np.rint(old) for old, new in zip(state.latents, symbols, strict=True)]
         return state._replace(moving_latents=replace(state.moving_latents, values=tuple(values)))
 
-    def _with_refined_networks(self, state: State) -> State:
+    def _with_refined_networks(self, state: FitState) -> FitState:
         """A state with networks that a file can hold and that suit its symbols better."""
         if self._rounding is None:
             return state
@@ -228,7 +230,7 @@ class _Search:
         networks = refined(self._fit, state, self._rounding, trials, self._has_to_stop)
         return state._replace(networks=networks)
 
-    def _stepped_to_target(self, state: State) -> tuple[State, list[_Tried], int]:
+    def _stepped_to_target(self, state: FitState) -> tuple[FitState, list[_Tried], int]:
         """Takes further steps under other multipliers until the target is near enough for sweeps;
         where latents were held, and sweeps find little to change, until it is met or lies between
         two states.
@@ -258,7 +260,7 @@ class _Search:
             tried.append(self._as_it_is(state))
         return state, tried if self._held_until else [], taken
 
-    def _as_it_is(self, state: State) -> _Tried:
+    def _as_it_is(self, state: FitState) -> _Tried:
         """The rounded latents of a state."""
         candidate = self._candidate(state.latents, self._any_rounding.changes(state.networks), 0.0)
         return _Tried([np.rint(grid) for grid in state.latents], candidate, self._fit.lmbda)
@@ -273,7 +275,7 @@ class _Search:
             return _FURTHER_OF_SIZE * log(swept * candidate.file_bytes / (_FURTHER_AIM * budget))
         return 0.0 if config.psnr is None else _FURTHER_OF_PSNR * (candidate.psnr_db - config.psnr - _PSNR_SPARE)
 
-    def _swept_to_target(self, state: State) -> list[_Tried]:
+    def _swept_to_target(self, state: FitState) -> list[_Tried]:
         """Sweeps until the target is met closely or lies between two.
 
         All sweeps start from the symbols of the fit: one after the other they would find less and
@@ -299,7 +301,7 @@ class _Search:
             return None if meeting is None else meeting.candidate
         return self._between(meeting, beyond)
 
-    def _swept(self, state: State) -> _Tried:
+    def _swept(self, state: FitState) -> _Tried:
         """Rounds the latents of a state and sweeps the finest grid."""
         networks, changes = self._any_rounding(state.networks), self._any_rounding.changes(state.networks)
         finest, *coarser = (np.rint(grid) for grid in state.latents)
@@ -357,7 +359,7 @@ class _Search:
         """Networks as latents see them now."""
         return networks if self._rounding is None else self._rounding(networks)
 
-    def _measured(self, state: State, windows: int | None = None) -> Measured | None:
+    def _measured(self, state: FitState, windows: int | None = None) -> Measured | None:
         """A state with networks as latents see them now, from so many windows; None if it has come
         to NaN or infinite values.
         """
@@ -426,7 +428,7 @@ class _Search:
     def _is_without_target(self) -> bool:
         return self._job.budget_bytes is None and self._job.config.psnr is None
 
-    def _chosen_rounding(self, state: State) -> Rounding:
+    def _chosen_rounding(self, state: FitState) -> Rounding:
         """How the networks of a state are rounded."""
 
         def cost(networks: Networks) -> float:

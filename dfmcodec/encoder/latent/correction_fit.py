@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
 from dfmcodec.bitstream.sections.corrections import correction_bytes
+from dfmcodec.bitstream.sizes import STREAM_SECTION_BYTES
 from dfmcodec.entropy.context import OUTPUT_SHIFT, ContextModel
 from dfmcodec.entropy.correction import CONSTANT_UNIT, ContextCorrection, band_numbers
 from dfmcodec.entropy.passes import CodingPass
@@ -26,7 +27,6 @@ _SYMBOLS_OF_LEVEL = 120_000  # about so many are sampled of each decomposition l
 _BATCH = 4096
 _RATES = (0.1, 0.4)  # learning rates of maps and constants, units
 _UNIT_PRICE = 4.0  # bits, about what 1 instead of 0 costs
-_SECTION_BYTES = 9  # the section entry, and the last word of the coder
 _LEAST_GAIN = 1.5  # times what it costs, because symbols that were chosen under other tables flatter a correction
 _MOMENTUM = 0.9
 _WARM_UP = 10  # steps that measure gradients and change nothing
@@ -136,7 +136,7 @@ def fit_correction(
             maps[phase], constants[phase] = found
             saved += gain
     chosen = ContextCorrection(maps, constants)
-    return chosen if saved > _LEAST_GAIN * 8 * (correction_bytes(chosen) + _SECTION_BYTES) else None
+    return chosen if saved > _LEAST_GAIN * 8 * (correction_bytes(chosen) + STREAM_SECTION_BYTES) else None
 
 
 def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from dfmcodec._types import Float32, Float64, Int32
 from dfmcodec.bitstream.sections.filter import filter_bytes
+from dfmcodec.bitstream.sizes import STREAM_SECTION_BYTES
 from dfmcodec.fourier.quantize import step_size
 from dfmcodec.latents.geometry import Region
 from dfmcodec.synthesis.filter import ImageFilter, tap_differences, taps
@@ -23,7 +24,6 @@ _STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
 _SMALLEST_RADIUS = 2
 _BLOCK_ROWS = 16
 _BLOCKS_AT_A_TIME = 16  # whose products are kept
-_SECTION_BYTES = 9  # the section entry, and the last word of the coder
 _RIDGE = 1e-5
 
 
@@ -66,7 +66,7 @@ def fit_filter(
             weights = symbols * step_size(step_index)
             lowered = 2 * np.sum(weights * moment[:size]) - np.sum(weights * (normal[:size, :size] @ weights))
             candidate = ImageFilter(radius, step_index, _by_output(symbols, samples.shape[0]))
-            gain = float(lowered) - 8 * bit_price * (filter_bytes(candidate) + _SECTION_BYTES)
+            gain = float(lowered) - 8 * bit_price * (filter_bytes(candidate) + STREAM_SECTION_BYTES)
             if gain > best_gain:
                 best, best_gain = candidate, gain
     return best

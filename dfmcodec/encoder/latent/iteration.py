@@ -85,7 +85,7 @@ class Reconstruction:
 
 
 @dataclass(frozen=True)
-class State:
+class IterationState:
     """What an iteration starts from. Nothing in it changes.
 
     Args:
@@ -112,12 +112,12 @@ class State:
     reconstruction: Reconstruction | None = None
 
 
-def first_state(encoding: Encoding) -> State:
+def first_state(encoding: Encoding) -> IterationState:
     """The state before the first iteration."""
-    return State(0, tuple(map(TileState, encoding.tiling.tiles)))
+    return IterationState(0, tuple(map(TileState, encoding.tiling.tiles)))
 
 
-def restarted(encoding: Encoding, state: State, best: Trial | None, is_plain: bool) -> State:
+def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
     """A state that forgets all but the correction of the best trial, whose values were finite.
 
     Args:
@@ -132,12 +132,12 @@ def restarted(encoding: Encoding, state: State, best: Trial | None, is_plain: bo
 
 def iterate(
     encoding: Encoding,
-    state: State,
+    state: IterationState,
     q_step: int,
     bit_price: float,
     largest_bytes: float = inf,
     check: Callable[[], None] = lambda: None,
-) -> tuple[Trial, State]:
+) -> tuple[Trial, IterationState]:
     """One iteration.
 
     Args:
@@ -208,7 +208,7 @@ def iterate(
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen), following
 
 
-def shifted(encoding: Encoding, state: State) -> State:
+def shifted(encoding: Encoding, state: IterationState) -> IterationState:
     """A state whose tiles aim at what the last iteration's image asks for, and which has that image
     no more; to be called before a further iteration, which needs the memory.
     """
@@ -261,7 +261,7 @@ class _Coded:
 
 def _code_tiles(
     encoding: Encoding,
-    state: State,
+    state: IterationState,
     q_step: int,
     bit_price: float,
     sample: SymbolSample | None,
@@ -299,7 +299,7 @@ def _code_tiles(
 
 def _source(
     encoding: Encoding,
-    state: State,
+    state: IterationState,
     tile_state: TileState,
     pyramid: Pyramid,
     context: ContextModel,

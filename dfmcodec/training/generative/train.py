@@ -56,7 +56,7 @@ Weights = dict[str, Array]
 
 
 @dataclass
-class State:
+class TrainingState:
     """The state of a training.
 
     Args:
@@ -88,12 +88,12 @@ class Trainer:
         self.architecture, self.recipe, self._seed = architecture, recipe, seed
         self._samples = jnp.asarray(images.reshape(len(images), -1, architecture.channels))
         parameters = initial_parameters(architecture, recipe, len(images), seed)
-        self.state = State(parameters, _optimizer(recipe).init(parameters))
+        self.state = TrainingState(parameters, _optimizer(recipe).init(parameters))
 
     def run(
         self,
         seconds: float,
-        report: Callable[[State, float], None] = lambda state, psnr_db: None,
+        report: Callable[[TrainingState, float], None] = lambda state, psnr_db: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> str:
         """Trains to the end of the recipe, or to a time limit.
@@ -134,7 +134,7 @@ class Trainer:
                 msg = f"the loss is NaN or infinite after {self.state.steps} training steps; try another seed or preset"
                 raise DfmError(msg)
             spent = before + clock() - started
-            self.state = State(parameters, moments, self.state.steps + count, spent)
+            self.state = TrainingState(parameters, moments, self.state.steps + count, spent)
             report(self.state, psnr_of_mse(error, _SAMPLE_PEAK))
         return "steps" if self.state.steps >= recipe.steps else "time limit"
 
@@ -168,7 +168,7 @@ class Trainer:
             msg = f"{path} is damaged; use --restart to ignore it"
             raise ConfigError(msg) from error
         parameters, moments = jax.tree.unflatten(tree, restored)
-        self.state = State(parameters, moments, steps, seconds)
+        self.state = TrainingState(parameters, moments, steps, seconds)
 
     def _about(self) -> str:
         """What identifies the training: architecture, recipe, seed, and a checksum of the

@@ -38,7 +38,7 @@ from click.core import ParameterSource
 
 from dfmcodec._types import Float32, Model
 from dfmcodec.encoder.fitted.contexts import ContextWeights
-from dfmcodec.encoder.fitted.fit import Fit, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, FitSchedule
 from dfmcodec.encoder.fitted.machine import FINE_CHROMA, NEARLY_LINEAR, STEEP
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, from_flat, prior_networks
@@ -115,7 +115,7 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
     Raises:
         DivergedError: They have NaN or infinite weights.
     """
-    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, Recipe.of(steps), **settings)
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, FitSchedule.of(steps), **settings)
     with on_processor():
         state = fit.start()
         for number in range(steps):

@@ -27,7 +27,7 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.fitted import contexts as rate
 from dfmcodec.encoder.fitted import fit as fitting
 from dfmcodec.encoder.fitted.contexts import ContextWeights, laplace_bits, symbol_bits
-from dfmcodec.encoder.fitted.fit import Fit, Recipe, State
+from dfmcodec.encoder.fitted.fit import Fit, FitSchedule, FitState
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.machine import cosine_less_one_and_sine, start_machine, window_colours
 from dfmcodec.encoder.fitted.neighbours import Offsets, gathered, neighbourhoods
@@ -117,27 +117,27 @@ SIZE = (100, 121)  # which no grid divides
 STEPS = 30
 
 
-def some_fit(steps: int, widths: tuple[int, int] = (8, 8)) -> tuple[Fit, State]:
+def some_fit(steps: int, widths: tuple[int, int] = (8, 8)) -> tuple[Fit, FitState]:
     """A fit of a small photograph from random networks, and its state before the first step."""
     colours = (photograph(*SIZE) / np.float32(255)).astype(np.float32).transpose(2, 0, 1)
-    fit = Fit(colours, LMBDA, CODE, Networks.start(0, *widths), Recipe.of(steps))
+    fit = Fit(colours, LMBDA, CODE, Networks.start(0, *widths), FitSchedule.of(steps))
     return fit, fit.start()
 
 
-def after(fit: Fit, state: State, steps: int, moves_networks: bool = True) -> State:
+def after(fit: Fit, state: FitState, steps: int, moves_networks: bool = True) -> FitState:
     for number in range(steps):
         state = fit.step(state, number, moves_networks)
     return state
 
 
 @lru_cache(maxsize=1)
-def fitted_photograph() -> tuple[Fit, State]:
+def fitted_photograph() -> tuple[Fit, FitState]:
     """The fit after its steps."""
     fit, start = some_fit(STEPS)
     return fit, after(fit, start, STEPS)
 
 
-def laplace_state(fit: Fit) -> State:
+def laplace_state(fit: Fit) -> FitState:
     """A state with symbols from a Laplace distribution and the networks that the fit starts
     from: the same whatever computes it.
     """
@@ -689,7 +689,7 @@ def test_soft_rounding() -> None:
         assert (np.diff(soft_round(x, jnp.float32(temperature))) >= 0).all()
 
 
-def cost_of(fit: Fit, state: State) -> float:
+def cost_of(fit: Fit, state: FitState) -> float:
     """The loss of a decoder, in bits."""
     measured = fit.measured(state)
     return measured.mse * fit.pixel_count / fit.lmbda + measured.bits
@@ -775,7 +775,9 @@ def test_the_price_of_a_change_is_that_of_its_bits() -> None:
     assert np.abs(found[[3, 5]] - 0.25).max() < 0.02 * per_bit
 
 
-def moves_of_a_step(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], recipe: Recipe, **settings: Any) -> Any:
+def moves_of_a_step(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], schedule: FitSchedule, **settings: Any
+) -> Any:
     """The arguments of all moves of the networks in the first step of a fit of a gray image."""
     moves = []
     move = fitting._move
@@ -784,7 +786,7 @@ def moves_of_a_step(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], reci
         moves.append(arguments)
         return move(*arguments)
 
-    fit = Fit(np.full((3, *size), 0.5, dtype=np.float32), LMBDA, CODE, Networks.start(0, 8, 8), recipe, **settings)
+    fit = Fit(np.full((3, *size), 0.5, dtype=np.float32), LMBDA, CODE, Networks.start(0, 8, 8), schedule, **settings)
     with monkeypatch.context() as patched:
         patched.setattr(fitting, "_move", seen)
         fit.step(fit.start(), 0)
@@ -795,7 +797,7 @@ def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> 
     """Its networks then move as those of a larger image would."""
     prices = []
     for part in (1.0, 0.2):
-        moves = moves_of_a_step(monkeypatch, (40, 50), Recipe.of(1), price_part=part)
+        moves = moves_of_a_step(monkeypatch, (40, 50), FitSchedule.of(1), price_part=part)
         prices += [float(price) for _, _, _, _, price, *_ in moves]
     assert prices == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
 
@@ -804,14 +806,14 @@ def test_networks_move_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None
     """By gradients that stand for all windows alike, however many of the 9 a batch has."""
     side = 2 * WINDOW + 8
     for batch, sizes in ((24, [9]), (4, [3, 3, 3]), (5, [5, 4])):
-        moves = moves_of_a_step(monkeypatch, (side, side), replace(Recipe.of(1), batch=batch))
+        moves = moves_of_a_step(monkeypatch, (side, side), replace(FitSchedule.of(1), batch=batch))
         shares = [float(share) for _, _, _, share, *_ in moves]
         assert shares == pytest.approx([9 / size / side**2 for size in sizes])
 
 
 def test_short_fits_have_smaller_batches() -> None:
-    recipes = [Recipe.of(steps) for steps in (300, 599, 600, 12000)]
-    assert [recipe.steps for recipe in recipes] == [300, 599, 600, 12000]
+    recipes = [FitSchedule.of(steps) for steps in (300, 599, 600, 12000)]
+    assert [schedule.steps for schedule in recipes] == [300, 599, 600, 12000]
     assert recipes[0].batch == recipes[1].batch < recipes[2].batch == recipes[3].batch
     assert recipes[1].network_rate < recipes[2].network_rate
 
@@ -830,7 +832,7 @@ def test_what_is_measured_is_what_is_written_and_decoded() -> None:
         decoded = decode_image(data).pixels
     noisy = np.clip(decoded + np.random.default_rng(1).normal(0, 6, decoded.shape), 0, 255).astype(np.uint8)
     colours = np.ascontiguousarray(noisy.transpose(2, 0, 1), dtype=np.float32) / 255
-    fit = Fit(colours, LMBDA, CODE, decoder_networks(prior, changes), Recipe.of(STEPS))
+    fit = Fit(colours, LMBDA, CODE, decoder_networks(prior, changes), FitSchedule.of(STEPS))
     measured = fit.measured(laplace_state(fit))
     assert measured.psnr_db == pytest.approx(psnr(noisy, decoded), abs=0.02)
     assert measured.psnr_db == pytest.approx(20 * np.log10(255 / 6), abs=1)  # clipped samples have less noise

@@ -11,7 +11,7 @@ from fitted_parts import laplace_grids
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
 from dfmcodec.bitstream.sections.networks import change_bits
 from dfmcodec.decoder import render
-from dfmcodec.encoder.fitted.fit import Fit, Recipe, State
+from dfmcodec.encoder.fitted.fit import Fit, FitSchedule, FitState
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import Rounding, flat_changes, flat_gradient, from_flat, prior_networks
 from dfmcodec.encoder.fitted.refine import refined
@@ -20,7 +20,7 @@ from dfmcodec.prior.fitted import CHANGE_NAMES, FittedPrior, fitted_prior_of
 from dfmcodec.prior.registry import FITTED_SMALL
 
 LMBDA, TRIALS = 2e-3, 20
-Found = tuple[Fit, State, Rounding]
+Found = tuple[Fit, FitState, Rounding]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def found(request: pytest.FixtureRequest, prior: FittedPrior) -> Found:
     pixels = render(QuantizedGrids(arch, *request.param, code_of_lmbda(LMBDA), grids))
     colours = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32) / 255
     start = prior_networks(prior)
-    fit = Fit(colours, LMBDA, code_of_lmbda(LMBDA), start, Recipe.of(1))
+    fit = Fit(colours, LMBDA, code_of_lmbda(LMBDA), start, FitSchedule.of(1))
     rng = np.random.default_rng(0)
     steps = rng.choice([-1, 0, 1], prior.weight_count, p=[0.025, 0.95, 0.025])
     changes = (steps * prior.step_sizes(rounding.exponents)).astype(np.float32)

@@ -31,10 +31,10 @@ from dfmcodec.decoder import render
 from dfmcodec.encoder.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.encoder.fitted import plan as planning
 from dfmcodec.encoder.fitted import search
-from dfmcodec.encoder.fitted.fit import Fit, Measured, Recipe, State
+from dfmcodec.encoder.fitted.fit import Fit, FitSchedule, FitState, Measured
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.plan import Plan, plan_of, prior_and_recipe
+from dfmcodec.encoder.fitted.plan import Plan, plan_of, prior_and_schedule
 from dfmcodec.encoder.fitted.quantize import Rounding, prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.fitted.windows import colours_of
@@ -99,14 +99,14 @@ class LaplaceFit(Fit):
         """Of the latents of the finest grid, in symbols."""
         return max(0.0, 0.3 + 0.8 * log(self.lmbda / LMBDA))
 
-    def step(self, state: State, number: int, *_: Any, **__: Any) -> State:
+    def step(self, state: FitState, number: int, *_: Any, **__: Any) -> FitState:
         """A quarter of the way."""
         finest, *coarser = laplace_latents()
         finest = np.copysign(np.maximum(np.abs(finest) - np.float32(self.threshold), 0), finest)
         pairs = zip(state.latents, (finest, *coarser), strict=True)
         return state._replace(moving_latents=Latents.start([old + (goal - old) / 4 for old, goal in pairs]))
 
-    def measured(self, state: State, windows: int | None = None) -> Measured:
+    def measured(self, state: FitState, windows: int | None = None) -> Measured:
         latents, _ = self._last
         if latents is not state.moving_latents:
             model = model_of(state.latents)
@@ -169,7 +169,7 @@ def found(
         patch.setattr(search, "Fit", fit)
         if fit is LaplaceFit:
             patch.setattr(search, "choose_rounding", usual_rounding)
-        outcome = fit_grids(job, Plan(prior(), prior_networks(prior()), Recipe.of(steps), LMBDA))
+        outcome = fit_grids(job, Plan(prior(), prior_networks(prior()), FitSchedule.of(steps), LMBDA))
         data = bitstream.write(outcome.model, checked=False)
         return Found(image, outcome, data, dfmcodec.decode(data).pixels, progress)
 
@@ -183,7 +183,7 @@ def search_of(config: EncoderConfig, steps: int = STEPS, image: Image | None = N
     """The search for a target before its first step."""
     image = laplace_image() if image is None else image
     job = Job(image, config, 0, lambda _: None, lambda: False, config.budget_bytes(image))
-    plan = Plan(prior(), prior_networks(prior()), Recipe.of(steps), LMBDA)
+    plan = Plan(prior(), prior_networks(prior()), FitSchedule.of(steps), LMBDA)
     return search._Search(job, plan, search.time.perf_counter())
 
 
@@ -211,7 +211,7 @@ def check_file(result: Found) -> None:
 
 @pytest.mark.slow
 def test_a_multiplier_is_a_target(of_photograph: Found) -> None:
-    """It stays as it is, and the fit ends after the steps of its recipe."""
+    """It stays as it is, and the fit ends after the steps of its schedule."""
     check_file(of_photograph)
     outcome = of_photograph.outcome
     assert (outcome.steps, outcome.stop_reason, outcome.restarts) == (STEPS, "steps", 0)
@@ -334,7 +334,7 @@ def test_a_time_limit_makes_a_long_fit_shorter(steps: int, kept: int, monkeypatc
     for number in range(1, 21):
         now = 9.0 + number
         running._keep_to_time(number)
-    assert running._fit.recipe.steps == kept
+    assert running._fit.schedule.steps == kept
 
 
 # Numbers that are not finite
@@ -346,7 +346,7 @@ def spoil_steps(
     """Lets a weight or a latent be no number after some of the steps that are taken, from 1 on."""
     step, taken = fit.step, count(1)
 
-    def spoiled(*args: Any) -> State:
+    def spoiled(*args: Any) -> FitState:
         state = step(*args)
         if next(taken) not in steps:
             return state
@@ -528,7 +528,7 @@ def test_a_fit_that_misses_its_size_is_brought_to_it(
         monkeypatch.setattr(search, "sweep", lambda *_: pytest.fail("sweeps find little there"))
     size, sizes, as_it_is = len(of_lmbda.data) * 24 // 25, [], search._Search._as_it_is
 
-    def recorded(self: search._Search, state: State) -> search._Tried:
+    def recorded(self: search._Search, state: FitState) -> search._Tried:
         tried = as_it_is(self, state)
         sizes.append(tried.candidate.file_bytes)
         return tried
@@ -622,9 +622,9 @@ def plan_for(config: EncoderConfig) -> Plan:
 
 
 def test_a_plan_has_the_steps_of_its_effort_or_those_that_are_given() -> None:
-    counts = [plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, effort=effort)).recipe.steps for effort in EFFORTS]
+    counts = [plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, effort=effort)).schedule.steps for effort in EFFORTS]
     assert counts == sorted(set(counts))
-    assert plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, steps=7)).recipe.steps == 7
+    assert plan_for(EncoderConfig(model="fitted", lmbda=LMBDA, steps=7)).schedule.steps == 7
 
 
 def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -634,7 +634,7 @@ def test_a_plan_has_the_prior_for_its_image_and_multiplier(monkeypatch: pytest.M
     priors = {}
     for side, part, lmbda in product((280, 290, 440, 450), (0.2, 0.5, 0.6), (1e-4, 1.5e-3, 3e-3)):
         monkeypatch.setattr(planning, "smooth_part", lambda *_, part=part: part)
-        prior, _ = prior_and_recipe(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
+        prior, _ = prior_and_schedule(np.zeros((3, side, side), dtype=np.float32), lmbda, 10)
         priors[side, part, lmbda] = prior
     full, wide, far = priors.pop((450, 0.2, 1e-4)), priors.pop((450, 0.5, 1e-4)), priors.pop((290, 0.5, 3e-3))
     assert priors.pop((450, 0.2, 1.5e-3)).checksum == full.checksum != wide.checksum

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 import skimage.filters
 
-from dfmcodec.encoder.fitted.fit import _SPREADS, Fit, Recipe, _with_price
+from dfmcodec.encoder.fitted.fit import _SPREADS, Fit, FitSchedule, _with_price
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.smooth import SMOOTH_PART, smooth_latents, smooth_part
 from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
@@ -70,8 +70,8 @@ def test_latents_are_held_where_more_than_half_is_smooth() -> None:
 def test_held_latents_are_zero_in_the_first_part_only() -> None:
     image, steps = half_blurred(), 10
     held = smooth_latents(image, LMBDA)
-    recipe = Recipe(steps, held_part=0.4)
-    fit = Fit(image, LMBDA, code_of_lmbda(LMBDA), Networks.start(0, 8, 8), recipe, held=held)
+    schedule = FitSchedule(steps, held_part=0.4)
+    fit = Fit(image, LMBDA, code_of_lmbda(LMBDA), Networks.start(0, 8, 8), schedule, held=held)
     state = fit.start()
     for number in range(steps):
         state = fit.step(state, number)

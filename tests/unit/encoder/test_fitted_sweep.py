@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 from fitted_parts import laplace_grids
 
-from dfmcodec.encoder.fitted.fit import Fit, Recipe
+from dfmcodec.encoder.fitted.fit import Fit, FitSchedule
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.sweep import Reach, sweep
@@ -77,7 +77,7 @@ def colours_of_photograph(height: int, width: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def fit() -> Fit:
     start = prior_networks(fitted_prior_of(FITTED_LARGE.id))
-    return Fit(colours_of_photograph(128, 160), 1e-3, 0, start, Recipe.of(40))
+    return Fit(colours_of_photograph(128, 160), 1e-3, 0, start, FitSchedule.of(40))
 
 
 @pytest.mark.parametrize("level", range(4))
@@ -107,7 +107,7 @@ def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds(level: int) -> None:
     image of two windows. (Sums of cells are good to a thousandth of a bit.)
     """
     size = 40, 150
-    fit = Fit(colours_of_photograph(*size), 1e-3, 0, Networks.start(0, 8, 8), Recipe.of(40))
+    fit = Fit(colours_of_photograph(*size), 1e-3, 0, Networks.start(0, 8, 8), FitSchedule.of(40))
     grids = [grid.astype(np.float32) for grid in laplace_grids(*size, scale=1.0)]
     state = fit.start(grids)
     seen: list[float] = []

@@ -472,10 +472,10 @@ def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, mo
     (path,) = tmp_path.iterdir()
     shipped = fitted_prior_of(FITTED_SMALL.id)
     assert [lmbda for lmbda, *_ in seen] == [2e-3, 1e-2]
-    for _, _, start, recipe, settings in seen:
+    for _, _, start, schedule, settings in seen:
         assert_same(start, prior_networks(shipped))
         assert_same(settings["scales"], change_scales(shipped))
-        assert recipe.steps == 2
+        assert schedule.steps == 2
         assert settings["price_part"] == training.LONG_PRICE_PART < 1
     assert [settings["seed"] for *_, settings in seen] == [0, 1]
     assert "together" not in result.output
