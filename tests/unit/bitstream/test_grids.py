@@ -481,7 +481,7 @@ def test_the_largest_changes_give_an_image_or_an_error(backend: str) -> None:
     symbols = rng.choice([-MAX_SYMBOL, MAX_SYMBOL], prior.weight_count).astype(np.int32)
     changes = NetworkChanges((EXPONENTS[-1],) * len(CHANGE_NAMES), symbols)
     data = bitstream.write(replace(some_model(), changes=changes), checked=False)
-    result = result_or_refusal(partial(decode_image, data, backend))
+    result = result_or_refusal(partial(decode_image, data, DecodeRequest(backend)))
     assert isinstance(result, FormatError) or result.pixels.shape == (33, 20, 3)
 
 
