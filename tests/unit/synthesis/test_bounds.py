@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from common import with_crc
 
-from dfmcodec import bitstream, decoder
+from dfmcodec import bitstream
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
-from dfmcodec.decoder import DecodeRequest, decode_image, render
+from dfmcodec.decoder import DecodeRequest, decode_image, fitted, render
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.prior.registry import FITTED_SMALL, LATENT
 
@@ -68,7 +68,7 @@ def test_colours_of_any_numbers_give_pixels_without_a_warning(channels, monkeypa
     arch = FittedArchitecture(channels, GRID_LEVELS, 1, 60, 1, FITTED_SMALL.id)
     grids = tuple(np.zeros(size, np.int32) for size in grid_sizes(1, 5, GRID_LEVELS))
     colours = np.array([[[np.inf, -np.inf, np.nan, 3e38, 0.5]]] * 3, np.float32)
-    monkeypatch.setattr(decoder, "synthesise_grids", lambda *_: colours.copy())
+    monkeypatch.setattr(fitted, "synthesise_grids", lambda *_: colours.copy())
     model = QuantizedGrids(arch, 1, 5, 0, grids)
     pixels = render(model)
     assert pixels[0].tolist() == [[value] * channels for value in (255, 0, 0, 255, 128)]
