@@ -28,13 +28,13 @@ from recording import Row, crop_option, cropped, load, out_option, record
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.encoder.fitted import fit as fitting
 from dfmcodec.encoder.fitted import machine as machine_program
+from dfmcodec.encoder.fitted.coordinate_descent import descend
 from dfmcodec.encoder.fitted.fit import Fit, FitState
 from dfmcodec.encoder.fitted.networks import Networks, Parts
 from dfmcodec.encoder.fitted.plan import prior_and_schedule
 from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
 from dfmcodec.encoder.fitted.refine import refined
 from dfmcodec.encoder.fitted.smooth import smooth_latents
-from dfmcodec.encoder.fitted.sweep import sweep
 from dfmcodec.encoder.fitted.window_loss import LossByJax
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.image import Image
@@ -60,7 +60,7 @@ class Variant:
     Args:
         name: What is said of it.
         limited: Gives, for the networks of the prior, what becomes of fitted ones.
-        holds: Whether latents of smooth areas are held at first.
+        holds: Whether latents of smooth areas are frozen at first.
         sweeps: Whether the finest grid is swept in the end.
         refines: Whether single weights move by a step before it, as they do in files.
         cold: Makes random networks; None for those of the prior, whose changes are counted.
@@ -157,7 +157,7 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
     """The figures of a fit."""
     colours = colours_of(image)
     prior, schedule = prior_and_schedule(colours, lmbda, steps)
-    held = smooth_latents(colours, lmbda) if variant.holds else []
+    frozen = smooth_latents(colours, lmbda) if variant.holds else []
     start, scales = prior_networks(prior), change_scales(prior)
     limit = variant.limited(start)
     started = time.perf_counter()
@@ -166,7 +166,7 @@ def figures(variant: Variant, image: Image, lmbda: float, steps: int, seed: int)
         *(colours, lmbda, code_of_lmbda(lmbda), start if random is None else random, schedule),
         scales if random is None else None,
         seed,
-        held,
+        frozen,
     )
     grids, networks, network_bytes = _fitted(fit, limit, prior if random is None else None, variant)
     state = fit.start(grids)
@@ -216,7 +216,7 @@ def _fitted(
         network_bytes = len(write_networks(prior, chosen.changes(limit(networks))))
     finest, *coarser = (np.rint(grid) for grid in state.latents)
     if variant.sweeps:
-        sweep(finest, lambda tried: fit.costs(networks, [tried, *coarser]), lambda: False)
+        descend(finest, lambda tried: fit.costs(networks, [tried, *coarser]), lambda: False)
     return [finest, *coarser], networks, network_bytes
 
 

@@ -82,6 +82,15 @@ class Job:
         """A PSNR relative to the whole range, as it is reported to the user."""
         return psnr_db - self.range_db
 
+    def reason_to_stop(self, seconds: float) -> str | None:
+        """Why the best so far has to be taken after some seconds; None if there is time for
+        more.
+        """
+        if self.should_stop():
+            return "interrupted"
+        limit = self.config.time_limit_s
+        return "time limit" if limit is not None and seconds > limit else None
+
     def too_small(self, least_bytes: float) -> str:
         """The message where even the smallest file, of so many bytes without ancillary data,
         exceeds the budget.

@@ -19,6 +19,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.bitstream.sections.weights import coding_groups
+from dfmcodec.encoder.rate_control import Bracket
 from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier.network import CoordinateArchitecture
@@ -170,10 +171,9 @@ def _last_where(holds: Callable[[int], bool]) -> int | None:
         return high
     if not holds(low):
         return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+    bracket = Bracket(low, high)
+    bracket.bisect(holds)
+    return bracket.low
 
 
 def _moved(step_indices: tuple[int, ...], layer: int, by: int) -> tuple[int, ...]:

@@ -65,7 +65,13 @@ class FitSchedule:
         temperatures: Of soft rounding at the first and the last step.
         noises: Standard deviations of the noise at the first and the last step, in symbols.
         last_part: The least part of the learning rates, in the last steps and in those that follow.
-        held_part: The part of the steps in which the latents of smooth areas stay zero.
+        frozen_part: The part of the steps in which the latents of smooth areas stay zero.
+        rounding_known_from: The part of the steps after which it is known how networks would be
+            rounded.
+        rounding_from: That after which they are rounded.
+        networks_until: That after which they do not move.
+        further_from: The part of the fit from which on further steps have their rates and noise.
+        further_part: The part of the steps that are taken further at once.
     """
 
     steps: int
@@ -76,7 +82,12 @@ class FitSchedule:
     temperatures: tuple[float, float] = (0.42, 0.08)
     noises: tuple[float, float] = (0.22, 0.15)
     last_part: float = 1e-3
-    held_part: float = 0.4
+    frozen_part: float = 0.4
+    rounding_known_from: float = 0.5
+    rounding_from: float = 0.9
+    networks_until: float = 0.97
+    further_from: float = 0.8
+    further_part: float = 0.06
 
     @classmethod
     def of(cls, steps: int) -> FitSchedule:
@@ -147,7 +158,7 @@ class Fit:
         scales: The scale of the Laplace distribution of each weight's change from `start`; None if
             changes are to cost no bits.
         seed: Of the noise and of the order of windows.
-        held: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
+        frozen: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
             see `smooth`.
         price_part: The part of their bits that the loss has of changes; below 1 for a crop whose
             networks are to be those of a larger image.
@@ -163,7 +174,7 @@ class Fit:
         schedule: FitSchedule,
         scales: Networks | None = None,
         seed: int = 0,
-        held: Sequence[Bools] = (),
+        frozen: Sequence[Bools] = (),
         price_part: float = 1.0,
         peak: int = PEAK_LEVEL,
     ) -> None:
@@ -177,7 +188,7 @@ class Fit:
         self._start = start
         self._scales = scales
         self._seed = seed
-        self._held = held
+        self._frozen = frozen
         self._price_part = price_part
         self._peak = peak
         self._windows = Windows.of(self.height, self.width)
@@ -258,9 +269,9 @@ class Fit:
                     rate = np.float32(self.schedule.network_rate * left)
                     price = image.lmbda * np.float32(self._price_part / self.pixel_count)
                     networks, moments = _move(networks, moments, total, share, price, rate, self._start, self._scales)
-        if part_done < self.schedule.held_part:
-            for grid, held in zip(latents.values, self._held, strict=False):
-                grid[held] = 0
+        if part_done < self.schedule.frozen_part:
+            for grid, frozen in zip(latents.values, self._frozen, strict=False):
+                grid[frozen] = 0
         return FitState(networks, moments, latents)
 
     def measured(self, state: FitState, windows: int | None = None) -> Measured:

@@ -3,8 +3,9 @@
 All grids of a fit start to move at once. In a smooth area the finest ones then take on what coarser
 grids show with far fewer symbols: flat areas of 1 or -1 with sharp borders, which no later step
 takes away. So where the image has no details that could pay for a symbol, latents of the two finest
-grids are held at zero until the coarser ones have found their values. Images that are full of
-details fit better without (docs/log/2026-11-fitted.md, "Held latents").
+grids are frozen at zero until the coarser ones have found their values. Images that are full of
+details fit better without (docs/log/2026-11-fitted.md, "Held latents, and networks that an image
+needs").
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from scipy.ndimage import maximum_filter, uniform_filter
 
 from dfmcodec._types import Bools, Float32
 
-_LEVELS = 2  # grids that are held
+_LEVELS = 2  # grids that are frozen
 _AROUND = 9  # samples along a side of what counts as around a latent
 _LEAST_DETAIL = 2.0  # that a symbol may pay for: sqrt(squared error of a sample's pixels / lmbda)
 SMOOTH_PART = 0.5  # of an image; one that has more without details is smooth
@@ -38,11 +39,11 @@ def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
         lmbda: The multiplier of bits.
 
     Returns:
-        For the finest grids True where a latent is to be held, bool [h_l, w_l]; nothing for an
+        For the finest grids True where a latent is to be frozen, bool [h_l, w_l]; nothing for an
         image that is not smooth.
     """
-    held = _without_details(colours, lmbda, _LEVELS)
-    return held if held[0].mean() > SMOOTH_PART else []
+    frozen = _without_details(colours, lmbda, _LEVELS)
+    return frozen if frozen[0].mean() > SMOOTH_PART else []
 
 
 def _without_details(colours: Float32, lmbda: float, levels: int) -> list[Bools]:

@@ -9,7 +9,6 @@ one axis after another, at the costs of their tables. Then it computes a new for
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log, log2
@@ -24,6 +23,8 @@ from dfmcodec.bitstream.contents import CodeArchitecture, CodedImage
 from dfmcodec.bitstream.sizes import code_file_bytes
 from dfmcodec.encoder.generative.inversion import codes_of
 from dfmcodec.encoder.job import Job, Outcome, Progress
+from dfmcodec.encoder.rate_control import Bracket
+from dfmcodec.encoder.target import target_of
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
 from dfmcodec.generative.code_section import (
@@ -264,22 +265,6 @@ def _linearised(
     return rendered(along), jax.jacfwd(rendered)(along)
 
 
-def search_lmbda(fits: Callable[[float], bool], low: float, high: float, should_stop: Callable[[int], bool]) -> None:
-    """Tries multipliers, by bisection of their logarithm, towards the smallest that `fits` accepts.
-
-    Args:
-        fits: Tries a multiplier.
-        low: The least multiplier.
-        high: The largest multiplier.
-        should_stop: Called before each trial with the number of multipliers that were tried.
-    """
-    for tried in range(_LMBDAS_TRIED):
-        if should_stop(tried):
-            break
-        middle = (low * high) ** 0.5
-        low, high = (low, middle) if fits(middle) else (middle, high)
-
-
 def check_image(image: Image, model: GenerativeModel) -> None:
     """Refuses an image that the model has no code for.
 
@@ -300,6 +285,19 @@ def check_image(image: Image, model: GenerativeModel) -> None:
         raise ImageError(msg)
 
 
+@dataclass(frozen=True)
+class _Code:
+    """What a code comes to; see `target.Reached`."""
+
+    image: CodedImage
+    written_bytes: int
+    psnr_db: float
+
+    @property
+    def quality(self) -> float:
+        return self.psnr_db
+
+
 class _Fit:
     """The fit of a code to a target: all codes that were written, by their multiplier.
 
@@ -309,7 +307,7 @@ class _Fit:
 
     Attributes:
         stop_reason: "done", "interrupted" or "time limit".
-        codes: For each multiplier its codes with their PSNR in dB, the best first.
+        codes: For each multiplier its codes, the best first.
     """
 
     def __init__(self, job: Job, model: GenerativeModel) -> None:
@@ -319,71 +317,66 @@ class _Fit:
         image = job.image
         pixels = np.broadcast_to(image.pixels, (image.height, image.width, model.architecture.channels))
         self._search = CodeSearch(model, np.ascontiguousarray(pixels), image.visible)
+        self._target = target_of(job)
         self.stop_reason = "done"
-        self.codes: dict[float, list[tuple[CodedImage, float]]] = {}
+        self.codes: dict[float, list[_Code]] = {}
 
     @property
     def seconds(self) -> float:
         """The time since the start of the fit."""
         return time.perf_counter() - self._started
 
-    def at(self, lmbda: float) -> tuple[CodedImage, float]:
-        """The best code for a multiplier, and its PSNR in dB. `codes` keeps the others too."""
+    def at(self, lmbda: float) -> _Code:
+        """The best code for a multiplier. `codes` keeps the others too."""
         if lmbda not in self.codes:
             image = self._job.image
             self.codes[lmbda] = []
             for symbols in self._search.at(lmbda):
                 body = write_code(symbols, self._model.density)
+                coded = CodedImage(self._architecture, image.height, image.width, body)
                 psnr_db = psnr_of_mse(self._search.error(symbols), PEAK_LEVEL)
-                self.codes[lmbda].append((CodedImage(self._architecture, image.height, image.width, body), psnr_db))
+                self.codes[lmbda].append(_Code(coded, code_file_bytes(coded), psnr_db))
         return self.codes[lmbda][0]
 
-    def all_codes(self) -> list[tuple[CodedImage, float]]:
-        """All codes so far, with their PSNR in dB."""
-        return [entry for entries in self.codes.values() for entry in entries]
+    def all_codes(self) -> list[_Code]:
+        """All codes so far."""
+        return [code for codes in self.codes.values() for code in codes]
 
-    def should_stop(self, tried: int) -> bool:
-        """Reports progress, and tells whether the fit must end. See `search_lmbda`."""
-        job, seconds = self._job, self.seconds
-        psnr_db = job.reported_db(max((psnr_db for _, psnr_db in self.all_codes()), default=0.0))
+    def to_target(self) -> CodedImage:
+        """The best code that meets the target, by bisection of the logarithm of the multiplier.
+
+        Raises:
+            TargetUnreachableError: None does.
+        """
+        low, high = _LMBDAS
+        bracket, points = Bracket(0, 1 << _LMBDAS_TRIED), 1 << _LMBDAS_TRIED
+
+        def overshoots(point: int) -> bool:
+            return self._target.meets(self.at(low * (high / low) ** (point / points))) != self._target.limits_size
+
+        bracket.bisect(overshoots, self._should_stop)
+        self.at(high if self._target.limits_size else low)  # if no other meets it
+        meeting = [code for code in self.all_codes() if self._target.meets(code)]
+        if not meeting:
+            raise TargetUnreachableError(self._unreachable())
+        return max(meeting, key=self._target.score).image
+
+    def _should_stop(self) -> bool:
+        """Reports progress, and indicates whether the fit must end."""
+        job, seconds, tried = self._job, self.seconds, len(self.codes)
+        psnr_db = job.reported_db(max((code.psnr_db for code in self.all_codes()), default=0.0))
         job.on_progress(Progress(tried / _LMBDAS_TRIED, tried, psnr_db, seconds, "code", job.file_budget_bytes))
-        if job.should_stop():
-            self.stop_reason = "interrupted"
-        elif job.config.time_limit_s is not None and seconds >= job.config.time_limit_s:
-            self.stop_reason = "time limit"
-        return self.stop_reason != "done"
+        reason = job.reason_to_stop(seconds)
+        self.stop_reason = reason or self.stop_reason
+        return reason is not None
 
-    def to_size(self, budget_bytes: int) -> CodedImage:
-        """The best code whose file has at most `budget_bytes` without ancillary data.
-
-        Raises:
-            TargetUnreachableError: No code fits.
-        """
-        low, high = _LMBDAS
-        search_lmbda(lambda lmbda: code_file_bytes(self.at(lmbda)[0]) <= budget_bytes, low, high, self.should_stop)
-        smallest, _ = self.at(high)
-        fitting = [entry for entry in self.all_codes() if code_file_bytes(entry[0]) <= budget_bytes]
-        if not fitting:
-            raise TargetUnreachableError(self._job.too_small(code_file_bytes(smallest)))
-        return max(fitting, key=lambda entry: entry[1])[0]
-
-    def to_psnr(self, floor_db: float) -> CodedImage:
-        """The smallest code whose image reaches a PSNR.
-
-        Raises:
-            TargetUnreachableError: No code reaches it.
-        """
-        low, high = _LMBDAS
-        search_lmbda(lambda lmbda: self.at(lmbda)[1] < floor_db, low, high, self.should_stop)
-        self.at(low)  # the best code, if no other reaches the target
-        reaching = [entry for entry in self.all_codes() if entry[1] >= floor_db]
-        if not reaching:
-            best_db = max(psnr_db for _, psnr_db in self.all_codes())
-            floor_db, best_db = self._job.reported_db(floor_db), self._job.reported_db(best_db)
-            reach = f"{floor_db:.2f} dB is out of the prior's reach, the best was {best_db:.2f} dB"
-            msg = f"{reach}; lower --psnr or drop --generator"
-            raise TargetUnreachableError(msg)
-        return min(reaching, key=lambda entry: len(entry[0].body))[0]
+    def _unreachable(self) -> str:
+        if self._target.limits_size:
+            return self._job.too_small(min(code.written_bytes for code in self.all_codes()))
+        best_db = self._job.reported_db(max(code.psnr_db for code in self.all_codes()))
+        floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
+        reach = f"{floor_db:.2f} dB is out of the prior's reach, the best was {best_db:.2f} dB"
+        return f"{reach}; lower --psnr or drop --generator"
 
 
 def fit_code(job: Job, model: GenerativeModel) -> Outcome:
@@ -397,11 +390,6 @@ def fit_code(job: Job, model: GenerativeModel) -> Outcome:
         TargetUnreachableError: The target cannot be met.
     """
     fit = _Fit(job, model)
-    budget = job.budget_bytes
-    if job.config.target_lmbda is not None:
-        image, _ = fit.at(job.config.target_lmbda / job.image.pixel_count)
-    elif budget is not None:
-        image = fit.to_size(budget)
-    else:
-        image = fit.to_psnr(job.config.psnr or 0.0)
+    lmbda = job.config.target_lmbda
+    image = fit.to_target() if lmbda is None else fit.at(lmbda / job.image.pixel_count).image
     return Outcome(image, code_file_bytes(image), None, len(fit.codes), fit.seconds, fit.stop_reason)

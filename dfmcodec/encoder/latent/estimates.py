@@ -12,6 +12,7 @@ from dfmcodec._types import Float32
 from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.trellis_search import STEP_UNIT, pass_coefficients
+from dfmcodec.encoder.rate_control import Bracket
 from dfmcodec.entropy.context import MEANS, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import NEIGHBOURS
 from dfmcodec.entropy.passes import PHASES, CodingPass, level_passes, pass_shape
@@ -76,14 +77,9 @@ def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights
 
 def smallest_q_step(is_enough: Callable[[int], bool]) -> int:
     """The smallest q_step from which on a condition holds, at most MAX_STEP."""
-    low, high = 1, MAX_STEP
-    while low < high:
-        middle = (low + high) // 2
-        if is_enough(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    bracket = Bracket(0, MAX_STEP)
+    bracket.bisect(lambda q_step: not is_enough(q_step))
+    return bracket.high
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate, restarted, shifted
-from dfmcodec.encoder.latent.targets import Target, choose_target
+from dfmcodec.encoder.latent.steps import StepSearch, step_search
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.errors import DivergedError, TargetUnreachableError
 from dfmcodec.latents.quantizer import MAX_STEP
@@ -43,21 +43,21 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
     encoding = Encoding.of(job.image, options, job.has_checks, config.distortion_tune)
     state = first_state(encoding)
     estimator = Estimator.of(encoding)
-    target = choose_target(job, estimator, encoding.effort)
+    steps = step_search(job, estimator, encoding.effort)
     best: Trial | None = None
     trace: list[TracePoint] = []
-    q_step, reason, restarts = target.first_q_step, "iteration limit", 0
+    q_step, reason, restarts = steps.first_q_step, "iteration limit", 0
 
     def check() -> None:
         """Leaves an iteration that need not be finished, or not with this effort."""
         if best is None and encoding.is_quick:
             return
-        if why := _reason_to_end(job, time.perf_counter() - started):
+        if why := job.reason_to_stop(time.perf_counter() - started):
             raise _Ended(why)
 
     while state.number < encoding.effort.iterations + _MORE_ITERATIONS:
         try:
-            trial, state = iterate(encoding, state, q_step, BIT_PRICE, target.largest_bytes, check)
+            trial, state = iterate(encoding, state, q_step, BIT_PRICE, steps.target.largest_bytes, check)
         except _Ended as ended:
             if best is None:
                 encoding = encoding.quick()
@@ -74,18 +74,18 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
             reason = "diverged"
             break
         trace.append(_trace_point(job, trial))
-        if target.meets(trial) and (best is None or target.score(trial) > target.score(best)):
+        if steps.target.meets(trial) and (best is None or steps.rank(trial) > steps.rank(best)):
             best = trial
         seconds = time.perf_counter() - started
         job.on_progress(_progress(job, trial, encoding.effort.iterations, seconds, restarts))
-        following = target.next_q_step(trial)
-        stop = _reason_to_stop(job, target, best, trial, following, encoding.effort.iterations, seconds)
+        following = steps.next_q_step(trial)
+        stop = _reason_to_stop(job, steps, best, trial, following, encoding.effort.iterations, seconds)
         if stop is not None:
             reason = stop
             break
         q_step, state = following, shifted(encoding, state)
     if best is None:
-        raise TargetUnreachableError(target.unreachable(trial))
+        raise TargetUnreachableError(steps.unreachable(trial))
     seconds = time.perf_counter() - started
     return Outcome(best.model, best.file_bytes, None, state.number, seconds, reason, restarts, tuple(trace))
 
@@ -97,22 +97,14 @@ class _Ended(Exception):
         self.reason = reason
 
 
-def _reason_to_end(job: Job, seconds: float) -> str | None:
-    """Why the best so far is to be taken; None if there is time for more."""
-    if job.should_stop():
-        return "interrupted"
-    limit = job.config.time_limit_s
-    return "time limit" if limit is not None and seconds > limit else None
-
-
 def _reason_to_stop(
-    job: Job, target: Target, best: Trial | None, trial: Trial, following: int, iterations: int, seconds: float
+    job: Job, steps: StepSearch, best: Trial | None, trial: Trial, following: int, iterations: int, seconds: float
 ) -> str | None:
     """Why no iteration at the following q_step is needed; None where one is."""
     if best is not None:
-        if early := _reason_to_end(job, seconds):
+        if early := job.reason_to_stop(seconds):
             return early
-        if trial.number >= iterations and target.is_close(best):
+        if trial.number >= iterations and steps.is_done(best):
             return "target met"
         if trial.number >= max(_ENOUGH_ITERATIONS, iterations + _TRIES):
             return "settled"

@@ -139,8 +139,8 @@ def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: 
     networks, scales = prior_networks(start), change_scales(start)
     in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
     for number, (crop, lmbda) in enumerate(in_turn):
-        held = smooth_latents(crop, lmbda)
-        settings = {"scales": scales, "seed": number, "held": held, "price_part": LONG_PRICE_PART}
+        frozen = smooth_latents(crop, lmbda)
+        settings = {"scales": scales, "seed": number, "frozen": frozen, "price_part": LONG_PRICE_PART}
         yield fitted_networks(crop, networks, steps, lmbda, **settings)
 
 

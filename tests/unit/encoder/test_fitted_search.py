@@ -31,6 +31,8 @@ from dfmcodec.decoder import render
 from dfmcodec.encoder.config import EncoderConfig, lmbda_of_quality
 from dfmcodec.encoder.fitted import plan as planning
 from dfmcodec.encoder.fitted import search
+from dfmcodec.encoder.fitted.candidates import Candidate, Tried
+from dfmcodec.encoder.fitted.control import FitControl
 from dfmcodec.encoder.fitted.fit import Fit, FitSchedule, FitState, Measured
 from dfmcodec.encoder.fitted.latents import Latents
 from dfmcodec.encoder.fitted.networks import Networks
@@ -223,7 +225,7 @@ def test_a_multiplier_is_a_target(of_photograph: Found) -> None:
 
 def test_progress_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last report is of the state that is written, if nothing follows it."""
-    monkeypatch.setattr(search, "sweep", lambda *_: None)
+    monkeypatch.setattr(search, "descend", lambda *_: None)
     result = found(EncoderConfig(lmbda=LMBDA))
     progress = result.progress
     assert [report.steps for report in progress] == list(range(10, STEPS + 1, 10))
@@ -260,41 +262,41 @@ def test_networks_are_rounded_in_the_last_tenth(monkeypatch: pytest.MonkeyPatch)
     assert moving == [True] * 59 + [False]
 
 
-def test_networks_are_refined_and_long_fits_have_coarse_grids_swept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the end, before the finest grid is swept; trials are as many as the steps pay for."""
+def test_networks_are_refined_and_long_fits_have_coarse_grids_descended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the end, before the finest grid is descended; trials are as many as the steps pay for."""
     done: list[Any] = []
-    refined, sweep = search.refined, search.sweep
+    refined, descend = search.refined, search.descend
 
     def recorded(fit: Any, state: Any, rounding: Any, trials: int, should_stop: Any) -> Any:
         done.append(("refined", trials))
         return refined(fit, state, rounding, trials, should_stop)
 
-    def recorded_sweep(grid: Any, costs: Any, should_stop: Any, level: int = 0) -> None:
-        done.append(("swept", level))
-        sweep(grid, costs, should_stop, level)
+    def recorded_descent(grid: Any, costs: Any, should_stop: Any, level: int = 0) -> None:
+        done.append(("descended", level))
+        descend(grid, costs, should_stop, level)
 
     monkeypatch.setattr(search, "refined", recorded)
-    monkeypatch.setattr(search, "sweep", recorded_sweep)
+    monkeypatch.setattr(search, "descend", recorded_descent)
     found(EncoderConfig(lmbda=LMBDA))
-    assert done == [("refined", STEPS // 6), ("swept", 0)]
+    assert done == [("refined", STEPS // 6), ("descended", 0)]
     done.clear()
-    monkeypatch.setattr(search, "_COARSE_SWEEPS_FROM", STEPS)
+    monkeypatch.setattr(search, "_COARSE_FROM", STEPS)
     long = found(EncoderConfig(lmbda=LMBDA))
-    assert done == [("swept", 2), ("swept", 1), ("refined", STEPS // 6), ("swept", 0)]
+    assert done == [("descended", 2), ("descended", 1), ("refined", STEPS // 6), ("descended", 0)]
     check_file(long)
 
 
 @pytest.mark.slow
-def test_latents_move_by_as_much_as_the_symbols_of_swept_coarse_grids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_COARSE_SWEEPS_FROM", STEPS)
+def test_latents_move_by_as_much_as_the_symbols_of_descended_coarse_grids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "_COARSE_FROM", STEPS)
 
     def one_more(grid: Any, costs: Any, should_stop: Any, level: int) -> None:
         grid += level
 
-    monkeypatch.setattr(search, "sweep", one_more)
+    monkeypatch.setattr(search, "descend", one_more)
     running = search_of(EncoderConfig(lmbda=LMBDA))
     before = running._fit.start(laplace_latents())
-    after = running._with_swept_coarse_grids(before)
+    after = running._with_descended_grids(before)
     for level, (old, new) in enumerate(zip(before.latents, after.latents, strict=True)):
         assert np.allclose(new - old, level if level in (1, 2) else 0, atol=1e-5)  # rounding: values up to 10
 
@@ -413,8 +415,8 @@ def test_networks_that_come_to_nan_within_a_step_are_rounded_quietly() -> None:
 def test_further_steps_that_come_to_nan_do_not_count(
     of_lmbda: Found, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sweeps bring the state before them to the target."""
-    monkeypatch.setattr(search._Search, "_follow", lambda *args: None)
+    """Descents bring the state before them to the target."""
+    monkeypatch.setattr(FitControl, "following", lambda self, lmbda, *args: lmbda)
     spoil_steps(monkeypatch, range(STEPS + 1, 1000), part)
     size = len(of_lmbda.data) * 24 // 25
     result = found(EncoderConfig(size=size))
@@ -475,7 +477,7 @@ def test_gray_images_have_one_channel() -> None:
     ],
 )
 def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_SWEEPS", 1)  # more of them would only take longer
+    monkeypatch.setattr(search, "_DESCENTS", 1)  # more of them would only take longer
     with pytest.raises(TargetUnreachableError, match=message):
         found(config, steps=20, ancillary_bytes=90)
 
@@ -499,38 +501,36 @@ def test_a_part_of_each_of_two_states_leads_to_the_target() -> None:
     with installed(prior()):
         any_size = search_of(EncoderConfig(size=9000))
         changes = any_size._any_rounding.changes(prior_networks(prior()))
-        small, large = (
-            search._Tried(grids, any_size._candidate(grids, changes, 0.0), LMBDA) for grids in (nearest, beyond)
-        )
-        sizes = small.candidate.file_bytes, large.candidate.file_bytes
+        small, large = (Tried(grids, any_size._candidates.of(grids, changes), LMBDA) for grids in (nearest, beyond))
+        sizes = small.candidate.written_bytes, large.candidate.written_bytes
         budget = sum(sizes) // 2
         assert sizes[0] < 0.9 * budget < 1.1 * budget < sizes[1]
-        best = search_of(EncoderConfig(size=budget))._between(small, large)
-        assert 0.99 * budget <= best.file_bytes <= budget
+        best = search_of(EncoderConfig(size=budget))._candidates.between(small, large)
+        assert 0.99 * budget <= best.written_bytes <= budget
         assert small.candidate.psnr_db < best.psnr_db < large.candidate.psnr_db
         floor_db = (2 * small.candidate.psnr_db + large.candidate.psnr_db) / 3
-        best = search_of(EncoderConfig(psnr=floor_db))._between(large, small)
+        best = search_of(EncoderConfig(psnr=floor_db))._candidates.between(large, small)
         assert floor_db <= best.psnr_db <= floor_db + 0.05
-        assert sizes[0] < best.file_bytes < sizes[1]
+        assert sizes[0] < best.written_bytes < sizes[1]
 
 
-@pytest.mark.parametrize("is_held", [False, True])
+@pytest.mark.parametrize("is_frozen", [False, True])
 def test_a_fit_that_misses_its_size_is_brought_to_it(
-    of_lmbda: Found, is_held: bool, monkeypatch: pytest.MonkeyPatch
+    of_lmbda: Found, is_frozen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A multiplier that nothing moves gives a file that is too large by 4 %, which takes
     further steps: each round of them leaves less of the overshoot.
     """
-    monkeypatch.setattr(search._Search, "_follow", lambda *args: None)
+    monkeypatch.setattr(FitControl, "following", lambda self, lmbda, *args: lmbda)
     none_of_them = [np.zeros((48, 64), dtype=np.bool_)]
-    monkeypatch.setattr(search, "smooth_latents", lambda *_: none_of_them if is_held else [])
-    if is_held:
-        monkeypatch.setattr(search, "sweep", lambda *_: pytest.fail("sweeps find little there"))
+    monkeypatch.setattr(search, "smooth_latents", lambda *_: none_of_them if is_frozen else [])
+    if is_frozen:
+        monkeypatch.setattr(search, "descend", lambda *_: pytest.fail("a descent finds little there"))
     size, sizes, as_it_is = len(of_lmbda.data) * 24 // 25, [], search._Search._as_it_is
 
-    def recorded(self: search._Search, state: FitState) -> search._Tried:
+    def recorded(self: search._Search, state: FitState) -> Tried:
         tried = as_it_is(self, state)
-        sizes.append(tried.candidate.file_bytes)
+        sizes.append(tried.candidate.written_bytes)
         return tried
 
     monkeypatch.setattr(search._Search, "_as_it_is", recorded)
@@ -548,52 +548,48 @@ def test_a_fit_follows_its_target(of_lmbda: Found, monkeypatch: pytest.MonkeyPat
     """So that fewer further steps are left to take."""
     config = EncoderConfig(size=len(of_lmbda.data) * 4 // 5)
     following = found(config)
-    monkeypatch.setattr(search._Search, "_follow", lambda *args: None)
+    monkeypatch.setattr(FitControl, "following", lambda self, lmbda, *args: lmbda)
     assert following.outcome.steps < found(config).outcome.steps
 
 
-@pytest.mark.parametrize("is_held", [False, True])
-def test_a_fit_without_a_limit_is_swept_and_takes_no_further_steps(
-    is_held: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_a_fit_without_a_limit_is_descended_and_takes_no_further_steps(
+    is_frozen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "smooth_latents", lambda *_: [np.zeros((48, 64), dtype=np.bool_)] * is_held)
-    swept: list[Any] = []
-    monkeypatch.setattr(search, "sweep", lambda *arguments: swept.append(arguments))
+    monkeypatch.setattr(search, "smooth_latents", lambda *_: [np.zeros((48, 64), dtype=np.bool_)] * is_frozen)
+    descended: list[Any] = []
+    monkeypatch.setattr(search, "descend", lambda *arguments: descended.append(arguments))
     outcome = found(EncoderConfig(lmbda=LMBDA), steps=20).outcome
-    assert (len(swept), outcome.steps) == (1, 20)
+    assert (len(descended), outcome.steps) == (1, 20)
 
 
-def test_sweeps_close_in_on_the_target() -> None:
+def test_descents_close_in_on_the_target() -> None:
     """Twice as far each time while all are on one side of it, then by false position."""
     running = search_of(EncoderConfig(size=1000))
 
-    def tried(file_bytes: int, lmbda: float) -> search._Tried:
-        return search._Tried((), search._Candidate(None, file_bytes, 30.0), lmbda)
+    def tried(file_bytes: int, lmbda: float) -> Tried:
+        return Tried((), Candidate(None, file_bytes, 30.0), lmbda)
 
     one, two, below = tried(1020, 1e-3), tried(1010, 1.2e-3), tried(980, 2e-3)
-    first, second = running._next_lmbda([one]), running._next_lmbda([one, two])
+    first, second = running._control.of_next_descent([one]), running._control.of_next_descent([one, two])
     assert 1e-3 < first < 1.3e-3 < second < 1.6e-3
-    assert running._next_lmbda([one] * 20) == pytest.approx(1e-3 * exp(2))
-    assert 1.4e-3 < running._next_lmbda([one, two, below]) < 1.7e-3
-    assert not running._is_settled([one, two])
-    assert not running._is_settled([one, two, below])
-    assert running._is_settled([tried(1004, 1e-3), tried(995, 1.1e-3)])
-    assert running._is_settled([one, tried(999, 1e-3)])
+    assert running._control.of_next_descent([one] * 20) == pytest.approx(1e-3 * exp(2))
+    assert 1.4e-3 < running._control.of_next_descent([one, two, below]) < 1.7e-3
+    assert not running._control.is_settled([one, two])
+    assert not running._control.is_settled([one, two, below])
+    assert running._control.is_settled([tried(1004, 1e-3), tried(995, 1.1e-3)])
+    assert running._control.is_settled([one, tried(999, 1e-3)])
 
 
-def test_sweeps_close_in_on_a_psnr_from_an_exact_image() -> None:
+def test_descents_close_in_on_a_psnr_from_an_exact_image() -> None:
     running = search_of(EncoderConfig(psnr=45.0))
-    exact, below = (
-        search._Tried((), search._Candidate(None, 1000, psnr_db), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3))
-    )
-    assert 8e-4 < running._next_lmbda([exact, below]) < 1e-3
+    exact, below = (Tried((), Candidate(None, 1000, psnr_db), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3)))
+    assert 8e-4 < running._control.of_next_descent([exact, below]) < 1e-3
 
 
 def moves(config: EncoderConfig, state: Measured, part: float) -> float:
     """The factor on the multiplier after a measurement."""
-    running = search_of(config)
-    running._follow(state, state.bits / 8, part)
-    return running._fit.lmbda / LMBDA
+    return search_of(config)._control.following(LMBDA, state, 0.0, part, 10 / STEPS) / LMBDA
 
 
 def test_the_multiplier_follows_the_target() -> None:

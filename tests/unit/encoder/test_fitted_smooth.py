@@ -36,10 +36,10 @@ def half_blurred() -> np.ndarray:
     return np.concatenate([image[:, :, :60], blurred(image)[:, :, 60:]], axis=2)
 
 
-def test_smooth_areas_are_held_and_details_are_not() -> None:
-    held = smooth_latents(half_blurred(), LMBDA)
-    assert [of_level.shape for of_level in held] == grid_sizes(150, 201)[:2]
-    blurred_parts, sharp_parts = [held[0][:, 70:], held[1][:, 40:]], [held[0][:, :55], held[1][:, :25]]
+def test_smooth_areas_are_frozen_and_details_are_not() -> None:
+    frozen = smooth_latents(half_blurred(), LMBDA)
+    assert [of_level.shape for of_level in frozen] == grid_sizes(150, 201)[:2]
+    blurred_parts, sharp_parts = [frozen[0][:, 70:], frozen[1][:, 40:]], [frozen[0][:, :55], frozen[1][:, :25]]
     assert [part.mean() > bound for part, bound in zip(blurred_parts, (0.99, 0.6), strict=True)] == [True, True]
     assert [part.mean() < bound for part, bound in zip(sharp_parts, (0.5, 0.1), strict=True)] == [True, True]
 
@@ -54,30 +54,30 @@ def test_an_image_full_of_details_holds_none() -> None:
     assert smooth_latents(colours(), LMBDA / 16) == []
 
 
-def test_latents_are_held_where_more_than_half_is_smooth() -> None:
+def test_latents_are_frozen_where_more_than_half_is_smooth() -> None:
     parts = {}
     for lmbda in LMBDA * 4.0 ** np.arange(-4, 3):
         part = smooth_part(half_blurred(), lmbda)
-        held = smooth_latents(half_blurred(), lmbda)
-        assert bool(held) == (part > SMOOTH_PART), lmbda
-        assert not held or part == held[0].mean()
+        frozen = smooth_latents(half_blurred(), lmbda)
+        assert bool(frozen) == (part > SMOOTH_PART), lmbda
+        assert not frozen or part == frozen[0].mean()
         parts[lmbda] = part
     assert list(parts.values()) == sorted(parts.values())
     assert min(parts.values()) < SMOOTH_PART < 0.9 < max(parts.values())
 
 
 @pytest.mark.slow
-def test_held_latents_are_zero_in_the_first_part_only() -> None:
+def test_frozen_latents_are_zero_in_the_first_part_only() -> None:
     image, steps = half_blurred(), 10
-    held = smooth_latents(image, LMBDA)
-    schedule = FitSchedule(steps, held_part=0.4)
-    fit = Fit(image, LMBDA, code_of_lmbda(LMBDA), Networks.start(0, 8, 8), schedule, held=held)
+    frozen = smooth_latents(image, LMBDA)
+    schedule = FitSchedule(steps, frozen_part=0.4)
+    fit = Fit(image, LMBDA, code_of_lmbda(LMBDA), Networks.start(0, 8, 8), schedule, frozen=frozen)
     state = fit.start()
     for number in range(steps):
         state = fit.step(state, number)
-        moved = [bool(grid[where].any()) for grid, where in zip(state.latents, held, strict=False)]
+        moved = [bool(grid[where].any()) for grid, where in zip(state.latents, frozen, strict=False)]
         assert moved == [number >= 4] * 2
-        assert all(grid[~where].any() for grid, where in zip(state.latents, held, strict=False))
+        assert all(grid[~where].any() for grid, where in zip(state.latents, frozen, strict=False))
         assert all(grid.any() for grid in state.latents[2:])
 
 

@@ -30,7 +30,7 @@ from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate
-from dfmcodec.encoder.latent.targets import LmbdaTarget, SizeTarget
+from dfmcodec.encoder.latent.steps import LmbdaSteps, SizeSteps
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.files.read_image import read_image
 from dfmcodec.image import Image, values_per_level
@@ -155,7 +155,7 @@ def test_a_psnr_is_met_closely(found_with, factor, floor_db):
 
 def test_a_target_that_is_met_is_tried_for_no_more_than_ten_iterations(found_with, monkeypatch):
     """Even where no file uses it up."""
-    monkeypatch.setattr(SizeTarget, "is_close", lambda self, trial: False)
+    monkeypatch.setattr(SizeSteps, "is_done", lambda self, trial: False)
     outcome, _, best = found_with(1.0, size=1000, effort=3)
     assert outcome.steps <= 10
     assert outcome.stop_reason == "settled"
@@ -223,18 +223,18 @@ def test_unreachable_targets(photograph):
 
 def test_a_file_above_its_limit_is_never_given(photograph, monkeypatch):
     def wrong(job, *parts):
-        return SizeTarget(*parts, job, 2 * job.budget_bytes)
+        return SizeSteps(*parts, job, 2 * job.budget_bytes)
 
-    monkeypatch.setattr("dfmcodec.encoder.latent.search.choose_target", wrong)
+    monkeypatch.setattr("dfmcodec.encoder.latent.search.step_search", wrong)
     with pytest.raises(dfmcodec.DfmError, match="above the limit of 900; please report this"):
         dfmcodec.encode(photograph[:64, :80], size=900, effort=1)
 
 
 def test_a_file_below_its_psnr_is_never_given(photograph, monkeypatch):
     def wrong(job, *parts):
-        return LmbdaTarget(job.image.pixels.size, lmbda_of_quality(0), Tune.PSNR)
+        return LmbdaSteps(job.image.pixels.size, lmbda_of_quality(0), Tune.PSNR)
 
-    monkeypatch.setattr("dfmcodec.encoder.latent.search.choose_target", wrong)
+    monkeypatch.setattr("dfmcodec.encoder.latent.search.step_search", wrong)
     with pytest.raises(dfmcodec.TargetUnreachableError, match=r"the decoded file reaches .* dB, not 40\.00"):
         dfmcodec.encode(photograph[:64, :80], psnr=40, effort=1)
 
@@ -376,7 +376,7 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
     assert 0 < size - trial.file_bytes < 27
     for budget, is_met in ((size, True), (size - 1, False)):
         job = Job(image, EncoderConfig(), 0, lambda progress: None, lambda: False, budget)
-        assert SizeTarget(Estimator.of(encoding), encoding.effort, job, budget).meets(trial) == is_met
+        assert SizeSteps(Estimator.of(encoding), encoding.effort, job, budget).target.meets(trial) == is_met
 
 
 @pytest.mark.slow

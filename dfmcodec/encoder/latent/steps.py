@@ -1,15 +1,15 @@
-"""What an encoding is to reach, and which q_step to try next.
+"""Which q_step to try next, for each kind of target.
 
-A target knows trials and an estimator of sizes and errors; it does not know how trials are made.
+It is chosen by trials and an estimator of sizes and errors; how trials are made is not known here.
 """
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
-from math import exp2, inf, log2, sqrt
+from math import exp2, inf, log2
 from statistics import NormalDist
-from typing import Protocol
 
 from dfmcodec._types import Tune
 from dfmcodec.encoder.config import BIT_PRICE, lmbda_of_quality, lmbda_of_step, step_of_lmbda
@@ -17,6 +17,8 @@ from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
 from dfmcodec.encoder.latent.trial import Trial
+from dfmcodec.encoder.rate_control import Bracket, Controller
+from dfmcodec.encoder.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, values_per_level
 from dfmcodec.latents.quality import step_of_score
@@ -25,10 +27,13 @@ from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 from dfmcodec.options import MAX_QUALITY
 from dfmcodec.ssimulacra2 import WHOLE_SIDE
 
+# Octaves of the q_step for a dB of PSNR, and for an octave of what a SSIMULACRA2 is below 100;
+# measured on data/kodak (docs/log/2026-11-latent.md; docs/results/visual.md).
+FOR_PSNR, FOR_SCORE = Controller(1 / 5.0, 4.0), Controller(1 / 0.9, 2.0)
 _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
 _WORD_BYTES = 4  # of a range coder, by which files grow
 _SECOND_ITERATION = 0.975  # its size over what the first one's tells, as its tables are no guess; measured
-_LARGEST_DRIFT = 1.01  # of refined iterations
+_LARGEST_DRIFT = 1.01  # of RDO-iterated encodings
 # By whether iterations learn what symbols cost: files of effort 1 still become smaller; measured.
 _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
 # That of the tune `visual`, at a step of 16 code values, and by how much it falls with an octave:
@@ -37,86 +42,85 @@ _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
 _SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.958, 0.0187, (300, 4600)
 _MIDDLE_STEP = 16 * 64
 _GUESSES = 2  # how often the size is guessed before the first iteration
-_DB_PER_OCTAVE = 5.0  # by which PSNR falls when q_step doubles, about
-_REFINES = 0.05  # octaves of the step, by which refinement may move the one that is just enough
-_EXACT_SCORE = 1e12  # above all PSNR, and above all bytes
+_ENOUGH_DB = 0.03  # above a PSNR
+_OPEN_RATIO = 1.03  # of steps that do not fit and that do, beyond which a guess has to lie between them
+_REFINES = 0.05  # octaves of the step, by which an iteration may move the one that is just enough
 _STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
 _FEW_ERRORS = 50  # wrong samples: an exact file is a few per cent larger
 _SINGLE_PART = 0.05  # of samples: if fewer are wrong, they are by one code value
 # The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
 # about 3 units, that of quantisation is 0.3 of the step.
 _LEAST_UNITS = 4
-# By how much SSIMULACRA2 may be above a floor, what is tried for that, and how far it may be from
-# an aim, and is as good as at it.
-_FLOOR_REACH, _FLOOR_AIM, _AIM_REACH, _AIM_ENOUGH = 0.5, 0.2, 2.0, 0.5
-_FARTHEST_STEP = 2  # by which factor the step of an aim may be away from the usual one
-_LOSS_PER_OCTAVE = 0.9  # by which log2(100 - SSIMULACRA2) grows when q_step doubles, about; measured
+_FARTHEST_STEP = 2  # by which factor the step of an aimed SSIMULACRA2 may be away from the usual one
 _TINY_SCORE = 1e-6
 _FIRST_RAISE = 0.1  # octaves from an exact step to the next one, if none is known to be too coarse
 
 
-class Target(Protocol):
-    """The goal of an encoding."""
+class StepSearch(ABC):
+    """The search for the q_step that meets a target.
+
+    Args:
+        target: The target.
+
+    Attributes:
+        first_q_step: The q_step of the first iteration.
+    """
 
     first_q_step: int
-    largest_bytes: float  # larger files do not meet it
 
-    def meets(self, trial: Trial) -> bool:
-        """Whether a trial may be written."""
+    def __init__(self, target: Target) -> None:
+        self.target = target
 
-    def is_close(self, trial: Trial) -> bool:
-        """Whether a trial that meets the target leaves nothing of it unused."""
-
-    def score(self, trial: Trial) -> float:
-        """A figure by which trials that meet the target are compared: larger is better."""
-
+    @abstractmethod
     def next_q_step(self, trial: Trial) -> int:
         """The q_step of the next iteration."""
 
+    def is_done(self, trial: Trial) -> bool:
+        """Whether no q_step can leave less of the target unused than that of a trial that meets
+        it.
+        """
+        return self.target.is_close(trial)
+
+    def rank(self, trial: Trial) -> float:
+        """A figure by which trials that meet the target are compared: larger is better."""
+        return self.target.score(trial)
+
+    @abstractmethod
     def unreachable(self, trial: Trial) -> str:
         """The message if even this trial does not meet the target."""
 
 
-class _Steps:
+class _Steps(Bracket):
     """The coarsest q_step whose trial was good enough, and the finest whose trial was not: between
     them is the smallest file that is.
     """
 
     def __init__(self) -> None:
-        self._enough, self.too_coarse = 0, MAX_STEP + 1
+        super().__init__(0, MAX_STEP + 1)
         self._raises = 0
-
-    def add(self, q_step: int, is_enough: bool) -> None:
-        """Takes the result of a trial."""
-        if is_enough:
-            self._enough = max(self._enough, q_step)
-        else:
-            self.too_coarse = min(self.too_coarse, q_step)
 
     @property
     def has_enough(self) -> bool:
         """Whether a trial was good enough."""
-        return self._enough > 0
+        return self.low > 0
 
     @property
     def is_found(self) -> bool:
         """Whether the next coarser step than one that was enough was not."""
-        return self.has_enough and self.too_coarse - self._enough <= 1
+        return self.has_enough and self.is_closed
 
     @property
     def is_open(self) -> bool:
         """Whether there are untried steps between a step that was enough and one that was not."""
-        return 0 < self._enough < self.too_coarse - 1 and self.too_coarse <= MAX_STEP
+        return self.has_enough and not self.is_closed and self.high <= MAX_STEP
 
     def between(self, guess: int) -> int:
         """A guess that is between them, or a step in their middle; the coarsest that was enough
         where it is found.
         """
         if self.is_found:
-            return self._enough
-        if not self.is_open or self._enough < guess < self.too_coarse:
-            return guess
-        return max(self._enough + 1, round(sqrt(self._enough * self.too_coarse)))
+            return self.low
+        return guess if not self.is_open or self.has(guess) else self.geometric_middle
 
     def raised(self, q_step: int) -> int:
         """A coarser step, each time by twice as many octaves as before."""
@@ -195,23 +199,22 @@ class _ExactSearch:
         """The step after a trial; not below the finest one of use."""
         if trial.mse == 0:
             return self._steps.between(self._steps.raised(trial.model.q_step))
-        guess = min(self.errors.q_step_for(trial), self._steps.too_coarse - 1)
+        guess = min(self.errors.q_step_for(trial), self._steps.high - 1)
         return self._steps.between(max(guess, finest))
 
 
-class SizeTarget:
+class SizeSteps(StepSearch):
     """At most `budget_bytes`, used up as far as possible."""
 
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
+        enough_bytes = min(effort.enough * budget_bytes, budget_bytes - _WORD_BYTES)
+        super().__init__(SizeTarget(budget_bytes, enough_bytes))
         self._estimator = estimator
         self._refined = effort.refined
         self._learns = bool(effort.learns_after)
         self._shrinks = effort.refined and job.config.distortion_tune is Tune.VISUAL  # from iteration to iteration
         self._job = job
-        self._budget = budget_bytes
-        self.largest_bytes: float = budget_bytes
         self._aim = effort.aim * budget_bytes
-        self._enough = min(effort.enough * budget_bytes, budget_bytes - _WORD_BYTES)
         aim = max(1.0, self._aim - _CODER_BYTES)
         self.first_q_step = estimator.q_step_for(aim)
         for _ in range(_GUESSES):
@@ -222,22 +225,16 @@ class SizeTarget:
         self._expected: float | None = None  # bytes of the next trial
         self._may_be_exact = True  # whether an exact file may fit
         self._least_bytes = sys.maxsize  # of a file so far
-        self._too_fine, self._coarse = 0, MAX_STEP + 1  # the coarsest step that did not fit, the finest that did
+        self._too_fine = Bracket(0, MAX_STEP + 1)  # between the coarsest step that did not fit, and the finest that did
 
-    def meets(self, trial: Trial) -> bool:
-        return trial.written_bytes <= self._budget
-
-    def is_close(self, trial: Trial) -> bool:
+    def is_done(self, trial: Trial) -> bool:
         if self._seeks_exact(trial):
             return self._exact.is_found or trial.model.q_step == 1
-        return trial.written_bytes >= self._enough or trial.model.q_step == 1
+        return super().is_done(trial) or trial.model.q_step == 1
 
     def _seeks_exact(self, trial: Trial) -> bool:
         """Whether the smallest exact file is looked for after a trial."""
         return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
-
-    def score(self, trial: Trial) -> float:
-        return trial.quality if trial.mse > 0 else _EXACT_SCORE - trial.written_bytes
 
     def next_q_step(self, trial: Trial) -> int:
         """A trial's size over its rough size changes slowly with the step, so it corrects the next
@@ -249,15 +246,13 @@ class SizeTarget:
         q_step = trial.model.q_step
         self._least_bytes = min(self._least_bytes, trial.written_bytes)
         is_first = self._shrinks and trial.number == 1  # the next at this step is much smaller
-        if self.meets(trial):
-            self._coarse = self._coarse if is_first else min(self._coarse, q_step)
-        elif not is_first:
-            self._too_fine = max(self._too_fine, q_step)
-            self._may_be_exact &= trial.mse in (0, inf)
+        if not is_first:
+            self._too_fine.add(q_step, not self.target.meets(trial))
+            self._may_be_exact &= self.target.meets(trial) or trial.mse in (0, inf)
         if trial.mse < inf:
             self._exact.add(trial)
-        if self._seeks_exact(trial) and (self.meets(trial) or not self._exact.is_found):
-            return self._exact.next_q_step(trial, self._too_fine + 1)
+        if self._seeks_exact(trial) and (self.target.meets(trial) or not self._exact.is_found):
+            return self._exact.next_q_step(trial, self._too_fine.low + 1)
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
         drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._refined else 1.0
         if is_first:
@@ -268,11 +263,11 @@ class SizeTarget:
         ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)
         aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
         guess = self._estimator.q_step_for(aim / (ratio * drift))
-        if not self.meets(trial) and not is_first:
+        if not self.target.meets(trial) and not is_first:
             guess = min(max(guess, q_step + 1), MAX_STEP)
-        open_bracket = 0 < 1.03 * self._too_fine < self._coarse <= MAX_STEP
-        if open_bracket and not self._too_fine < guess < self._coarse:  # images without detail mislead the guess
-            guess = max(self._too_fine + 1, round(sqrt(self._too_fine * self._coarse)))
+        is_open = 0 < _OPEN_RATIO * self._too_fine.low < self._too_fine.high <= MAX_STEP
+        if is_open and not self._too_fine.has(guess):  # images without detail mislead the guess
+            guess = self._too_fine.geometric_middle
         self._expected = ratio * self._estimator.rough_bytes(guess)
         return guess
 
@@ -280,12 +275,11 @@ class SizeTarget:
         return self._job.too_small(min(self._least_bytes, trial.written_bytes))
 
 
-class PsnrTarget:
+class PsnrSteps(StepSearch):
     """At least `floor_db`, in as few bytes as possible."""
 
-    largest_bytes = inf
-
     def __init__(self, estimator: Estimator, effort: Effort, job: Job, floor_db: float) -> None:
+        super().__init__(PsnrTarget(floor_db, _ENOUGH_DB))
         self._job = job
         self._floor_db = floor_db
         self._best_db = -inf
@@ -299,31 +293,24 @@ class PsnrTarget:
         else:
             self.first_q_step = smallest_q_step(lambda q_step: estimator.rough_mse(q_step) >= largest_mse)
 
-    def meets(self, trial: Trial) -> bool:
-        return trial.psnr_db >= self._floor_db
-
-    def is_close(self, trial: Trial) -> bool:
+    def is_done(self, trial: Trial) -> bool:
         if self._has_to_be_exact:
             return self._exact.is_found or trial.model.q_step == MAX_STEP
         if self._is_fine:
             return self._steps.is_found or trial.model.q_step == MAX_STEP
-        return trial.psnr_db < self._floor_db + 0.03 or trial.model.q_step == MAX_STEP
-
-    def score(self, trial: Trial) -> float:
-        return -trial.written_bytes
+        return super().is_done(trial) or trial.model.q_step == MAX_STEP
 
     def next_q_step(self, trial: Trial) -> int:
         q_step = trial.model.q_step
         self._best_db = max(self._best_db, trial.psnr_db)
-        self._steps.add(q_step, self.meets(trial))
+        self._steps.add(q_step, self.target.meets(trial))
         if self._has_to_be_exact:
             self._exact.add(trial)
             return self._exact.next_q_step(trial)
         if self._is_fine:
             return self._steps.between(self._fine_guess(trial))
-        above_db = min(max(trial.psnr_db - self._floor_db - 0.004, -20.0), 20.0)
-        guess = round(q_step * 2 ** (above_db / _DB_PER_OCTAVE))
-        if guess == q_step and not self.meets(trial):
+        guess = round(q_step * exp2(FOR_PSNR.limited(FOR_PSNR.wanted(self.target, trial))))
+        if guess == q_step and not self.target.meets(trial):
             guess = q_step - 1
         guess = min(max(guess, 1), MAX_STEP)
         self._tried[q_step] += 1
@@ -340,7 +327,7 @@ class PsnrTarget:
         if trial.mse == 0:
             return self._steps.raised(q_step)
         guess = self._exact.errors.q_step_for(trial, self._most_wrong)
-        return max(guess, q_step + 1) if self.meets(trial) else max(1, min(guess, q_step - 1))
+        return max(guess, q_step + 1) if self.target.meets(trial) else max(1, min(guess, q_step - 1))
 
     def unreachable(self, trial: Trial) -> str:
         whole_range_db = max(self._best_db, trial.psnr_db)
@@ -354,12 +341,12 @@ class PsnrTarget:
         return f"{floor_db:.2f} dB is out of reach: the best this image can reach is {best_db:.2f} dB{reason}"
 
 
-class ScoreTarget:
-    """A SSIMULACRA2: at least so much in as few bytes as possible, or about so much, at a step near
-    the usual one (images that have nothing to see would have any).
+class ScoreSteps(StepSearch):
+    """A SSIMULACRA2; where it is no floor, at a step near the usual one (images that have nothing
+    to see would have any).
 
     100 - SSIMULACRA2 is about in proportion to a power of the step. As an image looks better from
-    one of the first iterations to the next at the same step, these tell nothing of which steps are
+    one of the first iterations to the next at the same step, these do not indicate which steps are
     good enough.
 
     Args:
@@ -368,11 +355,9 @@ class ScoreTarget:
         is_floor: Whether less does not meet the target.
     """
 
-    largest_bytes = inf
-
     def __init__(self, effort: Effort, score: float, is_floor: bool) -> None:
-        self._goal = score
-        self._is_floor = is_floor
+        super().__init__(ScoreTarget(score, is_floor))
+        self._goal, self._is_floor = score, is_floor
         self._settled_from = effort.shifts + 2 if effort.refined else 1
         self._steps = _Steps()
         self._best: Trial | None = None
@@ -383,33 +368,27 @@ class ScoreTarget:
             self._finest = max(1, self.first_q_step // _FARTHEST_STEP)
             self._coarsest = min(MAX_STEP, self.first_q_step * _FARTHEST_STEP)
 
-    def meets(self, trial: Trial) -> bool:
-        return trial.quality >= self._goal if self._is_floor else True
-
-    def is_close(self, trial: Trial) -> bool:
+    def is_done(self, trial: Trial) -> bool:
         if self._is_floor:
-            return trial.quality <= self._goal + _FLOOR_REACH or self._steps.is_found or trial.model.q_step == MAX_STEP
-        return abs(trial.quality - self._goal) <= _AIM_REACH or trial.model.q_step in (self._finest, self._coarsest)
+            return super().is_done(trial) or self._steps.is_found or trial.model.q_step == MAX_STEP
+        return super().is_done(trial) or trial.model.q_step in (self._finest, self._coarsest)
 
-    def score(self, trial: Trial) -> float:
-        if self._is_floor:
-            return -trial.written_bytes
-        return trial.number * _TINY_SCORE - max(abs(trial.quality - self._goal) - _AIM_ENOUGH, 0)
+    def rank(self, trial: Trial) -> float:
+        return super().rank(trial) + (0 if self._is_floor else trial.number * _TINY_SCORE)
 
     def next_q_step(self, trial: Trial) -> int:
         q_step = trial.model.q_step
         if self._best is None or trial.quality > self._best.quality:
             self._best = trial
         if trial.number >= self._settled_from:
-            self._steps.add(q_step, self.meets(trial))
-        goal = self._goal + _FLOOR_AIM if self._is_floor else self._goal
-        octaves = log2(_loss(goal) / _loss(trial.quality)) / _LOSS_PER_OCTAVE
+            self._steps.add(q_step, self.target.meets(trial))
+        octaves = FOR_SCORE.wanted(self.target, trial)
         if trial.number >= self._settled_from:
             self._same_side = self._same_side + 1 if (octaves < 0) == self._was_finer else 0
             octaves *= 1 + self._same_side
         self._was_finer = octaves < 0
-        guess = round(q_step * exp2(min(max(octaves, -2.0), 2.0)))
-        if guess == q_step and self._is_floor and not self.meets(trial):
+        guess = round(q_step * exp2(FOR_SCORE.limited(octaves)))
+        if guess == q_step and self._is_floor and not self.target.meets(trial):
             guess -= 1
         return self._steps.between(min(max(guess, self._finest), self._coarsest))
 
@@ -421,31 +400,19 @@ class ScoreTarget:
         )
 
 
-def _loss(score: float) -> float:
-    """What a SSIMULACRA2 is below 100."""
-    return max(100 - score, 0.01)
-
-
-class LmbdaTarget:
+class LmbdaSteps(StepSearch):
     """The least squared error + price of bits, at the step that belongs to a multiplier.
 
     For the tune `visual`, which has no such sum, the last iteration is the best.
     """
 
-    largest_bytes = inf
-
     def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
+        super().__init__(LmbdaTarget())
         self._samples = sample_count
         self._tune = tune
         self.first_q_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
 
-    def meets(self, trial: Trial) -> bool:
-        return True
-
-    def is_close(self, trial: Trial) -> bool:
-        return True
-
-    def score(self, trial: Trial) -> float:
+    def rank(self, trial: Trial) -> float:
         if self._tune is Tune.VISUAL:
             return trial.number
         return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_PRICE * (trial.model.q_step / 64) ** 2)
@@ -457,20 +424,20 @@ class LmbdaTarget:
         raise NotImplementedError  # every trial meets it
 
 
-def choose_target(job: Job, estimator: Estimator, effort: Effort) -> Target:
-    """The target of a job."""
+def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
+    """The search for the target of a job."""
     if job.budget_bytes is not None:
-        return SizeTarget(estimator, effort, job, job.budget_bytes)
+        return SizeSteps(estimator, effort, job, job.budget_bytes)
     if job.config.psnr is not None:
-        return PsnrTarget(estimator, effort, job, job.config.psnr)
+        return PsnrSteps(estimator, effort, job, job.config.psnr)
     if job.config.ssimulacra2 is not None:
-        return ScoreTarget(effort, job.config.ssimulacra2, is_floor=True)
+        return ScoreSteps(effort, job.config.ssimulacra2, is_floor=True)
     if job.config.aimed_score is not None and min(job.image.pixels.shape[:2]) >= WHOLE_SIDE:
-        return ScoreTarget(effort, job.config.aimed_score, is_floor=False)
+        return ScoreSteps(effort, job.config.aimed_score, is_floor=False)
     lmbda = job.config.target_lmbda or 0.0
     if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
         _check_step(step_of_lmbda(lmbda), job.range_db)
-    return LmbdaTarget(job.image.pixels.size, lmbda, job.config.distortion_tune)
+    return LmbdaSteps(job.image.pixels.size, lmbda, job.config.distortion_tune)
 
 
 def _check_step(step: float, range_db: float) -> None:

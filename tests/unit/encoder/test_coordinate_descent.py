@@ -1,4 +1,4 @@
-"""The sweep of the fitted model: the last choice of the symbols of the finest grid."""
+"""Coordinate descent of the fitted model, the last choice of the symbols of the finest grid."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 import skimage.data
 from fitted_parts import laplace_grids
 
+from dfmcodec.encoder.fitted.coordinate_descent import Reach, descend
 from dfmcodec.encoder.fitted.fit import Fit, FitSchedule
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.quantize import prior_networks
-from dfmcodec.encoder.fitted.sweep import Reach, sweep
 from dfmcodec.prior.fitted import fitted_prior_of
 from dfmcodec.prior.registry import FITTED_LARGE
 
@@ -28,7 +28,7 @@ def test_symbols_come_to_a_minimum_that_is_one_away(size: tuple[int, int]) -> No
     best = rng.integers(-3, 4, size).astype(np.float32)
     away = rng.integers(-1, 2, size).astype(np.float32)
     grid = best + away
-    sweep(grid, lambda symbols: (symbols - best) ** 2, never)
+    descend(grid, lambda symbols: (symbols - best) ** 2, never)
     assert np.array_equal(grid, best)
 
 
@@ -45,7 +45,7 @@ def test_costs_beside_a_symbol_count(size: tuple[int, int]) -> None:
 
     grid = np.zeros(size, dtype=np.float32)
     before = costs(grid).sum()
-    sweep(grid, costs, never)
+    descend(grid, costs, never)
     assert costs(grid).sum() <= before
     inner = grid[5:-5, 5:-5]
     assert not inner.any()  # 1 saves 1 and costs 3
@@ -56,16 +56,16 @@ def test_costs_beside_a_symbol_count(size: tuple[int, int]) -> None:
 def test_a_gain_of_nothing_changes_nothing() -> None:
     grid = np.arange(12, dtype=np.float32).reshape(3, 4)
     before = grid.copy()
-    sweep(grid, np.zeros_like, never)
+    descend(grid, np.zeros_like, never)
     assert np.array_equal(grid, before)
 
 
-def test_a_sweep_can_be_stopped() -> None:
+def test_a_descent_can_be_stopped() -> None:
     """What is found so far stays, and is no worse."""
     best = np.ones((12, 14), dtype=np.float32)
     grid = np.zeros_like(best)
     trials = iter(range(100))
-    sweep(grid, lambda symbols: (symbols - best) ** 2, lambda: next(trials) >= 3)
+    descend(grid, lambda symbols: (symbols - best) ** 2, lambda: next(trials) >= 3)
     assert grid.sum() == 2 * 2  # the cells of the first two trials
 
 
@@ -102,7 +102,7 @@ def test_a_symbol_changes_costs_within_its_reach_alone(fit: Fit, level: int) -> 
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds(level: int) -> None:
+def test_a_descent_lowers_the_loss_of_a_fit_by_what_it_finds(level: int) -> None:
     """By the least gain for each symbol that moves, also after changes of many cells at once, in an
     image of two windows. (Sums of cells are good to a thousandth of a bit.)
     """
@@ -118,7 +118,7 @@ def test_a_sweep_lowers_the_loss_of_a_fit_by_what_it_finds(level: int) -> None:
         return found
 
     reach, unswept = Reach.of(level), grids[level].copy()
-    sweep(grids[level], costs, never, level)
+    descend(grids[level], costs, never, level)
     assert len(seen) == 1 + 2 * reach.rows * reach.columns
     assert seen[0] == pytest.approx(fit.cost(fit.measured(state)), rel=1e-5)
     moved = np.abs(grids[level] - unswept)

@@ -1,7 +1,7 @@
-"""The last choice of symbols: each of a grid is tried one up and one down.
+"""Coordinate descent, the last choice of symbols: each of a grid is tried one up and one down.
 
 The fit leaves symbols where soft rounding let them settle. About one in a hundred costs more than
-it is worth, as context of others too. A sweep tries many at once that do not reach each other: a
+it is worth, as context of others too. A descent tries many at once that do not reach each other: a
 symbol of the finest grid changes the colours of 5x5 pixels, through the residual stages, and the
 bits of the symbols that see it, 3 rows below and 3 columns aside. One of a coarser grid changes
 more colours, through the filters of the upsampling, and those lie around all finer symbols that see
@@ -24,13 +24,15 @@ _CAUSAL_BELOW, _CAUSAL_ASIDE = max(-y for y, _ in CAUSAL), max(abs(x) for _, x i
 _LEAST_GAIN = 0.02  # bits
 
 
-def sweep(grid: Float32, costs: Callable[[Float32], Float32], should_stop: Callable[[], bool], level: int = 0) -> None:
+def descend(
+    grid: Float32, costs: Callable[[Float32], Float32], should_stop: Callable[[], bool], level: int = 0
+) -> None:
     """Moves symbols of a grid by 1 where that lowers the cost.
 
     Args:
         grid: The symbols, integers, float32 [h_l, w_l], changed in place.
         costs: The cost of each pixel with given symbols, float32 [H, W].
-        should_stop: Asked before each trial; True ends the sweep there.
+        should_stop: Asked before each trial; True ends the descent there.
         level: That of the grid, 0 for the finest.
     """
     reach = Reach.of(level)
