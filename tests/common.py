@@ -175,15 +175,15 @@ def without_kernels() -> Iterator[None]:
 
 
 @contextmanager
-def by(way: str) -> Iterator[None]:
-    """Kernels take one of their ways."""
+def by(instruction_set: str) -> Iterator[None]:
+    """Kernels take an instruction set."""
     assert kernels.compiled is not None
-    before = kernels.compiled.chosen_way()
-    kernels.compiled.use_way(way)
+    before = kernels.compiled.chosen_instruction_set()
+    kernels.compiled.use_instruction_set(instruction_set)
     try:
         yield
     finally:
-        kernels.compiled.use_way(before)
+        kernels.compiled.use_instruction_set(before)
 
 
 def write_crops(folder: Path, side: int) -> None:

@@ -432,7 +432,7 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
         "codec": DFM,
         "target": [target.model, target.effort, target.rate, target.time_limit_s, target.tune],
         "code": code_fingerprint(),
-        "kernels": kernels.way(),
+        "kernels": kernels.instruction_set(),
         "versions": library_versions(),
         "measures": _MEASURES,
     }

@@ -1,10 +1,10 @@
 """Compiled kernels: the loops in which decoders and encoders spend their time.
 
 `compiled` is the module `_compiled`, written in C, or None where it was not built or is switched
-off by `DFMCODEC_KERNELS=numpy` (the name of one of its ways takes that way instead), or where the
-processor has no fast products of bytes. NumPy then computes the same symbols, and the same pixels
-but for rounding. A kernel takes whole arrays,
-releases the interpreter's lock and uses one core; callers spread blocks over `dfmcodec.threads`.
+off by `DFMCODEC_KERNELS=numpy` (the name of an instruction set takes that one instead), or where
+the processor has no fast products of bytes. NumPy then computes the same symbols, and the same
+pixels but for rounding. A kernel takes whole arrays, releases the interpreter's lock and uses one
+core; callers spread blocks over `dfmcodec.threads`.
 
 Why C: a decoder that is called once for an image cannot spend 0.3 s on loading a compiler, as numba
 needs on the same machine, and NumPy has no products of bytes.
@@ -32,11 +32,11 @@ def _load() -> ModuleType | None:
             raise ConfigError(msg) from error
         return None
     if not wanted:
-        return _compiled if _compiled.ways() else None
+        return _compiled if _compiled.instruction_sets() else None
     try:
-        _compiled.use_way(wanted)
+        _compiled.use_instruction_set(wanted)
     except ValueError as error:
-        possible = ", ".join(["numpy", *_compiled.ways()])
+        possible = ", ".join(["numpy", *_compiled.instruction_sets()])
         msg = f"{SWITCH} is {wanted!r}; possible here: {possible}"
         raise ConfigError(msg) from error
     return _compiled
@@ -45,6 +45,6 @@ def _load() -> ModuleType | None:
 compiled: ModuleType | None = _load()
 
 
-def way() -> str:
-    """Which instructions the kernels use, or "numpy" where NumPy computes."""
-    return "numpy" if compiled is None else os.environ.get(SWITCH) or str(compiled.ways()[0])
+def instruction_set() -> str:
+    """That of the kernels, or "numpy" where NumPy computes."""
+    return "numpy" if compiled is None else os.environ.get(SWITCH) or str(compiled.instruction_sets()[0])

@@ -15,14 +15,14 @@ _UInt8 = npt.NDArray[np.uint8]
 _UInt32 = npt.NDArray[np.uint32]
 _UInt64 = npt.NDArray[np.uint64]
 
-def ways() -> list[str]:
-    """The names of the ways to compute sums of bytes that this processor has, the best first."""
+def instruction_sets() -> list[str]:
+    """Those that this processor has, the best first."""
 
-def chosen_way() -> str:
-    """The name of the way that is taken."""
+def chosen_instruction_set() -> str:
+    """The one that is used; "" for none."""
 
-def use_way(name: str) -> None:
-    """Takes one of `ways` from now on, in the whole process."""
+def use_instruction_set(name: str) -> None:
+    """Takes one of `instruction_sets` from now on, in the whole process."""
 
 def choose_tables(
     w1: _Int8,

@@ -42,77 +42,79 @@ INLINE void take(Decoder *d, uint32_t cumulative, uint32_t frequency) {
     }
 }
 
-static int begin(Decoder *d, const Py_buffer *state, const Py_buffer *words) {
-    if (!has_items(state, 4, 8, "state")) return 0;
+static int begin(Call *call, Decoder *d, const Buffer *state, const Buffer *words) {
+    if (!has_items(call, state, 4, 8, "state")) return 0;
     memcpy(d, state->buf, 32);
     d->words = words->buf;
     d->word_count = (uint64_t)words->len / 4;
     if (d->range >> PRECISION) return 1;
-    PyErr_SetString(PyExc_ValueError, "the state of a range decoder has no range");
+    refuse(call, "the state of a range decoder has no range");
     return 0;
 }
 
 /* The state at the start of a stream. */
-static PyObject *start_decoding(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer state, words;
-    if (!PyArg_ParseTuple(args, "w*y*", &state, &words)) return NULL;
-    PyObject *result = NULL;
-    if (has_items(&state, 4, 8, "state")) {
+int NAME(start_decoding)(Call *call) {
+    Buffer state, words;
+    state = take_buffer(call);
+    words = take_buffer(call);
+    int result = 0;
+    if (has_items(call, &state, 4, 8, "state")) {
         Decoder d = {0, UINT64_MAX, 0, 0, words.buf, (uint64_t)words.len / 4};
         d.point = (uint64_t)next_word(&d) << 32;
         d.point |= next_word(&d);
         memcpy(state.buf, &d, 32);
-        result = Py_NewRef(Py_None);
+        result = 1;
     }
-    PyBuffer_Release(&state);
-    PyBuffer_Release(&words);
     return result;
 }
 
 /* The numbers of symbols in the order in which they are coded: in their own, or in that of their tables, equal ones in
  * their own. Returns 0 where memory is short. */
-static int put_in_order(const int16_t *numbers, Py_ssize_t count, Py_ssize_t tables, int is_sorted, int32_t *order) {
+static int put_in_order(const int16_t *numbers, ptrdiff_t count, ptrdiff_t tables, int is_sorted, int32_t *order) {
     if (!is_sorted) {
-        for (Py_ssize_t n = 0; n < count; n++) order[n] = (int32_t)n;
+        for (ptrdiff_t n = 0; n < count; n++) order[n] = (int32_t)n;
         return 1;
     }
-    Py_ssize_t *starts = calloc((size_t)tables + 1, sizeof *starts);
+    ptrdiff_t *starts = calloc((size_t)tables + 1, sizeof *starts);
     if (!starts) return 0;
-    for (Py_ssize_t n = 0; n < count; n++) starts[numbers[n] + 1]++;
-    for (Py_ssize_t t = 0; t < tables; t++) starts[t + 1] += starts[t];
-    for (Py_ssize_t n = 0; n < count; n++) order[starts[numbers[n]]++] = (int32_t)n;
+    for (ptrdiff_t n = 0; n < count; n++) starts[numbers[n] + 1]++;
+    for (ptrdiff_t t = 0; t < tables; t++) starts[t + 1] += starts[t];
+    for (ptrdiff_t n = 0; n < count; n++) order[starts[numbers[n]]++] = (int32_t)n;
     free(starts);
     return 1;
 }
 
 /* High parts of the next symbols; see _compiled.pyi. */
-static PyObject *decode_highs(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer state, words, cumulative, guide, shifts, numbers, order, out;
+int NAME(decode_highs)(Call *call) {
+    Buffer state, words, cumulative, guide, shifts, numbers, order, out;
     int is_sorted;
-    if (!PyArg_ParseTuple(args, "w*y*y*y*y*y*pw*w*", &state, &words, &cumulative, &guide, &shifts, &numbers, &is_sorted,
-                          &order, &out))
-        return NULL;
-    PyObject *result = NULL;
+    state = take_buffer(call);
+    words = take_buffer(call);
+    cumulative = take_buffer(call);
+    guide = take_buffer(call);
+    shifts = take_buffer(call);
+    numbers = take_buffer(call);
+    is_sorted = take_int(call);
+    order = take_buffer(call);
+    out = take_buffer(call);
+    int result = 0;
     Decoder d;
-    const Py_ssize_t count = numbers.len / 2, tables = guide.len >> GUIDE_BITS;
+    const ptrdiff_t count = numbers.len / 2, tables = guide.len >> GUIDE_BITS;
     const int16_t *number = numbers.buf;
-    if (!begin(&d, &state, &words) || !has_items(&cumulative, tables * CUMULATIVE, 4, "cumulative") ||
-        !has_items(&shifts, tables, 4, "shifts") || !has_items(&order, count, 4, "order") ||
-        !has_items(&out, count, 4, "out"))
+    if (!begin(call, &d, &state, &words) || !has_items(call, &cumulative, tables * CUMULATIVE, 4, "cumulative") ||
+        !has_items(call, &shifts, tables, 4, "shifts") || !has_items(call, &order, count, 4, "order") ||
+        !has_items(call, &out, count, 4, "out"))
         goto done;
-    for (Py_ssize_t n = 0; n < count; n++)
+    for (ptrdiff_t n = 0; n < count; n++)
         if (number[n] < 0 || number[n] >= tables) {
-            PyErr_SetString(PyExc_ValueError, "a table that does not exist");
+            refuse(call, "a table that does not exist");
             goto done;
         }
     int is_valid = 1, is_out_of_memory = 0;
-    Py_ssize_t unfinished = 0;
-    Py_BEGIN_ALLOW_THREADS
+    ptrdiff_t unfinished = 0;
     int32_t *turn = order.buf, *highs = out.buf;
     is_out_of_memory = !put_in_order(number, count, tables, is_sorted, turn);
-    for (Py_ssize_t n = 0; n < count && !is_out_of_memory; n++) {
+    for (ptrdiff_t n = 0; n < count && !is_out_of_memory; n++) {
         const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE;
         const uint64_t quantile = quantile_of(&d);
         if (quantile >> PRECISION) {
@@ -131,32 +133,31 @@ static PyObject *decode_highs(PyObject *self, PyObject *args) {
         unfinished += entry == ESCAPE || ((const int32_t *)shifts.buf)[number[turn[n]]];
         highs[turn[n]] = entry - RADIUS;
     }
-    Py_END_ALLOW_THREADS
     memcpy(state.buf, &d, 32);
     if (is_out_of_memory)
-        PyErr_NoMemory();
+        no_memory(call);
     else
-        result = PyLong_FromSsize_t(is_valid ? unfinished : -1);
+        result = give(call, is_valid ? unfinished : -1);
 done:
-    PyBuffer_Release(&state), PyBuffer_Release(&words), PyBuffer_Release(&cumulative), PyBuffer_Release(&guide);
-    PyBuffer_Release(&shifts), PyBuffer_Release(&numbers), PyBuffer_Release(&order), PyBuffer_Release(&out);
     return result;
 }
 
 /* Numbers of `bits` bits each under the uniform model; see _compiled.pyi. */
-static PyObject *decode_bits(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer state, words, out;
+int NAME(decode_bits)(Call *call) {
+    Buffer state, words, out;
     int bits;
-    if (!PyArg_ParseTuple(args, "w*y*iw*", &state, &words, &bits, &out)) return NULL;
-    PyObject *result = NULL;
+    state = take_buffer(call);
+    words = take_buffer(call);
+    bits = take_int(call);
+    out = take_buffer(call);
+    int result = 0;
     Decoder d;
-    if (begin(&d, &state, &words)) {
+    if (begin(call, &d, &state, &words)) {
         if (bits < 0 || bits > PRECISION) {
-            PyErr_SetString(PyExc_ValueError, "a number of bits that the uniform model does not have");
+            refuse(call, "a number of bits that the uniform model does not have");
         } else {
             int is_valid = 1;
-            for (Py_ssize_t n = 0; n < out.len / 4; n++) {
+            for (ptrdiff_t n = 0; n < out.len / 4; n++) {
                 const uint64_t quantile = quantile_of(&d);
                 is_valid = !(quantile >> PRECISION);
                 if (!is_valid) break;
@@ -165,10 +166,9 @@ static PyObject *decode_bits(PyObject *self, PyObject *args) {
                 ((int32_t *)out.buf)[n] = (int32_t)value;
             }
             memcpy(state.buf, &d, 32);
-            result = PyBool_FromLong(is_valid);
+            result = give(call, is_valid);
         }
     }
-    PyBuffer_Release(&state), PyBuffer_Release(&words), PyBuffer_Release(&out);
     return result;
 }
 
@@ -177,16 +177,16 @@ typedef struct {
     uint32_t *out;
 } Encoder;
 
-static int begin_encoding(Encoder *e, const Py_buffer *state, const Py_buffer *out, Py_ssize_t count) {
-    if (!has_items(state, 4, 8, "state")) return 0;
+static int begin_encoding(Call *call, Encoder *e, const Buffer *state, const Buffer *out, ptrdiff_t count) {
+    if (!has_items(call, state, 4, 8, "state")) return 0;
     memcpy(e, state->buf, 32);
     e->out = out->buf;
     if (!(e->range >> PRECISION)) {
-        PyErr_SetString(PyExc_ValueError, "the state of a range encoder has no range");
+        refuse(call, "the state of a range encoder has no range");
         return 0;
     }
-    if (e->waiting <= PY_SSIZE_T_MAX / 8 && out->len / 4 - count >= (Py_ssize_t)e->waiting) return 1;
-    PyErr_SetString(PyExc_ValueError, "out has no room for the words that wait and one of each symbol");
+    if (e->waiting <= PTRDIFF_MAX / 8 && out->len / 4 - count >= (ptrdiff_t)e->waiting) return 1;
+    refuse(call, "out has no room for the words that wait and one of each symbol");
     return 0;
 }
 
@@ -219,95 +219,85 @@ INLINE void put(Encoder *e, uint32_t cumulative, uint32_t frequency) {
 }
 
 /* Encodes table entries; see _compiled.pyi. */
-static PyObject *encode_entries(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer state, cumulative, numbers, order, entries, out;
+int NAME(encode_entries)(Call *call) {
+    Buffer state, cumulative, numbers, order, entries, out;
     int is_sorted;
-    if (!PyArg_ParseTuple(args, "w*y*y*pw*y*w*", &state, &cumulative, &numbers, &is_sorted, &order, &entries, &out))
-        return NULL;
-    PyObject *result = NULL;
+    state = take_buffer(call);
+    cumulative = take_buffer(call);
+    numbers = take_buffer(call);
+    is_sorted = take_int(call);
+    order = take_buffer(call);
+    entries = take_buffer(call);
+    out = take_buffer(call);
+    int result = 0;
     Encoder e;
-    const Py_ssize_t count = numbers.len / 2, tables = cumulative.len / (4 * CUMULATIVE);
+    const ptrdiff_t count = numbers.len / 2, tables = cumulative.len / (4 * CUMULATIVE);
     const int16_t *number = numbers.buf;
     const int32_t *entry = entries.buf;
-    if (!begin_encoding(&e, &state, &out, count) || !has_items(&order, count, 4, "order") ||
-        !has_items(&entries, count, 4, "entries"))
+    if (!begin_encoding(call, &e, &state, &out, count) || !has_items(call, &order, count, 4, "order") ||
+        !has_items(call, &entries, count, 4, "entries"))
         goto done;
-    for (Py_ssize_t n = 0; n < count; n++)
+    for (ptrdiff_t n = 0; n < count; n++)
         if (number[n] < 0 || number[n] >= tables || entry[n] < 0 || entry[n] >= ENTRIES) {
-            PyErr_SetString(PyExc_ValueError, "a table or an entry that does not exist");
+            refuse(call, "a table or an entry that does not exist");
             goto done;
         }
     int is_out_of_memory = 0;
-    Py_BEGIN_ALLOW_THREADS
     int32_t *turn = order.buf;
     is_out_of_memory = !put_in_order(number, count, tables, is_sorted, turn);
-    for (Py_ssize_t n = 0; n < count && !is_out_of_memory; n++) {
+    for (ptrdiff_t n = 0; n < count && !is_out_of_memory; n++) {
         const uint32_t *sums = (const uint32_t *)cumulative.buf + number[turn[n]] * CUMULATIVE + entry[turn[n]];
         put(&e, sums[0], sums[1] - sums[0]);
     }
-    Py_END_ALLOW_THREADS
     memcpy(state.buf, &e, 32);
     if (is_out_of_memory)
-        PyErr_NoMemory();
+        no_memory(call);
     else
-        result = PyLong_FromSsize_t(e.out - (uint32_t *)out.buf);
+        result = give(call, e.out - (uint32_t *)out.buf);
 done:
-    PyBuffer_Release(&state), PyBuffer_Release(&cumulative), PyBuffer_Release(&numbers);
-    PyBuffer_Release(&order), PyBuffer_Release(&entries), PyBuffer_Release(&out);
     return result;
 }
 
 /* Encodes numbers of some bits under the uniform model; see _compiled.pyi. */
-static PyObject *encode_bits(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer state, values, out;
+int NAME(encode_bits)(Call *call) {
+    Buffer state, values, out;
     int bits;
-    if (!PyArg_ParseTuple(args, "w*iy*w*", &state, &bits, &values, &out)) return NULL;
-    PyObject *result = NULL;
+    state = take_buffer(call);
+    bits = take_int(call);
+    values = take_buffer(call);
+    out = take_buffer(call);
+    int result = 0;
     Encoder e;
-    const Py_ssize_t count = values.len / 4;
-    if (begin_encoding(&e, &state, &out, count)) {
+    const ptrdiff_t count = values.len / 4;
+    if (begin_encoding(call, &e, &state, &out, count)) {
         if (bits < 1 || bits > PRECISION) {
-            PyErr_SetString(PyExc_ValueError, "a number of bits that the uniform model does not have");
+            refuse(call, "a number of bits that the uniform model does not have");
         } else {
             const uint32_t *value = values.buf, mask = (UINT32_C(1) << bits) - 1;
-            for (Py_ssize_t n = 0; n < count; n++)
+            for (ptrdiff_t n = 0; n < count; n++)
                 put(&e, (value[n] & mask) << (PRECISION - bits), UINT32_C(1) << (PRECISION - bits));
             memcpy(state.buf, &e, 32);
-            result = PyLong_FromSsize_t(e.out - (uint32_t *)out.buf);
+            result = give(call, e.out - (uint32_t *)out.buf);
         }
     }
-    PyBuffer_Release(&state), PyBuffer_Release(&values), PyBuffer_Release(&out);
     return result;
 }
 
 /* The words at the end of a stream; see _compiled.pyi. */
-static PyObject *end_encoding(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer state, out;
-    if (!PyArg_ParseTuple(args, "y*w*", &state, &out)) return NULL;
-    PyObject *result = NULL;
+int NAME(end_encoding)(Call *call) {
+    Buffer state, out;
+    state = take_buffer(call);
+    out = take_buffer(call);
+    int result = 0;
     Encoder e;
-    if (begin_encoding(&e, &state, &out, 2)) {
+    if (begin_encoding(call, &e, &state, &out, 2)) {
         if (e.range != UINT64_MAX) { /* something is encoded */
             const uint64_t point = e.lower + UINT32_MAX;
             write_waiting(&e, point < e.lower);
             *e.out++ = (uint32_t)(point >> 32);
             if ((uint32_t)((e.lower + e.range) >> 32) == (uint32_t)(point >> 32)) *e.out++ = 0;
         }
-        result = PyLong_FromSsize_t(e.out - (uint32_t *)out.buf);
+        result = give(call, e.out - (uint32_t *)out.buf);
     }
-    PyBuffer_Release(&state), PyBuffer_Release(&out);
     return result;
 }
-
-PyMethodDef coder_methods[] = {
-    {"encode_entries", encode_entries, METH_VARARGS, NULL},
-    {"encode_bits", encode_bits, METH_VARARGS, NULL},
-    {"end_encoding", end_encoding, METH_VARARGS, NULL},
-    {"start_decoding", start_decoding, METH_VARARGS, NULL},
-    {"decode_highs", decode_highs, METH_VARARGS, NULL},
-    {"decode_bits", decode_bits, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};

@@ -1,18 +1,16 @@
-/* What all kernels share: checked arguments, vectors, and the choice of instructions at run time.
+/* What all kernels share: checked arguments, and vectors.
  *
- * Every array comes in as a buffer. A kernel checks the length of each one before it reads or writes
- * (`has_items`), and every position that the caller gives before it uses it; the types of the numbers
- * are those of _compiled.pyi, which the Python code keeps to.
+ * A kernel is a function of a `Call`. It takes its arguments one after the other, in the order of its signature
+ * (kernels.h), and knows nothing of Python: module.c makes calls of Python's arguments. Every array comes in as a
+ * buffer. A kernel checks the length of each one before it reads or writes (`has_items`), and every position that the
+ * caller gives before it uses it; the types of the numbers are those of _compiled.pyi, which the Python code keeps to.
  */
 #ifndef DFM_COMMON_H
 #define DFM_COMMON_H
 
-#define PY_SSIZE_T_CLEAN
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000 /* one build serves Python 3.11 and all later ones */
-#endif
-#include <Python.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,21 +39,9 @@
 #define ON_ARM 0
 #endif
 
-/* A function that is compiled for several instruction sets, of which the best is taken at load time. */
-#if ON_X86 && !defined(DFM_ONE_TARGET)
-#if !defined(__clang__) && __GNUC__ >= 12
-#define FOR_EACH_TARGET __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define FOR_EACH_TARGET __attribute__((target_clones("default", "avx2", "avx512f")))
-#endif
-#else
-#define FOR_EACH_TARGET
-#endif
-
-/* Files of much arithmetic (machine.c, fit.c) are compiled once for each target, with vectors of the size of its
- * registers: machine_avx2.c and its like define TARGET_AVX2, and so on, and include the file. NAME tells their
- * functions apart. Other files have vectors of 16 numbers, which compilers take apart for smaller registers; for a
- * product of such a vector and a number they take ten times as long. */
+/* Kernels are compiled once for each target, with vectors of the size of its registers: machine_avx2.c and its like
+ * define TARGET_AVX2, and so on, and include the file. NAME tells their functions apart; instruction_sets.c chooses
+ * between them. Files without a target (coder.c, byte_products.c) are compiled once. */
 #if defined(TARGET_AVX512)
 #define NAME(function) function##_avx512
 #define LANES 16
@@ -76,6 +62,7 @@
 #define NAME(function) function##_baseline
 #define LANES 4
 #else
+#define NAME(function) function
 #define LANES 16
 #endif
 /* LANES numbers at once, whatever the instruction set. (GCC 12 for Arm has an internal error where registers of
@@ -108,32 +95,59 @@ INLINE float_lanes all(float x) { return x - (float_lanes){0}; }
 
 INLINE void store(void *at, const void *v) { memcpy(at, v, LANES * 4); }
 
-/* Whether numbers are sizes or strides that no product of two of them and a few channels can overflow. */
-INLINE int are_sizes(const Py_ssize_t *sizes, int count) {
-    for (int i = 0; i < count; i++)
-        if (sizes[i] < 0 || sizes[i] > (Py_ssize_t)1 << 30) return 0;
-    return 1;
-}
-#define SIZES(...)                                                                                                     \
-    are_sizes((const Py_ssize_t[]){__VA_ARGS__}, sizeof((const Py_ssize_t[]){__VA_ARGS__}) / sizeof(Py_ssize_t))
+/* An argument: an array, a size or position, or another number. */
+typedef struct {
+    void *buf;
+    ptrdiff_t len; /* bytes */
+} Buffer;
+typedef union {
+    Buffer buffer;
+    ptrdiff_t size;
+    double real;
+} Argument;
 
-/* Whether a buffer has at least `count` numbers of `size` bytes; otherwise sets ValueError. */
-INLINE int has_items(const Py_buffer *buffer, Py_ssize_t count, Py_ssize_t size, const char *name) {
-    if (count >= 0 && buffer->len / size >= count) return 1;
-    PyErr_Format(PyExc_ValueError, "%s has %zd bytes, too few for %zd numbers", name, buffer->len, count);
+typedef struct {
+    const Argument *arguments; /* in the order of the signature */
+    int taken;                 /* how many of them the kernel has */
+    int has_memory;            /* 0 where there was not enough */
+    ptrdiff_t result;          /* of kernels that give a number */
+    char error[120];           /* why the arguments are refused */
+} Call;
+
+/* Returns 1, or 0 after `refuse` or `no_memory`. */
+typedef int (*Kernel)(Call *call);
+
+INLINE Buffer take_buffer(Call *call) { return call->arguments[call->taken++].buffer; }
+INLINE ptrdiff_t take_size(Call *call) { return call->arguments[call->taken++].size; }
+INLINE int take_int(Call *call) { return (int)take_size(call); } /* within its limits: module.c sees to that */
+INLINE double take_real(Call *call) { return call->arguments[call->taken++].real; }
+
+INLINE int refuse(Call *call, const char *why) {
+    snprintf(call->error, sizeof call->error, "%s", why);
     return 0;
 }
 
-/* The methods of each file; see module.c. */
-extern PyMethodDef context_methods[], coder_methods[], synthesis_methods[], trellis_methods[], grid_methods[];
+INLINE int no_memory(Call *call) { return call->has_memory = 0; }
 
-/* The targets of files that are compiled for each, and their methods. */
-enum Target { BASELINE, FOR_AVX2, FOR_AVX512, TARGETS };
-#define METHODS_OF_TARGETS(X)                                                                                          \
-    X(machine_change)                                                                                                  \
-    X(filter_change) X(planes_to_pixels) X(ssimulacra2_sums) X(ssimulacra2_slopes) X(window_gradient) X(window_costs)          \
-    X(add_gradients) X(move_latents)
+INLINE int give(Call *call, ptrdiff_t number) {
+    call->result = number;
+    return 1;
+}
 
-void choose_target(enum Target most); /* the best that the processor has, but none better than this */
+/* Whether numbers are sizes or strides that no product of two of them and a few channels can overflow. */
+INLINE int are_sizes(const ptrdiff_t *sizes, int count) {
+    for (int i = 0; i < count; i++)
+        if (sizes[i] < 0 || sizes[i] > (ptrdiff_t)1 << 30) return 0;
+    return 1;
+}
+#define SIZES(...)                                                                                                     \
+    are_sizes((const ptrdiff_t[]){__VA_ARGS__}, sizeof((const ptrdiff_t[]){__VA_ARGS__}) / sizeof(ptrdiff_t))
+
+/* Whether a buffer has at least `count` numbers of `size` bytes; otherwise the call is refused. */
+INLINE int has_items(Call *call, const Buffer *buffer, ptrdiff_t count, ptrdiff_t size, const char *name) {
+    if (count >= 0 && buffer->len / size >= count) return 1;
+    snprintf(call->error, sizeof call->error, "%s has %td bytes, too few for %td numbers", name, buffer->len, count);
+    return 0;
+}
 
 #endif

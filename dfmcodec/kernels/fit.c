@@ -55,7 +55,7 @@ typedef struct {
     float *w1, *c1, *w2, *c2, *w3, *context_bypass, *c3;
 } Weights;
 
-static Py_ssize_t weights_at(float *at, int width, int units, Weights *weights) {
+static ptrdiff_t weights_at(float *at, int width, int units, Weights *weights) {
     float *const start = at;
 #define TAKE(name, count) (weights->name = at, at += (count))
     TAKE(filters, (LEVELS - 1) * TAPS);
@@ -83,7 +83,7 @@ typedef struct {
     int width, units, has_gradient;
     int lines; /* of the companding: the least of slope * |x| + constant */
     const float *companding;
-    Py_ssize_t top, left, height, width_of_image;
+    ptrdiff_t top, left, height, width_of_image;
     float lmbda, step, peak, temperature, noise, activation_max;
     uint32_t seed;
     const float *colours, *inside, *grids[LEVELS]; /* grids are of the whole image */
@@ -100,9 +100,9 @@ typedef struct {
     float_lanes *sums;                         /* of gradients of weights */
 } Work;
 
-INLINE Py_ssize_t level_size(Py_ssize_t pixels, int level) { return (pixels + (1 << level) - 1) >> level; }
+INLINE ptrdiff_t level_size(ptrdiff_t pixels, int level) { return (pixels + (1 << level) - 1) >> level; }
 
-INLINE Py_ssize_t within(Py_ssize_t place, Py_ssize_t count) {
+INLINE ptrdiff_t within(ptrdiff_t place, ptrdiff_t count) {
     return place < 0 ? 0 : place < count ? place : count - 1;
 }
 
@@ -111,8 +111,8 @@ typedef struct {
     int first, end;
 } Range;
 
-INLINE Range inside_of(Py_ssize_t corner, Py_ssize_t size, int level) {
-    const Py_ssize_t before = HALO - (corner >> level), end = before + level_size(size, level);
+INLINE Range inside_of(ptrdiff_t corner, ptrdiff_t size, int level) {
+    const ptrdiff_t before = HALO - (corner >> level), end = before + level_size(size, level);
     return (Range){before > 0 ? (int)before : 0, end < samples_of(level) ? (int)end : samples_of(level)};
 }
 
@@ -197,8 +197,8 @@ static void transpose(const float *from, int rows, int columns, float *to, int s
         for (int c = 0; c < columns; c++) to[c * stride + r] = from[r * columns + c];
 }
 
-static void add_lanes(const float_lanes *sums, Py_ssize_t count, float *target) {
-    for (Py_ssize_t i = 0; i < count; i++) target[i] += sum_of_lanes(sums[i]);
+static void add_lanes(const float_lanes *sums, ptrdiff_t count, float *target) {
+    for (ptrdiff_t i = 0; i < count; i++) target[i] += sum_of_lanes(sums[i]);
 }
 
 /* ---- soft rounding and companding -------------------------------------------------------------------------- */
@@ -245,8 +245,8 @@ INLINE float_lanes companded(const Work *work, float_lanes x, float_lanes *slope
 
 /* Latents of a level into symbols and their slopes; beyond the image, those at its edges are repeated. */
 static void round_level(const Work *work, int level) {
-    const Py_ssize_t rows = level_size(work->height, level), columns = level_size(work->width_of_image, level);
-    const Py_ssize_t top = (work->top >> level) - HALO, left = (work->left >> level) - HALO;
+    const ptrdiff_t rows = level_size(work->height, level), columns = level_size(work->width_of_image, level);
+    const ptrdiff_t top = (work->top >> level) - HALO, left = (work->left >> level) - HALO;
     const int side = samples_of(level), stride = stride_of(level);
     const float per_temperature = work->has_gradient ? 1 / work->temperature : 0;
     const float height = work->has_gradient ? 0.5f / (1 - 2 / (exponential(all(per_temperature))[0] + 1)) : 0;
@@ -937,8 +937,8 @@ static void latent_gradients(const Work *work, float *by_latents) {
 }
 
 /* The numbers that all planes of a window take, and where they begin. */
-static Py_ssize_t lay_out(Work *work, float *room) {
-    Py_ssize_t used = 0;
+static ptrdiff_t lay_out(Work *work, float *room) {
+    ptrdiff_t used = 0;
 #define TAKE(name, count) (work->name = room ? room + used : NULL, used += (count))
     for (int level = 0; level < LEVELS; level++) {
         const int plane = plane_of(level);
@@ -972,7 +972,7 @@ typedef union {
     MachineRows machine;
 } Rows;
 
-/* Everything of a window; -1 without memory. */
+/* Everything of a window; 0 without memory. */
 static int window(Work *work, float *by_latents) {
     const size_t numbers = (size_t)lay_out(work, NULL);
     float *room = malloc(sizeof *room * numbers);
@@ -1004,165 +1004,123 @@ static int window(Work *work, float *by_latents) {
     free(room);
     free(sums);
     free(rows);
-    return has_room ? 0 : -1;
+    return has_room;
 }
 
-static Py_ssize_t latents_of_window(void) {
-    Py_ssize_t count = 0;
+static ptrdiff_t latents_of_window(void) {
+    ptrdiff_t count = 0;
     for (int level = 0; level < LEVELS; level++) count += samples_of(level) * samples_of(level);
     return count;
 }
 
-static Py_ssize_t symbols_of_window(void) {
-    Py_ssize_t count = 0;
+static ptrdiff_t symbols_of_window(void) {
+    ptrdiff_t count = 0;
     for (int level = 0; level < LEVELS; level++) count += own_samples(level) * own_samples(level);
     return count;
 }
 
-/* The buffers of a tuple of grids of an image, [h_l, w_l] each. */
-static int read_grids(PyObject *grids, Py_ssize_t height, Py_ssize_t width, int flags, Py_buffer *buffers) {
-    memset(buffers, 0, sizeof *buffers * LEVELS);
-    if (!PyTuple_Check(grids) || PyTuple_Size(grids) != LEVELS) {
-        PyErr_Format(PyExc_ValueError, "there have to be %d grids, as a tuple", LEVELS);
-        return 0;
-    }
+/* Takes the grids of an image, [h_l, w_l] each. */
+static int take_grids(Call *call, ptrdiff_t height, ptrdiff_t width, Buffer *grids) {
+    for (int level = 0; level < LEVELS; level++) grids[level] = take_buffer(call);
     for (int level = 0; level < LEVELS; level++)
-        if (PyObject_GetBuffer(PyTuple_GetItem(grids, level), &buffers[level], flags) ||
-            !has_items(&buffers[level], level_size(height, level) * level_size(width, level), sizeof(float), "a grid"))
+        if (!has_items(call, &grids[level], level_size(height, level) * level_size(width, level), sizeof(float), "a grid"))
             return 0;
     return 1;
 }
 
-static void release(Py_buffer *buffers, int count) {
-    for (int i = 0; i < count; i++) PyBuffer_Release(&buffers[i]);
+static int is_place(Call *call, ptrdiff_t top, ptrdiff_t left, ptrdiff_t height, ptrdiff_t width) {
+    return (SIZES(top, left, height, width) && top < height && left < width && top % WINDOW == 0 &&
+            left % WINDOW == 0) ||
+           refuse(call, "there is no such window");
 }
 
-static int is_place(Py_ssize_t top, Py_ssize_t left, Py_ssize_t height, Py_ssize_t width) {
-    if (SIZES(top, left, height, width) && top < height && left < width && top % WINDOW == 0 && left % WINDOW == 0)
-        return 1;
-    PyErr_SetString(PyExc_ValueError, "there is no such window");
-    return 0;
-}
-
-enum { WEIGHTS, COMPANDING, COLOURS, INSIDE, FIRST_OUT, SECOND_OUT, BUFFERS };
-
-/* Checks what both methods of windows begin with; see _compiled.pyi. */
-static int read_window(Work *work, Py_buffer *buffers, PyObject *grids, Py_buffer *grid_buffers) {
-    if (work->width < 1 || work->width > MAX_WIDTH || work->units < 1 || work->units > MAX_WIDTH) {
-        PyErr_Format(PyExc_ValueError, "a width is not within 1 and %d", MAX_WIDTH);
+/* Takes and checks what both kernels of windows begin with; see _compiled.pyi. */
+static int take_window(Call *call, Work *work) {
+    const Buffer weights = take_buffer(call);
+    work->width = take_int(call);
+    work->units = take_int(call);
+    const Buffer companding = take_buffer(call);
+    work->activation_max = (float)take_real(call);
+    work->top = take_size(call);
+    work->left = take_size(call);
+    work->height = take_size(call);
+    work->width_of_image = take_size(call);
+    work->lmbda = (float)take_real(call);
+    work->step = (float)take_real(call);
+    work->peak = (float)take_real(call);
+    const Buffer colours = take_buffer(call), inside = take_buffer(call);
+    if (work->width < 1 || work->width > MAX_WIDTH || work->units < 1 || work->units > MAX_WIDTH)
+        return refuse(call, "a width is not possible");
+    const ptrdiff_t count = weights_at(weights.buf, work->width, work->units, &work->weights);
+    work->lines = (int)(companding.len / (ptrdiff_t)sizeof(float) / 2);
+    work->companding = companding.buf;
+    work->colours = colours.buf;
+    work->inside = inside.buf;
+    Buffer grids[LEVELS];
+    if (!is_place(call, work->top, work->left, work->height, work->width_of_image) ||
+        !take_grids(call, work->height, work->width_of_image, grids))
         return 0;
-    }
-    const Py_ssize_t count = weights_at(buffers[WEIGHTS].buf, work->width, work->units, &work->weights);
-    work->lines = (int)(buffers[COMPANDING].len / (Py_ssize_t)sizeof(float) / 2);
-    work->companding = buffers[COMPANDING].buf;
-    work->colours = buffers[COLOURS].buf;
-    work->inside = buffers[INSIDE].buf;
-    if (!is_place(work->top, work->left, work->height, work->width_of_image) ||
-        !read_grids(grids, work->height, work->width_of_image, PyBUF_SIMPLE, grid_buffers))
-        return 0;
-    for (int level = 0; level < LEVELS; level++) work->grids[level] = grid_buffers[level].buf;
-    return has_items(&buffers[WEIGHTS], count, sizeof(float), "weights") &&
-           has_items(&buffers[COMPANDING], 2, sizeof(float), "companding") &&
-           has_items(&buffers[COLOURS], CHANNELS * WINDOW * WINDOW, sizeof(float), "colours") &&
-           has_items(&buffers[INSIDE], WINDOW * WINDOW, sizeof(float), "inside");
+    for (int level = 0; level < LEVELS; level++) work->grids[level] = grids[level].buf;
+    return has_items(call, &weights, count, sizeof(float), "weights") &&
+           has_items(call, &companding, 2, sizeof(float), "companding") &&
+           has_items(call, &colours, CHANNELS * WINDOW * WINDOW, sizeof(float), "colours") &&
+           has_items(call, &inside, WINDOW * WINDOW, sizeof(float), "inside");
 }
 
 /* The gradient of a window; see _compiled.pyi. */
-PyObject *NAME(window_gradient)(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer buffers[BUFFERS], grid_buffers[LEVELS] = {0};
-    PyObject *grids, *result = NULL;
+int NAME(window_gradient)(Call *call) {
     Work work = {0};
-    double most_active, lmbda, step, peak, temperature, noise;
-    if (!PyArg_ParseTuple(args, "y*(ii)y*d(nnnn)(ddd)y*y*O(ddI)w*w*", &buffers[WEIGHTS], &work.width, &work.units,
-                          &buffers[COMPANDING], &most_active, &work.top, &work.left, &work.height, &work.width_of_image,
-                          &lmbda, &step, &peak, &buffers[COLOURS], &buffers[INSIDE], &grids, &temperature, &noise,
-                          &work.seed, &buffers[FIRST_OUT], &buffers[SECOND_OUT]))
-        return NULL;
-    work.activation_max = (float)most_active;
-    work.lmbda = (float)lmbda;
-    work.step = (float)step;
-    work.peak = (float)peak;
-    work.temperature = (float)temperature;
-    work.noise = (float)noise;
+    if (!take_window(call, &work)) return 0;
+    work.temperature = (float)take_real(call);
+    work.noise = (float)take_real(call);
+    work.seed = (uint32_t)take_size(call);
     work.has_gradient = 1;
-    if (read_window(&work, buffers, grids, grid_buffers)) {
-        const Py_ssize_t count = weights_at(buffers[FIRST_OUT].buf, work.width, work.units, &work.by);
-        if (has_items(&buffers[FIRST_OUT], count, sizeof(float), "by_weights") &&
-            has_items(&buffers[SECOND_OUT], latents_of_window(), sizeof(float), "by_latents")) {
-            int error;
-            memset(buffers[FIRST_OUT].buf, 0, sizeof(float) * (size_t)count);
-            Py_BEGIN_ALLOW_THREADS
-            error = window(&work, buffers[SECOND_OUT].buf);
-            Py_END_ALLOW_THREADS
-            result = error ? PyErr_NoMemory() : Py_NewRef(Py_None);
-        }
-    }
-    release(grid_buffers, LEVELS);
-    release(buffers, BUFFERS);
-    return result;
+    const Buffer by_weights = take_buffer(call), by_latents = take_buffer(call);
+    const ptrdiff_t count = weights_at(by_weights.buf, work.width, work.units, &work.by);
+    if (!has_items(call, &by_weights, count, sizeof(float), "by_weights") ||
+        !has_items(call, &by_latents, latents_of_window(), sizeof(float), "by_latents"))
+        return 0;
+    memset(by_weights.buf, 0, sizeof(float) * (size_t)count);
+    return window(&work, by_latents.buf) || no_memory(call);
 }
 
 /* The squared errors and the bits of a window; see _compiled.pyi. */
-PyObject *NAME(window_costs)(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer buffers[BUFFERS], grid_buffers[LEVELS] = {0};
-    PyObject *grids, *result = NULL;
+int NAME(window_costs)(Call *call) {
     Work work = {0};
-    double most_active, lmbda, step, peak;
-    if (!PyArg_ParseTuple(args, "y*(ii)y*d(nnnn)(ddd)y*y*Ow*w*", &buffers[WEIGHTS], &work.width, &work.units,
-                          &buffers[COMPANDING], &most_active, &work.top, &work.left, &work.height, &work.width_of_image,
-                          &lmbda, &step, &peak, &buffers[COLOURS], &buffers[INSIDE], &grids, &buffers[FIRST_OUT],
-                          &buffers[SECOND_OUT]))
-        return NULL;
-    work.activation_max = (float)most_active;
-    work.step = (float)step;
-    work.peak = (float)peak;
-    if (read_window(&work, buffers, grids, grid_buffers) &&
-        has_items(&buffers[FIRST_OUT], WINDOW * WINDOW, sizeof(float), "errors") &&
-        has_items(&buffers[SECOND_OUT], symbols_of_window(), sizeof(float), "bits")) {
-        int error;
-        work.costs = buffers[FIRST_OUT].buf;
-        work.symbol_bits = buffers[SECOND_OUT].buf;
-        Py_BEGIN_ALLOW_THREADS
-        error = window(&work, NULL);
-        Py_END_ALLOW_THREADS
-        result = error ? PyErr_NoMemory() : Py_NewRef(Py_None);
-    }
-    release(grid_buffers, LEVELS);
-    release(buffers, BUFFERS);
-    return result;
+    if (!take_window(call, &work)) return 0;
+    const Buffer errors = take_buffer(call), bits = take_buffer(call);
+    if (!has_items(call, &errors, WINDOW * WINDOW, sizeof(float), "errors") ||
+        !has_items(call, &bits, symbols_of_window(), sizeof(float), "bits"))
+        return 0;
+    work.costs = errors.buf;
+    work.symbol_bits = bits.buf;
+    return window(&work, NULL) || no_memory(call);
 }
 
 /* ---- latents between windows ------------------------------------------------------------------------------- */
 
 /* Adds the gradient of a window to that of the image; see _compiled.pyi. */
-PyObject *NAME(add_gradients)(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer gradients, grids[LEVELS] = {0};
-    Py_ssize_t top, left, height, width;
-    PyObject *waiting, *result = NULL;
-    if (!PyArg_ParseTuple(args, "y*(nnnn)O", &gradients, &top, &left, &height, &width, &waiting)) return NULL;
-    if (is_place(top, left, height, width) && read_grids(waiting, height, width, PyBUF_WRITABLE, grids) &&
-        has_items(&gradients, latents_of_window(), sizeof(float), "gradients")) {
-        const float *from = gradients.buf;
-        for (int level = 0; level < LEVELS; level++) {
-            const Py_ssize_t rows = level_size(height, level), columns = level_size(width, level);
-            const Py_ssize_t first = (left >> level) - HALO;
-            const int side = samples_of(level);
-            for (int y = 0; y < side; y++, from += side) {
-                float *to = (float *)grids[level].buf + within((top >> level) - HALO + y, rows) * columns;
-                int x = 0;
-                for (; x < side && first + x < 0; x++) to[0] += from[x];
-                for (; x < side && first + x < columns; x++) to[first + x] += from[x];
-                for (; x < side; x++) to[columns - 1] += from[x];
-            }
+int NAME(add_gradients)(Call *call) {
+    const Buffer gradients = take_buffer(call);
+    const ptrdiff_t top = take_size(call), left = take_size(call), height = take_size(call), width = take_size(call);
+    Buffer grids[LEVELS];
+    if (!is_place(call, top, left, height, width) || !take_grids(call, height, width, grids) ||
+        !has_items(call, &gradients, latents_of_window(), sizeof(float), "gradients"))
+        return 0;
+    const float *from = gradients.buf;
+    for (int level = 0; level < LEVELS; level++) {
+        const ptrdiff_t rows = level_size(height, level), columns = level_size(width, level);
+        const ptrdiff_t first = (left >> level) - HALO;
+        const int side = samples_of(level);
+        for (int y = 0; y < side; y++, from += side) {
+            float *to = (float *)grids[level].buf + within((top >> level) - HALO + y, rows) * columns;
+            int x = 0;
+            for (; x < side && first + x < 0; x++) to[0] += from[x];
+            for (; x < side && first + x < columns; x++) to[first + x] += from[x];
+            for (; x < side; x++) to[columns - 1] += from[x];
         }
-        result = Py_NewRef(Py_None);
     }
-    release(grids, LEVELS);
-    PyBuffer_Release(&gradients);
-    return result;
+    return 1;
 }
 
 typedef struct {
@@ -1170,9 +1128,9 @@ typedef struct {
 } AdamStep;
 
 /* A step of Adam for some samples of a row, whose gradients become zero. */
-static void move_row(const AdamStep *step, Py_ssize_t count, float *values, float *means, float *squares,
+static void move_row(const AdamStep *step, ptrdiff_t count, float *values, float *means, float *squares,
                      float *gradients) {
-    for (Py_ssize_t i = 0; i < count; i++) {
+    for (ptrdiff_t i = 0; i < count; i++) {
         means[i] += step->mean_part * (gradients[i] - means[i]);
         squares[i] += step->square_part * (gradients[i] * gradients[i] - squares[i]);
         values[i] -= step->rate * means[i] / (__builtin_sqrtf(squares[i] * step->per_square_bias) + step->epsilon);
@@ -1181,37 +1139,27 @@ static void move_row(const AdamStep *step, Py_ssize_t count, float *values, floa
 }
 
 /* Moves the latents of a window; see _compiled.pyi. */
-PyObject *NAME(move_latents)(PyObject *self, PyObject *args) {
-    (void)self;
+int NAME(move_latents)(Call *call) {
     enum { VALUES_OF, MEANS, SQUARES, GRADIENTS, ARRAYS };
-    Py_buffer rates, grids[ARRAYS][LEVELS];
-    Py_ssize_t top, left, height, width;
-    PyObject *arrays[ARRAYS], *result = NULL;
-    double mean_part, square_part, per_square_bias, epsilon;
-    if (!PyArg_ParseTuple(args, "(nnnn)OOOOy*(dddd)", &top, &left, &height, &width, &arrays[0], &arrays[1], &arrays[2],
-                          &arrays[3], &rates, &mean_part, &square_part, &per_square_bias, &epsilon))
-        return NULL;
-    memset(grids, 0, sizeof grids);
-    int is_good = is_place(top, left, height, width) && has_items(&rates, LEVELS, sizeof(float), "rates");
-    for (int a = 0; is_good && a < ARRAYS; a++)
-        is_good = read_grids(arrays[a], height, width, PyBUF_WRITABLE, grids[a]);
-    if (is_good) {
-        for (int level = 0; level < LEVELS; level++) {
-            const Py_ssize_t rows = level_size(height, level), columns = level_size(width, level),
-                             side = own_samples(level);
-            const Py_ssize_t first = left >> level, end = first + side < columns ? first + side : columns;
-            const AdamStep step = {(float)mean_part, (float)square_part, ((const float *)rates.buf)[level],
-                                   (float)per_square_bias, (float)epsilon};
-            for (Py_ssize_t y = top >> level; y < rows && y < (top >> level) + side; y++) {
-                const Py_ssize_t at = y * columns + first;
-                move_row(&step, end - first, (float *)grids[VALUES_OF][level].buf + at,
-                         (float *)grids[MEANS][level].buf + at, (float *)grids[SQUARES][level].buf + at,
-                         (float *)grids[GRADIENTS][level].buf + at);
-            }
+    const ptrdiff_t top = take_size(call), left = take_size(call), height = take_size(call), width = take_size(call);
+    Buffer grids[ARRAYS][LEVELS];
+    if (!is_place(call, top, left, height, width)) return 0;
+    for (int a = 0; a < ARRAYS; a++)
+        if (!take_grids(call, height, width, grids[a])) return 0;
+    const Buffer rates = take_buffer(call);
+    const float mean_part = (float)take_real(call), square_part = (float)take_real(call);
+    const float per_square_bias = (float)take_real(call), epsilon = (float)take_real(call);
+    if (!has_items(call, &rates, LEVELS, sizeof(float), "rates")) return 0;
+    for (int level = 0; level < LEVELS; level++) {
+        const ptrdiff_t rows = level_size(height, level), columns = level_size(width, level), side = own_samples(level);
+        const ptrdiff_t first = left >> level, end = first + side < columns ? first + side : columns;
+        const AdamStep step = {mean_part, square_part, ((const float *)rates.buf)[level], per_square_bias, epsilon};
+        for (ptrdiff_t y = top >> level; y < rows && y < (top >> level) + side; y++) {
+            const ptrdiff_t at = y * columns + first;
+            move_row(&step, end - first, (float *)grids[VALUES_OF][level].buf + at,
+                     (float *)grids[MEANS][level].buf + at, (float *)grids[SQUARES][level].buf + at,
+                     (float *)grids[GRADIENTS][level].buf + at);
         }
-        result = Py_NewRef(Py_None);
     }
-    for (int a = 0; a < ARRAYS; a++) release(grids[a], LEVELS);
-    PyBuffer_Release(&rates);
-    return result;
+    return 1;
 }

@@ -2,6 +2,9 @@
  * `dfmcodec.entropy.grid_context`, where the model is described. All sums are integers below 2^24,
  * which float32 holds exactly; 16 symbols are worked on at a time.
  */
+#if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
+#define TARGET_BASELINE
+#endif
 #include "common.h"
 
 enum {
@@ -16,17 +19,17 @@ enum {
 };
 
 typedef struct {
-    Py_buffer first, constants, second, second_constants, last;
+    Buffer first, constants, second, second_constants, last;
     int hidden_1, hidden_2;
 } Network;
 
 /* Symbols `start + n step`, n < count, of an array. */
 typedef struct {
-    Py_ssize_t start, step;
+    ptrdiff_t start, step;
 } Front;
 
-INLINE int is_within(const Py_buffer *buffer, Py_ssize_t size, Front front, Py_ssize_t count) {
-    const Py_ssize_t items = buffer->len / size;
+INLINE int is_within(const Buffer *buffer, ptrdiff_t size, Front front, ptrdiff_t count) {
+    const ptrdiff_t items = buffer->len / size;
     return SIZES(front.start, front.step, count) && front.step <= items && front.start < items && count <= items &&
            front.start + (count - 1) * front.step < items;
 }
@@ -58,7 +61,6 @@ INLINE void layer(const float *weights, const float *constants, int inputs, int 
 }
 
 /* Scale and mean of 16 symbols, from their features. */
-FOR_EACH_TARGET
 static void outputs_of(const Network *network, float (*features)[LANES], int32_t *scale, int32_t *mean) {
     const int h1 = network->hidden_1, h2 = network->hidden_2;
     float_lanes x[FEATURES], sums[MAX_HIDDEN + 2], hidden[MAX_HIDDEN], out[2];
@@ -76,46 +78,59 @@ static void outputs_of(const Network *network, float (*features)[LANES], int32_t
 }
 
 /* The tables of all symbols of a wavefront; see _compiled.pyi. */
-static PyObject *choose_front(PyObject *self, PyObject *args) {
-    (void)self;
+int NAME(choose_front)(Call *call) {
     Network network;
-    Py_buffer plane, offsets, coarser, table, sign, middle;
+    Buffer plane, offsets, coarser, table, sign, middle;
     Front own, others;
-    Py_ssize_t count;
+    ptrdiff_t count;
     int unit_scale, last_scale, last_direct, largest_mean;
-    if (!PyArg_ParseTuple(args, "(y*y*y*y*y*)y*y*(nn)y*(nn)n(iiii)w*w*w*", &network.first, &network.constants,
-                          &network.second, &network.second_constants, &network.last, &plane, &offsets, &own.start,
-                          &own.step, &coarser, &others.start, &others.step, &count, &unit_scale, &last_scale,
-                          &last_direct, &largest_mean, &table, &sign, &middle))
-        return NULL;
-    PyObject *result = NULL;
-    const Py_ssize_t h1 = network.constants.len / 4 - 2, h2 = network.second_constants.len / 4;
+    network.first = take_buffer(call);
+    network.constants = take_buffer(call);
+    network.second = take_buffer(call);
+    network.second_constants = take_buffer(call);
+    network.last = take_buffer(call);
+    plane = take_buffer(call);
+    offsets = take_buffer(call);
+    own.start = take_size(call);
+    own.step = take_size(call);
+    coarser = take_buffer(call);
+    others.start = take_size(call);
+    others.step = take_size(call);
+    count = take_size(call);
+    unit_scale = take_int(call);
+    last_scale = take_int(call);
+    last_direct = take_int(call);
+    largest_mean = take_int(call);
+    table = take_buffer(call);
+    sign = take_buffer(call);
+    middle = take_buffer(call);
+    int result = 0;
+    const ptrdiff_t h1 = network.constants.len / 4 - 2, h2 = network.second_constants.len / 4;
     const int64_t *offset = offsets.buf;
     if (h1 < 1 || h2 < 1 || h1 > MAX_HIDDEN || h2 > MAX_HIDDEN || count < 1 || last_direct < 0 ||
         last_scale < last_direct || largest_mean < 0 || !is_within(&coarser, COARSER, others, count)) {
-        PyErr_SetString(PyExc_ValueError, "a network or wavefront of these sizes is not possible");
+        refuse(call, "a network or wavefront of these sizes is not possible");
         goto done;
     }
     network.hidden_1 = (int)h1;
     network.hidden_2 = (int)h2;
-    if (!has_items(&network.first, FEATURES * (h1 + 2), 4, "first") ||
-        !has_items(&network.second, h1 * h2, 4, "second") || !has_items(&network.last, 2 * h2, 4, "last") ||
-        !has_items(&offsets, CAUSAL, 8, "offsets") || !has_items(&table, count, 2, "table") ||
-        !has_items(&sign, count, 4, "sign") || !has_items(&middle, count, 4, "middle"))
+    if (!has_items(call, &network.first, FEATURES * (h1 + 2), 4, "first") ||
+        !has_items(call, &network.second, h1 * h2, 4, "second") || !has_items(call, &network.last, 2 * h2, 4, "last") ||
+        !has_items(call, &offsets, CAUSAL, 8, "offsets") || !has_items(call, &table, count, 2, "table") ||
+        !has_items(call, &sign, count, 4, "sign") || !has_items(call, &middle, count, 4, "middle"))
         goto done;
     for (int k = 0; k < CAUSAL; k++) {
         const Front seen = {own.start + offset[k], own.step};
         if (offset[k] < -plane.len || offset[k] > 0 || !is_within(&plane, 4, seen, count)) {
-            PyErr_SetString(PyExc_ValueError, "a feature beyond its plane");
+            refuse(call, "a feature beyond its plane");
             goto done;
         }
     }
-    Py_BEGIN_ALLOW_THREADS
     const float *seen = (const float *)plane.buf + own.start;
     const int8_t *above = (const int8_t *)coarser.buf + others.start * COARSER;
     int16_t *tables = table.buf;
     int32_t *signs = sign.buf, *middles = middle.buf;
-    for (Py_ssize_t first = 0; first < count; first += LANES) {
+    for (ptrdiff_t first = 0; first < count; first += LANES) {
         const int some = count - first < LANES ? (int)(count - first) : LANES;
         float features[FEATURES][LANES] = {{0}};
         int32_t scales[LANES], mean[LANES];
@@ -135,45 +150,37 @@ static PyObject *choose_front(PyObject *self, PyObject *args) {
             middles[first + n] = whole;
         }
     }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
-    PyBuffer_Release(&network.first), PyBuffer_Release(&network.constants), PyBuffer_Release(&network.second);
-    PyBuffer_Release(&network.second_constants), PyBuffer_Release(&network.last), PyBuffer_Release(&plane);
-    PyBuffer_Release(&offsets), PyBuffer_Release(&coarser), PyBuffer_Release(&table), PyBuffer_Release(&sign);
-    PyBuffer_Release(&middle);
     return result;
 }
 
 /* Takes the symbols of a wavefront; see _compiled.pyi. */
-static PyObject *accept_front(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer symbols, companded, grid, plane;
+int NAME(accept_front)(Call *call) {
+    Buffer symbols, companded, grid, plane;
     Front own, seen;
-    if (!PyArg_ParseTuple(args, "y*y*w*(nn)w*(nn)", &symbols, &companded, &grid, &own.start, &own.step, &plane,
-                          &seen.start, &seen.step))
-        return NULL;
-    PyObject *result = NULL;
-    const Py_ssize_t count = symbols.len / 4, last = companded.len / 4 - 1;
+    symbols = take_buffer(call);
+    companded = take_buffer(call);
+    grid = take_buffer(call);
+    own.start = take_size(call);
+    own.step = take_size(call);
+    plane = take_buffer(call);
+    seen.start = take_size(call);
+    seen.step = take_size(call);
+    int result = 0;
+    const ptrdiff_t count = symbols.len / 4, last = companded.len / 4 - 1;
     if (last < 0 || count < 1 || !is_within(&grid, 4, own, count) || !is_within(&plane, 4, seen, count)) {
-        PyErr_SetString(PyExc_ValueError, "a wavefront beyond its grid");
+        refuse(call, "a wavefront beyond its grid");
         goto done;
     }
-    for (Py_ssize_t n = 0; n < count; n++) {
+    for (ptrdiff_t n = 0; n < count; n++) {
         const int32_t symbol = ((const int32_t *)symbols.buf)[n];
         const uint32_t size = symbol < 0 ? -(uint32_t)symbol : (uint32_t)symbol;
         const float value = ((const float *)companded.buf)[size < (size_t)last ? size : (size_t)last];
         ((int32_t *)grid.buf)[own.start + n * own.step] = symbol;
         ((float *)plane.buf)[seen.start + n * seen.step] = symbol < 0 ? -value : value;
     }
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
-    PyBuffer_Release(&symbols), PyBuffer_Release(&companded), PyBuffer_Release(&grid), PyBuffer_Release(&plane);
     return result;
 }
-
-PyMethodDef grid_methods[] = {
-    {"choose_front", choose_front, METH_VARARGS, NULL},
-    {"accept_front", accept_front, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};

@@ -49,37 +49,37 @@ INLINE void add_products(float_lanes sums[TILE_OUTPUTS][2], const float *weights
 typedef struct {
     const Machine *machine;
     const int32_t *samples;
-    Py_ssize_t channels, height, width; /* of the samples */
-    Py_ssize_t cell_columns;            /* of the cells that they make up */
-    Py_ssize_t stride;
+    ptrdiff_t channels, height, width; /* of the samples */
+    ptrdiff_t cell_columns;            /* of the cells that they make up */
+    ptrdiff_t stride;
     float to_steps, step, log_step;
     float *cells[KEPT]; /* [SAMPLES][stride] */
     float *rows[MAX_DEPTH][KEPT];
 } Work;
 
 /* The samples of a row of cells, in steps. An odd last row or column is repeated; gray gets flat chroma. */
-static void cells_of_row(const Work *work, Py_ssize_t row, float *target) {
+static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
     for (int sample = 0; sample < SAMPLES; sample++) {
         float *out = target + sample * work->stride;
-        const Py_ssize_t channel = sample / 4, y = 2 * row + sample / 2 % 2, x = sample % 2;
+        const ptrdiff_t channel = sample / 4, y = 2 * row + sample / 2 % 2, x = sample % 2;
         if (channel >= work->channels) {
             memset(out, 0, (size_t)work->cell_columns * sizeof *out);
             continue;
         }
-        const Py_ssize_t from = y < work->height ? y : work->height - 1;
+        const ptrdiff_t from = y < work->height ? y : work->height - 1;
         const int32_t *source = work->samples + (channel * work->height + from) * work->width;
-        Py_ssize_t whole = (work->width - x + 1) / 2;
-        for (Py_ssize_t n = 0; n < whole; n++) out[n] = (float)source[2 * n + x] * work->to_steps;
+        ptrdiff_t whole = (work->width - x + 1) / 2;
+        for (ptrdiff_t n = 0; n < whole; n++) out[n] = (float)source[2 * n + x] * work->to_steps;
         if (whole < work->cell_columns) out[whole] = (float)source[work->width - 1] * work->to_steps;
     }
 }
 
 /* Row `row` of the machine's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
-static void lift_row(const Work *work, Py_ssize_t row, float *target) {
+static void lift_row(const Work *work, ptrdiff_t row, float *target) {
     const Machine *machine = work->machine;
-    const Py_ssize_t columns = work->cell_columns - 2;
+    const ptrdiff_t columns = work->cell_columns - 2;
     float inputs[INPUTS][TILE] __attribute__((aligned(64)));
-    for (Py_ssize_t first = 0; first < columns; first += TILE) {
+    for (ptrdiff_t first = 0; first < columns; first += TILE) {
         for (int channel = 0; channel < CHANNELS; channel++)
             for (int half = 0; half < TILE; half += LANES) {
                 const float *middle = work->cells[(row + 1) % KEPT] + 4 * channel * work->stride + first + 1 + half;
@@ -117,14 +117,14 @@ static void lift_row(const Work *work, Py_ssize_t row, float *target) {
 /* Row `row` of what Fourier layer `layer` makes of the rows before it: [outputs][stride], `columns` of them.
  *
  * The sums are of what a cell takes from the cells around it, so rows and columns lose one on each side. */
-static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t columns, float *target) {
+static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t columns, float *target) {
     const Machine *machine = work->machine;
     const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
     const int moved = width / MOVED_PART;
     float *const *rows = (float *const *)work->rows[layer];
     float cosines[MAX_WIDTH][TILE] __attribute__((aligned(64))), sines[MAX_WIDTH][TILE] __attribute__((aligned(64)));
     float inner[MAX_WIDTH][TILE] __attribute__((aligned(64)));
-    for (Py_ssize_t first = 0; first < columns; first += TILE) {
+    for (ptrdiff_t first = 0; first < columns; first += TILE) {
         for (int k = 0; k < width; k++) {
             const int number = moved && k >= width - 8 * moved ? (k - width + 8 * moved) / moved : -1;
             const int place = number < 0 ? 4 : number < 4 ? number : number + 1; /* among the nine cells */
@@ -163,57 +163,65 @@ static void layer_row(const Work *work, int layer, Py_ssize_t row, Py_ssize_t co
 }
 
 /* Puts a row of corrections, in steps, into planes in units. */
-static void spread_row(const Work *work, const float *row, Py_ssize_t y, Py_ssize_t height, Py_ssize_t width,
+static void spread_row(const Work *work, const float *row, ptrdiff_t y, ptrdiff_t height, ptrdiff_t width,
                        float *planes) {
     for (int sample = 0; sample < SAMPLES; sample++) {
-        const Py_ssize_t channel = sample / 4, line = 2 * y + sample / 2 % 2, x = sample % 2;
+        const ptrdiff_t channel = sample / 4, line = 2 * y + sample / 2 % 2, x = sample % 2;
         if (channel >= work->channels || line >= height) continue;
         float *out = planes + (channel * height + line) * width + x;
         const float *source = row + sample * work->stride;
-        for (Py_ssize_t n = 0; 2 * n + x < width; n++) out[2 * n] = source[n] * work->step;
+        for (ptrdiff_t n = 0; 2 * n + x < width; n++) out[2 * n] = source[n] * work->step;
     }
 }
 
 /* What the machine adds to a block of samples; see _compiled.pyi. */
-PyObject *NAME(machine_change)(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer weights, samples, out;
-    Py_ssize_t channels, height, width, out_height, out_width;
+int NAME(machine_change)(Call *call) {
+    Buffer weights, samples, out;
+    ptrdiff_t channels, height, width, out_height, out_width;
     int machine_width, depth;
     double step, log_step;
-    if (!PyArg_ParseTuple(args, "y*(ii)y*(nnn)ddnnw*", &weights, &machine_width, &depth, &samples, &channels, &height,
-                          &width, &step, &log_step, &out_height, &out_width, &out))
-        return NULL;
-    PyObject *result = NULL;
+    weights = take_buffer(call);
+    machine_width = take_int(call);
+    depth = take_int(call);
+    samples = take_buffer(call);
+    channels = take_size(call);
+    height = take_size(call);
+    width = take_size(call);
+    step = take_real(call);
+    log_step = take_real(call);
+    out_height = take_size(call);
+    out_width = take_size(call);
+    out = take_buffer(call);
+    int result = 0;
     float *room = NULL;
     Work work = {0};
     Machine machine = {machine_width, depth, weights.buf, {0}, {0}, NULL};
-    const Py_ssize_t cell_rows = (height + 1) / 2, cell_columns = (width + 1) / 2;
-    const Py_ssize_t lost = 2 + 2 * depth; /* rows and columns of cells */
+    const ptrdiff_t cell_rows = (height + 1) / 2, cell_columns = (width + 1) / 2;
+    const ptrdiff_t lost = 2 + 2 * depth; /* rows and columns of cells */
     if (!SIZES(height, width, out_height, out_width) || machine_width < 1 || machine_width > MAX_WIDTH || depth < 1 ||
         depth > MAX_DEPTH || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || out_height < 1 ||
         out_width < 1 || !(step > 0) || cell_rows - lost != (out_height + 1) / 2 ||
         cell_columns - lost != (out_width + 1) / 2) {
-        PyErr_SetString(PyExc_ValueError, "a machine or block of these sizes is not possible");
+        refuse(call, "a machine or block of these sizes is not possible");
         goto done;
     }
     const float *next = machine.lift + FEATURES * machine_width;
     for (int layer = 0; layer < depth; layer++) {
-        const Py_ssize_t size = (Py_ssize_t)(machine_width + 1) * (layer < depth - 1 ? machine_width : SAMPLES);
+        const ptrdiff_t size = (ptrdiff_t)(machine_width + 1) * (layer < depth - 1 ? machine_width : SAMPLES);
         machine.a[layer] = next;
         machine.b[layer] = next + size;
         next += 2 * size;
     }
     machine.bypass = next;
-    if (!has_items(&weights, next + machine_width * SAMPLES - machine.lift, 4, "weights") ||
-        !has_items(&samples, channels * height * width, 4, "samples") ||
-        !has_items(&out, channels * out_height * out_width, 4, "out"))
+    if (!has_items(call, &weights, next + machine_width * SAMPLES - machine.lift, 4, "weights") ||
+        !has_items(call, &samples, channels * height * width, 4, "samples") ||
+        !has_items(call, &out, channels * out_height * out_width, 4, "out"))
         goto done;
-    const Py_ssize_t stride = (cell_columns + 2 * TILE + LANES) / LANES * LANES;
-    const Py_ssize_t numbers = KEPT * stride * (SAMPLES + (Py_ssize_t)depth * machine_width) + stride * SAMPLES;
+    const ptrdiff_t stride = (cell_columns + 2 * TILE + LANES) / LANES * LANES;
+    const ptrdiff_t numbers = KEPT * stride * (SAMPLES + (ptrdiff_t)depth * machine_width) + stride * SAMPLES;
     room = calloc((size_t)numbers, sizeof *room);
     if (!room) {
-        PyErr_NoMemory();
+        no_memory(call);
         goto done;
     }
     work = (Work){&machine, samples.buf,       channels,    height,          width, cell_columns,
@@ -223,16 +231,15 @@ PyObject *NAME(machine_change)(PyObject *self, PyObject *args) {
     for (int layer = 0; layer < depth; layer++)
         for (int kept = 0; kept < KEPT; kept++, free_room += machine_width * stride) work.rows[layer][kept] = free_room;
     float *const corrections = free_room;
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = 0; row < cell_rows; row++) {
+    for (ptrdiff_t row = 0; row < cell_rows; row++) {
         cells_of_row(&work, row, work.cells[row % KEPT]);
-        Py_ssize_t ready = row - 2; /* the row that can be computed next */
+        ptrdiff_t ready = row - 2; /* the row that can be computed next */
         if (ready < 0) continue;
         lift_row(&work, ready, work.rows[0][ready % KEPT]);
         for (int layer = 0; layer < depth; layer++) {
             ready -= 2;
             if (ready < 0) break;
-            const Py_ssize_t columns = cell_columns - 2 * (layer + 2);
+            const ptrdiff_t columns = cell_columns - 2 * (layer + 2);
             if (layer < depth - 1) {
                 layer_row(&work, layer, ready, columns, work.rows[layer + 1][ready % KEPT]);
             } else {
@@ -241,80 +248,80 @@ PyObject *NAME(machine_change)(PyObject *self, PyObject *args) {
             }
         }
     }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
     free(room);
-    PyBuffer_Release(&weights), PyBuffer_Release(&samples), PyBuffer_Release(&out);
     return result;
 }
 
 /* sums[i] += w[i] (around - here), for the three channels that come out. */
-static void add_tap(float (*sums)[TILE], const float *w, Py_ssize_t channels, const float *around, const float *here,
-                    Py_ssize_t count) {
-    for (Py_ssize_t i = 0; i < channels; i++)
-        for (Py_ssize_t n = 0; n < count; n++) sums[i][n] += w[i] * (around[n] - here[n]);
+static void add_tap(float (*sums)[TILE], const float *w, ptrdiff_t channels, const float *around, const float *here,
+                    ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < channels; i++)
+        for (ptrdiff_t n = 0; n < count; n++) sums[i][n] += w[i] * (around[n] - here[n]);
 }
 
 /* What the image filter adds to a block of samples; see _compiled.pyi. */
-PyObject *NAME(filter_change)(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer weights, taps, samples, out;
-    Py_ssize_t channels, height, width;
+int NAME(filter_change)(Call *call) {
+    Buffer weights, taps, samples, out;
+    ptrdiff_t channels, height, width;
     int radius;
-    if (!PyArg_ParseTuple(args, "y*y*iy*(nnn)w*", &weights, &taps, &radius, &samples, &channels, &height, &width, &out))
-        return NULL;
-    PyObject *result = NULL;
+    weights = take_buffer(call);
+    taps = take_buffer(call);
+    radius = take_int(call);
+    samples = take_buffer(call);
+    channels = take_size(call);
+    height = take_size(call);
+    width = take_size(call);
+    out = take_buffer(call);
+    int result = 0;
     float *values = NULL;
-    const Py_ssize_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
+    const ptrdiff_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
     const int32_t *tap = taps.buf;
     if (!SIZES(height, width) || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || radius < 0 ||
         radius > 64) {
-        PyErr_SetString(PyExc_ValueError, "a filter or block of these sizes is not possible");
+        refuse(call, "a filter or block of these sizes is not possible");
         goto done;
     }
-    for (Py_ssize_t t = 0; t < 2 * count; t++)
+    for (ptrdiff_t t = 0; t < 2 * count; t++)
         if (tap[t] < -radius || tap[t] > radius) {
-            PyErr_SetString(PyExc_ValueError, "a tap beyond the radius");
+            refuse(call, "a tap beyond the radius");
             goto done;
         }
-    const Py_ssize_t plane = padded_height * padded_width;
-    if (!has_items(&weights, count * channels * channels, 4, "weights") ||
-        !has_items(&samples, channels * plane, 4, "samples") || !has_items(&out, channels * height * width, 4, "out"))
+    const ptrdiff_t plane = padded_height * padded_width;
+    if (!has_items(call, &weights, count * channels * channels, 4, "weights") ||
+        !has_items(call, &samples, channels * plane, 4, "samples") || !has_items(call, &out, channels * height * width, 4, "out"))
         goto done;
     values = malloc((size_t)(channels * plane) * sizeof *values);
     if (!values) {
-        PyErr_NoMemory();
+        no_memory(call);
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t n = 0; n < channels * plane; n++) values[n] = (float)((const int32_t *)samples.buf)[n];
-    for (Py_ssize_t row = 0; row < height; row++)
-        for (Py_ssize_t first = 0; first < width; first += TILE) {
-            const Py_ssize_t some = width - first < TILE ? width - first : TILE;
+    for (ptrdiff_t n = 0; n < channels * plane; n++) values[n] = (float)((const int32_t *)samples.buf)[n];
+    for (ptrdiff_t row = 0; row < height; row++)
+        for (ptrdiff_t first = 0; first < width; first += TILE) {
+            const ptrdiff_t some = width - first < TILE ? width - first : TILE;
             float sums[CHANNELS][TILE] = {{0}};
-            for (Py_ssize_t t = 0; t < count; t++)
-                for (Py_ssize_t from = 0; from < channels; from++) {
+            for (ptrdiff_t t = 0; t < count; t++)
+                for (ptrdiff_t from = 0; from < channels; from++) {
                     const float *here = values + from * plane + (row + radius) * padded_width + radius + first;
                     const float *w = (const float *)weights.buf + (t * channels + from) * channels;
                     add_tap(sums, w, channels, here + tap[2 * t] * padded_width + tap[2 * t + 1], here, some);
                 }
-            for (Py_ssize_t i = 0; i < channels; i++)
+            for (ptrdiff_t i = 0; i < channels; i++)
                 memcpy((float *)out.buf + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
         }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
     free(values);
-    PyBuffer_Release(&weights), PyBuffer_Release(&taps), PyBuffer_Release(&samples), PyBuffer_Release(&out);
     return result;
 }
 
 /* Sample values of a row of planes, before they are rounded: [CHANNELS][width]. */
-static void colours_of_row(const float *planes, Py_ssize_t channels, Py_ssize_t plane, Py_ssize_t width,
+static void colours_of_row(const float *planes, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t width,
                            const float *basis, float scale, float middle, float most, float *out) {
-    for (Py_ssize_t j = 0; j < channels; j++)
-        for (Py_ssize_t n = 0; n < width; n++) {
+    for (ptrdiff_t j = 0; j < channels; j++)
+        for (ptrdiff_t n = 0; n < width; n++) {
             float value = planes[n] * (channels > 1 ? basis[j] : 1.0f);
             if (channels > 1) value += planes[plane + n] * basis[3 + j] + planes[2 * plane + n] * basis[6 + j];
             value = value * scale + middle;
@@ -323,36 +330,40 @@ static void colours_of_row(const float *planes, Py_ssize_t channels, Py_ssize_t 
 }
 
 /* Planes to pixels; see _compiled.pyi. */
-PyObject *NAME(planes_to_pixels)(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer planes, basis, out;
-    Py_ssize_t channels, height, width;
+int NAME(planes_to_pixels)(Call *call) {
+    Buffer planes, basis, out;
+    ptrdiff_t channels, height, width;
     float scale, middle, most;
-    if (!PyArg_ParseTuple(args, "y*(nnn)y*fffw*", &planes, &channels, &height, &width, &basis, &scale, &middle, &most,
-                          &out))
-        return NULL;
-    PyObject *result = NULL;
+    planes = take_buffer(call);
+    channels = take_size(call);
+    height = take_size(call);
+    width = take_size(call);
+    basis = take_buffer(call);
+    scale = (float)take_real(call);
+    middle = (float)take_real(call);
+    most = (float)take_real(call);
+    out = take_buffer(call);
+    int result = 0;
     float *row_values = NULL;
     const int bytes = most > 255 ? 2 : 1;
     if (!SIZES(height, width) || (channels != 1 && channels != CHANNELS) || !(most > 0 && most <= 65535)) {
-        PyErr_SetString(PyExc_ValueError, "planes of these sizes are not possible");
+        refuse(call, "planes of these sizes are not possible");
         goto done;
     }
-    if (!has_items(&planes, channels * height * width, 4, "planes") || !has_items(&basis, 9, 4, "basis") ||
-        !has_items(&out, channels * height * width, bytes, "out"))
+    if (!has_items(call, &planes, channels * height * width, 4, "planes") || !has_items(call, &basis, 9, 4, "basis") ||
+        !has_items(call, &out, channels * height * width, bytes, "out"))
         goto done;
     row_values = malloc((size_t)(channels * width + 1) * sizeof *row_values);
     if (!row_values) {
-        PyErr_NoMemory();
+        no_memory(call);
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = 0; row < height; row++) {
+    for (ptrdiff_t row = 0; row < height; row++) {
         colours_of_row((const float *)planes.buf + row * width, channels, height * width, width, basis.buf, scale,
                        middle, most, row_values);
-        for (Py_ssize_t j = 0; j < channels; j++)
-            for (Py_ssize_t n = 0; n < width; n++) {
-                const Py_ssize_t at = (row * width + n) * channels + j;
+        for (ptrdiff_t j = 0; j < channels; j++)
+            for (ptrdiff_t n = 0; n < width; n++) {
+                const ptrdiff_t at = (row * width + n) * channels + j;
                 /* ties go to the even number, as NumPy's */
                 const int value = (int)((row_values[j * width + n] + ROUNDING) - ROUNDING);
                 if (bytes == 1)
@@ -361,10 +372,8 @@ PyObject *NAME(planes_to_pixels)(PyObject *self, PyObject *args) {
                     ((uint16_t *)out.buf)[at] = (uint16_t)value;
             }
     }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
     free(row_values);
-    PyBuffer_Release(&planes), PyBuffer_Release(&basis), PyBuffer_Release(&out);
     return result;
 }

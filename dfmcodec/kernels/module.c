@@ -1,59 +1,156 @@
-/* The module dfmcodec.kernels._compiled: the methods of all kernels. */
-#include "common.h"
+/* The module dfmcodec.kernels._compiled: calls of kernels, from Python's arguments. Nothing else here knows of Python. */
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030B0000 /* one build serves Python 3.11 and all later ones */
+#endif
+#include <Python.h>
 
-void choose_way_of_host(void);
+#include "kernels.h"
 
-/* The methods that are compiled for each target, and those of the module, which call that of the chosen one. */
-#define DECLARE(method)                                                                                                \
-    PyObject *method##_baseline(PyObject *, PyObject *), *method##_avx2(PyObject *, PyObject *),                       \
-        *method##_avx512(PyObject *, PyObject *);
-METHODS_OF_TARGETS(DECLARE)
+enum { MAX_ARGUMENTS = 512 };
+typedef enum { NOTHING, SIZE, TRUTH } Gives;
 
+/* Arguments as they are read, with the buffers that are held. */
 typedef struct {
-#define POINTER(method) PyCFunction method;
-    METHODS_OF_TARGETS(POINTER)
-} MethodsOfTarget;
+    Argument arguments[MAX_ARGUMENTS];
+    Py_buffer buffers[MAX_ARGUMENTS];
+    int count, buffer_count;
+} Reader;
 
-#define OF_BASELINE(method) method##_baseline,
-#define OF_AVX2(method) method##_avx2,
-#define OF_AVX512(method) method##_avx512,
-static const MethodsOfTarget of_targets[TARGETS] = {
-    {METHODS_OF_TARGETS(OF_BASELINE)},
-#if ON_X86 && !defined(DFM_ONE_TARGET)
-    {METHODS_OF_TARGETS(OF_AVX2)},
-    {METHODS_OF_TARGETS(OF_AVX512)},
-#endif
-};
-static const MethodsOfTarget *of_target = of_targets;
-
-#define CALL(method)                                                                                                   \
-    static PyObject *method(PyObject *self, PyObject *args) { return of_target->method(self, args); }
-METHODS_OF_TARGETS(CALL)
-
-#define DEFINE(method) {#method, method, METH_VARARGS, NULL},
-static PyMethodDef methods_of_targets[] = {METHODS_OF_TARGETS(DEFINE){NULL, NULL, 0, NULL}};
-
-void choose_target(enum Target most) {
-    enum Target target = BASELINE;
-#if ON_X86 && !defined(DFM_ONE_TARGET)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) target = FOR_AVX2;
-    if (target == FOR_AVX2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        target = FOR_AVX512;
-#endif
-    of_target = &of_targets[target < most ? target : most];
+static int read_array(Reader *reader, PyObject *object, int flags, Argument *to) {
+    Py_buffer *buffer = &reader->buffers[reader->buffer_count];
+    if (PyObject_GetBuffer(object, buffer, flags)) return 0;
+    reader->buffer_count++;
+    to->buffer = (Buffer){buffer->buf, buffer->len};
+    return 1;
 }
 
-static int add_methods(PyObject *module) {
-    choose_way_of_host();
-    PyMethodDef *all[] = {context_methods, coder_methods, synthesis_methods,
-                          trellis_methods, grid_methods,  methods_of_targets};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (PyModule_AddFunctions(module, all[i])) return -1;
+static int read_integer(PyObject *object, ptrdiff_t least, ptrdiff_t most, Argument *to) {
+    to->size = PyLong_AsSsize_t(object);
+    if (to->size == -1 && PyErr_Occurred()) return 0;
+    if (to->size >= least && to->size <= most) return 1;
+    PyErr_SetString(PyExc_OverflowError, "an integer is beyond its limits");
     return 0;
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_methods}, {0, NULL}};
+static const char *read_all(Reader *reader, PyObject *tuple, const char *signature, char end);
+
+/* Reads what the signature begins with; returns what follows it, or NULL after an exception. */
+static const char *read_one(Reader *reader, PyObject *object, const char *signature) {
+    if (*signature == '(') return read_all(reader, object, signature + 1, ')');
+    if (reader->count == MAX_ARGUMENTS) return PyErr_SetString(PyExc_ValueError, "too many arguments"), NULL;
+    Argument *to = &reader->arguments[reader->count++];
+    int is_read = 0;
+    if (*signature == 'r') is_read = read_array(reader, object, PyBUF_SIMPLE, to);
+    if (*signature == 'w') is_read = read_array(reader, object, PyBUF_WRITABLE, to);
+    if (*signature == 'n') is_read = read_integer(object, PY_SSIZE_T_MIN, PY_SSIZE_T_MAX, to);
+    if (*signature == 'i') is_read = read_integer(object, INT32_MIN, INT32_MAX, to);
+    if (*signature == 'I') is_read = read_integer(object, 0, UINT32_MAX, to);
+    if (*signature == 'p') is_read = (to->size = PyObject_IsTrue(object)) >= 0;
+    if (*signature == 'd') is_read = (to->real = PyFloat_AsDouble(object)) != -1 || !PyErr_Occurred();
+    if (*signature != '[') return is_read ? signature + 1 : NULL;
+    to->size = PySequence_Size(object);
+    if (to->size < 0) return NULL;
+    const char *after = strchr(signature, ']');
+    for (Py_ssize_t n = 0; n < to->size; n++) {
+        PyObject *item = PySequence_GetItem(object, n);
+        const char *next = item ? read_one(reader, item, signature + 1) : NULL;
+        Py_XDECREF(item); /* the sequence and the buffers keep it */
+        if (!next) return NULL;
+    }
+    return after + 1;
+}
+
+/* Reads a tuple up to the end of its part of the signature; returns what follows, or NULL after an exception. */
+static const char *read_all(Reader *reader, PyObject *tuple, const char *signature, char end) {
+    if (!PyTuple_Check(tuple)) return PyErr_SetString(PyExc_TypeError, "a tuple is needed"), NULL;
+    const Py_ssize_t items = PyTuple_Size(tuple);
+    Py_ssize_t n = 0;
+    for (; signature && *signature != end && n < items; n++)
+        signature = read_one(reader, PyTuple_GetItem(tuple, n), signature);
+    if (!signature) return NULL;
+    if (*signature == end && n == items) return signature + 1;
+    return PyErr_SetString(PyExc_TypeError, "a tuple, or a call, has too few or too many items"), NULL;
+}
+
+static PyObject *result_of(const Call *call, int is_done, Gives gives) {
+    if (!call->has_memory) return PyErr_NoMemory();
+    if (!is_done) return PyErr_SetString(PyExc_ValueError, call->error), NULL;
+    if (gives == NOTHING) return Py_NewRef(Py_None);
+    return gives == SIZE ? PyLong_FromSsize_t(call->result) : PyBool_FromLong(call->result != 0);
+}
+
+static PyObject *called(Kernel kernel, PyObject *args, const char *signature, Gives gives, int is_short) {
+    Reader *reader = PyMem_Malloc(sizeof *reader);
+    if (!reader) return PyErr_NoMemory();
+    reader->count = reader->buffer_count = 0;
+    PyObject *result = NULL;
+    if (read_all(reader, args, signature, 0)) {
+        Call call = {reader->arguments, 0, 1, 0, ""};
+        int is_done;
+        if (is_short) {
+            is_done = kernel(&call);
+        } else {
+            Py_BEGIN_ALLOW_THREADS
+            is_done = kernel(&call);
+            Py_END_ALLOW_THREADS
+        }
+        result = result_of(&call, is_done, gives);
+    }
+    for (int n = 0; n < reader->buffer_count; n++) PyBuffer_Release(&reader->buffers[n]);
+    PyMem_Free(reader);
+    return result;
+}
+
+#define CALL(name, signature, gives, is_short, kernel)                                                                 \
+    static PyObject *call_##name(PyObject *self, PyObject *args) {                                                     \
+        (void)self;                                                                                                    \
+        return called(kernel, args, signature, gives, is_short);                                                       \
+    }
+#define CALL_ONE(name, signature, gives, is_short) CALL(name, signature, gives, is_short, name)
+#define CALL_CHOSEN(name, signature, gives, is_short) CALL(name, signature, gives, is_short, kernels->name)
+KERNELS_OF_ONE_BUILD(CALL_ONE)
+KERNELS_OF_TARGETS(CALL_CHOSEN)
+
+static PyObject *call_instruction_sets(PyObject *self, PyObject *unused) {
+    (void)self, (void)unused;
+    PyObject *names = PyList_New(0);
+    for (int number = 0; names && instruction_set(number); number++) {
+        PyObject *name = PyUnicode_FromString(instruction_set(number));
+        if (!name || PyList_Append(names, name)) Py_CLEAR(names);
+        Py_XDECREF(name);
+    }
+    return names;
+}
+
+static PyObject *call_chosen_instruction_set(PyObject *self, PyObject *unused) {
+    (void)self, (void)unused;
+    return PyUnicode_FromString(chosen_instruction_set());
+}
+
+static PyObject *call_use_instruction_set(PyObject *self, PyObject *args) {
+    (void)self;
+    const char *name;
+    if (!PyArg_ParseTuple(args, "s", &name)) return NULL;
+    if (use_instruction_set(name)) Py_RETURN_NONE;
+    return PyErr_Format(PyExc_ValueError, "this processor has no instruction set %s", name);
+}
+
+#define DEFINE(name, signature, gives, is_short) {#name, call_##name, METH_VARARGS, NULL},
+static PyMethodDef methods[] = {
+    KERNELS_OF_ONE_BUILD(DEFINE) KERNELS_OF_TARGETS(DEFINE)
+    {"instruction_sets", call_instruction_sets, METH_NOARGS, NULL},
+    {"chosen_instruction_set", call_chosen_instruction_set, METH_NOARGS, NULL},
+    {"use_instruction_set", call_use_instruction_set, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static int begin(PyObject *module) {
+    choose_instruction_set_of_host();
+    return PyModule_AddFunctions(module, methods);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, begin}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_compiled", "Compiled loops; see dfmcodec.kernels.", 0, NULL, slots, NULL, NULL, NULL,

@@ -20,7 +20,7 @@ enum {
 /* Two images in XYB: `rows` rows of each component, `stride` numbers each, with zeros where there is no image. The
  * first and the last `margin` of them are around the rows that are of interest. */
 typedef struct {
-    Py_ssize_t rows, stride, margin;
+    ptrdiff_t rows, stride, margin;
     float *planes[2]; /* [COMPONENTS][rows][stride] */
 } Strip;
 
@@ -36,7 +36,7 @@ INLINE float_lanes cube_root(float_lanes x) {
 }
 
 /* LANES numbers from an array that may end before, zeros after its end. */
-INLINE float_lanes load_some(const float *at, Py_ssize_t count) {
+INLINE float_lanes load_some(const float *at, ptrdiff_t count) {
     if (count >= LANES) return load(at);
     float some[LANES] = {0};
     memcpy(some, at, (size_t)count * sizeof *some);
@@ -44,10 +44,10 @@ INLINE float_lanes load_some(const float *at, Py_ssize_t count) {
 }
 
 /* XYB of a row of linear light, of which `plane` is the distance of two components. Outside of the image it stays 0. */
-static void row_to_xyb(const float *light, Py_ssize_t plane, Py_ssize_t width, const float *absorbance, float bias,
-                       float bias_root, float *out, Py_ssize_t out_plane) {
-    for (Py_ssize_t n = 0; n < width; n += LANES) {
-        const Py_ssize_t some = width - n;
+static void row_to_xyb(const float *light, ptrdiff_t plane, ptrdiff_t width, const float *absorbance, float bias,
+                       float bias_root, float *out, ptrdiff_t out_plane) {
+    for (ptrdiff_t n = 0; n < width; n += LANES) {
+        const ptrdiff_t some = width - n;
         float_lanes mixed[COMPONENTS], in[COMPONENTS];
         for (int c = 0; c < COMPONENTS; c++) in[c] = load_some(light + c * plane + n, some);
         for (int c = 0; c < COMPONENTS; c++) {
@@ -62,10 +62,10 @@ static void row_to_xyb(const float *light, Py_ssize_t plane, Py_ssize_t width, c
 }
 
 /* The moments of a row of a component, smoothed along columns: [MOMENTS][stride], from REACH on. */
-static void smooth_columns(const Strip *strip, int component, Py_ssize_t row, const float *taps, float *out) {
+static void smooth_columns(const Strip *strip, int component, ptrdiff_t row, const float *taps, float *out) {
     const float *x = strip->planes[0] + (component * strip->rows + row) * strip->stride;
     const float *y = strip->planes[1] + (component * strip->rows + row) * strip->stride;
-    for (Py_ssize_t n = 0; n + LANES <= strip->stride; n += LANES) {
+    for (ptrdiff_t n = 0; n + LANES <= strip->stride; n += LANES) {
         float_lanes sums[MOMENTS] = {{0}};
         for (int tap = -REACH; tap <= REACH; tap++) {
             const float_lanes a = load(x + tap * strip->stride + n), b = load(y + tap * strip->stride + n);
@@ -81,7 +81,7 @@ static void smooth_columns(const Strip *strip, int component, Py_ssize_t row, co
     }
 }
 
-INLINE float_lanes smoothed(const float *row, Py_ssize_t n, const float *taps) {
+INLINE float_lanes smoothed(const float *row, ptrdiff_t n, const float *taps) {
     float_lanes sum = taps[0] * load(row + REACH + n);
     for (int tap = 1; tap < TAPS; tap++) sum += taps[tap] * (load(row + REACH + n - tap) + load(row + REACH + n + tap));
     return sum;
@@ -96,7 +96,7 @@ typedef struct {
     float_lanes values[ERRORS];
 } Errors;
 
-INLINE Errors errors_of(const float *x, const float *y, const float *moments, Py_ssize_t stride, Py_ssize_t n,
+INLINE Errors errors_of(const float *x, const float *y, const float *moments, ptrdiff_t stride, ptrdiff_t n,
                         const float *taps, float constant) {
     float_lanes mean[MOMENTS];
     for (int m = 0; m < MOMENTS; m++) mean[m] = smoothed(moments + m * (stride + 2 * REACH), n, taps);
@@ -114,7 +114,7 @@ INLINE Errors errors_of(const float *x, const float *y, const float *moments, Py
 }
 
 /* The first `count` of LANES numbers, zeros after them. */
-INLINE float_lanes first_of(float_lanes numbers, Py_ssize_t count) {
+INLINE float_lanes first_of(float_lanes numbers, ptrdiff_t count) {
     if (count >= LANES) return numbers;
     float some[LANES];
     store(some, &numbers);
@@ -122,10 +122,10 @@ INLINE float_lanes first_of(float_lanes numbers, Py_ssize_t count) {
 }
 
 /* Adds the errors of a row, and their fourth powers, to sums[2][ERRORS]. */
-static void add_errors(const float *x, const float *y, const float *moments, Py_ssize_t stride, Py_ssize_t width,
+static void add_errors(const float *x, const float *y, const float *moments, ptrdiff_t stride, ptrdiff_t width,
                        const float *taps, float constant, double *sums) {
     float_lanes of_row[2][ERRORS] = {{{0}}};
-    for (Py_ssize_t n = 0; n < width; n += LANES) {
+    for (ptrdiff_t n = 0; n < width; n += LANES) {
         const Errors errors = errors_of(x, y, moments, stride, n, taps, constant);
         for (int e = 0; e < ERRORS; e++) {
             const float_lanes error = first_of(errors.values[e], width - n), square = error * error;
@@ -144,9 +144,9 @@ INLINE float_lanes times_sign_of(float_lanes x, float_lanes sign) {
 /* The derivative of a sum of the errors of a row and of their fourth powers, with the `parts` [2][ERRORS]: by the
  * decoded pixels themselves, their smoothed mean, that of their squares, and that of their products with the original's:
  * four rows of out, `plane` numbers from each other. */
-static void slopes_of_row(const float *x, const float *y, const float *moments, Py_ssize_t stride, Py_ssize_t width,
-                          const float *taps, float constant, const float *parts, float *out, Py_ssize_t plane) {
-    for (Py_ssize_t n = 0; n < width; n += LANES) {
+static void slopes_of_row(const float *x, const float *y, const float *moments, ptrdiff_t stride, ptrdiff_t width,
+                          const float *taps, float constant, const float *parts, float *out, ptrdiff_t plane) {
+    for (ptrdiff_t n = 0; n < width; n += LANES) {
         const Errors e = errors_of(x, y, moments, stride, n, taps, constant);
         float_lanes of_error[ERRORS];
         for (int i = 0; i < ERRORS; i++) {
@@ -166,11 +166,11 @@ static void slopes_of_row(const float *x, const float *y, const float *moments, 
 }
 
 /* Takes some rows to XYB, a margin more above and below where there are such. */
-static void fill_strip(Strip *strip, const float *const images[2], Py_ssize_t first, Py_ssize_t rows, Py_ssize_t height,
-                       Py_ssize_t width, const float *absorbance, float bias, float bias_root) {
+static void fill_strip(Strip *strip, const float *const images[2], ptrdiff_t first, ptrdiff_t rows, ptrdiff_t height,
+                       ptrdiff_t width, const float *absorbance, float bias, float bias_root) {
     for (int i = 0; i < 2; i++) {
         memset(strip->planes[i], 0, (size_t)(COMPONENTS * strip->rows * strip->stride) * sizeof(float));
-        for (Py_ssize_t row = first - strip->margin; row < first + rows + strip->margin; row++)
+        for (ptrdiff_t row = first - strip->margin; row < first + rows + strip->margin; row++)
             if (row >= 0 && row < height)
                 row_to_xyb(images[i] + row * width, height * width, width, absorbance, bias, bias_root,
                            strip->planes[i] + (row - first + strip->margin) * strip->stride, strip->rows * strip->stride);
@@ -179,83 +179,85 @@ static void fill_strip(Strip *strip, const float *const images[2], Py_ssize_t fi
 
 /* What both functions below take: two images in linear light, some of their rows, and the constants of the measure. */
 typedef struct {
-    Py_buffer original, decoded, absorbance, taps;
-    Py_ssize_t height, width, from, to;
+    Buffer original, decoded, absorbance, taps;
+    ptrdiff_t height, width, from, to;
     float bias, bias_root, constant;
     Strip strip;
     float *numbers; /* of the strip, of moments, and of further rows */
 } Work;
 
-/* Whether the arrays of a call are as they should be and there is memory; otherwise sets an exception. */
-static int begin_work(Work *work, Py_ssize_t margin, Py_ssize_t further_rows) {
-    const Py_ssize_t height = work->height, width = work->width;
+/* Whether the arrays of a call are as they should be and there is memory; otherwise refuses the call. */
+static int begin_work(Call *call, Work *work, ptrdiff_t margin, ptrdiff_t further_rows) {
+    const ptrdiff_t height = work->height, width = work->width;
     if (!SIZES(height, width) || height < 1 || width < 1 || work->from < 0 || work->from > work->to || work->to > height) {
-        PyErr_SetString(PyExc_ValueError, "images of these sizes are not possible");
+        refuse(call, "images of these sizes are not possible");
         return 0;
     }
-    if (!has_items(&work->original, COMPONENTS * height * width, 4, "original") ||
-        !has_items(&work->decoded, COMPONENTS * height * width, 4, "decoded") ||
-        !has_items(&work->absorbance, COMPONENTS * COMPONENTS, 4, "absorbance") ||
-        !has_items(&work->taps, TAPS, 4, "taps"))
+    if (!has_items(call, &work->original, COMPONENTS * height * width, 4, "original") ||
+        !has_items(call, &work->decoded, COMPONENTS * height * width, 4, "decoded") ||
+        !has_items(call, &work->absorbance, COMPONENTS * COMPONENTS, 4, "absorbance") ||
+        !has_items(call, &work->taps, TAPS, 4, "taps"))
         return 0;
     Strip *strip = &work->strip;
     strip->stride = (width + LANES - 1) / LANES * LANES;
     strip->margin = margin;
-    const Py_ssize_t rows = STRIP_PIXELS / strip->stride;
+    const ptrdiff_t rows = STRIP_PIXELS / strip->stride;
     strip->rows = (rows < 1 ? 1 : rows > height ? height : rows) + 2 * margin;
-    const Py_ssize_t of_image = COMPONENTS * strip->rows * strip->stride, row = strip->stride + 2 * REACH;
+    const ptrdiff_t of_image = COMPONENTS * strip->rows * strip->stride, row = strip->stride + 2 * REACH;
     work->numbers = calloc((size_t)(2 * of_image + (MOMENTS + further_rows * strip->rows) * row), sizeof(float));
     if (!work->numbers) {
-        PyErr_NoMemory();
+        no_memory(call);
         return 0;
     }
     strip->planes[0] = work->numbers, strip->planes[1] = work->numbers + of_image;
     return 1;
 }
 
-static PyObject *end_work(Work *work, PyObject *result) {
+static int end_work(Work *work, int result) {
     free(work->numbers);
-    PyBuffer_Release(&work->original), PyBuffer_Release(&work->decoded);
-    PyBuffer_Release(&work->absorbance), PyBuffer_Release(&work->taps);
     return result;
 }
 
-static void next_strip(Work *work, Py_ssize_t first, Py_ssize_t rows) {
+static void next_strip(Work *work, ptrdiff_t first, ptrdiff_t rows) {
     const float *const images[2] = {work->original.buf, work->decoded.buf};
     fill_strip(&work->strip, images, first, rows, work->height, work->width, work->absorbance.buf, work->bias,
                work->bias_root);
 }
 
 /* The sums of errors over the pixels of some rows; see _compiled.pyi. */
-PyObject *NAME(ssimulacra2_sums)(PyObject *self, PyObject *args) {
-    (void)self;
+int NAME(ssimulacra2_sums)(Call *call) {
     Work work = {0};
-    Py_buffer sums;
-    if (!PyArg_ParseTuple(args, "y*y*(nn)(nn)y*ffy*fw*", &work.original, &work.decoded, &work.height, &work.width,
-                          &work.from, &work.to, &work.absorbance, &work.bias, &work.bias_root, &work.taps, &work.constant,
-                          &sums))
-        return NULL;
-    PyObject *result = NULL;
-    if (!has_items(&sums, COMPONENTS * 2 * ERRORS, 8, "sums") || !begin_work(&work, REACH, 0)) goto done;
+    Buffer sums;
+    work.original = take_buffer(call);
+    work.decoded = take_buffer(call);
+    work.height = take_size(call);
+    work.width = take_size(call);
+    work.from = take_size(call);
+    work.to = take_size(call);
+    work.absorbance = take_buffer(call);
+    work.bias = (float)take_real(call);
+    work.bias_root = (float)take_real(call);
+    work.taps = take_buffer(call);
+    work.constant = (float)take_real(call);
+    sums = take_buffer(call);
+    int result = 0;
+    if (!has_items(call, &sums, COMPONENTS * 2 * ERRORS, 8, "sums") || !begin_work(call, &work, REACH, 0)) goto done;
     const Strip *strip = &work.strip;
     float *moments = work.numbers + 2 * COMPONENTS * strip->rows * strip->stride;
-    const Py_ssize_t rows = strip->rows - 2 * REACH;
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t first = work.from; first < work.to; first += rows) {
-        const Py_ssize_t some = work.to - first < rows ? work.to - first : rows;
+    const ptrdiff_t rows = strip->rows - 2 * REACH;
+    for (ptrdiff_t first = work.from; first < work.to; first += rows) {
+        const ptrdiff_t some = work.to - first < rows ? work.to - first : rows;
         next_strip(&work, first, some);
         for (int c = 0; c < COMPONENTS; c++)
-            for (Py_ssize_t row = REACH; row < some + REACH; row++) {
-                const Py_ssize_t at = (c * strip->rows + row) * strip->stride;
+            for (ptrdiff_t row = REACH; row < some + REACH; row++) {
+                const ptrdiff_t at = (c * strip->rows + row) * strip->stride;
                 smooth_columns(strip, c, row, work.taps.buf, moments);
                 add_errors(strip->planes[0] + at, strip->planes[1] + at, moments, strip->stride, work.width, work.taps.buf,
                            work.constant, (double *)sums.buf + c * 2 * ERRORS);
             }
     }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
-    PyBuffer_Release(&sums);
     return end_work(&work, result);
 }
 
@@ -263,19 +265,19 @@ enum { DIRECT, OF_MEAN, OF_SQUARES, OF_PRODUCTS, SLOPES }; /* what a component's
 
 /* The derivative by a row of a component of the decoded image: of itself, and what the window brings from the rows
  * around. Slopes are [SLOPES][rows][stride + 2 REACH], from REACH on, and `smooth` one row of them. */
-static void gather_slopes(const Work *work, const float *slopes, int component, Py_ssize_t row, float *smooth, float *out) {
+static void gather_slopes(const Work *work, const float *slopes, int component, ptrdiff_t row, float *smooth, float *out) {
     const Strip *strip = &work->strip;
-    const Py_ssize_t stride = strip->stride, padded = stride + 2 * REACH;
+    const ptrdiff_t stride = strip->stride, padded = stride + 2 * REACH;
     const float *taps = work->taps.buf, *at = slopes + row * padded;
     for (int by = OF_MEAN; by < SLOPES; by++)
-        for (Py_ssize_t n = 0; n < stride; n += LANES) {
+        for (ptrdiff_t n = 0; n < stride; n += LANES) {
             const float *of = at + by * strip->rows * padded + REACH + n;
             float_lanes sum = taps[0] * load(of);
             for (int tap = 1; tap < TAPS; tap++) sum += taps[tap] * (load(of - tap * padded) + load(of + tap * padded));
             store(smooth + by * padded + REACH + n, &sum);
         }
-    const Py_ssize_t pixels = (component * strip->rows + row) * stride;
-    for (Py_ssize_t n = 0; n < stride; n += LANES) {
+    const ptrdiff_t pixels = (component * strip->rows + row) * stride;
+    for (ptrdiff_t n = 0; n < stride; n += LANES) {
         const float_lanes x = load(strip->planes[0] + pixels + n), y = load(strip->planes[1] + pixels + n);
         const float_lanes slope = load(at + REACH + n) + smoothed(smooth + OF_MEAN * padded, n, taps) +
                                   2.0f * y * smoothed(smooth + OF_SQUARES * padded, n, taps) +
@@ -285,11 +287,11 @@ static void gather_slopes(const Work *work, const float *slopes, int component, 
 }
 
 /* A row's derivative by XYB, `stride` numbers of each component, taken to linear light. */
-static void row_to_light(const Work *work, Py_ssize_t row, const float *of_xyb, float *out) {
-    const Py_ssize_t width = work->width, plane = work->height * width, stride = work->strip.stride;
+static void row_to_light(const Work *work, ptrdiff_t row, const float *of_xyb, float *out) {
+    const ptrdiff_t width = work->width, plane = work->height * width, stride = work->strip.stride;
     const float *light = (const float *)work->decoded.buf + row * width, *absorbance = work->absorbance.buf;
-    for (Py_ssize_t n = 0; n < width; n += LANES) {
-        const Py_ssize_t some = width - n;
+    for (ptrdiff_t n = 0; n < width; n += LANES) {
+        const ptrdiff_t some = width - n;
         float_lanes in[COMPONENTS], sums[COMPONENTS] = {{0}}, g[COMPONENTS];
         for (int c = 0; c < COMPONENTS; c++) in[c] = load_some(light + c * plane + n, some), g[c] = load(of_xyb + c * stride + n);
         const float_lanes of_y = (g[1] - g[2]) * 0.5f;
@@ -307,52 +309,57 @@ static void row_to_light(const Work *work, Py_ssize_t row, const float *of_xyb, 
 }
 
 /* The derivative of a sum of errors by the pixels of some rows of the decoded image; see _compiled.pyi. */
-PyObject *NAME(ssimulacra2_slopes)(PyObject *self, PyObject *args) {
-    (void)self;
+int NAME(ssimulacra2_slopes)(Call *call) {
     Work work = {0};
-    Py_buffer parts, slopes;
-    if (!PyArg_ParseTuple(args, "y*y*(nn)(nn)y*ffy*fy*w*", &work.original, &work.decoded, &work.height, &work.width,
-                          &work.from, &work.to, &work.absorbance, &work.bias, &work.bias_root, &work.taps, &work.constant,
-                          &parts, &slopes))
-        return NULL;
-    PyObject *result = NULL;
+    Buffer parts, slopes;
+    work.original = take_buffer(call);
+    work.decoded = take_buffer(call);
+    work.height = take_size(call);
+    work.width = take_size(call);
+    work.from = take_size(call);
+    work.to = take_size(call);
+    work.absorbance = take_buffer(call);
+    work.bias = (float)take_real(call);
+    work.bias_root = (float)take_real(call);
+    work.taps = take_buffer(call);
+    work.constant = (float)take_real(call);
+    parts = take_buffer(call);
+    slopes = take_buffer(call);
+    int result = 0;
     float *of_xyb = NULL;
-    const Py_ssize_t margin = 2 * REACH;
-    if (!has_items(&parts, COMPONENTS * 2 * ERRORS, 4, "parts") || !begin_work(&work, margin, SLOPES)) goto done;
-    if (!has_items(&slopes, COMPONENTS * work.height * work.width, 4, "slopes")) goto done;
+    const ptrdiff_t margin = 2 * REACH;
+    if (!has_items(call, &parts, COMPONENTS * 2 * ERRORS, 4, "parts") || !begin_work(call, &work, margin, SLOPES)) goto done;
+    if (!has_items(call, &slopes, COMPONENTS * work.height * work.width, 4, "slopes")) goto done;
     const Strip *strip = &work.strip;
-    const Py_ssize_t stride = strip->stride, padded = stride + 2 * REACH, rows = strip->rows - 2 * margin;
+    const ptrdiff_t stride = strip->stride, padded = stride + 2 * REACH, rows = strip->rows - 2 * margin;
     of_xyb = calloc((size_t)(COMPONENTS * rows * stride + SLOPES * padded), sizeof *of_xyb);
     if (!of_xyb) {
-        PyErr_NoMemory();
+        no_memory(call);
         goto done;
     }
     float *moments = work.numbers + 2 * COMPONENTS * strip->rows * stride, *of_rows = moments + MOMENTS * padded;
     float *smooth = of_xyb + COMPONENTS * rows * stride;
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t first = work.from; first < work.to; first += rows) {
-        const Py_ssize_t some = work.to - first < rows ? work.to - first : rows;
+    for (ptrdiff_t first = work.from; first < work.to; first += rows) {
+        const ptrdiff_t some = work.to - first < rows ? work.to - first : rows;
         next_strip(&work, first, some);
         for (int c = 0; c < COMPONENTS; c++) {
             memset(of_rows, 0, (size_t)(SLOPES * strip->rows * padded) * sizeof *of_rows);
-            for (Py_ssize_t row = REACH; row < some + 2 * margin - REACH; row++) {
-                const Py_ssize_t in_image = first + row - margin, at = (c * strip->rows + row) * stride;
+            for (ptrdiff_t row = REACH; row < some + 2 * margin - REACH; row++) {
+                const ptrdiff_t in_image = first + row - margin, at = (c * strip->rows + row) * stride;
                 if (in_image < 0 || in_image >= work.height) continue; /* no errors are taken there */
                 smooth_columns(strip, c, row, work.taps.buf, moments);
                 slopes_of_row(strip->planes[0] + at, strip->planes[1] + at, moments, stride, work.width, work.taps.buf,
                               work.constant, (const float *)parts.buf + c * 2 * ERRORS, of_rows + row * padded + REACH,
                               strip->rows * padded);
             }
-            for (Py_ssize_t row = 0; row < some; row++)
+            for (ptrdiff_t row = 0; row < some; row++)
                 gather_slopes(&work, of_rows, c, row + margin, smooth, of_xyb + (row * COMPONENTS + c) * stride);
         }
-        for (Py_ssize_t row = 0; row < some; row++)
+        for (ptrdiff_t row = 0; row < some; row++)
             row_to_light(&work, first + row, of_xyb + row * COMPONENTS * stride, slopes.buf);
     }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
     free(of_xyb);
-    PyBuffer_Release(&parts), PyBuffer_Release(&slopes);
     return end_work(&work, result);
 }

@@ -2,6 +2,9 @@
  * the low-pass band that later passes see. The same integers as `dfmcodec.entropy.neighbourhood` and
  * `dfmcodec.latents.wavelet`, where they are described.
  */
+#if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
+#define TARGET_BASELINE
+#endif
 #include "common.h"
 
 enum {
@@ -18,36 +21,46 @@ enum {
 };
 
 /* Takes the symbols of a pass: their places in the trellis, context and coefficients; see _compiled.pyi. */
-static PyObject *accept_symbols(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer symbols, table, sign, offsets, next, states, companded, plane, fine;
-    Py_ssize_t rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*y*nnw*ny*w*(nn)w*(nn)", &symbols, &table, &sign, &offsets, &next, &rows,
-                          &columns, &states, &state_stride, &companded, &plane, &plane_start, &plane_stride, &fine,
-                          &fine_start, &fine_stride))
-        return NULL;
-    PyObject *result = NULL;
-    const Py_ssize_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
+int NAME(accept_symbols)(Call *call) {
+    Buffer symbols, table, sign, offsets, next, states, companded, plane, fine;
+    ptrdiff_t rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride;
+    symbols = take_buffer(call);
+    table = take_buffer(call);
+    sign = take_buffer(call);
+    offsets = take_buffer(call);
+    next = take_buffer(call);
+    rows = take_size(call);
+    columns = take_size(call);
+    states = take_buffer(call);
+    state_stride = take_size(call);
+    companded = take_buffer(call);
+    plane = take_buffer(call);
+    plane_start = take_size(call);
+    plane_stride = take_size(call);
+    fine = take_buffer(call);
+    fine_start = take_size(call);
+    fine_stride = take_size(call);
+    int result = 0;
+    const ptrdiff_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
     if (!SIZES(rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride) || rows < 1 ||
         columns < 1 || state_stride < columns || largest < 0 || next.len < 16) {
-        PyErr_SetString(PyExc_ValueError, "a pass of these sizes is not possible");
+        refuse(call, "a pass of these sizes is not possible");
         goto done;
     }
-    if (!has_items(&symbols, count, 4, "symbols") || !has_items(&table, count, 2, "table") ||
-        !has_items(&sign, count, 4, "sign") || !has_items(&states, (rows - 1) * state_stride + columns, 1, "states") ||
-        !has_items(&plane, plane_start + (rows - 1) * plane_stride + columns, 1, "plane") ||
-        !has_items(&fine, fine_start + (rows - 1) * fine_stride + 2 * columns - 1, 4, "fine"))
+    if (!has_items(call, &symbols, count, 4, "symbols") || !has_items(call, &table, count, 2, "table") ||
+        !has_items(call, &sign, count, 4, "sign") || !has_items(call, &states, (rows - 1) * state_stride + columns, 1, "states") ||
+        !has_items(call, &plane, plane_start + (rows - 1) * plane_stride + columns, 1, "plane") ||
+        !has_items(call, &fine, fine_start + (rows - 1) * fine_stride + 2 * columns - 1, 4, "fine"))
         goto done;
     int is_valid = 1;
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = 0; row < rows && is_valid; row++) {
+    for (ptrdiff_t row = 0; row < rows && is_valid; row++) {
         const int32_t *q = (const int32_t *)symbols.buf + row * columns,
                       *signs = (const int32_t *)sign.buf + row * columns;
         const int16_t *number = (const int16_t *)table.buf + row * columns;
         int8_t *state = (int8_t *)states.buf + row * state_stride;
         int8_t *seen = (int8_t *)plane.buf + plane_start + row * plane_stride;
         int32_t *target = (int32_t *)fine.buf + fine_start + row * fine_stride;
-        for (Py_ssize_t n = 0; n < columns; n++) {
+        for (ptrdiff_t n = 0; n < columns; n++) {
             if (number[n] < 0 || number[n] >= tables || state[n] < 0 || state[n] > 7) {
                 is_valid = 0;
                 break;
@@ -62,15 +75,11 @@ static PyObject *accept_symbols(PyObject *self, PyObject *args) {
             target[2 * n] = multiple * FINE + ((const int32_t *)offsets.buf)[number[n] * OFFSETS + entry] * signs[n];
         }
     }
-    Py_END_ALLOW_THREADS
     if (is_valid)
-        result = Py_NewRef(Py_None);
+        result = 1;
     else
-        PyErr_SetString(PyExc_ValueError, "a table or state that does not exist");
+        refuse(call, "a table or state that does not exist");
 done:
-    PyBuffer_Release(&symbols), PyBuffer_Release(&table), PyBuffer_Release(&sign), PyBuffer_Release(&offsets);
-    PyBuffer_Release(&next), PyBuffer_Release(&states), PyBuffer_Release(&companded), PyBuffer_Release(&plane);
-    PyBuffer_Release(&fine);
     return result;
 }
 
@@ -79,39 +88,34 @@ INLINE int32_t scaled(int32_t x, int32_t coefficient) {
 }
 
 /* target[n] -= scaled(a[n] + b[n], coefficient) */
-FOR_EACH_TARGET
-static void lift(int32_t *target, const int32_t *a, const int32_t *b, Py_ssize_t count, int32_t coefficient) {
-    for (Py_ssize_t n = 0; n < count; n++) target[n] -= scaled(a[n] + b[n], coefficient);
+static void lift(int32_t *target, const int32_t *a, const int32_t *b, ptrdiff_t count, int32_t coefficient) {
+    for (ptrdiff_t n = 0; n < count; n++) target[n] -= scaled(a[n] + b[n], coefficient);
 }
 
-FOR_EACH_TARGET
-static void gain(int32_t *target, const int32_t *source, Py_ssize_t count) {
-    for (Py_ssize_t n = 0; n < count; n++) target[n] = scaled(source[n], LOW_GAIN);
+static void gain(int32_t *target, const int32_t *source, ptrdiff_t count) {
+    for (ptrdiff_t n = 0; n < count; n++) target[n] = scaled(source[n], LOW_GAIN);
 }
 
 /* Coefficients in units from 1/FINE of their band's step. */
-FOR_EACH_TARGET
-static void dequantize(int32_t *target, const int32_t *fine, Py_ssize_t count, int32_t step) {
+static void dequantize(int32_t *target, const int32_t *fine, ptrdiff_t count, int32_t step) {
     const int32_t limit = (int32_t)((int64_t)MAX_UNITS * (1 << 14) / step);
-    for (Py_ssize_t n = 0; n < count; n++) {
+    for (ptrdiff_t n = 0; n < count; n++) {
         const int32_t value = fine[n] < -limit ? -limit : fine[n] > limit ? limit : fine[n];
         target[n] = (value * step + (1 << 13)) >> 14;
     }
 }
 
-FOR_EACH_TARGET
-static void interleave(int32_t *out, const int32_t *even, const int32_t *odd, Py_ssize_t pairs) {
-    for (Py_ssize_t n = 0; n < pairs; n++) out[2 * n] = even[n], out[2 * n + 1] = odd[n];
+static void interleave(int32_t *out, const int32_t *even, const int32_t *odd, ptrdiff_t pairs) {
+    for (ptrdiff_t n = 0; n < pairs; n++) out[2 * n] = even[n], out[2 * n + 1] = odd[n];
 }
 
-FOR_EACH_TARGET
-static void limit_units(int32_t *values, Py_ssize_t count) {
-    for (Py_ssize_t n = 0; n < count; n++)
+static void limit_units(int32_t *values, ptrdiff_t count) {
+    for (ptrdiff_t n = 0; n < count; n++)
         values[n] = values[n] < -MAX_UNITS ? -MAX_UNITS : values[n] > MAX_UNITS ? MAX_UNITS : values[n];
 }
 
 /* Joins the halves of a row. `low` and `high` have room for one more number on both sides. */
-static void join_row(int32_t *out, int32_t *low, Py_ssize_t lows, int32_t *high, Py_ssize_t highs) {
+static void join_row(int32_t *out, int32_t *low, ptrdiff_t lows, int32_t *high, ptrdiff_t highs) {
     if (highs == 0) {
         memcpy(out, low, (size_t)lows * sizeof *out);
         return;
@@ -130,34 +134,39 @@ static void join_row(int32_t *out, int32_t *low, Py_ssize_t lows, int32_t *high,
 }
 
 /* Inverts a decomposition level of one channel; see _compiled.pyi. */
-static PyObject *synthesise_channel(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer low, bands[3], out;
-    Py_ssize_t height, width;
+int NAME(synthesise_channel)(Call *call) {
+    Buffer low, bands[3], out;
+    ptrdiff_t height, width;
     int steps[3];
-    if (!PyArg_ParseTuple(args, "y*y*y*y*(iii)nnw*", &low, &bands[0], &bands[1], &bands[2], &steps[0], &steps[1],
-                          &steps[2], &height, &width, &out))
-        return NULL;
-    PyObject *result = NULL;
-    const Py_ssize_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2,
+    low = take_buffer(call);
+    bands[0] = take_buffer(call);
+    bands[1] = take_buffer(call);
+    bands[2] = take_buffer(call);
+    steps[0] = take_int(call);
+    steps[1] = take_int(call);
+    steps[2] = take_int(call);
+    height = take_size(call);
+    width = take_size(call);
+    out = take_buffer(call);
+    int result = 0;
+    const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2,
                      high_columns = width / 2;
     if (!SIZES(height, width) || height < 1 || width < 1 || steps[0] < 1 || steps[1] < 1 || steps[2] < 1) {
-        PyErr_SetString(PyExc_ValueError, "a level of these sizes is not possible");
+        refuse(call, "a level of these sizes is not possible");
         goto done;
     }
-    if (!has_items(&low, rows * columns, 4, "low") || !has_items(&bands[0], rows * high_columns, 4, "band 0") ||
-        !has_items(&bands[1], high_rows * columns, 4, "band 1") ||
-        !has_items(&bands[2], high_rows * high_columns, 4, "band 2") || !has_items(&out, height * width, 4, "out"))
+    if (!has_items(call, &low, rows * columns, 4, "low") || !has_items(call, &bands[0], rows * high_columns, 4, "band 0") ||
+        !has_items(call, &bands[1], high_rows * columns, 4, "band 1") ||
+        !has_items(call, &bands[2], high_rows * high_columns, 4, "band 2") || !has_items(call, &out, height * width, 4, "out"))
         goto done;
     int32_t *room = malloc((size_t)(2 * (columns + 2)) * sizeof *room);
     if (!room) {
-        PyErr_NoMemory();
+        no_memory(call);
         goto done;
     }
-    Py_BEGIN_ALLOW_THREADS
     int32_t *x = out.buf, *even = room + 1, *odd = even + columns + 2;
-    for (Py_ssize_t row = 0; row < height; row++) { /* along columns: rows of the low half, and of the high half */
-        const Py_ssize_t half = row / 2;
+    for (ptrdiff_t row = 0; row < height; row++) { /* along columns: rows of the low half, and of the high half */
+        const ptrdiff_t half = row / 2;
         if (row % 2 == 0) {
             memcpy(even, (const int32_t *)low.buf + half * columns, (size_t)columns * sizeof *even);
             dequantize(odd, (const int32_t *)bands[0].buf + half * high_columns, high_columns, steps[0]);
@@ -170,21 +179,18 @@ static PyObject *synthesise_channel(PyObject *self, PyObject *args) {
     if (high_rows) { /* along rows: the same steps on whole rows */
 #define LOW_ROW(n) (x + 2 * ((n) < rows ? (n) : rows - 1) * width)
 #define HIGH_ROW(n) (x + (2 * ((n) < 0 ? 0 : (n) < high_rows ? (n) : high_rows - 1) + 1) * width)
-        for (Py_ssize_t n = 0; n < rows; n++) {
+        for (ptrdiff_t n = 0; n < rows; n++) {
             gain(LOW_ROW(n), LOW_ROW(n), width);
             lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, DELTA);
         }
-        for (Py_ssize_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, GAMMA);
-        for (Py_ssize_t n = 0; n < rows; n++) lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, BETA);
-        for (Py_ssize_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, ALPHA);
+        for (ptrdiff_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, GAMMA);
+        for (ptrdiff_t n = 0; n < rows; n++) lift(LOW_ROW(n), HIGH_ROW(n - 1), HIGH_ROW(n), width, BETA);
+        for (ptrdiff_t n = 0; n < high_rows; n++) lift(HIGH_ROW(n), LOW_ROW(n), LOW_ROW(n + 1), width, ALPHA);
     }
     limit_units(x, height * width);
-    Py_END_ALLOW_THREADS
     free(room);
-    result = Py_NewRef(Py_None);
+    result = 1;
 done:
-    PyBuffer_Release(&low), PyBuffer_Release(&bands[0]), PyBuffer_Release(&bands[1]), PyBuffer_Release(&bands[2]);
-    PyBuffer_Release(&out);
     return result;
 }
 
@@ -200,7 +206,7 @@ enum {
 };
 
 typedef struct {
-    Py_ssize_t height, width, numbers;
+    ptrdiff_t height, width, numbers;
     int y[MAX_OFFSETS], x[MAX_OFFSETS], is_before[MAX_OFFSETS]; /* the offsets, the other way round if `is_before` */
     int opposite[MAX_OFFSETS]; /* where the differences of such an offset come from, its own number where nowhere */
     int32_t limit, factor, last;
@@ -210,42 +216,39 @@ typedef struct {
     int8_t *turned;
 } Differences;
 
-FOR_EACH_TARGET
-static void compand_row(const Differences *d, const int32_t *around, const int32_t *here, Py_ssize_t count,
+static void compand_row(const Differences *d, const int32_t *around, const int32_t *here, ptrdiff_t count,
                         int8_t *out) {
     const int32_t limit = d->limit, factor = d->factor, last = d->last, *companded = d->companded;
     int32_t values[COMPANDED_AT_A_TIME];
-    for (Py_ssize_t first = 0; first < count; first += COMPANDED_AT_A_TIME) {
-        const Py_ssize_t some = count - first < COMPANDED_AT_A_TIME ? count - first : COMPANDED_AT_A_TIME;
-        for (Py_ssize_t n = 0; n < some; n++) {
+    for (ptrdiff_t first = 0; first < count; first += COMPANDED_AT_A_TIME) {
+        const ptrdiff_t some = count - first < COMPANDED_AT_A_TIME ? count - first : COMPANDED_AT_A_TIME;
+        for (ptrdiff_t n = 0; n < some; n++) {
             const int32_t difference = around[first + n] - here[first + n];
             const uint32_t whole = difference < 0 ? -(uint32_t)difference : (uint32_t)difference;
             const int32_t size = ((int32_t)(whole < (uint32_t)limit ? whole : (uint32_t)limit) * factor) >> 14;
             const int32_t value = companded[size < last ? size : last];
             values[n] = difference < 0 ? -value : value;
         }
-        for (Py_ssize_t n = 0; n < some; n++) out[first + n] = (int8_t)values[n];
+        for (ptrdiff_t n = 0; n < some; n++) out[first + n] = (int8_t)values[n];
     }
 }
 
-FOR_EACH_TARGET
-static void turn_row(const int8_t *values, int8_t *out, Py_ssize_t count) {
-    for (Py_ssize_t n = 0; n < count; n++) out[n] = (int8_t)-values[n];
+static void turn_row(const int8_t *values, int8_t *out, ptrdiff_t count) {
+    for (ptrdiff_t n = 0; n < count; n++) out[n] = (int8_t)-values[n];
 }
 
-FOR_EACH_TARGET
-static void split_row(const int8_t *values, int8_t *even, int8_t *odd, Py_ssize_t count) {
-    for (Py_ssize_t n = 0; n < count / 2; n++) even[n] = values[2 * n], odd[n] = values[2 * n + 1];
+static void split_row(const int8_t *values, int8_t *even, int8_t *odd, ptrdiff_t count) {
+    for (ptrdiff_t n = 0; n < count / 2; n++) even[n] = values[2 * n], odd[n] = values[2 * n + 1];
     if (count % 2) even[count / 2] = values[count - 1];
 }
 
 /* The differences of rows first .. last - 1, into out[2][2][numbers][rows / 2][columns / 2]. */
-static void differences_of(const Differences *d, const int32_t *low, Py_ssize_t first, Py_ssize_t last, int8_t *out) {
-    const Py_ssize_t wide = d->width + 2 * WIDE_PAD, kept = d->width + 2 * PAD;
-    const Py_ssize_t rows = (d->height + 1) / 2, columns = (d->width + 1) / 2;
-    for (Py_ssize_t row = first - PAD; row < last; row++) {
+static void differences_of(const Differences *d, const int32_t *low, ptrdiff_t first, ptrdiff_t last, int8_t *out) {
+    const ptrdiff_t wide = d->width + 2 * WIDE_PAD, kept = d->width + 2 * PAD;
+    const ptrdiff_t rows = (d->height + 1) / 2, columns = (d->width + 1) / 2;
+    for (ptrdiff_t row = first - PAD; row < last; row++) {
         for (int y = 0; y < KEPT_ROWS; y++) {
-            const Py_ssize_t from = row + y < 0 ? 0 : row + y < d->height ? row + y : d->height - 1;
+            const ptrdiff_t from = row + y < 0 ? 0 : row + y < d->height ? row + y : d->height - 1;
             int32_t *target = d->rows + y * wide;
             const int32_t *source = low + from * d->width;
             memcpy(target + WIDE_PAD, source, (size_t)d->width * sizeof *target);
@@ -253,11 +256,11 @@ static void differences_of(const Differences *d, const int32_t *low, Py_ssize_t 
                 target[x] = source[0], target[WIDE_PAD + d->width + x] = source[d->width - 1];
         }
         int8_t *of_row = d->kept + (row + PAD) % KEPT_ROWS * d->numbers * kept;
-        for (Py_ssize_t n = 0; n < d->numbers; n++)
+        for (ptrdiff_t n = 0; n < d->numbers; n++)
             if (d->opposite[n] == n)
                 compand_row(d, d->rows + d->y[n] * wide + PAD + d->x[n], d->rows + PAD, kept, of_row + n * kept);
         if (row < first) continue;
-        for (Py_ssize_t n = 0; n < d->numbers; n++) {
+        for (ptrdiff_t n = 0; n < d->numbers; n++) {
             const int8_t *values = of_row + n * kept + PAD;
             if (d->is_before[n]) {
                 const int8_t *there =
@@ -272,28 +275,33 @@ static void differences_of(const Differences *d, const int32_t *low, Py_ssize_t 
 }
 
 /* Companded differences in some rows of a low-pass band; see _compiled.pyi. */
-static PyObject *low_differences(PyObject *self, PyObject *args) {
-    (void)self;
-    Py_buffer low, offsets, companded, out;
-    Py_ssize_t first, last;
+int NAME(low_differences)(Call *call) {
+    Buffer low, offsets, companded, out;
+    ptrdiff_t first, last;
     int level_step;
     Differences d = {0};
-    if (!PyArg_ParseTuple(args, "y*nniy*y*nnw*", &low, &d.height, &d.width, &level_step, &offsets, &companded, &first,
-                          &last, &out))
-        return NULL;
-    PyObject *result = NULL;
+    low = take_buffer(call);
+    d.height = take_size(call);
+    d.width = take_size(call);
+    level_step = take_int(call);
+    offsets = take_buffer(call);
+    companded = take_buffer(call);
+    first = take_size(call);
+    last = take_size(call);
+    out = take_buffer(call);
+    int result = 0;
     d.numbers = offsets.len / 8;
     d.companded = companded.buf;
     d.last = (int32_t)(companded.len / 4) - 1;
     if (!SIZES(d.height, d.width, first, last) || d.height < 1 || d.width < 1 || level_step < 1 || first > last ||
         last > d.height || d.last < 0 || d.numbers > MAX_OFFSETS) {
-        PyErr_SetString(PyExc_ValueError, "differences of these sizes are not possible");
+        refuse(call, "differences of these sizes are not possible");
         goto done;
     }
-    for (Py_ssize_t n = 0; n < d.numbers; n++) {
+    for (ptrdiff_t n = 0; n < d.numbers; n++) {
         const int32_t y = ((const int32_t *)offsets.buf)[2 * n], x = ((const int32_t *)offsets.buf)[2 * n + 1];
         if (y < -PAD || y > PAD || x < -PAD || x > PAD) {
-            PyErr_SetString(PyExc_ValueError, "an offset beyond the padding");
+            refuse(call, "an offset beyond the padding");
             goto done;
         }
         d.is_before[n] = y < 0 || (y == 0 && x < 0);
@@ -301,11 +309,11 @@ static PyObject *low_differences(PyObject *self, PyObject *args) {
         d.x[n] = d.is_before[n] ? -x : x;
         d.opposite[n] = (int)n;
     }
-    for (Py_ssize_t n = 0; n < d.numbers; n++)
+    for (ptrdiff_t n = 0; n < d.numbers; n++)
         for (int m = 0; m < d.numbers && d.is_before[n]; m++)
             if (!d.is_before[m] && d.y[m] == d.y[n] && d.x[m] == d.x[n]) d.opposite[n] = m;
-    if (!has_items(&low, d.height * d.width, 4, "low") ||
-        !has_items(&out, 4 * d.numbers * ((d.height + 1) / 2) * ((d.width + 1) / 2), 1, "out"))
+    if (!has_items(call, &low, d.height * d.width, 4, "low") ||
+        !has_items(call, &out, 4 * d.numbers * ((d.height + 1) / 2) * ((d.width + 1) / 2), 1, "out"))
         goto done;
     d.limit = level_step >> 1 ? level_step >> 1 : 1;
     d.factor = (1 << 24) / level_step;
@@ -313,23 +321,13 @@ static PyObject *low_differences(PyObject *self, PyObject *args) {
     d.kept = calloc((size_t)(KEPT_ROWS * d.numbers + 1) * (d.width + 2 * PAD), 1);
     d.turned = d.kept + KEPT_ROWS * d.numbers * (d.width + 2 * PAD);
     if (d.rows && d.kept) {
-        Py_BEGIN_ALLOW_THREADS
         differences_of(&d, low.buf, first, last, out.buf);
-        Py_END_ALLOW_THREADS
-        result = Py_NewRef(Py_None);
+        result = 1;
     } else {
-        PyErr_NoMemory();
+        no_memory(call);
     }
     free(d.rows);
     free(d.kept);
 done:
-    PyBuffer_Release(&low), PyBuffer_Release(&offsets), PyBuffer_Release(&companded), PyBuffer_Release(&out);
     return result;
 }
-
-PyMethodDef synthesis_methods[] = {
-    {"accept_symbols", accept_symbols, METH_VARARGS, NULL},
-    {"synthesise_channel", synthesise_channel, METH_VARARGS, NULL},
-    {"low_differences", low_differences, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};

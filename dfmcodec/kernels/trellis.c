@@ -1,6 +1,9 @@
 /* The search for symbols by rate and distortion: paths through the trellis (Viterbi 1967), as
  * `dfmcodec.encoder.latent.trellis_search` describes it. 16 cells are worked on at a time.
  */
+#if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
+#define TARGET_BASELINE
+#endif
 #include "common.h"
 
 enum {
@@ -17,15 +20,15 @@ enum { COEFFICIENTS, WEIGHTS, SIGNS, TABLES, SIGNED_SLOPES, MAGNITUDE_SLOPES, SY
 static const float UNREACHED = 1e30f;
 
 typedef struct {
-    Py_buffer arrays[ARRAYS];
-    Py_ssize_t rows, columns;
+    Buffer arrays[ARRAYS];
+    ptrdiff_t rows, columns;
 } Pass;
 
 typedef struct {
     Pass passes[MAX_PASSES];
     int count, direct_tables, per_quantizer, has_slopes;
-    Py_buffer bits, offsets, companded, ways;
-    Py_ssize_t columns; /* cells of a row */
+    Buffer bits, offsets, companded, ways;
+    ptrdiff_t columns; /* cells of a row */
 } Search;
 
 /* Which state and which branch (2 quantiser + parity of the symbol) two ways into each state come from. */
@@ -35,7 +38,7 @@ typedef struct {
 
 /* The cells of a chunk, and what each pass has of them. */
 typedef struct {
-    Py_ssize_t at[LANES]; /* the index of a cell's symbol in the pass */
+    ptrdiff_t at[LANES]; /* the index of a cell's symbol in the pass */
     int is_there[LANES];
     float c[LANES], weight[LANES], signed_slope[LANES], magnitude_slope[LANES];
     int32_t table[LANES];
@@ -70,7 +73,6 @@ INLINE float rounded(float x) { /* to the nearest integer, ties to the even one 
 }
 
 /* The best symbol of each quantiser and parity, and what it costs: [2 quantiser + parity][LANES]. */
-FOR_EACH_TARGET
 static void candidates(const Search *search, const Cells *given, int32_t symbols[][LANES], float prices[][LANES]) {
     Cells cells = *given;
     for (int quantizer = 0; quantizer < QUANTIZERS; quantizer++) {
@@ -107,7 +109,6 @@ static void candidates(const Search *search, const Cells *given, int32_t symbols
 }
 
 /* One step of all paths: the cheaper of two ways into each state, remembered as a bit. */
-FOR_EACH_TARGET
 static void extend(const Ways *ways, float cost[][LANES], float prices[][LANES], const int *is_there,
                    uint8_t *took_second) {
     float least[STATES][LANES];
@@ -127,7 +128,7 @@ static void extend(const Ways *ways, float cost[][LANES], float prices[][LANES],
 }
 
 /* Finds the paths of the cells number `first` .. of some rows, and writes their symbols. */
-static void search_chunk(const Search *search, Py_ssize_t row, Py_ssize_t column, int count) {
+static void search_chunk(const Search *search, ptrdiff_t row, ptrdiff_t column, int count) {
     const Ways *ways = search->ways.buf;
     float cost[STATES][LANES], prices[2 * QUANTIZERS][LANES];
     int32_t symbols[MAX_PASSES][2 * QUANTIZERS][LANES];
@@ -139,7 +140,7 @@ static void search_chunk(const Search *search, Py_ssize_t row, Py_ssize_t column
         Cells cells = {{0}, {0}, {0}, {0}, {0}, {0}, {0}};
         int some = row < pass->rows ? (int)(pass->columns - column < count ? pass->columns - column : count) : 0;
         for (int n = 0; n < some; n++) {
-            const Py_ssize_t at = row * pass->columns + column + n;
+            const ptrdiff_t at = row * pass->columns + column + n;
             const float sign = (float)((const int32_t *)pass->arrays[SIGNS].buf)[at];
             cells.is_there[n] = 1;
             cells.c[n] = ((const float *)pass->arrays[COEFFICIENTS].buf)[at] * sign;
@@ -159,7 +160,7 @@ static void search_chunk(const Search *search, Py_ssize_t row, Py_ssize_t column
         for (int p = search->count - 1; p >= 0; p--) {
             const Pass *pass = &search->passes[p];
             if (row >= pass->rows || column + n >= pass->columns) continue;
-            const Py_ssize_t at = row * pass->columns + column + n;
+            const ptrdiff_t at = row * pass->columns + column + n;
             const int taken = took_second[p][n] >> state & 1;
             const int32_t sign = ((const int32_t *)pass->arrays[SIGNS].buf)[at];
             ((int32_t *)pass->arrays[SYMBOLS].buf)[at] = symbols[p][ways[state].branch[taken]][n] * sign;
@@ -168,85 +169,75 @@ static void search_chunk(const Search *search, Py_ssize_t row, Py_ssize_t column
     }
 }
 
-/* Takes the arrays of a pass from a tuple (rows, columns, arrays ..). */
-static int take_pass(Search *search, PyObject *item) {
-    Pass *pass = &search->passes[search->count];
-    memset(pass, 0, sizeof *pass);
-    PyObject *objects[ARRAYS];
-    if (!PyArg_ParseTuple(item, "nnOOOOOOO", &pass->rows, &pass->columns, &objects[0], &objects[1], &objects[2],
-                          &objects[3], &objects[4], &objects[5], &objects[6]))
-        return 0;
-    search->count++;
-    if (!SIZES(pass->rows, pass->columns)) return PyErr_SetString(PyExc_ValueError, "a pass without a size"), 0;
+/* Whether the arrays of a pass are those of its size; otherwise refuses the call. */
+static int check_pass(Call *call, const Search *search, const Pass *pass) {
     static const int sizes[ARRAYS] = {4, 4, 4, 2, 4, 4, 4};
     static const char *const names[ARRAYS] = {"coefficients", "weights", "signs", "tables", "slope", "slope", "symbols"};
+    if (!SIZES(pass->rows, pass->columns) || pass->columns < 1) return refuse(call, "a pass without a size");
     for (int i = 0; i < ARRAYS; i++) {
         const int is_slope = i == SIGNED_SLOPES || i == MAGNITUDE_SLOPES;
-        if (PyObject_GetBuffer(objects[i], &pass->arrays[i], i == SYMBOLS ? PyBUF_WRITABLE : PyBUF_SIMPLE)) return 0;
         if ((!is_slope || search->has_slopes) &&
-            !has_items(&pass->arrays[i], pass->rows * pass->columns, sizes[i], names[i]))
+            !has_items(call, &pass->arrays[i], pass->rows * pass->columns, sizes[i], names[i]))
             return 0;
     }
     const int16_t *table = pass->arrays[TABLES].buf;
-    const Py_ssize_t tables = search->bits.len / (4 * ENTRIES);
-    if (pass->columns < 1) return PyErr_SetString(PyExc_ValueError, "a pass without size"), 0;
-    for (Py_ssize_t n = 0; n < pass->rows * pass->columns; n++)
-        if (table[n] < 0 || table[n] >= tables)
-            return PyErr_SetString(PyExc_ValueError, "a table that does not exist"), 0;
+    const ptrdiff_t tables = search->bits.len / (4 * ENTRIES);
+    for (ptrdiff_t n = 0; n < pass->rows * pass->columns; n++)
+        if (table[n] < 0 || table[n] >= tables) return refuse(call, "a table that does not exist");
+    return 1;
+}
+
+/* Whether a search's own arrays and numbers are possible. */
+static int is_possible(const Search *search, ptrdiff_t first, ptrdiff_t last) {
+    const ptrdiff_t tables = search->bits.len / (4 * ENTRIES);
+    const Ways *ways = search->ways.buf;
+    if (!SIZES(search->columns, first, last) || search->companded.len < 4 || first > last || search->columns < 1 ||
+        search->per_quantizer <= 0 || search->ways.len < (ptrdiff_t)(STATES * sizeof *ways) ||
+        QUANTIZERS * search->per_quantizer > tables || search->direct_tables > tables)
+        return 0;
+    for (int state = 0; state < STATES; state++)
+        for (int i = 0; i < 2; i++)
+            if (ways[state].source[i] < 0 || ways[state].source[i] >= STATES || ways[state].branch[i] < 0 ||
+                ways[state].branch[i] >= 2 * QUANTIZERS)
+                return 0;
+    return 1;
+}
+
+static int search_rows(Call *call, Search *search) {
+    const ptrdiff_t count = take_size(call);
+    if (count > MAX_PASSES) return refuse(call, "a search of these sizes is not possible");
+    search->count = (int)count;
+    for (int p = 0; p < count; p++) { /* rows, columns, arrays .. */
+        Pass *pass = &search->passes[p];
+        pass->rows = take_size(call);
+        pass->columns = take_size(call);
+        for (int i = 0; i < ARRAYS; i++) pass->arrays[i] = take_buffer(call);
+    }
+    search->has_slopes = take_int(call);
+    search->bits = take_buffer(call);
+    search->offsets = take_buffer(call);
+    search->companded = take_buffer(call);
+    search->ways = take_buffer(call);
+    search->direct_tables = take_int(call);
+    search->per_quantizer = take_int(call);
+    search->columns = take_size(call);
+    const ptrdiff_t first = take_size(call), last = take_size(call);
+    if (!is_possible(search, first, last)) return refuse(call, "a search of these sizes is not possible");
+    const ptrdiff_t tables = search->bits.len / (4 * ENTRIES);
+    if (!has_items(call, &search->offsets, tables * ENTRIES, 4, "offsets")) return 0;
+    for (int p = 0; p < count; p++)
+        if (!check_pass(call, search, &search->passes[p])) return 0;
+    for (ptrdiff_t row = first; row < last; row++)
+        for (ptrdiff_t column = 0; column < search->columns; column += LANES)
+            search_chunk(search, row, column,
+                         search->columns - column < LANES ? (int)(search->columns - column) : LANES);
     return 1;
 }
 
 /* Chooses the symbols of some rows of cells; see _compiled.pyi. */
-static PyObject *choose_paths(PyObject *self, PyObject *args) {
-    (void)self;
+int NAME(choose_paths)(Call *call) {
     Search *search = calloc(1, sizeof *search);
-    PyObject *passes, *result = NULL;
-    Py_ssize_t first, last;
-    if (!search) return PyErr_NoMemory();
-    if (!PyArg_ParseTuple(args, "Opy*y*y*y*(ii)nnn", &passes, &search->has_slopes, &search->bits, &search->offsets,
-                          &search->companded, &search->ways, &search->direct_tables, &search->per_quantizer,
-                          &search->columns, &first, &last)) {
-        free(search);
-        return NULL;
-    }
-    const Py_ssize_t count = PySequence_Size(passes), tables = search->bits.len / (4 * ENTRIES);
-    const Ways *ways = search->ways.buf;
-    int is_possible = SIZES(search->columns, first, last) && count >= 0 && count <= MAX_PASSES &&
-                      search->companded.len >= 4 && first >= 0 && first <= last && search->columns >= 1 &&
-                      search->per_quantizer > 0 && search->ways.len >= (Py_ssize_t)(STATES * sizeof *ways) &&
-                      QUANTIZERS * search->per_quantizer <= tables && search->direct_tables <= tables;
-    for (int state = 0; state < STATES && is_possible; state++)
-        for (int i = 0; i < 2; i++)
-            is_possible = is_possible && ways[state].source[i] >= 0 && ways[state].source[i] < STATES &&
-                          ways[state].branch[i] >= 0 && ways[state].branch[i] < 2 * QUANTIZERS;
-    if (!is_possible) {
-        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a search of these sizes is not possible");
-        goto done;
-    }
-    if (!has_items(&search->offsets, tables * ENTRIES, 4, "offsets")) goto done;
-    for (Py_ssize_t p = 0; p < count; p++) {
-        PyObject *item = PySequence_GetItem(passes, p);
-        const int is_taken = item && take_pass(search, item);
-        Py_XDECREF(item); /* the passes hold their arrays */
-        if (!is_taken) goto done;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t row = first; row < last; row++)
-        for (Py_ssize_t column = 0; column < search->columns; column += LANES)
-            search_chunk(search, row, column,
-                         search->columns - column < LANES ? (int)(search->columns - column) : LANES);
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
-done:
-    for (int p = 0; p < search->count; p++)
-        for (int i = 0; i < ARRAYS; i++) PyBuffer_Release(&search->passes[p].arrays[i]);
-    PyBuffer_Release(&search->bits), PyBuffer_Release(&search->offsets), PyBuffer_Release(&search->companded);
-    PyBuffer_Release(&search->ways);
+    const int is_done = search ? search_rows(call, search) : no_memory(call);
     free(search);
-    return result;
+    return is_done;
 }
-
-PyMethodDef trellis_methods[] = {
-    {"choose_paths", choose_paths, METH_VARARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};

@@ -1,43 +1,51 @@
-"""The compiled kernels: the same symbols as NumPy's, in every way that this processor has, and no
-step outside an array.
+"""The compiled kernels: the same symbols as NumPy's, with every instruction set of this processor,
+and no step outside an array.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from common import GOLDEN, by, without_kernels
 
-from dfmcodec import bitstream, ssimulacra2
+from dfmcodec import bitstream, kernels, ssimulacra2
 from dfmcodec._types import Tune
 from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.distortion import CoefficientWeights
+from dfmcodec.encoder.fitted.windows import WINDOW
 from dfmcodec.encoder.latent.correction_fit import SymbolSample, _gradient
 from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
+from dfmcodec.entropy import coder, context, grid_context, neighbourhood, tables
 from dfmcodec.entropy.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
 from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.grid_context import GridContext, wavefronts
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import SWITCH, compiled
+from dfmcodec.latents import quantizer, trellis, wavelet
 from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
-from dfmcodec.latents.geometry import Geometry, Tiling
+from dfmcodec.latents.geometry import CHANNELS, Geometry, Tiling
+from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import analyse
 from dfmcodec.prior import shipped
 from dfmcodec.prior.fitted import fitted_prior_of
 from dfmcodec.prior.registry import FITTED_SMALL
+from dfmcodec.synthesis import fitted, machine
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
-WAYS = [] if compiled is None else compiled.ways()
+INSTRUCTION_SETS = [] if compiled is None else compiled.instruction_sets()
 SERVED = LatentArchitecture | FittedArchitecture
 FILES = [
     path
@@ -46,9 +54,9 @@ FILES = [
 ]
 
 
-def test_this_machine_has_files_and_ways():
+def test_this_machine_has_files_and_instruction_sets():
     assert len(FILES) > 5
-    assert WAYS
+    assert INSTRUCTION_SETS
 
 
 # files of which others have the same parts, and fewer symbols
@@ -71,8 +79,8 @@ def test_golden_files_decode_as_with_numpy(path):
     data = path.read_bytes()
     with without_kernels():
         expected, expected_pixels = symbols_of(data), decode_image(data).pixels
-    for way in WAYS:
-        with by(way):
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
             assert np.array_equal(symbols_of(data), expected)
             pixels = decode_image(data).pixels
         assert np.abs(pixels.astype(int) - expected_pixels).max() <= 1
@@ -125,14 +133,14 @@ def _observed(pixels, q_step, low, chosen):
 
 def test_influence_is_about_that_of_numpy(chelsea):
     """Of the same symbols; kernels round derivatives to bytes. (Measured: correlations
-    of 0.9998, deviations that differ by 0.1 %, the same for all ways.)
+    of 0.9998, deviations that differ by 0.1 %, the same for all instruction sets.)
     """
     pixels = chelsea.pixels[1:78, 2:93]
     with without_kernels():
         paths = _paths(pixels, 640)
         expected = _observed(pixels, 640, *paths)
-    for way in WAYS:
-        with by(way):
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
             found = _observed(pixels, 640, *paths)
         for ours, theirs in zip(found._by_level[:3], expected._by_level[:3], strict=True):
             assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
@@ -141,12 +149,12 @@ def test_influence_is_about_that_of_numpy(chelsea):
             assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
 
 
-def test_influence_does_not_depend_on_the_way(chelsea):
+def test_influence_does_not_depend_on_the_instruction_set(chelsea):
     pixels = chelsea.pixels[1:78, 2:93]
     paths = _paths(pixels, 640)
     slopes = []
-    for way in WAYS:
-        with by(way):
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
             observed = _observed(pixels, 640, *paths)
         slopes.append([*observed._by_level, *observed._by_finer])
     for others in slopes[1:]:
@@ -154,7 +162,7 @@ def test_influence_does_not_depend_on_the_way(chelsea):
             assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("wanted", ["numpy", *WAYS])
+@pytest.mark.parametrize("wanted", ["numpy", *INSTRUCTION_SETS])
 def test_the_environment_chooses(wanted):
     program = "from dfmcodec.kernels import compiled; print(compiled is not None)"
     result = subprocess.run(
@@ -163,15 +171,15 @@ def test_the_environment_chooses(wanted):
     assert result.stdout.strip() == str(wanted != "numpy")
 
 
-def test_the_best_way_is_taken():
-    assert compiled.chosen_way() == os.environ.get(SWITCH, WAYS[0])
-    with by(WAYS[-1]):
-        assert compiled.chosen_way() == WAYS[-1]
-    with pytest.raises(ValueError, match="no way sse"):
-        compiled.use_way("sse")
+def test_the_best_instruction_set_is_taken():
+    assert compiled.chosen_instruction_set() == os.environ.get(SWITCH, INSTRUCTION_SETS[0])
+    with by(INSTRUCTION_SETS[-1]):
+        assert compiled.chosen_instruction_set() == INSTRUCTION_SETS[-1]
+    with pytest.raises(ValueError, match="no instruction set sse"):
+        compiled.use_instruction_set("sse")
 
 
-def test_an_unknown_way_is_one_line(tmp_path):
+def test_an_unknown_instruction_set_is_one_line(tmp_path):
     path = tmp_path / "a.dfm"
     path.write_bytes(FILES[0].read_bytes())
     result = subprocess.run(
@@ -447,8 +455,8 @@ def test_ssimulacra2_has_the_sums_of_numpy(size):
     rows = slice(0, size[0])
     with without_kernels():
         expected = ssimulacra2._sums(*images, rows)
-    for way in WAYS:
-        with by(way):
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
             assert np.allclose(ssimulacra2._sums(*images, rows), expected, rtol=1e-3, atol=1e-6)
 
 
@@ -458,8 +466,8 @@ def test_ssimulacra2_has_the_slopes_of_numpy(size):
     parts = np.random.default_rng(1).random((3, 2, 3), dtype=np.float32)
     with without_kernels():
         expected = ssimulacra2._slopes(*images, parts)
-    for way in WAYS:
-        with by(way):
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
             found = ssimulacra2._slopes(*images, parts)
             assert np.mean(np.abs(found - expected) < 0.005 * np.std(expected)) > 0.999  # else at a kink of an error
 
@@ -513,3 +521,117 @@ def test_paths_refuse_what_does_not_fit():
         compiled.choose_paths([(4, 4, *arrays)], False, *numbers[:3], ways + np.int8(8), sizes, 4, 0, 4)
     with pytest.raises(TypeError):
         compiled.choose_paths(5, False, *numbers, sizes, 4, 0, 4)
+
+
+# The files in C
+
+KERNELS = Path(kernels.__file__).parent
+C_FILES = sorted(KERNELS.glob("*.c"))
+
+
+def constants_of(name):
+    """The integers of the enums of a file, as far as they are numbers or sums of them."""
+    found = {}
+    text = re.sub(r"/\*.*?\*/", "", (KERNELS / name).read_text(), flags=re.DOTALL)
+    for body in re.findall(r"enum \{(.*?)\}", text, re.DOTALL):
+        for constant, value in re.findall(r"(\w+) = ([^,]+)", body):
+            if set(re.findall(r"[A-Z_a-z]\w*", value)) <= found.keys():
+                found[constant] = eval(value, {}, found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "coder.c",
+            {
+                "PRECISION": tables.PRECISION_BITS,
+                "RADIUS": tables.RADIUS,
+                "ESCAPE": tables.ESCAPE,
+                "ENTRIES": tables.TABLE_SIZE,
+                "GUIDE_BITS": coder.GUIDE_BITS,
+            },
+        ),
+        (
+            "context_gradient.c",
+            {"ENTRY_COUNT": tables.TABLE_SIZE, "LARGEST_SYMBOL": tables.RADIUS, "REACH": context._SLOPE_REACH},
+        ),
+        (
+            "grid.c",
+            {
+                "CAUSAL": len(grid_context.CAUSAL),
+                "COARSER": grid_context.FEATURES - len(grid_context.CAUSAL),
+                "FEATURES": grid_context.FEATURES,
+                "MEAN_PARTS": tables.MEAN_PARTS,
+                "MEANS": tables.MEANS,
+            },
+        ),
+        (
+            "synthesis.c",
+            {
+                "FINE": quantizer.FINE,
+                "LAST_OFFSET": context.OFFSET_SYMBOLS,
+                "FRACTION_BITS": wavelet.FRACTION_BITS,
+                "ALPHA": wavelet._ALPHA,
+                "BETA": wavelet._BETA,
+                "GAMMA": wavelet._GAMMA,
+                "DELTA": wavelet._DELTA,
+                "LOW_GAIN": wavelet._LOW_GAIN,
+                "MAX_UNITS": wavelet.MAX_UNITS,
+                "PAD": neighbourhood._PAD,
+            },
+        ),
+        (
+            "trellis.c",
+            {
+                "STATES": trellis.STATES,
+                "QUANTIZERS": trellis.QUANTIZERS,
+                "RADIUS": tables.RADIUS,
+                "ENTRIES": tables.TABLE_SIZE,
+            },
+        ),
+        (
+            "machine.c",
+            {
+                "CHANNELS": CHANNELS,
+                "SAMPLES": machine.CELL_SAMPLES,
+                "AROUND": machine.CELLS_AROUND**2,
+                "FEATURES": machine.FEATURES,
+                "MOVED_PART": machine._MOVED_PART,
+            },
+        ),
+        (
+            "fit.c",
+            {
+                "LEVELS": GRID_LEVELS,
+                "WINDOW": WINDOW,
+                "HALO": fitted.HALO,
+                "TAPS": fitted.TAPS,
+                "STAGES": fitted.STAGES,
+                "CHANNELS": CHANNELS,
+                "CAUSAL": len(grid_context.CAUSAL),
+                "CELL": len(neighbourhood.SQUARE),
+                "COARSER": grid_context.COARSER,
+                "FEATURES": grid_context.FEATURES,
+            },
+        ),
+    ],
+)
+def test_constants_are_those_of_python(name, expected):
+    found = constants_of(name)
+    assert {constant: found.get(constant) for constant in expected} == expected
+
+
+def test_kernels_know_nothing_of_python():
+    """All files but `module.c`: WebAssembly and others can have them."""
+    texts = {path.name: path.read_text() for path in KERNELS.glob("*.[ch]")}
+    assert [name for name, text in texts.items() if re.search(r"Python\.h|\bPy[A-Z_]", text)] == ["module.c"]
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_kernels_compile_without_the_headers_of_python():
+    sources = [str(path) for path in C_FILES if path.name != "module.c"]
+    command = ["cc", "-fsyntax-only", "-fwrapv", "-Wall", "-Wextra", "-Wno-psabi", "-Werror", *sources]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,429 @@
+/* See byte_products.h. All sums are exact, so all instruction sets give the same ones. */
+#include "byte_products.h"
+
+#if ON_X86 && !defined(__clang__) && __GNUC__ >= 11
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define HAS_NEWER 1 /* AVX-VNNI and AMX, which older compilers do not know */
+#else
+#define HAS_NEWER 0
+#endif
+
+enum {
+    VECTORS = CHUNK / LANES,
+    RAISED = 128,
+};
+
+/* Activations of a layer from its sums: clip(sum >> 6, 0, 127). */
+INLINE void activate(const int32_t *sums, int padded_outputs, int8_t *out) {
+    for (int first = 0; first < padded_outputs; first += GROUP)
+        for (int n = 0; n < CHUNK; n += LANES) {
+            int32_lanes four = {0};
+            for (int i = 0; i < GROUP; i++) {
+                int32_lanes a = load_int32(sums + (first + i) * CHUNK + n) >> 6;
+                a = least(most(a, 0), 127);
+                four |= a << 8 * i;
+            }
+            store(out + first * CHUNK + n * GROUP, &four);
+        }
+}
+
+INLINE void finish(const Layer *layer, const int32_t *sums, void *out) {
+    if (layer->is_last)
+        memcpy(out, sums, (size_t)layer->padded_outputs * CHUNK * sizeof *sums);
+    else
+        activate(sums, layer->padded_outputs, out);
+}
+
+INLINE const int8_t *weights_of(const Layer *layer, int group, int output) {
+    return layer->weights + (ptrdiff_t)group * layer->group_step + (ptrdiff_t)output * layer->output_step;
+}
+
+INLINE int32_t as_int32(const int8_t *four) {
+    int32_t value;
+    memcpy(&value, four, sizeof value);
+    return value;
+}
+
+INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
+    uint32_t any = 0;
+    for (int n = 0; n < CHUNK; n++) {
+        const uint32_t four = (uint8_t)rows[0][n] | (uint32_t)(uint8_t)rows[1][n] << 8 |
+                              (uint32_t)(uint8_t)rows[2][n] << 16 | (uint32_t)(uint8_t)rows[3][n] << 24;
+        memcpy(group + n * GROUP, &four, sizeof four);
+        any |= four;
+    }
+    return any != 0;
+}
+
+#if ON_X86
+
+/* AVX2: pairs of products of 16 bits, which cannot overflow. */
+
+#define AVX2 __attribute__((target("avx2")))
+
+AVX2
+static int interleave_avx2(const int8_t *const rows[GROUP], int8_t *group) { return interleave(rows, group); }
+
+AVX2
+static inline __m256i even_bytes(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
+AVX2
+static inline __m256i odd_bytes(__m256i x) { return _mm256_srai_epi16(x, 8); }
+
+/* The sums of TILE outputs for vectors v and v + 1 of 8 symbols. */
+AVX2
+INLINE void store_sums(int32_t *out, int v, __m256i sums[TILE][2]) {
+#pragma GCC unroll 4
+    for (int j = 0; j < TILE; j++) {
+        __m256i *target = (__m256i *)(out + j * CHUNK) + v;
+        _mm256_storeu_si256(target, sums[j][0]);
+        _mm256_storeu_si256(target + 1, sums[j][1]);
+    }
+}
+
+AVX2
+static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
+    int32_t all_sums[MAX_OUTPUTS * CHUNK];
+    for (int first = 0; first < layer->padded_outputs; first += TILE)
+        for (int v = 0; v < CHUNK / 8; v += 2) {
+            __m256i sums[TILE][2];
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) sums[j][0] = sums[j][1] = _mm256_set1_epi32(layer->constants[first + j]);
+            for (int g = 0; g < in->count; g++) {
+                const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
+                const __m256i x0 = _mm256_loadu_si256(x), x1 = _mm256_loadu_si256(x + 1);
+                const __m256i even0 = even_bytes(x0), odd0 = odd_bytes(x0), even1 = even_bytes(x1),
+                              odd1 = odd_bytes(x1);
+                const int8_t *w = weights_of(layer, in->numbers[g], first);
+#pragma GCC unroll 4
+                for (int j = 0; j < TILE; j++) {
+                    const __m256i four = _mm256_set1_epi32(as_int32(w + j * GROUP));
+                    const __m256i even = even_bytes(four), odd = odd_bytes(four);
+                    sums[j][0] = _mm256_add_epi32(sums[j][0], _mm256_madd_epi16(even0, even));
+                    sums[j][0] = _mm256_add_epi32(sums[j][0], _mm256_madd_epi16(odd0, odd));
+                    sums[j][1] = _mm256_add_epi32(sums[j][1], _mm256_madd_epi16(even1, even));
+                    sums[j][1] = _mm256_add_epi32(sums[j][1], _mm256_madd_epi16(odd1, odd));
+                }
+            }
+            store_sums(all_sums + first * CHUNK, v, sums);
+        }
+    finish(layer, all_sums, out);
+}
+
+#if HAS_NEWER
+
+/* AVX-VNNI, of processors without AVX-512: as below, for 8 symbols. */
+
+#define AVX_VNNI __attribute__((target("avx2,avxvnni")))
+
+AVX_VNNI
+static void evaluate_avx_vnni(const Layer *layer, const Inputs *in, void *out) {
+    int32_t all_sums[MAX_OUTPUTS * CHUNK];
+    const __m256i raised = _mm256_set1_epi8((char)RAISED);
+    for (int v = 0; v < CHUNK / 8; v += 2) {
+        __m256i too_much[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+        for (int g = 0; g < in->count; g++) {
+            const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
+            too_much[0] = _mm256_dpbusd_avx_epi32(too_much[0], raised, _mm256_loadu_si256(x));
+            too_much[1] = _mm256_dpbusd_avx_epi32(too_much[1], raised, _mm256_loadu_si256(x + 1));
+        }
+        for (int first = 0; first < layer->padded_outputs; first += TILE) {
+            __m256i sums[TILE][2];
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) {
+                const __m256i constant = _mm256_set1_epi32(layer->constants[first + j]);
+                sums[j][0] = _mm256_sub_epi32(constant, too_much[0]);
+                sums[j][1] = _mm256_sub_epi32(constant, too_much[1]);
+            }
+            for (int g = 0; g < in->count; g++) {
+                const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
+                const __m256i x0 = _mm256_loadu_si256(x), x1 = _mm256_loadu_si256(x + 1);
+                const int8_t *w = weights_of(layer, in->numbers[g], first);
+#pragma GCC unroll 4
+                for (int j = 0; j < TILE; j++) {
+                    const __m256i four = _mm256_set1_epi32(as_int32(w + j * GROUP));
+                    sums[j][0] = _mm256_dpbusd_avx_epi32(sums[j][0], four, x0);
+                    sums[j][1] = _mm256_dpbusd_avx_epi32(sums[j][1], four, x1);
+                }
+            }
+            store_sums(all_sums + first * CHUNK, v, sums);
+        }
+    }
+    finish(layer, all_sums, out);
+}
+
+static int has_avx_vnni(void) {
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+}
+
+#endif
+
+/* AVX-512 VNNI: four products of bytes for each sum at once, without saturation. One of the two bytes has no sign, so
+ * weights are raised by 128, and 128 times the sum of the inputs is taken away. */
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+
+VNNI
+static int interleave_vnni(const int8_t *const rows[GROUP], int8_t *group) {
+    const __m512i a = _mm512_loadu_si512(rows[0]), b = _mm512_loadu_si512(rows[1]);
+    const __m512i c = _mm512_loadu_si512(rows[2]), d = _mm512_loadu_si512(rows[3]);
+    const __m512i any = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
+    if (!_mm512_test_epi32_mask(any, any)) return 0;
+    const __m512i ab_low = _mm512_unpacklo_epi8(a, b), ab_high = _mm512_unpackhi_epi8(a, b);
+    const __m512i cd_low = _mm512_unpacklo_epi8(c, d), cd_high = _mm512_unpackhi_epi8(c, d);
+    /* quarter l of `q` has symbols 16 l + 4 q .. 16 l + 4 q + 3 */
+    const __m512i q0 = _mm512_unpacklo_epi16(ab_low, cd_low), q1 = _mm512_unpackhi_epi16(ab_low, cd_low);
+    const __m512i q2 = _mm512_unpacklo_epi16(ab_high, cd_high), q3 = _mm512_unpackhi_epi16(ab_high, cd_high);
+    const __m512i even01 = _mm512_shuffle_i32x4(q0, q1, 0x88), odd01 = _mm512_shuffle_i32x4(q0, q1, 0xDD);
+    const __m512i even23 = _mm512_shuffle_i32x4(q2, q3, 0x88), odd23 = _mm512_shuffle_i32x4(q2, q3, 0xDD);
+    _mm512_storeu_si512(group, _mm512_shuffle_i32x4(even01, even23, 0x88));
+    _mm512_storeu_si512(group + 64, _mm512_shuffle_i32x4(odd01, odd23, 0x88));
+    _mm512_storeu_si512(group + 128, _mm512_shuffle_i32x4(even01, even23, 0xDD));
+    _mm512_storeu_si512(group + 192, _mm512_shuffle_i32x4(odd01, odd23, 0xDD));
+    return 1;
+}
+
+/* `activate` for the sums of a group, without a way through memory. Numbers that are packed are limited on the way. */
+VNNI
+static inline __m512i activations_of(__m512i a, __m512i b, __m512i c, __m512i d) {
+    const __m512i ab = _mm512_packs_epi32(_mm512_srai_epi32(a, 6), _mm512_srai_epi32(b, 6));
+    const __m512i cd = _mm512_packs_epi32(_mm512_srai_epi32(c, 6), _mm512_srai_epi32(d, 6));
+    const __m512i limited = _mm512_min_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(127));
+    const __m128i turned = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_shuffle_epi8(limited, _mm512_broadcast_i32x4(turned));
+}
+
+VNNI
+static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
+    const __m512i raised = _mm512_set1_epi8((char)RAISED);
+    __m512i too_much[VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; v++) too_much[v] = _mm512_setzero_si512();
+    for (int g = 0; g < in->count; g++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++)
+            too_much[v] = _mm512_dpbusd_epi32(too_much[v], raised,
+                                              _mm512_loadu_si512(in->values + g * GROUP_BYTES + v * LANES * GROUP));
+    for (int first = 0; first < layer->padded_outputs; first += TILE) {
+        __m512i sums[TILE][VECTORS];
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE; j++)
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; v++)
+                sums[j][v] = _mm512_sub_epi32(_mm512_set1_epi32(layer->constants[first + j]), too_much[v]);
+        for (int g = 0; g < in->count; g++) {
+            const int8_t *x = in->values + g * GROUP_BYTES, *w = weights_of(layer, in->numbers[g], first);
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) {
+                const __m512i four = _mm512_set1_epi32(as_int32(w + j * GROUP));
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++)
+                    sums[j][v] = _mm512_dpbusd_epi32(sums[j][v], four, _mm512_loadu_si512(x + v * LANES * GROUP));
+            }
+        }
+        if (layer->is_last) {
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++)
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++)
+                    _mm512_storeu_si512((int32_t *)out + (first + j) * CHUNK + v * LANES, sums[j][v]);
+            continue;
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++)
+            _mm512_storeu_si512((int8_t *)out + first * CHUNK + v * LANES * GROUP,
+                                activations_of(sums[0][v], sums[1][v], sums[2][v], sums[3][v]));
+    }
+}
+
+#endif
+
+#if HAS_NEWER
+
+/* AMX: a tile of 16 outputs and 16 symbols takes 64 products of bytes for each sum at once. */
+
+#define AMX __attribute__((target("amx-tile,amx-int8,avx512f,avx512bw,avx512vnni")))
+enum { AMX_ROWS = 16, AMX_BYTES = 64 };
+
+AMX
+static void begin_amx(void) {
+    static const struct {
+        uint8_t palette, start_row, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } tiles = {1, 0, {0}, {64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16}};
+    _tile_loadconfig(&tiles);
+}
+
+AMX
+static void end_amx(void) { _tile_release(); }
+
+AMX
+static void evaluate_amx(const Layer *layer, const Inputs *in, void *out) {
+    int32_t of_tile[AMX_ROWS * CHUNK] __attribute__((aligned(64)));
+    const int parts = layer->output_step / AMX_BYTES;
+    for (int first = 0; first < layer->padded_outputs; first += AMX_ROWS) {
+        const int8_t *w = weights_of(layer, 0, first);
+        const int32_t *constants = layer->repeated + first * REPEATED;
+        _tile_loadd(0, constants, LANES * 4);
+        _tile_loadd(1, constants, LANES * 4);
+        _tile_loadd(2, constants, LANES * 4);
+        _tile_loadd(3, constants, LANES * 4);
+        for (int part = 0; part < parts; part++) {
+            const int8_t *x = in->values + part * AMX_ROWS * GROUP_BYTES;
+            _tile_loadd(4, w + part * AMX_BYTES, layer->output_step);
+            _tile_loadd(5, x, GROUP_BYTES);
+            _tile_dpbssd(0, 4, 5);
+            _tile_loadd(5, x + 64, GROUP_BYTES);
+            _tile_dpbssd(1, 4, 5);
+            _tile_loadd(5, x + 128, GROUP_BYTES);
+            _tile_dpbssd(2, 4, 5);
+            _tile_loadd(5, x + 192, GROUP_BYTES);
+            _tile_dpbssd(3, 4, 5);
+        }
+        int32_t *sums = layer->is_last ? (int32_t *)out + first * CHUNK : of_tile;
+        _tile_stored(0, sums, CHUNK * 4);
+        _tile_stored(1, sums + 16, CHUNK * 4);
+        _tile_stored(2, sums + 32, CHUNK * 4);
+        _tile_stored(3, sums + 48, CHUNK * 4);
+        for (int j = 0; j < AMX_ROWS && !layer->is_last; j += GROUP)
+            for (int v = 0; v < VECTORS; v++) {
+                const int32_t *at = sums + j * CHUNK + v * LANES;
+                const __m512i a = _mm512_loadu_si512(at), b = _mm512_loadu_si512(at + CHUNK);
+                const __m512i c = _mm512_loadu_si512(at + 2 * CHUNK), d = _mm512_loadu_si512(at + 3 * CHUNK);
+                _mm512_storeu_si512((int8_t *)out + (first + j) * CHUNK + v * LANES * GROUP,
+                                    activations_of(a, b, c, d));
+            }
+    }
+}
+
+/* Whether the processor has AMX for bytes, and the system lets this process use it. */
+static int may_use_amx(void) {
+    unsigned a, b, c, d;
+    enum { TILES = 24, BYTES = 25, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 }; /* of cpuid 7, and of arch_prctl */
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> TILES & 1 && d >> BYTES & 1 &&
+           __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vnni") && !syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA);
+}
+
+#endif
+
+#if ON_ARM
+
+/* The dot products of 64-bit Arm: four products of bytes for each sum of 4 symbols at once. */
+
+#if defined(__clang__)
+#define DOTPROD __attribute__((target("dotprod")))
+#else
+#define DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+
+DOTPROD
+static int interleave_dotprod(const int8_t *const rows[GROUP], int8_t *group) { return interleave(rows, group); }
+
+DOTPROD
+static void evaluate_dotprod(const Layer *layer, const Inputs *in, void *out) {
+    int32_t all_sums[MAX_OUTPUTS * CHUNK];
+    enum { AT_A_TIME = 4 };
+    for (int first = 0; first < layer->padded_outputs; first += TILE)
+        for (int v = 0; v < CHUNK / 4; v += AT_A_TIME) {
+            int32x4_t sums[TILE][AT_A_TIME];
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++)
+#pragma GCC unroll 4
+                for (int i = 0; i < AT_A_TIME; i++) sums[j][i] = vdupq_n_s32(layer->constants[first + j]);
+            for (int g = 0; g < in->count; g++) {
+                const int8_t *x = in->values + g * GROUP_BYTES + v * 16, *w = weights_of(layer, in->numbers[g], first);
+#pragma GCC unroll 4
+                for (int j = 0; j < TILE; j++) {
+                    const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(as_int32(w + j * GROUP)));
+#pragma GCC unroll 4
+                    for (int i = 0; i < AT_A_TIME; i++) sums[j][i] = vdotq_s32(sums[j][i], vld1q_s8(x + i * 16), four);
+                }
+            }
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++)
+#pragma GCC unroll 4
+                for (int i = 0; i < AT_A_TIME; i++) vst1q_s32(all_sums + (first + j) * CHUNK + (v + i) * 4, sums[j][i]);
+        }
+    finish(layer, all_sums, out);
+}
+
+static int has_dotprod(void) {
+#if defined(__APPLE__)
+    return 1; /* as all of Apple's */
+#elif defined(__linux__)
+    enum { DOT_PRODUCTS = 20 }; /* the bit of ASIMDDP */
+    return getauxval(AT_HWCAP) >> DOT_PRODUCTS & 1;
+#else
+    return 0;
+#endif
+}
+
+#endif
+
+static void nothing_to_do(void) {}
+static int is_always_possible(void) { return 1; }
+
+#if ON_X86
+static int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
+static int has_vnni(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+const ByteProducts BYTE_PRODUCTS[] = {
+#if HAS_NEWER
+    {"amx", may_use_amx, interleave_vnni, evaluate_amx, begin_amx, end_amx, AMX_ROWS, 0, 1},
+#endif
+#if ON_X86
+    {"avx512-vnni", has_vnni, interleave_vnni, evaluate_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
+#if HAS_NEWER
+    {"avx-vnni", has_avx_vnni, interleave_avx2, evaluate_avx_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
+#endif
+    {"avx2", has_avx2, interleave_avx2, evaluate_avx2, nothing_to_do, nothing_to_do, TILE, 0, 0},
+#endif
+#if ON_ARM
+    {"dotprod", has_dotprod, interleave_dotprod, evaluate_dotprod, nothing_to_do, nothing_to_do, TILE, 0, 0},
+#endif
+    {NULL, is_always_possible, NULL, NULL, nothing_to_do, nothing_to_do, TILE, 0, 0}, /* NumPy is faster */
+};
+
+int make_layer(Layer *layer, const int8_t *weights, ptrdiff_t row_length, const int32_t *columns, int inputs,
+               int outputs, const int32_t *constants, int is_last) {
+    layer->is_last = is_last;
+    layer->outputs = outputs;
+    layer->groups = (inputs + GROUP - 1) / GROUP;
+    const int tile = byte_products->tile, part = byte_products->takes_every_group ? tile : 1; /* groups at a time */
+    const int padded_groups = (layer->groups + part - 1) / part * part;
+    layer->padded_outputs = (outputs + tile - 1) / tile * tile;
+    layer->group_step = part > 1 ? GROUP : layer->padded_outputs * GROUP;
+    layer->output_step = part > 1 ? padded_groups * GROUP : GROUP;
+    layer->weights = calloc((size_t)padded_groups * layer->padded_outputs, GROUP);
+    layer->constants = calloc((size_t)layer->padded_outputs, sizeof(int32_t));
+    layer->repeated = malloc((size_t)layer->padded_outputs * REPEATED * sizeof(int32_t));
+    if (!layer->weights || !layer->constants || !layer->repeated) return 0;
+    memcpy(layer->constants, constants, (size_t)outputs * sizeof *constants);
+    for (int j = 0; j < layer->padded_outputs; j++)
+        for (int n = 0; n < REPEATED; n++) layer->repeated[j * REPEATED + n] = layer->constants[j];
+    for (int k = 0; k < inputs; k++) {
+        int8_t *target = layer->weights + (ptrdiff_t)(k / GROUP) * layer->group_step + k % GROUP;
+        const int column = columns ? columns[k] : k;
+        for (int j = 0; j < outputs && column >= 0; j++)
+            target[(ptrdiff_t)j * layer->output_step] = weights[j * row_length + column];
+    }
+    const int all = layer->groups * layer->padded_outputs * GROUP;
+    for (int i = 0; i < all && byte_products->has_raised_weights; i++)
+        layer->weights[i] = (int8_t)(uint8_t)(layer->weights[i] + RAISED);
+    return 1;
+}
+
+void free_layer(Layer *layer) {
+    free(layer->weights);
+    free(layer->constants);
+    free(layer->repeated);
+}
+

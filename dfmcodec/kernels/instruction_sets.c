@@ -1,0 +1,68 @@
+/* The choice of instructions at run time: one instruction set for all kernels. Its products of bytes are rows of
+ * BYTE_PRODUCTS; the other kernels are compiled for the target that goes with it.
+ */
+#include "byte_products.h"
+#include "kernels.h"
+
+enum Target { BASELINE, FOR_AVX2, FOR_AVX512, TARGETS };
+
+#define DECLARE(name, signature, gives, is_short)                                                                      \
+    int name##_baseline(Call *), name##_avx2(Call *), name##_avx512(Call *);
+KERNELS_OF_TARGETS(DECLARE)
+
+#define OF_BASELINE(name, signature, gives, is_short) name##_baseline,
+#define OF_AVX2(name, signature, gives, is_short) name##_avx2,
+#define OF_AVX512(name, signature, gives, is_short) name##_avx512,
+static const Kernels of_targets[TARGETS] = {
+    {KERNELS_OF_TARGETS(OF_BASELINE)},
+#if ON_X86 && !defined(DFM_ONE_TARGET)
+    {KERNELS_OF_TARGETS(OF_AVX2)},
+    {KERNELS_OF_TARGETS(OF_AVX512)},
+#endif
+};
+
+const Kernels *kernels = of_targets;
+const ByteProducts *byte_products = BYTE_PRODUCTS;
+
+/* The best target of the processor that an instruction set allows. */
+static enum Target target_of(const char *name) {
+#if ON_X86 && !defined(DFM_ONE_TARGET)
+    const int is_small = name && (!strcmp(name, "avx2") || !strcmp(name, "avx-vnni"));
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return BASELINE;
+    return !is_small && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+               ? FOR_AVX512
+               : FOR_AVX2;
+#else
+    (void)name;
+    return BASELINE;
+#endif
+}
+
+static void choose(const ByteProducts *products) {
+    byte_products = products;
+    kernels = &of_targets[target_of(products->name)];
+}
+
+void choose_instruction_set_of_host(void) {
+#if ON_X86
+    __builtin_cpu_init();
+#endif
+    const ByteProducts *products = BYTE_PRODUCTS;
+    while (!products->is_possible()) products++;
+    choose(products);
+}
+
+const char *instruction_set(int number) {
+    for (const ByteProducts *products = BYTE_PRODUCTS; products->name; products++)
+        if (products->is_possible() && !number--) return products->name;
+    return NULL;
+}
+
+const char *chosen_instruction_set(void) { return byte_products->name ? byte_products->name : ""; }
+
+int use_instruction_set(const char *name) {
+    for (const ByteProducts *products = BYTE_PRODUCTS; products->name; products++)
+        if (!strcmp(products->name, name) && products->is_possible()) return choose(products), 1;
+    return 0;
+}
