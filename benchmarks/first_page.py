@@ -1,4 +1,4 @@
-"""The images, tables and figures of the README.
+"""The images, tables and figures of the README and of docs/overview.md.
 
     python benchmarks/first_page.py same-size chelsea docs/same_size.png --crop 95,35,240,180
     python benchmarks/first_page.py curves docs/kodak_curves.png benchmarks/results/kodak_*.jsonl
@@ -195,14 +195,14 @@ def seen_rate(effort: int, anchor: str, measure: str) -> float:
     return fmean(seen.bits_more(f"dfm effort {effort} visual", anchor, measure).values())
 
 
-def seen_table() -> str:
-    """Bits at an equal measure of what is seen, by effort."""
+def seen_table(rows: int = 4) -> str:
+    """Bits at an equal measure of what is seen, by effort; the first rows."""
     lines = [f"| dfm's bits at an equal measure, against | {' | '.join(SEEN_ANCHORS.values())} |", "|---|---|---|"]
     for effort, label in {5: "", 1: ", `--effort 1`"}.items():
         for measure, name in {"ssimulacra2": "SSIMULACRA2", "butteraugli": "Butteraugli"}.items():
             cells = [percent(seen_rate(effort, anchor, measure), 0) for anchor in SEEN_ANCHORS]
             lines.append(f"| {name}{label} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join(lines[: 2 + rows])
 
 
 def visual_rates() -> dict[tuple[str, str], float]:
@@ -264,11 +264,12 @@ def kodak_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """The tables of the README and of docs/results/quality.md in Markdown."""
+    """The tables of the README, docs/overview.md and docs/results/quality.md in Markdown."""
     return {
-        "README.md, by what is seen": seen_table(),
-        "README.md, by PSNR": visual_table(FEW, 0, ("PSNR",)),
-        "README.md, Kodak": kodak_table(),
+        "README.md": seen_table(3),
+        "overview.md, by what is seen": seen_table(),
+        "overview.md, by PSNR": visual_table(FEW, 0, ("PSNR",)),
+        "overview.md, Kodak": kodak_table(),
         "quality.md, by measure": visual_table(ALL, None),
         "quality.md, by size": visual_scores(),
     }

@@ -29,7 +29,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 WITHOUT_PYTHON = {  # pages that have no fenced Python block
     *("architecture.md", "archive.md", "benchmark.md", "command.md", "compared.md", "compatibility.md", "curves.md"),
     *("format.md", "glossary.md", "install.md", "models.md", "presets.md", "results.md", "scale.md", "viewer.md"),
-    "zarr_codec.md",
+    *("README.md", "zarr_codec.md"),
 }
 INTEGRATION, ARRAYS = ROOT / "docs" / "integration.md", ROOT / "docs" / "arrays.md"  # whose sections run one by one
 NOTEBOOK = EXAMPLES / "first_steps.ipynb"

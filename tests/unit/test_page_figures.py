@@ -16,11 +16,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STATEMENTS = {  # what pages say, with the names of `figures`
     "README.md": (
+        "{readme_table}",
+        "means of {seen_count} photographs that nothing was tuned on",
+        "By SSIMULACRA2, a measure of visual quality, photographs are as good as AVIF's in {fewer[AVIF tune=iq]}, and "
+        "as JPEG XL's in {fewer[JPEG XL]}",
+        "768x512 takes {default_s} s to encode on two cores, or {effort_1_s} s with `--effort 1`, and {decode_s} s to "
+        "decode",
+        "AVIF at speed 4 encodes it in {avif_s} s",
+        "installs about {installed_MB} MB of packages",
+        "it is about {tests_GB} GB",
+    ),
+    "docs/overview.md": (
         "{seen_table}",
         "means of {seen_count} photographs that nothing was tuned on",
         "{first_visual_table}",
-        "By SSIMULACRA2, a measure of visual quality, photographs are as good as AVIF's in {fewer[AVIF tune=iq]}, and "
-        "as JPEG XL's in {fewer[JPEG XL]}",
         "{kodak_table}",
         "at equal PSNR, files are {jpeg_percent} % smaller than JPEG's, {webp_percent} % smaller than WebP's and "
         "{avif_percent} % smaller than those of an AVIF that is tuned for PSNR",
@@ -29,8 +38,6 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "AVIF at speed 4 encodes it in {avif_s} s. An image of 24 megapixels takes {large_encode_s} s with "
         "`--effort 1`, and {large_decode_s} s to decode",
         "at {visual_bpp} bits per pixel",
-        "installs about {installed_MB} MB of packages",
-        "it is about {tests_GB} GB",
         "On {count} photographs that nothing was tuned on, at 18 % to 1 % of the raw bytes, the default effort with "
         "`--tune psnr` has on average {over_jpeg_db} dB more than JPEG of the same size and {over_avif_db} dB more "
         "than AVIF",
@@ -133,7 +140,7 @@ STATEMENTS = {  # what pages say, with the names of `figures`
     ),
 }
 DERIVED = (  # a page, what it says, and the same on the page where it is derived without rows
-    ("README.md", "it loses to JPEG by 3 to 20 dB", "docs/results.md", "3 to 20 dB below JPEG of the same size"),
+    ("docs/overview.md", "it loses to JPEG by 3 to 20 dB", "docs/results.md", "3 to 20 dB below JPEG of the same size"),
     ("docs/presets.md", "| -0.5 % |", "docs/results/quality.md", "changes the rate by -0.51 % against effort 5"),
     *(
         ("docs/presets.md", f"| +{percent} % |", "docs/results/speed.md", "need 2.9, 1.7, 0.9 and 0.4 % more bits than")
@@ -166,6 +173,7 @@ def figures() -> dict[str, object]:
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
         "seen_table": first_page.seen_table(),
+        "readme_table": first_page.seen_table(3),
         "seen_count": len(first_page.seen.bits_more("dfm effort 5 visual", "AVIF tune=iq", "ssimulacra2")),
         "seen_rates": first_page.seen.rates_table(),
         "seen": {
@@ -288,13 +296,14 @@ def test_pages_say_what_another_page_derives(page, statement, source, origin):
 
 def test_no_file_is_below_one_of_another_codec_by_psnr(figures):
     first_page = import_module("first_page")
-    assert "No file was below one of JPEG, WebP, AVIF or JPEG XL in PSNR" in in_one_line(text_of("README.md"))
+    assert "No file was below one of JPEG, WebP, AVIF or JPEG XL in PSNR" in in_one_line(text_of("docs/overview.md"))
     assert all(gain > 0 for codec in ("jpeg", "webp", "avif", "jxl") for gain in first_page.gains(codec).values())
 
 
-def test_the_first_page_has_no_other_figure(figures):
-    derived = [statement for page, statement, *_ in DERIVED if page == "README.md"]
-    assert figures_beside(text_of("README.md"), [*said("README.md", figures), *derived]) == []
+@pytest.mark.parametrize("name", ["README.md", "docs/overview.md"])
+def test_the_first_pages_have_no_other_figure(name, figures):
+    derived = [statement for page, statement, *_ in DERIVED if page == name]
+    assert figures_beside(text_of(name), [*said(name, figures), *derived]) == []
 
 
 def test_a_figure_that_is_changed_by_hand_is_found(figures):
