@@ -31,7 +31,7 @@ from recording import (
 )
 
 import dfmcodec
-from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
@@ -105,7 +105,7 @@ def ablations(correction_steps: int) -> dict[str, LatentOptions]:
 
 
 def cost_bits(image: Image, options: LatentOptions, q_step: int, iterations: int) -> float:
-    """The least cost of an image over some iterations: squared error + price of bits, in bits.
+    """The least cost of an image over some iterations: squared error + cost of bits, in bits.
 
     Args:
         image: The image.
@@ -116,9 +116,9 @@ def cost_bits(image: Image, options: LatentOptions, q_step: int, iterations: int
     encoding = Encoding.of(image, options)
     state, least = first_state(encoding), inf
     for _ in range(iterations):
-        trial, state = iterate(encoding, state, q_step, BIT_PRICE)
+        trial, state = iterate(encoding, state, q_step, BIT_COST)
         squared_steps = trial.mse * image.pixels.size / (q_step / 64) ** 2
-        least = min(least, squared_steps / BIT_PRICE + 8 * trial.file_bytes)
+        least = min(least, squared_steps / BIT_COST + 8 * trial.file_bytes)
     return least
 
 

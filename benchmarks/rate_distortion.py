@@ -23,7 +23,7 @@ from scipy.interpolate import PchipInterpolator
 
 import dfmcodec
 from dfmcodec.bench.codecs import Avif, Codec, Jpeg, Webp
-from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.metrics import Point, bd_rate, psnr
 
 Q_STEPS = (2, 3.3, 5.3, 8.6, 14, 23, 40, 66, 105, 165)  # of dfm, in code values
@@ -45,7 +45,7 @@ def encode_points(pixels: Pixels, codec: str, settings: list[float]) -> Iterator
     for setting in settings:
         started = time.perf_counter()
         if codec.startswith("dfm"):
-            lmbda = BIT_PRICE / 3 * (setting / 255) ** 2
+            lmbda = BIT_COST / 3 * (setting / 255) ** 2
             data = dfmcodec.encode(pixels, lmbda=lmbda, effort=int(codec.split("-")[1])).data
             encoded = time.perf_counter()
             decoded = dfmcodec.decode(data).pixels

@@ -62,7 +62,7 @@ def cropped(image: Image, crop: str | None) -> Image:
 
 
 def middle(image: Image, side: int) -> Image:
-    """A square of so many pixels from the middle of an image."""
+    """A square of the given number of pixels from the middle of an image."""
     return cropped(image, f"{(image.height - side) // 2},{(image.width - side) // 2},{side},{side}")
 
 

@@ -93,7 +93,7 @@ def train_vae(
         batch: The images in a training step.
         seconds: The time, including compilation as for the model that it is compared with.
         seed: The seed of the initial parameters, batches and noise.
-        clock: Tells the time in seconds.
+        clock: Gives the time in seconds.
     """
     rng = np.random.default_rng(seed)
     samples = int(np.prod(images.shape[1:]))

@@ -1477,7 +1477,7 @@ def read_grids(file: File, parameters: FittedParameters) -> Symbols:
 
 
 def verify_checks(file: File, symbols: Symbols) -> None:
-    """Compares all that the checks section can tell, by "Checks section"."""
+    """Compares all that the checks section can show, by "Checks section"."""
     section = file.sections[CHECKS]
     checked = [file.head, *(body for identifier, body in file.sections.items() if identifier != CHECKS)]
     for tile in symbols.tiles:

@@ -33,7 +33,7 @@ def wait_until(is_so: Callable[[], Any], process: subprocess.Popen[Any] | None =
     """Waits until something is so; a test waits in no other way for what gives no event.
 
     Args:
-        is_so: Tells whether it is so.
+        is_so: Indicates whether it is so.
         process: The process that brings it about, which has to live until then.
     """
     end = time.monotonic() + PATIENCE_S

@@ -78,7 +78,7 @@ class LatentArchitecture:
 
 @dataclass(frozen=True)
 class CodeArchitecture:
-    """What the file of a code tells of the generative model under which the image is a code.
+    """What the file of a code says of the generative model under which the image is a code.
 
     Args:
         channels: 1 (gray) or 3 (RGB).

@@ -1,4 +1,4 @@
-"""The header of a `.dfm` file: what it tells of an image before anything is decoded.
+"""The header of a `.dfm` file: what it says of an image before anything is decoded.
 
 `layout` defines the fields; this module maps them to and from what they describe, by a form for
 each model.

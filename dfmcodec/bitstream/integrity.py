@@ -1,7 +1,7 @@
 """The state of a file: whole, truncated, or damaged, and in which sections.
 
-The CRC-32 of a file tells that something is wrong with it. The checks, which larger files have,
-tell where; see `sections.checks`.
+The CRC-32 of a file indicates that something is wrong with it. The checks, which larger files have,
+say where; see `sections.checks`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BEST_EFFORT = "or decode what is left with dfm decode --best-effort"
 
 @dataclass(frozen=True)
 class FileState:
-    """What the bytes of a file tell of its state before anything is decoded.
+    """What the bytes of a file show of its state before anything is decoded.
 
     Args:
         data: The file's bytes.
@@ -141,7 +141,7 @@ def examine(data: bytes, header: Header) -> FileState:
         elif Section.CHECKS in header.sections:
             damaged.add(Section.CHECKS)
         else:
-            problems.append("the CRC-32 does not match: the file is damaged, and has no checks that tell where")
+            problems.append("the CRC-32 does not match: the file is damaged, and has no checks that show where")
     return FileState(data, header, checks, False, frozenset(damaged), tuple(problems))
 
 

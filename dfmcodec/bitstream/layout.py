@@ -89,7 +89,7 @@ class Field:
             with spaces.
         code: "B", "H" or "I" of `struct`, little-endian and unsigned, or `LEB128`.
         allowed: The values that the field may have in a file of this version.
-        when: Tells from the values of the fields before it whether the field is present.
+        when: Indicates by the values of the fields before it whether the field is present.
         less: The number that is subtracted from a value to give the stored number.
         refusal: The error for any other value: damage, a newer program, or an image of no possible
             size.
@@ -306,7 +306,7 @@ def refuse_unknown(what: str, data: bytes) -> NoReturn:
 
     Args:
         what: The unknown thing and its place, for the message.
-        data: The file's bytes. Their CRC-32 tells whether damage is as likely a cause.
+        data: The file's bytes. Their CRC-32 indicates whether damage is as likely a cause.
 
     Raises:
         UnsupportedVersionError: Always.

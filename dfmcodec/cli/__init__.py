@@ -8,5 +8,5 @@ from dfmcodec.cli._group import main
 
 __all__ = ["main"]
 
-# Of damaged and large images, which the command tells in its own words; in worker processes, too.
+# Of damaged and large images, which the command reports in its own words; in worker processes, too.
 warnings.filterwarnings("ignore", module=r"PIL\.")

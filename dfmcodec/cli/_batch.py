@@ -54,7 +54,7 @@ class Work:
     """How to perform the tasks of a run.
 
     Args:
-        perform: Performs a task; told whether it may replace the output. It must be picklable if
+        perform: Performs a task; gets whether it may replace the output. It must be picklable if
             there are several processes.
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".

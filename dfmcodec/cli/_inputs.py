@@ -69,8 +69,8 @@ class Naming:
     """How the outputs of a command are named after its inputs, whatever else is there.
 
     Args:
-        is_wanted: Tells by its path which files of a folder are inputs.
-        is_output: Tells which others are outputs, as they may lie beside the inputs.
+        is_wanted: Indicates by its path which files of a folder are inputs.
+        is_output: Indicates which others are outputs, as they may lie beside the inputs.
         target_name: Gives the name of an output, without its folder, by that of its input.
         advice: What to do where two inputs have the same output.
     """

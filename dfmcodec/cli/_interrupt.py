@@ -16,8 +16,8 @@ EXIT_AFTER_INTERRUPT = 130  # exit code after Ctrl-C, by the convention of shell
 
 @contextmanager
 def interruptible(message: str) -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether Ctrl-C was pressed, here or in the process that this one
-    works for; a second press raises KeyboardInterrupt.
+    """Gives a function that indicates whether Ctrl-C was pressed, here or in the process that this
+    one works for; a second press raises KeyboardInterrupt.
 
     Args:
         message: What the first press says.

@@ -127,7 +127,7 @@ class ReportFile:
 
     def close(self) -> None:
         """Ends the report."""
-        with suppress(OSError):  # of a row that could not be written, which was told
+        with suppress(OSError):  # of a row that could not be written, which was reported
             self._file.close()
 
     def origin(self, task: Task) -> Origin | None:

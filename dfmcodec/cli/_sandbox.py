@@ -65,7 +65,7 @@ class Limits:
                 raise OSError(ctypes.get_errno(), "prctl")
         for what, soft, hard in (
             (resource.RLIMIT_AS, self.memory_bytes, self.memory_bytes),
-            (resource.RLIMIT_CPU, self.cpu_s, self.cpu_s + 1),  # SIGXCPU tells why, SIGKILL follows
+            (resource.RLIMIT_CPU, self.cpu_s, self.cpu_s + 1),  # SIGXCPU says why, SIGKILL follows
             (resource.RLIMIT_FSIZE, 0, 0),
             (resource.RLIMIT_NPROC, 0, 0),
             (resource.RLIMIT_CORE, 0, 0),

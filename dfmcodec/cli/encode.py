@@ -230,7 +230,7 @@ def command(**arguments: Any) -> None:
     maximum size is a hard limit for the whole file.
 
     photo.png and photo.jpg both become photo.dfm: of different files with the same output none is
-    encoded, and the rest is; --keep-extension tells these two apart.
+    encoded, and the rest is; --keep-extension distinguishes these two.
 
     --effort 6 to 9 with --tune psnr, --model fitted and coordinate, and --generator need the
     package JAX; the rest does not.
@@ -299,7 +299,7 @@ def _naming(keeps_extension: bool) -> Naming:
     def is_output(path: Path) -> bool:
         return path.suffix.lower() == EXTENSION
 
-    advice = "rename one" if keeps_extension else "--keep-extension tells them apart, or rename one"
+    advice = "rename one" if keeps_extension else "--keep-extension distinguishes them, or rename one"
     return Naming(is_image, is_output, target_name, advice)
 
 

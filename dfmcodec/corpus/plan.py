@@ -143,7 +143,7 @@ def make_plan(
     Args:
         store: The store for the outputs.
         job: What is to be done.
-        is_wanted: Tells by its name which files of folders are images.
+        is_wanted: Indicates by its name which files of folders are images.
         target_name: Gives the name of an output by that of a file.
         keeps_lists: Whether a plan that is there is taken without looking whether the sources still
             give the same list.
@@ -221,7 +221,7 @@ def _outputs(job: Job, number: int, items: list[Item], target_name: Callable[[st
 
 
 def _finder(store: Store, job: Job) -> Callable[[str], bool]:
-    """What tells whether an output is there; for many in one folder by one listing of that."""
+    """What indicates whether an output is there; for many in one folder by one listing of that."""
     if job.form != FILES or job.source_form != FILES:
         return store.holds
     names = cache(lambda folder: frozenset(store.names(folder)))

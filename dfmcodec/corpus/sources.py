@@ -59,7 +59,7 @@ class Sources:
 
     @classmethod
     def of(cls, named: Sequence[str], recursive: bool) -> Sources:
-        """Tells the form by the extensions. Local paths become absolute.
+        """Finds the form by the extensions. Local paths become absolute.
 
         Raises:
             ConfigError: There are none, or they have several forms.
@@ -84,7 +84,7 @@ class Sources:
 
         Args:
             images: Of a shard, at most.
-            is_wanted: Tells by its name which files of a folder are taken.
+            is_wanted: Indicates by its name which files of a folder are taken.
             output_of: Gives what tells the output of a file from others, by the name of the file.
             rows_of: Gives the number of rows of a Parquet file.
 

@@ -31,7 +31,7 @@ from dfmcodec.files.open_image import MAX_HELD_BYTES
 # (a server of files, for one) is seen while it is written, and stays so if the writer dies.
 WHOLE_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_CASELESS = ("win32", "darwin")  # systems whose folders do not tell a.dfm from A.dfm, as a rule
+_CASELESS = ("win32", "darwin")  # systems whose folders do not distinguish a.dfm from A.dfm, as a rule
 _WEB = ("http", "https")
 _PIECE_BYTES = 1 << 20  # of an answer
 _MAX_KEY_BYTES = 1024  # of the name of an object, with the prefix of the store
@@ -377,7 +377,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 @contextmanager
 def _writing(url: str) -> Iterator[None]:
-    """Tells errors of one name from those of the store as a whole.
+    """Distinguishes errors of one name from those of the store as a whole.
 
     Raises:
         UnusableNameError: The store does not take this name.

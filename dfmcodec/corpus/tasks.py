@@ -45,7 +45,7 @@ class Task:
     Args:
         perform: Makes the output of an image from its bytes; the entry names it.
         target_name: Gives the name of an output by that of its source.
-        is_wanted: Tells by its name which files of folders are taken.
+        is_wanted: Indicates by its name which files of folders are taken.
         advice: What to do about two sources with the same output.
     """
 
@@ -140,7 +140,7 @@ def _encode(
         is_kept = keeps_extension or not _is_image(name)
         return name + EXTENSION if is_kept else str(PurePosixPath(name).with_suffix(EXTENSION))
 
-    advice = Task.advice if keeps_extension else "--keep-extension tells them apart if their extensions differ"
+    advice = Task.advice if keeps_extension else "--keep-extension distinguishes them if their extensions differ"
     return Task(perform, target_name, _is_image, advice)
 
 

@@ -73,9 +73,9 @@ FITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better
 FITTED_PIXELS = 4_000_000  # of larger images that takes hours
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
 MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
-# The price of a bit in squared quantisation steps, which ties lmbda to the step; the best by
+# The cost of a bit in squared quantisation steps, which ties lmbda to the step; the best by
 # measurement, docs/log/2026-11-latent.md.
-BIT_PRICE = 0.26
+BIT_COST = 0.26
 _SAMPLES_PER_PIXEL = 3
 
 
@@ -88,19 +88,19 @@ def lmbda_of_step(step: float) -> float:
     """The multiplier that a quantisation step in code values is for; the inverse of
     `step_of_lmbda`.
     """
-    return BIT_PRICE / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
+    return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
 
 
 def step_of_lmbda(lmbda: float) -> float:
     """The quantisation step in code values for the multiplier of the loss MSE + lmbda * bpp.
 
     A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
-    BIT_PRICE squared steps.
+    BIT_COST squared steps.
 
     Args:
         lmbda: The multiplier, with the MSE of samples in [0, 1].
     """
-    return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_PRICE)
+    return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class EncoderConfig(EncodeSettings):
             raise ConfigError(msg)
 
     def models(self, pixel_count: int) -> tuple[Model, ...]:
-        """The models that are tried for an image of so many pixels."""
+        """The models that are tried for an image of the given number of pixels."""
         if self.model != AUTO:
             return (Model(self.model),)
         if self.distortion_tune is Tune.VISUAL:

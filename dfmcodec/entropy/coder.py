@@ -262,7 +262,7 @@ class SymbolEncoder:
                 self._encode_bits(low[shifts == shift], shift)
 
     def _encode_escapes(self, high: Symbols) -> None:
-        """Appends what tables do not tell of high parts beyond RADIUS."""
+        """Appends what tables do not have of high parts beyond RADIUS."""
         high = high[np.abs(high) > RADIUS]
         if high.size == 0:
             return
@@ -293,7 +293,7 @@ def _parts_of_symbols(symbols: Symbols, shifts: Symbols | int) -> tuple[Symbols,
 
 @dataclass(frozen=True)
 class _Highs:
-    """What tables tell of symbols: their entries less RADIUS.
+    """What tables have of symbols: their entries less RADIUS.
 
     Args:
         values: int32 [N]; an escape is `_ESCAPED`.
@@ -312,7 +312,7 @@ class _Entries(Protocol):
     """
 
     def of_runs(self, runs: Sequence[Run]) -> Int32:
-        """The next symbols under several tables, as far as tables tell, int32 [N]."""
+        """The next symbols under several tables, as far as tables have them, int32 [N]."""
 
     def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> _Highs:
         """The next symbols, each under the table of its number, which come in the order of their

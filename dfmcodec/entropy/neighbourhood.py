@@ -275,7 +275,7 @@ class CausalContext:
         return self._planes, self._coarser, self._differences
 
     def views(self, coding_pass: CodingPass) -> tuple[npt.NDArray[np.int64], int]:
-        """Tells where the features of a pass are, for a kernel that takes them from there.
+        """Finds where the features of a pass are, for a kernel that takes them from there.
 
         Returns:
             For each feature that is no magnitude (one of `planes`, the index of what the first

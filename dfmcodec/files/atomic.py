@@ -93,7 +93,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def is_stream(path: Path) -> bool:
-    """Tells whether a path names a device, pipe or socket, which is written to and never
+    """Indicates whether a path names a device, pipe or socket, which is written to and never
     replaced.
     """
     try:

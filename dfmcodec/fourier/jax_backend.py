@@ -105,7 +105,7 @@ def _empty_cache() -> None:
 @contextmanager
 def on_processor() -> Iterator[None]:
     """Has programs of this thread run on the CPU, which small ones start on sooner than on a GPU;
-    but for those whose arrays lie elsewhere, and where JAX was told to leave the CPU alone.
+    but for those whose arrays lie elsewhere, and where JAX was set to leave the CPU alone.
     """
     try:
         processor = jax.local_devices(backend="cpu")[0]

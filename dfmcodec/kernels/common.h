@@ -40,7 +40,7 @@
 #endif
 
 /* Kernels are compiled once for each target, with vectors of the size of its registers: machine_avx2.c and its like
- * define TARGET_AVX2, and so on, and include the file. NAME tells their functions apart; instruction_sets.c chooses
+ * define TARGET_AVX2, and so on, and include the file. NAME keeps their functions apart; instruction_sets.c chooses
  * between them. Files without a target (coder.c, byte_products.c) are compiled once. */
 #if defined(TARGET_AVX512)
 #define NAME(function) function##_avx512

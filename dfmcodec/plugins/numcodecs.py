@@ -27,7 +27,7 @@ class DfmCodec(ChunkSettings, Codec):  # type: ignore[misc]  # of any type for m
     """The compressor of an array, without filters: `compressors=DfmCodec(quality=75)`; see
     `ChunkSettings`.
 
-    numcodecs tells a codec nothing of the array before its first chunk, so an array that is no
+    numcodecs shows a codec nothing of the array before its first chunk, so an array that is no
     image is refused when it is written first.
     """
 

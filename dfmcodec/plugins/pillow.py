@@ -118,7 +118,7 @@ class DfmImageFile(ImageFile.ImageFile):
         """Decodes the pixels, unless they are decoded.
 
         With `PIL.ImageFile.LOAD_TRUNCATED_IMAGES`, of a truncated or damaged file what is left of
-        it, and `losses` tells the rest.
+        it, and `losses` has the rest.
 
         Raises:
             OSError: The file is truncated or damaged, or cannot be decoded for another reason.

@@ -111,7 +111,7 @@ def _to_webp(alpha: Pixels) -> bytes:
 def _is_webp_of(body: bytes, size: int, tile: Tile) -> bool:
     """Whether bytes are a lossless WebP file of so many bytes and of the size of a tile.
 
-    It is told from the headers, before anything is unpacked.
+    It is known from the headers, before anything is unpacked.
     """
     if len(body) != size or size < _WEBP_HEAD.size:
         return False

@@ -1,4 +1,4 @@
-"""The checks section, which tells where a file is damaged.
+"""The checks section, which indicates where a file is damaged.
 
 Each check is the lower half of the CRC-32 of a part of the file, or of the symbols that one tile
 and decomposition level, or one grid of the fitted model, must decode to.

@@ -92,7 +92,7 @@ class Writer(ABC):
         """
 
     def leave_out(self, entry: Entry) -> None:  # noqa: B027
-        """Is told of an image without an output."""
+        """Is called for an image without an output."""
 
     def keep(self, name: str, data: bytes) -> None:  # noqa: B027
         """Takes a file that lies beside images, where the form has a place for it."""

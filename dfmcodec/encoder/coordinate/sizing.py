@@ -67,7 +67,7 @@ def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
 
 def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> list[CoordinateArchitecture]:
     """The network that the user asks for, or those of some widths, as far as decoders evaluate them
-    for an image without being told to.
+    for an image without an option for it.
     """
     if config.depth is not None and config.width is not None:
         candidates = [architecture_of(config, image.channels, config.depth, config.width)]

@@ -11,7 +11,7 @@ quantized neural compression"; Kim et al. 2024, "C3"). Temperature T and noise f
 the fit, learning rates by a cosine. Latents take steps of Adam, networks of SOAP (`soap`).
 
 A step of the fit goes through all windows in a random order, a batch of them at a time, and
-networks take a step after each batch. `latents` tells when latents move.
+networks take a step after each batch. `latents` says when latents move.
 
 On a CPU the windows of a batch are computed by threads, one core for each window (`window_kernel`,
 or `window_loss` where there are no kernels); on a GPU up to 24 at once (`window_device`).
@@ -44,7 +44,7 @@ from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, symbol_step
 from dfmcodec.metrics import psnr_of_mse
 
-_SMOOTH_PART = 0.3  # of a scale: below it the price of a change is smooth
+_SMOOTH_PART = 0.3  # of a scale: below it the cost of a change is smooth
 _SPREADS = 0.2, 3.4  # by how much an image's own scales differ from those of the prior; files code up to 3.36
 _SHORT_FIT = 600  # of fewer steps
 _SHORT_FIT_RATE, _SHORT_FIT_BATCH = 4e-3, 8
@@ -91,8 +91,8 @@ class FitSchedule:
 
     @classmethod
     def of(cls, steps: int) -> FitSchedule:
-        """How fits of so many steps go best. Networks of short ones have to move more often than
-        by the gradient of 24 windows.
+        """How fits of that length go best. Networks of short ones have to move more often than by
+        the gradient of 24 windows.
         """
         return cls(steps) if steps >= _SHORT_FIT else cls(steps, network_rate=_SHORT_FIT_RATE, batch=_SHORT_FIT_BATCH)
 
@@ -160,7 +160,7 @@ class Fit:
         seed: Of the noise and of the order of windows.
         frozen: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
             see `smooth`.
-        price_part: The part of their bits that the loss has of changes; below 1 for a crop whose
+        rate_part: The part of their bits that the loss has of changes; below 1 for a crop whose
             networks are to be those of a larger image.
         peak: The largest value of a sample of the image.
     """
@@ -175,7 +175,7 @@ class Fit:
         scales: Networks | None = None,
         seed: int = 0,
         frozen: Sequence[Bools] = (),
-        price_part: float = 1.0,
+        rate_part: float = 1.0,
         peak: int = PEAK_LEVEL,
     ) -> None:
         use_compilation_cache()
@@ -189,7 +189,7 @@ class Fit:
         self._scales = scales
         self._seed = seed
         self._frozen = frozen
-        self._price_part = price_part
+        self._rate_part = rate_part
         self._peak = peak
         self._windows = Windows.of(self.height, self.width)
         parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
@@ -216,7 +216,7 @@ class Fit:
         return FitState(self._start, moments, Latents.start(latents))
 
     def shorten(self, steps: int) -> None:
-        """Makes the fit end after so many steps, with rates and noise as such a fit has them."""
+        """Makes the fit end after fewer steps, with rates and noise as such a fit has them."""
         self.schedule = replace(self.schedule, steps=steps)
 
     def slow_down(self) -> None:
@@ -267,7 +267,7 @@ class Fit:
                     total = self._loss.total([by_weights for by_weights, _ in gradients])
                     share = np.float32(len(order) / len(batch) / self.pixel_count)
                     rate = np.float32(self.schedule.network_rate * left)
-                    price = image.lmbda * np.float32(self._price_part / self.pixel_count)
+                    price = image.lmbda * np.float32(self._rate_part / self.pixel_count)
                     networks, moments = _move(networks, moments, total, share, price, rate, self._start, self._scales)
         if part_done < self.schedule.frozen_part:
             for grid, frozen in zip(latents.values, self._frozen, strict=False):
@@ -279,7 +279,7 @@ class Fit:
 
         Args:
             state: The state.
-            windows: From so many windows all over the image, if it has more; from all if None.
+            windows: The number of windows, all over the image, that are measured; all if None.
         """
         every = 1 if windows is None else -(-self._window_count // windows)
         numbers = range(0, self._window_count, every)
@@ -374,7 +374,7 @@ def _move(
     """
     total = jax.tree.map(lambda by_weights: by_weights * share, gradient)
     if scales is not None:
-        total = jax.tree.map(partial(_with_price, price), total, networks, start, scales)
+        total = jax.tree.map(partial(_with_rate, price), total, networks, start, scales)
     parts = networks.in_parts
     changes, moments = _network_optimizer().update(total.in_parts, moments, parts)
     return Networks.of_parts(jax.tree.map(lambda weight, change: weight + rate * change, parts, changes)), moments
@@ -389,7 +389,7 @@ def _network_optimizer() -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(_LARGEST_GRADIENT), soap(_unit_rate))
 
 
-def _with_price(
+def _with_rate(
     price: jax.Array, gradient: jax.Array, weights: jax.Array, start: jax.Array, scales: jax.Array
 ) -> jax.Array:
     """Adds the gradient of the bits of an array's changes under Laplace distributions around their

@@ -82,7 +82,7 @@ def plan_of(job: Job) -> Plan:
 
 
 def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[FittedPrior, FitSchedule]:
-    """The prior that serves an image at a multiplier, and how fits of so many steps start from it.
+    """The prior that serves an image at a multiplier, and how fits start from it.
 
     Args:
         colours: float32 [3, H, W] in [0, 1].

@@ -1,7 +1,7 @@
 """The last choice of the networks: changes move by a step where that lowers the cost.
 
 Rounding takes each change to the nearest step, whatever the others do and whatever it costs. Trials
-tell better, but each is a measurement of the whole image. So those that promise most are made
+are better, but each is a measurement of the whole image. So those that promise most are made
 first, by an expansion of the cost around the present changes,
 
     cost(w + d) - cost(w) = g d + h d^2 / 2,    h = c sum_k (g_k - mean g)^2
@@ -33,7 +33,7 @@ _FIRST_FACTOR = 0.5  # c before any trial
 _FEW = 6  # changes of so many trials; if there are no more, what was not tried is thought too
 _FALL = 0.6  # stiff, and its h is taken less by this factor
 _LEAST_FACTOR = 0.02
-_KIND_WINDOWS = 4  # the mean of a kind counts as much as so many windows
+_KIND_WINDOWS = 4  # the mean of a kind counts as much as that many windows
 
 
 class _Curvature:
@@ -51,7 +51,7 @@ class _Curvature:
 
     def squares(self, of_windows: Float32) -> Float64:
         """The sums over windows of squared gradients less their means, drawn to the mean of their
-        kind, as few windows tell little: float64 [weights].
+        kind, as few windows say little: float64 [weights].
 
         Args:
             of_windows: The gradient of each window, [windows, weights].

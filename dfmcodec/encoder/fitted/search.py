@@ -274,8 +274,8 @@ class _Search:
         return choose_rounding(self._plan.prior, state.networks, cost)
 
     def _measured(self, state: FitState, windows: int | None = None) -> Measured | None:
-        """A state with networks as latents see them now, from so many windows; None if it has
-        diverged.
+        """A state with networks as latents see them now, from some windows, all if None; None if it
+        has diverged.
         """
         if not state.is_finite:
             return None

@@ -149,7 +149,7 @@ class Windows:
 
 
 def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:
-    """Tells which samples of a window's grid, halo included, are in the image, bool [n_l, n_l].
+    """Indicates which samples of a window's grid, halo included, are in the image, bool [n_l, n_l].
 
     Args:
         corner: The first row and column of the window, int32 [2].

@@ -122,7 +122,7 @@ class CodeSearch:
         of earlier calls, get many.
 
         Args:
-            lmbda: The price of a bit, as an MSE of samples in [0, 1].
+            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
         """
         candidates = [
             self._improved(form, self._rounded(form, component, step_index), lmbda, _TRIAL_ROUNDS)
@@ -168,7 +168,7 @@ class CodeSearch:
         Args:
             form: The first form.
             code: The first code.
-            lmbda: The price of a bit, as an MSE of samples in [0, 1].
+            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
             rounds: The largest number of rounds.
             best: The candidate at the start; None for none.
         """
@@ -221,7 +221,7 @@ def _descend_axes(
         symbols: The symbols at the start, int64 [D].
         step: The quantisation step.
         costs: The bits of the symbols of each axis; see `CodeSearch._costs`.
-        lmbda: The price of a bit, as an MSE of samples in [0, 1].
+        lmbda: The cost of a bit, as an MSE of samples in [0, 1].
 
     Returns:
         The symbols at the end, int64 [D].

@@ -156,7 +156,7 @@ def _corrected(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, 
 def _descend(
     context: ContextModel, seen: _Seen, maps: Int32, constants: Int32, steps: int, seed: int
 ) -> tuple[Int32, Int32]:
-    """Stochastic gradient descent on bits, with a soft threshold for the price of each unit
+    """Stochastic gradient descent on bits, with a soft threshold for the rate cost of each unit
     (proximal gradient).
 
     Gradients are scaled by their root mean square over all steps so far: bits have rare large

@@ -50,7 +50,7 @@ class Encoding:
 
     @classmethod
     def of(cls, image: Image, options: LatentOptions, has_checks: bool = False, tune: Tune = Tune.PSNR) -> Encoding:
-        """The encoding of an image; `has_checks` tells whether its file gets checks."""
+        """The encoding of an image; `has_checks` indicates whether its file gets checks."""
         tiling = Tiling.default(image.height, image.width, image.channels)
         if options.levels is not None:
             tiling = replace(tiling, levels=options.levels)
@@ -164,7 +164,7 @@ class Encoding:
         def squared_error(block: Region) -> tuple[float, int]:
             """The sum over the samples that count, and their number."""
             part = block.rows, block.columns
-            if self._is_large and self.options.uses_machine:  # half precision does not tell whether a target is met
+            if self._is_large and self.options.uses_machine:  # half precision does not show whether a target is met
                 planes = machine_change(whole, block, q_step, machine)
             else:
                 planes = change[:, *part].astype(np.float32)

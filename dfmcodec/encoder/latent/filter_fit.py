@@ -1,4 +1,4 @@
-"""The least-squares fit of an image's own filter, and its quantisation where it pays for itself.
+"""The least-squares fit of an image's own filter, and its quantisation where it is worth its bits.
 
 The filter is the Wiener filter of the adaptive loop filter (Tsai et al. 2013), see
 `synthesis.filter`.
@@ -30,18 +30,18 @@ _RIDGE = 1e-5
 def fit_filter(
     samples: Int32,
     residual: Callable[[slice], Float32],
-    bit_price: float,
+    bit_cost: float,
     largest_radius: int,
     rows_part: int = 1,
 ) -> ImageFilter | None:
-    """Finds the filter that lowers squared error + bit_price * bits most; None where none lowers
+    """Finds the filter that lowers squared error + bit_cost * bits most; None where none lowers
     it.
 
     Args:
         samples: The linear synthesis, int32 [C, H, W], units.
         residual: Gives what synthesis and machine leave to do in some rows, float32 [C, rows, W],
             units.
-        bit_price: The price of a bit in squared units.
+        bit_cost: The cost of a bit in squared units.
         largest_radius: The largest radius to try, in pixels; below 2 for none.
         rows_part: The fit looks at one in so many blocks of rows; at all of an image that has few.
 
@@ -66,7 +66,7 @@ def fit_filter(
             weights = symbols * step_size(step_index)
             lowered = 2 * np.sum(weights * moment[:size]) - np.sum(weights * (normal[:size, :size] @ weights))
             candidate = ImageFilter(radius, step_index, _by_output(symbols, samples.shape[0]))
-            gain = float(lowered) - 8 * bit_price * (filter_bytes(candidate) + STREAM_SECTION_BYTES)
+            gain = float(lowered) - 8 * bit_cost * (filter_bytes(candidate) + STREAM_SECTION_BYTES)
             if gain > best_gain:
                 best, best_gain = candidate, gain
     return best

@@ -134,7 +134,7 @@ def iterate(
     encoding: Encoding,
     state: IterationState,
     q_step: int,
-    bit_price: float,
+    bit_cost: float,
     largest_bytes: float = inf,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Trial, IterationState]:
@@ -144,7 +144,7 @@ def iterate(
         encoding: The encoding.
         state: What it starts from.
         q_step: Quantisation step in 1/64 code values.
-        bit_price: The price of a bit in squared steps.
+        bit_cost: The cost of a bit in squared steps.
         largest_bytes: The largest file that is of use. A larger one is not finished where no
             further iteration would learn from it: it has no filter, and its squared error is
             unknown.
@@ -161,7 +161,7 @@ def iterate(
     sample = None
     if number in effort.corrections_after and not state.is_plain:
         sample = SymbolSample(encoding.options.prior.context, encoding.tiling, log_step(q_step))
-    coded = _code_tiles(encoding, state, q_step, bit_price, sample, check)
+    coded = _code_tiles(encoding, state, q_step, bit_cost, sample, check)
     model = QuantizedLatents(
         encoding.architecture,
         encoding.image.height,
@@ -186,7 +186,7 @@ def iterate(
     image_filter = state.image_filter
     check()
     if not state.is_plain and (image_filter is None or effort.learns_in(number) or number >= effort.iterations):
-        image_filter = _fit_filter(encoding, coded.samples, change, q_step, bit_price)
+        image_filter = _fit_filter(encoding, coded.samples, change, q_step, bit_cost)
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
@@ -263,7 +263,7 @@ def _code_tiles(
     encoding: Encoding,
     state: IterationState,
     q_step: int,
-    bit_price: float,
+    bit_cost: float,
     sample: SymbolSample | None,
     check: Callable[[], None],
 ) -> _Coded:
@@ -280,7 +280,7 @@ def _code_tiles(
             tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
         if tile_state.shift is not None and abs(octaves) <= _FARTHEST_OCTAVES and q_step >= _FINEST_WEIGHED:
             pyramid = tile_state.shift.added_to(pyramid)
-        source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_price, sample, check)
+        source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
         del pyramid  # a large tile's takes much memory
         known = None if compiled is None else source.chosen  # a level takes NumPy too long to be interrupted after it
         of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source, known=known)
@@ -304,7 +304,7 @@ def _source(
     pyramid: Pyramid,
     context: ContextModel,
     q_step: int,
-    bit_price: float,
+    bit_cost: float,
     sample: SymbolSample | None,
     check: Callable[[], None],
 ) -> ChosenSymbols:
@@ -324,7 +324,7 @@ def _source(
 
     influence = tile_state.influence if encoding.options.uses_influence else None
     weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
-    chooser = PathChooser(pyramid, geometry, q_step, bit_price, context, tables, influence, weights)
+    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, influence, weights)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
     is_unknown = bool(effort.learns_after) and tile_state.influence is None
     if is_unknown or effort.learns_in(state.number + 1):
@@ -332,11 +332,9 @@ def _source(
     return ChosenSymbols(low, symbols, context, check)
 
 
-def _fit_filter(
-    encoding: Encoding, samples: Int32, change: Floats, q_step: int, bit_price: float
-) -> ImageFilter | None:
+def _fit_filter(encoding: Encoding, samples: Int32, change: Floats, q_step: int, bit_cost: float) -> ImageFilter | None:
     """The image's own filter of what the machine leaves to do."""
     effort = encoding.effort
-    price = bit_price * (q_step * UNITS_PER_LEVEL / 64) ** 2
+    price = bit_cost * (q_step * UNITS_PER_LEVEL / 64) ** 2
     residual = partial(encoding.residual, samples, change)
     return fit_filter(samples, residual, price, effort.filter_radius, effort.filter_rows_part)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from math import isfinite
 
-from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, TracePoint, restarts_text
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
@@ -57,7 +57,7 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
 
     while state.number < encoding.effort.iterations + _MORE_ITERATIONS:
         try:
-            trial, state = iterate(encoding, state, q_step, BIT_PRICE, steps.target.largest_bytes, check)
+            trial, state = iterate(encoding, state, q_step, BIT_COST, steps.target.largest_bytes, check)
         except _Ended as ended:
             if best is None:
                 encoding = encoding.quick()

@@ -12,7 +12,7 @@ from math import exp2, inf, log2
 from statistics import NormalDist
 
 from dfmcodec._types import Tune
-from dfmcodec.encoder.config import BIT_PRICE, lmbda_of_quality, lmbda_of_step, step_of_lmbda
+from dfmcodec.encoder.config import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.estimates import Estimator, smallest_q_step
@@ -32,7 +32,7 @@ from dfmcodec.ssimulacra2 import WHOLE_SIDE
 FOR_PSNR, FOR_SCORE = Controller(1 / 5.0, 4.0), Controller(1 / 0.9, 2.0)
 _CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
 _WORD_BYTES = 4  # of a range coder, by which files grow
-_SECOND_ITERATION = 0.975  # its size over what the first one's tells, as its tables are no guess; measured
+_SECOND_ITERATION = 0.975  # its size over what that of the first one suggests, as its tables are no guess; measured
 _LARGEST_DRIFT = 1.01  # of RDO-iterated encodings
 # By whether iterations learn what symbols cost: files of effort 1 still become smaller; measured.
 _SMALLEST_DRIFT = {True: 0.99, False: 0.975}
@@ -240,8 +240,8 @@ class SizeSteps(StepSearch):
         """A trial's size over its rough size changes slowly with the step, so it corrects the next
         guess.
 
-        Refinement makes files a little larger from iteration to iteration, or smaller at effort 1;
-        that drift is expected to go on.
+        Files grow a little from iteration to iteration, or become smaller at effort 1; that drift
+        is expected to go on.
         """
         q_step = trial.model.q_step
         self._least_bytes = min(self._least_bytes, trial.written_bytes)
@@ -401,7 +401,7 @@ class ScoreSteps(StepSearch):
 
 
 class LmbdaSteps(StepSearch):
-    """The least squared error + price of bits, at the step that belongs to a multiplier.
+    """The least squared error + cost of bits, at the step that belongs to a multiplier.
 
     For the tune `visual`, which has no such sum, the last iteration is the best.
     """
@@ -415,7 +415,7 @@ class LmbdaSteps(StepSearch):
     def rank(self, trial: Trial) -> float:
         if self._tune is Tune.VISUAL:
             return trial.number
-        return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_PRICE * (trial.model.q_step / 64) ** 2)
+        return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_COST * (trial.model.q_step / 64) ** 2)
 
     def next_q_step(self, trial: Trial) -> int:
         return self.first_q_step

@@ -65,7 +65,7 @@ class PathChooser:
     """Chooses the symbols of a tile by rate and distortion, as paths through the trellis (Viterbi
     1967).
 
-    For a coefficient c, in steps, and its symbol q the cost is w (c - r(q))^2 + bit_price * bits(q)
+    For a coefficient c, in steps, and its symbol q the cost is w (c - r(q))^2 + bit_cost * bits(q)
     with r the value that the decoder gives it and w its weight. Tables are those of an earlier
     iteration with about the same symbols, or a guess. Bits are those of the symbol and, if an
     `Influence` is given, the change of the bits of its neighbours.
@@ -74,7 +74,7 @@ class PathChooser:
         pyramid: The coefficients of the tile.
         geometry: The sizes of its bands.
         q_step: Quantisation step in 1/64 code values.
-        bit_price: The price of a bit in squared steps.
+        bit_cost: The cost of a bit in squared steps.
         context: The context model.
         choice: Gives the tables of a coding pass; the quantiser of direct tables does not matter.
         influence: That of an earlier iteration with about the same symbols; None to leave it out.
@@ -86,7 +86,7 @@ class PathChooser:
         pyramid: Pyramid,
         geometry: Geometry,
         q_step: int,
-        bit_price: float,
+        bit_cost: float,
         context: ContextModel,
         choice: Callable[[CodingPass], TableChoice],
         influence: Influence | None = None,
@@ -95,7 +95,7 @@ class PathChooser:
         self._pyramid = pyramid
         self._geometry = geometry
         self._step = q_step
-        self._bit_price = np.float32(bit_price)
+        self._bit_price = np.float32(bit_cost)
         self._context = context
         self._choice = choice
         self._influence = influence
@@ -268,6 +268,6 @@ class PathChooser:
 
 
 def _within(shape: tuple[int, int], first: int, last: int, columns: int) -> npt.NDArray[np.bool_]:
-    """Tells which cells of some rows have symbols in a pass, as a flat array."""
+    """Indicates which cells of some rows have symbols in a pass, as a flat array."""
     rows = np.arange(first, last)[:, None] < shape[0]
     return np.asarray(rows & (np.arange(columns) < shape[1])).ravel()

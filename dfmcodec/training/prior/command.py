@@ -19,7 +19,7 @@ Trained = TypeVar("Trained")
 
 
 class TrainerCommand(click.Command):
-    """A command that tells wrong usage in one line, as `dfm` does."""
+    """A command that reports wrong usage in one line, as `dfm` does."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:

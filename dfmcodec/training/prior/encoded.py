@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dfmcodec._types import Int32, Model, Pixels
-from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.latent.efforts import QUICK, Effort, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
@@ -82,7 +82,7 @@ def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> 
     following = first_state(encoding)
     for _ in range(iterations):
         state = following
-        trial, following = iterate(encoding, state, q_step, BIT_PRICE)
+        trial, following = iterate(encoding, state, q_step, BIT_COST)
     (tile,) = encoding.tiling.tiles
     (symbols,) = trial.model.tile_symbols
     pyramid = encoding.pyramid(tile, state.change)

@@ -168,7 +168,7 @@ def random_step(rng: np.random.Generator) -> int:
 
 
 def optimized_symbols(
-    pyramid: Pyramid, geometry: Geometry, q_step: int, bit_price: float, context: ContextModel, iterate_first: bool
+    pyramid: Pyramid, geometry: Geometry, q_step: int, bit_cost: float, context: ContextModel, iterate_first: bool
 ) -> dict[CodingPass, Int32]:
     """The symbols of all coding passes by rate-distortion optimisation.
 
@@ -176,7 +176,7 @@ def optimized_symbols(
         pyramid: The coefficients.
         geometry: The sizes of the image.
         q_step: The quantisation step, in 1/64 code values.
-        bit_price: The price of a bit, in squared quantisation steps.
+        bit_cost: The cost of a bit, in squared quantisation steps.
         context: The context model.
         iterate_first: Whether a first iteration gives the tables, instead of a guess.
     """
@@ -184,12 +184,12 @@ def optimized_symbols(
     def guess(coding_pass: CodingPass) -> TableChoice:
         return guess_tables(pyramid, q_step, coding_pass)
 
-    symbols = PathChooser(pyramid, geometry, q_step, bit_price, context, guess).symbols()
+    symbols = PathChooser(pyramid, geometry, q_step, bit_cost, context, guess).symbols()
     if not iterate_first:
         return symbols
     source = ChosenSymbols(round_low(pyramid, q_step), symbols, context)
     traverse(geometry, q_step, context, source)
-    return PathChooser(pyramid, geometry, q_step, bit_price, context, source.choice.__getitem__).symbols()
+    return PathChooser(pyramid, geometry, q_step, bit_cost, context, source.choice.__getitem__).symbols()
 
 
 class _RowCollector(ChosenSymbols):
@@ -366,13 +366,13 @@ class DecodedCells:
         return float(np.mean((self.decoded[:, border:-border, border:-border] - self.original) ** 2))
 
 
-def decoded_cells(pixels: Pixels, q_step: int, bit_price: float, context: ContextModel, border: int) -> DecodedCells:
+def decoded_cells(pixels: Pixels, q_step: int, bit_cost: float, context: ContextModel, border: int) -> DecodedCells:
     """Quantises an image and decodes it by the linear synthesis.
 
     Args:
         pixels: uint8 [H, W, 3].
         q_step: The quantisation step, in 1/64 code values.
-        bit_price: The price of a bit, in squared quantisation steps.
+        bit_cost: The cost of a bit, in squared quantisation steps.
         context: The context model.
         border: The number of cells around the image in the result.
     """
@@ -380,6 +380,6 @@ def decoded_cells(pixels: Pixels, q_step: int, bit_price: float, context: Contex
     planes = pixels_to_planes(pixels[:height, :width], ColourBasis())
     geometry = Geometry(height, width, CHANNELS, default_levels(height, width))
     pyramid = analyse(planes, geometry.levels)
-    symbols = optimized_symbols(pyramid, geometry, q_step, bit_price, context, iterate_first=True)
+    symbols = optimized_symbols(pyramid, geometry, q_step, bit_cost, context, iterate_first=True)
     _, samples = traverse(geometry, q_step, context, ChosenSymbols(round_low(pyramid, q_step), symbols, context))
     return DecodedCells.of(samples, planes * UNITS_PER_LEVEL, q_step, border)

@@ -13,7 +13,7 @@
 
 Fits of a few hundred steps do not go far, and a crop pays for its networks as often as an image of
 many times its size. So a prior for large images, whose fits are long, starts from another one and
-has stage 3 alone, with longer fits that pay a part of the price:
+has stage 3 alone, with longer fits that pay a part of the cost:
 
     python -m dfmcodec.training.prior.fitted FOLDER --out DIRECTORY --start eb165d9b
 
@@ -57,8 +57,8 @@ from dfmcodec.training.prior.examples import check_photographs, image_files, pho
 
 JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
 SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
-PAYING_CROPS = 24  # of that side and so many steps
-LONG_CROPS, LONG_STEPS, LONG_PRICE_PART = 24, 2000, 0.2  # of that side, as in an image five times as large
+PAYING_CROPS = 24  # of that side, and as many steps
+LONG_CROPS, LONG_STEPS, LONG_RATE_PART = 24, 2000, 0.2  # of that side, as in an image five times as large
 # The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
 # of `GridNetwork`.
 MACHINE_STEPS = {
@@ -127,7 +127,7 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
 
 
 def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: int, steps: int) -> Iterator[Networks]:
-    """The networks of fits that start from a prior and pay a part of the price; see the module.
+    """The networks of fits that start from a prior and pay a part of the cost; see the module.
 
     Args:
         folder: The photographs.
@@ -140,7 +140,7 @@ def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: 
     in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
     for number, (crop, lmbda) in enumerate(in_turn):
         frozen = smooth_latents(crop, lmbda)
-        settings = {"scales": scales, "seed": number, "frozen": frozen, "price_part": LONG_PRICE_PART}
+        settings = {"scales": scales, "seed": number, "frozen": frozen, "rate_part": LONG_RATE_PART}
         yield fitted_networks(crop, networks, steps, lmbda, **settings)
 
 

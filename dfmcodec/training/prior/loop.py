@@ -74,5 +74,5 @@ def run_training(
 
 
 def _diverged(path: Path, what: str, steps: int) -> DivergedError:
-    """The error of a training that diverged after so many steps."""
+    """The error of a training that diverged after the given number of steps."""
     return DivergedError(f"{path.stem}: {what} NaN or infinite after {steps} training steps; try again, then report it")

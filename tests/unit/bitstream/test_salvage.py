@@ -230,11 +230,11 @@ def test_damaged_levels_are_left_out(small, photograph):
 
 def test_without_checks_all_that_decodes_is_taken(unchecked):
     _, end = section(unchecked, "latents")
-    with pytest.raises(CorruptError, match="no checks that tell where"):
+    with pytest.raises(CorruptError, match="no checks that show where"):
         decode_image(flipped(unchecked, end - 40))
     losses: list[str] = []
     found, _, _ = bitstream.read_region(flipped(unchecked, end - 40), None, losses=losses)
-    assert "no checks that tell where" in losses[0]
+    assert "no checks that show where" in losses[0]
     whole, _ = bitstream.read(unchecked)
     geometry = bitstream.tiling_of(whole.architecture, whole.height, whole.width).tiles[0].geometry
     before = geometry.symbol_count(1)  # all that the last 40 bytes have nothing of

@@ -95,7 +95,7 @@ def test_images_with_one_output_all_fail_and_the_others_are_done(source, store, 
     job = encode_job(source, form=form, size=size)
     results, progress = run(store, job)
     assert (progress.images, progress.total.done, progress.total.failed) == (8, 6, 2)
-    advice = "--keep-extension tells them apart if their extensions differ"
+    advice = "--keep-extension distinguishes them if their extensions differ"
     pairs = [("000.jpg", "000.png"), ("000.png", "000.jpg")]
     assert failures(results) == [
         f"{source / ours} has the same output as {source / theirs}, 000.dfm; {advice}" for ours, theirs in pairs

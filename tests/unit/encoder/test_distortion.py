@@ -9,7 +9,7 @@ from common import dfm
 import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec._types import Tune
-from dfmcodec.encoder.config import BIT_PRICE, EncoderConfig
+from dfmcodec.encoder.config import BIT_COST, EncoderConfig
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.encode import encode_image
 from dfmcodec.encoder.latent.efforts import Effort, LatentOptions
@@ -148,14 +148,14 @@ def test_the_target_is_shifted_for_a_further_iteration_alone(coffee, channels):
     image = Image(np.ascontiguousarray(coffee[:128, :128, :channels]))
     options = LatentOptions(Effort(2, 3, learns_after=(), corrections_after=(), shifts=1))
     encoding = Encoding.of(image, options, tune=Tune.VISUAL)
-    _, state = iterate(encoding, first_state(encoding), 20 * 64, BIT_PRICE)
+    _, state = iterate(encoding, first_state(encoding), 20 * 64, BIT_COST)
     assert state.tiles[0].shift is None
     state = shifted(encoding, state)
     assert state.reconstruction is None
     shift = state.tiles[0].shift
     assert shift is not None
     assert all(np.any(band) for band in shift.bands[2])
-    _, state = iterate(encoding, state, 20 * 64, BIT_PRICE)
+    _, state = iterate(encoding, state, 20 * 64, BIT_COST)
     assert state.reconstruction is None  # beyond `shifts`
     assert shifted(encoding, state).tiles[0].shift is shift
 

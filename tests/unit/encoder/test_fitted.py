@@ -767,7 +767,7 @@ def test_the_price_of_a_change_is_that_of_its_bits() -> None:
     scale = 0.1
     weights = jnp.array([-3.0, -1.0, 0.98, 0.999, 1.0, 1.001, 1.02, 1.5, 9.0])
     start, scales = jnp.full_like(weights, 1.0), jnp.full_like(weights, scale)
-    found = np.asarray(fitting._with_price(jnp.float32(7.0), jnp.full_like(weights, 0.25), weights, start, scales))
+    found = np.asarray(fitting._with_rate(jnp.float32(7.0), jnp.full_like(weights, 0.25), weights, start, scales))
     per_bit = 7 / (np.log(2) * scale * fitting._SPREADS[1])
     assert np.allclose(found[[0, 1, -2, -1]] - 0.25, per_bit * np.array([-1, -1, 1, 1]), rtol=0.03)
     assert found[4] == 0.25
@@ -797,7 +797,7 @@ def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> 
     """Its networks then move as those of a larger image would."""
     prices = []
     for part in (1.0, 0.2):
-        moves = moves_of_a_step(monkeypatch, (40, 50), FitSchedule.of(1), price_part=part)
+        moves = moves_of_a_step(monkeypatch, (40, 50), FitSchedule.of(1), rate_part=part)
         prices += [float(price) for _, _, _, _, price, *_ in moves]
     assert prices == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
 

@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 import skimage.filters
 
-from dfmcodec.encoder.fitted.fit import _SPREADS, Fit, FitSchedule, _with_price
+from dfmcodec.encoder.fitted.fit import _SPREADS, Fit, FitSchedule, _with_rate
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.smooth import SMOOTH_PART, smooth_latents, smooth_part
 from dfmcodec.latents.grids import code_of_lmbda, grid_sizes
@@ -93,7 +93,7 @@ def test_the_price_of_changes_follows_their_own_scale(mean_change: float) -> Non
         return (jnp.abs(values - start) / (scales * spread)).sum() / log(2)
 
     expected = 3.0 * jax.grad(bits)(weights)
-    found = _with_price(jnp.float32(3), jnp.zeros(3), weights, start, scales)
+    found = _with_rate(jnp.float32(3), jnp.zeros(3), weights, start, scales)
     is_far = mean_change > _SPREADS[0]
     assert jnp.allclose(found, expected, rtol=0.06) if is_far else (jnp.abs(found) < jnp.abs(expected)).all()
     assert (jnp.sign(found) == SIGNS).all()

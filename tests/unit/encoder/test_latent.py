@@ -22,7 +22,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Tune
 from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.encoder import EncoderConfig
-from dfmcodec.encoder.config import BIT_PRICE, lmbda_of_quality, step_of_lmbda
+from dfmcodec.encoder.config import BIT_COST, lmbda_of_quality, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent import iteration
 from dfmcodec.encoder.latent import search as latent_search
@@ -280,14 +280,14 @@ def test_effort_1_makes_two_iterations_and_large_images_one(small):
     result = dfmcodec.encode(small, quality=75, effort=1, tune="psnr")
     assert len(result.report.trace) == 2
     encoding = Encoding.of(small, LatentOptions(EFFORT_LEVELS[1]))
-    first, state = iterate(encoding, first_state(encoding), 1000, BIT_PRICE)
+    first, state = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     (tile,) = state.tiles
     assert state.change is not None
     assert tile.tables
     assert tile.influence is None
-    second, _ = iterate(encoding, state, 1000, BIT_PRICE)
-    bit_price = BIT_PRICE * (1000 / 64) ** 2
-    costs = [trial.mse * small.pixels.size + 8 * trial.file_bytes * bit_price for trial in (first, second)]
+    second, _ = iterate(encoding, state, 1000, BIT_COST)
+    bit_cost = BIT_COST * (1000 / 64) ** 2
+    costs = [trial.mse * small.pixels.size + 8 * trial.file_bytes * bit_cost for trial in (first, second)]
     assert costs[1] < 0.995 * costs[0]
 
     large = Image(np.zeros((16, 1536, 3), dtype=np.uint8))
@@ -307,7 +307,7 @@ def test_filter_and_influence_are_learned_when_the_effort_says_so(small, monkeyp
     filters, influences = [], []
     state = first_state(encoding)
     for _ in range(4):
-        trial, state = iterate(encoding, state, 1000, BIT_PRICE)
+        trial, state = iterate(encoding, state, 1000, BIT_COST)
         filters.append(trial.model.image_filter)
         influences.append(state.tiles[0].influence)
     assert filters[0] is not None
@@ -361,7 +361,7 @@ def test_sizes_and_errors_are_guessed_before_any_iteration(photograph):
     state = first_state(encoding)
     estimator = Estimator.of(encoding)
     for q_step in (800, 3000):  # measured: sizes are 4 and 5 % off, errors 7 and 5 %
-        trial, state = iterate(encoding, state, q_step, BIT_PRICE)
+        trial, state = iterate(encoding, state, q_step, BIT_COST)
         assert estimator.guessed_bytes(q_step) == pytest.approx(trial.file_bytes, rel=0.15)
         assert estimator.rough_mse(q_step) == pytest.approx(trial.mse, rel=0.25)
 
@@ -370,7 +370,7 @@ def test_a_trial_meets_a_size_if_its_file_does(photograph):
     """Not by an estimate: range coders lose a little with each symbol, 51 bytes of 3 million."""
     image = Image(photograph)
     encoding = Encoding.of(image, LatentOptions(EFFORT_LEVELS[1]))
-    trial, _ = iterate(encoding, first_state(encoding), 640, BIT_PRICE)
+    trial, _ = iterate(encoding, first_state(encoding), 640, BIT_COST)
     assert trial.model.image_filter is not None
     size = len(bitstream.write(trial.model, checked=False))
     assert 0 < size - trial.file_bytes < 27
@@ -390,7 +390,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     assert len(encoding.tiling.tiles) > 1
     tracemalloc.start()
     try:
-        trial, state = iterate(encoding, first_state(encoding), 640, BIT_PRICE)
+        trial, state = iterate(encoding, first_state(encoding), 640, BIT_COST)
         kept = tracemalloc.get_traced_memory()[0] / image.pixel_count
     finally:
         tracemalloc.stop()

@@ -94,7 +94,7 @@ class RecordedLine(_Line):
 
     @contextmanager
     def held(self, count: int) -> Iterator[None]:
-        """The device is taken until so many windows wait."""
+        """The device is taken until the given number of windows wait."""
         with window_device._device:
             yield
             wait_until(lambda: len(self._waiting) >= count)

@@ -188,7 +188,7 @@ def test_contexts_are_causal():
 
 @pytest.mark.slow
 def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
-    """In squared error plus price of bits."""
+    """In squared error plus cost of bits."""
     geometry = Geometry(80, 96, 3, 6)
     planes = pixels_to_planes(chelsea.pixels, ColourBasis())
     pyramid = analyse(planes, 6)
@@ -213,7 +213,7 @@ def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
 
 @pytest.mark.parametrize("size", [(32, 48), (21, 35), (1, 9), (2, 2)])
 def test_paths_are_the_best_there_are(size):
-    """Without a price of bits a path's error is the least of all paths through the trellis, cell by
+    """Without a cost of bits a path's error is the least of all paths through the trellis, cell by
     cell.
     """
     rng = np.random.default_rng(1)

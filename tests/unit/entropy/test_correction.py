@@ -12,7 +12,7 @@ import pytest
 import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.bitstream.sections.corrections import correction_bytes, read_correction, write_correction
-from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.latent import correction_fit
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
@@ -96,8 +96,8 @@ def cost(pixels, corrections_after):
     encoding = Encoding.of(Image(pixels), LatentOptions(effort))
     state = first_state(encoding)
     for _ in range(4):
-        trial, state = iterate(encoding, state, 12 * 64, BIT_PRICE)
-    return trial.mse * pixels.size + BIT_PRICE * 12**2 * 8 * trial.file_bytes, trial
+        trial, state = iterate(encoding, state, 12 * 64, BIT_COST)
+    return trial.mse * pixels.size + BIT_COST * 12**2 * 8 * trial.file_bytes, trial
 
 
 @pytest.mark.slow

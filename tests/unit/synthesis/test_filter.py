@@ -63,12 +63,12 @@ def test_fit_undoes_a_known_blur():
     def error_of(rows):
         return target[:, rows] - samples[:, rows]
 
-    chosen = fit_filter(samples, error_of, bit_price=4000.0, largest_radius=3)
+    chosen = fit_filter(samples, error_of, bit_cost=4000.0, largest_radius=3)
     assert chosen is not None
     error = np.mean((target - samples) ** 2)
     left = np.mean((target - samples - changed(samples, chosen)) ** 2)
     assert left < 0.1 * error
-    assert fit_filter(samples, error_of, bit_price=1e12, largest_radius=3) is None
+    assert fit_filter(samples, error_of, bit_cost=1e12, largest_radius=3) is None
 
 
 def test_tiny_images_get_no_filter():

@@ -49,7 +49,7 @@ def start() -> Networks:
 
 
 def changed(start: Networks, kind: int, steps: float) -> Networks:
-    """Networks with one kind of change: all its weights by so many steps of a prior."""
+    """Networks with one kind of change: all its weights by the given number of steps of a prior."""
     prior = FittedPrior.from_arrays(prior_arrays(start, [start]))
     return training._moved(start, np.where(prior.kinds() == kind, steps * prior.steps, 0).astype(np.float32))
 
@@ -456,7 +456,7 @@ def test_units_are_added_to_a_context_network_that_do_not_change_its_outputs() -
 
 @pytest.mark.slow
 def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alone, without the other stages, and pay a part of the price under its scales."""
+    """Alone, without the other stages, and pay a part of the cost under its scales."""
     seen = []
 
     class Seen(Fit):
@@ -476,7 +476,7 @@ def test_long_fits_start_from_a_shipped_prior(pictures: Path, tmp_path: Path, mo
         assert_same(start, prior_networks(shipped))
         assert_same(settings["scales"], change_scales(shipped))
         assert schedule.steps == 2
-        assert settings["price_part"] == training.LONG_PRICE_PART < 1
+        assert settings["rate_part"] == training.LONG_RATE_PART < 1
     assert [settings["seed"] for *_, settings in seen] == [0, 1]
     assert "together" not in result.output
     prior = FittedPrior.from_arrays(read_arrays(path))

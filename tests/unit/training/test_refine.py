@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from common import write_crops
 
 from dfmcodec import bitstream
-from dfmcodec.encoder.config import BIT_PRICE
+from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.latent.efforts import LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
@@ -63,7 +63,7 @@ def test_a_refined_prior_codes_images(refined, chelsea):
         assert all(getattr(network, f.name).shape == getattr(before, f.name).shape for f in fields(network))
         assert not np.array_equal(network.w1, before.w1)
     encoding = Encoding.of(chelsea, LatentOptions(encoded.REFINED, prior))
-    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_PRICE)
+    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     assert len(bitstream.write(trial.model)) == trial.written_bytes
     assert isfinite(trial.psnr_db)
 
@@ -193,7 +193,7 @@ def test_a_fit_that_diverges_is_told(folder, monkeypatch):
 def test_symbols_by_pass_are_those_of_a_file(chelsea):
     """All of them, in their order, after those of the coarsest low-pass band."""
     encoding = Encoding.of(chelsea, LatentOptions(encoded.REFINED))
-    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_PRICE)
+    trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     (tile,) = encoding.tiling.tiles
     values = trial.model.tile_symbols[0].values
     by_pass = symbols_by_pass(values, tile.geometry)
