@@ -2,6 +2,8 @@
 `dfmcodec.web`, and the kernels are compiled where there is a compiler.
 """
 
+import platform
+import sys
 from glob import glob
 
 from setuptools import Extension, find_packages, setup
@@ -9,9 +11,12 @@ from setuptools import Extension, find_packages, setup
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Without a compiler, or
 # with one that does not know the vectors of GCC and Clang, the package is installed without kernels
 # and uses NumPy.
+# Files such as machine_avx2.c are for x86-64 and Linux; elsewhere a build is for the oldest
+# processors throughout.
+HAS_TARGETS = platform.machine() == "x86_64" and sys.platform == "linux"
 KERNELS = Extension(
     "dfmcodec.kernels._compiled",
-    sorted(glob("dfmcodec/kernels/*.c")),
+    [path for path in sorted(glob("dfmcodec/kernels/*.c")) if HAS_TARGETS or "_avx" not in path],
     depends=sorted(glob("dfmcodec/kernels/*.[ch]")),  # machine_avx2.c and its like include others
     extra_compile_args=["-O3", "-g0", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
     py_limited_api=True,

@@ -55,8 +55,7 @@ static int begin(Call *call, Decoder *d, const Buffer *state, const Buffer *word
 /* The state at the start of a stream. */
 int NAME(start_decoding)(Call *call) {
     Buffer state, words;
-    state = take_buffer(call);
-    words = take_buffer(call);
+    state = take_buffer(call), words = take_buffer(call);
     int result = 0;
     if (has_items(call, &state, 4, 8, "state")) {
         Decoder d = {0, UINT64_MAX, 0, 0, words.buf, (uint64_t)words.len / 4};
@@ -88,14 +87,8 @@ static int put_in_order(const int16_t *numbers, ptrdiff_t count, ptrdiff_t table
 int NAME(decode_highs)(Call *call) {
     Buffer state, words, cumulative, guide, shifts, numbers, order, out;
     int is_sorted;
-    state = take_buffer(call);
-    words = take_buffer(call);
-    cumulative = take_buffer(call);
-    guide = take_buffer(call);
-    shifts = take_buffer(call);
-    numbers = take_buffer(call);
-    is_sorted = take_int(call);
-    order = take_buffer(call);
+    state = take_buffer(call), words = take_buffer(call), cumulative = take_buffer(call), guide = take_buffer(call),
+    shifts = take_buffer(call), numbers = take_buffer(call), is_sorted = take_int(call), order = take_buffer(call),
     out = take_buffer(call);
     int result = 0;
     Decoder d;
@@ -146,10 +139,7 @@ done:
 int NAME(decode_bits)(Call *call) {
     Buffer state, words, out;
     int bits;
-    state = take_buffer(call);
-    words = take_buffer(call);
-    bits = take_int(call);
-    out = take_buffer(call);
+    state = take_buffer(call), words = take_buffer(call), bits = take_int(call), out = take_buffer(call);
     int result = 0;
     Decoder d;
     if (begin(call, &d, &state, &words)) {
@@ -222,13 +212,8 @@ INLINE void put(Encoder *e, uint32_t cumulative, uint32_t frequency) {
 int NAME(encode_entries)(Call *call) {
     Buffer state, cumulative, numbers, order, entries, out;
     int is_sorted;
-    state = take_buffer(call);
-    cumulative = take_buffer(call);
-    numbers = take_buffer(call);
-    is_sorted = take_int(call);
-    order = take_buffer(call);
-    entries = take_buffer(call);
-    out = take_buffer(call);
+    state = take_buffer(call), cumulative = take_buffer(call), numbers = take_buffer(call),
+    is_sorted = take_int(call), order = take_buffer(call), entries = take_buffer(call), out = take_buffer(call);
     int result = 0;
     Encoder e;
     const ptrdiff_t count = numbers.len / 2, tables = cumulative.len / (4 * CUMULATIVE);
@@ -262,10 +247,7 @@ done:
 int NAME(encode_bits)(Call *call) {
     Buffer state, values, out;
     int bits;
-    state = take_buffer(call);
-    bits = take_int(call);
-    values = take_buffer(call);
-    out = take_buffer(call);
+    state = take_buffer(call), bits = take_int(call), values = take_buffer(call), out = take_buffer(call);
     int result = 0;
     Encoder e;
     const ptrdiff_t count = values.len / 4;
@@ -286,8 +268,7 @@ int NAME(encode_bits)(Call *call) {
 /* The words at the end of a stream; see _compiled.pyi. */
 int NAME(end_encoding)(Call *call) {
     Buffer state, out;
-    state = take_buffer(call);
-    out = take_buffer(call);
+    state = take_buffer(call), out = take_buffer(call);
     int result = 0;
     Encoder e;
     if (begin_encoding(call, &e, &state, &out, 2)) {

@@ -173,27 +173,13 @@ Room *NAME(room_for)(Call *call, Arguments *a) {
 }
 
 void NAME(take_pass)(Call *call, Arguments *a) {
-    a->w1 = take_buffer(call);
-    a->c1 = take_buffer(call);
-    a->w2 = take_buffer(call);
-    a->c2 = take_buffer(call);
-    a->w3 = take_buffer(call);
-    a->c3 = take_buffer(call);
-    a->available = take_buffer(call);
-    a->signed_count = take_int(call);
-    a->planes[0] = take_buffer(call);
-    a->planes[1] = take_buffer(call);
-    a->planes[2] = take_buffer(call);
-    a->views = take_buffer(call);
-    a->rows = take_size(call);
-    a->columns = take_size(call);
-    a->quantizers = take_buffer(call);
-    a->classes = take_buffer(call);
-    a->per_quantizer = take_int(call);
-    a->direct_tables = take_int(call);
-    a->unit_scale = take_int(call);
-    a->last_scale = take_int(call);
-    a->last_direct = take_int(call);
+    a->w1 = take_buffer(call), a->c1 = take_buffer(call), a->w2 = take_buffer(call), a->c2 = take_buffer(call),
+    a->w3 = take_buffer(call), a->c3 = take_buffer(call), a->available = take_buffer(call),
+    a->signed_count = take_int(call), a->planes[0] = take_buffer(call), a->planes[1] = take_buffer(call),
+    a->planes[2] = take_buffer(call), a->views = take_buffer(call), a->rows = take_size(call),
+    a->columns = take_size(call), a->quantizers = take_buffer(call), a->classes = take_buffer(call),
+    a->per_quantizer = take_int(call), a->direct_tables = take_int(call), a->unit_scale = take_int(call),
+    a->last_scale = take_int(call), a->last_direct = take_int(call);
 }
 
 /* The tables of the symbols in some rows of a pass; see _compiled.pyi. */
@@ -201,9 +187,7 @@ int NAME(choose_tables)(Call *call) {
     Arguments a = {0};
     int result = 0;
     NAME(take_pass)(call, &a);
-    a.table = take_buffer(call);
-    a.sign = take_buffer(call);
-    a.hidden = take_buffer(call);
+    a.table = take_buffer(call), a.sign = take_buffer(call), a.hidden = take_buffer(call);
     Room *room = NULL;
     const ptrdiff_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PTRDIFF_MAX;
     if (has_items(call, &a.table, count, 2, "table") && has_items(call, &a.sign, count, 4, "sign")) room = NAME(room_for)(call, &a);

@@ -144,11 +144,8 @@ int NAME(add_gradient)(Call *call) {
     int8_t *back_1 = NULL, *back_2 = NULL;
     static const int32_t no_constants[MAX_OUTPUTS];
     NAME(take_pass)(call, &a);
-    gradient.symbols = take_buffer(call);
-    gradient.bits = take_buffer(call);
-    gradient.scales = take_int(call);
-    gradient.means = take_int(call);
-    gradient.targets[0] = take_buffer(call);
+    gradient.symbols = take_buffer(call), gradient.bits = take_buffer(call), gradient.scales = take_int(call),
+    gradient.means = take_int(call), gradient.targets[0] = take_buffer(call),
     gradient.targets[1] = take_buffer(call);
     const ptrdiff_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PTRDIFF_MAX;
     if (!has_items(call, &gradient.symbols, count, 4, "symbols") || !(room = NAME(room_for)(call, &a))) goto done;
@@ -260,21 +257,11 @@ int NAME(correction_gradient)(Call *call) {
     memset(&c, 0, sizeof c), memset(&gradient, 0, sizeof gradient);
     int unit_scale;
     int result = 0;
-    c.hidden = take_buffer(call);
-    c.sums = take_buffer(call);
-    c.band = take_buffer(call);
-    c.symbols = take_buffer(call);
-    c.quantizers = take_buffer(call);
-    c.chosen = take_buffer(call);
-    c.maps = take_buffer(call);
-    c.constants = take_buffer(call);
-    c.unit = take_int(call);
-    gradient.bits = take_buffer(call);
-    gradient.scales = take_int(call);
-    gradient.means = take_int(call);
-    unit_scale = take_int(call);
-    c.by_maps = take_buffer(call);
-    c.by_constants = take_buffer(call);
+    c.hidden = take_buffer(call), c.sums = take_buffer(call), c.band = take_buffer(call),
+    c.symbols = take_buffer(call), c.quantizers = take_buffer(call), c.chosen = take_buffer(call),
+    c.maps = take_buffer(call), c.constants = take_buffer(call), c.unit = take_int(call),
+    gradient.bits = take_buffer(call), gradient.scales = take_int(call), gradient.means = take_int(call),
+    unit_scale = take_int(call), c.by_maps = take_buffer(call), c.by_constants = take_buffer(call);
     if (check_correction(call, &c, &gradient)) {
         memset(c.by_maps.buf, 0, (size_t)c.by_maps.len);
         memset(c.by_constants.buf, 0, (size_t)c.by_constants.len);

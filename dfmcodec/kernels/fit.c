@@ -1037,17 +1037,11 @@ static int is_place(Call *call, ptrdiff_t top, ptrdiff_t left, ptrdiff_t height,
 /* Takes and checks what both kernels of windows begin with; see _compiled.pyi. */
 static int take_window(Call *call, Work *work) {
     const Buffer weights = take_buffer(call);
-    work->width = take_int(call);
-    work->units = take_int(call);
+    work->width = take_int(call), work->units = take_int(call);
     const Buffer companding = take_buffer(call);
-    work->activation_max = (float)take_real(call);
-    work->top = take_size(call);
-    work->left = take_size(call);
-    work->height = take_size(call);
-    work->width_of_image = take_size(call);
-    work->lmbda = (float)take_real(call);
-    work->step = (float)take_real(call);
-    work->peak = (float)take_real(call);
+    work->activation_max = (float)take_real(call), work->top = take_size(call), work->left = take_size(call),
+    work->height = take_size(call), work->width_of_image = take_size(call), work->lmbda = (float)take_real(call),
+    work->step = (float)take_real(call), work->peak = (float)take_real(call);
     const Buffer colours = take_buffer(call), inside = take_buffer(call);
     if (work->width < 1 || work->width > MAX_WIDTH || work->units < 1 || work->units > MAX_WIDTH)
         return refuse(call, "a width is not possible");
@@ -1071,8 +1065,7 @@ static int take_window(Call *call, Work *work) {
 int NAME(window_gradient)(Call *call) {
     Work work = {0};
     if (!take_window(call, &work)) return 0;
-    work.temperature = (float)take_real(call);
-    work.noise = (float)take_real(call);
+    work.temperature = (float)take_real(call), work.noise = (float)take_real(call),
     work.seed = (uint32_t)take_size(call);
     work.has_gradient = 1;
     const Buffer by_weights = take_buffer(call), by_latents = take_buffer(call);

@@ -84,26 +84,12 @@ int NAME(choose_front)(Call *call) {
     Front own, others;
     ptrdiff_t count;
     int unit_scale, last_scale, last_direct, largest_mean;
-    network.first = take_buffer(call);
-    network.constants = take_buffer(call);
-    network.second = take_buffer(call);
-    network.second_constants = take_buffer(call);
-    network.last = take_buffer(call);
-    plane = take_buffer(call);
-    offsets = take_buffer(call);
-    own.start = take_size(call);
-    own.step = take_size(call);
-    coarser = take_buffer(call);
-    others.start = take_size(call);
-    others.step = take_size(call);
-    count = take_size(call);
-    unit_scale = take_int(call);
-    last_scale = take_int(call);
-    last_direct = take_int(call);
-    largest_mean = take_int(call);
-    table = take_buffer(call);
-    sign = take_buffer(call);
-    middle = take_buffer(call);
+    network.first = take_buffer(call), network.constants = take_buffer(call), network.second = take_buffer(call),
+    network.second_constants = take_buffer(call), network.last = take_buffer(call), plane = take_buffer(call),
+    offsets = take_buffer(call), own.start = take_size(call), own.step = take_size(call),
+    coarser = take_buffer(call), others.start = take_size(call), others.step = take_size(call),
+    count = take_size(call), unit_scale = take_int(call), last_scale = take_int(call), last_direct = take_int(call),
+    largest_mean = take_int(call), table = take_buffer(call), sign = take_buffer(call), middle = take_buffer(call);
     int result = 0;
     const ptrdiff_t h1 = network.constants.len / 4 - 2, h2 = network.second_constants.len / 4;
     const int64_t *offset = offsets.buf;
@@ -159,13 +145,8 @@ done:
 int NAME(accept_front)(Call *call) {
     Buffer symbols, companded, grid, plane;
     Front own, seen;
-    symbols = take_buffer(call);
-    companded = take_buffer(call);
-    grid = take_buffer(call);
-    own.start = take_size(call);
-    own.step = take_size(call);
-    plane = take_buffer(call);
-    seen.start = take_size(call);
+    symbols = take_buffer(call), companded = take_buffer(call), grid = take_buffer(call),
+    own.start = take_size(call), own.step = take_size(call), plane = take_buffer(call), seen.start = take_size(call),
     seen.step = take_size(call);
     int result = 0;
     const ptrdiff_t count = symbols.len / 4, last = companded.len / 4 - 1;

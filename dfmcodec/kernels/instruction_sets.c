@@ -15,7 +15,7 @@ KERNELS_OF_TARGETS(DECLARE)
 #define OF_AVX512(name, signature, gives, is_short) name##_avx512,
 static const Kernels of_targets[TARGETS] = {
     {KERNELS_OF_TARGETS(OF_BASELINE)},
-#if ON_X86 && !defined(DFM_ONE_TARGET)
+#if ON_X86
     {KERNELS_OF_TARGETS(OF_AVX2)},
     {KERNELS_OF_TARGETS(OF_AVX512)},
 #endif
@@ -26,7 +26,7 @@ const ByteProducts *byte_products = BYTE_PRODUCTS;
 
 /* The best target of the processor that an instruction set allows. */
 static enum Target target_of(const char *name) {
-#if ON_X86 && !defined(DFM_ONE_TARGET)
+#if ON_X86
     const int is_small = name && (!strcmp(name, "avx2") || !strcmp(name, "avx-vnni"));
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return BASELINE;
     return !is_small && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -180,18 +180,9 @@ int NAME(machine_change)(Call *call) {
     ptrdiff_t channels, height, width, out_height, out_width;
     int machine_width, depth;
     double step, log_step;
-    weights = take_buffer(call);
-    machine_width = take_int(call);
-    depth = take_int(call);
-    samples = take_buffer(call);
-    channels = take_size(call);
-    height = take_size(call);
-    width = take_size(call);
-    step = take_real(call);
-    log_step = take_real(call);
-    out_height = take_size(call);
-    out_width = take_size(call);
-    out = take_buffer(call);
+    weights = take_buffer(call), machine_width = take_int(call), depth = take_int(call), samples = take_buffer(call),
+    channels = take_size(call), height = take_size(call), width = take_size(call), step = take_real(call),
+    log_step = take_real(call), out_height = take_size(call), out_width = take_size(call), out = take_buffer(call);
     int result = 0;
     float *room = NULL;
     Work work = {0};
@@ -266,14 +257,8 @@ int NAME(filter_change)(Call *call) {
     Buffer weights, taps, samples, out;
     ptrdiff_t channels, height, width;
     int radius;
-    weights = take_buffer(call);
-    taps = take_buffer(call);
-    radius = take_int(call);
-    samples = take_buffer(call);
-    channels = take_size(call);
-    height = take_size(call);
-    width = take_size(call);
-    out = take_buffer(call);
+    weights = take_buffer(call), taps = take_buffer(call), radius = take_int(call), samples = take_buffer(call),
+    channels = take_size(call), height = take_size(call), width = take_size(call), out = take_buffer(call);
     int result = 0;
     float *values = NULL;
     const ptrdiff_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
@@ -334,15 +319,9 @@ int NAME(planes_to_pixels)(Call *call) {
     Buffer planes, basis, out;
     ptrdiff_t channels, height, width;
     float scale, middle, most;
-    planes = take_buffer(call);
-    channels = take_size(call);
-    height = take_size(call);
-    width = take_size(call);
-    basis = take_buffer(call);
-    scale = (float)take_real(call);
-    middle = (float)take_real(call);
-    most = (float)take_real(call);
-    out = take_buffer(call);
+    planes = take_buffer(call), channels = take_size(call), height = take_size(call), width = take_size(call),
+    basis = take_buffer(call), scale = (float)take_real(call), middle = (float)take_real(call),
+    most = (float)take_real(call), out = take_buffer(call);
     int result = 0;
     float *row_values = NULL;
     const int bytes = most > 255 ? 2 : 1;

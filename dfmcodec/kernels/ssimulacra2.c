@@ -228,18 +228,10 @@ static void next_strip(Work *work, ptrdiff_t first, ptrdiff_t rows) {
 int NAME(ssimulacra2_sums)(Call *call) {
     Work work = {0};
     Buffer sums;
-    work.original = take_buffer(call);
-    work.decoded = take_buffer(call);
-    work.height = take_size(call);
-    work.width = take_size(call);
-    work.from = take_size(call);
-    work.to = take_size(call);
-    work.absorbance = take_buffer(call);
-    work.bias = (float)take_real(call);
-    work.bias_root = (float)take_real(call);
-    work.taps = take_buffer(call);
-    work.constant = (float)take_real(call);
-    sums = take_buffer(call);
+    work.original = take_buffer(call), work.decoded = take_buffer(call), work.height = take_size(call),
+    work.width = take_size(call), work.from = take_size(call), work.to = take_size(call),
+    work.absorbance = take_buffer(call), work.bias = (float)take_real(call), work.bias_root = (float)take_real(call),
+    work.taps = take_buffer(call), work.constant = (float)take_real(call), sums = take_buffer(call);
     int result = 0;
     if (!has_items(call, &sums, COMPONENTS * 2 * ERRORS, 8, "sums") || !begin_work(call, &work, REACH, 0)) goto done;
     const Strip *strip = &work.strip;
@@ -312,18 +304,10 @@ static void row_to_light(const Work *work, ptrdiff_t row, const float *of_xyb, f
 int NAME(ssimulacra2_slopes)(Call *call) {
     Work work = {0};
     Buffer parts, slopes;
-    work.original = take_buffer(call);
-    work.decoded = take_buffer(call);
-    work.height = take_size(call);
-    work.width = take_size(call);
-    work.from = take_size(call);
-    work.to = take_size(call);
-    work.absorbance = take_buffer(call);
-    work.bias = (float)take_real(call);
-    work.bias_root = (float)take_real(call);
-    work.taps = take_buffer(call);
-    work.constant = (float)take_real(call);
-    parts = take_buffer(call);
+    work.original = take_buffer(call), work.decoded = take_buffer(call), work.height = take_size(call),
+    work.width = take_size(call), work.from = take_size(call), work.to = take_size(call),
+    work.absorbance = take_buffer(call), work.bias = (float)take_real(call), work.bias_root = (float)take_real(call),
+    work.taps = take_buffer(call), work.constant = (float)take_real(call), parts = take_buffer(call),
     slopes = take_buffer(call);
     int result = 0;
     float *of_xyb = NULL;

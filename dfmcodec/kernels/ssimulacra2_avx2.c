@@ -1,8 +1,4 @@
 /* ssimulacra2.c for processors with AVX2; see common.h. */
-#if defined(__x86_64__) && defined(__linux__) && !defined(DFM_ONE_TARGET)
 #define TARGET_AVX2
 #include "ssimulacra2.c"
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
-#endif
+#include "end_of_target.h"

@@ -24,22 +24,11 @@ enum {
 int NAME(accept_symbols)(Call *call) {
     Buffer symbols, table, sign, offsets, next, states, companded, plane, fine;
     ptrdiff_t rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride;
-    symbols = take_buffer(call);
-    table = take_buffer(call);
-    sign = take_buffer(call);
-    offsets = take_buffer(call);
-    next = take_buffer(call);
-    rows = take_size(call);
-    columns = take_size(call);
-    states = take_buffer(call);
-    state_stride = take_size(call);
-    companded = take_buffer(call);
-    plane = take_buffer(call);
-    plane_start = take_size(call);
-    plane_stride = take_size(call);
-    fine = take_buffer(call);
-    fine_start = take_size(call);
-    fine_stride = take_size(call);
+    symbols = take_buffer(call), table = take_buffer(call), sign = take_buffer(call), offsets = take_buffer(call),
+    next = take_buffer(call), rows = take_size(call), columns = take_size(call), states = take_buffer(call),
+    state_stride = take_size(call), companded = take_buffer(call), plane = take_buffer(call),
+    plane_start = take_size(call), plane_stride = take_size(call), fine = take_buffer(call),
+    fine_start = take_size(call), fine_stride = take_size(call);
     int result = 0;
     const ptrdiff_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
     if (!SIZES(rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride) || rows < 1 ||
@@ -138,16 +127,9 @@ int NAME(synthesise_channel)(Call *call) {
     Buffer low, bands[3], out;
     ptrdiff_t height, width;
     int steps[3];
-    low = take_buffer(call);
-    bands[0] = take_buffer(call);
-    bands[1] = take_buffer(call);
-    bands[2] = take_buffer(call);
-    steps[0] = take_int(call);
-    steps[1] = take_int(call);
-    steps[2] = take_int(call);
-    height = take_size(call);
-    width = take_size(call);
-    out = take_buffer(call);
+    low = take_buffer(call), bands[0] = take_buffer(call), bands[1] = take_buffer(call),
+    bands[2] = take_buffer(call), steps[0] = take_int(call), steps[1] = take_int(call), steps[2] = take_int(call),
+    height = take_size(call), width = take_size(call), out = take_buffer(call);
     int result = 0;
     const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2,
                      high_columns = width / 2;
@@ -280,14 +262,8 @@ int NAME(low_differences)(Call *call) {
     ptrdiff_t first, last;
     int level_step;
     Differences d = {0};
-    low = take_buffer(call);
-    d.height = take_size(call);
-    d.width = take_size(call);
-    level_step = take_int(call);
-    offsets = take_buffer(call);
-    companded = take_buffer(call);
-    first = take_size(call);
-    last = take_size(call);
+    low = take_buffer(call), d.height = take_size(call), d.width = take_size(call), level_step = take_int(call),
+    offsets = take_buffer(call), companded = take_buffer(call), first = take_size(call), last = take_size(call),
     out = take_buffer(call);
     int result = 0;
     d.numbers = offsets.len / 8;

@@ -213,14 +213,9 @@ static int search_rows(Call *call, Search *search) {
         pass->columns = take_size(call);
         for (int i = 0; i < ARRAYS; i++) pass->arrays[i] = take_buffer(call);
     }
-    search->has_slopes = take_int(call);
-    search->bits = take_buffer(call);
-    search->offsets = take_buffer(call);
-    search->companded = take_buffer(call);
-    search->ways = take_buffer(call);
-    search->direct_tables = take_int(call);
-    search->per_quantizer = take_int(call);
-    search->columns = take_size(call);
+    search->has_slopes = take_int(call), search->bits = take_buffer(call), search->offsets = take_buffer(call),
+    search->companded = take_buffer(call), search->ways = take_buffer(call), search->direct_tables = take_int(call),
+    search->per_quantizer = take_int(call), search->columns = take_size(call);
     const ptrdiff_t first = take_size(call), last = take_size(call);
     if (!is_possible(search, first, last)) return refuse(call, "a search of these sizes is not possible");
     const ptrdiff_t tables = search->bits.len / (4 * ENTRIES);

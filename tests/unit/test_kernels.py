@@ -5,6 +5,7 @@ and no step outside an array.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -526,7 +527,7 @@ def test_paths_refuse_what_does_not_fit():
 # The files in C
 
 KERNELS = Path(kernels.__file__).parent
-C_FILES = sorted(KERNELS.glob("*.c"))
+IS_X86 = platform.machine() == "x86_64" and sys.platform == "linux"
 
 
 def constants_of(name):
@@ -631,7 +632,9 @@ def test_kernels_know_nothing_of_python():
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_kernels_compile_without_the_headers_of_python():
-    sources = [str(path) for path in C_FILES if path.name != "module.c"]
+    sources = [
+        str(path) for path in KERNELS.glob("*.c") if path.name != "module.c" and (IS_X86 or "_avx" not in path.name)
+    ]
     command = ["cc", "-fsyntax-only", "-fwrapv", "-Wall", "-Wextra", "-Wno-psabi", "-Werror", *sources]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
