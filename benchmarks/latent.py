@@ -92,8 +92,8 @@ def ablations(correction_steps: int) -> dict[str, LatentOptions]:
     no_contexts = replace(whole, prior=replace(shipped(), context=untrained_context()))
     return {
         ALL: whole,
-        "no refinement (one walk)": replace(whole, uses_influence=False, uses_residual=False),
-        "no influence": replace(whole, uses_influence=False),
+        "no RDO iteration (one pass)": replace(whole, uses_dependency_costs=False, uses_residual=False),
+        "no context-dependency costs": replace(whole, uses_dependency_costs=False),
         "no corrections of contexts": replace(whole, effort=replace(effort, corrections_after=())),
         "no machine": replace(whole, uses_machine=False),
         "no filter": replace(whole, effort=replace(effort, filter_radius=0)),

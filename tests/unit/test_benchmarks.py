@@ -227,7 +227,7 @@ def latent_ablate(folder: Path) -> None:
     assert (len(rises), row["step"]) == (9, 420 / 64)
     assert rises["no prior %"] > rises["no contexts %"] > 10
     assert rises["no machine %"] > 0
-    assert rises["no influence %"] > 0
+    assert rises["no context-dependency costs %"] > 0
     assert all(abs(rises[name]) < 10 for name in rises if name not in ("no prior %", "no contexts %")), rises
     assert is_drawn(plot)
 

@@ -24,7 +24,7 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.fitted.windows import WINDOW
 from dfmcodec.encoder.latent.correction_fit import SymbolSample, _gradient
-from dfmcodec.encoder.latent.influence import Influence
+from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
 from dfmcodec.entropy import coder, context, grid_context, neighbourhood, tables
@@ -88,7 +88,7 @@ def test_golden_files_decode_as_with_numpy(path):
         assert np.mean(pixels != expected_pixels) < (1e-3 if pixels.itemsize == 1 else 1e-2)
 
 
-def _paths(pixels, q_step, influence=None, tune=Tune.PSNR):
+def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR):
     """The symbols of an image under guessed tables."""
     geometry = Geometry(*pixels.shape, 4)
     pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 4)
@@ -101,16 +101,16 @@ def _paths(pixels, q_step, influence=None, tune=Tune.PSNR):
         return TableChoice(table, rng.choice(np.array([-1, 1], dtype=np.int32), rows * columns))
 
     return round_low(pyramid, q_step), PathChooser(
-        pyramid, geometry, q_step, 0.26, context, tables, influence, CoefficientWeights.of(pyramid, tune)
+        pyramid, geometry, q_step, 0.26, context, tables, dependency_costs, CoefficientWeights.of(pyramid, tune)
     ).symbols()
 
 
 def _slopes(geometry):
-    influence = Influence(geometry)
+    dependency_costs = DependencyCosts(geometry)
     rng = np.random.default_rng(1)
-    for slopes in (*influence._by_level, *influence._by_finer):
+    for slopes in (*dependency_costs._by_level, *dependency_costs._by_finer):
         slopes += rng.normal(0, 0.01, slopes.shape).astype(np.float32)
-    return influence
+    return dependency_costs
 
 
 @pytest.mark.parametrize(("has_slopes", "tune"), [(False, Tune.PSNR), (True, Tune.PSNR), (True, Tune.VISUAL)])
@@ -132,7 +132,7 @@ def _observed(pixels, q_step, low, chosen):
     return source.observed
 
 
-def test_influence_is_about_that_of_numpy(chelsea):
+def test_dependency_costs_are_about_that_of_numpy(chelsea):
     """Of the same symbols; kernels round derivatives to bytes. (Measured: correlations
     of 0.9998, deviations that differ by 0.1 %, the same for all instruction sets.)
     """
@@ -150,7 +150,7 @@ def test_influence_is_about_that_of_numpy(chelsea):
             assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
 
 
-def test_influence_does_not_depend_on_the_instruction_set(chelsea):
+def test_dependency_costs_do_not_depend_on_the_instruction_set(chelsea):
     pixels = chelsea.pixels[1:78, 2:93]
     paths = _paths(pixels, 640)
     slopes = []

@@ -77,7 +77,7 @@ class LatentOptions:
         prior: Context networks, tables and machine.
         uses_machine: Whether the prior's machine corrects the linear synthesis. Decoders always do
             so: files of an encoding without it are not decoded as expected.
-        uses_influence: Whether symbols are chosen by what they cost as context of other symbols,
+        uses_dependency_costs: Whether symbols are chosen by what they cost as context of others,
             too.
         uses_residual: Whether latents aim at what machine and filter left to do, or always at the
             image.
@@ -88,7 +88,7 @@ class LatentOptions:
     effort: Effort
     prior: Prior = field(default_factory=shipped)
     uses_machine: bool = True
-    uses_influence: bool = True
+    uses_dependency_costs: bool = True
     uses_residual: bool = True
     turns_chroma: bool = True
     levels: int | None = None

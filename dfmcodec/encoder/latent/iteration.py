@@ -4,7 +4,8 @@ state.
 An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them
 (`entropy.traversal`), and adds what machine and image filter make of them. The next one aims at
 what these leave to do, and takes its tables from the symbols of this one. Some iterations also fit
-the filter by least squares, and learn what each symbol costs as context of others (`influence`).
+the filter by least squares, and learn what each symbol costs as context of others
+(`dependency_costs`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from dfmcodec.bitstream.sections.filter import filter_bytes
 from dfmcodec.bitstream.sections.latents import join_tiles
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.latent.correction_fit import SymbolSample, fit_correction
+from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import guess_tables
 from dfmcodec.encoder.latent.filter_fit import fit_filter
-from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
 from dfmcodec.encoder.latent.trial import Trial
@@ -43,7 +44,7 @@ from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.synthesis.filter import ImageFilter
 
-_INFLUENCE_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
+_DEPENDENCY_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
 _LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
 _FINEST_WEIGHED = 64  # of q_step, one code value: below, no error is seen, and files become exact
 _FARTHEST_OCTAVES = 3  # between steps; what is added to the synthesis at one says nothing of the other
@@ -55,7 +56,7 @@ class TileState:
 
     Args:
         tile: Where it is.
-        influence: What each symbol costs as context of others; None where that is unknown.
+        dependency_costs: What each symbol costs as context of others; None where that is unknown.
         tables: The tables of the last iteration by coding pass, `packed`; empty before the first.
         weights: Those of its coefficients; None before the first iteration, and where all are
             alike.
@@ -63,7 +64,7 @@ class TileState:
     """
 
     tile: Tile
-    influence: Influence | None = None
+    dependency_costs: DependencyCosts | None = None
     tables: Mapping[CodingPass, npt.NDArray[np.int16]] = field(default_factory=dict)
     weights: CoefficientWeights | None = None
     shift: TargetShift | None = None
@@ -292,7 +293,7 @@ def _code_tiles(
             packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
         tile_state = replace(tile_state, tables=packed)
         if isinstance(source, ObservedSymbols):
-            tile_state = replace(tile_state, influence=source.observed.scaled(_INFLUENCE_PART))
+            tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_PART))
         tiles.append(tile_state)
     return _Coded(tuple(symbols), samples, bits, join_tiles(bodies), tuple(tiles))
 
@@ -322,11 +323,11 @@ def _source(
             return guess_tables(pyramid, q_step, coding_pass)
         return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
-    influence = tile_state.influence if encoding.options.uses_influence else None
+    dependency_costs = tile_state.dependency_costs if encoding.options.uses_dependency_costs else None
     weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
-    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, influence, weights)
+    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, dependency_costs, weights)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
-    is_unknown = bool(effort.learns_after) and tile_state.influence is None
+    is_unknown = bool(effort.learns_after) and tile_state.dependency_costs is None
     if is_unknown or effort.learns_in(state.number + 1):
         return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
     return ChosenSymbols(low, symbols, context, check)

@@ -12,7 +12,7 @@ import numpy as np
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.bitstream.sections.latents import SymbolWriter, low_differences
 from dfmcodec.encoder.latent.correction_fit import SymbolSample
-from dfmcodec.encoder.latent.influence import Influence
+from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.entropy.context import DIRECT_TABLES, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
@@ -79,8 +79,8 @@ class ChosenSymbols:
 
 
 class ObservedSymbols(ChosenSymbols):
-    """Chosen symbols that are observed for the next iteration: their `Influence` on each other, and
-    a sample of them.
+    """Chosen symbols that are observed for the next iteration: their `DependencyCosts`, and a
+    sample of them.
 
     Args:
         low: See `ChosenSymbols`.
@@ -104,7 +104,7 @@ class ObservedSymbols(ChosenSymbols):
     ) -> None:
         super().__init__(low, chosen, context, check)
         self._sample = sample
-        self.observed = Influence(geometry)
+        self.observed = DependencyCosts(geometry)
         self._log_step = log_step(q_step)
 
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.encoder.distortion import CoefficientWeights
-from dfmcodec.encoder.latent.influence import Influence
+from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.entropy.context import DIRECT_TABLES, OFFSET_SYMBOLS, TABLES_PER_QUANTIZER, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import COMPANDED
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
@@ -68,7 +68,7 @@ class PathChooser:
     For a coefficient c, in steps, and its symbol q the cost is w (c - r(q))^2 + bit_cost * bits(q)
     with r the value that the decoder gives it and w its weight. Tables are those of an earlier
     iteration with about the same symbols, or a guess. Bits are those of the symbol and, if an
-    `Influence` is given, the change of the bits of its neighbours.
+    `DependencyCosts` is given, the change of the bits of its neighbours.
 
     Args:
         pyramid: The coefficients of the tile.
@@ -77,7 +77,8 @@ class PathChooser:
         bit_cost: The cost of a bit in squared steps.
         context: The context model.
         choice: Gives the tables of a coding pass; the quantiser of direct tables does not matter.
-        influence: That of an earlier iteration with about the same symbols; None to leave it out.
+        dependency_costs: Those of an earlier iteration with about the same symbols; None to leave
+            them out.
         weights: Those of the tile's coefficients; None for all alike.
     """
 
@@ -89,7 +90,7 @@ class PathChooser:
         bit_cost: float,
         context: ContextModel,
         choice: Callable[[CodingPass], TableChoice],
-        influence: Influence | None = None,
+        dependency_costs: DependencyCosts | None = None,
         weights: CoefficientWeights | None = None,
     ) -> None:
         self._pyramid = pyramid
@@ -98,7 +99,7 @@ class PathChooser:
         self._bit_price = np.float32(bit_cost)
         self._context = context
         self._choice = choice
-        self._influence = influence
+        self._dependency_costs = dependency_costs
         self._weights = weights
         self._bits = (context.cost_bits * self._bit_price).ravel()
         entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
@@ -142,8 +143,8 @@ class PathChooser:
         for coding_pass, shape in zip(coding_passes, shapes, strict=True):
             choice = self._choice(coding_pass)
             slopes = [none, none]
-            if self._influence is not None:
-                of_symbols = self._influence.slopes(coding_pass, shape)
+            if self._dependency_costs is not None:
+                of_symbols = self._dependency_costs.slopes(coding_pass, shape)
                 slopes = [np.ascontiguousarray(slope * self._bit_price) for slope in of_symbols]
             c = pass_coefficients(self._pyramid, self._step, coding_pass)
             weights = self._pass_weights(coding_pass, shape)
@@ -154,7 +155,7 @@ class PathChooser:
 
         def choose(block: Rows) -> None:
             of_rows = tables, columns, block.start, block.stop
-            kernels.choose_paths(passes, self._influence is not None, *numbers, *of_rows)
+            kernels.choose_paths(passes, self._dependency_costs is not None, *numbers, *of_rows)
 
         in_threads(choose, parts_of(range(rows)))
         return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
@@ -169,8 +170,8 @@ class PathChooser:
         sign = choice.sign.astype(np.float32)
         c = pass_coefficients(self._pyramid, self._step, coding_pass) * sign
         inputs: list[npt.NDArray[Any]] = [c, sign, choice.table, self._pass_weights(coding_pass, shape)]
-        if self._influence is not None:
-            signed, magnitude = self._influence.slopes(coding_pass, shape)
+        if self._dependency_costs is not None:
+            signed, magnitude = self._dependency_costs.slopes(coding_pass, shape)
             inputs += [signed * sign * self._bit_price, magnitude * self._bit_price]
         return [values.reshape(shape) for values in inputs]
 

@@ -284,7 +284,7 @@ def test_effort_1_makes_two_iterations_and_large_images_one(small):
     (tile,) = state.tiles
     assert state.change is not None
     assert tile.tables
-    assert tile.influence is None
+    assert tile.dependency_costs is None
     second, _ = iterate(encoding, state, 1000, BIT_COST)
     bit_cost = BIT_COST * (1000 / 64) ** 2
     costs = [trial.mse * small.pixels.size + 8 * trial.file_bytes * bit_cost for trial in (first, second)]
@@ -296,7 +296,7 @@ def test_effort_1_makes_two_iterations_and_large_images_one(small):
     assert len(dfmcodec.encode(large, quality=75, effort=1).report.trace) == 1
 
 
-def test_filter_and_influence_are_learned_when_the_effort_says_so(small, monkeypatch):
+def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, monkeypatch):
     """In between, iterations take what the last one learned."""
     monkeypatch.setattr(
         iteration, "fit_filter", lambda *_: ImageFilter(1, 64, np.zeros((3, len(taps(1)), 3), np.int32))
@@ -304,19 +304,19 @@ def test_filter_and_influence_are_learned_when_the_effort_says_so(small, monkeyp
     encoding = Encoding.of(Image(small), LatentOptions(EFFORT_LEVELS[4]))
     assert encoding.effort.learns_after == (1, 3)
     assert encoding.effort.iterations == 4
-    filters, influences = [], []
+    filters, dependency_costs = [], []
     state = first_state(encoding)
     for _ in range(4):
         trial, state = iterate(encoding, state, 1000, BIT_COST)
         filters.append(trial.model.image_filter)
-        influences.append(state.tiles[0].influence)
+        dependency_costs.append(state.tiles[0].dependency_costs)
     assert filters[0] is not None
     assert filters[1] is filters[0]
     assert filters[2] is not filters[1]  # after an iteration that learns
     assert filters[3] is not filters[2]  # in one that may be the last
-    assert influences[1] is influences[0]
-    assert influences[2] is not influences[1]
-    assert influences[3] is influences[2]
+    assert dependency_costs[1] is dependency_costs[0]
+    assert dependency_costs[2] is not dependency_costs[1]
+    assert dependency_costs[3] is dependency_costs[2]
 
 
 def test_same_image_same_file(photograph):

@@ -22,8 +22,8 @@ from dfmcodec.bitstream.sections.latents import (
     undo_low_differences,
     write_symbols,
 )
+from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.encoder.latent.estimates import guess_tables
-from dfmcodec.encoder.latent.influence import Influence
 from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, pass_coefficients, round_low
 from dfmcodec.entropy import context as ctx
@@ -52,10 +52,10 @@ def one_tile(geometry):
     return Tiling(geometry.height, geometry.width, geometry.channels, geometry.levels)
 
 
-def chosen_paths(pyramid, geometry, q_step, price, choice=None, influence=None):
+def chosen_paths(pyramid, geometry, q_step, price, choice=None, dependency_costs=None):
     """Symbols of all passes by rate and distortion, with guessed tables unless others are given."""
     guess = choice or (lambda coding_pass: guess_tables(pyramid, q_step, coding_pass))
-    return PathChooser(pyramid, geometry, q_step, price, shipped().context, guess, influence).symbols()
+    return PathChooser(pyramid, geometry, q_step, price, shipped().context, guess, dependency_costs).symbols()
 
 
 def chosen_source(pyramid, geometry, q_step, price, observed=True, **options):
@@ -187,7 +187,7 @@ def test_contexts_are_causal():
 
 
 @pytest.mark.slow
-def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
+def test_paths_beat_the_scalar_quantiser_and_iteration_helps(chelsea):
     """In squared error plus cost of bits."""
     geometry = Geometry(80, 96, 3, 6)
     planes = pixels_to_planes(chelsea.pixels, ColourBasis())
@@ -206,8 +206,8 @@ def test_paths_beat_the_scalar_quantiser_and_refinement_helps(chelsea):
     again, _, samples = chosen_source(pyramid, geometry, q_step, price, choice=choice)
     refined = cost(again, samples)
     assert refined < plain
-    influence = first.observed.scaled(0.3)
-    foreseen, _, samples = chosen_source(pyramid, geometry, q_step, price, choice=choice, influence=influence)
+    costs = first.observed.scaled(0.3)
+    foreseen, _, samples = chosen_source(pyramid, geometry, q_step, price, choice=choice, dependency_costs=costs)
     assert cost(foreseen, samples) < refined
 
 
@@ -259,7 +259,7 @@ def test_paths_are_the_best_there_are(size):
     assert error == pytest.approx(least(0, list(zip(coding_passes, of_tables, strict=True))), rel=1e-4)
 
 
-def test_influence_is_the_derivative(chelsea):
+def test_dependency_costs_are_the_derivative(chelsea):
     """The sum of slopes over a change of one symbol predicts how the others' bits move, on
     average.
     """
@@ -267,12 +267,12 @@ def test_influence_is_the_derivative(chelsea):
     pixels = chelsea.pixels[:32, :32, :1]
     pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), 2)
     observed, _, _ = chosen_source(pyramid, geometry, 400, 0.23)
-    influence: Influence = observed.observed
-    signed, magnitude = influence.slopes(CodingPass(1, 0, 0, 0), (4, 4))
+    dependency_costs: DependencyCosts = observed.observed
+    signed, magnitude = dependency_costs.slopes(CodingPass(1, 0, 0, 0), (4, 4))
     assert signed.shape == magnitude.shape == (16,)
     assert np.isfinite(signed).all()
     assert np.abs(magnitude).max() > 0
-    last = influence.slopes(CodingPass(0, 0, 2, 3), (8, 8))
+    last = dependency_costs.slopes(CodingPass(0, 0, 2, 3), (8, 8))
     assert not np.any(last[0])
     assert not np.any(last[1])
 

@@ -10,7 +10,7 @@ from dfmcodec.entropy.passes import PHASES, CodingPass, Rows
 from dfmcodec.latents.geometry import ORIENTATIONS, Geometry
 
 
-class Influence:
+class DependencyCosts:
     """The cost of every symbol's value as context of other symbols, to first order.
 
     A symbol of a tile has two slopes, in bits: by its companded value with sign, and by its
@@ -57,7 +57,7 @@ class Influence:
                 band[1][window] += magnitudes[row]
                 row += 1
 
-    def scaled(self, factor: float) -> Influence:
+    def scaled(self, factor: float) -> DependencyCosts:
         """Multiplies all slopes by a factor, and returns this object.
 
         They are kept in half precision from now on, as those of all tiles stay in memory.
