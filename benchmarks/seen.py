@@ -48,8 +48,8 @@ FOLDERS = {  # of Debian's packages budgie-backgrounds 3.0-1 and mate-background
 }
 OWN = ("astronaut", "chelsea", "coffee")  # scikit-image's
 SETTINGS = {
-    "AVIF tune=iq": (22, 32, 42, 52, 62, 72, 82, 90),
-    "JPEG XL": (16.0, 9.0, 5.5, 3.4, 2.1, 1.3, 0.75, 0.4),
+    "AVIF tune=iq": (22, 32, 42, 52, 62, 72, 82, 90, 96, 98),
+    "JPEG XL": (16.0, 9.0, 5.5, 3.4, 2.1, 1.3, 0.75, 0.4, 0.2, 0.1),
 }
 AVIF = "AVIF tune=iq"
 LABELS = {"JPEG XL": "JPEG XL", "dfm effort 1 visual": "dfm, effort 1", "dfm effort 5 visual": "dfm, default"}
@@ -187,43 +187,44 @@ def _run(*words: object) -> str:
 
 
 @main.command()
-def rates() -> None:
+@click.option("--rows", type=click.Path(path_type=Path), default=RESULTS, help="What `files` has recorded.")
+def rates(rows: Path) -> None:
     """Prints by how much dfm's bits differ from those of the anchors."""
-    click.echo(rates_table(MEASURES))
+    click.echo(rates_table(MEASURES, rows))
     click.echo()
-    click.echo(rates_table(FURTHER))
+    click.echo(rates_table(FURTHER, rows))
 
 
-def rates_table(measures: Sequence[str] = MEASURES) -> str:
+def rates_table(measures: Sequence[str] = MEASURES, rows: Path = RESULTS) -> str:
     """Bits at an equal measure, against the anchors: means over images, the least and the most."""
-    ours = dict.fromkeys(row["codec"] for row in read_rows(RESULTS) if row["codec"].startswith("dfm"))
+    ours = dict.fromkeys(row["codec"] for row in read_rows(rows) if row["codec"].startswith("dfm"))
     lines = [f"| | {' | '.join(f'{anchor}, {measure}' for anchor in SETTINGS for measure in measures)} |"]
     lines.append("|---" * (1 + len(SETTINGS) * len(measures)) + "|")
     for codec in ours:
         cells = []
         for anchor in SETTINGS:
             for measure in measures:
-                found = list(bits_more(codec, anchor, measure).values())
+                found = list(bits_more(codec, anchor, measure, rows).values())
                 text = f"{fmean(found):+.1f} % ({min(found):+.0f} .. {max(found):+.0f}, {len(found)})" if found else ""
                 cells.append(text)
         lines.append(f"| {codec} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _curves() -> dict[tuple[str, str], list[Row]]:
+def _curves(rows: Path = RESULTS) -> dict[tuple[str, str], list[Row]]:
     """The recorded rows by codec and picture."""
     curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in read_rows(RESULTS):
+    for row in read_rows(rows):
         curves[row["codec"], row["picture"]].append(row)
     return curves
 
 
-def bits_more(codec: str, anchor: str, measure: str) -> dict[str, float]:
+def bits_more(codec: str, anchor: str, measure: str, rows: Path = RESULTS) -> dict[str, float]:
     """By image, by how many percent a codec's bits differ from an anchor's at an equal measure.
 
     Only files with a SSIMULACRA2 between `LEAST` and `MOST` count, and one beyond on each side.
     """
-    curves, found = _curves(), {}
+    curves, found = _curves(rows), {}
     for name in dict.fromkeys(picture for _, picture in curves):
         theirs, points = (_points(_of_interest(curves[of, name]), measure) for of in (anchor, codec))
         rate = bd_rate(theirs, points)

@@ -47,7 +47,7 @@ export function examine(data, header) {
     } else if (header.sections.has("checks")) {
       damaged.push("checks");
     } else {
-      state.problems.push("the CRC-32 does not match: the file is damaged, and has no checks that tell where");
+      state.problems.push("the CRC-32 does not match: the file is damaged, and has no checks that show where");
     }
   }
   state.problems.push(...damaged.map((name) => `${describe(header, name)} is damaged`));
