@@ -209,10 +209,10 @@ class GridNetwork:
 
         Sums are limited to what `check_exact` allows.
         """
-        limits = self.LIMITS
-        arrays = {
-            name: np.clip(getattr(self, name) + added, -limits[name], limits[name]) for name, added in changes.items()
-        }
+        arrays = {}
+        for name, added in changes.items():
+            limit = np.float32(self.LIMITS[name])  # of an integer NumPy 1 makes float64
+            arrays[name] = np.clip(getattr(self, name) + added, -limit, limit)
         return replace(self, **arrays)
 
 

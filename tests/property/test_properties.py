@@ -25,7 +25,7 @@ from dfmcodec.bitstream.contents import (
 from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
 from dfmcodec.bitstream.sections.filter import read_filter, write_filter
 from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
-from dfmcodec.bitstream.sections.metadata import MAX_METADATA_BYTES, pack_metadata, unpack_metadata
+from dfmcodec.bitstream.sections.metadata import MAX_METADATA_BYTES, _metadata_of, pack_metadata, unpack_metadata
 from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, laplace
 from dfmcodec.entropy.correction import ContextCorrection
@@ -428,6 +428,11 @@ def test_opacity_comes_back(bits, height, width):
         found = read_alpha(write_alpha(alpha), height, width, bits)
         assert found.dtype == kind
         assert np.array_equal(found, alpha)
+
+
+def test_metadata_are_read_of_pairs_that_come_once():
+    """As msgpack without its compiled part gives them."""
+    assert _metadata_of(iter([("icc", b"profile"), ("xmp", b"packet")])) == Metadata(icc=b"profile", xmp=b"packet")
 
 
 @pytest.mark.parametrize("size", [1, 31, 255, 256, 65535, 65536, 1 << 20])

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from common import GOLDEN, by, without_kernels
 
-from dfmcodec import bitstream, kernels, ssimulacra2
+from dfmcodec import bitstream, ssimulacra2
 from dfmcodec._types import Tune
 from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
 from dfmcodec.decoder import decode_image
@@ -526,7 +526,7 @@ def test_paths_refuse_what_does_not_fit():
 
 # The files in C
 
-KERNELS = Path(kernels.__file__).parent
+KERNELS = Path(__file__).parents[2] / "dfmcodec" / "kernels"
 IS_X86 = platform.machine() == "x86_64" and sys.platform == "linux"
 
 

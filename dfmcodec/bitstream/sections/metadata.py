@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -59,12 +59,13 @@ def unpack_metadata(body: bytes | None) -> Metadata:
     return metadata
 
 
-def _metadata_of(entries: Sequence[tuple[Any, Any]]) -> Metadata:
+def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
     """The metadata of a map's entries. Maps within maps are refused as soon as they end.
 
     Raises:
         ValueError: The map has a name twice or another one, or a value that is not bytes.
     """
+    entries = list(pairs)  # msgpack in Python alone gives a generator
     names = [name for name, _ in entries]
     if len(set(names)) < len(names) or not all(n in _NAMES and isinstance(value, bytes) for n, value in entries):
         raise ValueError

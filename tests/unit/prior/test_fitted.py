@@ -93,6 +93,7 @@ def test_changes_of_contexts_are_whole_steps_within_limits(prior: FittedPrior, e
         first, _ = first_of_kind(prior, kind)
         symbols[first : first + 2] = MAX_SYMBOL, -MAX_SYMBOL
     network, _ = prior.networks_of(NetworkChanges((exponent,) * len(CHANGE_NAMES), symbols))
+    assert {getattr(network, name).dtype for name in network.LIMITS} == {np.dtype(np.float32)}
     network.check_exact()
     steps = np.maximum(np.rint(prior.steps.astype(np.float64) * 2.0**exponent), 1).astype(np.int64)
     added = prior.split(symbols * steps)[len(MACHINE_CHANGES) :]
