@@ -7,9 +7,10 @@ a `Controller` for its `log_overshoot`, and keep what they know in a `Bracket`; 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, log, log2
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dfmcodec.encoder.job import Job
 
@@ -38,9 +39,12 @@ class Reached(Protocol):
         """What trials of equal size are compared by: SSIMULACRA2 or PSNR."""
 
 
+Trial = TypeVar("Trial", bound=Reached)
+
+
 @dataclass(frozen=True)
-class Expected:
-    """What a trial is expected to come to; see `Reached`."""
+class Figures:
+    """What a trial that is compared by PSNR came to, or is expected to; see `Reached`."""
 
     written_bytes: float
     psnr_db: float
@@ -185,6 +189,11 @@ class LmbdaTarget:
 
     def log_overshoot(self, reached: Reached, aim: float = 1.0) -> float:
         return 0.0
+
+
+def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
+    """The best of the trials that meet a target; None if none does."""
+    return max(filter(target.meets, trials), key=target.score, default=None)
 
 
 def target_of(job: Job) -> Target:

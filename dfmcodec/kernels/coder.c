@@ -48,12 +48,11 @@ static int begin(Call *call, Decoder *d, const Buffer *state, const Buffer *word
     d->words = words->buf;
     d->word_count = (uint64_t)words->len / 4;
     if (d->range >> PRECISION) return 1;
-    refuse(call, "the state of a range decoder has no range");
-    return 0;
+    return refuse(call, "the state of a range decoder has no range");
 }
 
 /* The state at the start of a stream. */
-int NAME(start_decoding)(Call *call) {
+int start_decoding(Call *call) {
     Buffer state, words;
     state = take_buffer(call), words = take_buffer(call);
     int result = 0;
@@ -84,7 +83,7 @@ static int put_in_order(const int16_t *numbers, ptrdiff_t count, ptrdiff_t table
 }
 
 /* High parts of the next symbols; see _compiled.pyi. */
-int NAME(decode_highs)(Call *call) {
+int decode_highs(Call *call) {
     Buffer state, words, cumulative, guide, shifts, numbers, order, out;
     int is_sorted;
     state = take_buffer(call), words = take_buffer(call), cumulative = take_buffer(call), guide = take_buffer(call),
@@ -97,11 +96,10 @@ int NAME(decode_highs)(Call *call) {
     if (!begin(call, &d, &state, &words) || !has_items(call, &cumulative, tables * CUMULATIVE, 4, "cumulative") ||
         !has_items(call, &shifts, tables, 4, "shifts") || !has_items(call, &order, count, 4, "order") ||
         !has_items(call, &out, count, 4, "out"))
-        goto done;
+        return 0;
     for (ptrdiff_t n = 0; n < count; n++)
         if (number[n] < 0 || number[n] >= tables) {
-            refuse(call, "a table that does not exist");
-            goto done;
+            return refuse(call, "a table that does not exist");
         }
     int is_valid = 1, is_out_of_memory = 0;
     ptrdiff_t unfinished = 0;
@@ -131,12 +129,11 @@ int NAME(decode_highs)(Call *call) {
         no_memory(call);
     else
         result = give(call, is_valid ? unfinished : -1);
-done:
     return result;
 }
 
 /* Numbers of `bits` bits each under the uniform model; see _compiled.pyi. */
-int NAME(decode_bits)(Call *call) {
+int decode_bits(Call *call) {
     Buffer state, words, out;
     int bits;
     state = take_buffer(call), words = take_buffer(call), bits = take_int(call), out = take_buffer(call);
@@ -172,12 +169,10 @@ static int begin_encoding(Call *call, Encoder *e, const Buffer *state, const Buf
     memcpy(e, state->buf, 32);
     e->out = out->buf;
     if (!(e->range >> PRECISION)) {
-        refuse(call, "the state of a range encoder has no range");
-        return 0;
+        return refuse(call, "the state of a range encoder has no range");
     }
     if (e->waiting <= PTRDIFF_MAX / 8 && out->len / 4 - count >= (ptrdiff_t)e->waiting) return 1;
-    refuse(call, "out has no room for the words that wait and one of each symbol");
-    return 0;
+    return refuse(call, "out has no room for the words that wait and one of each symbol");
 }
 
 /* Writes the words that wait, with a carry or without. */
@@ -209,7 +204,7 @@ INLINE void put(Encoder *e, uint32_t cumulative, uint32_t frequency) {
 }
 
 /* Encodes table entries; see _compiled.pyi. */
-int NAME(encode_entries)(Call *call) {
+int encode_entries(Call *call) {
     Buffer state, cumulative, numbers, order, entries, out;
     int is_sorted;
     state = take_buffer(call), cumulative = take_buffer(call), numbers = take_buffer(call),
@@ -221,11 +216,10 @@ int NAME(encode_entries)(Call *call) {
     const int32_t *entry = entries.buf;
     if (!begin_encoding(call, &e, &state, &out, count) || !has_items(call, &order, count, 4, "order") ||
         !has_items(call, &entries, count, 4, "entries"))
-        goto done;
+        return 0;
     for (ptrdiff_t n = 0; n < count; n++)
         if (number[n] < 0 || number[n] >= tables || entry[n] < 0 || entry[n] >= ENTRIES) {
-            refuse(call, "a table or an entry that does not exist");
-            goto done;
+            return refuse(call, "a table or an entry that does not exist");
         }
     int is_out_of_memory = 0;
     int32_t *turn = order.buf;
@@ -239,12 +233,11 @@ int NAME(encode_entries)(Call *call) {
         no_memory(call);
     else
         result = give(call, e.out - (uint32_t *)out.buf);
-done:
     return result;
 }
 
 /* Encodes numbers of some bits under the uniform model; see _compiled.pyi. */
-int NAME(encode_bits)(Call *call) {
+int encode_bits(Call *call) {
     Buffer state, values, out;
     int bits;
     state = take_buffer(call), bits = take_int(call), values = take_buffer(call), out = take_buffer(call);
@@ -266,7 +259,7 @@ int NAME(encode_bits)(Call *call) {
 }
 
 /* The words at the end of a stream; see _compiled.pyi. */
-int NAME(end_encoding)(Call *call) {
+int end_encoding(Call *call) {
     Buffer state, out;
     state = take_buffer(call), out = take_buffer(call);
     int result = 0;

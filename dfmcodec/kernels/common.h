@@ -62,7 +62,6 @@
 #define NAME(function) function##_baseline
 #define LANES 4
 #else
-#define NAME(function) function
 #define LANES 16
 #endif
 /* LANES numbers at once, whatever the instruction set. (GCC 12 for Arm has an internal error where registers of

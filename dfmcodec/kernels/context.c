@@ -73,8 +73,7 @@ static int prepare(Call *call, Arguments *a) {
     const int32_t *available = a->available.buf;
     if (h1 < 1 || h2 < 1 || h1 > MAX_OUTPUTS || h2 > MAX_OUTPUTS || a->signed_count < 0 || a->signed_count > views ||
         views + a->signed_count != inputs || inputs < 1 || a->columns < 1) {
-        refuse(call, "a context network of these sizes is not possible");
-        return 0;
+        return refuse(call, "a context network of these sizes is not possible");
     }
     Pass *pass = &a->pass;
     pass->signed_count = a->signed_count;
@@ -83,15 +82,13 @@ static int prepare(Call *call, Arguments *a) {
     const int signed_groups = groups_of(pass->signed_count), groups = 2 * signed_groups + groups_of(pass->low_count);
     const ptrdiff_t row_length = a->w1.len / h1;
     if (groups > MAX_GROUPS) {
-        refuse(call, "too many features");
-        return 0;
+        return refuse(call, "too many features");
     }
     if (!has_items(call, &a->w2, h1 * h2, 1, "w2") || !has_items(call, &a->w3, 2 * h2, 1, "w3") || !has_items(call, &a->c3, 2, 4, "c3"))
         return 0;
     for (ptrdiff_t k = 0; k < inputs; k++)
         if (available[k] < 0 || available[k] >= row_length) {
-            refuse(call, "a feature that the network does not have");
-            return 0;
+            return refuse(call, "a feature that the network does not have");
         }
     a->seen = malloc((size_t)views * sizeof(View));
     a->inputs_of = malloc((size_t)groups * GROUP * sizeof(int32_t));
@@ -102,8 +99,7 @@ static int prepare(Call *call, Arguments *a) {
         if (plane < 0 || plane > 2 || !SIZES(index, stride) || index > a->planes[plane].len ||
             stride > a->planes[plane].len ||
             (a->rows && index + (a->rows - 1) * stride + a->columns > a->planes[plane].len)) {
-            refuse(call, "a feature beyond its plane");
-            return 0;
+            return refuse(call, "a feature beyond its plane");
         }
         a->seen[k] = (View){(const int8_t *)a->planes[plane].buf + index, stride};
     }

@@ -229,8 +229,7 @@ static int check_correction(Call *call, const Correction *c, const Gradient *gra
     const ptrdiff_t count = c->symbols.len / 4, bands = c->constants.len / 8, width = c->maps.len / 8;
     if (gradient->scales < 1 || gradient->means < 1 || gradient->scales > MAX_OUTPUTS ||
         gradient->means > MAX_OUTPUTS || width < 1 || width > MAX_OUTPUTS) {
-        refuse(call, "a table of bits or a layer of these sizes is not possible");
-        return 0;
+        return refuse(call, "a table of bits or a layer of these sizes is not possible");
     }
     const ptrdiff_t quantizers =
         gradient->bits.len / ((ptrdiff_t)4 * gradient->scales * gradient->means * ENTRY_COUNT);
@@ -244,8 +243,7 @@ static int check_correction(Call *call, const Correction *c, const Gradient *gra
         const int64_t band = is_symbol ? ((const int64_t *)c->band.buf)[n] : 0;
         const int quantizer = is_symbol ? ((const int8_t *)c->quantizers.buf)[n] : 0;
         if (is_symbol && band >= 0 && band < bands && quantizer >= 0 && quantizer < quantizers) continue;
-        refuse(call, "a symbol, band or quantiser that does not exist");
-        return 0;
+        return refuse(call, "a symbol, band or quantiser that does not exist");
     }
     return 1;
 }

@@ -90,13 +90,11 @@ int NAME(choose_front)(Call *call) {
     coarser = take_buffer(call), others.start = take_size(call), others.step = take_size(call),
     count = take_size(call), unit_scale = take_int(call), last_scale = take_int(call), last_direct = take_int(call),
     largest_mean = take_int(call), table = take_buffer(call), sign = take_buffer(call), middle = take_buffer(call);
-    int result = 0;
     const ptrdiff_t h1 = network.constants.len / 4 - 2, h2 = network.second_constants.len / 4;
     const int64_t *offset = offsets.buf;
     if (h1 < 1 || h2 < 1 || h1 > MAX_HIDDEN || h2 > MAX_HIDDEN || count < 1 || last_direct < 0 ||
         last_scale < last_direct || largest_mean < 0 || !is_within(&coarser, COARSER, others, count)) {
-        refuse(call, "a network or wavefront of these sizes is not possible");
-        goto done;
+        return refuse(call, "a network or wavefront of these sizes is not possible");
     }
     network.hidden_1 = (int)h1;
     network.hidden_2 = (int)h2;
@@ -104,12 +102,11 @@ int NAME(choose_front)(Call *call) {
         !has_items(call, &network.second, h1 * h2, 4, "second") || !has_items(call, &network.last, 2 * h2, 4, "last") ||
         !has_items(call, &offsets, CAUSAL, 8, "offsets") || !has_items(call, &table, count, 2, "table") ||
         !has_items(call, &sign, count, 4, "sign") || !has_items(call, &middle, count, 4, "middle"))
-        goto done;
+        return 0;
     for (int k = 0; k < CAUSAL; k++) {
         const Front seen = {own.start + offset[k], own.step};
         if (offset[k] < -plane.len || offset[k] > 0 || !is_within(&plane, 4, seen, count)) {
-            refuse(call, "a feature beyond its plane");
-            goto done;
+            return refuse(call, "a feature beyond its plane");
         }
     }
     const float *seen = (const float *)plane.buf + own.start;
@@ -136,9 +133,7 @@ int NAME(choose_front)(Call *call) {
             middles[first + n] = whole;
         }
     }
-    result = 1;
-done:
-    return result;
+    return 1;
 }
 
 /* Takes the symbols of a wavefront; see _compiled.pyi. */
@@ -148,11 +143,9 @@ int NAME(accept_front)(Call *call) {
     symbols = take_buffer(call), companded = take_buffer(call), grid = take_buffer(call),
     own.start = take_size(call), own.step = take_size(call), plane = take_buffer(call), seen.start = take_size(call),
     seen.step = take_size(call);
-    int result = 0;
     const ptrdiff_t count = symbols.len / 4, last = companded.len / 4 - 1;
     if (last < 0 || count < 1 || !is_within(&grid, 4, own, count) || !is_within(&plane, 4, seen, count)) {
-        refuse(call, "a wavefront beyond its grid");
-        goto done;
+        return refuse(call, "a wavefront beyond its grid");
     }
     for (ptrdiff_t n = 0; n < count; n++) {
         const int32_t symbol = ((const int32_t *)symbols.buf)[n];
@@ -161,7 +154,5 @@ int NAME(accept_front)(Call *call) {
         ((int32_t *)grid.buf)[own.start + n * own.step] = symbol;
         ((float *)plane.buf)[seen.start + n * seen.step] = symbol < 0 ? -value : value;
     }
-    result = 1;
-done:
-    return result;
+    return 1;
 }

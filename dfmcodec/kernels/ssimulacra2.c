@@ -190,8 +190,7 @@ typedef struct {
 static int begin_work(Call *call, Work *work, ptrdiff_t margin, ptrdiff_t further_rows) {
     const ptrdiff_t height = work->height, width = work->width;
     if (!SIZES(height, width) || height < 1 || width < 1 || work->from < 0 || work->from > work->to || work->to > height) {
-        refuse(call, "images of these sizes are not possible");
-        return 0;
+        return refuse(call, "images of these sizes are not possible");
     }
     if (!has_items(call, &work->original, COMPONENTS * height * width, 4, "original") ||
         !has_items(call, &work->decoded, COMPONENTS * height * width, 4, "decoded") ||

@@ -33,14 +33,13 @@ int NAME(accept_symbols)(Call *call) {
     const ptrdiff_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
     if (!SIZES(rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride) || rows < 1 ||
         columns < 1 || state_stride < columns || largest < 0 || next.len < 16) {
-        refuse(call, "a pass of these sizes is not possible");
-        goto done;
+        return refuse(call, "a pass of these sizes is not possible");
     }
     if (!has_items(call, &symbols, count, 4, "symbols") || !has_items(call, &table, count, 2, "table") ||
         !has_items(call, &sign, count, 4, "sign") || !has_items(call, &states, (rows - 1) * state_stride + columns, 1, "states") ||
         !has_items(call, &plane, plane_start + (rows - 1) * plane_stride + columns, 1, "plane") ||
         !has_items(call, &fine, fine_start + (rows - 1) * fine_stride + 2 * columns - 1, 4, "fine"))
-        goto done;
+        return 0;
     int is_valid = 1;
     for (ptrdiff_t row = 0; row < rows && is_valid; row++) {
         const int32_t *q = (const int32_t *)symbols.buf + row * columns,
@@ -68,7 +67,6 @@ int NAME(accept_symbols)(Call *call) {
         result = 1;
     else
         refuse(call, "a table or state that does not exist");
-done:
     return result;
 }
 
@@ -130,21 +128,18 @@ int NAME(synthesise_channel)(Call *call) {
     low = take_buffer(call), bands[0] = take_buffer(call), bands[1] = take_buffer(call),
     bands[2] = take_buffer(call), steps[0] = take_int(call), steps[1] = take_int(call), steps[2] = take_int(call),
     height = take_size(call), width = take_size(call), out = take_buffer(call);
-    int result = 0;
     const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2,
                      high_columns = width / 2;
     if (!SIZES(height, width) || height < 1 || width < 1 || steps[0] < 1 || steps[1] < 1 || steps[2] < 1) {
-        refuse(call, "a level of these sizes is not possible");
-        goto done;
+        return refuse(call, "a level of these sizes is not possible");
     }
     if (!has_items(call, &low, rows * columns, 4, "low") || !has_items(call, &bands[0], rows * high_columns, 4, "band 0") ||
         !has_items(call, &bands[1], high_rows * columns, 4, "band 1") ||
         !has_items(call, &bands[2], high_rows * high_columns, 4, "band 2") || !has_items(call, &out, height * width, 4, "out"))
-        goto done;
+        return 0;
     int32_t *room = malloc((size_t)(2 * (columns + 2)) * sizeof *room);
     if (!room) {
-        no_memory(call);
-        goto done;
+        return no_memory(call);
     }
     int32_t *x = out.buf, *even = room + 1, *odd = even + columns + 2;
     for (ptrdiff_t row = 0; row < height; row++) { /* along columns: rows of the low half, and of the high half */
@@ -171,9 +166,7 @@ int NAME(synthesise_channel)(Call *call) {
     }
     limit_units(x, height * width);
     free(room);
-    result = 1;
-done:
-    return result;
+    return 1;
 }
 
 /* Companded differences of samples to those around them. The difference to a sample before is minus that of that sample
@@ -271,14 +264,12 @@ int NAME(low_differences)(Call *call) {
     d.last = (int32_t)(companded.len / 4) - 1;
     if (!SIZES(d.height, d.width, first, last) || d.height < 1 || d.width < 1 || level_step < 1 || first > last ||
         last > d.height || d.last < 0 || d.numbers > MAX_OFFSETS) {
-        refuse(call, "differences of these sizes are not possible");
-        goto done;
+        return refuse(call, "differences of these sizes are not possible");
     }
     for (ptrdiff_t n = 0; n < d.numbers; n++) {
         const int32_t y = ((const int32_t *)offsets.buf)[2 * n], x = ((const int32_t *)offsets.buf)[2 * n + 1];
         if (y < -PAD || y > PAD || x < -PAD || x > PAD) {
-            refuse(call, "an offset beyond the padding");
-            goto done;
+            return refuse(call, "an offset beyond the padding");
         }
         d.is_before[n] = y < 0 || (y == 0 && x < 0);
         d.y[n] = d.is_before[n] ? -y : y;
@@ -290,7 +281,7 @@ int NAME(low_differences)(Call *call) {
             if (!d.is_before[m] && d.y[m] == d.y[n] && d.x[m] == d.x[n]) d.opposite[n] = m;
     if (!has_items(call, &low, d.height * d.width, 4, "low") ||
         !has_items(call, &out, 4 * d.numbers * ((d.height + 1) / 2) * ((d.width + 1) / 2), 1, "out"))
-        goto done;
+        return 0;
     d.limit = level_step >> 1 ? level_step >> 1 : 1;
     d.factor = (1 << 24) / level_step;
     d.rows = malloc((size_t)(KEPT_ROWS * (d.width + 2 * WIDE_PAD)) * sizeof *d.rows);
@@ -304,6 +295,5 @@ int NAME(low_differences)(Call *call) {
     }
     free(d.rows);
     free(d.kept);
-done:
     return result;
 }

@@ -16,7 +16,7 @@ from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.decoder import render
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.rate_control import Bracket
-from dfmcodec.encoder.target import Target
+from dfmcodec.encoder.target import Figures, Target, best_of
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import FittedPrior, NetworkChanges
 
@@ -27,22 +27,10 @@ _LEAST_SHRINK, _GRID_SHRINK = -0.2, 4.0
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model that could be written; see `target.Reached`.
-
-    Args:
-        model: The model.
-        written_bytes: The size of its file without ancillary data.
-        psnr_db: Of the decoded image.
-    """
+class Candidate(Figures):
+    """A model that could be written, with its figures."""
 
     model: QuantizedGrids
-    written_bytes: int
-    psnr_db: float
-
-    @property
-    def quality(self) -> float:
-        return self.psnr_db
 
     @property
     def changes(self) -> NetworkChanges:
@@ -106,12 +94,7 @@ class Candidates:
         model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, changes, image.bit_depth)
         network, _ = prior.networks_of(changes)
         size = container_bytes(Model.FITTED) + len(write_grids(grids, network)) + self.networks_bytes(changes)
-        return Candidate(model, size, psnr(image.pixels, render(model), image.visible))
-
-    def best_of(self, candidates: Sequence[Candidate]) -> Candidate | None:
-        """The best of those that meet the target; None if none does."""
-        meeting = [candidate for candidate in candidates if self._target.meets(candidate)]
-        return max(meeting, key=self._target.score, default=None)
+        return Candidate(size, psnr(image.pixels, render(model), image.visible), model)
 
     def between(self, meeting: Tried, beyond: Tried) -> Candidate:
         """The model with as many symbols beyond the target as still meet it, those of the first
@@ -127,7 +110,9 @@ class Candidates:
             ]
             return self.of(symbols, meeting.candidate.changes)
 
-        best = self.best_of(self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting.candidate))
+        best = best_of(
+            self._target, self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting.candidate)
+        )
         assert best is not None
         return best
 
@@ -171,7 +156,7 @@ class Candidates:
             return holds(tried[-1])
 
         def should_stop() -> bool:
-            best = self.best_of(tried)
+            best = best_of(self._target, tried)
             return len(tried) > _TRIALS or (best is not None and self._target.is_close(best))
 
         bracket.bisect(holds_at, should_stop)

@@ -18,7 +18,7 @@ import numpy as np
 from dfmcodec.encoder.fitted.candidates import Candidate, Tried
 from dfmcodec.encoder.fitted.fit import Measured
 from dfmcodec.encoder.rate_control import Controller, false_position
-from dfmcodec.encoder.target import Expected, Target
+from dfmcodec.encoder.target import Figures, Target
 
 
 class Controllers(NamedTuple):
@@ -86,7 +86,7 @@ class FitControl:
         if part < _CONTROL_FROM or (self.target.limits_size and bits is None):
             return lmbda
         of_symbols = _DESCENDED[bool(self.frozen_until)] * (bits or 0.0) / 8
-        in_the_end = Expected(other_bytes + of_symbols, found.psnr_db + _GAINS_DB * (1 - part) ** 3)
+        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + _GAINS_DB * (1 - part) ** 3)
         controller = WHILE_FITTING.of(self.target)
         move = controller.wanted(self.target, in_the_end)
         if self.target.limits_size:
@@ -113,7 +113,7 @@ class FitControl:
         """
         candidate, controller = tried[-1].candidate, IN_FURTHER_STEPS.of(self.target)
         descended = 1.0 if self.frozen_until else _DESCENDED[0]
-        reached = Expected(descended * candidate.written_bytes, candidate.psnr_db)
+        reached = Figures(descended * candidate.written_bytes, candidate.psnr_db)
         move = controller.wanted(self.target, reached)
         if self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP:
             return None

@@ -35,7 +35,7 @@ from dfmcodec.encoder.fitted.refine import refined
 from dfmcodec.encoder.fitted.smooth import smooth_latents
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
-from dfmcodec.encoder.target import LmbdaTarget, target_of
+from dfmcodec.encoder.target import LmbdaTarget, best_of, target_of
 from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.image import peak_value
@@ -253,7 +253,7 @@ class _Search:
             TargetUnreachableError: None meets it.
         """
         tried = self._candidates.shrunk(state.latents, self._any_rounding.changes(state.networks))
-        best = self._candidates.best_of(tried)
+        best = best_of(self._target, tried)
         if best is None:
             closest = min(tried, key=lambda candidate: abs(self._target.log_overshoot(candidate)))
             raise TargetUnreachableError(self._unreachable(closest, self._cut_short or reason))

@@ -24,7 +24,7 @@ from dfmcodec.bitstream.sizes import code_file_bytes
 from dfmcodec.encoder.generative.inversion import codes_of
 from dfmcodec.encoder.job import Job, Outcome, Progress
 from dfmcodec.encoder.rate_control import Bracket
-from dfmcodec.encoder.target import target_of
+from dfmcodec.encoder.target import Figures, best_of, target_of
 from dfmcodec.entropy import laplace
 from dfmcodec.errors import ImageError, TargetUnreachableError
 from dfmcodec.generative.code_section import (
@@ -286,16 +286,10 @@ def check_image(image: Image, model: GenerativeModel) -> None:
 
 
 @dataclass(frozen=True)
-class _Code:
-    """What a code comes to; see `target.Reached`."""
+class _Code(Figures):
+    """A code with its figures."""
 
     image: CodedImage
-    written_bytes: int
-    psnr_db: float
-
-    @property
-    def quality(self) -> float:
-        return self.psnr_db
 
 
 class _Fit:
@@ -335,7 +329,7 @@ class _Fit:
                 body = write_code(symbols, self._model.density)
                 coded = CodedImage(self._architecture, image.height, image.width, body)
                 psnr_db = psnr_of_mse(self._search.error(symbols), PEAK_LEVEL)
-                self.codes[lmbda].append(_Code(coded, code_file_bytes(coded), psnr_db))
+                self.codes[lmbda].append(_Code(code_file_bytes(coded), psnr_db, coded))
         return self.codes[lmbda][0]
 
     def all_codes(self) -> list[_Code]:
@@ -356,10 +350,10 @@ class _Fit:
 
         bracket.bisect(overshoots, self._should_stop)
         self.at(high if self._target.limits_size else low)  # if no other meets it
-        meeting = [code for code in self.all_codes() if self._target.meets(code)]
-        if not meeting:
+        best = best_of(self._target, self.all_codes())
+        if best is None:
             raise TargetUnreachableError(self._unreachable())
-        return max(meeting, key=self._target.score).image
+        return best.image
 
     def _should_stop(self) -> bool:
         """Reports progress, and indicates whether the fit must end."""

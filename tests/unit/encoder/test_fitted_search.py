@@ -568,7 +568,7 @@ def test_descents_close_in_on_the_target() -> None:
     running = search_of(EncoderConfig(size=1000))
 
     def tried(file_bytes: int, lmbda: float) -> Tried:
-        return Tried((), Candidate(None, file_bytes, 30.0), lmbda)
+        return Tried((), Candidate(file_bytes, 30.0, None), lmbda)
 
     one, two, below = tried(1020, 1e-3), tried(1010, 1.2e-3), tried(980, 2e-3)
     first, second = running._control.of_next_descent([one]), running._control.of_next_descent([one, two])
@@ -583,7 +583,7 @@ def test_descents_close_in_on_the_target() -> None:
 
 def test_descents_close_in_on_a_psnr_from_an_exact_image() -> None:
     running = search_of(EncoderConfig(psnr=45.0))
-    exact, below = (Tried((), Candidate(None, 1000, psnr_db), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3)))
+    exact, below = (Tried((), Candidate(1000, psnr_db, None), lmbda) for psnr_db, lmbda in ((inf, 1e-4), (44, 1e-3)))
     assert 8e-4 < running._control.of_next_descent([exact, below]) < 1e-3
 
 
