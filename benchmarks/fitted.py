@@ -29,7 +29,7 @@ from dfmcodec.latents.grids import code_of_lmbda
 @click.option("--crop", type=int, default=256, help="The side of the crop in pixels.")
 @click.option("--top", type=int, default=0, help="Its first row.")
 @click.option("--left", type=int, default=0, help="Its first column.")
-@click.option("--lmbda", type=float, default=1e-3, help="The multiplier of bits in the loss.")
+@click.option("--lmbda", type=float, default=1e-3, help="The Lagrange multiplier of bits in the loss.")
 @click.option("--steps", type=int, default=2000)
 @click.option("--measurements", type=int, default=4, help="How often the fit is measured.")
 @click.option("--seed", type=int, default=0)

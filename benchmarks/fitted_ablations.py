@@ -223,7 +223,7 @@ def _fitted(
 @click.command(help=__doc__)
 @click.argument("image")
 @crop_option
-@click.option("--lmbda", type=float, default=1e-3, help="The multiplier of bits in the loss.")
+@click.option("--lmbda", type=float, default=1e-3, help="The Lagrange multiplier of bits in the loss.")
 @click.option("--steps", type=int, default=600)
 @click.option("--seed", type=int, default=0)
 @click.option("--only", help="Only fits whose name has this.")

@@ -41,7 +41,7 @@ def _row(name: str, codec: str, image: Image, data: bytes, lmbda: float) -> Row:
 @click.command(help=__doc__)
 @click.argument("image")
 @crop_option
-@click.option("--lmbda", type=float, default=1e-3, help="The multiplier of bits in the loss.")
+@click.option("--lmbda", type=float, default=1e-3, help="The Lagrange multiplier of bits in the loss.")
 @click.option("--steps", type=int, default=1000)
 @click.option("--seed", type=int, default=0)
 @click.option("--cold", is_flag=True, help="Start from random networks instead of those of the prior.")

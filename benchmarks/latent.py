@@ -75,26 +75,26 @@ def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
         click.echo(f"mean over JPEG {np.mean(gains):+.2f} dB")
 
 
-def ablations(correction_steps: int) -> dict[str, LatentOptions]:
+def ablations(adaptation_steps: int) -> dict[str, LatentOptions]:
     """The whole codec at effort 5, and the codec without each of its parts, by name.
 
     The names are those of the recorded rows. Without contexts, there are Laplace tables, whose
-    scales a file's corrections give for each band and phase.
+    scales a file's adaptation gives for each band and phase.
 
     Args:
-        correction_steps: The gradient steps of each fit of a correction. The constants of
+        adaptation_steps: The gradient steps of each fit of an adaptation. The constants of
             "no contexts" need more than an effort level has.
     """
     from dfmcodec.training.prior.contexts import untrained_context
 
-    effort = replace(EFFORT_LEVELS[5], correction_steps=correction_steps)
+    effort = replace(EFFORT_LEVELS[5], adaptation_steps=adaptation_steps)
     whole = LatentOptions(effort)
     no_contexts = replace(whole, prior=replace(shipped(), context=untrained_context()))
     return {
         ALL: whole,
         "no RDO iteration (one pass)": replace(whole, uses_dependency_costs=False, uses_residual=False),
         "no context-dependency costs": replace(whole, uses_dependency_costs=False),
-        "no corrections of contexts": replace(whole, effort=replace(effort, corrections_after=())),
+        "no context adaptation": replace(whole, effort=replace(effort, adapted_after=())),
         "no machine": replace(whole, uses_machine=False),
         "no filter": replace(whole, effort=replace(effort, filter_radius=0)),
         "no contexts": no_contexts,
@@ -127,7 +127,7 @@ def cost_bits(image: Image, options: LatentOptions, q_step: int, iterations: int
 @click.option("--q-steps", default="420,1060,2640", show_default=True, help="In 1/64 code values.")
 @click.option("--iterations", type=int, default=5, show_default=True, help="The iterations of each encoding.")
 @click.option(
-    "--correction-steps", type=int, default=400, show_default=True, help="The gradient steps of each correction."
+    "--adaptation-steps", type=int, default=400, show_default=True, help="The gradient steps of each adaptation."
 )
 @out_option
 @plot_option
@@ -135,12 +135,12 @@ def ablate(
     images: tuple[str, ...],
     q_steps: str,
     iterations: int,
-    correction_steps: int,
+    adaptation_steps: int,
     out: Path | None,
     plot: Path | None,
 ) -> None:
     """Measures by how many percent the cost rises without each part of the codec."""
-    variants = ablations(correction_steps)
+    variants = ablations(adaptation_steps)
     parts = [name for name in variants if name != ALL]
 
     def rows() -> Iterator[Row]:

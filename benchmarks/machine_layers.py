@@ -80,7 +80,7 @@ class Variant:
         return float(FEATURES * self.width + CELL_SAMPLES * self.width + layers) / CELL**2
 
     def params(self, rng: np.random.Generator) -> Params:
-        """Initial weights, whose correction is zero."""
+        """Initial weights, whose residual is zero."""
 
         def normal(rows: int, columns: int, std: float) -> jax.Array:
             return jnp.asarray(rng.normal(0, std, (rows, columns)), jnp.float32)
@@ -112,8 +112,8 @@ class Variant:
         a = with_cosines_less_one(params[f"a_{i}"])
         return jnp.asarray(fourier_sum(h, a, params[f"b_{i}"], self.order, jnp))
 
-    def correction(self, params: Params, features: jax.Array) -> jax.Array:
-        """The correction in quantisation steps, with `depth` fewer cells on each side than the
+    def residual(self, params: Params, features: jax.Array) -> jax.Array:
+        """The residual in quantisation steps, with `depth` fewer cells on each side than the
         features.
         """
         h = features @ params["lift"]
@@ -128,7 +128,7 @@ class Variant:
         decoded, original, steps, log_steps, scale = batch
 
         def corrected(cells: jax.Array, step_in_units: jax.Array, log_step: jax.Array) -> jax.Array:
-            change = self.correction(params, cell_features(cells, step_in_units, log_step, jnp)) * step_in_units
+            change = self.residual(params, cell_features(cells, step_in_units, log_step, jnp)) * step_in_units
             reach = self.depth + 1
             return cells[:, reach:-reach, reach:-reach] + change.transpose(2, 0, 1)
 

@@ -129,10 +129,10 @@ CASES = (
     Case("latent-narrow", "one row; by --size", rgb(1, 90, 100, 120), PSNR | {"size": 90}),
     Case("latent-pixel", "one pixel", rgb(1, 1, 100, 120), PSNR | {"quality": 80}),
     Case("latent-filter", "a filter; by --psnr", rgb(192, 208, 60, 100, "coffee"), {"psnr": 36.0}),
-    Case("latent-corrections", "filter and corrections", rgb(256, 256, 20, 100, "coffee"), PSNR | {"effort": 3}),
+    Case("latent-adaptation", "filter and adaptation", rgb(256, 256, 20, 100, "coffee"), PSNR | {"effort": 3}),
     Case(
-        "latent-corrections-gray",
-        "filter and corrections, gray",
+        "latent-adaptation-gray",
+        "filter and adaptation, gray",
         gray(255, 384, 60, 30, "coffee"),
         PSNR | {"quality": 90},
     ),

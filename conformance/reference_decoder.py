@@ -33,14 +33,14 @@ MAX_METADATA_BYTES = 2**24
 MAX_SYMBOL = 2**23
 MAX_NETWORK_NUMBER = 2**23
 
-WEIGHTS, METADATA, LATENTS, FILTER, CORRECTIONS, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
+WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
 COORDINATE, LATENT, GENERATIVE, FITTED = 0, 1, 2, 3
 FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10), FITTED: (6,)}
 LUMAS = {1: (1, 1, 1), 2: (0.299, 0.587, 0.114)}
 REQUIRED_SECTION = {COORDINATE: WEIGHTS, LATENT: LATENTS, GENERATIVE: CODE, FITTED: GRIDS}
 OWN_SECTIONS = {
     COORDINATE: {WEIGHTS},
-    LATENT: {LATENTS, FILTER, CORRECTIONS},
+    LATENT: {LATENTS, FILTER, ADAPTATION},
     GENERATIVE: {CODE},
     FITTED: {GRIDS, NETWORKS},
 }
@@ -821,13 +821,13 @@ def features(
     return np.stack([f.ravel() for f in (*multiples, *magnitudes, *slopes)], axis=1).astype(np.float64)
 
 
-# Corrections section
+# Adaptation section
 # --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Corrections:
-    """Symbols of the corrections: [phase, column] of w3 and [phase, band] of c3, for scale and
+class Adaptation:
+    """Symbols of the adaptation: [phase, column] of w3 and [phase, band] of c3, for scale and
     mean.
     """
 
@@ -837,22 +837,20 @@ class Corrections:
     mean_constants: np.ndarray
 
 
-def read_corrections(section: bytes, columns: int, bands: int) -> Corrections:
-    """The symbols, by "Corrections section"."""
-    require(len(section) >= 4, "the corrections are too short")
+def read_adaptation(section: bytes, columns: int, bands: int) -> Adaptation:
+    """The symbols, by "Adaptation section"."""
+    require(len(section) >= 4, "the adaptation is too short")
     coder = RangeDecoder(section[4:])
     sizes = (columns, columns, bands, bands)
-    return Corrections(
-        *(decode_laplace(coder, 4 * n, t).reshape(4, n) for n, t in zip(sizes, section[:4], strict=True))
-    )
+    return Adaptation(*(decode_laplace(coder, 4 * n, t).reshape(4, n) for n, t in zip(sizes, section[:4], strict=True)))
 
 
-def correct(networks: Sequence[Network], corrections: Corrections, places: Sequence[int]) -> None:
+def adapt(networks: Sequence[Network], adaptation: Adaptation, places: Sequence[int]) -> None:
     """Changes the last layers of the networks."""
     for phase, network in enumerate(networks):
-        changes = np.stack([corrections.scale_weights[phase], corrections.mean_weights[phase]])
+        changes = np.stack([adaptation.scale_weights[phase], adaptation.mean_weights[phase]])
         network.w3 = np.clip(network.w3 + changes, -127, 127)
-        constants = np.stack([corrections.scale_constants[phase], corrections.mean_constants[phase]], axis=1)
+        constants = np.stack([adaptation.scale_constants[phase], adaptation.mean_constants[phase]], axis=1)
         require(bool(np.all(np.abs(constants) <= 2**14)), "a change of a constant is beyond the limit")
         network.c3[places] += 64 * constants
 
@@ -912,8 +910,8 @@ def filtered(samples: np.ndarray, filter_: Filter) -> np.ndarray:
 SPREAD = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
-def machine_correction(samples: np.ndarray, step: int, prior: dict[str, np.ndarray]) -> np.ndarray:
-    """The machine's correction c of the samples [H, W, 3], in units."""
+def machine_residual(samples: np.ndarray, step: int, prior: dict[str, np.ndarray]) -> np.ndarray:
+    """The machine's residual c of the samples [H, W, 3], in units."""
     height, width, colours = samples.shape
     layers = sum(name.startswith("machine_a_") for name in prior)
     margin = 1 + layers  # cells
@@ -976,7 +974,7 @@ def render_latents(file: File, parameters: Parameters, planes: np.ndarray, filte
     if filter_ is not None:
         total += filtered(s, filter_)
     flat = np.zeros((*s.shape[:2], 3 - file.channels), np.float32)
-    total += machine_correction(np.concatenate([s, flat], axis=2), parameters.step, parameters.prior)[
+    total += machine_residual(np.concatenate([s, flat], axis=2), parameters.step, parameters.prior)[
         :, :, : file.channels
     ]
     levels = total / 64
@@ -1335,11 +1333,11 @@ def decode_grids(section: bytes, height: int, width: int, networks: dict[str, np
 # Synthesis
 # --------------------------------------------------------------------------------------------------
 
-GRID_MARGIN = 4  # doubling a grid with 4 samples around it gives one with 4 samples around it
+GRID_MARGIN = 4  # upsampling a grid with 4 samples around it gives one with 4 samples around it
 
 
-def doubled(x: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """A grid doubled along the first axis; its outermost two samples lack samples around."""
+def upsampled(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """A grid upsampled along the first axis; its outermost two samples lack samples around."""
     i = np.arange(2, len(x) - 2)
     y = np.empty((2 * len(i), *x.shape[1:]), np.float32)
     y[0::2] = t[0] * x[i - 2] + t[1] * x[i - 1] + t[2] * x[i] + t[3] * x[i + 1]
@@ -1360,7 +1358,7 @@ def render_grids(
     for level, q in enumerate(grids):
         samples = np.pad(q.astype(np.float32) * step, GRID_MARGIN, mode="edge")
         for row in reversed(range(level)):
-            samples = doubled(doubled(samples, filters[row]).T, filters[row]).T
+            samples = upsampled(upsampled(samples, filters[row]).T, filters[row]).T
         start = GRID_MARGIN - 2  # y is needed up to 2 pixels beyond the image
         planes.append(samples[start : start + file.height + 4, start : start + file.width + 4])
 
@@ -1434,7 +1432,7 @@ class Symbols:
     layers: list[Layer] = field(default_factory=list)
     tiles: list[TileLatents] = field(default_factory=list)
     filter: Filter | None = None
-    corrections: Corrections | None = None
+    adaptation: Adaptation | None = None
     code: Code | None = None
     grids: list[np.ndarray] = field(default_factory=list)
     changes: Changes | None = None
@@ -1445,11 +1443,11 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
     prior, colours = parameters.prior, file.channels
     tables = tables_of_prior(int.from_bytes(file.further[4:8], "little"))
     networks = [Network.of_prior(prior, phase) for phase in range(4)]
-    corrections = filter_ = None
-    if CORRECTIONS in file.sections:
+    adaptation = filter_ = None
+    if ADAPTATION in file.sections:
         places = [9 * level + 3 * c + o for level, c, o in product(range(parameters.levels), range(colours), range(3))]
-        corrections = read_corrections(file.sections[CORRECTIONS], networks[0].w3.shape[1], len(places))
-        correct(networks, corrections, places)
+        adaptation = read_adaptation(file.sections[ADAPTATION], networks[0].w3.shape[1], len(places))
+        adapt(networks, adaptation, places)
     if FILTER in file.sections:
         filter_ = read_filter(file.sections[FILTER], colours)
 
@@ -1465,7 +1463,7 @@ def read_latents(file: File, parameters: Parameters) -> Symbols:
         decode_tile(part, y.stop - y.start, x.stop - x.start, colours, parameters, tables, networks)
         for part, (y, x) in zip(parts, slices, strict=True)
     ]
-    return Symbols(tiles=tiles, filter=filter_, corrections=corrections)
+    return Symbols(tiles=tiles, filter=filter_, adaptation=adaptation)
 
 
 def read_grids(file: File, parameters: FittedParameters) -> Symbols:

@@ -58,7 +58,7 @@ class EncodeOptions(TypedDict, total=False):
         quality: 0..100; 75 where no target is given (coordinate model: rate 0.18). With the tune
             "visual", up to 92 about the SSIMULACRA2 of the decoded image. Latent and fitted models,
             as the next.
-        lmbda: Lagrangian multiplier of MSE in [0, 1] + lmbda * bpp.
+        lmbda: Lagrange multiplier of MSE in [0, 1] + lmbda * bpp.
         model: "auto", "latent", "fitted" or "coordinate"; see `EncoderConfig`.
         effort: 1 (fastest) to 9; latent and fitted models.
         recipe: "default" or "published"; coordinate model, as depth, width and order.

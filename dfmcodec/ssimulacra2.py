@@ -23,7 +23,7 @@ import numpy as np
 
 from dfmcodec._types import Float32, Float64, Floats, Pixels
 from dfmcodec.image import peak_value
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.threads import in_threads
 
 SMALLEST_SIDE = 8  # below, no scale is measured
@@ -261,16 +261,40 @@ def _doubled(slopes: Float32, size: tuple[int, ...]) -> Float32:
     return quarter.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
 
 
+def _sums_by_kernel(original: Float32, decoded: Float32, rows: slice) -> Float64:
+    sums = np.zeros((3, 2, 3))
+    original, decoded = np.ascontiguousarray(original), np.ascontiguousarray(decoded)
+    compiled.ssimulacra2_sums(*_kernel_inputs(original, decoded, rows), sums)
+    return sums
+
+
+@by_kernels(_sums_by_kernel)
 def _sums(original: Float32, decoded: Float32, rows: slice) -> Float64:
     """The sums over some rows of the three errors, and of their fourth powers: [3, 2, 3]."""
     sums = np.zeros((3, 2, 3))
-    if compiled is not None:
-        original, decoded = np.ascontiguousarray(original), np.ascontiguousarray(decoded)
-        compiled.ssimulacra2_sums(*_kernel_inputs(original, decoded, rows), sums)
-        return sums
     for c, (x, y) in enumerate(zip(_xyb(original), _xyb(decoded), strict=True)):
         sums[c] += [[np.sum(e[rows] ** n, dtype=np.float64) for e in _Errors.of(x, y).values] for n in (1, 4)]
     return sums
+
+
+def _strip_slopes_by_kernel(
+    original: Float32, decoded: Float32, parts: Float32, strip: tuple[slice, slice, slice], slopes: Float32
+) -> None:
+    compiled.ssimulacra2_slopes(*_kernel_inputs(original, decoded, strip[2]), parts, slopes)
+
+
+@by_kernels(_strip_slopes_by_kernel)
+def _strip_slopes(
+    original: Float32, decoded: Float32, parts: Float32, strip: tuple[slice, slice, slice], slopes: Float32
+) -> None:
+    """Fills the rows of a strip into what `_slopes` returns."""
+    around, inner, rows = strip
+    light = decoded[:, around]
+    by_xyb = [
+        _Errors.of(x, y).slopes(of_component)
+        for x, y, of_component in zip(_xyb(original[:, around]), _xyb(light), parts, strict=True)
+    ]
+    slopes[:, rows] = _slopes_by_light(np.stack(by_xyb), light)[:, inner]
 
 
 def _slopes(original: Float32, decoded: Float32, parts: Float32) -> Float32:
@@ -278,21 +302,10 @@ def _slopes(original: Float32, decoded: Float32, parts: Float32) -> Float32:
     the decoded image in linear light: float32 [3, H, W].
     """
     slopes = np.empty_like(decoded)
-
-    def fill(strip: tuple[slice, slice, slice]) -> None:
-        around, inner, rows = strip
-        if compiled is not None:
-            compiled.ssimulacra2_slopes(*_kernel_inputs(original, decoded, rows), parts, slopes)
-            return
-        light = decoded[:, around]
-        by_xyb = [
-            _Errors.of(x, y).slopes(of_component)
-            for x, y, of_component in zip(_xyb(original[:, around]), _xyb(light), parts, strict=True)
-        ]
-        slopes[:, rows] = _slopes_by_light(np.stack(by_xyb), light)[:, inner]
-
     height, width = original.shape[1:]
-    in_threads(fill, list(_strips(height, width, 2 * _reach())))
+    in_threads(
+        lambda strip: _strip_slopes(original, decoded, parts, strip, slopes), list(_strips(height, width, 2 * _reach()))
+    )
     return slopes
 
 

@@ -159,19 +159,12 @@ def with_crc(content: bytes) -> bytes:
 @contextmanager
 def without_kernels() -> Iterator[None]:
     """NumPy computes everything."""
-    users: list[Any] = [
-        module
-        for path, module in sys.modules.items()
-        if path.startswith("dfmcodec.") and module is not kernels
-        if getattr(module, "compiled", None) is not None
-    ]
-    for module in users:
-        module.compiled = None
+    before = kernels.compiled
+    kernels.compiled = None
     try:
         yield
     finally:
-        for module in users:
-            module.compiled = kernels.compiled
+        kernels.compiled = before
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from dfmcodec.latents.grids import LMBDA_CODES, grid_sizes
 from dfmcodec.latents.quantizer import MAX_STEP
 
 if TYPE_CHECKING:
-    from dfmcodec.entropy.correction import ContextCorrection
+    from dfmcodec.entropy.adaptation import ContextAdaptation
     from dfmcodec.prior.fitted import NetworkChanges
     from dfmcodec.synthesis.filter import ImageFilter
 
@@ -232,7 +232,7 @@ class QuantizedLatents:
             but only by the traversal that codes them, so it is kept where it is needed; None in a
             model that is only to be written.
         image_filter: The image filter; None for none.
-        correction: The image's correction of the context networks; None for none.
+        adaptation: The image's adaptation of the context networks; None for none.
         bit_depth: The bits per sample of the image, 8 or 16.
         body: The latents section, or None if it has not been coded yet. It too follows from the
             symbols, but only by the traversal.
@@ -249,7 +249,7 @@ class QuantizedLatents:
     tile_symbols: tuple[TileSymbols, ...]
     samples: Int32 | None
     image_filter: ImageFilter | None = None
-    correction: ContextCorrection | None = None
+    adaptation: ContextAdaptation | None = None
     bit_depth: int = 8
     body: bytes | None = None
 
@@ -305,7 +305,7 @@ class QuantizedGrids:
         architecture: The architecture of the model.
         height: The height of the image, in pixels.
         width: The width of the image, in pixels.
-        lmbda_code: The code of the Lagrangian multiplier; see `latents.grids`.
+        lmbda_code: The code of the Lagrange multiplier; see `latents.grids`.
         grids: The symbols of each grid, int32 [h_l, w_l], from the finest on.
         changes: What the networks differ from those of the prior by; None for nothing.
         bit_depth: The bits per sample of the image, 8 or 16.

@@ -184,7 +184,7 @@ class Section(IntEnum):
     METADATA = 2
     LATENTS = 3
     FILTER = 4
-    CORRECTIONS = 5
+    ADAPTATION = 5
     ALPHA = 6
     RGB = 7
     CHECKS = 8
@@ -219,7 +219,7 @@ SECTIONS = (
     SectionRule(Section.METADATA, _ALL_MODELS),
     SectionRule(Section.LATENTS, (Model.LATENT,), is_required=True),
     SectionRule(Section.FILTER, (Model.LATENT,)),
-    SectionRule(Section.CORRECTIONS, (Model.LATENT,)),
+    SectionRule(Section.ADAPTATION, (Model.LATENT,)),
     SectionRule(Section.ALPHA, _ALL_MODELS),
     SectionRule(Section.RGB, _ALL_MODELS),
     SectionRule(Section.CHECKS, _ALL_MODELS),
@@ -234,7 +234,7 @@ SECTION_ENTRY = struct.Struct("<BI")  # an entry of the section table: id, lengt
 SECTION_ORDER = (
     Section.CODE,
     Section.CHECKS,
-    Section.CORRECTIONS,
+    Section.ADAPTATION,
     Section.FILTER,
     Section.RGB,
     Section.METADATA,

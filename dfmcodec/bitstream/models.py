@@ -18,7 +18,7 @@ from dfmcodec.bitstream.contents import (
 from dfmcodec.bitstream.integrity import FileState, record_loss
 from dfmcodec.bitstream.layout import Section
 from dfmcodec.bitstream.salvage import Salvage
-from dfmcodec.bitstream.sections.corrections import read_correction, write_correction
+from dfmcodec.bitstream.sections.adaptation import read_adaptation, write_adaptation
 from dfmcodec.bitstream.sections.filter import read_filter, write_filter
 from dfmcodec.bitstream.sections.grids import GridsBody, grid_checks, read_grids, write_grids
 from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, read_tile, tile_checks, write_symbols
@@ -115,29 +115,29 @@ def _write_latents(model: QuantizedLatents) -> Sections:
     if body is None:
         tiling = tiling_of(arch, model.height, model.width)
         context = prior_of(arch.prior_id).context
-        if model.correction is not None:
-            context = model.correction.applied(context, tiling.tiles[0].geometry)
+        if model.adaptation is not None:
+            context = model.adaptation.applied(context, tiling.tiles[0].geometry)
         body = write_symbols(tiling, model.q_step, context, model.tile_symbols)
     sections = {Section.LATENTS: body}
     if model.image_filter is not None:
         sections[Section.FILTER] = write_filter(model.image_filter)
-    if model.correction is not None:
-        sections[Section.CORRECTIONS] = write_correction(model.correction)
+    if model.adaptation is not None:
+        sections[Section.ADAPTATION] = write_adaptation(model.adaptation)
     return sections
 
 
 def _read_latents(state: FileState, region: Region | None, finest_level: int, losses: Losses) -> tuple[Any, Region]:
-    """Reads latents, image filter and correction."""
+    """Reads latents, image filter and adaptation."""
     header = state.header
     arch: Any = header.architecture
     tiling = tiling_of(arch, header.height, header.width)
-    image_filter, correction, context = None, None, prior_of(arch.prior_id).context
+    image_filter, adaptation, context = None, None, prior_of(arch.prior_id).context
     if Section.FILTER in header.sections:
         with record_loss(losses, "the image goes without this filter"):
             image_filter = read_filter(state.section(Section.FILTER), arch.channels)
-    if Section.CORRECTIONS in header.sections:
-        correction = read_correction(state.section(Section.CORRECTIONS), context, tiling.tiles[0].geometry)
-        context = correction.applied(context, tiling.tiles[0].geometry)
+    if Section.ADAPTATION in header.sections:
+        adaptation = read_adaptation(state.section(Section.ADAPTATION), context, tiling.tiles[0].geometry)
+        context = adaptation.applied(context, tiling.tiles[0].geometry)
     missing = state.missing_bytes(Section.LATENTS)
     checks = None if state.checks is None else state.checks.symbols
     body = LatentsBody(state.present(Section.LATENTS), missing, checks)
@@ -155,7 +155,7 @@ def _read_latents(state: FileState, region: Region | None, finest_level: int, lo
         symbols,
         samples,
         image_filter,
-        correction,
+        adaptation,
         header.bit_depth,
     )
     return model, covered

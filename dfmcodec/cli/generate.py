@@ -261,7 +261,7 @@ class _Drawing:
         return self.size, max(1, round(self.size * arch.width / arch.height))
 
     def check_grid(self, model: GenerativeModel, count: int, columns: int) -> None:
-        """Refuses a grid of so many images that the output cannot hold, before it is painted."""
+        """Refuses a grid of more images than the output can hold, before it is painted."""
         from dfmcodec.files.write_image import check_size, output_format
         from dfmcodec.image import LARGEST_PIXELS, check_image_size
         from dfmcodec.training.generative.grids import grid_size
@@ -519,13 +519,13 @@ def _refuse_standard_output(output: Path | None) -> None:
 
 def _echo_once(quiet: bool) -> Notify:
     """Prints a notice of each kind, of the first file that it is about."""
-    told: set[str] = set()
+    named: set[str] = set()
 
     def notify(notice: str) -> None:
         kind = notice.rpartition(": ")[2]
-        if not quiet and kind not in told:
+        if not quiet and kind not in named:
             echo(f"dfm: {notice}", err=True)
-        told.add(kind)
+        named.add(kind)
 
     return notify
 

@@ -85,7 +85,7 @@ class Sources:
         Args:
             images: Of a shard, at most.
             is_wanted: Indicates by its name which files of a folder are taken.
-            output_of: Gives what tells the output of a file from others, by the name of the file.
+            output_of: Gives the name of the output of a file, by the name of the file.
             rows_of: Gives the number of rows of a Parquet file.
 
         Raises:
@@ -93,7 +93,7 @@ class Sources:
             ConfigError: A pattern stands for too many names.
         """
         if self.form == FILES:
-            items = iter(_told_apart(self._files(is_wanted), output_of))
+            items = iter(_distinct(self._files(is_wanted), output_of))
             while shard := list(islice(items, images)):
                 yield shard
             return
@@ -138,7 +138,7 @@ def another(source: str, sources: Sequence[str]) -> str:
     return next((other for other in sources if other != source), "another one of its name")
 
 
-def _told_apart(found: Iterable[Item], output_of: Callable[[str], str]) -> list[Item]:
+def _distinct(found: Iterable[Item], output_of: Callable[[str], str]) -> list[Item]:
     """Files, each once; those that have an output in common name another one that has it, too."""
     items: dict[tuple[str, str], Item] = {}
     for item in found:

@@ -8,7 +8,7 @@ from dfmcodec._types import Float32, Int32, Pixels
 from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
 from dfmcodec.bitstream.header import Header
 from dfmcodec.decoder.renderer import Decoded, DecodeRequest, Renderer
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import has_kernels
 from dfmcodec.latents.colour import planes_to_pixels
 from dfmcodec.latents.geometry import Region
 from dfmcodec.prior import prior_of
@@ -22,7 +22,7 @@ class LatentRenderer(Renderer):
     """Corrects the linear synthesis of latents."""
 
     def uses_threads(self) -> bool:
-        return compiled is None
+        return not has_kernels()
 
     def seen_from(self, region: Region, header: Header) -> Region:
         arch = header.architecture

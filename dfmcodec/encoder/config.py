@@ -80,25 +80,25 @@ _SAMPLES_PER_PIXEL = 3
 
 
 def lmbda_of_quality(quality: float) -> float:
-    """The Lagrangian multiplier of a quality in 0..100."""
+    """The Lagrange multiplier of a quality in 0..100."""
     return lmbda_of_step(step_of_quality(quality))
 
 
 def lmbda_of_step(step: float) -> float:
-    """The multiplier that a quantisation step in code values is for; the inverse of
+    """The Lagrange multiplier that a quantisation step in code values is for; the inverse of
     `step_of_lmbda`.
     """
     return BIT_COST / _SAMPLES_PER_PIXEL * (step / PEAK_LEVEL) ** 2
 
 
 def step_of_lmbda(lmbda: float) -> float:
-    """The quantisation step in code values for the multiplier of the loss MSE + lmbda * bpp.
+    """The quantisation step in code values for the lmbda of the loss MSE + lmbda * bpp.
 
     A pixel has 3 samples, so a bit costs lmbda * 3 * 255^2 squared code values. The step makes this
     BIT_COST squared steps.
 
     Args:
-        lmbda: The multiplier, with the MSE of samples in [0, 1].
+        lmbda: The Lagrange multiplier, with the MSE of samples in [0, 1].
     """
     return PEAK_LEVEL * sqrt(lmbda * _SAMPLES_PER_PIXEL / BIT_COST)
 
@@ -123,7 +123,7 @@ class EncoderConfig(EncodeSettings):
         quality: 0..100; not for the coordinate model. With the tune "visual", qualities up to
             `MAX_AIMED_QUALITY` are the SSIMULACRA2 that is aimed at, and larger ones go towards
             lossless; with the tune "psnr", by `lmbda_of_quality`.
-        lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
+        lmbda: The lmbda of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
         model: "latent", "fitted" or "coordinate"; or "auto" for latent and, with the tune "psnr",
             from effort 6 on and up to 4 megapixels, the better of latent and fitted.
@@ -201,14 +201,14 @@ class EncoderConfig(EncodeSettings):
 
     @property
     def aimed_score(self) -> float | None:
-        """The SSIMULACRA2 that a quality aims at; None where it is a multiplier."""
+        """The SSIMULACRA2 that a quality aims at; None where it is a Lagrange multiplier."""
         quality = self.target_quality
         is_score = quality is not None and quality <= MAX_AIMED_QUALITY and self.distortion_tune is Tune.VISUAL
         return quality if is_score else None
 
     @property
     def target_lmbda(self) -> float | None:
-        """The multiplier of the target `lmbda`, or the usual one of a quality; None for other
+        """The lmbda of the target `lmbda`, or the usual one of a quality; None for other
         targets.
         """
         quality = self.target_quality

@@ -72,7 +72,7 @@ def encode_image(
             `sample_max`; or the samples have 16 bits and use only 8, and `sample_max` does not say
             how that is meant.
         TargetUnreachableError: The target cannot be met.
-        ConfigError: The fitted model cannot name the multiplier that was given; or the model has
+        ConfigError: The fitted model cannot name the lmbda that was given; or the model has
             not the tune.
         DivergedError: The fit diverged again and again.
         MissingPackageError: The model is fitted by JAX and optax, which are not installed.

@@ -92,7 +92,7 @@ class Job:
         return "time limit" if limit is not None and seconds > limit else None
 
     def too_small(self, least_bytes: float) -> str:
-        """The message where even the smallest file, of so many bytes without ancillary data,
+        """The message where even the smallest file, of the given bytes without ancillary data,
         exceeds the budget.
         """
         metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"

@@ -1,4 +1,4 @@
-"""How searches come to a target: a controller moves the logarithm of a multiplier or a q_step, and
+"""How searches come to a target: a controller moves the logarithm of a lmbda or a q_step, and
 a bracket keeps the points between which the target lies.
 """
 
@@ -81,7 +81,7 @@ class Bracket:
 
 
 def false_position(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """The multiplier at which an overshoot would be 0 if it were linear in the logarithm of the
+    """The lmbda at which an overshoot would be 0 if it were linear in the logarithm of the
     multiplier, from two multipliers with their overshoots.
     """
     (lmbda, overshoot), (other, of_other) = first, second

@@ -1,7 +1,7 @@
 """What an encoding is to reach, the same for all models: a size, a PSNR, a SSIMULACRA2, or a
 Lagrange multiplier.
 
-A target knows what trials came to, not how they are made. Searches move a q_step or a multiplier by
+A target knows what trials came to, not how they are made. Searches move a q_step or a lmbda by
 a `Controller` for its `log_overshoot`, and keep what they know in a `Bracket`; see `rate_control`.
 """
 
@@ -197,7 +197,7 @@ def best_of(target: Target, trials: Iterable[Trial]) -> Trial | None:
 
 
 def target_of(job: Job) -> Target:
-    """The target of a job for a model that takes a quality as a multiplier."""
+    """The target of a job for a model that takes a quality as a Lagrange multiplier."""
     if job.budget_bytes is not None:
         return SizeTarget(job.budget_bytes)
     return LmbdaTarget() if job.config.psnr is None else PsnrTarget(job.config.psnr)

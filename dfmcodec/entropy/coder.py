@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from types import ModuleType
 from typing import Any, Protocol
 
 import constriction
@@ -32,7 +31,7 @@ from dfmcodec.entropy.tables import (
     split_symbols,
 )
 from dfmcodec.errors import CorruptError
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 
 Run = tuple[Table, int]  # a table, and the number of successive symbols that it codes
 _INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
@@ -101,7 +100,7 @@ def _bits_model(bits: int) -> Any:
 
 
 class _EntryWriter(Protocol):
-    """Writes table entries and plain bits as a range-coded stream; both ways write the same."""
+    """Writes table entries and plain bits as a range-coded stream; all write the same."""
 
     def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
         """Entries under several tables, int32 [N]."""
@@ -152,8 +151,7 @@ class _ConstrictionWriter:
 class _CompiledWriter:
     """`_EntryWriter` by the kernel."""
 
-    def __init__(self, kernels: ModuleType) -> None:
-        self._kernels = kernels
+    def __init__(self) -> None:
         self._state = np.array([0, np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
         self._parts: list[npt.NDArray[np.uint32]] = []
 
@@ -166,23 +164,32 @@ class _CompiledWriter:
     ) -> npt.NDArray[np.integer[Any]]:
         order, out = np.empty(len(numbers), dtype=np.int32), self._room(len(numbers))
         numbers, entries = np.ascontiguousarray(numbers), np.ascontiguousarray(entries, dtype=np.int32)
-        size = self._kernels.encode_entries(self._state, tables.cumulative, numbers, is_sorted, order, entries, out)
+        size = compiled.encode_entries(self._state, tables.cumulative, numbers, is_sorted, order, entries, out)
         self._parts.append(out[:size].copy())
         return order
 
     def bits(self, values: Int32, bits: int) -> None:
         out = self._room(values.size)
-        size = self._kernels.encode_bits(self._state, bits, np.ascontiguousarray(values, dtype=np.int32), out)
+        size = compiled.encode_bits(self._state, bits, np.ascontiguousarray(values, dtype=np.int32), out)
         self._parts.append(out[:size].copy())
 
     def words(self) -> npt.NDArray[np.uint32]:
         end = self._room(2)
-        size = self._kernels.end_encoding(self._state, end)
+        size = compiled.end_encoding(self._state, end)
         return np.concatenate([*self._parts, end[:size]])
 
     def _room(self, count: int) -> npt.NDArray[np.uint32]:
-        """Room for the words of so many entries, and for those that wait for a carry."""
+        """Room for the words of the given entries, and for those that wait for a carry."""
         return np.empty(count + int(self._state[2]), dtype=np.uint32)
+
+
+def _compiled_writer() -> _EntryWriter:
+    return _CompiledWriter()
+
+
+@by_kernels(_compiled_writer)
+def _writer() -> _EntryWriter:
+    return _ConstrictionWriter()
 
 
 def _numbers_of(runs: Sequence[Run]) -> tuple[npt.NDArray[np.int16], TableSet]:
@@ -196,7 +203,7 @@ class SymbolEncoder:
     """Collects arrays of symbols into one range-coded stream."""
 
     def __init__(self) -> None:
-        self._entries: _EntryWriter = _ConstrictionWriter() if compiled is None else _CompiledWriter(compiled)
+        self._entries = _writer()
 
     def encode(self, symbols: Symbols, table: Table) -> None:
         """Appends symbols under one table.
@@ -360,11 +367,10 @@ class _ConstrictionEntries:
 class _CompiledEntries:
     """`_Entries` by the kernel."""
 
-    def __init__(self, words: npt.NDArray[np.uint32], kernels: ModuleType) -> None:
-        self._kernels = kernels
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
         self._words = words
         self._state = np.empty(4, dtype=np.uint64)
-        kernels.start_decoding(self._state, words)
+        compiled.start_decoding(self._state, words)
 
     def of_runs(self, runs: Sequence[Run]) -> Int32:
         if not runs:
@@ -375,16 +381,25 @@ class _CompiledEntries:
         order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)
         of_tables = tables.cumulative, tables.guide, tables.shifts
         numbers = np.ascontiguousarray(numbers)
-        unfinished = self._kernels.decode_highs(self._state, self._words, *of_tables, numbers, is_sorted, order, highs)
+        unfinished = compiled.decode_highs(self._state, self._words, *of_tables, numbers, is_sorted, order, highs)
         if unfinished < 0:
             raise CorruptError(_INVALID_STREAM)
         return _Highs(highs, order, unfinished)
 
     def bits(self, count: int, bits: int) -> Int32:
         values = np.empty(count, dtype=np.int32)
-        if not self._kernels.decode_bits(self._state, self._words, bits, values):
+        if not compiled.decode_bits(self._state, self._words, bits, values):
             raise CorruptError(_INVALID_STREAM)
         return values
+
+
+def _compiled_entries(words: npt.NDArray[np.uint32]) -> _Entries:
+    return _CompiledEntries(words)
+
+
+@by_kernels(_compiled_entries)
+def _entries(words: npt.NDArray[np.uint32]) -> _Entries:
+    return _ConstrictionEntries(words)
 
 
 class SymbolDecoder:
@@ -402,7 +417,7 @@ class SymbolDecoder:
             msg = f"a coded section has {len(stream)} bytes, not a multiple of 4; the file is damaged"
             raise CorruptError(msg)
         words = np.frombuffer(stream, dtype="<u4").astype(np.uint32)
-        self._entries: _Entries = _ConstrictionEntries(words) if compiled is None else _CompiledEntries(words, compiled)
+        self._entries = _entries(words)
 
     def decode(self, count: int, table: Table) -> Symbols:
         """Returns the next `count` symbols under one table, int32 [count]."""

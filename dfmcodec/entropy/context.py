@@ -46,7 +46,7 @@ from dfmcodec.entropy.tables import (
     laplace,
 )
 from dfmcodec.errors import DfmError
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.quantizer import MAX_STEP, log_step
 from dfmcodec.latents.trellis import QUANTIZERS, States
 
@@ -56,7 +56,7 @@ ACTIVATION_MAX = 127
 MAX_WEIGHT = 127
 OUTPUT_SHIFT = 256
 MAX_FEATURE = 127
-MAX_CORRECTION = 1 << 20  # the most that the correction of an image may add to a constant of the last layer
+MAX_ADAPTATION = 1 << 20  # the most that the adaptation of an image may add to a constant of the last layer
 MAX_EXACT = 1 << 24  # float32 holds all integers up to this one
 MAX_LOG_STEP = max(abs(log_step(1)), abs(log_step(MAX_STEP)))
 MEANS_PER_SCALE = 4
@@ -128,8 +128,8 @@ class ContextNetwork:
     def largest_sums(self) -> tuple[float, float, float]:
         """Returns bounds on the magnitude of all partial sums of each layer, in any order.
 
-        The bounds are the sums of the largest magnitudes of all terms. No image, step or correction
-        of the last layer can exceed them: `ContextCorrection` limits weights and constants.
+        The bounds are the sums of the largest magnitudes of all terms. No image, step or adaptation
+        of the last layer can exceed them: `ContextAdaptation` limits weights and constants.
         """
 
         def largest_row(weights: Float32) -> float:
@@ -140,8 +140,8 @@ class ContextNetwork:
 
         first = MAX_FEATURE * largest_row(self.w1) + largest(self.c1) + MAX_LOG_STEP * largest(self.s1)
         second = ACTIVATION_MAX * largest_row(self.w2) + largest(self.c2)
-        corrected = ACTIVATION_MAX * MAX_WEIGHT * self.w3.shape[1] + largest(self.c3) + MAX_CORRECTION
-        return first, second, corrected + MAX_LOG_STEP * largest(self.s3) + OUTPUT_SHIFT // 2
+        adapted = ACTIVATION_MAX * MAX_WEIGHT * self.w3.shape[1] + largest(self.c3) + MAX_ADAPTATION
+        return first, second, adapted + MAX_LOG_STEP * largest(self.s3) + OUTPUT_SHIFT // 2
 
     def check_exact(self) -> None:
         """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums.
@@ -363,6 +363,15 @@ class ContextModel:
         others = np.zeros((len(self.tables) - DIRECT_TABLES, direct.shape[1]))
         return np.concatenate([direct, others]).astype(np.float32)
 
+    def _choose_tables_by_kernel(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
+    ) -> TableChoice:
+        choice = TableChoice(np.empty(len(quantizers), dtype=np.int16), np.empty(len(quantizers), dtype=np.int32))
+        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
+        compiled.choose_tables(*arguments, choice.table, choice.sign, np.empty(0, dtype=np.uint8))
+        return choice
+
+    @by_kernels(_choose_tables_by_kernel)
     def choose_tables(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
     ) -> TableChoice:
@@ -375,16 +384,21 @@ class ContextModel:
             quantizers: The quantiser of each symbol of the rows, int8 [N].
             log_step: The logarithm of the step; see `quantizer.log_step`.
         """
-        if compiled is None:
-            available = causal.available(coding_pass)
-            features = causal.features(coding_pass, rows)
-            outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
-            return self.choose_tables_from_outputs(outputs, quantizers)
-        choice = TableChoice(np.empty(len(quantizers), dtype=np.int16), np.empty(len(quantizers), dtype=np.int32))
-        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
-        compiled.choose_tables(*arguments, choice.table, choice.sign, np.empty(0, dtype=np.uint8))
-        return choice
+        available = causal.available(coding_pass)
+        features = causal.features(coding_pass, rows)
+        outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
+        return self.choose_tables_from_outputs(outputs, quantizers)
 
+    def _hidden_by_kernel(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
+    ) -> npt.NDArray[np.uint8]:
+        size = len(rows) * causal.shape(coding_pass)[1]
+        hidden = np.empty((size, len(self.networks[coding_pass.phase].c2)), dtype=np.uint8)
+        arguments = self._kernel_arguments(causal, coding_pass, rows, np.zeros(size, dtype=np.int8), log_step)
+        compiled.choose_tables(*arguments, np.empty(size, dtype=np.int16), np.empty(size, dtype=np.int32), hidden)
+        return hidden
+
+    @by_kernels(_hidden_by_kernel)
     def hidden(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
     ) -> npt.NDArray[np.uint8]:
@@ -395,16 +409,9 @@ class ContextModel:
         Returns:
             uint8 [N, hidden_2].
         """
-        network = self.networks[coding_pass.phase]
-        if compiled is None:
-            features, available = causal.features(coding_pass, rows), causal.available(coding_pass)
-            found = network.hidden(features, available, coding_pass, log_step, np)
-            return np.ascontiguousarray(found.T.astype(np.uint8))
-        size = len(rows) * causal.shape(coding_pass)[1]
-        hidden = np.empty((size, len(network.c2)), dtype=np.uint8)
-        arguments = self._kernel_arguments(causal, coding_pass, rows, np.zeros(size, dtype=np.int8), log_step)
-        compiled.choose_tables(*arguments, np.empty(size, dtype=np.int16), np.empty(size, dtype=np.int32), hidden)
-        return hidden
+        features, available = causal.features(coding_pass, rows), causal.available(coding_pass)
+        found = self.networks[coding_pass.phase].hidden(features, available, coding_pass, log_step, np)
+        return np.ascontiguousarray(found.T.astype(np.uint8))
 
     def _kernel_arguments(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
@@ -449,7 +456,6 @@ class ContextModel:
                 each of the shape of `CausalContext.planes`[0].
             by_coarser: Those of the coarser level.
         """
-        assert compiled is not None
         arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
         shape = self.bits_of_outputs.shape[1:3]
         targets = by_level, by_coarser

@@ -14,7 +14,7 @@ A symbol sees
 
     - 14 symbols of its grid that are decoded before it (`CAUSAL`),
     - the 3x3 symbols around its 2x2 cell in the next coarser grid, which has one for each cell,
-    - each of the six coarser grids, interpolated to its own place (`doubled`),
+    - each of the six coarser grids, interpolated to its own place (`upsampled`),
 
 all companded (`COMPANDED`), with their sign. Symbols beyond a grid are 0. One network of three
 layers serves all grids:
@@ -63,7 +63,7 @@ from dfmcodec.entropy.tables import (
     shifted_laplace_table,
 )
 from dfmcodec.errors import DfmError
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.grids import GRID_LEVELS
 
 # (row, column) offsets, row by row. All have column + 2 row < 0.
@@ -73,7 +73,7 @@ CAUSAL = (
     *((-1, x) for x in range(-2, 2)),
     *((0, x) for x in range(-3, 0)),
 )
-SLOPE = 2  # rows count so many columns in the number of a wavefront
+SLOPE = 2  # a row counts as this number of columns in the number of a wavefront
 COARSER = GRID_LEVELS - 1  # grids that the finest one sees, one feature of each
 FEATURES = len(CAUSAL) + len(SQUARE) + COARSER
 PAD = 3  # symbols around a grid that `CAUSAL` reaches
@@ -320,10 +320,7 @@ class GridContext:
         self._causal = np.array([y * self._stride + x for y, x in CAUSAL], dtype=np.int64)
         self._offsets = self._origin + self._causal.astype(np.intp)
 
-    def choose_tables(self, front: Wavefront) -> GridChoice:
-        """Chooses the tables of all symbols of a wavefront."""
-        if compiled is None:
-            return GridChoice.of_outputs(self._network.outputs(self.features(front)))
+    def _choose_tables_by_kernel(self, front: Wavefront) -> GridChoice:
         count = len(front.rows)
         first, step = front.places(self._stride)
         choice = GridChoice(np.empty(count, np.int16), np.empty(count, np.int32), np.empty(count, np.int32))
@@ -334,6 +331,11 @@ class GridContext:
             *(choice.table, choice.sign, choice.middle),
         )
         return choice
+
+    @by_kernels(_choose_tables_by_kernel)
+    def choose_tables(self, front: Wavefront) -> GridChoice:
+        """Chooses the tables of all symbols of a wavefront."""
+        return GridChoice.of_outputs(self._network.outputs(self.features(front)))
 
     def features(self, front: Wavefront) -> Float32:
         """Gathers the companded symbols that the symbols of a wavefront see.
@@ -348,19 +350,20 @@ class GridContext:
         features[:, len(CAUSAL) :] = self._coarser[front.positions(self._grid.shape[1])]
         return features
 
+    def _accept_by_kernel(self, front: Wavefront, symbols: Symbols) -> None:
+        first, step = front.places(self._stride)
+        in_plane = self._plane, (self._origin + first, step)
+        in_grid = self._grid, front.places(self._grid.shape[1])
+        compiled.accept_front(np.ascontiguousarray(symbols, np.int32), COMPANDED, *in_grid, *in_plane)
+
+    @by_kernels(_accept_by_kernel)
     def accept(self, front: Wavefront, symbols: Symbols) -> None:
         """Takes the symbols of a wavefront, int32 [N]."""
-        if compiled is not None:
-            first, step = front.places(self._stride)
-            in_plane = self._plane, (self._origin + first, step)
-            in_grid = self._grid, front.places(self._grid.shape[1])
-            compiled.accept_front(np.ascontiguousarray(symbols, np.int32), COMPANDED, *in_grid, *in_plane)
-            return
         front.of_grid(self._grid)[...] = symbols
         self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols)
 
 
-def doubled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArray[np.int16]:
+def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArray[np.int16]:
     """Interpolates planes [C, m, n], 0 beyond their edges, to integers [C, rows, columns].
 
     Samples 2 i and 2 i + 1 of a row lie a quarter sample before and after sample i, and are three
@@ -396,7 +399,7 @@ def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.
         features[..., number] = part.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
     planes = companded(coarser[-1]).astype(np.int16)[None]
     for grid in reversed(coarser[:-1]):
-        planes = np.concatenate([companded(grid).astype(np.int16)[None], doubled(planes, grid.shape)])
+        planes = np.concatenate([companded(grid).astype(np.int16)[None], upsampled(planes, grid.shape)])
     for number, plane in enumerate(planes):  # one by one, which takes the least memory
-        features[..., len(SQUARE) + number] = doubled(plane[None], size)[0]
+        features[..., len(SQUARE) + number] = upsampled(plane[None], size)[0]
     return features

@@ -29,14 +29,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int8, Int32
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.geometry import CHANNELS, ORIENTATIONS, Geometry
 from dfmcodec.latents.quantizer import FINE, band_step, synthesise_fine
 from dfmcodec.latents.trellis import NEXT_STATE, States, multiples_of, next_states, quantizer_of
@@ -249,14 +249,16 @@ class CausalContext:
         rows, columns = self.shape(coding_pass)
         return quantizer_of(self._states[:rows, :columns]).ravel()
 
+    def _row_blocks_of_kernels(self, coding_pass: CodingPass) -> Iterator[Rows]:
+        count, columns = self.shape(coding_pass)
+        yield from parts_of(range(count), min(thread_count(), -(-count * columns // _KERNEL_SYMBOLS)))
+
+    @by_kernels(_row_blocks_of_kernels)
     def row_blocks(self, coding_pass: CodingPass) -> Iterator[Rows]:
         """Gives the rows of a pass in blocks: those of NumPy are so small that their features stay
         in the processor's cache, those of the kernel so large that each thread has one.
         """
         count, columns = self.shape(coding_pass)
-        if compiled is not None:
-            yield from parts_of(range(count), min(thread_count(), -(-count * columns // _KERNEL_SYMBOLS)))
-            return
         block_rows = max(1, _BLOCK_SYMBOLS // columns)
         for start in range(0, count, block_rows):
             yield range(start, min(count, start + block_rows))
@@ -342,6 +344,24 @@ class CausalContext:
             row += count
         return features.reshape(size, -1)
 
+    def _accept_by_kernel(
+        self, coding_pass: CodingPass, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32
+    ) -> None:
+        shape = self.shape(coding_pass)
+        y, x = PHASES[coding_pass.phase]
+        band = coding_pass.channel * ORIENTATIONS + coding_pass.orientation
+        rows, columns = self._planes.shape[-2:]
+        first = ((((band * 2 + y) * 2 + x) * rows) + _PHASE_PAD) * columns + _PHASE_PAD
+        fine = self._fine[coding_pass.orientation][coding_pass.channel]
+        width = fine.shape[1]
+        compiled.accept_symbols(
+            *(np.ascontiguousarray(symbols), table, sign, offsets),
+            *(NEXT_STATE, *shape, self._states, self._states.shape[1]),
+            *(_COMPANDED_INT8, self._planes, (first, columns)),
+            *(fine, (y * width + x, 2 * width)),
+        )
+
+    @by_kernels(_accept_by_kernel)
     def accept(
         self, coding_pass: CodingPass, symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offsets: Int32
     ) -> None:
@@ -356,28 +376,6 @@ class CausalContext:
         """
         shape = self.shape(coding_pass)
         y, x = PHASES[coding_pass.phase]
-        if compiled is not None:
-            band = coding_pass.channel * ORIENTATIONS + coding_pass.orientation
-            rows, columns = self._planes.shape[-2:]
-            first = ((((band * 2 + y) * 2 + x) * rows) + _PHASE_PAD) * columns + _PHASE_PAD
-            fine = self._fine[coding_pass.orientation][coding_pass.channel]
-            width = fine.shape[1]
-            compiled.accept_symbols(
-                np.ascontiguousarray(symbols),
-                table,
-                sign,
-                offsets,
-                NEXT_STATE,
-                *shape,
-                self._states,
-                self._states.shape[1],
-                _COMPANDED_INT8,
-                self._planes,
-                (first, columns),
-                fine,
-                (y * width + x, 2 * width),
-            )
-            return
         of_symbol = offsets_of(symbols, table, sign, offsets)
         multiples = multiples_of(symbols, self.quantizers(coding_pass))
         states = self._states[: shape[0], : shape[1]]
@@ -412,43 +410,7 @@ class CausalContext:
             np.zeros((len(channels), *self.geometry.band_size(level, o)), dtype=np.int32) for o in range(ORIENTATIONS)
         ]
         level_step = band_step(self.q_step, BAND_NORMS[level][0])
-        self._differences = np.zeros((len(channels), 2, 2, len(LOW_OFFSETS), *cells), dtype=np.int8)
-        if compiled is None:
-            for channel in channels:
-                self._differences[channel] = self._low_differences(self.low[channel], level_step)
-            return
-        parts = parts_of(range(height)) if self.low.size >= _BLOCK_SYMBOLS else [range(height)]
-        in_threads(
-            partial(_compiled_differences, np.ascontiguousarray(self.low), level_step, self._differences),
-            [(channel, rows) for channel in channels for rows in parts],
-        )
-
-    @staticmethod
-    def _low_differences(low: Int32, level_step: int) -> Float32:
-        """Returns companded differences from each sample to those around it, in 1/4 of the step.
-
-        Args:
-            low: The samples of a channel, int32 [h, w], units.
-            level_step: The step of the level's bands of orientation 0, in 2^-8 units.
-
-        Returns:
-            float32 [2, 2, len(LOW_OFFSETS), rows, columns], by the phase of the sample in its 2x2
-            cell.
-        """
-        height, width = low.shape
-        padded = np.pad(low, _PAD, mode="edge")
-        limit = max(1, level_step >> 1)  # 128 steps, in units: their companding is the last one anyway
-        factor = (1 << 24) // level_step
-        differences = np.zeros((2, 2, len(LOW_OFFSETS), -(-height // 2), -(-width // 2)), dtype=np.float32)
-        for number, (y, x) in enumerate(LOW_OFFSETS):
-            difference = padded[_PAD + y : _PAD + y + height, _PAD + x : _PAD + x + width] - low
-            quarters = (np.minimum(np.abs(difference), limit) * np.int32(factor)) >> 14
-            magnitude = COMPANDED[np.minimum(quarters, len(COMPANDED) - 1)]
-            signed = np.copysign(magnitude, difference)
-            for own_y, own_x in PHASES:
-                one_phase = signed[own_y::2, own_x::2]
-                differences[own_y, own_x, number, : one_phase.shape[0], : one_phase.shape[1]] = one_phase
-        return differences
+        self._differences = _low_differences(self.low, level_step)
 
     def _leave(self, level: int) -> None:
         """Synthesises the next low-pass band, and keeps the symbols of the level as context."""
@@ -474,12 +436,43 @@ def offsets_of(symbols: Int32, table: npt.NDArray[np.int16], sign: Int32, offset
     return np.asarray(offsets[table, entry] * sign)
 
 
-def _compiled_differences(low: Int32, level_step: int, differences: Int8, part: tuple[int, Rows]) -> None:
-    """Computes `CausalContext._low_differences` of a channel in some rows; `part` is both."""
-    assert compiled is not None
-    channel, rows = part
-    _, height, width = low.shape
-    numbers = _LOW_OFFSETS, _COMPANDED_INT32
-    compiled.low_differences(
-        low[channel], height, width, level_step, *numbers, rows.start, rows.stop, differences[channel]
-    )
+def _low_differences_by_kernel(low: Int32, level_step: int) -> Int8:
+    channels, height, width = low.shape
+    low = np.ascontiguousarray(low)
+    differences = np.zeros((channels, 2, 2, len(LOW_OFFSETS), -(-height // 2), -(-width // 2)), dtype=np.int8)
+
+    def fill(part: tuple[int, Rows]) -> None:
+        channel, rows = part
+        numbers = height, width, level_step, _LOW_OFFSETS, _COMPANDED_INT32, rows.start, rows.stop
+        compiled.low_differences(low[channel], *numbers, differences[channel])
+
+    parts = parts_of(range(height)) if low.size >= _BLOCK_SYMBOLS else [range(height)]
+    in_threads(fill, [(channel, rows) for channel in range(channels) for rows in parts])
+    return differences
+
+
+@by_kernels(_low_differences_by_kernel)
+def _low_differences(low: Int32, level_step: int) -> Int8:
+    """Returns companded differences from each sample to those around it, in 1/4 of the step.
+
+    Args:
+        low: The samples, int32 [C, h, w], units.
+        level_step: The step of the level's bands of orientation 0, in 2^-8 units.
+
+    Returns:
+        int8 [C, 2, 2, len(LOW_OFFSETS), rows, columns], by the phase of the sample in its 2x2 cell.
+    """
+    channels, height, width = low.shape
+    padded = np.pad(low, ((0, 0), (_PAD, _PAD), (_PAD, _PAD)), mode="edge")
+    limit = max(1, level_step >> 1)  # 128 steps, in units: their companding is the last one anyway
+    factor = (1 << 24) // level_step
+    differences = np.zeros((channels, 2, 2, len(LOW_OFFSETS), -(-height // 2), -(-width // 2)), dtype=np.int8)
+    for number, (y, x) in enumerate(LOW_OFFSETS):
+        difference = padded[:, _PAD + y : _PAD + y + height, _PAD + x : _PAD + x + width] - low
+        quarters = (np.minimum(np.abs(difference), limit) * np.int32(factor)) >> 14
+        magnitude = COMPANDED[np.minimum(quarters, len(COMPANDED) - 1)]
+        signed = np.copysign(magnitude, difference)
+        for own_y, own_x in PHASES:
+            one_phase = signed[:, own_y::2, own_x::2]
+            differences[:, own_y, own_x, number, : one_phase.shape[1], : one_phase.shape[2]] = one_phase
+    return differences

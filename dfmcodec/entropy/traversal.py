@@ -60,7 +60,7 @@ def traverse(
     Args:
         geometry: The sizes of the bands.
         q_step: The quantisation step in 1/64 code values.
-        context: The context model of the prior, with the image's correction if it has one.
+        context: The context model of the prior, with the image's adaptation if it has one.
         source: Gives the symbols.
         finest_level: The last decomposition level of the traversal; finer levels are left out.
         known: The symbols of all passes, where they are known before they are taken from the

@@ -72,7 +72,7 @@ _FLOAT_FORMAT = 3  # a value of SampleFormat
 _FLOATING_POINT = ": it has floating-point samples (HDR); convert it to 16-bit integers first"
 _TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
 _LONGEST_TEXT = 300  # of an error of Pillow, in characters
-# Of animations, a frame needs those before it: so many at most are decoded for --page.
+# Of animations, a frame needs those before it: at most this number is decoded for --page.
 _SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
 _MAX_PAGE_PIXELS = 1 << 32
 _GRAY_PEAKS = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}  # by raw mode; Pillow scales the samples to 255

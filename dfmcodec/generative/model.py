@@ -330,7 +330,7 @@ def _check_report(report: Any) -> None:
 
 
 def _is_plain(value: Any, depth: int) -> bool:
-    """Whether a value is one of JSON, with at most so many maps and lists in each other."""
+    """Whether a value is one of JSON, with a limited depth of maps and lists in each other."""
     if isinstance(value, dict):
         return _is_plain([*value, *value.values()], depth)
     if isinstance(value, list):

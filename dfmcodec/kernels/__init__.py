@@ -4,7 +4,8 @@
 off by `DFMCODEC_KERNELS=numpy` (the name of an instruction set takes that one instead), or where
 the processor has no fast products of bytes. NumPy then computes the same symbols, and the same
 pixels but for rounding. A kernel takes whole arrays, releases the interpreter's lock and uses one
-core; callers spread blocks over `dfmcodec.threads`.
+core; callers spread blocks over `dfmcodec.threads`. What computes is chosen here, once: a function
+in NumPy, which says what is computed, is decorated with the one that has kernels do it.
 
 Why C: a decoder that is called once for an image cannot spend 0.3 s on loading a compiler, as numba
 needs on the same machine, and NumPy has no products of bytes.
@@ -13,9 +14,15 @@ needs on the same machine, and NumPy has no products of bytes.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from types import ModuleType
+from typing import Any, ParamSpec, TypeVar
 
 from dfmcodec.errors import ConfigError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SWITCH = "DFMCODEC_KERNELS"
 
@@ -42,9 +49,31 @@ def _load() -> ModuleType | None:
     return _compiled
 
 
-compiled: ModuleType | None = _load()
+compiled: Any = _load()
+
+
+def has_kernels() -> bool:
+    """Whether kernels compute; else NumPy does."""
+    return compiled is not None
+
+
+def by_kernels(compiled_form: Callable[P, T]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorates a function in NumPy.
+
+    Args:
+        compiled_form: What is called in its place where there are kernels, with the same arguments.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return (compiled_form if has_kernels() else function)(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def instruction_set() -> str:
     """That of the kernels, or "numpy" where NumPy computes."""
-    return "numpy" if compiled is None else os.environ.get(SWITCH) or str(compiled.instruction_sets()[0])
+    return os.environ.get(SWITCH) or str(compiled.instruction_sets()[0]) if has_kernels() else "numpy"

@@ -311,22 +311,22 @@ def add_gradient(*arguments: object) -> None:
             planes 0 and 1, float32 [2, ...], which receive the derivatives.
     """
 
-def correction_gradient(
+def adaptation_gradient(
     sample: tuple[_UInt8, Float32, npt.NDArray[np.int64], Int32, _Int8],
     chosen: npt.NDArray[np.int64],
-    correction: tuple[Int32, Int32, int],
+    adaptation: tuple[Int32, Int32, int],
     bits: Float32,
     sizes: tuple[int, int, int],
     by_maps: Float32,
     by_constants: Float32,
 ) -> None:
-    """Computes the derivative of the bits of symbols by a correction of the last layer.
+    """Computes the derivative of the bits of symbols by an adaptation of the last layer.
 
     Args:
-        sample: The inputs of the layer, [N, hidden_2], its sums without a correction, [N, 2], the
+        sample: The inputs of the layer, [N, hidden_2], its sums without an adaptation, [N, 2], the
             number of each symbol's band, the symbols, and their quantisers, [N].
         chosen: The symbols that count.
-        correction: Maps, [2, hidden_2], constants, [bands, 2], and the unit of the constants.
+        adaptation: Maps, [2, hidden_2], constants, [bands, 2], and the unit of the constants.
         bits: `ContextModel.bits_of_outputs`.
         sizes: Its numbers of scales and means, and the index of scale 1.
         by_maps: Receives the derivative by maps, of their shape.

@@ -1,4 +1,4 @@
-/* Derivatives of the bits of symbols: by what their contexts see, and by a correction of the last layer.
+/* Derivatives of the bits of symbols: by what their contexts see, and by an adaptation of the last layer.
  *
  * Derivatives go back through the layers as bytes with a scale for each symbol, by the same products as
  * activations go forward; how they are rounded hardly matters, as they guess what a change of a symbol does.
@@ -195,14 +195,14 @@ done:
     return result;
 }
 
-/* The symbols of a sample, and a correction of the last layer: integers of its units. */
+/* The symbols of a sample, and an adaptation of the last layer: integers of its units. */
 typedef struct {
     Buffer hidden, sums, band, symbols, quantizers, chosen, maps, constants, by_maps, by_constants;
     int unit; /* of constants */
-} Correction;
+} Adaptation;
 
 /* Adds the derivative of the bits of the chosen symbols by the sums of the last layer to those by its weights. */
-static void add_correction_gradient(const Correction *c, const Gradient *gradient, int unit_scale, int width) {
+static void add_adaptation_gradient(const Adaptation *c, const Gradient *gradient, int unit_scale, int width) {
     const int32_t *maps = c->maps.buf, *constants = c->constants.buf;
     float *by_maps = c->by_maps.buf, *by_constants = c->by_constants.buf;
     for (ptrdiff_t k = 0; k < c->chosen.len / 8; k++) {
@@ -224,8 +224,8 @@ static void add_correction_gradient(const Correction *c, const Gradient *gradien
     }
 }
 
-/* Whether the arrays of a correction's gradient match; otherwise refuses the call. */
-static int check_correction(Call *call, const Correction *c, const Gradient *gradient) {
+/* Whether the arrays of an adaptation's gradient match; otherwise refuses the call. */
+static int check_adaptation(Call *call, const Adaptation *c, const Gradient *gradient) {
     const ptrdiff_t count = c->symbols.len / 4, bands = c->constants.len / 8, width = c->maps.len / 8;
     if (gradient->scales < 1 || gradient->means < 1 || gradient->scales > MAX_OUTPUTS ||
         gradient->means > MAX_OUTPUTS || width < 1 || width > MAX_OUTPUTS) {
@@ -248,9 +248,9 @@ static int check_correction(Call *call, const Correction *c, const Gradient *gra
     return 1;
 }
 
-/* The derivative of the bits of symbols by a correction; see _compiled.pyi. */
-int NAME(correction_gradient)(Call *call) {
-    Correction c;
+/* The derivative of the bits of symbols by an adaptation; see _compiled.pyi. */
+int NAME(adaptation_gradient)(Call *call) {
+    Adaptation c;
     Gradient gradient;
     memset(&c, 0, sizeof c), memset(&gradient, 0, sizeof gradient);
     int unit_scale;
@@ -260,10 +260,10 @@ int NAME(correction_gradient)(Call *call) {
     c.maps = take_buffer(call), c.constants = take_buffer(call), c.unit = take_int(call),
     gradient.bits = take_buffer(call), gradient.scales = take_int(call), gradient.means = take_int(call),
     unit_scale = take_int(call), c.by_maps = take_buffer(call), c.by_constants = take_buffer(call);
-    if (check_correction(call, &c, &gradient)) {
+    if (check_adaptation(call, &c, &gradient)) {
         memset(c.by_maps.buf, 0, (size_t)c.by_maps.len);
         memset(c.by_constants.buf, 0, (size_t)c.by_constants.len);
-        add_correction_gradient(&c, &gradient, unit_scale, (int)(c.maps.len / 8));
+        add_adaptation_gradient(&c, &gradient, unit_scale, (int)(c.maps.len / 8));
         result = 1;
     }
     return result;

@@ -93,7 +93,7 @@ typedef struct {
     float *seen[LEVELS];                           /* companded */
     float *by_symbols[LEVELS], *by_seen[LEVELS];
     float *planes[LEVELS], *by_planes[LEVELS]; /* the coarser grids at the size of a level, the nearest first */
-    float *middle, *by_middle;                 /* a plane that is doubled along its rows */
+    float *middle, *by_middle;                 /* a plane that is upsampled along its rows */
     float *vectors, *by_vectors;               /* [LEVELS][VALUES] */
     float *values[STAGES + 1];                 /* [CHANNELS][VALUES]: before and after each stage */
     float *by_values[STAGES + 1];              /* BY_VALUES apart, each after a margin */
@@ -286,7 +286,7 @@ static void compand_level(const Work *work, int level) {
         }
 }
 
-/* ---- doubling ---------------------------------------------------------------------------------------------- */
+/* ---- upsampling ---------------------------------------------------------------------------------------------- */
 
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -316,7 +316,7 @@ INLINE float_lanes high_pairs(float_lanes a, float_lanes b) { return SHUFFLE(a, 
 INLINE float_lanes even_ones(float_lanes a, float_lanes b) { return SHUFFLE(a, b, EVEN_ONES); }
 INLINE float_lanes odd_ones(float_lanes a, float_lanes b) { return SHUFFLE(a, b, ODD_ONES); }
 
-/* Doubles the rows of a plane of `level` + 1 along their length: [samples of it][stride of `level`]. */
+/* Upsamples the rows of a plane of `level` + 1 along their length: [samples of it][stride of `level`]. */
 INLINE void double_rows(const float *taps, int level, const float *in, float *out) {
     const int count = samples_of(level + 1), pairs = count - TAPS;
     for (int y = 0; y < count; y++) {
@@ -336,7 +336,7 @@ INLINE void double_rows(const float *taps, int level, const float *in, float *ou
     }
 }
 
-/* Doubles a plane of `level` + 1 to one of `level`; see `synthesis.fitted.doubled`. */
+/* Upsamples a plane of `level` + 1 to one of `level`; see `synthesis.fitted.upsampled`. */
 static void double_plane(const Work *work, const float *taps, int level, const float *in, float *out) {
     const int pairs = samples_of(level + 1) - TAPS, stride = stride_of(level), end = whole_vectors(2 * pairs);
     double_rows(taps, level, in, work->middle);
@@ -356,7 +356,7 @@ static void double_plane(const Work *work, const float *taps, int level, const f
 }
 
 /* The transpose of `double_plane`: adds to the gradient of the coarser plane. `by` is zero beyond the samples of
- * its rows. With `sums`, the gradient by the taps is added to them, from what was doubled. */
+ * its rows. With `sums`, the gradient by the taps is added to them, from what was upsampled. */
 static void undouble_plane(const Work *work, const float *taps, int level, const float *by, float *to, const float *in,
                            float_lanes *sums) {
     const int count = samples_of(level + 1), pairs = count - TAPS, stride = stride_of(level);
@@ -571,11 +571,11 @@ static void context_tile(const Work *work, const Tile *tile, const ContextProduc
         float_lanes by_distance, by_log_scale;
         const float_lanes bits = counts * laplace_bits(magnitude(apart), log_scale, &by_distance, &by_log_scale);
         store(rows->bits + v * LANES, &bits);
-        const float_lanes price = counts * work->lmbda;
+        const float_lanes bit_cost = counts * work->lmbda;
         const float_lanes by_value =
-            (float_lanes)((int32_lanes)(price * by_distance) ^ ((int32_lanes)apart & (int32_t)0x80000000));
+            (float_lanes)((int32_lanes)(bit_cost * by_distance) ^ ((int32_lanes)apart & (int32_t)0x80000000));
         const float_lanes by_mean = -by_value;
-        const float_lanes by_scale = price * where(negative(magnitude(output) - largest), by_log_scale, none);
+        const float_lanes by_scale = bit_cost * where(negative(magnitude(output) - largest), by_log_scale, none);
         store(rows->by_values + v * LANES, &by_value);
         store(by_outputs[0] + v * LANES, &by_scale);
         store(by_outputs[1] + v * LANES, &by_mean);

@@ -19,7 +19,7 @@
 #define KERNELS_OF_TARGETS(X)                                                                                          \
     X(choose_tables, "rrrrrrrirrrrnnrr(iiiii)www", NOTHING, 0)                                                         \
     X(add_gradient, "rrrrrrrirrrrnnrr(iiiii)rr(ii)ww", NOTHING, 0)                                                     \
-    X(correction_gradient, "(rrrrr)r(rri)r(iii)ww", NOTHING, 0)                                                        \
+    X(adaptation_gradient, "(rrrrr)r(rri)r(iii)ww", NOTHING, 0)                                                        \
     X(window_gradient, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)(ddI)ww", NOTHING, 0)                                             \
     X(window_costs, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)ww", NOTHING, 0)                                                     \
     X(add_gradients, "r(nnnn)(wwwwwww)", NOTHING, 1)                                                                   \

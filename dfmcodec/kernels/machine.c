@@ -162,7 +162,7 @@ static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t colu
     }
 }
 
-/* Puts a row of corrections, in steps, into planes in units. */
+/* Puts a row of residuals, in steps, into planes in units. */
 static void spread_row(const Work *work, const float *row, ptrdiff_t y, ptrdiff_t height, ptrdiff_t width,
                        float *planes) {
     for (int sample = 0; sample < SAMPLES; sample++) {
@@ -221,7 +221,7 @@ int NAME(machine_change)(Call *call) {
     for (int kept = 0; kept < KEPT; kept++, free_room += SAMPLES * stride) work.cells[kept] = free_room;
     for (int layer = 0; layer < depth; layer++)
         for (int kept = 0; kept < KEPT; kept++, free_room += machine_width * stride) work.rows[layer][kept] = free_room;
-    float *const corrections = free_room;
+    float *const residuals = free_room;
     for (ptrdiff_t row = 0; row < cell_rows; row++) {
         cells_of_row(&work, row, work.cells[row % KEPT]);
         ptrdiff_t ready = row - 2; /* the row that can be computed next */
@@ -234,8 +234,8 @@ int NAME(machine_change)(Call *call) {
             if (layer < depth - 1) {
                 layer_row(&work, layer, ready, columns, work.rows[layer + 1][ready % KEPT]);
             } else {
-                layer_row(&work, layer, ready, columns, corrections);
-                spread_row(&work, corrections, ready, out_height, out_width, out.buf);
+                layer_row(&work, layer, ready, columns, residuals);
+                spread_row(&work, residuals, ready, out_height, out_width, out.buf);
             }
         }
     }

@@ -73,7 +73,8 @@ INLINE float rounded(float x) { /* to the nearest integer, ties to the even one 
 }
 
 /* The best symbol of each quantiser and parity, and what it costs: [2 quantiser + parity][LANES]. */
-static void candidates(const Search *search, const Cells *given, int32_t symbols[][LANES], float prices[][LANES]) {
+static void candidates(const Search *search, const Cells *given, int32_t symbols[][LANES],
+                       float branch_costs[][LANES]) {
     Cells cells = *given;
     for (int quantizer = 0; quantizer < QUANTIZERS; quantizer++) {
         float near[LANES], less[LANES], more[LANES], zero[LANES] = {0};
@@ -94,30 +95,30 @@ static void candidates(const Search *search, const Cells *given, int32_t symbols
         for (int n = 0; n < LANES; n++) {
             const int32_t whole = (int32_t)near[n], is_odd = whole & 1;
             int32_t same = whole, other = (int32_t)(of_less[n] < of_more[n] ? less[n] : more[n]);
-            float same_price = of_near[n], other_price = of_less[n] < of_more[n] ? of_less[n] : of_more[n];
+            float same_cost = of_near[n], other_cost = of_less[n] < of_more[n] ? of_less[n] : of_more[n];
             /* zero is even: it competes with the nearest symbol or with the two around it */
-            const float rival = is_odd ? other_price : same_price;
+            const float rival = is_odd ? other_cost : same_cost;
             const int is_better = of_zero[n] < rival;
-            if (is_better && is_odd) other = 0, other_price = of_zero[n];
-            if (is_better && !is_odd) same = 0, same_price = of_zero[n];
+            if (is_better && is_odd) other = 0, other_cost = of_zero[n];
+            if (is_better && !is_odd) same = 0, same_cost = of_zero[n];
             symbols[2 * quantizer][n] = is_odd ? other : same;
             symbols[2 * quantizer + 1][n] = is_odd ? same : other;
-            prices[2 * quantizer][n] = is_odd ? other_price : same_price;
-            prices[2 * quantizer + 1][n] = is_odd ? same_price : other_price;
+            branch_costs[2 * quantizer][n] = is_odd ? other_cost : same_cost;
+            branch_costs[2 * quantizer + 1][n] = is_odd ? same_cost : other_cost;
         }
     }
 }
 
 /* One step of all paths: the cheaper of two ways into each state, remembered as a bit. */
-static void extend(const Ways *ways, float cost[][LANES], float prices[][LANES], const int *is_there,
+static void extend(const Ways *ways, float cost[][LANES], float branch_costs[][LANES], const int *is_there,
                    uint8_t *took_second) {
     float least[STATES][LANES];
     uint8_t second[LANES] = {0};
     for (int state = 0; state < STATES; state++) {
         const Ways *w = &ways[state];
         for (int n = 0; n < LANES; n++) {
-            const float by_first = cost[w->source[0]][n] + prices[w->branch[0]][n];
-            const float by_second = cost[w->source[1]][n] + prices[w->branch[1]][n];
+            const float by_first = cost[w->source[0]][n] + branch_costs[w->branch[0]][n];
+            const float by_second = cost[w->source[1]][n] + branch_costs[w->branch[1]][n];
             second[n] |= (uint8_t)((by_second < by_first) << state);
             least[state][n] = by_second < by_first ? by_second : by_first;
         }
@@ -130,7 +131,7 @@ static void extend(const Ways *ways, float cost[][LANES], float prices[][LANES],
 /* Finds the paths of the cells number `first` .. of some rows, and writes their symbols. */
 static void search_chunk(const Search *search, ptrdiff_t row, ptrdiff_t column, int count) {
     const Ways *ways = search->ways.buf;
-    float cost[STATES][LANES], prices[2 * QUANTIZERS][LANES];
+    float cost[STATES][LANES], branch_costs[2 * QUANTIZERS][LANES];
     int32_t symbols[MAX_PASSES][2 * QUANTIZERS][LANES];
     uint8_t took_second[MAX_PASSES][LANES];
     for (int state = 0; state < STATES; state++)
@@ -150,8 +151,8 @@ static void search_chunk(const Search *search, ptrdiff_t row, ptrdiff_t column, 
             cells.signed_slope[n] = ((const float *)pass->arrays[SIGNED_SLOPES].buf)[at] * sign;
             cells.magnitude_slope[n] = ((const float *)pass->arrays[MAGNITUDE_SLOPES].buf)[at];
         }
-        candidates(search, &cells, symbols[p], prices);
-        extend(ways, cost, prices, cells.is_there, took_second[p]);
+        candidates(search, &cells, symbols[p], branch_costs);
+        extend(ways, cost, branch_costs, cells.is_there, took_second[p]);
     }
     for (int n = 0; n < count; n++) {
         int state = 0;

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from dfmcodec._types import Float32, Pixels
 from dfmcodec.image import BIT_DEPTHS, peak_value, to_values, values_per_level
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
 
@@ -135,24 +135,27 @@ def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
     return np.ascontiguousarray(centred.transpose(2, 0, 1))
 
 
+def _planes_to_pixels_by_kernel(planes: Float32, basis: ColourBasis, bit_depth: int = 8) -> Pixels:
+    levels = values_per_level(bit_depth)
+    pixels = np.empty(planes.shape, dtype=np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)
+    by_plane = np.ascontiguousarray(planes.transpose(2, 0, 1))
+    numbers = levels / UNITS_PER_LEVEL, levels * MIDDLE, peak_value(bit_depth)
+    compiled.planes_to_pixels(by_plane, by_plane.shape, basis.axes, *numbers, pixels)
+    return pixels
+
+
+@by_kernels(_planes_to_pixels_by_kernel)
 def planes_to_pixels(planes: Float32, basis: ColourBasis, bit_depth: int = 8) -> Pixels:
     """Converts values of luma and chroma into samples.
 
     Args:
-        planes: float32 [..., C], in units of 1/UNITS_PER_LEVEL code value.
+        planes: float32 [H, W, C], in units of 1/UNITS_PER_LEVEL code value.
         basis: The axes; not used for gray.
         bit_depth: 8 or 16.
 
     Returns:
-        uint8 or uint16 [..., C].
+        uint8 or uint16 [H, W, C].
     """
-    if compiled is not None and planes.ndim == 3 and planes.dtype == np.float32:
-        levels = values_per_level(bit_depth)
-        pixels = np.empty(planes.shape, dtype=np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)
-        by_plane = np.ascontiguousarray(planes.transpose(2, 0, 1))
-        numbers = levels / UNITS_PER_LEVEL, levels * MIDDLE, peak_value(bit_depth)
-        compiled.planes_to_pixels(by_plane, by_plane.shape, basis.axes, *numbers, pixels)
-        return pixels
     values = planes * np.float32(1 / UNITS_PER_LEVEL)
     if planes.shape[-1] == CHANNELS:
         values = values @ basis.axes

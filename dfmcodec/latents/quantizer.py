@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dfmcodec._types import Int32
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.wavelet import LOW_NORMS, MAX_UNITS, NORM_UNIT, synthesise_level
 from dfmcodec.threads import in_threads
 
@@ -49,6 +49,21 @@ def dequantize_units(fine: Int32, q_step: int) -> Int32:
     return units
 
 
+def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
+    first, second, third = fine
+    height, width = low.shape[1] + second.shape[1], low.shape[2] + first.shape[2]
+    samples = np.empty((len(low), height, width), dtype=np.int32)
+    low = np.ascontiguousarray(low)
+
+    def synthesise(channel: int) -> None:
+        bands = first[channel], second[channel], third[channel]
+        compiled.synthesise_channel(low[channel], *bands, tuple(steps), height, width, samples[channel])
+
+    in_threads(synthesise, range(len(low)))
+    return samples
+
+
+@by_kernels(_synthesise_fine_by_kernel)
 def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
     """Inverts one decomposition level, from coefficients in 1/FINE of their steps.
 
@@ -60,20 +75,7 @@ def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> 
     Returns:
         int32 [C, h, w], units; see `wavelet.synthesise_level`.
     """
-    kernels = compiled
-    if kernels is None:
-        return synthesise_level(low, [dequantize_units(*band) for band in zip(fine, steps, strict=True)])
-    first, second, third = fine
-    height, width = low.shape[1] + second.shape[1], low.shape[2] + first.shape[2]
-    samples = np.empty((len(low), height, width), dtype=np.int32)
-    low = np.ascontiguousarray(low)
-
-    def synthesise(channel: int) -> None:
-        bands = first[channel], second[channel], third[channel]
-        kernels.synthesise_channel(low[channel], *bands, tuple(steps), height, width, samples[channel])
-
-    in_threads(synthesise, range(len(low)))
-    return samples
+    return synthesise_level(low, [dequantize_units(*band) for band in zip(fine, steps, strict=True)])
 
 
 def log_step(q_step: int) -> int:

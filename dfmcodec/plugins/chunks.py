@@ -39,7 +39,7 @@ class ChunkSettings:
         quality: 0..100, see `dfmcodec.EncodeOptions`.
         ssimulacra2: The least SSIMULACRA2 of each chunk.
         psnr: The least PSNR of each chunk in dB.
-        lmbda: The multiplier of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1].
+        lmbda: The lmbda of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1].
         effort: 1 (fastest) to 9.
         tune: "psnr" or "visual", see `dfmcodec.EncodeOptions`. None for "psnr", as arrays hold
             numbers more often than what is looked at, unless the target is ssimulacra2.

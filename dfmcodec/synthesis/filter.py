@@ -1,4 +1,4 @@
-"""The image filter: a linear correction of the synthesis, fitted to one image by least squares.
+"""The image filter: a linear residual of the synthesis, fitted to one image by least squares.
 
 It is a linear bypass of the synthesis that each image can have for itself (as the adaptive loop
 filter of VVC; Tsai et al. 2013), written where it saves more than it costs. At pixel p it adds to
@@ -20,7 +20,7 @@ import numpy as np
 from dfmcodec._types import Float32, Int32
 from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.quantize import STEP_COUNT, step_size
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 
 MAX_RADIUS = 5
 _BLOCK_PIXELS = 1 << 14
@@ -99,6 +99,17 @@ def tap_differences(padded: Float32, radius: int, first_row: int, last_row: int)
     return differences.reshape(len(offsets) * channels, -1)
 
 
+def _filter_change_by_kernel(padded: Int32, image_filter: ImageFilter) -> Float32:
+    radius = image_filter.radius
+    shape = len(padded), *(side - 2 * radius for side in padded.shape[1:])
+    added = np.empty(shape, dtype=np.float32)
+    by_tap = np.ascontiguousarray(image_filter.weights.transpose(1, 2, 0))
+    offsets = np.array(taps(radius), dtype=np.int32)
+    compiled.filter_change(by_tap, offsets, radius, np.ascontiguousarray(padded), shape, added)
+    return added
+
+
+@by_kernels(_filter_change_by_kernel)
 def filter_change(padded: Int32, image_filter: ImageFilter) -> Float32:
     """Returns what the filter adds to the linear synthesis.
 
@@ -111,13 +122,6 @@ def filter_change(padded: Int32, image_filter: ImageFilter) -> Float32:
         float32 [C, H, W], units.
     """
     channels, height, width = padded.shape[0], *(side - 2 * image_filter.radius for side in padded.shape[1:])
-    if compiled is not None:
-        added = np.empty((channels, height, width), dtype=np.float32)
-        by_tap = np.ascontiguousarray(image_filter.weights.transpose(1, 2, 0))
-        offsets = np.array(taps(image_filter.radius), dtype=np.int32)
-        shape = channels, height, width
-        compiled.filter_change(by_tap, offsets, image_filter.radius, np.ascontiguousarray(padded), shape, added)
-        return added
     values = padded.astype(np.float32)
     weights = image_filter.weights.reshape(channels, -1)
     change = np.empty((channels, height, width), dtype=np.float32)

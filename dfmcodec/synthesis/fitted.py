@@ -1,10 +1,10 @@
 """The synthesis of the fitted model: latent grids -> a vector v(p) at each pixel -> a Deep Fourier
 Machine of the image's own -> colour.
 
-All grids are upsampled to the size of the image, one after the other: those that are already joined
-are doubled by a separable filter of four taps, and the next grid joins them. So v(p) has one number
-of each grid, a symbol times the step. The machine lifts it by a linear map and applies a Fourier
-layer of order 1,
+All grids are upsampled to the size of the image, one after the other: a separable filter of four
+taps upsamples those that are already joined by 2, and the next grid joins them. So v(p) has one
+number of each grid, a symbol times the step. The machine lifts it by a linear map and applies a
+Fourier layer of order 1,
 
     u = (W v + c) / (2 pi)
     f(v) = sum_j a_j (cos(2 pi u_j) - 1) + b_j sin(2 pi u_j)
@@ -74,8 +74,8 @@ class FittedMachine(NamedTuple):
         return float(products + upsampling)
 
 
-def doubled(planes: Any, taps: Any, xp: ModuleType) -> Any:
-    """Doubles planes [C, m, n] along both axes: [C, 2 (m - TAPS), 2 (n - TAPS)].
+def upsampled(planes: Any, taps: Any, xp: ModuleType) -> Any:
+    """Upsamples planes [C, m, n] along both axes: [C, 2 (m - TAPS), 2 (n - TAPS)].
 
     Output samples 2 i and 2 i + 1 lie a quarter sample before and after the middle of input samples
     i + 1 .. i + 3; the taps of one are those of the other in reverse.
@@ -155,7 +155,9 @@ def synthesise_grids(
     joined = padded[-1][None]
     for level in range(len(grids) - 2, 0, -1):
         rows, columns = padded[level].shape
-        joined = np.concatenate([padded[level][None], doubled(joined, machine.filters[level], np)[:, :rows, :columns]])
+        joined = np.concatenate(
+            [padded[level][None], upsampled(joined, machine.filters[level], np)[:, :rows, :columns]]
+        )
     evaluate = _numpy_strip if evaluate_strip is None else evaluate_strip
     colours = np.empty((CHANNELS, region.height, region.width), dtype=np.float32)
 
@@ -191,14 +193,14 @@ def strip_colours(
     Args:
         machine: The weights.
         finest: The rows of the finest grid with its halo, [rows + 2 HALO, W + 2 HALO].
-        coarser: The other grids, joined at the size of the second; row r of what they are doubled
+        coarser: The other grids, joined at the size of the second; row r of what they are upsampled
             to comes from their rows r / 2 .. r / 2 + TAPS.
         colours: Evaluates the machine; see `machine_colours`.
         neighbourhoods: See `stage`.
         xp: numpy or jax.numpy.
     """
     rows, columns = finest.shape
-    above = doubled(coarser, machine.filters[0], xp)[:, :rows, :columns]
+    above = upsampled(coarser, machine.filters[0], xp)[:, :rows, :columns]
     vectors = xp.concatenate([finest[None], above])[:, STAGES:-STAGES, STAGES:-STAGES]
     planes = colours(machine, vectors.reshape(len(vectors), -1))
     return stages(machine, planes.reshape(CHANNELS, *vectors.shape[1:]), neighbourhoods, xp)

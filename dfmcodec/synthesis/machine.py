@@ -3,10 +3,10 @@
 It works on cells of 2x2 pixels, the grid of the finest bands. Its input v at a cell consists of the
 samples of the linear synthesis in the 3x3 cells around it (each less the mean of the cell in the
 middle, in quantisation steps) and the logarithm of the step. A linear map lifts them to `width`
-dimensions. Order-1 Fourier layers with residual follow, and a last one gives the correction of the
+dimensions. Order-1 Fourier layers with residual follow, and a last one gives the residual of the
 cell's samples, in steps:
 
-    h_0 = W v,   h_i = h_{i-1} + F_i(S h_{i-1}),   correction = F_d(S h_{d-1}) + U h_{d-1}
+    h_0 = W v,   h_i = h_{i-1} + F_i(S h_{i-1}),   residual = F_d(S h_{d-1}) + U h_{d-1}
 
 F_i is `fourier_sum`. S takes half of the dimensions from the eight cells around, a sixteenth from
 each (as Wu et al. 2018, "Shift"), so that every layer sees one cell further without a
@@ -39,7 +39,7 @@ CELLS_AROUND = 3
 FEATURES = CELL_SAMPLES * CELLS_AROUND**2 + 2  # the last two are the logarithm of the step, and 1
 _MOVED_PART = 16  # one dimension in 16 comes from each cell around
 _INPUT_LIMIT = 4.0  # quantisation steps; differences approach it smoothly
-Evaluate = Callable[[Float32], Float32]  # see `machine_correction`
+Evaluate = Callable[[Float32], Float32]  # see `machine_residual`
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def spread(h: Any, xp: ModuleType) -> Any:
     return xp.concatenate(parts, axis=2)
 
 
-def machine_correction(weights: DeepFourierMachine, features: Any, xp: ModuleType) -> Any:
+def machine_residual(weights: DeepFourierMachine, features: Any, xp: ModuleType) -> Any:
     """Evaluates the machine.
 
     Args:
@@ -133,7 +133,7 @@ def machine_correction(weights: DeepFourierMachine, features: Any, xp: ModuleTyp
         xp: numpy or jax.numpy.
 
     Returns:
-        Corrections in quantisation steps, float32 [rows', columns', CELL_SAMPLES], with `reach` - 1
+        Residuals in quantisation steps, float32 [rows', columns', CELL_SAMPLES], with `reach` - 1
         fewer cells on each side.
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfmcodec._types import Float32, Int32, Pixels
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.colour import ColourBasis, planes_to_pixels
 from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
@@ -18,7 +18,7 @@ from dfmcodec.synthesis.machine import (
     DeepFourierMachine,
     Evaluate,
     cell_features,
-    machine_correction,
+    machine_residual,
     padded_cells,
     step_feature,
 )
@@ -94,6 +94,32 @@ def seen_from(region: Region, height: int, width: int, reach: int, filter_radius
     return whole.grown(max(CELL * reach, filter_radius), height, width)
 
 
+def _machine_change_by_kernel(samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine) -> Float32:
+    around = np.ascontiguousarray(samples.around(block, CELL * machine.reach))
+    added = np.empty((len(around), block.height, block.width), dtype=np.float32)
+    of_machine = machine.flat_weights, (machine.width, machine.depth)
+    steps = q_step * UNITS_PER_LEVEL / 64, step_feature(q_step)
+    compiled.machine_change(*of_machine, around, around.shape, *steps, block.height, block.width, added)
+    return added
+
+
+@by_kernels(_machine_change_by_kernel)
+def _machine_change(samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine) -> Float32:
+    return _evaluated_change(samples, block, q_step, machine, lambda features: machine_residual(machine, features, np))
+
+
+def _evaluated_change(
+    samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine, evaluate: Evaluate
+) -> Float32:
+    step_in_units = q_step * UNITS_PER_LEVEL / 64
+    cells = padded_cells(samples.around(block, CELL * machine.reach))
+    rows, columns = (side - 2 * machine.reach for side in cells.shape[1:])
+    residuals = evaluate(cell_features(cells, step_in_units, step_feature(q_step), np))
+    change = (residuals * np.float32(step_in_units)).reshape(rows, columns, CHANNELS, CELL, CELL)
+    planes = change.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
+    return planes[: samples.values.shape[0], : block.height, : block.width]
+
+
 def machine_change(
     samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine, evaluate: Evaluate | None = None
 ) -> Float32:
@@ -110,22 +136,9 @@ def machine_change(
     Returns:
         float32 [C, H, W], units.
     """
-    around = samples.around(block, CELL * machine.reach)
-    step_in_units = q_step * UNITS_PER_LEVEL / 64
-    if evaluate is None and compiled is not None:
-        around = np.ascontiguousarray(around)
-        added = np.empty((len(around), block.height, block.width), dtype=np.float32)
-        of_machine = machine.flat_weights, (machine.width, machine.depth)
-        steps = step_in_units, step_feature(q_step)
-        compiled.machine_change(*of_machine, around, around.shape, *steps, block.height, block.width, added)
-        return added
-    cells = padded_cells(around)
-    rows, columns = (side - 2 * machine.reach for side in cells.shape[1:])
-    features = cell_features(cells, step_in_units, step_feature(q_step), np)
-    corrections = machine_correction(machine, features, np) if evaluate is None else evaluate(features)
-    change = (corrections * np.float32(step_in_units)).reshape(rows, columns, CHANNELS, CELL, CELL)
-    planes = change.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
-    return planes[: samples.values.shape[0], : block.height, : block.width]
+    if evaluate is None:
+        return _machine_change(samples, block, q_step, machine)
+    return _evaluated_change(samples, block, q_step, machine, evaluate)
 
 
 def corrected(

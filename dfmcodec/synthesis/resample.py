@@ -155,5 +155,5 @@ def _along_last(planes: Float32, axis: Axis) -> Float32:
 
 
 def lanczos(x: Array, lobes: int, xp: ModuleType) -> Array:
-    """The Lanczos kernel: a sinc, windowed by another that ends after so many lobes. float [..]."""
+    """The Lanczos kernel: a sinc, windowed by another of the given lobes. float [..]."""
     return xp.where(xp.abs(x) < lobes, xp.sinc(x) * xp.sinc(x / lobes), 0.0)

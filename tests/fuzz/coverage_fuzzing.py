@@ -58,9 +58,9 @@ DECODER = (  # modules whose lines are counted; they hold what writes files too
         f"bitstream/{name}"
         for name in ("container", "contents", "header", "integrity", "layout", "models", "salvage", "sizes")
     ),
-    *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "corrections", "filter", "latents")),
+    *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "adaptation", "filter", "latents")),
     *(f"bitstream/sections/{name}" for name in ("grids", "metadata", "networks", "streams", "weights")),
-    *(f"entropy/{name}" for name in ("coder", "context", "correction", "neighbourhood", "passes", "tables")),
+    *(f"entropy/{name}" for name in ("coder", "context", "adaptation", "neighbourhood", "passes", "tables")),
     *("entropy/grid_context", "entropy/grid_traversal", "latents/grids", "prior/fitted", "synthesis/fitted"),
     *("entropy/traversal", "fourier/layer", "fourier/network", "fourier/quantize"),
     *(f"generative/{name}" for name in ("code_section", "density", "model", "network")),
@@ -80,7 +80,7 @@ def tiny_files() -> list[bytes]:
         QuantizedNetwork,
         TileSymbols,
     )
-    from dfmcodec.entropy.correction import ContextCorrection
+    from dfmcodec.entropy.adaptation import ContextAdaptation
     from dfmcodec.fourier.network import CoordinateArchitecture
     from dfmcodec.image import Metadata
     from dfmcodec.latents.colour import Luma
@@ -114,11 +114,11 @@ def tiny_files() -> list[bytes]:
         geometry = Geometry(height, width, channels, levels)
         radius = number % 5 + 1
         weights = symbols(channels * len(taps(radius)) * channels, 2).reshape(channels, -1, channels)
-        correction = ContextCorrection.none(prior_of(LATENT.id).context, geometry)
+        adaptation = ContextAdaptation.none(prior_of(LATENT.id).context, geometry)
         if tiles == (1, 1):
-            correction = ContextCorrection(
-                symbols(correction.maps.size, 1).reshape(correction.maps.shape),
-                symbols(correction.constants.size, 1).reshape(correction.constants.shape),
+            adaptation = ContextAdaptation(
+                symbols(adaptation.maps.size, 1).reshape(adaptation.maps.shape),
+                symbols(adaptation.constants.size, 1).reshape(adaptation.constants.shape),
             )
         bits = 16 if number % 2 else 8
         values = symbols(height * width * channels, (0.5, 3, 1000)[number % 3])
@@ -132,7 +132,7 @@ def tiny_files() -> list[bytes]:
             tuple(map(TileSymbols.of, np.split(values, np.cumsum(counts)[:-1]))),
             None,
             ImageFilter(radius, 8 * number, weights),
-            correction,
+            adaptation,
             bits,
         )
         alpha = rng.integers(0, 1 << bits, (height, width)).astype(np.uint8 if bits == 8 else np.uint16)

@@ -35,7 +35,7 @@ FILES = sorted(GOLDEN.glob("*.dfm"))
 CODES = sorted(GENERATIVE.glob("*.dfm"))
 SMALL = [path for path in FILES if path.stat().st_size < 2000]
 # files of which others have the same parts, and fewer symbols
-SLOW = ("checked-tiles", "latent-corrections", "latent-filter")
+SLOW = ("checked-tiles", "latent-adaptation", "latent-filter")
 names = pytest.mark.parametrize(
     "path",
     [pytest.param(path, marks=[pytest.mark.slow] * path.stem.startswith(SLOW)) for path in FILES],
@@ -133,12 +133,12 @@ def assert_same_symbols(file: independent.File, symbols: independent.Symbols, mo
         taps = np.concatenate(symbols.filter.symbols, axis=1)
         np.testing.assert_array_equal(taps, model.image_filter.symbols)
 
-    own = symbols.corrections
-    assert (own is None) == (model.correction is None)
+    own = symbols.adaptation
+    assert (own is None) == (model.adaptation is None)
     if own is not None:
-        np.testing.assert_array_equal(np.stack([own.scale_weights, own.mean_weights], axis=1), model.correction.maps)
+        np.testing.assert_array_equal(np.stack([own.scale_weights, own.mean_weights], axis=1), model.adaptation.maps)
         constants = np.stack([own.scale_constants, own.mean_constants], axis=2)
-        np.testing.assert_array_equal(constants, model.correction.constants)
+        np.testing.assert_array_equal(constants, model.adaptation.constants)
 
 
 def assert_same_grids(symbols: independent.Symbols, model: QuantizedGrids) -> None:

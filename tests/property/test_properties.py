@@ -28,7 +28,7 @@ from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write
 from dfmcodec.bitstream.sections.metadata import MAX_METADATA_BYTES, _metadata_of, pack_metadata, unpack_metadata
 from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, laplace
-from dfmcodec.entropy.correction import ContextCorrection
+from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS
 from dfmcodec.errors import ConfigError, CorruptError, LimitError, UnsupportedVersionError
 from dfmcodec.fourier.layer import MAX_WIDTH
@@ -225,12 +225,12 @@ def some_filter(colours, radius, step_index, seed, scale) -> ImageFilter:
     return ImageFilter(radius, step_index, symbols)
 
 
-def some_correction(model: QuantizedLatents, seed, scale) -> ContextCorrection:
+def some_adaptation(model: QuantizedLatents, seed, scale) -> ContextAdaptation:
     tiling = bitstream.tiling_of(model.architecture, model.height, model.width)
-    none = ContextCorrection.none(prior_of(model.architecture.prior_id).context, tiling.tiles[0].geometry)
+    none = ContextAdaptation.none(prior_of(model.architecture.prior_id).context, tiling.tiles[0].geometry)
     maps = laplacian(seed, none.maps.size, scale, MAX_SYMBOL).reshape(none.maps.shape)
     constants = laplacian(seed + 1, none.constants.size, scale, MAX_CONSTANT).reshape(none.constants.shape)
-    return ContextCorrection(maps, constants)
+    return ContextAdaptation(maps, constants)
 
 
 def assert_latents_come_back(model: QuantizedLatents, ancillary: Ancillary | None = None) -> QuantizedLatents:
@@ -247,10 +247,10 @@ def assert_latents_come_back(model: QuantizedLatents, ancillary: Ancillary | Non
         for name in ("radius", "step_index"):
             assert getattr(again.image_filter, name) == getattr(model.image_filter, name)
         assert np.array_equal(again.image_filter.symbols, model.image_filter.symbols)
-    assert (again.correction is None) == (model.correction is None)
-    if model.correction is not None:
-        assert np.array_equal(again.correction.maps, model.correction.maps)
-        assert np.array_equal(again.correction.constants, model.correction.constants)
+    assert (again.adaptation is None) == (model.adaptation is None)
+    if model.adaptation is not None:
+        assert np.array_equal(again.adaptation.maps, model.adaptation.maps)
+        assert np.array_equal(again.adaptation.constants, model.adaptation.constants)
     assert ancillary_again.metadata == ancillary.metadata
     assert ancillary_again.gray_as_rgb == ancillary.gray_as_rgb
     assert (ancillary_again.alpha is None) == (ancillary.alpha is None)
@@ -285,7 +285,7 @@ def test_latents_come_back(data):
         chosen = some_filter(colours, draw(ends(1, MAX_RADIUS)), draw(ends(0, STEP_COUNT - 1)), seed, draw(scales))
         model = replace(model, image_filter=chosen)
     if draw(st.booleans()):
-        model = replace(model, correction=some_correction(model, seed, draw(scales)))
+        model = replace(model, adaptation=some_adaptation(model, seed, draw(scales)))
     alpha = None
     if draw(st.booleans()):
         largest = draw(ends(0, (1 << bits) - 1))
@@ -349,7 +349,7 @@ def test_an_unknown_luma_is_refused():
 )
 def test_tiles_come_back(height, width, tiles):
     model = latents(height, width, 1, 3, tiles=tiles, scale=0.05)
-    assert_latents_come_back(replace(model, correction=some_correction(model, 3, 1.0)))
+    assert_latents_come_back(replace(model, adaptation=some_adaptation(model, 3, 1.0)))
 
 
 def test_more_tiles_than_fit_are_refused():
@@ -403,17 +403,17 @@ def test_filters_come_back(radius, step_index, value, colours):
 
 
 @pytest.mark.parametrize(("weight", "constant"), [(0, 0), (MAX_SYMBOL, MAX_CONSTANT), (-MAX_SYMBOL, -MAX_CONSTANT)])
-def test_corrections_come_back(weight, constant):
+def test_adaptation_come_back(weight, constant):
     """Changes beyond what weights can be are limited when they are applied."""
     model = latents(8, 8, 3, 2)
-    none = some_correction(model, 0, 0.0)
-    correction = ContextCorrection(np.full_like(none.maps, weight), np.full_like(none.constants, constant))
-    assert_latents_come_back(replace(model, correction=correction))
-    applied = correction.applied(shipped().context, Geometry(8, 8, 3, 2))
+    none = some_adaptation(model, 0, 0.0)
+    adaptation = ContextAdaptation(np.full_like(none.maps, weight), np.full_like(none.constants, constant))
+    assert_latents_come_back(replace(model, adaptation=adaptation))
+    applied = adaptation.applied(shipped().context, Geometry(8, 8, 3, 2))
     for changed in applied.networks:
         changed.check_exact()
-    with pytest.raises(ConfigError, match="correction"):
-        ContextCorrection(none.maps, np.full_like(none.constants, MAX_CONSTANT + 1))
+    with pytest.raises(ConfigError, match="adaptation"):
+        ContextAdaptation(none.maps, np.full_like(none.constants, MAX_CONSTANT + 1))
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -224,7 +224,7 @@ def decoding(folder: Path) -> None:
 
 def latent_ablate(folder: Path) -> None:
     plot = folder / "ablate.png"
-    options = ("--q-steps", 420, "--iterations", 2, "--correction-steps", 4, "--plot", plot)
+    options = ("--q-steps", 420, "--iterations", 2, "--adaptation-steps", 4, "--plot", plot)
     (row,) = recorded(folder / "rows.jsonl", "latent", "ablate", png(folder, 32, 32), *options)
     rises = {name: value for name, value in row.items() if name.endswith(" %")}
     assert (len(rises), row["step"]) == (9, 420 / 64)
@@ -447,7 +447,7 @@ def published_fixed(folder: Path) -> None:
 
 def machine_layers(folder: Path) -> None:
     from dfmcodec.prior import shipped
-    from dfmcodec.synthesis.machine import FEATURES, machine_correction
+    from dfmcodec.synthesis.machine import FEATURES, machine_residual
     from dfmcodec.training.prior.checkpoint import save_images
     from dfmcodec.training.prior.examples import decoded_cells
     from dfmcodec.training.prior.machine import machine_of
@@ -468,11 +468,11 @@ def machine_layers(folder: Path) -> None:
     params = {name: rng.normal(0, 0.02, value.shape).astype(np.float32) for name, value in fourier.params(rng).items()}
     features = rng.normal(0, 1, (12, 11, FEATURES)).astype(np.float32)
     machine = machine_of({f"machine_{name}": value for name, value in params.items()})
-    expected = np.asarray(machine_correction(machine, features, np))
-    correction = np.asarray(fourier.correction(params, features))
-    assert correction.shape == expected.shape == (4, 3, 12)
+    expected = np.asarray(machine_residual(machine, features, np))
+    residual = np.asarray(fourier.residual(params, features))
+    assert residual.shape == expected.shape == (4, 3, 12)
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(correction, expected, atol=1e-4)
+    np.testing.assert_allclose(residual, expected, atol=1e-4)
 
 
 def generative(folder: Path) -> None:

@@ -5,7 +5,6 @@ and no step outside an array.
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -23,13 +22,13 @@ from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, 
 from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.fitted.windows import WINDOW
-from dfmcodec.encoder.latent.correction_fit import SymbolSample, _gradient
+from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, _gradient
 from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
 from dfmcodec.entropy import coder, context, grid_context, neighbourhood, tables
+from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
-from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.grid_context import GridContext, wavefronts
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.traversal import traverse
@@ -61,7 +60,7 @@ def test_this_machine_has_files_and_instruction_sets():
 
 
 # files of which others have the same parts, and fewer symbols
-LARGE = ("checked-tiles", "latent-corrections", "latent-tiles")
+LARGE = ("checked-tiles", "latent-adaptation", "latent-tiles")
 
 
 def symbols_of(data: bytes) -> np.ndarray:
@@ -122,7 +121,7 @@ def test_paths_are_those_of_numpy(chelsea, has_slopes, tune):
         expected = _paths(pixels, 640, slopes, tune)[1]
     differ = sum(int(np.count_nonzero(found[each] != expected[each])) for each in expected)
     assert sum(symbols.size for symbols in found.values()) == pixels.size - 3 * 5 * 6
-    assert differ <= 20  # prices that are equal but for rounding: none of 21,000 on the processors tried
+    assert differ <= 20  # costs that are equal but for rounding: none of 21,000 on the processors tried
 
 
 def _observed(pixels, q_step, low, chosen):
@@ -278,18 +277,18 @@ def _sample(shape, low, chosen):
     return sample.by_phase()[3]
 
 
-def _correction(shape):
+def _adaptation(shape):
     """A map and constants of some units for phase 3 of an image."""
     rng = np.random.default_rng(0)
-    nothing = ContextCorrection.none(shipped().context, Geometry(*shape, 4))
+    nothing = ContextAdaptation.none(shipped().context, Geometry(*shape, 4))
     maps = rng.integers(-20, 21, nothing.maps[3].shape).astype(np.int32)
     return maps, rng.integers(-9, 10, nothing.constants[3].shape).astype(np.int32)
 
 
-def test_the_gradient_of_a_correction_is_that_of_numpy(chelsea):
+def test_the_gradient_of_an_adaptation_is_that_of_numpy(chelsea):
     pixels = chelsea.pixels[1:78, 2:93]
     low, chosen = _paths(pixels, 640)
-    seen, (maps, constants) = _sample(pixels.shape, low, chosen), _correction(pixels.shape)
+    seen, (maps, constants) = _sample(pixels.shape, low, chosen), _adaptation(pixels.shape)
     some = np.random.default_rng(1).integers(0, len(seen.symbols), 2000)
     found = _gradient(shipped().context, seen, some, maps, constants)
     with without_kernels():
@@ -302,37 +301,37 @@ def test_the_gradient_of_a_correction_is_that_of_numpy(chelsea):
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_the_gradient_of_a_correction_takes_valid_arguments_alone(chelsea):
+def test_the_gradient_of_an_adaptation_takes_valid_arguments_alone(chelsea):
     pixels = chelsea.pixels[1:78, 2:93]
-    seen, (maps, constants) = _sample(pixels.shape, *_paths(pixels, 640)), _correction(pixels.shape)
+    seen, (maps, constants) = _sample(pixels.shape, *_paths(pixels, 640)), _adaptation(pixels.shape)
     bits = shipped().context.bits_of_outputs
     sample = [seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer]
-    chosen, of_correction = np.arange(5), (maps, constants, 1)
+    chosen, of_adaptation = np.arange(5), (maps, constants, 1)
     sizes = *bits.shape[1:3], 3
     out = np.zeros_like(maps, dtype=np.float32), np.zeros_like(constants, dtype=np.float32)
-    compiled.correction_gradient(tuple(sample), chosen, of_correction, bits, sizes, *out)
+    compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits, sizes, *out)
     for number in (0, 1, 2, 4):
         short = (*sample[:number], sample[number][:-1], *sample[number + 1 :])
         with pytest.raises(ValueError, match="too few"):
-            compiled.correction_gradient(short, chosen, of_correction, bits, sizes, *out)
+            compiled.adaptation_gradient(short, chosen, of_adaptation, bits, sizes, *out)
     for number in (0, 1):
         short = [*out]
         short[number] = out[number][:1]
         with pytest.raises(ValueError, match="too few"):
-            compiled.correction_gradient(tuple(sample), chosen, of_correction, bits, sizes, *short)
+            compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits, sizes, *short)
     for bad in (-1, len(seen.symbols)):
         with pytest.raises(ValueError, match="does not exist"):
-            compiled.correction_gradient(tuple(sample), np.array([0, bad]), of_correction, bits, sizes, *out)
+            compiled.adaptation_gradient(tuple(sample), np.array([0, bad]), of_adaptation, bits, sizes, *out)
     for number, bad in ((2, -1), (2, len(constants)), (4, -1), (4, 2)):
         wrong = [*sample]
         wrong[number] = np.full_like(sample[number], bad)
         with pytest.raises(ValueError, match="does not exist"):
-            compiled.correction_gradient(tuple(wrong), chosen, of_correction, bits, sizes, *out)
+            compiled.adaptation_gradient(tuple(wrong), chosen, of_adaptation, bits, sizes, *out)
     for wrong_sizes in ((0, 41, 3), (41, 0, 3), (10**6, 41, 3)):
         with pytest.raises(ValueError, match="not possible"):
-            compiled.correction_gradient(tuple(sample), chosen, of_correction, bits, wrong_sizes, *out)
+            compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits, wrong_sizes, *out)
     with pytest.raises(ValueError, match="does not exist"):
-        compiled.correction_gradient(tuple(sample), chosen, of_correction, bits[:0], sizes, *out)
+        compiled.adaptation_gradient(tuple(sample), chosen, of_adaptation, bits[:0], sizes, *out)
 
 
 def test_a_decoder_reads_what_is_there_alone():
@@ -527,7 +526,6 @@ def test_paths_refuse_what_does_not_fit():
 # The files in C
 
 KERNELS = Path(__file__).parents[2] / "dfmcodec" / "kernels"
-IS_X86 = platform.machine() == "x86_64" and sys.platform == "linux"
 
 
 def constants_of(name):
@@ -632,9 +630,8 @@ def test_kernels_know_nothing_of_python():
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_kernels_compile_without_the_headers_of_python():
-    sources = [
-        str(path) for path in KERNELS.glob("*.c") if path.name != "module.c" and (IS_X86 or "_avx" not in path.name)
-    ]
+    """Those for AVX2 and AVX-512 are the same files once more."""
+    sources = [str(path) for path in KERNELS.glob("*.c") if path.name != "module.c" and "_avx" not in path.name]
     command = ["cc", "-fsyntax-only", "-fwrapv", "-Wall", "-Wextra", "-Wno-psabi", "-Werror", *sources]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -6,7 +6,7 @@ const COLOURS = {
   weights: "var(--section-a)",
   code: "var(--section-a)",
   networks: "var(--section-b)",
-  corrections: "var(--section-b)",
+  adaptation: "var(--section-b)",
   alpha: "var(--section-c)",
   metadata: "var(--section-d)",
   filter: "var(--section-e)",

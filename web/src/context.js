@@ -1,6 +1,6 @@
 /**
- * The context model of a prior: the networks and tables of latent symbols, with the corrections that
- * an image may have for them ("Context of a symbol" and "Corrections section" in docs/format.md).
+ * The context model of a prior: the networks and tables of latent symbols, with the adaptation that
+ * an image may have for them ("Context of a symbol" and "Adaptation section" in docs/format.md).
  */
 
 import { damaged } from "./errors.js";
@@ -80,7 +80,7 @@ class ContextModel {
   }
 
   /** The same model with other last layers. */
-  corrected(networks) {
+  adapted(networks) {
     return Object.assign(Object.create(ContextModel.prototype), this, { networks });
   }
 
@@ -141,18 +141,18 @@ class ContextModel {
 }
 
 /**
- * The context model with the corrections of an image.
+ * The context model with the adaptation of an image.
  * @param {ContextModel} model
- * @param {Uint8Array} body the corrections section
+ * @param {Uint8Array} body the adaptation section
  * @param {number} levels
  * @param {number} channels
  * @returns {ContextModel}
  * @throws {import("./errors.js").DfmError}
  */
-export function withCorrections(model, body, levels, channels) {
+export function withAdaptation(model, body, levels, channels) {
   const indices = body.subarray(0, 2 * OUTPUTS);
   if (indices.length < 2 * OUTPUTS || indices.some((index) => index >= LAPLACE_COUNT)) {
-    throw damaged("the corrections section does not start with its tables");
+    throw damaged("the adaptation section does not start with its tables");
   }
   const decoder = new RangeDecoder(body.subarray(2 * OUTPUTS));
   const bands = bandsOf(levels, channels);
@@ -160,13 +160,13 @@ export function withCorrections(model, body, levels, channels) {
   const sizes = [hidden, hidden, bands.length, bands.length];
   const parts = sizes.map((size, part) => decoder.decodeArray(PHASES.length * size, indices[part], laplaceTables()));
   if (parts.slice(OUTPUTS).some((part) => part.some((symbol) => Math.abs(symbol) > MAX_CONSTANT))) {
-    const what = `a correction changes a constant by more than ${MAX_CONSTANT} units`;
-    throw damaged(`the corrections section is invalid: ${what}`);
+    const what = `an adaptation changes a constant by more than ${MAX_CONSTANT} units`;
+    throw damaged(`the adaptation section is invalid: ${what}`);
   }
-  return model.corrected(model.networks.map((network, phase) => correctedNetwork(network, phase, parts, bands)));
+  return model.adapted(model.networks.map((network, phase) => adaptedNetwork(network, phase, parts, bands)));
 }
 
-function correctedNetwork(network, phase, parts, bands) {
+function adaptedNetwork(network, phase, parts, bands) {
   const hidden = network.w3.length / OUTPUTS;
   const w3 = Int16Array.from(network.w3, (weight, at) => {
     const output = Math.floor(at / hidden);

@@ -1,5 +1,5 @@
 /**
- * The image filter: a linear correction of the synthesis that one image has for itself ("Filter
+ * The image filter: a linear residual of the synthesis that one image has for itself ("Filter
  * section" in docs/format.md). At pixel p it adds to channel i
  *
  *     sum over t, j of w[i, t, j] (s_j(p + t) - s_j(p)),    t != 0, |t|_1 <= radius.

@@ -28,7 +28,7 @@ export const SECTION_NAMES = [
   "metadata",
   "latents",
   "filter",
-  "corrections",
+  "adaptation",
   "alpha",
   "rgb",
   "checks",

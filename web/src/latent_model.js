@@ -3,7 +3,7 @@
  */
 
 import { ColourTransform, samplesArray } from "./colour.js";
-import { contextModelOf, withCorrections } from "./context.js";
+import { contextModelOf, withAdaptation } from "./context.js";
 import { allocate } from "./errors.js";
 import { readFilter } from "./filter.js";
 import { Tiling } from "./geometry.js";
@@ -61,9 +61,9 @@ class LatentImage {
     this.#header = header;
     this.#products = products;
     this.#tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
-    const corrections = sectionOf(state, "corrections");
+    const adaptation = sectionOf(state, "adaptation");
     const model = contextModelOf(arrays);
-    this.#model = corrections ? withCorrections(model, corrections, levels, header.codedChannels) : model;
+    this.#model = adaptation ? withAdaptation(model, adaptation, levels, header.codedChannels) : model;
     this.#streams = tileStreams(sectionOf(state, "latents"), this.#tiling.tiles.length);
     this.#checks = symbolChecks;
     this.#colours = new ColourTransform(header.values, PREVIEW_BIT_DEPTH);

@@ -60,7 +60,7 @@ export class TileDecoder {
 
   /**
    * @param {import("./header.js").Header} header
-   * @param {ReturnType<typeof import("./context.js").contextModelOf>} model with the corrections of the image
+   * @param {ReturnType<typeof import("./context.js").contextModelOf>} model with the adaptation of the image
    * @param {import("./products.js").Products} products
    * @param {[number, number]} tileSize the largest height and the largest width of a tile
    * @throws {import("./errors.js").DfmError} "limit": there is not so much memory

@@ -55,7 +55,7 @@ function matrixOf(rows, columns, weight) {
 }
 
 /**
- * The lift, for the differences of so many channels. Its last two inputs are constants.
+ * The lift, for the differences of the given number of channels. Its last two inputs are constants.
  * @returns {{weights: Float32Array, constants: Float32Array}}
  */
 function liftMatrix({ lift, width }, channels, qStep) {
@@ -172,11 +172,11 @@ export class Machine {
   }
 
   /**
-   * Computes the corrections of a block.
+   * Computes the residuals of a block.
    * @param {(channel: number, row: number) => Float32Array} samplesOf gives a row of samples of a channel in units, of
    *   the block and of `reach` cells around it; the next call overwrites it
    * @param {number} rows of the block, in cells
-   * @returns {Float32Array[]} for each channel and each sample of a cell, row by row, a plane of corrections in units;
+   * @returns {Float32Array[]} for each channel and each sample of a cell, row by row, a plane of residuals in units;
    *   that of the first cell of the block is at index 0
    */
   run(samplesOf, rows) {

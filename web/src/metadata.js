@@ -26,7 +26,7 @@ class Reader {
     return this.bytes.subarray(this.at - count, this.at);
   }
 
-  /** A number of so many bytes, the highest first. */
+  /** A number of the given bytes, the highest first. */
   number(count) {
     return this.take(count).reduce((number, byte) => 256 * number + byte, 0);
   }

@@ -184,7 +184,7 @@ class Workspace {
     this.kernels = kernels;
   }
 
-  /** @param {number} bytes @returns {number} The place of so many new bytes. */
+  /** @param {number} bytes @returns {number} The place of the new bytes. */
   #place(bytes) {
     const place = this.#end;
     this.#end += roundUp(bytes, ALIGNMENT);

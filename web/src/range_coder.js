@@ -379,7 +379,7 @@ export class RangeDecoder {
     }
   }
 
-  /** So many numbers of so many bits. @param {number} count @param {number} bits */
+  /** The given number of numbers of the given bits. @param {number} count @param {number} bits */
   #numbers(count, bits) {
     return Int32Array.from({ length: count }, () => this.#number(bits));
   }

@@ -160,15 +160,15 @@ function addMachine(planes, machine, rows, part) {
   const left = part.left - margin;
   const right = left + CELL * machine.stride;
   const read = (channel, row) => rows.read(channel, part.top - margin + row, left, right);
-  const corrections = machine.run(read, part.height / CELL);
-  corrections.forEach((correction, number) => {
+  const residuals = machine.run(read, part.height / CELL);
+  residuals.forEach((residual, number) => {
     const plane = planes[Math.floor(number / CELL ** 2)];
     const [y, x] = [(number >> 1) & 1, number & 1];
     for (let row = 0; row < part.height / CELL; row++) {
       const source = row * machine.stride;
       const target = (CELL * row + y) * part.width + x;
       for (let column = 0; column < part.width / CELL; column++) {
-        plane[target + CELL * column] += correction[source + column];
+        plane[target + CELL * column] += residual[source + column];
       }
     }
   });

@@ -46,7 +46,7 @@ class BitReader {
     return word >>> (this.at & 7);
   }
 
-  /** A number of so many bits, 0..24. */
+  /** A number of the given bits, 0..24. */
   bits(count) {
     const number = this.peek() & ((1 << count) - 1);
     this.at += count;

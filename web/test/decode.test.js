@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { contextModelOf, withCorrections } from "../src/context.js";
+import { contextModelOf, withAdaptation } from "../src/context.js";
 import { crc32 } from "../src/crc32.js";
 import { DfmError, decode, inspect, loadPrior } from "../src/decode.js";
 import { decodeFitted } from "../src/fitted_model.js";
@@ -96,9 +96,9 @@ describe("the decoder", { skip }, () => {
   function* tiles(state, products) {
     const { header, symbolChecks } = state;
     const model = contextModelOf(prior.arraysOf("latent", header.values.prior_id));
-    const corrections = sectionOf(state, "corrections");
+    const adaptation = sectionOf(state, "adaptation");
     const { levels } = header.values;
-    const corrected = corrections ? withCorrections(model, corrections, levels, header.codedChannels) : model;
+    const corrected = adaptation ? withAdaptation(model, adaptation, levels, header.codedChannels) : model;
     const tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
     const streams = tileStreams(sectionOf(state, "latents"), tiling.tiles.length);
     const sides = ["height", "width"].map((side) => Math.max(...tiling.tiles.map((tile) => tile[side])));

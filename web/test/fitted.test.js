@@ -259,8 +259,8 @@ test("a section that is too short for its grids is refused before memory is spen
 /** The colours of an image [H][W][3], pixel by pixel as the document says it, in double precision. */
 function coloursByDocument(grids, sizes, machine, step) {
   const [height, width] = sizes[0];
-  // samples of grid l, doubled l times, at any row and column
-  const doubled = (sample, taps) => {
+  // samples of grid l, upsampled l times, at any row and column
+  const upsampled = (sample, taps) => {
     const along = (at, x) => {
       const i = Math.floor(x / 2);
       return x % 2 === 0
@@ -278,7 +278,7 @@ function coloursByDocument(grids, sizes, machine, step) {
     const [m, n] = sizes[level];
     const clamp = (i, size) => Math.min(Math.max(i, 0), size - 1);
     let sample = (y, x) => grid[clamp(y, m) * n + clamp(x, n)] * step;
-    for (let row = level - 1; row >= 0; row--) sample = doubled(sample, machine.filters.subarray(4 * row, 4 * row + 4));
+    for (let row = level - 1; row >= 0; row--) sample = upsampled(sample, machine.filters.subarray(4 * row, 4 * row + 4));
     return sample;
   });
   const colourAt = (y, x) => {

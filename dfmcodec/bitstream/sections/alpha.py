@@ -109,7 +109,7 @@ def _to_webp(alpha: Pixels) -> bytes:
 
 
 def _is_webp_of(body: bytes, size: int, tile: Tile) -> bool:
-    """Whether bytes are a lossless WebP file of so many bytes and of the size of a tile.
+    """Whether bytes are a lossless WebP file of the given bytes and of the size of a tile.
 
     It is known from the headers, before anything is unpacked.
     """

@@ -46,7 +46,7 @@ class Tried:
     Args:
         symbols: Of each grid, float32 [h_l, w_l].
         candidate: Their model.
-        lmbda: The multiplier.
+        lmbda: The Lagrange multiplier.
     """
 
     symbols: Sequence[Float32]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec.encoder.fitted.neighbours import gathered
-from dfmcodec.encoder.fitted.upsampling import doubled_planes
+from dfmcodec.encoder.fitted.upsampling import upsampled_planes
 from dfmcodec.encoder.fitted.windows import Grids, samples_inside, window_samples
 from dfmcodec.entropy.context import ACTIVATION_SHIFT
 from dfmcodec.entropy.grid_context import (
@@ -190,12 +190,12 @@ def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
 
 def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
     """All grids that are coarser than each, interpolated to its samples, halo included, as
-    `grid_context.doubled` does, without rounding: [coarser grids, n_l, n_l], the nearest first.
+    `grid_context.upsampled` does, without rounding: [coarser grids, n_l, n_l], the nearest first.
     """
     planes = [jnp.zeros((0, *seen[-1].shape))]
     for finer in range(len(seen) - 2, -1, -1):
         joined = jnp.concatenate([seen[finer + 1][None], planes[0]])
-        planes.insert(0, jnp.where(inside[finer], doubled_planes(_BILINEAR, joined), 0.0))
+        planes.insert(0, jnp.where(inside[finer], upsampled_planes(_BILINEAR, joined), 0.0))
     return planes
 
 

@@ -32,13 +32,13 @@ class Controllers(NamedTuple):
         return self.of_size if target.limits_size else self.of_psnr
 
 
-# Gains in a whole fit. The size has followed the multiplier after a tenth of it, the PSNR at once.
+# Gains in a whole fit. The size has followed the lmbda after a tenth of it, the PSNR at once.
 WHILE_FITTING = Controllers(Controller(5.0, 0.2, 0.998), Controller(2.0, 0.2))
 IN_FURTHER_STEPS = Controllers(Controller(2.5, 1.2, 0.996), Controller(0.45, 1.2))
 IN_DESCENTS = Controllers(Controller(10.0, 2.0, 0.998), Controller(3.0, 2.0))
 _FOLLOWED_AFTER = 0.1
-_FARTHEST = 1.2  # from the logarithm of the first multiplier
-_CONTROL_FROM = 0.2  # part of the steps after which the multiplier moves
+_FARTHEST = 1.2  # from the logarithm of the first Lagrange multiplier
+_CONTROL_FROM = 0.2  # part of the steps after which the Lagrange multiplier moves
 _SETTLED_AFTER = 0.2  # part of the steps, once no latents are frozen, after which the size is a sign of that at the end
 # By which part of their bits at the end symbols take more, after parts of the steps. It grows no
 # more above a rate, in bits per pixel, without and with frozen latents.
@@ -59,7 +59,7 @@ class FitControl:
 
     Args:
         target: What the fit is to reach.
-        first_lmbda: Its first multiplier.
+        first_lmbda: Its first Lagrange multiplier.
         pixel_count: The pixels of the image.
         frozen_until: The part of the steps in which latents are frozen; 0 where none are.
     """
@@ -70,7 +70,7 @@ class FitControl:
     frozen_until: float
 
     def following(self, lmbda: float, found: Measured, other_bytes: float, part: float, part_between: float) -> float:
-        """The multiplier after a measurement.
+        """The Lagrange multiplier after a measurement.
 
         The size falls while a fit goes on, as noise fades, and the PSNR rises, so both are compared
         as they are expected to be in the end.
@@ -95,7 +95,7 @@ class FitControl:
         return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
 
     def _bits_in_the_end(self, bits: float, part: float) -> float | None:
-        """What symbols will take that take so many bits after a part of the steps; None where that
+        """What symbols will take that take some bits after a part of the steps; None where that
         is unknown, as latents are frozen or have just begun to move.
         """
         if part < self.frozen_until + _SETTLED_AFTER:
@@ -105,7 +105,7 @@ class FitControl:
         return max(bits / (1 + overshoot), bits - overshoot * most * self.pixel_count)
 
     def in_further_steps(self, tried: Sequence[Tried]) -> float | None:
-        """The multiplier of further steps after the last of those tried; None where none are
+        """The lmbda of further steps after the last of those tried; None where none are
         needed.
 
         Without frozen latents the target has to be near enough for coordinate descent; with them,
@@ -120,7 +120,7 @@ class FitControl:
         return tried[-1].lmbda * exp(controller.limited(move * _FURTHER_GROWTH ** (len(tried) - 1)))
 
     def of_next_descent(self, tried: Sequence[Tried]) -> float:
-        """The multiplier of the next coordinate descent: by false position if the target lies
+        """The lmbda of the next coordinate descent: by false position if the target lies
         between two, else by moves that are twice as far each time.
         """
         meeting, beyond = self.nearest(tried)
@@ -149,7 +149,7 @@ class FitControl:
         return move == 0 or (beyond is not None and abs(self._wanted(beyond.candidate) - move) < _CLOSE)
 
     def _wanted(self, candidate: Candidate) -> float:
-        """By how much the logarithm of the multiplier has to move after a coordinate descent; 0 for
+        """By how much the logarithm of the lmbda has to move after a coordinate descent; 0 for
         nothing.
         """
         if self.target.meets(candidate) and self.target.is_close(candidate):

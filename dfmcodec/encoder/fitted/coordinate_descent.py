@@ -70,7 +70,7 @@ class Reach:
 
     @classmethod
     def of(cls, level: int) -> Reach:
-        """That of a level. A sample that is doubled changes TAPS samples before it, so after all
+        """That of a level. A sample that is upsampled changes TAPS samples before it, so after all
         doublings TAPS (2^level - 1) pixels, and the stages add STAGES.
         """
         pixels = TAPS * ((1 << level) - 1) + STAGES

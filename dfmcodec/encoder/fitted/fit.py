@@ -151,7 +151,7 @@ class Fit:
 
     Args:
         colours: float32 [3, H, W] in [0, 1].
-        lmbda: The multiplier of bits in the loss. `lmbda` may be changed between steps.
+        lmbda: The Lagrange multiplier of bits in the loss. `lmbda` may be changed between steps.
         lmbda_code: The code that gives the step of symbols; see `latents.grids`.
         start: The networks to start from.
         schedule: How the fit goes.
@@ -267,8 +267,10 @@ class Fit:
                     total = self._loss.total([by_weights for by_weights, _ in gradients])
                     share = np.float32(len(order) / len(batch) / self.pixel_count)
                     rate = np.float32(self.schedule.network_rate * left)
-                    price = image.lmbda * np.float32(self._rate_part / self.pixel_count)
-                    networks, moments = _move(networks, moments, total, share, price, rate, self._start, self._scales)
+                    bit_cost = image.lmbda * np.float32(self._rate_part / self.pixel_count)
+                    networks, moments = _move(
+                        networks, moments, total, share, bit_cost, rate, self._start, self._scales
+                    )
         if part_done < self.schedule.frozen_part:
             for grid, frozen in zip(latents.values, self._frozen, strict=False):
                 grid[frozen] = 0
@@ -289,7 +291,7 @@ class Fit:
         return Measured(bits, errors / (CHANNELS * self.pixel_count))
 
     def cost(self, measured: Measured) -> float:
-        """What a measured state costs in bits: squared errors over the multiplier, and the bits of
+        """What a measured state costs in bits: squared errors over the lmbda, and the bits of
         symbols.
         """
         return measured.mse * self.pixel_count / self.lmbda + measured.bits
@@ -313,7 +315,7 @@ class Fit:
                 yield jax.tree.map(lambda part: part / self.lmbda, self._loss.total([by_weights]))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
-        """The loss pixel by pixel, in bits: squared errors over the multiplier, and the bits of
+        """The loss pixel by pixel, in bits: squared errors over the lmbda, and the bits of
         each symbol at the first pixel of its cell.
 
         Args:
@@ -355,7 +357,7 @@ def _move(
     moments: optax.OptState,
     gradient: Networks,
     share: jax.Array,
-    price: jax.Array,
+    bit_cost: jax.Array,
     rate: jax.Array,
     start: Networks,
     scales: Networks | None,
@@ -367,14 +369,14 @@ def _move(
         moments: What the optimiser keeps.
         gradient: Of a batch of windows, times the pixels of the image.
         share: What it is multiplied by.
-        price: Of a bit of the networks in the loss.
+        bit_cost: Of a bit of the networks in the loss.
         rate: The learning rate.
         start: The networks that changes are from.
         scales: Those of changes; see `Fit`.
     """
     total = jax.tree.map(lambda by_weights: by_weights * share, gradient)
     if scales is not None:
-        total = jax.tree.map(partial(_with_rate, price), total, networks, start, scales)
+        total = jax.tree.map(partial(_with_rate, bit_cost), total, networks, start, scales)
     parts = networks.in_parts
     changes, moments = _network_optimizer().update(total.in_parts, moments, parts)
     return Networks.of_parts(jax.tree.map(lambda weight, change: weight + rate * change, parts, changes)), moments
@@ -390,7 +392,7 @@ def _network_optimizer() -> optax.GradientTransformation:
 
 
 def _with_rate(
-    price: jax.Array, gradient: jax.Array, weights: jax.Array, start: jax.Array, scales: jax.Array
+    bit_cost: jax.Array, gradient: jax.Array, weights: jax.Array, start: jax.Array, scales: jax.Array
 ) -> jax.Array:
     """Adds the gradient of the bits of an array's changes under Laplace distributions around their
     start.
@@ -402,4 +404,4 @@ def _with_rate(
     apart = (weights - start) / scales
     spread = jnp.clip(jnp.abs(apart).mean(), *_SPREADS)
     apart = apart / spread
-    return gradient + price / (log(2) * scales * spread) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)
+    return gradient + bit_cost / (log(2) * scales * spread) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)

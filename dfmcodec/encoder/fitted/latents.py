@@ -15,7 +15,7 @@ import numpy as np
 
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.windows import Windows
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 
 _MEAN_BETA, _SQUARE_BETA = 0.6, 0.95
 _EPSILON = 1e-8
@@ -47,13 +47,20 @@ class Latents:
         """A copy, as latents move in place."""
         return Latents(*(tuple(grid.copy() for grid in grids) for grids in self._arrays))
 
+    def _add_by_kernel(self, windows: Windows, number: int, gradients: Float32) -> None:
+        compiled.add_gradients(gradients, windows.place(number), self.waiting)
+
+    @by_kernels(_add_by_kernel)
     def add(self, windows: Windows, number: int, gradients: Float32) -> None:
         """Leaves the gradients of a window for the latents that it sees; see `Windows.cut`."""
-        if compiled is None:
-            windows.add_back(number, gradients, self.waiting)
-        else:
-            compiled.add_gradients(gradients, windows.place(number), self.waiting)
+        windows.add_back(number, gradients, self.waiting)
 
+    def _move_by_kernel(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
+        biased_rates, square_bias = self._biased(rates, step)
+        parts = 1 - _MEAN_BETA, 1 - _SQUARE_BETA, 1 / square_bias, _EPSILON
+        compiled.move_latents(windows.place(number), *self._arrays, biased_rates, parts)
+
+    @by_kernels(_move_by_kernel)
     def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
         """Moves a window's own latents.
 
@@ -63,18 +70,19 @@ class Latents:
             rates: The learning rate of each level, in symbols.
             step: The number of steps that each latent has taken before.
         """
-        mean_bias, square_bias = (1 - beta ** (step + 1) for beta in (_MEAN_BETA, _SQUARE_BETA))
-        biased_rates = np.array(rates, dtype=np.float32) / np.float32(mean_bias)
-        if compiled is not None:
-            parts = 1 - _MEAN_BETA, 1 - _SQUARE_BETA, 1 / square_bias, _EPSILON
-            compiled.move_latents(windows.place(number), *self._arrays, biased_rates, parts)
-            return
+        biased_rates, square_bias = self._biased(rates, step)
         for level, grids in enumerate(zip(*self._arrays, strict=True)):
             values, means, squares, gradients = (grid[windows.own(number, level)] for grid in grids)
             means += (1 - _MEAN_BETA) * (gradients - means)
             squares += (1 - _SQUARE_BETA) * (gradients**2 - squares)
             values -= biased_rates[level] * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
             gradients[...] = 0
+
+    @staticmethod
+    def _biased(rates: Sequence[float], step: int) -> tuple[Float32, float]:
+        """Rates over the bias of running means, and the bias of running squares."""
+        mean_bias, square_bias = (1 - beta ** (step + 1) for beta in (_MEAN_BETA, _SQUARE_BETA))
+        return np.array(rates, dtype=np.float32) / np.float32(mean_bias), square_bias
 
     @property
     def _arrays(self) -> tuple[tuple[Float32, ...], ...]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec.encoder.fitted.neighbours import neighbourhoods
-from dfmcodec.encoder.fitted.upsampling import doubled_planes
+from dfmcodec.encoder.fitted.upsampling import upsampled_planes
 from dfmcodec.encoder.fitted.windows import Grids
 from dfmcodec.entropy.neighbourhood import SQUARE
 from dfmcodec.latents.geometry import CHANNELS
@@ -35,7 +35,7 @@ class LayerStart(NamedTuple):
     """The standard deviations of a random Fourier layer.
 
     Args:
-        phase: Of phases, in radians for a symbol at the middle multiplier.
+        phase: Of phases, in radians for a symbol at the middle Lagrange multiplier.
         output: Of weights.
     """
 
@@ -114,7 +114,7 @@ def joined_grids(filters: jax.Array, grids: Grids) -> jax.Array:
     """Upsamples and joins the grids of a window, float32 [levels, n, n] with n as in grid 0."""
     joined = grids[-1][None]
     for level in range(len(grids) - 2, -1, -1):
-        joined = jnp.concatenate([grids[level][None], doubled_planes(filters[level], joined)])
+        joined = jnp.concatenate([grids[level][None], upsampled_planes(filters[level], joined)])
     return joined
 
 

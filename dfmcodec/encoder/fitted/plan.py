@@ -1,4 +1,4 @@
-"""How an image is fitted: from which networks, in how many steps, with which first multiplier."""
+"""How an image is fitted: from which networks, in how many steps, with which first lmbda."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PRIORS = (
 )
 _STEP_UNIT = 64  # parts of a code value that q_step counts
 _NETWORKS_BYTES = 1000  # of a file, or half of it
-# The first multiplier: a factor times a power of the latent model's, larger for a smooth image.
+# The first lmbda: a factor times a power of the latent model's, larger for a smooth image.
 _OF_LATENT_LMBDA, _LATENT_POWER, _OF_SMOOTH = 0.39, 0.88, 1.25
 
 
@@ -44,7 +44,7 @@ class Plan:
         prior: What networks are coded against.
         start: The networks that the fit starts from.
         schedule: How it goes.
-        first_lmbda: The multiplier of the first steps, and what the step of symbols follows.
+        first_lmbda: The lmbda of the first steps, and what the step of symbols follows.
         counts_networks: Whether the loss has the bits of the networks, as changes from `start`.
     """
 
@@ -59,10 +59,10 @@ def plan_of(job: Job) -> Plan:
     """The plan for a job's effort or steps, and its target.
 
     Raises:
-        TargetUnreachableError: The wavelets of the latent model, from which the first multiplier is
-            known, do not meet the target; or a PSNR needs a finer multiplier than files of this
+        TargetUnreachableError: The wavelets of the latent model, from which the first lmbda is
+            known, do not meet the target; or a PSNR needs a finer lmbda than files of this
             model can name.
-        ConfigError: The multiplier that was given is finer than those.
+        ConfigError: The Lagrange multiplier that was given is finer than those.
     """
     lmbda = _lmbda_of_target(job)
     least = lmbda_of_code(LMBDA_CODES[0])
@@ -82,11 +82,11 @@ def plan_of(job: Job) -> Plan:
 
 
 def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[FittedPrior, FitSchedule]:
-    """The prior that serves an image at a multiplier, and how fits start from it.
+    """The prior that serves an image at a Lagrange multiplier, and how fits start from it.
 
     Args:
         colours: float32 [3, H, W] in [0, 1].
-        lmbda: The multiplier of bits.
+        lmbda: The Lagrange multiplier of bits.
         steps: The number of steps.
     """
     part = smooth_part(colours, lmbda)
@@ -96,7 +96,7 @@ def prior_and_schedule(colours: Float32, lmbda: float, steps: int) -> tuple[Fitt
 
 
 def _lmbda_of_target(job: Job) -> float:
-    """The multiplier of a target; of a size or a PSNR from that with which the latent model meets
+    """The lmbda of a target; of a size or a PSNR from that with which the latent model meets
     it, without the bytes of networks.
     """
     if job.config.target_lmbda is not None:
@@ -113,12 +113,12 @@ def _lmbda_of_target(job: Job) -> float:
 
 
 def _first_lmbda(of_latents: float) -> float:
-    """The multiplier at which this model has the size that the latent model has at another."""
+    """The lmbda at which this model has the size that the latent model has at another."""
     return _OF_LATENT_LMBDA * float(of_latents**_LATENT_POWER)
 
 
 def _latent_lmbda(job: Job) -> float:
-    """The multiplier with which the latent model meets the target of a job, by single iterations. A
+    """The lmbda with which the latent model meets the target of a job, by single iterations. A
     time limit that ends its search leaves one that meets it less closely.
     """
     config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None)

@@ -2,7 +2,7 @@
 
 The stages, each a method of `_Search`:
 
-1. Training steps. The multiplier moves so that the size, or the PSNR, comes to the target. In the
+1. Training steps. The lmbda moves so that the size, or the PSNR, comes to the target. In the
    last tenth the steps of the networks are chosen, and the fit goes on with networks as the decoder
    will have them, which makes up for their rounding.
 2. Coordinate descent of coarse grids, and of the networks' weights (`refine`).
@@ -321,7 +321,7 @@ def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
 
     Raises:
         TargetUnreachableError: The target cannot be met.
-        ConfigError: Files of this model cannot name the multiplier that was given.
+        ConfigError: Files of this model cannot name the Lagrange multiplier that was given.
     """
     started = time.perf_counter()
     with on_processor():

@@ -26,7 +26,7 @@ def smooth_part(colours: Float32, lmbda: float) -> float:
 
     Args:
         colours: float32 [3, H, W] in [0, 1].
-        lmbda: The multiplier of bits.
+        lmbda: The Lagrange multiplier of bits.
     """
     return float(_without_details(colours, lmbda, levels=1)[0].mean())
 
@@ -36,7 +36,7 @@ def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
 
     Args:
         colours: float32 [3, H, W] in [0, 1].
-        lmbda: The multiplier of bits.
+        lmbda: The Lagrange multiplier of bits.
 
     Returns:
         For the finest grids True where a latent is to be frozen, bool [h_l, w_l]; nothing for an
@@ -47,7 +47,7 @@ def smooth_latents(colours: Float32, lmbda: float) -> list[Bools]:
 
 
 def _without_details(colours: Float32, lmbda: float, levels: int) -> list[Bools]:
-    """Where no details are around a latent, for so many grids, bool [h_l, w_l]."""
+    """Where no details are around a latent, for the given number of grids, bool [h_l, w_l]."""
     areas = []
     luma = colours.mean(axis=0)
     for level in range(levels):

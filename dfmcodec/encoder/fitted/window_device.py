@@ -32,7 +32,7 @@ from dfmcodec.encoder.fitted.window_loss import (
     is_on_cpu,
 )
 from dfmcodec.encoder.fitted.windows import Windows
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import compiled, has_kernels
 
 Shapes = tuple[tuple[int, ...], ...]  # of the arrays of networks
 LANES = 24  # windows of a program: those of an image of 768x512
@@ -47,7 +47,7 @@ def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowL
     """
     if not is_on_cpu():
         return LossOnDevice(windows, pixels)
-    return LossByJax(windows, pixels) if compiled is None else LossByKernel(compiled, windows, pixels)
+    return LossByKernel(compiled, windows, pixels) if has_kernels() else LossByJax(windows, pixels)
 
 
 @dataclass(frozen=True)

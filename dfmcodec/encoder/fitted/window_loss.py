@@ -27,7 +27,7 @@ class ImageTerms(NamedTuple):
 
     Args:
         size: The height and width in pixels, int32 [2].
-        lmbda: The multiplier of bits in the loss.
+        lmbda: The Lagrange multiplier of bits in the loss.
         step: The step of symbols; see `latents.grids.symbol_step`.
         peak: The largest value of a sample, to whole parts of which a decoder rounds colours.
     """

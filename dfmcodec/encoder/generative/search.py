@@ -321,7 +321,7 @@ class _Fit:
         return time.perf_counter() - self._started
 
     def at(self, lmbda: float) -> _Code:
-        """The best code for a multiplier. `codes` keeps the others too."""
+        """The best code for a Lagrange multiplier. `codes` keeps the others too."""
         if lmbda not in self.codes:
             image = self._job.image
             self.codes[lmbda] = []
@@ -337,7 +337,7 @@ class _Fit:
         return [code for codes in self.codes.values() for code in codes]
 
     def to_target(self) -> CodedImage:
-        """The best code that meets the target, by bisection of the logarithm of the multiplier.
+        """The best code that meets the target, by bisection of the logarithm of the lmbda.
 
         Raises:
             TargetUnreachableError: None does.

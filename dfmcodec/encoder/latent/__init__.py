@@ -1,1 +1,1 @@
-"""The latent model: symbols, filter and corrections of one image under a shipped prior."""
+"""The latent model: symbols, filter and adaptation of one image under a shipped prior."""

@@ -19,13 +19,13 @@ class Effort:
             filter.
         refined: Whether an iteration uses what the one before learned, or its q_step alone.
         learns_after: The iterations that learn what symbols cost as context of others and fit the
-            image's filter, besides those of `corrections_after`; () for no such costs. An iteration
+            image's filter, besides those of `adapted_after`; () for no such costs. An iteration
             before which these costs are unknown learns them too. The filter is also fitted where
             there is none yet, and in all iterations from number `iterations` on.
-        filter_rows_part: The filter is fitted to one row of blocks in so many.
-        corrections_after: The iterations after which the correction of the context networks is
+        filter_rows_part: The filter is fitted to one in this number of rows of blocks.
+        adapted_after: The iterations after which the adaptation of the context networks is
             fitted (again).
-        correction_steps: Gradient steps of each such fit.
+        adaptation_steps: Gradient steps of each such fit.
         shifts: The iterations of the tune `visual` after which the target of symbols is shifted; it
             stays after these, so that sizes settle.
         shift_part: The part of a Newton step that each shift takes.
@@ -38,8 +38,8 @@ class Effort:
     refined: bool = True
     learns_after: tuple[int, ...] = (1, 3)
     filter_rows_part: int = 1
-    corrections_after: tuple[int, ...] = (1,)
-    correction_steps: int = 120
+    adapted_after: tuple[int, ...] = (1,)
+    adaptation_steps: int = 120
     shifts: int = 3
     shift_part: float = 0.1
     aim: float = 0.997
@@ -47,21 +47,21 @@ class Effort:
 
     def learns_in(self, number: int) -> bool:
         """Whether the iteration of a number learns; see `learns_after`."""
-        return number in self.learns_after or number in self.corrections_after
+        return number in self.learns_after or number in self.adapted_after
 
 
 # What an encoding gets that is interrupted, or of a large image at effort 1.
-QUICK = Effort(1, 3, refined=False, learns_after=(), filter_rows_part=4, corrections_after=(), aim=0.985, enough=0.97)
+QUICK = Effort(1, 3, refined=False, learns_after=(), filter_rows_part=4, adapted_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
-    1: Effort(2, 3, learns_after=(), corrections_after=(), shift_part=0.15, aim=0.985, enough=0.97),
+    1: Effort(2, 3, learns_after=(), adapted_after=(), shift_part=0.15, aim=0.985, enough=0.97),
     2: Effort(2, 4, shift_part=0.15, aim=0.985, enough=0.97),
     3: Effort(3, 5, aim=0.992, enough=0.984),
     4: Effort(4, 5),
-    5: Effort(6, 5, corrections_after=(1, 3), shifts=5),
-    6: Effort(8, 5, corrections_after=(1, 3, 5), shifts=7),
-    7: Effort(12, 5, corrections_after=(1, 3, 7), shifts=10),
-    8: Effort(18, 5, corrections_after=(1, 3, 7, 11), shifts=15),
-    9: Effort(28, 5, corrections_after=(1, 3, 7, 11, 19), shifts=24),
+    5: Effort(6, 5, adapted_after=(1, 3), shifts=5),
+    6: Effort(8, 5, adapted_after=(1, 3, 5), shifts=7),
+    7: Effort(12, 5, adapted_after=(1, 3, 7), shifts=10),
+    8: Effort(18, 5, adapted_after=(1, 3, 7, 11), shifts=15),
+    9: Effort(28, 5, adapted_after=(1, 3, 7, 11, 19), shifts=24),
 }
 
 
@@ -69,8 +69,8 @@ EFFORT_LEVELS = {
 class LatentOptions:
     """The parts of the codec that an encoding uses. An ablation replaces one field.
 
-    The image's filter and corrections are switched off by `effort`: `filter_radius=0`,
-    `corrections_after=()`.
+    The image's filter and adaptation are switched off by `effort`: `filter_radius=0`,
+    `adapted_after=()`.
 
     Args:
         effort: How much work it may be.

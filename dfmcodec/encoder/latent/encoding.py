@@ -14,8 +14,8 @@ from dfmcodec._types import Float32, Floats, Int32, Pixels, Tune
 from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, Effort, LatentOptions
+from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.context import ContextModel
-from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.image import Image, values_per_level
 from dfmcodec.latents.colour import ColourBasis, Luma, pixels_to_planes, planes_to_pixels, principal_chroma_angle
 from dfmcodec.latents.geometry import CHANNELS, Region, Tile, Tiling
@@ -75,7 +75,7 @@ class Encoding:
 
     @property
     def fixed_bytes(self) -> int:
-        """Bytes of the file without range-coded streams, filter and corrections."""
+        """Bytes of the file without range-coded streams, filter and adaptation."""
         return bitstream.latent_file_bytes(self.tiling)
 
     @property
@@ -85,7 +85,7 @@ class Encoding:
 
     def written_bytes(self, model: QuantizedLatents) -> int:
         """The size of a model's file without ancillary data."""
-        further = (model.image_filter is not None) + (model.correction is not None)
+        further = (model.image_filter is not None) + (model.adaptation is not None)
         return len(bitstream.write(model, checked=False)) + further * self.check_bytes
 
     @property
@@ -95,10 +95,10 @@ class Encoding:
         network = machine.depth, machine.width, self.basis.luma, self.options.prior.checksum
         return LatentArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
 
-    def context(self, correction: ContextCorrection | None) -> ContextModel:
-        """The prior's context model, corrected."""
+    def context(self, adaptation: ContextAdaptation | None) -> ContextModel:
+        """The prior's context model, adapted."""
         context = self.options.prior.context
-        return context if correction is None else correction.applied(context, self.tiling.tiles[0].geometry)
+        return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
 
     def pyramid(self, tile: Tile, change: Floats | None = None) -> Pyramid:
         """The pyramid of a tile.

@@ -25,7 +25,7 @@ _KNOWN_OCTAVES = 0.6  # by which contexts make scales smaller than magnitudes ar
 _PARENT_WEIGHT = 4  # of neighbours
 _GUESS_FACTOR = 1.01  # measured on data/kodak: sd 3 %
 _STEP_ERROR = 0.33  # squared error of a coefficient that is not zero, in squared steps; measured on data/kodak
-_ESTIMATED_TILES = 4  # about so many tiles of a large image are looked at
+_ESTIMATED_TILES = 4  # about the number of tiles of a large image that are looked at
 _DEAD_ZONE = 0.1  # beyond half a symbol, of coefficients of weight 1
 
 

@@ -43,7 +43,7 @@ def fit_filter(
             units.
         bit_cost: The cost of a bit in squared units.
         largest_radius: The largest radius to try, in pixels; below 2 for none.
-        rows_part: The fit looks at one in so many blocks of rows; at all of an image that has few.
+        rows_part: The fit looks at one block of rows in this many, or at all if there are few.
 
     Raises:
         FloatingPointError: The normal equations have NaN or infinite values.

@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from dfmcodec._types import Floats, Int32, Pixels
 from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
-from dfmcodec.bitstream.sections.corrections import correction_bytes
+from dfmcodec.bitstream.sections.adaptation import adaptation_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
 from dfmcodec.bitstream.sections.latents import join_tiles
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
-from dfmcodec.encoder.latent.correction_fit import SymbolSample, fit_correction
+from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, fit_adaptation
 from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import guess_tables
@@ -32,11 +32,11 @@ from dfmcodec.encoder.latent.filter_fit import fit_filter
 from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
 from dfmcodec.encoder.latent.trial import Trial
+from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.context import ContextModel, TableChoice
-from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import has_kernels
 from dfmcodec.latents.colour import pixels_to_planes
 from dfmcodec.latents.geometry import Tile
 from dfmcodec.latents.quantizer import log_step
@@ -94,10 +94,10 @@ class IterationState:
         tiles: What is known of each tile.
         change: What filter and machine add to the linear synthesis, float16 or float32 [C, H, W],
             units: symbols need not stand for it. None where that is unknown, or not used.
-        correction: The correction of the context networks; None for none.
+        adaptation: The adaptation of the context networks; None for none.
         q_step: The step that the tables of the tiles are for.
         image_filter: The last filter that was fitted to the image; None for none.
-        is_plain: Whether neither filter nor correction is fitted, because an earlier fit gave NaN
+        is_plain: Whether neither filter nor adaptation is fitted, because an earlier fit gave NaN
             or infinite values.
         reconstruction: What the last iteration made, where the target is to be shifted by it; see
             `shifted`.
@@ -106,7 +106,7 @@ class IterationState:
     number: int
     tiles: tuple[TileState, ...]
     change: Floats | None = None
-    correction: ContextCorrection | None = None
+    adaptation: ContextAdaptation | None = None
     q_step: int = 1
     image_filter: ImageFilter | None = None
     is_plain: bool = False
@@ -119,16 +119,16 @@ def first_state(encoding: Encoding) -> IterationState:
 
 
 def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
-    """A state that forgets all but the correction of the best trial, whose values were finite.
+    """A state that forgets all but the adaptation of the best trial, whose values were finite.
 
     Args:
         encoding: The encoding.
         state: Where an iteration failed.
         best: None where there is none yet.
-        is_plain: Whether further iterations fit neither filter nor correction.
+        is_plain: Whether further iterations fit neither filter nor adaptation.
     """
-    correction = None if best is None else best.model.correction
-    return replace(first_state(encoding), number=state.number + 1, correction=correction, is_plain=is_plain)
+    adaptation = None if best is None else best.model.adaptation
+    return replace(first_state(encoding), number=state.number + 1, adaptation=adaptation, is_plain=is_plain)
 
 
 def iterate(
@@ -160,7 +160,7 @@ def iterate(
     """
     number, effort = state.number + 1, encoding.effort
     sample = None
-    if number in effort.corrections_after and not state.is_plain:
+    if number in effort.adapted_after and not state.is_plain:
         sample = SymbolSample(encoding.options.prior.context, encoding.tiling, log_step(q_step))
     coded = _code_tiles(encoding, state, q_step, bit_cost, sample, check)
     model = QuantizedLatents(
@@ -171,13 +171,13 @@ def iterate(
         encoding.basis.chroma_angle,
         coded.symbols,
         None,
-        correction=state.correction,
+        adaptation=state.adaptation,
         bit_depth=encoding.image.bit_depth,
         body=coded.body,
     )
     file_bytes = encoding.fixed_bytes + coded.bits / 8
-    if state.correction is not None:
-        file_bytes += encoding.section_bytes + correction_bytes(state.correction)
+    if state.adaptation is not None:
+        file_bytes += encoding.section_bytes + adaptation_bytes(state.adaptation)
     following = replace(state, number=number, tiles=coded.tiles, q_step=q_step, reconstruction=None)
     if not effort.refined and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
         return Trial(number, model, file_bytes, written_bytes, inf), following
@@ -201,8 +201,8 @@ def iterate(
         if effort.refined and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
             following = replace(following, reconstruction=Reconstruction(coded.samples, change, decoded))
     if sample is not None:
-        correction = fit_correction(sample, state.correction, effort.correction_steps, check)
-        following = replace(following, correction=correction)
+        adaptation = fit_adaptation(sample, state.adaptation, effort.adaptation_steps, check)
+        following = replace(following, adaptation=adaptation)
     if effort.refined and encoding.options.uses_residual:
         following = replace(following, change=change)
     following = replace(following, image_filter=image_filter)
@@ -270,7 +270,7 @@ def _code_tiles(
 ) -> _Coded:
     """Chooses and codes the symbols of all tiles."""
     refined = encoding.effort.refined
-    context = encoding.context(state.correction)
+    context = encoding.context(state.adaptation)
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
     bodies, bits, tiles, symbols = [], 0.0, [], []
     for tile_state in state.tiles:
@@ -283,7 +283,7 @@ def _code_tiles(
             pyramid = tile_state.shift.added_to(pyramid)
         source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
         del pyramid  # a large tile's takes much memory
-        known = None if compiled is None else source.chosen  # a level takes NumPy too long to be interrupted after it
+        known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
         of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source, known=known)
         symbols.append(TileSymbols.of(of_tile))
         bits += source.bits
@@ -336,6 +336,6 @@ def _source(
 def _fit_filter(encoding: Encoding, samples: Int32, change: Floats, q_step: int, bit_cost: float) -> ImageFilter | None:
     """The image's own filter of what the machine leaves to do."""
     effort = encoding.effort
-    price = bit_cost * (q_step * UNITS_PER_LEVEL / 64) ** 2
+    unit_cost = bit_cost * (q_step * UNITS_PER_LEVEL / 64) ** 2
     residual = partial(encoding.residual, samples, change)
-    return fit_filter(samples, residual, price, effort.filter_radius, effort.filter_rows_part)
+    return fit_filter(samples, residual, unit_cost, effort.filter_radius, effort.filter_rows_part)

@@ -23,7 +23,7 @@ from dfmcodec.latents.quantizer import MAX_STEP
 
 _MORE_ITERATIONS = 24  # beyond those of the effort, until a target is met
 _ENOUGH_ITERATIONS = 10  # even if a target that is met is not used up,
-_TRIES = 4  # but at least so many beyond those of the effort
+_TRIES = 4  # but at least this number beyond those of the effort
 
 
 def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:

@@ -11,14 +11,14 @@ import numpy as np
 
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.bitstream.sections.latents import SymbolWriter, low_differences
-from dfmcodec.encoder.latent.correction_fit import SymbolSample
+from dfmcodec.encoder.latent.adaptation_fit import SymbolSample
 from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.entropy.context import DIRECT_TABLES, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
 from dfmcodec.entropy.tables import RADIUS
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.trellis import States
@@ -111,16 +111,27 @@ class ObservedSymbols(ChosenSymbols):
         """The symbols of a pass."""
         symbols = super().symbols(coding_pass, choice, causal)
         quantizers = causal.quantizers(coding_pass)
-        if compiled is None:
-            self._observe(coding_pass, causal, symbols, quantizers)
-        else:
-            self._observe_by_kernel(coding_pass, causal, symbols, quantizers)
+        self._observe(coding_pass, causal, symbols, quantizers)
         if self._sample is not None:
             hidden = partial(self._context.hidden, causal, coding_pass, log_step=self._log_step)
             of_rows = in_threads(hidden, causal.row_blocks(coding_pass))
             self._sample.add(coding_pass, np.concatenate(of_rows), symbols, quantizers)
         return symbols
 
+    def _observe_by_kernel(
+        self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States
+    ) -> None:
+        rows, columns = causal.shape(coding_pass)
+        targets = self.observed.slopes_seen(coding_pass)
+
+        def add(block: Rows) -> None:
+            chosen = pass_slice(block, columns)
+            of_rows = coding_pass, block, quantizers[chosen], self._log_step, symbols[chosen]
+            self._context.add_gradient(causal, *of_rows, *targets)
+
+        in_threads_apart(add, range(rows), _ROWS_APART)
+
+    @by_kernels(_observe_by_kernel)
     def _observe(self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States) -> None:
         """Adds the derivatives of the bits of a pass to what its contexts see."""
         available, columns = causal.available(coding_pass), causal.shape(coding_pass)[1]
@@ -134,17 +145,3 @@ class ObservedSymbols(ChosenSymbols):
         blocks = list(causal.row_blocks(coding_pass))
         for rows, of_rows in zip(blocks, in_threads(gradient, blocks), strict=True):
             self.observed.add(coding_pass, rows, columns, of_rows)
-
-    def _observe_by_kernel(
-        self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States
-    ) -> None:
-        """Does what `_observe` does."""
-        rows, columns = causal.shape(coding_pass)
-        targets = self.observed.slopes_seen(coding_pass)
-
-        def add(block: Rows) -> None:
-            chosen = pass_slice(block, columns)
-            of_rows = coding_pass, block, quantizers[chosen], self._log_step, symbols[chosen]
-            self._context.add_gradient(causal, *of_rows, *targets)
-
-        in_threads_apart(add, range(rows), _ROWS_APART)

@@ -146,21 +146,21 @@ class _SmallErrors:
         return mse * self._of_level**2 * self._samples
 
     def usual_q_step(self, count: float = 1) -> int:
-        """The step at which about so many samples of usual images are wrong."""
+        """The step at which about the given number of samples of usual images are wrong."""
         return max(1, round(64 / (2 * _STEP_SD * self._of_level * self._distance(count))))
 
     def q_step_for(self, trial: Trial, count: float = 1) -> int:
-        """A finer step, at which about so many samples are wrong, from a trial with more."""
+        """A finer step, at which about that number of samples is wrong, from a trial with more."""
         q_step, wrong = trial.model.q_step, self.count(trial.mse)
         guess = int(q_step * self._distance(wrong) / self._distance(count))
         return max(1, min(guess, q_step // 2) if self.is_many(wrong) else guess)
 
     def is_many(self, count: float) -> bool:
-        """Whether so many wrong samples are more than single ones."""
+        """Whether the given number of wrong samples are more than single ones."""
         return count > _SINGLE_PART * self._samples
 
     def _distance(self, count: float) -> float:
-        """How many standard deviations half a code value is where so many samples are wrong."""
+        """How many standard deviations half a code value is where that many samples are wrong."""
         return NormalDist().inv_cdf(1 - min(max(count, 1) / self._samples, 0.5) / 2)
 
 
@@ -401,7 +401,7 @@ class ScoreSteps(StepSearch):
 
 
 class LmbdaSteps(StepSearch):
-    """The least squared error + cost of bits, at the step that belongs to a multiplier.
+    """The least squared error + cost of bits, at the step that belongs to a Lagrange multiplier.
 
     For the tune `visual`, which has no such sum, the last iteration is the best.
     """

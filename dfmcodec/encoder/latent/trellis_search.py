@@ -17,7 +17,7 @@ from dfmcodec.entropy.context import DIRECT_TABLES, OFFSET_SYMBOLS, TABLES_PER_Q
 from dfmcodec.entropy.neighbourhood import COMPANDED
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
 from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import FINE, band_step, low_step
 from dfmcodec.latents.trellis import NEXT_STATE, QUANTIZERS, STATES, quantizer_of
@@ -96,12 +96,12 @@ class PathChooser:
         self._pyramid = pyramid
         self._geometry = geometry
         self._step = q_step
-        self._bit_price = np.float32(bit_cost)
+        self._bit_cost = np.float32(bit_cost)
         self._context = context
         self._choice = choice
         self._dependency_costs = dependency_costs
         self._weights = weights
-        self._bits = (context.cost_bits * self._bit_price).ravel()
+        self._bits = (context.cost_bits * self._bit_cost).ravel()
         entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
         self._offsets = (context.offsets[:, entries].astype(np.float32) / FINE).ravel()
 
@@ -109,31 +109,12 @@ class PathChooser:
         """The symbols of all passes."""
         found: dict[CodingPass, Symbols] = {}
         for level in range(self._geometry.levels):
-            found.update(self._level(level_passes(self._geometry, level)))
+            if coding_passes := level_passes(self._geometry, level):
+                found.update(self._level(coding_passes))
         return found
 
-    def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
-        if not coding_passes:
-            return {}
-        shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
-        rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
-        if compiled is not None:
-            return self._level_by_kernel(coding_passes, shapes, rows, columns)
-        inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
-        found = [np.empty(shape, dtype=np.int32) for shape in shapes]
-        block_rows = max(1, _BLOCK_CELLS // columns)
-
-        def choose(first: int) -> None:
-            self._block(inputs, shapes, first, min(rows, first + block_rows), columns, found)
-
-        in_threads(choose, range(0, rows, block_rows))
-        return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
-
-    def _level_by_kernel(
-        self, coding_passes: list[CodingPass], shapes: list[tuple[int, int]], rows: int, columns: int
-    ) -> dict[CodingPass, Symbols]:
-        kernels = compiled
-        assert kernels is not None
+    def _level_by_kernel(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
+        shapes, rows, columns = self._shapes(coding_passes)
         none = np.zeros(0, dtype=np.float32)
         found = {
             coding_pass: np.empty(shape, dtype=np.int32)
@@ -145,7 +126,7 @@ class PathChooser:
             slopes = [none, none]
             if self._dependency_costs is not None:
                 of_symbols = self._dependency_costs.slopes(coding_pass, shape)
-                slopes = [np.ascontiguousarray(slope * self._bit_price) for slope in of_symbols]
+                slopes = [np.ascontiguousarray(slope * self._bit_cost) for slope in of_symbols]
             c = pass_coefficients(self._pyramid, self._step, coding_pass)
             weights = self._pass_weights(coding_pass, shape)
             passes.append((*shape, c, weights, choice.sign, choice.table, *slopes, found[coding_pass]))
@@ -155,10 +136,30 @@ class PathChooser:
 
         def choose(block: Rows) -> None:
             of_rows = tables, columns, block.start, block.stop
-            kernels.choose_paths(passes, self._dependency_costs is not None, *numbers, *of_rows)
+            compiled.choose_paths(passes, self._dependency_costs is not None, *numbers, *of_rows)
 
         in_threads(choose, parts_of(range(rows)))
         return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
+
+    @by_kernels(_level_by_kernel)
+    def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
+        """The symbols of the passes of a level."""
+        shapes, rows, columns = self._shapes(coding_passes)
+        inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
+        found = [np.empty(shape, dtype=np.int32) for shape in shapes]
+        block_rows = max(1, _BLOCK_CELLS // columns)
+
+        def choose(first: int) -> None:
+            self._block(inputs, shapes, first, min(rows, first + block_rows), columns, found)
+
+        in_threads(choose, range(0, rows, block_rows))
+        return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
+
+    def _shapes(self, coding_passes: list[CodingPass]) -> tuple[list[tuple[int, int]], int, int]:
+        """The shapes of passes, and the rows and columns of their cells."""
+        shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
+        rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
+        return shapes, rows, columns
 
     def _pass_weights(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
         if self._weights is None:
@@ -172,7 +173,7 @@ class PathChooser:
         inputs: list[npt.NDArray[Any]] = [c, sign, choice.table, self._pass_weights(coding_pass, shape)]
         if self._dependency_costs is not None:
             signed, magnitude = self._dependency_costs.slopes(coding_pass, shape)
-            inputs += [signed * sign * self._bit_price, magnitude * self._bit_price]
+            inputs += [signed * sign * self._bit_cost, magnitude * self._bit_cost]
         return [values.reshape(shape) for values in inputs]
 
     def _block(
@@ -196,10 +197,10 @@ class PathChooser:
         for number, (arrays, here) in enumerate(zip(inputs, present, strict=True)):
             c, _, table, weight, *slopes = (values[first:last].ravel() for values in arrays)
             whole = len(here) == count
-            chosen, price = self._candidates(c, table, weight, slopes)
+            chosen, branch_cost = self._candidates(c, table, weight, slopes)
             before = cost if whole else cost[:, here]
-            by_first = before[_SOURCE[:, 0]] + price[_BRANCH[:, 0]]
-            by_second = before[_SOURCE[:, 1]] + price[_BRANCH[:, 1]]
+            by_first = before[_SOURCE[:, 0]] + branch_cost[_BRANCH[:, 0]]
+            by_second = before[_SOURCE[:, 1]] + branch_cost[_BRANCH[:, 1]]
             second, least = by_second < by_first, np.minimum(by_first, by_second)
             if whole:
                 cost, took_second[number], candidates[number] = least, second, chosen

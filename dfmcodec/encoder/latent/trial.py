@@ -15,7 +15,7 @@ class Trial:
 
     Args:
         number: The number of the iteration, from 1.
-        model: Latents, filter and correction.
+        model: Latents, filter and adaptation.
         file_bytes: Estimated size of the file, which moves smoothly with the q_step.
         written_bytes: Its size.
         mse: Mean squared error of the decoded image, squared code values of 8 bits; infinite where

@@ -28,7 +28,7 @@ def grid(images: UInt8, columns: int) -> UInt8:
 
 
 def grid_size(count: int, height: int, width: int, columns: int) -> tuple[int, int]:
-    """The height and width of a grid of so many images, in rows of so many."""
+    """The height and width of a grid of the given number of images, in rows of the given length."""
     rows = -(-count // columns)
     return rows * (height + 1) - 1, columns * (width + 1) - 1
 

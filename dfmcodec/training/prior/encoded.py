@@ -42,7 +42,7 @@ from dfmcodec.training.prior.examples import (
 )
 
 REFINED_PART = 0.7  # of the photographs; nothing refines the others
-REFINED = Effort(4, 5, corrections_after=())
+REFINED = Effort(4, 5, adapted_after=())
 PLAIN_ITERATIONS = 2  # what those take
 Job = tuple[int, Path]  # the number of a photograph, and its file
 

@@ -39,7 +39,7 @@ KERNELS = (PIL.Image.Resampling.LANCZOS, PIL.Image.Resampling.BICUBIC, PIL.Image
 BLURRED_PART = 0.4  # the part that is blurred, because photographs at full size are softer than reduced ones
 BLURS = (0.3, 0.8)  # standard deviations of the blur, in pixels
 LOG_STEPS = (0.0, 7.0)  # log2 of the quantisation steps in code values
-BIT_PRICES = (0.18, 0.28)
+BIT_COSTS = (0.18, 0.28)
 KEPT = {0: 0.15, 1: 0.5}  # the part of the symbols that is kept of the finest levels
 
 
@@ -258,7 +258,7 @@ def context_rows(
     height, width = pixels.shape[:2]
     geometry = Geometry(height, width, CHANNELS, default_levels(height, width))
     pyramid = analyse(pixels_to_planes(pixels, ColourBasis()), geometry.levels)
-    by_pass = optimized_symbols(pyramid, geometry, q_step, rng.uniform(*BIT_PRICES), context, iterate_first)
+    by_pass = optimized_symbols(pyramid, geometry, q_step, rng.uniform(*BIT_COSTS), context, iterate_first)
     return rows_of_symbols(pyramid, geometry, q_step, by_pass, context, rng)[0]
 
 

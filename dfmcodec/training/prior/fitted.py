@@ -75,7 +75,7 @@ CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3":
 LARGEST_CONTEXT_WIDTH = 47  # whose sums `GridNetwork.check_exact` takes
 _READ_FOR_A_CROP = 6  # photographs: they are reduced at random, and many are too small then
 _SMALLEST_SCALE = 2.0**-4  # of a table, in steps
-_KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as so many fits
+_KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as this number of fits
 _START_WEIGHT = 1.0  # and so do the networks of stage 1, for the middle
 
 
@@ -104,7 +104,7 @@ def crops_of(folder: Path, count: int, side: int, seed: int) -> list[Float32]:
 
 
 def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
-    """Crops in rows of so many: float32 [3, H, W]; a last row that is not full is left out."""
+    """Crops in rows of equal length, but for what is left: float32 [3, H, W]."""
     rows = [np.concatenate(crops[i : i + columns], axis=2) for i in range(0, len(crops) - columns + 1, columns)]
     return np.concatenate(rows, axis=1)
 
@@ -121,7 +121,7 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
         for number in range(steps):
             state = fit.step(state, number)
     if not np.isfinite(state.networks.flat).all():
-        msg = f"a fit at the multiplier {lmbda:g} diverged; try other --lmbdas"
+        msg = f"a fit at the Lagrange multiplier {lmbda:g} diverged; try other --lmbdas"
         raise DivergedError(msg)
     return state.networks
 
@@ -132,7 +132,7 @@ def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: 
     Args:
         folder: The photographs.
         start: The prior.
-        lmbdas: The multipliers, in turn.
+        lmbdas: The Lagrange multipliers, in turn.
         crops: How many there are.
         steps: Of each.
     """
@@ -285,7 +285,7 @@ def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: st
     multiple=True,
     default=(2.5e-4, 1e-3, 4e-3),
     show_default=True,
-    help="The multipliers of fits, in turn; that of the first fit is the one in the middle.",
+    help="The Lagrange multipliers of fits, in turn; that of the first fit is the one in the middle.",
 )
 @click.option(
     "--start",

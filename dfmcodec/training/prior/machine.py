@@ -21,7 +21,7 @@ from dfmcodec.synthesis.machine import (
     FEATURES,
     DeepFourierMachine,
     cell_features,
-    machine_correction,
+    machine_residual,
     step_feature,
 )
 from dfmcodec.training.prior.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ _optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
 
 def fresh_machine(depth: int, width: int, rng: np.random.Generator) -> Params:
-    """The weights of a machine whose correction is zero.
+    """The weights of a machine whose residual is zero.
 
     Args:
         depth: The number of Fourier layers.
@@ -114,7 +114,7 @@ def corrected_crop(params: Any, decoded: jax.Array, step_in_units: jax.Array, lo
     """
     machine = machine_of(params)
     features = cell_features(decoded, step_in_units, log_step, jnp)
-    change = machine_correction(machine, features, jnp) * step_in_units
+    change = machine_residual(machine, features, jnp) * step_in_units
     reach = machine.reach
     corrected: jax.Array = decoded[:, reach:-reach, reach:-reach] + change.transpose(2, 0, 1)
     return corrected
@@ -183,7 +183,7 @@ def train_machine(
         report: Called with the number of steps done and the mean loss.
         size: The depth and width of the machine.
         every: The number of training steps between reports.
-        first: The machine to start from, which gives the size; None for one whose correction is
+        first: The machine to start from, which gives the size; None for one whose residual is
             zero.
         learning_rate: The largest learning rate.
 

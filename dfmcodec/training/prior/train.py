@@ -33,7 +33,7 @@ from dfmcodec.training.prior import examples
 from dfmcodec.training.prior.checkpoint import load_images, save_images
 from dfmcodec.training.prior.command import TrainerCommand, errors_in_one_line
 from dfmcodec.training.prior.contexts import count_tables, train_network, untrained_context
-from dfmcodec.training.prior.examples import BIT_PRICES, DecodedCells, Rows
+from dfmcodec.training.prior.examples import BIT_COSTS, DecodedCells, Rows
 from dfmcodec.training.prior.machine import DEPTH, train_machine
 from dfmcodec.training.prior.work import (
     PHASES,
@@ -121,7 +121,7 @@ def decode_images(folder: Path, context: ContextModel, passes: int, border: int,
     for number in range(passes):
         for count, pixels in enumerate(examples.photographs(folder, rng)):
             q_step = examples.random_step(rng)
-            decoded.append(examples.decoded_cells(pixels, q_step, rng.uniform(*BIT_PRICES), context, border))
+            decoded.append(examples.decoded_cells(pixels, q_step, rng.uniform(*BIT_COSTS), context, border))
             if (count + 1) % 100 == 0:
                 log(f"machine, pass {number}, images: {count + 1}")
     return decoded

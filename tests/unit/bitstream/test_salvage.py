@@ -33,7 +33,7 @@ HEADER_FIELDS = range(18, 25)  # of a latent file: step, chroma angle, checksum 
 
 @pytest.fixture(scope="module")
 def photograph() -> Image:
-    """A piece of scikit-image's astronaut, with metadata and opacity; its file has corrections and
+    """A piece of scikit-image's astronaut, with metadata and opacity; its file has adaptation and
     a filter.
     """
     import skimage.data
@@ -118,7 +118,7 @@ def test_all_golden_files_are_decoded_alike():
 
 def test_sections_come_in_the_order_of_their_use(encoded, photograph):
     names = list(bitstream.read_header(encoded.data).section_bytes())
-    assert names == ["container", "checks", "corrections", "filter", "metadata", "latents", "alpha"]
+    assert names == ["container", "checks", "adaptation", "filter", "metadata", "latents", "alpha"]
     large = bitstream.ancillary_sections(bitstream.Ancillary(Metadata(icc=bytes(len(encoded.data))), photograph.alpha))
     names = list(bitstream.read_header(bitstream.write(bitstream.read(encoded.data)[0], large)).section_bytes())
     assert names[-3:] == ["latents", "alpha", "metadata"]
@@ -194,7 +194,7 @@ def test_smaller_images_and_regions_of_a_prefix(encoded):
 
 
 def test_flips_are_located(encoded):
-    for name in ("checks", "corrections", "filter", "metadata", "latents", "alpha"):
+    for name in ("checks", "adaptation", "filter", "metadata", "latents", "alpha"):
         start, end = section(encoded.data, name)
         for position in {start + 3, end - 1}:
             with pytest.raises(CorruptError, match=rf"the {name} section \(bytes {start}\.\.{end - 1}\) is damaged"):
@@ -269,10 +269,10 @@ def test_what_is_beside_the_image_can_be_done_without(encoded, photograph):
 
 
 def test_what_nothing_can_be_done_without(encoded):
-    start, end = section(encoded.data, "corrections")
-    with pytest.raises(CorruptError, match="the corrections section"):
+    start, end = section(encoded.data, "adaptation")
+    with pytest.raises(CorruptError, match="the adaptation section"):
         decode_best_effort(flipped(encoded.data, start + 8))
-    with pytest.raises(TruncatedError, match=r"the corrections section .* ends early"):
+    with pytest.raises(TruncatedError, match=r"the adaptation section .* ends early"):
         decode_best_effort(encoded.data[: end - 1])
     with pytest.raises(FormatError, match="nothing of the image or region"):
         decode_best_effort(encoded.data[: section(encoded.data, "latents")[0] + 5])

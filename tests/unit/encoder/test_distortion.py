@@ -146,7 +146,7 @@ def test_chroma_weighs_less(chelsea):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_target_is_shifted_for_a_further_iteration_alone(coffee, channels):
     image = Image(np.ascontiguousarray(coffee[:128, :128, :channels]))
-    options = LatentOptions(Effort(2, 3, learns_after=(), corrections_after=(), shifts=1))
+    options = LatentOptions(Effort(2, 3, learns_after=(), adapted_after=(), shifts=1))
     encoding = Encoding.of(image, options, tune=Tune.VISUAL)
     _, state = iterate(encoding, first_state(encoding), 20 * 64, BIT_COST)
     assert state.tiles[0].shift is None

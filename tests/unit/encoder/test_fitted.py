@@ -41,7 +41,7 @@ from dfmcodec.encoder.fitted.quantize import (
     rounded,
 )
 from dfmcodec.encoder.fitted.soap import soap
-from dfmcodec.encoder.fitted.upsampling import doubled_planes, upsampling_matrix
+from dfmcodec.encoder.fitted.upsampling import upsampled_planes, upsampling_matrix
 from dfmcodec.encoder.fitted.window_loss import soft_round
 from dfmcodec.encoder.fitted.windows import WINDOW, Grids, Windows
 from dfmcodec.entropy.grid_context import (
@@ -60,7 +60,7 @@ from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, lmbda_of_code
 from dfmcodec.metrics import psnr
 from dfmcodec.prior.fitted import CHANGE_NAMES, CONTEXT_CHANGES, EXPONENTS, FittedPrior, NetworkChanges
-from dfmcodec.synthesis.fitted import HALO, TAPS, FittedMachine, doubled, synthesise_grids
+from dfmcodec.synthesis.fitted import HALO, TAPS, FittedMachine, synthesise_grids, upsampled
 
 CORNER = jnp.zeros(2, jnp.int32)
 CODE = -4  # of the multiplier of most tests
@@ -198,7 +198,7 @@ def test_encoder_and_decoder_compand_alike() -> None:
 
 def seeing_span(at: int, distance: int, side: int) -> slice:
     """The rows of a grid that see a row of a coarser one, `distance` levels above: as one of 3x3
-    symbols in the next grid, and as a part of what is doubled in all.
+    symbols in the next grid, and as a part of what is upsampled in all.
     """
     first = last = at
     for _ in range(distance):
@@ -242,7 +242,7 @@ def test_bits_depend_on_symbols_that_are_decoded_before() -> None:
 )
 def test_windows_have_the_features_of_the_decoder(size: tuple[int, int]) -> None:
     """Of all symbols, at the edges of the image and of windows alike. Those that are interpolated
-    may differ by half a unit for each doubling, which the decoder rounds.
+    may differ by half a unit for each upsampling, which the decoder rounds.
     """
     rng = np.random.default_rng(12)
     scales = 1.5 * 2.0 ** np.arange(GRID_LEVELS)  # coarser grids have larger symbols, as photographs'
@@ -328,13 +328,13 @@ def test_integers_are_the_nearest_within_limits() -> None:
 @pytest.mark.slow
 def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """For all symbols of an image of two windows: given the rounding of the decoder in activations
-    and in doubled planes, their outputs are those of `GridNetwork`. Scales in other units may round
-    to the next number where the sum is just between two.
+    and in upsampled planes, their outputs are those of `GridNetwork`. Scales in other units may
+    round to the next number where the sum is just between two.
     """
 
     def decoder_planes(taps: jax.Array, planes: jax.Array) -> jax.Array:
         """In parts of 8."""
-        return jnp.floor(8 * doubled_planes(taps, planes) + 0.5) / 8
+        return jnp.floor(8 * upsampled_planes(taps, planes) + 0.5) / 8
 
     def decoder_activation(sums: jax.Array) -> jax.Array:
         """In parts of 32."""
@@ -344,7 +344,7 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
         """Scale and mean as integers in one number."""
         return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(8 * mean + 0.5) + 32768
 
-    monkeypatch.setattr(rate, "doubled_planes", decoder_planes)
+    monkeypatch.setattr(rate, "upsampled_planes", decoder_planes)
     monkeypatch.setattr(rate, "_activation", decoder_activation)
     monkeypatch.setattr(rate, "laplace_bits", both_outputs)
     network = random_network(seed=6)
@@ -419,8 +419,8 @@ def test_upsampling_is_a_sum_of_shifted_samples() -> None:
         assert by_matrix[2 * i] == pytest.approx(taps @ row[i : i + 4], rel=1e-5, abs=1e-6)
         assert by_matrix[2 * i + 1] == pytest.approx(taps[::-1] @ row[i + 1 : i + 5], rel=1e-5, abs=1e-6)
     planes = np.random.default_rng(4).normal(size=(2, 9, 9)).astype(np.float32)
-    both = doubled_planes(jnp.asarray(taps, jnp.float32), jnp.asarray(planes))
-    assert np.allclose(both, doubled(planes, taps.astype(np.float32), np), atol=1e-5)
+    both = upsampled_planes(jnp.asarray(taps, jnp.float32), jnp.asarray(planes))
+    assert np.allclose(both, upsampled(planes, taps.astype(np.float32), np), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -627,9 +627,9 @@ def test_steps_are_chosen_by_cost_and_bits(small_prior: FittedPrior) -> None:
     networks, start = moved_networks(small_prior, 4.0)
     goal = flat_changes(networks, start)
 
-    def quantised(price: float) -> tuple[NetworkChanges, float, float]:
+    def quantised(bit_cost: float) -> tuple[NetworkChanges, float, float]:
         def cost(tried: Networks) -> float:
-            return price * float((((flat_changes(tried, start) - goal) / small_prior.steps) ** 2).sum())
+            return bit_cost * float((((flat_changes(tried, start) - goal) / small_prior.steps) ** 2).sum())
 
         changes = choose_rounding(small_prior, networks, cost).changes(networks)
         return changes, cost(decoder_networks(small_prior, changes)), change_bits(small_prior, changes)[0]
@@ -795,11 +795,11 @@ def moves_of_a_step(
 
 def test_a_crop_may_pay_a_part_of_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its networks then move as those of a larger image would."""
-    prices = []
+    bit_costs = []
     for part in (1.0, 0.2):
         moves = moves_of_a_step(monkeypatch, (40, 50), FitSchedule.of(1), rate_part=part)
-        prices += [float(price) for _, _, _, _, price, *_ in moves]
-    assert prices == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
+        bit_costs += [float(bit_cost) for _, _, _, _, bit_cost, *_ in moves]
+    assert bit_costs == pytest.approx([LMBDA / 2000, 0.2 * LMBDA / 2000])
 
 
 def test_networks_move_after_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:

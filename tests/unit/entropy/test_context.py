@@ -52,15 +52,15 @@ def one_tile(geometry):
     return Tiling(geometry.height, geometry.width, geometry.channels, geometry.levels)
 
 
-def chosen_paths(pyramid, geometry, q_step, price, choice=None, dependency_costs=None):
+def chosen_paths(pyramid, geometry, q_step, bit_cost, choice=None, dependency_costs=None):
     """Symbols of all passes by rate and distortion, with guessed tables unless others are given."""
     guess = choice or (lambda coding_pass: guess_tables(pyramid, q_step, coding_pass))
-    return PathChooser(pyramid, geometry, q_step, price, shipped().context, guess, dependency_costs).symbols()
+    return PathChooser(pyramid, geometry, q_step, bit_cost, shipped().context, guess, dependency_costs).symbols()
 
 
-def chosen_source(pyramid, geometry, q_step, price, observed=True, **options):
+def chosen_source(pyramid, geometry, q_step, bit_cost, observed=True, **options):
     """A source of the chosen symbols, after its walk, and the samples of the walk."""
-    chosen = chosen_paths(pyramid, geometry, q_step, price, **options)
+    chosen = chosen_paths(pyramid, geometry, q_step, bit_cost, **options)
     context, low = shipped().context, round_low(pyramid, q_step)
     source = (
         ObservedSymbols(low, chosen, context, geometry, q_step) if observed else ChosenSymbols(low, chosen, context)
@@ -192,22 +192,22 @@ def test_paths_beat_the_scalar_quantiser_and_iteration_helps(chelsea):
     geometry = Geometry(80, 96, 3, 6)
     planes = pixels_to_planes(chelsea.pixels, ColourBasis())
     pyramid = analyse(planes, 6)
-    q_step, price = 1000, 0.23
+    q_step, bit_cost = 1000, 0.23
 
     def cost(source, samples):
         error = ((samples / 64 - planes) ** 2).sum() / (q_step / 64) ** 2
-        return error + price * source.bits
+        return error + bit_cost * source.bits
 
-    first, _, samples = chosen_source(pyramid, geometry, q_step, price)
+    first, _, samples = chosen_source(pyramid, geometry, q_step, bit_cost)
     plain = cost(first, samples)
     careless, _, rough = chosen_source(pyramid, geometry, q_step, 1e-9)
     assert plain < 0.97 * cost(careless, rough)
     choice = first.choice.__getitem__
-    again, _, samples = chosen_source(pyramid, geometry, q_step, price, choice=choice)
+    again, _, samples = chosen_source(pyramid, geometry, q_step, bit_cost, choice=choice)
     refined = cost(again, samples)
     assert refined < plain
     costs = first.observed.scaled(0.3)
-    foreseen, _, samples = chosen_source(pyramid, geometry, q_step, price, choice=choice, dependency_costs=costs)
+    foreseen, _, samples = chosen_source(pyramid, geometry, q_step, bit_cost, choice=choice, dependency_costs=costs)
     assert cost(foreseen, samples) < refined
 
 

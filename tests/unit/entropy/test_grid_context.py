@@ -24,8 +24,8 @@ from dfmcodec.entropy.grid_context import (
     LevelNetwork,
     Wavefront,
     companded,
-    doubled,
     grid_tables,
+    upsampled,
     wavefronts,
 )
 from dfmcodec.entropy.grid_traversal import traverse_grids
@@ -133,8 +133,8 @@ def companded_by_hand(symbol: int) -> int:
     return magnitude if symbol >= 0 else -magnitude
 
 
-def doubled_by_hand(plane: list[list[int]], size: tuple[int, int]) -> list[list[int]]:
-    """A plane doubled as docs/format.md says, number by number."""
+def upsampled_by_hand(plane: list[list[int]], size: tuple[int, int]) -> list[list[int]]:
+    """A plane upsampled as docs/format.md says, number by number."""
 
     def at(y: int, x: int) -> int:
         return plane[y][x] if 0 <= y < len(plane) and 0 <= x < len(plane[0]) else 0
@@ -154,7 +154,7 @@ def planes_by_hand(grids: tuple[Symbols, ...]) -> list[list[list[list[int]]]]:
     planes: list[list[list[list[int]]]] = [[]]
     for finer, grid in zip(reversed(grids[:-1]), reversed(grids[1:]), strict=True):
         nearest = [[companded_by_hand(symbol) for symbol in row] for row in grid.tolist()]
-        planes.append([doubled_by_hand(plane, finer.shape) for plane in (nearest, *planes[-1])])
+        planes.append([upsampled_by_hand(plane, finer.shape) for plane in (nearest, *planes[-1])])
     return planes[::-1]
 
 
@@ -204,9 +204,9 @@ def test_doubling_is_that_of_the_format(size: tuple[int, int]) -> None:
     limits = [np.full((1, *coarse), limit) for limit in (-MAX_FEATURE, MAX_FEATURE)]
     parts = [rng.integers(-MAX_FEATURE, MAX_FEATURE + 1, (2, *coarse)), rng.integers(-2, 3, (2, *coarse)), *limits]
     planes = np.concatenate(parts).astype(np.int16)
-    found = doubled(planes, size)
+    found = upsampled(planes, size)
     assert found.dtype == np.int16
-    assert found.tolist() == [doubled_by_hand(plane, size) for plane in planes.tolist()]
+    assert found.tolist() == [upsampled_by_hand(plane, size) for plane in planes.tolist()]
     assert np.abs(found).max() <= MAX_FEATURE
     for plane, limit in zip(found[-2:], (-MAX_FEATURE, MAX_FEATURE), strict=True):
         assert (plane[1:-1, 1:-1] == limit).all()  # zeros beyond the edges reach one number in
@@ -218,7 +218,7 @@ def test_coarser_grids_are_seen_where_they_are() -> None:
     """
     rows, columns = np.meshgrid(np.arange(16), np.arange(20), indexing="ij")
     planes = np.stack([np.full((16, 20), 37), 4 * rows, 4 * columns - 40]).astype(np.int16)
-    found = doubled(planes, (32, 40))[:, 2:-2, 2:-2]
+    found = upsampled(planes, (32, 40))[:, 2:-2, 2:-2]
     rows, columns = np.meshgrid(np.arange(32), np.arange(40), indexing="ij")
     wanted = np.stack([np.full((32, 40), 37), 2 * rows - 1, 2 * columns - 41])[:, 2:-2, 2:-2]
     assert np.array_equal(found, wanted)

@@ -19,8 +19,8 @@ from dfmcodec.bitstream import models
 from dfmcodec.bitstream.contents import QuantizedGrids, QuantizedLatents
 from dfmcodec.bitstream.sections.grids import GridsBody, read_grids, write_grids
 from dfmcodec.decoder import DecodeRequest, decode_image
+from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.context import MAX_EXACT, MAX_LOG_STEP, MAX_WEIGHT
-from dfmcodec.entropy.correction import ContextCorrection
 from dfmcodec.entropy.grid_context import FEATURES, GridContext, GridNetwork, LevelNetwork
 from dfmcodec.entropy.neighbourhood import context_size
 from dfmcodec.entropy.passes import CodingPass
@@ -150,14 +150,14 @@ def test_a_damaged_prior_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize("corrected", [False, True])
 def test_orders_of_summation_give_the_same_integers(order, corrected):
     """Random features and the worst there are, as the shipped networks and with the largest
-    corrections.
+    adaptation.
     """
     rng = np.random.default_rng(0)
     context, geometry = shipped().context, Geometry(64, 64, 3, 6)
     if corrected:
-        none = ContextCorrection.none(context, geometry)
+        none = ContextAdaptation.none(context, geometry)
         signs = rng.choice([-1, 1], none.maps.shape)
-        largest = ContextCorrection((1000 * signs).astype(np.int32), np.full_like(none.constants, 1 << 14))
+        largest = ContextAdaptation((1000 * signs).astype(np.int32), np.full_like(none.constants, 1 << 14))
         context = largest.applied(context, geometry)
         assert all(np.abs(network.w3).min() == MAX_WEIGHT for network in context.networks)
     for phase, network in enumerate(context.networks):

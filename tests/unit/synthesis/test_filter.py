@@ -41,7 +41,7 @@ def changed(samples, chosen):
     return filter_change(whole.around(whole.at, chosen.radius), chosen)
 
 
-def test_correction_is_the_sum_it_says():
+def test_residual_is_the_sum_it_says():
     rng = np.random.default_rng(0)
     samples = rng.integers(-900, 900, (3, 11, 13)).astype(np.int32)
     chosen = ImageFilter(2, 40, rng.integers(-5, 6, (3, 12, 3)).astype(np.int32))

@@ -9,7 +9,7 @@ from fitted_parts import laplace_grids
 from dfmcodec._types import Symbols
 from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
-from dfmcodec.synthesis.fitted import STAGES, TAPS, FittedMachine, doubled, synthesise_grids
+from dfmcodec.synthesis.fitted import STAGES, TAPS, FittedMachine, synthesise_grids, upsampled
 from dfmcodec.synthesis.jax_backend import jax_strip_synthesis
 
 STEP = 0.125
@@ -44,7 +44,7 @@ def whole(height: int, width: int) -> Region:
 
 
 def doubled_by_hand(samples: np.ndarray, taps: np.ndarray, halo: int, size: int) -> np.ndarray:
-    """Doubles the first axis, which has `halo` samples around those of the grid, as the format
+    """Upsamples the first axis, which has `halo` samples around those of the grid, as the format
     defines it: the samples -halo .. size + halo - 1.
     """
     rows = []
@@ -99,7 +99,7 @@ def test_doubling_puts_samples_a_quarter_before_and_after_the_middle() -> None:
     line = np.arange(12, dtype=np.float32)
     planes = np.stack([np.add.outer(line, 0 * line), np.add.outer(0 * line, line)])
     between = np.array([0.0, 0.25, 0.75, 0.0], dtype=np.float32)
-    result = doubled(planes, between, np)
+    result = upsampled(planes, between, np)
     assert result.shape == (2, 16, 16)
     steps = 1.75 + np.arange(16) / 2
     assert np.allclose(result[0], steps[:, None], atol=1e-5)

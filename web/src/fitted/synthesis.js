@@ -16,7 +16,7 @@ import { GRIDS } from "./prior.js";
 
 const CHANNELS = 3;
 const TAPS = 4;
-const HALO = 4; // samples around each grid: two for each doubling, two for the stages
+const HALO = 4; // samples around each grid: two for each upsampling, two for the stages
 const STAGE_HALO = 2; // pixels around a block whose colours the stages need
 const BLOCK_ROWS = 64;
 const BLOCK_COLUMNS = 256;
@@ -49,11 +49,11 @@ function padGrid(grid, [rows, columns], step) {
 }
 
 /**
- * Doubles a part of a plane along both axes, by the filter of four taps.
+ * Upsamples a part of a plane along both axes, by the filter of four taps.
  *
  * @param {Plane} plane
  * @param {Float32Array} taps
- * @param {{ top: number, left: number, rows: number, columns: number }} part - Of the doubled plane.
+ * @param {{ top: number, left: number, rows: number, columns: number }} part - Of the upsampled plane.
  * @param {Float32Array} out - Gets the part.
  * @param {number} stride - From a row of `out` to the next one.
  */
@@ -61,8 +61,8 @@ function doublePart(plane, taps, { top, left, rows, columns }, out, stride) {
   const first = left >> 1; // the first column of the plane that the part depends on
   const pairs = ((left + columns - 1) >> 1) - first + 1;
   const count = Math.min(pairs + TAPS, plane.columns - first); // the last pair may be half beyond the plane
-  const along = new Float32Array(pairs + TAPS); // a row of the part, doubled along the rows only
-  const doubled = new Float32Array(2 * pairs);
+  const along = new Float32Array(pairs + TAPS); // a row of the part, upsampled along the rows only
+  const upsampled = new Float32Array(2 * pairs);
   const [t0, t1, t2, t3] = taps;
   const { data } = plane;
   for (let y = top; y < top + rows; y++) {
@@ -74,15 +74,15 @@ function doublePart(plane, taps, { top, left, rows, columns }, out, stride) {
     }
     for (let i = 0; i < pairs; i++) {
       const [x1, x2, x3] = [along[i + 1], along[i + 2], along[i + 3]];
-      doubled[2 * i] = t0 * along[i] + t1 * x1 + t2 * x2 + t3 * x3;
-      doubled[2 * i + 1] = t3 * x1 + t2 * x2 + t1 * x3 + t0 * along[i + 4];
+      upsampled[2 * i] = t0 * along[i] + t1 * x1 + t2 * x2 + t3 * x3;
+      upsampled[2 * i + 1] = t3 * x1 + t2 * x2 + t1 * x3 + t0 * along[i + 4];
     }
-    out.set(doubled.subarray(left & 1, (left & 1) + columns), (y - top) * stride);
+    out.set(upsampled.subarray(left & 1, (left & 1) + columns), (y - top) * stride);
   }
 }
 
 /**
- * The grids that are coarser than a level, doubled to the size of grid `level + 1`, with their halo.
+ * The grids that are coarser than a level, upsampled to the size of grid `level + 1`, with their halo.
  *
  * @param {Int32Array[]} grids @param {[number, number][]} sizes @param {MachineWeights} machine
  * @param {number} step @param {number} level
@@ -94,12 +94,12 @@ function joinCoarser(grids, sizes, machine, step, level) {
     const grid = padGrid(grids[l], sizes[l], step);
     const taps = machine.filters.subarray(TAPS * l, TAPS * (l + 1));
     const whole = { top: 0, left: 0, rows: grid.rows, columns: grid.columns };
-    const doubled = joined.map((plane) => {
+    const upsampled = joined.map((plane) => {
       const data = allocate(() => new Float32Array(grid.data.length));
       doublePart(plane, taps, whole, data, grid.columns);
       return { ...whole, data };
     });
-    joined = [grid, ...doubled];
+    joined = [grid, ...upsampled];
   }
   return joined;
 }

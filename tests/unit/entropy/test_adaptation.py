@@ -1,4 +1,4 @@
-"""An image's own correction of the context networks: an exact inverse of its writing, and a fit
+"""An image's own adaptation of the context networks: an exact inverse of its writing, and a fit
 that pays.
 """
 
@@ -11,13 +11,13 @@ import pytest
 
 import dfmcodec
 from dfmcodec import bitstream
-from dfmcodec.bitstream.sections.corrections import correction_bytes, read_correction, write_correction
+from dfmcodec.bitstream.sections.adaptation import adaptation_bytes, read_adaptation, write_adaptation
 from dfmcodec.encoder.config import BIT_COST
-from dfmcodec.encoder.latent import correction_fit
+from dfmcodec.encoder.latent import adaptation_fit
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
-from dfmcodec.entropy.correction import ContextCorrection, band_numbers
+from dfmcodec.entropy.adaptation import ContextAdaptation, band_numbers
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.image import Image
@@ -28,33 +28,33 @@ CONTEXT = shipped().context
 HIDDEN = CONTEXT.networks[0].w3.shape[1]
 
 
-def some_correction(geometry: Geometry) -> ContextCorrection:
+def some_adaptation(geometry: Geometry) -> ContextAdaptation:
     rng = np.random.default_rng(geometry.channels)
     maps = np.rint(rng.laplace(0, 3, (4, 2, HIDDEN))).astype(np.int32)
     constants = np.rint(rng.laplace(0, 2, (4, len(band_numbers(geometry)), 2))).astype(np.int32)
-    return ContextCorrection(maps, constants)
+    return ContextAdaptation(maps, constants)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_write_then_read(channels):
     geometry = Geometry(40, 64, channels, 4)
-    correction = some_correction(geometry)
-    body = write_correction(correction)
-    again = read_correction(body, CONTEXT, geometry)
-    assert np.array_equal(again.maps, correction.maps)
-    assert np.array_equal(again.constants, correction.constants)
-    assert abs(len(body) - correction_bytes(correction)) <= 5
+    adaptation = some_adaptation(geometry)
+    body = write_adaptation(adaptation)
+    again = read_adaptation(body, CONTEXT, geometry)
+    assert np.array_equal(again.maps, adaptation.maps)
+    assert np.array_equal(again.constants, adaptation.constants)
+    assert abs(len(body) - adaptation_bytes(adaptation)) <= 5
 
 
 def test_damaged_sections_are_refused():
     geometry = Geometry(40, 64, 3, 4)
     for body in (b"", b"\x10\x10\x10", b"\x10\xff\x10\x10", b"\x10\x10\x10\x10abc"):
         with pytest.raises(CorruptError):
-            read_correction(body, CONTEXT, geometry)
+            read_adaptation(body, CONTEXT, geometry)
     far = np.zeros((4, 36, 2), dtype=np.int32)
     far[0, 0, 0] = 1 << 20
     with pytest.raises(ConfigError):
-        ContextCorrection(np.zeros((4, 2, HIDDEN), dtype=np.int32), far)
+        ContextAdaptation(np.zeros((4, 2, HIDDEN), dtype=np.int32), far)
 
 
 def test_applied_changes_weights_and_constants_of_the_images_own_bands():
@@ -65,7 +65,7 @@ def test_applied_changes_weights_and_constants_of_the_images_own_bands():
     maps[1, 0, 3], maps[2, 1, 5] = 2, 1000
     constants = np.zeros((4, len(bands), 2), dtype=np.int32)
     constants[3, 4, 1] = -2
-    corrected = ContextCorrection(maps, constants).applied(CONTEXT, geometry)
+    corrected = ContextAdaptation(maps, constants).applied(CONTEXT, geometry)
     before, after = CONTEXT.networks, corrected.networks
     assert after[1].w3[0, 3] == before[1].w3[0, 3] + 2
     assert after[2].w3[1, 5] == 127
@@ -88,11 +88,11 @@ def texture():
     return skimage.data.coffee()
 
 
-def cost(pixels, corrections_after):
+def cost(pixels, adapted_after):
     """Squared error and price of the bits after four iterations at a step of 12 levels, and the
     trial.
     """
-    effort = replace(EFFORT_LEVELS[5], corrections_after=corrections_after)
+    effort = replace(EFFORT_LEVELS[5], adapted_after=adapted_after)
     encoding = Encoding.of(Image(pixels), LatentOptions(effort))
     state = first_state(encoding)
     for _ in range(4):
@@ -101,20 +101,20 @@ def cost(pixels, corrections_after):
 
 
 @pytest.mark.slow
-def test_corrections_pay_for_themselves(texture):
+def test_adaptation_pay_for_themselves(texture):
     without, plain = cost(texture, ())
     corrected, trial = cost(texture, (1, 3))
-    assert plain.model.correction is None
-    assert trial.model.correction is not None
+    assert plain.model.adaptation is None
+    assert trial.model.adaptation is not None
     assert corrected < 0.9985 * without
 
 
-def test_a_file_with_corrections_is_decoded_with_them(texture, monkeypatch):
+def test_a_file_with_adaptation_is_decoded_with_them(texture, monkeypatch):
     """Here with all that save a bit; those of small files seldom pay."""
-    monkeypatch.setattr(correction_fit, "_LEAST_GAIN", 0.0)
+    monkeypatch.setattr(adaptation_fit, "_LEAST_GAIN", 0.0)
     result = dfmcodec.encode(texture[:128, :160], quality=75, effort=2, tune="psnr")
     model, _ = bitstream.read(result.data)
-    assert model.correction is not None
-    assert result.report.section_bytes["corrections"] == pytest.approx(correction_bytes(model.correction), abs=5)
+    assert model.adaptation is not None
+    assert result.report.section_bytes["adaptation"] == pytest.approx(adaptation_bytes(model.adaptation), abs=5)
     assert abs(result.report.estimated_bytes - len(result.data)) <= 0.005 * len(result.data) + 4
     assert bitstream.write(model) == result.data

@@ -1,5 +1,5 @@
-"""The fit of an image's own correction of the context networks: gradient descent on bits, at a
-price for each unit.
+"""The fit of an image's own adaptation of the context networks: gradient descent on bits, at a
+cost for each unit.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
-from dfmcodec.bitstream.sections.corrections import correction_bytes
+from dfmcodec.bitstream.sections.adaptation import adaptation_bytes
 from dfmcodec.bitstream.sizes import STREAM_SECTION_BYTES
+from dfmcodec.entropy.adaptation import CONSTANT_UNIT, ContextAdaptation, band_numbers
 from dfmcodec.entropy.context import OUTPUT_SHIFT, ContextModel
-from dfmcodec.entropy.correction import CONSTANT_UNIT, ContextCorrection, band_numbers
 from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.tables import RADIUS, UNIT_SCALE_INDEX
-from dfmcodec.kernels import compiled
+from dfmcodec.kernels import by_kernels, compiled
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.trellis import States
 from dfmcodec.threads import in_threads
 
-_SYMBOLS_OF_LEVEL = 120_000  # about so many are sampled of each decomposition level
+_SYMBOLS_OF_LEVEL = 120_000  # about the number that is sampled of each decomposition level
 _BATCH = 4096
 _RATES = (0.1, 0.4)  # learning rates of maps and constants, units
-_UNIT_PRICE = 4.0  # bits, about what 1 instead of 0 costs
-_LEAST_GAIN = 1.5  # times what it costs, because symbols that were chosen under other tables flatter a correction
+_UNIT_COST = 4.0  # bits, about what 1 instead of 0 costs
+_LEAST_GAIN = 1.5  # times what it costs, because symbols that were chosen under other tables flatter an adaptation
 _MOMENTUM = 0.9
 _WARM_UP = 10  # steps that measure gradients and change nothing
 
@@ -38,7 +38,7 @@ class _Seen:
 
     Args:
         hidden: The input of the last layer, uint8 [N, hidden_2].
-        sums: Its outputs without a correction, before the shift, float32 [N, 2].
+        sums: Its outputs without an adaptation, before the shift, float32 [N, 2].
         band: The position of each symbol's band in `band_numbers`, int64 [N].
         symbols: int32 [N].
         quantizer: The quantiser of each symbol, int8 [N].
@@ -57,7 +57,7 @@ class SymbolSample:
     """A random sample of an image's symbols, with what the last layers see of their contexts.
 
     Args:
-        context: The context model of the prior, without a correction.
+        context: The context model of the prior, without an adaptation.
         tiling: The tiles of the image.
         log_step: See `latents.quantizer.log_step`.
     """
@@ -98,18 +98,18 @@ class SymbolSample:
         }
 
 
-def fit_correction(
+def fit_adaptation(
     sample: SymbolSample,
-    start: ContextCorrection | None,
+    start: ContextAdaptation | None,
     steps: int,
     check: Callable[[], None] = lambda: None,
-) -> ContextCorrection | None:
-    """Finds the correction that lowers the bits of the symbols and of itself most; None where none
+) -> ContextAdaptation | None:
+    """Finds the adaptation that lowers the bits of the symbols and of itself most; None where none
     lowers them.
 
     Args:
         sample: A sample of the image's symbols.
-        start: Where the descent starts; None for no correction.
+        start: Where the descent starts; None for no adaptation.
         steps: Gradient steps.
         check: Called before the fit. What it raises ends it.
 
@@ -117,7 +117,7 @@ def fit_correction(
         FloatingPointError: Gradients are NaN or infinite.
     """
     context = sample.context
-    nothing = ContextCorrection.none(context, sample.geometry)
+    nothing = ContextAdaptation.none(context, sample.geometry)
     first = start or nothing
     maps, constants = nothing.maps.copy(), nothing.constants.copy()
     saved = 0.0
@@ -132,22 +132,22 @@ def fit_correction(
     by_phase = sample.by_phase()
     check()
     for phase, (found, gain) in zip(by_phase, in_threads(fit, by_phase.items()), strict=True):
-        if gain > _LEAST_GAIN * 8 * correction_bytes(ContextCorrection(found[0][None], found[1][None])):
+        if gain > _LEAST_GAIN * 8 * adaptation_bytes(ContextAdaptation(found[0][None], found[1][None])):
             maps[phase], constants[phase] = found
             saved += gain
-    chosen = ContextCorrection(maps, constants)
-    return chosen if saved > _LEAST_GAIN * 8 * (correction_bytes(chosen) + STREAM_SECTION_BYTES) else None
+    chosen = ContextAdaptation(maps, constants)
+    return chosen if saved > _LEAST_GAIN * 8 * (adaptation_bytes(chosen) + STREAM_SECTION_BYTES) else None
 
 
 def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> float:
-    """Bits of the symbols under the tables that corrected sums choose."""
-    sums = _corrected(seen, slice(None), maps, constants)
+    """Bits of the symbols under the tables that adapted sums choose."""
+    sums = _adapted(seen, slice(None), maps, constants)
     choice = context.choose_tables_from_outputs(np.floor((sums + OUTPUT_SHIFT // 2) / OUTPUT_SHIFT).T, seen.quantizer)
     entry = np.clip(seen.symbols * choice.sign, -RADIUS, RADIUS) + RADIUS
     return float((context.cost_bits[choice.table, entry] * seen.weight).sum(dtype=np.float64))
 
 
-def _corrected(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, constants: Int32) -> Float32:
+def _adapted(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, constants: Int32) -> Float32:
     change = (CONSTANT_UNIT * constants).astype(np.float32)[seen.band[chosen]]
     found: Float32 = seen.sums[chosen] + seen.hidden[chosen].astype(np.float32) @ maps.T.astype(np.float32) + change
     return found
@@ -173,7 +173,7 @@ def _descend(
         chosen = np.searchsorted(shares, drawn).astype(np.int64, copy=False)
         by_maps, by_constants = _gradient(context, seen, chosen, *(np.rint(value).astype(np.int32) for value in values))
         if not isfinite(by_constants.sum()):
-            msg = "gradients of the correction"
+            msg = "gradients of the adaptation"
             raise FloatingPointError(msg)
         for number, gradient in enumerate((weight * by_maps, weight * CONSTANT_UNIT * by_constants)):
             rate = _RATES[number] * 0.5 * (1 + cos(pi * step / steps))
@@ -182,25 +182,30 @@ def _descend(
             if step > _WARM_UP:
                 size = np.sqrt(squares[number]) + 1e-3
                 moved = values[number] - rate * means[number] / size
-                values[number] = np.copysign(np.maximum(np.abs(moved) - rate * _UNIT_PRICE / size, 0), moved)
+                values[number] = np.copysign(np.maximum(np.abs(moved) - rate * _UNIT_COST / size, 0), moved)
     rounded = [np.rint(value).astype(np.int32) for value in values]
     return rounded[0], rounded[1]
 
 
+def _gradient_by_kernel(
+    context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
+) -> tuple[Float32, Float32]:
+    by_maps, by_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
+    sample = seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer
+    sizes = *context.bits_of_outputs.shape[1:3], UNIT_SCALE_INDEX
+    adaptation = maps, constants, CONSTANT_UNIT
+    compiled.adaptation_gradient(sample, chosen, adaptation, context.bits_of_outputs, sizes, by_maps, by_constants)
+    return by_maps, by_constants
+
+
+@by_kernels(_gradient_by_kernel)
 def _gradient(
     context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
 ) -> tuple[Float32, Float32]:
     """The derivative of the bits of the chosen symbols by maps, float32 [2, hidden_2], and by what
     is added to the sums of each band, [bands, 2].
     """
-    if compiled is None:
-        outputs = _corrected(seen, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
-        by_sums = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen])
-        by_band = [np.bincount(seen.band[chosen], of_output, len(constants)) for of_output in by_sums]
-        return by_sums @ seen.hidden[chosen].astype(np.float32), np.stack(by_band, axis=1).astype(np.float32)
-    by_maps, by_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
-    sample = seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer
-    sizes = *context.bits_of_outputs.shape[1:3], UNIT_SCALE_INDEX
-    correction = maps, constants, CONSTANT_UNIT
-    compiled.correction_gradient(sample, chosen, correction, context.bits_of_outputs, sizes, by_maps, by_constants)
-    return by_maps, by_constants
+    outputs = _adapted(seen, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
+    by_sums = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen])
+    by_band = [np.bincount(seen.band[chosen], of_output, len(constants)) for of_output in by_sums]
+    return by_sums @ seen.hidden[chosen].astype(np.float32), np.stack(by_band, axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The correction of the context networks for one image: changes of their last layers.
+"""The adaptation of the context networks for one image: changes of their last layers.
 
 The networks of the prior are trained on many photographs. The textures of one image may need other
 scales and means for the same hidden units. So a file can hold integers that are added to the
@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dfmcodec._types import Int32
-from dfmcodec.entropy.context import MAX_CORRECTION, MAX_WEIGHT, ContextModel
+from dfmcodec.entropy.context import MAX_ADAPTATION, MAX_WEIGHT, ContextModel
 from dfmcodec.entropy.passes import PHASES, CodingPass
 from dfmcodec.errors import ConfigError
 from dfmcodec.latents.geometry import ORIENTATIONS, Geometry
 
 CONSTANT_UNIT = 64
 OUTPUTS = 2
-_MAX_CONSTANT = MAX_CORRECTION // CONSTANT_UNIT  # within this, sums stay exact
+_MAX_CONSTANT = MAX_ADAPTATION // CONSTANT_UNIT  # within this, sums stay exact
 
 
 @dataclass(frozen=True)
-class ContextCorrection:
+class ContextAdaptation:
     """The numbers that are added to the last layers of the context networks.
 
     Args:
@@ -41,18 +41,18 @@ class ContextCorrection:
 
     def __post_init__(self) -> None:
         if self.constants.size and np.abs(self.constants).max() > _MAX_CONSTANT:
-            msg = f"a correction changes a constant by more than {_MAX_CONSTANT} units"
+            msg = f"an adaptation changes a constant by more than {_MAX_CONSTANT} units"
             raise ConfigError(msg)
 
     @classmethod
-    def none(cls, context: ContextModel, geometry: Geometry) -> ContextCorrection:
-        """Returns the correction that changes nothing."""
+    def none(cls, context: ContextModel, geometry: Geometry) -> ContextAdaptation:
+        """Returns the adaptation that changes nothing."""
         hidden = context.networks[0].w3.shape[1]
         maps = np.zeros((len(PHASES), OUTPUTS, hidden), dtype=np.int32)
         return cls(maps, np.zeros((len(PHASES), len(band_numbers(geometry)), OUTPUTS), dtype=np.int32))
 
     def applied(self, context: ContextModel, geometry: Geometry) -> ContextModel:
-        """Returns the corrected context model."""
+        """Returns the adapted context model."""
         bands = band_numbers(geometry)
         networks = []
         for network, maps, constants in zip(context.networks, self.maps, self.constants, strict=True):
@@ -63,7 +63,7 @@ class ContextCorrection:
         return context.with_networks(networks)
 
     def parts(self) -> list[Int32]:
-        """Returns the numbers in the order of the corrections section, one array for each table."""
+        """Returns the numbers in the order of the adaptation section, one array for each table."""
         tensors = (self.maps.swapaxes(1, 2), self.constants)
         return [tensor[..., output].ravel() for tensor in tensors for output in range(OUTPUTS)]
 
