@@ -1,16 +1,15 @@
-"""The images, tables and figures of the README and of docs/overview.md.
+"""The images and figures of the README and of docs/overview.md.
 
     python benchmarks/first_page.py same-size chelsea docs/same_size.png --crop 95,35,240,180
     python benchmarks/first_page.py curves docs/kodak_curves.png benchmarks/results/kodak_*.jsonl
         --anchors "HM 16"=benchmarks/results/hm16_kodak.tsv
-    python benchmarks/first_page.py tables
 
 `same-size` draws a crop of an image as it is and as codecs keep it in files of the same size.
 `curves` draws the mean PSNR over images against bits per pixel: recorded rows of this project, and
 tables of other codecs with the columns seq_name, rate_bpp and psnr_db. At each rate, the PSNR of
 every image is interpolated in the logarithm of the rate, and rates that a curve of an image does
-not reach are left out. `tables` prints the tables and all other figures, from the recorded rows;
-tests/unit/test_page_figures.py holds the pages to them.
+not reach are left out. tables.py writes the tables, and tests/unit/test_page_figures.py holds the
+pages to all other figures.
 """
 
 from __future__ import annotations
@@ -263,18 +262,6 @@ def kodak_table() -> str:
     return "\n".join(lines)
 
 
-def tables() -> dict[str, str]:
-    """The tables of the README, docs/overview.md and docs/results/quality.md in Markdown."""
-    return {
-        "README.md": seen_table(3),
-        "overview.md, by what is seen": seen_table(),
-        "overview.md, by PSNR": visual_table(FEW, 0, ("PSNR",)),
-        "overview.md, Kodak": kodak_table(),
-        "quality.md, by measure": visual_table(ALL, None),
-        "quality.md, by size": visual_scores(),
-    }
-
-
 @click.group(help=__doc__)
 def main() -> None:
     """See the module."""
@@ -307,12 +294,6 @@ def draw_curves(plot: Path, results: tuple[Path, ...], anchors: tuple[str, ...])
     axes.legend()
     figure.savefig(plot, dpi=110)
     click.echo(json.dumps({"images": len(images), "codecs": list(curves)}))
-
-
-@main.command("tables")
-def print_tables() -> None:
-    """The tables, from the recorded rows."""
-    click.echo("\n\n".join(f"{name}\n\n{table}" for name, table in tables().items()))
 
 
 @main.command("same-size")

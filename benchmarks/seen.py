@@ -190,14 +190,19 @@ def _run(*words: object) -> str:
 @click.option("--rows", type=click.Path(path_type=Path), default=RESULTS, help="What `files` has recorded.")
 def rates(rows: Path) -> None:
     """Prints by how much dfm's bits differ from those of the anchors."""
-    click.echo(rates_table(MEASURES, rows))
-    click.echo()
-    click.echo(rates_table(FURTHER, rows))
+    recorded = read_rows(rows)
+    click.echo(f"{rates_table(MEASURES, recorded)}\n\n{rates_table(FURTHER, recorded)}")
 
 
-def rates_table(measures: Sequence[str] = MEASURES, rows: Path = RESULTS) -> str:
-    """Bits at an equal measure, against the anchors: means over images, the least and the most."""
-    ours = dict.fromkeys(row["codec"] for row in read_rows(rows) if row["codec"].startswith("dfm"))
+def rates_table(measures: Sequence[str] = MEASURES, rows: Sequence[Row] | None = None) -> str:
+    """Bits at an equal measure, against the anchors: means over images, the least and the most.
+
+    Args:
+        measures: The measures.
+        rows: What `files` has recorded; None for what is kept of it.
+    """
+    rows = read_rows(RESULTS) if rows is None else rows
+    ours = dict.fromkeys(row["codec"] for row in rows if row["codec"].startswith("dfm"))
     lines = [f"| | {' | '.join(f'{anchor}, {measure}' for anchor in SETTINGS for measure in measures)} |"]
     lines.append("|---" * (1 + len(SETTINGS) * len(measures)) + "|")
     for codec in ours:
@@ -211,15 +216,15 @@ def rates_table(measures: Sequence[str] = MEASURES, rows: Path = RESULTS) -> str
     return "\n".join(lines)
 
 
-def _curves(rows: Path = RESULTS) -> dict[tuple[str, str], list[Row]]:
+def _curves(rows: Sequence[Row] | None = None) -> dict[tuple[str, str], list[Row]]:
     """The recorded rows by codec and picture."""
     curves: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in read_rows(rows):
+    for row in read_rows(RESULTS) if rows is None else rows:
         curves[row["codec"], row["picture"]].append(row)
     return curves
 
 
-def bits_more(codec: str, anchor: str, measure: str, rows: Path = RESULTS) -> dict[str, float]:
+def bits_more(codec: str, anchor: str, measure: str, rows: Sequence[Row] | None = None) -> dict[str, float]:
     """By image, by how many percent a codec's bits differ from an anchor's at an equal measure.
 
     Only files with a SSIMULACRA2 between `LEAST` and `MOST` count, and one beyond on each side.

@@ -1,5 +1,5 @@
-"""The figures of the first page, and of pages that repeat them, are those of recorded rows, or of
-the one page where they are derived.
+"""Tables that come of recorded rows are those of the rows, and so are the figures of the first page
+and of pages that repeat them, or they are those of the one page where they are derived.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from statistics import fmean
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    *(page for folder in ("docs", "docs/results") for page in sorted((ROOT / folder).glob("*.md"))),
+]
 STATEMENTS = {  # what pages say, with the names of `figures`
     "README.md": (
-        "{readme_table}",
         "means of {seen_count} photographs that nothing was tuned on",
         "By SSIMULACRA2, a measure of visual quality, photographs are as good as AVIF's in {fewer[AVIF tune=iq]}, and "
         "as JPEG XL's in {fewer[JPEG XL]}",
@@ -27,10 +30,7 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "it is about {tests_GB} GB",
     ),
     "docs/overview.md": (
-        "{seen_table}",
         "means of {seen_count} photographs that nothing was tuned on",
-        "{first_visual_table}",
-        "{kodak_table}",
         "at equal PSNR, files are {jpeg_percent} % smaller than JPEG's, {webp_percent} % smaller than WebP's and "
         "{avif_percent} % smaller than those of an AVIF that is tuned for PSNR",
         "768x512 takes {default_s} s to encode on two cores, or {effort_1_s} s with `--effort 1`, and {decode_s} s to "
@@ -45,7 +45,6 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "takes {decode_s} s to decode 768x512, and {large_decode_s} s for 24 megapixels",
     ),
     "docs/archive.md": (
-        "{archive_table}",
         "In place of JPEG, effort 1 pays after {months[0]} months and the default after {months[2]}",
         "beyond effort 1 pays after {months[4]} months",
         "In place of AVIF, they pay after {months[1]} and {months[3]} months",
@@ -104,15 +103,6 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "{kodak[fitted:9, default]}, {kodak[fitted:9, Cool-chic 5.0.1]} and {kodak[fitted:9, HM 16]}, in {minutes[9]} "
         "minutes",
     ),
-    "docs/results/visual.md": ("{seen_rates}",),
-    "docs/results/quality.md": (
-        "{full_visual_table}",
-        "{visual_scores}",
-        "| dfm, effort 1 | **{kodak[dfm-1, JPEG]}** |",
-        "| dfm, effort 5 (default) | **{kodak[dfm-5, JPEG]}** |",
-        "| dfm, effort 1 | {kodak[dfm-1, HM 16]} |",
-        "| dfm, effort 5 (default) | {kodak[dfm-5, HM 16]} |",
-    ),
     "docs/results/speed.md": (
         "| `dfm encode --effort 1` | {cells[dfm encode --effort 1]} |",
         "| `dfm encode` | {cells[dfm encode]} |",
@@ -121,7 +111,6 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "| encode, 24 megapixels | {large_encode_s} | {large_encode_GB} |",
     ),
     "docs/scale.md": (
-        "{corpus_table}",
         "In place of JPEG, effort 1 pays after {rented_months[0]} months",
         "The default takes {rented_months[2]} on rented cores",
         "In place of AVIF, effort 1 pays by storage after {rented_months[1]} months, and the default after "
@@ -156,7 +145,7 @@ FIGURE = re.compile(rf"\d[\d.,]*(?: to \d[\d.,]*)? (?:{UNITS})(?!\w)")
 def figures() -> dict[str, object]:
     """The recorded figures, as pages show them."""
     sys.path.insert(0, str(ROOT / "benchmarks"))  # whose programs import each other by name
-    archive, first_page = map(import_module, ("archive", "first_page"))
+    archive, first_page, _ = map(import_module, ("archive", "first_page", "tables"))
     sys.path.remove(str(ROOT / "benchmarks"))
     read_rows, span, seconds, percent = first_page.read_rows, first_page.span, first_page.seconds, first_page.percent
     visual, visual_rows = first_page.visual_rates(), read_rows(first_page.RESULTS / "visual_quality.jsonl")
@@ -172,10 +161,7 @@ def figures() -> dict[str, object]:
     one_core_s = [archive.CORES * savings[row].busy_s for row in (0, 2)]  # efforts 1 and 5
     decoding = [archive.Prices().months(row.decode_s, row.saved_bytes) for row in savings]
     return {
-        "seen_table": first_page.seen_table(),
-        "readme_table": first_page.seen_table(3),
         "seen_count": len(first_page.seen.bits_more("dfm effort 5 visual", "AVIF tune=iq", "ssimulacra2")),
-        "seen_rates": first_page.seen.rates_table(),
         "seen": {
             f"{effort}, {anchor}, {measure}": percent(first_page.seen_rate(effort, anchor, measure), 1)
             for effort in (1, 5)
@@ -187,11 +173,6 @@ def figures() -> dict[str, object]:
             for anchor in first_page.SEEN_ANCHORS
             for rate in [first_page.seen_rate(5, anchor, "ssimulacra2")]
         },
-        "first_visual_table": first_page.visual_table(first_page.FEW, 0, ("PSNR",)),
-        "full_visual_table": first_page.visual_table(first_page.ALL, None),
-        "visual_scores": first_page.visual_scores(),
-        "kodak_table": first_page.kodak_table(),
-        "archive_table": archive.table(archive.Prices()),
         "jpeg_percent": f"{-visual['PSNR', 'JPEG']:.0f}",
         "webp_percent": f"{-visual['PSNR', 'WebP']:.0f}",
         "avif_percent": f"{-visual['PSNR', 'AVIF tune=psnr']:.0f}",
@@ -232,7 +213,6 @@ def figures() -> dict[str, object]:
         "lossless_percent": span((100 * (ours["bytes"] / webp["bytes"] - 1) for ours, webp in exact), 0),
         "share_percent": f"{100 * first_page.least_share():.0f}",
         "months": [f"{archive.Prices().months(row.busy_s, row.saved_bytes):.0f}" for row in savings],
-        "corpus_table": archive.corpus_table(0.02, archive.Prices.eur_per_gb_month),
         "rented_months": [f"{of.months(row.saved_bytes):.0f}" for of, row in zip(rented, savings, strict=True)],
         "shard_minutes": " and ".join(
             f"{images * seconds_each / 60:.0f}" for images, seconds_each in zip((120, 24), one_core_s, strict=True)
@@ -277,11 +257,27 @@ def missing(text: str, statements: list[str]) -> list[str]:
 
 
 def figures_beside(text: str, statements: list[str]) -> list[str]:
-    """The figures of a text outside of code and of statements."""
-    rest = in_one_line(re.sub(r"^ {4}[^\n]*$|^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    """The figures of a text outside of code, of tables that come of rows, and of statements."""
+    prose = import_module("tables").MARK.sub("", text)
+    rest = in_one_line(re.sub(r"^ {4}[^\n]*$|^```.*?^```$", "", prose, flags=re.MULTILINE | re.DOTALL))
     for statement in statements:
         rest = rest.replace(statement, "")
     return FIGURE.findall(re.sub(r"`[^`]*`", "", rest))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_their_rows(page, figures):
+    tables = import_module("tables")
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<!-- table") == len(tables.MARK.findall(text))
+    assert tables.renewed(text) == text
+
+
+def test_every_table_has_a_page(figures):
+    tables = import_module("tables")
+    assert tables.pages() == PAGES
+    marked = [name for page in PAGES for _, name, _ in tables.MARK.findall(page.read_text(encoding="utf-8"))]
+    assert sorted(marked) == sorted(tables.TABLES)
 
 
 @pytest.mark.parametrize("page", STATEMENTS)

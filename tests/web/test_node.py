@@ -16,7 +16,7 @@ from common import ROOT
 TESTS = ROOT / "web" / "test"
 OLDEST = 20  # the version of node that web/package.json asks for
 FRESH = "3"  # files of the latent model, among them one of several tiles and one of 16 bits
-LARGEST = "30000"  # pixels of committed files
+LARGEST = "16000"  # pixels of committed files
 LIMIT_S = 1200
 
 

@@ -72,7 +72,7 @@ describe("the decoder", { skip }, () => {
   for (const simd of [true, false]) {
     test(`decodes the symbols of the package, ${simd ? "with" : "without"} WebAssembly`, async () => {
       const products = await loadProducts({ simd });
-      const most = simd ? Infinity : 6000; // pixels: plain JavaScript takes long
+      const most = simd ? Infinity : 3000; // pixels: plain JavaScript takes long
       const isTaken = ({ symbols, image }) => symbols && image.width * image.height <= most;
       for (const { name, symbols } of images.filter(isTaken)) {
         const bytes = bytesOf(`${name}.dfm`);

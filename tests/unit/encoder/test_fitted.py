@@ -278,6 +278,7 @@ def test_symbols_beyond_the_image_take_no_bits_and_change_none() -> None:
     assert np.array_equal(bits, bits_of(weights, elsewhere, size))
 
 
+@pytest.mark.slow
 def test_windows_share_the_bits_of_an_image() -> None:
     """Their sum does not depend on where windows are cut: an image of two windows takes the bits of
     all its symbols once.

@@ -756,7 +756,7 @@ def test_commands(tmp_path: Path) -> None:
     images = patches(120)
     np.savez(tmp_path / "x.npz", images=images, labels=(images.mean(axis=(1, 2, 3)) > 128).astype(np.int64))
     model = tmp_path / "m.dfmg"
-    arguments = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 40, "-o", model)
+    arguments = ("generate", "train", tmp_path / "x.npz", "--preset", "mnist", "--steps", 10, "-o", model)
     code, output = run(*arguments, "--quiet")
     assert (code, model.exists()) == (0, True), output
     code, output = run(*arguments)

@@ -1,0 +1,740 @@
+"""The tables of the documents that come of recorded rows.
+
+    python benchmarks/tables.py
+    python benchmarks/tables.py --check
+
+A page has `<!-- table: NAME -->` where a table begins, which ends at the next empty line. The first
+command writes all of them anew, the second names those that differ from their rows; a test runs it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+
+import archive
+import click
+import first_page
+import numpy as np
+import seen
+from first_page import RESULTS, kodak_bd_rates, percent, span
+from rate_distortion import curves_of, rate_span
+from recording import Row, read_rows
+
+from dfmcodec.metrics import bd_rate
+
+ROOT = Path(__file__).parents[1]
+FITS = ("kodim05", "kodim08", "kodim19", "kodim23")
+EFFORTS = {"latent:5": "effort 5", "fitted:7": "effort 7", "fitted:9": "effort 9"}
+KODAK = {"webp": "WebP", "avif": "AVIF", "dfm-1": "dfm, effort 1", "dfm-5": "dfm, effort 5 (default)"}
+KODAK_PIXELS = 768 * 512
+Table = Callable[[], str]
+BenchRows = dict[tuple[str, str, str, str], dict[str, str]]  # of a CSV file, by codec, effort, picture and rate
+
+
+def table(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    rows = ["".join(f"| {cell} " if cell else "| " for cell in map(str, row)) + "|" for row in (headings, *lines)]
+    return "\n".join([rows[0], "|---" * len(headings) + "|", *rows[1:]])
+
+
+def rows_of(name: str) -> list[Row]:
+    """The recorded rows of a file."""
+    return read_rows(RESULTS / f"{name}.jsonl")
+
+
+def by(rows: Iterable[Row], *keys: str) -> dict[tuple[object, ...], list[Row]]:
+    """Rows by some of their values, in the order in which they come first."""
+    found: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        found[tuple(row[key] for key in keys)].append(row)
+    return found
+
+
+def mean(rows: Iterable[Row], key: str) -> float:
+    """The mean of a value of rows that have it."""
+    return fmean(row[key] for row in rows if row.get(key) is not None)
+
+
+# docs/results/fitted.md
+
+
+def fitted_files() -> str:
+    """PSNR at the sizes of Cool-chic's files."""
+    lines: list[list[object]] = []
+    for (picture, _), rows in by(rows_of("fitted_anchors"), "picture", "lmbda").items():
+        found = {row["setting"]: f"{row['psnr_db']:.2f}" for row in rows}
+        limit = f"{int(rows[0]['anchor_bpp'] * KODAK_PIXELS / 8):,}"
+        is_new = all(line[0] != picture for line in lines)
+        ours = [found[setting] for setting in EFFORTS]
+        lines.append([picture if is_new else "", limit, *ours, f"{rows[0]['anchor_db']:.2f}"])
+    return table(["PSNR, dB", "limit, bytes", *EFFORTS.values(), "Cool-chic 5.0.1"], lines)
+
+
+def fitted_rates() -> str:
+    """BD-rates of fits, with their seconds and the bytes of their networks."""
+    settings = [setting for setting in EFFORTS if setting.startswith("fitted")]
+    rows = rows_of("fitted_anchors")
+    anchors = {
+        "effort 5 of the same day": _same_day,
+        "Cool-chic 5.0.1": lambda setting: kodak_bd_rates(setting)["Cool-chic 5.0.1"],
+        "HM 16": lambda setting: kodak_bd_rates(setting)["HM 16"],
+        "AVIF tuned for the eye": _against_avif,
+    }
+    lines: list[list[str]] = []
+    for label, rates_of in anchors.items():
+        cells = []
+        for setting in settings:
+            rates = rates_of(setting)
+            each = ", ".join(f"{rates[picture]:+.1f}" for picture in FITS)
+            cells.append(f"{percent(fmean(rates.values()))} ({each})")
+        lines.append([f"against {label}", *cells])
+    files = {setting: [row for row in rows if row["setting"] == setting] for setting in settings}
+    times = [[row["encode_s"] for row in of if "encode_s" in row] for of in files.values()]
+    lines.append(["seconds with little else at work", *(f"{min(of):,.0f} to {max(of):,.0f}" for of in times)])
+    networks = [
+        f"{min(row['networks'] for row in of)} to {max(row['networks'] for row in of):,}, "
+        f"{span((100 * row['networks'] / row['bytes'] for row in of), 1)} % of a file"
+        for of in files.values()
+    ]
+    lines.append(["bytes of networks", *networks])
+    headings = [f"BD-rate, mean ({', '.join(name.replace('kodim', '') for name in FITS)})"]
+    return table([*headings, *(EFFORTS[setting] for setting in settings)], lines)
+
+
+def _fit_curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
+    return curves_of([{"codec": row["setting"], **row} for row in rows_of("fitted_anchors")])
+
+
+def _rates_against(anchor: Mapping[str, list[tuple[float, float]]], setting: str) -> dict[str, float]:
+    found = {picture: bd_rate(anchor[picture], points) for picture, points in _fit_curves()[setting].items()}
+    return {picture: rate.percent for picture, rate in found.items() if rate is not None}
+
+
+def _same_day(setting: str) -> dict[str, float]:
+    return _rates_against(_fit_curves()["latent:5"], setting)
+
+
+def _against_avif(setting: str) -> dict[str, float]:
+    return _rates_against(curves_of(rows_of("kodak_anchors"))["avif"], setting)
+
+
+def fitted_effort_6() -> str:
+    """Effort 6 beside effort 7."""
+    lines = []
+    for (picture, _), rows in by(rows_of("fitted_anchors"), "picture", "lmbda").items():
+        found = {row["setting"]: row for row in rows}
+        if "fitted:6" not in found:
+            continue
+        fit = found["fitted:6"]
+        limit = f"{int(fit['anchor_bpp'] * KODAK_PIXELS / 8):,}"
+        cells = [found[setting]["psnr_db"] for setting in ("latent:5", "fitted:6", "fitted:7")]
+        before, after, longer = (f"{cell:.2f}" for cell in cells)
+        lines.append([picture, limit, before, f"{after}, {fit['encode_s']:.0f} s", longer])
+    headings = ["", "limit, bytes", "effort 5, dB", "1,000 steps, dB", "effort 7, dB"]
+    return table(headings, lines)
+
+
+def fitted_decode() -> str:
+    """Decoding of fitted files by part."""
+    parts = ("contexts", "networks", "range_coder", "synthesis")
+    lines = [
+        [
+            {"kernels": "kernels", "numpy": "NumPy"}[row["by"]],
+            f"{row['bpp']:.2f}",
+            f"{row['process_s']:.2f}",
+            f"{row['decode_s']:.2f}",
+            *(f"{row[f'{part}_s']:.3f}" for part in parts),
+            f"{row['megapixels_per_s']:.1f}",
+            f"{row['context_macs_per_pixel']:,}, {row['machine_macs_per_pixel']}",
+        ]
+        for row in rows_of("fitted_decode")
+    ]
+    names = [part.replace("_", " ") for part in parts]
+    last = ["megapixels/s", "multiply-adds per pixel: contexts, synthesis"]
+    return table(["", "bpp", "command, s", "decode, s", *names, *last], lines)
+
+
+def fitted_parts() -> str:
+    """What fits come to without parts of the model."""
+    labels = {
+        "as it is": "as it is",
+        "with refined networks": "with refined networks",
+        "machine of the prior": "the synthesis network of the prior",
+        "contexts of the prior": "the context network of the prior",
+        "all networks of the prior": "both of the prior",
+        "no residual stages": "no residual stages",
+        "no Fourier layer": "no Fourier layer",
+        "no sweep": "no coordinate descent over the finest grid",
+    }
+    rows = {(row["picture"], row["fit"]): row for row in rows_of("fitted_ablations")}
+    lines = [
+        [label, *(f"{r['J']:.3f}, {r['J, networks']:.3f} ({r['networks']:,})" for r in of)]
+        for fit, label in labels.items()
+        for of in [[rows[picture, fit] for picture in ("kodim05", "kodim08")]]
+    ]
+    what = "J, with networks (bytes)"
+    return table(["", f"kodim05, 1e-3: {what}", f"kodim08, 4e-3: {what}"], lines)
+
+
+# docs/results/generative.md
+
+
+def generative_models() -> str:
+    """The generative model and a VAE, means of the seeds."""
+    sources = {"mixture": "mixture", "gaussian": "Gaussian", "prior": "N(0, 1)"}
+    variants = {"encoder": "Fourier, encoder", "table": "Fourier, table", "vae": "VAE"}
+    lines = []
+    for (preset, variant, source), rows in by(rows_of("generative"), "preset", "variant", "samples_from").items():
+        distances = [row["frechet_distance"] for row in rows]
+        cells = [
+            *(f"{mean(rows, key):.{digits}f}" for key, digits in (("precision", 3), ("recall", 3))),
+            f"{mean(rows, 'classifier_score'):.2f}",
+        ]
+        for key, digits in (
+            ("reconstruction_psnr_db", 2),
+            ("between_pixels_psnr_db", 2),
+            ("reconstruction_frechet_distance", 1),
+        ):
+            cells.append(f"{mean(rows, key):.{digits}f}" if rows[0].get(key) is not None else "")
+        lines.append(
+            [
+                *(preset, variants[str(variant)], sources[str(source)]),
+                f"{rows[0]['parameters'] / 1e6:.2f} M",
+                f"{mean(rows, 'steps'):,.0f}",
+                f"{fmean(distances):.1f} ({min(distances):.1f} to {max(distances):.1f})",
+                *cells,
+            ]
+        )
+    headings = ["data", "model", "codes from", "parameters", "training steps", "Frechet distance", "precision"]
+    headings += ["recall", "score", "reconstruction, dB", "between pixels, dB", "its Frechet distance"]
+    return table(headings, lines)
+
+
+def generative_codes() -> str:
+    """Files of codes beside those of other codecs."""
+    lines = [
+        [
+            "digit" if "idx3" in row["data"] else "colour",
+            *(f"{row[key]:.1f}" for key in ("payload", "dfm")),
+            f"{row['psnr_db']:.2f} ({row['psnr_db_least']:.1f} to {row['psnr_db_most']:.1f})",
+            *(f"{row[key]:.0f}" for key in ("jpeg", "webp", "avif", "latent")),
+            f"{row['webp'] / row['payload']:.2f}, {row['webp_over_payload_least']:.2f}",
+            f"{row['webp'] / row['dfm']:.2f}, {row['webp_over_dfm_least']:.2f}",
+        ]
+        for row in rows_of("domain_prior")
+    ]
+    headings = ["image", "payload, bytes", "whole file", "PSNR, dB (least to most)", "JPEG", "WebP", "AVIF"]
+    return table([*headings, "latent model", "WebP / payload, mean, least", "WebP / file, mean, least"], lines)
+
+
+# docs/results/images.md
+
+
+def image_kinds() -> str:
+    """Images of several kinds at the default effort."""
+    lines = [
+        [
+            row["picture"].replace(" (scikit-image)", ""),
+            row["size"],
+            row["bits"],
+            f"{row['bytes']:,}",
+            row["psnr_db"] if isinstance(row["psnr_db"], str) else f"{row['psnr_db']:.2f}",
+            re.sub(r"(\d)(\d{3}) bytes", r"\1,\2 bytes", row["opacity"]),
+        ]
+        for row in rows_of("picture_kinds")
+    ]
+    return table(["image, default effort and rate 0.18", "size", "bits", "bytes", "PSNR, dB", "alpha"], lines)
+
+
+def image_twice() -> str:
+    """Images of half the size, enlarged."""
+    keys = {"dfm --scale 2, dB": 2, "bicubic, dB": 2, "SSIM": 3, "bicubic, SSIM": 3}
+    keys |= {"gradients": 3, "bicubic, gradients": 3}
+    lines = [
+        [
+            {"box": "box", "lanczos": "Lanczos"}[str(filtered)],
+            *(f"{mean(rows, key):.{digits}f}" for key, digits in keys.items()),
+        ]
+        for (filtered,), rows in by(rows_of("picture_twice"), "halved by").items()
+    ]
+    headings = ["mean of 8, halved by", "dfm --scale 2, dB", "bicubic", "SSIM", "bicubic"]
+    return table([*headings, "gradients, share of the original's", "bicubic"], lines)
+
+
+# docs/results/latent.md
+
+
+def latent_layers() -> str:
+    """Layers for the machine."""
+    lines = [
+        [
+            {"ReLU": "ReLU (two maps per layer)", "Fourier, full {0,1}^m": "Fourier, all of {0,1}^m"}.get(
+                row["layers"], row["layers"]
+            ),
+            f"{row['depth']}, {row['width']}",
+            f"{row['steps']:,}",
+            f"{row['error_db']:+.3f}",
+        ]
+        for row in rows_of("machine_layers")
+    ]
+    return table(["layers", "depth, width", "training steps in 200 s", "error, dB"], lines)
+
+
+def latent_parts() -> str:
+    """What the cost rises by without parts of the model."""
+    labels = {
+        "no prior %": "prior (contexts and machine)",
+        "no contexts %": "contexts",
+        "no machine %": "machine",
+        "no refinement (one walk) %": "RDO iteration (one pass)",
+        "no filter %": "filter",
+        "4 levels %": "two of the six decomposition levels",
+        "no corrections of contexts %": "context adaptation",
+        "no influence %": "context-dependency costs",
+        "no chroma rotation %": "chroma rotation",
+    }
+    rows = rows_of("latent_ablations")
+    lines = []
+    for key, label in labels.items():
+        rises = [row[key] for row in rows]
+        lines.append([label, *(percent(rise, 1 if abs(rise) >= 10 else 2) for rise in (*rises, fmean(rises)))])
+    return table(["without", *(f"{row['all_bpp']:.2f} bpp" for row in rows), "mean"], lines)
+
+
+# docs/results/published.md
+
+
+def published_fixed() -> str:
+    """The published network and what came after, means of the images."""
+    labels = {"coordinate file": "coordinate file (3 x 11)"}
+    lines = []
+    for (way,), rows in by(rows_of("published_fixed"), "way").items():
+        over = [row["psnr_db"] - row["jpeg_db"] for row in rows]
+        lines.append(
+            [
+                labels.get(str(way), way),
+                f"{mean(rows, 'percent'):.1f}",
+                f"{mean(rows, 'psnr_db'):.2f}",
+                f"{mean(rows, 'ssim'):.3f}",
+                f"{mean(rows, 'jpeg_db'):.2f}",
+                f"{mean(rows, 'jpeg_ssim'):.3f}",
+                f"{min(over):+.1f} .. {max(over):+.1f} dB",
+                f"{median(row['encode_s'] for row in rows):.0f}",
+            ]
+        )
+    headings = ["", "% of raw", "PSNR, dB", "SSIM", "JPEG's PSNR", "SSIM", "over JPEG, worst .. best", "s, median"]
+    return table(headings, lines)
+
+
+def published_recipes() -> str:
+    """The default recipe and the published one."""
+    lines = [
+        [
+            row["picture"],
+            row["depth x width"],
+            f"{row['default dB']:.2f}, {row['bytes']:,}, {row['steps']:,}",
+            f"{row['published dB']:.2f}, {row['bytes (published)']:,}, {row['steps (published)']:,}",
+            f"{row['gain dB']:.2f}",
+            f"{row['JPEG dB']:.2f}, {row['JPEG bytes']:,}",
+        ]
+        for row in rows_of("coordinate_recipes")
+    ]
+    what = "dB, bytes, training steps"
+    headings = ["image", "depth x width", f"default: {what}", f"published: {what}", "gain, dB", "JPEG: dB, bytes"]
+    return table(headings, lines)
+
+
+def published_quantised() -> str:
+    """What quantisation costs a coordinate network."""
+    lines = [
+        [
+            row["picture"],
+            row["network"],
+            f"{row['weights']:,}",
+            f"{row['bits a weight']:.2f}",
+            f"{row['bytes']:,}",
+            *(f"{row[key]:.2f}" for key in ("file dB", "float32 dB")),
+            f"{row['lost dB']:+.3f}",
+            row["float32 of that size"],
+            f"{row['its dB']:.2f}",
+        ]
+        for row in rows_of("coordinate_quantised")
+    ]
+    headings = ["image", "network", "weights", "bits per weight", "bytes", "file, dB", "float32, dB", "lost, dB"]
+    return table([*headings, "float32 of that size", "its dB"], lines)
+
+
+# docs/results/quality.md
+
+
+def _kodak_curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
+    return curves_of([row for path in sorted(RESULTS.glob("kodak_*.jsonl")) for row in read_rows(path)])
+
+
+def kodak_rates() -> str:
+    """BD-rates by PSNR on data/kodak."""
+    curves = _kodak_curves()
+    spans = {image: rate_span(points) for image, points in curves["jpeg"].items()}
+    lines = []
+    for codec, label in KODAK.items():
+        cells = []
+        for anchor in ("jpeg", "avif"):
+            if codec == anchor:
+                cells += ["0", "", ""]
+                continue
+            whole, low = (
+                [
+                    rate.percent
+                    for image, points in curves[codec].items()
+                    if (rate := bd_rate(curves[anchor][image], points, of or spans[image])) is not None
+                ]
+                for of in (None, (0.1, 1.4))
+            )
+            cells += [percent(fmean(whole)), f"{min(whole):+.1f} .. {max(whole):+.1f}", percent(fmean(low))]
+        lines.append([label, *cells])
+    of_anchor = "best .. worst", "0.1-1.4 bpp"
+    return table(["codec", "BD-rate vs JPEG", *of_anchor, "vs AVIF", *of_anchor], lines)
+
+
+def kodak_by_image() -> str:
+    """BD-rates against AVIF by image, over all PSNRs that both reach."""
+    curves = _kodak_curves()
+    rates = {
+        codec: {
+            image: rate.percent
+            for image, points in curves[codec].items()
+            if (rate := bd_rate(curves["avif"][image], points)) is not None
+        }
+        for codec in ("dfm-1", "dfm-5")
+    }
+    lines = [[image, *(f"{of[image]:+.1f}" for of in rates.values())] for image in rates["dfm-5"]]
+    lines.append(["mean", *(f"{fmean(of.values()):+.1f}" for of in rates.values())])
+    return table(["image", "effort 1 vs AVIF", "effort 5 vs AVIF"], lines)
+
+
+def kodak_published() -> str:
+    """BD-rates against published curves of other codecs."""
+    lines = []
+    for codec, label in (*list(KODAK.items())[::-1], ("jpeg", "JPEG")):
+        cells = []
+        for anchor in first_page.PUBLISHED:
+            rates = kodak_bd_rates(codec)[anchor]
+            ends = (
+                f"{rates[image]:+.1f} ({image})" for image in sorted(rates, key=rates.__getitem__)[:: len(rates) - 1]
+            )
+            cells += [percent(fmean(rates.values())), " .. ".join(ends)]
+        lines.append([label, *cells])
+    headings = [cell for anchor in first_page.PUBLISHED for cell in (f"vs {anchor}", "best .. worst")]
+    return table(["", *headings], lines)
+
+
+def latent_crops() -> str:
+    """Small crops beside JPEG."""
+    rows = rows_of("latent_crops")
+    lines = [
+        [row["picture"], f"{row['bytes']:,}", *(f"{row[key]:.2f}" for key in ("psnr_db", "jpeg_db")), _over(row)]
+        for row in rows
+    ]
+    lines.append(["mean", "", "", "", f"{mean(rows, 'over_jpeg_db'):+.2f}"])
+    return table(["image", "bytes", "dfm, dB", "JPEG, dB", "over JPEG, dB"], lines)
+
+
+def _over(row: Row) -> str:
+    return f"{row['over_jpeg_db']:+.2f}"
+
+
+def _bench_rows(name: str) -> list[dict[str, str]]:
+    with (RESULTS / f"bench_{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+BENCH = {"dfm": "dfm, effort 5", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "jxl": "JPEG XL"}
+
+
+def _best_forms(rows: Iterable[dict[str, str]]) -> BenchRows:
+    """Rows by codec, effort, picture and rate, if there is a file: the better of JPEG's forms."""
+    found: BenchRows = {}
+    for row in rows:
+        key = row["codec"], row["effort"], row["picture"], row["rate"]
+        if row["psnr_db"] and (key not in found or float(row["psnr_db"]) > float(found[key]["psnr_db"])):
+            found[key] = row
+    return found
+
+
+def bench_kodak() -> str:
+    """Mean PSNR and SSIM of `dfm bench` at equal size."""
+    rows = _best_forms(_bench_rows("kodak"))
+    rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
+    pictures = {picture for _, _, picture, _ in rows}
+    lines = []
+    for codec, label in BENCH.items():
+        cells = []
+        for rate in rates:
+            of = [row for (name, _, _, at), row in rows.items() if (name, at) == (codec, rate)]
+            whole = len(of) == len(pictures)
+            cells.append(f"{fmean(float(row['psnr_db']) for row in of):.2f} / {_ssim(of)}" if whole else "-")
+        lines.append([label, *cells])
+    return table(["data/kodak, mean PSNR / SSIM at equal size", *rates], lines)
+
+
+def _ssim(rows: Iterable[dict[str, str]]) -> str:
+    return f"{fmean(float(row['ssim']) for row in rows):.4f}".removeprefix("0")
+
+
+def bench_images() -> str:
+    """By how much dfm is above other codecs on images that nothing was tuned on."""
+    rows = _best_forms(_bench_rows("imagenet_scikit"))
+    sets = {"imagenet_subset": True, "scikit-image": False}
+    rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
+    others = [codec for codec in BENCH if codec != "dfm"]
+    lines = []
+    for name, is_imagenet in sets.items():
+        pictures = {picture for _, _, picture, _ in rows if picture.startswith("n0") == is_imagenet}
+        for rate in rates:
+            cells = []
+            for effort in ("1", "5"):
+                for codec in others:
+                    over = _gains(rows, effort, codec, pictures, rate)
+                    cells.append(f"{fmean(over):+.2f} / {min(over):+.2f}")
+            lines.append([name if rate == rates[0] else "", rate, *cells])
+    headings = [f"effort {effort} over {BENCH[codec]}" for effort in (1, 5) for codec in others]
+    return table(["mean / worst, dB", "rate", *headings], lines)
+
+
+def bench_all() -> str:
+    """The same for all of these images."""
+    rows = _best_forms(_bench_rows("imagenet_scikit"))
+    rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
+    pictures = {picture for _, _, picture, _ in rows}
+    others = [codec for codec in BENCH if codec != "dfm"]
+    lines = [
+        [f"effort 5, {rate}", *(f"{fmean(_gains(rows, '5', codec, pictures, rate)):+.2f}" for codec in others)]
+        for rate in rates
+    ]
+    return table([f"all {len(pictures)}, mean dB", *(f"over {BENCH[codec]}" for codec in others)], lines)
+
+
+def _gains(
+    rows: Mapping[tuple[str, str, str, str], dict[str, str]],
+    effort: str,
+    codec: str,
+    pictures: Iterable[str],
+    rate: str,
+) -> list[float]:
+    """By how many dB dfm is above a codec on the pictures that have a file of it."""
+    return [
+        float(rows["dfm", effort, picture, rate]["psnr_db"]) - float(rows[codec, effort, picture, rate]["psnr_db"])
+        for picture in sorted(pictures)
+        if (codec, effort, picture, rate) in rows
+    ]
+
+
+# docs/results/speed.md
+
+
+def frontier() -> str:
+    """PSNR and seconds of efforts and of other codecs' settings."""
+    labels = {"dfm effort": "dfm", "AVIF speed": "AVIF", "WebP method": "WebP"}
+    lines = []
+    headings: list[str] = []
+    for (picture,), rows in by(rows_of("frontier"), "picture").items():
+        headings = []
+        for row in rows:
+            name, setting = row["codec"].rsplit(" ", 1)
+            headings.append(f"{labels[name]} {setting}")
+        lines.append([f"{picture}, dB", *(f"{row['psnr_db']:.2f}" for row in rows)])
+        lines.append(["s", *(f"{row['encode_s']:.{_digits(row['encode_s'])}f}" for row in rows)])
+    return table(["", *headings], lines)
+
+
+def _digits(seconds: float) -> int:
+    return 2 if seconds < 1 else 1
+
+
+def latent_decode() -> str:
+    """Decoding of the latent model by part."""
+    parts = ("contexts", "networks", "range_coder", "wavelet", "filter", "machine", "colour_conversion")
+    lines = [
+        [
+            f"{row['bpp']:.2f}",
+            *(f"{row[key]:.2f}" for key in ("process_s", "decode_s")),
+            *(f"{row[f'{part}_s']:.3f}" for part in parts),
+            f"{row['megapixels_per_s']:.1f}",
+            f"{row['context_macs_per_pixel']:,}, {row['machine_macs_per_pixel']:,}, {row['filter_macs_per_pixel']}",
+        ]
+        for row in rows_of("latent_decode")
+    ]
+    names = [part.replace("_", " ") for part in parts]
+    last = ["megapixels/s", "multiply-adds per pixel: networks (at most), machine, filter"]
+    return table(["bpp", "command, s", "decode, s", *names, *last], lines)
+
+
+def large_parts() -> str:
+    """Parts of a large image."""
+    rows = [row for row in rows_of("picture_large") if "--region" in row["command"] or "--scale" in row["command"]]
+    return table(["command", "s"], [[row["command"], f"{row['s']:.1f}"] for row in rows])
+
+
+# docs/results/visual.md
+
+
+def seen_further() -> str:
+    """Bits at equal measures that no codec is tuned for."""
+    return seen.rates_table(seen.FURTHER)
+
+
+def seen_kodak() -> str:
+    """Bits at an equal measure on data/kodak."""
+    return seen.rates_table(seen.MEASURES, rows_of("seen_kodak"))
+
+
+def seen_effort_7() -> str:
+    """Effort 7 and the default on the same photographs and sizes."""
+    longer = rows_of("seen_effort7")
+    wanted = {(row["picture"], row["setting"]) for row in longer}
+    pictures = {picture for picture, _ in wanted}
+    rows = [
+        row
+        for row in rows_of("seen")
+        if row["picture"] in pictures
+        and (row["codec"] in seen.SETTINGS or ((row["picture"], row["setting"]) in wanted and "5" in row["codec"]))
+    ] + longer
+    lines = []
+    for codec in ("dfm effort 5 visual", "dfm effort 7 visual"):
+        rates = [
+            percent(fmean(seen.bits_more(codec, anchor, measure, rows).values()))
+            for anchor in seen.SETTINGS
+            for measure in seen.MEASURES
+        ]
+        lines.append([codec, *rates, f"{mean((row for row in rows if row['codec'] == codec), 'seconds'):.0f}"])
+    headings = [f"{anchor}, {measure}" for anchor in seen.SETTINGS for measure in seen.MEASURES]
+    return table(["", *headings, "seconds, mean"], lines)
+
+
+SCORES = {"SSIMULACRA2": ("ssimulacra2", 1), "Butteraugli": ("butteraugli", 2), "MS-SSIM, dB": ("ms_ssim_db", 1)}
+SCORES |= {"PSNR-HVS-M, dB": ("psnr_hvs_m_db", 1), "PSNR, dB": ("psnr_db", 1)}
+
+
+def _at_equal_size(rows: Sequence[Row], codecs: Sequence[str], sizes: Sequence[float]) -> dict[float, list[list[Row]]]:
+    """By size in bpp, each image's rows of all codecs at the size of the first one's file. Those of
+    dfm have that setting; others are interpolated in the logarithm of the rate.
+    """
+    curves = {key: sorted(of, key=lambda row: row["bpp"]) for key, of in by(rows, "codec", "picture").items()}
+    found: dict[float, list[list[Row]]] = {size: [] for size in sizes}
+    for size in sizes:
+        for _, picture in [key for key in curves if key[0] == codecs[0]]:
+            beside: list[Row] = []
+            for codec in codecs:
+                theirs = curves[codec, picture]
+                if codec.startswith("dfm"):
+                    beside += [row for row in theirs if row["setting"] == size]
+                    if not beside:
+                        break
+                    continue
+                ours = beside[0]
+                rates = [row["bpp"] for row in theirs]
+                if not rates[0] <= ours["bpp"] <= rates[-1]:
+                    break
+                beside.append(
+                    {
+                        key: float(np.interp(np.log(ours["bpp"]), np.log(rates), [row[key] for row in theirs]))
+                        for key, _ in SCORES.values()
+                        if all(key in row for row in theirs)
+                    }
+                )
+            else:
+                found[size].append(beside)
+    return found
+
+
+def seen_means() -> str:
+    """Means at equal size of the 20 photographs."""
+    codecs = {"dfm effort 5 visual": "dfm, effort 5", "dfm effort 1 visual": "dfm, effort 1"}
+    codecs |= {anchor: anchor for anchor in seen.SETTINGS}
+    return _means("seen", list(codecs.items()), (0.15, 0.3, 0.6, 1.2, 2.4), "photographs")
+
+
+def seen_kodak_means() -> str:
+    """Means at equal size of data/kodak."""
+    codecs = {"dfm effort 5 visual": "dfm"} | {anchor: anchor for anchor in seen.SETTINGS}
+    return _means("seen_kodak", list(codecs.items()), (0.3, 0.6, 1.2, 2.4, 4.0), "images")
+
+
+def _means(name: str, codecs: Sequence[tuple[str, str]], sizes: Sequence[float], what: str) -> str:
+    found = _at_equal_size(rows_of(name), [codec for codec, _ in codecs], sizes)
+    lines = [[what, *(str(len(of)) for of in found.values())]]
+    for label, (key, digits) in SCORES.items():
+        for number, (_, codec) in enumerate(codecs):
+            cells = [f"{mean((rows[number] for rows in of), key):.{digits}f}" for of in found.values()]
+            lines.append([f"{label}: {codec}", *cells])
+    sizes_text = [f"{size:g} bpp" for size in sizes]
+    return table([f"means at equal size, of the {what} that all codecs reach it for", *sizes_text], lines)
+
+
+TABLES: dict[str, Table] = {
+    "readme": lambda: first_page.seen_table(3),
+    "seen": first_page.seen_table,
+    "first_measures": lambda: first_page.visual_table(first_page.FEW, 0, ("PSNR",)),
+    "all_measures": lambda: first_page.visual_table(first_page.ALL, None),
+    "visual_scores": first_page.visual_scores,
+    "kodak": first_page.kodak_table,
+    "archive": lambda: archive.table(archive.Prices()),
+    "corpus": lambda: archive.corpus_table(0.02, archive.Prices.eur_per_gb_month),
+    "seen_rates": seen.rates_table,
+}
+TABLES |= {
+    made.__name__: made
+    for made in (
+        *(fitted_files, fitted_rates, fitted_effort_6, fitted_decode, fitted_parts),
+        *(generative_models, generative_codes, image_kinds, image_twice, latent_layers, latent_parts),
+        *(published_fixed, published_recipes, published_quantised),
+        *(kodak_rates, kodak_by_image, kodak_published, latent_crops, bench_kodak, bench_images, bench_all),
+        *(frontier, latent_decode, large_parts),
+        *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
+    )
+}
+MARK = re.compile(r"(<!-- table: (\w+) -->\n+)((?:\|[^\n]*\n)*)")
+
+
+def pages() -> list[Path]:
+    """The pages that may have tables."""
+    return [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs" / "results").glob("*.md")),
+    ]
+
+
+def renewed(text: str) -> str:
+    """A page with its tables made anew."""
+    return MARK.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n", text)
+
+
+@click.command(help=__doc__)
+@click.option("--check", is_flag=True, help="Name pages whose tables differ, and write nothing.")
+def main(check: bool) -> None:
+    """See the module."""
+    differ = []
+    used = set()
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        used |= {name for _, name, _ in MARK.findall(text)}
+        if (new := renewed(text)) != text:
+            differ.append(str(page.relative_to(ROOT)))
+            if not check:
+                page.write_text(new, encoding="utf-8")
+    if unused := sorted(TABLES.keys() - used):
+        click.echo(f"no page has: {', '.join(unused)}")
+    if differ:
+        click.echo(f"{'differ' if check else 'written'}: {', '.join(differ)}")
+    sys.exit(bool(unused or (check and differ)))
+
+
+if __name__ == "__main__":
+    main()
