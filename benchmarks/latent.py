@@ -8,8 +8,8 @@ Without images, `ablate` only draws the rows that --out holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
@@ -32,11 +32,12 @@ from recording import (
 
 import dfmcodec
 from dfmcodec.encoder.config import BIT_COST
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.encoder.latent.encoding import Encoding
-from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec.encoder.latent.iteration import IterationState, first_state, iterate
 from dfmcodec.image import Image
-from dfmcodec.prior import shipped
+from dfmcodec.prior import Prior, shipped
+from dfmcodec.synthesis.machine import DeepFourierMachine
 
 ALL = "all"  # the name of the whole codec among the ablations
 
@@ -75,11 +76,44 @@ def crops(images: tuple[str, ...], effort: int, out: Path | None) -> None:
         click.echo(f"mean over JPEG {np.mean(gains):+.2f} dB")
 
 
-def ablations(adaptation_steps: int) -> dict[str, LatentOptions]:
+@dataclass(frozen=True)
+class Ablation:
+    """A codec without a part of it.
+
+    Args:
+        effort: How much work an encoding may be.
+        prior: Context networks, tables and machine.
+        changes: What is changed of an encoding.
+        forgets: What an iteration does not take from the one before.
+    """
+
+    effort: Effort
+    prior: Prior = field(default_factory=shipped)
+    changes: Callable[[Encoding], Encoding] = lambda encoding: encoding
+    forgets: Callable[[IterationState], IterationState] = lambda state: state
+
+    def cost_bits(self, image: Image, q_step: int, iterations: int) -> float:
+        """The least cost of an image over some iterations: squared error + cost of bits, in bits.
+
+        Args:
+            image: The image.
+            q_step: The quantisation step in 1/64 code values.
+            iterations: The number of iterations.
+        """
+        encoding = self.changes(Encoding.of(image, self.effort, prior=self.prior))
+        state, least = first_state(encoding), inf
+        for _ in range(iterations):
+            trial, state = iterate(encoding, self.forgets(state), q_step, BIT_COST)
+            squared_steps = trial.mse * image.pixels.size / (q_step / 64) ** 2
+            least = min(least, squared_steps / BIT_COST + 8 * trial.file_bytes)
+        return least
+
+
+def ablations(adaptation_steps: int) -> dict[str, Ablation]:
     """The whole codec at effort 5, and the codec without each of its parts, by name.
 
-    The names are those of the recorded rows. Without contexts, there are Laplace tables, whose
-    scales a file's adaptation gives for each band and phase.
+    Without contexts, there are Laplace tables, whose scales a file's adaptation gives for each band
+    and phase.
 
     Args:
         adaptation_steps: The gradient steps of each fit of an adaptation. The constants of
@@ -88,38 +122,36 @@ def ablations(adaptation_steps: int) -> dict[str, LatentOptions]:
     from dfmcodec.training.prior.contexts import untrained_context
 
     effort = replace(EFFORT_LEVELS[5], adaptation_steps=adaptation_steps)
-    whole = LatentOptions(effort)
-    no_contexts = replace(whole, prior=replace(shipped(), context=untrained_context()))
+    whole = Ablation(effort)
+    no_machine = replace(shipped(), machine=_without_effect(shipped().machine))
+    no_contexts = replace(shipped(), context=untrained_context())
     return {
         ALL: whole,
-        "no RDO iteration (one pass)": replace(whole, uses_dependency_costs=False, uses_residual=False),
-        "no context-dependency costs": replace(whole, uses_dependency_costs=False),
+        "no RDO iteration (one pass)": replace(whole, forgets=lambda state: replace(_alone(state), change=None)),
+        "no context-dependency costs": replace(whole, forgets=_alone),
         "no context adaptation": replace(whole, effort=replace(effort, adapted_after=())),
-        "no machine": replace(whole, uses_machine=False),
+        "no machine": replace(whole, prior=no_machine),
         "no filter": replace(whole, effort=replace(effort, filter_radius=0)),
-        "no contexts": no_contexts,
-        "no prior": replace(no_contexts, uses_machine=False),
-        "no chroma rotation": replace(whole, turns_chroma=False),
-        "4 levels": replace(whole, levels=4),
+        "no contexts": replace(whole, prior=no_contexts),
+        "no prior": replace(whole, prior=replace(no_machine, context=no_contexts.context)),
+        "no chroma rotation": replace(
+            whole, changes=lambda encoding: replace(encoding, basis=replace(encoding.basis, chroma_angle=0))
+        ),
+        "4 levels": replace(
+            whole, changes=lambda encoding: replace(encoding, tiling=replace(encoding.tiling, levels=4))
+        ),
     }
 
 
-def cost_bits(image: Image, options: LatentOptions, q_step: int, iterations: int) -> float:
-    """The least cost of an image over some iterations: squared error + cost of bits, in bits.
+def _alone(state: IterationState) -> IterationState:
+    """A state that does not know what symbols cost as contexts of others."""
+    return replace(state, tiles=tuple(replace(tile, dependency_costs=None) for tile in state.tiles))
 
-    Args:
-        image: The image.
-        options: The parts of the codec that are used.
-        q_step: The quantisation step in 1/64 code values.
-        iterations: The number of iterations.
-    """
-    encoding = Encoding.of(image, options)
-    state, least = first_state(encoding), inf
-    for _ in range(iterations):
-        trial, state = iterate(encoding, state, q_step, BIT_COST)
-        squared_steps = trial.mse * image.pixels.size / (q_step / 64) ** 2
-        least = min(least, squared_steps / BIT_COST + 8 * trial.file_bytes)
-    return least
+
+def _without_effect(machine: DeepFourierMachine) -> DeepFourierMachine:
+    """A machine that adds nothing."""
+    nothing = tuple((np.zeros_like(a), np.zeros_like(b)) for a, b in machine.layers)
+    return replace(machine, layers=nothing, bypass=np.zeros_like(machine.bypass))
 
 
 @main.command()
@@ -147,10 +179,10 @@ def ablate(
         for name in images:
             stem, image = load(name)
             for q_step in numbers(q_steps):
-                whole = cost_bits(image, variants[ALL], q_step, iterations)
+                whole = variants[ALL].cost_bits(image, q_step, iterations)
                 row: Row = {"picture": stem, "step": q_step / 64, "all_bpp": whole / image.pixel_count}
                 for part in parts:
-                    row[part + " %"] = 100 * (cost_bits(image, variants[part], q_step, iterations) / whole - 1)
+                    row[part + " %"] = 100 * (variants[part].cost_bits(image, q_step, iterations) / whole - 1)
                 yield row
 
     measured = record(rows(), out)

@@ -381,6 +381,9 @@ def accept_front(
         place_in_plane: As `place_in_grid`.
     """
 
+def window_room() -> int:
+    """The bytes that `window_gradient` and `window_costs` work in."""
+
 def window_gradient(
     weights: Float32,
     widths: tuple[int, int],
@@ -391,6 +394,7 @@ def window_gradient(
     colours: Float32,
     inside: Float32,
     latents: tuple[Float32, ...],
+    room: _UInt8,
     rounding: tuple[float, float, int],
     by_weights: Float32,
     by_latents: Float32,
@@ -407,6 +411,7 @@ def window_gradient(
         colours: [3, WINDOW, WINDOW].
         inside: [WINDOW, WINDOW].
         latents: The grids of the image, [h_l, w_l] each.
+        room: What it works in, [`window_room()`]; what is left in it means nothing.
         rounding: The temperature of soft rounding, the deviation of its noise, and a seed.
         by_weights: Receives the gradient by `weights`.
         by_latents: Receives that by what `Windows.cut` gives, one grid after the other.
@@ -422,13 +427,14 @@ def window_costs(
     colours: Float32,
     inside: Float32,
     latents: tuple[Float32, ...],
+    room: _UInt8,
     errors: Float32,
     bits: Float32,
 ) -> None:
     """Computes what whole symbols of a window cost; see `WindowLoss.costs`.
 
     Args:
-        weights: As all that follow up to `latents` it is that of `window_gradient`.
+        weights: As all that follow up to `room` it is that of `window_gradient`.
         errors: Receives the squared error of each pixel, [WINDOW, WINDOW].
         bits: Receives the bits of each symbol, grid by grid.
     """

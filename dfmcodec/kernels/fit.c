@@ -972,39 +972,48 @@ typedef union {
     MachineRows machine;
 } Rows;
 
-/* Everything of a window; 0 without memory. */
-static int window(Work *work, float *by_latents) {
-    const size_t numbers = (size_t)lay_out(work, NULL);
-    float *room = malloc(sizeof *room * numbers);
-    float_lanes *sums = aligned_alloc(64, sizeof *sums * SUMS);
-    Rows *rows = aligned_alloc(64, (sizeof *rows + 63) / 64 * 64);
-    const int has_room = room && sums && rows;
-    if (has_room) {
-        lay_out(work, room);
-        work->sums = sums;
-        memset(rows, 0, sizeof *rows);
-        for (int level = 0; level < LEVELS; level++) {
-            const size_t plane = sizeof *room * (size_t)plane_of(level);
-            memset(work->symbols[level], 0, plane);
-            memset(work->slopes[level], 0, plane);
-            memset(work->by_symbols[level], 0, plane);
-            memset(work->by_seen[level], 0, plane);
-            memset(work->by_planes[level], 0, plane * (size_t)(LEVELS - 1 - level));
-            round_level(work, level);
-        }
-        for (int stage = 0; stage <= STAGES; stage++) {
-            for (int c = 0; c < CHANNELS; c++)
-                memset(work->values[stage] + c * VALUES + PIXELS, 0, sizeof *room * SLACK);
-            memset(work->by_values[stage] - MARGIN, 0, sizeof *room * (CHANNELS * BY_VALUES + MARGIN));
-        }
-        bits_of_window(work, &rows->contexts);
-        colours_of_window(work, &rows->machine);
-        if (by_latents) latent_gradients(work, by_latents);
+/* Bytes, up to the next multiple of 64. */
+#define ALIGNED(bytes) (((bytes) + 63) / 64 * 64)
+
+/* The bytes that a window works in; see _compiled.pyi. */
+int NAME(window_room)(Call *call) {
+    Work work = {0};
+    return give(call, 63 + (ptrdiff_t)(ALIGNED(sizeof(float_lanes) * SUMS) + ALIGNED(sizeof(Rows)) +
+                                       sizeof(float) * (size_t)lay_out(&work, NULL)));
+}
+
+/* Everything of a window, in room of its own. */
+static int window(Work *work, char *room, float *by_latents) {
+    room += -(uintptr_t)room % 64;
+    Rows *rows = (Rows *)(room + ALIGNED(sizeof(float_lanes) * SUMS));
+    work->sums = (float_lanes *)room;
+    lay_out(work, (float *)((char *)rows + ALIGNED(sizeof(Rows))));
+    memset(rows, 0, sizeof *rows);
+    for (int level = 0; level < LEVELS; level++) {
+        const size_t plane = sizeof(float) * (size_t)plane_of(level);
+        memset(work->symbols[level], 0, plane);
+        memset(work->slopes[level], 0, plane);
+        memset(work->by_symbols[level], 0, plane);
+        memset(work->by_seen[level], 0, plane);
+        memset(work->by_planes[level], 0, plane * (size_t)(LEVELS - 1 - level));
+        round_level(work, level);
     }
-    free(room);
-    free(sums);
-    free(rows);
-    return has_room;
+    for (int stage = 0; stage <= STAGES; stage++) {
+        for (int c = 0; c < CHANNELS; c++) memset(work->values[stage] + c * VALUES + PIXELS, 0, sizeof(float) * SLACK);
+        memset(work->by_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * BY_VALUES + MARGIN));
+    }
+    bits_of_window(work, &rows->contexts);
+    colours_of_window(work, &rows->machine);
+    if (by_latents) latent_gradients(work, by_latents);
+    return 1;
+}
+
+/* Takes the room of a window. */
+static char *take_room(Call *call) {
+    const Buffer room = take_buffer(call);
+    Call wanted = {0};
+    NAME(window_room)(&wanted);
+    return has_items(call, &room, wanted.result, 1, "the room") ? room.buf : NULL;
 }
 
 static ptrdiff_t latents_of_window(void) {
@@ -1065,6 +1074,8 @@ static int take_window(Call *call, Work *work) {
 int NAME(window_gradient)(Call *call) {
     Work work = {0};
     if (!take_window(call, &work)) return 0;
+    char *room = take_room(call);
+    if (!room) return 0;
     work.temperature = (float)take_real(call), work.noise = (float)take_real(call),
     work.seed = (uint32_t)take_size(call);
     work.has_gradient = 1;
@@ -1074,20 +1085,22 @@ int NAME(window_gradient)(Call *call) {
         !has_items(call, &by_latents, latents_of_window(), sizeof(float), "by_latents"))
         return 0;
     memset(by_weights.buf, 0, sizeof(float) * (size_t)count);
-    return window(&work, by_latents.buf) || no_memory(call);
+    return window(&work, room, by_latents.buf);
 }
 
 /* The squared errors and the bits of a window; see _compiled.pyi. */
 int NAME(window_costs)(Call *call) {
     Work work = {0};
     if (!take_window(call, &work)) return 0;
+    char *room = take_room(call);
+    if (!room) return 0;
     const Buffer errors = take_buffer(call), bits = take_buffer(call);
     if (!has_items(call, &errors, WINDOW * WINDOW, sizeof(float), "errors") ||
         !has_items(call, &bits, symbols_of_window(), sizeof(float), "bits"))
         return 0;
     work.costs = errors.buf;
     work.symbol_bits = bits.buf;
-    return window(&work, NULL) || no_memory(call);
+    return window(&work, room, NULL);
 }
 
 /* ---- latents between windows ------------------------------------------------------------------------------- */

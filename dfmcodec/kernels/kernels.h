@@ -20,8 +20,9 @@
     X(choose_tables, "rrrrrrrirrrrnnrr(iiiii)www", NOTHING, 0)                                                         \
     X(add_gradient, "rrrrrrrirrrrnnrr(iiiii)rr(ii)ww", NOTHING, 0)                                                     \
     X(adaptation_gradient, "(rrrrr)r(rri)r(iii)ww", NOTHING, 0)                                                        \
-    X(window_gradient, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)(ddI)ww", NOTHING, 0)                                             \
-    X(window_costs, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)ww", NOTHING, 0)                                                     \
+    X(window_room, "", SIZE, 1)                                                                                        \
+    X(window_gradient, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)w(ddI)ww", NOTHING, 0)                                            \
+    X(window_costs, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)www", NOTHING, 0)                                                    \
     X(add_gradients, "r(nnnn)(wwwwwww)", NOTHING, 1)                                                                   \
     X(move_latents, "(nnnn)(wwwwwww)(wwwwwww)(wwwwwww)(wwwwwww)r(dddd)", NOTHING, 1)                                   \
     X(choose_front, "(rrrrr)rr(nn)r(nn)n(iiii)www", NOTHING, 0)                                                        \

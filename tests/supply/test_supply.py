@@ -40,7 +40,6 @@ ALLOWED = {  # and why
     ("viewer/system.py", "subprocess"): "the system's viewer, without a shell",
     ("viewer/desktop.py", "subprocess"): "the databases of the desktop, without a shell",
     ("cli/view.py", "webbrowser"): "the user's browser, at the page's address",
-    ("encoder/fitted/memory.py", "ctypes"): "mallopt of the C library that runs Python",
 }
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 OS_CALLS = {"system", "popen", "fork", "forkpty", "startfile", "posix_spawn", "posix_spawnp"}

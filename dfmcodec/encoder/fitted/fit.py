@@ -32,7 +32,6 @@ import optax
 
 from dfmcodec._types import Bools, Float32
 from dfmcodec.encoder.fitted.latents import Latents
-from dfmcodec.encoder.fitted.memory import keep_freed_memory
 from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.soap import soap
 from dfmcodec.encoder.fitted.window_device import loss_of_windows
@@ -179,7 +178,6 @@ class Fit:
         peak: int = PEAK_LEVEL,
     ) -> None:
         use_compilation_cache()
-        keep_freed_memory()
         self.height: int = colours.shape[1]
         self.width: int = colours.shape[2]
         self.lmbda = lmbda

@@ -13,7 +13,7 @@ from dfmcodec.encoder.fitted.quantize import prior_networks
 from dfmcodec.encoder.fitted.smooth import SMOOTH_PART, smooth_part
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import Job
-from dfmcodec.encoder.latent.efforts import QUICK, LatentOptions
+from dfmcodec.encoder.latent.efforts import QUICK
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.latents.grids import LMBDA_CODES, lmbda_of_code
@@ -123,6 +123,6 @@ def _latent_lmbda(job: Job) -> float:
     """
     config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None)
     quiet = replace(job, config=config, on_progress=lambda progress: None)
-    model = fit_latents(quiet, LatentOptions(QUICK)).model
+    model = fit_latents(quiet, QUICK).model
     assert isinstance(model, QuantizedLatents)
     return lmbda_of_step(model.q_step / _STEP_UNIT)

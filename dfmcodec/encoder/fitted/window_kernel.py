@@ -7,12 +7,15 @@ time, and nothing is compiled at run time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from dfmcodec._types import Float32
 from dfmcodec.encoder.fitted.contexts import FEATURE_UNIT, HIDDEN_UNIT
@@ -48,6 +51,7 @@ class LossByKernel:
     kernels: ModuleType
     windows: Windows
     pixels: Sequence[WindowPixels]
+    _rooms: SimpleQueue[npt.NDArray[np.uint8]] = field(default_factory=SimpleQueue, init=False)
 
     def weights(self, networks: Networks) -> Any:
         return _Weights(networks, networks.flat)
@@ -65,7 +69,8 @@ class LossByKernel:
             by_weights, by_latents = np.empty_like(weights.flat), np.empty(_LATENTS, dtype=np.float32)
             rounding = float(soft.temperature), float(soft.noise), int(soft.seed)
             terms = self._terms(weights, image, latents, window)
-            self.kernels.window_gradient(*terms, rounding, by_weights, by_latents)
+            with self._room() as room:
+                self.kernels.window_gradient(*terms, room, rounding, by_weights, by_latents)
             return _Weights(weights.networks, by_weights), by_latents
 
         return in_threads(gradient, zip(softness, windows, strict=True))
@@ -79,10 +84,23 @@ class LossByKernel:
     ) -> list[tuple[Float32, Float32]]:
         def costs(window: int) -> tuple[Float32, Float32]:
             errors, bits = np.empty((WINDOW, WINDOW), dtype=np.float32), np.empty(_SYMBOLS, dtype=np.float32)
-            self.kernels.window_costs(*self._terms(weights, image, grids, window), errors, bits)
+            with self._room() as room:
+                self.kernels.window_costs(*self._terms(weights, image, grids, window), room, errors, bits)
             return errors, bits
 
         return in_threads(costs, windows)
+
+    @contextmanager
+    def _room(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """What a window is worked on in: 31 MB that are kept for the next one, uint8 [bytes]."""
+        try:
+            room = self._rooms.get_nowait()
+        except Empty:
+            room = np.empty(self.kernels.window_room(), dtype=np.uint8)
+        try:
+            yield room
+        finally:
+            self._rooms.put(room)
 
     def _terms(self, weights: Any, image: ImageTerms, grids: Sequence[Float32], window: int) -> tuple[Any, ...]:
         """The arguments that both kernels begin with."""

@@ -4,9 +4,7 @@ docs/presets.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from dfmcodec.prior import Prior, shipped
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -63,32 +61,3 @@ EFFORT_LEVELS = {
     8: Effort(18, 5, adapted_after=(1, 3, 7, 11), shifts=15),
     9: Effort(28, 5, adapted_after=(1, 3, 7, 11, 19), shifts=24),
 }
-
-
-@dataclass(frozen=True)
-class LatentOptions:
-    """The parts of the codec that an encoding uses. An ablation replaces one field.
-
-    The image's filter and adaptation are switched off by `effort`: `filter_radius=0`,
-    `adapted_after=()`.
-
-    Args:
-        effort: How much work it may be.
-        prior: Context networks, tables and machine.
-        uses_machine: Whether the prior's machine corrects the linear synthesis. Decoders always do
-            so: files of an encoding without it are not decoded as expected.
-        uses_dependency_costs: Whether symbols are chosen by what they cost as context of others,
-            too.
-        uses_residual: Whether latents aim at what machine and filter left to do, or always at the
-            image.
-        turns_chroma: Whether the chroma axes are turned to the image's principal axes.
-        levels: Decomposition levels of the pyramid; None for the default.
-    """
-
-    effort: Effort
-    prior: Prior = field(default_factory=shipped)
-    uses_machine: bool = True
-    uses_dependency_costs: bool = True
-    uses_residual: bool = True
-    turns_chroma: bool = True
-    levels: int | None = None

@@ -4,7 +4,7 @@ codec are used.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 import numpy as np
@@ -13,7 +13,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Float32, Floats, Int32, Pixels, Tune
 from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, Effort, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, Effort
 from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.context import ContextModel
 from dfmcodec.image import Image, values_per_level
@@ -21,6 +21,7 @@ from dfmcodec.latents.colour import ColourBasis, Luma, pixels_to_planes, planes_
 from dfmcodec.latents.geometry import CHANNELS, Region, Tile, Tiling
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.metrics import mse
+from dfmcodec.prior import Prior, shipped
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
 from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
 from dfmcodec.threads import in_threads
@@ -34,35 +35,46 @@ class Encoding:
 
     Args:
         image: What is encoded.
-        options: The parts of the codec that are used.
+        effort: How much work it may be.
         basis: The luma of the tune, and chroma axes that follow the image.
         tiling: How the image is cut.
         check_bytes: Bytes of the check of a section; 0 where the file gets none.
         tune: How errors are weighed.
+        prior: Context networks, tables and machine.
     """
 
     image: Image
-    options: LatentOptions
+    effort: Effort
     basis: ColourBasis
     tiling: Tiling
     check_bytes: int
     tune: Tune = Tune.PSNR
+    prior: Prior = field(default_factory=shipped)
 
     @classmethod
-    def of(cls, image: Image, options: LatentOptions, has_checks: bool = False, tune: Tune = Tune.PSNR) -> Encoding:
-        """The encoding of an image; `has_checks` indicates whether its file gets checks."""
-        tiling = Tiling.default(image.height, image.width, image.channels)
-        if options.levels is not None:
-            tiling = replace(tiling, levels=options.levels)
-        if len(tiling.tiles) > 1 and options.effort == EFFORT_LEVELS[1]:
-            options = replace(options, effort=QUICK)
-        luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
-        basis = ColourBasis(principal_chroma_angle(image.pixels, luma) if options.turns_chroma else 0, luma)
-        return cls(image, options, basis, tiling, CHECK_BYTES if has_checks else 0, tune)
+    def of(
+        cls,
+        image: Image,
+        effort: Effort,
+        has_checks: bool = False,
+        tune: Tune = Tune.PSNR,
+        prior: Prior | None = None,
+    ) -> Encoding:
+        """The encoding of an image.
 
-    @property
-    def effort(self) -> Effort:
-        return self.options.effort
+        Args:
+            image: What is encoded.
+            effort: How much work it may be.
+            has_checks: Whether its file gets checks.
+            tune: How errors are weighed.
+            prior: Context networks, tables and machine; None for the shipped ones.
+        """
+        tiling = Tiling.default(image.height, image.width, image.channels)
+        if len(tiling.tiles) > 1 and effort == EFFORT_LEVELS[1]:
+            effort = QUICK
+        luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
+        basis = ColourBasis(principal_chroma_angle(image.pixels, luma), luma)
+        return cls(image, effort, basis, tiling, CHECK_BYTES if has_checks else 0, tune, prior or shipped())
 
     @property
     def is_quick(self) -> bool:
@@ -71,7 +83,7 @@ class Encoding:
 
     def quick(self) -> Encoding:
         """The same encoding as quickly as it can be."""
-        return replace(self, options=replace(self.options, effort=QUICK))
+        return replace(self, effort=QUICK)
 
     @property
     def fixed_bytes(self) -> int:
@@ -91,13 +103,13 @@ class Encoding:
     @property
     def architecture(self) -> LatentArchitecture:
         """What the file's header says of the model."""
-        machine, tiling = self.options.prior.machine, self.tiling
-        network = machine.depth, machine.width, self.basis.luma, self.options.prior.checksum
+        machine, tiling = self.prior.machine, self.tiling
+        network = machine.depth, machine.width, self.basis.luma, self.prior.checksum
         return LatentArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
 
     def context(self, adaptation: ContextAdaptation | None) -> ContextModel:
         """The prior's context model, adapted."""
-        context = self.options.prior.context
+        context = self.prior.context
         return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
 
     def pyramid(self, tile: Tile, change: Floats | None = None) -> Pyramid:
@@ -133,9 +145,7 @@ class Encoding:
             FloatingPointError: A value is NaN or infinite.
         """
         change = np.zeros(samples.shape, dtype=_HALF if self._is_large else np.float32)
-        if not self.options.uses_machine:
-            return change
-        machine = self.options.prior.machine
+        machine = self.prior.machine
         whole = Samples.whole(samples)
 
         def change_block(block: Region) -> None:
@@ -158,13 +168,13 @@ class Encoding:
             for the tune `visual` the image, None otherwise.
         """
         decoded = np.empty_like(self.image.pixels) if self.tune is Tune.VISUAL else None
-        image, machine = self.image, self.options.prior.machine
+        image, machine = self.image, self.prior.machine
         whole = Samples.whole(samples)
 
         def squared_error(block: Region) -> tuple[float, int]:
             """The sum over the samples that count, and their number."""
             part = block.rows, block.columns
-            if self._is_large and self.options.uses_machine:  # half precision does not show whether a target is met
+            if self._is_large:  # half precision does not show whether a target is met
                 planes = machine_change(whole, block, q_step, machine)
             else:
                 planes = change[:, *part].astype(np.float32)

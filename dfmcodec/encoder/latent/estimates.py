@@ -125,7 +125,7 @@ class Estimator:
         """Size, good to some 3 percent: bits of coefficients rounded by themselves, under guessed
         tables.
         """
-        context = self.encoding.options.prior.context
+        context = self.encoding.prior.context
         bits = 0.0
         for geometry, pyramid, weights in self.sample:
             for level in range(geometry.levels):

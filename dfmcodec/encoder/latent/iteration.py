@@ -161,7 +161,7 @@ def iterate(
     number, effort = state.number + 1, encoding.effort
     sample = None
     if number in effort.adapted_after and not state.is_plain:
-        sample = SymbolSample(encoding.options.prior.context, encoding.tiling, log_step(q_step))
+        sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(q_step))
     coded = _code_tiles(encoding, state, q_step, bit_cost, sample, check)
     model = QuantizedLatents(
         encoding.architecture,
@@ -203,7 +203,7 @@ def iterate(
     if sample is not None:
         adaptation = fit_adaptation(sample, state.adaptation, effort.adaptation_steps, check)
         following = replace(following, adaptation=adaptation)
-    if effort.refined and encoding.options.uses_residual:
+    if effort.refined:
         following = replace(following, change=change)
     following = replace(following, image_filter=image_filter)
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen), following
@@ -318,14 +318,13 @@ def _source(
         before the first.
         """
         check()
-        of_prior = encoding.options.prior.context
+        of_prior = encoding.prior.context
         if not tile_state.tables:
             return guess_tables(pyramid, q_step, coding_pass)
         return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
 
-    dependency_costs = tile_state.dependency_costs if encoding.options.uses_dependency_costs else None
     weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
-    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, dependency_costs, weights)
+    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, tile_state.dependency_costs, weights)
     low, symbols = round_low(pyramid, q_step), chooser.symbols()
     is_unknown = bool(effort.learns_after) and tile_state.dependency_costs is None
     if is_unknown or effort.learns_in(state.number + 1):

@@ -12,7 +12,7 @@ from math import isfinite
 
 from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, TracePoint, restarts_text
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate, restarted, shifted
@@ -26,12 +26,12 @@ _ENOUGH_ITERATIONS = 10  # even if a target that is met is not used up,
 _TRIES = 4  # but at least this number beyond those of the effort
 
 
-def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
+def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
     """Encodes the latents of an image.
 
     Args:
         job: The image and its settings.
-        options: The parts of the codec that are used; all that the job's effort level uses if None.
+        effort: How much work it may be; that of the job's effort level if None.
 
     Raises:
         TargetUnreachableError: The target cannot be met.
@@ -39,8 +39,7 @@ def fit_latents(job: Job, options: LatentOptions | None = None) -> Outcome:
     """
     started = time.perf_counter()
     config = job.config
-    options = options or LatentOptions(EFFORT_LEVELS[config.effort])
-    encoding = Encoding.of(job.image, options, job.has_checks, config.distortion_tune)
+    encoding = Encoding.of(job.image, effort or EFFORT_LEVELS[config.effort], job.has_checks, config.distortion_tune)
     state = first_state(encoding)
     estimator = Estimator.of(encoding)
     steps = step_search(job, estimator, encoding.effort)

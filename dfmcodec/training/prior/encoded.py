@@ -17,7 +17,7 @@ import numpy as np
 
 from dfmcodec._types import Int32, Model, Pixels
 from dfmcodec.encoder.config import BIT_COST
-from dfmcodec.encoder.latent.efforts import QUICK, Effort, LatentOptions
+from dfmcodec.encoder.latent.efforts import QUICK, Effort
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
@@ -78,7 +78,7 @@ def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> 
         effort, iterations = REFINED, REFINED.iterations
     q_step = random_step(rng)
     image = Image(np.ascontiguousarray(pixels[:height, :width]))
-    encoding = Encoding.of(image, LatentOptions(effort, prior))
+    encoding = Encoding.of(image, effort, prior=prior)
     following = first_state(encoding)
     for _ in range(iterations):
         state = following

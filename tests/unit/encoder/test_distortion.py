@@ -12,7 +12,7 @@ from dfmcodec._types import Tune
 from dfmcodec.encoder.config import BIT_COST, EncoderConfig
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.encode import encode_image
-from dfmcodec.encoder.latent.efforts import Effort, LatentOptions
+from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate, shifted
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
@@ -146,8 +146,8 @@ def test_chroma_weighs_less(chelsea):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_target_is_shifted_for_a_further_iteration_alone(coffee, channels):
     image = Image(np.ascontiguousarray(coffee[:128, :128, :channels]))
-    options = LatentOptions(Effort(2, 3, learns_after=(), adapted_after=(), shifts=1))
-    encoding = Encoding.of(image, options, tune=Tune.VISUAL)
+    effort = Effort(2, 3, learns_after=(), adapted_after=(), shifts=1)
+    encoding = Encoding.of(image, effort, tune=Tune.VISUAL)
     _, state = iterate(encoding, first_state(encoding), 20 * 64, BIT_COST)
     assert state.tiles[0].shift is None
     state = shifted(encoding, state)

@@ -41,7 +41,7 @@ from dfmcodec.encoder.fitted.quantize import Rounding, prior_networks
 from dfmcodec.encoder.fitted.search import fit_grids
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress
-from dfmcodec.encoder.latent.efforts import LatentOptions
+from dfmcodec.encoder.latent.efforts import Effort
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.errors import ConfigError, TargetUnreachableError
 from dfmcodec.image import PEAK_LEVEL, Image
@@ -650,7 +650,7 @@ def test_the_first_multiplier_follows_that_of_the_latent_model(monkeypatch: pyte
     budgets: list[int | None] = []
     steps = iter((640, 640, 640, 1280))
 
-    def met(job: Job, _: LatentOptions) -> Any:
+    def met(job: Job, _: Effort) -> Any:
         budgets.append(job.file_budget_bytes)
         return Mock(model=Mock(spec=QuantizedLatents, q_step=next(steps)))
 
@@ -714,8 +714,8 @@ def test_a_time_limit_is_for_the_first_multiplier_too(monkeypatch: pytest.Monkey
     """The latent model stops at the first trial that meets the target, and has one all the same."""
     ends: list[tuple[str, int]] = []
 
-    def recorded(job: Job, options: LatentOptions) -> Outcome:
-        outcome = fit_latents(job, options)
+    def recorded(job: Job, effort: Effort) -> Outcome:
+        outcome = fit_latents(job, effort)
         ends.append((outcome.stop_reason, outcome.steps))
         return outcome
 

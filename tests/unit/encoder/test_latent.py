@@ -26,7 +26,7 @@ from dfmcodec.encoder.config import BIT_COST, lmbda_of_quality, step_of_lmbda
 from dfmcodec.encoder.job import Job
 from dfmcodec.encoder.latent import iteration
 from dfmcodec.encoder.latent import search as latent_search
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate
@@ -111,7 +111,7 @@ def found_with(small, monkeypatch):
 
     def found(factor, **settings):
         image, config = Image(small), EncoderConfig(**settings)
-        estimator = Estimator.of(Encoding.of(image, LatentOptions(EFFORT_LEVELS[config.effort])))
+        estimator = Estimator.of(Encoding.of(image, EFFORT_LEVELS[config.effort]))
         trials = []
 
         def iterate(encoding, state, q_step, *_):
@@ -279,7 +279,7 @@ def test_effort_1_makes_two_iterations_and_large_images_one(small):
     small = Image(small)
     result = dfmcodec.encode(small, quality=75, effort=1, tune="psnr")
     assert len(result.report.trace) == 2
-    encoding = Encoding.of(small, LatentOptions(EFFORT_LEVELS[1]))
+    encoding = Encoding.of(small, EFFORT_LEVELS[1])
     first, state = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     (tile,) = state.tiles
     assert state.change is not None
@@ -291,8 +291,8 @@ def test_effort_1_makes_two_iterations_and_large_images_one(small):
     assert costs[1] < 0.995 * costs[0]
 
     large = Image(np.zeros((16, 1536, 3), dtype=np.uint8))
-    assert Encoding.of(large, LatentOptions(EFFORT_LEVELS[1])).effort == QUICK
-    assert Encoding.of(large, LatentOptions(EFFORT_LEVELS[2])).effort == EFFORT_LEVELS[2]
+    assert Encoding.of(large, EFFORT_LEVELS[1]).effort == QUICK
+    assert Encoding.of(large, EFFORT_LEVELS[2]).effort == EFFORT_LEVELS[2]
     assert len(dfmcodec.encode(large, quality=75, effort=1).report.trace) == 1
 
 
@@ -301,7 +301,7 @@ def test_filter_and_dependency_costs_are_learned_when_the_effort_says_so(small, 
     monkeypatch.setattr(
         iteration, "fit_filter", lambda *_: ImageFilter(1, 64, np.zeros((3, len(taps(1)), 3), np.int32))
     )
-    encoding = Encoding.of(Image(small), LatentOptions(EFFORT_LEVELS[4]))
+    encoding = Encoding.of(Image(small), EFFORT_LEVELS[4])
     assert encoding.effort.learns_after == (1, 3)
     assert encoding.effort.iterations == 4
     filters, dependency_costs = [], []
@@ -357,7 +357,7 @@ def test_info_reports_the_latents(small):
 
 
 def test_sizes_and_errors_are_guessed_before_any_iteration(photograph):
-    encoding = Encoding.of(Image(photograph), LatentOptions(EFFORT_LEVELS[1]))
+    encoding = Encoding.of(Image(photograph), EFFORT_LEVELS[1])
     state = first_state(encoding)
     estimator = Estimator.of(encoding)
     for q_step in (800, 3000):  # measured: sizes are 4 and 5 % off, errors 7 and 5 %
@@ -369,7 +369,7 @@ def test_sizes_and_errors_are_guessed_before_any_iteration(photograph):
 def test_a_trial_meets_a_size_if_its_file_does(photograph):
     """Not by an estimate: range coders lose a little with each symbol, 51 bytes of 3 million."""
     image = Image(photograph)
-    encoding = Encoding.of(image, LatentOptions(EFFORT_LEVELS[1]))
+    encoding = Encoding.of(image, EFFORT_LEVELS[1])
     trial, _ = iterate(encoding, first_state(encoding), 640, BIT_COST)
     assert trial.model.image_filter is not None
     size = len(bitstream.write(trial.model, checked=False))
@@ -386,7 +386,7 @@ def test_an_iteration_leaves_little_of_an_image_of_several_tiles(photograph, mon
     """
     monkeypatch.setattr(latent_geometry, "TILE_SIDE", 256)
     image = Image(np.ascontiguousarray(np.tile(photograph[:128], (1, 2, 1))))
-    encoding = Encoding.of(image, LatentOptions(EFFORT_LEVELS[2]))
+    encoding = Encoding.of(image, EFFORT_LEVELS[2])
     assert len(encoding.tiling.tiles) > 1
     tracemalloc.start()
     try:

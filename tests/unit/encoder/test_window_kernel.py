@@ -194,7 +194,7 @@ def test_windows_refuse_what_does_not_fit():
     image, windows, pixels, latents = some_image(130, 140)
     loss = LossByKernel(compiled, windows, pixels)
     weights = loss.weights(some_networks())
-    terms = list(loss._terms(weights, image, latents, 1))
+    terms = [*loss._terms(weights, image, latents, 1), np.empty(compiled.window_room(), np.uint8)]
     errors, bits = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
     compiled.window_costs(*terms, errors, bits)
     short = [np.empty(3, np.float32)]
@@ -205,6 +205,7 @@ def test_windows_refuse_what_does_not_fit():
         4: [(0, 0, 0, 0), (1, 0, 130, 140), (128, 256, 130, 140), (-128, 0, 130, 140), (0, 0, 1 << 40, 5)],
         6: short,
         7: short,
+        9: [terms[9][:-1], np.empty(0, np.uint8)],
         8: [latents[:-1], (*latents[:-1], latents[0][:0]), (latents[0][:-1], *latents[1:]), list(latents)],
     }
     by_weights, by_latents = np.empty_like(weights.flat), np.empty(60000, np.float32)
@@ -222,7 +223,7 @@ def test_windows_refuse_what_does_not_fit():
         with pytest.raises(ValueError, match="too few"):
             compiled.window_gradient(*terms, (0.3, 0.2, 1), *outs)
     with pytest.raises((ValueError, BufferError)):
-        compiled.window_costs(*terms[:8], tuple(grid[:, ::2] for grid in latents), errors, bits)
+        compiled.window_costs(*terms[:8], tuple(grid[:, ::2] for grid in latents), terms[9], errors, bits)
 
 
 def test_latents_refuse_what_does_not_fit():

@@ -14,7 +14,7 @@ from dfmcodec import bitstream
 from dfmcodec.bitstream.sections.adaptation import adaptation_bytes, read_adaptation, write_adaptation
 from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.latent import adaptation_fit
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, LatentOptions
+from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
 from dfmcodec.entropy.adaptation import ContextAdaptation, band_numbers
@@ -93,7 +93,7 @@ def cost(pixels, adapted_after):
     trial.
     """
     effort = replace(EFFORT_LEVELS[5], adapted_after=adapted_after)
-    encoding = Encoding.of(Image(pixels), LatentOptions(effort))
+    encoding = Encoding.of(Image(pixels), effort)
     state = first_state(encoding)
     for _ in range(4):
         trial, state = iterate(encoding, state, 12 * 64, BIT_COST)

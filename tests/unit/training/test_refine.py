@@ -13,7 +13,6 @@ from common import write_crops
 
 from dfmcodec import bitstream
 from dfmcodec.encoder.config import BIT_COST
-from dfmcodec.encoder.latent.efforts import LatentOptions
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.iteration import first_state, iterate
 from dfmcodec.errors import DivergedError
@@ -62,7 +61,7 @@ def test_a_refined_prior_codes_images(refined, chelsea):
     for network, before in zip(prior.context.networks, first.context.networks, strict=True):
         assert all(getattr(network, f.name).shape == getattr(before, f.name).shape for f in fields(network))
         assert not np.array_equal(network.w1, before.w1)
-    encoding = Encoding.of(chelsea, LatentOptions(encoded.REFINED, prior))
+    encoding = Encoding.of(chelsea, encoded.REFINED, prior=prior)
     trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     assert len(bitstream.write(trial.model)) == trial.written_bytes
     assert isfinite(trial.psnr_db)
@@ -170,7 +169,7 @@ def test_the_filter_is_taken_from_what_the_machine_has_to_do(monkeypatch):
     for radius in (0, 5):
         monkeypatch.setattr(encoded, "REFINED", replace(encoded.REFINED, filter_radius=radius))
         found[radius] = encoded_examples(pixels, shipped(), np.random.default_rng(4)).cells
-    basis = Encoding.of(Image(pixels), LatentOptions(encoded.REFINED)).basis
+    basis = Encoding.of(Image(pixels), encoded.REFINED).basis
     plain = cells_of(pixels_to_planes(pixels, basis) * np.float32(UNITS_PER_LEVEL), np)
     assert np.array_equal(found[0].original, plain)
     assert not np.array_equal(found[5].original, plain)
@@ -192,7 +191,7 @@ def test_a_fit_that_diverges_is_told(folder, monkeypatch):
 
 def test_symbols_by_pass_are_those_of_a_file(chelsea):
     """All of them, in their order, after those of the coarsest low-pass band."""
-    encoding = Encoding.of(chelsea, LatentOptions(encoded.REFINED))
+    encoding = Encoding.of(chelsea, encoded.REFINED)
     trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
     (tile,) = encoding.tiling.tiles
     values = trial.model.tile_symbols[0].values
