@@ -12,7 +12,7 @@ VARIANTS = ("encoder", "table")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GenerativeRecipe:
     """The settings of a training.
 
     Args:
@@ -76,7 +76,7 @@ class Preset:
     machine_width: int
     order: int
     octaves: tuple[int, ...]
-    recipe: Recipe
+    recipe: GenerativeRecipe
 
     def architecture(self, height: int, width: int, channels: int) -> GenerativeArchitecture:
         """The architecture for images of a size."""
@@ -108,18 +108,18 @@ class Preset:
 PRESETS = {
     "mnist": Preset(
         120, (512, 512), 2, 4, 1, (0, 1, 2, 3),
-        Recipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
+        GenerativeRecipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
     ),
     "cifar10": Preset(
         120, (512, 512), 2, 4, 1, (-1, 0, 1, 2),
-        Recipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
+        GenerativeRecipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
     ),
     "mnist-published": Preset(
         120, (512, 512), 3, 6, 6, (0,),
-        Recipe("table", 64, 20000, (1e-3, 1e-7), (1e-6, 1e-6), 0.5, 0.0, 2e-2),
+        GenerativeRecipe("table", 64, 20000, (1e-3, 1e-7), (1e-6, 1e-6), 0.5, 0.0, 2e-2),
     ),
     "cifar10-published": Preset(
         120, (512, 512), 3, 6, 6, (0,),
-        Recipe("encoder", 512, 5000, (1e-3, 1e-7), (1e-1, 1e-3), 200.0, 0.0, 3e-2),
+        GenerativeRecipe("encoder", 512, 5000, (1e-3, 1e-7), (1e-1, 1e-3), 200.0, 0.0, 3e-2),
     ),
 }  # fmt: skip

@@ -42,7 +42,7 @@ from dfmcodec.generative.network import (
 )
 from dfmcodec.metrics import psnr_of_mse
 from dfmcodec.training.generative import subpixel
-from dfmcodec.training.generative.recipes import Recipe
+from dfmcodec.training.generative.recipes import GenerativeRecipe
 
 CHUNK_STEPS = 20  # the most training steps in one compiled call
 TABLE = "codes"  # the name of the table of codes among the parameters
@@ -83,7 +83,9 @@ class Trainer:
         seed: The seed of the initial parameters, the minibatches and the noise.
     """
 
-    def __init__(self, images: UInt8, architecture: GenerativeArchitecture, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self, images: UInt8, architecture: GenerativeArchitecture, recipe: GenerativeRecipe, seed: int
+    ) -> None:
         use_compilation_cache()
         self.architecture, self.recipe, self._seed = architecture, recipe, seed
         self._samples = jnp.asarray(images.reshape(len(images), -1, architecture.channels))
@@ -195,7 +197,9 @@ class Trainer:
         return encode_images(self.parameters(), images)
 
 
-def initial_parameters(architecture: GenerativeArchitecture, recipe: Recipe, images: int, seed: int) -> Weights:
+def initial_parameters(
+    architecture: GenerativeArchitecture, recipe: GenerativeRecipe, images: int, seed: int
+) -> Weights:
     """Random parameters of the networks, and of the table if there is one, by name, float32.
 
     Except in published recipes, the first machines are random and almost linear.
@@ -225,7 +229,7 @@ def initial_parameters(architecture: GenerativeArchitecture, recipe: Recipe, ima
     return {name: jnp.asarray(value, jnp.float32) for name, value in parameters.items()}
 
 
-def coefficient_scale(architecture: GenerativeArchitecture, recipe: Recipe) -> Float32:
+def coefficient_scale(architecture: GenerativeArchitecture, recipe: GenerativeRecipe) -> Float32:
     """The factors on the decoder network's outputs in training, float32 [coefficient_count].
 
     They make Adam's equal steps suit all coefficients. Those of the first layer fall with
@@ -251,7 +255,7 @@ def _interpolate(rates: tuple[float, float], part: float) -> float:
     return rates[0] + (rates[1] - rates[0]) * part
 
 
-def _optimizer(recipe: Recipe) -> optax.GradientTransformation:
+def _optimizer(recipe: GenerativeRecipe) -> optax.GradientTransformation:
     if recipe.weight_variance > 0:
         return optax.scale_by_adam()
     return optax.chain(optax.clip_by_global_norm(_MAX_GRADIENT), optax.scale_by_adam(b2=0.99))
@@ -262,7 +266,7 @@ def _train_chunk(
     parameters: Weights,
     moments: optax.OptState,
     architecture: GenerativeArchitecture,
-    recipe: Recipe,
+    recipe: GenerativeRecipe,
     count: int,
     samples: Array,
     key: Array,
