@@ -15,7 +15,7 @@ class Effort:
         iterations: The least number of iterations.
         filter_radius: The largest radius of the image's own filter, in pixels; below 2 for no
             filter.
-        refined: Whether an iteration uses what the one before learned, or its q_step alone.
+        is_iterated: Whether an iteration uses what the one before learned, or its q_step alone.
         learns_after: The iterations that learn what symbols cost as context of others and fit the
             image's filter, besides those of `adapted_after`; () for no such costs. An iteration
             before which these costs are unknown learns them too. The filter is also fitted where
@@ -33,7 +33,7 @@ class Effort:
 
     iterations: int
     filter_radius: int
-    refined: bool = True
+    is_iterated: bool = True
     learns_after: tuple[int, ...] = (1, 3)
     filter_rows_part: int = 1
     adapted_after: tuple[int, ...] = (1,)
@@ -49,7 +49,7 @@ class Effort:
 
 
 # What an encoding gets that is interrupted, or of a large image at effort 1.
-QUICK = Effort(1, 3, refined=False, learns_after=(), filter_rows_part=4, adapted_after=(), aim=0.985, enough=0.97)
+QUICK = Effort(1, 3, is_iterated=False, learns_after=(), filter_rows_part=4, adapted_after=(), aim=0.985, enough=0.97)
 EFFORT_LEVELS = {
     1: Effort(2, 3, learns_after=(), adapted_after=(), shift_part=0.15, aim=0.985, enough=0.97),
     2: Effort(2, 4, shift_part=0.15, aim=0.985, enough=0.97),

@@ -179,7 +179,7 @@ def iterate(
     if state.adaptation is not None:
         file_bytes += encoding.section_bytes + adaptation_bytes(state.adaptation)
     following = replace(state, number=number, tiles=coded.tiles, q_step=q_step, reconstruction=None)
-    if not effort.refined and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
+    if not effort.is_iterated and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
         return Trial(number, model, file_bytes, written_bytes, inf), following
 
     check()
@@ -198,12 +198,12 @@ def iterate(
         seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
-        if effort.refined and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
+        if effort.is_iterated and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
             following = replace(following, reconstruction=Reconstruction(coded.samples, change, decoded))
     if sample is not None:
         adaptation = fit_adaptation(sample, state.adaptation, effort.adaptation_steps, check)
         following = replace(following, adaptation=adaptation)
-    if effort.refined:
+    if effort.is_iterated:
         following = replace(following, change=change)
     following = replace(following, image_filter=image_filter)
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen), following
@@ -269,7 +269,7 @@ def _code_tiles(
     check: Callable[[], None],
 ) -> _Coded:
     """Chooses and codes the symbols of all tiles."""
-    refined = encoding.effort.refined
+    is_iterated = encoding.effort.is_iterated
     context = encoding.context(state.adaptation)
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
     bodies, bits, tiles, symbols = [], 0.0, [], []
@@ -289,7 +289,7 @@ def _code_tiles(
         bits += source.bits
         bodies.append(source.writer.to_bytes())
         packed = {}
-        if refined or len(state.tiles) == 1:  # the tables of a large image would need much memory
+        if is_iterated or len(state.tiles) == 1:  # the tables of a large image would need much memory
             packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
         tile_state = replace(tile_state, tables=packed)
         if isinstance(source, ObservedSymbols):

@@ -210,9 +210,9 @@ class SizeSteps(StepSearch):
         enough_bytes = min(effort.enough * budget_bytes, budget_bytes - _WORD_BYTES)
         super().__init__(SizeTarget(budget_bytes, enough_bytes))
         self._estimator = estimator
-        self._refined = effort.refined
+        self._is_iterated = effort.is_iterated
         self._learns = bool(effort.learns_after)
-        self._shrinks = effort.refined and job.config.distortion_tune is Tune.VISUAL  # from iteration to iteration
+        self._shrinks = effort.is_iterated and job.config.distortion_tune is Tune.VISUAL  # from iteration to iteration
         self._job = job
         self._aim = effort.aim * budget_bytes
         aim = max(1.0, self._aim - _CODER_BYTES)
@@ -220,7 +220,7 @@ class SizeSteps(StepSearch):
         for _ in range(_GUESSES):
             ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
             self.first_q_step = estimator.q_step_for(aim / ratio)
-        self._exact = _ExactSearch(job.image, effort.refined)
+        self._exact = _ExactSearch(job.image, effort.is_iterated)
         self.first_q_step = max(self.first_q_step, self._exact.errors.usual_q_step())
         self._expected: float | None = None  # bytes of the next trial
         self._may_be_exact = True  # whether an exact file may fit
@@ -254,7 +254,7 @@ class SizeSteps(StepSearch):
         if self._seeks_exact(trial) and (self.target.meets(trial) or not self._exact.is_found):
             return self._exact.next_q_step(trial, self._too_fine.low + 1)
         drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
-        drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._refined else 1.0
+        drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._is_iterated else 1.0
         if is_first:
             measured = min(max(q_step, _MEASURED_STEPS[0]), _MEASURED_STEPS[1])
             drift = _SECOND_ITERATION_VISUAL - _FALL_OF_OCTAVE * log2(measured / _MIDDLE_STEP)
@@ -284,7 +284,7 @@ class PsnrSteps(StepSearch):
         self._floor_db = floor_db
         self._best_db = -inf
         largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
-        self._exact = _ExactSearch(job.image, effort.refined)
+        self._exact = _ExactSearch(job.image, effort.is_iterated)
         self._most_wrong = self._exact.errors.count(largest_mse)
         self._is_fine = not self._exact.errors.is_many(self._most_wrong)
         self._steps, self._tried = _Steps(), Counter[int]()
@@ -358,7 +358,7 @@ class ScoreSteps(StepSearch):
     def __init__(self, effort: Effort, score: float, is_floor: bool) -> None:
         super().__init__(ScoreTarget(score, is_floor))
         self._goal, self._is_floor = score, is_floor
-        self._settled_from = effort.shifts + 2 if effort.refined else 1
+        self._settled_from = effort.shifts + 2 if effort.is_iterated else 1
         self._steps = _Steps()
         self._best: Trial | None = None
         self._same_side, self._was_finer = 0, False  # how often the last moves were not enough, and where they went
