@@ -120,7 +120,7 @@ def tested(row: Row, tree: Path, work: Path, tests: list[str]) -> str:
     target = environment / "bin" / "python"
     command(
         uv_command, "pip", "install", "--quiet", "--python", target, "--resolution", row.resolution,
-        f"{tree}[{','.join(EXTRAS)}]", cwd=work,
+        "--editable", f"{tree}[{','.join(EXTRAS)}]", cwd=work,
     )  # fmt: skip
     versions = installed(uv_command, environment)
     if row.resolution != "highest":
@@ -131,7 +131,8 @@ def tested(row: Row, tree: Path, work: Path, tests: list[str]) -> str:
         }
         if higher:
             sys.exit(f"not at their lower bounds: {higher}")
-    output = command(environment / "bin" / "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=tree, check=False)
+    pytest = environment / "bin" / "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"
+    output = command(*pytest, "--no-loadscope-reorder", *tests, cwd=tree, check=False)
     (work / f"{row.name}.log").write_text(output)
     full = command(target, "-c", "import platform; print(platform.python_version())").strip()
     shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN)
