@@ -2,6 +2,7 @@
 
     python tests/supply/host_matrix.py                         all rows, twice each
     python tests/supply/host_matrix.py --rows numpy,one-core --times 1
+    python tests/supply/host_matrix.py --rows avx2,no-browser,nobody --together
 
 The committed tree is cloned for each row, and its `bin/test` makes an environment and runs. Linux
 alone; some rows need root, and the row of another user a Python outside root's home. For versions
@@ -18,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "clang++", "x86_64-linux-gnu-gcc", "c99")
@@ -65,6 +67,23 @@ ROWS = (
     Row("no-shared", has_shared=False),
     Row("nobody", {"LC_ALL": "C"}, NOBODY, folder="a clöne", is_nobody=True),
 )
+
+
+def together(rows: Sequence[Row]) -> Row:
+    """All conditions at once."""
+    joined: dict[str, Any] = {"name": "+".join(row.name for row in rows)}
+    usual = Row("")
+    for row in rows:
+        for each in fields(Row)[1:]:
+            value = getattr(row, each.name)
+            if value == getattr(usual, each.name):
+                continue
+            before = joined.get(each.name)
+            is_joined = before is not None and isinstance(value, (dict, tuple))
+            if is_joined:
+                value = before | value if isinstance(value, dict) else before + value
+            joined[each.name] = value
+    return Row(**joined)
 
 
 def path_without(programs: tuple[str, ...], folder: Path) -> str:
@@ -136,13 +155,14 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(row.name for row in ROWS))
     parser.add_argument("--times", type=int, default=2)
     parser.add_argument("--work", type=Path, help="Folder for the clones and logs; kept. Else a temporary one.")
+    parser.add_argument("--together", action="store_true", help="All rows at once.")
     options = parser.parse_args()
+    chosen = [row for row in ROWS if row.name in options.rows.split(",")]
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
-        for row in ROWS:
-            if row.name in options.rows.split(","):
-                for _ in range(options.times):
-                    print(f"| {row.name} | {tested(row, work)} |", flush=True)
+        for row in [together(chosen)] if options.together else chosen:
+            for _ in range(options.times):
+                print(f"| {row.name} | {tested(row, work)} |", flush=True)
 
 
 if __name__ == "__main__":
