@@ -86,10 +86,10 @@ def together(rows: Sequence[Row]) -> Row:
     return Row(**joined)
 
 
-def path_without(programs: tuple[str, ...], folder: Path) -> str:
-    """A PATH on which programs are missing: of the folders that have them, links to all else."""
+def path_without(programs: tuple[str, ...], path: str, folder: Path) -> str:
+    """A PATH without programs: of the folders that have them, links to all else."""
     entries = []
-    for number, entry in enumerate(os.environ["PATH"].split(os.pathsep)):
+    for number, entry in enumerate(path.split(os.pathsep)):
         if not any(Path(entry, program).exists() for program in programs):
             entries.append(entry)
             continue
@@ -125,12 +125,12 @@ def tested(row: Row, work: Path) -> str:
         (place / "shared").symlink_to(ROOT.parent / "shared")
     environment = {**os.environ, **row.environment, "TMPDIR": str(place / "tmp")}
     (place / "tmp").mkdir()
-    if row.hidden:
-        environment["PATH"] = path_without(row.hidden, place / "path")
     if row.is_nobody:
         subprocess.run(["chown", "-R", "65534:65534", place], check=True)
         environment |= {"HOME": "/nonexistent", "PATH": "/usr/local/bin:/usr/bin:/bin"}
         work.chmod(0o755)
+    if row.hidden:
+        environment["PATH"] = path_without(row.hidden, environment["PATH"], place / "path")
     for name in ("VIRTUAL_ENV", "PYTHONPATH"):
         environment.pop(name, None)
     log = place / "log"
