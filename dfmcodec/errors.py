@@ -137,7 +137,7 @@ def missing_package(what: str, *modules: str, otherwise: str = "") -> MissingPac
     `require`.
     """
     names, words = (list(dict.fromkeys(PACKAGES[module][i] for module in modules)) for i in (0, 1))
-    ending = f", {otherwise}" if otherwise else ""
+    ending = f"; {otherwise}" if otherwise else ""
     pronoun = "it" if len(names) == 1 else "them"
     return MissingPackageError(
         f"{what} needs {' and '.join(names)}; install {pronoun}: pip install {' '.join(words)}{ending}"

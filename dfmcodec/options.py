@@ -128,7 +128,7 @@ class EncodeSettings:
     """
 
     rate: float | None = _positive(
-        Kind.FRACTION, "Maximum size as a part of the raw bytes, such as 0.18 or 18%.", is_target=True
+        Kind.FRACTION, "Maximum size as a fraction of the raw bytes, such as 0.18 or 18%.", is_target=True
     )
     bpp: float | None = _positive(Kind.NUMBER, "Maximum size in bits per pixel.", is_target=True)
     size: int | None = _positive(Kind.SIZE, "Maximum size in bytes, such as 20000, 20k or 20Ki.", is_target=True)
@@ -142,7 +142,7 @@ class EncodeSettings:
     ssimulacra2: float | None = _field(
         None,
         Kind.NUMBER,
-        "Minimum SSIMULACRA2, a measure of what is seen, such as 70; at most 0.5 more.",
+        "Minimum SSIMULACRA2, a measure of visual quality, such as 70; exceeded by at most 0.5.",
         low=0,
         high=MAX_QUALITY,
         is_open=True,
@@ -220,15 +220,15 @@ class EncodeSettings:
         None,
         Kind.INTEGER,
         "Largest value of samples, to which quality and PSNR are relative, such as 4095; up to 255, samples are "
-        "encoded as 8 bits. Default: that of the 8, 10, 12, 14 or 16 bits that hold all of them.",
+        "encoded as 8 bits. Default: that of the fewest bits (8, 10, 12, 14 or 16) that hold all.",
         low=1,
         high=(1 << 16) - 1,
     )
     tune: str | None = _field(
         None,
         Kind.CHOICE,
-        "What the file is best by: what is seen (latent model), or squared error. Default: visual; with --psnr, "
-        "--lossless, --lmbda, --generator or another model psnr.",
+        "What the file is optimised for: visual quality (latent model) or squared error. Default: visual, but psnr "
+        "with --psnr, --lossless, --lmbda, --generator or another model.",
         choices=("visual", "psnr"),
     )
 
@@ -264,7 +264,7 @@ def _refuse_model(name: str, models: tuple[str, ...], given: str) -> None:
     """
     named = [model for model in models if model != AUTO]
     others = f"{' and '.join(named)} model{'s' if len(named) > 1 else ''}"
-    which = "one of them" if len(named) > 1 else "it"
-    instead = f", not for {given}" if given != AUTO else f"; name {which} as the model"
+    which = "one of them" if len(named) > 1 else "that model"
+    instead = f", not for {given}" if given != AUTO else f"; choose {which}"
     msg = f"{name} is for the {others}{instead}"
     raise ConfigError(msg)

@@ -146,7 +146,7 @@ class Avif(_PillowCodec):
     Halved chroma has a lower PSNR over RGB at every size that was tried.
     """
 
-    name, label, tuned_for = "avif", "AVIF", "what is seen (iq, the default of libavif 1.4)"
+    name, label, tuned_for = "avif", "AVIF", "visual quality (iq, the default of libavif 1.4)"
     format_name, feature = "AVIF", "avif"
     settings = tuple(range(101))
     save_options: ClassVar[Mapping[str, Any]] = {"subsampling": "4:4:4", "speed": 4}
@@ -219,7 +219,7 @@ class Heic(_PillowCodec):
 class JpegXl(Codec):
     """JPEG XL by libjxl at effort 7. Its setting is the Butteraugli distance."""
 
-    name, label, tuned_for = "jxl", "JPEG XL", "what is seen (Butteraugli)"
+    name, label, tuned_for = "jxl", "JPEG XL", "visual quality (Butteraugli)"
     settings = tuple(float(f"{distance:.4g}") for distance in np.geomspace(25, 0.05, 400))
     _OPTIONS: ClassVar[Mapping[str, Any]] = {"effort": 7}
 

@@ -117,7 +117,7 @@ def _script_hash(source: str) -> str:
 
 def _subtitle(comparison: Comparison) -> str:
     count = len(comparison.images)
-    several = f", {comparison.processes} files at a time, so seconds are longer" if comparison.processes > 1 else ""
+    several = f", {comparison.processes} files at a time, so times are longer" if comparison.processes > 1 else ""
     return (
         f"{count} image{'s' * (count != 1)}; every anchor gets the largest file that is not larger than dfm's. "
         f"{comparison.host}{several}; dfmcodec {comparison.versions.get('dfmcodec', '')}."

@@ -48,7 +48,7 @@ def as_text(comparison: Comparison) -> str:
         lines = [f"not measured ({len(comparison.failures)}):"]
         lines += [f"  {failure.what}: {failure.message}" for failure in comparison.failures]
         parts.append("\n".join(lines))
-    several = f", {comparison.processes} files at a time, so seconds are longer" if comparison.processes > 1 else ""
+    several = f", {comparison.processes} files at a time, so times are longer" if comparison.processes > 1 else ""
     parts.append(f"total time {comparison.seconds:.0f} s{several}")
     return "\n\n".join(parts)
 

@@ -132,12 +132,12 @@ def examine(data: bytes, header: Header) -> FileState:
             damaged.add(section)
     problems = []
     if missing > 0:
-        problems.append(f"{len(data)} bytes of {header.file_bytes}, {missing} are missing")
+        problems.append(f"{len(data)} of {header.file_bytes} bytes, {missing} missing")
     elif missing < 0:
-        problems.append(f"{-missing} bytes follow the end of the file at {header.file_bytes}")
+        problems.append(f"{-missing} extra bytes after the expected {header.file_bytes}")
     if missing <= 0 and not is_right and not damaged:
         if checks is not None:
-            problems.append(f"the CRC-32 ({_range(end, header.file_bytes)}) is damaged, and nothing else")
+            problems.append(f"only the CRC-32 ({_range(end, header.file_bytes)}) is damaged")
         elif Section.CHECKS in header.sections:
             damaged.add(Section.CHECKS)
         else:

@@ -133,7 +133,7 @@ def _read_latents(state: FileState, region: Region | None, finest_level: int, lo
     tiling = tiling_of(arch, header.height, header.width)
     image_filter, adaptation, context = None, None, prior_of(arch.prior_id).context
     if Section.FILTER in header.sections:
-        with record_loss(losses, "the image goes without this filter"):
+        with record_loss(losses, "the image is decoded without it"):
             image_filter = read_filter(state.section(Section.FILTER), arch.channels)
     if Section.ADAPTATION in header.sections:
         adaptation = read_adaptation(state.section(Section.ADAPTATION), context, tiling.tiles[0].geometry)

@@ -137,6 +137,6 @@ class Salvage:
         if self._lost:
             sentences.append(
                 f"{len(self._lost)} of {self._tiles} tiles are {self._state}, the first is number "
-                f"{self._lost[0] + 1}; they are mid-grey"
+                f"{self._lost[0] + 1}; they are mid-gray"
             )
         return sentences

@@ -180,7 +180,7 @@ class _Run:
     def _finish(self, job: tuple[Task, bool], result: TaskResult | None) -> list[tuple[Task, bool]]:
         task, _ = job
         if result is None:
-            died = "the process died, perhaps for lack of memory; use fewer (-j)"
+            died = "the process died, perhaps for lack of memory; use a lower -j"
             result = TaskResult(None, "", error=f"{task.source}: {died}")
         for notice in result.notices if self._is_shown else ():
             self._echo(f"dfm: {notice}", err=True)
@@ -229,7 +229,7 @@ class _Run:
         if counts[FAILED]:
             parts.append(f"{counts[FAILED]} failed")
         if self._work.should_stop():
-            parts.append("interrupted: the others not started")
+            parts.append("interrupted: the rest not started")
         return ", ".join(parts)
 
 

@@ -164,7 +164,7 @@ class FileList:
 
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print the report as one JSON object, or one in each line for each file."
+    "--json", "as_json", is_flag=True, help="Print the report as a JSON object; for several files, one per line."
 )
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
 sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=_Source())
@@ -183,7 +183,7 @@ def files_from_option(command: F) -> F:
         "--files-from",
         metavar="LIST",
         type=NamedPath(),
-        help="Take further files from this text file, one in each line; - is standard input.",
+        help="Take further files from this text file, one per line; - is standard input.",
     )(command)
 
 
@@ -210,8 +210,7 @@ dry_run_option = click.option(
 adopt_option = click.option(
     "--adopt",
     is_flag=True,
-    help="Keep outputs that are there although no record says what they were made of, and record them as made of "
-    "these inputs.",
+    help="Keep existing outputs of unrecorded origin, and record them as made from these inputs.",
 )
 report_option = click.option(
     "--report",
@@ -219,7 +218,7 @@ report_option = click.option(
     metavar="FILE",
     type=NamedPath(),
     help="Append a row for each file to this .jsonl or .csv file. With it, a later run of the same command does "
-    "files again whose source or settings changed since.",
+    "files whose source or settings have changed again.",
 )
 folder_option = click.option(
     "-O",

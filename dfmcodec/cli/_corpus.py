@@ -124,14 +124,14 @@ _OPTIONS = (
     click.option(
         "--shard-size",
         type=click.IntRange(1, 10**9),
-        help="Number of images in a shard, the unit of work. Default: about ten minutes of one core; of dfm pack "
-        f"{PACK_SHARD_SIZE}.",
+        help="Number of images in a shard, the unit of work. Default: about ten minutes of one core; "
+        f"{PACK_SHARD_SIZE} for dfm pack.",
     ),
     click.option(
         "--engine",
         metavar="NAME",
-        help="What does the shards of a corpus: local (processes of this host, -j), dask, or module:factory, a "
-        "function that gives an executor of concurrent.futures with -j workers.",
+        help="What runs the shards of a corpus: local (processes of this host, -j), dask, or module:factory, a "
+        "function that returns a concurrent.futures executor with -j workers.",
     ),
     click.option("--address", metavar="URL", help="Address of Dask's scheduler. Default: one on this host."),
     click.option(
@@ -139,10 +139,10 @@ _OPTIONS = (
         metavar="NAME=NUMBER",
         type=_Resource(),
         multiple=True,
-        help="What a shard takes of the resources of a Dask worker, such as GPU=1.",
+        help="Dask worker resources that a shard needs, such as GPU=1.",
     ),
     click.option("--part", metavar="I/N", type=_Part(), help="Do this part of a corpus: 3/16 is the third of sixteen."),
-    click.option("--retry-failed", is_flag=True, help="Do the shards again in which images failed."),
+    click.option("--retry-failed", is_flag=True, help="Redo the shards in which images failed."),
 )
 
 
@@ -195,7 +195,7 @@ class CorpusOptions:
         url = next((source for source in sources if isinstance(source, str)), None)
         if url is not None:
             advice = "or name a store with -O, or --form with a folder"
-            msg = f"{url} is a URL; download it first: curl -L {url} | dfm encode - -o a.dfm, {advice}"
+            msg = f"{url} is a URL; download it first: curl -L {url} | dfm encode - -o a.dfm; {advice}"
             raise ConfigError(msg)
         if self.column or self.places or self.shard_size or self.address or self.resources or self.retry_failed:
             msg = (

@@ -29,12 +29,12 @@ _COMMANDS = {
     "view": "Show .dfm files in the browser or the system's viewer.",
     "compare": "Measure the difference between two images.",
     "pack": "Pack .dfm files and images into tars or Parquet files, without encoding.",
-    "jobs": "Show how far a corpus is, by its store.",
+    "jobs": "Show the progress of a corpus, by its store.",
     "generate": "Train a generative model and draw new images from it.",
     "bench": "Compare dfm with other codecs at equal file size.",
     "demo": "Encode and decode a photograph, beside JPEG and AVIF of the same size.",
     "sample": "Write a sample photograph to try the codec on.",
-    "desktop": "Make .dfm files known to the desktop: type, thumbnails, manual page, completion.",
+    "desktop": "Register .dfm files with the desktop: type, thumbnails, manual page, completion.",
 }
 
 # Errors without a file name that come from writing to standard output.

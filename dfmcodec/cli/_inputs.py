@@ -220,12 +220,12 @@ class Inputs:
             return Unusable(str(source), why)
         replaced = identity(target)
         if replaced is not None and (replaced in self._kept or replaced == identity(source)):
-            return Unusable(str(source), f"{source} has an input as its output, {target}")
+            return Unusable(str(source), f"the output of {source} would replace an input, {target}; use -O")
         if os.path.islink(target):
             behind = os.path.realpath(target)
             if self._naming.is_wanted(Path(behind)):
                 link = f"{target}, a link to {behind}"
-                return Unusable(str(source), f"{source} has as its output {link}, which may be an input")
+                return Unusable(str(source), f"the output of {source} is {link}, which may be an input; use -O")
         return None
 
 

@@ -127,18 +127,18 @@ class Records:
         origins = self._of(target, size) or ([] if reported is None else [reported])
         written = [origin for origin in origins if origin.output_bytes in (size, None)]
         if not origins:
-            why = f"{target} is there, and no record says that it was made of {source}; {_ADVICE}, or --adopt if it was"
+            why = f"{target} exists, and no record says that it was made from {source}; {_ADVICE}, or --adopt if it was"
             return Standing(Claim.UNKNOWN, why)
         if not written:
             was = f"{origins[-1].output_bytes:,} bytes when it was written, {size:,} now"
-            why = f"{target} is not what was made of {origins[-1].source}: it had {was}; {_ADVICE}"
+            why = f"{target} is not what was made from {origins[-1].source}: it had {was}; {_ADVICE}"
             return Standing(Claim.FOREIGN, why)
         origin = written[-1]
         if origin.is_of(source):
             return Standing(Claim.MADE if origin.is_whole else Claim.PART, settings=origin.settings)
         if origin.has_path_of(source):
-            return Standing(Claim.CHANGED, f"{target} was made of {source} before that changed; -f makes it again")
-        return Standing(Claim.FOREIGN, f"{target} was made of {origin.source}, not of {source}; {_ADVICE}")
+            return Standing(Claim.CHANGED, f"{target} was made from an older {source}; -f makes it again")
+        return Standing(Claim.FOREIGN, f"{target} was made from {origin.source}, not from {source}; {_ADVICE}")
 
     def _of(self, target: Path, size: int) -> list[Origin]:
         """The rows of an output, the latest last."""
@@ -289,7 +289,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
     """
     try:
         if is_stream(path):
-            raise OSError(None, "it is no file")
+            raise OSError(None, "it is not a file")
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         record = os.fdopen(os.open(path, flags, 0o666), "r+b")
     except OSError as error:

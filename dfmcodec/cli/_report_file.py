@@ -92,7 +92,7 @@ class ReportFile:
         self._is_csv = path.suffix.lower() == ".csv"
         self._settings = settings
         if path.suffix.lower() not in _SUFFIXES:
-            msg = f"{path} has the extension of no report; name it {' or '.join(_SUFFIXES)}"
+            msg = f"{path} is not named as a report; name it {' or '.join(_SUFFIXES)}"
             raise ConfigError(msg)
         if is_stream(path):
             msg = f"{path} is {NOT_A_FILE}, and a report is read before it is added to; name a file"
@@ -247,7 +247,7 @@ def _lock(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        msg = f"another run writes {path}; give each run a report of its own"
+        msg = f"another run is writing {path}; give each run a report of its own"
         raise OutputError(msg) from error
     except OSError:  # a file system without locks
         return

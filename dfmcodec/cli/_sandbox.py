@@ -140,13 +140,13 @@ def _error(name: str, message: str) -> Exception:
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, DfmError):
         return kind(message)
-    return DfmError(f"decoding met an error that it should not ({name}: {message}); please report it with the file")
+    return DfmError(f"decoding met an unexpected error ({name}: {message}); please report it with the file")
 
 
 def _death(exit_code: int, limits: Limits) -> DfmError:
     """The error for a process that gave no answer."""
     if -exit_code == signal.SIGXCPU:
-        msg = f"decoding took more than {limits.cpu_s} s of processor time; raise --max-pixels if it is yours"
+        msg = f"decoding took more than {limits.cpu_s} s of processor time; raise --max-pixels if you trust the file"
         return LimitError(msg)
-    how = f"of signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
-    return DfmError(f"the process that decoded it died {how}; the file may be hostile, please report it")
+    how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with exit code {exit_code}"
+    return DfmError(f"the decoding process {how}; the file may be hostile, please report it")

@@ -104,7 +104,7 @@ class _Options:
     "tunes",
     default="psnr",
     show_default=True,
-    help="What dfm's files are best by, separated by commas: psnr, visual (latent model).",
+    help="What dfm's files are optimised for, separated by commas: psnr, visual (latent model).",
 )
 @click.option(
     "--time-limit",
@@ -138,7 +138,7 @@ class _Options:
     type=click.IntRange(0, 10_000),
     default=12,
     show_default=True,
-    help="Number of images to look at in the HTML report; they take up most of its bytes.",
+    help="Number of images shown in the HTML report; they take up most of its bytes.",
 )
 @click.option("--cache", "cache_folder", type=NamedPath(), help="Keep measurements in this folder.")
 @click.option("--no-cache", is_flag=True, help="Measure everything again and keep nothing.")

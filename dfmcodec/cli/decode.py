@@ -158,7 +158,7 @@ def _parse_format(_context: click.Context, _parameter: click.Parameter, name: st
 @click.command("decode")
 @optional_sources_argument
 @output_or_folder_option(
-    "Output image. Its extension gives the format; with a slash at its end it is the folder for it; - is standard "
+    "Output image, whose extension gives the format, or a folder if it ends with a slash; - is standard "
     "output. Default: FILE with .png for its extension; a.png.dfm becomes a.png."
 )
 @folder_option

@@ -50,7 +50,7 @@ class _Options:
 
 
 @click.command("desktop")
-@click.option("--install", is_flag=True, help="Write the files that make .dfm files known.")
+@click.option("--install", is_flag=True, help="Write the files that register .dfm files.")
 @click.option("--remove", is_flag=True, help="Delete the files that --install wrote.")
 @click.option(
     "--user/--system",
@@ -65,10 +65,10 @@ class _Options:
     metavar="FILE PNG SIDE",
     nargs=3,
     type=(NamedPath(), NamedPath(), click.IntRange(1, _LARGEST_THUMBNAIL)),
-    help="Write a PNG with SIDE pixels in its longer side, or fewer; this is what file managers call.",
+    help="Write a PNG with at most SIDE pixels on its longer side; file managers call this.",
 )
 def command(user: bool, **arguments: Any) -> None:
-    """Make .dfm files known to the desktop: type, thumbnails, viewer, manual page, completion.
+    """Register .dfm files with the desktop: type, thumbnails, viewer, manual page, completion.
 
     \b
     dfm desktop --install                          asks before it writes
@@ -116,7 +116,7 @@ def _install(options: _Options) -> None:
     hidden = hidden_from_thumbnailers()
     if hidden:
         echo(
-            f"dfm: GNOME shows its thumbnailers programs under /usr only, and {hidden[0]} is not there; "
+            f"dfm: GNOME's thumbnailers see only programs under /usr, and {hidden[0]} is not there; "
             "docs/viewer.md says where to install for thumbnails",
             err=True,
         )

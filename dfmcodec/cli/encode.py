@@ -180,8 +180,7 @@ class _Options:
 @click.command("encode", cls=SectionedCommand, sections=_SECTIONS)
 @_corpus.sources_argument
 @output_or_folder_option(
-    "Output file, or with a slash at its end the folder for it; - is standard output. Default: FILE with .dfm for "
-    "its extension."
+    "Output file, or a folder if it ends with a slash; - is standard output. Default: FILE with .dfm for its extension."
 )
 @_corpus.store_option
 @click.option(
@@ -199,7 +198,7 @@ class _Options:
 @generator_option
 @max_pixels_option
 @click.option("--preview", type=NamedPath(), help="Also write the decoded image to this file.")
-@click.option("--skip-larger", is_flag=True, help="Write no file that is not smaller than its source.")
+@click.option("--skip-larger", is_flag=True, help="Write only files that are smaller than their sources.")
 @_corpus.corpus_options
 @report_option
 @force_option
@@ -229,15 +228,15 @@ def command(**arguments: Any) -> None:
     its ICC profile, Exif and XMP are kept, and no other metadata. Give at most one target. A
     maximum size is a hard limit for the whole file.
 
-    photo.png and photo.jpg both become photo.dfm: of different files with the same output none is
-    encoded, and the rest is; --keep-extension distinguishes these two.
+    Files that share an output, as photo.png and photo.jpg share photo.dfm, are not encoded; the
+    others are. --keep-extension tells these two apart.
 
     --effort 6 to 9 with --tune psnr, --model fitted and coordinate, and --generator need the
     package JAX; the rest does not.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
-    the exit code is 130. With several files, outputs that were made of the same files before are
-    kept, unless -f is given or a --report has them as out of date; what was made of other files is
+    the exit code is 130. With several files, outputs already made from the same files are kept,
+    unless -f is given or --report shows them to be out of date; outputs made from other files are
     never replaced without -f. A file that fails does not stop the others (exit code 5).
     """
     from dfmcodec.encoder import EncoderConfig
@@ -452,7 +451,7 @@ class _Encoded:
         including = f", including {metadata:,} of metadata" if metadata else ""
         target = output_name(output)
         if status == LARGER:
-            target = "nothing, as its file would have"
+            target = "not written: would be"
         return (
             f"{self.name} {self.source_bytes:,} -> {target} {report.file_bytes:,} bytes ({part}{including}), "
             f"{report.bpp:.3f} bpp, {quality}, {report.total_s:.1f} s"
@@ -472,7 +471,7 @@ def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
         kept = "" if output == STANDARD or not output.exists() else "; the file that was there stays"
         notices.append(f"{output} is not written: it would be no smaller than its source{kept}")
     elif encoded.is_larger:
-        notices.append(f"{output} is no smaller than its source: {_smaller_by(report)}, --skip-larger leaves it out")
+        notices.append(f"{output} is no smaller than its source: {_smaller_by(report)}; --skip-larger leaves it out")
     return notices
 
 
@@ -480,7 +479,7 @@ def _of_other_model(report: EncodeReport) -> str:
     """Says so if the file is not of the model that was asked for."""
     model = report.architecture.model.value
     is_other = report.config.model not in ("auto", model)
-    return f" with a worse result than that of the {model} model, which is written" if is_other else ""
+    return f" and did worse than the {model} model, whose file is written" if is_other else ""
 
 
 def _smaller_by(report: EncodeReport) -> str:

@@ -127,7 +127,7 @@ class _TrainOptions:
     show_default=True,
     help="Maximum time of the whole training, earlier runs included.",
 )
-@click.option("--restart", is_flag=True, help="Start again, even if there is an unfinished training of this output.")
+@click.option("--restart", is_flag=True, help="Start again, even if this output has an unfinished training run.")
 @seed_option
 @output_option("Model file to write. Default: PRESET.dfmg.")
 @force_option
@@ -513,7 +513,7 @@ def _refuse_standard_output(output: Path | None) -> None:
     from dfmcodec.errors import ConfigError
 
     if output == STANDARD:
-        msg = "-o - is no file; name one"
+        msg = "-o - is not a file; name one"
         raise ConfigError(msg)
 
 

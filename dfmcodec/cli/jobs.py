@@ -13,13 +13,13 @@ from dfmcodec.cli._corpus import Place, progress_text, store_argument
 @click.option("--failed", is_flag=True, help="List the images that failed, and why.")
 @json_option
 def command(store: Place, failed: bool, as_json: bool) -> None:
-    """Show how far a corpus is, by its store.
+    """Show the progress of a corpus, by its store.
 
     \b
     dfm jobs s3://out/
     dfm jobs s3://out/ --failed
 
-    It does not matter who works on it. What is counted is what is there now.
+    It counts what is in the store now, whoever works on the corpus.
     """
     from dfmcodec.corpus.jobs import Part, failures, plan_of, progress
     from dfmcodec.corpus.records import failure_line

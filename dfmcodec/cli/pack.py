@@ -49,8 +49,8 @@ def command(
     dfm pack archive/ -r -O packed/ --form tar
     dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --form parquet
 
-    Each file of the store holds up to 1000 images, or as many as --shard-size says. An output has
-    the bytes of its source. A run that was stopped continues when it is called again.
+    Each file of the store holds up to 1000 images, or as many as --shard-size says. Each output
+    is a copy of its source. A run that was stopped continues when it is called again.
     """
     files_from = file_list(arguments)
     run = CorpusRun(

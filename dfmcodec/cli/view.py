@@ -77,12 +77,12 @@ class _Options:
 
 @click.command("view")
 @optional_sources_argument
-@click.option("--web", is_flag=True, help="Open the page without files, too; with -o, write it to a file instead.")
+@click.option("--web", is_flag=True, help="Open the page even without files; with -o, write it to a file instead.")
 @output_option("With --web: write the page to this file, which works from a folder and from any web server.")
 @click.option("--png", is_flag=True, help="Show the decoded images in the system's viewer instead of the browser.")
 @click.option("--no-browser", is_flag=True, help="Print the address of the page, and open no browser.")
 @click.option(
-    "--show-damaged", is_flag=True, help="Open the page for damaged files, too; it says what is wrong with them."
+    "--show-damaged", is_flag=True, help="Open the page even for damaged files; it says what is wrong with them."
 )
 @generator_option
 @max_pixels_option
@@ -99,8 +99,8 @@ def command(**arguments: Any) -> None:
     dfm view --web -o viewer.html        writes the page as one file that people can host
     dfm view --png photo.dfm             decodes it for the system's viewer
 
-    The browser decodes the files itself. The page and the files are served on 127.0.0.1, at an
-    address with a secret part and to nobody else. The command ends with Ctrl-C or when the page is
+    The browser decodes the files itself. The page and the files are served to this computer only,
+    on 127.0.0.1 at an address with a secret part. The command ends with Ctrl-C or when the page is
     closed.
     """
     options = _Options(**arguments)
@@ -156,7 +156,7 @@ def _serve(options: _Options) -> None:
         if options.no_browser or not options.quiet:
             echo(server.url)
         if not options.quiet:
-            echo("dfm: ends when the page is closed, or with Ctrl-C", err=True)
+            echo("dfm: close the page or press Ctrl-C to end", err=True)
         if not options.no_browser and not webbrowser.open(server.url):
             echo(f"dfm: no browser was opened; open {server.url} in one", err=True)
         server.pages.wait_until_closed()
@@ -206,7 +206,7 @@ def _show_images(options: _Options) -> None:
             open_file(program, image)
         with suppress(KeyboardInterrupt):
             if not options.quiet:
-                echo("dfm: Ctrl-C ends, and deletes the decoded image", err=True)
+                echo("dfm: press Ctrl-C to end and delete the decoded image", err=True)
             while True:
                 time.sleep(1)
 

@@ -167,7 +167,7 @@ def _of_error(shard: Shard, error: Exception) -> ShardResult | None:
     if type(error).__name__ in _DEATHS:
         return None
     said = " ".join(str(error).split())
-    text = f"its worker reports {type(error).__name__}: {said}; is dfmcodec of this version installed there?"
+    text = f"its worker reports {type(error).__name__}: {said}; is this version of dfmcodec installed there?"
     return ShardResult(shard, None, error=text)
 
 
@@ -191,7 +191,7 @@ def _made(engine: Engine) -> Iterator[tuple[Executor, Callable[[], int]]]:
     """The executor that such a function gives."""
     executor = _factory_of(engine.name)()
     if not isinstance(executor, Executor):
-        msg = f"--engine {engine.name} gave {type(executor).__name__}, which is no executor of concurrent.futures"
+        msg = f"--engine {engine.name} gave {type(executor).__name__}, which is not a concurrent.futures executor"
         raise ConfigError(msg)
     with executor, killed_on_interrupt():
         yield executor, lambda: engine.processes

@@ -87,7 +87,7 @@ def plan_of(store: Store) -> Plan:
     """
     plan = read_plan(store)
     if plan is None:
-        msg = f"{store.url} holds no plan of dfmcodec; name what -O named"
+        msg = f"{store.url} holds no dfmcodec plan; give the store that -O named"
         raise ConfigError(msg)
     return plan
 

@@ -190,8 +190,8 @@ def make_plan(
     if plan is None:
         _write_plan(store, made)
     elif plan.lists_sha256 != made.lists_sha256:
-        found = f"{plan.images} images then, {known} now" if plan.images != known else "others of the same number"
-        msg = f"the sources do not hold what {store.url} was planned with ({found}); name another store for these"
+        found = f"{plan.images} images then, {known} now" if plan.images != known else "as many, but different"
+        msg = f"the sources differ from those {store.url} was planned with ({found}); name another store for these"
         raise ConfigError(msg)
     return made
 
@@ -255,7 +255,8 @@ def _check_same(store: Store, plan: Plan, job: Job) -> None:
         ConfigError: What differs.
     """
     if plan.version != __version__:
-        msg = f"{store.url} was begun by dfmcodec {plan.version}, this is {__version__}; use that or name another store"
+        versions = f"was begun by dfmcodec {plan.version}, this is {__version__}"
+        msg = f"{store.url} {versions}; use {plan.version} or name another store"
         raise ConfigError(msg)
     theirs, ours = _flat(plan.job), _flat(job)
     differing = [name for name in (theirs | ours) if theirs.get(name) != ours.get(name)]

@@ -197,7 +197,7 @@ class _Work:
         try:
             name = self._checked_name(entry)
             if self._attempt.is_fatal(index):
-                msg = "its worker died of it twice, perhaps for lack of memory"
+                msg = "it killed its worker twice, perhaps for lack of memory"
                 raise ImageError(msg)
             data = _read(entry)
             if not entry.is_image:
@@ -243,7 +243,7 @@ class _Work:
         is_record = name.split("/")[0].casefold() == RECORDS
         fault = f"{RECORDS} is the folder of the plan" if is_record else fault_of_name(name)
         if fault is not None:
-            msg = f"{name} is no name for an output, {fault}; rename the source"
+            msg = f"{name} cannot name an output: {fault}; rename the source"
             raise ImageError(msg)
         return name
 

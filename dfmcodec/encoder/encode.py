@@ -160,7 +160,7 @@ def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> Encode
     """
     if config.range_db(image.bit_depth) > 0:  # SSIMULACRA2 is of light
         if config.ssimulacra2 is not None:
-            msg = "ssimulacra2 is no target for samples that use a part of 16 bits; choose psnr or quality"
+            msg = "ssimulacra2 cannot be a target for samples that use a part of 16 bits; choose psnr or quality"
             raise ConfigError(msg)
         return replace(config, tune=config.tune or Tune.PSNR.value)
     smallest = min(image.pixels.shape[:2])

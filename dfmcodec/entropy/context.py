@@ -79,7 +79,7 @@ def check_whole(name: str, numbers: Float32) -> None:
         DfmError: They are not.
     """
     if not np.array_equal(numbers, np.rint(numbers)):  # NaN too, as it does not equal itself
-        msg = f"{name} of a context network of the prior has numbers that are not whole"
+        msg = f"{name} of a context network of the prior has numbers that are not integers"
         raise DfmError(msg)
 
 

@@ -40,7 +40,7 @@ def image_array(source: Any) -> Pixels:
     except MemoryError:
         raise
     except Exception as error:  # whatever the arrays of other libraries raise
-        msg = f"the image, a {type(source).__name__}, is no NumPy array and cannot be made one: {error}"
+        msg = f"the image, a {type(source).__name__}, is not a NumPy array and cannot be made one: {error}"
         raise ImageError(" ".join(msg.split())) from error
     if array.ndim == 0 or array.dtype.kind in "OSUMm":
         found = type(source).__name__ + (f" of {array.dtype}" if array.ndim else "")

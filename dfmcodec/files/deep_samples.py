@@ -215,7 +215,7 @@ def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
     elif pil_image.format in ("PPM", "TIFF") and pil_image.mode not in DEEP_GRAY_MODES:
         bits = max(map(_declared_bits, pil_image.tile), default=8)
     if bits > 8:
-        notify(f"it has {bits} bits a sample, of which Pillow's {pil_image.format} reader gives 8")
+        notify(f"it has {bits} bits per sample, but Pillow's {pil_image.format} reader keeps 8")
 
 
 def _declared_bits(tile: Any) -> int:

@@ -44,7 +44,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
         exif = "its Exif, which is kept unchanged"
         if stated is None:
-            why = f"they stand outside {exif} and states none; write them into the Exif to keep them"
+            why = f"{exif}, has none; write them into the Exif to keep them"
         else:
             why = f"{exif}, states {_text(stated)}"
         notify(f"its {_text(density)} dpi are not kept: {why}")

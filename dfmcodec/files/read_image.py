@@ -204,9 +204,9 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
 def _first_page_notice(format_name: str | None) -> str:
     """The notice that a file has several pages, of which no one was asked for."""
     if format_name == "MPO":  # a JPEG of a camera or phone
-        return "the main image of several; the others (previews, a gain map) are left out"
+        return "only the main image is read; the others (previews, a gain map) are left out"
     what = "pages" if format_name in ("TIFF", "PSD", "DCX", "HEIF") else "frames"
-    return f"the first of several {what}; dfm encode --page takes another"
+    return f"only the first of several {what} is read; dfm encode --page selects another"
 
 
 @contextmanager
@@ -512,11 +512,11 @@ def _diagnosis(source: Source | None, error: Exception) -> str:
         if head.startswith(DFM_MAGIC):
             return "; to decode it, use `dfm decode`"
         if package := plugin_package(head):
-            return f"; it is one with the package {package} (pip install {package})"
+            return f"; the package {package} can (pip install {package})"
         if head.startswith((b"#?RADIANCE", b"\x76\x2f\x31\x01")):
             return _FLOATING_POINT
         if head.startswith((b"%!PS", b"%PDF")):
-            return "; convert it to pixels first"
+            return "; convert it to PNG first"
         if head.startswith(b"PAR1") or head[_TAR_MAGIC_AT:] == _TAR_MAGIC:
             kind, form = ("Parquet file", "parquet") if head.startswith(b"PAR1") else ("tar", "tar")
             return f"; it is a {kind}: `dfm encode FILE.{form} --form {form} -O FOLDER` encodes the images in it"

@@ -85,7 +85,7 @@ def output_format(path: Path | None, name: str | None, otherwise: str = "") -> O
         if suffix in output.extensions:
             return output
     choices = " ".join(sorted(extension for output in OUTPUT_FORMATS.values() for extension in output.extensions))
-    ending = f", {otherwise}" if otherwise else ""
+    ending = f"; {otherwise}" if otherwise else ""
     msg = f"cannot tell the image format of {path and path.name!r} by its extension; use one of {choices}{ending}"
     raise OutputError(msg)
 
@@ -98,7 +98,7 @@ def check_holds(output: OutputFormat, bit_depth: int, has_alpha: bool) -> None:
     """
     lacks = []
     if bit_depth > 8 and not output.deep:
-        lacks.append(f"{bit_depth} bits a sample")
+        lacks.append(f"{bit_depth} bits per sample")
     if has_alpha and not output.alpha:
         lacks.append("alpha")
     if lacks:

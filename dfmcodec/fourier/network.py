@@ -176,7 +176,7 @@ def check_multiply_adds(each: int, positions: int, limit: int) -> None:
     if each * positions > limit:
         msg = (
             f"the network takes {each} multiply-adds at each of {positions} positions, more than the limit of {limit} "
-            "in all; decode a region or a smaller size, or raise the limit (max_multiply_adds) if the file is yours"
+            "in all; decode a region or a smaller size, or raise the limit (max_multiply_adds) if you trust the file"
         )
         raise LimitError(msg)
 

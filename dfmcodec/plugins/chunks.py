@@ -88,7 +88,7 @@ class ChunkSettings:
         names = [field.name for field in fields(cls)]
         unknown = [name for name in configuration if name not in names]
         if unknown:
-            msg = f"{unknown[0]!r} is no parameter of the dfm codec; it has {', '.join(names)}"
+            msg = f"{unknown[0]!r} is not a parameter of the dfm codec; it has {', '.join(names)}"
             raise ConfigError(msg)
         return cls(**configuration)
 
@@ -126,7 +126,7 @@ class ChunkSettings:
             others, channels = 1, others
         if len(shape) < last or others != 1 or channels not in _CHANNELS:
             msg = (
-                f"a chunk of shape {list(shape)} is no image with axes {axes!r}; choose chunks of "
+                f"a chunk of shape {list(shape)} is not an image with axes {axes!r}; choose chunks of "
                 "[H, W] (axes yx), [H, W, C] (yxc) or [C, H, W] (cyx), C = 1 or 3, after axes of length 1"
             )
             raise ConfigError(msg)

@@ -45,7 +45,7 @@ class Sampling:
     def __post_init__(self) -> None:
         for side in (self.height, self.width):
             if not 1 <= side <= MAX_SIDE:
-                msg = f"{self.width}x{self.height} is no size for an image; sides of 1 to {MAX_SIDE} are possible"
+                msg = f"{self.width}x{self.height} is not a possible image size; sides of 1 to {MAX_SIDE} are possible"
                 raise ConfigError(msg)
 
     @property

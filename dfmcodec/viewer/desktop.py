@@ -133,7 +133,7 @@ def desktop_files(data: Path, program: str, manual: str, completions: Mapping[st
     files = [
         DesktopFile(data / "mime/packages/dfmcodec.xml", _MIME, "the file type"),
         DesktopFile(data / "thumbnailers/dfmcodec.thumbnailer", _THUMBNAILER.format(**entry), "thumbnails"),
-        DesktopFile(data / "applications/dfmcodec.desktop", _APPLICATION.format(**entry), "opens files by dfm view"),
+        DesktopFile(data / "applications/dfmcodec.desktop", _APPLICATION.format(**entry), "opens files with dfm view"),
         DesktopFile(data / "man/man1/dfm.1", f'.\\" {MARK}\n{manual}', "the manual page"),
     ]
     for shell, script in completions.items():

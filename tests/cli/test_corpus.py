@@ -187,7 +187,7 @@ def test_what_was_converted_is_told_as_in_a_run_of_files(tmp_path):
 
 
 def test_jobs_of_what_is_no_corpus(tmp_path):
-    assert "holds no plan of dfmcodec" in dfm("jobs", tmp_path, code=2).stderr
+    assert "holds no dfmcodec plan" in dfm("jobs", tmp_path, code=2).stderr
 
 
 def test_a_tar_with_bad_members_gives_the_good_ones(tmp_path, source):
@@ -206,7 +206,7 @@ def test_images_that_a_table_names_are_read_where_that_is_allowed(source, tmp_pa
     pyarrow.parquet.write_table(pyarrow.table({"url": ["in/000.png", "/etc/passwd"]}), table)
     named = (*command, table, "-O", tmp_path / "out", "--form", "files", "--column", "url")
     (line,) = dfm(*named, code=2).stderr.splitlines()
-    assert "the column url has names of images, which are not read by themselves" in line
+    assert "the column url has names of images, which are read only with --follow" in line
     assert not (tmp_path / "out").exists()
     (line,) = dfm(*named, "--follow", source, code=5).stderr.splitlines()
     assert "in.parquet#1: the row names /etc/passwd, which is not read" in line

@@ -193,7 +193,7 @@ def test_the_demo_gives_the_notices_of_encode_and_keeps_the_profile(tmp_path, mo
     first.save("cat.tif", save_all=True, append_images=[first], icc_profile=profile)
     result = CliRunner().invoke(main, ["demo", "cat.tif", "--bpp", "2"])
     assert result.exit_code == 0, result.output
-    assert "dfm: cat.tif: the first of several pages" in result.stderr
+    assert "dfm: cat.tif: only the first of several pages" in result.stderr
     folder = Path("dfm_demo")
     html = (folder / "index.html").read_text()
     images = [base64.b64decode(text) for text in re.findall(r'src="data:image/png;base64,([^"]+)"', html)]

@@ -152,7 +152,7 @@ def test_the_bits_of_an_avif_are_those_of_its_configuration(flags, bits):
     notices = []
     source = Source.from_bytes(b"..av1C\x81\0" + bytes([flags]), "file")
     report_depth(SimpleNamespace(format="AVIF", mode="RGB"), source, notices.append)
-    expected = [] if bits is None else [f"it has {bits} bits a sample, of which Pillow's AVIF reader gives 8"]
+    expected = [] if bits is None else [f"it has {bits} bits per sample, but Pillow's AVIF reader keeps 8"]
     assert notices == expected
 
 

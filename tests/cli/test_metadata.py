@@ -124,7 +124,7 @@ def test_lossless_is_a_target(folder):
     assert np.array_equal(np.asarray(opened("x.png")), pixels)
     dfm("encode", "x.bmp", "-o", "y.dfm", "--psnr", 200, "--effort", 1)
     assert Path("x.dfm").read_bytes() == Path("y.dfm").read_bytes()
-    assert "psnr and lossless are both targets" in dfm("encode", "x.bmp", "--lossless", "--psnr", 38, code=2).output
+    assert "psnr and lossless are targets" in dfm("encode", "x.bmp", "--lossless", "--psnr", 38, code=2).output
     assert "8 bits; 16 bits only by chance" in " ".join(dfm("encode", "--help").output.split())
     save_deep("deep.png", 65535)
     refused = dfm("encode", "deep.png", "--lossless", "--effort", 1, code=4).stderr
@@ -151,6 +151,6 @@ def test_compare_gives_the_notices_of_encode(folder):
     first.save("pages.tif", save_all=True, append_images=[second])
     first.convert("CMYK").save("cmyk.tif")
     run = dfm("compare", "pages.tif", "cmyk.tif")
-    assert "dfm: pages.tif: the first of several pages; dfm encode --page takes another" in run.stderr
+    assert "dfm: pages.tif: only the first of several pages is read; dfm encode --page selects another" in run.stderr
     assert "dfm: cmyk.tif: CMYK converted to sRGB" in run.stderr
     assert dfm("compare", "pages.tif", "cmyk.tif", "--quiet").stderr == ""

@@ -75,7 +75,7 @@ def test_another_source_of_one_name(command, given, report, jobs):
     made = Path("Y", output).read_bytes()
     for _ in range(2):
         said = run(second, code=1)
-        assert f"Y/{output} was made of {os.path.realpath(first)}, not of " in said
+        assert f"Y/{output} was made from {os.path.realpath(first)}, not from " in said
         assert second in said
         assert f"0 {command}d, 1 failed" in said
         assert f"0 {command}d, 1 already there" in run(first)
@@ -126,7 +126,7 @@ def test_names_that_differ_in_their_extensions(given, jobs):
     made = Path("photo.dfm").read_bytes()
     assert "exists" in dfm("encode", "photo.jpg", *FAST, code=1).stderr
     os.remove("photo.png")
-    assert "no record says that it was made of" in dfm("encode", ".", *FAST, code=1).stderr
+    assert "no record says that it was made from" in dfm("encode", ".", *FAST, code=1).stderr
     assert Path("photo.dfm").read_bytes() == made
 
 
@@ -140,7 +140,7 @@ def test_an_output_that_is_not_as_it_was_written_is_not_there(harm, report):
     harmed = {"truncated": whole[:-1], "longer": whole + b"x", "empty": b""}[harm]
     Path("Y/img.dfm").write_bytes(harmed)
     said = dfm(*run, code=1).stderr
-    assert f"Y/img.dfm is not what was made of {os.path.realpath('a/img.png')}" in said
+    assert f"Y/img.dfm is not what was made from {os.path.realpath('a/img.png')}" in said
     assert f"{len(harmed)} now" in said
     assert Path("Y/img.dfm").read_bytes() == harmed
     dfm(*run, "-f")
@@ -151,7 +151,7 @@ def test_a_file_that_nothing_is_known_of_is_not_there():
     save("a/img.png")
     Path("Y").mkdir()
     shutil.copy(GOLDEN / "latent-gray.dfm", "Y/img.dfm")
-    assert "no record says that it was made of a/img.png" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
+    assert "no record says that it was made from a/img.png" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
     assert Path("Y/img.dfm").read_bytes() == (GOLDEN / "latent-gray.dfm").read_bytes()
 
 
@@ -169,7 +169,7 @@ def test_outputs_of_elsewhere_are_adopted():
     assert "2 already there" in dfm("encode", "a", "-O", "Y", *FAST).output
     assert Path("Y/img.dfm").read_bytes() == made
     save("b/img.png", 10)
-    assert "was made of" in dfm("encode", "b", "-O", "Y", "--adopt", *FAST, code=1).stderr
+    assert "was made from" in dfm("encode", "b", "-O", "Y", "--adopt", *FAST, code=1).stderr
 
 
 def test_runs_of_one_file_into_a_folder_are_recorded():
@@ -178,7 +178,7 @@ def test_runs_of_one_file_into_a_folder_are_recorded():
     assert "1 already there" in dfm("encode", "a", "-O", "Y", *FAST).output
     save("b/img.png", 10)
     dfm("encode", "b/img.png", "-o", "Y/img.dfm", "-f", *FAST)  # in a folder with a record
-    assert "was made of" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
+    assert "was made from" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
     dfm("decode", "Y/img.dfm", "-o", "back/")
     assert "1 already there" in dfm("decode", "Y", "-O", "back").output
     save("c/img.png")
@@ -214,7 +214,7 @@ def test_a_source_that_changed_is_not_done():
     dfm("encode", "a", "-O", "Y", *FAST)
     made = Path("Y/img.dfm").read_bytes()
     save("a/img.png", 10)
-    assert "Y/img.dfm was made of a/img.png before that changed" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
+    assert "Y/img.dfm was made from an older a/img.png" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
     assert Path("Y/img.dfm").read_bytes() == made
     assert "1 encoded" in dfm("encode", "a", "-O", "Y", "-f", *FAST).output
 
@@ -226,7 +226,7 @@ def test_a_report_knows_outputs_without_the_record():
     dfm("encode", "a", *run)
     os.remove(Path("Y", RECORD))
     assert "1 already there" in dfm("encode", "a", *run).output
-    assert "was made of" in dfm("encode", "b", *run, code=1).stderr
+    assert "was made from" in dfm("encode", "b", *run, code=1).stderr
 
 
 @pytest.mark.parametrize("rows", [b"[]\nnull\n{}\n\xff\n", b'{"output": "img.dfm"}\n', b'{"output_bytes": "x"}\n'])

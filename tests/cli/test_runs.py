@@ -164,7 +164,7 @@ def test_a_report_is_that_of_one_run():
     save("in/a.png")
     with report_file(Path("r.jsonl"), "settings"):
         refused = dfm("encode", "in", "--report", "r.jsonl", *FAST, code=1)
-        assert "another run writes r.jsonl" in refused.stderr
+        assert "another run is writing r.jsonl" in refused.stderr
     dfm("encode", "in", "--report", "r.jsonl", *FAST)
 
 

@@ -135,7 +135,7 @@ def test_an_answer_is_what_was_given():
         (allocating, MemoryError, "^$"),
         (writing, DfmError, f"OSError: .*{os.strerror(errno.EFBIG)}.* please report"),
         (starting, DfmError, "RuntimeError: can't start new thread"),
-        (dying, DfmError, "died of signal 11"),
+        (dying, DfmError, "was killed by signal 11"),
         (refusing, CorruptError, f"^{DAMAGED}$"),
         (faulty, DfmError, "KeyError: 'a bug'"),
     ],

@@ -211,7 +211,7 @@ def _examine_parts(data: bytes, whole: Pixels, rng: np.random.Generator, given: 
         must(scaled.pixels.shape[1::-1] == size, "another size than the one that was asked for")
         decode_image(data, DecodeRequest(**given, scale=float(2 ** rng.uniform(-6, 2))))
     except (ConfigError, LimitError) as error:
-        documented = "more than the limit" in str(error) or "is no size for an image" in str(error)
+        documented = "more than the limit" in str(error) or "is not a possible image size" in str(error)
         must(documented, f"a size is refused: {error}")
     except DfmError as error:
         must(False, f"a whole decodes, but not at another size: {error}")

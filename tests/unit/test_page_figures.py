@@ -48,8 +48,8 @@ STATEMENTS = {  # what pages say, with the names of `figures`
         "In place of JPEG, effort 1 pays after {months[0]} months and the default after {months[2]}",
         "beyond effort 1 pays after {months[4]} months",
         "In place of AVIF, they pay after {months[1]} and {months[3]} months",
-        "one `dfm decode` of {decode_s} s. One a year takes {jpeg_months} of twelve months' saving in place of JPEG, "
-        "and {avif_months} of them in place of AVIF",
+        "one `dfm decode` of {decode_s} s. One decoding a year uses up {jpeg_months} of twelve months' saving in place "
+        "of JPEG, and {avif_months} months' saving in place of AVIF",
     ),
     "docs/install.md": (
         "{wheel_MB} MB with them, {without_kernels_MB} MB without",

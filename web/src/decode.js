@@ -152,7 +152,7 @@ function requireLimitedWork(header, region, limit) {
   throw new DfmError(
     "limit",
     `the network takes ${each} multiply-adds at each of ${positions} positions, more than the limit of ${limit} ` +
-      "in all; decode a region or a smaller size, or raise the limit (--max-multiply-adds) if the file is yours",
+      "in all; decode a region or a smaller size, or raise the limit (--max-multiply-adds) if you trust the file",
   );
 }
 

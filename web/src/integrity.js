@@ -39,11 +39,11 @@ export function examine(data, header) {
     return { ...state, symbolChecks: null, headerDamaged: true, problems };
   }
   const damaged = damagedSections(data, header, checks);
-  if (missing > 0) state.problems.push(`${data.length} bytes of ${header.fileBytes}, ${missing} are missing`);
-  if (missing < 0) state.problems.push(`${-missing} bytes follow the end of the file at ${header.fileBytes}`);
+  if (missing > 0) state.problems.push(`${data.length} of ${header.fileBytes} bytes, ${missing} missing`);
+  if (missing < 0) state.problems.push(`${-missing} extra bytes after the expected ${header.fileBytes}`);
   if (missing <= 0 && !isRight && damaged.length === 0) {
     if (checks) {
-      state.problems.push(`the CRC-32 (${range(end, header.fileBytes)}) is damaged, and nothing else`);
+      state.problems.push(`only the CRC-32 (${range(end, header.fileBytes)}) is damaged`);
     } else if (header.sections.has("checks")) {
       damaged.push("checks");
     } else {

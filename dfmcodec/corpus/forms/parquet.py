@@ -58,8 +58,8 @@ def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
         _, kind = _image_column(file.schema_arrow, column, source)
         if kind == "name" and not places:
             msg = (
-                f"{source}: the column {column} has names of images, which are not read by themselves; allow folders "
-                "or beginnings of URLs with --follow"
+                f"{source}: the column {column} has names of images, which are read only with --follow and a folder "
+                "or the beginning of a URL"
             )
             raise ConfigError(msg)
         return int(file.metadata.num_rows)

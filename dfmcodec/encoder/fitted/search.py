@@ -308,7 +308,7 @@ class _Search:
         if reason != "steps":
             ended = f"the fit ended early ({reason}) at {reached_db:.2f} dB, below {floor_db:.2f}"
             return f"{ended}; {'' if reason == 'diverged' else 'give it more time, or '}use --model latent"
-        came_to = f"which came to {reached_db:.2f} in {self._steps} steps; use --model latent"
+        came_to = f"which reached {reached_db:.2f} in {self._steps} steps; use --model latent"
         return f"{floor_db:.2f} dB is out of reach of the fitted model, {came_to}"
 
 

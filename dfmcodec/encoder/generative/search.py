@@ -274,14 +274,14 @@ def check_image(image: Image, model: GenerativeModel) -> None:
     arch = model.architecture
     if (image.height, image.width) != (arch.height, arch.width):
         size = f"{image.width}x{image.height}"
-        msg = f"the image has {size} pixels; the prior is a model of images of {arch.width}x{arch.height} pixels"
+        msg = f"the image has {size} pixels; the generator takes images of {arch.width}x{arch.height} pixels"
         raise ImageError(msg)
     if image.channels != arch.channels and not (image.is_gray and arch.channels == 1):
         kinds = _CHANNEL_NAMES[image.channels], _CHANNEL_NAMES[arch.channels]
-        msg = f"the image is {kinds[0]}; the prior is a model of {kinds[1]} images"
+        msg = f"the image is {kinds[0]}; the generator takes {kinds[1]} images"
         raise ImageError(msg)
     if image.bit_depth != 8:
-        msg = f"the image has {image.bit_depth} bits per sample; the prior is a model of images of 8"
+        msg = f"the image has {image.bit_depth} bits per sample; the generator takes images of 8"
         raise ImageError(msg)
 
 
@@ -369,7 +369,7 @@ class _Fit:
             return self._job.too_small(min(code.written_bytes for code in self.all_codes()))
         best_db = self._job.reported_db(max(code.psnr_db for code in self.all_codes()))
         floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
-        reach = f"{floor_db:.2f} dB is out of the prior's reach, the best was {best_db:.2f} dB"
+        reach = f"{floor_db:.2f} dB is out of the generator's reach; the best was {best_db:.2f} dB"
         return f"{reach}; lower --psnr or drop --generator"
 
 

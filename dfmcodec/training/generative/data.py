@@ -191,7 +191,7 @@ def _read_folder(path: Path, notify: Notify) -> ImageSet:
         image = read_image(file, notify=notify)
         _check_sides(image.pixels[None], file)
         if not image.is_opaque:
-            msg = f"{file} has alpha, which the generative model does not have; put the image on a ground first"
+            msg = f"{file} has alpha, which the generative model lacks; flatten it onto a background first"
             raise ImageError(msg)
         if image.bit_depth != 8:
             msg = f"{file} has {image.bit_depth} bits per sample; 8 are expected"

@@ -161,7 +161,7 @@ class Trainer:
             msg = f"{path} is damaged; use --restart to ignore it"
             raise ConfigError(msg) from error
         if about != self._about():
-            msg = f"{path} is of a training with other images or settings; use --restart to ignore it"
+            msg = f"{path} is from training with other images or settings; use --restart to ignore it"
             raise ConfigError(msg)
         try:
             restored = [jnp.asarray(arrays[f"leaf{index}"]).reshape(leaf.shape) for index, leaf in enumerate(leaves)]

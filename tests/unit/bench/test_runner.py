@@ -370,7 +370,7 @@ def test_images_are_noticed_as_encode_does(folder):
     notices = []
     find_images((pages, cmyk), notices.append)
     assert notices == [
-        f"{pages}: the first of several pages; dfm encode --page takes another",
+        f"{pages}: only the first of several pages is read; dfm encode --page selects another",
         f"{cmyk}: CMYK converted to sRGB as Pillow does",
     ]
     result = bench(pages, cmyk, "--rates", "0.3", "--vs", "jpeg", "--no-cache")

@@ -62,7 +62,7 @@ def test_an_image_that_kills_its_worker_again_and_again_is_the_only_one_blamed(s
     monkeypatch.setattr(tasks, "_pack", lambda: tasks.Task(perform, pack.target_name, pack.is_wanted))
     results, state = run(store, pack_job(source, size=1), POOL)
     assert (state.total.done, state.total.failed, state.is_complete) == (5, 1, True)
-    assert failures(results) == [f"{source}/002.png: its worker died of it twice, perhaps for lack of memory"]
+    assert failures(results) == [f"{source}/002.png: it killed its worker twice, perhaps for lack of memory"]
 
 
 @pytest.mark.slow
@@ -142,7 +142,7 @@ def test_damaged_records_are_named(source, store, name, ask):
 
 
 def test_a_store_without_a_plan(store):
-    with pytest.raises(ConfigError, match="holds no plan"):
+    with pytest.raises(ConfigError, match="holds no dfmcodec plan"):
         plan_of(store)
 
 
@@ -212,7 +212,7 @@ def test_factories_that_are_none(name):
 
 def test_a_factory_that_gives_no_executor(source, store, monkeypatch):
     monkeypatch.setattr("corpora.nothing", lambda: 1, raising=False)
-    with pytest.raises(ConfigError, match="gave int, which is no executor"):
+    with pytest.raises(ConfigError, match="gave int, which is not a concurrent"):
         run(store, pack_job(source), Engine("corpora:nothing", 1))
 
 

@@ -135,7 +135,7 @@ def test_what_is_missing_is_one_line(source, bucket):
         planned(open_store("s3://no-such-bucket/out"), pack_job(source))
     with pytest.raises(DfmError, match=r"x\.png"):
         read_url(f"{source}/x.png")
-    with pytest.raises(DfmError, match="holds no plan"):
+    with pytest.raises(DfmError, match="holds no dfmcodec plan"):
         plan_of(open_store(f"{bucket}/nothing"))
     results, _ = run(open_store(f"{bucket}/out"), pack_job(f"{bucket}/{{0..1}}.tar"))
     assert len(failures(results)) == 2

@@ -142,7 +142,7 @@ def test_what_was_converted_is_told_and_in_the_rows(source, tmp_path):
     store = open_store(str(tmp_path / "out"))
     results, _ = run(store, encode_job(source, size=10))
     (notice,) = (notice for result in results for notice in result.notices)
-    assert notice.startswith(f"{source / '002.gif'}: the first of several frames")
+    assert notice.startswith(f"{source / '002.gif'}: only the first of several frames")
     assert [row.notices for row in read_rows(store, 0)] == [None, notice, None, None, None]
 
 
@@ -168,7 +168,7 @@ def test_an_output_with_too_long_a_name_is_a_row(source, tmp_path):
     assert (progress.total.done, progress.total.failed, progress.is_complete) == (5, 1, True)
     (line,) = failures(results)
     assert line.endswith(
-        f"{long}.dfm is no name for an output, a part of it has 258 bytes, more than 255; rename the source"
+        f"{long}.dfm cannot name an output: a part of it has 258 bytes, more than 255; rename the source"
     )
 
 
@@ -257,7 +257,7 @@ def test_images_that_kill_their_worker_are_named_and_the_rest_is_done(source, tm
     result = encode_shard(Shard(store.url, 0))
     assert (result.commit.done, result.commit.failed) == (3, 2)
     assert sorted(row.source[-7:] for row in read_rows(store, 0) if row.status == "failed") == ["001.png", "002.png"]
-    assert all("died of it twice" in line for line in result.failures)
+    assert all("killed its worker twice" in line for line in result.failures)
 
 
 def test_an_interruption_is_no_death(source, tmp_path, monkeypatch):

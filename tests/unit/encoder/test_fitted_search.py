@@ -473,7 +473,7 @@ def test_gray_images_have_one_channel() -> None:
     ("config", "message"),
     [
         (EncoderConfig(size=150), r"150 bytes is below the [\d,]+ that the smallest file needs"),
-        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach of the fitted model, which came to \d\d\.\d\d"),
+        (EncoderConfig(psnr=80.0), r"80\.00 dB is out of reach of the fitted model, which reached \d\d\.\d\d"),
     ],
 )
 def test_targets_may_be_out_of_reach(config: EncoderConfig, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

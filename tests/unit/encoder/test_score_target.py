@@ -111,7 +111,7 @@ def test_what_no_tune_means(options, tune):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ssimulacra2": 70, "quality": 70}, "ssimulacra2 and quality are both targets; give only one"),
+        ({"ssimulacra2": 70, "quality": 70}, "ssimulacra2 and quality are targets; give only one"),
         ({"ssimulacra2": 70, "tune": "psnr"}, "ssimulacra2 is a target of the tune visual, not of psnr"),
         ({"ssimulacra2": 100}, "ssimulacra2 is 100; it must be above 0 and below 100"),
         ({"ssimulacra2": -3}, "ssimulacra2 is -3; it must be above 0 and below 100"),

@@ -328,8 +328,8 @@ def filled(**values: float) -> Callable[[GridNetwork], GridNetwork]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *((with_entry(name, 0.5), f"{name} .* not whole") for name in GridNetwork.LIMITS),
-        (with_entry("c2", np.nan), "c2 .* not whole"),
+        *((with_entry(name, 0.5), f"{name} .* not integers") for name in GridNetwork.LIMITS),
+        (with_entry("c2", np.nan), "c2 .* not integers"),
         *(
             (with_entry(name, sign * (MAX_WEIGHT + 1)), f"{name} .* beyond {MAX_WEIGHT}")
             for name, sign in (("w1", 1), ("w2", -1), ("w3", 1), ("bypass", 1))

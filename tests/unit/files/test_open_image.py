@@ -44,7 +44,7 @@ def test_no_program_is_started(monkeypatch):
 
     for name in ("Popen", "run", "call", "check_call", "check_output"):
         monkeypatch.setattr(subprocess, name, refuse)
-    with pytest.raises(ImageError, match="is not an image that Pillow can read; convert it to pixels first"):
+    with pytest.raises(ImageError, match="is not an image that Pillow can read; convert it to PNG first"):
         image_from_bytes(POSTSCRIPT, "postscript.png")
     with pytest.raises(PIL.UnidentifiedImageError):
         open_image(io.BytesIO(POSTSCRIPT))

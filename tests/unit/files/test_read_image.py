@@ -222,7 +222,7 @@ def pages_of(format_name, count=3):
 
 def test_the_further_images_of_a_phone_are_no_frames():
     image, notices = read(pages_of("MPO", 2))
-    assert notices == "file: the main image of several; the others (previews, a gain map) are left out"
+    assert notices == "file: only the main image is read; the others (previews, a gain map) are left out"
     assert image.pixels.shape == PIXELS.shape
 
 
@@ -233,8 +233,8 @@ def test_pages_are_not_counted(monkeypatch):
     data = {name: pages_of(name) for name in ("TIFF", "GIF")}
     monkeypatch.setattr(PIL.TiffImagePlugin.TiffImageFile, "n_frames", property(refuse))
     monkeypatch.setattr(PIL.GifImagePlugin.GifImageFile, "n_frames", property(refuse))
-    assert "the first of several pages; dfm encode --page takes another" in read(data["TIFF"])[1]
-    assert "the first of several frames; dfm encode --page takes another" in read(data["GIF"])[1]
+    assert "only the first of several pages is read; dfm encode --page selects another" in read(data["TIFF"])[1]
+    assert "only the first of several frames is read; dfm encode --page selects another" in read(data["GIF"])[1]
     for page in (1, 2, 3):
         image, notices = read(data["TIFF"], page=page)
         assert np.array_equal(image.pixels, np.roll(PIXELS, page - 1, 0))
@@ -362,7 +362,7 @@ def deep_tiff(samples, photometric="rgb", extra=None, **options):
 
 
 def lost(bits, format_name):
-    return f"it has {bits} bits a sample, of which Pillow's {format_name} reader gives 8"
+    return f"it has {bits} bits per sample, but Pillow's {format_name} reader keeps 8"
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

@@ -686,7 +686,7 @@ def test_folders_lose_nothing_silently(tmp_path: Path) -> None:
     notices: list[str] = []
     assert len(read_images(tmp_path, notices.append)) == 61
     (notice,) = notices
-    assert "01.gif: the first of several frames" in notice
+    assert "01.gif: only the first of several frames" in notice
     gray.putalpha(254)
     gray.save(tmp_path / "30.png")
     with pytest.raises(ImageError, match=r"30\.png has alpha"):
@@ -727,7 +727,7 @@ def test_a_grid_that_cannot_be_written_is_not_painted(model_file: Path, tmp_path
     for words, expected, message in (
         (("sample", "-n", 64, "--size", 2100, "-o", tmp_path / "g.webp"), 1, "its sides have up to 16383 pixels"),
         (("interpolate", "-n", 64, "--size", 1100, "-o", tmp_path / "g.png"), 1, "at most 65535 pixels"),
-        (("sample", "-o", "-"), 2, "-o - is no file"),
+        (("sample", "-o", "-"), 2, "-o - is not a file"),
     ):
         code, output = run("generate", words[0], model_file, *words[1:])
         assert (code, message in output) == (expected, True), output
@@ -749,7 +749,7 @@ def test_a_training_that_is_stopped_before_its_model_is_written_is_kept(tmp_path
     first, second = (model.parameters for model in models)
     assert all(np.array_equal(first[name], second[name]) for name in first)
     code, output = run(*words, "-")
-    assert (code, "-o - is no file" in output) == (2, True), output
+    assert (code, "-o - is not a file" in output) == (2, True), output
 
 
 def test_commands(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_types_are_refused_within_shards_too():
         ({"quality": 75, "effort": 2.5}, "an integer is needed"),
         ({"quality": 75, "axes": "xy"}, "yx, yxc, cyx"),
         ({"quality": 75, "axes": ["y", "x"]}, "yx, yxc, cyx"),
-        ({"bpp": 1}, "'bpp' is no parameter"),
+        ({"bpp": 1}, "'bpp' is not a parameter"),
     ],
 )
 def test_settings_are_checked(configuration, words):

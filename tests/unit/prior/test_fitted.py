@@ -132,7 +132,7 @@ def test_tables_go_an_octave_further_for_half_the_step(prior: FittedPrior) -> No
         ("context_w1", 1000, "w1 of a context network .* beyond 1023"),
         ("context_bypass", 1000, "bypass of a context network .* beyond"),
         ("context_c1", 100_000, "c1 of a context network .* beyond"),
-        ("context_c2", 0.3, "c2 of a context network .* not whole"),
+        ("context_c2", 0.3, "c2 of a context network .* not integers"),
     ],
 )
 def test_a_prior_that_is_not_exact_is_refused(name: str, factor: float, message: str) -> None:
