@@ -148,7 +148,7 @@ def test_preview_is_what_the_file_decodes_to(photos):
     ("shape", "dtype", "preview", "words"),
     [
         ((8, 8, 4), np.uint8, "p.jpg", "jpeg cannot hold alpha"),
-        ((8, 8), np.uint16, "p.jpg", "jpeg cannot hold 16 bits a sample"),
+        ((8, 8), np.uint16, "p.jpg", "jpeg cannot hold 16 bits per sample"),
         ((1, 16_384), np.uint8, "p.webp", "sides have up to 16383 pixels"),
     ],
 )

@@ -156,7 +156,7 @@ def bad_files(chelsea):
         (["decode", "good.dfm", "--scale", "2", "--to", "30x30"], 2, "not both"),
         (["decode", "good.dfm", "--to", "30 pixels"], 2, "write WxH"),
         (["decode", "good.dfm", "--to", "16384x9", "-o", "x.webp"], 1, "sides have up to 16383 pixels"),
-        (["decode", "good.dfm", "--scale", "900"], 2, "no size for an image"),
+        (["decode", "good.dfm", "--scale", "900"], 2, "not a possible image size"),
         (["decode", "alpha.dfm", "-o", "x.jpg"], 1, "jpeg cannot hold alpha"),
         (["decode", "-", "good.dfm"], 2, "standard input"),
         (["compare", "cat.png", "float.tiff"], 1, "floating-point"),

@@ -77,7 +77,7 @@ def test_a_fitted_file_is_not_worse_than_a_first_iteration_of_the_latent_model(f
     assert report["config"]["model"] == "fitted"
     assert report["stop_reason"] == "time limit"
     assert (
-        "cat.png: the fit ended early (time limit) with a worse result than that of the latent model, which is written"
+        "cat.png: the fit ended early (time limit) and did worse than the latent model, whose file is written"
     ) in result.stderr
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_smaller_says_what_helps(folder, chelsea, options, adv
     """It was always a lower --quality."""
     PIL.Image.fromarray(chelsea.pixels).save("small.jpg", quality=3)
     result = dfm("encode", "small.jpg", "--effort", 1, *options)
-    assert f"small.dfm is no smaller than its source: {advice}, --skip-larger leaves it out" in result.stderr
+    assert f"small.dfm is no smaller than its source: {advice}; --skip-larger leaves it out" in result.stderr
 
 
 def test_metadata_that_are_most_of_a_file_are_named(folder, chelsea):
@@ -104,7 +104,7 @@ def test_metadata_that_are_most_of_a_file_are_named(folder, chelsea):
     profile = np.random.default_rng(1).bytes(30_000)
     PIL.Image.fromarray(chelsea.pixels).save("profile.jpg", quality=3, icc_profile=profile)
     result = dfm("encode", "profile.jpg", "--effort", 1, "-q", 95)
-    assert "profile.dfm is no smaller than its source: most of it is metadata (see --strip), " in result.stderr
+    assert "profile.dfm is no smaller than its source: most of it is metadata (see --strip); " in result.stderr
     assert ", including 30," in result.stdout
     message = dfm("encode", "profile.jpg", "-f", "--effort", 1, "--size", 3000, code=4).stderr
     assert "the target of 3,000 bytes is below the 30," in message

@@ -97,7 +97,7 @@ def test_folders_are_searched_as_verify_does(tagged):
         assert [json.loads(line)["file"] for line in lines] == [str(Path(name)) for name in names]
     Path("deep/b.dfm").write_bytes(tagged[:-1])
     assert info("deep", code=3).stdout.startswith(f"{Path('deep/b.dfm')}: 32x24 RGB")
-    assert "are missing" in info("deep", "-r", code=5).stderr
+    assert " missing" in info("deep", "-r", code=5).stderr
     Path("empty").mkdir()
     assert "there are no .dfm files here (-r looks into subfolders)" in info("empty", code=1).stderr
 

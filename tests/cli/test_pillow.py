@@ -350,7 +350,7 @@ def test_verify_uses_the_checks_of_the_file(data, monkeypatch):
         with opened(flipped(data, at, at % 8)) as image, pytest.raises(OSError, match=r"damaged|does not match"):
             image.verify()
     for end in range(start, len(data), 20):
-        with opened(data[:end]) as image, pytest.raises(OSError, match=r"truncated.* are missing"):
+        with opened(data[:end]) as image, pytest.raises(OSError, match=r"truncated.* missing"):
             image.verify()
 
 
@@ -539,7 +539,7 @@ def test_lossless_means_what_it_says(photo):
     data = saved(small, lossless=True, quality=None)
     assert np.array_equal(np.asarray(opened(data)), np.asarray(small))
     assert saved(small, lossless=False) == saved(small)
-    with pytest.raises(ValueError, match="both targets"):
+    with pytest.raises(ValueError, match="are targets"):
         saved(small, lossless=True)
     noise = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     with pytest.raises(OSError, match=r"the image cannot be encoded without loss \(200\.00 dB take"):

@@ -77,7 +77,7 @@ MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "demo a.png -O page",
 )
 
-_FITTING = "pip install jax optax, or encode with the latent model"
+_FITTING = "pip install jax optax; or encode with the latent model"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model fitted": f"the fitted model needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o x.dfm --effort 6": f"the fitted model needs JAX and optax; install them: {_FITTING}",
@@ -85,7 +85,7 @@ LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "decode a.dfm -o x.png --backend jax": "needs JAX; install it: pip install jax",
     "sample chelsea -o x.png": "needs scikit-image; install it: pip install scikit-image",
-    "demo -O demo": "needs scikit-image; install it: pip install scikit-image, or name a photograph of your own",
+    "demo -O demo": "needs scikit-image; install it: pip install scikit-image; or name a photograph of your own",
     "compare a.png a.dfm": "needs scikit-image and SciPy; install them: pip install scikit-image scipy",
     "bench a.png --efforts 1": "needs scikit-image and SciPy; install them: pip install scikit-image scipy",
     "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",

@@ -142,7 +142,7 @@ def test_require_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPackageError) as caught:
         require("a fit", "jax", "jaxlib", "optax", otherwise="or do without")
-    assert str(caught.value) == "a fit needs JAX; install it: pip install jax, or do without"
+    assert str(caught.value) == "a fit needs JAX; install it: pip install jax; or do without"
     assert str(missing_package("a fit", "skimage", "scipy")) == (
         "a fit needs scikit-image and SciPy; install them: pip install scikit-image scipy"
     )

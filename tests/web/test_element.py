@@ -205,7 +205,7 @@ def test_an_error_shows_the_alternative_text_and_is_told(page, events, site):
         "png": "not-dfm",
         "bad": "failure",
     }
-    assert "the file is truncated: 500 bytes of" in sent["cut"]["message"]
+    assert "the file is truncated: 500 of" in sent["cut"]["message"]
     assert "404" in sent["none"]["message"]
     assert sent["bad"]["urls"] == ["http://[/a.dfm"]
     assert page.get_attribute("#bad", "data-dfm") == "error"

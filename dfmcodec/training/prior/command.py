@@ -64,7 +64,7 @@ def named_prior(
     if name in shipped:
         return prior_of(shipped[name])
     if not Path(name).is_file():
-        msg = f"{name!r} is no file, and no shipped prior ({', '.join(shipped)})"
+        msg = f"{name!r} is neither a file nor a shipped prior ({', '.join(shipped)})"
         raise click.BadParameter(msg)
     try:
         return from_arrays(read_arrays(Path(name)))

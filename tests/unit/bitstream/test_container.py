@@ -97,7 +97,7 @@ def test_foreign_newer_and_trailing():
         bitstream.read(b"")
     with pytest.raises(UnsupportedVersionError, match="version 2"):
         bitstream.read(data[:4] + b"\x02" + data[5:])
-    with pytest.raises(CorruptError, match="3 bytes follow"):
+    with pytest.raises(CorruptError, match="3 extra bytes"):
         bitstream.read(data + b"abc")
 
 

@@ -187,7 +187,7 @@ def test_a_shard_whose_worker_is_lost_is_done_again(source, store, monkeypatch, 
     results, state = run(store, pack_job(source, size=1), Engine("corpora:losing", 1))
     assert state.total.done == done
     assert [result.error for result in results if result.error] == (
-        [] if done == 6 else ["its worker reports OSError: gone; is dfmcodec of this version installed there?"]
+        [] if done == 6 else ["its worker reports OSError: gone; is this version of dfmcodec installed there?"]
     )
 
 

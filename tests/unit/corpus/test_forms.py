@@ -105,8 +105,8 @@ def test_tars_hold_nothing_of_the_moment(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        *(("../x.png", "no name for an output"), ("/x.png", "no name for an output")),
-        *(("./../x.png", "no name for an output"), (".//x.png", "no name for an output")),
+        *(("../x.png", "cannot name an output"), ("/x.png", "cannot name an output")),
+        *(("./../x.png", "cannot name an output"), (".//x.png", "cannot name an output")),
         (r"..\..\win.png", "it has the character"),
         ("C:x.png", "it has the character ':'"),
         ("a.png:stream.png", "it has the character ':'"),

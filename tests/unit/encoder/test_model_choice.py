@@ -45,7 +45,7 @@ def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 10}, "steps is for the fitted and coordinate models; name one of them as the model"),
+        ({"steps": 10}, "steps is for the fitted and coordinate models; choose one of them"),
         ({"depth": 2, "width": 4}, "depth is for the coordinate model; choose that model"),
         ({"steps": 10, "model": "latent"}, "steps is for the fitted and coordinate models, not for latent"),
         ({"depth": 2, "width": 4, "model": "fitted"}, "depth is for the coordinate model, not for fitted"),

@@ -133,7 +133,7 @@ def test_exif_that_is_there_is_not_changed_for_a_density():
     image, notices = read(file_of("JPEG", dpi=(300, 300), exif=exif))
     assert image.metadata.exif == exif.tobytes()
     assert notices == [
-        "file: its 300 dpi are not kept: they stand outside its Exif, which is kept unchanged and states none; write "
+        "file: its 300 dpi are not kept: its Exif, which is kept unchanged, has none; write "
         "them into the Exif to keep them"
     ]
     exif[282], exif[283], exif[296] = 118.11, 118.11, 3  # the same in centimetres

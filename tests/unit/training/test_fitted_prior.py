@@ -412,7 +412,7 @@ def test_a_start_that_is_no_prior_is_refused(
     write_arrays(path, {name: array for name, array in arrays.items() if name != without})
     no_archive = tmp_path / "text.npz"
     no_archive.write_text("text")
-    for start, expected in ((path, words), (no_archive, str(no_archive)), (pictures, "is not a file")):
+    for start, expected in ((path, words), (no_archive, str(no_archive)), (pictures, "is neither a file")):
         result = CliRunner().invoke(main, [str(pictures), "--out", str(out), "--start", str(start)])
         assert result.exit_code == 2
         (line,) = result.stderr.splitlines()
