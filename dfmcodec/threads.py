@@ -58,6 +58,20 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     return list(_threads().map(function, given))
 
 
+def in_rounds(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results of a function that spreads its own work over threads, for all items, in their
+    order. As many items as there are threads have one thread each, round after round; items that
+    are too few for a round come one by one, each on all threads.
+
+    Args:
+        function: Must not change what other items use.
+        items: What it is called with.
+    """
+    given = list(items)
+    whole = len(given) // thread_count() * thread_count()
+    return in_threads(function, given[:whole]) + [function(item) for item in given[whole:]]
+
+
 def parts_of(rows: range, parts: int | None = None) -> list[range]:
     """Rows in some parts of about the same size; None for as many as there are threads."""
     parts = max(1, min(len(rows), thread_count() if parts is None else parts))

@@ -131,12 +131,12 @@ class Salvage:
             msg = f"nothing of the image or region can be decoded: its latents are {self._state} from the start"
             raise CorruptError(msg)
         sentences = []
-        for number, end in self._ends.items():
+        for number, end in sorted(self._ends.items()):
             tile = f" of tile {number + 1} of {self._tiles}" if self._tiles > 1 else ""
             sentences.append(lost_details(end.level, self._state, tile))
         if self._lost:
             sentences.append(
                 f"{len(self._lost)} of {self._tiles} tiles are {self._state}, the first is number "
-                f"{self._lost[0] + 1}; they are mid-gray"
+                f"{min(self._lost) + 1}; they are mid-gray"
             )
         return sentences

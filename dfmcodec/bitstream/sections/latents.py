@@ -28,6 +28,7 @@ from dfmcodec.entropy.tables import MAX_SYMBOL, PRECISION_BITS, TABLE_SIZE
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.errors import CorruptError, TruncatedError
 from dfmcodec.latents.geometry import Geometry, Region, Tiling
+from dfmcodec.threads import in_rounds
 
 TILE_LENGTH = struct.Struct("<I")  # the length of a tile stream
 _SPARE_BITS = 128  # the range coder leaves out words of zeros at its end
@@ -341,7 +342,7 @@ def read_symbols(
         body: The body of the latents section.
         region: The region to decode; None for the whole image.
         finest_level: The finest decomposition level to decode.
-        read: The function that decodes a tile.
+        read: The function that decodes a tile; tiles are decoded side by side.
 
     Returns:
         The symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W']; and
@@ -363,11 +364,12 @@ def read_symbols(
         check_length(size, tiling.tiles[number].geometry.symbol_count())
     cell = 1 << finest_level  # side in pixels of the cell that a sample of the low-pass band covers
     samples = np.empty((tiling.channels, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
-    symbols = []
-    for number in numbers:
+
+    def decode(number: int) -> TileSymbols:
         tile = tiling.tiles[number]
         tile_symbols, tile_samples = read(number, streams[number], tile.geometry, q_step, context, finest_level)
         top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
         samples[:, top : top + tile_samples.shape[1], left : left + tile_samples.shape[2]] = tile_samples
-        symbols.append(TileSymbols.of(tile_symbols))
-    return tuple(symbols), samples, covered
+        return TileSymbols.of(tile_symbols)
+
+    return tuple(in_rounds(decode, numbers)), samples, covered

@@ -60,14 +60,15 @@ class SymbolSample:
         context: The context model of the prior, without an adaptation.
         tiling: The tiles of the image.
         log_step: See `latents.quantizer.log_step`.
+        seed: Of the random choice.
     """
 
-    def __init__(self, context: ContextModel, tiling: Tiling, log_step: int) -> None:
+    def __init__(self, context: ContextModel, tiling: Tiling, log_step: int, seed: int = 0) -> None:
         self.context = context
         self.geometry = tiling.tiles[0].geometry  # all tiles have the same bands
         self._symbols_of_finest_level = tiling.height * tiling.width * tiling.channels
         self._log_step = log_step
-        self._rng = np.random.default_rng(0)
+        self._rng = np.random.default_rng(seed)
         self._parts: dict[int, list[_Seen]] = {}
         self._numbers = {band: number for number, band in enumerate(band_numbers(self.geometry))}
 
@@ -88,6 +89,11 @@ class SymbolSample:
                 np.full(kept.size, 1 / part, dtype=np.float32),
             )
         )
+
+    def extend(self, other: SymbolSample) -> None:
+        """Takes the sample of another tile."""
+        for phase, parts in other._parts.items():
+            self._parts.setdefault(phase, []).extend(parts)
 
     def by_phase(self) -> dict[int, _Seen]:
         """The sample of each phase that has one."""

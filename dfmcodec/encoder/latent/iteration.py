@@ -10,10 +10,12 @@ the filter by least squares, and learn what each symbol costs as context of othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from math import inf, log2
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +45,7 @@ from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_slopes
 from dfmcodec.synthesis.filter import ImageFilter
+from dfmcodec.threads import in_rounds
 
 _DEPENDENCY_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
 _LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
@@ -159,10 +162,8 @@ def iterate(
         FloatingPointError: A fit gave NaN or infinite values.
     """
     number, effort = state.number + 1, encoding.effort
-    sample = None
-    if number in effort.adapted_after and not state.is_plain:
-        sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(q_step))
-    coded = _code_tiles(encoding, state, q_step, bit_cost, sample, check)
+    is_sampled = number in effort.adapted_after and not state.is_plain
+    coded, samples = _code_tiles(encoding, state, q_step, bit_cost, is_sampled, check)
     model = QuantizedLatents(
         encoding.architecture,
         encoding.image.height,
@@ -173,7 +174,7 @@ def iterate(
         None,
         adaptation=state.adaptation,
         bit_depth=encoding.image.bit_depth,
-        body=coded.body,
+        body=join_tiles(coded.bodies),
     )
     file_bytes = encoding.fixed_bytes + coded.bits / 8
     if state.adaptation is not None:
@@ -183,15 +184,15 @@ def iterate(
         return Trial(number, model, file_bytes, written_bytes, inf), following
 
     check()
-    change = encoding.machine_change(coded.samples, q_step)
+    change = encoding.machine_change(samples, q_step)
     image_filter = state.image_filter
     check()
     if not state.is_plain and (image_filter is None or effort.learns_in(number) or number >= effort.iterations):
-        image_filter = _fit_filter(encoding, coded.samples, change, q_step, bit_cost)
+        image_filter = _fit_filter(encoding, samples, change, q_step, bit_cost)
     if image_filter is not None:
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
-    squared_error, decoded = encoding.with_filter(coded.samples, q_step, change, image_filter)
+    squared_error, decoded = encoding.with_filter(samples, q_step, change, image_filter)
     seen = None
     if decoded is not None:
         image = encoding.image
@@ -199,9 +200,9 @@ def iterate(
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
         if effort.is_iterated and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
-            following = replace(following, reconstruction=Reconstruction(coded.samples, change, decoded))
-    if sample is not None:
-        adaptation = fit_adaptation(sample, state.adaptation, effort.adaptation_steps, check)
+            following = replace(following, reconstruction=Reconstruction(samples, change, decoded))
+    if coded.sample is not None:
+        adaptation = fit_adaptation(coded.sample, state.adaptation, effort.adaptation_steps, check)
         following = replace(following, adaptation=adaptation)
     if effort.is_iterated:
         following = replace(following, change=change)
@@ -216,8 +217,8 @@ def shifted(encoding: Encoding, state: IterationState) -> IterationState:
     made = state.reconstruction
     if made is None:
         return state
-    tiles = tuple(_shifted(encoding, tile, made) for tile in state.tiles)
-    return replace(state, tiles=tiles, reconstruction=None)
+    tiles = in_rounds(lambda tile: _shifted(encoding, tile, made), state.tiles)
+    return replace(state, tiles=tuple(tiles), reconstruction=None)
 
 
 def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
@@ -243,21 +244,33 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
 
 @dataclass(frozen=True)
 class _Coded:
-    """The symbols of all tiles at a q_step.
+    """The symbols of a tile, or of all, at a q_step.
 
     Args:
         symbols: Of each tile.
-        samples: What they synthesise to, int32 [C, H, W], units.
         bits: What they cost under the context model.
-        body: The latents section.
-        tiles: What the next iteration knows of the tiles.
+        bodies: The tile stream of each.
+        tiles: What the next iteration knows of them.
+        sample: A sample of them; None for none.
     """
 
     symbols: tuple[TileSymbols, ...]
-    samples: Int32
     bits: float
-    body: bytes
+    bodies: tuple[bytes, ...]
     tiles: tuple[TileState, ...]
+    sample: SymbolSample | None
+
+    @classmethod
+    def join(cls, parts: Sequence[_Coded]) -> _Coded:
+        """Those of all tiles."""
+        sample, *samples = (part.sample for part in parts)
+        for other in samples:
+            if sample is not None and other is not None:
+                sample.extend(other)
+        symbols, bodies, tiles = (
+            tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("symbols", "bodies", "tiles")
+        )
+        return cls(symbols, sum(part.bits for part in parts), bodies, tiles, sample)
 
 
 def _code_tiles(
@@ -265,37 +278,65 @@ def _code_tiles(
     state: IterationState,
     q_step: int,
     bit_cost: float,
-    sample: SymbolSample | None,
+    is_sampled: bool,
     check: Callable[[], None],
-) -> _Coded:
-    """Chooses and codes the symbols of all tiles."""
-    is_iterated = encoding.effort.is_iterated
+) -> tuple[_Coded, Int32]:
+    """Chooses and codes the symbols of all tiles, side by side.
+
+    Returns:
+        The symbols, and what they synthesise to, int32 [C, H, W], units.
+    """
     context = encoding.context(state.adaptation)
     samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
-    bodies, bits, tiles, symbols = [], 0.0, [], []
-    for tile_state in state.tiles:
+    lock = Lock()
+
+    def checked() -> None:
+        with lock:
+            check()
+
+    def code(number: int) -> _Coded:
+        tile_state, sample = state.tiles[number], None
+        if is_sampled:
+            sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(q_step), seed=number)
         tile = tile_state.tile
-        octaves = log2(state.q_step / q_step)
-        pyramid = encoding.pyramid(tile, state.change if abs(octaves) <= _FARTHEST_OCTAVES else None)
-        if tile_state.weights is None:  # the first iteration's pyramid is the original's
-            tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
-        if tile_state.shift is not None and abs(octaves) <= _FARTHEST_OCTAVES and q_step >= _FINEST_WEIGHED:
-            pyramid = tile_state.shift.added_to(pyramid)
-        source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
-        del pyramid  # a large tile's takes much memory
-        known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
-        of_tile, samples[:, tile.rows, tile.columns] = traverse(tile.geometry, q_step, context, source, known=known)
-        symbols.append(TileSymbols.of(of_tile))
-        bits += source.bits
-        bodies.append(source.writer.to_bytes())
-        packed = {}
-        if is_iterated or len(state.tiles) == 1:  # the tables of a large image would need much memory
-            packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
-        tile_state = replace(tile_state, tables=packed)
-        if isinstance(source, ObservedSymbols):
-            tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_PART))
-        tiles.append(tile_state)
-    return _Coded(tuple(symbols), samples, bits, join_tiles(bodies), tuple(tiles))
+        coded, samples[:, tile.rows, tile.columns] = _code_tile(
+            encoding, state, tile_state, q_step, bit_cost, context, sample, checked
+        )
+        return coded
+
+    return _Coded.join(in_rounds(code, range(len(state.tiles)))), samples
+
+
+def _code_tile(
+    encoding: Encoding,
+    state: IterationState,
+    tile_state: TileState,
+    q_step: int,
+    bit_cost: float,
+    context: ContextModel,
+    sample: SymbolSample | None,
+    check: Callable[[], None],
+) -> tuple[_Coded, Int32]:
+    """Chooses and codes the symbols of a tile; what they synthesise to, int32 [C, h, w], units."""
+    octaves = log2(state.q_step / q_step)
+    is_near = abs(octaves) <= _FARTHEST_OCTAVES
+    pyramid = encoding.pyramid(tile_state.tile, state.change if is_near else None)
+    if tile_state.weights is None:  # the first iteration's pyramid is the original's
+        tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
+    if tile_state.shift is not None and is_near and q_step >= _FINEST_WEIGHED:
+        pyramid = tile_state.shift.added_to(pyramid)
+    source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
+    del pyramid  # a large tile's takes much memory
+    known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
+    symbols, samples = traverse(tile_state.tile.geometry, q_step, context, source, known=known)
+    packed = {}
+    if encoding.effort.is_iterated or len(state.tiles) == 1:  # the tables of a large image would need much memory
+        packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
+    tile_state = replace(tile_state, tables=packed)
+    if isinstance(source, ObservedSymbols):
+        tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_PART))
+    coded = _Coded((TileSymbols.of(symbols),), source.bits, (source.writer.to_bytes(),), (tile_state,), sample)
+    return coded, samples
 
 
 def _source(
