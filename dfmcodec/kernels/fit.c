@@ -999,7 +999,9 @@ static int window(Work *work, char *room, float *by_latents) {
         round_level(work, level);
     }
     for (int stage = 0; stage <= STAGES; stage++) {
-        for (int c = 0; c < CHANNELS; c++) memset(work->values[stage] + c * VALUES + PIXELS, 0, sizeof(float) * SLACK);
+        const int written = (PIXELS_ALONG - 2 * stage) * PIXELS_ALONG; /* what is read beyond has no part in a result */
+        for (int c = 0; c < CHANNELS; c++)
+            memset(work->values[stage] + c * VALUES + written, 0, sizeof(float) * (size_t)(VALUES - written));
         memset(work->by_values[stage] - MARGIN, 0, sizeof(float) * (CHANNELS * BY_VALUES + MARGIN));
     }
     bits_of_window(work, &rows->contexts);

@@ -30,6 +30,15 @@ def test_results_are_in_order_and_from_other_threads():
     assert threads.in_threads(str, [7]) == ["7"]
 
 
+def test_rounds_have_a_thread_for_each_item_and_the_rest_all_threads():
+    names = threads.in_rounds(lambda number: (number, threading.current_thread().name), range(5))
+    assert [number for number, _ in names] == list(range(5))
+    assert [name.startswith("dfmcodec") for _, name in names] == [True, True, True, True, False]
+    assert threads.in_rounds(str, [7]) == ["7"]
+    with pytest.raises(ZeroDivisionError):
+        threads.in_rounds(lambda number: 1 // (number - 3), range(5))
+
+
 def test_threads_do_not_wait_for_threads():
     nested = threads.in_threads(lambda x: threads.in_threads(lambda y: x * y, range(3)), range(8))
     assert nested == [[0, x, 2 * x] for x in range(8)]

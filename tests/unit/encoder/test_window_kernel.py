@@ -190,6 +190,30 @@ def test_jax_serves_without_kernels():
         assert isinstance(loss_of_windows(windows, pixels), LossByJax)
 
 
+@pytest.mark.parametrize("instruction_set", compiled.instruction_sets() if compiled else [])
+def test_what_is_left_in_the_room_means_nothing(instruction_set):
+    """Not even NaN, which bytes of 255 are."""
+    image, windows, pixels, latents = some_image(130, 140)
+    loss = LossByKernel(compiled, windows, pixels)
+    weights = loss.weights(some_networks())
+    terms = loss._terms(weights, image, latents, 0)
+    with by(instruction_set):
+        results = []
+        for left in (0, 255):
+            room = np.full(compiled.window_room(), left, np.uint8)
+            found = np.empty_like(weights.flat), np.empty(60000, np.float32)
+            costs = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
+            for array in (*found, *costs):
+                array.fill(0)
+            compiled.window_gradient(*terms, room, (0.3, 0.2, 1), *found)
+            room.fill(left)
+            compiled.window_costs(*terms, room, *costs)
+            results.append((*found, *costs))
+    for one, other in zip(*results, strict=True):
+        assert np.isfinite(one).all()
+        assert np.array_equal(one, other)
+
+
 def test_windows_refuse_what_does_not_fit():
     image, windows, pixels, latents = some_image(130, 140)
     loss = LossByKernel(compiled, windows, pixels)
