@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from dfmcodec import kernels
@@ -154,6 +155,9 @@ def names_in(folder: str | Path) -> list[str]:
 def with_crc(content: bytes) -> bytes:
     """Content with the CRC-32 of a whole file."""
     return content + struct.pack("<I", zlib.crc32(content))
+
+
+with_kernels = pytest.mark.skipif(kernels.compiled is None, reason="no kernels, without which it takes long")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import skimage.data
+from common import with_kernels
 from fitted_parts import laplace_grids
 
 from dfmcodec.encoder.fitted.coordinate_descent import Reach, descend
@@ -80,6 +81,7 @@ def fit() -> Fit:
     return Fit(colours_of_photograph(128, 160), 1e-3, 0, start, FitSchedule.of(40))
 
 
+@with_kernels
 @pytest.mark.parametrize("level", range(4))
 def test_a_symbol_changes_costs_within_its_reach_alone(fit: Fit, level: int) -> None:
     """A large change, so that outermost taps show, if not small ones times small ones."""

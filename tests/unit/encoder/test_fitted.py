@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 import skimage.data
-from common import without_kernels
+from common import with_kernels, without_kernels
 from fitted_parts import BY_JAX, HIDDEN, TableCosts, installed, laplace_grids, prior_arrays, random_network, some_prior
 
 from dfmcodec import bitstream
@@ -377,6 +377,7 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
     assert np.concatenate(others).mean() < 0.005
 
 
+@with_kernels
 def test_the_rate_of_symbols_is_the_size_of_their_grids() -> None:
     """Near what the range coder writes, and near what the tables of the decoder say of each grid;
     without the rounding of activations. (Measured: 0.08 % with what a coder adds in the end, and
@@ -696,6 +697,7 @@ def cost_of(fit: Fit, state: FitState) -> float:
     return measured.mse * fit.pixel_count / fit.lmbda + measured.bits
 
 
+@with_kernels
 def test_a_fit_lowers_the_cost() -> None:
     """And a second fit is the same."""
     fit, fitted = fitted_photograph()

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from common import with_kernels
 from fitted_parts import laplace_grids
 
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
@@ -79,6 +80,7 @@ def test_single_steps_lower_the_cost(found: Found) -> None:
         assert np.allclose(one, again, atol=1e-6)
 
 
+@with_kernels
 def test_trials_are_chosen_well(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of the first ones lower the cost, of thousands of steps that could be tried."""
     _, state, rounding = found

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import skimage.data
+from common import with_kernels
 from fitted_parts import installed, laplace_grids
 
 import dfmcodec
@@ -369,6 +370,7 @@ def spoil_steps(
         *(pytest.param(*other, marks=pytest.mark.slow) for other in (("networks", -inf), ("latents", inf))),
     ],
 )
+@with_kernels
 def test_a_fit_that_comes_to_nan_goes_on_from_the_last_good_state(
     part: str, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
