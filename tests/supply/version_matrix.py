@@ -119,7 +119,7 @@ def tested(row: Row, tree: Path, work: Path, tests: list[str]) -> str:
     command(uv_command, "venv", "--quiet", "--clear", "--python", python, environment)
     target = environment / "bin" / "python"
     command(
-        uv_command, "pip", "install", "--quiet", "--python", target, "--resolution", row.resolution,
+        uv_command, "pip", "install", "--quiet", "--compile-bytecode", "--python", target, "--resolution", row.resolution,
         "--editable", f"{tree}[{','.join(EXTRAS)}]", cwd=work,
     )  # fmt: skip
     versions = installed(uv_command, environment)

@@ -390,7 +390,16 @@ dfmcodec.decode("a.dfm", "jax")  # refused
 def test_mypy_knows_the_types(tmp_path):
     root, path = Path(__file__).parents[2], tmp_path / "user.py"
     path.write_text(TYPED)
-    settings = ["--strict", "--config-file", str(root / "pyproject.toml"), "--cache-dir", str(root / ".mypy_cache")]
+    # silent: the package's own code is checked with the stubs of one version of NumPy
+    settings = [
+        "--strict",
+        "--follow-imports",
+        "silent",
+        "--config-file",
+        str(root / "pyproject.toml"),
+        "--cache-dir",
+        str(root / ".mypy_cache"),
+    ]
     out, _, _ = mypy.api.run([*settings, str(path)])
     found = {int(line.split(":")[1]) for line in out.splitlines() if ": error:" in line}
     refused = {number for number, line in enumerate(TYPED.splitlines(), start=1) if line.endswith("# refused")}
