@@ -118,10 +118,9 @@ def tested(row: Row, tree: Path, work: Path, tests: list[str]) -> str:
     uv_command, environment = uv(work), work / row.name
     command(uv_command, "venv", "--quiet", "--clear", "--python", python, environment)
     target = environment / "bin" / "python"
-    command(
-        uv_command, "pip", "install", "--quiet", "--compile-bytecode", "--python", target, "--resolution", row.resolution,
-        "--editable", f"{tree}[{','.join(EXTRAS)}]", cwd=work,
-    )  # fmt: skip
+    install = uv_command, "pip", "install", "--quiet", "--compile-bytecode", "--python", target
+    tested_tree = "--editable", f"{tree}[{','.join(EXTRAS)}]"
+    command(*install, "--resolution", row.resolution, *tested_tree, cwd=work)
     versions = installed(uv_command, environment)
     if row.resolution != "highest":
         higher = {
