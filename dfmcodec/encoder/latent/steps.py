@@ -172,13 +172,13 @@ class _ExactSearch:
 
     Args:
         image: The image.
-        is_refined: Whether an iteration depends on those before.
+        is_iterated: Whether an iteration depends on those before.
     """
 
-    def __init__(self, image: Image, is_refined: bool) -> None:
+    def __init__(self, image: Image, is_iterated: bool) -> None:
         self.errors = _SmallErrors(image)
         self._steps = _Steps()
-        self._is_refined = is_refined
+        self._is_iterated = is_iterated
 
     @property
     def is_found(self) -> bool:
@@ -192,7 +192,7 @@ class _ExactSearch:
 
     def add(self, trial: Trial) -> None:
         """Takes a trial that was finished."""
-        if trial.mse == 0 or trial.number > 1 or not self._is_refined:
+        if trial.mse == 0 or trial.number > 1 or not self._is_iterated:
             self._steps.add(trial.model.q_step, trial.mse == 0)
 
     def next_q_step(self, trial: Trial, finest: int = 1) -> int:
