@@ -402,22 +402,6 @@ def kodak_rates() -> str:
     return table(["codec", "BD-rate vs JPEG", *of_anchor, "vs AVIF", *of_anchor], lines)
 
 
-def kodak_by_image() -> str:
-    """BD-rates against AVIF by image, over all PSNRs that both reach."""
-    curves = _kodak_curves()
-    rates = {
-        codec: {
-            image: rate.percent
-            for image, points in curves[codec].items()
-            if (rate := bd_rate(curves["avif"][image], points)) is not None
-        }
-        for codec in ("dfm-1", "dfm-5")
-    }
-    lines = [[image, *(f"{of[image]:+.1f}" for of in rates.values())] for image in rates["dfm-5"]]
-    lines.append(["mean", *(f"{fmean(of.values()):+.1f}" for of in rates.values())])
-    return table(["image", "effort 1 vs AVIF", "effort 5 vs AVIF"], lines)
-
-
 def kodak_published() -> str:
     """BD-rates against published curves of other codecs."""
     lines = []
@@ -432,21 +416,6 @@ def kodak_published() -> str:
         lines.append([label, *cells])
     headings = [cell for anchor in first_page.PUBLISHED for cell in (f"vs {anchor}", "best .. worst")]
     return table(["", *headings], lines)
-
-
-def latent_crops() -> str:
-    """Small crops beside JPEG."""
-    rows = rows_of("latent_crops")
-    lines = [
-        [row["picture"], f"{row['bytes']:,}", *(f"{row[key]:.2f}" for key in ("psnr_db", "jpeg_db")), _over(row)]
-        for row in rows
-    ]
-    lines.append(["mean", "", "", "", f"{mean(rows, 'over_jpeg_db'):+.2f}"])
-    return table(["image", "bytes", "dfm, dB", "JPEG, dB", "over JPEG, dB"], lines)
-
-
-def _over(row: Row) -> str:
-    return f"{row['over_jpeg_db']:+.2f}"
 
 
 def _bench_rows(name: str) -> list[dict[str, str]]:
@@ -505,19 +474,6 @@ def bench_images() -> str:
             lines.append([name if rate == rates[0] else "", rate, *cells])
     headings = [f"effort {effort} over {BENCH[codec]}" for effort in (1, 5) for codec in others]
     return table(["mean / worst, dB", "rate", *headings], lines)
-
-
-def bench_all() -> str:
-    """The same for all of these images."""
-    rows = _best_forms(_bench_rows("imagenet_scikit"))
-    rates = sorted({rate for *_, rate in rows}, key=float, reverse=True)
-    pictures = {picture for _, _, picture, _ in rows}
-    others = [codec for codec in BENCH if codec != "dfm"]
-    lines = [
-        [f"effort 5, {rate}", *(f"{fmean(_gains(rows, '5', codec, pictures, rate)):+.2f}" for codec in others)]
-        for rate in rates
-    ]
-    return table([f"all {len(pictures)}, mean dB", *(f"over {BENCH[codec]}" for codec in others)], lines)
 
 
 def _gains(
@@ -663,13 +619,15 @@ def seen_means() -> str:
 def seen_kodak_means() -> str:
     """Means at equal size of data/kodak."""
     codecs = {"dfm effort 5 visual": "dfm"} | {anchor: anchor for anchor in seen.SETTINGS}
-    return _means("seen_kodak", list(codecs.items()), (0.3, 0.6, 1.2, 2.4, 4.0), "images")
+    return _means("seen_kodak", list(codecs.items()), (0.3, 0.6, 1.2, 2.4, 4.0), "images", 2)
 
 
-def _means(name: str, codecs: Sequence[tuple[str, str]], sizes: Sequence[float], what: str) -> str:
+def _means(
+    name: str, codecs: Sequence[tuple[str, str]], sizes: Sequence[float], what: str, measures: int | None = None
+) -> str:
     found = _at_equal_size(rows_of(name), [codec for codec, _ in codecs], sizes)
     lines = [[what, *(str(len(of)) for of in found.values())]]
-    for label, (key, digits) in SCORES.items():
+    for label, (key, digits) in list(SCORES.items())[:measures]:
         for number, (_, codec) in enumerate(codecs):
             cells = [f"{mean((rows[number] for rows in of), key):.{digits}f}" for of in found.values()]
             lines.append([f"{label}: {codec}", *cells])
@@ -694,7 +652,7 @@ TABLES |= {
         *(fitted_files, fitted_rates, fitted_effort_6, fitted_decode, fitted_parts),
         *(generative_models, generative_codes, image_kinds, image_twice, latent_layers, latent_parts),
         *(published_fixed, published_recipes, published_quantised),
-        *(kodak_rates, kodak_by_image, kodak_published, latent_crops, bench_kodak, bench_images, bench_all),
+        *(kodak_rates, kodak_published, bench_kodak, bench_images),
         *(frontier, latent_decode, large_parts),
         *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
     )
