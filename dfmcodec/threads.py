@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SIDE_BY_SIDE = 4  # tiles in work at most: each takes about 100 MB
 _limit: int | None = None
 _executor: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
@@ -60,16 +61,20 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
 
 def in_rounds(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """The results of a function that spreads its own work over threads, for all items, in their
-    order. As many items as there are threads have one thread each, round after round; items that
-    are too few for a round come one by one, each on all threads.
+    order. As many items as there are threads, but no more than `SIDE_BY_SIDE`, have one thread
+    each, round after round; items that are too few for a round come one by one, each on all
+    threads.
 
     Args:
         function: Must not change what other items use.
         items: What it is called with.
     """
-    given = list(items)
-    whole = len(given) // thread_count() * thread_count()
-    return in_threads(function, given[:whole]) + [function(item) for item in given[whole:]]
+    given, results = list(items), list[Result]()
+    round_size = min(thread_count(), SIDE_BY_SIDE)
+    whole = len(given) // round_size * round_size
+    for first in range(0, whole, round_size):
+        results += in_threads(function, given[first : first + round_size])
+    return results + [function(item) for item in given[whole:]]
 
 
 def parts_of(rows: range, parts: int | None = None) -> list[range]:

@@ -35,6 +35,9 @@ def test_rounds_have_a_thread_for_each_item_and_the_rest_all_threads():
     assert [number for number, _ in names] == list(range(5))
     assert [name.startswith("dfmcodec") for _, name in names] == [True, True, True, True, False]
     assert threads.in_rounds(str, [7]) == ["7"]
+    threads.limit_threads(9)
+    names = [name for _, name in threads.in_rounds(lambda n: (n, threading.current_thread().name), range(9))]
+    assert [name.startswith("dfmcodec") for name in names] == 8 * [True] + [False]
     with pytest.raises(ZeroDivisionError):
         threads.in_rounds(lambda number: 1 // (number - 3), range(5))
 
