@@ -96,3 +96,18 @@ def test_what_a_jpeg_cannot_hold_is_left_out():
             assert ("icc_profile" in pil_image.info) == (metadata is whole)
             assert ("exif" in pil_image.info) == (metadata is whole)
             assert ("xmp" in pil_image.info) == (metadata is whole)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 3), (5, 1, 3), (1, 9, 1), (901, 700, 3), (1201, 1000, 1)])
+def test_png_of_any_number_of_strips(shape, dtype):
+    """The last ones have two strips and more. Pillow reads 8 bits, the package's reader all."""
+    samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+    samples = np.cumsum(samples // 50, axis=0, dtype=dtype)
+    data = image_to_bytes(Image(samples), OUTPUT_FORMATS["png"])
+    assert np.array_equal(image_from_bytes(data).pixels, samples)
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+        assert (opened.size, opened.format) == ((shape[1], shape[0]), "PNG")
+        if dtype == np.uint8:
+            assert np.array_equal(np.asarray(opened).reshape(shape), samples)
