@@ -105,7 +105,7 @@ def test_png_of_any_number_of_strips(shape, dtype):
     samples = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
     samples = np.cumsum(samples // 50, axis=0, dtype=dtype)
     data = image_to_bytes(Image(samples), OUTPUT_FORMATS["png"])
-    assert np.array_equal(image_from_bytes(data).pixels, samples)
+    assert np.array_equal(image_from_bytes(data, "a.png").pixels, samples)
     with PIL.Image.open(io.BytesIO(data)) as opened:
         opened.load()
         assert (opened.size, opened.format) == ((shape[1], shape[0]), "PNG")
