@@ -59,7 +59,9 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     return list(_threads().map(function, given))
 
 
-def in_rounds(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def in_rounds(
+    function: Callable[[Item], Result], items: Iterable[Item], on_round: Callable[[int], None] = lambda done: None
+) -> list[Result]:
     """The results of a function that spreads its own work over threads, for all items, in their
     order. As many items as there are threads, but no more than `SIDE_BY_SIDE`, have one thread
     each, round after round; items that are too few for a round come one by one, each on all
@@ -68,13 +70,18 @@ def in_rounds(function: Callable[[Item], Result], items: Iterable[Item]) -> list
     Args:
         function: Must not change what other items use.
         items: What it is called with.
+        on_round: Called after each round, with the number of items that are done.
     """
     given, results = list(items), list[Result]()
     round_size = min(thread_count(), SIDE_BY_SIDE)
     whole = len(given) // round_size * round_size
     for first in range(0, whole, round_size):
         results += in_threads(function, given[first : first + round_size])
-    return results + [function(item) for item in given[whole:]]
+        on_round(len(results))
+    for item in given[whole:]:
+        results.append(function(item))
+        on_round(len(results))
+    return results
 
 
 def parts_of(rows: range, parts: int | None = None) -> list[range]:

@@ -25,7 +25,7 @@ class Progress:
     Args:
         part: The part of the fit that is done, 0..1.
         steps: Gradient steps or iterations so far.
-        psnr_db: An estimate of the PSNR so far.
+        psnr_db: An estimate of the PSNR so far; NaN where there is none yet.
         seconds: Seconds so far.
         what: A text for people about what is fitted.
         budget_bytes: The size limit; None where the target is not a size.

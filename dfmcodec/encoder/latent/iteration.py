@@ -141,6 +141,7 @@ def iterate(
     bit_cost: float,
     largest_bytes: float = inf,
     check: Callable[[], None] = lambda: None,
+    on_tiles: Callable[[int], None] = lambda done: None,
 ) -> tuple[Trial, IterationState]:
     """One iteration.
 
@@ -153,6 +154,7 @@ def iterate(
             further iteration would learn from it: it has no filter, and its squared error is
             unknown.
         check: Called many times on the way. What it raises ends the iteration.
+        on_tiles: Called with the number of tiles that are coded so far.
 
     Returns:
         The image as it would be written, and what the next iteration starts from, once it went
@@ -163,7 +165,7 @@ def iterate(
     """
     number, effort = state.number + 1, encoding.effort
     is_sampled = number in effort.adapted_after and not state.is_plain
-    coded, samples = _code_tiles(encoding, state, q_step, bit_cost, is_sampled, check)
+    coded, samples = _code_tiles(encoding, state, q_step, bit_cost, is_sampled, check, on_tiles)
     model = QuantizedLatents(
         encoding.architecture,
         encoding.image.height,
@@ -280,6 +282,7 @@ def _code_tiles(
     bit_cost: float,
     is_sampled: bool,
     check: Callable[[], None],
+    on_tiles: Callable[[int], None],
 ) -> tuple[_Coded, Int32]:
     """Chooses and codes the symbols of all tiles, side by side.
 
@@ -304,7 +307,7 @@ def _code_tiles(
         )
         return coded
 
-    return _Coded.join(in_rounds(code, range(len(state.tiles)))), samples
+    return _Coded.join(in_rounds(code, range(len(state.tiles)), on_tiles)), samples
 
 
 def _code_tile(

@@ -8,7 +8,7 @@ that has met no target yet gets what a quick iteration finds.
 from __future__ import annotations
 
 import time
-from math import isfinite
+from math import isfinite, nan
 
 from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, TracePoint, restarts_text
@@ -23,6 +23,7 @@ from dfmcodec.latents.quantizer import MAX_STEP
 
 _MORE_ITERATIONS = 24  # beyond those of the effort, until a target is met
 _ENOUGH_ITERATIONS = 10  # even if a target that is met is not used up,
+_TILES_PART = 0.8  # of an iteration, which goes on with machine and filter
 _TRIES = 4  # but at least this number beyond those of the effort
 
 
@@ -54,9 +55,21 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
         if why := job.reason_to_stop(time.perf_counter() - started):
             raise _Ended(why)
 
+    def on_tiles(done: int) -> None:
+        """Shows how far a large image is within an iteration."""
+        count = len(encoding.tiling.tiles)
+        if count > 1:
+            part = _part(state.number + _TILES_PART * done / count, encoding.effort.iterations)
+            psnr_db = trace[-1].psnr_db if trace else None
+            what = f"iteration {state.number + 1}, {done} of {count} tiles"
+            seconds = time.perf_counter() - started
+            job.on_progress(
+                Progress(part, state.number, nan if psnr_db is None else psnr_db, seconds, what, job.file_budget_bytes)
+            )
+
     while state.number < encoding.effort.iterations + _MORE_ITERATIONS:
         try:
-            trial, state = iterate(encoding, state, q_step, BIT_COST, steps.target.largest_bytes, check)
+            trial, state = iterate(encoding, state, q_step, BIT_COST, steps.target.largest_bytes, check, on_tiles)
         except _Ended as ended:
             if best is None:
                 encoding = encoding.quick()
@@ -117,11 +130,16 @@ def _trace_point(job: Job, trial: Trial) -> TracePoint:
 
 
 def _progress(job: Job, trial: Trial, iterations: int, seconds: float, restarts: int) -> Progress:
-    part = min(0.99, trial.number / max(iterations, 3))
+    part = _part(trial.number, iterations)
     psnr_db = job.reported_db(trial.psnr_db)
     quality = f"{psnr_db:.2f} dB, " if isfinite(psnr_db) else ""
     what = f"{quality}{trial.file_bytes:.0f} bytes{restarts_text(restarts)}"
     return Progress(part, trial.number, psnr_db, seconds, what, job.file_budget_bytes)
+
+
+def _part(done: float, iterations: int) -> float:
+    """The part of a search that some iterations are."""
+    return min(0.99, done / max(iterations, 3))
 
 
 def _diverged(restarts: int, error: FloatingPointError) -> DivergedError:

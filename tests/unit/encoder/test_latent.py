@@ -18,7 +18,7 @@ import pytest
 from common import GOLDEN
 
 import dfmcodec
-from dfmcodec import bitstream
+from dfmcodec import bitstream, threads
 from dfmcodec._types import Tune
 from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.encoder import EncoderConfig
@@ -421,3 +421,18 @@ def test_golden_files_decode_as_ever(path):
     assert np.abs(decoded.pixels.astype(int) - expected.pixels.astype(int)).max() <= level
     assert expected.alpha is None or np.array_equal(decoded.alpha, expected.alpha)
     assert decoded.metadata == expected.metadata
+
+
+def test_progress_within_an_iteration_of_a_large_image(chelsea, monkeypatch):
+    """From the first tiles on there is a time left."""
+    monkeypatch.setattr(threads, "_limit", 1)
+    seen: list[dfmcodec.Progress] = []
+    large = np.ascontiguousarray(np.tile(chelsea.pixels, (20, 1, 1))[:1540, :40])
+    dfmcodec.encode(large, quality=40, effort=1, on_progress=seen.append)
+    assert [progress.what for progress in seen[:2]] == ["iteration 1, 1 of 2 tiles", "iteration 1, 2 of 2 tiles"]
+    assert np.isnan(seen[0].psnr_db)
+    assert np.isfinite(seen[2].psnr_db)
+    parts = [progress.part for progress in seen]
+    assert parts == sorted(parts)
+    assert 0 < parts[0] < parts[1] < parts[2] < 1
+    assert np.isfinite([progress.seconds_left for progress in seen]).all()
