@@ -26,6 +26,7 @@ from dfmcodec.bench.codecs import Avif, Codec, Jpeg, Webp
 from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.metrics import Point, bd_rate, psnr
 
+LOW_RATES = (0.1, 1.4)  # bits per pixel
 Q_STEPS = (2, 3.3, 5.3, 8.6, 14, 23, 40, 66, 105, 165)  # of dfm, in code values
 QUALITIES = {
     "jpeg": tuple(range(10, 96, 5)),
@@ -119,18 +120,31 @@ def report(files: tuple[Path, ...], plot: Path | None) -> None:
         "| codec | BD-rate vs JPEG | best .. worst | 0.1-1.4 bpp | vs AVIF | best .. worst | 0.1-1.4 bpp | s a file |"
     )
     click.echo("|---|---|---|---|---|---|---|---|")
-    spans = {name: rate_span(points) for name, points in curves["jpeg"].items()}
     for codec in curves:
         cells = []
         for anchor in ("jpeg", "avif"):
-            rates, low = (
-                [_percent(curves[anchor][name], points, span or spans[name]) for name, points in curves[codec].items()]
-                for span in (None, (0.1, 1.4))
-            )
+            rates, low = (rates_against(curves, anchor, codec, span) for span in (None, LOW_RATES))
             cells += [f"{np.mean(rates):+.1f} %", f"{min(rates):+.1f} .. {max(rates):+.1f}", f"{np.mean(low):+.1f} %"]
         click.echo(f"| {codec} | " + " | ".join(cells) + f" | {np.mean(seconds[codec]):.2f} |")
     if plot is not None:
         draw(curves, plot)
+
+
+def rates_against(
+    curves: dict[str, dict[str, list[Point]]], anchor: str, codec: str, span: tuple[float, float] | None = None
+) -> list[float]:
+    """The BD-rates of a codec in percent, image by image.
+
+    Args:
+        curves: Those of `curves_of`.
+        anchor: The codec that it is compared with.
+        codec: The codec.
+        span: The rates of the anchor, in bpp; those that JPEG reaches if None.
+    """
+    jpeg = curves["jpeg"]
+    return [
+        _percent(curves[anchor][name], points, span or rate_span(jpeg[name])) for name, points in curves[codec].items()
+    ]
 
 
 def _percent(anchor: list[Point], curve: list[Point], anchor_rates: tuple[float, float]) -> float:

@@ -23,7 +23,7 @@ import first_page
 import numpy as np
 import seen
 from first_page import RESULTS, kodak_bd_rates, percent, span
-from rate_distortion import curves_of, rate_span
+from rate_distortion import LOW_RATES, curves_of, rates_against
 from recording import Row, read_rows
 
 from dfmcodec.metrics import bd_rate
@@ -380,7 +380,6 @@ def _kodak_curves() -> dict[str, dict[str, list[tuple[float, float]]]]:
 def kodak_rates() -> str:
     """BD-rates by PSNR on data/kodak."""
     curves = _kodak_curves()
-    spans = {image: rate_span(points) for image, points in curves["jpeg"].items()}
     lines = []
     for codec, label in KODAK.items():
         cells = []
@@ -388,14 +387,7 @@ def kodak_rates() -> str:
             if codec == anchor:
                 cells += ["0", "", ""]
                 continue
-            whole, low = (
-                [
-                    rate.percent
-                    for image, points in curves[codec].items()
-                    if (rate := bd_rate(curves[anchor][image], points, of or spans[image])) is not None
-                ]
-                for of in (None, (0.1, 1.4))
-            )
+            whole, low = (rates_against(curves, anchor, codec, span) for span in (None, LOW_RATES))
             cells += [percent(fmean(whole)), f"{min(whole):+.1f} .. {max(whole):+.1f}", percent(fmean(low))]
         lines.append([label, *cells])
     of_anchor = "best .. worst", "0.1-1.4 bpp"
@@ -477,7 +469,7 @@ def bench_images() -> str:
 
 
 def _gains(
-    rows: Mapping[tuple[str, str, str, str], dict[str, str]],
+    rows: BenchRows,
     effort: str,
     codec: str,
     pictures: Iterable[str],

@@ -975,15 +975,17 @@ typedef union {
 /* Bytes, up to the next multiple of 64. */
 #define ALIGNED(bytes) (((bytes) + 63) / 64 * 64)
 
-/* The bytes that a window works in; see _compiled.pyi. */
-int NAME(window_room)(Call *call) {
+static ptrdiff_t room_bytes(void) {
     Work work = {0};
-    return give(call, 63 + (ptrdiff_t)(ALIGNED(sizeof(float_lanes) * SUMS) + ALIGNED(sizeof(Rows)) +
-                                       sizeof(float) * (size_t)lay_out(&work, NULL)));
+    return 63 + (ptrdiff_t)(ALIGNED(sizeof(float_lanes) * SUMS) + ALIGNED(sizeof(Rows)) +
+                            sizeof(float) * (size_t)lay_out(&work, NULL));
 }
 
-/* Everything of a window, in room of its own. */
-static int window(Work *work, char *room, float *by_latents) {
+/* The bytes that a window works in; see _compiled.pyi. */
+int NAME(window_room)(Call *call) { return give(call, room_bytes()); }
+
+/* Everything of a window, in `room_bytes` bytes. */
+static void window(Work *work, char *room, float *by_latents) {
     room += -(uintptr_t)room % 64;
     Rows *rows = (Rows *)(room + ALIGNED(sizeof(float_lanes) * SUMS));
     work->sums = (float_lanes *)room;
@@ -1007,15 +1009,12 @@ static int window(Work *work, char *room, float *by_latents) {
     bits_of_window(work, &rows->contexts);
     colours_of_window(work, &rows->machine);
     if (by_latents) latent_gradients(work, by_latents);
-    return 1;
 }
 
 /* Takes the room of a window. */
 static char *take_room(Call *call) {
     const Buffer room = take_buffer(call);
-    Call wanted = {0};
-    NAME(window_room)(&wanted);
-    return has_items(call, &room, wanted.result, 1, "the room") ? room.buf : NULL;
+    return has_items(call, &room, room_bytes(), 1, "the room") ? room.buf : NULL;
 }
 
 static ptrdiff_t latents_of_window(void) {
@@ -1087,7 +1086,8 @@ int NAME(window_gradient)(Call *call) {
         !has_items(call, &by_latents, latents_of_window(), sizeof(float), "by_latents"))
         return 0;
     memset(by_weights.buf, 0, sizeof(float) * (size_t)count);
-    return window(&work, room, by_latents.buf);
+    window(&work, room, by_latents.buf);
+    return 1;
 }
 
 /* The squared errors and the bits of a window; see _compiled.pyi. */
@@ -1102,7 +1102,8 @@ int NAME(window_costs)(Call *call) {
         return 0;
     work.costs = errors.buf;
     work.symbol_bits = bits.buf;
-    return window(&work, room, NULL);
+    window(&work, room, NULL);
+    return 1;
 }
 
 /* ---- latents between windows ------------------------------------------------------------------------------- */
