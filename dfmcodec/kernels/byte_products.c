@@ -59,17 +59,13 @@ INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
 
 #if ON_X86
 
-/* AVX2: pairs of products of 16 bits, which cannot overflow. */
+/* AVX2: the magnitude of an input times the weight with the input's sign, in pairs of 16 bits. No byte is beyond 127, so
+ * none of these can overflow. */
 
 #define AVX2 __attribute__((target("avx2")))
 
 AVX2
 static int interleave_avx2(const int8_t *const rows[GROUP], int8_t *group) { return interleave(rows, group); }
-
-AVX2
-static inline __m256i even_bytes(__m256i x) { return _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8); }
-AVX2
-static inline __m256i odd_bytes(__m256i x) { return _mm256_srai_epi16(x, 8); }
 
 /* The sums of TILE outputs for vectors v and v + 1 of 8 symbols. */
 AVX2
@@ -83,6 +79,12 @@ INLINE void store_sums(int32_t *out, int v, __m256i sums[TILE][2]) {
 }
 
 AVX2
+static inline __m256i add_four_products(__m256i sum, __m256i magnitudes, __m256i x, __m256i weights) {
+    const __m256i pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(weights, x));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+AVX2
 static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
     int32_t all_sums[MAX_OUTPUTS * CHUNK];
     for (int first = 0; first < layer->padded_outputs; first += TILE)
@@ -93,17 +95,13 @@ static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
             for (int g = 0; g < in->count; g++) {
                 const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
                 const __m256i x0 = _mm256_loadu_si256(x), x1 = _mm256_loadu_si256(x + 1);
-                const __m256i even0 = even_bytes(x0), odd0 = odd_bytes(x0), even1 = even_bytes(x1),
-                              odd1 = odd_bytes(x1);
+                const __m256i size0 = _mm256_abs_epi8(x0), size1 = _mm256_abs_epi8(x1);
                 const int8_t *w = weights_of(layer, in->numbers[g], first);
 #pragma GCC unroll 4
                 for (int j = 0; j < TILE; j++) {
                     const __m256i four = _mm256_set1_epi32(as_int32(w + j * GROUP));
-                    const __m256i even = even_bytes(four), odd = odd_bytes(four);
-                    sums[j][0] = _mm256_add_epi32(sums[j][0], _mm256_madd_epi16(even0, even));
-                    sums[j][0] = _mm256_add_epi32(sums[j][0], _mm256_madd_epi16(odd0, odd));
-                    sums[j][1] = _mm256_add_epi32(sums[j][1], _mm256_madd_epi16(even1, even));
-                    sums[j][1] = _mm256_add_epi32(sums[j][1], _mm256_madd_epi16(odd1, odd));
+                    sums[j][0] = add_four_products(sums[j][0], size0, x0, four);
+                    sums[j][1] = add_four_products(sums[j][1], size1, x1, four);
                 }
             }
             store_sums(all_sums + first * CHUNK, v, sums);
