@@ -156,9 +156,17 @@ def profiled_decoding(data: bytes, parts: Mapping[str, tuple[Functions, Function
     spent = {entry.code: entry.totaltime for entry in profile.getstats() if isinstance(entry.code, CodeType)}
 
     def cumulative(functions: Functions) -> float:
-        return sum(spent.get(cast(FunctionType, function).__code__, 0.0) for function in functions)
+        return sum(spent.get(code, 0.0) for function in functions for code in codes_of(function))
 
     return seconds, {name: cumulative(own) - cumulative(others) for name, (own, others) in parts.items()}
+
+
+def codes_of(function: Callable[..., Any]) -> set[CodeType]:
+    """The code of a function; of one that kernels do instead (`by_kernels`) that of both forms."""
+    if not hasattr(function, "__wrapped__"):
+        return {cast(FunctionType, function).__code__}
+    forms = [cell.cell_contents for cell in cast(FunctionType, function).__closure__ or ()]
+    return {form.__code__ for form in forms if isinstance(form, FunctionType)}
 
 
 def command_seconds(path: Path) -> float:

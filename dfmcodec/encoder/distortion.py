@@ -21,21 +21,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from dfmcodec._types import Float32, Tune
+from dfmcodec.encoder.halves import Halves, from_halves, to_halves
 from dfmcodec.entropy.passes import PHASES, CodingPass
 from dfmcodec.latents.wavelet import BAND_NORMS, NORM_UNIT, Pyramid
 
-Float16 = npt.NDArray[np.float16]
-_Bands = tuple[tuple[Float16, Float16, Float16], ...]
+_Bands = tuple[tuple[Halves, Halves, Halves], ...]
 
 _LEVEL_WEIGHTS = (1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
 _DIAGONAL = 2  # the orientation that is high along both rows and columns
 _DIAGONAL_WEIGHT = 0.6
 _CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma, and the two chroma axes; the second one varies less
 _LEAST_ENERGY = np.float32(60)
-_LARGEST = float(np.finfo(np.float16).max)
 _KEPT_PART = np.float32(0.8)  # of the shift before
 _TINY = 1e-20
 _LARGEST_SHIFT = 2  # root mean squares of a band's errors
@@ -47,10 +45,10 @@ class CoefficientWeights:
 
     Args:
         levels: For each decomposition level the weights of cells of 2x2 samples of its image,
-            float16 [ceil(h/2), ceil(w/2)].
+            [ceil(h/2), ceil(w/2)].
     """
 
-    levels: tuple[Float16, ...]
+    levels: tuple[Halves, ...]
 
     @classmethod
     def of(cls, original: Pyramid, tune: Tune) -> CoefficientWeights | None:
@@ -60,7 +58,7 @@ class CoefficientWeights:
         masked = [1 / np.sqrt(_mean_of_3x3(energy) + _LEAST_ENERGY) for energy in _energies(original)]
         scale = np.exp(-np.mean(np.log(masked[0]), dtype=np.float64))
         weights = zip(masked, _LEVEL_WEIGHTS, strict=False)
-        return cls(tuple(np.minimum(m * np.float32(scale * w), _LARGEST).astype(np.float16) for m, w in weights))
+        return cls(tuple(to_halves(m * np.float32(scale * w)) for m, w in weights))
 
     def of_band(self, level: int, orientation: int, shape: tuple[int, int]) -> Float32:
         """The weights of luma's coefficients of a band of a shape, float32 [rows, columns]."""
@@ -73,8 +71,8 @@ class CoefficientWeights:
         return _oriented(weights, coding_pass.orientation) * np.float32(_CHANNEL_WEIGHTS[coding_pass.channel])
 
 
-def _oriented(weights: Float16, orientation: int) -> Float32:
-    return weights.astype(np.float32) * np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
+def _oriented(weights: Halves, orientation: int) -> Float32:
+    return from_halves(weights) * np.float32(_DIAGONAL_WEIGHT if orientation == _DIAGONAL else 1)
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class TargetShift:
     iteration).
 
     Args:
-        bands: Of each level and orientation, float16 [C, rows, columns].
+        bands: Of each level and orientation, [C, rows, columns].
     """
 
     bands: _Bands
@@ -114,15 +112,15 @@ class TargetShift:
                 weight = weights.of_band(level, orientation, error.shape[1:])
                 shift = np.float32(part) * _newton_steps(error, slope, weight)
                 if before is not None:
-                    shift += _KEPT_PART * before.bands[level][orientation]
-                shifts.append(shift.astype(np.float16))
+                    shift += _KEPT_PART * from_halves(before.bands[level][orientation])
+                shifts.append(to_halves(shift))
             levels.append((shifts[0], shifts[1], shifts[2]))
         return cls(tuple(levels))
 
     def added_to(self, pyramid: Pyramid) -> Pyramid:
         """The coefficients to aim at."""
         levels = [
-            (a + x.astype(np.float32), b + y.astype(np.float32), c + z.astype(np.float32))
+            (a + from_halves(x), b + from_halves(y), c + from_halves(z))
             for (a, b, c), (x, y, z) in zip(pyramid.bands, self.bands, strict=True)
         ]
         return Pyramid(pyramid.low, tuple(levels))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from dfmcodec._types import Float32, Floats
+from dfmcodec._types import Float32
+from dfmcodec.encoder.halves import Halves, from_halves, to_halves
 from dfmcodec.entropy.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
 from dfmcodec.entropy.passes import PHASES, CodingPass, Rows
 from dfmcodec.latents.geometry import ORIENTATIONS, Geometry
@@ -27,8 +30,8 @@ class DependencyCosts:
         low_sizes = geometry.low_sizes[1:]
         phases = [(*bands, 2, 2, *phases_size(size)) for size in low_sizes]
         planes = [(*bands, *plane_size(size)) for size in low_sizes[1:]]
-        self._by_level: list[Floats] = [np.zeros(shape, dtype=np.float32) for shape in phases]
-        self._by_finer: list[Floats] = [np.zeros(shape, dtype=np.float32) for shape in planes]
+        self._by_level: list[Any] = [np.zeros(shape, dtype=np.float32) for shape in phases]
+        self._by_finer: list[Any] = [np.zeros(shape, dtype=np.float32) for shape in planes]
         self._none = np.zeros((2, 0), dtype=np.float32)
 
     def slopes_seen(self, coding_pass: CodingPass) -> tuple[Float32, Float32]:
@@ -60,19 +63,24 @@ class DependencyCosts:
     def scaled(self, factor: float) -> DependencyCosts:
         """Multiplies all slopes by a factor, and returns this object.
 
-        They are kept in half precision from now on, as those of all tiles stay in memory.
+        They are kept in 16 bits from now on, as those of all tiles stay in memory.
         """
         for of_levels in (self._by_level, self._by_finer):
-            of_levels[:] = [(slopes * np.float32(factor)).astype(np.float16) for slopes in of_levels]
+            of_levels[:] = [to_halves(slopes * np.float32(factor)) for slopes in of_levels]
         return self
 
     def slopes(self, coding_pass: CodingPass, shape: tuple[int, int]) -> tuple[Float32, Float32]:
         """The two slopes of each symbol of a pass, each float32 [N]."""
         level, phase = coding_pass.level, PHASES[coding_pass.phase]
         band = slice(None), coding_pass.channel, coding_pass.orientation
-        slopes = [inside_phase(of_kind, shape, phase).astype(np.float32) for of_kind in self._by_level[level][band]]
+        slopes = [_floats(inside_phase(of_kind, shape, phase)) for of_kind in self._by_level[level][band]]
         if level > 0:
             for of_kind, by_finer in zip(slopes, self._by_finer[level - 1][band], strict=True):
-                of_kind += inside(by_finer, shape, phase)
+                of_kind += _floats(inside(by_finer, shape, phase))
         signed, magnitude = (of_kind.ravel() for of_kind in slopes)
         return signed, magnitude
+
+
+def _floats(slopes: Float32 | Halves) -> Float32:
+    """A copy of slopes, gathered or kept, as float32."""
+    return from_halves(slopes) if slopes.dtype == np.uint16 else slopes.astype(np.float32)

@@ -4,7 +4,9 @@ docs/presets.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+_FEW_ITERATIONS = 5  # which a large image takes all of
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ class Effort:
     def learns_in(self, number: int) -> bool:
         """Whether the iteration of a number learns; see `learns_after`."""
         return number in self.learns_after or number in self.adapted_after
+
+    def after_sample(self) -> Effort:
+        """What a large image is worth that knows its step and its adaptation from a sample: two
+        thirds of many iterations, as none is at a step that is far from the last one.
+        """
+        fewer = self.iterations if self.iterations <= _FEW_ITERATIONS else 2 * self.iterations // 3 + 1
+        return replace(self, iterations=fewer, shifts=min(self.shifts, fewer - 1), adapted_after=())
 
 
 # What an encoding gets that is interrupted, or of a large image at effort 1.

@@ -10,7 +10,7 @@ from math import isfinite
 import numpy as np
 
 from dfmcodec import bitstream
-from dfmcodec._types import Float32, Floats, Int32, Pixels, Tune
+from dfmcodec._types import Float32, Int32, Pixels, Tune
 from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, QUICK, Effort
@@ -26,7 +26,35 @@ from dfmcodec.synthesis.filter import ImageFilter, filter_change
 from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
 from dfmcodec.threads import in_threads
 
-_HALF = np.float16
+_PER_UNIT = np.float32(2)  # numbers of 16 bits that stand for a unit
+_LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+
+
+class Change:
+    """What machine and image filter add to the linear synthesis of an image, [C, H, W].
+
+    Args:
+        shape: Its shape.
+        is_large: Whether it is kept in halves of a unit, int16, because float32 would take much
+            memory.
+    """
+
+    def __init__(self, shape: tuple[int, ...], is_large: bool) -> None:
+        self._values = np.zeros(shape, dtype=np.int16 if is_large else np.float32)
+
+    def put(self, values: Float32, rows: slice, columns: slice = slice(None)) -> None:
+        """Sets a part, in units; 16 bits take the largest that they have for larger ones."""
+        if self._values.dtype == np.int16:
+            values = np.rint(values * _PER_UNIT)
+            np.clip(values, *_LIMITS, out=values)
+        self._values[:, rows, columns] = values
+
+    def part(self, rows: slice, columns: slice = slice(None)) -> Float32:
+        """A copy of a part, float32 [C, rows, columns], units."""
+        values = self._values[:, rows, columns].astype(np.float32)
+        if self._values.dtype == np.int16:
+            values /= _PER_UNIT
+        return values
 
 
 @dataclass(frozen=True)
@@ -41,6 +69,8 @@ class Encoding:
         check_bytes: Bytes of the check of a section; 0 where the file gets none.
         tune: How errors are weighed.
         prior: Context networks, tables and machine.
+        has_floor: Whether the target is a least quality, for which what is kept of a large image is
+            not exact enough.
     """
 
     image: Image
@@ -50,6 +80,7 @@ class Encoding:
     check_bytes: int
     tune: Tune = Tune.PSNR
     prior: Prior = field(default_factory=shipped)
+    has_floor: bool = False
 
     @classmethod
     def of(
@@ -59,6 +90,7 @@ class Encoding:
         has_checks: bool = False,
         tune: Tune = Tune.PSNR,
         prior: Prior | None = None,
+        has_floor: bool = False,
     ) -> Encoding:
         """The encoding of an image.
 
@@ -68,13 +100,15 @@ class Encoding:
             has_checks: Whether its file gets checks.
             tune: How errors are weighed.
             prior: Context networks, tables and machine; None for the shipped ones.
+            has_floor: Whether the target is a least quality.
         """
         tiling = Tiling.default(image.height, image.width, image.channels)
         if len(tiling.tiles) > 1 and effort == EFFORT_LEVELS[1]:
             effort = QUICK
         luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
         basis = ColourBasis(principal_chroma_angle(image.pixels, luma), luma)
-        return cls(image, effort, basis, tiling, CHECK_BYTES if has_checks else 0, tune, prior or shipped())
+        check_bytes = CHECK_BYTES if has_checks else 0
+        return cls(image, effort, basis, tiling, check_bytes, tune, prior or shipped(), has_floor)
 
     @property
     def is_quick(self) -> bool:
@@ -112,7 +146,7 @@ class Encoding:
         context = self.prior.context
         return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
 
-    def pyramid(self, tile: Tile, change: Floats | None = None) -> Pyramid:
+    def pyramid(self, tile: Tile, change: Change | None = None) -> Pyramid:
         """The pyramid of a tile.
 
         Args:
@@ -122,29 +156,28 @@ class Encoding:
         """
         planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
         if change is not None:
-            planes -= change[:, tile.rows, tile.columns].astype(np.float32) / np.float32(UNITS_PER_LEVEL)
+            planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_LEVEL)
         return analyse(planes, self.tiling.levels)
 
-    def residual(self, samples: Int32, change: Floats, rows: slice) -> Float32:
+    def residual(self, samples: Int32, change: Change, rows: slice) -> Float32:
         """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows,
         W], units.
         """
         planes = pixels_to_planes(self.image.pixels[rows], self.basis)
         planes *= np.float32(UNITS_PER_LEVEL)
-        return planes - change[:, rows].astype(np.float32) - samples[:, rows].astype(np.float32)
+        return planes - change.part(rows) - samples[:, rows].astype(np.float32)
 
     @property
     def _is_large(self) -> bool:
         return len(self.tiling.tiles) > 1
 
-    def machine_change(self, samples: Int32, q_step: int) -> Floats:
-        """What the machine adds to the linear synthesis int32 [C, H, W]: float32 [C, H, W], units;
-        float16 for an image of several tiles, which would take much memory.
+    def machine_change(self, samples: Int32, q_step: int) -> Change:
+        """What the machine adds to the linear synthesis int32 [C, H, W].
 
         Raises:
             FloatingPointError: A value is NaN or infinite.
         """
-        change = np.zeros(samples.shape, dtype=_HALF if self._is_large else np.float32)
+        change = Change(samples.shape, self._is_large)
         machine = self.prior.machine
         whole = Samples.whole(samples)
 
@@ -153,13 +186,13 @@ class Encoding:
             if not isfinite(values.sum(dtype=np.float64)):
                 msg = "the machine's values"
                 raise FloatingPointError(msg)
-            _put(values, change[:, block.rows, block.columns])
+            change.put(values, block.rows, block.columns)
 
         in_threads(change_block, blocks(whole.at, whole.height, whole.width))
         return change
 
     def with_filter(
-        self, samples: Int32, q_step: int, change: Floats, image_filter: ImageFilter | None
+        self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
     ) -> tuple[float, Pixels | None]:
         """Adds the filter to the change that the machine makes with a q_step, in place.
 
@@ -174,13 +207,13 @@ class Encoding:
         def squared_error(block: Region) -> tuple[float, int]:
             """The sum over the samples that count, and their number."""
             part = block.rows, block.columns
-            if self._is_large:  # half precision does not show whether a target is met
+            if self._is_large and self.has_floor:
                 planes = machine_change(whole, block, q_step, machine)
             else:
-                planes = change[:, *part].astype(np.float32)
+                planes = change.part(*part)
             if image_filter is not None:
                 planes += filter_change(whole.around(block, image_filter.radius), image_filter)
-            _put(planes, change[:, *part])
+            change.put(planes, *part)
             planes = samples[:, *part].astype(np.float32) + planes
             pixels = planes_to_pixels(planes.transpose(1, 2, 0), self.basis, image.bit_depth)
             if decoded is not None:
@@ -192,11 +225,3 @@ class Encoding:
         errors = in_threads(squared_error, blocks(whole.at, whole.height, whole.width))
         mean = sum(total for total, _ in errors) / max(1, sum(count for _, count in errors))
         return mean / values_per_level(image.bit_depth) ** 2, decoded
-
-
-def _put(values: Float32, change: Floats) -> None:
-    """Puts values into a part of a change; half precision takes the largest that it has for larger
-    ones.
-    """
-    largest = np.finfo(_HALF).max
-    change[:] = np.clip(values, -largest, largest) if change.dtype == _HALF else values

@@ -20,7 +20,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Floats, Int32, Pixels
+from dfmcodec._types import Int32, Pixels
 from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
 from dfmcodec.bitstream.sections.adaptation import adaptation_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
@@ -28,7 +28,7 @@ from dfmcodec.bitstream.sections.latents import join_tiles
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, fit_adaptation
 from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
-from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.encoding import Change, Encoding
 from dfmcodec.encoder.latent.estimates import guess_tables
 from dfmcodec.encoder.latent.filter_fit import fit_filter
 from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
@@ -50,6 +50,7 @@ from dfmcodec.threads import in_rounds
 _DEPENDENCY_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
 _LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
 _FINEST_WEIGHED = 64  # of q_step, one code value: below, no error is seen, and files become exact
+_FILTER_PIXELS = 1 << 19  # that the filter is fitted to: more give the same one
 _FARTHEST_OCTAVES = 3  # between steps; what is added to the synthesis at one says nothing of the other
 
 
@@ -79,12 +80,12 @@ class Reconstruction:
 
     Args:
         samples: The linear synthesis, int32 [C, H, W], units.
-        change: What is added to it, [C, H, W], units.
+        change: What is added to it.
         decoded: Both, as pixels.
     """
 
     samples: Int32
-    change: Floats
+    change: Change
     decoded: Pixels
 
 
@@ -95,8 +96,8 @@ class IterationState:
     Args:
         number: How many iterations are over.
         tiles: What is known of each tile.
-        change: What filter and machine add to the linear synthesis, float16 or float32 [C, H, W],
-            units: symbols need not stand for it. None where that is unknown, or not used.
+        change: What filter and machine add to the linear synthesis: symbols need not stand for it.
+            None where that is unknown, or not used.
         adaptation: The adaptation of the context networks; None for none.
         q_step: The step that the tables of the tiles are for.
         image_filter: The last filter that was fitted to the image; None for none.
@@ -108,7 +109,7 @@ class IterationState:
 
     number: int
     tiles: tuple[TileState, ...]
-    change: Floats | None = None
+    change: Change | None = None
     adaptation: ContextAdaptation | None = None
     q_step: int = 1
     image_filter: ImageFilter | None = None
@@ -229,8 +230,10 @@ def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> Tile
     original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
     if state.weights is None or min(original.shape[:2]) < WHOLE_SIDE:
         return state
-    parts = (values[:, tile.rows, tile.columns].astype(np.float32) for values in (made.samples, made.change))
-    errors = sum(parts) / np.float32(UNITS_PER_LEVEL) - pixels_to_planes(original, encoding.basis)
+    errors = made.change.part(tile.rows, tile.columns)
+    errors += made.samples[:, tile.rows, tile.columns].astype(np.float32)
+    errors /= np.float32(UNITS_PER_LEVEL)
+    errors -= pixels_to_planes(original, encoding.basis)
     slopes = ssimulacra2_slopes(original, decoded)
     if len(slopes) > 1:
         slopes = np.tensordot(encoding.basis.axes, slopes, 1)
@@ -376,9 +379,10 @@ def _source(
     return ChosenSymbols(low, symbols, context, check)
 
 
-def _fit_filter(encoding: Encoding, samples: Int32, change: Floats, q_step: int, bit_cost: float) -> ImageFilter | None:
+def _fit_filter(encoding: Encoding, samples: Int32, change: Change, q_step: int, bit_cost: float) -> ImageFilter | None:
     """The image's own filter of what the machine leaves to do."""
     effort = encoding.effort
     unit_cost = bit_cost * (q_step * UNITS_PER_LEVEL / 64) ** 2
     residual = partial(encoding.residual, samples, change)
-    return fit_filter(samples, residual, unit_cost, effort.filter_radius, effort.filter_rows_part)
+    rows_part = max(effort.filter_rows_part, samples[0].size // _FILTER_PIXELS)
+    return fit_filter(samples, residual, unit_cost, effort.filter_radius, rows_part)

@@ -1,13 +1,16 @@
 """The latent model: iterations of rate-distortion optimisation until the target is met.
 
 The q_step follows the target from iteration to iteration, so there is no outer loop of whole fits.
-An effort level is a number of iterations and what each of them does. Who interrupts an encoding
-that has met no target yet gets what a quick iteration finds.
+An effort level is a number of iterations and what each of them does. Large images learn from a
+sample before (`latent.sample`). Who interrupts an encoding that has met no target yet gets what a
+quick iteration finds.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import isfinite, nan
 
 from dfmcodec.encoder.config import BIT_COST
@@ -16,15 +19,19 @@ from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate, restarted, shifted
+from dfmcodec.encoder.latent.sample import LEAST_PIXELS, Learned, sample_job, sample_of, trials_of_sample
 from dfmcodec.encoder.latent.steps import StepSearch, step_search
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.errors import DivergedError, TargetUnreachableError
+from dfmcodec.image import Image
 from dfmcodec.latents.quantizer import MAX_STEP
 
 _MORE_ITERATIONS = 24  # beyond those of the effort, until a target is met
 _ENOUGH_ITERATIONS = 10  # even if a target that is met is not used up,
 _TILES_PART = 0.8  # of an iteration, which goes on with machine and filter
 _TRIES = 4  # but at least this number beyond those of the effort
+_SAMPLE_PART = 0.1  # of progress and time limit that the sample of a large image has
+_FINEST_LEARNED = 64  # q_step, one code value: finer ones depend on single samples of the image
 
 
 def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
@@ -39,14 +46,46 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
         DivergedError: Iterations gave NaN or infinite values again and again.
     """
     started = time.perf_counter()
-    config = job.config
-    encoding = Encoding.of(job.image, effort or EFFORT_LEVELS[config.effort], job.has_checks, config.distortion_tune)
+    found = _search(job, _encoding(job, job.image, effort or EFFORT_LEVELS[job.config.effort]))
+    best, seconds = found.best, time.perf_counter() - started
+    return Outcome(
+        best.model, best.file_bytes, None, found.iterations, seconds, found.reason, found.restarts, found.trace
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a search comes to.
+
+    Args:
+        best: The best trial that meets the target.
+        iterations: How many there were.
+        reason: Why the search ended; see `report.EncodeReport`.
+        restarts: How often it continued after NaN or infinite values.
+        trace: All trials.
+    """
+
+    best: Trial
+    iterations: int
+    reason: str
+    restarts: int
+    trace: tuple[TracePoint, ...]
+
+
+def _search(job: Job, encoding: Encoding) -> _Found:
+    """Iterates until the target is met; see `fit_latents`."""
+    started = time.perf_counter()
     state = first_state(encoding)
     estimator = Estimator.of(encoding)
     steps = step_search(job, estimator, encoding.effort)
     best: Trial | None = None
     trace: list[TracePoint] = []
     q_step, reason, restarts = steps.first_q_step, "iteration limit", 0
+    learned = _learned(job, encoding, estimator, steps)
+    if learned is not None:
+        q_step, state = learned.q_step, replace(state, adaptation=learned.adaptation)
+        encoding = _after_sample(encoding)
+        job = replace(job, on_progress=_part_of(job.on_progress, _SAMPLE_PART, 1.0))
 
     def check() -> None:
         """Leaves an iteration that need not be finished, or not with this effort."""
@@ -91,6 +130,8 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
         seconds = time.perf_counter() - started
         job.on_progress(_progress(job, trial, encoding.effort.iterations, seconds, restarts))
         following = steps.next_q_step(trial)
+        if learned is not None and trial.number < encoding.effort.iterations:
+            following = steps.towards_target(learned.expected(trial))
         stop = _reason_to_stop(job, steps, best, trial, following, encoding.effort.iterations, seconds)
         if stop is not None:
             reason = stop
@@ -98,8 +139,50 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
         q_step, state = following, shifted(encoding, state)
     if best is None:
         raise TargetUnreachableError(steps.unreachable(trial))
-    seconds = time.perf_counter() - started
-    return Outcome(best.model, best.file_bytes, None, state.number, seconds, reason, restarts, tuple(trace))
+    return _Found(best, state.number, reason, restarts, tuple(trace))
+
+
+def _encoding(job: Job, image: Image, effort: Effort) -> Encoding:
+    """The encoding of an image, or of a sample of it, by the settings of a job."""
+    config = job.config
+    has_floor = config.floor_db is not None or config.ssimulacra2 is not None
+    return Encoding.of(image, effort, job.has_checks, config.distortion_tune, has_floor=has_floor)
+
+
+def _after_sample(encoding: Encoding) -> Encoding:
+    """The encoding with what is left to do after that of a sample."""
+    return replace(encoding, effort=encoding.effort.after_sample())
+
+
+def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSearch) -> Learned | None:
+    """What an image learns from a sample; None for one that is not large or takes one iteration,
+    and where the sample does not come to the target.
+    """
+    is_large = job.image.pixel_count >= LEAST_PIXELS
+    if not is_large or not encoding.effort.is_iterated or steps.first_q_step < _FINEST_LEARNED:
+        return None
+    of_sample = _encoding(job, sample_of(job.image), encoding.effort)
+    rough = Estimator.of(of_sample).rough_bytes(steps.first_q_step)
+    size_part = rough / estimator.rough_bytes(steps.first_q_step)
+    own_job = sample_job(job, of_sample.image, size_part, _SAMPLE_PART)
+    own_job = replace(own_job, on_progress=_part_of(job.on_progress, 0.0, _SAMPLE_PART))
+
+    def check() -> None:
+        if why := job.reason_to_stop(0):
+            raise _Ended(why)
+
+    try:
+        best = _search(own_job, of_sample).best
+        trials = trials_of_sample(_after_sample(of_sample), best.model.q_step, best.model.adaptation, check)
+    except (TargetUnreachableError, DivergedError, FloatingPointError, _Ended):
+        return None
+    learned = Learned.of(best.model.adaptation, trials, size_part)
+    return replace(learned, q_step=steps.towards_target(learned.trials[-1]))
+
+
+def _part_of(on_progress: Callable[[Progress], None], first: float, last: float) -> Callable[[Progress], None]:
+    """Shows the progress of a part of an encoding."""
+    return lambda progress: on_progress(replace(progress, part=first + (last - first) * progress.part))
 
 
 class _Ended(Exception):

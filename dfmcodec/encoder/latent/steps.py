@@ -75,6 +75,10 @@ class StepSearch(ABC):
     def next_q_step(self, trial: Trial) -> int:
         """The q_step of the next iteration."""
 
+    @abstractmethod
+    def towards_target(self, trial: Trial) -> int:
+        """The q_step that a trial alone suggests."""
+
     def is_done(self, trial: Trial) -> bool:
         """Whether no q_step can leave less of the target unused than that of a trial that meets
         it.
@@ -271,6 +275,11 @@ class SizeSteps(StepSearch):
         self._expected = ratio * self._estimator.rough_bytes(guess)
         return guess
 
+    def towards_target(self, trial: Trial) -> int:
+        ratio = trial.file_bytes / self._estimator.rough_bytes(trial.model.q_step)
+        aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
+        return self._estimator.q_step_for(aim / ratio)
+
     def unreachable(self, trial: Trial) -> str:
         return self._job.too_small(min(self._least_bytes, trial.written_bytes))
 
@@ -309,13 +318,15 @@ class PsnrSteps(StepSearch):
             return self._exact.next_q_step(trial)
         if self._is_fine:
             return self._steps.between(self._fine_guess(trial))
-        guess = round(q_step * exp2(FOR_PSNR.limited(FOR_PSNR.wanted(self.target, trial))))
+        guess = self.towards_target(trial)
         if guess == q_step and not self.target.meets(trial):
-            guess = q_step - 1
-        guess = min(max(guess, 1), MAX_STEP)
+            guess = max(q_step - 1, 1)
         self._tried[q_step] += 1
         known = self._steps.between(guess)
         return guess if abs(log2(guess / known)) < _REFINES and not self._tried[guess] else known
+
+    def towards_target(self, trial: Trial) -> int:
+        return _moved(trial, FOR_PSNR.limited(FOR_PSNR.wanted(self.target, trial)))
 
     @property
     def _has_to_be_exact(self) -> bool:
@@ -392,6 +403,10 @@ class ScoreSteps(StepSearch):
             guess -= 1
         return self._steps.between(min(max(guess, self._finest), self._coarsest))
 
+    def towards_target(self, trial: Trial) -> int:
+        wanted = _moved(trial, FOR_SCORE.limited(FOR_SCORE.wanted(self.target, trial)))
+        return min(max(wanted, self._finest), self._coarsest)
+
     def unreachable(self, trial: Trial) -> str:
         best = self._best or trial
         return (
@@ -420,8 +435,16 @@ class LmbdaSteps(StepSearch):
     def next_q_step(self, trial: Trial) -> int:
         return self.first_q_step
 
+    def towards_target(self, trial: Trial) -> int:
+        return self.first_q_step
+
     def unreachable(self, trial: Trial) -> str:
         raise NotImplementedError  # every trial meets it
+
+
+def _moved(trial: Trial, octaves: float) -> int:
+    """The step of a trial, moved by some octaves."""
+    return min(max(round(trial.model.q_step * exp2(octaves)), 1), MAX_STEP)
 
 
 def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:

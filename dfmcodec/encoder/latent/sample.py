@@ -1,0 +1,141 @@
+"""What a large image learns from a sample of itself before its own iterations: a q_step for the
+target, the adaptation of the context networks, and how size and quality change from iteration to
+iteration.
+
+An iteration of a large image takes long, so none is to be spent on the search for a q_step. The
+sample is a mosaic of squares from all over the image, as large as a tile. It is encoded for the
+same target by the same search, and then once more at the q_step that was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from dfmcodec._types import Pixels
+from dfmcodec.encoder.config import BIT_COST
+from dfmcodec.encoder.job import Job
+from dfmcodec.encoder.latent.encoding import Encoding
+from dfmcodec.encoder.latent.iteration import first_state, iterate, shifted
+from dfmcodec.encoder.latent.trial import Trial
+from dfmcodec.entropy.adaptation import ContextAdaptation
+from dfmcodec.image import Image
+
+LEAST_PIXELS = 1 << 22  # of an image that learns from a sample
+_SQUARE = 256  # pixels of a side
+_SQUARES = 4  # along each axis
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What an image learns from its sample.
+
+    Args:
+        q_step: The step of the image's first iteration.
+        adaptation: The adaptation of the context networks that the sample found best.
+        trials: Those of the sample's iterations at this step, with sizes as if it were the image.
+    """
+
+    q_step: int
+    adaptation: ContextAdaptation | None
+    trials: tuple[Trial, ...]
+
+    @classmethod
+    def of(cls, adaptation: ContextAdaptation | None, trials: Sequence[Trial], size_part: float) -> Learned:
+        """What trials of the sample say.
+
+        Args:
+            adaptation: See `Learned`.
+            trials: Those of all iterations, at one step.
+            size_part: The part of the image's size that the sample's is about.
+        """
+        as_image = tuple(
+            replace(
+                trial, file_bytes=trial.file_bytes / size_part, written_bytes=round(trial.written_bytes / size_part)
+            )
+            for trial in trials
+        )
+        return cls(as_image[-1].model.q_step, adaptation, as_image)
+
+    def expected(self, trial: Trial) -> Trial:
+        """What the last iteration comes to at the step of a trial of the image, if size, squared
+        error and SSIMULACRA2 change as they do on the sample.
+        """
+        if trial.number >= len(self.trials):
+            return trial
+        now, last = self.trials[trial.number - 1], self.trials[-1]
+        size = last.file_bytes / now.file_bytes
+        error = last.mse / now.mse if now.mse > 0 else 1.0
+        seen = trial.ssimulacra2
+        if seen is not None and last.ssimulacra2 is not None and now.ssimulacra2 is not None:
+            seen += last.ssimulacra2 - now.ssimulacra2
+        return replace(
+            trial,
+            file_bytes=size * trial.file_bytes,
+            written_bytes=round(size * trial.written_bytes),
+            mse=error * trial.mse,
+            ssimulacra2=seen,
+        )
+
+
+def sample_of(image: Image) -> Image:
+    """A mosaic of squares of an image, one at the middle of each cell of a grid over it."""
+    height, width = image.pixels.shape[:2]
+
+    def starts(side: int) -> list[int]:
+        return [(2 * at + 1) * side // (2 * _SQUARES) - _SQUARE // 2 for at in range(_SQUARES)]
+
+    def mosaic(values: Pixels) -> Pixels:
+        squares = np.empty((_SQUARES * _SQUARE, _SQUARES * _SQUARE, *values.shape[2:]), dtype=values.dtype)
+        for (row, top), (column, left) in product(enumerate(starts(height)), enumerate(starts(width))):
+            square = values[top : top + _SQUARE, left : left + _SQUARE]
+            squares[row * _SQUARE :, column * _SQUARE :][:_SQUARE, :_SQUARE] = square
+        return squares
+
+    return Image(mosaic(image.pixels), alpha=None if image.alpha is None else mosaic(image.alpha))
+
+
+def trials_of_sample(
+    encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, check: Callable[[], None]
+) -> list[Trial]:
+    """The trials of all iterations of an effort at a step.
+
+    Args:
+        encoding: The encoding of the sample.
+        q_step: The step.
+        adaptation: The adaptation of the context networks.
+        check: Called many times. What it raises ends the iterations.
+
+    Raises:
+        FloatingPointError: A fit gave NaN or infinite values.
+    """
+    state = replace(first_state(encoding), adaptation=adaptation)
+    trials = []
+    for _ in range(encoding.effort.iterations):
+        trial, state = iterate(encoding, shifted(encoding, state), q_step, BIT_COST, check=check)
+        trials.append(trial)
+    return trials
+
+
+def sample_job(job: Job, sample: Image, size_part: float, time_part: float) -> Job:
+    """The job of encoding the sample of an image.
+
+    Args:
+        job: That of the image.
+        sample: The sample.
+        size_part: The part of the image's size that the sample's is about.
+        time_part: The part of a time limit that the sample has.
+    """
+    budget, limit_s = job.budget_bytes, job.config.time_limit_s
+    return replace(
+        job,
+        image=sample,
+        config=replace(job.config, time_limit_s=None if limit_s is None else time_part * limit_s),
+        ancillary_bytes=0,
+        metadata_bytes=0,
+        has_checks=False,
+        file_budget_bytes=None if budget is None else max(1, round(size_part * budget)),
+    )
