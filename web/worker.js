@@ -5,6 +5,8 @@
  *   { type: "prior", bytes }               once, first
  *   { type: "decode", id, bytes, wants }   after the answer to the job before it
  *   { type: "cancel", id }
+ *   { type: "helper", port }               to another worker, which takes parts of large images
+ *   { type: "help", port }                 instead of jobs: to the worker that it is to help
  * From the worker, for each job any number of "header", "progress" and "preview", then one answer:
  *   { type: "header", id, header }
  *   { type: "progress", id, part }         0..1
@@ -18,12 +20,15 @@
 
 import { decode, inspect, loadPrior } from "./src/decode.js";
 import { DfmError } from "./src/errors.js";
+import { openParts } from "./src/image_parts.js";
 import { asEightBit, encodePng } from "./src/png.js";
+import { Team, help } from "./src/together.js";
 
 /** @type {Promise<object>|null} */
 let prior = null;
 /** @type {{ id: number, controller: AbortController }|null} */
 let running = null;
+const team = new Team();
 
 self.onmessage = ({ data }) => {
   if (data.type === "prior") {
@@ -33,6 +38,10 @@ self.onmessage = ({ data }) => {
     run(data);
   } else if (data.type === "cancel" && running?.id === data.id) {
     running.controller.abort();
+  } else if (data.type === "helper") {
+    team.add(data.port);
+  } else if (data.type === "help") {
+    help(data.port, async (file, maxPixels) => openParts(file, { prior: await prior, maxPixels }));
   }
 };
 
@@ -56,6 +65,7 @@ async function result(id, bytes, wants, signal) {
     ...wants.options,
     prior: await prior,
     signal,
+    team,
     onProgress: (part) => self.postMessage({ type: "progress", id, part }),
     onPreview: wants.previewPixels > 0 ? (image) => postPreview(id, image, wants) : undefined,
   });

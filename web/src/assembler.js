@@ -87,6 +87,7 @@ export const f32x4 = {
   multiply: vector(0xe6),
   smaller: vector(0xe8),
   larger: vector(0xe9),
+  multiplyAdd: vector(0x105), // a b + c, rounded once or twice (relaxed SIMD)
 };
 
 export const control = {

@@ -6,6 +6,7 @@
  *
  * A worker does one file at a time; further ones wait, first come, first served. A job that is
  * cancelled ends at once for its caller. Its worker is asked to stop, and is ended if it does not.
+ * An image of several tiles is decoded by a worker and its helpers, if there may be any.
  *
  * @typedef {import("../types/index").DecodeOptions} DecodeOptions
  * @typedef {import("../types/index").DfmImage} DfmImage
@@ -19,6 +20,7 @@ export class DfmClient {
   #createWorker;
   #loadPrior;
   #most;
+  #mostHelpers;
   /** @type {Promise<Uint8Array>|null} the file of the priors, for all workers */
   #prior = null;
   /** @type {Desk[]} */
@@ -34,11 +36,13 @@ export class DfmClient {
    * @param {string|URL} [options.priorUrl]  of prior.bin
    * @param {() => Promise<Uint8Array>} [options.loadPrior]  instead of it: gives the file's bytes
    * @param {number} [options.workers]  the most workers, each with a copy of the prior
+   * @param {number} [options.helpers]  the most further workers that help each of them with a large image
    */
-  constructor({ workerUrl, createWorker, priorUrl, loadPrior, workers = 1 }) {
+  constructor({ workerUrl, createWorker, priorUrl, loadPrior, workers = 1, helpers = 0 }) {
     this.#createWorker = createWorker ?? (() => new Worker(workerUrl, { type: "module" }));
     this.#loadPrior = loadPrior ?? (() => fetched(priorUrl));
     this.#most = workers;
+    this.#mostHelpers = helpers;
   }
 
   /** Loads the prior and starts a worker, so that the first file need not wait for them. */
@@ -96,7 +100,7 @@ export class DfmClient {
   /** Ends all workers. Jobs that are not done are rejected. */
   close() {
     const jobs = [...this.#queue.splice(0), ...this.#desks.flatMap((desk) => desk.job ?? [])];
-    for (const desk of this.#desks.splice(0)) desk.worker.terminate();
+    for (const desk of this.#desks.splice(0)) endWorkers(desk);
     for (const job of jobs) job.reject(new DOMException("the decoder was closed", "AbortError"));
   }
 
@@ -119,7 +123,7 @@ export class DfmClient {
     const worker = this.#createWorker();
     const ready = this.#priorBytes().then((bytes) => worker.postMessage({ type: "prior", bytes }));
     ready.catch(() => {}); // each job that needs it tells of the error
-    const desk = { worker, ready, job: null };
+    const desk = { worker, ready, job: null, helpers: [] };
     worker.onmessage = ({ data }) => this.#hear(desk, data);
     worker.onerror = (event) => {
       event.preventDefault();
@@ -142,6 +146,7 @@ export class DfmClient {
   #hear(desk, { type, id, ...message }) {
     const { job } = desk;
     if (job?.id !== id) return;
+    if (type === "header" && !job.wants.headerOnly) this.#engageHelpers(desk, message.header.fields);
     if (type !== "image" && type !== "failure") {
       if (!job.isCancelled) job.heard[type]?.(Object.values(message)[0]);
       return;
@@ -150,6 +155,25 @@ export class DfmClient {
     if (type === "image") job.resolve(message.image);
     else job.reject(message.kind ? new DfmError(message.kind, message.message) : new Error(message.message));
     this.#next();
+  }
+
+  /** Starts helpers of a worker, as many as an image has further tiles. */
+  #engageHelpers(desk, fields) {
+    const tiles = (fields?.tile_rows ?? 1) * (fields?.tile_columns ?? 1);
+    while (desk.helpers.length < Math.min(this.#mostHelpers, tiles - 1)) {
+      const helper = this.#createWorker();
+      helper.onerror = (event) => {
+        event.preventDefault();
+        this.#shut(desk, new Error(`a helper of the decoder ended: ${event.message || "its script cannot be loaded"}`));
+      };
+      desk.helpers.push(helper);
+      const { port1, port2 } = new MessageChannel();
+      this.#priorBytes().then((bytes) => {
+        helper.postMessage({ type: "prior", bytes });
+        helper.postMessage({ type: "help", port: port1 }, [port1]);
+        desk.worker.postMessage({ type: "helper", port: port2 }, [port2]);
+      });
+    }
   }
 
   #cancel(job, reason) {
@@ -165,7 +189,7 @@ export class DfmClient {
 
   /** Ends a worker; its job is rejected. */
   #shut(desk, reason) {
-    desk.worker.terminate();
+    endWorkers(desk);
     this.#desks = this.#desks.filter((one) => one !== desk);
     desk.job?.reject(reason);
     desk.job = null;
@@ -176,8 +200,13 @@ export class DfmClient {
 /**
  * @typedef {{ id: number, bytes: Uint8Array, wants: object, heard: Record<string, Function|undefined>,
  *   resolve: Function, reject: Function, isCancelled?: boolean }} Job
- * @typedef {{ worker: Worker, ready: Promise<void>, job: Job|null }} Desk  a worker and what it does
+ * @typedef {{ worker: Worker, ready: Promise<void>, job: Job|null, helpers: Worker[] }} Desk  a worker and what it does
  */
+
+/** @param {Desk} desk */
+function endWorkers({ worker, helpers }) {
+  for (const each of [worker, ...helpers]) each.terminate();
+}
 
 /** @param {Job} job */
 function orderOf({ id, bytes, wants }) {

@@ -12,17 +12,19 @@ import { DfmError, allocate } from "./errors.js";
 import { decodeFitted } from "./fitted_model.js";
 import { Region } from "./geometry.js";
 import { COORDINATE, FITTED, GENERATIVE, LATENT, MAX_PIXELS, readHeader } from "./header.js";
+import { ImageParts } from "./image_parts.js";
 import { examine, refuseDamage, sectionOf } from "./integrity.js";
 import { decodeLatents } from "./latent_model.js";
 import { readMetadata } from "./metadata.js";
 import { BIT_DEPTH as PREVIEW_BIT_DEPTH } from "./preview.js";
-import { loadProducts } from "./products.js";
+import { sharedProducts } from "./products.js";
+import { inSlices } from "./slices.js";
+import { decodeTogether } from "./together.js";
 
 export { DfmError } from "./errors.js";
 export { loadPrior } from "./prior.js";
 
 const UPRIGHT = 1; // the orientation of all images in .dfm files
-const SLICE_MS = 30; // after this time other tasks get their turn
 const PREVIEW_MS = 200; // between previews of the same size
 
 const DECODERS = {
@@ -30,9 +32,6 @@ const DECODERS = {
   [LATENT]: decodeLatents,
   [FITTED]: decodeFitted,
 };
-
-/** @type {Promise<import("./products.js").Products>|null} */
-let products = null;
 
 /**
  * An image.
@@ -62,6 +61,7 @@ let products = null;
  * @param {(image: Image) => void} [options.onPreview] gets small images of the whole image, with less detail; none if
  *   a region is asked for
  * @param {AbortSignal} [options.signal]
+ * @param {import("./together.js").Team} [options.team] workers that take parts of images in tiles
  * @returns {Promise<Image>}
  * @throws {DfmError} what `dfm decode` says about the file
  * @throws {RangeError} the region is not within the image
@@ -77,9 +77,7 @@ export async function decode(bytes, options) {
   const alpha = alphaSection ? readAlpha(alphaSection, header, wanted) : null;
   const metadata = readMetadata(sectionOf(state, "metadata"));
   if (header.model === GENERATIVE) throw missingModel(header);
-  products ??= loadProducts();
   const hasPreviews = Boolean(onPreview) && region === null;
-  const decoder = DECODERS[header.model](state, wanted, prior, await products, hasPreviews);
   const image = (size, samples, imageAlpha) => ({
     ...withAncillary(size, samples, imageAlpha, header),
     ...metadata,
@@ -87,10 +85,26 @@ export async function decode(bytes, options) {
     region,
   });
   const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: PREVIEW_BIT_DEPTH }, preview.pixels, null));
-  const samples = await inSlices(decoder, { ...options, showPreview: notTooOften(showPreview) });
+  const hooks = { ...options, bytes, showPreview: hasPreviews ? notTooOften(showPreview) : undefined };
+  const samples = await samplesOf(state, wanted, prior, await sharedProducts(), hooks);
   options.onProgress?.(1);
   const { height, width } = wanted;
   return image({ height, width, channels: header.codedChannels, bitDepth: header.bitDepth }, samples, alpha);
+}
+
+/** The samples of a region, by this worker alone or by all of a team. */
+async function samplesOf(state, region, prior, kernels, hooks) {
+  const { header } = state;
+  const { showPreview, onProgress, signal, team } = hooks;
+  if (team && header.model === LATENT && header.tileRows * header.tileColumns > 1) {
+    return decodeTogether(new ImageParts(state, prior, kernels), region, team, hooks);
+  }
+  const decoder = DECODERS[header.model](state, region, prior, kernels, Boolean(showPreview));
+  const onStep = ({ preview }) => {
+    if (preview) showPreview(preview);
+    return Boolean(preview);
+  };
+  return inSlices(decoder, { onStep, onSlice: ({ part }) => onProgress?.(part), signal });
 }
 
 /** A function that shows previews, but not many of the same size in a short time. */
@@ -101,35 +115,6 @@ function notTooOften(showPreview) {
     showPreview(preview);
     [size, shownAt] = [preview.pixels.length, performance.now()];
   };
-}
-
-/** Runs a decoder to its end, in slices of time between which other tasks get their turn. */
-async function inSlices(decoder, { onProgress, showPreview, signal }) {
-  signal?.throwIfAborted();
-  let start = performance.now();
-  for (;;) {
-    const { done, value } = decoder.next();
-    if (done) return value;
-    if (value.preview) showPreview(value.preview);
-    else if (performance.now() - start < SLICE_MS) continue;
-    onProgress?.(value.part);
-    await nextTask();
-    signal?.throwIfAborted();
-    start = performance.now();
-  }
-}
-
-/** Waits until other tasks had their turn. Timers would wait longer, at least 4 ms in browsers. */
-function nextTask() {
-  if (typeof setImmediate === "function") return new Promise((resolve) => setImmediate(resolve));
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
 }
 
 /** The region that is asked for. */

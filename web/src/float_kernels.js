@@ -45,7 +45,16 @@ const SINE = [
 
 // ----------------------------------------------------------------------------- kernels in WebAssembly
 
-function assembleMultiply() {
+/**
+ * The code of a b + c.
+ *
+ * @typedef {(a: Code, b: Code, c: Code) => Code} MultiplyAdd
+ */
+
+/** @type {MultiplyAdd} */
+const inTwoSteps = (a, b, c) => f32x4.add(c, f32x4.multiply(a, b));
+
+function assembleMultiply(/** @type {MultiplyAdd} */ multiplyAdd) {
   const f = new Assembly();
   const [matrix, inputs, at, out, stride, blocks] = f.parameters(6);
   const [weights, constants, groups, columns, entry, input, place, target] = f.integers(8);
@@ -70,7 +79,7 @@ function assembleMultiply() {
     values.map((value, half) => value.set(v128.load(input.value, HALVES[half]))),
     sums.map((halves, row) => [
       weight.set(v128.loadSplat(weights.value, 4 * row)),
-      halves.map((sum, half) => sum.set(f32x4.add(sum.value, f32x4.multiply(values[half].value, weight.value)))),
+      halves.map((sum, half) => sum.set(multiplyAdd(values[half].value, weight.value, sum.value))),
     ]),
     entry.raise(i32.constant(4)),
     weights.raise(i32.constant(4 * ROWS)),
@@ -103,7 +112,7 @@ function assembleMultiply() {
   return { type: f.typeBytes(false), code };
 }
 
-function assembleTurn() {
+function assembleTurn(/** @type {MultiplyAdd} */ multiplyAdd) {
   const f = new Assembly();
   const [angles, cosines, sines, blocks] = f.parameters(4);
   const [turns, x, square, sum] = f.vectors(4);
@@ -115,7 +124,7 @@ function assembleTurn() {
     sum.set(constant(SINE[SINE.length - 1])),
     SINE.slice(0, -1)
       .reverse()
-      .map((coefficient) => sum.set(f32x4.add(f32x4.multiply(sum.value, square.value), constant(coefficient)))),
+      .map((coefficient) => sum.set(multiplyAdd(sum.value, square.value, constant(coefficient)))),
     x.set(f32x4.multiply(x.value, sum.value)),
   ];
   const turnVector = (/** @type {number} */ offset) => [
@@ -143,8 +152,15 @@ function assembleTurn() {
   return { type: f.typeBytes(false), code };
 }
 
-/** The kernels in WebAssembly. */
-export const floatFunctions = () => ({ multiply: assembleMultiply(), turn: assembleTurn() });
+/**
+ * The kernels in WebAssembly.
+ *
+ * @param {boolean} isRelaxed - Whether products are added to sums by one instruction, which not all browsers have.
+ */
+export function floatFunctions(isRelaxed) {
+  const multiplyAdd = isRelaxed ? f32x4.multiplyAdd : inTwoSteps;
+  return { multiply: assembleMultiply(multiplyAdd), turn: assembleTurn(multiplyAdd) };
+}
 
 // --------------------------------------------------------------------------- kernels in plain JavaScript
 

@@ -2,10 +2,12 @@
  * Small images of what is decoded so far: low-pass bands look like the image, with less detail.
  */
 
-import { samplesArray } from "./colour.js";
+import { ColourTransform, samplesArray } from "./colour.js";
 
 export const BIT_DEPTH = 8;
 export const LEAST_PIXELS = 64; // of a preview that is worth showing
+const FIRST_LEVEL = 3; // of the first preview of an image of several tiles
+const TILES_LEVEL = 2; // of the previews that show the tiles that are done
 
 /**
  * A preview: samples of 8 bits.
@@ -17,11 +19,24 @@ export function emptyPreview(height, width, channels) {
   return { height, width, channels, pixels: samplesArray(BIT_DEPTH, channels * height * width) };
 }
 
-/** Previews of an image that is one tile: each low-pass band as it is. */
-export class LevelPreview {
-  #colours;
+/**
+ * The previews of an image as its tiles are decoded.
+ * @param {import("./header.js").Header} header
+ * @param {import("./geometry.js").Region} covered the rectangle of the tiles
+ * @param {number} tileCount
+ * @returns {LevelPreviews|TilePreviews}
+ */
+export function previewsOf(header, covered, tileCount) {
+  const colours = new ColourTransform(header.values, BIT_DEPTH);
+  return tileCount === 1 ? new LevelPreviews(colours) : new TilePreviews(colours, header, covered);
+}
 
-  /** @param {import("./colour.js").ColourTransform} colours for 8 bits */
+/** Previews of an image that is one tile: each low-pass band as it is. */
+class LevelPreviews {
+  #colours;
+  first = null;
+
+  /** @param {ColourTransform} colours for 8 bits */
   constructor(colours) {
     this.#colours = colours;
   }
@@ -39,15 +54,46 @@ export class LevelPreview {
   }
 }
 
-/** Previews of an image in tiles, at the size of the low-pass bands after one level. */
-export class TilePreview {
+/** Previews of an image in tiles: one of coarse levels, which take little time, then the tiles as they come. */
+class TilePreviews {
+  #tiles;
+
+  constructor(colours, header, covered) {
+    const { codedChannels: channels, values } = header;
+    /** The first one. @type {Mosaic} */
+    this.first = new Mosaic(colours, channels, covered, Math.min(FIRST_LEVEL, values.levels));
+    this.#tiles = new Mosaic(colours, channels, covered, Math.min(TILES_LEVEL, values.levels));
+  }
+
+  /** The level of the tiles in `add`. */
+  get level() {
+    return this.#tiles.level;
+  }
+
+  /** Adds a tile to the first one. */
+  addCoarse(tile, step) {
+    this.first.add(tile, step);
+  }
+
+  /** The first one, when it has all tiles. @returns {PreviewImage} */
+  start() {
+    this.#tiles.startFrom(this.first);
+    return this.first.image;
+  }
+
+  /** Adds a tile. @returns {PreviewImage|undefined} the preview, if it has changed */
+  add(tile, step) {
+    return this.#tiles.add(tile, step);
+  }
+}
+
+/** An image of tiles, at the size of the low-pass bands after one level. */
+class Mosaic {
   #colours;
   #covered;
-  #level;
-  #image;
 
   /**
-   * @param {import("./colour.js").ColourTransform} colours for 8 bits
+   * @param {ColourTransform} colours for 8 bits
    * @param {number} channels 1 or 3
    * @param {import("./geometry.js").Region} covered the rectangle of the tiles; it starts at a multiple of 2^level
    * @param {number} level
@@ -55,21 +101,16 @@ export class TilePreview {
   constructor(colours, channels, covered, level) {
     this.#colours = colours;
     this.#covered = covered;
-    this.#level = level;
+    this.level = level;
     const [height, width] = [covered.height, covered.width].map((side) => Math.ceil(side / 2 ** level));
-    this.#image = emptyPreview(height, width, channels);
+    this.image = emptyPreview(height, width, channels);
   }
 
-  /** The same at a coarser level, with nothing in it. */
-  coarser(level) {
-    return new TilePreview(this.#colours, this.#image.channels, this.#covered, level);
-  }
-
-  /** Fills the image with that of a coarser preview. */
+  /** Fills it with what a coarser one has. */
   startFrom(coarser) {
-    const { height, width, channels, pixels } = this.#image;
-    const source = coarser.#image;
-    const shift = coarser.#level - this.#level;
+    const { height, width, channels, pixels } = this.image;
+    const source = coarser.image;
+    const shift = coarser.level - this.level;
     for (let y = 0, at = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
         const from = channels * ((y >> shift) * source.width + (x >> shift));
@@ -82,15 +123,15 @@ export class TilePreview {
    * Adds a tile when its level is decoded.
    * @param {import("./geometry.js").Region} tile
    * @param {{level: number, size: [number, number], planes: Int32Array[]}} step of `TileDecoder.levels`
-   * @returns {PreviewImage|undefined} the preview, if it has changed
+   * @returns {PreviewImage|undefined} the image, if it has changed
    */
   add(tile, { level, size: [rows, columns], planes }) {
-    if (level !== this.#level) return undefined;
-    const { width, channels, pixels } = this.#image;
+    if (level !== this.level) return undefined;
+    const { width, channels, pixels } = this.image;
     const [top, left] = [tile.top - this.#covered.top, tile.left - this.#covered.left].map((at) => at >> level);
     for (let row = 0; row < rows; row++) {
       this.#colours.write(planes, row * columns, columns, pixels, channels * ((top + row) * width + left));
     }
-    return this.#image;
+    return this.image;
   }
 }

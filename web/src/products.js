@@ -164,14 +164,25 @@ export class Products {
  * @returns {Promise<Products>}
  */
 export async function loadProducts({ simd = true } = {}) {
-  const bytes = assembleModule({ ...integerFunctions(), ...floatFunctions() });
-  if (!simd || typeof WebAssembly !== "object" || !WebAssembly.validate(bytes)) return new Products(null);
+  const hasWasm = simd && typeof WebAssembly === "object";
+  const forms = [true, false].map((isRelaxed) => assembleModule({ ...integerFunctions(), ...floatFunctions(isRelaxed) }));
+  const bytes = hasWasm && forms.find((form) => WebAssembly.validate(form));
+  if (!bytes) return new Products(null);
   try {
     return new Products(await WebAssembly.compile(bytes));
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     return new Products(null); // the policy of the page forbids WebAssembly
   }
+}
+
+/** @type {Promise<Products>|null} */
+let shared = null;
+
+/** The kernels, which are compiled once. */
+export function sharedProducts() {
+  shared ??= loadProducts();
+  return shared;
 }
 
 /** A memory of a fixed size. The place of an array in it is its `byteOffset`. */

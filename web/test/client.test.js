@@ -217,3 +217,42 @@ test("closing ends the workers and what they do", async () => {
   for (const job of jobs) await assert.rejects(job, { name: "AbortError" });
   assert.equal(workers.made[0].isEnded, true);
 });
+
+test("a worker gets helpers for an image of several tiles, with the prior first", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers, { helpers: 3 });
+  const image = client.decode(BYTES);
+  await wait(1);
+  const [worker] = workers.made;
+  worker.say({ type: "header", id: 1, header: { fields: { tile_rows: 3, tile_columns: 1 } } });
+  await wait(1);
+  assert.equal(workers.made.length, 3); // a tile each
+  for (const helper of workers.made.slice(1)) {
+    assert.deepEqual(helper.heard.map(({ type }) => type), ["prior", "help"]);
+    helper.heard[1].port.close();
+  }
+  assert.deepEqual(worker.heard.map(({ type }) => type), ["prior", "decode", "helper", "helper"]);
+  worker.say({ type: "image", id: 1, image: "image" });
+  assert.equal(await image, "image");
+  const second = client.decode(BYTES);
+  await wait(1);
+  worker.say({ type: "header", id: 2, header: { fields: { tile_rows: 2, tile_columns: 4 } } });
+  assert.equal(workers.made.length, 4); // the most
+  workers.made[3].onerror({ message: "", preventDefault() {} });
+  await assert.rejects(second, /a helper of the decoder ended/);
+  assert.ok(workers.made.every(({ isEnded }) => isEnded));
+});
+
+test("images of one tile, headers and clients without helpers need none", async () => {
+  const workers = new Workers();
+  const client = clientOf(workers, { helpers: 3 });
+  client.decode(BYTES);
+  client.inspect(BYTES);
+  await wait(1);
+  const [worker] = workers.made;
+  worker.say({ type: "header", id: 1, header: { fields: {} } });
+  worker.say({ type: "image", id: 1, image: null });
+  await wait(1);
+  worker.say({ type: "header", id: 2, header: { fields: { tile_rows: 9, tile_columns: 9 } } });
+  assert.equal(workers.made.length, 1);
+});

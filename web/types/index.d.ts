@@ -95,6 +95,8 @@ export interface ClientOptions {
   loadPrior?: () => Promise<Uint8Array>;
   /** The most workers; the default is 1. */
   workers?: number;
+  /** The most further workers that help each of them with images of several tiles; the default is 0. */
+  helpers?: number;
 }
 
 /** Decodes in workers. */

@@ -1,0 +1,117 @@
+/**
+ * An image of the latent model in parts that do not depend on each other: tiles of latents become samples, and blocks
+ * of samples become pixels. Who decodes alone takes all of them, and workers share them (`together.js`).
+ */
+
+import { samplesArray } from "./colour.js";
+import { contextModelOf, withAdaptation } from "./context.js";
+import { allocate } from "./errors.js";
+import { readFilter } from "./filter.js";
+import { Tiling } from "./geometry.js";
+import { MAX_PIXELS, readHeader } from "./header.js";
+import { examine, sectionOf } from "./integrity.js";
+import { TileDecoder, tileStreams } from "./latents.js";
+import { reachOf } from "./machine.js";
+import { sharedProducts } from "./products.js";
+import { checkLength } from "./range_coder.js";
+import { reconstruct, seenFrom } from "./reconstruct.js";
+
+export class ImageParts {
+  #arrays;
+  #filter;
+  #streams;
+  #checks;
+  #model;
+  #products;
+  /** @type {TileDecoder|null} */
+  #decoder = null;
+
+  /**
+   * @param {import("./integrity.js").FileState} state of a whole file
+   * @param {import("./prior.js").Prior} prior
+   * @param {import("./products.js").Products} products
+   * @throws {import("./errors.js").DfmError}
+   */
+  constructor(state, prior, products) {
+    const { header, symbolChecks } = state;
+    this.header = header;
+    this.tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
+    this.#arrays = prior.arraysOf(header.modelName, header.values.prior_id);
+    const filterSection = sectionOf(state, "filter");
+    this.#filter = filterSection ? readFilter(filterSection, header.codedChannels) : null;
+    const adaptation = sectionOf(state, "adaptation");
+    const model = contextModelOf(this.#arrays);
+    const { levels } = header.values;
+    this.#model = adaptation ? withAdaptation(model, adaptation, levels, header.codedChannels) : model;
+    this.#streams = tileStreams(sectionOf(state, "latents"), this.tiling.tiles.length);
+    this.#checks = symbolChecks;
+    this.#products = products;
+  }
+
+  /** Refuses tiles whose streams are too long, before anything is decoded. */
+  checkLengths(numbers) {
+    for (const number of numbers) {
+      const { height, width } = this.tiling.tiles[number];
+      checkLength(this.#streams[number].length, this.header.codedChannels * height * width);
+    }
+  }
+
+  /** The region of the linear synthesis that the pixels of a region depend on. */
+  seenFrom(region) {
+    return seenFrom(region, this.header, reachOf(this.#arrays), this.#filter?.radius ?? 0);
+  }
+
+  /** A tile, level by level; see `TileDecoder.levels`. */
+  tile(number, finestLevel = 0) {
+    const { tiles } = this.tiling;
+    const largest = ["height", "width"].map((side) => Math.max(...tiles.map((tile) => tile[side])));
+    this.#decoder ??= new TileDecoder(this.header, this.#model, this.#products, largest);
+    const { height, width } = tiles[number];
+    const each = this.header.values.levels + 1;
+    const checks = this.#checks?.slice(number * each, (number + 1) * each) ?? null;
+    return this.#decoder.levels({ stream: this.#streams[number], height, width, checks }, finestLevel);
+  }
+
+  /**
+   * The pixels of a region.
+   * @param {import("./reconstruct.js").Synthesis} synthesis at least what the region is seen from
+   * @param {import("./geometry.js").Region} region
+   * @returns {Generator<number, Uint8ClampedArray|Uint16Array>} yields the part that is done, 0..1; gives the samples
+   *   [H, W, C]
+   */
+  *block(synthesis, region) {
+    const { codedChannels: channels, bitDepth } = this.header;
+    const target = samplesArray(bitDepth, channels * region.height * region.width);
+    yield* reconstruct(this.header, this.#arrays, synthesis, this.#filter, region, this.#products, target);
+    return target;
+  }
+}
+
+/**
+ * The parts of a file, for a worker that helps another one to decode it.
+ * @param {Uint8Array} bytes
+ * @param {{ prior: import("./prior.js").Prior, maxPixels?: number }} options
+ * @returns {Promise<ImageParts>}
+ * @throws {import("./errors.js").DfmError}
+ */
+export async function openParts(bytes, { prior, maxPixels = MAX_PIXELS }) {
+  return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), prior, await sharedProducts());
+}
+
+/** The planes of a region of an image, with nothing in them. @returns {import("./reconstruct.js").Synthesis} */
+export function emptySynthesis(region, channels) {
+  const size = region.height * region.width;
+  return { planes: allocate(() => Array.from({ length: channels }, () => new Int32Array(size))), region };
+}
+
+/** Copies what the planes of a tile have of a region into those of the region. */
+export function paste({ planes, region }, tilePlanes, tile) {
+  const inside = region.common(tile);
+  planes.forEach((plane, channel) => {
+    for (let row = inside.top; row < inside.bottom; row++) {
+      const from = (row - tile.top) * tile.width + inside.left - tile.left;
+      const samples = tilePlanes[channel].subarray(from, from + inside.width);
+      plane.set(samples, (row - region.top) * region.width + inside.left - region.left);
+    }
+  });
+}

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { before, describe, test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+
+import { DfmError, decode } from "../src/decode.js";
+import { readHeader } from "../src/header.js";
+import { openParts } from "../src/image_parts.js";
+import { Team, help } from "../src/together.js";
+import { bytesOf, fixtures, priors, skip } from "./fixtures.js";
+
+describe("workers that decode an image together", { skip }, () => {
+  let prior;
+  let tiled;
+
+  before(async () => {
+    prior = await priors();
+    const isTiled = ({ tileRows, tileColumns }) => tileRows * tileColumns > 1;
+    const names = fixtures().filter(({ image }) => image).map(({ name }) => `${name}.dfm`);
+    tiled = names.map(bytesOf).filter((bytes) => isTiled(readHeader(bytes)));
+  });
+
+  /** A team with helpers in this thread; `opened` gets what each was given. */
+  function teamOf(count, { open = (bytes, maxPixels) => openParts(bytes, { prior, maxPixels }) } = {}) {
+    const team = new Team();
+    const ports = [];
+    const join = () => {
+      const { port1, port2 } = new MessageChannel();
+      ports.push(port1, port2);
+      help(port1, open);
+      team.add(port2);
+    };
+    for (let number = 0; number < count; number++) join();
+    return { team, join, close: () => ports.forEach((port) => port.close()) };
+  }
+
+  for (const count of [0, 1, 3]) {
+    test(`gives the pixels of one worker, with ${count} helpers`, async () => {
+      assert.ok(tiled.length > 0);
+      const { team, close } = teamOf(count);
+      await wait(10); // the helpers are ready
+      for (const bytes of tiled) {
+        const alone = await decode(bytes, { prior });
+        const parts = [];
+        const previews = [];
+        const onProgress = (part) => parts.push(part);
+        const together = await decode(bytes, { prior, team, onProgress, onPreview: (image) => previews.push(image) });
+        assert.deepEqual(together, alone);
+        assert.deepEqual(parts, parts.toSorted((a, b) => a - b));
+        assert.ok(Math.abs(parts.at(-1) - 1) < 1e-9);
+        assert.ok(previews.length > 0);
+        const region = { x: alone.width >> 1, y: alone.height >> 2, width: 5, height: alone.height >> 1 };
+        assert.deepEqual(await decode(bytes, { prior, team, region }), await decode(bytes, { prior, region }));
+      }
+      close();
+    });
+  }
+
+  test("a helper that comes late takes part", async () => {
+    let opened = 0;
+    const open = (bytes) => {
+      opened++;
+      return openParts(bytes, { prior });
+    };
+    const { team, join, close } = teamOf(0, { open });
+    const [bytes] = tiled;
+    const image = decode(bytes, { prior, team });
+    await wait(1);
+    join();
+    assert.deepEqual(await image, await decode(bytes, { prior }));
+    assert.equal(opened, 1);
+    close();
+  });
+
+  test("what a helper finds wrong with a file is told", async () => {
+    const open = async () => {
+      throw new DfmError("corrupt", "a part is damaged");
+    };
+    const { team, close } = teamOf(1, { open });
+    await wait(10);
+    await assert.rejects(decode(tiled[0], { prior, team }), { kind: "corrupt", message: "a part is damaged" });
+    close();
+  });
+
+  test("a job that is cancelled ends, and the helpers are there for the next one", async () => {
+    const { team, close } = teamOf(1);
+    await wait(10);
+    const controller = new AbortController();
+    const image = decode(tiled[0], { prior, team, signal: controller.signal });
+    controller.abort();
+    await assert.rejects(image, { name: "AbortError" });
+    assert.deepEqual(await decode(tiled[0], { prior, team }), await decode(tiled[0], { prior }));
+    close();
+  });
+});
