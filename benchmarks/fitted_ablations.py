@@ -27,15 +27,15 @@ from recording import Row, crop_option, cropped, load, out_option, record
 
 from dfmcodec.bitstream.sections.networks import write_networks
 from dfmcodec.encoder.fitted import fit as fitting
-from dfmcodec.encoder.fitted import machine as machine_program
+from dfmcodec.encoder.fitted.by_jax import machine as machine_program
+from dfmcodec.encoder.fitted.by_jax.window_loss import LossByJax
 from dfmcodec.encoder.fitted.coordinate_descent import descend
 from dfmcodec.encoder.fitted.fit import Fit, FitState
-from dfmcodec.encoder.fitted.networks import Networks, Parts
+from dfmcodec.encoder.fitted.networks import Networks
 from dfmcodec.encoder.fitted.plan import prior_and_schedule
 from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
 from dfmcodec.encoder.fitted.refine import refined
 from dfmcodec.encoder.fitted.smooth import smooth_latents
-from dfmcodec.encoder.fitted.window_loss import LossByJax
 from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.image import Image
 from dfmcodec.latents.grids import code_of_lmbda
@@ -80,9 +80,8 @@ def _without(*names: str) -> Callable[[Networks], Change]:
     """Machines some of whose arrays are zero."""
 
     def change(networks: Networks) -> Networks:
-        parts = networks.in_parts
-        zeros = {name: jax.tree.map(jnp.zeros_like, parts.machine[name]) for name in names}
-        return Networks.of_parts(Parts(parts.machine | zeros, parts.contexts))
+        zeros = {name: np.zeros_like(getattr(networks.machine, name)) for name in names}
+        return networks.with_machine(**zeros)
 
     return lambda start: change
 
@@ -104,10 +103,10 @@ def cold(width: int, terms: int) -> Callable[[int], Networks]:
     """
 
     def start(seed: int) -> Networks:
-        parts = Networks.start(seed, width, CONTEXT_WIDTH).in_parts
-        layer = np.asarray(parts.machine["layer"])
-        wider = jnp.asarray(np.resize(layer, (len(layer), terms * width)), dtype=jnp.float32)
-        return Networks.of_parts(Parts(parts.machine | {"layer": wider}, parts.contexts))
+        networks = Networks.start(seed, width, CONTEXT_WIDTH)
+        layer = networks.machine.layer
+        wider = np.resize(layer, (len(layer), terms * width))
+        return networks.with_machine(layer=wider)
 
     return start
 

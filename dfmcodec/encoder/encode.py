@@ -26,6 +26,7 @@ from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
+from dfmcodec.kernels import has_kernels
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.grids import GRID_LEVELS
 from dfmcodec.latents.quality import step_of_score
@@ -41,7 +42,7 @@ _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its cont
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
 _LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
 _FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
-_FITTING = ("jax", "optax")  # what all models but the latent one are fitted by
+_FITTING = ("jax", "optax")  # what networks without latents are fitted by
 _WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 5 do"
 _FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
 
@@ -75,7 +76,7 @@ def encode_image(
         ConfigError: The fitted model cannot name the lmbda that was given; or the model has
             not the tune.
         DivergedError: The fit diverged again and again.
-        MissingPackageError: The model is fitted by JAX and optax, which are not installed.
+        MissingPackageError: The model is fitted by JAX, which is not installed.
     """
     if generator is not None:
         if config.tune == Tune.VISUAL.value or config.ssimulacra2 is not None:
@@ -94,8 +95,10 @@ def encode_image(
     else:
         models = config.models(image.pixel_count)
         for model in models:
-            if model is not Model.LATENT:
-                require(f"the {model.value} model", *_FITTING, otherwise=_WITHOUT_FITTING)
+            if model is Model.COORDINATE:
+                require("the coordinate model", *_FITTING, otherwise=_WITHOUT_FITTING)
+            elif model is Model.FITTED and not has_kernels():
+                require("the fitted model without compiled kernels", "jax", otherwise=_WITHOUT_FITTING)
         with one_core_products(), _out_of_reach_as(config):
             if len(models) == 1:
                 result = _encoded(image, config, models[0], on_progress, should_stop)

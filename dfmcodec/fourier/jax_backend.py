@@ -102,20 +102,6 @@ def _empty_cache() -> None:
                 path.unlink()
 
 
-@contextmanager
-def on_processor() -> Iterator[None]:
-    """Has programs of this thread run on the CPU, which small ones start on sooner than on a GPU;
-    but for those whose arrays lie elsewhere, and where JAX was set to leave the CPU alone.
-    """
-    try:
-        processor = jax.local_devices(backend="cpu")[0]
-    except RuntimeError:
-        yield
-        return
-    with jax.default_device(processor):
-        yield
-
-
 def network_evaluator(flat: Float32, architecture: CoordinateArchitecture) -> Callable[[Float32], Float32]:
     """Returns the network as a function on positions.
 

@@ -77,10 +77,12 @@ MORE_WORKS = (  # only from the wheel: processes, and what takes seconds
     "demo a.png -O page",
 )
 
+FITS = ("encode a.png -o fit.dfm --model fitted --steps 8",)  # what works where there are kernels
+NO_FIT = (  # the end of the message where there are none
+    "the fitted model without compiled kernels needs JAX; install it: pip install jax; or encode with the latent model"
+)
 _FITTING = "pip install jax optax; or encode with the latent model"
 LACKING = {  # the end of the message that each gives
-    "encode a.png -o x.dfm --model fitted": f"the fitted model needs JAX and optax; install them: {_FITTING}",
-    "encode a.png -o x.dfm --effort 6": f"the fitted model needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o x.dfm --model coordinate": f"the coordinate model needs JAX and optax; install them: {_FITTING}",
     "encode a.png -o x.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "decode a.dfm -o x.png --backend jax": "needs JAX; install it: pip install jax",
@@ -95,7 +97,7 @@ LACKING = {  # the end of the message that each gives
 
 PROGRAM = f"""
 import sys, numpy, PIL.Image
-import dfmcodec, dfmcodec.metrics, dfmcodec.pillow
+import dfmcodec, dfmcodec.kernels, dfmcodec.metrics, dfmcodec.pillow
 
 pixels = numpy.asarray(PIL.Image.open("a.png"))
 result = dfmcodec.encode(pixels, rate=0.15, effort=1)
@@ -123,8 +125,11 @@ def refused(call, *arguments, **options):
     else:
         raise AssertionError(options)
 
-for options in ({{"model": "fitted"}}, {{"effort": 9}}, {{"model": "coordinate"}}):
-    refused(dfmcodec.encode, pixels, **options)
+if dfmcodec.kernels.has_kernels():
+    assert dfmcodec.encode(pixels, model="fitted", steps=4).report.steps == 4
+else:
+    refused(dfmcodec.encode, pixels, model="fitted")
+refused(dfmcodec.encode, pixels, model="coordinate")
 refused(dfmcodec.decode, result.data, backend="jax")
 assert not {HIDDEN} & {{name.partition(".")[0] for name in sys.modules}}
 """
@@ -172,7 +177,7 @@ def main() -> None:
 
         copy_golden(away)
         command(python, "-c", IMAGES, cwd=away)
-        for words in (*WORKS, *MORE_WORKS):
+        for words in (*WORKS, *MORE_WORKS, *FITS):
             command(dfm, *shlex.split(words), cwd=away)
         for words, message in LACKING.items():
             if message not in (found := refused(dfm, words, away)):
@@ -180,7 +185,7 @@ def main() -> None:
         command(python, "-c", PROGRAM, cwd=away)
         print(" ".join(version for version in versions if "==" in version))
         print(
-            f"light_check: {size} MB by du -sm, {empty} of them an empty environment; {len(WORKS + MORE_WORKS)} "
+            f"light_check: {size} MB by du -sm, {empty} of them an empty environment; {len(WORKS + MORE_WORKS + FITS)} "
             f"commands, the Python API and Pillow work, {len(LACKING)} commands name what to install, "
             f"{time.perf_counter() - started:.0f} s"
         )

@@ -1,44 +1,24 @@
-"""The rate of latent grids as JAX sees it: the context network of `entropy.grid_context` in float.
+"""The context network of `entropy.grid_context` in float, as a fit moves it.
 
-The network is that of the decoder without its rounding, so that the bits of a symbol have a
-derivative by symbols, which need not be whole, and by the weights. A symbol q takes -log2 of the
-probability of q - 1/2 .. q + 1/2 under a Laplace distribution, in bits.
+It is that of the decoder without its rounding, so that the bits of a symbol have a derivative by
+symbols, which need not be whole, and by the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from dfmcodec.encoder.fitted.neighbours import gathered
-from dfmcodec.encoder.fitted.upsampling import upsampled_planes
-from dfmcodec.encoder.fitted.windows import Grids, samples_inside, window_samples
+from dfmcodec._types import Float32
 from dfmcodec.entropy.context import ACTIVATION_SHIFT
-from dfmcodec.entropy.grid_context import (
-    ACTIVATION_MAX,
-    CAUSAL,
-    COARSER,
-    COMPANDING,
-    FEATURES,
-    OUTPUT_SHIFTS,
-    GridNetwork,
-)
-from dfmcodec.entropy.neighbourhood import SQUARE
+from dfmcodec.entropy.grid_context import FEATURES, OUTPUT_SHIFTS, GridNetwork
 from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
 from dfmcodec.latents.grids import GRID_LEVELS
-from dfmcodec.synthesis.fitted import HALO
 
 FEATURE_UNIT = 8.0  # of integer features, for a feature of 1: about a symbol of 1
 HIDDEN_UNIT = 32.0  # of integer activations, for an activation of 1
 _NAT = SCALES_PER_OCTAVE / np.log(2)  # of integer scales, for a factor of e
-_SMALLEST_PROBABILITY = 2.0**-20
-_LARGEST_LOG_SCALE = 6.0
-_BILINEAR = np.array([0, 0.25, 0.75, 0], dtype=np.float32)
 _FIRST_STD = 0.3
 _SECOND_STD = 0.02
 _LAST_STD = 0.01
@@ -77,17 +57,20 @@ class ContextWeights(NamedTuple):
             width: The units of each of the two layers.
         """
 
-        def normal(rows: int, columns: int, std: float) -> jax.Array:
-            return jnp.asarray(rng.normal(0, std, (rows, columns)), dtype=jnp.float32)
+        def normal(rows: int, columns: int, std: float) -> Float32:
+            return rng.normal(0, std, (rows, columns)).astype(np.float32)
+
+        def zeros(*shape: int) -> Float32:
+            return np.zeros(shape, dtype=np.float32)
 
         return cls(
             normal(width, FEATURES, _FIRST_STD / np.sqrt(FEATURES)),
-            jnp.zeros((width, GRID_LEVELS)),
+            zeros(width, GRID_LEVELS),
             normal(width, width, _SECOND_STD),
-            jnp.zeros(width),
+            zeros(width),
             normal(2, width, _LAST_STD),
-            jnp.zeros((2, FEATURES)),
-            jnp.zeros((2, GRID_LEVELS)),
+            zeros(2, FEATURES),
+            zeros(2, GRID_LEVELS),
         )
 
     @classmethod
@@ -98,7 +81,8 @@ class ContextWeights(NamedTuple):
             values = np.asarray(getattr(network, name), dtype=np.float64) - _HALF_STEPS.get(name, 0)
             values = values.T if name in BY_LEVEL else values
             values = values / unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
-            arrays[name] = jnp.asarray(values - np.eye(*values.shape) if name == "w2" else values, dtype=jnp.float32)
+            residual = np.eye(*values.shape) if name == "w2" else 0
+            arrays[name] = (values - residual).astype(np.float32)
         return cls(**arrays)
 
     def to_integers(self) -> GridNetwork:
@@ -142,113 +126,3 @@ assert tuple(_UNITS) == ContextWeights._fields == tuple(GridNetwork.LIMITS)
 def unit_of(name: str) -> np.ndarray:
     """A float weight of 1 as a number of `GridNetwork`: one for all, or one for each output."""
     return np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))
-
-
-def companded(symbols: jax.Array) -> jax.Array:
-    """Maps symbols of any value by the companding of `entropy.grid_context`, with their sign."""
-    lines = [slope * jnp.abs(symbols) + constant for slope, constant in COMPANDING]
-    return jnp.sign(symbols) * reduce(jnp.minimum, lines) * (1 / FEATURE_UNIT)
-
-
-def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
-    """Computes the bits of symbols, of any value, under Laplace distributions; all of one shape."""
-    distance = jnp.abs(symbols - mean)
-    beyond = jnp.maximum(distance - 0.5, 0) / scale  # both ends on one side of the mean
-    apart = 0.5 * jnp.exp(-beyond) * (1 - jnp.exp(-1 / scale))
-    inner = jnp.minimum(distance, 0.5)  # the mean lies between the ends
-    around = 1 - 0.5 * (jnp.exp((inner - 0.5) / scale) + jnp.exp((-inner - 0.5) / scale))
-    probability = jnp.where(distance > 0.5, apart, around)
-    return -jnp.log2(jnp.maximum(probability, _SMALLEST_PROBABILITY))
-
-
-class _Symbols(NamedTuple):
-    """The symbols of a window with what they see, M symbols of all levels together.
-
-    Args:
-        features: Companded symbols in FEATURE_UNIT, [FEATURES, M].
-        of_level: 1 in the row of a symbol's level, else 0, [levels, M].
-        values: [M].
-        is_inside: Whether they are in the image, bool [M].
-    """
-
-    features: jax.Array
-    of_level: jax.Array
-    values: jax.Array
-    is_inside: jax.Array
-
-
-def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
-    """Gathers the symbols of a window; symbols beyond the image are 0, as for a decoder."""
-    levels = range(len(grids))
-    inside = [samples_inside(corner, size, level) for level in levels]
-    known = [jnp.where(is_inside, grid, 0.0) for grid, is_inside in zip(grids, inside, strict=True)]
-    seen = [companded(grid) for grid in known]
-    planes = _coarser_planes(seen, inside)
-    parts = [_level_symbols(known[level], seen[level:], planes[level], inside[level], level) for level in levels]
-    return _Symbols(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
-
-
-def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
-    """All grids that are coarser than each, interpolated to its samples, halo included, as
-    `grid_context.upsampled` does, without rounding: [coarser grids, n_l, n_l], the nearest first.
-    """
-    planes = [jnp.zeros((0, *seen[-1].shape))]
-    for finer in range(len(seen) - 2, -1, -1):
-        joined = jnp.concatenate([seen[finer + 1][None], planes[0]])
-        planes.insert(0, jnp.where(inside[finer], upsampled_planes(_BILINEAR, joined), 0.0))
-    return planes
-
-
-def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: jax.Array, level: int) -> _Symbols:
-    """The symbols of a level; `seen` are the companded grids of this level and the coarser ones,
-    `planes` the latter as this level sees them.
-    """
-    count = window_samples(level)
-    inner = slice(HALO, HALO + count)
-    own = gathered(seen[0][None], CAUSAL, HALO)[:, 0]
-    none = jnp.zeros((COARSER - len(planes), count, count))
-    features = jnp.concatenate([own, _cell_features(seen, count), planes[:, inner, inner], none])
-    of_level = np.zeros((GRID_LEVELS, count * count), dtype=np.float32)
-    of_level[level] = 1.0
-    return _Symbols(
-        features.reshape(FEATURES, -1),
-        jnp.asarray(of_level),
-        known[inner, inner].reshape(-1),
-        is_inside[inner, inner].reshape(-1),
-    )
-
-
-def _cell_features(seen: Grids, count: int) -> jax.Array:
-    """The 3x3 symbols around the cell of each symbol in the next coarser grid, [9, count, count]; 0
-    if there is none.
-    """
-    if len(seen) == 1:
-        return jnp.zeros((len(SQUARE), count, count))
-    found = gathered(seen[1][None], SQUARE, HALO)[:, 0]
-    return jnp.repeat(jnp.repeat(found, 2, axis=1), 2, axis=2)
-
-
-def _activation(sums: jax.Array) -> jax.Array:
-    return jnp.clip(sums, 0.0, ACTIVATION_MAX / HIDDEN_UNIT)
-
-
-def symbol_bits(weights: ContextWeights, grids: Grids, corner: jax.Array, size: jax.Array) -> jax.Array:
-    """Computes the bits of the symbols of a window.
-
-    Args:
-        weights: The network.
-        grids: The symbols of the window, [n_l, n_l] each, see `Windows.cut`. They need not be
-            whole.
-        corner: The first row and column of the window, int32 [2].
-        size: The height and width of the image in pixels, int32 [2].
-
-    Returns:
-        float32 [M]: one for each sample of a grid, from the finest grid on. Symbols beyond the
-        image take no bits.
-    """
-    symbols = _symbols(grids, corner, size)
-    hidden = _activation(weights.w1 @ symbols.features + weights.c1 @ symbols.of_level)
-    hidden = _activation(weights.w2 @ hidden + hidden + weights.c2[:, None])
-    outputs = weights.w3 @ hidden + weights.bypass @ symbols.features + weights.c3 @ symbols.of_level
-    scales = jnp.exp(jnp.clip(outputs[0], -_LARGEST_LOG_SCALE, _LARGEST_LOG_SCALE))
-    return jnp.where(symbols.is_inside, laplace_bits(symbols.values, outputs[1], scales), 0.0)

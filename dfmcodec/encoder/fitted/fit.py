@@ -13,31 +13,26 @@ the fit, learning rates by a cosine. Latents take steps of Adam, networks of SOA
 A step of the fit goes through all windows in a random order, a batch of them at a time, and
 networks take a step after each batch. `latents` says when latents move.
 
-On a CPU the windows of a batch are computed by threads, one core for each window (`window_kernel`,
-or `window_loss` where there are no kernels); on a GPU up to 24 at once (`window_device`).
+On a CPU the windows of a batch are computed by threads, one core for each window, by kernels or,
+where there are none, by JAX; on a GPU up to 24 at once (`losses`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 from math import cos, isfinite, log, pi
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from dfmcodec._types import Bools, Float32
 from dfmcodec.encoder.fitted.latents import Latents
+from dfmcodec.encoder.fitted.losses import loss_of_windows
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.soap import soap
-from dfmcodec.encoder.fitted.window_device import loss_of_windows
+from dfmcodec.encoder.fitted.soap import SoapState, soap_step
 from dfmcodec.encoder.fitted.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.encoder.fitted.windows import Windows, window_samples
-from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.geometry import CHANNELS
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, symbol_step
@@ -106,7 +101,7 @@ class FitState(NamedTuple):
     """
 
     networks: Networks
-    network_moments: optax.OptState
+    network_moments: SoapState
     moving_latents: Latents
 
     @property
@@ -177,7 +172,6 @@ class Fit:
         rate_part: float = 1.0,
         peak: int = PEAK_LEVEL,
     ) -> None:
-        use_compilation_cache()
         self.height: int = colours.shape[1]
         self.width: int = colours.shape[2]
         self.lmbda = lmbda
@@ -210,8 +204,7 @@ class Fit:
         """
         if latents is None:
             latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
-        moments = _network_optimizer().init(self._start.in_parts)
-        return FitState(self._start, moments, Latents.start(latents))
+        return FitState(self._start, SoapState.start(self._start.in_parts), Latents.start(latents))
 
     def shorten(self, steps: int) -> None:
         """Makes the fit end after fewer steps, with rates and noise as such a fit has them."""
@@ -249,26 +242,23 @@ class Fit:
         order = random.permutation(self._window_count)
         seeds = random.integers(1 << 32, size=len(order), dtype=np.uint32)
         image = self._image()
-        with calls():
-            for numbers in np.array_split(order, -(-len(order) // self.schedule.batch)):
-                batch = numbers.tolist()
-                if should_stop():
-                    break
-                weights = self._loss.weights(networks if rounding is None else rounding(networks))
-                softness = [Softness(temperature, noise, seeds[window]) for window in batch]
-                gradients = self._loss.gradients(weights, image, latents.values, softness, batch)
-                for window, (_, by_latents) in zip(batch, gradients, strict=True):
-                    latents.add(self._windows, window, by_latents)
-                for window in batch:
-                    latents.move(self._windows, window, latent_rates, number)
-                if moves_networks:
-                    total = self._loss.total([by_weights for by_weights, _ in gradients])
-                    share = np.float32(len(order) / len(batch) / self.pixel_count)
-                    rate = np.float32(self.schedule.network_rate * left)
-                    bit_cost = image.lmbda * np.float32(self._rate_part / self.pixel_count)
-                    networks, moments = _move(
-                        networks, moments, total, share, bit_cost, rate, self._start, self._scales
-                    )
+        for numbers in np.array_split(order, -(-len(order) // self.schedule.batch)):
+            batch = numbers.tolist()
+            if should_stop():
+                break
+            weights = self._loss.weights(networks if rounding is None else rounding(networks))
+            softness = [Softness(temperature, noise, seeds[window]) for window in batch]
+            gradients = self._loss.gradients(weights, image, latents.values, softness, batch)
+            for window, (_, by_latents) in zip(batch, gradients, strict=True):
+                latents.add(self._windows, window, by_latents)
+            for window in batch:
+                latents.move(self._windows, window, latent_rates, number)
+            if moves_networks:
+                total = self._loss.total([by_weights for by_weights, _ in gradients])
+                share = np.float32(len(order) / len(batch) / self.pixel_count)
+                rate = np.float32(self.schedule.network_rate * left)
+                bit_cost = image.lmbda * np.float32(self._rate_part / self.pixel_count)
+                networks, moments = _move(networks, moments, total, share, bit_cost, rate, self._start, self._scales)
         if part_done < self.schedule.frozen_part:
             for grid, frozen in zip(latents.values, self._frozen, strict=False):
                 grid[frozen] = 0
@@ -302,15 +292,12 @@ class Fit:
             grids: The symbols, integers, float32 [h_l, w_l].
         """
         image = self._image()
-        with calls():
-            weights = self._loss.weights(networks)
+        weights = self._loss.weights(networks)
         softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
         for first in range(0, self._window_count, self.schedule.batch):
             windows = range(first, min(first + self.schedule.batch, self._window_count))
-            with calls():
-                found = self._loss.gradients(weights, image, grids, [softness] * len(windows), windows)
-            for by_weights, _ in found:
-                yield jax.tree.map(lambda part: part / self.lmbda, self._loss.total([by_weights]))
+            for by_weights, _ in self._loss.gradients(weights, image, grids, [softness] * len(windows), windows):
+                yield self._loss.total([by_weights]).mapped(lambda part: part / np.float32(self.lmbda))
 
     def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
         """The loss pixel by pixel, in bits: squared errors over the lmbda, and the bits of
@@ -330,9 +317,7 @@ class Fit:
         self, networks: Networks, grids: Sequence[Float32], windows: Sequence[int]
     ) -> list[tuple[Float32, Float32]]:
         """The squared errors of pixels and the bits of symbols in some windows."""
-        image = self._image()
-        with calls():
-            return self._loss.costs(self._loss.weights(networks), image, grids, windows)
+        return self._loss.costs(self._loss.weights(networks), self._image(), grids, windows)
 
     def _of_pixels(self, errors: Float32, bits: Float32) -> Float32:
         """The costs of the pixels of a window, from squared errors and the bits of symbols."""
@@ -349,17 +334,16 @@ class Fit:
         return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self._peak))
 
 
-@jax.jit
 def _move(
     networks: Networks,
-    moments: optax.OptState,
+    moments: SoapState,
     gradient: Networks,
-    share: jax.Array,
-    bit_cost: jax.Array,
-    rate: jax.Array,
+    share: np.float32,
+    bit_cost: np.float32,
+    rate: np.float32,
     start: Networks,
     scales: Networks | None,
-) -> tuple[Networks, optax.OptState]:
+) -> tuple[Networks, SoapState]:
     """The networks after a step.
 
     Args:
@@ -372,26 +356,23 @@ def _move(
         start: The networks that changes are from.
         scales: Those of changes; see `Fit`.
     """
-    total = jax.tree.map(lambda by_weights: by_weights * share, gradient)
-    if scales is not None:
-        total = jax.tree.map(partial(_with_rate, bit_cost), total, networks, start, scales)
-    parts = networks.in_parts
-    changes, moments = _network_optimizer().update(total.in_parts, moments, parts)
-    return Networks.of_parts(jax.tree.map(lambda weight, change: weight + rate * change, parts, changes)), moments
+    with np.errstate(invalid="ignore", over="ignore"):  # a fit that comes to NaN starts again
+        total = gradient.mapped(lambda by_weights: by_weights * share)
+        if scales is not None:
+            total = total.mapped(lambda *of_array: _with_rate(bit_cost, *of_array), networks, start, scales)
+        steps, moments = soap_step(_limited(total.in_parts), moments)
+        moved = [weights + rate * step for weights, step in zip(networks.in_parts, steps, strict=True)]
+    return networks.of_parts(moved), moments
 
 
-def _unit_rate(step: jax.Array) -> jax.Array:
-    return jnp.ones(())
+def _limited(gradients: Sequence[Float32]) -> list[Float32]:
+    """Gradients whose norm together is at most `_LARGEST_GRADIENT`."""
+    norm = np.sqrt(sum(np.vdot(gradient, gradient) for gradient in gradients))
+    factor = np.float32(1 if norm < _LARGEST_GRADIENT else _LARGEST_GRADIENT / norm)
+    return [gradient * factor for gradient in gradients]
 
 
-@lru_cache(maxsize=1)
-def _network_optimizer() -> optax.GradientTransformation:
-    return optax.chain(optax.clip_by_global_norm(_LARGEST_GRADIENT), soap(_unit_rate))
-
-
-def _with_rate(
-    bit_cost: jax.Array, gradient: jax.Array, weights: jax.Array, start: jax.Array, scales: jax.Array
-) -> jax.Array:
+def _with_rate(bit_cost: np.float32, gradient: Float32, weights: Float32, start: Float32, scales: Float32) -> Float32:
     """Adds the gradient of the bits of an array's changes under Laplace distributions around their
     start.
 
@@ -400,6 +381,8 @@ def _with_rate(
     cost more, and change less: what an image does not need stays as it is.
     """
     apart = (weights - start) / scales
-    spread = jnp.clip(jnp.abs(apart).mean(), *_SPREADS)
+    least, most = _SPREADS
+    spread = np.float32(min(max(float(np.abs(apart).mean()), least), most))
     apart = apart / spread
-    return gradient + bit_cost / (log(2) * scales * spread) * apart / jnp.sqrt(apart**2 + _SMOOTH_PART**2)
+    slopes = apart / np.sqrt(apart**2 + np.float32(_SMOOTH_PART**2))
+    return np.asarray(gradient + bit_cost / (np.float32(log(2)) * scales * spread) * slopes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
@@ -51,48 +50,61 @@ class Networks(NamedTuple):
     @classmethod
     def of(cls, machine: FittedMachine, contexts: ContextWeights) -> Networks:
         """Those of a synthesis of any arrays and of context networks."""
-        return cls(jax.tree.map(jnp.asarray, machine), contexts)
+        return cls(FittedMachine(*(np.asarray(array, dtype=np.float32) for array in machine)), contexts)
+
+    @property
+    def arrays(self) -> list[Float32]:
+        """The weights, array by array, in the order of the fields."""
+        return [*self.machine, *self.contexts]
+
+    def with_arrays(self, arrays: Sequence[Float32]) -> Networks:
+        """Networks of other weights, in the order of `arrays`."""
+        count = len(self.machine)
+        return Networks(FittedMachine(*arrays[:count]), ContextWeights(*arrays[count:]))
+
+    def with_machine(self, **arrays: Float32) -> Networks:
+        """Networks with other arrays of the synthesis, by name."""
+        return Networks(self.machine._replace(**arrays), self.contexts)
+
+    def mapped(self, function: Callable[..., Float32], *others: Networks) -> Networks:
+        """A function of each array, and of those of other networks."""
+        rows = zip(*(networks.arrays for networks in (self, *others)), strict=True)
+        return self.with_arrays([function(*row) for row in rows])
 
     @property
     def weight_count(self) -> int:
         """The number of weights of synthesis and contexts."""
-        return sum(int(array.size) for array in jax.tree.leaves(self))
+        return sum(int(array.size) for array in self.arrays)
 
     @property
-    def in_parts(self) -> Parts:
-        """The weights as an optimiser is to see them."""
-        machine = {
-            name: tuple(weights) if name in _STACKED else weights for name, weights in self.machine._asdict().items()
-        }
-        return Parts(machine, self.contexts)
+    def in_parts(self) -> list[Float32]:
+        """The weights as an optimiser is to see them, vectors and matrices: arrays of several
+        filters or stages one by one.
+        """
+        parts: list[Float32] = []
+        for name, array in zip(_NAMES, self.arrays, strict=True):
+            parts.extend(array if name in _STACKED else [array])
+        return parts
 
-    @classmethod
-    def of_parts(cls, parts: Parts) -> Networks:
-        """The networks of what `in_parts` gives."""
-        stacked = {name: jnp.stack(parts.machine[name]) for name in _STACKED}
-        return cls(FittedMachine(**{**parts.machine, **stacked}), parts.contexts)
+    def of_parts(self, parts: Sequence[Float32]) -> Networks:
+        """Networks of what `in_parts` gives."""
+        following = iter(parts)
+        arrays = [
+            np.stack([next(following) for _ in array]) if name in _STACKED else next(following)
+            for name, array in zip(_NAMES, self.arrays, strict=True)
+        ]
+        return self.with_arrays(arrays)
 
     @property
     def flat(self) -> Float32:
         """All weights in the order of the fields, float32 [weights]."""
-        return np.concatenate([np.asarray(array).ravel() for array in jax.tree.leaves(self)])
+        return np.concatenate([array.ravel() for array in self.arrays])
 
     def from_flat(self, weights: Float32) -> Networks:
         """Networks of these shapes with other weights, in the order of `flat`."""
-        arrays, tree = jax.tree.flatten(self)
-        ends = np.cumsum([array.size for array in arrays])[:-1]
-        pieces = zip(np.split(weights, ends), arrays, strict=True)
-        networks: Networks = jax.tree.unflatten(tree, [piece.reshape(array.shape) for piece, array in pieces])
-        return networks
+        ends = np.cumsum([array.size for array in self.arrays])[:-1]
+        pieces = zip(np.split(weights, ends), self.arrays, strict=True)
+        return self.with_arrays([piece.reshape(array.shape) for piece, array in pieces])
 
 
-class Parts(NamedTuple):
-    """The weights of an image's networks as an optimiser is to see them: vectors and matrices.
-
-    Args:
-        machine: The arrays of the synthesis by name; those of several filters or stages in parts.
-        contexts: Those of the context network.
-    """
-
-    machine: dict[str, Any]
-    contexts: ContextWeights
+_NAMES = (*FittedMachine._fields, *(f"context_{name}" for name in ContextWeights._fields))

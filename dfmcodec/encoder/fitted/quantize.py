@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
@@ -34,7 +32,7 @@ def flat_changes(networks: Networks, start: Networks) -> Float32:
     Returns:
         float32 [weights].
     """
-    return _flat(jax.tree.map(jnp.subtract, networks, start), 1.0)
+    return _flat(networks.mapped(np.subtract, start), 1.0)
 
 
 def flat_gradient(gradient: Networks) -> Float32:
@@ -44,9 +42,9 @@ def flat_gradient(gradient: Networks) -> Float32:
 
 def _flat(networks: Networks, power: float) -> Float32:
     """Numbers for each weight in the order of `FittedPrior.split`, times a power of its unit."""
-    parts = [np.asarray(array).ravel() for array in networks.machine]
+    parts = [array.ravel() for array in networks.machine]
     for name in CONTEXT_CHANGES:
-        array = np.asarray(getattr(networks.contexts, name))
+        array = getattr(networks.contexts, name)
         unit = unit_of(name).astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
         array = array * unit**power
         parts.append((array.T if name in BY_LEVEL else array).ravel())

@@ -37,7 +37,6 @@ from dfmcodec.encoder.fitted.windows import colours_of
 from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.target import LmbdaTarget, best_of, target_of
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.image import peak_value
 from dfmcodec.latents.grids import code_of_lmbda
 from dfmcodec.prior.fitted import CHANGE_NAMES
@@ -324,5 +323,4 @@ def fit_grids(job: Job, plan: Plan | None = None) -> Outcome:
         ConfigError: Files of this model cannot name the Lagrange multiplier that was given.
     """
     started = time.perf_counter()
-    with on_processor():
-        return _Search(job, plan_of(job) if plan is None else plan, started).run()
+    return _Search(job, plan_of(job) if plan is None else plan, started).run()

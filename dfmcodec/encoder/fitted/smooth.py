@@ -11,7 +11,7 @@ needs").
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import maximum_filter, uniform_filter
+from numpy.lib.stride_tricks import sliding_window_view
 
 from dfmcodec._types import Bools, Float32
 
@@ -53,7 +53,7 @@ def _without_details(colours: Float32, lmbda: float, levels: int) -> list[Bools]
     for level in range(levels):
         coarser = _halved(luma)
         detail = np.abs(luma - _doubled(coarser)[: luma.shape[0], : luma.shape[1]]) * np.sqrt(4**level / lmbda)
-        areas.append(maximum_filter(detail, _AROUND) <= _LEAST_DETAIL)
+        areas.append(_largest_around(detail, _AROUND) <= _LEAST_DETAIL)
         luma = coarser
     return areas
 
@@ -68,4 +68,20 @@ def _halved(plane: Float32) -> Float32:
 
 def _doubled(plane: Float32) -> Float32:
     """Samples between which lines are drawn: [2 m, 2 n]."""
-    return np.asarray(uniform_filter(plane.repeat(2, axis=0).repeat(2, axis=1), 3, mode="nearest"))
+    doubled = plane.repeat(2, axis=0).repeat(2, axis=1)
+    for axis in (0, 1):
+        doubled = _around(doubled, 3, axis).mean(axis=-1)
+    return np.asarray(doubled, dtype=np.float32)
+
+
+def _largest_around(plane: Float32, side: int) -> Float32:
+    """The largest sample of each square around a sample, edges repeated."""
+    for axis in (0, 1):
+        plane = _around(plane, side, axis).max(axis=-1)
+    return plane
+
+
+def _around(plane: Float32, side: int, axis: int) -> Float32:
+    """The samples around each one along an axis, edges repeated: [m, n, side]."""
+    pads = [(side // 2, side // 2) if axis == along else (0, 0) for along in (0, 1)]
+    return np.asarray(sliding_window_view(np.pad(plane, pads, mode="edge"), side, axis))

@@ -9,14 +9,16 @@ Vectors get Adam. The first gradient only starts the means.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from math import sqrt
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-import optax
+import numpy as np
 
-_BETA = 0.95  # of all running means
-_EPSILON = 1e-8
+from dfmcodec._types import Float32
+
+_BETA = np.float32(0.95)  # of all running means
+_EPSILON = np.float32(1e-8)
 _ROTATION_STEPS = 10  # between two decompositions
 
 
@@ -30,39 +32,32 @@ class _Rotation(NamedTuple):
         right_basis: [n, n].
     """
 
-    left: jax.Array
-    right: jax.Array
-    left_basis: jax.Array
-    right_basis: jax.Array
+    left: Float32
+    right: Float32
+    left_basis: Float32
+    right_basis: Float32
 
     @classmethod
-    def start(cls, weights: jax.Array) -> _Rotation:
-        rows, columns = weights.shape
-        return cls(jnp.zeros((rows, rows)), jnp.zeros((columns, columns)), jnp.eye(rows), jnp.eye(columns))
+    def start(cls, weights: Float32) -> _Rotation:
+        squares = [np.zeros((side, side), dtype=np.float32) for side in weights.shape]
+        return cls(*squares, *(np.eye(side, dtype=np.float32) for side in weights.shape))
 
-    def there(self, gradient: jax.Array) -> jax.Array:
-        return self.left_basis.T @ gradient @ self.right_basis
+    def there(self, gradient: Float32) -> Float32:
+        return np.asarray(self.left_basis.T @ gradient @ self.right_basis)
 
-    def back(self, step: jax.Array) -> jax.Array:
-        return self.left_basis @ step @ self.right_basis.T
+    def back(self, step: Float32) -> Float32:
+        return np.asarray(self.left_basis @ step @ self.right_basis.T)
 
-    def after(self, gradient: jax.Array, count: jax.Array) -> _Rotation:
+    def after(self, gradient: Float32, count: int) -> _Rotation:
         """The preconditioner with one more gradient, after `count` others."""
-        left = _BETA * self.left + (1 - _BETA) * gradient @ gradient.T
-        right = _BETA * self.right + (1 - _BETA) * gradient.T @ gradient
-
-        def eigenvectors() -> tuple[jax.Array, jax.Array]:
-            return jnp.linalg.eigh(left)[1], jnp.linalg.eigh(right)[1]
-
-        def power_step() -> tuple[jax.Array, jax.Array]:
-            return jnp.linalg.qr(left @ self.left_basis)[0], jnp.linalg.qr(right @ self.right_basis)[0]
-
-        def unchanged() -> tuple[jax.Array, jax.Array]:
-            return self.left_basis, self.right_basis
-
-        branch = jnp.where(count == 0, 0, jnp.where(count % _ROTATION_STEPS == 0, 1, 2))
-        bases = jax.lax.switch(branch, (eigenvectors, power_step, unchanged))
-        return _Rotation(left, right, *bases)
+        left = _BETA * self.left + (1 - _BETA) * (gradient @ gradient.T)
+        right = _BETA * self.right + (1 - _BETA) * (gradient.T @ gradient)
+        left_basis, right_basis = self.left_basis, self.right_basis
+        if count == 0:
+            left_basis, right_basis = np.linalg.eigh(left)[1], np.linalg.eigh(right)[1]
+        elif count % _ROTATION_STEPS == 0:
+            left_basis, right_basis = np.linalg.qr(left @ left_basis)[0], np.linalg.qr(right @ right_basis)[0]
+        return _Rotation(left, right, left_basis, right_basis)
 
 
 class _Moments(NamedTuple):
@@ -74,53 +69,57 @@ class _Moments(NamedTuple):
         rotation: None for vectors.
     """
 
-    mean: jax.Array
-    square: jax.Array
+    mean: Float32
+    square: Float32
     rotation: _Rotation | None
 
 
-class _State(NamedTuple):
-    """The number of steps so far, and what is kept of their gradients."""
+class SoapState(NamedTuple):
+    """What the optimiser keeps: the number of steps so far, and the moments of each array."""
 
-    steps: jax.Array
-    moments: list[_Moments]
+    steps: int
+    moments: tuple[_Moments, ...]
+
+    @classmethod
+    def start(cls, weights: Sequence[Float32]) -> SoapState:
+        """That before the first step of vectors and matrices."""
+        zeros = [np.zeros_like(array) for array in weights]
+        return cls(0, tuple(_Moments(zero, zero, _Rotation.start(zero) if zero.ndim == 2 else None) for zero in zeros))
 
 
-def soap(learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """Makes the optimiser.
+def soap_step(gradients: Sequence[Float32], state: SoapState) -> tuple[list[Float32], SoapState]:
+    """Takes a step of length 1 in each rotated coordinate.
 
     Args:
-        learning_rate: The length of a step in each rotated coordinate, by the number of steps.
+        gradients: Of each array.
+        state: What was kept of those before; it stays as it is.
 
     Returns:
-        An optimiser of trees of vectors and matrices.
+        What is added to each array, times a learning rate; and the next state. Gradients that are
+        NaN or infinite give NaN.
     """
+    found = [_step(gradient, moments, state.steps) for gradient, moments in zip(gradients, state.moments, strict=True)]
+    return [step for step, _ in found], SoapState(state.steps + 1, tuple(kept for _, kept in found))
 
-    def init(weights: optax.Params) -> _State:
-        leaves = jax.tree.leaves(weights)
-        moments = [
-            _Moments(jnp.zeros_like(w), jnp.zeros_like(w), _Rotation.start(w) if w.ndim == 2 else None) for w in leaves
-        ]
-        return _State(jnp.zeros((), jnp.int32), moments)
 
-    def step_of(gradient: jax.Array, moments: _Moments, count: jax.Array) -> tuple[jax.Array, _Moments]:
-        is_first, rotation = count == 0, moments.rotation
-        rotated = gradient if rotation is None else rotation.there(gradient)
-        mean = jnp.where(is_first, 0, _BETA * moments.mean + (1 - _BETA) * gradient)
-        square = jnp.where(is_first, 0, _BETA * moments.square + (1 - _BETA) * rotated**2)
-        direction = (mean if rotation is None else rotation.there(mean)) / (jnp.sqrt(square) + _EPSILON)
-        if rotation is not None:
-            direction = rotation.back(direction)
-        bias = 1 - _BETA ** jnp.maximum(count, 1).astype(jnp.float32)  # the same for both means
-        step = -learning_rate(count) / jnp.sqrt(bias) * direction
-        following = None if rotation is None else rotation.after(gradient, count)
-        return jnp.where(is_first, 0, step), _Moments(mean, square, following)
+def _step(gradient: Float32, moments: _Moments, count: int) -> tuple[Float32, _Moments]:
+    """The step of an array after `count` others, and what is kept."""
+    rotation = moments.rotation
+    if count == 0:
+        following = _following(rotation, gradient, count)
+        return np.zeros_like(gradient), _Moments(moments.mean, moments.square, following)
+    rotated = gradient if rotation is None else rotation.there(gradient)
+    mean = _BETA * moments.mean + (1 - _BETA) * gradient
+    square = _BETA * moments.square + (1 - _BETA) * rotated**2
+    aimed = mean if rotation is None else rotation.there(mean)
+    direction = np.asarray(aimed / (np.sqrt(square) + _EPSILON), dtype=np.float32)
+    if rotation is not None:
+        direction = rotation.back(direction)
+    bias = sqrt(1 - float(_BETA) ** count)  # the same for both means
+    return direction * np.float32(-1 / bias), _Moments(mean, square, _following(rotation, gradient, count))
 
-    def update(gradients: optax.Updates, state: Any, weights: optax.Params | None = None) -> tuple[optax.Updates, Any]:
-        leaves, tree = jax.tree.flatten(gradients)
-        parts = zip(leaves, state.moments, strict=True)
-        steps = [step_of(gradient, moments, state.steps) for gradient, moments in parts]
-        kept = [moments for _, moments in steps]
-        return jax.tree.unflatten(tree, [step for step, _ in steps]), _State(state.steps + 1, kept)
 
-    return optax.GradientTransformation(init, update)
+def _following(rotation: _Rotation | None, gradient: Float32, count: int) -> _Rotation | None:
+    if rotation is None or not np.isfinite(gradient).all():  # which no decomposition takes
+        return rotation
+    return rotation.after(gradient, count)

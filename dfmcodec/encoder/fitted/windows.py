@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dfmcodec._types import Float32
@@ -25,7 +23,6 @@ from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
 from dfmcodec.synthesis.fitted import HALO
 
 WINDOW = 128  # pixels
-Grids = list[jax.Array]  # of a window, [n_l, n_l] for each level
 Places = np.ndarray[Any, np.dtype[np.intp]]
 Place = tuple[slice, slice] | tuple[Places, Places]  # rows and columns
 
@@ -146,19 +143,3 @@ class Windows:
             for first, last, count in zip(firsts, lasts, size, strict=True)
         )
         return rows, columns
-
-
-def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:
-    """Indicates which samples of a window's grid, halo included, are in the image, bool [n_l, n_l].
-
-    Args:
-        corner: The first row and column of the window, int32 [2].
-        size: The height and width of the image in pixels, int32 [2].
-        level: The level of the grid.
-    """
-    offsets = jnp.arange(-HALO, window_samples(level) + HALO)
-    is_inside = [
-        ((corner[axis] >> level) + offsets >= 0) & ((corner[axis] >> level) + offsets < -(-size[axis] // (1 << level)))
-        for axis in (0, 1)
-    ]
-    return is_inside[0][:, None] & is_inside[1][None]

@@ -30,8 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from click.core import ParameterSource
@@ -47,7 +45,6 @@ from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE
 from dfmcodec.errors import ConfigError, DivergedError, ImageError
 from dfmcodec.files.arrays import write_arrays
 from dfmcodec.files.atomic import check_writable
-from dfmcodec.fourier.jax_backend import on_processor
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
@@ -116,10 +113,9 @@ def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float,
         DivergedError: They have NaN or infinite weights.
     """
     fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, FitSchedule.of(steps), **settings)
-    with on_processor():
-        state = fit.start()
-        for number in range(steps):
-            state = fit.step(state, number)
+    state = fit.start()
+    for number in range(steps):
+        state = fit.step(state, number)
     if not np.isfinite(state.networks.flat).all():
         msg = f"a fit at the Lagrange multiplier {lmbda:g} diverged; try other --lmbdas"
         raise DivergedError(msg)
@@ -237,7 +233,7 @@ def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDA
 
 def _moved(start: Networks, changes: Float32) -> Networks:
     """Networks that differ from a start by changes in the units of `flat_changes`."""
-    return Networks(*jax.tree.map(jnp.add, start, from_flat(changes, start)))
+    return start.mapped(np.add, from_flat(changes, start))
 
 
 def _start_prior(_context: click.Context, _parameter: click.Parameter, start: str | None) -> FittedPrior | None:

@@ -17,9 +17,11 @@ from corpora import encode_job, objects, run, write_images
 
 from dfmcodec.corpus.engines import Engine
 from dfmcodec.corpus.store import open_store
-from dfmcodec.encoder.fitted import window_device
+from dfmcodec.encoder.fitted import losses
+from dfmcodec.encoder.fitted.by_jax import window_device, window_loss
+from dfmcodec.encoder.fitted.by_jax.window_device import LossOnDevice, _Line
+from dfmcodec.encoder.fitted.losses import loss_of_windows
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.window_device import LossOnDevice, _Line, loss_of_windows
 from dfmcodec.encoder.fitted.window_kernel import LossByKernel
 from dfmcodec.encoder.fitted.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.encoder.fitted.windows import Windows
@@ -35,7 +37,8 @@ def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs of two windows, which the CPU computes."""
     use_compilation_cache()
     monkeypatch.setattr(window_device, "LANES", LANES)
-    monkeypatch.setattr(window_device, "is_on_cpu", lambda: False)
+    monkeypatch.setattr(losses, "may_have_device", lambda: True)
+    monkeypatch.setattr(window_loss, "is_on_cpu", lambda: False)
     monkeypatch.setattr(window_device, "_lines", {})
 
 

@@ -15,12 +15,13 @@ import skimage
 from common import by, without_kernels
 from fitted_parts import BY_JAX
 
+from dfmcodec.encoder.fitted.by_jax.machine import window_colours
+from dfmcodec.encoder.fitted.by_jax.window_loss import LossByJax
 from dfmcodec.encoder.fitted.latents import Latents
-from dfmcodec.encoder.fitted.machine import window_colours
+from dfmcodec.encoder.fitted.losses import loss_of_windows
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.window_device import loss_of_windows
 from dfmcodec.encoder.fitted.window_kernel import LossByKernel
-from dfmcodec.encoder.fitted.window_loss import ImageTerms, LossByJax, Softness, WindowPixels
+from dfmcodec.encoder.fitted.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.encoder.fitted.windows import WINDOW, Windows
 from dfmcodec.kernels import compiled
 from dfmcodec.latents.grids import grid_sizes

@@ -1,4 +1,4 @@
-"""Calls of compiled functions: their warnings, from any thread, and where they run."""
+"""Calls of compiled functions: their warnings, from any thread."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import pytest
 from common import PATIENCE_S
 
-from dfmcodec.fourier.jax_backend import calls, on_processor
+from dfmcodec.fourier.jax_backend import calls
 
 
 def test_warnings_of_threads_that_overlap_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,16 +44,3 @@ def test_warnings_of_threads_that_overlap_are_not_lost(tmp_path: Path, monkeypat
         warnings.warn("later", stacklevel=1)
         assert [str(warning.message) for warning in seen] == ["of the second", "later"]
     assert not damaged.exists()
-
-
-def test_programs_run_on_the_processor_where_jax_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    with on_processor():
-        assert jnp.zeros(1).devices() == {jax.devices("cpu")[0]}
-
-    def none(backend: str) -> None:
-        msg = f"Unknown backend {backend}"
-        raise RuntimeError(msg)
-
-    monkeypatch.setattr(jax, "local_devices", none)
-    with on_processor():
-        assert jnp.zeros(1).sum() == 0

@@ -1,4 +1,4 @@
-"""The loss of windows and its gradient on a GPU, and which way of computing them a computer takes.
+"""The loss of windows and its gradient on a GPU.
 
 A GPU has to have much to do at a time, so a program computes up to `LANES` windows. They may be of
 several images: windows wait in a line, and whoever finds the device free computes the first of
@@ -19,35 +19,14 @@ import jax
 import numpy as np
 
 from dfmcodec._types import Float32
+from dfmcodec.encoder.fitted.by_jax.window_loss import costs_of_window, gradient_of_window
 from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.window_kernel import LossByKernel
-from dfmcodec.encoder.fitted.window_loss import (
-    ImageTerms,
-    LossByJax,
-    Softness,
-    WindowLoss,
-    WindowPixels,
-    costs_of_window,
-    gradient_of_window,
-    is_on_cpu,
-)
+from dfmcodec.encoder.fitted.window_loss import ImageTerms, Softness, WindowPixels
 from dfmcodec.encoder.fitted.windows import Windows
-from dfmcodec.kernels import compiled, has_kernels
+from dfmcodec.fourier.jax_backend import calls
 
 Shapes = tuple[tuple[int, ...], ...]  # of the arrays of networks
 LANES = 24  # windows of a program: those of an image of 768x512
-
-
-def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
-    """How losses are computed on this computer.
-
-    Args:
-        windows: The windows of the image.
-        pixels: What each of them is to look like.
-    """
-    if not is_on_cpu():
-        return LossOnDevice(windows, pixels)
-    return LossByKernel(compiled, windows, pixels) if has_kernels() else LossByJax(windows, pixels)
 
 
 @dataclass(frozen=True)
@@ -73,12 +52,13 @@ class LossOnDevice:
         softness: Sequence[Softness],
         windows: Sequence[int],
     ) -> list[tuple[Any, Float32]]:
-        return _line(gradient_of_window, _shapes(weights)).results(
-            [
-                (weights, image, self.windows.cut(window, latents), soft, self.pixels[window])
-                for soft, window in zip(softness, windows, strict=True)
-            ]
-        )
+        with calls():
+            return _line(gradient_of_window, _shapes(weights)).results(
+                [
+                    (weights, image, self.windows.cut(window, latents), soft, self.pixels[window])
+                    for soft, window in zip(softness, windows, strict=True)
+                ]
+            )
 
     def total(self, gradients: Sequence[Any]) -> Networks:
         total: Networks = jax.tree.map(lambda *parts: np.sum(parts, axis=0), *gradients)
@@ -87,9 +67,10 @@ class LossOnDevice:
     def costs(
         self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
     ) -> list[tuple[Float32, Float32]]:
-        return _line(costs_of_window, _shapes(weights)).results(
-            [(weights, image, self.windows.cut(window, grids), self.pixels[window]) for window in windows]
-        )
+        with calls():
+            return _line(costs_of_window, _shapes(weights)).results(
+                [(weights, image, self.windows.cut(window, grids), self.pixels[window]) for window in windows]
+            )
 
 
 @dataclass(eq=False)
