@@ -1,6 +1,6 @@
 # Sourced by bin/dfm and bin/test: makes the clone's own virtual environment on first use.
-# usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is bench or dev,
-# which holds bench; an environment with more than is asked for will do.
+# usage: ensure_environment ROOT [EXTRA]; afterwards "$ROOT/.venv/bin/python" runs the package. EXTRA is jax, bench or
+# dev, which holds both; an environment with more than is asked for will do.
 # The package is installed again when pyproject.toml, setup.py, a kernel or the clone's place changes. DFM_PYTHON names
 # another interpreter, of which the environment is made. Scripts of the environment are run by its interpreter: their
 # first lines name the place where it was made.
@@ -8,8 +8,10 @@
 ensure_environment() {
     local root=$1 extra=${2:-} venv=$1/.venv python stamp wanted candidate
     local enough=("$venv/.installed-dev")
-    [ "$extra" = dev ] || enough+=("$venv/.installed-bench")
-    [ -n "$extra" ] || enough+=("$venv/.installed")
+    case $extra in
+        jax | bench) enough+=("$venv/.installed-$extra") ;;
+        '') enough+=("$venv"/.installed{,-jax,-bench}) ;;
+    esac
     if [ -n "${DFM_PYTHON:-}" ] && [ -x "$venv/bin/python" ] &&
         [ "$(_version "$DFM_PYTHON")" != "$(_version "$venv/bin/python")" ]; then
         echo "dfm: $venv was not made with DFM_PYTHON, $DFM_PYTHON; remove it, and it is made anew" >&2
@@ -45,7 +47,9 @@ ensure_environment() {
         echo "dfm: Python 3.11 or newer with venv is needed; install it or set DFM_PYTHON to one" >&2
         return 1
     fi
-    echo "dfm: installing ${extra:+more than }700 MB of packages into $venv, once (a minute or more)" >&2
+    local size=110
+    case $extra in jax) size=630 ;; bench) size=490 ;; dev) size=1700 ;; esac
+    echo "dfm: installing about $size MB of packages into $venv, once (up to some minutes)" >&2
     # an environment whose making was interrupted has no pip, and one whose interpreter is gone runs nothing
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null 2>&1 ||
         "$python" -m venv --clear "$venv" || return 1

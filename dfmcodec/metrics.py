@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Pixels
-from dfmcodec.errors import require
 from dfmcodec.image import PEAK_LEVEL, peak_value
 
 Float64 = npt.NDArray[np.float64]
@@ -83,26 +82,22 @@ def ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float |
     `psnr`.
 
     Returns:
-        The similarity; None for images smaller than the window.
-
-    Raises:
-        MissingPackageError: scikit-image or SciPy is not installed.
+        The similarity, a mean over whole windows; None for images smaller than the window.
     """
-    require("SSIM", "skimage", "scipy")
-    from skimage.metrics import structural_similarity
-
     if min(reference.shape[:2]) < 2 * _WINDOW_RADIUS + 1:
         return None
-    value = structural_similarity(
-        reference,
-        decoded,
-        data_range=peak or peak_value(8 * reference.itemsize),
-        channel_axis=2,
-        gaussian_weights=True,
-        sigma=_WINDOW_SD,
-        use_sample_covariance=False,
-    )
-    return float(value)
+    code_value = _code_value(reference, peak)
+    of_channels = []
+    for channel in range(reference.shape[2]):
+        x, y = (pixels[:, :, channel].astype(np.float64) / code_value for pixels in (reference, decoded))
+        luminance, structure = _similarities(x, y)
+        of_channels.append((luminance * structure).mean())
+    return float(np.mean(of_channels))
+
+
+def _code_value(reference: Pixels, peak: int | None) -> float:
+    """The sample values in a code value."""
+    return (peak or peak_value(8 * reference.itemsize)) / PEAK_LEVEL
 
 
 def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> float | None:
@@ -123,7 +118,7 @@ def ms_ssim(reference: Pixels, decoded: Pixels, peak: int | None = None) -> floa
 
 
 def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> float:
-    code_value = (peak or peak_value(8 * reference.itemsize)) / PEAK_LEVEL
+    code_value = _code_value(reference, peak)
     x, y = reference.astype(np.float64) / code_value, decoded.astype(np.float64) / code_value
     factors = []
     for scale, weight in enumerate(_SCALE_WEIGHTS):
@@ -138,16 +133,19 @@ def _ms_ssim_of_planes(reference: Pixels, decoded: Pixels, peak: int | None) -> 
 
 def _similarities(x: Float64, y: Float64) -> tuple[Float64, Float64]:
     """Returns the luminance term and the product of contrast and structure terms of each window."""
-    from scipy.ndimage import correlate1d
-
     offsets = np.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1)
     window = np.exp(-0.5 * (offsets / _WINDOW_SD) ** 2)
     window /= window.sum()
 
     def local_mean(plane: Float64) -> Float64:
-        inner = slice(_WINDOW_RADIUS, -_WINDOW_RADIUS)
-        mean: Float64 = correlate1d(correlate1d(plane, window, axis=0), window, axis=1)[inner, inner]
-        return mean
+        """The weighted means over all windows that lie in the image."""
+        for _ in range(2):
+            count = len(plane) - len(window) + 1
+            mean = window[0] * plane[:count]
+            for offset, weight in enumerate(window[1:], start=1):
+                mean += weight * plane[offset : offset + count]
+            plane = mean.T
+        return plane
 
     mean_x, mean_y = local_mean(x), local_mean(y)
     variances = local_mean(x * x) + local_mean(y * y) - mean_x**2 - mean_y**2

@@ -233,6 +233,18 @@ class _Run:
         return ", ".join(parts)
 
 
+def tell_of_slow_coder(quiet: bool) -> None:
+    """Says it once for all files where Python codes symbol by symbol."""
+    from dfmcodec.entropy.range_coders import is_slow
+
+    if not quiet and is_slow():
+        echo(
+            "dfm: without compiled kernels and constriction, entropy coding takes about a second for 300,000 pixels; "
+            "pip install constriction helps",
+            err=True,
+        )
+
+
 def run(inputs: Inputs, work: Work, display: Display, force: bool, report: ReportFile | None = None) -> None:
     """Performs the tasks of inputs, reports on each, and ends the command with exit code 5 if some
     of several failed, 1 if the only one did, 130 after Ctrl-C, and 1 if there was nothing to do.

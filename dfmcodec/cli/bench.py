@@ -284,7 +284,7 @@ def _check_installed(options: _Options) -> None:
     from dfmcodec.bench.codecs import BENCH_EXTRA
     from dfmcodec.errors import require
 
-    require("dfm bench", "skimage", "scipy")
+    require("dfm bench", "scipy")
     needs = [
         ("--html", options.html_path is not None, ["jinja2", "matplotlib"]),
     ]

@@ -74,11 +74,10 @@ def command(
     upright first. Pixels that are fully transparent in the first image count as equal.
     """
     from dfmcodec.encoder.config import EncoderConfig
-    from dfmcodec.errors import ImageError, require
+    from dfmcodec.errors import ImageError
     from dfmcodec.files.write_image import image_to_bytes, output_format
     from dfmcodec.image import peak_value
 
-    require("dfm compare", "skimage", "scipy")
     EncoderConfig(sample_max=sample_max)  # refuses what is none
     map_format = None
     if map_path is not None:

@@ -259,6 +259,7 @@ def command(**arguments: Any) -> None:
     settings = _settings_text(options)
     work = _batch.Work(perform, options.processes, "decoded", noun, settings, options.dry_run, options.adopt)
     with report_file(options.report_path, settings, options.dry_run) as report:
+        _batch.tell_of_slow_coder(options.quiet)
         _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
 
 

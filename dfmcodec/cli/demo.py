@@ -7,16 +7,11 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from dfmcodec.cli._common import NamedPath, Number, echo, force_option, max_pixels_option, quiet_option
 
-if TYPE_CHECKING:
-    from dfmcodec.image import Image
-
-_PHOTOGRAPH = "chelsea"
 _BPP = 0.3
 _PAGE = "index.html"
 
@@ -40,7 +35,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     """Encode and decode a photograph, and lay it beside JPEG and AVIF of the same size.
 
     \b
-    dfm demo                      a photograph that comes with scikit-image
+    dfm demo                      a photograph that comes with the package
     dfm demo photo.jpg --bpp 0.5  one of yours
 
     The folder then holds the photograph as PNG, the .dfm file, what it decodes to, and index.html
@@ -56,9 +51,10 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     from dfmcodec.files.read_image import ignore, to_image
     from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
     from dfmcodec.metrics import bits_per_pixel
+    from dfmcodec.photographs import SHIPPED, photograph
 
     config, target = EncoderConfig(bpp=bpp), ("--bpp", f"{bpp:g}")
-    name = _PHOTOGRAPH if source is None else source.stem
+    name = SHIPPED if source is None else source.stem
     original, encoded, decoded, index = (
         folder / part for part in (f"{name}.png", f"{name}.dfm", f"{name}_decoded.png", _PAGE)
     )
@@ -68,7 +64,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     for path in outputs:
         check_writable(path, force)
     notify = ignore if quiet else _echo_notice
-    image = _photograph() if source is None else to_image(source, "all", notify, max_pixels=max_pixels)
+    image = photograph() if source is None else to_image(source, "all", notify, max_pixels=max_pixels)
     if changes := image.plain_notice():
         notify(f"{source}: shown {changes}")
     image = image.plain()
@@ -92,7 +88,7 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
         remarks.append(f"The .dfm file also holds the colour profile, {profile_bytes:,} bytes, which do not count")
     others = same_size(image.pixels, coded_bytes, notify=remarks.append)
     versions = [Version("original", image.pixels), Version.of(result, image.pixels), *others]
-    sample = _command_line("sample", _PHOTOGRAPH, "-o", original)
+    sample = _command_line("sample", SHIPPED, "-o", original)
     commands = [
         sample if source is None else f"# {original} is the image as PNG",
         _command_line("encode", original, "-o", encoded, *target),
@@ -128,14 +124,3 @@ def started_as() -> list[str]:
     if name == "__main__.py":  # python -m dfmcodec
         return sys.orig_argv[: len(sys.orig_argv) - len(sys.argv[1:])]
     return [name if shutil.which(name) == shutil.which(script) else script]
-
-
-def _photograph() -> Image:
-    """The photograph of the demo."""
-    from dfmcodec.errors import require
-    from dfmcodec.files.read_image import to_image
-
-    require("dfm demo", "skimage", otherwise="or name a photograph of your own")
-    import skimage.data
-
-    return to_image(getattr(skimage.data, _PHOTOGRAPH)())

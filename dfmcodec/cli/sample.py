@@ -8,7 +8,7 @@ import click
 
 from dfmcodec.cli._common import echo, force_option, output_option, quiet_option
 
-_NAMES = ("astronaut", "chelsea", "coffee", "camera")
+_NAMES = ("chelsea", "astronaut", "coffee", "camera")
 
 
 @click.command("sample")
@@ -17,25 +17,30 @@ _NAMES = ("astronaut", "chelsea", "coffee", "camera")
 @force_option
 @quiet_option
 def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
-    """Write a photograph that comes with scikit-image, to try the codec on.
+    """Write a photograph, to try the codec on.
 
     \b
     dfm sample chelsea                    writes chelsea.png (451x300)
 
-    NAME is astronaut, chelsea, coffee or camera.
+    NAME is chelsea, which comes with the package, or astronaut, coffee or camera, which come with
+    scikit-image.
     """
     from dfmcodec.errors import require
     from dfmcodec.files.atomic import check_writable, write_atomic
     from dfmcodec.files.read_image import to_image
     from dfmcodec.files.write_image import image_to_bytes, output_format
+    from dfmcodec.photographs import SHIPPED, photograph
 
     output = output or Path(f"{name}.png")
     chosen_format = output_format(output, None)
     check_writable(output, force)
-    require("dfm sample", "skimage")
-    import skimage.data
+    if name == SHIPPED:
+        image = photograph()
+    else:
+        require(f"dfm sample {name}", "skimage", otherwise=f"or take {SHIPPED}")
+        import skimage.data
 
-    image = to_image(getattr(skimage.data, name)())
+        image = to_image(getattr(skimage.data, name)())
     write_atomic(output, image_to_bytes(image, chosen_format), force)
     if not quiet:
         echo(f"{output}: {image.width}x{image.height}")

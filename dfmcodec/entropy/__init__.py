@@ -1,6 +1,7 @@
 """Symbols <-> bits: coding passes, causal context, table choice, tables and the range coder."""
 
-from dfmcodec.entropy.coder import Run, SymbolDecoder, SymbolEncoder, TableSet
+from dfmcodec.entropy.coder import SymbolDecoder, SymbolEncoder
+from dfmcodec.entropy.table_set import Run, TableSet
 from dfmcodec.entropy.tables import LAPLACE_COUNT, Table, best_laplace_index, laplace
 
 __all__ = [

@@ -30,9 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int8, Int32
-from dfmcodec.entropy.coder import TableSet
 from dfmcodec.entropy.neighbourhood import CausalContext, symbol_features
 from dfmcodec.entropy.passes import CodingPass, Rows
+from dfmcodec.entropy.table_set import TableSet
 from dfmcodec.entropy.tables import (
     ESCAPE,
     LAPLACE_COUNT,

@@ -44,7 +44,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Float32, Int32, Symbols
-from dfmcodec.entropy.coder import TableSet
 from dfmcodec.entropy.context import (
     ACTIVATION_SHIFT,
     MAX_FEATURE,
@@ -52,6 +51,7 @@ from dfmcodec.entropy.context import (
     check_whole,
 )
 from dfmcodec.entropy.neighbourhood import SQUARE
+from dfmcodec.entropy.table_set import TableSet
 from dfmcodec.entropy.tables import (
     LAPLACE_COUNT,
     LAST_DIRECT,

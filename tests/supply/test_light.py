@@ -1,5 +1,5 @@
-"""What works without JAX, optax, SciPy, scikit-image, tqdm and threadpoolctl, and what
-the rest says.
+"""What works without JAX, optax, SciPy, scikit-image, tqdm, threadpoolctl and constriction, and
+what the rest says.
 """
 
 from __future__ import annotations
@@ -162,8 +162,11 @@ def test_every_dependency_is_needed_or_hidden() -> None:
     """A new dependency is in one of the lists, and the page on installing names those needed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {line.partition(">=")[0] for line in project["dependencies"]}
-    assert names == {*NEEDED, *HIDDEN} - {"skimage"} | {"scikit-image"}
-    assert {words for _, words in PACKAGES.values()} <= names
+    of_extras = {
+        line.partition(">=")[0] for name in ("jax", "bench") for line in project["optional-dependencies"][name]
+    }
+    assert {*NEEDED} < names < {*NEEDED, *HIDDEN}
+    assert {words for _, words in PACKAGES.values()} <= of_extras
     page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
     assert f"    pip install {' '.join(NEEDED)}\n" in page
 
@@ -228,6 +231,22 @@ class TestClone:
         assert clone.asked("info", "photo.dfm") == ["", "[bench]"]
         (tmp_path / ".venv" / ".installed").unlink(missing_ok=True)
         assert clone.asked("info", "photo.dfm") == ["", "[bench]"]  # what the benchmark has is enough
+
+    def test_what_jax_computes_brings_jax(self, tmp_path: Path) -> None:
+        clone = Clone(tmp_path)
+        assert clone.asked("encode", "photo.png", "--effort", "7") == [""]
+        assert clone.asked("encode", "--help", "--model", "coordinate") == [""]
+        for words in (
+            ("generate", "train", "photos"),
+            ("encode", "photo.png", "--model", "coordinate"),
+            ("encode", "digit.png", "--generator=digits.dfmg"),
+            ("decode", "photo.dfm", "--backend", "jax"),
+        ):
+            (tmp_path / ".venv" / ".installed-jax").unlink(missing_ok=True)
+            (tmp_path / "asked").unlink()
+            assert clone.asked(*words) == ["[jax]"]
+        assert clone.asked("decode", "digit.dfm", "--generator", "digits.dfmg") == ["[jax]"]
+        assert clone.asked("bench", "photos") == ["[jax]", "[bench]"]
 
     def test_what_is_installed_is_of_this_commit(self, tmp_path: Path) -> None:
         """Kernels of another commit do not stay, whatever was installed before."""

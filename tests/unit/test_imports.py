@@ -21,7 +21,7 @@ ROWS = (
     ("processes",),
     ("image",),
     ("metrics", "ssimulacra2", "files", "latents"),
-    ("entropy",),
+    ("entropy", "photographs"),
     ("fourier",),
     ("synthesis",),
     ("prior",),

@@ -26,7 +26,7 @@ from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, _gradient
 from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
-from dfmcodec.entropy import coder, context, grid_context, neighbourhood, tables
+from dfmcodec.entropy import context, grid_context, neighbourhood, table_set, tables
 from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
 from dfmcodec.entropy.grid_context import GridContext, wavefronts
@@ -549,7 +549,7 @@ def constants_of(name):
                 "RADIUS": tables.RADIUS,
                 "ESCAPE": tables.ESCAPE,
                 "ENTRIES": tables.TABLE_SIZE,
-                "GUIDE_BITS": coder.GUIDE_BITS,
+                "GUIDE_BITS": table_set.GUIDE_BITS,
             },
         ),
         (

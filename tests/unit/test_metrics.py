@@ -46,6 +46,18 @@ def test_bd_rate_tells_how_little_curves_share_and_refuses_none():
     assert bd_rate(ANCHOR, [*CURVE[:2], (3.0, float("inf"))]) is None
 
 
+@pytest.mark.parametrize(("height", "width", "channels", "dtype"), [(11, 11, 1, np.uint8), (40, 67, 3, np.uint16)])
+def test_ssim_is_that_of_scikit_image(height, width, channels, dtype):
+    rng = np.random.default_rng(5)
+    peak = np.iinfo(dtype).max
+    original = np.clip(rng.normal(0.5, 0.2, (height, width, channels)) * peak, 0, peak).astype(dtype)
+    noisy = np.clip(original + rng.normal(0, 0.05 * peak, original.shape), 0, peak).astype(dtype)
+    expected = structural_similarity(
+        *(original, noisy), channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert ssim(original, noisy) == pytest.approx(expected, abs=1e-9)
+
+
 def test_ms_ssim_of_one_scale_is_ssim_of_whole_windows(monkeypatch):
     import skimage.data
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from math import e, exp, log2
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,7 +13,15 @@ from common import without_kernels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, TableSet, best_laplace_index, laplace
+from dfmcodec.entropy import (
+    LAPLACE_COUNT,
+    SymbolDecoder,
+    SymbolEncoder,
+    TableSet,
+    best_laplace_index,
+    laplace,
+    range_coders,
+)
 from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS, TABLE_SIZE, Table, laplace_table
 from dfmcodec.errors import CorruptError
 from dfmcodec.kernels import compiled
@@ -49,6 +58,14 @@ def test_runs_under_different_tables_are_inverted():
     assert np.array_equal(SymbolDecoder(encoder.to_bytes()).decode_runs(runs), symbols)
 
 
+@contextmanager
+def in_python():
+    """Neither kernels nor constriction are there."""
+    with without_kernels(), patch.object(range_coders, "is_installed", lambda module: False):
+        assert range_coders.is_slow()
+        yield
+
+
 def _outcome(stream, numbers, method):
     """The symbols of a stream, or that it is refused."""
     decoder = SymbolDecoder(stream)
@@ -68,7 +85,7 @@ def _outcome(stream, numbers, method):
     st.binary(max_size=40),
     st.sampled_from(["each", "sorted"]),
 )
-def test_both_decoders_read_the_same(pairs, garbage, kind):
+def test_all_decoders_read_the_same(pairs, garbage, kind):
     symbols = np.array([symbol for symbol, _ in pairs], dtype=np.int32)
     numbers = np.array([number for _, number in pairs], dtype=np.int16)
     encoder = SymbolEncoder()
@@ -76,8 +93,9 @@ def test_both_decoders_read_the_same(pairs, garbage, kind):
     stream, method = encoder.to_bytes(), f"decode_{kind}"
     damaged = garbage[: len(garbage) // 4 * 4] + stream[:-4]
     found = [_outcome(data, numbers, method) for data in (stream, damaged)]
-    with without_kernels():
-        assert [_outcome(data, numbers, method) for data in (stream, damaged)] == found
+    for other in (without_kernels, in_python):
+        with other():
+            assert [_outcome(data, numbers, method) for data in (stream, damaged)] == found
     assert found[0] == symbols.tolist()
 
 
@@ -97,7 +115,7 @@ _CERTAIN = table_of(_64=2**24 - TABLE_SIZE)
 
 
 @pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
-def test_both_encoders_write_the_same():
+def test_all_encoders_write_the_same():
     rng = np.random.default_rng(0)
     tables = TableSet.of([*TABLES.tables, _MIDDLE, _CERTAIN])
     longest = 0
@@ -123,8 +141,9 @@ def test_both_encoders_write_the_same():
         for encoder, stream in streams():
             found.append(stream)
             longest = max(longest, int(encoder._entries._state[2]))
-        with without_kernels():
-            assert [stream for _, stream in streams()] == found
+        for other in (without_kernels, in_python):
+            with other():
+                assert [stream for _, stream in streams()] == found
     assert longest >= 3  # words that wait for a carry
 
 

@@ -27,9 +27,9 @@ from dfmcodec.encoder.latent.estimates import guess_tables
 from dfmcodec.encoder.latent.sources import ChosenSymbols, ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, pass_coefficients, round_low
 from dfmcodec.entropy import context as ctx
-from dfmcodec.entropy.coder import table_runs
 from dfmcodec.entropy.neighbourhood import CausalContext, context_size
 from dfmcodec.entropy.passes import CodingPass, level_passes, pass_shape
+from dfmcodec.entropy.table_set import table_runs
 from dfmcodec.entropy.tables import LAPLACE_COUNT, LAST_DIRECT, MAX_SYMBOL, PRECISION_BITS
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.errors import CorruptError

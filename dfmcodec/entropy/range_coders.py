@@ -1,0 +1,379 @@
+"""The range coder of docs/format.md: table entries and plain bits to words and back, in three ways
+that write and read the same.
+
+Kernels are the fastest. The library `constriction` works where there are none. Where it is missing
+too, there is Python, which takes about a second for a million symbols (`is_slow`).
+
+`constriction.stream.queue.RangeEncoder` works on 32-bit words with models of 24-bit precision.
+Given floats p_i, its categorical model assigns 1 to each of the n entries and shares the remaining
+2^24 - n in proportion to p_i. So the integers frequency - 1, which are exact in float32, give the
+table's frequencies exactly.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Int32
+from dfmcodec.entropy.table_set import Run, TableSet, numbers_of, table_runs
+from dfmcodec.entropy.tables import ESCAPE, PRECISION_BITS, RADIUS, Table
+from dfmcodec.errors import CorruptError, is_installed
+from dfmcodec.kernels import by_kernels, compiled, has_kernels
+
+_INVALID_STREAM = "a coded section is not a valid range-coder stream; the file is damaged"
+ESCAPED = ESCAPE - RADIUS  # the high part of an escape
+_WORD_BITS = 32
+_WORD = (1 << _WORD_BITS) - 1
+_LONG = (1 << 2 * _WORD_BITS) - 1  # all ones, of 64 bits
+
+
+class EntryWriter(Protocol):
+    """Writes table entries and plain bits as a range-coded stream; all write the same."""
+
+    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        """Entries under several tables, int32 [N]."""
+
+    def of_numbers(
+        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> npt.NDArray[np.integer[Any]]:
+        """Entries, each under the table of its number, in the order of their tables or in their
+        own; returns this order, [N].
+        """
+
+    def bits(self, values: Int32, bits: int) -> None:
+        """The lowest `bits` bits of numbers, at least one."""
+
+    def words(self) -> npt.NDArray[np.uint32]:
+        """The words of the stream so far."""
+
+
+class _ConstrictionWriter:
+    """`EntryWriter` by constriction."""
+
+    def __init__(self) -> None:
+        self._coder = _constriction().stream.queue.RangeEncoder()
+
+    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        start = 0
+        for table, count in runs:
+            self._coder.encode(entries[start : start + count], _model(table))
+            start += count
+
+    def of_numbers(
+        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> npt.NDArray[np.integer[Any]]:
+        if is_sorted:
+            order, runs = table_runs(numbers, tables.tables)
+            self.of_runs(entries[order], runs)
+            return order
+        self._coder.encode(entries, _each_model(), tables.weights[numbers])
+        return np.arange(len(numbers))
+
+    def bits(self, values: Int32, bits: int) -> None:
+        self._coder.encode(values & ((1 << bits) - 1), _bits_model(bits))
+
+    def words(self) -> npt.NDArray[np.uint32]:
+        return np.asarray(self._coder.get_compressed(), dtype=np.uint32)
+
+
+class _CompiledWriter:
+    """`EntryWriter` by the kernel."""
+
+    def __init__(self) -> None:
+        self._state = np.array([0, np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
+        self._parts: list[npt.NDArray[np.uint32]] = []
+
+    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        if runs:
+            self.of_numbers(entries, *numbers_of(runs), False)
+
+    def of_numbers(
+        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> npt.NDArray[np.integer[Any]]:
+        order, out = np.empty(len(numbers), dtype=np.int32), self._room(len(numbers))
+        numbers, entries = np.ascontiguousarray(numbers), np.ascontiguousarray(entries, dtype=np.int32)
+        size = compiled.encode_entries(self._state, tables.cumulative, numbers, is_sorted, order, entries, out)
+        self._parts.append(out[:size].copy())
+        return order
+
+    def bits(self, values: Int32, bits: int) -> None:
+        out = self._room(values.size)
+        size = compiled.encode_bits(self._state, bits, np.ascontiguousarray(values, dtype=np.int32), out)
+        self._parts.append(out[:size].copy())
+
+    def words(self) -> npt.NDArray[np.uint32]:
+        end = self._room(2)
+        size = compiled.end_encoding(self._state, end)
+        return np.concatenate([*self._parts, end[:size]])
+
+    def _room(self, count: int) -> npt.NDArray[np.uint32]:
+        """Room for the words of the given entries, and for those that wait for a carry."""
+        return np.empty(count + int(self._state[2]), dtype=np.uint32)
+
+
+@dataclass(frozen=True)
+class Highs:
+    """What tables have of symbols: their entries less RADIUS.
+
+    Args:
+        values: int32 [N]; an escape is `ESCAPED`.
+        order: The symbols in the order of the stream, [N].
+        unfinished: How many of them are escapes or have low bits, which follow.
+    """
+
+    values: Int32
+    order: npt.NDArray[np.integer[Any]]
+    unfinished: int
+
+
+class EntryReader(Protocol):
+    """Reads table entries and plain bits from a range-coded stream: an entry is what a table's
+    frequencies are of. All raise CorruptError for a stream that no encoder wrote.
+    """
+
+    def of_runs(self, runs: Sequence[Run]) -> Int32:
+        """The next symbols under several tables, as far as tables have them, int32 [N]."""
+
+    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
+        """The next symbols, each under the table of its number, which come in the order of their
+        tables or in their own.
+        """
+
+    def bits(self, count: int, bits: int) -> Int32:
+        """The next `count` numbers of some bits, int32 [count]."""
+
+
+class _ConstrictionReader:
+    """`EntryReader` by constriction."""
+
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
+        self._coder = _constriction().stream.queue.RangeDecoder(words)
+
+    def of_runs(self, runs: Sequence[Run]) -> Int32:
+        highs = np.empty(sum(count for _, count in runs), dtype=np.int32)
+        start = 0
+        for table, count in runs:
+            highs[start : start + count] = self._decode(_model(table), count) - np.int32(RADIUS)
+            start += count
+        return highs
+
+    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
+        if is_sorted:
+            order, runs = table_runs(numbers, tables.tables)
+            highs = np.empty(len(numbers), dtype=np.int32)
+            highs[order] = self.of_runs(runs)
+        else:
+            order = np.arange(len(numbers))
+            highs = self._decode(_each_model(), tables.weights[numbers]) - np.int32(RADIUS)
+        return Highs(highs, order, int(np.count_nonzero((highs == ESCAPED) | (tables.shifts[numbers] > 0))))
+
+    def bits(self, count: int, bits: int) -> Int32:
+        return self._decode(_bits_model(bits), count)
+
+    def _decode(self, model: Any, what: Any) -> Int32:
+        try:
+            return np.asarray(self._coder.decode(model, what), dtype=np.int32)
+        except AssertionError as error:  # what constriction raises on words that no encoder wrote
+            raise CorruptError(_INVALID_STREAM) from error
+
+
+class _CompiledReader:
+    """`EntryReader` by the kernel."""
+
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
+        self._words = words
+        self._state = np.empty(4, dtype=np.uint64)
+        compiled.start_decoding(self._state, words)
+
+    def of_runs(self, runs: Sequence[Run]) -> Int32:
+        if not runs:
+            return np.empty(0, dtype=np.int32)
+        return self.of_numbers(*numbers_of(runs), False).values
+
+    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
+        order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)
+        of_tables = tables.cumulative, tables.guide, tables.shifts
+        numbers = np.ascontiguousarray(numbers)
+        unfinished = compiled.decode_highs(self._state, self._words, *of_tables, numbers, is_sorted, order, highs)
+        if unfinished < 0:
+            raise CorruptError(_INVALID_STREAM)
+        return Highs(highs, order, unfinished)
+
+    def bits(self, count: int, bits: int) -> Int32:
+        values = np.empty(count, dtype=np.int32)
+        if not compiled.decode_bits(self._state, self._words, bits, values):
+            raise CorruptError(_INVALID_STREAM)
+        return values
+
+
+class _PythonWriter:
+    """`EntryWriter` in Python. A word that a carry may change waits, with the words of ones after
+    it.
+    """
+
+    def __init__(self) -> None:
+        self._lower, self._range = 0, _LONG
+        self._words: list[int] = []
+        self._waiting: list[int] = []
+
+    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
+        if runs:
+            self.of_numbers(entries, *numbers_of(runs), False)
+
+    def of_numbers(
+        self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
+    ) -> npt.NDArray[np.integer[Any]]:
+        order = _order(numbers, is_sorted)
+        for entry, number in zip(entries[order].tolist(), numbers[order].tolist(), strict=True):
+            sums = tables.sums[number]
+            self._put(sums[entry], sums[entry + 1] - sums[entry])
+        return order
+
+    def bits(self, values: Int32, bits: int) -> None:
+        unit = 1 << (PRECISION_BITS - bits)
+        for value in (values & ((1 << bits) - 1)).tolist():
+            self._put(value * unit, unit)
+
+    def words(self) -> npt.NDArray[np.uint32]:
+        ended = self._words.copy()
+        if self._range != _LONG:  # something is encoded
+            point = self._lower + _WORD
+            ended += self._settled(has_carry=point > _LONG)
+            word = (point & _LONG) >> _WORD_BITS
+            ended.append(word)
+            if ((self._lower + self._range) & _LONG) >> _WORD_BITS == word:
+                ended.append(0)
+        return np.array(ended, dtype=np.uint32)
+
+    def _put(self, cumulative: int, frequency: int) -> None:
+        scale = self._range >> PRECISION_BITS
+        lower = self._lower + scale * cumulative
+        has_carry = lower > _LONG
+        self._lower, self._range = lower & _LONG, scale * frequency
+        if self._waiting and self._lower + self._range <= _LONG:
+            self._words += self._settled(has_carry)
+            self._waiting = []
+        if self._range >> _WORD_BITS:
+            return
+        word = self._lower >> _WORD_BITS
+        self._lower, self._range = (self._lower << _WORD_BITS) & _LONG, self._range << _WORD_BITS
+        if self._waiting or self._lower + self._range > _LONG:
+            self._waiting.append(word)
+        else:
+            self._words.append(word)
+
+    def _settled(self, has_carry: bool) -> list[int]:
+        """The words that wait, with a carry or without."""
+        if not self._waiting or not has_carry:
+            return self._waiting
+        return [(self._waiting[0] + 1) & _WORD, *[0] * (len(self._waiting) - 1)]
+
+
+class _PythonReader:
+    """`EntryReader` in Python."""
+
+    def __init__(self, words: npt.NDArray[np.uint32]) -> None:
+        self._words = iter(words.tolist())
+        self._lower, self._range = 0, _LONG
+        self._point = next(self._words, 0) << _WORD_BITS | next(self._words, 0)
+
+    def of_runs(self, runs: Sequence[Run]) -> Int32:
+        if not runs:
+            return np.empty(0, dtype=np.int32)
+        return self.of_numbers(*numbers_of(runs), False).values
+
+    def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
+        order = _order(numbers, is_sorted)
+        highs = np.empty(len(numbers), dtype=np.int32)
+        highs[order] = np.fromiter(self._entries(numbers[order].tolist(), tables.sums), np.int32, len(numbers))
+        highs -= np.int32(RADIUS)
+        return Highs(highs, order, int(np.count_nonzero((highs == ESCAPED) | (tables.shifts[numbers] > 0))))
+
+    def _entries(self, numbers: Iterable[int], sums: list[list[int]]) -> Iterable[int]:
+        for number in numbers:
+            of_table = sums[number]
+            entry = bisect_right(of_table, self._quantile()) - 1
+            self._take(of_table[entry], of_table[entry + 1] - of_table[entry])
+            yield entry
+
+    def bits(self, count: int, bits: int) -> Int32:
+        values, shift = np.empty(count, dtype=np.int32), PRECISION_BITS - bits
+        for at in range(count):
+            value = self._quantile() >> shift
+            self._take(value << shift, 1 << shift)
+            values[at] = value
+        return values
+
+    def _quantile(self) -> int:
+        quantile = ((self._point - self._lower) & _LONG) // (self._range >> PRECISION_BITS)
+        if quantile >> PRECISION_BITS:
+            raise CorruptError(_INVALID_STREAM)
+        return quantile
+
+    def _take(self, cumulative: int, frequency: int) -> None:
+        scale = self._range >> PRECISION_BITS
+        self._lower = (self._lower + scale * cumulative) & _LONG
+        self._range = scale * frequency
+        if not self._range >> _WORD_BITS:
+            self._lower = (self._lower << _WORD_BITS) & _LONG
+            self._range <<= _WORD_BITS
+            self._point = ((self._point << _WORD_BITS) & _LONG) | next(self._words, 0)
+
+
+def _order(numbers: npt.NDArray[np.int16], is_sorted: bool) -> npt.NDArray[np.integer[Any]]:
+    """The symbols in the order of the stream."""
+    return np.argsort(numbers, kind="stable") if is_sorted else np.arange(len(numbers))
+
+
+def is_slow() -> bool:
+    """Whether neither kernels nor constriction are here, so that Python codes symbol by symbol."""
+    return not has_kernels() and not is_installed("constriction")
+
+
+def _compiled_writer() -> EntryWriter:
+    return _CompiledWriter()
+
+
+@by_kernels(_compiled_writer)
+def writer() -> EntryWriter:
+    """A writer of a stream."""
+    return _PythonWriter() if is_slow() else _ConstrictionWriter()
+
+
+def _compiled_reader(words: npt.NDArray[np.uint32]) -> EntryReader:
+    return _CompiledReader(words)
+
+
+@by_kernels(_compiled_reader)
+def reader(words: npt.NDArray[np.uint32]) -> EntryReader:
+    """A reader of the words of a stream."""
+    return _PythonReader(words) if is_slow() else _ConstrictionReader(words)
+
+
+def _constriction() -> Any:
+    import constriction
+
+    return constriction
+
+
+@lru_cache(maxsize=1)
+def _each_model() -> Any:
+    return _constriction().stream.model.Categorical(perfect=False)
+
+
+@lru_cache(maxsize=1024)
+def _model(table: Table) -> Any:
+    weights = (table.frequencies - 1).astype(np.float32)
+    return _constriction().stream.model.Categorical(weights, perfect=False)
+
+
+@lru_cache(maxsize=32)
+def _bits_model(bits: int) -> Any:
+    return _constriction().stream.model.Uniform(1 << bits)
