@@ -47,8 +47,8 @@ ensure_environment() {
         echo "dfm: Python 3.11 or newer with venv is needed; install it or set DFM_PYTHON to one" >&2
         return 1
     fi
-    local size=110
-    case $extra in jax) size=630 ;; bench) size=490 ;; dev) size=1700 ;; esac
+    local size=130
+    case $extra in jax) size=660 ;; bench) size=515 ;; dev) size=1700 ;; esac
     echo "dfm: installing about $size MB of packages into $venv, once (up to some minutes)" >&2
     # an environment whose making was interrupted has no pip, and one whose interpreter is gone runs nothing
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null 2>&1 ||

@@ -83,7 +83,7 @@ def test_a_folder_of_tars_says_how_to_name_them(folder):
 
 def test_choices_are_listed_in_one_line():
     said = refusal("sample", code=2)
-    assert said.startswith("Missing argument 'NAME'. Choose from: astronaut, chelsea, coffee, camera (see ")
+    assert said.startswith("Missing argument 'NAME'. Choose from: chelsea, astronaut, coffee, camera (see ")
 
 
 def test_compare_has_the_limit_that_its_refusal_names():

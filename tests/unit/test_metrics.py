@@ -53,7 +53,12 @@ def test_ssim_is_that_of_scikit_image(height, width, channels, dtype):
     original = np.clip(rng.normal(0.5, 0.2, (height, width, channels)) * peak, 0, peak).astype(dtype)
     noisy = np.clip(original + rng.normal(0, 0.05 * peak, original.shape), 0, peak).astype(dtype)
     expected = structural_similarity(
-        *(original, noisy), channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        *(original, noisy),
+        data_range=peak,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
     )
     assert ssim(original, noisy) == pytest.approx(expected, abs=1e-9)
 
