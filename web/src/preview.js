@@ -6,7 +6,8 @@ import { ColourTransform, samplesArray } from "./colour.js";
 
 export const BIT_DEPTH = 8;
 export const LEAST_PIXELS = 64; // of a preview that is worth showing
-const FIRST_LEVEL = 3; // of the first preview of an image of several tiles
+const FIRST_LEVELS = [3, 4, 5]; // of the first preview of an image of several tiles: the finest that is small enough
+const FIRST_PIXELS = 1 << 16;
 const TILES_LEVEL = 2; // of the previews that show the tiles that are done
 
 /**
@@ -61,7 +62,9 @@ class TilePreviews {
   constructor(colours, header, covered) {
     const { codedChannels: channels, values } = header;
     /** The first one. @type {Mosaic} */
-    this.first = new Mosaic(colours, channels, covered, Math.min(FIRST_LEVEL, values.levels));
+    const isSmall = (level) => (covered.height * covered.width) / 4 ** level <= FIRST_PIXELS;
+    const firstLevel = FIRST_LEVELS.find(isSmall) ?? FIRST_LEVELS.at(-1);
+    this.first = new Mosaic(colours, channels, covered, Math.min(firstLevel, values.levels));
     this.#tiles = new Mosaic(colours, channels, covered, Math.min(TILES_LEVEL, values.levels));
   }
 
