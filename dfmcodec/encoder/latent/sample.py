@@ -9,7 +9,7 @@ same target by the same search, and then once more at the q_step that was found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -30,43 +30,40 @@ _SQUARES = 4  # along each axis
 
 
 @dataclass(frozen=True)
+class Came:
+    """What an iteration of the sample came to; see `Trial`."""
+
+    file_bytes: float
+    mse: float
+    ssimulacra2: float | None
+
+    @classmethod
+    def of(cls, trial: Trial) -> Came:
+        """That of a trial."""
+        return cls(trial.file_bytes, trial.mse, trial.ssimulacra2)
+
+
+@dataclass(frozen=True)
 class Learned:
     """What an image learns from its sample.
 
     Args:
         q_step: The step of the image's first iteration.
         adaptation: The adaptation of the context networks that the sample found best.
-        trials: Those of the sample's iterations at this step, with sizes as if it were the image.
+        came: What the sample's iterations came to, all at one step.
     """
 
     q_step: int
     adaptation: ContextAdaptation | None
-    trials: tuple[Trial, ...]
-
-    @classmethod
-    def of(cls, adaptation: ContextAdaptation | None, trials: Sequence[Trial], size_part: float) -> Learned:
-        """What trials of the sample say.
-
-        Args:
-            adaptation: See `Learned`.
-            trials: Those of all iterations, at one step.
-            size_part: The part of the image's size that the sample's is about.
-        """
-        as_image = tuple(
-            replace(
-                trial, file_bytes=trial.file_bytes / size_part, written_bytes=round(trial.written_bytes / size_part)
-            )
-            for trial in trials
-        )
-        return cls(as_image[-1].model.q_step, adaptation, as_image)
+    came: tuple[Came, ...]
 
     def expected(self, trial: Trial) -> Trial:
         """What the last iteration comes to at the step of a trial of the image, if size, squared
         error and SSIMULACRA2 change as they do on the sample.
         """
-        if trial.number >= len(self.trials):
+        if trial.number >= len(self.came):
             return trial
-        now, last = self.trials[trial.number - 1], self.trials[-1]
+        now, last = self.came[trial.number - 1], self.came[-1]
         size = last.file_bytes / now.file_bytes
         error = last.mse / now.mse if now.mse > 0 else 1.0
         seen = trial.ssimulacra2
@@ -98,10 +95,10 @@ def sample_of(image: Image) -> Image:
     return Image(mosaic(image.pixels), alpha=None if image.alpha is None else mosaic(image.alpha))
 
 
-def trials_of_sample(
+def iterate_sample(
     encoding: Encoding, q_step: int, adaptation: ContextAdaptation | None, check: Callable[[], None]
-) -> list[Trial]:
-    """The trials of all iterations of an effort at a step.
+) -> tuple[Trial, tuple[Came, ...]]:
+    """Takes all iterations of an effort at a step.
 
     Args:
         encoding: The encoding of the sample.
@@ -109,15 +106,29 @@ def trials_of_sample(
         adaptation: The adaptation of the context networks.
         check: Called many times. What it raises ends the iterations.
 
+    Returns:
+        The last trial, and what all of them came to.
+
     Raises:
         FloatingPointError: A fit gave NaN or infinite values.
     """
     state = replace(first_state(encoding), adaptation=adaptation)
-    trials = []
+    came = []
     for _ in range(encoding.effort.iterations):
         trial, state = iterate(encoding, shifted(encoding, state), q_step, BIT_COST, check=check)
-        trials.append(trial)
-    return trials
+        came.append(Came.of(trial))
+    return trial, tuple(came)
+
+
+def as_image(trial: Trial, size_part: float) -> Trial:
+    """A trial of the sample with the sizes that the image would have.
+
+    Args:
+        trial: The trial.
+        size_part: The part of the image's size that the sample's is about.
+    """
+    whole = 1 / size_part
+    return replace(trial, file_bytes=whole * trial.file_bytes, written_bytes=round(whole * trial.written_bytes))
 
 
 def sample_job(job: Job, sample: Image, size_part: float, time_part: float) -> Job:

@@ -19,7 +19,7 @@ from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
 from dfmcodec.encoder.latent.iteration import first_state, iterate, restarted, shifted
-from dfmcodec.encoder.latent.sample import LEAST_PIXELS, Learned, sample_job, sample_of, trials_of_sample
+from dfmcodec.encoder.latent.sample import LEAST_PIXELS, Learned, as_image, iterate_sample, sample_job, sample_of
 from dfmcodec.encoder.latent.steps import StepSearch, step_search
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.errors import DivergedError, TargetUnreachableError
@@ -173,11 +173,11 @@ def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSear
 
     try:
         best = _search(own_job, of_sample).best
-        trials = trials_of_sample(_after_sample(of_sample), best.model.q_step, best.model.adaptation, check)
+        adaptation = best.model.adaptation
+        last, came = iterate_sample(_after_sample(of_sample), best.model.q_step, adaptation, check)
     except (TargetUnreachableError, DivergedError, FloatingPointError, _Ended):
         return None
-    learned = Learned.of(best.model.adaptation, trials, size_part)
-    return replace(learned, q_step=steps.towards_target(learned.trials[-1]))
+    return Learned(steps.towards_target(as_image(last, size_part)), adaptation, came)
 
 
 def _part_of(on_progress: Callable[[Progress], None], first: float, last: float) -> Callable[[Progress], None]:

@@ -12,7 +12,7 @@ from dfmcodec.encoder.halves import from_halves, to_halves
 from dfmcodec.encoder.latent import sample, search
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS
 from dfmcodec.encoder.latent.encoding import Change
-from dfmcodec.encoder.latent.sample import Learned, sample_of
+from dfmcodec.encoder.latent.sample import Came, Learned, as_image, sample_of
 from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.image import Image
 
@@ -44,15 +44,12 @@ def test_a_sample_is_a_mosaic_of_squares_from_all_over(monkeypatch):
 
 
 def test_what_an_image_comes_to_is_expected_by_what_its_sample_came_to():
-    model = object()
-    trials = [
-        Trial(number, model, 1000.0 * size, 1000 * size, 8.0 / size, score)
-        for number, size, score in ((1, 4, 60.0), (2, 2, 70.0), (3, 1, 71.0))
-    ]
-    learned = Learned(64, None, tuple(trials))
-    now = Trial(2, model, 500.0, 510, 2.0, 65.0)
+    came = tuple(Came(1000.0 * size, 8.0 / size, score) for size, score in ((4, 60.0), (2, 70.0), (1, 71.0)))
+    learned = Learned(64, None, came)
+    now = Trial(2, object(), 500.0, 510, 2.0, 65.0)
     assert learned.expected(now) == replace(now, file_bytes=250.0, written_bytes=255, mse=4.0, ssimulacra2=66.0)
     assert learned.expected(replace(now, number=3)) == replace(now, number=3)
+    assert as_image(now, 0.25) == replace(now, file_bytes=2000.0, written_bytes=2040)
 
 
 def test_efforts_take_fewer_iterations_after_a_sample():
@@ -81,7 +78,7 @@ def test_a_sample_that_cannot_be_encoded_is_done_without(small, is_large, monkey
     def fail(*_: object) -> None:
         raise FloatingPointError
 
-    monkeypatch.setattr(search, "trials_of_sample", fail)
+    monkeypatch.setattr(search, "iterate_sample", fail)
     result = dfmcodec.encode(small, effort=2, quality=60)
     assert result.report.restarts == 0
     assert abs(result.report.ssimulacra2 - plain.report.ssimulacra2) < 5
