@@ -24,7 +24,7 @@ from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.image import Image
 
-LEAST_PIXELS = 1 << 22  # of an image that learns from a sample
+LEAST_PIXELS = 6 << 20  # of an image that learns from a sample: of a smaller one it is too large a part
 _SQUARE = 256  # pixels of a side
 _SQUARES = 4  # along each axis
 
