@@ -320,3 +320,12 @@ def test_the_manual_page_is_that_of_these_commands(monkeypatch):
     assert "\\-\\-quality" in without_words_of_click(make_man.page())
     ours, made = (without_words_of_click(page) for page in ((docs / "dfm.1").read_text(), make_man.page()))
     assert ours == made, "run `python docs/make_man.py > docs/dfm.1`"
+
+
+def test_the_photograph_that_comes_with_the_package_is_that_of_scikit_image(folder):
+    import skimage.data
+
+    dfm("sample", "chelsea")
+    with PIL.Image.open("chelsea.png") as image:
+        assert not image.info
+        assert np.array_equal(np.asarray(image), skimage.data.chelsea())
