@@ -4,12 +4,12 @@ and the plugin.
     python tests/supply/wheel_check.py [--full]
 
 The committed and changed files that git knows are copied into a temporary folder. There the source
-distribution is made, and of that alone the wheel, by the setuptools that pyproject.toml asks for. It may hold the package's modules and
-data, the kernels, the manual page and nothing else. The kernels have to be in it where there is a
-compiler, and one build of them is for all versions of Python. It is installed into a new
-environment with dependencies from the package index, or, without --full, into a new environment
-that sees those of this one; there, away from the tree, `dfm` encodes, decodes, informs and
-verifies, and Pillow opens the file.
+distribution is made, and of that alone the wheel, by the setuptools that pyproject.toml asks for.
+It may hold the package's modules and data, the kernels, the manual page and nothing else. The
+kernels have to be in it where there is a compiler, and one build of them is for all versions of
+Python. It is installed into a new environment with dependencies from the package index, or, without
+--full, into a new environment that sees those of this one; there, away from the tree, `dfm`
+encodes, decodes, informs and verifies, and Pillow opens the file.
 """
 
 from __future__ import annotations
