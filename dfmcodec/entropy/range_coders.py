@@ -39,6 +39,8 @@ class EntryWriter(Protocol):
 
     def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
         """Entries under several tables, int32 [N]."""
+        if runs:
+            self.of_numbers(entries, *numbers_of(runs), False)
 
     def of_numbers(
         self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
@@ -54,7 +56,7 @@ class EntryWriter(Protocol):
         """The words of the stream so far."""
 
 
-class _ConstrictionWriter:
+class _ConstrictionWriter(EntryWriter):
     """`EntryWriter` by constriction."""
 
     def __init__(self) -> None:
@@ -83,16 +85,12 @@ class _ConstrictionWriter:
         return np.asarray(self._coder.get_compressed(), dtype=np.uint32)
 
 
-class _CompiledWriter:
+class _CompiledWriter(EntryWriter):
     """`EntryWriter` by the kernel."""
 
     def __init__(self) -> None:
         self._state = np.array([0, np.iinfo(np.uint64).max, 0, 0], dtype=np.uint64)
         self._parts: list[npt.NDArray[np.uint32]] = []
-
-    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
-        if runs:
-            self.of_numbers(entries, *numbers_of(runs), False)
 
     def of_numbers(
         self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
@@ -132,6 +130,11 @@ class Highs:
     order: npt.NDArray[np.integer[Any]]
     unfinished: int
 
+    @classmethod
+    def of(cls, values: Int32, order: npt.NDArray[np.integer[Any]], shifts: Int32) -> Highs:
+        """Values whose tables leave that many low bits out, [N]."""
+        return cls(values, order, int(np.count_nonzero((values == ESCAPED) | (shifts > 0))))
+
 
 class EntryReader(Protocol):
     """Reads table entries and plain bits from a range-coded stream: an entry is what a table's
@@ -140,6 +143,9 @@ class EntryReader(Protocol):
 
     def of_runs(self, runs: Sequence[Run]) -> Int32:
         """The next symbols under several tables, as far as tables have them, int32 [N]."""
+        if not runs:
+            return np.empty(0, dtype=np.int32)
+        return self.of_numbers(*numbers_of(runs), False).values
 
     def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
         """The next symbols, each under the table of its number, which come in the order of their
@@ -150,7 +156,7 @@ class EntryReader(Protocol):
         """The next `count` numbers of some bits, int32 [count]."""
 
 
-class _ConstrictionReader:
+class _ConstrictionReader(EntryReader):
     """`EntryReader` by constriction."""
 
     def __init__(self, words: npt.NDArray[np.uint32]) -> None:
@@ -172,7 +178,7 @@ class _ConstrictionReader:
         else:
             order = np.arange(len(numbers))
             highs = self._decode(_each_model(), tables.weights[numbers]) - np.int32(RADIUS)
-        return Highs(highs, order, int(np.count_nonzero((highs == ESCAPED) | (tables.shifts[numbers] > 0))))
+        return Highs.of(highs, order, tables.shifts[numbers])
 
     def bits(self, count: int, bits: int) -> Int32:
         return self._decode(_bits_model(bits), count)
@@ -184,18 +190,13 @@ class _ConstrictionReader:
             raise CorruptError(_INVALID_STREAM) from error
 
 
-class _CompiledReader:
+class _CompiledReader(EntryReader):
     """`EntryReader` by the kernel."""
 
     def __init__(self, words: npt.NDArray[np.uint32]) -> None:
         self._words = words
         self._state = np.empty(4, dtype=np.uint64)
         compiled.start_decoding(self._state, words)
-
-    def of_runs(self, runs: Sequence[Run]) -> Int32:
-        if not runs:
-            return np.empty(0, dtype=np.int32)
-        return self.of_numbers(*numbers_of(runs), False).values
 
     def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
         order, highs = np.empty(len(numbers), dtype=np.int32), np.empty(len(numbers), dtype=np.int32)
@@ -213,7 +214,7 @@ class _CompiledReader:
         return values
 
 
-class _PythonWriter:
+class _PythonWriter(EntryWriter):
     """`EntryWriter` in Python. A word that a carry may change waits, with the words of ones after
     it.
     """
@@ -222,10 +223,6 @@ class _PythonWriter:
         self._lower, self._range = 0, _LONG
         self._words: list[int] = []
         self._waiting: list[int] = []
-
-    def of_runs(self, entries: Int32, runs: Sequence[Run]) -> None:
-        if runs:
-            self.of_numbers(entries, *numbers_of(runs), False)
 
     def of_numbers(
         self, entries: Int32, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool
@@ -276,7 +273,7 @@ class _PythonWriter:
         return [(self._waiting[0] + 1) & _WORD, *[0] * (len(self._waiting) - 1)]
 
 
-class _PythonReader:
+class _PythonReader(EntryReader):
     """`EntryReader` in Python."""
 
     def __init__(self, words: npt.NDArray[np.uint32]) -> None:
@@ -284,17 +281,12 @@ class _PythonReader:
         self._lower, self._range = 0, _LONG
         self._point = next(self._words, 0) << _WORD_BITS | next(self._words, 0)
 
-    def of_runs(self, runs: Sequence[Run]) -> Int32:
-        if not runs:
-            return np.empty(0, dtype=np.int32)
-        return self.of_numbers(*numbers_of(runs), False).values
-
     def of_numbers(self, numbers: npt.NDArray[np.int16], tables: TableSet, is_sorted: bool) -> Highs:
         order = _order(numbers, is_sorted)
         highs = np.empty(len(numbers), dtype=np.int32)
         highs[order] = np.fromiter(self._entries(numbers[order].tolist(), tables.sums), np.int32, len(numbers))
         highs -= np.int32(RADIUS)
-        return Highs(highs, order, int(np.count_nonzero((highs == ESCAPED) | (tables.shifts[numbers] > 0))))
+        return Highs.of(highs, order, tables.shifts[numbers])
 
     def _entries(self, numbers: Iterable[int], sums: list[list[int]]) -> Iterable[int]:
         for number in numbers:

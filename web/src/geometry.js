@@ -61,6 +61,12 @@ export class Tiling {
     }
   }
 
+  /** The most rows and columns of a tile, which need not be of the same one. @returns {[number, number]} */
+  largest() {
+    const most = (side) => Math.max(...this.tiles.map((tile) => tile[side]));
+    return [most("height"), most("width")];
+  }
+
   /** The rectangle that the tiles which a region touches make up, and their numbers. */
   covering(region) {
     const numbers = [...this.tiles.keys()].filter((number) => !this.tiles[number].common(region).isEmpty);

@@ -63,10 +63,8 @@ export class ImageParts {
 
   /** A tile, level by level; see `TileDecoder.levels`. */
   tile(number, finestLevel = 0) {
-    const { tiles } = this.tiling;
-    const largest = ["height", "width"].map((side) => Math.max(...tiles.map((tile) => tile[side])));
-    this.#decoder ??= new TileDecoder(this.header, this.#model, this.#products, largest);
-    const { height, width } = tiles[number];
+    this.#decoder ??= new TileDecoder(this.header, this.#model, this.#products, this.tiling.largest());
+    const { height, width } = this.tiling.tiles[number];
     const each = this.header.values.levels + 1;
     const checks = this.#checks?.slice(number * each, (number + 1) * each) ?? null;
     return this.#decoder.levels({ stream: this.#streams[number], height, width, checks }, finestLevel);

@@ -61,9 +61,9 @@ class TilePreviews {
 
   constructor(colours, header, covered) {
     const { codedChannels: channels, values } = header;
-    /** The first one. @type {Mosaic} */
     const isSmall = (level) => (covered.height * covered.width) / 4 ** level <= FIRST_PIXELS;
     const firstLevel = FIRST_LEVELS.find(isSmall) ?? FIRST_LEVELS.at(-1);
+    /** The first one. @type {Mosaic} */
     this.first = new Mosaic(colours, channels, covered, Math.min(firstLevel, values.levels));
     this.#tiles = new Mosaic(colours, channels, covered, Math.min(TILES_LEVEL, values.levels));
   }
