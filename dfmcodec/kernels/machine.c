@@ -19,7 +19,11 @@ enum {
     KEPT = 3,              /* rows */
     MOVED_PART = 16,
     TILE = 2 * LANES, /* cells at a time */
-    TILE_OUTPUTS = 4, /* sums at a time */
+#if LANES == 16 || ON_ARM
+    TILE_OUTPUTS = 12, /* sums at a time: 24 of 32 registers */
+#else
+    TILE_OUTPUTS = 6, /* 12 of 16 registers */
+#endif
     MAX_WIDTH = 128,
     MAX_DEPTH = 8,
 };
@@ -31,16 +35,15 @@ typedef struct {
     const float *bypass;                      /* [width][SAMPLES] */
 } Machine;
 
-/* Adds to `sums` [TILE_OUTPUTS][TILE / LANES] the products of weights[k][first..] and rows of TILE numbers. */
-INLINE void add_products(float_lanes sums[TILE_OUTPUTS][2], const float *weights, int outputs, const int *columns,
-                         const float (*rows)[TILE], int count) {
-    for (int k = 0; k < count; k++) {
+/* Adds to `sums` [outputs][2] the products of weights[k][..] and rows of TILE numbers. */
+INLINE void add_products(float_lanes (*sums)[2], int some, const float *weights, int outputs, const float (*rows)[TILE],
+                         int count) {
+    for (int k = 0; k < count; k++, weights += outputs) {
         const float_lanes x0 = load(rows[k]), x1 = load(rows[k] + LANES);
-        const float *w = weights + k * outputs;
-#pragma GCC unroll 4
-        for (int j = 0; j < TILE_OUTPUTS; j++) {
-            sums[j][0] += w[columns[j]] * x0;
-            sums[j][1] += w[columns[j]] * x1;
+#pragma GCC unroll 12
+        for (int j = 0; j < some; j++) {
+            sums[j][0] += weights[j] * x0;
+            sums[j][1] += weights[j] * x1;
         }
     }
 }
@@ -74,6 +77,21 @@ static void cells_of_row(const Work *work, ptrdiff_t row, float *target) {
     }
 }
 
+/* `some` of the machine's first vectors h_0 = W v for TILE cells, from number `first` on. */
+INLINE void lift_outputs(const Work *work, int some, int first, const float (*inputs)[TILE], float *target) {
+    const int width = work->machine->width;
+    const float *weights = work->machine->lift + first, *constants = weights + INPUTS * width;
+    float_lanes sums[TILE_OUTPUTS][2];
+#pragma GCC unroll 12
+    for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(constants[i] * work->log_step + constants[width + i]);
+    add_products(sums, some, weights, width, inputs, INPUTS);
+#pragma GCC unroll 12
+    for (int i = 0; i < some; i++) {
+        store(target + (first + i) * work->stride, &sums[i][0]);
+        store(target + (first + i) * work->stride + LANES, &sums[i][1]);
+    }
+}
+
 /* Row `row` of the machine's first vectors h_0 = W v, from the rows of cells row .. row + 2. */
 static void lift_row(const Work *work, ptrdiff_t row, float *target) {
     const Machine *machine = work->machine;
@@ -95,23 +113,37 @@ static void lift_row(const Work *work, ptrdiff_t row, float *target) {
                         store(inputs[around * SAMPLES + s] + half, &input);
                     }
             }
-        const float *constants = machine->lift + INPUTS * machine->width;
-        for (int j = 0; j < machine->width; j += TILE_OUTPUTS) {
-            float_lanes sums[TILE_OUTPUTS][2];
-            int at[TILE_OUTPUTS];
-#pragma GCC unroll 4
-            for (int i = 0; i < TILE_OUTPUTS; i++) {
-                at[i] = j + i < machine->width ? j + i : machine->width - 1;
-                sums[i][0] = sums[i][1] = all(constants[at[i]] * work->log_step + constants[machine->width + at[i]]);
-            }
-            add_products(sums, machine->lift, machine->width, at, (const float (*)[TILE])inputs, INPUTS);
-#pragma GCC unroll 4
-            for (int i = 0; i < TILE_OUTPUTS; i++) {
-                store(target + at[i] * work->stride + first, &sums[i][0]);
-                store(target + at[i] * work->stride + first + LANES, &sums[i][1]);
-            }
-        }
+        int j = 0;
+        for (; j + TILE_OUTPUTS <= machine->width; j += TILE_OUTPUTS)
+            lift_outputs(work, TILE_OUTPUTS, j, (const float (*)[TILE])inputs, target + first);
+        for (; j < machine->width; j++) lift_outputs(work, 1, j, (const float (*)[TILE])inputs, target + first);
     }
+}
+
+/* What a Fourier layer sums up for TILE cells: of each number that comes in the cosine and the sine, where it moves
+ * those of the cell around, and the number itself. */
+typedef struct {
+    float cosines[MAX_WIDTH][TILE], sines[MAX_WIDTH][TILE], inner[MAX_WIDTH][TILE];
+} Waves __attribute__((aligned(64)));
+
+/* `some` outputs of a Fourier layer for TILE cells, from number `first` on. */
+INLINE void layer_outputs(const Work *work, int layer, int some, int first, const Waves *waves, float *target) {
+    const Machine *machine = work->machine;
+    const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
+    const float *a = machine->a[layer] + first, *b = machine->b[layer] + first;
+    float_lanes sums[TILE_OUTPUTS][2];
+#pragma GCC unroll 12
+    for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(a[i]);
+    add_products(sums, some, a + outputs, outputs, waves->cosines, width);
+    add_products(sums, some, b + outputs, outputs, waves->sines, width);
+    if (is_last) add_products(sums, some, machine->bypass + first, outputs, waves->inner, width);
+#pragma GCC unroll 12
+    for (int i = 0; i < some; i++)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; half++) {
+            if (!is_last) sums[i][half] += load(waves->inner[first + i] + half * LANES);
+            store(target + (first + i) * work->stride + half * LANES, &sums[i][half]);
+        }
 }
 
 /* Row `row` of what Fourier layer `layer` makes of the rows before it: [outputs][stride], `columns` of them.
@@ -122,8 +154,7 @@ static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t colu
     const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
     const int moved = width / MOVED_PART;
     float *const *rows = (float *const *)work->rows[layer];
-    float cosines[MAX_WIDTH][TILE] __attribute__((aligned(64))), sines[MAX_WIDTH][TILE] __attribute__((aligned(64)));
-    float inner[MAX_WIDTH][TILE] __attribute__((aligned(64)));
+    Waves waves;
     for (ptrdiff_t first = 0; first < columns; first += TILE) {
         for (int k = 0; k < width; k++) {
             const int number = moved && k >= width - 8 * moved ? (k - width + 8 * moved) / moved : -1;
@@ -133,32 +164,15 @@ static void layer_row(const Work *work, int layer, ptrdiff_t row, ptrdiff_t colu
             for (int half = 0; half < TILE; half += LANES) {
                 float_lanes cosine, sine;
                 cos_sin(load(seen + half), &cosine, &sine);
-                store(cosines[k] + half, &cosine);
-                store(sines[k] + half, &sine);
-                memcpy(inner[k] + half, own + half, LANES * sizeof *own);
+                store(waves.cosines[k] + half, &cosine);
+                store(waves.sines[k] + half, &sine);
+                memcpy(waves.inner[k] + half, own + half, LANES * sizeof *own);
             }
         }
-        const float *a = machine->a[layer], *b = machine->b[layer];
-        for (int j = 0; j < outputs; j += TILE_OUTPUTS) {
-            float_lanes sums[TILE_OUTPUTS][2];
-            int at[TILE_OUTPUTS];
-#pragma GCC unroll 4
-            for (int i = 0; i < TILE_OUTPUTS; i++) {
-                at[i] = j + i < outputs ? j + i : outputs - 1;
-                sums[i][0] = sums[i][1] = all(a[at[i]]);
-            }
-            add_products(sums, a + outputs, outputs, at, (const float (*)[TILE])cosines, width);
-            add_products(sums, b + outputs, outputs, at, (const float (*)[TILE])sines, width);
-            if (is_last) add_products(sums, machine->bypass, outputs, at, (const float (*)[TILE])inner, width);
-#pragma GCC unroll 4
-            for (int i = 0; i < TILE_OUTPUTS; i++)
-#pragma GCC unroll 2
-                for (int half = 0; half < 2; half++) {
-                    float_lanes sum = sums[i][half];
-                    if (!is_last) sum += load(inner[at[i]] + half * LANES);
-                    store(target + at[i] * work->stride + first + half * LANES, &sum);
-                }
-        }
+        int j = 0;
+        for (; j + TILE_OUTPUTS <= outputs; j += TILE_OUTPUTS)
+            layer_outputs(work, layer, TILE_OUTPUTS, j, &waves, target + first);
+        for (; j < outputs; j++) layer_outputs(work, layer, 1, j, &waves, target + first);
     }
 }
 

@@ -1,10 +1,10 @@
 /* The search for symbols by rate and distortion: paths through the trellis (Viterbi 1967), as
- * `dfmcodec.encoder.latent.trellis_search` describes it. 16 cells are worked on at a time.
+ * `dfmcodec.encoder.latent.trellis_search` describes it. LANES cells are worked on at a time.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
 #endif
-#include "common.h"
+#include "maths.h"
 
 enum {
     STATES = 8,
@@ -36,123 +36,122 @@ typedef struct {
     int8_t source[2], branch[2];
 } Ways;
 
-/* The cells of a chunk, and what each pass has of them. */
+/* What a pass has of the cells of a chunk. */
 typedef struct {
-    ptrdiff_t at[LANES]; /* the index of a cell's symbol in the pass */
-    int is_there[LANES];
-    float c[LANES], weight[LANES], signed_slope[LANES], magnitude_slope[LANES];
-    int32_t table[LANES];
+    float_lanes c, weight, signed_slope, magnitude_slope;
+    int32_lanes table, is_there; /* all ones where the pass has a symbol */
 } Cells;
 
-/* What symbols q cost at coefficients c under a quantiser: weighted squared error, bits, and slopes. */
-INLINE void costs_of(const Search *search, const Cells *cells, const float *q, int quantizer, float *cost) {
-    const float *bits = search->bits.buf, *offsets = search->offsets.buf, *companded = search->companded.buf;
-    const int last = (int)(search->companded.len / 4) - 1;
-    for (int n = 0; n < LANES; n++) {
-        const int32_t symbol = (int32_t)q[n];
-        const int32_t limited = symbol < -RADIUS ? -RADIUS : symbol > RADIUS ? RADIUS : symbol;
-        const int32_t entry = cells->table[n] * ENTRIES + limited + RADIUS;
-        const int32_t multiple = 2 * symbol - quantizer * ((symbol > 0) - (symbol < 0));
-        const float error = cells->c[n] - (float)multiple - offsets[entry];
-        float sum = cells->weight[n] * error * error + bits[entry];
-        if (search->has_slopes) {
-            const uint32_t size = multiple < 0 ? -(uint32_t)multiple : (uint32_t)multiple;
-            const float magnitude = companded[size < (uint32_t)last ? size : (uint32_t)last];
-            sum += cells->signed_slope[n] * (multiple < 0 ? -magnitude : magnitude) +
-                   cells->magnitude_slope[n] * magnitude;
-        }
-        cost[n] = sum;
+INLINE float_lanes gather(const float *from, int32_lanes at) {
+#if defined(TARGET_AVX512)
+    return (float_lanes)_mm512_i32gather_ps((__m512i)at, from, 4);
+#elif defined(TARGET_AVX2)
+    return (float_lanes)_mm256_i32gather_ps(from, (__m256i)at, 4);
+#else
+    float_lanes found;
+    for (int n = 0; n < LANES; n++) found[n] = from[at[n]];
+    return found;
+#endif
+}
+
+/* What symbols q cost under a quantiser whose tables begin at `table`: weighted squared error, bits, and slopes. */
+INLINE float_lanes cost_of(const Search *search, const Cells *cells, int32_lanes table, int32_lanes q, int quantizer) {
+    const int32_lanes entry = table + most(least(q, RADIUS), -RADIUS) + RADIUS, sign = q >> 31 | (-q >> 31 & 1);
+    const int32_lanes multiple = 2 * q - quantizer * sign;
+    const float_lanes error =
+        cells->c - __builtin_convertvector(multiple, float_lanes) - gather(search->offsets.buf, entry);
+    float_lanes sum = cells->weight * error * error + gather(search->bits.buf, entry);
+    if (search->has_slopes) {
+        const int32_lanes size = least((multiple ^ sign >> 1) - (sign >> 1), (int32_t)(search->companded.len / 4) - 1);
+        const float_lanes companded = gather(search->companded.buf, size);
+        sum += cells->signed_slope * with_sign_of(companded, (float_lanes)multiple) + cells->magnitude_slope * companded;
     }
+    return sum;
 }
 
-INLINE float rounded(float x) { /* to the nearest integer, ties to the even one */
-    const float magic = 12582912.0f;
-    const float size = x < 0 ? -x : x;
-    const float whole = size < 4194304.0f ? (size + magic) - magic : size;
-    return x < 0 ? -whole : whole;
+INLINE float_lanes rounded(float_lanes x) { /* to the nearest integer, ties to the even one */
+    const float_lanes size = magnitude(x);
+    return with_sign_of(where(negative(size - 4194304.0f), whole_lanes(size), size), x);
 }
 
-/* The best symbol of each quantiser and parity, and what it costs: [2 quantiser + parity][LANES]. */
-static void candidates(const Search *search, const Cells *given, int32_t symbols[][LANES],
-                       float branch_costs[][LANES]) {
-    Cells cells = *given;
+INLINE int32_lanes whole_where(int32_lanes mask, int32_lanes a, int32_lanes b) { return (a & mask) | (b & ~mask); }
+
+/* The best symbol of each quantiser and parity, and what it costs: [2 quantiser + parity]. */
+INLINE void candidates(const Search *search, const Cells *cells, int32_lanes *symbols, float_lanes *branch_costs) {
+    const int32_lanes toward = (int32_lanes)cells->c >> 31 | 1;
+    const int32_lanes is_direct = (cells->table - search->direct_tables) >> 31;
+    const int32_lanes in_second = (search->per_quantizer - 1 - cells->table) >> 31;
+    const int32_lanes in_first = cells->table - (in_second & search->per_quantizer);
     for (int quantizer = 0; quantizer < QUANTIZERS; quantizer++) {
-        float near[LANES], less[LANES], more[LANES], zero[LANES] = {0};
-        float of_near[LANES], of_less[LANES], of_more[LANES], of_zero[LANES];
-        for (int n = 0; n < LANES; n++) {
-            const int32_t table = given->table[n], toward = given->c[n] < 0 ? -1 : 1;
-            cells.table[n] = table < search->direct_tables
-                                 ? table % search->per_quantizer + quantizer * search->per_quantizer
-                                 : table;
-            near[n] = rounded((given->c[n] + (float)(toward * quantizer)) * 0.5f);
-            less[n] = near[n] - (float)toward;
-            more[n] = near[n] + (float)toward;
-        }
-        costs_of(search, &cells, near, quantizer, of_near);
-        costs_of(search, &cells, zero, quantizer, of_zero);
-        costs_of(search, &cells, less, quantizer, of_less);
-        costs_of(search, &cells, more, quantizer, of_more);
-        for (int n = 0; n < LANES; n++) {
-            const int32_t whole = (int32_t)near[n], is_odd = whole & 1;
-            int32_t same = whole, other = (int32_t)(of_less[n] < of_more[n] ? less[n] : more[n]);
-            float same_cost = of_near[n], other_cost = of_less[n] < of_more[n] ? of_less[n] : of_more[n];
-            /* zero is even: it competes with the nearest symbol or with the two around it */
-            const float rival = is_odd ? other_cost : same_cost;
-            const int is_better = of_zero[n] < rival;
-            if (is_better && is_odd) other = 0, other_cost = of_zero[n];
-            if (is_better && !is_odd) same = 0, same_cost = of_zero[n];
-            symbols[2 * quantizer][n] = is_odd ? other : same;
-            symbols[2 * quantizer + 1][n] = is_odd ? same : other;
-            branch_costs[2 * quantizer][n] = is_odd ? other_cost : same_cost;
-            branch_costs[2 * quantizer + 1][n] = is_odd ? same_cost : other_cost;
-        }
+        const int32_lanes table =
+            ENTRIES * whole_where(is_direct, in_first + quantizer * search->per_quantizer, cells->table);
+        const float_lanes middle = (cells->c + __builtin_convertvector(toward * quantizer, float_lanes)) * 0.5f;
+        const int32_lanes near = __builtin_convertvector(rounded(middle), int32_lanes), none = {0};
+        const float_lanes of_near = cost_of(search, cells, table, near, quantizer);
+        const float_lanes of_zero = cost_of(search, cells, table, none, quantizer);
+        const float_lanes of_less = cost_of(search, cells, table, near - toward, quantizer);
+        const float_lanes of_more = cost_of(search, cells, table, near + toward, quantizer);
+        const int32_lanes is_less = negative(of_less - of_more), is_odd = -(near & 1);
+        const int32_lanes around = near + whole_where(is_less, -toward, toward);
+        const float_lanes of_around = where(is_less, of_less, of_more);
+        /* zero is even: it competes with the nearest symbol or with the two around it */
+        const int32_lanes even = whole_where(is_odd, around, near);
+        const float_lanes of_even = where(is_odd, of_around, of_near);
+        const int32_lanes is_zero = negative(of_zero - of_even);
+        symbols[2 * quantizer] = even & ~is_zero;
+        symbols[2 * quantizer + 1] = whole_where(is_odd, near, around);
+        branch_costs[2 * quantizer] = where(is_zero, of_zero, of_even);
+        branch_costs[2 * quantizer + 1] = where(is_odd, of_near, of_around);
     }
 }
 
-/* One step of all paths: the cheaper of two ways into each state, remembered as a bit. */
-static void extend(const Ways *ways, float cost[][LANES], float branch_costs[][LANES], const int *is_there,
-                   uint8_t *took_second) {
-    float least[STATES][LANES];
-    uint8_t second[LANES] = {0};
+/* One step of all paths: the cheaper of two ways into each state; returns where that is the second, as a bit. */
+INLINE int32_lanes extend(const Ways *ways, float_lanes *cost, const float_lanes *branch_costs, int32_lanes is_there) {
+    float_lanes least_costs[STATES];
+    int32_lanes took_second = {0};
     for (int state = 0; state < STATES; state++) {
         const Ways *w = &ways[state];
-        for (int n = 0; n < LANES; n++) {
-            const float by_first = cost[w->source[0]][n] + branch_costs[w->branch[0]][n];
-            const float by_second = cost[w->source[1]][n] + branch_costs[w->branch[1]][n];
-            second[n] |= (uint8_t)((by_second < by_first) << state);
-            least[state][n] = by_second < by_first ? by_second : by_first;
-        }
+        const float_lanes by_first = cost[w->source[0]] + branch_costs[w->branch[0]];
+        const float_lanes by_second = cost[w->source[1]] + branch_costs[w->branch[1]];
+        const int32_lanes is_second = negative(by_second - by_first);
+        took_second |= is_second & 1 << state;
+        least_costs[state] = where(is_second, by_second, by_first);
     }
-    for (int n = 0; n < LANES; n++) took_second[n] = second[n];
-    for (int state = 0; state < STATES; state++)
-        for (int n = 0; n < LANES; n++) cost[state][n] = is_there[n] ? least[state][n] : cost[state][n];
+    for (int state = 0; state < STATES; state++) cost[state] = where(is_there, least_costs[state], cost[state]);
+    return took_second;
+}
+
+/* What a pass has of `count` cells from a place on; zeros where it has none. */
+INLINE Cells cells_of(const Search *search, const Pass *pass, ptrdiff_t row, ptrdiff_t column, int count) {
+    float values[4][LANES] = {{0}};
+    int32_t table[LANES] = {0}, is_there[LANES] = {0};
+    const ptrdiff_t rest = pass->columns - column, at = row * pass->columns + column;
+    const int some = row >= pass->rows || rest <= 0 ? 0 : rest < count ? (int)rest : count;
+    for (int n = 0; n < some; n++) {
+        const float sign = (float)((const int32_t *)pass->arrays[SIGNS].buf)[at + n];
+        is_there[n] = -1;
+        values[0][n] = ((const float *)pass->arrays[COEFFICIENTS].buf)[at + n] * sign;
+        values[1][n] = ((const float *)pass->arrays[WEIGHTS].buf)[at + n];
+        table[n] = ((const int16_t *)pass->arrays[TABLES].buf)[at + n];
+        if (!search->has_slopes) continue;
+        values[2][n] = ((const float *)pass->arrays[SIGNED_SLOPES].buf)[at + n] * sign;
+        values[3][n] = ((const float *)pass->arrays[MAGNITUDE_SLOPES].buf)[at + n];
+    }
+    return (Cells){load(values[0]), load(values[1]), load(values[2]), load(values[3]), load_int32(table),
+                   load_int32(is_there)};
 }
 
 /* Finds the paths of the cells number `first` .. of some rows, and writes their symbols. */
 static void search_chunk(const Search *search, ptrdiff_t row, ptrdiff_t column, int count) {
     const Ways *ways = search->ways.buf;
-    float cost[STATES][LANES], branch_costs[2 * QUANTIZERS][LANES];
-    int32_t symbols[MAX_PASSES][2 * QUANTIZERS][LANES];
-    uint8_t took_second[MAX_PASSES][LANES];
-    for (int state = 0; state < STATES; state++)
-        for (int n = 0; n < LANES; n++) cost[state][n] = state ? UNREACHED : 0;
+    float_lanes cost[STATES];
+    int32_lanes symbols[MAX_PASSES][2 * QUANTIZERS], took_second[MAX_PASSES];
+    for (int state = 0; state < STATES; state++) cost[state] = all(state ? UNREACHED : 0);
     for (int p = 0; p < search->count; p++) {
-        const Pass *pass = &search->passes[p];
-        Cells cells = {{0}, {0}, {0}, {0}, {0}, {0}, {0}};
-        int some = row < pass->rows ? (int)(pass->columns - column < count ? pass->columns - column : count) : 0;
-        for (int n = 0; n < some; n++) {
-            const ptrdiff_t at = row * pass->columns + column + n;
-            const float sign = (float)((const int32_t *)pass->arrays[SIGNS].buf)[at];
-            cells.is_there[n] = 1;
-            cells.c[n] = ((const float *)pass->arrays[COEFFICIENTS].buf)[at] * sign;
-            cells.weight[n] = ((const float *)pass->arrays[WEIGHTS].buf)[at];
-            cells.table[n] = ((const int16_t *)pass->arrays[TABLES].buf)[at];
-            if (!search->has_slopes) continue;
-            cells.signed_slope[n] = ((const float *)pass->arrays[SIGNED_SLOPES].buf)[at] * sign;
-            cells.magnitude_slope[n] = ((const float *)pass->arrays[MAGNITUDE_SLOPES].buf)[at];
-        }
+        const Cells cells = cells_of(search, &search->passes[p], row, column, count);
+        float_lanes branch_costs[2 * QUANTIZERS];
         candidates(search, &cells, symbols[p], branch_costs);
-        extend(ways, cost, branch_costs, cells.is_there, took_second[p]);
+        took_second[p] = extend(ways, cost, branch_costs, cells.is_there);
     }
     for (int n = 0; n < count; n++) {
         int state = 0;
