@@ -104,7 +104,10 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
     """
     slopes = _Scales.of(original, decoded).slopes(original, decoded)
     slope_of_samples = _slope_of_samples(decoded.dtype.itemsize)
-    by_colour = [slopes[c] * slope_of_samples[decoded[:, :, min(c, decoded.shape[2] - 1)]] for c in range(3)]
+    planes = (decoded[:, :, min(c, decoded.shape[2] - 1)] for c in range(3))
+    by_colour = [
+        of_light * _of_samples(slope_of_samples, plane) for of_light, plane in zip(slopes, planes, strict=True)
+    ]
     return np.stack(by_colour) if decoded.shape[2] == 3 else np.sum(by_colour, axis=0, keepdims=True)
 
 
@@ -214,9 +217,14 @@ def _linear(pixels: Pixels, background: float) -> Float32:
     colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
     samples = [pixels[:, :, min(c, colours - 1)] for c in range(3)]
     if colours == pixels.shape[2]:
-        return np.stack([_light_of_samples(pixels.dtype.itemsize)[plane] for plane in samples])
+        return np.stack([_of_samples(_light_of_samples(pixels.dtype.itemsize), plane) for plane in samples])
     alpha = pixels[:, :, -1] / peak
     return np.stack([_light(alpha * (plane / peak) + (1 - alpha) * np.float32(background)) for plane in samples])
+
+
+def _of_samples(table: Float32, samples: Pixels) -> Float32:
+    """What a table has for each sample. Places of any other type than `intp` would take NumPy four times as long."""
+    return np.asarray(table.take(samples.astype(np.intp), mode="clip"))
 
 
 def _light(value: Floats) -> Float32:
@@ -243,7 +251,8 @@ def _slope_of_samples(item_bytes: int) -> Float32:
 def _halved(planes: Float32) -> Float32:
     """Means of 2x2 samples; an odd last row or column stands twice."""
     height, width = planes.shape[1:]
-    even = np.pad(planes, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
+    missing = (0, 0), (0, height % 2), (0, width % 2)
+    even = np.pad(planes, missing, mode="edge") if any(map(any, missing)) else planes
     halved: Float32 = np.float32(0.25) * (
         (even[:, ::2, ::2] + even[:, ::2, 1::2]) + (even[:, 1::2, ::2] + even[:, 1::2, 1::2])
     )

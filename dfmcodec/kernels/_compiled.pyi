@@ -189,6 +189,21 @@ def synthesise_channel(
         out: Receives it, [height, width], units.
     """
 
+def analyse_channel(
+    plane: Float32, height: int, width: int, low: Float32, band_0: Float32, band_1: Float32, band_2: Float32
+) -> None:
+    """Splits a channel at one decomposition level; see `wavelet.analyse`.
+
+    Args:
+        plane: [height, width].
+        height: The height of the plane.
+        width: The width of the plane.
+        low: Receives the low-pass band, [ceil(height/2), ceil(width/2)].
+        band_0: Receives the orientations, [ceil(height/2), floor(width/2)],
+        band_1: [floor(height/2), ceil(width/2)],
+        band_2: and [floor(height/2), floor(width/2)].
+    """
+
 def low_differences(
     low: Int32,
     height: int,

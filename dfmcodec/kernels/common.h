@@ -86,6 +86,19 @@ INLINE float_lanes load(const float *at) {
     return v;
 }
 
+/* The numbers at some places of a table. */
+INLINE int32_lanes gather(const void *table, int32_lanes at) {
+#if defined(TARGET_AVX512)
+    return (int32_lanes)_mm512_i32gather_epi32((__m512i)at, table, 4);
+#elif defined(TARGET_AVX2)
+    return (int32_lanes)_mm256_i32gather_epi32(table, (__m256i)at, 4);
+#else
+    int32_lanes found;
+    for (int n = 0; n < LANES; n++) found[n] = ((const int32_t *)table)[at[n]];
+    return found;
+#endif
+}
+
 /* Larger and smaller numbers by their signs: compilers take vectors apart where they are compared. */
 INLINE int32_lanes most(int32_lanes a, int32_t b) { return b + ((a - b) & ~((a - b) >> 31)); }
 INLINE int32_lanes least(int32_lanes a, int32_t b) { return b + ((a - b) & (a - b) >> 31); }

@@ -34,6 +34,7 @@
     X(ssimulacra2_slopes, "rr(nn)(nn)rddrdrw", NOTHING, 0)                                                             \
     X(accept_symbols, "rrrrrnnwnrw(nn)w(nn)", NOTHING, 0)                                                              \
     X(synthesise_channel, "rrrr(iii)nnw", NOTHING, 0)                                                                  \
+    X(analyse_channel, "rnnwwww", NOTHING, 0)                                                                          \
     X(low_differences, "rnnirrnnw", NOTHING, 0)                                                                        \
     X(choose_paths, "[(nnrrrrrrw)]prrrr(ii)nnn", NOTHING, 0)
 

@@ -259,11 +259,24 @@ done:
     return result;
 }
 
-/* sums[i] += w[i] (around - here), for the three channels that come out. */
-static void add_tap(float (*sums)[TILE], const float *w, ptrdiff_t channels, const float *around, const float *here,
-                    ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < channels; i++)
-        for (ptrdiff_t n = 0; n < count; n++) sums[i][n] += w[i] * (around[n] - here[n]);
+/* What the filter adds to TILE samples of all channels: [channels][TILE], from the samples at `here` of each plane. */
+INLINE void filter_tile(const float *weights, const ptrdiff_t *taps, ptrdiff_t count, int channels, const float *here,
+                        ptrdiff_t plane, float (*out)[TILE]) {
+    float_lanes sums[CHANNELS][2];
+    for (int i = 0; i < channels; i++) sums[i][0] = sums[i][1] = all(0.0f);
+    for (ptrdiff_t t = 0; t < count; t++)
+        for (int from = 0; from < channels; from++, weights += channels) {
+            const float *own = here + from * plane, *around = own + taps[t];
+            const float_lanes x0 = load(around) - load(own), x1 = load(around + LANES) - load(own + LANES);
+            for (int i = 0; i < channels; i++) {
+                sums[i][0] += weights[i] * x0;
+                sums[i][1] += weights[i] * x1;
+            }
+        }
+    for (int i = 0; i < channels; i++) {
+        store(out[i], &sums[i][0]);
+        store(out[i] + LANES, &sums[i][1]);
+    }
 }
 
 /* What the image filter adds to a block of samples; see _compiled.pyi. */
@@ -275,6 +288,7 @@ int NAME(filter_change)(Call *call) {
     channels = take_size(call), height = take_size(call), width = take_size(call), out = take_buffer(call);
     int result = 0;
     float *values = NULL;
+    ptrdiff_t *distances = NULL;
     const ptrdiff_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
     const int32_t *tap = taps.buf;
     if (!SIZES(height, width) || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || radius < 0 ||
@@ -291,28 +305,29 @@ int NAME(filter_change)(Call *call) {
     if (!has_items(call, &weights, count * channels * channels, 4, "weights") ||
         !has_items(call, &samples, channels * plane, 4, "samples") || !has_items(call, &out, channels * height * width, 4, "out"))
         goto done;
-    values = malloc((size_t)(channels * plane) * sizeof *values);
-    if (!values) {
+    values = calloc((size_t)(channels * plane + TILE), sizeof *values);
+    distances = malloc((size_t)(count + 1) * sizeof *distances);
+    if (!values || !distances) {
         no_memory(call);
         goto done;
     }
     for (ptrdiff_t n = 0; n < channels * plane; n++) values[n] = (float)((const int32_t *)samples.buf)[n];
+    for (ptrdiff_t t = 0; t < count; t++) distances[t] = tap[2 * t] * padded_width + tap[2 * t + 1];
     for (ptrdiff_t row = 0; row < height; row++)
         for (ptrdiff_t first = 0; first < width; first += TILE) {
             const ptrdiff_t some = width - first < TILE ? width - first : TILE;
-            float sums[CHANNELS][TILE] = {{0}};
-            for (ptrdiff_t t = 0; t < count; t++)
-                for (ptrdiff_t from = 0; from < channels; from++) {
-                    const float *here = values + from * plane + (row + radius) * padded_width + radius + first;
-                    const float *w = (const float *)weights.buf + (t * channels + from) * channels;
-                    add_tap(sums, w, channels, here + tap[2 * t] * padded_width + tap[2 * t + 1], here, some);
-                }
+            const float *here = values + (row + radius) * padded_width + radius + first;
+            float sums[CHANNELS][TILE];
+            if (channels == CHANNELS)
+                filter_tile(weights.buf, distances, count, CHANNELS, here, plane, sums);
+            else
+                filter_tile(weights.buf, distances, count, (int)channels, here, plane, sums);
             for (ptrdiff_t i = 0; i < channels; i++)
                 memcpy((float *)out.buf + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
         }
     result = 1;
 done:
-    free(values);
+    free(values), free(distances);
     return result;
 }
 

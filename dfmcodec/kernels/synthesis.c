@@ -1,6 +1,6 @@
 /* From symbols to samples: what a coding pass leaves behind, the inverse wavelet, and the differences in
  * the low-pass band that later passes see. The same integers as `dfmcodec.entropy.neighbourhood` and
- * `dfmcodec.latents.wavelet`, where they are described.
+ * `dfmcodec.latents.wavelet`, where they are described. And the wavelet itself, in floats, for encoders.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE
@@ -169,6 +169,83 @@ int NAME(synthesise_channel)(Call *call) {
     return 1;
 }
 
+/* ---- the wavelet ------------------------------------------------------------------------------------------- */
+
+#define PART(coefficient) ((float)(coefficient) / (1 << FRACTION_BITS))
+
+/* target[n] += part (a[n] + b[n]) */
+static void lift_floats(float *target, const float *a, const float *b, ptrdiff_t count, float part) {
+    for (ptrdiff_t n = 0; n < count; n++) target[n] += part * (a[n] + b[n]);
+}
+
+static void divide(float *target, const float *source, ptrdiff_t count, float by) {
+    for (ptrdiff_t n = 0; n < count; n++) target[n] = source[n] / by;
+}
+
+/* Splits a row into halves. `even` and `odd` are room for half a row and one more number on both sides. */
+static void split_floats(const float *row, ptrdiff_t lows, ptrdiff_t highs, float *even, float *odd, float *low,
+                         float *high) {
+    for (ptrdiff_t n = 0; n < highs; n++) even[n] = row[2 * n], odd[n] = row[2 * n + 1];
+    if (lows > highs) even[highs] = row[2 * highs];
+    if (highs) {
+        even[lows] = even[lows - 1];
+        lift_floats(odd, even, even + 1, highs, PART(ALPHA));
+        odd[-1] = odd[0], odd[highs] = odd[highs - 1];
+        lift_floats(even, odd - 1, odd, lows, PART(BETA));
+        even[lows] = even[lows - 1];
+        lift_floats(odd, even, even + 1, highs, PART(GAMMA));
+        odd[-1] = odd[0], odd[highs] = odd[highs - 1];
+        lift_floats(even, odd - 1, odd, lows, PART(DELTA));
+    }
+    divide(low, even, lows, highs ? PART(LOW_GAIN) : 1);
+    memcpy(high, odd, (size_t)highs * sizeof *high);
+}
+
+/* Splits rows into halves, in place: those that are even, low [lows][count], and those that are odd. All steps of a row
+ * are done as soon as the rows around it are. */
+static void split_rows(float *low, ptrdiff_t lows, float *high, ptrdiff_t highs, ptrdiff_t count) {
+#define LOW_AT(n) (low + ((n) < lows ? (n) : lows - 1) * count)
+#define HIGH_AT(n) (high + ((n) < 0 ? 0 : (n) < highs ? (n) : highs - 1) * count)
+    for (ptrdiff_t n = 0; highs && n <= lows; n++) {
+        const ptrdiff_t before = n - 1;
+        if (n < highs) lift_floats(HIGH_AT(n), LOW_AT(n), LOW_AT(n + 1), count, PART(ALPHA));
+        if (n < lows) lift_floats(LOW_AT(n), HIGH_AT(n - 1), HIGH_AT(n), count, PART(BETA));
+        if (before < 0) continue;
+        if (before < highs) lift_floats(HIGH_AT(before), LOW_AT(before), LOW_AT(n), count, PART(GAMMA));
+        lift_floats(LOW_AT(before), HIGH_AT(before - 1), HIGH_AT(before), count, PART(DELTA));
+        divide(LOW_AT(before), LOW_AT(before), count, PART(LOW_GAIN));
+    }
+}
+
+/* A decomposition level of one channel; see _compiled.pyi. */
+int NAME(analyse_channel)(Call *call) {
+    const Buffer plane = take_buffer(call);
+    const ptrdiff_t height = take_size(call), width = take_size(call);
+    const Buffer low = take_buffer(call), first = take_buffer(call), second = take_buffer(call),
+                 third = take_buffer(call);
+    const ptrdiff_t rows = (height + 1) / 2, columns = (width + 1) / 2, high_rows = height / 2,
+                     high_columns = width / 2;
+    if (!SIZES(height, width) || height < 1 || width < 1) return refuse(call, "a level of these sizes is not possible");
+    if (!has_items(call, &plane, height * width, 4, "plane") || !has_items(call, &low, rows * columns, 4, "low") ||
+        !has_items(call, &first, rows * high_columns, 4, "band 0") ||
+        !has_items(call, &second, high_rows * columns, 4, "band 1") ||
+        !has_items(call, &third, high_rows * high_columns, 4, "band 2"))
+        return 0;
+    float *room = malloc((size_t)(2 * (columns + 2)) * sizeof *room);
+    if (!room) return no_memory(call);
+    for (ptrdiff_t row = 0; row < height; row++) {
+        const ptrdiff_t half = row / 2;
+        float *to_low = (float *)(row % 2 ? second : low).buf + half * columns;
+        float *to_high = (float *)(row % 2 ? third : first).buf + half * high_columns;
+        split_floats((const float *)plane.buf + row * width, columns, high_columns, room + 1, room + columns + 3, to_low,
+                     to_high);
+    }
+    split_rows(low.buf, rows, second.buf, high_rows, columns);
+    split_rows(first.buf, rows, third.buf, high_rows, high_columns);
+    free(room);
+    return 1;
+}
+
 /* Companded differences of samples to those around them. The difference to a sample before is minus that of that sample
  * to this one, so only those to samples further on are computed, for two rows and columns more than there are. */
 
@@ -191,18 +268,18 @@ typedef struct {
     int8_t *turned;
 } Differences;
 
+/* Reads up to LANES numbers beyond the last one. */
 static void compand_row(const Differences *d, const int32_t *around, const int32_t *here, ptrdiff_t count,
                         int8_t *out) {
-    const int32_t limit = d->limit, factor = d->factor, last = d->last, *companded = d->companded;
     int32_t values[COMPANDED_AT_A_TIME];
     for (ptrdiff_t first = 0; first < count; first += COMPANDED_AT_A_TIME) {
         const ptrdiff_t some = count - first < COMPANDED_AT_A_TIME ? count - first : COMPANDED_AT_A_TIME;
-        for (ptrdiff_t n = 0; n < some; n++) {
-            const int32_t difference = around[first + n] - here[first + n];
-            const uint32_t whole = difference < 0 ? -(uint32_t)difference : (uint32_t)difference;
-            const int32_t size = ((int32_t)(whole < (uint32_t)limit ? whole : (uint32_t)limit) * factor) >> 14;
-            const int32_t value = companded[size < last ? size : last];
-            values[n] = difference < 0 ? -value : value;
+        for (ptrdiff_t n = 0; n < some; n += LANES) {
+            const int32_lanes difference = load_int32(around + first + n) - load_int32(here + first + n);
+            const int32_lanes sign = difference >> 31, size = (difference ^ sign) - sign;
+            const int32_lanes place = least(least(size, d->limit) * d->factor >> 14, d->last);
+            const int32_lanes value = (gather(d->companded, place) ^ sign) - sign;
+            store(values + n, &value);
         }
         for (ptrdiff_t n = 0; n < some; n++) out[first + n] = (int8_t)values[n];
     }
@@ -284,7 +361,7 @@ int NAME(low_differences)(Call *call) {
         return 0;
     d.limit = level_step >> 1 ? level_step >> 1 : 1;
     d.factor = (1 << 24) / level_step;
-    d.rows = malloc((size_t)(KEPT_ROWS * (d.width + 2 * WIDE_PAD)) * sizeof *d.rows);
+    d.rows = calloc((size_t)(KEPT_ROWS * (d.width + 2 * WIDE_PAD) + LANES), sizeof *d.rows);
     d.kept = calloc((size_t)(KEPT_ROWS * d.numbers + 1) * (d.width + 2 * PAD), 1);
     d.turned = d.kept + KEPT_ROWS * d.numbers * (d.width + 2 * PAD);
     if (d.rows && d.kept) {

@@ -42,28 +42,16 @@ typedef struct {
     int32_lanes table, is_there; /* all ones where the pass has a symbol */
 } Cells;
 
-INLINE float_lanes gather(const float *from, int32_lanes at) {
-#if defined(TARGET_AVX512)
-    return (float_lanes)_mm512_i32gather_ps((__m512i)at, from, 4);
-#elif defined(TARGET_AVX2)
-    return (float_lanes)_mm256_i32gather_ps(from, (__m256i)at, 4);
-#else
-    float_lanes found;
-    for (int n = 0; n < LANES; n++) found[n] = from[at[n]];
-    return found;
-#endif
-}
-
 /* What symbols q cost under a quantiser whose tables begin at `table`: weighted squared error, bits, and slopes. */
 INLINE float_lanes cost_of(const Search *search, const Cells *cells, int32_lanes table, int32_lanes q, int quantizer) {
     const int32_lanes entry = table + most(least(q, RADIUS), -RADIUS) + RADIUS, sign = q >> 31 | (-q >> 31 & 1);
     const int32_lanes multiple = 2 * q - quantizer * sign;
     const float_lanes error =
-        cells->c - __builtin_convertvector(multiple, float_lanes) - gather(search->offsets.buf, entry);
-    float_lanes sum = cells->weight * error * error + gather(search->bits.buf, entry);
+        cells->c - __builtin_convertvector(multiple, float_lanes) - (float_lanes)gather(search->offsets.buf, entry);
+    float_lanes sum = cells->weight * error * error + (float_lanes)gather(search->bits.buf, entry);
     if (search->has_slopes) {
         const int32_lanes size = least((multiple ^ sign >> 1) - (sign >> 1), (int32_t)(search->companded.len / 4) - 1);
-        const float_lanes companded = gather(search->companded.buf, size);
+        const float_lanes companded = (float_lanes)gather(search->companded.buf, size);
         sum += cells->signed_slope * with_sign_of(companded, (float_lanes)multiple) + cells->magnitude_slope * companded;
     }
     return sum;

@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Array, Float32, Int32
+from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.threads import in_threads
 
 Bands = tuple[Float32, Float32, Float32]
 UNITS_PER_LEVEL = 64  # units in a code value
@@ -108,6 +110,31 @@ def _join(low: Int32, high: Int32) -> Int32:
     return x
 
 
+def _analyse_level_by_kernel(planes: Float32) -> tuple[Float32, Bands]:
+    planes = np.ascontiguousarray(planes)
+    channels, height, width = planes.shape
+    rows, columns, high_rows, high_columns = -(-height // 2), -(-width // 2), height // 2, width // 2
+    shapes = (rows, columns), (rows, high_columns), (high_rows, columns), (high_rows, high_columns)
+    low, first, second, third = (np.empty((channels, *shape), dtype=np.float32) for shape in shapes)
+
+    def split(channel: int) -> None:
+        of_channel = low[channel], first[channel], second[channel], third[channel]
+        compiled.analyse_channel(planes[channel], height, width, *of_channel)
+
+    in_threads(split, range(channels))
+    return low, (first, second, third)
+
+
+@by_kernels(_analyse_level_by_kernel)
+def _analyse_level(planes: Float32) -> tuple[Float32, Bands]:
+    """Splits planes [C, H, W] into a low-pass band and three orientations."""
+    top, bottom = _split(planes.transpose(1, 0, 2))  # along columns
+    low, first = _split(top.transpose(2, 1, 0))
+    second, third = _split(bottom.transpose(2, 1, 0))
+    low, first, second, third = (np.ascontiguousarray(band.transpose(1, 2, 0)) for band in (low, first, second, third))
+    return low, (first, second, third)
+
+
 def analyse(planes: Float32, levels: int) -> Pyramid:
     """Splits planes into bands.
 
@@ -121,12 +148,8 @@ def analyse(planes: Float32, levels: int) -> Pyramid:
     low = planes
     bands: list[Bands] = []
     for _ in range(levels):
-        top, bottom = _split(low.transpose(1, 0, 2))  # along columns
-        low, first = _split(top.transpose(2, 1, 0))
-        second, third = _split(bottom.transpose(2, 1, 0))
-        low = np.ascontiguousarray(low.transpose(1, 2, 0))
-        first, second, third = (np.ascontiguousarray(band.transpose(1, 2, 0)) for band in (first, second, third))
-        bands.append((first, second, third))
+        low, of_level = _analyse_level(low)
+        bands.append(of_level)
     return Pyramid(low, tuple(bands))
 
 

@@ -24,7 +24,9 @@ ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (
 TIFF_SIZES = (1, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8)  # bytes of a value of types 0..12
 TIFF_ENTRY = struct.Struct("<HHII")
 TIFF_TAGS = (254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338)
-TIFF_COMPRESSIONS = ("raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "jpeg", "lzma", "zstd")
+TIFF_COMPRESSIONS = ["raw", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits", "jpeg", "lzma"]
+if int(PIL.__version__.split(".")[0]) >= 12:  # Pillow 11.3 has no zstd, and uses freed memory when it is asked for it
+    TIFF_COMPRESSIONS.append("zstd")
 
 
 def base() -> PIL.Image.Image:

@@ -130,7 +130,18 @@ def tested(row: Row, tree: Path, work: Path, tests: list[str]) -> str:
         }
         if higher:
             sys.exit(f"not at their lower bounds: {higher}")
-    pytest = environment / "bin" / "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"
+    pytest = (
+        environment / "bin" / "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        "auto",
+        "--max-worker-restart",
+        "0",
+        "--dist",
+        "loadfile",
+    )
     output = command(*pytest, "--no-loadscope-reorder", *tests, cwd=tree, check=False)
     (work / f"{row.name}.log").write_text(output)
     full = command(target, "-c", "import platform; print(platform.python_version())").strip()
