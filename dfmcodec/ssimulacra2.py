@@ -13,7 +13,7 @@ people's ratings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
@@ -104,11 +104,8 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
     """
     slopes = _Scales.of(original, decoded).slopes(original, decoded)
     slope_of_samples = _slope_of_samples(decoded.dtype.itemsize)
-    planes = (decoded[:, :, min(c, decoded.shape[2] - 1)] for c in range(3))
-    by_colour = [
-        of_light * _of_samples(slope_of_samples, plane) for of_light, plane in zip(slopes, planes, strict=True)
-    ]
-    return np.stack(by_colour) if decoded.shape[2] == 3 else np.sum(by_colour, axis=0, keepdims=True)
+    slopes *= _of_samples(slope_of_samples, [decoded[:, :, min(c, decoded.shape[2] - 1)] for c in range(3)])
+    return slopes if decoded.shape[2] == 3 else np.sum(slopes, axis=0, keepdims=True)
 
 
 def _score(error: float) -> float:
@@ -217,14 +214,18 @@ def _linear(pixels: Pixels, background: float) -> Float32:
     colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
     samples = [pixels[:, :, min(c, colours - 1)] for c in range(3)]
     if colours == pixels.shape[2]:
-        return np.stack([_of_samples(_light_of_samples(pixels.dtype.itemsize), plane) for plane in samples])
+        return _of_samples(_light_of_samples(pixels.dtype.itemsize), samples)
     alpha = pixels[:, :, -1] / peak
     return np.stack([_light(alpha * (plane / peak) + (1 - alpha) * np.float32(background)) for plane in samples])
 
 
-def _of_samples(table: Float32, samples: Pixels) -> Float32:
-    """What a table has for each sample. Places of any other type than `intp` would take NumPy four times as long."""
-    return np.asarray(table.take(samples.astype(np.intp), mode="clip"))
+def _of_samples(table: Float32, planes: Sequence[Pixels]) -> Float32:
+    """What a table has for each sample of some planes [H, W]."""
+    found = np.empty((len(planes), *planes[0].shape), dtype=np.float32)
+    for of_plane, plane in zip(found, planes, strict=True):
+        # places of any other type take NumPy four times as long, and "raise" a copy
+        np.take(table, plane.astype(np.intp), out=of_plane, mode="clip")
+    return found
 
 
 def _light(value: Floats) -> Float32:

@@ -371,6 +371,10 @@ class ContextModel:
         compiled.choose_tables(*arguments, choice.table, choice.sign, np.empty(0, dtype=np.uint8))
         return choice
 
+    def bits_of_entries(self, table: npt.NDArray[np.int16], entry: Int32) -> Float32:
+        """The bits of an entry of each of some tables; see `cost_bits`."""
+        return np.asarray(self.cost_bits.ravel().take(table.astype(np.intp) * TABLE_SIZE + entry))
+
     @by_kernels(_choose_tables_by_kernel)
     def choose_tables(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int

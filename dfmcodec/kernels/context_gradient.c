@@ -17,22 +17,36 @@ typedef struct {
 
 enum { ENTRY_COUNT = 130, LARGEST_SYMBOL = 64, REACH = 2 };
 
-/* The change of the bits of a symbol by scale and mean, as central differences; see `ContextModel.slopes`. */
-static void slopes_of(const Gradient *gradient, int quantizer, int scale, int mean, int32_t symbol, float *by_scale,
-                      float *by_mean) {
-#define LIMITED(x, count) ((x) < 0 ? 0 : (x) < (count) ? (x) : (count) - 1)
-    const int entry = (symbol < -LARGEST_SYMBOL  ? -LARGEST_SYMBOL
-                       : symbol > LARGEST_SYMBOL ? LARGEST_SYMBOL
-                                                 : symbol) +
-                      LARGEST_SYMBOL;
-    const float *bits = (const float *)gradient->bits.buf +
-                        (ptrdiff_t)quantizer * gradient->scales * gradient->means * ENTRY_COUNT + entry;
-    const int lower = LIMITED(scale - REACH, gradient->scales), upper = LIMITED(scale + REACH, gradient->scales);
-    const int less = LIMITED(mean - REACH, gradient->means), more = LIMITED(mean + REACH, gradient->means);
-    const int here = LIMITED(scale, gradient->scales), near = LIMITED(mean, gradient->means);
-#define BITS(s, m) bits[((ptrdiff_t)(s) * gradient->means + (m)) * ENTRY_COUNT]
-    *by_scale = (BITS(upper, near) - BITS(lower, near)) / (2 * REACH);
-    *by_mean = (BITS(here, more) - BITS(here, less)) / (2 * REACH);
+/* The change of the bits of symbols by scale and mean, as central differences; see `ContextModel.slopes`. */
+INLINE void slopes_of(const Gradient *gradient, int32_lanes quantizer, int32_lanes scale, int32_lanes mean,
+                      int32_lanes symbol, float_lanes *by_scale, float_lanes *by_mean) {
+#define LIMITED(x, count) most(least(x, (count) - 1), 0)
+    const int32_lanes entry = most(least(symbol, LARGEST_SYMBOL), -LARGEST_SYMBOL) + LARGEST_SYMBOL;
+    const int32_lanes lower = LIMITED(scale - REACH, gradient->scales), upper = LIMITED(scale + REACH, gradient->scales);
+    const int32_lanes less = LIMITED(mean - REACH, gradient->means), more = LIMITED(mean + REACH, gradient->means);
+    const int32_lanes here = LIMITED(scale, gradient->scales), near = LIMITED(mean, gradient->means);
+    const int32_lanes first = quantizer * gradient->scales;
+#define BITS(s, m) (float_lanes) gather(gradient->bits.buf, ((first + (s)) * gradient->means + (m)) * ENTRY_COUNT + entry)
+    *by_scale = (BITS(upper, near) - BITS(lower, near)) * (0.5f / REACH);
+    *by_mean = (BITS(here, more) - BITS(here, less)) * (0.5f / REACH);
+}
+
+/* The slopes of a chunk; zeros beyond its `count` symbols. */
+static void slopes_of_chunk(const Gradient *gradient, const Arguments *a, ptrdiff_t first, int count,
+                            const int32_t *sums, float *by_scale, float *by_mean) {
+    int32_t quantizers[CHUNK] = {0}, symbols[CHUNK] = {0};
+    for (int n = 0; n < count; n++) quantizers[n] = ((const int8_t *)a->quantizers.buf)[first + n];
+    memcpy(symbols, (const int32_t *)gradient->symbols.buf + first, (size_t)count * sizeof *symbols);
+    for (int n = 0; n < CHUNK; n += LANES) {
+        float_lanes of_scale, of_mean;
+        slopes_of(gradient, load_int32(quantizers + n), ((load_int32(sums + n) + 128) >> 8) + a->unit_scale,
+                  ((load_int32(sums + CHUNK + n) + 128) >> 8) + gradient->means / 2, load_int32(symbols + n), &of_scale,
+                  &of_mean);
+        store(by_scale + n, &of_scale);
+        store(by_mean + n, &of_mean);
+    }
+    memset(by_scale + count, 0, (size_t)(CHUNK - count) * sizeof *by_scale);
+    memset(by_mean + count, 0, (size_t)(CHUNK - count) * sizeof *by_mean);
 }
 
 /* Derivatives of `count` rows through the activation: those of active units, as bytes in groups, and the scale of
@@ -89,14 +103,8 @@ static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, 
     NAME(outputs_of_chunk)(pass, first, count, room); /* leaves the activations of layer 1 in hidden, of layer 2 in in */
     const int h1 = pass->layers[0].outputs, h2 = pass->layers[1].outputs;
     const int8_t *w3 = a->w3.buf;
-    float by_scale[CHUNK] = {0}, by_mean[CHUNK] = {0}, scale[CHUNK], scale_before[CHUNK];
-    for (int n = 0; n < count; n++) {
-        const int quantizer = ((const int8_t *)a->quantizers.buf)[first + n];
-        const int32_t symbol = ((const int32_t *)gradient->symbols.buf)[first + n];
-        const int mean = ((room->sums[CHUNK + n] + 128) >> 8) + gradient->means / 2;
-        slopes_of(gradient, quantizer, ((room->sums[n] + 128) >> 8) + a->unit_scale, mean, symbol, &by_scale[n],
-                  &by_mean[n]);
-    }
+    float by_scale[CHUNK], by_mean[CHUNK], scale[CHUNK], scale_before[CHUNK];
+    slopes_of_chunk(gradient, a, first, count, room->sums, by_scale, by_mean);
     for (int j = 0; j < h2; j++)
         combine_rows(by_scale, by_mean, w3[j] / 256.0f, w3[h2 + j] / 256.0f, room->derivatives[j]);
     Inputs *in = &room->in, *hidden = &room->hidden;
@@ -208,18 +216,20 @@ static void add_adaptation_gradient(const Adaptation *c, const Gradient *gradien
     for (ptrdiff_t k = 0; k < c->chosen.len / 8; k++) {
         const int64_t n = ((const int64_t *)c->chosen.buf)[k], band = ((const int64_t *)c->band.buf)[n];
         const uint8_t *hidden = (const uint8_t *)c->hidden.buf + n * width;
-        float outputs[2], by[2];
+        float outputs[2];
         for (int i = 0; i < 2; i++) {
             int32_t sum = c->unit * constants[2 * band + i];
             for (int j = 0; j < width; j++) sum += hidden[j] * maps[i * width + j];
             outputs[i] = (((const float *)c->sums.buf)[2 * n + i] + (float)sum) / 256.0f;
         }
         const int scale = (int)__builtin_lrintf(outputs[0]) + unit_scale, mean = (int)__builtin_lrintf(outputs[1]) + gradient->means / 2;
-        slopes_of(gradient, ((const int8_t *)c->quantizers.buf)[n], scale, mean, ((const int32_t *)c->symbols.buf)[n],
-                  &by[0], &by[1]);
+        const int32_lanes none = {0};
+        float_lanes by[2]; /* all lanes alike */
+        slopes_of(gradient, none + ((const int8_t *)c->quantizers.buf)[n], none + scale, none + mean,
+                  none + ((const int32_t *)c->symbols.buf)[n], &by[0], &by[1]);
         for (int i = 0; i < 2; i++) {
-            by_constants[2 * band + i] += by[i];
-            for (int j = 0; j < width; j++) by_maps[i * width + j] += by[i] * (float)hidden[j];
+            by_constants[2 * band + i] += by[i][0];
+            for (int j = 0; j < width; j++) by_maps[i * width + j] += by[i][0] * (float)hidden[j];
         }
     }
 }

@@ -150,7 +150,7 @@ def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> 
     sums = _adapted(seen, slice(None), maps, constants)
     choice = context.choose_tables_from_outputs(np.floor((sums + OUTPUT_SHIFT // 2) / OUTPUT_SHIFT).T, seen.quantizer)
     entry = np.clip(seen.symbols * choice.sign, -RADIUS, RADIUS) + RADIUS
-    return float((context.cost_bits[choice.table, entry] * seen.weight).sum(dtype=np.float64))
+    return float((context.bits_of_entries(choice.table, entry) * seen.weight).sum(dtype=np.float64))
 
 
 def _adapted(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, constants: Int32) -> Float32:

@@ -72,7 +72,7 @@ def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights
     """
     down = np.float32(_DEAD_ZONE) if weights is None else np.float32(_DEAD_ZONE) / weights
     symbols = np.clip(np.abs(c) / 2 + (np.float32(0.5) - down), 0, RADIUS).astype(np.int32)
-    return float(context.cost_bits[choice.table, symbols + RADIUS].sum(dtype=np.float64))
+    return float(context.bits_of_entries(choice.table, symbols + RADIUS).sum(dtype=np.float64))
 
 
 def smallest_q_step(is_enough: Callable[[int], bool]) -> int:

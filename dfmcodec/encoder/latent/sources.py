@@ -70,7 +70,7 @@ class ChosenSymbols:
         q = chosen * choice.sign
         direct = (choice.table < DIRECT_TABLES) & (np.abs(q) <= RADIUS)
         entry = np.clip(q, -RADIUS, RADIUS) + RADIUS
-        bits = self._context.cost_bits[choice.table, entry]
+        bits = self._context.bits_of_entries(choice.table, entry)
         self.bits += float(bits[direct].sum(dtype=np.float64))
         for table in np.unique(choice.table[~direct]):
             others = q[~direct & (choice.table == table)]
