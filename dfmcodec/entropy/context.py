@@ -268,6 +268,11 @@ class TableChoice:
     sign: Int32
 
     @classmethod
+    def room(cls, count: int) -> TableChoice:
+        """Arrays for so many symbols."""
+        return cls(np.empty(count, dtype=np.int16), np.empty(count, dtype=np.int32))
+
+    @classmethod
     def join(cls, parts: Sequence[TableChoice]) -> TableChoice:
         """Joins the choices of parts of a pass, in order."""
         if len(parts) == 1:
@@ -366,7 +371,7 @@ class ContextModel:
     def _choose_tables_by_kernel(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
     ) -> TableChoice:
-        choice = TableChoice(np.empty(len(quantizers), dtype=np.int16), np.empty(len(quantizers), dtype=np.int32))
+        choice = TableChoice.room(len(quantizers))
         arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
         compiled.choose_tables(*arguments, choice.table, choice.sign, np.empty(0, dtype=np.uint8))
         return choice
@@ -443,8 +448,9 @@ class ContextModel:
         symbols: Int32,
         by_level: Float32,
         by_coarser: Float32,
-    ) -> None:
-        """Adds the derivative of the bits of symbols in some rows of a pass to what they see.
+    ) -> TableChoice:
+        """Chooses the tables of the symbols in some rows of a pass, as `choose_tables`, and adds
+        the derivative of their bits to what they see.
 
         It is that of `features_gradient`, through bytes (see the kernel); other threads must not be
         within two rows.
@@ -460,10 +466,11 @@ class ContextModel:
                 each of the shape of `CausalContext.planes`[0].
             by_coarser: Those of the coarser level.
         """
+        choice = TableChoice.room(len(quantizers))
         arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
-        shape = self.bits_of_outputs.shape[1:3]
-        targets = by_level, by_coarser
-        compiled.add_gradient(*arguments, np.ascontiguousarray(symbols), self.bits_of_outputs, shape, *targets)
+        of_symbols = np.ascontiguousarray(symbols), self.bits_of_outputs, self.bits_of_outputs.shape[1:3]
+        compiled.add_gradient(*arguments, choice.table, choice.sign, *of_symbols, by_level, by_coarser)
+        return choice
 
     def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:
         """Chooses tables from the outputs of a network.

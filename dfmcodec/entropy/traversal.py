@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -54,6 +54,7 @@ def traverse(
     source: Source,
     finest_level: int = 0,
     known: Mapping[CodingPass, Symbols] | None = None,
+    observe: Callable[[CodingPass, CausalContext, States], TableChoice] | None = None,
 ) -> tuple[Symbols, Int32]:
     """Takes all symbols of a tile from a source and synthesises them.
 
@@ -65,6 +66,8 @@ def traverse(
         finest_level: The last decomposition level of the traversal; finer levels are left out.
         known: The symbols of all passes, where they are known before they are taken from the
             source: the tables of a level are then chosen at once, on all cores.
+        observe: Chooses the tables of a pass in place of the context model, which is what it would
+            ask, and learns from it.
 
     Returns:
         All symbols in coding order, int32 [H * W * C], and the samples that they synthesise to,
@@ -76,14 +79,14 @@ def traverse(
     start = low.size
     all_symbols[:start] = low.ravel()
     causal = CausalContext(geometry, q_step, low_units(low, q_step, geometry.levels))
-    logarithm = log_step(q_step)
     coding_passes = causal.coding_passes(finest_level)
     choices: dict[CodingPass, TableChoice] = {}
+    choose = observe or partial(tables_of_pass, context, log_step=log_step(q_step))
     try:
         for coding_pass in coding_passes:
             if known is not None and coding_pass not in choices:
-                choices = _choices_of_level(context, causal, coding_pass.level, known, logarithm)
-            choice = choices.get(coding_pass) or _choice_of_pass(context, causal, coding_pass, logarithm)
+                choices = _choices_of_level(context, causal, coding_pass.level, known, log_step(q_step), observe)
+            choice = choices.get(coding_pass) or choose(coding_pass, causal, causal.quantizers(coding_pass))
             symbols = source.symbols(coding_pass, choice, causal)
             causal.accept(coding_pass, symbols, choice.table, choice.sign, context.offsets)
             all_symbols[start : start + len(symbols)] = symbols
@@ -94,28 +97,39 @@ def traverse(
     return all_symbols, causal.low
 
 
-def _choice_of_pass(
-    context: ContextModel, causal: CausalContext, coding_pass: CodingPass, logarithm: int
+def tables_of_pass(
+    context: ContextModel, coding_pass: CodingPass, causal: CausalContext, quantizers: States, log_step: int
 ) -> TableChoice:
     """The tables of a pass, of whose level all earlier passes are decoded."""
-    choose = partial(_choose_tables, context, causal, coding_pass, causal.quantizers(coding_pass), logarithm)
+    choose = partial(_choose_tables, context, causal, coding_pass, quantizers, log_step)
     return TableChoice.join(in_threads(choose, causal.row_blocks(coding_pass)))
 
 
 def _choices_of_level(
-    context: ContextModel, causal: CausalContext, level: int, known: Mapping[CodingPass, Symbols], logarithm: int
+    context: ContextModel,
+    causal: CausalContext,
+    level: int,
+    known: Mapping[CodingPass, Symbols],
+    log_step: int,
+    observe: Callable[[CodingPass, CausalContext, States], TableChoice] | None,
 ) -> dict[CodingPass, TableChoice]:
     """The tables of all passes of a level, before the first of them is decoded.
 
     A pass does not look at what is decoded after it, so it does not matter that the symbols of all
     passes are there.
     """
-    blocks = []
+    quantizers: dict[CodingPass, States] = {}
     for coding_pass in level_passes(causal.geometry, level):
-        quantizers = causal.quantizers(coding_pass)
-        blocks += [(coding_pass, quantizers, logarithm, rows) for rows in causal.row_blocks(coding_pass)]
+        quantizers[coding_pass] = causal.quantizers(coding_pass)
         causal.accept_context(coding_pass, known[coding_pass])
     causal.rewind()
+    if observe is not None:
+        return {coding_pass: observe(coding_pass, causal, of_pass) for coding_pass, of_pass in quantizers.items()}
+    blocks = [
+        (coding_pass, of_pass, log_step, rows)
+        for coding_pass, of_pass in quantizers.items()
+        for rows in causal.row_blocks(coding_pass)
+    ]
     parts: dict[CodingPass, list[TableChoice]] = {}
     chosen = in_threads(lambda block: _choose_tables(context, causal, *block), blocks)
     for (coding_pass, *_), choice in zip(blocks, chosen, strict=True):
@@ -128,9 +142,9 @@ def _choose_tables(
     causal: CausalContext,
     coding_pass: CodingPass,
     quantizers: States,
-    logarithm: int,
+    log_step: int,
     rows: Rows,
 ) -> TableChoice:
     """The tables of the symbols in some rows of a pass."""
     of_rows = quantizers[pass_slice(rows, causal.shape(coding_pass)[1])]
-    return context.choose_tables(causal, coding_pass, rows, of_rows, logarithm)
+    return context.choose_tables(causal, coding_pass, rows, of_rows, log_step)

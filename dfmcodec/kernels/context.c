@@ -124,29 +124,32 @@ static void put_hidden(const int8_t *groups, int count, int outputs, uint8_t *ou
         for (int j = 0; j < outputs; j++) *out++ = (uint8_t)groups[j / GROUP * GROUP_BYTES + n * GROUP + j % GROUP];
 }
 
-/* Tables and signs of all symbols of the rows, and their activations of layer 2 where there is room for them. */
-static void choose(const Arguments *a, Room *room) {
-    const ptrdiff_t count = a->rows * a->columns, means = a->classes.len / 2;
+void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Room *room) {
+    const ptrdiff_t means = a->classes.len / 2;
     const int8_t *quantizer = a->quantizers.buf;
     const int16_t *class_of = a->classes.buf;
     const int32_t class_count = class_of[means - 1] + 1;
-    int16_t *table = a->table.buf;
-    int32_t *sign = a->sign.buf;
+    for (int n = 0; n < count; n++) {
+        const int32_t mean = (room->sums[CHUNK + n] + 128) >> 8;
+        int32_t scale = ((room->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
+        scale = scale < 0 ? 0 : scale > a->last_scale ? a->last_scale : scale;
+        size = class_of[size >= means ? means - 1 : size];
+        const int32_t direct = quantizer[first + n] * a->per_quantizer + scale * class_count + size;
+        ((int16_t *)a->table.buf)[first + n] =
+            (int16_t)(scale <= a->last_direct ? direct : a->direct_tables + scale - a->last_direct - 1);
+        ((int32_t *)a->sign.buf)[first + n] = mean < 0 ? -1 : 1;
+    }
+}
+
+/* Tables and signs of all symbols of the rows, and their activations of layer 2 where there is room for them. */
+static void choose(const Arguments *a, Room *room) {
+    const ptrdiff_t count = a->rows * a->columns;
     for (ptrdiff_t first = 0; first < count; first += CHUNK) {
         const int some = count - first < CHUNK ? (int)(count - first) : CHUNK;
         NAME(outputs_of_chunk)(&a->pass, first, some, room);
         const int outputs = a->pass.layers[1].outputs;
         if (a->hidden.len) put_hidden(room->in.values, some, outputs, (uint8_t *)a->hidden.buf + first * outputs);
-        for (int n = 0; n < some; n++) {
-            const int32_t mean = (room->sums[CHUNK + n] + 128) >> 8;
-            int32_t scale = ((room->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
-            scale = scale < 0 ? 0 : scale > a->last_scale ? a->last_scale : scale;
-            size = class_of[size >= means ? means - 1 : size];
-            const int32_t direct = quantizer[first + n] * a->per_quantizer + scale * class_count + size;
-            table[first + n] =
-                (int16_t)(scale <= a->last_direct ? direct : a->direct_tables + scale - a->last_direct - 1);
-            sign[first + n] = mean < 0 ? -1 : 1;
-        }
+        NAME(choose_of_chunk)(a, first, some, room);
     }
 }
 

@@ -101,6 +101,7 @@ static void add_gradient_of_chunk(const Arguments *a, const Gradient *gradient, 
                                   Room *room) {
     const Pass *pass = &a->pass;
     NAME(outputs_of_chunk)(pass, first, count, room); /* leaves the activations of layer 1 in hidden, of layer 2 in in */
+    NAME(choose_of_chunk)(a, first, count, room);
     const int h1 = pass->layers[0].outputs, h2 = pass->layers[1].outputs;
     const int8_t *w3 = a->w3.buf;
     float by_scale[CHUNK], by_mean[CHUNK], scale[CHUNK], scale_before[CHUNK];
@@ -142,7 +143,8 @@ static int8_t *transposed(const int8_t *weights, ptrdiff_t row_length, ptrdiff_t
     return result;
 }
 
-/* Adds the derivative of the bits of some rows of a pass to the slopes of what they see; see _compiled.pyi. */
+/* Chooses the tables of some rows of a pass, and adds the derivative of the bits of their symbols to the slopes of what
+ * they see; see _compiled.pyi. */
 int NAME(add_gradient)(Call *call) {
     Arguments a = {0};
     Gradient gradient;
@@ -152,11 +154,13 @@ int NAME(add_gradient)(Call *call) {
     int8_t *back_1 = NULL, *back_2 = NULL;
     static const int32_t no_constants[MAX_OUTPUTS];
     NAME(take_pass)(call, &a);
+    a.table = take_buffer(call), a.sign = take_buffer(call);
     gradient.symbols = take_buffer(call), gradient.bits = take_buffer(call), gradient.scales = take_int(call),
     gradient.means = take_int(call), gradient.targets[0] = take_buffer(call),
     gradient.targets[1] = take_buffer(call);
     const ptrdiff_t count = SIZES(a.rows, a.columns) ? a.rows * a.columns : PTRDIFF_MAX;
-    if (!has_items(call, &gradient.symbols, count, 4, "symbols") || !(room = NAME(room_for)(call, &a))) goto done;
+    if (!has_items(call, &a.table, count, 2, "table") || !has_items(call, &a.sign, count, 4, "sign") ||
+        !has_items(call, &gradient.symbols, count, 4, "symbols") || !(room = NAME(room_for)(call, &a))) goto done;
     const int8_t *quantizer = a.quantizers.buf;
     int quantizers = 1;
     for (ptrdiff_t n = 0; n < count; n++) {

@@ -127,7 +127,7 @@ def test_paths_are_those_of_numpy(chelsea, has_slopes, tune):
 def _observed(pixels, q_step, low, chosen):
     geometry, context = Geometry(*pixels.shape, 4), shipped().context
     source = ObservedSymbols(low, chosen, context, geometry, q_step)
-    traverse(geometry, q_step, context, source)
+    traverse(geometry, q_step, context, source, observe=source.observe)
     return source.observed
 
 

@@ -334,7 +334,9 @@ def _code_tile(
     source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
     del pyramid  # a large tile's takes much memory
     known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
-    symbols, samples = traverse(tile_state.tile.geometry, q_step, context, source, known=known)
+    observe = source.observe if isinstance(source, ObservedSymbols) else None
+    geometry = tile_state.tile.geometry
+    symbols, samples = traverse(geometry, q_step, context, source, known=known, observe=observe)
     packed = {}
     if encoding.effort.is_iterated or len(state.tiles) == 1:  # the tables of a large image would need much memory
         packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}

@@ -18,6 +18,7 @@ from dfmcodec.entropy.context import DIRECT_TABLES, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.passes import CodingPass, Rows, pass_slice
 from dfmcodec.entropy.tables import RADIUS
+from dfmcodec.entropy.traversal import tables_of_pass
 from dfmcodec.kernels import by_kernels
 from dfmcodec.latents.geometry import Geometry
 from dfmcodec.latents.quantizer import log_step
@@ -110,31 +111,33 @@ class ObservedSymbols(ChosenSymbols):
     def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
         """The symbols of a pass."""
         symbols = super().symbols(coding_pass, choice, causal)
-        quantizers = causal.quantizers(coding_pass)
-        self._observe(coding_pass, causal, symbols, quantizers)
         if self._sample is not None:
             hidden = partial(self._context.hidden, causal, coding_pass, log_step=self._log_step)
             of_rows = in_threads(hidden, causal.row_blocks(coding_pass))
-            self._sample.add(coding_pass, np.concatenate(of_rows), symbols, quantizers)
+            self._sample.add(coding_pass, np.concatenate(of_rows), symbols, causal.quantizers(coding_pass))
         return symbols
 
-    def _observe_by_kernel(
-        self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States
-    ) -> None:
+    def _observe_by_kernel(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
         rows, columns = causal.shape(coding_pass)
-        targets = self.observed.slopes_seen(coding_pass)
+        symbols, targets = self.chosen[coding_pass], self.observed.slopes_seen(coding_pass)
+        choice = TableChoice.room(rows * columns)
 
         def add(block: Rows) -> None:
-            chosen = pass_slice(block, columns)
-            of_rows = coding_pass, block, quantizers[chosen], self._log_step, symbols[chosen]
-            self._context.add_gradient(causal, *of_rows, *targets)
+            of_block = pass_slice(block, columns)
+            of_rows = coding_pass, block, quantizers[of_block], self._log_step, symbols[of_block]
+            found = self._context.add_gradient(causal, *of_rows, *targets)
+            choice.table[of_block], choice.sign[of_block] = found.table, found.sign
 
         in_threads_apart(add, range(rows), _ROWS_APART)
+        return choice
 
     @by_kernels(_observe_by_kernel)
-    def _observe(self, coding_pass: CodingPass, causal: CausalContext, symbols: Symbols, quantizers: States) -> None:
-        """Adds the derivatives of the bits of a pass to what its contexts see."""
+    def observe(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
+        """Chooses the tables of a pass, and adds the derivatives of its bits to what its contexts
+        see.
+        """
         available, columns = causal.available(coding_pass), causal.shape(coding_pass)[1]
+        symbols = self.chosen[coding_pass]
 
         def gradient(rows: Rows) -> Float32:
             chosen = pass_slice(rows, columns)
@@ -145,3 +148,4 @@ class ObservedSymbols(ChosenSymbols):
         blocks = list(causal.row_blocks(coding_pass))
         for rows, of_rows in zip(blocks, in_threads(gradient, blocks), strict=True):
             self.observed.add(coding_pass, rows, columns, of_rows)
+        return tables_of_pass(self._context, coding_pass, causal, quantizers, self._log_step)

@@ -65,7 +65,7 @@ def chosen_source(pyramid, geometry, q_step, bit_cost, observed=True, **options)
     source = (
         ObservedSymbols(low, chosen, context, geometry, q_step) if observed else ChosenSymbols(low, chosen, context)
     )
-    return source, *traverse(geometry, q_step, context, source)
+    return source, *traverse(geometry, q_step, context, source, observe=source.observe if observed else None)
 
 
 @pytest.mark.parametrize("conditions", [nullcontext, without_kernels])
