@@ -398,20 +398,10 @@ class ContextModel:
         outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
         return self.choose_tables_from_outputs(outputs, quantizers)
 
-    def _hidden_by_kernel(
-        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
-    ) -> npt.NDArray[np.uint8]:
-        size = len(rows) * causal.shape(coding_pass)[1]
-        hidden = np.empty((size, len(self.networks[coding_pass.phase].c2)), dtype=np.uint8)
-        arguments = self._kernel_arguments(causal, coding_pass, rows, np.zeros(size, dtype=np.int8), log_step)
-        compiled.choose_tables(*arguments, np.empty(size, dtype=np.int16), np.empty(size, dtype=np.int32), hidden)
-        return hidden
-
-    @by_kernels(_hidden_by_kernel)
     def hidden(
         self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
     ) -> npt.NDArray[np.uint8]:
-        """Computes the inputs of the last layer for the symbols in some rows of a pass.
+        """Computes the inputs of the last layer for the symbols in some rows of a pass, by NumPy.
 
         The arguments are those of `choose_tables`.
 
@@ -446,8 +436,8 @@ class ContextModel:
         quantizers: States,
         log_step: int,
         symbols: Int32,
-        by_level: Float32,
-        by_coarser: Float32,
+        slopes: tuple[Float32, Float32],
+        hidden: npt.NDArray[np.uint8],
     ) -> TableChoice:
         """Chooses the tables of the symbols in some rows of a pass, as `choose_tables`, and adds
         the derivative of their bits to what they see.
@@ -462,14 +452,14 @@ class ContextModel:
             quantizers: As in `choose_tables`.
             log_step: As in `choose_tables`.
             symbols: The symbols of the rows, int32 [N].
-            by_level: The slopes by symbols of the level and by their magnitudes, float32 [2, ...],
-                each of the shape of `CausalContext.planes`[0].
-            by_coarser: Those of the coarser level.
+            slopes: By symbols of the level and by their magnitudes, float32 [2, ...], each of the
+                shape of `CausalContext.planes`[0]; and those by the coarser level. They change.
+            hidden: Receives what `hidden` gives; nothing if empty.
         """
         choice = TableChoice.room(len(quantizers))
         arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
         of_symbols = np.ascontiguousarray(symbols), self.bits_of_outputs, self.bits_of_outputs.shape[1:3]
-        compiled.add_gradient(*arguments, choice.table, choice.sign, *of_symbols, by_level, by_coarser)
+        compiled.add_gradient(*arguments, choice.table, choice.sign, hidden, *of_symbols, *slopes)
         return choice
 
     def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:

@@ -321,7 +321,7 @@ def add_gradient(*arguments: object) -> None:
     """Chooses tables, and adds the derivative of bits to slopes; see `ContextModel.add_gradient`.
 
     Args:
-        arguments: Those of `choose_tables` up to `sign`; then the symbols, int32 [rows * columns];
+        arguments: Those of `choose_tables`; then the symbols, int32 [rows * columns];
             `ContextModel.bits_of_outputs`; its numbers of scales and means; and the slopes by
             planes 0 and 1, float32 [2, ...], which receive the derivatives.
     """

@@ -129,6 +129,8 @@ void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const
     const int8_t *quantizer = a->quantizers.buf;
     const int16_t *class_of = a->classes.buf;
     const int32_t class_count = class_of[means - 1] + 1;
+    const int outputs = a->pass.layers[1].outputs;
+    if (a->hidden.len) put_hidden(room->in.values, count, outputs, (uint8_t *)a->hidden.buf + first * outputs);
     for (int n = 0; n < count; n++) {
         const int32_t mean = (room->sums[CHUNK + n] + 128) >> 8;
         int32_t scale = ((room->sums[n] + 128) >> 8) + a->unit_scale, size = mean < 0 ? -mean : mean;
@@ -141,14 +143,11 @@ void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const
     }
 }
 
-/* Tables and signs of all symbols of the rows, and their activations of layer 2 where there is room for them. */
 static void choose(const Arguments *a, Room *room) {
     const ptrdiff_t count = a->rows * a->columns;
     for (ptrdiff_t first = 0; first < count; first += CHUNK) {
         const int some = count - first < CHUNK ? (int)(count - first) : CHUNK;
         NAME(outputs_of_chunk)(&a->pass, first, some, room);
-        const int outputs = a->pass.layers[1].outputs;
-        if (a->hidden.len) put_hidden(room->in.values, some, outputs, (uint8_t *)a->hidden.buf + first * outputs);
         NAME(choose_of_chunk)(a, first, some, room);
     }
 }

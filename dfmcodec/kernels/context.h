@@ -41,7 +41,8 @@ Room *NAME(room_for)(Call *call, Arguments *a);
 /* Scale and mean of `count` symbols of a pass from number `first` on. */
 void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Room *room);
 
-/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the room. */
+/* Chooses tables and signs of `count` symbols by what `outputs_of_chunk` has left in the room, and keeps their activations
+ * of layer 2 where there is an array for them. */
 void NAME(choose_of_chunk)(const Arguments *a, ptrdiff_t first, int count, const Room *room);
 
 void NAME(release)(Arguments *a);

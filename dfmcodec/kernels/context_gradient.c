@@ -154,7 +154,7 @@ int NAME(add_gradient)(Call *call) {
     int8_t *back_1 = NULL, *back_2 = NULL;
     static const int32_t no_constants[MAX_OUTPUTS];
     NAME(take_pass)(call, &a);
-    a.table = take_buffer(call), a.sign = take_buffer(call);
+    a.table = take_buffer(call), a.sign = take_buffer(call), a.hidden = take_buffer(call);
     gradient.symbols = take_buffer(call), gradient.bits = take_buffer(call), gradient.scales = take_int(call),
     gradient.means = take_int(call), gradient.targets[0] = take_buffer(call),
     gradient.targets[1] = take_buffer(call);
@@ -184,6 +184,7 @@ int NAME(add_gradient)(Call *call) {
         }
     }
     const int h1 = a.pass.layers[0].outputs, h2 = a.pass.layers[1].outputs, seen = 2 * a.signed_count;
+    if (a.hidden.len && !has_items(call, &a.hidden, count * h2, 1, "hidden")) goto done;
     if (seen > MAX_OUTPUTS) {
         refuse(call, "too many features");
         goto done;

@@ -18,7 +18,7 @@
     X(end_encoding, "rw", SIZE, 1)
 #define KERNELS_OF_TARGETS(X)                                                                                          \
     X(choose_tables, "rrrrrrrirrrrnnrr(iiiii)www", NOTHING, 0)                                                         \
-    X(add_gradient, "rrrrrrrirrrrnnrr(iiiii)wwrr(ii)ww", NOTHING, 0)                                                   \
+    X(add_gradient, "rrrrrrrirrrrnnrr(iiiii)wwwrr(ii)ww", NOTHING, 0)                                                  \
     X(adaptation_gradient, "(rrrrr)r(rri)r(iii)ww", NOTHING, 0)                                                        \
     X(window_room, "", SIZE, 1)                                                                                        \
     X(window_gradient, "r(ii)rd(nnnn)(ddd)rr(rrrrrrr)w(ddI)ww", NOTHING, 0)                                            \

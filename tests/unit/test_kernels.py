@@ -273,7 +273,8 @@ def _sample(shape, low, chosen):
     """A sample of the symbols of phase 3 of an image."""
     geometry, context = Geometry(*shape, 4), shipped().context
     sample = SymbolSample(context, Tiling(*shape, 4, *shape[:2]), log_step(640))
-    traverse(geometry, 640, context, ObservedSymbols(low, chosen, context, geometry, 640, sample))
+    source = ObservedSymbols(low, chosen, context, geometry, 640, sample)
+    traverse(geometry, 640, context, source, observe=source.observe)
     return sample.by_phase()[3]
 
 

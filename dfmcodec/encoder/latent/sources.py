@@ -108,27 +108,22 @@ class ObservedSymbols(ChosenSymbols):
         self.observed = DependencyCosts(geometry)
         self._log_step = log_step(q_step)
 
-    def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
-        """The symbols of a pass."""
-        symbols = super().symbols(coding_pass, choice, causal)
-        if self._sample is not None:
-            hidden = partial(self._context.hidden, causal, coding_pass, log_step=self._log_step)
-            of_rows = in_threads(hidden, causal.row_blocks(coding_pass))
-            self._sample.add(coding_pass, np.concatenate(of_rows), symbols, causal.quantizers(coding_pass))
-        return symbols
-
     def _observe_by_kernel(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:
         rows, columns = causal.shape(coding_pass)
-        symbols, targets = self.chosen[coding_pass], self.observed.slopes_seen(coding_pass)
+        symbols, slopes = self.chosen[coding_pass], self.observed.slopes_seen(coding_pass)
         choice = TableChoice.room(rows * columns)
+        units = len(self._context.networks[coding_pass.phase].c2)
+        hidden = np.empty((rows * columns if self._sample else 0, units), dtype=np.uint8)
 
         def add(block: Rows) -> None:
             of_block = pass_slice(block, columns)
             of_rows = coding_pass, block, quantizers[of_block], self._log_step, symbols[of_block]
-            found = self._context.add_gradient(causal, *of_rows, *targets)
+            found = self._context.add_gradient(causal, *of_rows, slopes, hidden[of_block])
             choice.table[of_block], choice.sign[of_block] = found.table, found.sign
 
         in_threads_apart(add, range(rows), _ROWS_APART)
+        if self._sample is not None:
+            self._sample.add(coding_pass, hidden, symbols, quantizers)
         return choice
 
     @by_kernels(_observe_by_kernel)
@@ -148,4 +143,7 @@ class ObservedSymbols(ChosenSymbols):
         blocks = list(causal.row_blocks(coding_pass))
         for rows, of_rows in zip(blocks, in_threads(gradient, blocks), strict=True):
             self.observed.add(coding_pass, rows, columns, of_rows)
+        if self._sample is not None:
+            hidden = partial(self._context.hidden, causal, coding_pass, log_step=self._log_step)
+            self._sample.add(coding_pass, np.concatenate(in_threads(hidden, blocks)), symbols, quantizers)
         return tables_of_pass(self._context, coding_pass, causal, quantizers, self._log_step)
