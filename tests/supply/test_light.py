@@ -236,6 +236,7 @@ class TestClone:
         clone = Clone(tmp_path)
         assert clone.asked("encode", "photo.png", "--effort", "7") == [""]
         assert clone.asked("encode", "--help", "--model", "coordinate") == [""]
+        assert clone.asked("encode", "coordinate", "jax", "--model", "latent") == [""]  # names of files
         for words in (
             ("generate", "train", "photos"),
             ("encode", "photo.png", "--model", "coordinate"),

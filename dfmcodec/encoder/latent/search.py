@@ -164,8 +164,8 @@ def _learned(job: Job, encoding: Encoding, estimator: Estimator, steps: StepSear
     of_sample = _encoding(job, sample_of(job.image), encoding.effort)
     rough = Estimator.of(of_sample).rough_bytes(steps.first_q_step)
     size_part = rough / estimator.rough_bytes(steps.first_q_step)
-    own_job = sample_job(job, of_sample.image, size_part, _SAMPLE_PART)
-    own_job = replace(own_job, on_progress=_part_of(job.on_progress, 0.0, _SAMPLE_PART))
+    watched = replace(job, on_progress=_part_of(job.on_progress, 0.0, _SAMPLE_PART))
+    own_job = sample_job(watched, of_sample.image, size_part, _SAMPLE_PART)
 
     def check() -> None:
         if why := job.reason_to_stop(0):
