@@ -29,7 +29,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -204,6 +204,33 @@ def symbol_views(coding_pass: CodingPass, has_coarser: bool) -> Iterator[View]:
     yield View(has_coarser, True, coding_pass.channel, coding_pass.orientation, SQUARE, (0, 0))
 
 
+@lru_cache(maxsize=2048)  # the tiles of an image have the same
+def _views(
+    channel: int, orientation: int, phase: int, level: tuple[int, int], coarser: tuple[int, int], low: tuple[int, int]
+) -> tuple[npt.NDArray[np.int64], int]:
+    """What `CausalContext.views` gives, for planes of these sizes; not to be changed."""
+    (slot, own_y, own_x, row, column), of_parent = _places(phase)
+    band = channel * ORIENTATIONS
+    bands = np.array([band + orientation, band, band + 1, orientation, ORIENTATIONS + orientation])
+    is_available = np.array([True, orientation > 0, orientation > 1, channel > 0, channel > 1])[slot]
+    of_own = ((((bands[slot] * 2 + own_y) * 2 + own_x) * level[0] + row) * level[1] + column)[is_available]
+    of_coarser = ((band + orientation) * coarser[0] + of_parent[0]) * coarser[1] + of_parent[1]
+    of_coarser = of_coarser[: len(of_coarser) * (min(coarser) > 0)]
+    y, x = PHASES[phase]
+    of_low = [
+        (((other * 2 + y) * 2 + x) * len(LOW_OFFSETS) + np.arange(count)) * (low[0] * low[1])
+        for other, count in zip((channel, *range(channel)), _LOW_COUNTS, strict=False)
+    ]
+    symbol_count = len(of_own) + len(of_coarser)
+    indices = np.concatenate([of_own, of_coarser, *of_low])
+    views = np.empty((len(indices), 3), dtype=np.int64)
+    views[:, 1] = indices
+    views[: len(of_own), ::2] = 0, level[1]
+    views[len(of_own) : symbol_count, ::2] = 1, coarser[1]
+    views[symbol_count:, ::2] = 2, low[1]
+    return views, symbol_count
+
+
 class CausalContext:
     """What is decoded of a tile so far: it gives the context of each pass and takes its symbols.
 
@@ -284,31 +311,8 @@ class CausalContext:
             symbol sees, the distance from row to row), int64 [K, 3]; and how many of them are
             symbols, whose magnitudes are features too.
         """
-        channel, orientation = coding_pass.channel, coding_pass.orientation
-        (slot, own_y, own_x, row, column), coarser = _places(coding_pass.phase)
-        rows, columns = self._planes.shape[-2:]
-        band = channel * ORIENTATIONS
-        bands = np.array([band + orientation, band, band + 1, orientation, ORIENTATIONS + orientation])
-        is_available = np.array([True, orientation > 0, orientation > 1, channel > 0, channel > 1])[slot]
-        of_own = ((((bands[slot] * 2 + own_y) * 2 + own_x) * rows + row) * columns + column)[is_available]
-        height, width = self._coarser.shape[-2:]
-        of_coarser = ((band + orientation) * height + coarser[0]) * width + coarser[1]
-        of_coarser = of_coarser[: len(of_coarser) * self._has_coarser]
-        cells = self._differences.shape[-2] * self._differences.shape[-1]
-        y, x = PHASES[coding_pass.phase]
-        channels = channel, *range(channel)
-        of_low = [
-            (((other * 2 + y) * 2 + x) * len(LOW_OFFSETS) + np.arange(count)) * cells
-            for other, count in zip(channels, _LOW_COUNTS, strict=False)
-        ]
-        symbol_count = len(of_own) + len(of_coarser)
-        indices = np.concatenate([of_own, of_coarser, *of_low])
-        views = np.empty((len(indices), 3), dtype=np.int64)
-        views[:, 1] = indices
-        views[: len(of_own), ::2] = 0, columns
-        views[len(of_own) : symbol_count, ::2] = 1, width
-        views[symbol_count:, ::2] = 2, self._differences.shape[-1]
-        return views, symbol_count
+        shapes = (plane.shape[-2:] for plane in self.planes)
+        return _views(coding_pass.channel, coding_pass.orientation, coding_pass.phase, *shapes)
 
     def features(self, coding_pass: CodingPass, rows: Rows) -> Float32:
         """Computes the available features of the symbols in some rows of a pass.
