@@ -13,7 +13,7 @@ people's ratings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from math import prod
@@ -103,8 +103,7 @@ def ssimulacra2_slopes(original: Pixels, decoded: Pixels) -> Float32:
         decoded: An array of the same shape and type.
     """
     slopes = _Scales.of(original, decoded).slopes(original, decoded)
-    slope_of_samples = _slope_of_samples(decoded.dtype.itemsize)
-    slopes *= _of_samples(slope_of_samples, [decoded[:, :, min(c, decoded.shape[2] - 1)] for c in range(3)])
+    slopes *= _of_samples(_slope_of_samples(decoded.dtype.itemsize), decoded)
     return slopes if decoded.shape[2] == 3 else np.sum(slopes, axis=0, keepdims=True)
 
 
@@ -212,20 +211,25 @@ def _linear(pixels: Pixels, background: float) -> Float32:
     """Linear light [3, H, W] of sRGB samples, over a background in sRGB."""
     peak = np.float32(peak_value(8 * pixels.dtype.itemsize))
     colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
-    samples = [pixels[:, :, min(c, colours - 1)] for c in range(3)]
     if colours == pixels.shape[2]:
-        return _of_samples(_light_of_samples(pixels.dtype.itemsize), samples)
+        return _of_samples(_light_of_samples(pixels.dtype.itemsize), pixels)
+    samples = [pixels[:, :, min(c, colours - 1)] for c in range(3)]
     alpha = pixels[:, :, -1] / peak
     return np.stack([_light(alpha * (plane / peak) + (1 - alpha) * np.float32(background)) for plane in samples])
 
 
-def _of_samples(table: Float32, planes: Sequence[Pixels]) -> Float32:
-    """What a table has for each sample of some planes [H, W]."""
-    found = np.empty((len(planes), *planes[0].shape), dtype=np.float32)
-    for of_plane, plane in zip(found, planes, strict=True):
-        # places of any other type take NumPy four times as long, and "raise" a copy
-        np.take(table, plane.astype(np.intp), out=of_plane, mode="clip")
+def _of_samples_by_kernel(table: Float32, pixels: Pixels) -> Float32:
+    height, width, channels = pixels.shape
+    found, pixels = np.empty((3, height, width), dtype=np.float32), np.ascontiguousarray(pixels)
+    for c in range(3):
+        compiled.values_of_samples(table, pixels, min(c, channels - 1), (height * width, channels), found[c])
     return found
+
+
+@by_kernels(_of_samples_by_kernel)
+def _of_samples(table: Float32, pixels: Pixels) -> Float32:
+    """What a table has for each sample of gray or RGB, [3, H, W]."""
+    return np.stack([table[pixels[:, :, min(c, pixels.shape[2] - 1)]] for c in range(3)])
 
 
 def _light(value: Floats) -> Float32:

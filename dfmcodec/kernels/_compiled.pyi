@@ -478,6 +478,19 @@ def move_latents(
         parts: The parts of a gradient in both means, 1 over the bias of squares, and epsilon.
     """
 
+def values_of_samples(
+    table: Float32, pixels: npt.NDArray[np.unsignedinteger], channel: int, shape: tuple[int, int], out: Float32
+) -> None:
+    """Looks up the samples of a channel.
+
+    Args:
+        table: The value of each sample: 256 for samples of 8 bits, 65536 for 16.
+        pixels: [N, C].
+        channel: The channel.
+        shape: N and C.
+        out: Receives the values, [N].
+    """
+
 def ssimulacra2_sums(
     original: Float32,
     decoded: Float32,

@@ -17,6 +17,25 @@ enum {
     STRIP_PIXELS = 1 << 15,
 };
 
+/* The values of samples in a table; see _compiled.pyi. */
+int NAME(values_of_samples)(Call *call) {
+    const Buffer table = take_buffer(call), pixels = take_buffer(call);
+    const ptrdiff_t channel = take_size(call), count = take_size(call), channels = take_size(call);
+    const Buffer out = take_buffer(call);
+    const int bytes = table.len == 4 << 16 ? 2 : 1;
+    if (!SIZES(count, channels) || channel < 0 || channel >= channels) return refuse(call, "there is no such channel");
+    if (!has_items(call, &table, 1 << 8 * bytes, 4, "table") ||
+        !has_items(call, &pixels, count * channels, bytes, "pixels") || !has_items(call, &out, count, 4, "out"))
+        return 0;
+    const float *values = table.buf;
+    float *found = out.buf;
+    if (bytes == 1)
+        for (ptrdiff_t n = 0; n < count; n++) found[n] = values[((const uint8_t *)pixels.buf)[n * channels + channel]];
+    else
+        for (ptrdiff_t n = 0; n < count; n++) found[n] = values[((const uint16_t *)pixels.buf)[n * channels + channel]];
+    return 1;
+}
+
 /* Two images in XYB: `rows` rows of each component, `stride` numbers each, with zeros where there is no image. The
  * first and the last `margin` of them are around the rows that are of interest. */
 typedef struct {

@@ -471,6 +471,23 @@ def _two_images(height, width):
     return first, np.clip(first + 0.1 * rng.standard_normal(first.shape, dtype=np.float32), 0, 1)
 
 
+@pytest.mark.parametrize(("item_bytes", "channels"), [(1, 1), (1, 3), (2, 1), (2, 3)])
+def test_values_of_samples_are_those_of_numpy(item_bytes, channels):
+    rng = np.random.default_rng(0)
+    table = rng.random(1 << 8 * item_bytes, dtype=np.float32)
+    pixels = rng.integers(len(table), size=(5, 14, channels)).astype(f"u{item_bytes}")[:, 1:]
+    with without_kernels():
+        expected = ssimulacra2._of_samples(table, pixels)
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
+            assert np.array_equal(ssimulacra2._of_samples(table, pixels), expected)
+    good = table, pixels.copy(), 0, (65, channels), np.zeros(65, dtype=np.float32)
+    compiled.values_of_samples(*good)
+    for number, bad in ((0, table[:255]), (1, pixels[:2].copy()), (2, channels), (2, -1), (3, (-1, 1)), (4, good[4][1:])):
+        with pytest.raises(ValueError, match=r"too few|channel"):
+            compiled.values_of_samples(*good[:number], bad, *good[number + 1 :])
+
+
 @pytest.mark.parametrize("size", [(8, 8), (9, 33), (70, 61), (3, 40_000)])
 def test_ssimulacra2_has_the_sums_of_numpy(size):
     images = _two_images(*size)
