@@ -1,23 +1,14 @@
-"""Images of every kind, other sizes than their own, and large ones. See docs/results/images.md.
+"""Images of every kind, and other sizes than their own. See docs/results/images.md.
 
-    python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
-    python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
-    python benchmarks/pictures.py qualities IMAGE... bytes and PSNR of qualities
-    python benchmarks/pictures.py depths IMAGE... samples that use a part of 16 bits
-    python benchmarks/pictures.py large IMAGE...  seconds and memory of whole commands
-
-`large` makes its image of mirrored copies of the given ones, because no photograph of that size is
-at hand.
+python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
+python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
+python benchmarks/pictures.py qualities IMAGE... bytes and PSNR of qualities
+python benchmarks/pictures.py depths IMAGE... samples that use a part of 16 bits
 """
 
 from __future__ import annotations
 
 import io
-import resource
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +24,6 @@ import dfmcodec
 from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import ColourBasis, pixels_to_planes, planes_to_pixels
-from dfmcodec.latents.geometry import Tiling
 from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
 from dfmcodec.metrics import bits_per_pixel, psnr, ssim
 
@@ -229,78 +219,6 @@ def gradients(pixels: Pixels) -> float:
     """The mean absolute difference of neighbours, which is larger in a sharper image."""
     values = pixels.astype(np.float64)
     return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())
-
-
-@main.command()
-@images_argument
-@click.option("--megapixels", type=float, default=24.0, show_default=True, help="The size of the large image.")
-@click.option("--rate", type=float, default=0.08, show_default=True, help="The size limit of its file.")
-@out_option
-def large(images: tuple[str, ...], megapixels: float, rate: float, out: Path | None) -> None:
-    """Encodes a large image at effort 1, and decodes it, two regions and smaller sizes.
-
-    Each command is a process of its own.
-    """
-    height = round((megapixels * 1e6 * 2 / 3) ** 0.5)
-    width = height * 3 // 2
-    pixels = mosaic([load(name)[1].pixels for name in images], height, width)
-    inside, across = regions(height, width)
-
-    def rows() -> Iterator[Row]:
-        with tempfile.TemporaryDirectory() as folder:
-            source, file, target = (str(Path(folder) / name) for name in ("large.png", "large.dfm", "out.ppm"))
-            PIL.Image.fromarray(pixels).save(source, compress_level=1)
-            decode = ["decode", file, "-o", target, "-f"]
-            calls = {
-                "encode --effort 1": ["encode", source, "-o", file, "--effort", "1", "--rate", str(rate)],
-                "decode": decode,
-                "decode --region, 256x256 in one tile": [*decode, "--region", inside],
-                "decode --region, 256x256 on four": [*decode, "--region", across],
-                "decode --scale 0.25": [*decode, "--scale", "0.25"],
-                "decode --scale 0.0625": [*decode, "--scale", "0.0625"],
-            }
-            for name, arguments in calls.items():
-                started = time.perf_counter()
-                subprocess.run([sys.executable, "-m", "dfmcodec", *arguments, "--quiet"], check=True)
-                seconds = time.perf_counter() - started
-                yield {"command": name, "s": round(seconds, 2), "largest_so_far_MB": _largest_child_mb()}
-
-    record(rows(), out)
-
-
-def regions(height: int, width: int) -> tuple[str, str]:
-    """Two regions of 256x256 pixels: one within a tile, and one across four tiles.
-
-    The image should have 24 megapixels; regions of a smaller image are only within it.
-
-    Returns:
-        The values of `--region`: left, top, width and height in pixels.
-    """
-    side = min(256, height, width)
-    tiling = Tiling.default(height, width, 3)
-    middle = tiling.tiles[tiling.tile_rows // 2 * tiling.tile_columns + tiling.tile_columns // 2]
-
-    def region(left: int, top: int) -> str:
-        return f"{max(0, min(left, width - side))},{max(0, min(top, height - side))},{side},{side}"
-
-    return region(2400, 2400), region(middle.left - side // 2, middle.top - side // 2)
-
-
-def _largest_child_mb() -> int:
-    """The resident memory of the largest process so far, which is all that getrusage keeps."""
-    return round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6)
-
-
-def mosaic(pieces: list[Pixels], height: int, width: int) -> Pixels:
-    """A large image of copies, mirrored so that they meet without edges where possible."""
-    turned = [piece if piece.shape[0] <= piece.shape[1] else np.rot90(piece) for piece in pieces]
-    side = min(piece.shape[0] for piece in turned), min(piece.shape[1] for piece in turned)
-    cells = [piece[: side[0], : side[1]] for piece in turned]
-    lines = []
-    for line in range(-(-height // side[0])):
-        of_line = [cells[(3 * line + at) % len(cells)] for at in range(-(-width // side[1]))]
-        lines.append(np.concatenate([c[:, ::-1] if at % 2 else c for at, c in enumerate(of_line)], axis=1))
-    return np.ascontiguousarray(np.concatenate(lines)[:height, :width])
 
 
 if __name__ == "__main__":

@@ -371,9 +371,13 @@ def pictures_depths(folder: Path) -> None:
     assert synthesised[0]["psnr_db"] > synthesised[-1]["psnr_db"] > 60
 
 
-def pictures_large(folder: Path) -> None:
-    rows = recorded(folder / "rows.jsonl", "pictures", "large", png(folder), "--megapixels", 0.02)
+def large(folder: Path) -> None:
+    options = (png(folder), "--efforts", "1,2", "--plot", folder / "plot.png")
+    rows = recorded(folder / "rows.jsonl", "large", *options)
     assert [row["command"].split(",")[0] for row in rows] == [
+        "AVIF encode",
+        "AVIF decode",
+        "encode --effort 2",
         "encode --effort 1",
         "decode",
         "decode --region",
@@ -381,8 +385,10 @@ def pictures_large(folder: Path) -> None:
         "decode --scale 0.25",
         "decode --scale 0.0625",
     ]
-    assert all(row["s"] > 0 and row["largest_so_far_MB"] > 20 for row in rows)
-    assert importlib.import_module("pictures").regions(4000, 6000) == ("2400,2400,256,256", "2944,1920,256,256")
+    assert all(row["s"] > 0 and row["MB"] > 20 for row in rows[2:])
+    assert is_drawn(folder / "plot.png")
+    assert len(recorded(folder / "rows.jsonl", "large", *options)) == len(rows)
+    assert importlib.import_module("large").regions(4000, 6000) == ("3328,2304,256,256", "2944,1920,256,256")
 
 
 def prefixes(folder: Path) -> None:
@@ -636,7 +642,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "pictures twice": pictures_twice,
     "pictures qualities": pictures_qualities,
     "pictures depths": pictures_depths,
-    "pictures large": pictures_large,
+    "large": large,
     "prefixes": prefixes,
     "published grid": published_grid,
     "published fixed": published_fixed,
@@ -661,7 +667,7 @@ LONG = {  # 1 to 75 s each
     "frontier",
     "published grid",
     "decoding",
-    "pictures large",
+    "large",
     "pictures qualities",
     "generative_figure",
     "coordinate start",

@@ -483,7 +483,14 @@ def test_values_of_samples_are_those_of_numpy(item_bytes, channels):
             assert np.array_equal(ssimulacra2._of_samples(table, pixels), expected)
     good = table, pixels.copy(), 0, (65, channels), np.zeros(65, dtype=np.float32)
     compiled.values_of_samples(*good)
-    for number, bad in ((0, table[:255]), (1, pixels[:2].copy()), (2, channels), (2, -1), (3, (-1, 1)), (4, good[4][1:])):
+    for number, bad in (
+        (0, table[:255]),
+        (1, pixels[:2].copy()),
+        (2, channels),
+        (2, -1),
+        (3, (-1, 1)),
+        (4, good[4][1:]),
+    ):
         with pytest.raises(ValueError, match=r"too few|channel"):
             compiled.values_of_samples(*good[:number], bad, *good[number + 1 :])
 

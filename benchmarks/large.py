@@ -1,0 +1,159 @@
+"""Large photographs: seconds, memory and bytes of whole commands, beside AVIF.
+See docs/results/speed.md.
+
+    python benchmarks/large.py PHOTOGRAPH... --efforts 1,3,5 --out ROWS --plot PLOT
+
+For each photograph AVIF (Pillow's, 4:4:4, in a running process) is encoded and decoded first; then
+come an encoding at each effort, with the default target and tune, and decodings of the first file:
+all of it, two regions and smaller sizes. Each command is a process of its own. Rows that --out has
+are not measured again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import numpy as np
+import PIL.Image
+from matplotlib.figure import Figure
+from recording import Pixels, Row, images_argument, load, numbers, out_option, plot_option, read_rows, record
+
+import dfmcodec
+from dfmcodec.latents.geometry import Tiling
+from dfmcodec.ssimulacra2 import ssimulacra2
+
+T = TypeVar("T")
+AVIF: dict[str, Any] = {"speed": 4, "quality": 60, "subsampling": "4:4:4"}
+
+
+@click.command(help=__doc__)
+@images_argument
+@click.option("--efforts", default="1,3,5", show_default=True)
+@out_option
+@plot_option
+def main(images: tuple[str, ...], efforts: str, out: Path | None, plot: Path | None) -> None:
+    """See the module."""
+    done = {(row["picture"], row["command"]) for row in read_rows(out)}
+    record((row for image in images for row in rows_of_image(image, numbers(efforts), done)), out)
+    if plot is not None:
+        draw(read_rows(out), plot)
+
+
+def rows_of_image(path: str, efforts: list[int], done: set[tuple[str, str]]) -> Iterator[Row]:
+    """The rows of one photograph that are not there yet."""
+    name, image = load(path)
+    pixels = image.pixels
+
+    def row(command: str, **figures: object) -> Row:
+        return {"picture": name, "megapixels": round(image.pixel_count / 1e6, 3), "command": command, **figures}
+
+    def is_missing(command: str) -> bool:
+        return (name, command) not in done
+
+    if is_missing("AVIF encode"):
+        data, encode_s = timed(lambda: avif_of(pixels))
+        decoded, decode_s = timed(lambda: np.asarray(PIL.Image.open(io.BytesIO(data)).convert("RGB")))
+        yield row("AVIF encode", s=encode_s, bytes=len(data), ssimulacra2=score_of(pixels, decoded))
+        yield row("AVIF decode", s=decode_s)
+    with tempfile.TemporaryDirectory() as folder:
+        source, file, target = (str(Path(folder) / part) for part in ("photograph.png", "photograph.dfm", "out.ppm"))
+        PIL.Image.fromarray(pixels).save(source, compress_level=1)
+        for effort in reversed(efforts):  # so that the first one's file is left
+            command = f"encode --effort {effort}"
+            if is_missing(command) or effort == efforts[0]:
+                figures = measured("encode", source, "-o", file, "-f", "--effort", str(effort))
+                score = score_of(pixels, dfmcodec.decode(file).pixels)
+                if is_missing(command):
+                    yield row(command, **figures, bytes=Path(file).stat().st_size, ssimulacra2=score)
+        inside, across = regions(*pixels.shape[:2])
+        for command, options in {
+            "decode": [],
+            "decode --region, 256x256 in one tile": ["--region", inside],
+            "decode --region, 256x256 on four": ["--region", across],
+            "decode --scale 0.25": ["--scale", "0.25"],
+            "decode --scale 0.0625": ["--scale", "0.0625"],
+        }.items():
+            if is_missing(command):
+                yield row(command, **measured("decode", file, "-o", target, "-f", *options))
+
+
+def score_of(original: Pixels, decoded: Pixels) -> float | None:
+    """SSIMULACRA2; None for images that are too small for it."""
+    score = ssimulacra2(original, decoded)
+    return None if score is None else round(score, 2)
+
+
+def avif_of(pixels: Pixels) -> bytes:
+    """An AVIF file by `AVIF`."""
+    stream = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(stream, "AVIF", **AVIF)
+    return stream.getvalue()
+
+
+def timed(function: Callable[[], T]) -> tuple[T, float]:
+    """What a function returns, and its seconds."""
+    started = time.perf_counter()
+    found = function()
+    return found, round(time.perf_counter() - started, 2)
+
+
+def measured(*arguments: str) -> Row:
+    """Seconds, seconds of processors, and the most memory of a command."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "dfmcodec", *arguments, "--quiet"])
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"dfm {' '.join(arguments)} failed")
+    return {
+        "s": round(seconds, 2),
+        "processor_s": round(used.ru_utime + used.ru_stime, 2),
+        "MB": round(used.ru_maxrss * 1024 / 1e6),
+    }
+
+
+def regions(height: int, width: int) -> tuple[str, str]:
+    """Two regions of 256x256 pixels: one within a tile, and one across four tiles, where the image
+    has four.
+
+    Returns:
+        The values of `--region`: left, top, width and height in pixels.
+    """
+    side = min(256, height, width)
+    tiling = Tiling.default(height, width, 3)
+    middle = tiling.tiles[tiling.tile_rows // 2 * tiling.tile_columns + tiling.tile_columns // 2]
+
+    def region(left: int, top: int) -> str:
+        return f"{max(0, min(left, width - side))},{max(0, min(top, height - side))},{side},{side}"
+
+    return region(middle.left + side, middle.top + side), region(middle.left - side // 2, middle.top - side // 2)
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Draws seconds per megapixel over megapixels."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for command in dict.fromkeys(row["command"] for row in rows):
+        if command.startswith(("encode", "AVIF encode")) or command == "decode":
+            of_command = sorted(
+                (row["megapixels"], row["s"] / row["megapixels"]) for row in rows if row["command"] == command
+            )
+            axes.plot(*zip(*of_command, strict=True), marker="o", label=command)
+    axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds per megapixel")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
