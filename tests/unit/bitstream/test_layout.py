@@ -5,6 +5,7 @@ same.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Model
 from dfmcodec.bitstream import layout
 from dfmcodec.bitstream.layout import FIELDS, LEB128, MAGIC, MODEL_CODES, SECTION_ENTRY, SECTIONS, Field, Section
+from dfmcodec.entropy.tables import LAST_DIRECT, MEANS, laplace_table, shifted_laplace_table
 from dfmcodec.errors import TruncatedError
 
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
@@ -268,6 +270,24 @@ def test_a_changed_field_is_seen(name: str) -> None:
         changes += [[replace(field, code="I")], [replace(field, allowed=range(3, 5))]]
     for change in changes:
         assert header_mismatches(FORMAT, [*FIELDS[:at], *change, *FIELDS[at + 1 :]]) != [], change
+
+
+# Check values of tables
+
+
+def assert_documented_crc(what: str, numbers: bytes) -> None:
+    """Compares a CRC-32 with the one that docs/format.md gives in the sentence with these words."""
+    found = re.search(rf"CRC-32 of {what}.{{,80}}?is `([0-9a-f]{{8}})`", " ".join(FORMAT.split()))
+    assert found is not None
+    assert zlib.crc32(numbers) == int(found[1], 16)
+
+
+def test_the_tables_have_the_checksums_of_the_document() -> None:
+    direct = [laplace_table(u) for u in range(LAST_DIRECT + 1)]
+    with_mean = [shifted_laplace_table(u, n) for u in range(LAST_DIRECT + 1) for n in range(MEANS)]
+    assert (len(direct), len(with_mean)) == (29, 261)
+    assert_documented_crc("the 29 tables", b"".join(table.astype("<u4").tobytes() for table in direct))
+    assert_documented_crc("the 261 tables", b"".join(table.astype("<u4").tobytes() for table in with_mean))
 
 
 # Reading and writing by the table
