@@ -8,9 +8,9 @@ checksums, and image files with changes that know their format.
 Three kinds of case: `.dfm` files (dfm_cases.py), `.dfmg` files with a code under them, and images
 (image_cases.py). A case follows from (seed, index) alone. It gets what the commands would do with
 it. What may come out is an image or a documented error; a finding is anything else: another
-exception, a warning, output, more memory or time than the bounds of docs/format.md, or the death of
-the process, which also ends a case that goes on for ALARM_S seconds. The address space of the
-process is limited, so that memory that is asked for but not used counts too. Linux only.
+exception, a warning, output, more memory or time than `Bounds`, or the death of the process, which
+also ends a case that goes on for ALARM_S seconds. The address space of the process is limited, so
+that memory that is asked for but not used counts too. Linux only.
 
 OUT holds the state of the run, from which the same command goes on, and in OUT/findings one case of
 each finding. The last line is a summary; the exit code is 1 if there were findings.
@@ -57,12 +57,12 @@ from dfmcodec.generative.model import read_model  # noqa: E402
 ALARM_S = 120
 MAX_PIXELS = (1 << 12, 1 << 16, 1 << 18)  # the limits that cases are decoded with
 SPARE_BYTES = 512 << 20  # of address space, which libraries and threads take without using it
-SLOWER = 10  # how much slower than the host of docs/format.md this one may be
+SLOWER = 10  # how much slower than the host of `Bounds` this one may be
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What reading a file may take: docs/format.md, "Refusals and limits".
+    """What reading a file may take; the memory is that of SECURITY.md, "Limits".
 
     Args:
         base_bytes: Memory for any file.

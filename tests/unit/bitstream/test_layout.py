@@ -136,8 +136,6 @@ def field_mismatches(row: Row, field: Field, model: Model, offset: int) -> Itera
         yield f"{name}: what is subtracted is {field.less}"
     documented = allowed_values(values_of_model(row["values"], model)) or all_numbers(field)
     allowed: Collection[int] = list_of(field.allowed)
-    if field.name in ("depth", "layer_width", "order") and model in (Model.LATENT, Model.FITTED):
-        documented = all_numbers(field)  # "Refusals and limits": any value, as they only describe the prior
     if field.name == "model" and model is Model.GENERATIVE:
         allowed = {MODEL_CODES[model]}  # the table of model 2 names this model only
     if not same_values(documented, allowed):

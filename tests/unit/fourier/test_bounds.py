@@ -1,4 +1,4 @@
-"""The work, memory and differences of networks are bounded as docs/format.md says."""
+"""Work, memory and differences of networks are bounded as docs/format.md and SECURITY.md say."""
 
 from __future__ import annotations
 

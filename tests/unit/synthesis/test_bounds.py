@@ -1,6 +1,4 @@
-"""The memory to decode is what docs/format.md says, and no number of a hostile file gives a
-warning.
-"""
+"""The memory to decode is what SECURITY.md says; no number of a hostile file gives a warning."""
 
 from __future__ import annotations
 
