@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,12 @@ from dfmcodec.bitstream import layout
 from dfmcodec.bitstream.layout import FIELDS, LEB128, MAGIC, MODEL_CODES, SECTION_ENTRY, SECTIONS, Field, Section
 from dfmcodec.entropy.tables import LAST_DIRECT, MEANS, laplace_table, shifted_laplace_table
 from dfmcodec.errors import TruncatedError
+from dfmcodec.prior import registry
+from dfmcodec.prior.registry import REGISTRY, ShippedPrior, shipped_arrays
 
 FORMAT = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
 FILES = sorted(GOLDEN.rglob("*.dfm"))
+PRIORS = Path(registry.__file__).parent
 
 Row = dict[str, str]
 KINDS = [
@@ -270,7 +274,36 @@ def test_a_changed_field_is_seen(name: str) -> None:
         assert header_mismatches(FORMAT, [*FIELDS[:at], *change, *FIELDS[at + 1 :]]) != [], change
 
 
-# Check values of tables
+# Priors and check values of tables
+
+
+def documented_arrays(heading: str) -> list[tuple[str, str]]:
+    """The arrays of a prior that docs/format.md names: a pattern of the name, and the type."""
+    arrays = []
+    for row in table_after(FORMAT, heading):
+        names, types = re.findall(r"`(\w+(?:<\w+>)?)`", row["array"]), row["type"].split(", ")
+        types *= len(names) if len(types) == 1 else 1
+        arrays += zip([re.sub(r"<\w+>", r"\\d", name) for name in names], types, strict=True)
+    return arrays
+
+
+def test_the_document_lists_the_priors() -> None:
+    documented = [tuple(cell.strip("`") for cell in row.values()) for row in table_after(FORMAT, "Priors")]
+    shipped = [
+        (f"{row.id:08x}", str(MODEL_CODES[row.model]), row.file_name, sha256((PRIORS / row.file_name).read_bytes()))
+        for row in REGISTRY
+    ]
+    assert documented == [(*others, digest.hexdigest()) for *others, digest in shipped]
+    assert {path.name for path in PRIORS.glob("*.npz")} == {row.file_name for row in REGISTRY}
+
+
+@pytest.mark.parametrize("prior", REGISTRY, ids=lambda prior: prior.file_name)
+def test_the_arrays_of_priors_have_the_types_of_the_document(prior: ShippedPrior) -> None:
+    documented = documented_arrays("Prior" if prior.model is Model.LATENT else "Prior of model 3")
+    arrays = shipped_arrays(prior.model, prior.id)
+    for name, array in arrays.items():
+        assert [kind for pattern, kind in documented if re.fullmatch(pattern, name)] == [array.dtype.name]
+    assert all(any(re.fullmatch(pattern, name) for name in arrays) for pattern, _ in documented)
 
 
 def assert_documented_crc(what: str, numbers: bytes) -> None:
