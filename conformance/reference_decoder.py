@@ -658,11 +658,11 @@ class Tables:
         self.cumulative = [cumulate(row.tolist()) for row in frequencies] + [direct_table(u) for u, _ in laplace]
         self.shifts = np.array([0] * len(frequencies) + [shift for _, shift in laplace])
 
-    def number(self, scale: np.ndarray, mean: np.ndarray, u: np.ndarray) -> np.ndarray:
+    def number(self, scale: np.ndarray, mean: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Number of each symbol's table."""
         T = np.clip(scale + 16, 0, 111)
         m = np.searchsorted(MEANS, np.abs(mean), side="right") - 1
-        return np.where(T <= 28, 290 * u + 10 * T + m, 580 + T - 29)
+        return np.where(T <= 28, 290 * z + 10 * T + m, 580 + T - 29)
 
     def offset(self, number: np.ndarray, signed: np.ndarray) -> np.ndarray:
         """The offset of each coefficient; `signed` is the symbol times its sign, as it was
@@ -707,7 +707,7 @@ def decode_tile(
     part: bytes, height: int, width: int, colours: int, parameters: Parameters, tables: Tables, networks: list[Network]
 ) -> TileLatents:
     """Decodes and synthesizes one tile, by "Latents section"."""
-    L, s = parameters.levels, parameters.step
+    L, Q = parameters.levels, parameters.step
     shapes = level_shapes(height, width, L)
     symbol_count = height * width * colours  # the bands of a level have as many samples as its image
     require(8 * (len(part) + 16) >= 1.1e-5 * symbol_count, "a tile's part is too short for its size")
@@ -715,7 +715,7 @@ def decode_tile(
     coder = RangeDecoder(part[colours:])
     tile = TileLatents()
 
-    low_step = 3 * band_step(s, L - 1, 2) // 2
+    low_step = 3 * band_step(Q, L - 1, 2) // 2
     for colour in range(colours):
         rows, columns = shapes[L]
         symbols = decode_laplace(coder, rows * columns, part[colour]).reshape(rows, columns)
@@ -725,11 +725,11 @@ def decode_tile(
         tile.low_pass.append(q)
         tile.planes.append(dequantize(64 * q, low_step))
 
-    octave = s.bit_length() - 1
-    K = 8 * octave + ((8 * s) >> octave) - 80
+    octave = Q.bit_length() - 1
+    K = 8 * octave + ((8 * Q) >> octave) - 80
     coarser: dict[tuple[int, int], np.ndarray] = {}
     for level in reversed(range(L)):
-        steps = [band_step(s, level, column) for column in (0, 0, 1)]
+        steps = [band_step(Q, level, column) for column in (0, 0, 1)]
         states = np.zeros(((shapes[level + 1][0] + 1) // 2, (shapes[level + 1][1] + 1) // 2), np.int64)
         companded: dict[tuple[int, int], np.ndarray] = {}  # k(r) of this level's bands, with margins
         units: dict[tuple[int, int], np.ndarray] = {}
@@ -745,8 +745,8 @@ def decode_tile(
                 f = features(phase, colour, orientation, rows, columns, companded, coarser, tile.planes, steps[0])
                 scale, mean = networks[phase](f, level, 9 * level + 3 * colour + orientation, K)
                 place_states = states[np.ix_(rows // 2, columns // 2)]
-                u = (place_states & 1).ravel()
-                number = tables.number(scale, mean, u)
+                z = (place_states & 1).ravel()
+                number = tables.number(scale, mean, z)
 
                 order = np.argsort(number, kind="stable")
                 signed = np.empty(scale.size, np.int64)
@@ -755,7 +755,7 @@ def decode_tile(
                 signed[order] = decode_array(coder, cumulative, tables.shifts[ordered], ordered)
                 sign = np.where(mean < 0, -1, 1)
                 symbols = sign * signed
-                r = 2 * symbols - u * np.sign(symbols)
+                r = 2 * symbols - z * np.sign(symbols)
 
                 grid = (len(rows), len(columns))
                 q[row::2, column::2] = symbols.reshape(grid)
@@ -933,7 +933,7 @@ def machine_residual(samples: np.ndarray, step: int, prior: dict[str, np.ndarray
     constants = np.array([(math.log2(step) - 9) / 3, 1], np.float32)
     x = np.concatenate([x, np.broadcast_to(constants, (*x.shape[:2], 2))], axis=2)
 
-    def S(h: np.ndarray) -> np.ndarray:
+    def shift(h: np.ndarray) -> np.ndarray:
         """Its outermost cells are lost, as they lack cells around."""
         inner = moved(h, 0, 0).copy()
         n = h.shape[2]
@@ -954,8 +954,8 @@ def machine_residual(samples: np.ndarray, step: int, prior: dict[str, np.ndarray
 
     h = x @ prior["machine_lift"]
     for i in range(layers - 1):
-        h = inner(h) + F(i, S(h))
-    out = (F(layers - 1, S(h)) + inner(h) @ prior["machine_bypass"]) * np.float32(step)
+        h = inner(h) + F(i, shift(h))
+    out = (F(layers - 1, shift(h)) + inner(h) @ prior["machine_bypass"]) * np.float32(step)
     rows, columns = out.shape[:2]
     out = out.reshape(rows, columns, colours, 2, 2).transpose(0, 3, 1, 4, 2).reshape(2 * rows, 2 * columns, colours)
     return out[:height, :width]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 from common import GOLDEN, ROOT
 
@@ -18,6 +19,7 @@ from dfmcodec import bitstream
 from dfmcodec._types import Model
 from dfmcodec.bitstream import layout
 from dfmcodec.bitstream.layout import FIELDS, LEB128, MAGIC, MODEL_CODES, SECTION_ENTRY, SECTIONS, Field, Section
+from dfmcodec.entropy.neighbourhood import COMPANDED
 from dfmcodec.entropy.tables import LAST_DIRECT, MEANS, laplace_table, shifted_laplace_table
 from dfmcodec.errors import TruncatedError
 from dfmcodec.prior import registry
@@ -289,11 +291,11 @@ def documented_arrays(heading: str) -> list[tuple[str, str]]:
 
 def test_the_document_lists_the_priors() -> None:
     documented = [tuple(cell.strip("`") for cell in row.values()) for row in table_after(FORMAT, "Priors")]
-    shipped = [
-        (f"{row.id:08x}", str(MODEL_CODES[row.model]), row.file_name, sha256((PRIORS / row.file_name).read_bytes()))
-        for row in REGISTRY
-    ]
-    assert documented == [(*others, digest.hexdigest()) for *others, digest in shipped]
+    shipped = []
+    for row in REGISTRY:
+        digest = sha256((PRIORS / row.file_name).read_bytes()).hexdigest()
+        shipped.append((f"{row.id:08x}", str(MODEL_CODES[row.model]), row.file_name, digest))
+    assert documented == shipped
     assert {path.name for path in PRIORS.glob("*.npz")} == {row.file_name for row in REGISTRY}
 
 
@@ -319,6 +321,16 @@ def test_the_tables_have_the_checksums_of_the_document() -> None:
     assert (len(direct), len(with_mean)) == (29, 261)
     assert_documented_crc("the 29 tables", b"".join(table.astype("<u4").tobytes() for table in direct))
     assert_documented_crc("the 261 tables", b"".join(table.astype("<u4").tobytes() for table in with_mean))
+
+
+def test_the_companding_is_that_of_the_document() -> None:
+    text = " ".join(FORMAT.split())
+    found = re.search(r"Its magnitude is ([\d, ]+) for `\|r\| = 0..9`.*? on: ([\d, ]+)\.", text)
+    assert found is not None
+    first, steps = ([int(number) for number in numbers.split(", ")] for numbers in found.groups())
+    documented = first + [first[-1] + sum(step <= r for step in steps) for r in range(len(first), len(COMPANDED))]
+    assert COMPANDED.tolist() == documented
+    assert_documented_crc(r"k\(0..511\)", COMPANDED.astype(np.uint8).tobytes())
 
 
 # Reading and writing by the table
