@@ -5,20 +5,23 @@ from __future__ import annotations
 import configparser
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from common import GOLDEN, ROOT
+from common import GENERATIVE, GOLDEN, ROOT
 
 import dfmcodec
+from dfmcodec import bitstream
 from dfmcodec.cli import main
 from dfmcodec.viewer import desktop
 from dfmcodec.viewer.thumbnail import fitted_size, thumbnail
@@ -150,6 +153,28 @@ def test_the_type_has_the_magic_bytes(data):
     (match,) = tree.iter(f"{name}match")
     assert match.get("value").encode().decode("unicode_escape").encode("latin-1") == LATENT.read_bytes()[:4]
     assert [glob.get("pattern") for glob in tree.iter(f"{name}glob")] == ["*.dfm"]
+
+
+@pytest.mark.skipif(not shutil.which("file"), reason="no such program")
+def test_the_rule_for_the_file_command_names_all_kinds_of_files(tmp_path):
+    text = (ROOT / "docs" / "integration.md").read_text(encoding="utf-8")
+    rule = re.search(r"add this to `~/\.magic`:\n\n((?: {4}.*\n)+)", text)
+    (tmp_path / "magic").write_text(dedent(rule[1]))
+
+    def said(path: Path, *options: str) -> str:
+        command = ["file", "-b", "-m", str(tmp_path / "magic"), *options, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    for path in GOLDEN.glob("*.dfm"):
+        header = bitstream.read_header(path.read_bytes())
+        assert said(path) == f"dfm image, version 1, {header.width} x {header.height}"
+        assert said(path, "--mime-type") == "image/x-dfm"
+    for path in GENERATIVE.glob("*.dfm"):
+        assert said(path) == "dfm image, version 1, code of a generative model"
+        assert said(path, "--mime-type") == "image/x-dfm"
+    for path in GENERATIVE.glob("*.dfmg"):
+        assert said(path) == "dfm generative model"
+        assert said(path, "--mime-type") != "image/x-dfm"
 
 
 @pytest.mark.skipif(not shutil.which("update-mime-database") or not shutil.which("gio"), reason="no such programs")
