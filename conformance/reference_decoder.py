@@ -34,6 +34,7 @@ MAX_SYMBOL = 2**23
 MAX_NETWORK_NUMBER = 2**23
 
 WEIGHTS, METADATA, LATENTS, FILTER, ADAPTATION, ALPHA, RGB, CHECKS, CODE, GRIDS, NETWORKS = range(1, 12)
+FIRST_SKIPPED = 128  # sections from this id on are skipped
 COORDINATE, LATENT, GENERATIVE, FITTED = 0, 1, 2, 3
 FURTHER_LENGTHS = {COORDINATE: (0,), LATENT: (8, 10), FITTED: (6,)}
 LUMAS = {1: (1, 1, 1), 2: (0.299, 0.587, 0.114)}
@@ -146,7 +147,7 @@ def cut_sections(
     head = data[:position]
     sections: dict[int, bytes] = {}
     for identifier, length in [*entries, *struct.iter_unpack("<BI", data[table_start:position])]:
-        require(WEIGHTS <= identifier <= NETWORKS, f"unknown section {identifier}")
+        require(WEIGHTS <= identifier <= NETWORKS or identifier >= FIRST_SKIPPED, f"unknown section {identifier}")
         require(identifier not in sections, f"section {identifier} stands twice")
         require(position + length <= end, f"section {identifier} goes beyond the end of the file")
         sections[identifier] = data[position : position + length]

@@ -101,8 +101,13 @@ def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
     anchors = list(comparison.codecs)
     labels = codec_labels(comparison)
     parts = [f"{summary.target.label}: PSNR in dB, at the size of dfm's own file"]
-    for start in range(0, max(1, len(anchors)), _ANCHORS_A_TABLE):
-        parts.append(_image_table(summary, anchors[start : start + _ANCHORS_A_TABLE], labels))
+    while True:
+        tables = [_image_table(summary, anchors[:count], labels) for count in range(_ANCHORS_A_TABLE, 0, -1)]
+        fitting = (text for text in tables if max(map(len, text.splitlines())) <= _WIDTH)
+        parts.append(next(fitting, tables[-1]))
+        anchors = anchors[_ANCHORS_A_TABLE - tables.index(parts[-1]) :]
+        if not anchors:
+            break
     parts.append(_codec_table(summary, labels))
     return "\n\n".join(parts)
 

@@ -24,6 +24,7 @@ from dfmcodec.bitstream.contents import (
 )
 from dfmcodec.bitstream.layout import (
     CRC,
+    FIRST_SKIPPED,
     MAGIC,
     MAIN_SECTION,
     MODEL_CODES,
@@ -184,7 +185,7 @@ def _read_section_table(
         start += code_bytes
     for entry in range(count):
         section_id, length = SECTION_ENTRY.unpack_from(data, table + entry * SECTION_ENTRY.size)
-        if section_id not in list(Section):
+        if section_id not in list(Section) and section_id < FIRST_SKIPPED:
             refuse_unknown(f"section {section_id}", data)
         section = Section(section_id)
         if section in sections:

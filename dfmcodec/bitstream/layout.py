@@ -177,8 +177,11 @@ _FURTHER = {
 _FURTHER_OF_TILES = ("tile_rows", "tile_columns")
 
 
+FIRST_SKIPPED = 128  # sections from this id on change no sample, and are skipped where they are unknown
+
+
 class Section(IntEnum):
-    """The ids of sections."""
+    """The ids of sections; those that may be skipped are members as they come."""
 
     WEIGHTS = 1
     METADATA = 2
@@ -191,6 +194,14 @@ class Section(IntEnum):
     CODE = 9
     GRIDS = 10
     NETWORKS = 11
+
+    @classmethod
+    def _missing_(cls, value: object) -> Section | None:
+        if not isinstance(value, int) or not FIRST_SKIPPED <= value < 1 << 8:
+            return None
+        member = int.__new__(cls, value)
+        member._name_, member._value_ = f"UNKNOWN {value}", value
+        return member
 
     @property
     def title(self) -> str:

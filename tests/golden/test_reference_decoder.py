@@ -290,6 +290,29 @@ def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
         independent.decode(with_crc(data[:8] + sizes + data[12:]))
 
 
+@pytest.mark.parametrize(("section", "is_first"), [(128, True), (255, False)])
+def test_sections_that_change_no_sample_are_skipped(section: int, is_first: bool) -> None:
+    data = bitstream.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)
+    changed = with_section(data, section, is_first)
+    assert np.array_equal(independent.decode(changed), independent.decode(data))
+    assert np.array_equal(dfmcodec.decode(changed).pixels, dfmcodec.decode(data).pixels)
+    assert f"unknown {section}" in dfmcodec.read_info(changed).section_bytes()
+    refused = with_section(data, 127, is_first)
+    with pytest.raises(independent.FormatError):
+        independent.decode(refused)
+    with pytest.raises(dfmcodec.UnsupportedVersionError, match="section 127"):
+        dfmcodec.decode(refused)
+
+
+def with_section(data: bytes, section: int, is_first: bool) -> bytes:
+    """A fitted file with one section more."""
+    table, body = 17 + 6, b"of no decoder"
+    first, last = table + 5 * data[16], len(data) - 4
+    entry, at = struct.pack("<BI", section, len(body)), (table, first) if is_first else (first, last)
+    head = data[:16] + bytes([data[16] + 1]) + data[17 : at[0]]
+    return with_crc(head + entry + data[at[0] : at[1]] + body + data[at[1] : last])
+
+
 @pytest.mark.parametrize("length", [0, 3, 4, 16, 17, 25, -4, -1])
 def test_truncated_files_are_refused(length: int) -> None:
     data = SMALL[0].read_bytes()

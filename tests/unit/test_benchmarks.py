@@ -598,7 +598,7 @@ def gallery(folder: Path) -> None:
     assert row["dfm, dB"] > one_colour_db(crop()[4:34, 8:48])
     with PIL.Image.open(figure) as opened:
         pixels = np.asarray(opened)
-    assert pixels.shape == (2 * 8 + 2 * (60 + 24), 2 * 8 + 4 * (80 + 8) - 8, 3)
+    assert pixels.shape == (2 * 8 + 2 * (60 + 40), 2 * 8 + 4 * (80 + 8) - 8, 3)
     original = np.repeat(np.repeat(crop()[4:34, 8:48], 2, axis=0), 2, axis=1)
     assert np.array_equal(pixels[8:68, 8:88], original)
     with pytest.raises(AssertionError, match="not within"):

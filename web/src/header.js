@@ -21,8 +21,10 @@ export const GENERATIVE = 2;
 export const FITTED = 3;
 const MODEL_NAMES = ["coordinate", "latent", "generative", "fitted"];
 const MAIN_SECTIONS = ["weights", "latents", "code", "grids"];
+/** Sections from this id on change no sample, and are skipped where they are unknown. */
+const FIRST_SKIPPED = 128;
 /** The names of sections by their ids. */
-export const SECTION_NAMES = [
+const SECTION_NAMES = [
   null,
   "weights",
   "metadata",
@@ -118,7 +120,7 @@ const FIELDS = [
  * @property {boolean} hasAlpha
  * @property {number} tileRows 1 where the model has no tiles
  * @property {number} tileColumns
- * @property {Map<string, {start: number, length: number}>} sections by name, in the order of the file
+ * @property {Map<string, {id: number, start: number, length: number}>} sections by name, in the order of the file
  * @property {number} fileBytes the length of the file that the header declares
  */
 
@@ -255,15 +257,15 @@ function readSectionTable(data, table, values) {
   requireHeaderBytes(data, start);
   const sections = new Map();
   if (isGenerative(values)) {
-    sections.set("code", { start, length: values.code_bytes });
+    sections.set("code", { id: SECTION_NAMES.indexOf("code"), start, length: values.code_bytes });
     start += values.code_bytes;
   }
   for (let at = table; at < table + count * SECTION_ENTRY_BYTES; at += SECTION_ENTRY_BYTES) {
-    const name = SECTION_NAMES[data[at]];
+    const name = SECTION_NAMES[data[at]] ?? (data[at] >= FIRST_SKIPPED ? `unknown ${data[at]}` : null);
     if (!name) throw unknown(`section ${data[at]}`, data);
     if (sections.has(name)) throw damaged(`section ${data[at]} occurs twice`);
     const length = readUint32(data, at + 1);
-    sections.set(name, { start, length });
+    sections.set(name, { id: data[at], start, length });
     start += length;
   }
   return { sections, fileBytes: start + CRC_BYTES };

@@ -5,7 +5,7 @@
 
 import { checkOf, crc32 } from "./crc32.js";
 import { DfmError } from "./errors.js";
-import { CRC_BYTES, SECTION_NAMES, readUint32, symbolCheckCount } from "./header.js";
+import { CRC_BYTES, readUint32, symbolCheckCount } from "./header.js";
 
 const CHECK_BYTES = 2;
 const BEST_EFFORT = "or decode what is left with dfm decode --best-effort";
@@ -117,7 +117,7 @@ function damagedSections(data, header, checks) {
     return start + length <= data.length && checkOf(sectionOf({ data, header }, name)) !== check;
   };
   const damaged = (checks?.sections ?? []).filter(isDamaged).map(({ name }) => name);
-  return damaged.sort((first, second) => SECTION_NAMES.indexOf(first) - SECTION_NAMES.indexOf(second));
+  return damaged.sort((first, second) => header.sections.get(first).id - header.sections.get(second).id);
 }
 
 function checkAt(bytes, at) {

@@ -23,7 +23,7 @@ test("reads the header of a file", () => {
   const header = readHeader(fileOf(LATENT));
   assert.deepEqual([header.modelName, header.width, header.height, header.channels], ["latent", 20, 10, 3]);
   assert.deepEqual(header.values.prior_id, 0x04030201);
-  assert.deepEqual([...header.sections], [["latents", { start: 30, length: 2 }]]);
+  assert.deepEqual([...header.sections], [["latents", { id: 3, start: 30, length: 2 }]]);
   assert.equal(header.fileBytes, 36);
 });
 
@@ -37,6 +37,8 @@ test("refuses other values with the documented errors", () => {
     [changed(12, 1), "corrupt", "the file has no latents section; it is damaged", [2, 2, 0, 0, 0]],
     [changed(13, 7), "corrupt", "the header is invalid: levels 7; the file is damaged"],
     [LATENT, "unsupported-version", "section 12 is unknown to this program; update dfmcodec", [12, 2, 0, 0, 0]],
+    [LATENT, "unsupported-version", "section 127 is unknown to this program; update dfmcodec", [127, 2, 0, 0, 0]],
+    [LATENT, "corrupt", "the file has no latents section; it is damaged", [128, 2, 0, 0, 0]],
   ];
   for (const [fields, kind, message, section] of refused) {
     assert.throws(() => readHeader(fileOf(fields, section)), { kind, message });

@@ -220,7 +220,7 @@ def test_kernels_decide_a_measurement(folder, monkeypatch):
     before = set(os.listdir("kept"))
     measurements(*arguments)
     assert set(os.listdir("kept")) == before
-    monkeypatch.setattr(kernels, "way", lambda: "another")
+    monkeypatch.setattr(kernels, "instruction_set", lambda: "another")
     measurements(*arguments)
     assert len(set(os.listdir("kept")) - before) == 1  # dfm's; other codecs have none
 

@@ -57,6 +57,7 @@ from dfmcodec.entropy.grid_context import (
 )
 from dfmcodec.entropy.grid_traversal import traverse_grids
 from dfmcodec.entropy.neighbourhood import SQUARE
+from dfmcodec.entropy.tables import MEAN_PARTS
 from dfmcodec.latents.geometry import CHANNELS, Region
 from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes, lmbda_of_code
 from dfmcodec.metrics import psnr
@@ -344,7 +345,7 @@ def test_rounded_float_networks_are_integer_networks(monkeypatch: pytest.MonkeyP
 
     def both_outputs(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
         """Scale and mean as integers in one number."""
-        return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(8 * mean + 0.5) + 32768
+        return 65536 * (jnp.floor(4 * jnp.log2(scale) + 0.5) + 64) + jnp.floor(MEAN_PARTS * mean + 0.5) + 32768
 
     monkeypatch.setattr(rate, "upsampled_planes", decoder_planes)
     monkeypatch.setattr(rate, "_activation", decoder_activation)
