@@ -12,7 +12,7 @@ are not measured again.
 from __future__ import annotations
 
 import io
-import os
+import json
 import subprocess
 import sys
 import tempfile
@@ -106,20 +106,22 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
     return found, round(time.perf_counter() - started, 2)
 
 
+# A process has the largest memory of the one that started it as its own, so a small one starts it.
+SMALL = """import json, os, sys, time
+started = time.perf_counter()
+_, status, used = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+seconds = time.perf_counter() - started
+print(json.dumps([os.waitstatus_to_exitcode(status), seconds, used.ru_utime + used.ru_stime, used.ru_maxrss]))"""
+
+
 def measured(*arguments: str) -> Row:
     """Seconds, seconds of processors, and the most memory of a command."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "dfmcodec", *arguments, "--quiet"])
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    command = sys.executable, "-m", "dfmcodec", *arguments, "--quiet"
+    done = subprocess.run([sys.executable, "-S", "-c", SMALL, *command], stdout=subprocess.PIPE, check=True)
+    code, seconds, processor_s, kilobytes = json.loads(done.stdout)
+    if code:
         sys.exit(f"dfm {' '.join(arguments)} failed")
-    return {
-        "s": round(seconds, 2),
-        "processor_s": round(used.ru_utime + used.ru_stime, 2),
-        "MB": round(used.ru_maxrss * 1024 / 1e6),
-    }
+    return {"s": round(seconds, 2), "processor_s": round(processor_s, 2), "MB": round(kilobytes * 1024 / 1e6)}
 
 
 def regions(height: int, width: int) -> tuple[str, str]:

@@ -523,10 +523,32 @@ def latent_decode() -> str:
     return table(["bpp", "command, s", "decode, s", *names, *last], lines)
 
 
+def large_efforts() -> str:
+    """Seconds, memory and bytes of large photographs by effort, beside AVIF."""
+    lines = []
+    for (megapixels,), rows in by(rows_of("large"), "megapixels").items():
+        anchors = {row["command"]: row["s"] for row in rows if row["command"].startswith("AVIF")}
+        for row in rows:
+            whole = row["command"] == "decode" or row["command"].startswith(("encode", "AVIF encode"))
+            if whole:
+                anchor = anchors["AVIF encode"]
+                cells = [f"{megapixels:.1f}", row["command"], f"{row['s']:.1f}", f"{row['s'] / megapixels:.2f}"]
+                cells += [f"{row['s'] / anchor:.2f}", f"{row['MB']:,}" if "MB" in row else ""]
+                cells += [f"{row['bytes']:,}" if "bytes" in row else "", f"{row.get('ssimulacra2', '')}"]
+                lines.append(cells)
+    headings = ["megapixels", "command", "s", "s per megapixel", "of AVIF's encoding", "MB at most", "bytes", "SSIMULACRA2"]
+    return table(headings, lines)
+
+
 def large_parts() -> str:
-    """Parts of a large image."""
-    rows = [row for row in rows_of("picture_large") if "--region" in row["command"] or "--scale" in row["command"]]
-    return table(["command", "s"], [[row["command"], f"{row['s']:.1f}"] for row in rows])
+    """Parts of large photographs."""
+    rows = [row for row in rows_of("large") if "--region" in row["command"] or "--scale" in row["command"]]
+    of_command = by(rows, "command")
+    sizes = list(dict.fromkeys(row["megapixels"] for row in rows))
+    lines = [
+        [command, *(f"{row['s']:.2f}" for row in of_size)] for (command,), of_size in of_command.items()
+    ]
+    return table(["s", *(f"{size:.1f} megapixels" for size in sizes)], lines)
 
 
 # docs/results/visual.md
@@ -645,7 +667,7 @@ TABLES |= {
         *(generative_models, generative_codes, image_kinds, image_twice, latent_layers, latent_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images),
-        *(frontier, latent_decode, large_parts),
+        *(frontier, latent_decode, large_efforts, large_parts),
         *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
     )
 }
