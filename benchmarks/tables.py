@@ -536,7 +536,16 @@ def large_efforts() -> str:
                 cells += [f"{row['s'] / anchor:.2f}", f"{row['MB']:,}" if "MB" in row else ""]
                 cells += [f"{row['bytes']:,}" if "bytes" in row else "", f"{row.get('ssimulacra2', '')}"]
                 lines.append(cells)
-    headings = ["megapixels", "command", "s", "s per megapixel", "of AVIF's encoding", "MB at most", "bytes", "SSIMULACRA2"]
+    headings = [
+        "megapixels",
+        "command",
+        "s",
+        "s per megapixel",
+        "of AVIF's encoding",
+        "MB at most",
+        "bytes",
+        "SSIMULACRA2",
+    ]
     return table(headings, lines)
 
 
@@ -545,9 +554,7 @@ def large_parts() -> str:
     rows = [row for row in rows_of("large") if "--region" in row["command"] or "--scale" in row["command"]]
     of_command = by(rows, "command")
     sizes = list(dict.fromkeys(row["megapixels"] for row in rows))
-    lines = [
-        [command, *(f"{row['s']:.2f}" for row in of_size)] for (command,), of_size in of_command.items()
-    ]
+    lines = [[command, *(f"{row['s']:.2f}" for row in of_size)] for (command,), of_size in of_command.items()]
     return table(["s", *(f"{size:.1f} megapixels" for size in sizes)], lines)
 
 

@@ -208,7 +208,7 @@ def symbol_views(coding_pass: CodingPass, has_coarser: bool) -> Iterator[View]:
 def _views(
     channel: int, orientation: int, phase: int, level: tuple[int, int], coarser: tuple[int, int], low: tuple[int, int]
 ) -> tuple[npt.NDArray[np.int64], int]:
-    """What `CausalContext.views` gives, for planes of these sizes; not to be changed."""
+    """What `CausalContext.views` gives, for planes of these sizes."""
     (slot, own_y, own_x, row, column), of_parent = _places(phase)
     band = channel * ORIENTATIONS
     bands = np.array([band + orientation, band, band + 1, orientation, ORIENTATIONS + orientation])
@@ -228,6 +228,7 @@ def _views(
     views[: len(of_own), ::2] = 0, level[1]
     views[len(of_own) : symbol_count, ::2] = 1, coarser[1]
     views[symbol_count:, ::2] = 2, low[1]
+    views.flags.writeable = False
     return views, symbol_count
 
 
