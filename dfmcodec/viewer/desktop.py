@@ -29,7 +29,7 @@ _MIME = f"""<?xml version="1.0" encoding="UTF-8"?>
   <mime-type type="{MEDIA_TYPE}">
     <comment>dfmcodec image</comment>
     <generic-icon name="image-x-generic"/>
-    <magic priority="60"><match type="string" offset="0" value="\\x89DFM"/></magic>
+    <magic priority="60"><match type="string" offset="0" value="\\x89DFM\\x01"/></magic>
     <glob pattern="*.dfm"/>
   </mime-type>
 </mime-info>

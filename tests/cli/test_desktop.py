@@ -151,7 +151,7 @@ def test_the_type_has_the_magic_bytes(data):
     tree = ElementTree.parse(data / "mime/packages/dfmcodec.xml")
     name = "{http://www.freedesktop.org/standards/shared-mime-info}"
     (match,) = tree.iter(f"{name}match")
-    assert match.get("value").encode().decode("unicode_escape").encode("latin-1") == LATENT.read_bytes()[:4]
+    assert match.get("value").encode().decode("unicode_escape").encode("latin-1") == LATENT.read_bytes()[:5]
     assert [glob.get("pattern") for glob in tree.iter(f"{name}glob")] == ["*.dfm"]
 
 
