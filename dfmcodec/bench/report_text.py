@@ -101,13 +101,8 @@ def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
     anchors = list(comparison.codecs)
     labels = codec_labels(comparison)
     parts = [f"{summary.target.label}: PSNR in dB, at the size of dfm's own file"]
-    while True:
-        tables = [_image_table(summary, anchors[:count], labels) for count in range(_ANCHORS_A_TABLE, 0, -1)]
-        fitting = (text for text in tables if max(map(len, text.splitlines())) <= _WIDTH)
-        parts.append(next(fitting, tables[-1]))
-        anchors = anchors[_ANCHORS_A_TABLE - tables.index(parts[-1]) :]
-        if not anchors:
-            break
+    for start in range(0, max(1, len(anchors)), _ANCHORS_A_TABLE):
+        parts.append(_image_table(summary, anchors[start : start + _ANCHORS_A_TABLE], labels))
     parts.append(_codec_table(summary, labels))
     return "\n\n".join(parts)
 
@@ -147,15 +142,15 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
     with_ssimulacra2 = any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs)
     extra = ["SSIMUL2"] if with_ssimulacra2 else []
     rows = [
-        ["codec", "size %", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", "dfm gain", "win/loss"],
+        ["codec", "size", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", "gain dB", "win/loss"],
         ["better is", "", "higher", "higher", *(["higher"] if extra else []), "lower", "lower", "", ""],
     ]
     for codec in summary.codecs:
-        gain = "" if codec.codec == DFM or codec.gain_db is None else f"{codec.gain_db:+.2f} dB"
+        gain = "" if codec.codec == DFM or codec.gain_db is None else f"{codec.gain_db:+.2f}"
         rows.append(
             [
                 labels[codec.codec],
-                f"{100 * codec.size:.1f}",
+                f"{100 * codec.size:.1f}%",
                 _number(codec.mean["ssim"], 4),
                 _number(codec.mean["ms_ssim"], 4),
                 *([_number(codec.mean["ssimulacra2"], 1)] if extra else []),
