@@ -140,7 +140,7 @@ def _cell(cell: Measurement | None) -> tuple[str, str]:
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
     with_ssimulacra2 = any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs)
-    extra = ["SSIMUL2"] if with_ssimulacra2 else []
+    extra = ["SSIMU2"] if with_ssimulacra2 else []
     rows = [
         ["codec", "size", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", "gain dB", "win/loss"],
         ["better is", "", "higher", "higher", *(["higher"] if extra else []), "lower", "lower", "", ""],
