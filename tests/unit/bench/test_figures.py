@@ -43,13 +43,13 @@ def test_it_is_in_the_report(cat):
 
 def test_the_headings_say_which_direction_is_better(compared):
     lines = as_text(compared()).splitlines()
-    at = next(at for at, line in enumerate(lines) if "SSIMUL2" in line)
+    at = next(at for at, line in enumerate(lines) if "SSIMU2" in line)
     ends = {match.group(): match.end() for match in re.finditer(r"[^ ]+( [^ ]+)?", lines[at])}
     below = {match.end(): match.group() for match in re.finditer(r"higher|lower", lines[at + 1])}
-    assert below[ends["SSIMUL2"]] == below[ends["MS-SSIM"]] == "higher"
+    assert below[ends["SSIMU2"]] == below[ends["MS-SSIM"]] == "higher"
     assert below[ends["enc s"]] == "lower"
     assert "<th>SSIMULACRA2<small>higher is better</small></th>" in as_html(compared())
-    assert "SSIMUL2" not in as_text(compared(ssimulacra2=None))
+    assert "SSIMU2" not in as_text(compared(ssimulacra2=None))
     assert "<th>SSIMULACRA2" not in as_html(compared(ssimulacra2=None))
 
 
