@@ -24,7 +24,6 @@ from dfmcodec.bitstream.contents import (
 )
 from dfmcodec.bitstream.layout import (
     CRC,
-    FIRST_SKIPPED,
     MAGIC,
     MAIN_SECTION,
     MODEL_CODES,
@@ -185,9 +184,10 @@ def _read_section_table(
         start += code_bytes
     for entry in range(count):
         section_id, length = SECTION_ENTRY.unpack_from(data, table + entry * SECTION_ENTRY.size)
-        if section_id not in list(Section) and section_id < FIRST_SKIPPED:
+        try:
+            section = Section(section_id)
+        except ValueError:
             refuse_unknown(f"section {section_id}", data)
-        section = Section(section_id)
         if section in sections:
             msg = f"section {section_id} occurs twice; the file is damaged"
             raise CorruptError(msg)

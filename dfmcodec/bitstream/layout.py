@@ -177,7 +177,7 @@ _FURTHER = {
 _FURTHER_OF_TILES = ("tile_rows", "tile_columns")
 
 
-FIRST_SKIPPED = 128  # sections from this id on change no sample, and are skipped where they are unknown
+_FIRST_SKIPPED = 128  # sections from this id on change no sample, and are skipped where they are unknown
 
 
 class Section(IntEnum):
@@ -197,7 +197,7 @@ class Section(IntEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Section | None:
-        if not isinstance(value, int) or not FIRST_SKIPPED <= value < 1 << 8:
+        if not isinstance(value, int) or not _FIRST_SKIPPED <= value < 1 << 8:
             return None
         member = int.__new__(cls, value)
         member._name_, member._value_ = f"UNKNOWN {value}", value

@@ -421,7 +421,8 @@ class ContextModel:
         first, last = network.first_constants(coding_pass, log_step), network.last_constants(coding_pass, log_step)
         c1, c2, c3 = (constants.astype(np.int32) for constants in (first, network.c2, last))
         views, symbol_count = causal.views(coding_pass)
-        views = views + rows.start * views[:, 2:] * (0, 1, 0)
+        views = views.copy()
+        views[:, 1] += rows.start * views[:, 2]
         sizes = TABLES_PER_QUANTIZER, DIRECT_TABLES, UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT
         available = causal.available(coding_pass).astype(np.int32)
         of_symbols = np.ascontiguousarray(quantizers), _CLASS_OF_MEAN, sizes

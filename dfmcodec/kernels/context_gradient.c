@@ -218,23 +218,35 @@ typedef struct {
 static void add_adaptation_gradient(const Adaptation *c, const Gradient *gradient, int unit_scale, int width) {
     const int32_t *maps = c->maps.buf, *constants = c->constants.buf;
     float *by_maps = c->by_maps.buf, *by_constants = c->by_constants.buf;
-    for (ptrdiff_t k = 0; k < c->chosen.len / 8; k++) {
-        const int64_t n = ((const int64_t *)c->chosen.buf)[k], band = ((const int64_t *)c->band.buf)[n];
-        const uint8_t *hidden = (const uint8_t *)c->hidden.buf + n * width;
-        float outputs[2];
-        for (int i = 0; i < 2; i++) {
-            int32_t sum = c->unit * constants[2 * band + i];
-            for (int j = 0; j < width; j++) sum += hidden[j] * maps[i * width + j];
-            outputs[i] = (((const float *)c->sums.buf)[2 * n + i] + (float)sum) / 256.0f;
+    const int64_t *chosen = c->chosen.buf;
+    const ptrdiff_t count = c->chosen.len / 8;
+    for (ptrdiff_t first = 0; first < count; first += LANES) {
+        const int some = count - first < LANES ? (int)(count - first) : LANES;
+        int32_t quantizers[LANES] = {0}, scales[LANES] = {0}, means[LANES] = {0}, symbols[LANES] = {0};
+        for (int l = 0; l < some; l++) {
+            const int64_t n = chosen[first + l], band = ((const int64_t *)c->band.buf)[n];
+            const uint8_t *hidden = (const uint8_t *)c->hidden.buf + n * width;
+            float outputs[2];
+            for (int i = 0; i < 2; i++) {
+                int32_t sum = c->unit * constants[2 * band + i];
+                for (int j = 0; j < width; j++) sum += hidden[j] * maps[i * width + j];
+                outputs[i] = (((const float *)c->sums.buf)[2 * n + i] + (float)sum) / 256.0f;
+            }
+            quantizers[l] = ((const int8_t *)c->quantizers.buf)[n];
+            scales[l] = (int)__builtin_lrintf(outputs[0]) + unit_scale;
+            means[l] = (int)__builtin_lrintf(outputs[1]) + gradient->means / 2;
+            symbols[l] = ((const int32_t *)c->symbols.buf)[n];
         }
-        const int scale = (int)__builtin_lrintf(outputs[0]) + unit_scale, mean = (int)__builtin_lrintf(outputs[1]) + gradient->means / 2;
-        const int32_lanes none = {0};
-        float_lanes by[2]; /* all lanes alike */
-        slopes_of(gradient, none + ((const int8_t *)c->quantizers.buf)[n], none + scale, none + mean,
-                  none + ((const int32_t *)c->symbols.buf)[n], &by[0], &by[1]);
-        for (int i = 0; i < 2; i++) {
-            by_constants[2 * band + i] += by[i][0];
-            for (int j = 0; j < width; j++) by_maps[i * width + j] += by[i][0] * (float)hidden[j];
+        float_lanes by[2];
+        slopes_of(gradient, load_int32(quantizers), load_int32(scales), load_int32(means), load_int32(symbols), &by[0],
+                  &by[1]);
+        for (int l = 0; l < some; l++) {
+            const int64_t n = chosen[first + l], band = ((const int64_t *)c->band.buf)[n];
+            const uint8_t *hidden = (const uint8_t *)c->hidden.buf + n * width;
+            for (int i = 0; i < 2; i++) {
+                by_constants[2 * band + i] += by[i][l];
+                for (int j = 0; j < width; j++) by_maps[i * width + j] += by[i][l] * (float)hidden[j];
+            }
         }
     }
 }

@@ -30,7 +30,7 @@
     X(machine_change, "r(ii)r(nnn)ddnnw", NOTHING, 0)                                                                  \
     X(filter_change, "rrir(nnn)w", NOTHING, 0)                                                                         \
     X(planes_to_pixels, "r(nnn)rdddw", NOTHING, 0)                                                                     \
-    X(values_of_samples, "rrn(nn)w", NOTHING, 0)                                                                         \
+    X(values_of_samples, "rrn(nn)w", NOTHING, 0)                                                                       \
     X(ssimulacra2_sums, "rr(nn)(nn)rddrdw", NOTHING, 0)                                                                \
     X(ssimulacra2_slopes, "rr(nn)(nn)rddrdrw", NOTHING, 0)                                                             \
     X(accept_symbols, "rrrrrnnwnrw(nn)w(nn)", NOTHING, 0)                                                              \

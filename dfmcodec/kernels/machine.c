@@ -318,7 +318,7 @@ int NAME(filter_change)(Call *call) {
             const ptrdiff_t some = width - first < TILE ? width - first : TILE;
             const float *here = values + (row + radius) * padded_width + radius + first;
             float sums[CHANNELS][TILE];
-            if (channels == CHANNELS)
+            if (channels == CHANNELS) /* a number that the compiler knows */
                 filter_tile(weights.buf, distances, count, CHANNELS, here, plane, sums);
             else
                 filter_tile(weights.buf, distances, count, (int)channels, here, plane, sums);

@@ -7,8 +7,9 @@
 /* All ones where a number is negative, else zeros. */
 INLINE int32_lanes negative(float_lanes x) { return (int32_lanes)x >> 31; }
 
+INLINE int32_lanes whole_where(int32_lanes mask, int32_lanes a, int32_lanes b) { return (a & mask) | (b & ~mask); }
 INLINE float_lanes where(int32_lanes mask, float_lanes a, float_lanes b) {
-    return (float_lanes)(((int32_lanes)a & mask) | ((int32_lanes)b & ~mask));
+    return (float_lanes)whole_where(mask, (int32_lanes)a, (int32_lanes)b);
 }
 
 INLINE float_lanes smaller(float_lanes a, float_lanes b) { return where(negative(a - b), a, b); }

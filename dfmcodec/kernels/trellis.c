@@ -44,13 +44,13 @@ typedef struct {
 
 /* What symbols q cost under a quantiser whose tables begin at `table`: weighted squared error, bits, and slopes. */
 INLINE float_lanes cost_of(const Search *search, const Cells *cells, int32_lanes table, int32_lanes q, int quantizer) {
-    const int32_lanes entry = table + most(least(q, RADIUS), -RADIUS) + RADIUS, sign = q >> 31 | (-q >> 31 & 1);
-    const int32_lanes multiple = 2 * q - quantizer * sign;
+    const int32_lanes entry = table + most(least(q, RADIUS), -RADIUS) + RADIUS;
+    const int32_lanes multiple = 2 * q - quantizer * (q >> 31 | (-q >> 31 & 1)), below = multiple >> 31;
     const float_lanes error =
         cells->c - __builtin_convertvector(multiple, float_lanes) - (float_lanes)gather(search->offsets.buf, entry);
     float_lanes sum = cells->weight * error * error + (float_lanes)gather(search->bits.buf, entry);
     if (search->has_slopes) {
-        const int32_lanes size = least((multiple ^ sign >> 1) - (sign >> 1), (int32_t)(search->companded.len / 4) - 1);
+        const int32_lanes size = least((multiple ^ below) - below, (int32_t)(search->companded.len / 4) - 1);
         const float_lanes companded = (float_lanes)gather(search->companded.buf, size);
         sum += cells->signed_slope * with_sign_of(companded, (float_lanes)multiple) + cells->magnitude_slope * companded;
     }
@@ -61,8 +61,6 @@ INLINE float_lanes rounded(float_lanes x) { /* to the nearest integer, ties to t
     const float_lanes size = magnitude(x);
     return with_sign_of(where(negative(size - 4194304.0f), whole_lanes(size), size), x);
 }
-
-INLINE int32_lanes whole_where(int32_lanes mask, int32_lanes a, int32_lanes b) { return (a & mask) | (b & ~mask); }
 
 /* The best symbol of each quantiser and parity, and what it costs: [2 quantiser + parity]. */
 INLINE void candidates(const Search *search, const Cells *cells, int32_lanes *symbols, float_lanes *branch_costs) {
