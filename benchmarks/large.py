@@ -1,9 +1,9 @@
-"""Large photographs: seconds, memory and bytes of whole commands, beside AVIF.
-See docs/results/speed.md.
+"""Large photographs: seconds, memory and bytes of whole commands, beside AVIF. See
+docs/results/speed.md.
 
     python benchmarks/large.py PHOTOGRAPH... --efforts 1,3,5 --out ROWS --plot PLOT
 
-For each photograph AVIF (Pillow's, 4:4:4, in a running process) is encoded and decoded first; then
+For each photograph AVIF (the benchmark's, in a running process) is encoded and decoded first; then
 come an encoding at each effort, with the default target and tune, and decodings of the first file:
 all of it, two regions and smaller sizes. Each command is a process of its own. Rows that --out has
 are not measured again.
@@ -11,7 +11,6 @@ are not measured again.
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
@@ -19,20 +18,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
-import numpy as np
 import PIL.Image
 from matplotlib.figure import Figure
 from recording import Pixels, Row, images_argument, load, numbers, out_option, plot_option, read_rows, record
 
 import dfmcodec
+from dfmcodec.bench.codecs import Avif
 from dfmcodec.latents.geometry import Tiling
 from dfmcodec.ssimulacra2 import ssimulacra2
 
 T = TypeVar("T")
-AVIF: dict[str, Any] = {"speed": 4, "quality": 60, "subsampling": "4:4:4"}
+AVIF_QUALITY = 60
 
 
 @click.command(help=__doc__)
@@ -60,8 +59,8 @@ def rows_of_image(path: str, efforts: list[int], done: set[tuple[str, str]]) -> 
         return (name, command) not in done
 
     if is_missing("AVIF encode"):
-        data, encode_s = timed(lambda: avif_of(pixels))
-        decoded, decode_s = timed(lambda: np.asarray(PIL.Image.open(io.BytesIO(data)).convert("RGB")))
+        data, encode_s = timed(lambda: Avif().encode(pixels, "", AVIF_QUALITY))
+        decoded, decode_s = timed(lambda: Avif().decode(data))
         yield row("AVIF encode", s=encode_s, bytes=len(data), ssimulacra2=score_of(pixels, decoded))
         yield row("AVIF decode", s=decode_s)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,11 +68,12 @@ def rows_of_image(path: str, efforts: list[int], done: set[tuple[str, str]]) -> 
         PIL.Image.fromarray(pixels).save(source, compress_level=1)
         for effort in reversed(efforts):  # so that the first one's file is left
             command = f"encode --effort {effort}"
-            if is_missing(command) or effort == efforts[0]:
-                figures = measured("encode", source, "-o", file, "-f", "--effort", str(effort))
+            if not is_missing(command) and effort != efforts[0]:
+                continue
+            figures = measured("encode", source, "-o", file, "-f", "--effort", str(effort))
+            if is_missing(command):
                 score = score_of(pixels, dfmcodec.decode(file).pixels)
-                if is_missing(command):
-                    yield row(command, **figures, bytes=Path(file).stat().st_size, ssimulacra2=score)
+                yield row(command, **figures, bytes=Path(file).stat().st_size, ssimulacra2=score)
         inside, across = regions(*pixels.shape[:2])
         for command, options in {
             "decode": [],
@@ -92,11 +92,9 @@ def score_of(original: Pixels, decoded: Pixels) -> float | None:
     return None if score is None else round(score, 2)
 
 
-def avif_of(pixels: Pixels) -> bytes:
-    """An AVIF file by `AVIF`."""
-    stream = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(stream, "AVIF", **AVIF)
-    return stream.getvalue()
+def is_part(row: Row) -> bool:
+    """Whether a row is of a region or a smaller size."""
+    return "--region" in row["command"] or "--scale" in row["command"]
 
 
 def timed(function: Callable[[], T]) -> tuple[T, float]:
@@ -145,12 +143,12 @@ def draw(rows: list[Row], path: Path) -> None:
     """Draws seconds per megapixel over megapixels."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    for command in dict.fromkeys(row["command"] for row in rows):
-        if command.startswith(("encode", "AVIF encode")) or command == "decode":
-            of_command = sorted(
-                (row["megapixels"], row["s"] / row["megapixels"]) for row in rows if row["command"] == command
-            )
-            axes.plot(*zip(*of_command, strict=True), marker="o", label=command)
+    whole = [row for row in rows if not is_part(row)]
+    for command in dict.fromkeys(row["command"] for row in whole):
+        of_command = sorted(
+            (row["megapixels"], row["s"] / row["megapixels"]) for row in whole if row["command"] == command
+        )
+        axes.plot(*zip(*of_command, strict=True), marker="o", label=command)
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds per megapixel")
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")

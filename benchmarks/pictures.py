@@ -1,9 +1,11 @@
-"""Images of every kind, and other sizes than their own. See docs/results/images.md.
+"""Images of every kind, and other sizes than their own.
 
-python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
-python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
-python benchmarks/pictures.py qualities IMAGE... bytes and PSNR of qualities
-python benchmarks/pictures.py depths IMAGE... samples that use a part of 16 bits
+    python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
+    python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
+    python benchmarks/pictures.py qualities IMAGE... bytes and PSNR of qualities
+    python benchmarks/pictures.py depths IMAGE... samples that use a part of 16 bits
+
+See docs/results/images.md.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import first_page
 import numpy as np
 import seen
 from first_page import RESULTS, kodak_bd_rates, percent, span
+from large import is_part
 from rate_distortion import LOW_RATES, curves_of, rates_against
 from recording import Row, read_rows
 
@@ -526,35 +527,23 @@ def latent_decode() -> str:
 def large_efforts() -> str:
     """Seconds, memory and bytes of large photographs by effort, beside AVIF."""
     lines = []
-    for (megapixels,), rows in by(rows_of("large"), "megapixels").items():
-        anchors = {row["command"]: row["s"] for row in rows if row["command"].startswith("AVIF")}
+    whole = [row for row in rows_of("large") if not is_part(row)]
+    for (megapixels,), rows in by(whole, "megapixels").items():
+        anchor_s = next(row["s"] for row in rows if row["command"] == "AVIF encode")
         for row in rows:
-            whole = row["command"] == "decode" or row["command"].startswith(("encode", "AVIF encode"))
-            if whole:
-                anchor = anchors["AVIF encode"]
-                cells = [f"{megapixels:.1f}", row["command"], f"{row['s']:.1f}", f"{row['s'] / megapixels:.2f}"]
-                cells += [f"{row['s'] / anchor:.2f}", f"{row['MB']:,}" if "MB" in row else ""]
-                cells += [f"{row['bytes']:,}" if "bytes" in row else "", f"{row.get('ssimulacra2', '')}"]
-                lines.append(cells)
-    headings = [
-        "megapixels",
-        "command",
-        "s",
-        "s per megapixel",
-        "of AVIF's encoding",
-        "MB at most",
-        "bytes",
-        "SSIMULACRA2",
-    ]
-    return table(headings, lines)
+            cells = [f"{megapixels:.1f}", row["command"], f"{row['s']:.1f}", f"{row['s'] / megapixels:.2f}"]
+            cells += [f"{row['s'] / anchor_s:.2f}", f"{row['MB']:,}" if "MB" in row else ""]
+            cells += [f"{row['bytes']:,}" if "bytes" in row else "", f"{row.get('ssimulacra2', '')}"]
+            lines.append(cells)
+    seconds = "s", "s per megapixel", "of AVIF's encoding"
+    return table(["megapixels", "command", *seconds, "MB at most", "bytes", "SSIMULACRA2"], lines)
 
 
 def large_parts() -> str:
     """Parts of large photographs."""
-    rows = [row for row in rows_of("large") if "--region" in row["command"] or "--scale" in row["command"]]
-    of_command = by(rows, "command")
+    rows = list(filter(is_part, rows_of("large")))
     sizes = list(dict.fromkeys(row["megapixels"] for row in rows))
-    lines = [[command, *(f"{row['s']:.2f}" for row in of_size)] for (command,), of_size in of_command.items()]
+    lines = [[command, *(f"{row['s']:.2f}" for row in of_size)] for (command,), of_size in by(rows, "command").items()]
     return table(["s", *(f"{size:.1f} megapixels" for size in sizes)], lines)
 
 
