@@ -151,7 +151,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axes.plot(*zip(*of_command, strict=True), marker="o", label=command)
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds per megapixel")
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=110)
 
 
