@@ -15,6 +15,7 @@ enum {
     RAISED = 128,
 };
 
+#if !ON_WASM
 /* Activations of a layer from its sums: clip(sum >> 6, 0, 127). */
 INLINE void activate(const int32_t *sums, int padded_outputs, int8_t *out) {
     for (int first = 0; first < padded_outputs; first += GROUP)
@@ -35,6 +36,7 @@ INLINE void finish(const Layer *layer, const int32_t *sums, void *out) {
     else
         activate(sums, layer->padded_outputs, out);
 }
+#endif
 
 INLINE const int8_t *weights_of(const Layer *layer, int group, int output) {
     return layer->weights + (ptrdiff_t)group * layer->group_step + (ptrdiff_t)output * layer->output_step;
@@ -46,6 +48,7 @@ INLINE int32_t as_int32(const int8_t *four) {
     return value;
 }
 
+#if !ON_WASM
 INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
     uint32_t any = 0;
     for (int n = 0; n < CHUNK; n++) {
@@ -56,6 +59,7 @@ INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
     }
     return any != 0;
 }
+#endif
 
 #if ON_X86
 
@@ -70,7 +74,7 @@ static int interleave_avx2(const int8_t *const rows[GROUP], int8_t *group) { ret
 /* The sums of TILE outputs for vectors v and v + 1 of 8 symbols. */
 AVX2
 INLINE void store_sums(int32_t *out, int v, __m256i sums[TILE][2]) {
-#pragma GCC unroll 4
+    UNROLLED
     for (int j = 0; j < TILE; j++) {
         __m256i *target = (__m256i *)(out + j * CHUNK) + v;
         _mm256_storeu_si256(target, sums[j][0]);
@@ -90,14 +94,14 @@ static void evaluate_avx2(const Layer *layer, const Inputs *in, void *out) {
     for (int first = 0; first < layer->padded_outputs; first += TILE)
         for (int v = 0; v < CHUNK / 8; v += 2) {
             __m256i sums[TILE][2];
-#pragma GCC unroll 4
+            UNROLLED
             for (int j = 0; j < TILE; j++) sums[j][0] = sums[j][1] = _mm256_set1_epi32(layer->constants[first + j]);
             for (int g = 0; g < in->count; g++) {
                 const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
                 const __m256i x0 = _mm256_loadu_si256(x), x1 = _mm256_loadu_si256(x + 1);
                 const __m256i size0 = _mm256_abs_epi8(x0), size1 = _mm256_abs_epi8(x1);
                 const int8_t *w = weights_of(layer, in->numbers[g], first);
-#pragma GCC unroll 4
+                UNROLLED
                 for (int j = 0; j < TILE; j++) {
                     const __m256i four = _mm256_set1_epi32(as_int32(w + j * GROUP));
                     sums[j][0] = add_four_products(sums[j][0], size0, x0, four);
@@ -128,7 +132,7 @@ static void evaluate_avx_vnni(const Layer *layer, const Inputs *in, void *out) {
         }
         for (int first = 0; first < layer->padded_outputs; first += TILE) {
             __m256i sums[TILE][2];
-#pragma GCC unroll 4
+            UNROLLED
             for (int j = 0; j < TILE; j++) {
                 const __m256i constant = _mm256_set1_epi32(layer->constants[first + j]);
                 sums[j][0] = _mm256_sub_epi32(constant, too_much[0]);
@@ -138,7 +142,7 @@ static void evaluate_avx_vnni(const Layer *layer, const Inputs *in, void *out) {
                 const __m256i *x = (const __m256i *)(in->values + g * GROUP_BYTES) + v;
                 const __m256i x0 = _mm256_loadu_si256(x), x1 = _mm256_loadu_si256(x + 1);
                 const int8_t *w = weights_of(layer, in->numbers[g], first);
-#pragma GCC unroll 4
+                UNROLLED
                 for (int j = 0; j < TILE; j++) {
                     const __m256i four = _mm256_set1_epi32(as_int32(w + j * GROUP));
                     sums[j][0] = _mm256_dpbusd_avx_epi32(sums[j][0], four, x0);
@@ -197,39 +201,39 @@ VNNI
 static void evaluate_vnni(const Layer *layer, const Inputs *in, void *out) {
     const __m512i raised = _mm512_set1_epi8((char)RAISED);
     __m512i too_much[VECTORS];
-#pragma GCC unroll 4
+    UNROLLED
     for (int v = 0; v < VECTORS; v++) too_much[v] = _mm512_setzero_si512();
     for (int g = 0; g < in->count; g++)
-#pragma GCC unroll 4
+        UNROLLED
         for (int v = 0; v < VECTORS; v++)
             too_much[v] = _mm512_dpbusd_epi32(too_much[v], raised,
                                               _mm512_loadu_si512(in->values + g * GROUP_BYTES + v * LANES * GROUP));
     for (int first = 0; first < layer->padded_outputs; first += TILE) {
         __m512i sums[TILE][VECTORS];
-#pragma GCC unroll 4
+        UNROLLED
         for (int j = 0; j < TILE; j++)
-#pragma GCC unroll 4
+            UNROLLED
             for (int v = 0; v < VECTORS; v++)
                 sums[j][v] = _mm512_sub_epi32(_mm512_set1_epi32(layer->constants[first + j]), too_much[v]);
         for (int g = 0; g < in->count; g++) {
             const int8_t *x = in->values + g * GROUP_BYTES, *w = weights_of(layer, in->numbers[g], first);
-#pragma GCC unroll 4
+            UNROLLED
             for (int j = 0; j < TILE; j++) {
                 const __m512i four = _mm512_set1_epi32(as_int32(w + j * GROUP));
-#pragma GCC unroll 4
+                UNROLLED
                 for (int v = 0; v < VECTORS; v++)
                     sums[j][v] = _mm512_dpbusd_epi32(sums[j][v], four, _mm512_loadu_si512(x + v * LANES * GROUP));
             }
         }
         if (layer->is_last) {
-#pragma GCC unroll 4
+            UNROLLED
             for (int j = 0; j < TILE; j++)
-#pragma GCC unroll 4
+                UNROLLED
                 for (int v = 0; v < VECTORS; v++)
                     _mm512_storeu_si512((int32_t *)out + (first + j) * CHUNK + v * LANES, sums[j][v]);
             continue;
         }
-#pragma GCC unroll 4
+        UNROLLED
         for (int v = 0; v < VECTORS; v++)
             _mm512_storeu_si512((int8_t *)out + first * CHUNK + v * LANES * GROUP,
                                 activations_of(sums[0][v], sums[1][v], sums[2][v], sums[3][v]));
@@ -328,22 +332,22 @@ static void evaluate_dotprod(const Layer *layer, const Inputs *in, void *out) {
     for (int first = 0; first < layer->padded_outputs; first += TILE)
         for (int v = 0; v < CHUNK / 4; v += AT_A_TIME) {
             int32x4_t sums[TILE][AT_A_TIME];
-#pragma GCC unroll 4
+            UNROLLED
             for (int j = 0; j < TILE; j++)
-#pragma GCC unroll 4
+                UNROLLED
                 for (int i = 0; i < AT_A_TIME; i++) sums[j][i] = vdupq_n_s32(layer->constants[first + j]);
             for (int g = 0; g < in->count; g++) {
                 const int8_t *x = in->values + g * GROUP_BYTES + v * 16, *w = weights_of(layer, in->numbers[g], first);
-#pragma GCC unroll 4
+                UNROLLED
                 for (int j = 0; j < TILE; j++) {
                     const int8x16_t four = vreinterpretq_s8_s32(vdupq_n_s32(as_int32(w + j * GROUP)));
-#pragma GCC unroll 4
+                    UNROLLED
                     for (int i = 0; i < AT_A_TIME; i++) sums[j][i] = vdotq_s32(sums[j][i], vld1q_s8(x + i * 16), four);
                 }
             }
-#pragma GCC unroll 4
+            UNROLLED
             for (int j = 0; j < TILE; j++)
-#pragma GCC unroll 4
+                UNROLLED
                 for (int i = 0; i < AT_A_TIME; i++) vst1q_s32(all_sums + (first + j) * CHUNK + (v + i) * 4, sums[j][i]);
         }
     finish(layer, all_sums, out);
@@ -359,6 +363,161 @@ static int has_dotprod(void) {
     return 0;
 #endif
 }
+
+#endif
+
+#if ON_WASM
+
+/* WebAssembly: 16 bytes at a time. */
+
+static int interleave_wasm(const int8_t *const rows[GROUP], int8_t *group) {
+    v128_t any = wasm_i32x4_const_splat(0);
+    for (int n = 0; n < CHUNK; n += 16) {
+        const v128_t a = wasm_v128_load(rows[0] + n), b = wasm_v128_load(rows[1] + n);
+        const v128_t c = wasm_v128_load(rows[2] + n), d = wasm_v128_load(rows[3] + n);
+        any = wasm_v128_or(any, wasm_v128_or(wasm_v128_or(a, b), wasm_v128_or(c, d)));
+#define BYTES_OF(first, x, y)                                                                                          \
+    wasm_i8x16_shuffle(x, y, first, first + 16, first + 1, first + 17, first + 2, first + 18, first + 3, first + 19,   \
+                       first + 4, first + 20, first + 5, first + 21, first + 6, first + 22, first + 7, first + 23)
+#define PAIRS_OF(first, x, y)                                                                                          \
+    wasm_i16x8_shuffle(x, y, first, first + 8, first + 1, first + 9, first + 2, first + 10, first + 3, first + 11)
+        const v128_t ab_low = BYTES_OF(0, a, b), ab_high = BYTES_OF(8, a, b);
+        const v128_t cd_low = BYTES_OF(0, c, d), cd_high = BYTES_OF(8, c, d);
+        int8_t *target = group + n * GROUP;
+        wasm_v128_store(target, PAIRS_OF(0, ab_low, cd_low));
+        wasm_v128_store(target + 16, PAIRS_OF(4, ab_low, cd_low));
+        wasm_v128_store(target + 32, PAIRS_OF(0, ab_high, cd_high));
+        wasm_v128_store(target + 48, PAIRS_OF(4, ab_high, cd_high));
+    }
+    return wasm_v128_any_true(any);
+}
+
+/* The last steps of a layer for four symbols, from number n on. */
+INLINE void finish_sums(const Layer *layer, const v128_t sums[TILE], int first, int n, void *out) {
+    if (layer->is_last) {
+        UNROLLED
+        for (int j = 0; j < TILE; j++) wasm_v128_store((int32_t *)out + (first + j) * CHUNK + n, sums[j]);
+        return;
+    }
+    const v128_t a = wasm_i32x4_shr(sums[0], 6), b = wasm_i32x4_shr(sums[1], 6);
+    const v128_t c = wasm_i32x4_shr(sums[2], 6), d = wasm_i32x4_shr(sums[3], 6);
+    const v128_t bytes = wasm_u8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(a, b), wasm_i16x8_narrow_i32x4(c, d));
+    const v128_t turned = wasm_i8x16_shuffle(bytes, bytes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    wasm_v128_store((int8_t *)out + first * CHUNK + n * GROUP, wasm_u8x16_min(turned, wasm_i8x16_const_splat(127)));
+}
+
+#if defined(__wasm_relaxed_simd__)
+
+enum { AT_A_TIME = 8 }; /* symbols */
+
+/* Inputs of some symbols that are not zero throughout: magnitudes of those above zero or of those below. */
+typedef struct {
+    int count;
+    const int8_t *weights[MAX_GROUPS];
+    v128_t values[MAX_GROUPS][2];
+} Magnitudes;
+
+INLINE void add_magnitudes(Magnitudes *to, const int8_t *weights, v128_t x0, v128_t x1) {
+    to->weights[to->count] = weights;
+    to->values[to->count][0] = x0, to->values[to->count][1] = x1;
+    to->count += wasm_v128_any_true(wasm_v128_or(x0, x1));
+}
+
+INLINE void add_dot_products(v128_t sums[TILE][2], const Magnitudes *of, int first) {
+    for (int i = 0; i < of->count; i++) {
+        const v128_t x0 = of->values[i][0], x1 = of->values[i][1];
+        const int8_t *w = of->weights[i] + first * GROUP;
+        UNROLLED
+        for (int j = 0; j < TILE; j++) {
+            const v128_t four = wasm_i32x4_splat(as_int32(w + j * GROUP));
+            sums[j][0] = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(four, x0, sums[j][0]);
+            sums[j][1] = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(four, x1, sums[j][1]);
+        }
+    }
+}
+
+/* The second factors of a dot product are 0..127, or what it gives is left open. So inputs above zero and those below
+ * are apart, and the products of the latter are taken away. No sum of two products is beyond 16 bits. */
+static void evaluate_wasm(const Layer *layer, const Inputs *in, void *out) {
+    Magnitudes above, below;
+    const v128_t zero = wasm_i32x4_const_splat(0);
+    for (int n = 0; n < CHUNK; n += AT_A_TIME) {
+        above.count = below.count = 0;
+        for (int g = 0; g < in->count; g++) {
+            const int8_t *x = in->values + g * GROUP_BYTES + n * GROUP, *weights = weights_of(layer, in->numbers[g], 0);
+            const v128_t x0 = wasm_v128_load(x), x1 = wasm_v128_load(x + 16);
+            const v128_t above0 = wasm_i8x16_max(x0, zero), above1 = wasm_i8x16_max(x1, zero);
+            add_magnitudes(&above, weights, above0, above1);
+            add_magnitudes(&below, weights, wasm_i8x16_sub(above0, x0), wasm_i8x16_sub(above1, x1));
+        }
+        for (int first = 0; first < layer->padded_outputs; first += TILE) {
+            v128_t sums[TILE][2];
+            UNROLLED
+            for (int j = 0; j < TILE; j++) sums[j][0] = sums[j][1] = wasm_i32x4_splat(-layer->constants[first + j]);
+            add_dot_products(sums, &below, first);
+            UNROLLED
+            for (int j = 0; j < TILE; j++) sums[j][0] = wasm_i32x4_neg(sums[j][0]), sums[j][1] = wasm_i32x4_neg(sums[j][1]);
+            add_dot_products(sums, &above, first);
+            UNROLLED
+            for (int half = 0; half < 2; half++) {
+                const v128_t of_symbols[TILE] = {sums[0][half], sums[1][half], sums[2][half], sums[3][half]};
+                finish_sums(layer, of_symbols, first, n + 4 * half, out);
+            }
+        }
+    }
+}
+
+#else
+
+enum { AT_A_TIME = 4 };
+
+/* Inputs of some symbols that are not zero throughout, of 16 bits: those of the first two symbols, and the others. */
+typedef struct {
+    int count;
+    const int8_t *weights[MAX_GROUPS];
+    v128_t values[MAX_GROUPS][2];
+} Numbers;
+
+/* Products of 16 bits: for each symbol the sums of the first and the last two of a group. */
+static void evaluate_wasm(const Layer *layer, const Inputs *in, void *out) {
+    Numbers numbers;
+    for (int n = 0; n < CHUNK; n += AT_A_TIME) {
+        numbers.count = 0;
+        for (int g = 0; g < in->count; g++) {
+            const v128_t x = wasm_v128_load(in->values + g * GROUP_BYTES + n * GROUP);
+            numbers.weights[numbers.count] = weights_of(layer, in->numbers[g], 0);
+            numbers.values[numbers.count][0] = wasm_i16x8_extend_low_i8x16(x);
+            numbers.values[numbers.count][1] = wasm_i16x8_extend_high_i8x16(x);
+            numbers.count += wasm_v128_any_true(x);
+        }
+        for (int first = 0; first < layer->padded_outputs; first += TILE) {
+            v128_t sums[TILE][2];
+            UNROLLED
+            for (int j = 0; j < TILE; j++) sums[j][0] = sums[j][1] = wasm_i32x4_const_splat(0);
+            for (int i = 0; i < numbers.count; i++) {
+                const int8_t *w = numbers.weights[i] + first * GROUP;
+                const v128_t x0 = numbers.values[i][0], x1 = numbers.values[i][1];
+                UNROLLED
+                for (int j = 0; j < TILE; j++) {
+                    const v128_t four = wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat(as_int32(w + j * GROUP)));
+                    sums[j][0] = wasm_i32x4_add(sums[j][0], wasm_i32x4_dot_i16x8(x0, four));
+                    sums[j][1] = wasm_i32x4_add(sums[j][1], wasm_i32x4_dot_i16x8(x1, four));
+                }
+            }
+            v128_t of_symbols[TILE];
+            UNROLLED
+            for (int j = 0; j < TILE; j++) {
+                const v128_t even = wasm_i32x4_shuffle(sums[j][0], sums[j][1], 0, 2, 4, 6);
+                const v128_t odd = wasm_i32x4_shuffle(sums[j][0], sums[j][1], 1, 3, 5, 7);
+                const v128_t constant = wasm_i32x4_splat(layer->constants[first + j]);
+                of_symbols[j] = wasm_i32x4_add(constant, wasm_i32x4_add(even, odd));
+            }
+            finish_sums(layer, of_symbols, first, n, out);
+        }
+    }
+}
+
+#endif
 
 #endif
 
@@ -383,6 +542,9 @@ const ByteProducts BYTE_PRODUCTS[] = {
     {"avx-vnni", has_avx_vnni, interleave_avx2, evaluate_avx_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},
 #endif
     {"avx2", has_avx2, interleave_avx2, evaluate_avx2, nothing_to_do, nothing_to_do, TILE, 0, 0},
+#endif
+#if ON_WASM
+    {"wasm", is_always_possible, interleave_wasm, evaluate_wasm, nothing_to_do, nothing_to_do, TILE, 0, 0},
 #endif
 #if ON_ARM
     {"dotprod", has_dotprod, interleave_dotprod, evaluate_dotprod, nothing_to_do, nothing_to_do, TILE, 0, 0},

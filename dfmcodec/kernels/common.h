@@ -22,6 +22,12 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+/* Before a loop of few known turns, whose arrays can then be in registers. */
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 32")
+#endif
 
 #if defined(__x86_64__) && defined(__linux__) /* elsewhere a build is for the oldest processors throughout */
 #include <immintrin.h>
@@ -37,6 +43,12 @@
 #define ON_ARM 1
 #else
 #define ON_ARM 0
+#endif
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#define ON_WASM 1
+#else
+#define ON_WASM 0
 #endif
 
 /* Kernels are compiled once for each target, with vectors of the size of its registers: machine_avx2.c and its like
@@ -106,6 +118,16 @@ INLINE int32_lanes least(int32_lanes a, int32_t b) { return b + ((a - b) & (a - 
 INLINE float_lanes all(float x) { return x - (float_lanes){0}; }
 
 INLINE void store(void *at, const void *v) { memcpy(at, v, LANES * 4); }
+
+/* a x + sum. Compilers do it in one step where the processor has one, but for WebAssembly, which leaves open how the
+ * product is rounded. */
+INLINE float_lanes add_product(float_lanes sum, float a, float_lanes x) {
+#if defined(__wasm_relaxed_simd__) && LANES == 4
+    return (float_lanes)wasm_f32x4_relaxed_madd((v128_t)x, wasm_f32x4_splat(a), (v128_t)sum);
+#else
+    return sum + a * x;
+#endif
+}
 
 /* An argument: an array, a size or position, or another number. */
 typedef struct {

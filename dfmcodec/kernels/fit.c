@@ -124,26 +124,26 @@ INLINE void products(const float *weights, const float *bias, int bias_stride, i
     for (int first = 0; first < rows; first += ROWS_AT_A_TIME) {
         const float *of_row[ROWS_AT_A_TIME];
         int at[ROWS_AT_A_TIME];
-#pragma GCC unroll 8
+        UNROLLED
         for (int i = 0; i < ROWS_AT_A_TIME; i++) {
             at[i] = first + i < rows ? first + i : rows - 1;
             of_row[i] = weights + at[i] * count;
         }
         for (int v = 0; v < vectors; v += 2) {
             float_lanes sums[ROWS_AT_A_TIME][2];
-#pragma GCC unroll 8
+            UNROLLED
             for (int i = 0; i < ROWS_AT_A_TIME; i++)
                 sums[i][0] = sums[i][1] = all(bias ? bias[at[i] * bias_stride] : 0.0f);
             const float *x = in[0] + v * LANES;
             for (int k = 0; k < count; k++, x += TILE) {
                 const float_lanes x0 = load(x), x1 = load(x + LANES);
-#pragma GCC unroll 8
+                UNROLLED
                 for (int i = 0; i < ROWS_AT_A_TIME; i++) {
                     sums[i][0] += of_row[i][k] * x0;
                     sums[i][1] += of_row[i][k] * x1;
                 }
             }
-#pragma GCC unroll 8
+            UNROLLED
             for (int i = 0; i < ROWS_AT_A_TIME; i++) {
                 store(out[at[i]] + v * LANES, &sums[i][0]);
                 store(out[at[i]] + (v + 1) * LANES, &sums[i][1]);
@@ -160,27 +160,27 @@ INLINE void outer_products(float_lanes *sums, const Row *left, int rows, const R
         for (int k = 0; k < count; k += BLOCK) {
             const float *a[BLOCK], *b[BLOCK];
             float_lanes found[BLOCK][BLOCK];
-#pragma GCC unroll 8
+            UNROLLED
             for (int i = 0; i < BLOCK; i++) {
                 a[i] = left[r + i < rows ? r + i : rows - 1];
                 b[i] = right[k + i < count ? k + i : count - 1];
-#pragma GCC unroll 8
+                UNROLLED
                 for (int j = 0; j < BLOCK; j++) found[i][j] = all(0.0f);
             }
             for (int v = 0; v < vectors; v++) {
                 float_lanes x[BLOCK];
-#pragma GCC unroll 8
+                UNROLLED
                 for (int j = 0; j < BLOCK; j++) x[j] = load(b[j] + v * LANES);
-#pragma GCC unroll 8
+                UNROLLED
                 for (int i = 0; i < BLOCK; i++) {
                     const float_lanes of_row = load(a[i] + v * LANES);
-#pragma GCC unroll 8
+                    UNROLLED
                     for (int j = 0; j < BLOCK; j++) found[i][j] += of_row * x[j];
                 }
             }
-#pragma GCC unroll 8
+            UNROLLED
             for (int i = 0; i < BLOCK; i++)
-#pragma GCC unroll 8
+                UNROLLED
                 for (int j = 0; j < BLOCK; j++)
                     if (r + i < rows && k + j < count) sums[(r + i) * count + k + j] += found[i][j];
         }
@@ -324,7 +324,7 @@ INLINE void double_rows(const float *taps, int level, const float *in, float *ou
         float *wide = out + y * stride_of(level);
         for (int i = 0; i < pairs; i += LANES) {
             float_lanes even = all(0.0f), odd = all(0.0f);
-#pragma GCC unroll 8
+            UNROLLED
             for (int t = 0; t < TAPS; t++) {
                 even += taps[t] * load(row + i + t);
                 odd += taps[TAPS - 1 - t] * load(row + i + t + 1);
@@ -344,7 +344,7 @@ static void double_plane(const Work *work, const float *taps, int level, const f
         for (int x = 0; x < end; x += LANES) {
             const float *from = work->middle + p * stride + x;
             float_lanes even = all(0.0f), odd = all(0.0f);
-#pragma GCC unroll 8
+            UNROLLED
             for (int t = 0; t < TAPS; t++) {
                 even += taps[t] * load(from + t * stride);
                 odd += taps[TAPS - 1 - t] * load(from + (t + 1) * stride);
@@ -365,7 +365,7 @@ static void undouble_plane(const Work *work, const float *taps, int level, const
         for (int x = 0; x < whole_vectors(2 * pairs); x += LANES) {
             float_lanes sum = all(0.0f);
             const float_lanes wide = sums ? load(work->middle + y * stride + x) : sum;
-#pragma GCC unroll 8
+            UNROLLED
             for (int t = 0; t < TAPS; t++) {
                 const int even = y - t, odd = y - t - 1;
                 if (even >= 0 && even < pairs) {
@@ -392,7 +392,7 @@ static void undouble_plane(const Work *work, const float *taps, int level, const
             store(even + LANES + i, &e);
             store(odd + LANES + i, &o);
             if (sums)
-#pragma GCC unroll 8
+                UNROLLED
                 for (int t = 0; t < TAPS; t++) {
                     sums[t] += e * load(row + i + t);
                     sums[TAPS - 1 - t] += o * load(row + i + t + 1);
@@ -400,7 +400,7 @@ static void undouble_plane(const Work *work, const float *taps, int level, const
         }
         for (int i = 0; i < count; i += LANES) {
             float_lanes sum = load(target + i);
-#pragma GCC unroll 8
+            UNROLLED
             for (int t = 0; t < TAPS; t++) {
                 sum += taps[t] * load(even + LANES + i - t);
                 sum += taps[TAPS - 1 - t] * load(odd + LANES + i - t - 1);
@@ -763,12 +763,12 @@ static void stage_forward(const Work *work, int stage, const float *in, float *o
     for (int i = 0; i < count; i += LANES) {
         float_lanes sums[CHANNELS];
         for (int c = 0; c < CHANNELS; c++) sums[c] = constants[c] + load(in + c * plane + PIXELS_ALONG + 1 + i);
-#pragma GCC unroll 9
+        UNROLLED
         for (int around = 0; around < 9; around++)
-#pragma GCC unroll 3
+            UNROLLED
             for (int k = 0; k < CHANNELS; k++) {
                 const float_lanes x = load(in + k * plane + around / 3 * PIXELS_ALONG + around % 3 + i);
-#pragma GCC unroll 3
+                UNROLLED
                 for (int c = 0; c < CHANNELS; c++) sums[c] += weights[c * AROUND + around * CHANNELS + k] * x;
             }
         for (int c = 0; c < CHANNELS; c++) {
@@ -786,24 +786,24 @@ static void stage_backward(const Work *work, int stage, const float *in, const f
     for (int i = 0; i < count + 2 * PIXELS_ALONG; i += LANES) {
         float_lanes found[CHANNELS];
         for (int k = 0; k < CHANNELS; k++) found[k] = load(by_out + k * by_plane + i - PIXELS_ALONG - 1);
-#pragma GCC unroll 9
+        UNROLLED
         for (int around = 0; around < 9; around++)
-#pragma GCC unroll 3
+            UNROLLED
             for (int c = 0; c < CHANNELS; c++) {
                 const float_lanes g = load(by_out + c * by_plane + i - around / 3 * PIXELS_ALONG - around % 3);
-#pragma GCC unroll 3
+                UNROLLED
                 for (int k = 0; k < CHANNELS; k++) found[k] += weights[c * AROUND + around * CHANNELS + k] * g;
             }
         for (int k = 0; k < CHANNELS; k++) store(by_in + k * by_plane + i, &found[k]);
     }
     for (int c = 0; c < CHANNELS; c++) {
         float_lanes found[AROUND], of_constant = all(0.0f);
-#pragma GCC unroll 27
+        UNROLLED
         for (int k = 0; k < AROUND; k++) found[k] = all(0.0f);
         for (int i = 0; i < count; i += LANES) {
             const float_lanes g = load(by_out + c * by_plane + i);
             of_constant += g;
-#pragma GCC unroll 27
+            UNROLLED
             for (int k = 0; k < AROUND; k++)
                 found[k] +=
                     g * load(in + k % CHANNELS * plane + k / CHANNELS / 3 * PIXELS_ALONG + k / CHANNELS % 3 + i);

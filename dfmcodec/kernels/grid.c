@@ -45,17 +45,17 @@ INLINE void layer(const float *weights, const float *constants, int inputs, int 
     for (int first = 0; first < outputs; first += TILE) {
         float_lanes tile[TILE];
         int at[TILE];
-#pragma GCC unroll 4
+        UNROLLED
         for (int i = 0; i < TILE; i++) {
             at[i] = first + i < outputs ? first + i : outputs - 1;
             tile[i] = all(constants ? constants[at[i]] : 0);
         }
         for (int k = 0; k < inputs; k++) {
             const float *w = weights + k * outputs;
-#pragma GCC unroll 4
-            for (int i = 0; i < TILE; i++) tile[i] += w[at[i]] * x[k];
+            UNROLLED
+            for (int i = 0; i < TILE; i++) tile[i] = add_product(tile[i], w[at[i]], x[k]);
         }
-#pragma GCC unroll 4
+        UNROLLED
         for (int i = 0; i < TILE; i++) sums[at[i]] = tile[i];
     }
 }

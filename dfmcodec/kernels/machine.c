@@ -21,6 +21,8 @@ enum {
     TILE = 2 * LANES, /* cells at a time */
 #if LANES == 16 || ON_ARM
     TILE_OUTPUTS = 12, /* sums at a time: 24 of 32 registers */
+#elif ON_WASM
+    TILE_OUTPUTS = 4, /* 8 of 15 registers, as a sum may need a copy */
 #else
     TILE_OUTPUTS = 6, /* 12 of 16 registers */
 #endif
@@ -40,10 +42,10 @@ INLINE void add_products(float_lanes (*sums)[2], int some, const float *weights,
                          int count) {
     for (int k = 0; k < count; k++, weights += outputs) {
         const float_lanes x0 = load(rows[k]), x1 = load(rows[k] + LANES);
-#pragma GCC unroll 12
+        UNROLLED
         for (int j = 0; j < some; j++) {
-            sums[j][0] += weights[j] * x0;
-            sums[j][1] += weights[j] * x1;
+            sums[j][0] = add_product(sums[j][0], weights[j], x0);
+            sums[j][1] = add_product(sums[j][1], weights[j], x1);
         }
     }
 }
@@ -82,10 +84,10 @@ INLINE void lift_outputs(const Work *work, int some, int first, const float (*in
     const int width = work->machine->width;
     const float *weights = work->machine->lift + first, *constants = weights + INPUTS * width;
     float_lanes sums[TILE_OUTPUTS][2];
-#pragma GCC unroll 12
+    UNROLLED
     for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(constants[i] * work->log_step + constants[width + i]);
     add_products(sums, some, weights, width, inputs, INPUTS);
-#pragma GCC unroll 12
+    UNROLLED
     for (int i = 0; i < some; i++) {
         store(target + (first + i) * work->stride, &sums[i][0]);
         store(target + (first + i) * work->stride + LANES, &sums[i][1]);
@@ -132,14 +134,14 @@ INLINE void layer_outputs(const Work *work, int layer, int some, int first, cons
     const int width = machine->width, is_last = layer == machine->depth - 1, outputs = is_last ? SAMPLES : width;
     const float *a = machine->a[layer] + first, *b = machine->b[layer] + first;
     float_lanes sums[TILE_OUTPUTS][2];
-#pragma GCC unroll 12
+    UNROLLED
     for (int i = 0; i < some; i++) sums[i][0] = sums[i][1] = all(a[i]);
     add_products(sums, some, a + outputs, outputs, waves->cosines, width);
     add_products(sums, some, b + outputs, outputs, waves->sines, width);
     if (is_last) add_products(sums, some, machine->bypass + first, outputs, waves->inner, width);
-#pragma GCC unroll 12
+    UNROLLED
     for (int i = 0; i < some; i++)
-#pragma GCC unroll 2
+        UNROLLED
         for (int half = 0; half < 2; half++) {
             if (!is_last) sums[i][half] += load(waves->inner[first + i] + half * LANES);
             store(target + (first + i) * work->stride + half * LANES, &sums[i][half]);
@@ -263,16 +265,19 @@ done:
 INLINE void filter_tile(const float *weights, const ptrdiff_t *taps, ptrdiff_t count, int channels, const float *here,
                         ptrdiff_t plane, float (*out)[TILE]) {
     float_lanes sums[CHANNELS][2];
+    UNROLLED
     for (int i = 0; i < channels; i++) sums[i][0] = sums[i][1] = all(0.0f);
     for (ptrdiff_t t = 0; t < count; t++)
         for (int from = 0; from < channels; from++, weights += channels) {
             const float *own = here + from * plane, *around = own + taps[t];
             const float_lanes x0 = load(around) - load(own), x1 = load(around + LANES) - load(own + LANES);
+            UNROLLED
             for (int i = 0; i < channels; i++) {
-                sums[i][0] += weights[i] * x0;
-                sums[i][1] += weights[i] * x1;
+                sums[i][0] = add_product(sums[i][0], weights[i], x0);
+                sums[i][1] = add_product(sums[i][1], weights[i], x1);
             }
         }
+    UNROLLED
     for (int i = 0; i < channels; i++) {
         store(out[i], &sums[i][0]);
         store(out[i] + LANES, &sums[i][1]);
@@ -291,7 +296,7 @@ int NAME(filter_change)(Call *call) {
     ptrdiff_t *distances = NULL;
     const ptrdiff_t count = taps.len / 8, padded_height = height + 2 * radius, padded_width = width + 2 * radius;
     const int32_t *tap = taps.buf;
-    if (!SIZES(height, width) || channels < 1 || channels > CHANNELS || height < 1 || width < 1 || radius < 0 ||
+    if (!SIZES(height, width) || (channels != 1 && channels != CHANNELS) || height < 1 || width < 1 || radius < 0 ||
         radius > 64) {
         refuse(call, "a filter or block of these sizes is not possible");
         goto done;
@@ -318,10 +323,10 @@ int NAME(filter_change)(Call *call) {
             const ptrdiff_t some = width - first < TILE ? width - first : TILE;
             const float *here = values + (row + radius) * padded_width + radius + first;
             float sums[CHANNELS][TILE];
-            if (channels == CHANNELS) /* a number that the compiler knows */
+            if (channels == CHANNELS) /* numbers that the compiler knows */
                 filter_tile(weights.buf, distances, count, CHANNELS, here, plane, sums);
             else
-                filter_tile(weights.buf, distances, count, (int)channels, here, plane, sums);
+                filter_tile(weights.buf, distances, count, 1, here, plane, sums);
             for (ptrdiff_t i = 0; i < channels; i++)
                 memcpy((float *)out.buf + (i * height + row) * width + first, sums[i], (size_t)some * sizeof(float));
         }

@@ -1,120 +1,87 @@
 /**
- * What is decoded of a tile so far: it gives the features of each coding pass and takes its symbols
- * ("Trellis" and "Context of a symbol" in docs/format.md).
+ * What is decoded of a tile so far: it gives the features of each coding pass and takes its symbols ("Trellis" and
+ * "Context of a symbol" in docs/format.md).
  *
- * All numbers that are features lie in planes of 16-bit integers in the memory of `products.js`. A
- * plane has a number for each cell of 2x2 symbols, so the symbols of a pass, which are one phase of
- * a band, see contiguous parts of planes. Planes of symbols have a border of one cell of zeros; the
- * distance between rows, the stride, is that of the columns of cells with their border in all planes.
+ * All numbers that are features are bytes in planes of a workspace, companded. Symbols of the level and differences in
+ * the low-pass band have a plane for each phase, so the symbols of a pass see contiguous parts of planes: phases of
+ * symbols with a border of one cell of zeros, the coarser level with two numbers before and four behind. Coefficients
+ * lie in planes of their own, and become samples with the level's last pass.
+ *
+ * @module causal_context
  */
 
-import { allocate } from "./errors.js";
 import { ORIENTATIONS, bandSize } from "./geometry.js";
-import { COMPANDED, LOW_COUNTS, LOW_OFFSETS, PHASES, SQUARE, WINDOWS, compand, phaseAt } from "./neighbourhood.js";
+import { bytesOfArrays } from "./kernels.js";
+import { COMPANDED, LOW_COUNTS, LOW_OFFSETS, PHASES, SQUARE, WINDOWS, symbolFeatures } from "./neighbourhood.js";
 import { bandStep } from "./wavelet.js";
 
-const BORDER = 1; // cells
-const READ_BEYOND = 16; // numbers that a block of symbols may read beyond the last plane
-const BYTES = 2; // of a number
+const BORDER = 1; // cells around a phase
+const PAD = 2; // numbers before those of the coarser level
+const BEYOND = 4; // and behind
 const PHASE_COUNT = PHASES.length;
-const LOW_REACH = 2; // of differences in the low-pass band
-const LAST_MAGNITUDE = COMPANDED.length - 1;
 /** The next state from a state and the parity of the symbol, as 2 * state + parity. */
-const NEXT_STATE = Uint8Array.of(0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5);
+const NEXT_STATE = Int8Array.of(0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5);
+const COMPANDED_BYTES = Int8Array.from(COMPANDED);
+const COMPANDED_NUMBERS = Int32Array.from(COMPANDED);
+const LOW_OFFSET_NUMBERS = Int32Array.from(LOW_OFFSETS.flat());
 
+const area = ([rows, columns]) => rows * columns;
 const cellsOf = ([height, width]) => [(height + 1) >> 1, (width + 1) >> 1];
-const strideOf = (columns) => columns + 2 * BORDER;
-const planeLength = ([rows, columns]) => (rows + 2 * BORDER) * strideOf(columns);
+const phaseSize = (lowSize) => cellsOf(lowSize).map((side) => side + 2 * BORDER);
+const coarserSize = (lowSize) => lowSize.map((side) => side + PAD + BEYOND);
+/** The number of a phase as planes have them: by its row and column. */
+const placeOf = ([y, x]) => 2 * y + x;
 
-/** How many planes of each sort a tile has. */
-function planeCounts(channels) {
+/** How many numbers the planes of a level have, from the size of its low-pass band. */
+function lengthsOf(lowSize, channels) {
   return {
-    symbols: channels * ORIENTATIONS * PHASE_COUNT,
-    coarser: channels * ORIENTATIONS,
-    differences: channels * PHASE_COUNT * LOW_OFFSETS.length,
+    symbols: channels * ORIENTATIONS * PHASE_COUNT * area(phaseSize(lowSize)),
+    coarser: channels * ORIENTATIONS * area(coarserSize(cellsOf(lowSize))),
+    differences: channels * PHASE_COUNT * LOW_OFFSETS.length * area(cellsOf(lowSize)),
+    states: area(cellsOf(lowSize)),
+    coefficients: channels * ORIENTATIONS * area(lowSize),
   };
-}
-
-/** The numbers of all planes of a tile whose finest level has bands of at most this many cells. */
-function planeNumbers(cells, channels) {
-  const { symbols, coarser, differences } = planeCounts(channels);
-  return (symbols + coarser + differences) * planeLength(cells) + READ_BEYOND;
 }
 
 /** The bytes that the context of a tile takes in a workspace, from the size of its finest low-pass band. */
 export function contextBytes(lowSize, channels) {
-  return BYTES * planeNumbers(cellsOf(lowSize), channels) + 64;
-}
-
-/** A plane [height, width] with its edges repeated `LOW_REACH` times. */
-function paddedPlane(samples, [height, width]) {
-  const paddedWidth = width + 2 * LOW_REACH;
-  const padded = allocate(() => new Int32Array((height + 2 * LOW_REACH) * paddedWidth));
-  for (let row = 0; row < height + 2 * LOW_REACH; row++) {
-    const source = Math.min(Math.max(row - LOW_REACH, 0), height - 1) * width;
-    const start = row * paddedWidth;
-    padded.fill(samples[source], start, start + LOW_REACH);
-    padded.set(samples.subarray(source, source + width), start + LOW_REACH);
-    padded.fill(samples[source + width - 1], start + LOW_REACH + width, start + paddedWidth);
-  }
-  return { samples: padded, width: paddedWidth };
-}
-
-/**
- * The companded differences, in quarters of the step, of all differences -reach..reach; larger ones
- * have that of the reach.
- * @param {number} range no difference is larger
- * @param {number} step of the level's bands of orientation 0, in 2^-8 units
- */
-function differenceTable(range, step) {
-  const reach = Math.min(Math.max(1, step >> 1), range); // 128 steps, in units: the last one of the companding
-  const factor = Math.floor(2 ** 24 / step);
-  const table = new Int16Array(2 * reach + 1);
-  for (let difference = 1; difference <= reach; difference++) {
-    const quarters = Math.imul(difference, factor) >> 14;
-    const k = COMPANDED[quarters < LAST_MAGNITUDE ? quarters : LAST_MAGNITUDE];
-    table[reach + difference] = k;
-    table[reach - difference] = -k;
-  }
-  return { table, reach };
-}
-
-/** Writes the companded differences between every second sample and the one `offset` further. */
-function fillDifferencePlane({ samples, width }, source, offset, { plane, at, stride }, { table, reach }) {
-  for (let row = 0; row < source.rows; row++) {
-    let from = source.at + 2 * row * width;
-    let target = at + row * stride;
-    for (const end = target + source.columns; target < end; target++, from += 2) {
-      const difference = samples[from + offset] - samples[from] + reach;
-      plane[target] = table[difference < 0 ? 0 : difference > 2 * reach ? 2 * reach : difference];
-    }
-  }
-}
-
-/** The largest difference between any two samples. */
-function rangeOf(samples) {
-  let [least, most] = [samples[0], samples[0]];
-  for (const sample of samples) {
-    if (sample < least) least = sample;
-    if (sample > most) most = sample;
-  }
-  return most - least;
+  const { symbols, coarser, differences, states, coefficients } = lengthsOf(lowSize, channels);
+  return bytesOfArrays([symbols, coarser, differences, states, 4 * coefficients]);
 }
 
 export class CausalContext {
-  #numbers;
+  #run;
+  #arrays;
   #channels;
-  #states = new Uint8Array(0);
+  #qStep;
+  #level = 0;
   #hasCoarser = false;
+  #lowSize = [0, 0];
+  #levelSize = [0, 0];
+  #planes;
+  /** @type {Int32Array[][]} by channel and orientation */
+  #coefficients = [];
 
   /**
-   * @param {{int16: (length: number) => Int16Array}} space a workspace with `contextBytes` of room
+   * @param {import("./kernels.js").Workspace} space with `contextBytes` of room
    * @param {[number, number]} lowSize the size of the largest low-pass band whose level it serves
    * @param {number} channels 1 or 3
+   * @param {number} qStep
    */
-  constructor(space, lowSize, channels) {
-    this.#numbers = space.int16(planeNumbers(cellsOf(lowSize), channels));
+  constructor(space, lowSize, channels, qStep) {
+    const { symbols, coarser, differences, states, coefficients } = lengthsOf(lowSize, channels);
+    this.#run = space.run;
     this.#channels = channels;
+    this.#qStep = qStep;
+    const bytes = (length) => space.array(Int8Array, length);
+    this.#arrays = {
+      symbols: bytes(symbols),
+      coarser: bytes(coarser),
+      differences: bytes(differences),
+      states: bytes(states),
+      coefficients: space.array(Int32Array, coefficients),
+    };
+    this.#planes = this.#arrays;
   }
 
   /** Starts a tile: nothing is decoded but its low-pass band. */
@@ -125,149 +92,151 @@ export class CausalContext {
   /**
    * Enters a decomposition level.
    * @param {number} level
+   * @param {[number, number]} levelSize the size of its image
    * @param {[number, number]} lowSize the size of its low-pass band
    * @param {Int32Array[]} low the low-pass band of each channel, units
-   * @param {number} qStep
    */
-  enter(level, lowSize, low, qStep) {
-    this.cells = cellsOf(lowSize);
-    this.stride = strideOf(this.cells[1]);
-    this.#states = allocate(() => new Uint8Array(this.cells[0] * this.cells[1]));
-    const length = planeLength(this.cells);
-    const counts = planeCounts(this.#channels);
-    const coarser = counts.coarser * length;
-    const middle = coarser + counts.symbols * length;
-    const end = middle + counts.differences * length;
-    // `leave` of the level before has filled the planes of the coarser bands, which come first.
-    this.#numbers.fill(0, this.#hasCoarser ? coarser : 0, end);
-    this.coarser = this.#numbers.subarray(0, coarser);
-    this.symbols = this.#numbers.subarray(coarser, middle);
-    this.differences = this.#numbers.subarray(middle, end);
-    this.planeLength = length;
-    const step = bandStep(qStep, level, 0);
-    low.forEach((samples, channel) => this.#fillDifferences(samples, lowSize, channel, step));
-  }
-
-  /** Where the plane of a phase of a band starts in `symbols`. */
-  #symbolPlane(channel, orientation, phase) {
-    return ((channel * ORIENTATIONS + orientation) * PHASE_COUNT + phase) * this.planeLength;
-  }
-
-  #coarserPlane(channel, orientation) {
-    return (channel * ORIENTATIONS + orientation) * this.planeLength;
-  }
-
-  #differencePlane(channel, phase, number) {
-    return ((channel * PHASE_COUNT + phase) * LOW_OFFSETS.length + number) * this.planeLength;
-  }
-
-  /**
-   * The differences in the low-pass band of a channel, from each sample to those around it, by the
-   * phase of the sample. They are in quarters of the step, then companded.
-   */
-  #fillDifferences(samples, size, channel, step) {
-    const [rows, columns] = size;
-    const padded = paddedPlane(samples, size);
-    const companded = differenceTable(rangeOf(samples), step);
-    PHASES.forEach(([y, x], phase) => {
-      const source = { at: (LOW_REACH + y) * padded.width + LOW_REACH + x, rows: (rows - y + 1) >> 1 };
-      source.columns = (columns - x + 1) >> 1;
-      LOW_OFFSETS.forEach(([dy, dx], number) => {
-        const target = { plane: this.differences, at: this.#differencePlane(channel, phase, number) };
-        fillDifferencePlane(padded, source, dy * padded.width + dx, { ...target, stride: this.stride }, companded);
-      });
+  enter(level, levelSize, lowSize, low) {
+    [this.#level, this.#lowSize, this.#levelSize] = [level, lowSize, levelSize];
+    const lengths = lengthsOf(lowSize, this.#channels);
+    this.#planes = Object.fromEntries(
+      Object.entries(lengths).map(([name, length]) => [name, this.#arrays[name].subarray(0, length)]),
+    );
+    for (const name of ["symbols", "differences", "states"]) this.#planes[name].fill(0);
+    let start = 0;
+    this.#coefficients = low.map(() =>
+      Array.from({ length: ORIENTATIONS }, (_, orientation) => {
+        const size = area(bandSize(levelSize, orientation));
+        return this.#planes.coefficients.subarray(start, (start += size));
+      }),
+    );
+    const step = bandStep(this.#qStep, level, 0);
+    const length = lengths.differences / this.#channels;
+    low.forEach((samples, channel) => {
+      const out = this.#planes.differences.subarray(channel * length, (channel + 1) * length);
+      this.#run.lowDifferences(
+        samples, ...lowSize, step, LOW_OFFSET_NUMBERS, COMPANDED_NUMBERS, 0, lowSize[0], out,
+      );
     });
   }
 
+  /** What `viewsOf` are of: symbols of the level, of the coarser level, differences. */
+  get planes() {
+    return [this.#planes.symbols, this.#planes.coarser, this.#planes.differences];
+  }
+
   /**
-   * Where the features of a pass are, as `setSources` of `products.js` takes them. Number n of a
-   * source belongs to the cell of row floor(n / stride) and column n mod stride.
+   * Where the features of a pass are, as the kernel takes them: for each one that is no magnitude the number of its
+   * plane, the index of what the first symbol sees, and the distance from row to row; how many of them are symbols;
+   * and the numbers of all features that the pass has.
    */
-  sourcesOf(channel, orientation, phase) {
-    const sources = [];
-    let pair = 0;
-    const place = (array, index) => array.byteOffset + BYTES * index;
-    const add = (isDecoded, offsets, placeOf) => {
-      if (isDecoded) offsets.forEach((offset, at) => sources.push(pair + at, placeOf(offset), 0));
-      pair += offsets.length;
+  featuresOf({ channel, orientation, phase }) {
+    const [, columns] = phaseSize(this.#lowSize);
+    const length = area(phaseSize(this.#lowSize));
+    const symbols = [];
+    const isDecoded = [];
+    const add = (isThere, offsets, viewOf) => {
+      offsets.forEach((offset) => {
+        isDecoded.push(isThere);
+        if (isThere) symbols.push(viewOf(offset));
+      });
     };
-    const inBand = (c, o) => (offset) => place(this.symbols, this.#symbolAt(c, o, phase, offset));
+    const inBand = (c, o) => ([dy, dx]) => {
+      const [y, x] = [PHASES[phase][0] + dy, PHASES[phase][1] + dx];
+      const plane = (c * ORIENTATIONS + o) * PHASE_COUNT + placeOf([y & 1, x & 1]);
+      return [0, plane * length + (BORDER + (y >> 1)) * columns + BORDER + (x >> 1), columns];
+    };
     add(true, WINDOWS[phase], inBand(channel, orientation));
     for (const other of [0, 1]) add(other < orientation, SQUARE, inBand(channel, other));
     for (const other of [0, 1]) add(other < channel, SQUARE, inBand(other, orientation));
-    const coarser = this.#coarserPlane(channel, orientation);
-    add(this.#hasCoarser, SQUARE, ([dy, dx]) =>
-      place(this.coarser, coarser + (BORDER + dy) * this.stride + BORDER + dx),
-    );
+    const [coarserRows, coarserColumns] = coarserSize(cellsOf(this.#lowSize));
+    const coarser = (channel * ORIENTATIONS + orientation) * coarserRows;
+    add(this.#hasCoarser, SQUARE, ([dy, dx]) => [
+      1, (coarser + PAD + dy) * coarserColumns + PAD + dx, coarserColumns,
+    ]);
+    const available = isDecoded.flatMap((isThere, at) => (isThere ? [at] : []));
+    available.push(...available.map((at) => at + isDecoded.length));
+    const cells = cellsOf(this.#lowSize);
+    const differences = [];
+    let feature = symbolFeatures(phase);
     [channel, 0, 1].forEach((other, at) => {
-      const isDecoded = at === 0 || other < channel;
-      for (let number = 0; isDecoded && number < LOW_COUNTS[at]; number += 2) {
-        const [first, second] = [0, 1].map((n) => this.#differencePlane(other, phase, number + n));
-        sources.push(pair + number / 2, place(this.differences, first), place(this.differences, second));
+      const isThere = at === 0 || other < channel;
+      for (let number = 0; number < LOW_COUNTS[at]; number++, feature++) {
+        if (!isThere) continue;
+        available.push(feature);
+        const plane = (other * PHASE_COUNT + placeOf(PHASES[phase])) * LOW_OFFSETS.length + number;
+        differences.push([2, plane * area(cells), cells[1]]);
       }
-      pair += LOW_COUNTS[at] / 2;
     });
-    return sources;
+    return {
+      views: BigInt64Array.from([...symbols, ...differences].flat(), BigInt),
+      symbolCount: symbols.length,
+      available: Int32Array.from(available),
+    };
   }
 
-  /** Where in `symbols` the neighbour at an offset is of the first symbol of a phase. */
-  #symbolAt(channel, orientation, phase, [dy, dx]) {
-    const [y, x] = [PHASES[phase][0] + dy, PHASES[phase][1] + dx];
-    const plane = this.#symbolPlane(channel, orientation, phaseAt(PHASES[phase], [dy, dx]));
-    return plane + (BORDER + (y >> 1)) * this.stride + BORDER + (x >> 1);
-  }
-
-  /** The quantiser of the symbol of a cell: 0 or 1. */
-  quantizerOf(row, column) {
-    return this.#states[row * this.cells[1] + column] & 1;
+  /** Writes the quantiser of each symbol of a pass, 0 or 1. */
+  fillQuantizers([rows, columns], quantizers) {
+    const { states } = this.#planes;
+    const [, stride] = cellsOf(this.#lowSize);
+    for (let row = 0, at = 0; row < rows; row++) {
+      for (let place = row * stride; place < row * stride + columns; place++) quantizers[at++] = states[place] & 1;
+    }
   }
 
   /**
-   * Takes the symbols of a pass, which become context.
-   * @param {number} channel
-   * @param {number} orientation
-   * @param {number} phase
+   * Takes the symbols of a pass, which become context and coefficients.
+   * @param {{channel: number, orientation: number, phase: number}} pass
    * @param {[number, number]} shape the rows and columns of the pass
-   * @param {Int32Array} symbols row by row; become the multiples of the step that they stand for
+   * @param {Int32Array} symbols row by row
+   * @param {Int16Array} tables the table of each symbol
+   * @param {Int32Array} signs the sign of each symbol's table
+   * @param {Int32Array} offsets the offsets of each table
    */
-  accept(channel, orientation, phase, [rows, columns], symbols) {
-    const plane = this.#symbolPlane(channel, orientation, phase);
-    for (let row = 0, at = 0; row < rows; row++) {
-      let cell = row * this.cells[1];
-      let target = plane + (BORDER + row) * this.stride + BORDER;
-      for (let column = 0; column < columns; column++, at++, cell++, target++) {
-        const symbol = symbols[at];
-        const state = this.#states[cell];
-        const multiple = state & 1 ? 2 * symbol - Math.sign(symbol) : 2 * symbol;
-        this.#states[cell] = NEXT_STATE[2 * state + (symbol & 1)];
-        symbols[at] = multiple;
-        if (multiple !== 0) this.symbols[target] = compand(multiple); // otherwise the plane has a 0 there
+  accept({ channel, orientation, phase }, shape, symbols, tables, signs, offsets) {
+    const [y, x] = PHASES[phase];
+    const [rows, columns] = phaseSize(this.#lowSize);
+    const plane = (channel * ORIENTATIONS + orientation) * PHASE_COUNT + placeOf(PHASES[phase]);
+    const first = (plane * rows + BORDER) * columns + BORDER;
+    const [, width] = bandSize(this.#levelSize, orientation);
+    this.#run.acceptSymbols(
+      symbols, tables, signs, offsets, NEXT_STATE, ...shape, this.#planes.states, cellsOf(this.#lowSize)[1],
+      COMPANDED_BYTES, this.#planes.symbols, first, columns, this.#coefficients[channel][orientation],
+      y * width + x, 2 * width,
+    );
+  }
+
+  /**
+   * Synthesises the level's image of a channel.
+   * @param {number} channel
+   * @param {Int32Array} low its low-pass band, units
+   * @param {Int32Array} out gets the image, units
+   */
+  synthesise(channel, low, out) {
+    const steps = Array.from({ length: ORIENTATIONS }, (_, o) => bandStep(this.#qStep, this.#level, o));
+    this.#run.synthesiseChannel(low, ...this.#coefficients[channel], ...steps, ...this.#levelSize, out);
+  }
+
+  /** Leaves a level: its symbols become the coarser context of the next one. */
+  leave() {
+    const lengths = lengthsOf(this.#levelSize, this.#channels);
+    const coarser = this.#arrays.coarser.subarray(0, lengths.coarser);
+    const [rows, columns] = cellsOf(this.#lowSize);
+    const [, from] = phaseSize(this.#lowSize);
+    const [height, width] = coarserSize(cellsOf(this.#levelSize));
+    const { symbols } = this.#planes;
+    const length = area(phaseSize(this.#lowSize));
+    coarser.fill(0);
+    for (let band = 0; band < this.#channels * ORIENTATIONS; band++) {
+      for (const [y, x] of PHASES) {
+        const plane = (band * PHASE_COUNT + placeOf([y, x])) * length;
+        for (let row = 0; row < rows; row++) {
+          let source = plane + (BORDER + row) * from + BORDER;
+          let target = (band * height + PAD + 2 * row + y) * width + PAD + x;
+          for (const end = source + columns; source < end; source++, target += 2) coarser[target] = symbols[source];
+        }
       }
     }
-  }
-
-  /**
-   * Leaves a level: its symbols become the coarser context of the next one.
-   * @param {[number, number]} levelSize the size of the level's image, the next low-pass band
-   */
-  leave(levelSize) {
-    const nextCells = cellsOf(levelSize);
-    const nextStride = strideOf(nextCells[1]);
-    const nextLength = planeLength(nextCells);
-    const bands = this.#channels * ORIENTATIONS;
-    const joined = allocate(() => new Int16Array(bands * nextLength));
-    for (let band = 0; band < bands; band++) {
-      const [rows, columns] = bandSize(levelSize, band % ORIENTATIONS);
-      PHASES.forEach(([y, x], phase) => {
-        const plane = (band * PHASE_COUNT + phase) * this.planeLength;
-        for (let row = y; row < rows; row += 2) {
-          let source = plane + (BORDER + (row >> 1)) * this.stride + BORDER;
-          const target = band * nextLength + (BORDER + row) * nextStride + BORDER;
-          for (let column = x; column < columns; column += 2) joined[target + column] = this.symbols[source++];
-        }
-      });
-    }
-    this.#numbers.set(joined);
     this.#hasCoarser = true;
   }
 }

@@ -42,9 +42,6 @@ export function roundingOf(bitDepth) {
 
 /** Turns planes in units into samples. */
 export class ColourTransform {
-  #perUnit;
-  #middle;
-  #basis;
   #round;
 
   /**
@@ -53,9 +50,14 @@ export class ColourTransform {
    */
   constructor({ chroma_angle: chromaAngle, luma }, bitDepth) {
     const perCodeValue = bitDepth === 8 ? 1 : 257;
-    this.#middle = MIDDLE * perCodeValue;
-    this.#perUnit = perCodeValue / UNITS;
-    this.#basis = basisOf(chromaAngle, LUMAS[luma]);
+    /** What a plane's 0 becomes. */
+    this.middle = MIDDLE * perCodeValue;
+    /** What a unit becomes. */
+    this.perUnit = perCodeValue / UNITS;
+    /** The axes in RGB: [axis][channel]. */
+    this.basis = basisOf(chromaAngle, LUMAS[luma]);
+    /** The largest sample. */
+    this.peak = 255 * perCodeValue;
     this.#round = roundingOf(bitDepth);
   }
 
@@ -73,13 +75,13 @@ export class ColourTransform {
   }
 
   #writeGray(plane, start, count, target, at) {
-    const [perUnit, middle, round] = [this.#perUnit, this.#middle, this.#round];
+    const [perUnit, middle, round] = [this.perUnit, this.middle, this.#round];
     for (let n = 0; n < count; n++) target[at + n] = round(plane[start + n] * perUnit + middle);
   }
 
   #writeColour([luma, first, second], start, count, target, at) {
-    const [perUnit, middle, round] = [this.#perUnit, this.#middle, this.#round];
-    const [[r0, g0, b0], [r1, g1, b1], [r2, g2, b2]] = this.#basis.map((axis) => axis.map((x) => x * perUnit));
+    const [perUnit, middle, round] = [this.perUnit, this.middle, this.#round];
+    const [[r0, g0, b0], [r1, g1, b1], [r2, g2, b2]] = this.basis.map((axis) => axis.map((x) => x * perUnit));
     for (let n = start; n < start + count; n++, at += 3) {
       const [y, u, v] = [luma[n], first[n], second[n]];
       target[at] = round(y * r0 + u * r1 + v * r2 + middle);

@@ -5,26 +5,19 @@
 
 import { damaged } from "./errors.js";
 import { ORIENTATIONS } from "./geometry.js";
-import { LOW_COUNTS, PHASES, SQUARE, WINDOWS } from "./neighbourhood.js";
+import { LOW_COUNTS, PHASES, symbolFeatures } from "./neighbourhood.js";
 import {
-  LAPLACE_COUNT,
-  LAST_DIRECT,
-  RangeDecoder,
-  TABLE_SIZE,
-  indexOfScale,
-  laplaceTables,
-  numberBeyond,
-  tablesWithLaplace,
+  LAPLACE_COUNT, LAST_DIRECT, RangeDecoder, TABLE_SIZE, UNIT_SCALE, laplaceTables, tablesWithLaplace,
 } from "./range_coder.js";
 
 const CHANNELS = 3;
-const LARGEST = 127; // of features, weights and hidden numbers
+const LARGEST = 127; // of weights
 const MEANS = [0, 1, 2, 3, 4, 5, 6, 8, 11, 15]; // the least |mean| of each class
 /** The class of each |mean|; larger ones have the last class. */
-const CLASSES = Uint8Array.from({ length: MEANS.at(-1) + 1 }, (_, mean) => MEANS.findLastIndex((m) => m <= mean));
+const CLASSES = Int16Array.from({ length: MEANS.at(-1) + 1 }, (_, mean) => MEANS.findLastIndex((m) => m <= mean));
 const TABLES_PER_QUANTIZER = (LAST_DIRECT + 1) * MEANS.length;
-const OFFSET_SYMBOLS = 3; // larger symbols have the offsets of +-3
-const ROUNDING = 128; // is added before the last shift
+const OFFSETS = 7; // of a table, for symbols -3..3
+const NOTHING = new Uint8Array(0);
 const CONSTANT_UNIT = 64;
 const MAX_CONSTANT = 2 ** 14;
 const OUTPUTS = 2; // scale and mean
@@ -40,14 +33,9 @@ function logStep(qStep) {
   return 8 * octave + ((8 * qStep) >> octave) - 80;
 }
 
-/** The number of features of a phase that are symbols: each has a magnitude, too. */
-function symbolFeatures(phase) {
-  return WINDOWS[phase].length + 5 * SQUARE.length;
-}
-
 /** The number of all features of a phase. */
 function featureCount(phase) {
-  return 2 * symbolFeatures(phase) + LOW_COUNTS.reduce((sum, count) => sum + count);
+  return symbolFeatures(phase) + LOW_COUNTS.reduce((sum, count) => sum + count);
 }
 
 /** @type {WeakMap<object, ContextModel>} the models of priors, whose tables take time to make */
@@ -72,10 +60,14 @@ class ContextModel {
     /** All tables: those of the prior, then those of Laplace indices beyond the direct ones. */
     this.tables = tablesWithLaplace(rows);
     this.directTables = rows.length;
-    this.offsets = arrays.context_offsets.data;
+    /** The reconstruction offsets of all tables; those of Laplace tables are 0. */
+    this.offsets = new Int32Array(OFFSETS * this.tables.count);
+    this.offsets.set(arrays.context_offsets.data);
     this.networks = PHASES.map((_, phase) => {
-      const names = ["w1", "c1", "s1", "w2", "c2", "w3", "c3", "s3"];
-      return Object.fromEntries(names.map((name) => [name, arrays[`context_${name}_${phase}`].data]));
+      const numbersOf = (name) => arrays[`context_${name}_${phase}`].data;
+      const weights = ["w1", "w2", "w3"].map((name) => [name, Int8Array.from(numbersOf(name))]);
+      const constants = ["c1", "s1", "c2", "c3", "s3"].map((name) => [name, Int32Array.from(numbersOf(name))]);
+      return Object.fromEntries([...weights, ...constants]);
     });
   }
 
@@ -84,32 +76,13 @@ class ContextModel {
     return Object.assign(Object.create(ContextModel.prototype), this, { networks });
   }
 
-  /**
-   * The weights of a phase's network as `products.js` takes them. Features come in pairs: each symbol
-   * with its magnitude, then the differences two by two.
-   */
-  weightsOf(phase) {
-    const { w1, w2, w3 } = this.networks[phase];
-    const symbols = symbolFeatures(phase);
-    const inputs = featureCount(phase);
-    const paired = new Int16Array(w1.length);
-    for (let row = 0; row < w1.length; row += inputs) {
-      for (let feature = 0; feature < inputs; feature++) {
-        const pair = feature % symbols;
-        const place = feature < 2 * symbols ? 2 * pair + (feature < symbols ? 0 : 1) : feature;
-        paired[row + place] = w1[row + feature];
-      }
-    }
-    return { inputs, largest: LARGEST, w1: paired, w2, w3, outputs: OUTPUTS };
-  }
-
   /** The constants of the three layers of a phase's network, for a band and a q_step. */
   constantsOf(phase, level, band, qStep) {
     const { c1, s1, c2, c3, s3 } = this.networks[phase];
     const step = logStep(qStep);
-    const sum = (c, s, size, extra) =>
-      Int32Array.from({ length: size }, (_, at) => c[band * size + at] + step * s[level * size + at] + extra);
-    return [sum(c1, s1, this.hiddenSize(phase), 0), c2, sum(c3, s3, OUTPUTS, ROUNDING)];
+    const sum = (c, s, size) =>
+      Int32Array.from({ length: size }, (_, at) => c[band * size + at] + step * s[level * size + at]);
+    return [sum(c1, s1, this.hiddenSize(phase)), c2, sum(c3, s3, OUTPUTS)];
   }
 
   hiddenSize(phase) {
@@ -117,26 +90,23 @@ class ContextModel {
   }
 
   /**
-   * Chooses the table of a symbol.
-   * @param {number} scale
-   * @param {number} mean
-   * @param {number} quantizer 0 or 1
-   * @returns {number} the number of the table
+   * Chooses the tables of the symbols of a pass.
+   * @param {any} run the kernels
+   * @param {import("./causal_context.js").CausalContext} context what is decoded before the pass
+   * @param {{level: number, channel: number, orientation: number, phase: number}} pass
+   * @param {[number, number]} shape its rows and columns
+   * @param {number} qStep
+   * @param {{quantizers: Int8Array, tables: Int16Array, signs: Int32Array}} symbols quantisers; gets tables and signs
    */
-  tableOf(scale, mean, quantizer) {
-    const index = indexOfScale(scale);
-    if (index > LAST_DIRECT) return numberBeyond(this.directTables, index);
-    const magnitude = Math.abs(mean);
-    const last = CLASSES.length - 1;
-    const meanClass = CLASSES[magnitude < last ? magnitude : last];
-    return TABLES_PER_QUANTIZER * quantizer + MEANS.length * index + meanClass;
-  }
-
-  /** The offset of a coefficient from its multiple, for the symbol as it was coded. */
-  offsetOf(table, coded) {
-    if (table >= this.directTables) return 0;
-    const column = Math.min(Math.max(coded, -OFFSET_SYMBOLS), OFFSET_SYMBOLS) + OFFSET_SYMBOLS;
-    return this.offsets[table * (2 * OFFSET_SYMBOLS + 1) + column];
+  chooseTables(run, context, pass, shape, qStep, { quantizers, tables, signs }) {
+    const { level, channel, orientation, phase } = pass;
+    const { w1, w2, w3 } = this.networks[phase];
+    const [c1, c2, c3] = this.constantsOf(phase, level, bandNumber(level, channel, orientation), qStep);
+    const { views, symbolCount, available } = context.featuresOf(pass);
+    run.chooseTables(
+      w1, c1, w2, c2, w3, c3, available, symbolCount, ...context.planes, views, ...shape, quantizers, CLASSES,
+      TABLES_PER_QUANTIZER, this.directTables, UNIT_SCALE, LAPLACE_COUNT - 1, LAST_DIRECT, tables, signs, NOTHING,
+    );
   }
 }
 
@@ -168,7 +138,7 @@ export function withAdaptation(model, body, levels, channels) {
 
 function adaptedNetwork(network, phase, parts, bands) {
   const hidden = network.w3.length / OUTPUTS;
-  const w3 = Int16Array.from(network.w3, (weight, at) => {
+  const w3 = Int8Array.from(network.w3, (weight, at) => {
     const output = Math.floor(at / hidden);
     const changed = weight + parts[output][phase * hidden + (at % hidden)];
     return Math.min(Math.max(changed, -LARGEST), LARGEST);

@@ -17,17 +17,17 @@ const STRIP_MULTIPLY_ADDS = 2 ** 28; // of the rows that are computed at a time,
  * @param {import("./integrity.js").FileState} state of a whole file
  * @param {Region} region
  * @param {import("./prior.js").Prior} _prior which this model does without
- * @param {import("./products.js").Products} products
+ * @param {import("./kernels.js").Kernels} kernels
  * @returns {Generator<{part: number}, Uint8ClampedArray|Uint16Array>} yields the part that is done; gives the samples
  *   [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeCoordinate(state, region, _prior, products) {
+export function* decodeCoordinate(state, region, _prior, kernels) {
   const { height, width, values, bitDepth, codedChannels } = state.header;
   const layers = layerShapes(values);
   const weights = readWeights(sectionOf(state, "weights"), layers);
   const target = samplesArray(bitDepth, codedChannels * region.height * region.width);
-  const synthesis = new CoordinateSynthesis({ height, width, layers, weights }, products);
+  const synthesis = new CoordinateSynthesis({ height, width, layers, weights }, kernels);
   const rows = Math.max(1, Math.floor(STRIP_MULTIPLY_ADDS / (multiplyAdds(layers) * region.width)));
   for (let top = region.top; top < region.bottom; top += rows) {
     const strip = new Region(top, region.left, Math.min(region.bottom, top + rows), region.right);

@@ -17,7 +17,7 @@ import { examine, refuseDamage, sectionOf } from "./integrity.js";
 import { decodeLatents } from "./latent_model.js";
 import { readMetadata } from "./metadata.js";
 import { BIT_DEPTH as PREVIEW_BIT_DEPTH } from "./preview.js";
-import { sharedProducts } from "./products.js";
+import { sharedKernels } from "./kernels.js";
 import { inSlices } from "./slices.js";
 import { decodeTogether } from "./together.js";
 
@@ -86,7 +86,7 @@ export async function decode(bytes, options) {
   });
   const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: PREVIEW_BIT_DEPTH }, preview.pixels, null));
   const hooks = { ...options, bytes, showPreview: hasPreviews ? notTooOften(showPreview) : undefined };
-  const samples = await samplesOf(state, wanted, prior, await sharedProducts(), hooks);
+  const samples = await samplesOf(state, wanted, prior, await sharedKernels(), hooks);
   options.onProgress?.(1);
   const { height, width } = wanted;
   return image({ height, width, channels: header.codedChannels, bitDepth: header.bitDepth }, samples, alpha);

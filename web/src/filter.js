@@ -54,28 +54,20 @@ export function readFilter(body, channels) {
 }
 
 /**
- * The filter as a matrix: for each output channel the weight of each tap and input channel, then that
- * of the pixel itself for each input channel.
+ * The weights of a filter tap by tap: [tap, input channel, output channel].
  * @param {ImageFilter} filter
  * @param {number} channels
- * @returns {Float32Array} [channels, (taps + 1) * channels]
+ * @returns {Float32Array}
  */
-export function filterMatrix({ taps, weights }, channels) {
-  const columns = (taps.length + 1) * channels;
-  const matrix = new Float32Array(channels * columns);
-  for (let output = 0; output < channels; output++) {
-    const row = matrix.subarray(output * columns, (output + 1) * columns);
-    let column = 0;
-    for (const ring of weights) {
-      const size = ring.length / channels;
-      row.set(ring.subarray(output * size, (output + 1) * size), column);
-      column += size;
+export function weightsByTap({ taps, weights }, channels) {
+  const byTap = new Float32Array(taps.length * channels * channels);
+  let start = 0;
+  for (const ring of weights) {
+    const size = ring.length / channels; // of an output channel
+    for (let output = 0; output < channels; output++) {
+      for (let n = 0; n < size; n++) byTap[(start + n) * channels + output] = ring[output * size + n];
     }
-    for (let input = 0; input < channels; input++) {
-      let sum = 0;
-      for (let at = input; at < taps.length * channels; at += channels) sum += row[at];
-      row[column + input] = -sum;
-    }
+    start += size;
   }
-  return matrix;
+  return byTap;
 }

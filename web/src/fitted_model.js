@@ -19,13 +19,13 @@ const GRIDS_PART = 0.7; // of the time; the rest is for the synthesis
  * @param {import("./integrity.js").FileState} state of a whole file
  * @param {Region} region
  * @param {import("./prior.js").Prior} prior
- * @param {import("./products.js").Products} products
+ * @param {import("./kernels.js").Kernels} kernels
  * @param {boolean} hasPreviews whether previews are to be made, of the whole image
  * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the part that is done
  *   and perhaps a preview; gives the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeFitted(state, region, prior, products, hasPreviews) {
+export function* decodeFitted(state, region, prior, kernels, hasPreviews) {
   const { height, width, modelName, values, bitDepth, codedChannels } = state.header;
   const { machine, context } = readNetworks(
     new FittedPrior(prior.arraysOf(modelName, values.prior_id)),
@@ -33,15 +33,15 @@ export function* decodeFitted(state, region, prior, products, hasPreviews) {
   );
   const image = { sizes: gridSizes(height, width), machine, step: stepOf(values.lmbda_code), grids: [] };
   const file = { height, width, section: sectionOf(state, "grids") };
-  for (const { done, level, grids } of decodeGrids(file, context, products)) {
+  for (const { done, level, grids } of decodeGrids(file, context, kernels)) {
     image.grids = grids;
     const isShown = hasPreviews && level && image.sizes[level][0] * image.sizes[level][1] >= LEAST_PIXELS;
-    yield { part: GRIDS_PART * done, preview: isShown ? previewOf(image, level, codedChannels, products) : undefined };
+    yield { part: GRIDS_PART * done, preview: isShown ? previewOf(image, level, codedChannels, kernels) : undefined };
   }
   compareChecks(image.grids, state.symbolChecks);
   const target = samplesArray(bitDepth, codedChannels * region.height * region.width);
   const writer = new ColourWriter(target, region, codedChannels, bitDepth);
-  for (const block of synthesiseBlocks({ ...image, region }, products)) {
+  for (const block of synthesiseBlocks({ ...image, region }, kernels)) {
     writer.write(block);
     yield { part: GRIDS_PART + (1 - GRIDS_PART) * ((block.top + block.rows - region.top) / (region.height + 1)) };
   }
@@ -49,11 +49,11 @@ export function* decodeFitted(state, region, prior, products, hasPreviews) {
 }
 
 /** A small image of the grids from a level on. */
-function previewOf(image, level, channels, products) {
+function previewOf(image, level, channels, kernels) {
   const [height, width] = image.sizes[level];
   const preview = emptyPreview(height, width, channels);
   const writer = new ColourWriter(preview.pixels, new Region(0, 0, height, width), channels, PREVIEW_BIT_DEPTH);
-  for (const block of synthesiseBlocks({ ...image, level }, products)) writer.write(block);
+  for (const block of synthesiseBlocks({ ...image, level }, kernels)) writer.write(block);
   return preview;
 }
 

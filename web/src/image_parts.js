@@ -11,8 +11,8 @@ import { Tiling } from "./geometry.js";
 import { MAX_PIXELS, readHeader } from "./header.js";
 import { examine, sectionOf } from "./integrity.js";
 import { TileDecoder, tileStreams } from "./latents.js";
-import { reachOf } from "./machine.js";
-import { sharedProducts } from "./products.js";
+import { machineOf } from "./machine.js";
+import { sharedKernels } from "./kernels.js";
 import { checkLength } from "./range_coder.js";
 import { reconstruct, seenFrom } from "./reconstruct.js";
 
@@ -22,17 +22,17 @@ export class ImageParts {
   #streams;
   #checks;
   #model;
-  #products;
+  #kernels;
   /** @type {TileDecoder|null} */
   #decoder = null;
 
   /**
    * @param {import("./integrity.js").FileState} state of a whole file
    * @param {import("./prior.js").Prior} prior
-   * @param {import("./products.js").Products} products
+   * @param {import("./kernels.js").Kernels} kernels
    * @throws {import("./errors.js").DfmError}
    */
-  constructor(state, prior, products) {
+  constructor(state, prior, kernels) {
     const { header, symbolChecks } = state;
     this.header = header;
     this.tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
@@ -45,7 +45,7 @@ export class ImageParts {
     this.#model = adaptation ? withAdaptation(model, adaptation, levels, header.codedChannels) : model;
     this.#streams = tileStreams(sectionOf(state, "latents"), this.tiling.tiles.length);
     this.#checks = symbolChecks;
-    this.#products = products;
+    this.#kernels = kernels;
   }
 
   /** Refuses tiles whose streams are too long, before anything is decoded. */
@@ -58,12 +58,13 @@ export class ImageParts {
 
   /** The region of the linear synthesis that the pixels of a region depend on. */
   seenFrom(region) {
-    return seenFrom(region, this.header, reachOf(this.#arrays), this.#filter?.radius ?? 0);
+    return seenFrom(region, this.header, machineOf(this.#arrays).reach, this.#filter?.radius ?? 0);
   }
 
   /** A tile, level by level; see `TileDecoder.levels`. */
   tile(number, finestLevel = 0) {
-    this.#decoder ??= new TileDecoder(this.header, this.#model, this.#products, this.tiling.largest());
+    const longest = () => Math.max(...this.#streams.map((stream) => stream.length));
+    this.#decoder ??= new TileDecoder(this.header, this.#model, this.#kernels, this.tiling.largest(), longest());
     const { height, width } = this.tiling.tiles[number];
     const each = this.header.values.levels + 1;
     const checks = this.#checks?.slice(number * each, (number + 1) * each) ?? null;
@@ -80,7 +81,7 @@ export class ImageParts {
   *block(synthesis, region) {
     const { codedChannels: channels, bitDepth } = this.header;
     const target = samplesArray(bitDepth, channels * region.height * region.width);
-    yield* reconstruct(this.header, this.#arrays, synthesis, this.#filter, region, this.#products, target);
+    yield* reconstruct(this.header, this.#arrays, synthesis, this.#filter, region, this.#kernels, target);
     return target;
   }
 }
@@ -93,7 +94,7 @@ export class ImageParts {
  * @throws {import("./errors.js").DfmError}
  */
 export async function openParts(bytes, { prior, maxPixels = MAX_PIXELS }) {
-  return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), prior, await sharedProducts());
+  return new ImageParts(examine(bytes, readHeader(bytes, maxPixels)), prior, await sharedKernels());
 }
 
 /** The planes of a region of an image, with nothing in them. @returns {import("./reconstruct.js").Synthesis} */

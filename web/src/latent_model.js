@@ -12,14 +12,14 @@ export const LATENTS_PART = 0.7; // of the time; the rest is for reconstruction
  * @param {import("./integrity.js").FileState} state of a whole file
  * @param {import("./geometry.js").Region} region
  * @param {import("./prior.js").Prior} prior
- * @param {import("./products.js").Products} products
+ * @param {import("./kernels.js").Kernels} kernels
  * @param {boolean} hasPreviews whether previews are to be made, of the whole image
  * @returns {Generator<{part: number, preview?: object}, Uint8ClampedArray|Uint16Array>} yields the part that is done
  *   and perhaps a preview; gives the samples [H, W, C]
  * @throws {import("./errors.js").DfmError}
  */
-export function* decodeLatents(state, region, prior, products, hasPreviews) {
-  const parts = new ImageParts(state, prior, products);
+export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
+  const parts = new ImageParts(state, prior, kernels);
   const { tiles } = parts.tiling;
   const { covered, numbers } = parts.tiling.covering(parts.seenFrom(region));
   parts.checkLengths(numbers);

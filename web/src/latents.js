@@ -4,19 +4,17 @@
  */
 
 import { CausalContext, contextBytes } from "./causal_context.js";
-import { bandNumber } from "./context.js";
 import { crc32, littleEndianBytes } from "./crc32.js";
-import { allocate, damaged } from "./errors.js";
+import { damaged } from "./errors.js";
 import { ORIENTATIONS, bandSize, lowSizes } from "./geometry.js";
 import { readUint32 } from "./header.js";
 import { wrongSymbols } from "./integrity.js";
+import { bytesOfArrays } from "./kernels.js";
 import { PHASES } from "./neighbourhood.js";
-import { networkBytes } from "./products.js";
 import { LAPLACE_COUNT, MAX_SYMBOL, RangeDecoder, laplaceTables } from "./range_coder.js";
-import { bandStep, coefficientLimit, dequantize, lowStep, synthesiseLevel } from "./wavelet.js";
+import { coefficientLimit, dequantize, lowStep } from "./wavelet.js";
 
 const LENGTH_BYTES = 4; // of the length of a tile stream
-const BATCH = 8192; // symbols of a batch, unless a row has more
 
 /**
  * Cuts the latents section into the streams of all tiles.
@@ -55,28 +53,52 @@ const partAfter = (level) => 4 ** -level;
 export class TileDecoder {
   #model;
   #header;
+  #space;
   #context;
-  #networks;
+  #tables;
+  #words;
+  #pass;
+  #images;
 
   /**
    * @param {import("./header.js").Header} header
    * @param {ReturnType<typeof import("./context.js").contextModelOf>} model with the adaptation of the image
-   * @param {import("./products.js").Products} products
+   * @param {import("./kernels.js").Kernels} kernels
    * @param {[number, number]} tileSize the largest height and the largest width of a tile
+   * @param {number} streamBytes of the longest stream of a tile
    * @throws {import("./errors.js").DfmError} "limit": there is not so much memory
    */
-  constructor(header, model, products, [height, width]) {
+  constructor(header, model, kernels, [height, width], streamBytes) {
     this.#header = header;
     this.#model = model;
     const channels = header.codedChannels;
-    const lowSize = lowSizes(height, width, 1)[1];
-    const columns = (lowSize[1] + 1) >> 1;
-    const capacity = 8 * Math.ceil(Math.max(BATCH, columns + 2) / 8);
-    const weights = PHASES.map((_, phase) => model.weightsOf(phase));
-    const networksBytes = weights.reduce((sum, network) => sum + networkBytes(network, capacity), 0);
-    const space = products.workspace(contextBytes(lowSize, channels) + networksBytes);
-    this.#context = new CausalContext(space, lowSize, channels);
-    this.#networks = weights.map((network) => space.network(network, capacity));
+    const sizes = lowSizes(height, width, 2);
+    const areas = sizes.map(([rows, columns]) => channels * rows * columns);
+    const longest = Math.ceil(sizes[1][0] / 2) * Math.ceil(sizes[1][1] / 2); // of a pass
+    const { cumulative, guide, shifts } = model.tables;
+    const arrays = bytesOfArrays([
+      cumulative.byteLength, guide.byteLength, shifts.byteLength, streamBytes, longest, 2 * longest,
+      ...Array(4).fill(4 * longest), 4 * areas[0], 4 * areas[1],
+    ]);
+    const space = kernels.workspace(contextBytes(sizes[1], channels) + arrays, 64 * (height + width));
+    const int32 = (length) => space.array(Int32Array, length);
+    this.#space = space;
+    this.#context = new CausalContext(space, sizes[1], channels, header.values.q_step);
+    this.#tables = {
+      count: model.tables.count,
+      ...Object.fromEntries(Object.entries({ cumulative, guide, shifts }).map(([name, a]) => [name, space.copyOf(a)])),
+    };
+    this.#words = space.array(Uint32Array, streamBytes >> 2);
+    this.#pass = {
+      quantizers: space.array(Int8Array, longest),
+      tables: space.array(Int16Array, longest),
+      signs: int32(longest),
+      coded: int32(longest),
+      symbols: int32(longest),
+      order: int32(longest),
+    };
+    // The images of levels: of level 0 and of every second one in the first array, of the others in the second.
+    this.#images = [int32(areas[0]), int32(areas[1])];
   }
 
   /**
@@ -85,39 +107,55 @@ export class TileDecoder {
    * @param {number} [finestLevel] finer levels are left out
    * @yields {{part: number, level?: number, size?: [number, number], planes?: Int32Array[]}} the part of the
    *   symbols that is decoded; and after each level from the coarsest on its number and the low-pass band of each
-   *   channel, that is, the samples after level 0; units
+   *   channel, that is, the samples after level 0; units. What comes next overwrites them.
    * @throws {import("./errors.js").DfmError}
    */
   *levels(tile, finestLevel = 0) {
-    const { levels, q_step: qStep } = this.#header.values;
+    const { levels } = this.#header.values;
     const sizes = lowSizes(tile.height, tile.width, levels);
     const reader = this.#readerOf(tile);
-    let planes = this.#readLow(reader, tile, sizes[levels]);
+    let planes = this.#planesOf(levels, sizes[levels]);
+    this.#readLow(reader, tile, sizes[levels], planes);
     yield { part: partAfter(levels), level: levels, size: sizes[levels], planes };
     this.#context.reset();
     for (let level = levels - 1; level >= finestLevel; level--) {
-      this.#context.enter(level, sizes[level + 1], planes, qStep);
-      const bands = yield* this.#readLevel(reader, level, sizes[level]);
+      this.#context.enter(level, sizes[level], sizes[level + 1], planes);
+      yield* this.#readLevel(reader, level, sizes[level]);
       this.#compareCheck(tile, levels - level, reader.crc, `decomposition level ${level}`);
-      if (level > finestLevel) this.#context.leave(sizes[level]);
-      const [height, width] = sizes[level];
-      planes = planes.map((low, channel) => synthesiseLevel(low, bands[channel], height, width));
+      if (level > finestLevel) this.#context.leave();
+      const low = planes;
+      planes = this.#planesOf(level, sizes[level]);
+      planes.forEach((plane, channel) => this.#context.synthesise(channel, low[channel], plane));
       yield { part: partAfter(level), level, size: sizes[level], planes };
     }
   }
 
+  /** Room for the image of a level, a plane for each channel. @returns {Int32Array[]} */
+  #planesOf(level, [rows, columns]) {
+    const size = rows * columns;
+    return Array.from({ length: this.#header.codedChannels }, (_, channel) =>
+      this.#images[level & 1].subarray(channel * size, (channel + 1) * size),
+    );
+  }
+
   /** The range decoder of a tile, with the Laplace indices of its low-pass band. */
-  #readerOf({ stream }) {
+  #readerOf({ stream, checks }) {
     const channels = this.#header.codedChannels;
     const indices = stream.subarray(0, channels);
     if (indices.length < channels || indices.some((index) => index >= LAPLACE_COUNT)) {
       throw damaged("the latents section does not start with its tables");
     }
-    return { indices, coder: new RangeDecoder(stream.subarray(channels)), crc: 0 };
+    const readerOf = (words) => {
+      const kept = this.#words.subarray(0, words.length);
+      kept.set(words);
+      return this.#space.reader(kept);
+    };
+    const coder = new RangeDecoder(stream.subarray(channels), readerOf, this.#pass.order);
+    return { indices, coder, crc: 0, isChecked: checks !== null };
   }
 
   /** The coarsest low-pass band of each channel, units. */
-  #readLow(reader, tile, [rows, columns]) {
+  #readLow(reader, tile, [rows, columns], planes) {
     const { levels, q_step: qStep } = this.#header.values;
     const step = lowStep(qStep, levels);
     const limit = coefficientLimit(step);
@@ -125,91 +163,56 @@ export class TileDecoder {
     const bands = Array.from(reader.indices, (index) => {
       const symbols = reader.coder.decodeArray(rows * columns, index, laplaceTables());
       undoDifferences(symbols, columns);
-      reader.crc = crc32(littleEndianBytes(symbols), reader.crc);
+      addToCheck(reader, symbols);
       return symbols;
     });
     this.#compareCheck(tile, 0, reader.crc, "the low-pass band");
-    return bands.map((symbols) => symbols.map((symbol) => dequantize(64 * symbol, step, limit)));
+    bands.forEach((symbols, channel) => {
+      planes[channel].set(symbols.map((symbol) => dequantize(64 * symbol, step, limit)));
+    });
   }
 
-  /** The coefficients of all bands of a level, by channel and orientation, units. */
+  /** Decodes the symbols of a level. */
   *#readLevel(reader, level, levelSize) {
     const channels = this.#header.codedChannels;
-    const bands = [];
     reader.crc = 0;
     for (let channel = 0; channel < channels; channel++) {
-      bands.push([]);
       for (let orientation = 0; orientation < ORIENTATIONS; orientation++) {
         const size = bandSize(levelSize, orientation);
-        const units = allocate(() => new Int32Array(size[0] * size[1]));
         for (let phase = 0; phase < PHASES.length; phase++) {
-          this.#readPass(reader, { level, channel, orientation, phase, size }, units);
+          this.#readPass(reader, { level, channel, orientation, phase }, size);
         }
-        bands[channel].push(units);
         const done = (channel * ORIENTATIONS + orientation + 1) / (channels * ORIENTATIONS);
         yield { part: partAfter(level + 1) + done * (partAfter(level) - partAfter(level + 1)) };
       }
     }
-    return bands;
   }
 
-  /** Decodes a coding pass, and writes its coefficients into those of the band. */
-  #readPass(reader, pass, units) {
-    const { channel, orientation, phase, size } = pass;
-    const [y, x] = PHASES[phase];
+  /** Decodes a coding pass. */
+  #readPass(reader, pass, size) {
+    const [y, x] = PHASES[pass.phase];
     const shape = [(size[0] - y + 1) >> 1, (size[1] - x + 1) >> 1];
     const count = shape[0] * shape[1];
     if (count === 0) return;
-    const [tables, signs] = allocate(() => [new Uint16Array(count), new Int8Array(count)]);
-    this.#chooseTables(pass, shape, tables, signs);
-    const [coded, symbols] = allocate(() => [new Int32Array(count), new Int32Array(count)]);
-    reader.coder.decodePass(tables, this.#model.tables, coded);
+    const arrays = Object.entries(this.#pass).map(([name, array]) => [name, array.subarray(0, count)]);
+    const { quantizers, tables, signs, coded, symbols } = Object.fromEntries(arrays);
+    const { q_step: qStep } = this.#header.values;
+    this.#context.fillQuantizers(shape, quantizers);
+    this.#model.chooseTables(this.#space.run, this.#context, pass, shape, qStep, { quantizers, tables, signs });
+    reader.coder.decodePass(tables, this.#tables, coded);
     for (let at = 0; at < count; at++) symbols[at] = coded[at] * signs[at];
-    reader.crc = crc32(littleEndianBytes(symbols), reader.crc);
-    this.#context.accept(channel, orientation, phase, shape, symbols);
-    this.#writeCoefficients(pass, shape, { multiples: symbols, coded, tables, signs }, units);
-  }
-
-  /** Chooses table and sign of each symbol of a pass, in batches of whole rows. */
-  #chooseTables({ level, channel, orientation, phase }, [rows, columns], tables, signs) {
-    const context = this.#context;
-    const network = this.#networks[phase];
-    const band = bandNumber(level, channel, orientation);
-    network.setConstants(...this.#model.constantsOf(phase, level, band, this.#header.values.q_step));
-    network.setSources(context.sourcesOf(channel, orientation, phase));
-    const [scales, means] = network.outputs;
-    const { stride } = context;
-    const batchRows = Math.floor(network.capacity / stride);
-    for (let first = 0; first < rows; first += batchRows) {
-      const last = Math.min(rows, first + batchRows);
-      network.run((last - first - 1) * stride + columns, 2 * first * stride);
-      for (let row = first; row < last; row++) {
-        let output = (row - first) * stride;
-        for (let column = 0, at = row * columns; column < columns; column++, at++, output++) {
-          tables[at] = this.#model.tableOf(scales[output], means[output], context.quantizerOf(row, column));
-          signs[at] = means[output] < 0 ? -1 : 1;
-        }
-      }
-    }
-  }
-
-  #writeCoefficients({ level, orientation, phase, size }, [rows, columns], symbols, units) {
-    const { multiples, coded, tables, signs } = symbols;
-    const step = bandStep(this.#header.values.q_step, level, orientation);
-    const limit = coefficientLimit(step);
-    const [y, x] = PHASES[phase];
-    for (let row = 0, at = 0; row < rows; row++) {
-      let target = (2 * row + y) * size[1] + x;
-      for (let column = 0; column < columns; column++, at++, target += 2) {
-        const v = 64 * multiples[at] + signs[at] * this.#model.offsetOf(tables[at], coded[at]);
-        if (v !== 0) units[target] = dequantize(v, step, limit);
-      }
-    }
+    addToCheck(reader, symbols);
+    this.#context.accept(pass, shape, symbols, tables, signs, this.#model.offsets);
   }
 
   #compareCheck({ checks }, number, crc, place) {
     if (checks && checks[number] !== (crc & 0xffff)) throw wrongSymbols(place);
   }
+}
+
+/** Goes on with the checksum of symbols, if there is one to compare it with. */
+function addToCheck(reader, symbols) {
+  if (reader.isChecked) reader.crc = crc32(littleEndianBytes(symbols), reader.crc);
 }
 
 /** Replaces differences from the symbol above, or in the first row from the one before, by the symbols. */

@@ -43,11 +43,8 @@ export const LOW_COUNTS = [24, 12, 12];
 export const COMPANDED = Int16Array.from({ length: 512 }, (_, magnitude) =>
   magnitude < 5 ? [0, 8, 14, 19, 23][magnitude] : Math.min(127, Math.round(23 + 9 * Math.log2(magnitude / 4))),
 );
-const LAST = COMPANDED.length - 1;
 
-/** k of an integer, with its sign. */
-export function compand(r) {
-  const magnitude = r < 0 ? -r : r;
-  const k = COMPANDED[magnitude < LAST ? magnitude : LAST];
-  return r < 0 ? -k : k;
+/** The number of features of a symbol of a phase that are symbols or their magnitudes; they come first. */
+export function symbolFeatures(phase) {
+  return 2 * (WINDOWS[phase].length + 5 * SQUARE.length);
 }

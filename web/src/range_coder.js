@@ -21,7 +21,7 @@ export const TABLE_SIZE = 2 * RADIUS + 2;
 /** The last Laplace index whose symbols have no low parts. */
 export const LAST_DIRECT = 28;
 export const LAPLACE_COUNT = 112;
-const UNIT_SCALE = 16; // the Laplace index of scale 0
+export const UNIT_SCALE = 16; // the Laplace index of scale 0
 const LONGEST_EXCESS = 26; // binary digits of what an escaped symbol exceeds 64 by
 const TOTAL = 1 << 24; // the sum of the frequencies of a table
 const GUIDE_BITS = 8;
@@ -53,7 +53,7 @@ export class TableSet {
   constructor(rows, shifts) {
     this.count = rows.length;
     /** Number of low bits by table. */
-    this.shifts = Uint8Array.from(shifts);
+    this.shifts = Int32Array.from(shifts);
     /** Table by table the frequency before each entry, and 2^24 at the end. */
     this.cumulative = new Uint32Array(rows.length * (TABLE_SIZE + 1));
     /** For each table and each value of the highest 8 bits of a quantile: the first entry that it can have. */
@@ -81,23 +81,8 @@ export function limitedIndex(index) {
   return Math.min(Math.max(index, 0), LAPLACE_COUNT - 1);
 }
 
-/** The Laplace index of a scale that a network gives. @param {number} scale */
-export function indexOfScale(scale) {
-  return limitedIndex(scale + UNIT_SCALE);
-}
-
 /**
- * The number of the table of a Laplace index beyond the direct ones in `tablesWithLaplace`.
- *
- * @param {number} given - The number of given tables.
- * @param {number} index - 29..111.
- */
-export function numberBeyond(given, index) {
-  return given + index - LAST_DIRECT - 1;
-}
-
-/**
- * A set of given tables without low parts, followed by those of Laplace indices 29..111; see `numberBeyond`.
+ * A set of given tables without low parts, followed by those of Laplace indices 29..111.
  *
  * @param {ArrayLike<number>[]} rows - The frequencies of the given tables, `TABLE_SIZE` each.
  */
@@ -209,39 +194,34 @@ const LIMB = 1 << 24; // numbers of 64 bits are kept as `high` * 2^24 + `low`, s
 const PART = 1 / LIMB;
 const WORD = 2 ** 32;
 
-/**
- * Reads a range-coded stream.
- *
- * Its two numbers of 64 bits, the range and the distance `point - lower`, are each kept as two doubles: the
- * highest 40 bits and the lowest 24. The highest 40 bits of the range are the `scale` of the format. Products of a
- * half of the scale (at most 24 bits) and a frequency (24 bits) are below 2^48, so all numbers here are exact.
- */
+/** The error for words that no encoder wrote. */
+export function damagedStream() {
+  return damaged("a coded section is not a valid range-coder stream");
+}
+
+/** The words of a stream, little-endian. @param {Uint8Array} bytes */
+function wordsOf(bytes) {
+  if (bytes.length % 4) throw damaged(`a coded section has ${bytes.length} bytes, not a multiple of 4`);
+  const words = new Uint32Array(bytes.length / 4);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let i = 0; i < words.length; i++) words[i] = view.getUint32(4 * i, true);
+  return words;
+}
+
+/** Reads arrays of symbols from a range-coded stream. */
 export class RangeDecoder {
-  #words;
-  #next = 0;
-  #scale = 2 ** 40 - 1;
-  #rangeLow = LIMB - 1;
-  #distance = 0;
-  #distanceLow = 0;
+  #reader;
+  #order = new Int32Array(0);
 
   /**
-   * @param {Uint8Array} bytes - The stream: words of 32 bits, little-endian.
+   * @param {Uint8Array} bytes - The stream: words of 32 bits.
+   * @param {(words: Uint32Array) => PlainReader} [readerOf] - What reads the words.
+   * @param {Int32Array} [order] - Room for as many numbers as the longest array has; made where it is too short.
    * @throws {import("./errors.js").DfmError} It does not consist of whole words.
    */
-  constructor(bytes) {
-    if (bytes.length % 4) throw damaged(`a coded section has ${bytes.length} bytes, not a multiple of 4`);
-    this.#words = new Uint32Array(bytes.length / 4);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let i = 0; i < this.#words.length; i++) this.#words[i] = view.getUint32(4 * i, true);
-    const [first, second] = [this.#word(), this.#word()];
-    this.#distance = first * 256 + (second >>> 24);
-    this.#distanceLow = second & (LIMB - 1);
-  }
-
-  /** The next word; words beyond the end are 0. */
-  #word() {
-    const at = this.#next++;
-    return at < this.#words.length ? this.#words[at] : 0;
+  constructor(bytes, readerOf = (words) => new PlainReader(words), order = new Int32Array(0)) {
+    this.#reader = readerOf(wordsOf(bytes));
+    this.#order = order;
   }
 
   /**
@@ -255,140 +235,145 @@ export class RangeDecoder {
    */
   decodeArray(count, number, tables) {
     const symbols = new Int32Array(count);
-    this.#decodeInOrder(new Uint16Array(count).fill(number), tables, symbols);
+    this.decodeEach(new Int16Array(count).fill(number), tables, symbols);
     return symbols;
   }
 
   /**
    * The next symbols, coded in the order of the numbers of their tables and in their own order among equals.
    *
-   * @param {Uint16Array} numbers - The number of the table of each symbol.
+   * @param {Int16Array} numbers - The number of the table of each symbol.
    * @param {TableSet} tables
    * @param {Int32Array} out - Gets the symbols in their own order; as long as `numbers`.
    * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
    */
   decodePass(numbers, tables, out) {
-    const starts = new Uint32Array(tables.count + 1);
-    for (const number of numbers) starts[number + 1]++;
-    for (let number = 0; number < tables.count; number++) starts[number + 1] += starts[number];
-    const places = new Uint32Array(numbers.length); // of each symbol in the sorted order
-    const sorted = new Uint16Array(numbers.length);
-    for (let i = 0; i < numbers.length; i++) {
-      places[i] = starts[numbers[i]]++;
-      sorted[places[i]] = numbers[i];
-    }
-    const symbols = new Int32Array(numbers.length);
-    this.#decodeInOrder(sorted, tables, symbols);
-    for (let i = 0; i < numbers.length; i++) out[i] = symbols[places[i]];
+    this.#decode(numbers, tables, true, out);
   }
 
   /**
-   * The next symbols in their own order, whose low parts come by their number of bits.
+   * The next symbols in their own order.
    *
-   * @param {Uint16Array} numbers - The number of the table of each symbol.
+   * @param {Int16Array} numbers - The number of the table of each symbol.
    * @param {TableSet} tables
    * @param {Int32Array} out - Gets the symbols; as long as `numbers`.
    * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
    */
   decodeEach(numbers, tables, out) {
-    let shifts = this.#decodeHigh(numbers, tables, out);
-    for (let shift = 1; shifts >> shift; shift++) {
-      if (!((shifts >> shift) & 1)) continue;
-      for (let i = 0; i < numbers.length; i++) {
-        if (tables.shifts[numbers[i]] === shift) out[i] = this.#joinLow(out[i], shift);
+    this.#decode(numbers, tables, false, out);
+  }
+
+  /** @param {Int16Array} numbers @param {TableSet} tables @param {boolean} isSorted @param {Int32Array} out */
+  #decode(numbers, tables, isSorted, out) {
+    if (this.#order.length < numbers.length) this.#order = new Int32Array(numbers.length);
+    const order = this.#order.subarray(0, numbers.length);
+    const unfinished = this.#reader.highs(numbers, tables, isSorted, order, out);
+    if (unfinished === 0) return;
+    const escaped = order.filter((at) => out[at] === ESCAPE - RADIUS);
+    if (escaped.length > 0) this.#decodeEscapes(out, escaped);
+    const shifts = Int32Array.from(order, (at) => tables.shifts[numbers[at]]);
+    if (order.some((at, i) => Math.abs(out[at]) > MAX_SYMBOL >> shifts[i])) {
+      throw damaged(`a coded section holds a symbol beyond ${MAX_SYMBOL}`);
+    }
+    const longest = shifts.reduce((a, b) => Math.max(a, b), 0);
+    for (let shift = 1; shift <= longest; shift++) {
+      const these = order.filter((_, i) => shifts[i] === shift);
+      const low = this.#bits(these.length, shift);
+      these.forEach((at, i) => (out[at] = (out[at] << shift) + low[i] - ((1 << shift) >> 1)));
+    }
+  }
+
+  /** Replaces the escapes among high parts. @param {Int32Array} out @param {Int32Array} escaped - Their places. */
+  #decodeEscapes(out, escaped) {
+    const lengths = this.#bits(escaped.length, 5);
+    const longest = lengths.reduce((a, b) => Math.max(a, b));
+    if (lengths.some((length) => length < 1 || length > LONGEST_EXCESS)) {
+      throw damaged("a coded section holds an impossible symbol");
+    }
+    const negative = this.#bits(escaped.length, 1);
+    const excess = lengths.map((length) => 1 << (length - 1));
+    for (let length = 2; length <= longest; length++) {
+      const these = Int32Array.from(lengths.keys()).filter((i) => lengths[i] === length);
+      // in two parts: a number has at most 24 bits
+      for (const [first, bits] of [[0, Math.min(12, length - 1)], [12, length - 13]]) {
+        const parts = this.#bits(these.length, bits);
+        these.forEach((i, n) => (excess[i] += parts[n] << first));
       }
     }
+    escaped.forEach((at, i) => (out[at] = negative[i] ? -RADIUS - excess[i] : RADIUS + excess[i]));
   }
 
-  /** The next symbols in their own order, low parts too. @type {RangeDecoder["decodeEach"]} */
-  #decodeInOrder(numbers, tables, out) {
-    if (this.#decodeHigh(numbers, tables, out) <= 1) return; // no table has low parts
-    for (let i = 0; i < numbers.length; i++) {
-      const shift = tables.shifts[numbers[i]];
-      if (shift) out[i] = this.#joinLow(out[i], shift);
-    }
+  /** Numbers of 1..24 bits; zeros of fewer. @param {number} count @param {number} bits */
+  #bits(count, bits) {
+    const numbers = new Int32Array(count);
+    if (count > 0 && bits > 0) this.#reader.bits(bits, numbers);
+    return numbers;
+  }
+}
+
+/**
+ * Reads the words of a range-coded stream, in plain JavaScript.
+ *
+ * Its two numbers of 64 bits, the range and the distance `point - lower`, are each kept as two doubles: the
+ * highest 40 bits and the lowest 24. The highest 40 bits of the range are the `scale` of the format. Products of a
+ * half of the scale (at most 24 bits) and a frequency (24 bits) are below 2^48, so all numbers here are exact.
+ */
+export class PlainReader {
+  #words;
+  #next = 0;
+  #scale = 2 ** 40 - 1;
+  #rangeLow = LIMB - 1;
+  #distance = 0;
+  #distanceLow = 0;
+
+  /** @param {Uint32Array} words */
+  constructor(words) {
+    this.#words = words;
+    const [first, second] = [this.#word(), this.#word()];
+    this.#distance = first * 256 + (second >>> 24);
+    this.#distanceLow = second & (LIMB - 1);
   }
 
-  /** @param {number} high @param {number} shift */
-  #joinLow(high, shift) {
-    return (high << shift) + this.#number(shift) - ((1 << shift) >> 1);
+  /** The next word; words beyond the end are 0. */
+  #word() {
+    const at = this.#next++;
+    return at < this.#words.length ? this.#words[at] : 0;
   }
 
   /**
-   * Reads the high parts of symbols: their entries, and what follows escapes.
+   * The next symbols' entries less 64; escapes are 65.
    *
-   * @param {Uint16Array} numbers @param {TableSet} tables @param {Int32Array} out
-   * @returns {number} The shifts of the tables, bit by bit: bit s is 1 where a symbol has s low bits.
+   * @param {Int16Array} numbers - The number of the table of each symbol.
+   * @param {TableSet} tables
+   * @param {boolean} isSorted - Whether they come in the order of the numbers of their tables, or in their own.
+   * @param {Int32Array} order - Gets the symbols in the order in which they come.
+   * @param {Int32Array} out - Gets the entries, in the symbols' own order.
+   * @returns {number} The number of symbols of which more follows: escapes, and those with low parts.
+   * @throws {import("./errors.js").DfmError} No encoder wrote such a stream.
    */
-  #decodeHigh(numbers, tables, out) {
-    const escapes = this.#decodeEntries(numbers, tables, out);
-    if (escapes) this.#decodeEscapes(out, escapes);
-    let shifts = 0;
-    for (let i = 0; i < numbers.length; i++) {
-      const shift = tables.shifts[numbers[i]];
-      shifts |= 1 << shift;
-      if (Math.abs(out[i]) > MAX_SYMBOL >> shift) throw damaged(`a coded section holds a symbol beyond ${MAX_SYMBOL}`);
-    }
-    return shifts;
-  }
-
-  /**
-   * Reads one entry under each table, as `entry - 64`; escapes are 65.
-   *
-   * @param {Uint16Array} numbers @param {TableSet} tables @param {Int32Array} out
-   * @returns {number} The number of escapes.
-   */
-  #decodeEntries(numbers, tables, out) {
-    const { cumulative, guide } = tables;
-    let escapes = 0;
-    for (let i = 0; i < numbers.length; i++) {
-      const number = numbers[i];
+  highs(numbers, { count, cumulative, guide, shifts }, isSorted, order, out) {
+    putInOrder(numbers, count, isSorted, order);
+    let unfinished = 0;
+    for (let i = 0; i < order.length; i++) {
+      const number = numbers[order[i]];
       const quantile = this.#quantile();
       const base = number * (TABLE_SIZE + 1);
       let entry = guide[(number << GUIDE_BITS) + (quantile >>> GUIDE_SHIFT)];
       while (cumulative[base + entry + 1] <= quantile) entry++;
       const before = cumulative[base + entry];
       this.#take(before, cumulative[base + entry + 1] - before);
-      if (entry === ESCAPE) escapes++;
-      out[i] = entry - RADIUS;
+      if (entry === ESCAPE || shifts[number] > 0) unfinished++;
+      out[order[i]] = entry - RADIUS;
     }
-    return escapes;
+    return unfinished;
   }
 
-  /** Replaces the escapes among high parts. @param {Int32Array} out @param {number} count */
-  #decodeEscapes(out, count) {
-    const lengths = this.#numbers(count, 5);
-    const longest = lengths.reduce((a, b) => Math.max(a, b));
-    if (lengths.some((length) => length < 1 || length > LONGEST_EXCESS)) {
-      throw damaged("a coded section holds an impossible symbol");
-    }
-    const negative = this.#numbers(count, 1);
-    const excess = lengths.map((length) => 1 << (length - 1));
-    for (let length = 2; length <= longest; length++) {
-      // in two parts: a number has at most 24 bits
-      for (const [first, bits] of [[0, Math.min(12, length - 1)], [12, length - 13]]) {
-        if (bits <= 0) continue;
-        for (let i = 0; i < count; i++) if (lengths[i] === length) excess[i] += this.#number(bits) << first;
-      }
-    }
-    let escape = 0;
+  /** Numbers of some bits. @param {number} bits - 1..24. @param {Int32Array} out */
+  bits(bits, out) {
     for (let i = 0; i < out.length; i++) {
-      if (out[i] !== ESCAPE - RADIUS) continue;
-      out[i] = negative[escape] ? -RADIUS - excess[escape] : RADIUS + excess[escape];
-      escape++;
+      out[i] = this.#quantile() >>> (24 - bits);
+      this.#take(out[i] << (24 - bits), 1 << (24 - bits));
     }
-  }
-
-  /** The given number of numbers of the given bits. @param {number} count @param {number} bits */
-  #numbers(count, bits) {
-    return Int32Array.from({ length: count }, () => this.#number(bits));
-  }
-
-  /** A number of 1..24 bits. @param {number} bits */
-  #number(bits) {
-    const value = this.#quantile() >>> (24 - bits);
-    this.#take(value << (24 - bits), 1 << (24 - bits));
-    return value;
   }
 
   /** The quantile: the distance divided by the scale, rounded down. */
@@ -401,7 +386,7 @@ export class RangeDecoder {
     const rest = (this.#distance - quantile * scaleHigh) * LIMB + (this.#distanceLow - quantile * scaleLow);
     if (rest < 0) quantile--;
     else if (rest >= scale) quantile++;
-    if (quantile >= TOTAL) throw damaged("a coded section is not a valid range-coder stream");
+    if (quantile >= TOTAL) throw damagedStream();
     return quantile;
   }
 
@@ -431,4 +416,20 @@ export class RangeDecoder {
     this.#distance = this.#distance * WORD + this.#distanceLow * 256 + (word >>> 24);
     this.#distanceLow = word & (LIMB - 1);
   }
+}
+
+/**
+ * The places of symbols in the order in which they are coded.
+ *
+ * @param {Int16Array} numbers @param {number} tableCount @param {boolean} isSorted @param {Int32Array} order
+ */
+function putInOrder(numbers, tableCount, isSorted, order) {
+  if (!isSorted) {
+    for (let i = 0; i < order.length; i++) order[i] = i;
+    return;
+  }
+  const starts = new Uint32Array(tableCount + 1);
+  for (const number of numbers) starts[number + 1]++;
+  for (let number = 0; number < tableCount; number++) starts[number + 1] += starts[number];
+  for (let i = 0; i < numbers.length; i++) order[starts[numbers[i]]++] = i;
 }

@@ -4,14 +4,14 @@
  */
 
 import { ColourTransform } from "./colour.js";
-import { filterMatrix } from "./filter.js";
-import { ROWS as MATRIX_ROWS } from "./float_kernels.js";
+import { weightsByTap } from "./filter.js";
 import { Region } from "./geometry.js";
-import { BLOCK_COLUMNS, BLOCK_ROWS, Machine, machineBytes } from "./machine.js";
-import { matrixBytes } from "./products.js";
+import { bytesOfArrays } from "./kernels.js";
+import { machineOf } from "./machine.js";
 
 const CELL = 2; // pixels
-const ROUNDED = 16; // floats that are written beyond the last position at most
+const BLOCK_ROWS = 256; // pixels
+const BLOCK_COLUMNS = 512;
 
 /**
  * The linear synthesis of a region of an image.
@@ -26,75 +26,106 @@ const ROUNDED = 16; // floats that are written beyond the last position at most
  */
 class SampleRows {
   #synthesis;
-  #row = new Float32Array(0);
 
   /** @param {Synthesis} synthesis */
   constructor(synthesis) {
     this.#synthesis = synthesis;
   }
 
-  /** The samples of a channel at columns left..right of a row. The next call overwrites them. */
-  read(channel, row, left, right) {
+  /** Copies the samples of a channel in a region into a plane. */
+  copy(channel, { top, left, bottom, right }, plane) {
     const { planes, region } = this.#synthesis;
-    if (this.#row.length < right - left) this.#row = new Float32Array(right - left);
-    const inside = Math.min(Math.max(row, region.top), region.bottom - 1) - region.top;
-    const start = inside * region.width - region.left;
     const [first, last] = [Math.max(left, region.left), Math.min(right, region.right)];
-    this.#row.set(planes[channel].subarray(start + first, start + last), first - left);
-    this.#row.fill(planes[channel][start + first], 0, first - left);
-    this.#row.fill(planes[channel][start + last - 1], last - left, right - left);
-    return this.#row;
-  }
-
-  /** Copies the samples of a channel in a region into a plane, whose rows are `stride` apart. */
-  copy(channel, { top, left, bottom, right }, plane, stride) {
-    for (let row = top; row < bottom; row++) {
-      const samples = this.read(channel, row, left, right);
-      plane.set(samples.subarray(0, right - left), (row - top) * stride);
+    const width = right - left;
+    for (let row = top, at = 0; row < bottom; row++, at += width) {
+      const inside = Math.min(Math.max(row, region.top), region.bottom - 1) - region.top;
+      const start = inside * region.width - region.left;
+      plane.set(planes[channel].subarray(start + first, start + last), at + first - left);
+      plane.fill(planes[channel][start + first], at, at + first - left);
+      plane.fill(planes[channel][start + last - 1], at + last - left, at + width);
     }
   }
 }
 
-/** The image filter in a workspace. */
-class BlockFilter {
-  #planes;
-  #out;
-  #matrix;
+/** What the blocks of an image are computed with, in one memory. */
+class BlockSynthesis {
+  #space;
+  #machine;
   #filter;
   #channels;
+  #qStep;
+  #colours;
+  #arrays;
 
-  static sizes(radius, [rows, columns]) {
-    const stride = CELL * columns + 2 * radius;
-    return { stride, length: (CELL * rows + 2 * radius) * stride + ROUNDED };
-  }
-
-  static bytes({ radius, taps }, channels, block) {
-    const { length } = BlockFilter.sizes(radius, block);
-    return 4 * length * (channels + MATRIX_ROWS) + matrixBytes(channels, (taps.length + 1) * channels) + 64;
-  }
-
-  constructor(space, filter, channels, block) {
-    const { stride, length } = BlockFilter.sizes(filter.radius, block);
-    this.stride = stride;
-    this.#filter = filter;
+  /**
+   * @param {import("./header.js").Header} header
+   * @param {Record<string, import("./prior.js").PriorArray>} arrays of the prior
+   * @param {import("./filter.js").ImageFilter|null} filter
+   * @param {[number, number]} block the largest rows and columns of a block
+   * @param {import("./kernels.js").Kernels} kernels
+   */
+  constructor(header, arrays, filter, [rows, columns], kernels) {
+    const { codedChannels: channels, bitDepth, values } = header;
+    const machine = machineOf(arrays);
+    const margin = 2 * Math.max(CELL * machine.reach, filter?.radius ?? 0);
+    const around = channels * (rows + margin) * (columns + margin);
+    const size = channels * rows * columns;
+    const pixelBytes = bitDepth === 8 ? 1 : 2;
+    const bytes = bytesOfArrays([4 * around, 4 * size, 4 * size, pixelBytes * size, machine.weights.byteLength]);
+    // what the filter's and the machine's kernel take for themselves: samples as floats, and rows of cells
+    const callBytes = 4 * around + 16 * (machine.depth + 1) * machine.width * (columns + margin);
+    const space = kernels.workspace(bytes, callBytes);
+    this.#space = space;
+    this.#machine = { ...machine, weights: space.copyOf(machine.weights) };
+    this.#filter = filter && { ...filter, offsets: Int32Array.from(filter.taps.flat()), byTap: weightsByTap(filter, channels) };
     this.#channels = channels;
-    this.#planes = Array.from({ length: channels }, () => space.float32(length));
-    this.#out = space.float32(MATRIX_ROWS * length);
-    this.length = length;
-    this.#matrix = space.matrix({ weights: filterMatrix(filter, channels), constants: new Float32Array(channels) });
-    const offsets = [...filter.taps, [0, 0]].map(([dy, dx]) => dy * stride + dx);
-    this.#matrix.setInputs(offsets.flatMap((offset) => this.#planes.map((plane) => plane.byteOffset + 4 * offset)));
+    this.#qStep = values.q_step;
+    this.#colours = new ColourTransform(values, bitDepth);
+    this.#arrays = {
+      around: space.array(Int32Array, around),
+      planes: space.float32(size),
+      change: space.float32(size),
+      pixels: space.array(bitDepth === 8 ? Uint8Array : Uint16Array, size),
+    };
   }
 
-  /** What the filter adds to each channel of a block; the rows are `stride` apart. */
-  run(rows, block) {
-    const { radius } = this.#filter;
-    const { top, left, bottom, right } = block;
-    const seen = new Region(top - radius, left - radius, bottom + radius, right + radius);
-    this.#planes.forEach((plane, channel) => rows.copy(channel, seen, plane, this.stride));
-    const first = radius * this.stride + radius;
-    this.#matrix.run(this.#out, this.length, (block.height - 1) * this.stride + block.width, 4 * first);
-    return Array.from({ length: this.#channels }, (_, channel) => this.#out.subarray(channel * this.length));
+  /** The pixels of a block, interleaved; the next call overwrites them. */
+  run(rows, part) {
+    const { height, width } = part;
+    const size = this.#channels * height * width;
+    const [planes, change] = [this.#arrays.planes, this.#arrays.change].map((array) => array.subarray(0, size));
+    planes.set(this.#around(rows, part, 0));
+    const { weights, width: machineWidth, depth, reach } = this.#machine;
+    const margin = CELL * reach;
+    const logStep = (Math.log2(this.#qStep) - 9) / 3;
+    this.#space.run.machineChange(
+      weights, machineWidth, depth, this.#around(rows, part, margin), this.#channels, height + 2 * margin,
+      width + 2 * margin, this.#qStep, logStep, height, width, change,
+    );
+    for (let at = 0; at < size; at++) planes[at] += change[at];
+    if (this.#filter) {
+      const { byTap, offsets, radius } = this.#filter;
+      this.#space.run.filterChange(
+        byTap, offsets, radius, this.#around(rows, part, radius), this.#channels, height, width, change,
+      );
+      for (let at = 0; at < size; at++) planes[at] += change[at];
+    }
+    const pixels = this.#arrays.pixels.subarray(0, size);
+    const { basis, perUnit, middle, peak } = this.#colours;
+    const axes = Float32Array.from(basis.flat());
+    this.#space.run.planesToPixels(planes, this.#channels, height, width, axes, perUnit, middle, peak, pixels);
+    return pixels;
+  }
+
+  /** The samples of a block and of a margin around it, a plane for each channel. */
+  #around(rows, { top, left, bottom, right }, margin) {
+    const seen = new Region(top - margin, left - margin, bottom + margin, right + margin);
+    const size = seen.height * seen.width;
+    const around = this.#arrays.around.subarray(0, this.#channels * size);
+    for (let channel = 0; channel < this.#channels; channel++) {
+      rows.copy(channel, seen, around.subarray(channel * size, (channel + 1) * size));
+    }
+    return around;
   }
 }
 
@@ -105,82 +136,40 @@ class BlockFilter {
  * @param {Synthesis} synthesis at least what the region is seen from
  * @param {import("./filter.js").ImageFilter|null} filter
  * @param {Region} region
- * @param {import("./products.js").Products} products
+ * @param {import("./kernels.js").Kernels} kernels
  * @param {Uint8ClampedArray|Uint16Array} target gets the samples [H, W, C] of the region
  * @yields {number} the part of the region that is done, 0..1
  */
-export function* reconstruct(header, arrays, synthesis, filter, region, products, target) {
-  const { codedChannels: channels, bitDepth, values } = header;
-  const block = [Math.min(BLOCK_ROWS, cells(region.height)), Math.min(BLOCK_COLUMNS, cells(region.width))];
-  const filterBytes = filter ? BlockFilter.bytes(filter, channels, block) : 0;
-  const space = products.workspace(machineBytes(arrays, channels, block) + filterBytes);
-  const machine = new Machine(space, arrays, channels, values.q_step, block);
-  const blockFilter = filter ? new BlockFilter(space, filter, channels, block) : null;
-  const colours = new ColourTransform(values, bitDepth);
+export function* reconstruct(header, arrays, synthesis, filter, region, kernels, target) {
+  const { codedChannels: channels } = header;
+  const size = [Math.min(BLOCK_ROWS, even(region.height)), Math.min(BLOCK_COLUMNS, even(region.width))];
+  const blocks = new BlockSynthesis(header, arrays, filter, size, kernels);
   const rows = new SampleRows(synthesis);
   const whole = new Region(0, 0, header.height, header.width);
-  for (const part of blocksOf(region, block)) {
-    const planes = samplesOf(rows, part, channels);
-    addMachine(planes, machine, rows, part);
-    if (blockFilter) addFilter(planes, blockFilter, rows, part);
+  for (const part of blocksOf(region, size)) {
+    const pixels = blocks.run(rows, part);
     const inside = part.common(region).common(whole);
     for (let y = inside.top; y < inside.bottom; y++) {
-      const start = (y - part.top) * part.width + inside.left - part.left;
+      const start = channels * ((y - part.top) * part.width + inside.left - part.left);
       const at = channels * ((y - region.top) * region.width + inside.left - region.left);
-      colours.write(planes, start, inside.width, target, at);
+      target.set(pixels.subarray(start, start + channels * inside.width), at);
     }
     yield (part.bottom - region.top) / (region.height + CELL);
   }
 }
 
-const cells = (side) => Math.ceil(side / CELL) + 1;
+/** A side in whole cells, also where they start before the region. */
+const even = (side) => CELL * (Math.ceil(side / CELL) + 1);
 
 /** Blocks of whole cells that cover a region. */
 function* blocksOf(region, [rows, columns]) {
-  const even = (at) => at - (at % CELL);
-  for (let top = even(region.top); top < region.bottom; top += CELL * rows) {
-    const bottom = Math.min(top + CELL * rows, even(region.bottom + 1));
-    for (let left = even(region.left); left < region.right; left += CELL * columns) {
-      yield new Region(top, left, bottom, Math.min(left + CELL * columns, even(region.right + 1)));
+  const before = (at) => at - (at % CELL);
+  for (let top = before(region.top); top < region.bottom; top += rows) {
+    const bottom = Math.min(top + rows, before(region.bottom + 1));
+    for (let left = before(region.left); left < region.right; left += columns) {
+      yield new Region(top, left, bottom, Math.min(left + columns, before(region.right + 1)));
     }
   }
-}
-
-/** The linear synthesis of a block, as a plane for each channel. */
-function samplesOf(rows, part, channels) {
-  return Array.from({ length: channels }, (_, channel) => {
-    const plane = new Float32Array(part.height * part.width);
-    rows.copy(channel, part, plane, part.width);
-    return plane;
-  });
-}
-
-function addMachine(planes, machine, rows, part) {
-  const margin = CELL * machine.reach;
-  const left = part.left - margin;
-  const right = left + CELL * machine.stride;
-  const read = (channel, row) => rows.read(channel, part.top - margin + row, left, right);
-  const residuals = machine.run(read, part.height / CELL);
-  residuals.forEach((residual, number) => {
-    const plane = planes[Math.floor(number / CELL ** 2)];
-    const [y, x] = [(number >> 1) & 1, number & 1];
-    for (let row = 0; row < part.height / CELL; row++) {
-      const source = row * machine.stride;
-      const target = (CELL * row + y) * part.width + x;
-      for (let column = 0; column < part.width / CELL; column++) {
-        plane[target + CELL * column] += residual[source + column];
-      }
-    }
-  });
-}
-
-function addFilter(planes, filter, rows, part) {
-  filter.run(rows, part).forEach((change, channel) => {
-    for (let row = 0; row < part.height; row++) {
-      const [source, target] = [row * filter.stride, row * part.width];
-      for (let column = 0; column < part.width; column++) planes[channel][target + column] += change[source + column];
-    }
-  });
 }
 
 /** The region of the linear synthesis that the pixels of a region depend on. */

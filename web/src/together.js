@@ -120,7 +120,7 @@ async function run(parts, job, signal) {
   }
   const result = { planes: [], size: [0, 0], coarse: null };
   const onStep = ({ level, size, planes }) => {
-    if (planes && level === job.level) Object.assign(result, { planes, size });
+    if (planes && level === job.level) Object.assign(result, { planes: planes.map((plane) => plane.slice()), size });
     if (planes && level === job.coarseLevel) result.coarse = { level, size, planes: planes.map((plane) => plane.slice()) };
     return false;
   };

@@ -5,11 +5,11 @@ import { layerShapes } from "../src/architecture.js";
 import { frequenciesOf } from "../src/coordinate/frequencies.js";
 import { CoordinateSynthesis } from "../src/coordinate/network.js";
 import { readWeights } from "../src/coordinate/weights.js";
-import { loadProducts } from "../src/products.js";
+import { loadKernels } from "../src/kernels.js";
 import { TABLE_SIZE, laplaceTables } from "../src/range_coder.js";
 import { randomNumbers } from "./random.js";
 
-const BOTH = [await loadProducts(), await loadProducts({ simd: false })];
+const BOTH = [await loadKernels(), await loadKernels({ compiled: false })];
 const NETWORKS = [
   { channels: 1, depth: 1, layer_width: 7, order: 1 },
   { channels: 3, depth: 1, layer_width: 1, order: 2 },
@@ -123,8 +123,8 @@ test("colours are those of the document", () => {
     const most = Math.max(...layers.map(({ frequencyCount }) => frequencyCount));
     const stepIndex = Math.round(28 + 4 * Math.log2(most));
     const weights = readWeights(makeSection(layers, stepIndex, 14, randomNumbers(number)).section, layers);
-    for (const products of BOTH) {
-      const synthesis = new CoordinateSynthesis({ height, width, layers, weights }, products);
+    for (const kernels of BOTH) {
+      const synthesis = new CoordinateSynthesis({ height, width, layers, weights }, kernels);
       const planes = synthesis.colours({ top: 0, left: 0, bottom: height, right: width });
       assert.equal(planes.length, values.channels * height * width);
       for (let i = 0; i < height * width; i++) {

@@ -9,7 +9,7 @@ import { readHeader } from "../src/header.js";
 import { examine, sectionOf } from "../src/integrity.js";
 import { decodeLatents } from "../src/latent_model.js";
 import { TileDecoder, tileStreams } from "../src/latents.js";
-import { loadProducts } from "../src/products.js";
+import { loadKernels } from "../src/kernels.js";
 import { bytesOf, fixtures, priors, samplesOf, skip } from "./fixtures.js";
 
 /** The largest difference between samples. */
@@ -69,10 +69,10 @@ describe("the decoder", { skip }, () => {
     }
   });
 
-  for (const simd of [true, false]) {
-    test(`decodes the symbols of the package, ${simd ? "with" : "without"} WebAssembly`, async () => {
-      const products = await loadProducts({ simd });
-      const most = simd ? Infinity : 3000; // pixels: plain JavaScript takes long
+  for (const compiled of [true, false]) {
+    test(`decodes the symbols of the package, ${compiled ? "with" : "without"} WebAssembly`, async () => {
+      const kernels = await loadKernels({ compiled });
+      const most = compiled ? Infinity : 3000; // pixels: plain JavaScript takes long
       const isTaken = ({ symbols, image }) => symbols && image.width * image.height <= most;
       for (const { name, symbols } of images.filter(isTaken)) {
         const bytes = bytesOf(`${name}.dfm`);
@@ -80,20 +80,20 @@ describe("the decoder", { skip }, () => {
         // The checks are those of the package's symbols, so the decoder itself compares them.
         const state = { ...examine(bytes, header), symbolChecks: symbols };
         const wrong = { ...state, symbolChecks: symbols.map((check) => check ^ 1) };
-        assert.doesNotThrow(() => [...steps(state, products)], name);
-        assert.throws(() => [...steps(wrong, products)], DfmError, name);
+        assert.doesNotThrow(() => [...steps(state, kernels)], name);
+        assert.throws(() => [...steps(wrong, kernels)], DfmError, name);
       }
     });
   }
 
   /** All steps in which the symbols of a file are decoded. */
-  function steps(state, products) {
+  function steps(state, kernels) {
     const isFitted = state.header.modelName === "fitted";
-    return isFitted ? decodeFitted(state, new Region(0, 0, 1, 1), prior, products, false) : tiles(state, products);
+    return isFitted ? decodeFitted(state, new Region(0, 0, 1, 1), prior, kernels, false) : tiles(state, kernels);
   }
 
   /** All steps of all tiles of a latent file. */
-  function* tiles(state, products) {
+  function* tiles(state, kernels) {
     const { header, symbolChecks } = state;
     const model = contextModelOf(prior.arraysOf("latent", header.values.prior_id));
     const adaptation = sectionOf(state, "adaptation");
@@ -102,7 +102,8 @@ describe("the decoder", { skip }, () => {
     const tiling = new Tiling(header.height, header.width, header.tileRows, header.tileColumns);
     const streams = tileStreams(sectionOf(state, "latents"), tiling.tiles.length);
     const sides = ["height", "width"].map((side) => Math.max(...tiling.tiles.map((tile) => tile[side])));
-    const decoder = new TileDecoder(header, corrected, products, sides);
+    const longest = Math.max(...streams.map((stream) => stream.length));
+    const decoder = new TileDecoder(header, corrected, kernels, sides, longest);
     for (const [number, { height, width }] of tiling.tiles.entries()) {
       const checks = symbolChecks.slice(number * (levels + 1), (number + 1) * (levels + 1));
       yield* decoder.levels({ stream: streams[number], height, width, checks });
@@ -110,13 +111,13 @@ describe("the decoder", { skip }, () => {
   }
 
   test("gives the same pixels without WebAssembly, to within one level", async () => {
-    const [withSimd, plain] = [await loadProducts(), await loadProducts({ simd: false })];
+    const [compiled, plain] = [await loadKernels(), await loadKernels({ compiled: false })];
     for (const name of ["latent-rgb", "latent-fine", "latent-deep"]) {
       const bytes = golden(name);
       const header = readHeader(bytes);
       const region = new Region(0, 0, header.height, header.width);
-      const run = (products) => last(decodeLatents(examine(bytes, header), region, prior, products, false));
-      assert.ok(largestDifference(run(withSimd), run(plain)) <= 1, name);
+      const run = (kernels) => last(decodeLatents(examine(bytes, header), region, prior, kernels, false));
+      assert.ok(largestDifference(run(compiled), run(plain)) <= 1, name);
     }
   });
 

@@ -6,12 +6,11 @@ import { decodeGrids, gridSizes } from "../src/fitted/grids.js";
 import { readNetworks } from "../src/fitted/networks.js";
 import { FittedPrior } from "../src/fitted/prior.js";
 import { stepOf, synthesiseBlocks } from "../src/fitted/synthesis.js";
-import { Wavefronts } from "../src/fitted/wavefronts.js";
-import { loadProducts } from "../src/products.js";
+import { loadKernels } from "../src/kernels.js";
 import { RangeDecoder, frequenciesWithMean, laplaceTables, tablesWithLaplace } from "../src/range_coder.js";
 import { randomIntegers } from "./random.js";
 
-const BOTH = [await loadProducts(), await loadProducts({ simd: false })];
+const BOTH = [await loadKernels(), await loadKernels({ compiled: false })];
 const [HIDDEN_1, HIDDEN_2, WIDTH] = [10, 6, 5];
 const SIZES = [[1, 1], [1, 9], [9, 1], [2, 2], [3, 17], [21, 2], [33, 47]];
 
@@ -128,31 +127,6 @@ test("a networks section that ends within its first bytes is refused", () => {
 
 // ------------------------------------------------------------------------------------ grids section
 
-test("neighbours in earlier wavefronts are where the plane has them", () => {
-  for (const [rows, columns] of SIZES) {
-    const fronts = new Wavefronts(rows, columns);
-    const plane = new Int32Array(fronts.planeLength).fill(-1); // what stands for positions beyond the grid
-    for (let t = 0; t < fronts.count; t++) {
-      for (let i = 0; i < fronts.length(t); i++) {
-        const y = fronts.firstRow(t) + i;
-        assert.equal(plane[fronts.place(t) + i], -1);
-        plane[fronts.place(t) + i] = y * columns + (t - 2 * y);
-      }
-    }
-    assert.equal(plane.filter((position) => position >= 0).length, rows * columns);
-    for (let t = 0; t < fronts.count; t++) {
-      for (const [dy, dx] of [[-3, 0], [-2, -2], [-2, 3], [-1, -2], [-1, 1], [0, -3], [0, -1]]) {
-        for (let i = 0; i < fronts.length(t); i++) {
-          const y = fronts.firstRow(t) + i + dy;
-          const x = t - 2 * (y - dy) + dx;
-          const isWithin = y >= 0 && x >= 0 && x < columns;
-          assert.equal(plane[fronts.place(t, dy, dx) + i], isWithin ? y * columns + x : -1);
-        }
-      }
-    }
-  }
-});
-
 const CAUSAL = [
   [-3, 0], [-2, -2], [-2, -1], [-2, 0], [-2, 1], [-2, 2], [-2, 3],
   [-1, -2], [-1, -1], [-1, 0], [-1, 1], [0, -3], [0, -2], [0, -1],
@@ -227,10 +201,10 @@ test("grids of any section are those of the document", () => {
     for (let seed = 0; seed < 4; seed++) {
       const { context } = readNetworks(new FittedPrior(makeArrays(50 * number + seed)), null);
       const section = randomBytes(random, 4 * random(0, 20 + height * width));
-      for (const products of BOTH) {
+      for (const kernels of BOTH) {
         let grids;
         try {
-          const steps = [...decodeGrids({ height, width, section }, context, products)];
+          const steps = [...decodeGrids({ height, width, section }, context, kernels)];
           assert.equal(steps.at(-1).done, 1);
           assert.deepEqual(steps.flatMap(({ level }) => (level === null ? [] : [level])), [6, 5, 4, 3, 2, 1, 0]);
           grids = steps.at(-1).grids.map((grid) => Array.from(grid));
@@ -317,9 +291,9 @@ function coloursByDocument(grids, sizes, machine, step) {
 }
 
 /** All blocks of a synthesis as one image [H][W][3]. */
-function collect(image, products) {
+function collect(image, kernels) {
   const pixels = [];
-  for (const { top, left, rows, columns, stride, colours } of synthesiseBlocks(image, products)) {
+  for (const { top, left, rows, columns, stride, colours } of synthesiseBlocks(image, kernels)) {
     for (let y = 0; y < rows; y++) {
       pixels[top + y] ??= [];
       for (let x = 0; x < columns; x++) pixels[top + y][left + x] = colours.map((plane) => plane[y * stride + x]);
@@ -340,8 +314,8 @@ test("colours are those of the document", () => {
   for (const [number, [height, width]] of SIZES.entries()) {
     const image = imageOf(number, height, width);
     const expected = coloursByDocument(image.grids, image.sizes, image.machine, image.step);
-    for (const products of BOTH) {
-      const got = collect(image, products);
+    for (const kernels of BOTH) {
+      const got = collect(image, kernels);
       expected.forEach((row, y) =>
         row.forEach((colour, x) => colour.forEach((c, i) => assert.ok(Math.abs(c - got[y][x][i]) < 1e-5))),
       );
@@ -387,5 +361,5 @@ test("numbers that are not finite do no harm", () => {
   const image = imageOf(5, 20, 20);
   image.machine.lift.fill(1e38);
   image.grids[0].fill(1 << 23);
-  for (const products of BOTH) assert.equal(collect(image, products).length, 20);
+  for (const kernels of BOTH) assert.equal(collect(image, kernels).length, 20);
 });

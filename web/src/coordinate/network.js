@@ -14,13 +14,13 @@
  */
 
 import { allocate } from "../errors.js";
-import { matrixBytes } from "../products.js";
+import { matrixBytes } from "../float_rows.js";
 import { frequenciesOf } from "./frequencies.js";
 
 /** @typedef {import("../architecture.js").LayerShape} LayerShape */
 /** @typedef {import("./weights.js").LayerWeights} LayerWeights */
-/** @typedef {import("../products.js").Products} Products */
-/** @typedef {ReturnType<Products["workspace"]>} Workspace */
+/** @typedef {import("../kernels.js").Kernels} Kernels */
+/** @typedef {ReturnType<Kernels["workspace"]>} Workspace */
 
 const MOST_POSITIONS = 256; // of a block
 const MOST_FLOATS = 2 ** 23; // of a block, in all layers
@@ -203,13 +203,13 @@ export class CoordinateSynthesis {
   #layers;
   #positions;
 
-  /** @param {CoordinateImage} image @param {Products} products */
-  constructor(image, products) {
+  /** @param {CoordinateImage} image @param {Kernels} kernels */
+  constructor(image, kernels) {
     const { layers, weights } = image;
     const most = MOST_FLOATS / layers.reduce((sum, layer) => sum + rowsOf(layer), 0);
     const length = 8 * Math.max(1, Math.floor(Math.min(MOST_POSITIONS, most) / 8));
     const bytes = layers.map((layer) => matrixBytes(...matrixSize(layer)) + 4 * length * rowsOf(layer) + 256);
-    const space = products.workspace(bytes.reduce((sum, size) => sum + size, 0));
+    const space = kernels.workspace(bytes.reduce((sum, size) => sum + size, 0));
     this.#image = image;
     this.#layers = layers.map((layer, i) => new FourierLayer(space, layer, weights[i], length));
     this.#positions = new Float32Array(2 * length); // columns, then rows

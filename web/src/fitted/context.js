@@ -1,72 +1,68 @@
 /**
- * The context of the symbols of a grid: the features that the context network sees (docs/format.md, "Context of a
- * grid symbol").
+ * The context of the symbols of a grid: the features that the context network sees, and the tables that it chooses
+ * (docs/format.md, "Context of a grid symbol").
  *
  * @module fitted/context
  */
 
 import { allocate } from "../errors.js";
-import { GRIDS } from "./prior.js";
+import { LAPLACE_COUNT, LAST_DIRECT, UNIT_SCALE } from "../range_coder.js";
+import { FEATURES, GRIDS } from "./prior.js";
 
-/** @typedef {import("./wavefronts.js").Wavefronts} Wavefronts */
+/** @typedef {import("./prior.js").ContextWeights} ContextWeights */
+/** @typedef {import("../kernels.js").Workspace} Workspace */
 
 /** Offsets (dy, dx) of the symbols of the same grid that are seen. */
 const CAUSAL = [
   [-3, 0], [-2, -2], [-2, -1], [-2, 0], [-2, 1], [-2, 2], [-2, 3],
   [-1, -2], [-1, -1], [-1, 0], [-1, 1], [0, -3], [0, -2], [0, -1],
 ];
+const SLOPE = 2; // a row counts as this number of columns in the number of a wavefront
+const PAD = 3; // symbols around a grid that are seen
 const SQUARE = 9; // the 3x3 symbols that are seen of the next coarser grid
 const PLANES = GRIDS - 1; // interpolated planes of the coarser grids
-/** The features that are not of the same grid. */
-export const COARSER_FEATURES = SQUARE + PLANES;
+const COARSER = SQUARE + PLANES; // features that are not of the same grid
 const LARGEST = 127;
+const MAX_MEAN = 512 * 16; // 512 symbols, in sixteenths
 
-const COMPANDED = Int16Array.from({ length: 52 }, (_, m) =>
+const COMPANDED = Float32Array.from({ length: 64 }, (_, m) =>
   Math.min(8 * m, 6 * m + 2, 5 * m + 6, 4 * m + 12, 3 * m + 24, 2 * m + 44, m + 76, LARGEST),
 );
 
 /** The function k of the format. @param {number} symbol */
 export function compand(symbol) {
-  const magnitude = Math.abs(symbol);
-  const companded = magnitude < COMPANDED.length ? COMPANDED[magnitude] : LARGEST;
+  const companded = COMPANDED[Math.min(Math.abs(symbol), COMPANDED.length - 1)];
   return symbol < 0 ? -companded : companded;
 }
 
 /**
- * What is decoded of the coarser grids, for the symbols of one grid.
+ * What the symbols of a grid see of the coarser grids: for each symbol `COARSER` numbers side by side, the 3x3 symbols
+ * of the next coarser grid and then one of each plane.
  *
- * @typedef {object} Coarser
- * @property {Int8Array} planes - The six planes, which have the size of this grid, row by row: for each symbol the six
- *   numbers side by side, and `PLANE_STEP` numbers from a symbol to the next one.
- * @property {Int8Array} square - The symbols of the next coarser grid, companded, with a zero on each side.
- * @property {number} squareColumns - The columns of `square`.
- */
-
-const PLANE_STEP = 8; // a symbol's numbers are in one line of the processor's cache
-
-/**
- * The coarser grids as the next finer grid sees them.
- *
- * @param {Int32Array} grid - The symbols of the grid that is decoded, row by row.
+ * @param {Int32Array} grid - The symbols of the next coarser grid, row by row.
  * @param {[number, number]} size - Its rows and columns.
- * @param {Coarser | null} own - What this grid saw itself; null for the coarsest grid.
- * @param {[number, number]} finer - The rows and columns of the next finer grid.
- * @returns {Coarser}
+ * @param {Int8Array | null} own - What that grid saw itself; null for the coarsest grid.
+ * @param {[number, number]} finer - The rows and columns of the grid.
+ * @returns {Int8Array}
  */
 export function coarserOf(grid, [rows, columns], own, finer) {
   const companded = allocate(() => new Int8Array(grid.length));
   for (let i = 0; i < grid.length; i++) companded[i] = compand(grid[i]);
-  const squareColumns = columns + 2;
-  const square = allocate(() => new Int8Array((rows + 2) * squareColumns));
-  for (let y = 0; y < rows; y++) {
-    square.set(companded.subarray(y * columns, (y + 1) * columns), (y + 1) * squareColumns + 1);
+  const features = allocate(() => new Int8Array(finer[0] * finer[1] * COARSER));
+  for (let y = 0, at = 0; y < finer[0]; y++) {
+    for (let x = 0; x < finer[1]; x++, at += COARSER) {
+      const [above, left] = [(y >> 1) - 1, (x >> 1) - 1];
+      for (let n = 0; n < SQUARE; n++) {
+        const [row, column] = [above + Math.floor(n / 3), left + (n % 3)];
+        if (row >= 0 && column >= 0 && row < rows && column < columns) features[at + n] = companded[row * columns + column];
+      }
+    }
   }
-  const planes = allocate(() => new Int8Array(finer[0] * finer[1] * PLANE_STEP));
-  doublePlane(companded, 1, [rows, columns], planes, finer);
+  doublePlane(companded, 1, [rows, columns], features.subarray(SQUARE), finer);
   for (let n = 1; own && n < PLANES; n++) {
-    doublePlane(own.planes.subarray(n - 1), PLANE_STEP, [rows, columns], planes.subarray(n), finer);
+    doublePlane(own.subarray(SQUARE + n - 1), COARSER, [rows, columns], features.subarray(SQUARE + n), finer);
   }
-  return { planes, square, squareColumns };
+  return features;
 }
 
 /**
@@ -75,7 +71,7 @@ export function coarserOf(grid, [rows, columns], own, finer) {
  * @param {Int8Array} plane
  * @param {number} step - From a number of the plane to the next one.
  * @param {[number, number]} size
- * @param {Int8Array} out - Gets the numbers, `PLANE_STEP` apart.
+ * @param {Int8Array} out - Gets the numbers, `COARSER` apart.
  * @param {[number, number]} finer
  */
 function doublePlane(plane, step, [rows, columns], out, [finerRows, finerColumns]) {
@@ -89,83 +85,136 @@ function doublePlane(plane, step, [rows, columns], out, [finerRows, finerColumns
     const start = y * finerColumns;
     for (let x = 0; x < finerColumns; x++) {
       const j = (x >> 1) + 1;
-      out[(start + x) * PLANE_STEP] = (3 * along[j] + along[j - 1 + 2 * (x & 1)] + 8) >> 4;
+      out[(start + x) * COARSER] = (3 * along[j] + along[j - 1 + 2 * (x & 1)] + 8) >> 4;
     }
   }
 }
 
-/** The features of the symbols of a grid, wavefront by wavefront, where a network of `products.js` reads them. */
+/** The rows of a matrix as columns, one after the other. @param {ArrayLike<number>} matrix @param {number} columns */
+function turned(matrix, columns) {
+  const rows = matrix.length / columns;
+  return Float32Array.from(matrix, (_, at) => matrix[(at % rows) * columns + Math.floor(at / rows)]);
+}
+
+/** The context network as the kernel takes it for a grid. @param {ContextWeights} weights @param {number} level */
+function networkOf({ w1, c1, w2, c2, w3, bypass, c3 }, level) {
+  const hidden = w1.length / FEATURES;
+  const own = (/** @type {ArrayLike<number>} */ constants, /** @type {number} */ count) =>
+    Array.from({ length: count }, (_, i) => constants[level * count + i]);
+  return [
+    turned([...Array.from(w1), ...Array.from(bypass)], FEATURES),
+    Float32Array.from([...own(c1, hidden), ...own(c3, 2)]),
+    turned(w2, hidden),
+    Float32Array.from(c2),
+    turned(w3, c2.length),
+  ];
+}
+
+/**
+ * The bytes that the context of grids takes in a workspace.
+ *
+ * @param {[number, number]} size - The rows and columns of the finest grid.
+ * @param {ContextWeights} weights
+ */
+export function contextBytes([rows, columns], { w1, w2, bypass, c2, w3 }) {
+  const weights = w1.length + bypass.length + w2.length + c2.length + w3.length + w1.length / FEATURES + 2;
+  return rows * columns * (COARSER + 4) + 4 * ((rows + PAD) * (columns + 2 * PAD) + weights) + 1024;
+}
+
+/** What is decoded of a grid so far: it gives the table of each symbol of a wavefront and takes the symbols. */
 export class GridContext {
-  #fronts;
-  #own;
+  #run;
+  #network;
+  #plane;
   #coarser;
-  #rows;
-  #stride;
-  #sources;
+  #grid;
+  #stride = 0;
+  #columns = 0;
+  #rows = 0;
+  #offsets = new BigInt64Array(CAUSAL.length);
+  #all;
 
   /**
-   * @param {Wavefronts} fronts - Of the grid.
-   * @param {Int16Array} own - A plane of the wavefronts in a workspace, all zeros.
-   * @param {Int16Array} rows - A row for each feature of coarser grids, there, too; each as long as the longest
-   *   wavefront at least.
-   * @param {Coarser | null} coarser - null for the coarsest grid.
+   * @param {Workspace} space - With `contextBytes` of room.
+   * @param {[number, number]} size - The rows and columns of the finest grid.
+   * @param {ContextWeights} weights
    */
-  constructor(fronts, own, rows, coarser) {
-    this.#fronts = fronts;
-    this.#own = own;
-    this.#rows = rows;
-    this.#stride = rows.length / COARSER_FEATURES;
-    this.#coarser = coarser;
-    const features = CAUSAL.length + (coarser ? COARSER_FEATURES : 0);
-    this.#sources = new Int32Array(3 * Math.ceil(features / 2));
-    for (let pair = 0; 2 * pair < features; pair++) this.#sources[3 * pair] = pair;
-    // The last feature has no other beside it: its magnitude takes the place, with weights of 0.
-    if (coarser) for (let i = 0; i < COARSER_FEATURES; i++) this.#place(CAUSAL.length + i, this.#row(i));
+  constructor(space, [rows, columns], weights) {
+    this.#run = space.run;
+    this.#network = networkOf(weights, 0).map((array) => space.copyOf(array));
+    this.#all = {
+      plane: space.float32((rows + PAD) * (columns + 2 * PAD)),
+      coarser: space.array(Int8Array, rows * columns * COARSER),
+      grid: space.array(Int32Array, rows * columns),
+    };
+    ({ plane: this.#plane, coarser: this.#coarser, grid: this.#grid } = this.#all);
   }
 
-  /** Sets the place of a feature. @param {number} feature @param {number} place */
-  #place(feature, place) {
-    this.#sources[3 * (feature >> 1) + 1 + (feature & 1)] = place;
+  /**
+   * Starts a grid.
+   *
+   * @param {ContextWeights} weights @param {number} level @param {[number, number]} size
+   * @param {Int8Array | null} coarser - See `coarserOf`; null for the coarsest grid.
+   */
+  enter(weights, level, [rows, columns], coarser) {
+    networkOf(weights, level).forEach((array, i) => this.#network[i].set(array));
+    [this.#rows, this.#columns, this.#stride] = [rows, columns, columns + 2 * PAD];
+    this.#plane = this.#all.plane.subarray(0, (rows + PAD) * this.#stride).fill(0);
+    this.#coarser = this.#all.coarser.subarray(0, rows * columns * COARSER);
+    this.#grid = this.#all.grid.subarray(0, rows * columns);
+    if (coarser) this.#coarser.set(coarser);
+    else this.#coarser.fill(0);
+    CAUSAL.forEach(([dy, dx], i) => (this.#offsets[i] = BigInt(dy * this.#stride + dx)));
   }
 
-  /** The place of the row of a feature of coarser grids. @param {number} i */
-  #row(i) {
-    return this.#rows.byteOffset + 2 * i * this.#stride;
+  /** The symbols of the grid so far, row by row. */
+  get grid() {
+    return this.#grid;
   }
 
-  /** Where the features of a wavefront are; see `Network.setSources`. @param {number} t */
-  sources(t) {
-    for (let i = 0; i < CAUSAL.length; i++) {
-      this.#place(i, this.#own.byteOffset + 2 * this.#fronts.place(t, CAUSAL[i][0], CAUSAL[i][1]));
-    }
-    if (this.#coarser) this.#gather(t, this.#coarser);
-    return this.#sources;
+  /** The number of wavefronts. */
+  get count() {
+    return this.#columns + SLOPE * (this.#rows - 1);
   }
 
-  /** Gathers the features of coarser grids. @param {number} t @param {Coarser} coarser */
-  #gather(t, { planes, square, squareColumns }) {
-    const { columns } = this.#fronts;
-    const [first, count] = [this.#fronts.firstRow(t), this.#fronts.length(t)];
-    const [rows, stride] = [this.#rows, this.#stride];
-    for (let i = 0; i < count; i++) {
-      const y = first + i;
-      const x = t - 2 * y;
-      const corner = (y >> 1) * squareColumns + (x >> 1);
-      let target = i;
-      for (let above = corner; above <= corner + 2 * squareColumns; above += squareColumns) {
-        rows[target] = square[above];
-        rows[target + stride] = square[above + 1];
-        rows[target + 2 * stride] = square[above + 2];
-        target += 3 * stride;
-      }
-      const numbers = (y * columns + x) * PLANE_STEP;
-      for (let n = 0; n < PLANES; n++, target += stride) rows[target] = planes[numbers + n];
-    }
+  /** The first row of wavefront t. @param {number} t */
+  #firstRow(t) {
+    return Math.max(0, (t - this.#columns + SLOPE) >> 1);
+  }
+
+  /** The number of symbols of wavefront t: 0 for odd t in a grid of one column. @param {number} t */
+  lengthOf(t) {
+    return Math.min(this.#rows - 1, t >> 1) - this.#firstRow(t) + 1;
+  }
+
+  /** The first place of a wavefront in an array with rows of a length, and the step to the next ones. */
+  #places(/** @type {number} */ t, /** @type {number} */ columns) {
+    const step = columns - SLOPE;
+    return [this.#firstRow(t) * step + t, Math.max(step, 1)];
+  }
+
+  /** Where wavefront t is in the plane. @param {number} t */
+  #inPlane(t) {
+    const [first, step] = this.#places(t, this.#stride);
+    return [PAD * this.#stride + PAD + first, step];
+  }
+
+  /**
+   * Chooses the table, the sign and the middle of each symbol of a wavefront.
+   *
+   * @param {number} t @param {Int16Array} tables @param {Int32Array} signs @param {Int32Array} middles
+   */
+  choose(t, tables, signs, middles) {
+    this.#run.chooseFront(
+      ...this.#network, this.#plane, this.#offsets, ...this.#inPlane(t), this.#coarser, ...this.#places(t, this.#columns),
+      this.lengthOf(t), UNIT_SCALE, LAPLACE_COUNT - 1, LAST_DIRECT, MAX_MEAN, tables, signs, middles,
+    );
   }
 
   /** Takes the symbols of a wavefront. @param {number} t @param {Int32Array} symbols */
   accept(t, symbols) {
-    const place = this.#fronts.place(t);
-    for (let i = 0; i < symbols.length; i++) this.#own[place + i] = compand(symbols[i]);
+    this.#run.acceptFront(
+      symbols, COMPANDED, this.#grid, ...this.#places(t, this.#columns), this.#plane, ...this.#inPlane(t),
+    );
   }
 }

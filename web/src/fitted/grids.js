@@ -5,43 +5,27 @@
  */
 
 import { allocate, damaged } from "../errors.js";
-import { networkBytes } from "../products.js";
 import {
-  LAST_DIRECT, MAX_SYMBOL, RangeDecoder, checkLength, frequenciesWithMean, indexOfScale, numberBeyond,
-  tablesWithLaplace,
+  LAST_DIRECT, MAX_SYMBOL, RangeDecoder, checkLength, frequenciesWithMean, tablesWithLaplace,
 } from "../range_coder.js";
-import { COARSER_FEATURES, GridContext, coarserOf } from "./context.js";
-import { FEATURES, GRIDS } from "./prior.js";
-import { Wavefronts } from "./wavefronts.js";
+import { GridContext, coarserOf, contextBytes } from "./context.js";
+import { GRIDS } from "./prior.js";
 
 /** @typedef {import("./prior.js").ContextWeights} ContextWeights */
-/** @typedef {import("../products.js").Products} Products */
+/** @typedef {import("../kernels.js").Kernels} Kernels */
 
-const MEAN_PARTS = 16; // of a symbol, which means are counted in
-const MEANS = MEAN_PARTS / 2 + 1; // of a table, which are at most half a symbol from an integer
-const MAX_MEAN = 512 * MEAN_PARTS; // 512 symbols
-const LARGEST_HIDDEN = 255;
+const MEANS = 9; // of a table: sixteenths of a symbol up to a half
 const SYMBOLS_PER_STEP = 1 << 15; // a step, after which the caller has its turn
 
 /** @type {import("../range_coder.js").TableSet | undefined} */
 let tables;
 
-/** The tables of symbols: those of scale u and mean n / MEAN_PARTS at MEANS u + n, then those of larger scales. */
+/** The tables of symbols: those of scale u and mean n / 16 at MEANS u + n, then those of larger scales. */
 function gridTables() {
   tables ??= tablesWithLaplace(
     Array.from({ length: (LAST_DIRECT + 1) * MEANS }, (_, i) => frequenciesWithMean(Math.floor(i / MEANS), i % MEANS)),
   );
   return tables;
-}
-
-/**
- * The rows of scale and mean, one after the other, as a network takes them whose outputs have 8 fractional bits; those
- * of means have 7.
- *
- * @param {ArrayLike<number>} rows
- */
-function withMeansTwice(rows) {
-  return Array.from(rows, (weight, i) => (2 * i < rows.length ? weight : 2 * weight));
 }
 
 /**
@@ -64,31 +48,31 @@ export function gridSizes(height, width) {
  * @param {number} file.width
  * @param {Uint8Array} file.section - The grids section.
  * @param {ContextWeights} context - The context network of the image.
- * @param {Products} products
+ * @param {Kernels} kernels
  * @yields {{ done: number, level: number | null, grids: Int32Array[] }} The part of the symbols that are decoded; the
  *   number of the grid that has just become complete, or null; and all grids from the finest on, row by row, where
  *   symbols that are not yet decoded are 0.
  * @throws {import("../errors.js").DfmError} The section is not valid.
  */
-export function* decodeGrids({ height, width, section }, context, products) {
+export function* decodeGrids({ height, width, section }, context, kernels) {
   const sizes = gridSizes(height, width);
   const total = sizes.reduce((sum, [rows, columns]) => sum + rows * columns, 0);
   checkLength(section.length, total);
   const grids = allocate(() => sizes.map(([rows, columns]) => new Int32Array(rows * columns)));
-  const decoder = new GridDecoder(section, sizes[0], context, products);
+  const decoder = new GridDecoder(section, sizes[0], context, kernels);
   let decoded = 0;
   let yielded = 0;
-  /** @type {import("./context.js").Coarser | null} */
+  /** @type {Int8Array | null} */
   let coarser = null;
   for (let level = GRIDS - 1; level >= 0; level--) {
-    const fronts = new Wavefronts(...sizes[level]);
-    decoder.enter(level, fronts, coarser);
-    for (let t = 0; t < fronts.count; t++) {
-      decoded += decoder.decodeFront(t, grids[level]);
+    decoder.enter(level, sizes[level], coarser);
+    for (let t = 0; t < decoder.frontCount; t++) {
+      decoded += decoder.decodeFront(t);
       if (decoded - yielded < SYMBOLS_PER_STEP) continue;
       yielded = decoded;
       yield { done: decoded / total, level: null, grids };
     }
+    grids[level].set(decoder.grid);
     if (level) coarser = coarserOf(grids[level], sizes[level], coarser, sizes[level - 1]);
     yield { done: decoded / total, level, grids };
   }
@@ -98,96 +82,71 @@ export function* decodeGrids({ height, width, section }, context, products) {
 class GridDecoder {
   #decoder;
   #weights;
-  #network;
-  #own;
-  #rows;
-  #numbers;
-  #middles;
-  #signs;
-  #symbols;
-  /** @type {Wavefronts} */
-  #fronts;
-  /** @type {GridContext} of the grid that is entered */
   #context;
+  #arrays;
+  #tables;
 
   /**
    * @param {Uint8Array} section
    * @param {[number, number]} size - Of the finest grid, which takes the most memory.
    * @param {ContextWeights} weights
-   * @param {Products} products
+   * @param {Kernels} kernels
    */
-  constructor(section, size, weights, products) {
-    this.#decoder = new RangeDecoder(section);
+  constructor(section, size, weights, kernels) {
+    const longest = Math.min(size[0], (size[1] + 1) >> 1); // of the wavefronts
+    const { count, cumulative, guide, shifts } = gridTables();
+    const tables = { cumulative, guide, shifts };
+    const tableBytes = Object.values(tables).reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const arrayBytes = section.length + (2 + 4 * 4) * longest + 256;
+    const space = kernels.workspace(contextBytes(size, weights) + tableBytes + arrayBytes);
+    this.#tables = {
+      count, ...Object.fromEntries(Object.entries(tables).map(([name, array]) => [name, space.copyOf(array)])),
+    };
+    const int32 = () => space.array(Int32Array, longest);
+    this.#arrays = {
+      tables: space.array(Int16Array, longest), signs: int32(), middles: int32(), symbols: int32(),
+    };
+    this.#decoder = new RangeDecoder(section, (words) => space.reader(space.copyOf(words)), int32());
     this.#weights = weights;
-    this.#fronts = new Wavefronts(...size);
-    const { longest, planeLength } = this.#fronts;
-    const { w1, w2 } = weights;
-    const [w3, bypass] = [weights.w3, weights.bypass].map(withMeansTwice);
-    const network = { inputs: FEATURES, outputs: 2, largest: LARGEST_HIDDEN, w1, w2, w3, bypass };
-    const arraysBytes = 2 * (planeLength + COARSER_FEATURES * longest) + 64;
-    const space = products.workspace(networkBytes(network, longest) + arraysBytes);
-    this.#network = space.network(network, longest);
-    this.#own = space.int16(planeLength);
-    this.#rows = space.int16(COARSER_FEATURES * longest);
-    this.#numbers = new Uint16Array(longest);
-    this.#middles = new Int16Array(longest);
-    this.#signs = new Int8Array(longest);
-    this.#symbols = new Int32Array(longest);
+    this.#context = new GridContext(space, size, weights);
   }
 
   /**
    * Starts a grid.
    *
-   * @param {number} level @param {Wavefronts} fronts @param {import("./context.js").Coarser | null} coarser
+   * @param {number} level @param {[number, number]} size @param {Int8Array | null} coarser - See `coarserOf`.
    */
-  enter(level, fronts, coarser) {
-    const { w1, c1, c2, c3 } = this.#weights;
-    const own = (/** @type {ArrayLike<number>} */ constants, /** @type {number} */ count) =>
-      Array.from({ length: count }, (_, i) => constants[level * count + i]);
-    this.#network.setConstants(own(c1, w1.length / FEATURES), c2, withMeansTwice(own(c3, 2)));
-    this.#fronts = fronts;
-    this.#context = new GridContext(fronts, this.#own.fill(0), this.#rows, coarser);
+  enter(level, size, coarser) {
+    this.#context.enter(this.#weights, level, size, coarser);
+  }
+
+  /** The number of wavefronts. */
+  get frontCount() {
+    return this.#context.count;
+  }
+
+  /** The symbols of the grid, row by row; the next grid overwrites them. */
+  get grid() {
+    return this.#context.grid;
   }
 
   /**
    * Decodes a wavefront.
    *
    * @param {number} t
-   * @param {Int32Array} grid - Gets its symbols.
    * @returns {number} The number of its symbols.
    */
-  decodeFront(t, grid) {
-    const count = this.#fronts.length(t);
+  decodeFront(t) {
+    const count = this.#context.lengthOf(t);
     if (count === 0) return 0;
-    this.#network.setSources(this.#context.sources(t));
-    this.#network.run(count);
-    this.#chooseTables(count);
-    const symbols = this.#symbols.subarray(0, count);
-    this.#decoder.decodeEach(this.#numbers.subarray(0, count), gridTables(), symbols);
-    const step = this.#fronts.columns - 2; // from a symbol to the next one in the grid
-    const first = this.#fronts.firstRow(t) * step + t;
+    const [tables, signs, middles, symbols] = Object.values(this.#arrays).map((array) => array.subarray(0, count));
+    this.#context.choose(t, tables, signs, middles);
+    this.#decoder.decodeEach(/** @type {Int16Array} */ (tables), this.#tables, symbols);
     for (let i = 0; i < count; i++) {
-      const symbol = symbols[i] * this.#signs[i] + this.#middles[i];
-      if (Math.abs(symbol) > MAX_SYMBOL) throw damaged(`the grids section holds a symbol beyond ${MAX_SYMBOL}`);
-      symbols[i] = symbol;
-      grid[first + i * step] = symbol;
+      symbols[i] = symbols[i] * signs[i] + middles[i];
+      if (Math.abs(symbols[i]) > MAX_SYMBOL) throw damaged(`the grids section holds a symbol beyond ${MAX_SYMBOL}`);
     }
     this.#context.accept(t, symbols);
     return count;
-  }
-
-  /** The table, the sign and the middle of each symbol, by scale and mean. @param {number} count */
-  #chooseTables(count) {
-    const [scales, means] = this.#network.outputs;
-    for (let i = 0; i < count; i++) {
-      const index = indexOfScale(scales[i]);
-      const mean = Math.min(Math.max(means[i], -MAX_MEAN), MAX_MEAN);
-      const middle = Math.floor((mean + MEAN_PARTS / 2) / MEAN_PARTS);
-      const rest = mean - MEAN_PARTS * middle; // -MEAN_PARTS / 2 .. MEAN_PARTS / 2 - 1
-      this.#middles[i] = middle;
-      this.#signs[i] = rest < 0 ? -1 : 1;
-      this.#numbers[i] =
-        index <= LAST_DIRECT ? MEANS * index + Math.abs(rest) : numberBeyond(MEANS * (LAST_DIRECT + 1), index);
-    }
   }
 }

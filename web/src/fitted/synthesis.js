@@ -1,18 +1,18 @@
 /**
  * The synthesis of the fitted model: grids of symbols become colours (docs/format.md, "Synthesis").
  *
- * An image is computed in blocks, and within a block by matrices of `products.js`, for many pixels at a time. What a
+ * An image is computed in blocks, and within a block by matrices of `kernels.js`, for many pixels at a time. What a
  * pixel becomes does not depend on the block that it is in.
  *
  * @module fitted/synthesis
  */
 
 import { allocate } from "../errors.js";
-import { matrixBytes } from "../products.js";
+import { matrixBytes } from "../float_rows.js";
 import { GRIDS } from "./prior.js";
 
 /** @typedef {import("./prior.js").MachineWeights} MachineWeights */
-/** @typedef {import("../products.js").Products} Products */
+/** @typedef {import("../kernels.js").Kernels} Kernels */
 
 const CHANNELS = 3;
 const TAPS = 4;
@@ -113,17 +113,17 @@ class BlockSynthesis {
   #stages;
 
   /**
-   * @param {Products} products
+   * @param {Kernels} kernels
    * @param {MachineWeights} weights
    * @param {number} level - The finest level of the vectors: the numbers of finer grids count as 0.
    * @param {[number, number]} size - The largest rows and columns of blocks.
    */
-  constructor(products, weights, level, [rows, columns]) {
+  constructor(kernels, weights, level, [rows, columns]) {
     /** From a row of a block to the next one. */
     this.stride = 8 * Math.ceil((columns + 2 * STAGE_HALO) / 8);
     // a row more than the halo takes, as neighbours are read beyond the last pixel
     this.#positions = (rows + 2 * STAGE_HALO + 1) * this.stride;
-    this.#space = products.workspace(blockBytes(weights.lift_constants.length, this.#positions));
+    this.#space = kernels.workspace(blockBytes(weights.lift_constants.length, this.#positions));
     /** The numbers of grids `level`, `level + 1`, .. of the pixels of a block and its halo. */
     this.vectors = Array.from({ length: GRIDS - level }, () => this.#space.float32(this.#positions));
     this.#machine = new Machine(this.#space, weights, level, this.vectors);
@@ -191,7 +191,7 @@ class Machine {
   #sines;
 
   /**
-   * @param {ReturnType<Products["workspace"]>} space
+   * @param {ReturnType<Kernels["workspace"]>} space
    * @param {MachineWeights} weights
    * @param {number} level
    * @param {Float32Array[]} vectors - The numbers of grids `level`, `level + 1`, ..
@@ -244,12 +244,12 @@ class Machine {
  *   all of them if undefined.
  * @param {number} [image.level] - 0 for the image. A larger one gives a small image of what the coarser grids say:
  *   one pixel for each symbol of grid `level`, with the numbers of all finer grids as 0.
- * @param {Products} products
+ * @param {Kernels} kernels
  * @yields {{ top: number, left: number, rows: number, columns: number, stride: number, colours: Float32Array[] }} A
  *   block: its place, and red, green and blue of its pixels, 0 for black and 1 for white; the rows of a plane are
  *   `stride` apart. The next block overwrites them.
  */
-export function* synthesiseBlocks({ grids, sizes, machine, step, region, level = 0 }, products) {
+export function* synthesiseBlocks({ grids, sizes, machine, step, region, level = 0 }, kernels) {
   const [height, width] = sizes[level];
   const { top, left, bottom, right } = region ?? { top: 0, left: 0, bottom: height, right: width };
   const coarser = joinCoarser(grids, sizes, machine, step, level);
@@ -257,7 +257,7 @@ export function* synthesiseBlocks({ grids, sizes, machine, step, region, level =
   const largest = /** @type {[number, number]} */ ([
     Math.min(BLOCK_ROWS, bottom - top), Math.min(BLOCK_COLUMNS, right - left),
   ]);
-  const synthesis = new BlockSynthesis(products, machine, level, largest);
+  const synthesis = new BlockSynthesis(kernels, machine, level, largest);
   const { stride, vectors, colours } = synthesis;
   for (let y = top; y < bottom; y += BLOCK_ROWS) {
     for (let x = left; x < right; x += BLOCK_COLUMNS) {

@@ -1,0 +1,136 @@
+"""Builds the kernels of the decoder in the browser: C of the package's kernels becomes WebAssembly.
+
+    python web/make_kernels.py                    writes src/compiled_kernels.js
+    python web/make_kernels.py -o FILE            writes FILE instead
+
+It needs clang 16 or later with wasm-ld beside it (`CLANG` names another one than `clang`), and the
+headers of a C library for WebAssembly (Debian: clang-19, lld-19, wasi-libc). The module is built
+twice: with relaxed SIMD, which multiplies bytes and adds in fewer instructions and which not all
+browsers have, and without.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+KERNELS = FOLDER.parent / "dfmcodec" / "kernels"
+TARGET = FOLDER / "src" / "compiled_kernels.js"
+PARTS = ("byte_products", "coder", "context", "grid", "machine", "synthesis")
+SOURCES = [FOLDER / "kernels.c", *(KERNELS / f"{part}.c" for part in PARTS)]
+HEADERS = sorted(KERNELS.glob("*.h"))
+FORMS = {"relaxed": ["-mrelaxed-simd"], "plain": []}
+FLAGS = [
+    "--target=wasm32-wasi", "-O3", "-std=gnu11", "-msimd128", "-mbulk-memory", "-fwrapv", "-fno-math-errno",
+    "-fno-trapping-math", "-Wall", "-Wextra", "-Wno-psabi", "-Wno-pass-failed",
+]  # fmt: skip
+LINKING = [
+    "--no-entry", "--import-memory", "--export=__heap_base", "--strip-all", "--gc-sections", "--stack-first",
+    "-z", "stack-size=524288",
+]  # fmt: skip
+LEAST_CLANG = 16
+
+
+class BuildError(Exception):
+    """The kernels cannot be built here; the message is one line."""
+
+
+def source_hash() -> str:
+    """A hash of all that the kernels are made of."""
+    digest = hashlib.sha256()
+    for path in [*SOURCES, *HEADERS, Path(__file__)]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def find_clang() -> str:
+    """The compiler.
+
+    Raises:
+        BuildError: There is none that can build WebAssembly.
+    """
+    own = os.environ.get("CLANG")
+    names = [own] if own else ["clang", *(f"clang-{version}" for version in range(30, LEAST_CLANG - 1, -1))]
+    for name in filter(shutil.which, names):
+        version = subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"version (\d+)", version)
+        if found and int(found[1]) >= LEAST_CLANG:
+            return name
+    msg = f"there is no clang {LEAST_CLANG} or later; CLANG names one"
+    raise BuildError(msg)
+
+
+def build(clang: str, form: str) -> bytes:
+    """A module.
+
+    Args:
+        clang: The compiler.
+        form: One of FORMS.
+
+    Raises:
+        BuildError: It cannot be built.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        objects = [Path(folder) / f"{source.stem}.o" for source in SOURCES]
+        for source, target in zip(SOURCES, objects, strict=True):
+            _run(clang, *FLAGS, *FORMS[form], "-c", source, "-o", target)
+        out = Path(folder) / "kernels.wasm"
+        _run(linker_of(clang), *LINKING, *objects, "-o", out)  # by itself, as clang may have other programs change it
+        return out.read_bytes()
+
+
+def linker_of(clang: str) -> str:
+    """The linker that goes with a compiler."""
+    done = subprocess.run([clang, "-print-prog-name=wasm-ld"], capture_output=True, text=True, check=False)
+    return shutil.which(done.stdout.strip()) or shutil.which(clang.replace("clang", "wasm-ld")) or "wasm-ld"
+
+
+def _run(*command: object) -> None:
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(done.stderr.strip() or f"{command[0]} failed")
+    if done.stderr:
+        print(done.stderr, file=sys.stderr)
+
+
+def text_of(modules: dict[str, bytes]) -> str:
+    """The JavaScript module that holds WebAssembly modules."""
+    lines = [
+        "/**",
+        " * The kernels in WebAssembly, which `make_kernels.py` builds of C: with relaxed SIMD, and without.",
+        " *",
+        " * @module compiled_kernels",
+        " */",
+        "",
+        f'export const SOURCE_HASH = "{source_hash()}";',
+        *(f'export const {form.upper()} = "{base64.b64encode(module).decode()}";' for form, module in modules.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("-o", "--output", type=Path, default=TARGET, help="the file to write (default: %(default)s)")
+    output = parser.parse_args(arguments).output
+    try:
+        clang = find_clang()
+        modules = {form: build(clang, form) for form in FORMS}
+    except BuildError as error:
+        sys.exit(f"make_kernels.py: {error}")
+    output.write_text(text_of(modules), encoding="utf-8")
+    print(f"{output}: " + ", ".join(f"{form} {len(module):,} bytes" for form, module in modules.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+/**
+ * Products of matrices of float32 and rows of numbers, for the fitted and the coordinate model. A number of a network
+ * has a row, with one float for each position; positions are computed in blocks of eight.
+ *
+ *     const matrix = space.matrix({ weights, constants });
+ *     matrix.setInputs([row.byteOffset, ...]);         // of each column
+ *     matrix.run(out, stride, count);                  // out[stride * r + i] = constants[r] + sum of weights * inputs
+ *     space.turn(angles, cosines, sines);              // cos a - 1 and sin a
+ *
+ * @module float_rows
+ */
+
+const POSITIONS = 8; // of a block
+const ROWS = 4; // results that are computed together
+const ALIGNMENT = 16;
+
+/**
+ * The functions that exist in WebAssembly and in JavaScript. All arguments are places in the memory, in bytes, or
+ * numbers.
+ *
+ * @typedef {object} RowKernels
+ * @property {(matrix: number, inputs: number, at: number, out: number, stride: number, blocks: number) => void}
+ *   multiply - Computes the results of a matrix, as rows that are `stride` bytes apart. `inputs` is a list of the
+ *   places of the rows of its inputs, to which `at` is added.
+ * @property {(angles: number, cosines: number, sines: number, blocks: number) => void} turn - Computes cos a - 1 and
+ *   sin a of a row of angles in radians.
+ */
+
+// A matrix is described by six numbers of 32 bits; here are their places.
+const MATRIX = {
+  weights: 0, // by groups of four rows, and in them by columns: the four weights of a column
+  columns: 4,
+  groupCount: 8,
+  constants: 12, // one for each row
+  least: 16, // a float: what smaller results become
+  adds: 20, // 1 where results are added to what the rows of results hold; otherwise 0
+  bytes: 24,
+};
+
+/**
+ * A matrix.
+ *
+ * @typedef {object} MatrixWeights
+ * @property {ArrayLike<number>} weights - [rows, columns], row by row.
+ * @property {ArrayLike<number>} constants - [rows]: what is added to the results.
+ * @property {boolean} [adds] - Whether results are also added to what is there.
+ * @property {number} [least] - What smaller results become; none if undefined.
+ */
+
+/** @param {number} count @param {number} unit */
+const roundUp = (count, unit) => Math.ceil(count / unit) * unit;
+
+/**
+ * The memory that a matrix takes in a workspace.
+ *
+ * @param {number} rows @param {number} columns
+ */
+export function matrixBytes(rows, columns) {
+  return 4 * roundUp(rows, ROWS) * (columns + 1) + 4 * columns + MATRIX.bytes + 4 * ALIGNMENT;
+}
+
+/** A matrix of float32 in a workspace. */
+export class Matrix {
+  #multiply;
+  #inputs;
+  #place;
+
+  /** @param {import("./kernels.js").Workspace} space @param {MatrixWeights} weights */
+  constructor(space, { weights, constants, adds = false, least = -Infinity }) {
+    const columns = weights.length / constants.length;
+    const rows = roundUp(constants.length, ROWS);
+    this.#multiply = space.rows.multiply;
+    this.#inputs = space.array(Int32Array, columns);
+    const packed = space.float32(rows * columns);
+    for (let i = 0; i < weights.length; i++) {
+      const row = Math.floor(i / columns);
+      packed[Math.floor(row / ROWS) * ROWS * columns + ROWS * (i % columns) + (row % ROWS)] = weights[i];
+    }
+    const added = space.float32(rows);
+    added.set(constants);
+    const description = space.array(Int32Array, MATRIX.bytes / 4);
+    description[MATRIX.weights / 4] = packed.byteOffset;
+    description[MATRIX.columns / 4] = columns;
+    description[MATRIX.groupCount / 4] = rows / ROWS;
+    description[MATRIX.constants / 4] = added.byteOffset;
+    description[MATRIX.adds / 4] = Number(adds);
+    new Float32Array(space.buffer, description.byteOffset)[MATRIX.least / 4] = least;
+    this.#place = description.byteOffset;
+  }
+
+  /**
+   * Says where the inputs are.
+   *
+   * @param {ArrayLike<number>} places - For each column the place of the row of its input, in bytes.
+   */
+  setInputs(places) {
+    this.#inputs.set(places);
+  }
+
+  /**
+   * Computes the results for positions that follow each other.
+   *
+   * @param {Float32Array} out - Gets the rows of results. There are as many as the matrix has rows, rounded up to a
+   *   multiple of 4, and they are written for the number of positions, rounded up to a multiple of 8.
+   * @param {number} stride - From a row of results to the next one, in floats.
+   * @param {number} count - The number of positions.
+   * @param {number} [at] - Bytes that are added to the places of all inputs.
+   */
+  run(out, stride, count, at = 0) {
+    const blocks = Math.ceil(count / POSITIONS);
+    this.#multiply(this.#place, this.#inputs.byteOffset, at, out.byteOffset, 4 * stride, blocks);
+  }
+}
+
+/**
+ * See `Workspace.turn`.
+ *
+ * @param {RowKernels} rows
+ * @param {Float32Array} angles @param {Float32Array} cosines @param {Float32Array} sines
+ */
+export function turnRows({ turn }, angles, cosines, sines) {
+  turn(angles.byteOffset, cosines.byteOffset, sines.byteOffset, angles.length / POSITIONS);
+}
+
+/**
+ * The functions in plain JavaScript. Their results differ by how float32 rounds.
+ *
+ * @param {ArrayBuffer} buffer
+ * @returns {RowKernels}
+ */
+export function plainRowKernels(buffer) {
+  const int32 = new Int32Array(buffer);
+  const float32 = new Float32Array(buffer);
+  return {
+    multiply(matrix, inputs, at, out, stride, blocks) {
+      const field = (/** @type {number} */ offset) => int32[(matrix + offset) >>> 2];
+      const columns = field(MATRIX.columns);
+      const least = float32[(matrix + MATRIX.least) >>> 2];
+      const kept = field(MATRIX.adds); // 0 or 1
+      const step = stride >>> 2;
+      for (let group = 0; group < field(MATRIX.groupCount); group++) {
+        const weights = (field(MATRIX.weights) >>> 2) + group * ROWS * columns;
+        const constants = (field(MATRIX.constants) >>> 2) + group * ROWS;
+        const results = (out >>> 2) + group * ROWS * step;
+        for (let i = 0; i < POSITIONS * blocks; i++) {
+          let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
+          for (let column = 0; column < columns; column++) {
+            const input = float32[((int32[(inputs >>> 2) + column] + at) >>> 2) + i];
+            const weight = weights + ROWS * column;
+            sum0 += float32[weight] * input;
+            sum1 += float32[weight + 1] * input;
+            sum2 += float32[weight + 2] * input;
+            sum3 += float32[weight + 3] * input;
+          }
+          [sum0, sum1, sum2, sum3].forEach((sum, row) => {
+            const target = results + row * step + i;
+            float32[target] = Math.max(sum + float32[constants + row] + (kept ? float32[target] : 0), least);
+          });
+        }
+      }
+    },
+    turn(angles, cosines, sines, blocks) {
+      for (let i = 0; i < POSITIONS * blocks; i++) {
+        const angle = float32[(angles >>> 2) + i];
+        float32[(cosines >>> 2) + i] = Math.cos(angle) - 1;
+        float32[(sines >>> 2) + i] = Math.sin(angle);
+      }
+    },
+  };
+}

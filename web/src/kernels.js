@@ -1,0 +1,284 @@
+/**
+ * Kernels: the loops in which the decoder spends its time. WebAssembly computes them, built of the package's C
+ * (`make_kernels.py`); where there is none, or none with SIMD, plain JavaScript computes the same integers
+ * (`plain_kernels.js`).
+ *
+ *     const kernels = await loadKernels();
+ *     const space = kernels.workspace(bytes);          // one memory of a fixed size; its arrays never move
+ *     const pixels = space.uint8(length);
+ *     space.run.planesToPixels(planes, 3, height, width, axes, scale, middle, most, pixels);
+ *
+ * What the kernels do, and their arguments, are those of `dfmcodec/kernels/_compiled.pyi`, with the items of tuples one
+ * after the other. Arrays of the workspace are read and written where they are; others are copied, so they should be
+ * small.
+ *
+ * @module kernels
+ */
+
+import { PLAIN, RELAXED } from "./compiled_kernels.js";
+import { allocate } from "./errors.js";
+import { Matrix, plainRowKernels, turnRows } from "./float_rows.js";
+import * as plainKernels from "./plain_kernels.js";
+import { PlainReader, damagedStream } from "./range_coder.js";
+
+/** @typedef {typeof import("./plain_kernels.js")} DecoderKernels */
+/** @typedef {import("./float_rows.js").RowKernels} RowKernels */
+
+const PAGE_BYTES = 1 << 16;
+const MOST_PAGES = 1 << 16;
+const SLACK_BYTES = 64; // a kernel may read so far beyond an array
+const ALIGNMENT = 16;
+const CALL_BYTES = 3 << 20; // of what a call may need: its arguments, arrays that are copied, and its own numbers
+const ARGUMENT_BYTES = 8;
+const OWN_PAGES = 10; // of the module itself, more than it has
+
+/** @param {number} bytes */
+const aligned = (bytes) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/** @param {number} pages */
+function newMemory(pages) {
+  if (pages > MOST_PAGES) throw new RangeError("the memory is beyond 4 GiB");
+  return new WebAssembly.Memory({ initial: pages, maximum: pages });
+}
+
+/** Kernels with WebAssembly or without. */
+export class Kernels {
+  #module;
+
+  /** @param {WebAssembly.Module | null} module - null for those in plain JavaScript. */
+  constructor(module) {
+    this.#module = module;
+  }
+
+  /** Whether WebAssembly computes. */
+  get isCompiled() {
+    return this.#module !== null;
+  }
+
+  /**
+   * A memory for arrays, and the kernels that work with them.
+   *
+   * @param {number} bytes - What its arrays take in all, each array rounded up to 16 bytes.
+   * @param {number} [callBytes] - What a call may need beyond 3 MB.
+   * @throws {DfmError} There is not so much memory.
+   */
+  workspace(bytes, callBytes = 0) {
+    if (!this.#module) {
+      const buffer = allocate(() => new ArrayBuffer(aligned(bytes) + 2 * SLACK_BYTES));
+      return new Workspace(buffer, ALIGNMENT, buffer.byteLength, plainKernels, plainRowKernels(buffer), null);
+    }
+    const end = OWN_PAGES * PAGE_BYTES + aligned(bytes) + SLACK_BYTES;
+    const pages = Math.ceil((end + CALL_BYTES + callBytes) / PAGE_BYTES);
+    const memory = allocate(() => newMemory(pages));
+    const module = new CompiledModule(this.#module, memory, end);
+    return new Workspace(memory.buffer, module.start, end, module.kernels, module.exports, module);
+  }
+}
+
+/**
+ * Loads the kernels.
+ *
+ * @param {object} [options]
+ * @param {boolean} [options.compiled] - false for plain JavaScript, also where there is WebAssembly.
+ * @param {string[]} [options.modules] - The modules in base64, the best first.
+ * @returns {Promise<Kernels>}
+ */
+export async function loadKernels({ compiled = true, modules = [RELAXED, PLAIN] } = {}) {
+  if (!compiled || typeof WebAssembly !== "object") return new Kernels(null);
+  for (const bytes of modules.map(bytesOf).filter((module) => WebAssembly.validate(module))) {
+    try {
+      const module = await WebAssembly.compile(bytes);
+      const memory = newMemory(OWN_PAGES);
+      const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+      if (/** @type {any} */ (exports).is_exact()) return new Kernels(module);
+    } catch (error) {
+      if (!(error instanceof WebAssembly.CompileError)) throw error; // the policy of the page forbids WebAssembly
+    }
+  }
+  return new Kernels(null);
+}
+
+/** @param {string} base64 */
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
+/** @type {Promise<Kernels>|null} */
+let shared = null;
+
+/** The kernels, which are compiled once. */
+export function sharedKernels() {
+  shared ??= loadKernels();
+  return shared;
+}
+
+/** The module, with a memory. */
+class CompiledModule {
+  #bytes;
+  #view;
+  #free;
+
+  /**
+   * @param {WebAssembly.Module} compiled @param {WebAssembly.Memory} memory
+   * @param {number} free - Where what a call needs can be; it ends with the memory.
+   */
+  constructor(compiled, memory, free) {
+    const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
+    this.exports = /** @type {Record<string, any>} */ (exports);
+    /** Where what is not of the module itself can start. */
+    this.start = this.exports.__heap_base.value;
+    this.#bytes = new Uint8Array(memory.buffer);
+    this.#view = new DataView(memory.buffer);
+    this.#free = free;
+    /** @type {any} */
+    this.kernels = {};
+    for (let number = 0; this.exports.name_of(number); number++) {
+      const name = this.#text(this.exports.name_of(number)).replace(/_./g, (part) => part[1].toUpperCase());
+      const signature = this.#text(this.exports.signature_of(number)).replace(/[()]/g, "");
+      this.kernels[name] = (/** @type {any[]} */ ...values) => this.#call(number, signature, values);
+    }
+  }
+
+  /** @param {number} place - Of a text that ends with a zero. */
+  #text(place) {
+    return String.fromCharCode(...this.#bytes.subarray(place, this.#bytes.indexOf(0, place)));
+  }
+
+  /** @param {number} number @param {string} signature @param {any[]} values */
+  #call(number, signature, values) {
+    if (values.length !== signature.length) throw new TypeError("a kernel is called with too few or too many arguments");
+    const copies = [];
+    let end = aligned(this.#free + ARGUMENT_BYTES * values.length);
+    for (let i = 0; i < values.length; i++) {
+      const place = this.#free + ARGUMENT_BYTES * i;
+      const value = values[i];
+      if (signature[i] === "d") {
+        this.#view.setFloat64(place, value, true);
+        continue;
+      }
+      const isArray = signature[i] === "r" || signature[i] === "w";
+      let first = value;
+      if (isArray && value.buffer === this.#bytes.buffer) {
+        first = value.byteOffset;
+      } else if (isArray) {
+        first = end;
+        end += aligned(value.byteLength + SLACK_BYTES);
+        if (end > this.#bytes.length) throw new RangeError("the arrays of a call take too much room");
+        const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+        this.#bytes.set(bytes, first);
+        if (signature[i] === "w") copies.push([bytes, first]);
+      }
+      this.#view.setInt32(place, first, true);
+      this.#view.setInt32(place + 4, isArray ? value.byteLength : 0, true);
+    }
+    if (!this.exports.call_kernel(number, this.#free, end, this.#bytes.length)) throw this.#error();
+    for (const [bytes, place] of copies) bytes.set(this.#bytes.subarray(place, place + bytes.length));
+    return this.exports.result();
+  }
+
+  #error() {
+    const text = this.exports.error();
+    return new RangeError(text ? this.#text(text) : "a kernel has too little memory");
+  }
+}
+
+/** Reads the words of a stream by the kernel. */
+class CompiledReader {
+  #run;
+  #state = new BigUint64Array(4);
+  #words;
+
+  /** @param {any} run @param {Uint32Array} words */
+  constructor(run, words) {
+    this.#run = run;
+    this.#words = words;
+    run.startDecoding(this.#state, words);
+  }
+
+  /** @type {PlainReader["highs"]} */
+  highs(numbers, { cumulative, guide, shifts }, isSorted, order, out) {
+    const unfinished = this.#run.decodeHighs(
+      this.#state, this.#words, cumulative, guide, shifts, numbers, isSorted, order, out,
+    );
+    if (unfinished < 0) throw damagedStream();
+    return unfinished;
+  }
+
+  /** @type {PlainReader["bits"]} */
+  bits(bits, out) {
+    if (!this.#run.decodeBits(this.#state, this.#words, bits, out)) throw damagedStream();
+  }
+}
+
+/** A memory of a fixed size. The place of an array in it is its `byteOffset`. */
+export class Workspace {
+  #next;
+  #end;
+  #module;
+
+  /**
+   * @param {ArrayBuffer} buffer
+   * @param {number} start @param {number} end - Where arrays can be.
+   * @param {any} run @param {any} rows @param {CompiledModule|null} module
+   */
+  constructor(buffer, start, end, run, rows, module) {
+    this.buffer = buffer;
+    this.#next = aligned(start);
+    this.#end = end;
+    this.#module = module;
+    /** The kernels. @type {any} */
+    this.run = run;
+    /** @type {RowKernels} */
+    this.rows = rows;
+  }
+
+  /**
+   * A new array of zeros.
+   *
+   * @template {Int8Array|Uint8Array|Int16Array|Int32Array|Uint32Array|Float32Array} T
+   * @param {{ new (buffer: ArrayBuffer, place: number, length: number): T, BYTES_PER_ELEMENT: number }} Type
+   * @param {number} length
+   * @returns {T}
+   */
+  array(Type, length) {
+    const place = this.#next;
+    this.#next += aligned(Type.BYTES_PER_ELEMENT * length);
+    if (this.#next > this.#end) throw new RangeError("the workspace is too small");
+    return new Type(this.buffer, place, length);
+  }
+
+  /** A copy of an array in this memory. */
+  copyOf(/** @type {any} */ array) {
+    const copy = this.array(array.constructor, array.length);
+    copy.set(array);
+    return copy;
+  }
+
+  /** A new array of zeros. @param {number} length */
+  float32(length) {
+    return this.array(Float32Array, length);
+  }
+
+  /** A new matrix. @param {import("./float_rows.js").MatrixWeights} weights */
+  matrix(weights) {
+    return new Matrix(this, weights);
+  }
+
+  /**
+   * Computes cos a - 1 and sin a for angles a in radians. The arrays are of this workspace, and their lengths are
+   * multiples of 8.
+   *
+   * @param {Float32Array} angles @param {Float32Array} cosines @param {Float32Array} sines
+   */
+  turn(angles, cosines, sines) {
+    turnRows(this.rows, angles, cosines, sines);
+  }
+
+  /** A reader of the words of a stream, for `RangeDecoder`. @param {Uint32Array} words */
+  reader(words) {
+    return this.#module ? new CompiledReader(this.run, words) : new PlainReader(words);
+  }
+}
+
+/** The bytes that arrays of these sizes take in a workspace. @param {number[]} sizes - In bytes. */
+export function bytesOfArrays(sizes) {
+  return sizes.reduce((sum, size) => sum + aligned(size), 0);
+}

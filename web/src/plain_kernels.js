@@ -1,0 +1,357 @@
+/**
+ * The kernels in plain JavaScript: the same integers as those in C, and the same floats but for how they are rounded.
+ * See `kernels.js`, and `dfmcodec/kernels/_compiled.pyi` for what they do. They check no arguments.
+ *
+ * @module plain_kernels
+ */
+
+const ACTIVATION_SHIFT = 6;
+const LARGEST_ACTIVATION = 127;
+const LARGEST_GRID_ACTIVATION = 255;
+const OUTPUT_SHIFT = 8;
+const MEAN_PARTS = 16; // of a symbol, in grids
+const MEANS = MEAN_PARTS / 2 + 1; // of a table
+const FINE = 64; // coefficients are in parts of their step
+const LAST_OFFSET = 3; // symbols beyond +-3 have the offsets of +-3
+const MAX_UNITS = 65536; // the largest magnitude of a sample
+const [ALPHA, BETA, GAMMA, DELTA, LOW_GAIN] = [-6497, -217, 3616, 1817, 5039]; // in units of 2^-12
+const CHANNELS = 3;
+const CELL_SAMPLES = 4; // of a channel
+const SAMPLES = CHANNELS * CELL_SAMPLES;
+const AROUND = 9; // cells
+const MOVED_PART = 16;
+
+/** @param {number} value @param {number} least @param {number} most */
+const limited = (value, least, most) => (value < least ? least : value > most ? most : value);
+
+// ------------------------------------------------------------------------------------ context networks
+
+/** The columns of a matrix [rows, columns] one after the other. @param {ArrayLike<number>} matrix @param {number} rows */
+function columnsOf(matrix, rows) {
+  const columns = matrix.length / rows;
+  return Int32Array.from(matrix, (_, at) => matrix[(at % rows) * columns + Math.floor(at / rows)]);
+}
+
+/**
+ * Adds what inputs contribute to sums: weights [inputs, sums] in columns.
+ *
+ * @param {Int32Array} sums @param {Int32Array} weights @param {number} column @param {number} input
+ */
+function addColumn(sums, weights, column, input) {
+  for (let j = 0, at = column * sums.length; j < sums.length; j++, at++) sums[j] += weights[at] * input;
+}
+
+/** Sums of a layer over the activations of the one before it. */
+function sumLayer(sums, constants, weights, before, largest) {
+  sums.set(constants);
+  for (let k = 0; k < before.length; k++) {
+    const activation = limited(before[k] >> ACTIVATION_SHIFT, 0, largest);
+    if (activation !== 0) addColumn(sums, weights, k, activation);
+  }
+}
+
+/** The tables of symbols of a pass. */
+export function chooseTables(
+  w1, c1, w2, c2, w3, c3, available, signedCount, own, coarser, differences, views, rows, columns, quantizers,
+  classOfMean, perQuantizer, directTables, unitScale, lastScale, lastDirect, table, sign,
+) {
+  const planes = [own, coarser, differences];
+  const [first, second, third] = [columnsOf(w1, c1.length), columnsOf(w2, c2.length), columnsOf(w3, 2)];
+  const [hidden1, hidden2, outputs] = [c1.length, c2.length, 2].map((length) => new Int32Array(length));
+  const seen = Array.from({ length: views.length / 3 }, (_, k) => ({
+    plane: planes[Number(views[3 * k])],
+    index: Number(views[3 * k + 1]),
+    stride: Number(views[3 * k + 2]),
+  }));
+  const classCount = classOfMean.at(-1) + 1;
+  for (let row = 0, at = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, at++) {
+      hidden1.set(c1);
+      for (let k = 0; k < seen.length; k++) {
+        const { plane, index, stride } = seen[k];
+        const feature = plane[index + row * stride + column];
+        if (feature === 0) continue;
+        addColumn(hidden1, first, available[k < signedCount ? k : signedCount + k], feature);
+        if (k < signedCount) addColumn(hidden1, first, available[signedCount + k], Math.abs(feature));
+      }
+      sumLayer(hidden2, c2, second, hidden1, LARGEST_ACTIVATION);
+      sumLayer(outputs, c3, third, hidden2, LARGEST_ACTIVATION);
+      const [scaleOutput, mean] = [0, 1].map((output) => (outputs[output] + 128) >> OUTPUT_SHIFT);
+      const scale = limited(scaleOutput + unitScale, 0, lastScale);
+      const meanClass = classOfMean[Math.min(Math.abs(mean), classOfMean.length - 1)];
+      const direct = quantizers[at] * perQuantizer + scale * classCount + meanClass;
+      table[at] = scale <= lastDirect ? direct : directTables + scale - lastDirect - 1;
+      sign[at] = mean < 0 ? -1 : 1;
+    }
+  }
+}
+
+/** The tables of symbols of a wavefront of a grid. */
+export function chooseFront(
+  first, constants, second, secondConstants, last, plane, offsets, start, step, coarser, coarserStart, coarserStep, count,
+  unitScale, lastScale, lastDirect, largestMean, table, sign, middle,
+) {
+  const [size1, size2] = [constants.length - 2, secondConstants.length];
+  const [sums, hidden, outputs] = [constants.length, size2, 2].map((length) => new Int32Array(length));
+  const coarserFeatures = first.length / constants.length - offsets.length;
+  for (let n = 0; n < count; n++) {
+    sums.set(constants);
+    for (let k = 0; k < offsets.length; k++) {
+      const feature = plane[start + n * step + Number(offsets[k])];
+      if (feature !== 0) addColumn(sums, first, k, feature);
+    }
+    for (let k = 0, at = (coarserStart + n * coarserStep) * coarserFeatures; k < coarserFeatures; k++, at++) {
+      if (coarser[at] !== 0) addColumn(sums, first, offsets.length + k, coarser[at]);
+    }
+    sumLayer(hidden, secondConstants, second, sums.subarray(0, size1), LARGEST_GRID_ACTIVATION);
+    sumLayer(outputs, sums.subarray(size1), last, hidden, LARGEST_GRID_ACTIVATION);
+    const scale = limited((outputs[0] >> OUTPUT_SHIFT) + unitScale, 0, lastScale);
+    const mean = limited(outputs[1] >> (OUTPUT_SHIFT - 1), -largestMean, largestMean);
+    const whole = Math.floor((mean + MEAN_PARTS / 2) / MEAN_PARTS);
+    const rest = mean - MEAN_PARTS * whole; // -MEAN_PARTS / 2 .. MEAN_PARTS / 2 - 1
+    table[n] = scale > lastDirect ? MEANS * (lastDirect + 1) + scale - lastDirect - 1 : MEANS * scale + Math.abs(rest);
+    sign[n] = rest < 0 ? -1 : 1;
+    middle[n] = whole;
+  }
+}
+
+/** Takes the symbols of a wavefront. */
+export function acceptFront(symbols, companded, grid, start, step, plane, planeStart, planeStep) {
+  for (let n = 0; n < symbols.length; n++) {
+    const value = companded[Math.min(Math.abs(symbols[n]), companded.length - 1)];
+    grid[start + n * step] = symbols[n];
+    plane[planeStart + n * planeStep] = symbols[n] < 0 ? -value : value;
+  }
+}
+
+/** Takes the symbols of a pass. */
+export function acceptSymbols(
+  symbols, table, sign, offsets, nextState, rows, columns, states, stateStride, companded, plane, planeStart,
+  planeStride, fine, fineStart, fineStride,
+) {
+  for (let row = 0, at = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, at++) {
+      const symbol = symbols[at];
+      const place = row * stateStride + column;
+      const entry = limited(symbol * sign[at], -LAST_OFFSET, LAST_OFFSET) + LAST_OFFSET;
+      const multiple = 2 * symbol - Math.sign(symbol) * (states[place] & 1);
+      states[place] = nextState[2 * states[place] + (symbol & 1)];
+      const value = companded[Math.min(Math.abs(multiple), companded.length - 1)];
+      plane[planeStart + row * planeStride + column] = multiple < 0 ? -value : value;
+      fine[fineStart + row * fineStride + 2 * column] =
+        multiple * FINE + offsets[table[at] * (2 * LAST_OFFSET + 1) + entry] * sign[at];
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------- wavelet
+// All operations are in signed 32 bits, where sums and products wrap around.
+
+/** round(x c / 2^12) */
+function scaled(x, c) {
+  return (Math.imul(x, c) + 2048) >> 12;
+}
+
+/** target[i] -= scaled(first[i] + second[i]), for numbers that start at these places and are `step` apart. */
+function lift(x, target, first, second, count, step, c) {
+  for (let i = 0; i < count * step; i += step) x[target + i] -= scaled((x[first + i] + x[second + i]) | 0, c);
+}
+
+/** Joins low-pass and high-pass numbers, which lie alternately: `length` of them, `step` apart, `count` side by side. */
+function join(x, start, length, step, count, beside) {
+  const [lows, highs] = [(length + 1) >> 1, length >> 1];
+  if (highs === 0) return;
+  const low = (i) => start + 2 * Math.min(i, lows - 1) * step;
+  const high = (i) => start + (2 * Math.min(Math.max(i, 0), highs - 1) + 1) * step;
+  for (let i = 0; i < lows; i++) {
+    for (let n = 0; n < count; n++) x[low(i) + n * beside] = scaled(x[low(i) + n * beside], LOW_GAIN);
+  }
+  const liftLows = (c) => {
+    for (let i = 0; i < lows; i++) lift(x, low(i), high(i - 1), high(i), count, beside, c);
+  };
+  const liftHighs = (c) => {
+    for (let i = 0; i < highs; i++) lift(x, high(i), low(i), low(i + 1), count, beside, c);
+  };
+  liftLows(DELTA);
+  liftHighs(GAMMA);
+  liftLows(BETA);
+  liftHighs(ALPHA);
+}
+
+/** Inverts a decomposition level of a channel. */
+export function synthesiseChannel(low, first, second, third, step0, step1, step2, height, width, out) {
+  const columns = (width + 1) >> 1;
+  const highColumns = width >> 1;
+  const dequantized = (fine, step) => {
+    const limit = Math.floor((MAX_UNITS * 2 ** 14) / step);
+    return (Math.imul(limited(fine, -limit, limit), step) + (1 << 13)) >> 14;
+  };
+  for (let row = 0; row < height; row++) {
+    const half = row >> 1;
+    const [even, odd] = row & 1 ? [second, third] : [low, first];
+    for (let n = 0; n < columns; n++) {
+      const number = even[half * columns + n];
+      out[row * width + 2 * n] = row & 1 ? dequantized(number, step1) : number;
+    }
+    for (let n = 0; n < highColumns; n++) {
+      out[row * width + 2 * n + 1] = dequantized(odd[half * highColumns + n], row & 1 ? step2 : step0);
+    }
+    join(out, row * width, width, 1, 1, 1);
+  }
+  join(out, 0, height, width, width, 1);
+  for (let at = 0; at < height * width; at++) out[at] = limited(out[at], -MAX_UNITS, MAX_UNITS);
+}
+
+/** Companded differences in the rows `first` .. `last` - 1 of a low-pass band. */
+export function lowDifferences(low, height, width, levelStep, offsets, companded, first, last, out) {
+  const limit = Math.max(1, levelStep >> 1);
+  const factor = Math.floor(2 ** 24 / levelStep);
+  const [rows, columns] = [(height + 1) >> 1, (width + 1) >> 1];
+  const count = offsets.length / 2;
+  for (let y = first; y < last; y++) {
+    for (let number = 0; number < count; number++) {
+      const other = limited(y + offsets[2 * number], 0, height - 1) * width;
+      for (let x = 0; x < width; x++) {
+        const difference = low[other + limited(x + offsets[2 * number + 1], 0, width - 1)] - low[y * width + x];
+        const quarters = Math.imul(Math.min(Math.abs(difference), limit), factor) >> 14;
+        const value = companded[Math.min(quarters, companded.length - 1)];
+        const target = ((2 * (y & 1) + (x & 1)) * count + number) * rows + (y >> 1);
+        out[target * columns + (x >> 1)] = difference < 0 ? -value : value;
+      }
+    }
+  }
+}
+
+// -------------------------------------------------------------------------------------- reconstruction
+
+/** The parts of the weights of a machine; see `flatWeights` in machine.js. */
+function partsOf(weights, width, depth) {
+  let at = (AROUND * SAMPLES + 2) * width;
+  const next = (size) => weights.subarray(at, (at += size));
+  const layers = Array.from({ length: depth }, (_, layer) => {
+    const outputs = layer < depth - 1 ? width : SAMPLES;
+    return { outputs, a: next((1 + width) * outputs), b: next((1 + width) * outputs) };
+  });
+  return { lift: weights, layers, bypass: next(width * SAMPLES) };
+}
+
+/** What the machine adds to a block of samples. */
+export function machineChange(
+  weights, width, depth, samples, channels, height, sampleWidth, step, logStep, outHeight, outWidth, out,
+) {
+  const { lift, layers, bypass } = partsOf(weights, width, depth);
+  let [rows, columns] = [(height + 1) >> 1, (sampleWidth + 1) >> 1];
+  const cells = new Float32Array(rows * columns * SAMPLES);
+  for (let channel = 0, at = 0; channel < channels; channel++) {
+    for (let y = 0; y < 2 * rows; y++) {
+      const row = (channel * height + Math.min(y, height - 1)) * sampleWidth;
+      for (let x = 0; x < 2 * columns; x++) {
+        at = ((y >> 1) * columns + (x >> 1)) * SAMPLES + CELL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
+        cells[at] = samples[row + Math.min(x, sampleWidth - 1)] / step;
+      }
+    }
+  }
+  let states = liftCells(lift, width, cells, rows, columns, logStep);
+  [rows, columns] = [rows - 2, columns - 2];
+  for (const layer of layers) {
+    states = layerOf(layer, width, layer === layers.at(-1) ? bypass : null, states, rows, columns);
+    [rows, columns] = [rows - 2, columns - 2];
+  }
+  for (let channel = 0; channel < channels; channel++) {
+    for (let y = 0; y < outHeight; y++) {
+      for (let x = 0; x < outWidth; x++) {
+        const sample = CELL_SAMPLES * channel + 2 * (y & 1) + (x & 1);
+        const cell = (y >> 1) * columns + (x >> 1);
+        out[(channel * outHeight + y) * outWidth + x] = states[cell * SAMPLES + sample] * step;
+      }
+    }
+  }
+}
+
+/** The first vectors of cells, [rows - 2, columns - 2, width]. */
+function liftCells(lift, width, cells, rows, columns, logStep) {
+  const states = new Float32Array((rows - 2) * (columns - 2) * width);
+  const sums = new Float64Array(width);
+  const last = AROUND * SAMPLES * width;
+  for (let row = 0, at = 0; row < rows - 2; row++) {
+    for (let column = 0; column < columns - 2; column++, at += width) {
+      for (let j = 0; j < width; j++) sums[j] = lift[last + j] * logStep + lift[last + width + j];
+      const middle = ((row + 1) * columns + column + 1) * SAMPLES;
+      for (let around = 0; around < AROUND; around++) {
+        const cell = ((row + Math.floor(around / 3)) * columns + column + (around % 3)) * SAMPLES;
+        for (let sample = 0; sample < SAMPLES; sample++) {
+          const own = middle + sample - (sample % CELL_SAMPLES);
+          const mean = (cells[own] + cells[own + 1] + cells[own + 2] + cells[own + 3]) / CELL_SAMPLES;
+          const difference = cells[cell + sample] - mean;
+          if (difference === 0) continue;
+          const input = difference / (1 + Math.abs(difference) / 4);
+          const weight = (around * SAMPLES + sample) * width;
+          for (let j = 0; j < width; j++) sums[j] += input * lift[weight + j];
+        }
+      }
+      states.set(sums, at);
+    }
+  }
+  return states;
+}
+
+/** A Fourier layer of order 1 of cells, [rows - 2, columns - 2, outputs]; the last one has a bypass. */
+function layerOf({ outputs, a, b }, width, bypass, states, rows, columns) {
+  const result = new Float32Array((rows - 2) * (columns - 2) * outputs);
+  const sums = new Float64Array(outputs);
+  const moved = Math.floor(width / MOVED_PART);
+  const places = Array.from({ length: width }, (_, k) => {
+    const neighbour = moved && k >= width - 8 * moved ? Math.floor((k - width + 8 * moved) / moved) : -1;
+    const place = neighbour < 0 ? 4 : neighbour < 4 ? neighbour : neighbour + 1; // among the nine cells
+    return (Math.floor(place / 3) * columns + (place % 3)) * width + k;
+  });
+  for (let row = 0, at = 0; row < rows - 2; row++) {
+    for (let column = 0; column < columns - 2; column++, at += outputs) {
+      const first = (row * columns + column) * width;
+      const own = first + (columns + 1) * width;
+      for (let j = 0; j < outputs; j++) sums[j] = a[j] + (bypass ? 0 : states[own + j]);
+      for (let k = 0; k < width; k++) {
+        const angle = 2 * Math.PI * states[first + places[k]];
+        const [cosine, sine, inner] = [Math.cos(angle), Math.sin(angle), bypass ? states[own + k] : 0];
+        const weight = (1 + k) * outputs;
+        for (let j = 0; j < outputs; j++) sums[j] += cosine * a[weight + j] + sine * b[weight + j];
+        if (bypass) for (let j = 0; j < outputs; j++) sums[j] += inner * bypass[k * outputs + j];
+      }
+      result.set(sums, at);
+    }
+  }
+  return result;
+}
+
+/** What the image filter adds to a block of samples. */
+export function filterChange(weights, taps, radius, samples, channels, height, width, out) {
+  const stride = width + 2 * radius;
+  const plane = (height + 2 * radius) * stride;
+  const sums = new Float64Array(channels);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const here = (row + radius) * stride + radius + column;
+      sums.fill(0);
+      for (let tap = 0, at = 0; tap < taps.length / 2; tap++) {
+        const distance = taps[2 * tap] * stride + taps[2 * tap + 1];
+        for (let from = 0; from < channels; from++) {
+          const difference = samples[from * plane + here + distance] - samples[from * plane + here];
+          for (let to = 0; to < channels; to++, at++) sums[to] += weights[at] * difference;
+        }
+      }
+      for (let to = 0; to < channels; to++) out[(to * height + row) * width + column] = sums[to];
+    }
+  }
+}
+
+/** Planes to pixels. */
+export function planesToPixels(planes, channels, height, width, basis, scale, middle, most, out) {
+  const size = height * width;
+  for (let n = 0; n < size; n++) {
+    for (let j = 0; j < channels; j++) {
+      let value = planes[n];
+      if (channels > 1) value = value * basis[j] + planes[size + n] * basis[3 + j] + planes[2 * size + n] * basis[6 + j];
+      out[channels * n + j] = Math.round(limited(value * scale + middle, 0, most));
+    }
+  }
+}

@@ -1,0 +1,272 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { PLAIN, RELAXED } from "../src/compiled_kernels.js";
+import { COMPANDED, LOW_OFFSETS, SQUARE } from "../src/neighbourhood.js";
+import { loadKernels } from "../src/kernels.js";
+import { matrixBytes } from "../src/float_rows.js";
+import { PlainReader, RangeDecoder, laplaceTables } from "../src/range_coder.js";
+import { randomIntegers } from "./random.js";
+
+// Of the modules those that this engine has, and plain JavaScript.
+const COMPILED = [];
+for (const module of [RELAXED, PLAIN]) {
+  const kernels = await loadKernels({ modules: [module] });
+  if (kernels.isCompiled) COMPILED.push(kernels);
+}
+const PLAIN_KERNELS = await loadKernels({ compiled: false });
+const ALL = [...COMPILED, PLAIN_KERNELS];
+
+test("node has WebAssembly with SIMD", async () => {
+  assert.ok(COMPILED.length >= 1);
+  assert.equal((await loadKernels()).isCompiled, true);
+  assert.equal(PLAIN_KERNELS.isCompiled, false);
+});
+
+test("where a page's policy forbids WebAssembly, plain JavaScript computes", async (t) => {
+  t.mock.method(WebAssembly, "compile", async () => {
+    throw new WebAssembly.CompileError("forbidden");
+  });
+  assert.equal((await loadKernels()).isCompiled, false);
+});
+
+test("a module that multiplies bytes the other way round is not taken", async () => {
+  const swapped = Buffer.from(RELAXED, "base64");
+  const place = swapped.indexOf(Buffer.from([129, 129, 127, 127, 129, 129])); // the numbers of its own check
+  assert.ok(place > 0);
+  swapped[place] = 0;
+  assert.equal((await loadKernels({ modules: [swapped.toString("base64")] })).isCompiled, false);
+});
+
+// ---------------------------------------------------------------- the same numbers, by C and by JavaScript
+
+/** Runs a kernel on copies of its arrays, within workspaces and without; gives what it has written. */
+function outcomes(name, values, written) {
+  return ALL.flatMap((kernels) =>
+    [true, false].map((isWithin) => {
+      const space = kernels.workspace(1 << 20);
+      const isKept = (value) => isWithin && ArrayBuffer.isView(value) && !(value instanceof BigInt64Array);
+      const given = values.map((value) => (isKept(value) ? space.copyOf(value) : ArrayBuffer.isView(value) ? value.slice() : value));
+      space.run[name](...given);
+      return written.map((at) => Array.from(given[at]));
+    }),
+  );
+}
+
+/** Compares what kernels give, integers exactly. */
+function compare(name, values, written, tolerance = 0) {
+  const [first, ...others] = outcomes(name, values, written);
+  assert.ok(first.flat().some((number) => number !== 0), `${name} writes something`);
+  for (const other of others) {
+    other.forEach((numbers, at) =>
+      numbers.forEach((number, i) => {
+        assert.ok(Math.abs(number - first[at][i]) <= tolerance, `${name}: ${number} and ${first[at][i]} at ${i}`);
+      }),
+    );
+  }
+}
+
+const listOf = (random, Type) => (length, bound, least = -bound) => Type.from({ length }, () => random(least, bound));
+
+for (const [rows, columns, h1, h2] of [[1, 1, 4, 4], [5, 13, 24, 12], [7, 64, 128, 32], [3, 130, 9, 5]]) {
+  test(`tables of a pass of ${rows}x${columns} symbols, networks of ${h1} and ${h2}`, () => {
+    const random = randomIntegers(rows);
+    const bytes = listOf(random, Int8Array);
+    const int32 = listOf(random, Int32Array);
+    const [symbols, low] = [21, 9];
+    const stride = columns + 4;
+    const planes = [0, 1, 2].map(() => {
+      let isZero = false; // half of the features are 0, in runs, as in images
+      return Int8Array.from({ length: 12 * (rows + 3) * stride }, (_, i) => {
+        if (i % 16 === 0) isZero = random(0, 1) === 1;
+        return isZero ? 0 : random(-127, 127);
+      });
+    });
+    const views = Array.from({ length: symbols + low }, (_, k) => [
+      k < symbols ? k % 2 : 2, (k % 11) * (rows + 2) * stride + random(0, 2), stride,
+    ]);
+    const count = rows * columns;
+    const inputs = 2 * symbols + low;
+    const rowLength = inputs + 5; // there are features that the pass does not have
+    const values = [
+      bytes(h1 * rowLength, 127), int32(h1, 3000), bytes(h2 * h1, 127), int32(h2, 3000), bytes(2 * h2, 127), int32(2, 9000),
+      Int32Array.from({ length: inputs }, (_, i) => i + Math.floor(i / 10)), symbols, ...planes,
+      BigInt64Array.from(views.flat(), BigInt), rows, columns, bytes(count, 1, 0),
+      Int16Array.from([0, 1, 2, 3, 3, 4]), 29 * 5, 2 * 29 * 5, 16, 111, 28,
+      new Int16Array(count), new Int32Array(count), new Uint8Array(0),
+    ];
+    compare("chooseTables", values, [21, 22]);
+  });
+}
+
+for (const [count, h1, h2] of [[1, 4, 4], [5, 24, 24], [37, 36, 12]]) {
+  test(`tables and symbols of a wavefront of ${count}, networks of ${h1} and ${h2}`, () => {
+    const random = randomIntegers(count);
+    const floats = listOf(random, Float32Array);
+    const [stride, start] = [40, 130];
+    const offsets = BigInt64Array.from([-120, -82, -81, -80, -79, -78, -77, -42, -41, -40, -39, -3, -2, -1], BigInt);
+    const plane = floats(start + 50 * stride, 127);
+    const coarser = listOf(random, Int8Array)(15 * (3 + 4 * count), 127);
+    const network = [
+      floats(29 * (h1 + 2), 300), floats(h1 + 2, 20000), floats(h1 * h2, 300), floats(h2, 20000), floats(2 * h2, 50),
+    ];
+    const values = [
+      ...network, plane, offsets, start, stride - 2, coarser, 3, 4, count, 16, 111, 28, 8192,
+      new Int16Array(count), new Int32Array(count), new Int32Array(count),
+    ];
+    compare("chooseFront", values, [17, 18, 19]);
+    const symbols = listOf(random, Int32Array)(count, 90);
+    const companded = Float32Array.from({ length: 64 }, (_, m) => 2 * m);
+    const grid = new Int32Array(9 + 5 * count);
+    compare("acceptFront", [symbols, companded, grid, 4, 5, plane, start, stride - 2], [2, 5]);
+  });
+}
+
+test("symbols of a pass become context and coefficients", () => {
+  const random = randomIntegers(2);
+  const int32 = listOf(random, Int32Array);
+  const [rows, columns] = [6, 11];
+  const count = rows * columns;
+  const signs = int32(count, 1).map((sign) => sign || 1);
+  const next = Int8Array.of(0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5);
+  compare("acceptSymbols", [
+    int32(count, 12), listOf(random, Int16Array)(count, 8, 0), signs, int32(7 * 9, 20), next, rows, columns,
+    listOf(random, Int8Array)(rows * 14, 7, 0), 14, Int8Array.from(COMPANDED), new Int8Array(9 + rows * 13), 9, 13,
+    new Int32Array(3 + rows * 40), 3, 40,
+  ], [7, 10, 13]);
+});
+
+for (const [height, width] of [[1, 1], [1, 6], [7, 1], [2, 2], [9, 13], [32, 20]]) {
+  test(`a level of ${height}x${width} samples, and differences in it`, () => {
+    const random = randomIntegers(height + width);
+    const int32 = listOf(random, Int32Array);
+    const [rows, columns, highRows, highColumns] = [(height + 1) >> 1, (width + 1) >> 1, height >> 1, width >> 1];
+    const bands = [rows * highColumns, highRows * columns, highRows * highColumns].map((size) => int32(size, 90000));
+    const out = new Int32Array(height * width);
+    compare("synthesiseChannel", [int32(rows * columns, 60000), ...bands, 700, 900, 1, height, width, out], [9]);
+    const differences = new Int8Array(4 * LOW_OFFSETS.length * rows * columns);
+    const low = int32(height * width, 60000, -9000);
+    const numbers = [Int32Array.from(LOW_OFFSETS.flat()), Int32Array.from(COMPANDED)];
+    if (height * width > 1) compare("lowDifferences", [low, height, width, 5001, ...numbers, 0, height, differences], [8]);
+  });
+}
+
+for (const channels of [1, 3]) {
+  test(`machine, filter and pixels of ${channels} channels`, () => {
+    const random = randomIntegers(channels);
+    const [width, depth, height, columns] = [32, 2, 10, 18];
+    const around = 2 * 2 * (1 + depth);
+    const floats = (length, bound) => Float32Array.from({ length }, () => (random(-1000, 1000) / 1000) * bound);
+    const size = 110 * width + 2 * (width + 1) * (width + 12) + 12 * width;
+    const samples = listOf(random, Int32Array)(channels * (height + around) * (columns + around), 4000);
+    const change = new Float32Array(channels * height * columns);
+    compare("machineChange", [
+      floats(size, 0.2), width, depth, samples, channels, height + around, columns + around, 100, 0.5, height, columns, change,
+    ], [11], 0.02);
+    const radius = 1;
+    const taps = Int32Array.from(SQUARE.flat());
+    const padded = samples.subarray(0, channels * (height + 2) * (columns + 2));
+    compare("filterChange", [
+      floats(9 * channels ** 2, 0.2), taps, radius, padded, channels, height, columns, change,
+    ], [7], 0.02);
+    const planes = listOf(random, Float32Array)(channels * height * columns, 9000);
+    for (const [Type, peak] of [[Uint8Array, 255], [Uint16Array, 65535]]) {
+      const pixels = new Type(channels * height * columns);
+      const numbers = [floats(9, 1), peak / 255 / 64, (128 * peak) / 255, peak];
+      compare("planesToPixels", [planes, channels, height, columns, ...numbers, pixels], [8], 1);
+    }
+  });
+}
+
+test("streams are read alike, also damaged ones", () => {
+  const random = randomIntegers(12);
+  const outcome = (decode) => {
+    try {
+      return decode();
+    } catch (error) {
+      return error.kind ?? String(error);
+    }
+  };
+  let valid = 0;
+  for (let round = 0; round < 60; round++) {
+    const bytes = Uint8Array.from({ length: 4 * random(0, 60) }, () => random(0, 255));
+    const numbers = Int16Array.from({ length: random(1, 90) }, () => random(0, round % 2 ? 111 : 24));
+    const results = ALL.map((kernels) => {
+      const space = kernels.workspace(1 << 20);
+      const decoder = new RangeDecoder(bytes, (words) => space.reader(words));
+      return ["decodePass", "decodeEach"].map((method) =>
+        outcome(() => {
+          const out = new Int32Array(numbers.length);
+          decoder[method](numbers, laplaceTables(), out);
+          return Array.from(out);
+        }),
+      );
+    });
+    for (const result of results) assert.deepEqual(result, results[0]);
+    valid += Array.isArray(results[0][1]);
+  }
+  assert.ok(valid > 5 && valid < 60, String(valid));
+  assert.ok(PLAIN_KERNELS.workspace(8).reader(new Uint32Array(1)) instanceof PlainReader);
+});
+
+test("arguments that a kernel refuses, or that need too much room, are errors", () => {
+  for (const kernels of COMPILED) {
+    const { run } = kernels.workspace(8);
+    assert.throws(() => run.planesToPixels(new Float32Array(3), 3), /too few or too many/);
+    const few = [new Float32Array(3), 3, 2, 2, new Float32Array(9), 1, 0, 255, new Uint8Array(12)];
+    assert.throws(() => run.planesToPixels(...few), /too few/);
+    const many = [new Float32Array(1 << 22), 1, 1, 1 << 22, new Float32Array(9), 1, 0, 255, new Uint8Array(1 << 22)];
+    assert.throws(() => run.planesToPixels(...many), RangeError);
+  }
+});
+
+test("matrices multiply, add and limit", () => {
+  const random = randomIntegers(3);
+  const [rows, columns, count, stride] = [7, 10, 21, 24];
+  const list = (length) => Float32Array.from({ length }, () => random(-1000, 1000) / 1000);
+  const [weights, constants] = [list(rows * columns), list(rows)];
+  const [inputs, before] = [list(columns * stride), list(8 * stride)];
+  for (const kernels of ALL) {
+    const space = kernels.workspace(2 * matrixBytes(rows, columns) + 4 * (columns + 8 + 8) * stride + 256);
+    const given = space.float32(columns * stride);
+    given.set(inputs);
+    const places = Array.from({ length: columns }, (_, k) => given.byteOffset + 4 * k * stride);
+    for (const [adds, least] of [[false, undefined], [true, -0.5]]) {
+      const matrix = space.matrix({ weights, constants, adds, least });
+      matrix.setInputs(places);
+      const out = space.float32(8 * stride);
+      out.set(before);
+      matrix.run(out, stride, count);
+      for (let row = 0; row < rows; row++) {
+        for (let i = 0; i < count; i++) {
+          let sum = constants[row] + (adds ? before[row * stride + i] : 0);
+          for (let k = 0; k < columns; k++) sum += weights[row * columns + k] * inputs[k * stride + i];
+          assert.ok(Math.abs(out[row * stride + i] - Math.max(sum, least ?? -Infinity)) < 2e-6);
+        }
+      }
+    }
+  }
+});
+
+test("cosines and sines are those of Math", () => {
+  const angles = Float32Array.from({ length: 4000 }, (_, i) => (i - 2000) / (i % 2 ? 100 : 600));
+  for (const kernels of ALL) {
+    const space = kernels.workspace(3 * 4 * angles.length + 256);
+    const [given, cosines, sines] = [0, 1, 2].map(() => space.float32(angles.length));
+    given.set(angles);
+    space.turn(given, cosines, sines);
+    angles.forEach((angle, i) => {
+      const error = 4e-7 + Math.abs(angle) * 1.2e-7; // turns are rounded, too
+      assert.ok(Math.abs(cosines[i] - (Math.cos(angle) - 1)) < error);
+      assert.ok(Math.abs(sines[i] - Math.sin(angle)) < error);
+    });
+  }
+});
+
+test("too much memory is an error of the file", () => {
+  for (const kernels of ALL) assert.throws(() => kernels.workspace(2 ** 50), { kind: "limit" });
+});
+
+test("arrays beyond the workspace are refused", () => {
+  for (const kernels of ALL) assert.throws(() => kernels.workspace(16).array(Int16Array, 1 << 20), RangeError);
+});
