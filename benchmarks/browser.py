@@ -11,7 +11,9 @@ processes of the browser hold in the end beyond what they held before (VmRSS).
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,9 +23,7 @@ from typing import Any
 import click
 from recording import Row, numbers, out_option, record
 
-from dfmcodec.web import make_prior
-
-WEB = Path(make_prior.__file__).resolve().parent
+WEB = Path(__file__).resolve().parents[1] / "web"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PAGE = b"<!doctype html><title>benchmark</title>"
 # As the viewer does it: helpers take tiles of large images.
@@ -103,7 +103,9 @@ class Site(ThreadingHTTPServer):
     def __init__(self, files: tuple[str, ...]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = files
-        self.prior = make_prior.prior_bytes()
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([sys.executable, WEB / "make_prior.py", "-o", folder], check=True, stdout=subprocess.DEVNULL)
+            self.prior = (Path(folder) / "prior.bin").read_bytes()
 
     @property
     def url(self) -> str:
@@ -119,10 +121,9 @@ class Site(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Site
-
     def do_GET(self) -> None:
-        body = self._body(self.path)
+        assert isinstance(self.server, Site)
+        body = self._body(self.server, self.path)
         self.send_response(200 if body else 404)
         kind = {"js": "text/javascript", "page": "text/html"}.get(self.path.rpartition(".")[2].strip("/"), "")
         self.send_header("Content-Type", kind or "application/octet-stream")
@@ -130,13 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _body(self, path: str) -> bytes:
+    def _body(self, site: Site, path: str) -> bytes:
         if path == "/page":
             return PAGE
         if path == "/prior.bin":
-            return self.server.prior
+            return site.prior
         if path.startswith("/files/"):
-            return Path(self.server.files[int(path.rpartition("/")[2])]).read_bytes()
+            return Path(site.files[int(path.rpartition("/")[2])]).read_bytes()
         file = WEB / path[1:]
         return file.read_bytes() if file.is_file() else b""
 

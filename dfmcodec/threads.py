@@ -20,6 +20,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SIDE_BY_SIDE = 4  # tiles in work at most: each takes about 100 MB
+_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 _limit: int | None = None
 _executor: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
@@ -38,6 +39,22 @@ def thread_count() -> int:
     if _limit is not None:
         return _limit
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_memory() -> bool:
+    """Has all threads of this process take memory from one place, so that what one of them frees is
+    of use to the others: otherwise a decoding of 25 megapixels holds a sixth more. It is for the
+    program, not for the library, as it concerns the whole process.
+
+    Returns:
+        Whether that can be: the C library is glibc.
+    """
+    import ctypes
+
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_ARENA_MAX, 1))
+    except (AttributeError, OSError, TypeError):  # another C library; Windows
+        return False
 
 
 def stay_in_thread() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from dfmcodec.bitstream.contents import Ancillary, QuantizedModel
 from dfmcodec.bitstream.header import read_header, write_header
-from dfmcodec.bitstream.integrity import examine, record_loss
+from dfmcodec.bitstream.integrity import FileState, examine, record_loss
 from dfmcodec.bitstream.layout import CRC, MAIN_SECTION, SECTION_ORDER, Section
 from dfmcodec.bitstream.models import FORMS
 from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
@@ -127,6 +127,24 @@ def read_region(
     else:
         state.refuse_damaged_header()
         losses += [*state.file_problems, *state.section_problems(Section.CHECKS)]
+    ancillary = _ancillary_of(state, region, losses)
+    form = FORMS[header.architecture.model]
+    model, covered = form.read(state, region, finest_level, losses)
+    return model, ancillary, covered
+
+
+def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIXELS) -> Ancillary:
+    """Reads what a whole file has besides its model, with the alpha of a region; see
+    `read_region`.
+    """
+    state = examine(data, read_header(data, max_pixels))
+    state.refuse_damage()
+    return _ancillary_of(state, region, None)
+
+
+def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
+    """The ancillary data, with the alpha of a region; see `read_region`."""
+    header = state.header
     alpha, metadata = None, Metadata()
     if Section.ALPHA in header.sections:
         with record_loss(losses, "the image is opaque"):
@@ -135,6 +153,4 @@ def read_region(
     if Section.METADATA in header.sections:
         with record_loss(losses, "the image has no metadata"):
             metadata = unpack_metadata(state.section(Section.METADATA))
-    form = FORMS[header.architecture.model]
-    model, covered = form.read(state, region, finest_level, losses)
-    return model, Ancillary(metadata, alpha, Section.RGB in header.sections), covered
+    return Ancillary(metadata, alpha, Section.RGB in header.sections)

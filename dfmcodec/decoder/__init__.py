@@ -13,14 +13,14 @@ from math import isfinite
 import numpy as np
 
 from dfmcodec import bitstream
-from dfmcodec._types import Model, Pixels
+from dfmcodec._types import Int32, Model, Pixels
 from dfmcodec.bitstream.contents import QuantizedGrids, QuantizedLatents, QuantizedNetwork
 from dfmcodec.decoder.code import CodeRenderer
 from dfmcodec.decoder.coordinate import CoordinateRenderer, render_weights
 from dfmcodec.decoder.fitted import FittedRenderer
 from dfmcodec.decoder.latent import LatentRenderer
 from dfmcodec.decoder.renderer import Decoded, DecodeRequest, Renderer
-from dfmcodec.errors import ConfigError, require
+from dfmcodec.errors import ConfigError, CorruptError, require
 from dfmcodec.fourier.network import check_multiply_adds
 from dfmcodec.image import MAX_SIDE, Image, to_values
 from dfmcodec.latents.geometry import Region
@@ -34,6 +34,7 @@ __all__ = [
     "check_region",
     "decode_best_effort",
     "decode_image",
+    "decode_written",
     "render",
     "render_weights",
 ]
@@ -65,6 +66,36 @@ def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
         InstallationError: A prior is damaged or missing.
     """
     return _decode(data, request, None)
+
+
+def decode_written(data: bytes, samples: Int32, request: DecodeRequest) -> Image:
+    """Decodes a file that was written just now, by who still has its linear synthesis.
+
+    All sections are read but the latents of most tiles. Those of the tile in the middle have to
+    come to the same samples.
+
+    Args:
+        data: The bytes of a file of the latent model.
+        samples: The linear synthesis of the whole image, int32 [C, H, W], units.
+        request: The limit of pixels.
+
+    Returns:
+        The image, with its metadata and alpha.
+
+    Raises:
+        FormatError: The file cannot be read, or the samples of the tile are others.
+    """
+    height, width = samples.shape[1:]
+    middle = Region(height // 2, width // 2, height // 2 + 1, width // 2 + 1)
+    model, _, tile = bitstream.read_region(data, middle, request.max_pixels)
+    assert isinstance(model, QuantizedLatents)
+    assert model.samples is not None
+    if not np.array_equal(model.samples, samples[:, tile.rows, tile.columns]):
+        msg = "the file does not decode to the samples that it was made of; please report this"
+        raise CorruptError(msg)
+    whole = Region(0, 0, height, width)
+    pixels = _RENDERERS[Model.LATENT].render(Decoded(model, whole, height, width, samples), whole, request)
+    return _as_image(pixels, bitstream.read_ancillary(data, whole, request.max_pixels))
 
 
 def decode_best_effort(data: bytes, request: DecodeRequest = _ALL) -> tuple[Image, list[str]]:
@@ -111,6 +142,14 @@ def _decode_pixels(
     """Decodes the pixels of a region."""
     evaluated = renderer.evaluated(wanted, header)
     _check_work(header, renderer, evaluated.height * evaluated.width, request)
+    if losses is None and renderer.has_bands(header):
+
+        def read(part: Region) -> Decoded:
+            model, _, covered = bitstream.read_region(data, part, request.max_pixels)
+            return Decoded(model, covered, header.height, header.width)
+
+        pixels = renderer.render_bands(read, wanted, header, request)
+        return _as_image(pixels, bitstream.read_ancillary(data, wanted, request.max_pixels))
     needed = None if request.region is None else renderer.seen_from(wanted, header)
     model, ancillary, covered = bitstream.read_region(data, needed, request.max_pixels, losses=losses)
     pixels = renderer.render(Decoded(model, covered, header.height, header.width), wanted, request)

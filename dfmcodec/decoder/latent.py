@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from dfmcodec._types import Float32, Int32, Pixels
-from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents
+from dfmcodec.bitstream.contents import LatentArchitecture, QuantizedLatents, tiling_of
 from dfmcodec.bitstream.header import Header
 from dfmcodec.decoder.renderer import Decoded, DecodeRequest, Renderer
 from dfmcodec.kernels import has_kernels
 from dfmcodec.latents.colour import planes_to_pixels
-from dfmcodec.latents.geometry import Region
+from dfmcodec.latents.geometry import Region, Tiling
 from dfmcodec.prior import prior_of
 from dfmcodec.synthesis.filter import MAX_RADIUS
-from dfmcodec.synthesis.machine import DeepFourierMachine, Evaluate
-from dfmcodec.synthesis.reconstruct import Samples, corrected, seen_from, synthesise
+from dfmcodec.synthesis.machine import CELL, DeepFourierMachine, Evaluate
+from dfmcodec.synthesis.reconstruct import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
 from dfmcodec.synthesis.resample import Sampling, evaluate_strips
+from dfmcodec.threads import thread_count
 
 
 class LatentRenderer(Renderer):
@@ -38,13 +42,44 @@ class LatentRenderer(Renderer):
         of_model = model.q_step, model.basis, machine, evaluate, model.image_filter, model.bit_depth
         return synthesise(_samples_of(decoded), region, *of_model)
 
+    def has_bands(self, header: Header) -> bool:
+        arch = header.architecture
+        return isinstance(arch, LatentArchitecture) and arch.tile_rows > 1
+
+    def render_bands(
+        self, read: Callable[[Region], Decoded], region: Region, header: Header, request: DecodeRequest
+    ) -> Pixels:
+        arch = header.architecture
+        assert isinstance(arch, LatentArchitecture)
+        margin = max(CELL * prior_of(arch.prior_id).machine.reach, MAX_RADIUS)
+        seen = self.seen_from(region, header)
+        above: Int32 | None = None  # the rows of samples that blocks below still see
+        pixels: Pixels | None = None
+        done = region.top
+        for rows in _bands_of(seen, tiling_of(arch, header.height, header.width)):
+            decoded = _below(above, read(Region(rows.start, seen.left, rows.stop, seen.right)))
+            top, bottom = decoded.covered.top, decoded.covered.bottom
+            # The last blocks have to wait for what they see below.
+            ready = region.bottom if bottom >= seen.bottom else (bottom - margin) // BLOCK_SIDE * BLOCK_SIDE
+            if ready > done:
+                of_part = self.render(decoded, replace(region, top=done, bottom=ready), request)
+                if pixels is None:
+                    pixels = np.empty((region.height, region.width, arch.channels), of_part.dtype)
+                pixels[done - region.top : ready - region.top] = of_part
+                done = ready
+            needed = done // BLOCK_SIDE * BLOCK_SIDE - margin
+            above = _synthesis_of(decoded)[:, max(0, needed - top) :].copy()
+            del decoded  # the next band needs the memory
+        assert pixels is not None
+        return pixels
+
     def render_at(
         self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
     ) -> Pixels:
         model: QuantizedLatents = decoded.model
         rows, columns = sampling.rows(), sampling.columns()
         if level:
-            covered, planes = decoded.covered, _synthesis_of(model).astype(np.float32)
+            covered, planes = decoded.covered, _synthesis_of(decoded).astype(np.float32)
             at = rows.from_sample(covered.top, level), columns.from_sample(covered.left, level)
         else:
             planes = _corrected_planes(decoded, seen, request.backend)
@@ -53,14 +88,35 @@ class LatentRenderer(Renderer):
         return np.concatenate([planes_to_pixels(strip, model.basis, model.bit_depth) for strip in strips])
 
 
-def _synthesis_of(model: QuantizedLatents) -> Int32:
+def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
+    """The rows of bands of whole tiles, which together cover a region: a row of tiles, or as many
+    as give each thread a tile.
+    """
+    _, numbers = tiling.covering(region)
+    tops = sorted({tiling.tiles[number].top for number in numbers})
+    each = -(-thread_count() * len(tops) // len(numbers))
+    ends = [*tops[each::each], max(tiling.tiles[number].rows.stop for number in numbers)]
+    yield from map(range, tops[::each], ends)
+
+
+def _below(above: Int32 | None, decoded: Decoded) -> Decoded:
+    """A band together with rows of samples above it."""
+    if above is None:
+        return decoded
+    samples = np.concatenate([above, _synthesis_of(decoded)], axis=1)
+    covered = replace(decoded.covered, top=decoded.covered.bottom - samples.shape[1])
+    return replace(decoded, model=replace(decoded.model, samples=None), covered=covered, samples=samples)
+
+
+def _synthesis_of(decoded: Decoded) -> Int32:
     """The linear synthesis of latents that were read."""
-    assert model.samples is not None
-    return model.samples
+    samples: Int32 | None = decoded.model.samples if decoded.samples is None else decoded.samples
+    assert samples is not None
+    return samples
 
 
 def _samples_of(decoded: Decoded) -> Samples:
-    return Samples(_synthesis_of(decoded.model), decoded.covered, decoded.height, decoded.width)
+    return Samples(_synthesis_of(decoded), decoded.covered, decoded.height, decoded.width)
 
 
 def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32:

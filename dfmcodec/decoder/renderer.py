@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dfmcodec._types import Pixels
+from dfmcodec._types import Int32, Pixels
 from dfmcodec.bitstream.header import Header
 from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
 from dfmcodec.image import MAX_PIXELS
@@ -54,12 +55,14 @@ class Decoded:
         covered: The region of the image that its samples are of.
         height: The height of the image, in pixels.
         width: The width of the image, in pixels.
+        samples: Those of this region, where they are not the model's own.
     """
 
     model: Any
     covered: Region
     height: int
     width: int
+    samples: Int32 | None = None
 
 
 class Renderer:
@@ -80,6 +83,23 @@ class Renderer:
     def seen_from(self, region: Region, header: Header) -> Region:
         """The region of the model's samples that the pixels of a region depend on."""
         return region
+
+    def has_bands(self, header: Header) -> bool:
+        """Whether an image can be read band by band; see `render_bands`."""
+        return False
+
+    def render_bands(
+        self, read: Callable[[Region], Decoded], region: Region, header: Header, request: DecodeRequest
+    ) -> Pixels:
+        """Does what `render` does, but with the samples of a part of the image in memory at a time.
+
+        Args:
+            read: Reads a region of the model.
+            region: The region.
+            header: The header of the file.
+            request: The request.
+        """
+        raise NotImplementedError
 
     def level(self, sampling: Sampling, architecture: Any) -> int:
         """The finest decomposition level that a sampling needs, 0 for all of them."""

@@ -13,11 +13,11 @@ import numpy as np
 
 from dfmcodec import bitstream
 from dfmcodec._types import Model, Notify, Tune
-from dfmcodec.bitstream.contents import QuantizedNetwork
+from dfmcodec.bitstream.contents import QuantizedLatents, QuantizedNetwork
 from dfmcodec.bitstream.layout import Section
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
-from dfmcodec.decoder import DecodeRequest, decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image, decode_written
 from dfmcodec.encoder.alpha_fill import fill_invisible
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.coordinate.search import fit_network
@@ -295,8 +295,11 @@ def _encoded(
         msg = needed if config.lossless else f"{needed}; lower --psnr"
         raise TargetUnreachableError(msg)
     report = _report(job, config, image, outcome, data)
+    samples = outcome.model.samples if isinstance(outcome.model, QuantizedLatents) else None
     del outcome  # a large image needs the memory for what is decoded
-    decoded = decode_image(data, DecodeRequest(max_pixels=image.pixel_count, generator=generator))
+    request = DecodeRequest(max_pixels=image.pixel_count, generator=generator)
+    decoded = decode_image(data, request) if samples is None else decode_written(data, samples, request)
+    del samples
     if not _same_alpha(image, decoded):
         msg = "the alpha channel did not survive; please report this"
         raise DfmError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -146,3 +147,15 @@ def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch, side, se
     alone, alone_pixels = made()
     assert alone == data
     assert np.array_equal(alone_pixels, pixels)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_threads_of_a_program_take_memory_from_one_place():
+    program = """import re, threading, numpy as np, ctypes
+from dfmcodec.threads import share_memory
+assert share_memory()
+threads = [threading.Thread(target=lambda: kept.append(np.ones(2000))) for kept in [[]] for _ in range(4)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+ctypes.CDLL(None).malloc_stats()"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stderr.count("Arena ") == 1

@@ -210,7 +210,8 @@ def iterate(
     if effort.is_iterated:
         following = replace(following, change=change)
     following = replace(following, image_filter=image_filter)
-    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen), following
+    kept = samples if len(state.tiles) > 1 else None
+    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, kept), following
 
 
 def shifted(encoding: Encoding, state: IterationState) -> IterationState:

@@ -21,6 +21,7 @@ import dfmcodec
 from dfmcodec import bitstream, threads
 from dfmcodec._types import Tune
 from dfmcodec.decoder import DecodeRequest, decode_image
+from dfmcodec.decoder.latent import LatentRenderer
 from dfmcodec.encoder import EncoderConfig
 from dfmcodec.encoder.config import BIT_COST, lmbda_of_quality, step_of_lmbda
 from dfmcodec.encoder.job import Job
@@ -35,6 +36,7 @@ from dfmcodec.encoder.latent.trial import Trial
 from dfmcodec.files.read_image import read_image
 from dfmcodec.image import Image, values_per_level
 from dfmcodec.latents import geometry as latent_geometry
+from dfmcodec.latents.geometry import Region
 from dfmcodec.latents.quality import QUALITY_STEPS
 from dfmcodec.metrics import psnr
 from dfmcodec.synthesis.filter import ImageFilter, taps
@@ -247,6 +249,64 @@ def test_a_file_of_another_opacity_is_never_given(photograph, monkeypatch):
     monkeypatch.setattr(bitstream, "ancillary_sections", wrong)
     with pytest.raises(dfmcodec.DfmError, match="the alpha channel did not survive; please report this"):
         dfmcodec.encode(np.dstack([photograph[:64, :80], photograph[:64, :80, 0]]), effort=1)
+
+
+@pytest.fixture
+def tiled(photograph, monkeypatch):
+    """An image of three rows of tiles, two side by side."""
+    monkeypatch.setattr(latent_geometry, "TILE_SIDE", 256)
+    return np.ascontiguousarray(np.tile(photograph, (4, 3, 1))[:780, :520])
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_an_image_of_several_tiles_is_not_read_again_as_a_whole(tiled, depth, monkeypatch):
+    pixels = tiled if depth == 8 else tiled.astype(np.uint16) * 257
+    alpha = np.full_like(pixels[..., 0], 9)
+    alpha[300:] = np.iinfo(pixels.dtype).max
+
+    def unneeded(*_: object):
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dfmcodec.encoder.encode.decode_image", unneeded)
+        result = dfmcodec.encode(np.dstack([pixels, alpha]), quality=60, effort=1)
+    decoded = decode_image(result.data)
+    assert np.array_equal(result.decoded.pixels, decoded.pixels)
+    assert np.array_equal(result.decoded.alpha, alpha)
+    assert result.report.psnr_db == psnr(pixels, decoded.pixels, alpha > 0)
+
+
+def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled, monkeypatch):
+    def wrong(encoding, *arguments):
+        trial, state = made(encoding, *arguments)
+        trial.samples[0, 390, 260] += 1  # in the tile in the middle
+        return trial, state
+
+    made = iteration.iterate
+    monkeypatch.setattr(latent_search, "iterate", wrong)
+    with pytest.raises(dfmcodec.DfmError, match="does not decode to the samples that it was made of"):
+        dfmcodec.encode(tiled, quality=60, effort=1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_bands_are_parts_of_the_whole(tiled, count, monkeypatch):
+    monkeypatch.setattr(threads, "_limit", count)
+    data = dfmcodec.encode(tiled, quality=60, effort=1).data
+    assert bitstream.read_header(data).architecture.tile_rows == 3
+    requests = [None, Region(0, 0, 1, 1), Region(10, 400, 520, 470), Region(250, 3, 266, 260), Region(770, 0, 780, 9)]
+    heights = []
+
+    def render(self, decoded, region, request):
+        heights.append(decoded.covered.height)
+        return rendered(self, decoded, region, request)
+
+    rendered = LatentRenderer.render
+    monkeypatch.setattr(LatentRenderer, "render", render)
+    in_bands = [decode_image(data, DecodeRequest(region=region)).pixels for region in requests]
+    monkeypatch.setattr(LatentRenderer, "has_bands", lambda self, header: False)
+    at_once = [decode_image(data, DecodeRequest(region=region)).pixels for region in requests]
+    assert all(map(np.array_equal, in_bands, at_once))
+    assert (max(heights[: len(heights) - len(requests)]) < 600) == (count < 5)
 
 
 @pytest.mark.parametrize("options", [{"depth": 3, "width": 4}, {"steps": 10}, {"recipe": "published"}, {"effort": 0}])
