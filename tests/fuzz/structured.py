@@ -164,9 +164,8 @@ class Case:
                 return fuzzing.examine(self.files["dfm"], self.rng, self.max_pixels, generator)
             page = 1 + below(self.rng, 3) if chance(self.rng, 0.3) else None
             notices: list[str] = []
-            image = image_from_bytes(
-                self.files["image"], "it", self.max_pixels, chance(self.rng, 0.2), page, notices.append
-            )
+            strip = ["all"] if chance(self.rng, 0.2) else []
+            image = image_from_bytes(self.files["image"], "it", self.max_pixels, strip, page, notices.append)
             fuzzing.must(not any("\n" in notice for notice in notices), "a notice of several lines")
             fuzzing.must(image.height * image.width <= self.max_pixels, "more pixels than the limit")
             return "image"
@@ -216,10 +215,14 @@ class Worker:
         jobs: How many workers there are.
         bounds: What a case may take.
         with_times: Whether processor time is compared with them.
+        with_memory: Whether memory is; sanitizers take much of their own.
     """
 
-    def __init__(self, out: Path, seed: int, number: int, jobs: int, bounds: Bounds, with_times: bool) -> None:
-        self._out, self._seed, self._jobs, self._bounds, self._with_times = out, seed, jobs, bounds, with_times
+    def __init__(
+        self, out: Path, seed: int, number: int, jobs: int, bounds: Bounds, with_times: bool, with_memory: bool = True
+    ) -> None:
+        self._out, self._seed, self._jobs, self._bounds = out, seed, jobs, bounds
+        self._with_times, self._with_memory = with_times, with_memory
         self._state_file = state_file(out, seed, jobs, number)
         self._output = self._state_file.with_suffix(".txt")
         self.state = State.read(self._state_file, number)
@@ -239,8 +242,9 @@ class Worker:
             self.state.index += self._jobs
         warm_up()
         self._redirect()
-        most = self._bounds.memory_bytes(MAX_PIXELS[-1], 0)
-        _limit(resource.RLIMIT_AS, _status("VmSize") + SPARE_BYTES + int(most))
+        if self._with_memory:
+            most = self._bounds.memory_bytes(MAX_PIXELS[-1], 0)
+            _limit(resource.RLIMIT_AS, _status("VmSize") + SPARE_BYTES + int(most))
         _limit(resource.RLIMIT_CORE, 0)
         while self.state.index < count and time.monotonic() < end:
             case = self._case()
@@ -286,7 +290,7 @@ class Worker:
         written = self._written()
         if written and not case.kind.startswith("tiff"):  # libtiff tells what it finds in a damaged file
             self._record(case, f"output: {' '.join(re.findall('[A-Za-z]{3,}', written)[:1])}", written)
-        if used > self._bounds.memory_bytes(pixels, sum(map(len, case.files.values()))):
+        if self._with_memory and used > self._bounds.memory_bytes(pixels, sum(map(len, case.files.values()))):
             self._record(case, f"memory {case.kind} {found}", f"{used / 1e6:.0f} MB for {pixels} pixels")
         if self._with_times and seconds > SLOWER * self._bounds.seconds(pixels, wavefronts):
             self._record(case, f"time {case.kind} {found}", f"{seconds:.1f} s for {pixels} pixels")
@@ -365,6 +369,7 @@ def run_workers(arguments: argparse.Namespace) -> dict[int, int]:
     command = [sys.executable, "-m", "tests.fuzz.structured", "--seed", str(arguments.seed), "--out", arguments.out]
     command += ["--jobs", str(arguments.jobs), "--count", str(arguments.count)]
     command += [] if arguments.times else ["--no-times"]
+    command += [] if arguments.memory else ["--no-memory"]
 
     def start(number: int, death: int | None) -> subprocess.Popen[bytes]:
         left = [] if end is None else ["--seconds", str(max(1.0, end - time.monotonic()))]
@@ -444,6 +449,7 @@ def main() -> int:
     parser.add_argument("--out", required=True, help="folder for state and findings")
     parser.add_argument("--case", metavar="SEED:INDEX", help="write this case to OUT and run it alone")
     parser.add_argument("--times", action=argparse.BooleanOptionalAction, default=True, help="bound processor time")
+    parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="bound memory")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--death", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -452,7 +458,9 @@ def main() -> int:
     if arguments.case:
         return run_case(arguments)
     if arguments.worker is not None:
-        worker = Worker(out, arguments.seed, arguments.worker, arguments.jobs, Bounds(), arguments.times)
+        worker = Worker(
+            out, arguments.seed, arguments.worker, arguments.jobs, Bounds(), arguments.times, arguments.memory
+        )
         end = time.monotonic() + (arguments.seconds or float("inf"))
         worker.run(arguments.count, end, arguments.death)
         return 0

@@ -64,7 +64,10 @@ def test_files_of_all_kinds_give_images_or_documented_errors(tmp_path):
     for finding in sorted(tmp_path.glob("findings/*.txt")):
         print(finding.read_text())
     assert run.returncode == 0, f"findings; a case alone: python -m tests.fuzz.structured --case {SEED}:INDEX --out DIR"
-    assert json.loads(run.stdout.splitlines()[-1])["cases"] == CASES
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["cases"] == CASES
+    # of each kind some can be read, or the fuzzer does not see what is behind
+    assert {"dfm image", "dfmg image", "image image"} <= set(found["outcomes"])
 
 
 @pytest.mark.slow
