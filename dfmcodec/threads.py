@@ -62,6 +62,17 @@ def stay_in_thread() -> None:
     _own.is_worker = True
 
 
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """Has `in_threads` use this thread alone for a time."""
+    before = getattr(_own, "is_worker", False)
+    _own.is_worker = True
+    try:
+        yield
+    finally:
+        _own.is_worker = before
+
+
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """The results of a function for all items, in their order. In a thread of its own it is a
     loop.

@@ -4,7 +4,7 @@ usual symbols; of others, escapes and low bits follow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -85,8 +85,8 @@ class SymbolEncoder:
             self._encode_escapes(high[order])
         if shifts.any():
             low, shifts = low[order], shifts[order]
-            for shift in _shifts_of(shifts):
-                self._encode_bits(low[shifts == shift], shift)
+            for shift, places in _by_shift(shifts):
+                self._encode_bits(low[places], shift)
 
     def _encode_escapes(self, high: Symbols) -> None:
         """Appends what tables do not have of high parts beyond RADIUS."""
@@ -181,8 +181,8 @@ class SymbolDecoder:
     def _with_low_parts(self, high: Symbols, shifts: Symbols) -> Symbols:
         """Symbols of their high parts and of the low parts that follow, by their number of bits."""
         low = np.zeros_like(high)
-        for shift in _shifts_of(shifts):
-            low[shifts == shift] = self._decode_bits(int((shifts == shift).sum()), shift)
+        for shift, places in _by_shift(shifts):
+            low[places] = self._decode_bits(len(places), shift)
         return join_symbols(high, low, shifts)
 
     def _high_parts(self, high: Symbols, shifts: Symbols | int) -> Symbols:
@@ -216,9 +216,11 @@ class SymbolDecoder:
         return self._entries.bits(count, bits)
 
 
-def _shifts_of(shifts: Symbols) -> list[int]:
-    """The numbers of low bits that symbols have, ascending, without 0."""
-    return [shift for shift in range(1, int(np.max(shifts, initial=0)) + 1) if np.any(shifts == shift)]
+def _by_shift(shifts: Symbols) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """The numbers of low bits that symbols have, ascending, without 0; and which have each."""
+    counts = np.bincount(shifts)
+    for shift in np.flatnonzero(counts[1:]).tolist():
+        yield shift + 1, np.flatnonzero(shifts == shift + 1)
 
 
 def _shifts(runs: Sequence[Run]) -> Symbols | int:

@@ -201,6 +201,23 @@ class ContextNetwork:
         w1, w2, w3 = (np.ascontiguousarray(weights, dtype=np.int8) for weights in (self.w1, self.w2, self.w3))
         return w1, w2, w3
 
+    def constants_of_step(self, log_step: int) -> tuple[Int32, Int32, Int32]:
+        """The constants of the three layers for a step, of the first and the last by band, for the
+        kernel: int32 [bands, hidden_1], [hidden_2], [bands, 2].
+        """
+        found = self._of_steps.get(log_step)
+        if found is None:
+            levels = np.arange(len(self.c1)) * len(self.s1) // len(self.c1)
+            first, last = self.c1 + self.s1[levels] * log_step, self.c3 + self.s3[levels] * log_step
+            found = first.astype(np.int32), self.c2.astype(np.int32), last.astype(np.int32)
+            self._of_steps[log_step] = found
+        return found
+
+    @cached_property
+    def _of_steps(self) -> dict[int, tuple[Int32, Int32, Int32]]:
+        """What `constants_of_step` has given; there are no more than some hundred steps."""
+        return {}
+
     def gradient(
         self,
         features: Float32,
@@ -418,13 +435,14 @@ class ContextModel:
         """What kernels take of a pass; the arguments are those of `choose_tables`."""
         network = self.networks[coding_pass.phase]
         w1, w2, w3 = network.weight_bytes
-        first, last = network.first_constants(coding_pass, log_step), network.last_constants(coding_pass, log_step)
-        c1, c2, c3 = (constants.astype(np.int32) for constants in (first, network.c2, last))
+        first, c2, last = network.constants_of_step(log_step)
+        c1, c3 = first[coding_pass.band], last[coding_pass.band]
         views, symbol_count = causal.views(coding_pass)
-        views = views.copy()
-        views[:, 1] += rows.start * views[:, 2]
+        if rows.start > 0:
+            views = views.copy()
+            views[:, 1] += rows.start * views[:, 2]
         sizes = TABLES_PER_QUANTIZER, DIRECT_TABLES, UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT
-        available = causal.available(coding_pass).astype(np.int32)
+        available = causal.available_numbers(coding_pass)
         of_symbols = np.ascontiguousarray(quantizers), _CLASS_OF_MEAN, sizes
         shape = len(rows), causal.shape(coding_pass)[1]
         return w1, c1, w2, c2, w3, c3, available, symbol_count, *causal.planes, views, *shape, *of_symbols

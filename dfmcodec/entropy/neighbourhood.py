@@ -97,6 +97,11 @@ def available_features(coding_pass: CodingPass, has_coarser: bool) -> npt.NDArra
     return np.flatnonzero(available)
 
 
+@cache
+def _available_numbers(coding_pass: CodingPass, has_coarser: bool) -> Int32:
+    return available_features(coding_pass, has_coarser).astype(np.int32)
+
+
 def plane_size(low_size: tuple[int, int]) -> tuple[int, int]:
     """Returns the size of the padded planes of a level's bands, from that of its low-pass band."""
     return low_size[0] + _PAD + _BEYOND, low_size[1] + _PAD + _BEYOND
@@ -294,6 +299,10 @@ class CausalContext:
     def available(self, coding_pass: CodingPass) -> npt.NDArray[np.intp]:
         """Returns the indices of the features that a pass has; see `available_features`."""
         return available_features(coding_pass, self._has_coarser)
+
+    def available_numbers(self, coding_pass: CodingPass) -> Int32:
+        """The same as int32, for the kernel."""
+        return _available_numbers(coding_pass, self._has_coarser)
 
     @property
     def _has_coarser(self) -> bool:

@@ -28,9 +28,10 @@ from dfmcodec.entropy.tables import MAX_SYMBOL, PRECISION_BITS, TABLE_SIZE
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.errors import CorruptError, TruncatedError
 from dfmcodec.latents.geometry import Geometry, Region, Tiling
-from dfmcodec.threads import in_rounds
+from dfmcodec.threads import in_one_thread, in_rounds
 
 TILE_LENGTH = struct.Struct("<I")  # the length of a tile stream
+_FEW_SYMBOLS = 1 << 16  # of a tile: fewer take mostly Python's time, and its threads wait for each other
 _SPARE_BITS = 128  # the range coder leaves out words of zeros at its end
 
 
@@ -372,4 +373,8 @@ def read_symbols(
         samples[:, top : top + tile_samples.shape[1], left : left + tile_samples.shape[2]] = tile_samples
         return TileSymbols.of(tile_symbols)
 
+    largest = max(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers)
+    if largest < _FEW_SYMBOLS:
+        with in_one_thread():
+            return tuple(map(decode, numbers)), samples, covered
     return tuple(in_rounds(decode, numbers)), samples, covered
