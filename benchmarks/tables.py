@@ -547,6 +547,18 @@ def large_parts() -> str:
     return table(["s", *(f"{size:.1f} megapixels" for size in sizes)], lines)
 
 
+# docs/viewer.md
+
+
+def browser() -> str:
+    """Seconds of the decoder in a browser, with workers and without."""
+    lines = [
+        [row["picture"], f"{row['megapixels']:.1f}", 1 + row["helpers"], row["first_s"], row["whole_s"], row["MB"]]
+        for row in rows_of("browser")
+    ]
+    return table(["file", "megapixels", "workers", "first image, s", "whole image, s", "MB in the end"], lines)
+
+
 # docs/results/visual.md
 
 
@@ -663,7 +675,7 @@ TABLES |= {
         *(generative_models, generative_codes, image_kinds, image_twice, latent_layers, latent_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images),
-        *(frontier, latent_decode, large_efforts, large_parts),
+        *(frontier, latent_decode, large_efforts, large_parts, browser),
         *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
     )
 }

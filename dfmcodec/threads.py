@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from dfmcodec.kernels import compiled
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SIDE_BY_SIDE = 4  # tiles in work at most: each takes about 100 MB
-_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 _limit: int | None = None
 _executor: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
@@ -47,14 +48,9 @@ def share_memory() -> bool:
     program, not for the library, as it concerns the whole process.
 
     Returns:
-        Whether that can be: the C library is glibc.
+        Whether that can be: there are kernels, and the C library is glibc.
     """
-    import ctypes
-
-    try:
-        return bool(ctypes.CDLL(None).mallopt(_ARENA_MAX, 1))
-    except (AttributeError, OSError, TypeError):  # another C library; Windows
-        return False
+    return compiled is not None and bool(compiled.share_memory())
 
 
 def stay_in_thread() -> None:

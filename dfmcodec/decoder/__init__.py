@@ -40,6 +40,7 @@ __all__ = [
 ]
 BACKENDS = ("numpy", "jax")
 _ALL = DecodeRequest()
+_OTHER = "the file does not decode to what it was made of; please report this"
 _RENDERERS: dict[Model, Renderer] = {
     Model.COORDINATE: CoordinateRenderer(),
     Model.LATENT: LatentRenderer(),
@@ -68,15 +69,16 @@ def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
     return _decode(data, request, None)
 
 
-def decode_written(data: bytes, samples: Int32, request: DecodeRequest) -> Image:
+def decode_written(data: bytes, samples: Int32, pixels: Pixels | None, request: DecodeRequest) -> Image:
     """Decodes a file that was written just now, by who still has its linear synthesis.
 
     All sections are read but the latents of most tiles. Those of the tile in the middle have to
-    come to the same samples.
+    come to the same samples, and to the same pixels if these are known, too.
 
     Args:
         data: The bytes of a file of the latent model.
         samples: The linear synthesis of the whole image, int32 [C, H, W], units.
+        pixels: The pixels of the whole image, [H, W, C]; None to compute them.
         request: The limit of pixels.
 
     Returns:
@@ -91,10 +93,13 @@ def decode_written(data: bytes, samples: Int32, request: DecodeRequest) -> Image
     assert isinstance(model, QuantizedLatents)
     assert model.samples is not None
     if not np.array_equal(model.samples, samples[:, tile.rows, tile.columns]):
-        msg = "the file does not decode to the samples that it was made of; please report this"
-        raise CorruptError(msg)
+        raise CorruptError(_OTHER)
     whole = Region(0, 0, height, width)
-    pixels = _RENDERERS[Model.LATENT].render(Decoded(model, whole, height, width, samples), whole, request)
+    renderer, decoded = _RENDERERS[Model.LATENT], Decoded(model, whole, height, width, samples)
+    if pixels is None:
+        pixels = renderer.render(decoded, whole, request)
+    elif not np.array_equal(renderer.render(decoded, tile, request), pixels[tile.rows, tile.columns]):
+        raise CorruptError(_OTHER)
     return _as_image(pixels, bitstream.read_ancillary(data, whole, request.max_pixels))
 
 

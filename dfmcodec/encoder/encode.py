@@ -13,7 +13,7 @@ import numpy as np
 
 from dfmcodec import bitstream
 from dfmcodec._types import Model, Notify, Tune
-from dfmcodec.bitstream.contents import QuantizedLatents, QuantizedNetwork
+from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.bitstream.layout import Section
 from dfmcodec.bitstream.sections.checks import CHECK_BYTES, CHECKS_PART
 from dfmcodec.bitstream.sections.weights import side_bytes
@@ -295,11 +295,14 @@ def _encoded(
         msg = needed if config.lossless else f"{needed}; lower --psnr"
         raise TargetUnreachableError(msg)
     report = _report(job, config, image, outcome, data)
-    samples = outcome.model.samples if isinstance(outcome.model, QuantizedLatents) else None
+    made = outcome.made
     del outcome  # a large image needs the memory for what is decoded
     request = DecodeRequest(max_pixels=image.pixel_count, generator=generator)
-    decoded = decode_image(data, request) if samples is None else decode_written(data, samples, request)
-    del samples
+    if made is None:
+        decoded = decode_image(data, request)
+    else:
+        decoded = decode_written(data, made.samples, made.pixels, request)
+    del made
     if not _same_alpha(image, decoded):
         msg = "the alpha channel did not survive; please report this"
         raise DfmError(msg)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
+from dfmcodec._types import Int32, Pixels
 from dfmcodec.bitstream.contents import QuantizedModel
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.image import Image
@@ -121,6 +122,19 @@ class TracePoint:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a decoder makes of an image of the latent model.
+
+    Args:
+        samples: The linear synthesis, int32 [C, H, W], units.
+        pixels: The pixels, [H, W, C]; None where they are not known.
+    """
+
+    samples: Int32
+    pixels: Pixels | None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """A quantised model and how it came about.
 
@@ -135,6 +149,7 @@ class Outcome:
         restarts: How often the fit diverged and continued from the best so
             far.
         trace: The iterations of a latent model.
+        made: What a decoder would make of the file, where that is known.
     """
 
     model: QuantizedModel
@@ -145,3 +160,4 @@ class Outcome:
     stop_reason: str
     restarts: int = 0
     trace: tuple[TracePoint, ...] = ()
+    made: Made | None = None

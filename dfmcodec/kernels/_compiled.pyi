@@ -21,6 +21,9 @@ def instruction_sets() -> list[str]:
 def chosen_instruction_set() -> str:
     """The one that is used; "" for none."""
 
+def share_memory() -> bool:
+    """Has all threads take memory from one place, as glibc can; whether it is so."""
+
 def use_instruction_set(name: str) -> None:
     """Takes one of `instruction_sets` from now on, in the whole process."""
 

@@ -5,6 +5,10 @@
 #endif
 #include <Python.h>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 #include "kernels.h"
 
 enum { MAX_ARGUMENTS = 512 };
@@ -136,11 +140,22 @@ static PyObject *call_use_instruction_set(PyObject *self, PyObject *args) {
     return PyErr_Format(PyExc_ValueError, "this processor has no instruction set %s", name);
 }
 
+/* Has all threads take memory from one place; whether that is possible. */
+static PyObject *call_share_memory(PyObject *self, PyObject *unused) {
+    (void)self, (void)unused;
+#if defined(__GLIBC__)
+    return PyBool_FromLong(mallopt(M_ARENA_MAX, 1));
+#else
+    Py_RETURN_FALSE;
+#endif
+}
+
 #define DEFINE(name, signature, gives, is_short) {#name, call_##name, METH_VARARGS, NULL},
 static PyMethodDef methods[] = {
     KERNELS_OF_ONE_BUILD(DEFINE) KERNELS_OF_TARGETS(DEFINE)
     {"instruction_sets", call_instruction_sets, METH_NOARGS, NULL},
     {"chosen_instruction_set", call_chosen_instruction_set, METH_NOARGS, NULL},
+    {"share_memory", call_share_memory, METH_NOARGS, NULL},
     {"use_instruction_set", call_use_instruction_set, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -163,13 +163,13 @@ def corrected(
         A part of the region, and its planes, float32 [C, H, W], units.
     """
     for block in blocks(region, samples.height, samples.width):
-        planes = _corrected_block(samples, block, q_step, machine, evaluate, image_filter)
+        planes = corrected_block(samples, block, q_step, machine, evaluate, image_filter)
         part = block.common(region)
         within = part.relative_to(block)
         yield part, planes[:, within.rows, within.columns]
 
 
-def _corrected_block(
+def corrected_block(
     samples: Samples,
     block: Region,
     q_step: int,
@@ -215,7 +215,7 @@ def synthesise(
     )
 
     def finish(block: Region) -> None:
-        planes = _corrected_block(samples, block, q_step, machine, evaluate, image_filter)
+        planes = corrected_block(samples, block, q_step, machine, evaluate, image_filter)
         part = block.common(region)
         within, target = part.relative_to(block), part.relative_to(region)
         inside = planes[:, within.rows, within.columns].transpose(1, 2, 0)

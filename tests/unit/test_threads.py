@@ -16,6 +16,7 @@ from common import PATIENCE_S
 
 import dfmcodec
 from dfmcodec import threads
+from dfmcodec.kernels import has_kernels
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,7 @@ def test_a_copy_of_the_process_has_threads_of_its_own():
     program = """
 import os, sys, numpy as np
 from dfmcodec import threads
+from dfmcodec.kernels import has_kernels
 threads.limit_threads(2)
 double = lambda x: 2 * x
 assert threads.in_threads(double, range(4)) == [0, 2, 4, 6]
@@ -149,7 +151,7 @@ def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch, side, se
     assert np.array_equal(alone_pixels, pixels)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or not has_kernels(), reason="another C library, or no kernels")
 def test_threads_of_a_program_take_memory_from_one_place():
     program = """import re, threading, numpy as np, ctypes
 from dfmcodec.threads import share_memory

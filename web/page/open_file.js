@@ -3,7 +3,7 @@
  * pixels when it is decoded, or what is wrong with it.
  *
  * .dfm files are decoded by the client. Other images are the browser's own; they have no header and no
- * pixels. An image of more than `wholePixels` is decoded by parts, as they are seen.
+ * pixels. Of an image of more than `wholePixels`, a coarse image of all of it is decoded, then parts as they are seen.
  */
 
 import { asRgba, encodePng } from "../src/png.js";
@@ -14,6 +14,7 @@ const MOST_FOREIGN_BYTES = 64; // of a file that is no image: enough for the dec
 const PART_GRID = 256; // tiles start at multiples of it
 const MOST_PART_PIXELS = 6e6;
 const MOST_PARTS = 8;
+const COARSE_PIXELS = 1.5e6; // of the image behind the parts: about those of a screen
 
 export class OpenFile {
   /** @type {"new"|"loading"|"ready"|"failed"} */
@@ -93,15 +94,17 @@ export class OpenFile {
    */
   async loadPart(seen) {
     const part = partAround(seen, this.size);
-    const isThere = this.layers.some(({ place }) => contains(place, part));
+    const isThere = this.layers.some(({ place, isCoarse }) => !isCoarse && contains(place, part));
     const comes = this.#part !== null && contains(this.#part, part);
-    if (isThere || comes || this.isTooMuch(seen)) return;
+    const isCoarseToCome = this.state === "loading" && this.#part === null;
+    if (isThere || comes || isCoarseToCome || this.isTooMuch(seen)) return;
     this.stop();
     this.#part = part;
     await this.#work(async (signal) => {
       const image = await this.#decode(signal, { region: part });
       const layer = { picture: await pictureOf(image), place: part, isCoarse: false };
-      this.#drop(this.layers.slice(0, Math.max(0, this.layers.length + 1 - MOST_PARTS)));
+      const parts = this.layers.filter(({ isCoarse }) => !isCoarse);
+      this.#drop(parts.slice(0, Math.max(0, parts.length + 1 - MOST_PARTS)));
       this.layers = [...this.layers, layer];
     });
   }
@@ -170,12 +173,23 @@ export class OpenFile {
     this.size = { width, height };
     this.isByParts = width * height > this.#wholePixels;
     this.#changed(this);
-    if (this.isByParts) return;
+    if (this.isByParts) {
+      if (this.header.model === "latent") await this.#loadCoarse(signal);
+      return;
+    }
     const image = await this.#decode(signal, { onPreview: (coarse) => this.#showPreview(coarse, signal) });
     const picture = await pictureOf(image);
     signal.throwIfAborted();
     this.image = image;
     this.#show(picture, false);
+  }
+
+  /** Shows a coarse image of a large one. */
+  async #loadCoarse(signal) {
+    const onPreview = (coarse) => this.#showPreview(coarse, signal);
+    const coarse = await pictureOf(await this.#decode(signal, { coarsePixels: COARSE_PIXELS, onPreview }));
+    signal.throwIfAborted();
+    this.#show(coarse, true);
   }
 
   /** An image that the browser opens; of anything else the decoder says what it is not. */

@@ -14,7 +14,7 @@ import { Region } from "./geometry.js";
 import { COORDINATE, FITTED, GENERATIVE, LATENT, MAX_PIXELS, readHeader } from "./header.js";
 import { ImageParts } from "./image_parts.js";
 import { examine, refuseDamage, sectionOf } from "./integrity.js";
-import { decodeLatents } from "./latent_model.js";
+import { decodeCoarse, decodeLatents } from "./latent_model.js";
 import { readMetadata } from "./metadata.js";
 import { BIT_DEPTH as PREVIEW_BIT_DEPTH } from "./preview.js";
 import { sharedKernels } from "./kernels.js";
@@ -55,6 +55,8 @@ const DECODERS = {
  * @param {import("./prior.js").Prior} options.prior
  * @param {{x: number, y: number, width: number, height: number}|null} [options.region] the rectangle to decode; its
  *   pixels are those of the whole image
+ * @param {number} [options.coarsePixels] asks for a small image of all of it instead, from its coarse levels, with at
+ *   most so many pixels; files of other models than the latent one are decoded as they are
  * @param {number} [options.maxPixels] the largest number of pixels of an image
  * @param {number} [options.maxMultiplyAdds] of the network of a coordinate model, at all positions
  * @param {(part: number) => void} [options.onProgress] is told how much is done, 0..1
@@ -86,6 +88,10 @@ export async function decode(bytes, options) {
   });
   const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: PREVIEW_BIT_DEPTH }, preview.pixels, null));
   const hooks = { ...options, bytes, showPreview: hasPreviews ? notTooOften(showPreview) : undefined };
+  if (options.coarsePixels !== undefined && header.model === LATENT) {
+    const coarse = await run(decodeCoarse(state, options.coarsePixels, prior, await sharedKernels()), hooks);
+    return image({ ...coarse, bitDepth: PREVIEW_BIT_DEPTH }, coarse.pixels, null);
+  }
   const samples = await samplesOf(state, wanted, prior, await sharedKernels(), hooks);
   options.onProgress?.(1);
   const { height, width } = wanted;
@@ -95,13 +101,17 @@ export async function decode(bytes, options) {
 /** The samples of a region, by this worker alone or by all of a team. */
 async function samplesOf(state, region, prior, kernels, hooks) {
   const { header } = state;
-  const { showPreview, onProgress, signal, team } = hooks;
+  const { showPreview, team } = hooks;
   if (team && header.model === LATENT && header.tileRows * header.tileColumns > 1) {
     return decodeTogether(new ImageParts(state, prior, kernels), region, team, hooks);
   }
-  const decoder = DECODERS[header.model](state, region, prior, kernels, Boolean(showPreview));
+  return run(DECODERS[header.model](state, region, prior, kernels, Boolean(showPreview)), hooks);
+}
+
+/** Runs a decoder in slices, and tells of its progress. */
+function run(decoder, { showPreview, onProgress, signal }) {
   const onStep = ({ preview }) => {
-    if (preview) showPreview(preview);
+    if (preview) showPreview?.(preview);
     return Boolean(preview);
   };
   return inSlices(decoder, { onStep, onSlice: ({ part }) => onProgress?.(part), signal });

@@ -1,6 +1,6 @@
 /**
  * Kernels: the loops in which the decoder spends its time. WebAssembly computes them, built of the package's C
- * (`make_kernels.py`); where there is none, or none with SIMD, plain JavaScript computes the same integers
+ * (`kernels/make_kernels.py`); where there is none, or none with SIMD, plain JavaScript computes the same integers
  * (`plain_kernels.js`).
  *
  *     const kernels = await loadKernels();

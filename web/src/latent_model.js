@@ -3,7 +3,7 @@
  */
 
 import { ImageParts, emptySynthesis, paste } from "./image_parts.js";
-import { previewsOf } from "./preview.js";
+import { mosaicOf, previewsOf } from "./preview.js";
 
 export const LATENTS_PART = 0.7; // of the time; the rest is for reconstruction
 
@@ -52,4 +52,29 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
     if (isDone) return value;
     yield { part: LATENTS_PART + (1 - LATENTS_PART) * value };
   }
+}
+
+/**
+ * Decodes a small image of all of it, from its coarse levels.
+ * @param {import("./integrity.js").FileState} state of a whole file
+ * @param {number} mostPixels see `mosaicOf`
+ * @param {import("./prior.js").Prior} prior
+ * @param {import("./kernels.js").Kernels} kernels
+ * @returns {Generator<{part: number, preview?: object}, import("./preview.js").PreviewImage>} yields the part that is
+ *   done, and with each tile the image so far; gives the image
+ * @throws {import("./errors.js").DfmError}
+ */
+export function* decodeCoarse(state, mostPixels, prior, kernels) {
+  const parts = new ImageParts(state, prior, kernels);
+  const { tiles } = parts.tiling;
+  parts.checkLengths([...tiles.keys()]);
+  const mosaic = mosaicOf(parts.header, mostPixels);
+  for (const [number, tile] of tiles.entries()) {
+    for (const step of parts.tile(number, mosaic.level)) {
+      if (step.planes) mosaic.add(tile, step);
+      yield { part: number / tiles.length };
+    }
+    yield { part: (number + 1) / tiles.length, preview: mosaic.image };
+  }
+  return mosaic.image;
 }

@@ -3,6 +3,7 @@
  */
 
 import { ColourTransform, samplesArray } from "./colour.js";
+import { Region } from "./geometry.js";
 
 export const BIT_DEPTH = 8;
 export const LEAST_PIXELS = 64; // of a preview that is worth showing
@@ -30,6 +31,20 @@ export function emptyPreview(height, width, channels) {
 export function previewsOf(header, covered, tileCount) {
   const colours = new ColourTransform(header.values, BIT_DEPTH);
   return tileCount === 1 ? new LevelPreviews(colours) : new TilePreviews(colours, header, covered);
+}
+
+/**
+ * A small image of all tiles.
+ * @param {import("./header.js").Header} header
+ * @param {number} mostPixels the most that it has, if the levels of the image allow it
+ * @returns {Mosaic} with nothing in it
+ */
+export function mosaicOf(header, mostPixels) {
+  const { height, width, values, codedChannels } = header;
+  let level = 0;
+  while (level < values.levels && Math.ceil(height / 2 ** level) * Math.ceil(width / 2 ** level) > mostPixels) level++;
+  const colours = new ColourTransform(values, BIT_DEPTH);
+  return new Mosaic(colours, codedChannels, new Region(0, 0, height, width), level);
 }
 
 /** Previews of an image that is one tile: each low-pass band as it is. */

@@ -110,6 +110,32 @@ describe("the decoder", { skip }, () => {
     }
   }
 
+  test("gives a small image of all of it, of the coarse levels", async () => {
+    for (const [name, most] of [["latent-tiles", 300], ["latent-deep", 4000], ["latent-gray", 1], ["latent-alpha", 1e6]]) {
+      const whole = await decode(golden(name), { prior });
+      const previews = [];
+      const onPreview = (image) => previews.push(image);
+      const coarse = await decode(golden(name), { prior, coarsePixels: most, onPreview });
+      const { width, height } = coarse;
+      const { levels } = inspect(golden(name)).fields;
+      const sizes = Array.from({ length: levels + 1 }, (_, level) =>
+        [whole.width, whole.height].map((side) => Math.ceil(side / 2 ** level)),
+      );
+      assert.deepEqual([width, height], sizes.find(([across, down]) => across * down <= most) ?? sizes[levels], name);
+      assert.equal(coarse.pixels.length, coarse.channels * width * height);
+      assert.ok(previews.length > 0);
+      // its mean is that of the image
+      const meanOf = ({ pixels, channels, bitDepth }) => {
+        const colours = pixels.filter((_, i) => channels % 2 || i % channels < channels - 1);
+        return colours.reduce((sum, sample) => sum + sample, 0) / colours.length / (bitDepth === 16 ? 257 : 1);
+      };
+      assert.ok(Math.abs(meanOf(coarse) - meanOf(whole)) < 6, `${name}: ${meanOf(coarse)}, ${meanOf(whole)}`);
+    }
+    assert.deepEqual(
+      await decode(golden("coordinate"), { prior, coarsePixels: 1 }), await decode(golden("coordinate"), { prior }),
+    );
+  });
+
   test("gives the same pixels without WebAssembly, to within one level", async () => {
     const [compiled, plain] = [await loadKernels(), await loadKernels({ compiled: false })];
     for (const name of ["latent-rgb", "latent-fine", "latent-deep"]) {

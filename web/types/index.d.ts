@@ -74,6 +74,11 @@ export interface DecodeLimits {
 export interface DecodeOptions<Shown = DfmImage> extends DecodeLimits {
   /** Decode only this rectangle, exactly as it is in the whole image. */
   region?: Region;
+  /**
+   * Decode a small image of all of it instead, from its coarse levels, with at most so many pixels. Files of other models
+   * than the latent one are decoded as they are.
+   */
+  coarsePixels?: number;
   onHeader?: (header: DfmHeader) => void;
   /** How much is done, 0..1. */
   onProgress?: (part: number) => void;

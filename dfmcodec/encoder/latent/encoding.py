@@ -23,9 +23,10 @@ from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.metrics import mse
 from dfmcodec.prior import Prior, shipped
 from dfmcodec.synthesis.filter import ImageFilter, filter_change
-from dfmcodec.synthesis.reconstruct import Samples, blocks, machine_change
+from dfmcodec.synthesis.reconstruct import Samples, blocks, corrected_block, machine_change
 from dfmcodec.threads import in_threads
 
+_VALUES = "the machine's values"
 _PER_UNIT = np.float32(2)  # numbers of 16 bits that stand for a unit
 _LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 
@@ -159,13 +160,25 @@ class Encoding:
             planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_LEVEL)
         return analyse(planes, self.tiling.levels)
 
-    def residual(self, samples: Int32, change: Change, rows: slice) -> Float32:
-        """What linear synthesis and change leave to do in some rows of the image, float32 [C, rows,
-        W], units.
+    def residual(self, samples: Int32, q_step: int, change: Change | None, rows: slice) -> Float32:
+        """What linear synthesis and machine leave to do in some rows.
+
+        Args:
+            samples: The linear synthesis, int32 [C, H, W].
+            q_step: The step that the machine sees.
+            change: What the machine adds; None to evaluate it.
+            rows: The rows.
+
+        Returns:
+            float32 [C, rows, W], units.
         """
         planes = pixels_to_planes(self.image.pixels[rows], self.basis)
         planes *= np.float32(UNITS_PER_LEVEL)
-        return planes - change.part(rows) - samples[:, rows].astype(np.float32)
+        planes -= samples[:, rows].astype(np.float32)
+        if change is not None:
+            return planes - change.part(rows)
+        strip = Region(rows.start, 0, rows.stop, samples.shape[2])
+        return planes - machine_change(Samples.whole(samples), strip, q_step, self.prior.machine)
 
     @property
     def _is_large(self) -> bool:
@@ -184,37 +197,50 @@ class Encoding:
         def change_block(block: Region) -> None:
             values = machine_change(whole, block, q_step, machine)
             if not isfinite(values.sum(dtype=np.float64)):
-                msg = "the machine's values"
-                raise FloatingPointError(msg)
+                raise FloatingPointError(_VALUES)
             change.put(values, block.rows, block.columns)
 
         in_threads(change_block, blocks(whole.at, whole.height, whole.width))
         return change
 
     def with_filter(
-        self, samples: Int32, q_step: int, change: Change, image_filter: ImageFilter | None
+        self, samples: Int32, q_step: int, change: Change | None, image_filter: ImageFilter | None
     ) -> tuple[float, Pixels | None]:
         """Adds the filter to the change that the machine makes with a q_step, in place.
 
+        Args:
+            samples: The linear synthesis, int32 [C, H, W].
+            q_step: The step.
+            change: What the machine adds; None to evaluate it, by which pixels are those of a
+                decoder.
+            image_filter: The filter; None for none.
+
         Returns:
             The mean squared error of the image that comes out, squared code values of 8 bits; and
-            for the tune `visual` the image, None otherwise.
+            the image, but for the tune `psnr` with a change.
         """
-        decoded = np.empty_like(self.image.pixels) if self.tune is Tune.VISUAL else None
+        is_wanted = self.tune is Tune.VISUAL or change is None
+        decoded = np.empty_like(self.image.pixels) if is_wanted else None
         image, machine = self.image, self.prior.machine
         whole = Samples.whole(samples)
+        is_exact = change is None or (self._is_large and self.has_floor)
 
         def squared_error(block: Region) -> tuple[float, int]:
             """The sum over the samples that count, and their number."""
             part = block.rows, block.columns
-            if self._is_large and self.has_floor:
-                planes = machine_change(whole, block, q_step, machine)
+            if is_exact:
+                planes = corrected_block(whole, block, q_step, machine, None, image_filter)
+                if change is not None:
+                    change.put(planes - samples[:, *part], *part)
+                elif not isfinite(planes.sum(dtype=np.float64)):
+                    raise FloatingPointError(_VALUES)
             else:
+                assert change is not None
                 planes = change.part(*part)
-            if image_filter is not None:
-                planes += filter_change(whole.around(block, image_filter.radius), image_filter)
-            change.put(planes, *part)
-            planes = samples[:, *part].astype(np.float32) + planes
+                if image_filter is not None:
+                    planes += filter_change(whole.around(block, image_filter.radius), image_filter)
+                change.put(planes, *part)
+                planes = samples[:, *part].astype(np.float32) + planes
             pixels = planes_to_pixels(planes.transpose(1, 2, 0), self.basis, image.bit_depth)
             if decoded is not None:
                 decoded[part] = pixels

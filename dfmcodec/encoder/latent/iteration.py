@@ -20,12 +20,13 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec._types import Int32, Pixels
+from dfmcodec._types import Int32, Pixels, Tune
 from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
 from dfmcodec.bitstream.sections.adaptation import adaptation_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
 from dfmcodec.bitstream.sections.latents import join_tiles
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
+from dfmcodec.encoder.job import Made
 from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, fit_adaptation
 from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
 from dfmcodec.encoder.latent.encoding import Change, Encoding
@@ -187,7 +188,7 @@ def iterate(
         return Trial(number, model, file_bytes, written_bytes, inf), following
 
     check()
-    change = encoding.machine_change(samples, q_step)
+    change = encoding.machine_change(samples, q_step) if effort.is_iterated else None
     image_filter = state.image_filter
     check()
     if not state.is_plain and (image_filter is None or effort.learns_in(number) or number >= effort.iterations):
@@ -196,22 +197,21 @@ def iterate(
         model = replace(model, image_filter=image_filter)
         file_bytes += encoding.section_bytes + filter_bytes(image_filter)
     squared_error, decoded = encoding.with_filter(samples, q_step, change, image_filter)
-    seen = None
-    if decoded is not None:
-        image = encoding.image
+    image, seen = encoding.image, None
+    made = None
+    if len(state.tiles) > 1:  # a decoder would take longer to find it again
+        made = Made(samples, decoded if change is None and image.visible is None else None)
+    if decoded is not None and encoding.tune is Tune.VISUAL:
         seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
         if image.visible is not None:
             decoded[~image.visible] = image.pixels[~image.visible]
-        if effort.is_iterated and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
+        if change is not None and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
             following = replace(following, reconstruction=Reconstruction(samples, change, decoded))
     if coded.sample is not None:
         adaptation = fit_adaptation(coded.sample, state.adaptation, effort.adaptation_steps, check)
         following = replace(following, adaptation=adaptation)
-    if effort.is_iterated:
-        following = replace(following, change=change)
-    following = replace(following, image_filter=image_filter)
-    kept = samples if len(state.tiles) > 1 else None
-    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, kept), following
+    following = replace(following, change=change, image_filter=image_filter)
+    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, made), following
 
 
 def shifted(encoding: Encoding, state: IterationState) -> IterationState:
@@ -382,10 +382,12 @@ def _source(
     return ChosenSymbols(low, symbols, context, check)
 
 
-def _fit_filter(encoding: Encoding, samples: Int32, change: Change, q_step: int, bit_cost: float) -> ImageFilter | None:
+def _fit_filter(
+    encoding: Encoding, samples: Int32, change: Change | None, q_step: int, bit_cost: float
+) -> ImageFilter | None:
     """The image's own filter of what the machine leaves to do."""
     effort = encoding.effort
     unit_cost = bit_cost * (q_step * UNITS_PER_LEVEL / 64) ** 2
-    residual = partial(encoding.residual, samples, change)
+    residual = partial(encoding.residual, samples, q_step, change)
     rows_part = max(effort.filter_rows_part, samples[0].size // _FILTER_PIXELS)
     return fit_filter(samples, residual, unit_cost, effort.filter_radius, rows_part)

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import isfinite, nan
 
-from dfmcodec._types import Int32
 from dfmcodec.encoder.config import BIT_COST
-from dfmcodec.encoder.job import MAX_RESTARTS, Job, Outcome, Progress, TracePoint, restarts_text
+from dfmcodec.encoder.job import MAX_RESTARTS, Job, Made, Outcome, Progress, TracePoint, restarts_text
 from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort
 from dfmcodec.encoder.latent.encoding import Encoding
 from dfmcodec.encoder.latent.estimates import Estimator
@@ -49,8 +48,8 @@ def fit_latents(job: Job, effort: Effort | None = None) -> Outcome:
     started = time.perf_counter()
     found = _search(job, _encoding(job, job.image, effort or EFFORT_LEVELS[job.config.effort]))
     best, seconds = found.best, time.perf_counter() - started
-    model = best.model if best.samples is None else replace(best.model, samples=best.samples)
-    return Outcome(model, best.file_bytes, None, found.iterations, seconds, found.reason, found.restarts, found.trace)
+    iterations = found.iterations, seconds, found.reason, found.restarts, found.trace
+    return Outcome(best.model, best.file_bytes, None, *iterations, best.made)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _search(job: Job, encoding: Encoding) -> _Found:
     estimator = Estimator.of(encoding)
     steps = step_search(job, estimator, encoding.effort)
     best: Trial | None = None
-    samples: Int32 | None = None  # of the best one, if it is the last one
+    of_best: Made | None = None  # if that is the last one
     trace: list[TracePoint] = []
     q_step, reason, restarts = steps.first_q_step, "iteration limit", 0
     learned = _learned(job, encoding, estimator, steps)
@@ -125,10 +124,10 @@ def _search(job: Job, encoding: Encoding) -> _Found:
                 raise _diverged(restarts, error) from error
             reason = "diverged"
             break
-        made, trial = trial.samples, replace(trial, samples=None)
+        made, trial = trial.made, replace(trial, made=None)
         trace.append(_trace_point(job, trial))
         if steps.target.meets(trial) and (best is None or steps.rank(trial) > steps.rank(best)):
-            best, samples = trial, made
+            best, of_best = trial, made
         del made
         seconds = time.perf_counter() - started
         job.on_progress(_progress(job, trial, encoding.effort.iterations, seconds, restarts))
@@ -139,11 +138,11 @@ def _search(job: Job, encoding: Encoding) -> _Found:
         if stop is not None:
             reason = stop
             break
-        samples = None  # a further iteration needs the memory
+        of_best = None  # a further iteration needs the memory
         q_step, state = following, shifted(encoding, state)
     if best is None:
         raise TargetUnreachableError(steps.unreachable(trial))
-    return _Found(replace(best, samples=samples), state.number, reason, restarts, tuple(trace))
+    return _Found(replace(best, made=of_best), state.number, reason, restarts, tuple(trace))
 
 
 def _encoding(job: Job, image: Image, effort: Effort) -> Encoding:

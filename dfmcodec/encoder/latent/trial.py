@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from dfmcodec._types import Int32
 from dfmcodec.bitstream.contents import QuantizedLatents
+from dfmcodec.encoder.job import Made
 from dfmcodec.metrics import psnr_of_mse
 
 
@@ -23,8 +23,7 @@ class Trial:
             the trial was not finished.
         ssimulacra2: That of the decoded image; None where the tune is not `visual`, the trial was
             not finished, or a side is below 8 pixels.
-        samples: The linear synthesis of an image of several tiles, int32 [C, H, W], where it is
-            kept: a decoder would take longer to find it again.
+        made: What a decoder would make of it, where that is kept.
     """
 
     number: int
@@ -33,7 +32,7 @@ class Trial:
     written_bytes: int
     mse: float
     ssimulacra2: float | None = None
-    samples: Int32 | None = None
+    made: Made | None = None
 
     @property
     def psnr_db(self) -> float:

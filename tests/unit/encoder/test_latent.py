@@ -276,15 +276,18 @@ def test_an_image_of_several_tiles_is_not_read_again_as_a_whole(tiled, depth, mo
     assert result.report.psnr_db == psnr(pixels, decoded.pixels, alpha > 0)
 
 
-def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled, monkeypatch):
+@pytest.mark.parametrize("part", ["samples", "pixels"])
+def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled, part, monkeypatch):
     def wrong(encoding, *arguments):
-        trial, state = made(encoding, *arguments)
-        trial.samples[0, 390, 260] += 1  # in the tile in the middle
+        """One number is another one, in the tile in the middle."""
+        trial, state = iterated(encoding, *arguments)
+        array = trial.made.samples if part == "samples" else trial.made.pixels.transpose(2, 0, 1)
+        array[0, 390, 260] += 1
         return trial, state
 
-    made = iteration.iterate
+    iterated = iteration.iterate
     monkeypatch.setattr(latent_search, "iterate", wrong)
-    with pytest.raises(dfmcodec.DfmError, match="does not decode to the samples that it was made of"):
+    with pytest.raises(dfmcodec.DfmError, match="does not decode to what it was made of"):
         dfmcodec.encode(tiled, quality=60, effort=1)
 
 

@@ -1,13 +1,13 @@
-/* The decoder's kernels as a WebAssembly module: calls from JavaScript (src/kernels.js), memory, and two functions that
+/* The decoder's kernels as a WebAssembly module: calls from JavaScript (../src/kernels.js), memory, and two functions that
  * only this folder's code needs. make_kernels.py builds it.
  *
  * The module has no C library. Its memory comes from outside: the module's own data, then what JavaScript puts there,
  * then room for what a single call needs.
  */
 #define TARGET_BASELINE
-#include "../dfmcodec/kernels/byte_products.h"
-#include "../dfmcodec/kernels/kernels.h"
-#include "../dfmcodec/kernels/maths.h"
+#include "../../dfmcodec/kernels/byte_products.h"
+#include "../../dfmcodec/kernels/kernels.h"
+#include "../../dfmcodec/kernels/maths.h"
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
@@ -99,7 +99,7 @@ EXPORT("is_exact") int is_exact(void) {
 
 enum { ROWS = 4, POSITIONS = 8 }; /* rows of results at a time, and numbers of a row */
 
-/* A matrix of float32; src/float_rows.js describes it. */
+/* A matrix of float32; ../src/float_rows.js describes it. */
 typedef struct {
     const float *weights;
     int columns, group_count;

@@ -1,7 +1,7 @@
 """Builds the kernels of the decoder in the browser: C of the package's kernels becomes WebAssembly.
 
-    python web/make_kernels.py                    writes src/compiled_kernels.js
-    python web/make_kernels.py -o FILE            writes FILE instead
+    python web/kernels/make_kernels.py            writes ../src/compiled_kernels.js
+    python web/kernels/make_kernels.py -o FILE    writes FILE instead
 
 It needs clang 16 or later with wasm-ld beside it (`CLANG` names another one than `clang`), and the
 headers of a C library for WebAssembly (Debian: clang-19, lld-19, wasi-libc). The module is built
@@ -23,8 +23,8 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-KERNELS = FOLDER.parent / "dfmcodec" / "kernels"
-TARGET = FOLDER / "src" / "compiled_kernels.js"
+KERNELS = FOLDER.parents[1] / "dfmcodec" / "kernels"
+TARGET = FOLDER.parent / "src" / "compiled_kernels.js"
 PARTS = ("byte_products", "coder", "context", "grid", "machine", "synthesis")
 SOURCES = [FOLDER / "kernels.c", *(KERNELS / f"{part}.c" for part in PARTS)]
 HEADERS = sorted(KERNELS.glob("*.h"))
