@@ -111,7 +111,9 @@ describe("the decoder", { skip }, () => {
   }
 
   test("gives a small image of all of it, of the coarse levels", async () => {
-    for (const [name, most] of [["latent-tiles", 300], ["latent-deep", 4000], ["latent-gray", 1], ["latent-alpha", 1e6]]) {
+    const isTiled = ({ name }) => readHeader(golden(name)).tileRows * readHeader(golden(name)).tileColumns > 1;
+    const { name: tiled } = images.find(isTiled);
+    for (const [name, most] of [[tiled, 300], ["latent-deep", 4000], ["latent-gray", 1], ["latent-alpha", 1e6]]) {
       const whole = await decode(golden(name), { prior });
       const previews = [];
       const onPreview = (image) => previews.push(image);
