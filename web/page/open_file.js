@@ -62,6 +62,11 @@ export class OpenFile {
     this.#changed = changed;
   }
 
+  /** Whether there is a coarse image of a large one, or will be. */
+  get hasCoarse() {
+    return this.isByParts && this.header.model === "latent";
+  }
+
   /** The pixels that it holds in memory. */
   get heldPixels() {
     return this.layers.reduce((sum, { picture }) => sum + picture.width * picture.height, 0);
@@ -174,7 +179,7 @@ export class OpenFile {
     this.isByParts = width * height > this.#wholePixels;
     this.#changed(this);
     if (this.isByParts) {
-      if (this.header.model === "latent") await this.#loadCoarse(signal);
+      if (this.hasCoarse) await this.#loadCoarse(signal);
       return;
     }
     const image = await this.#decode(signal, { onPreview: (coarse) => this.#showPreview(coarse, signal) });

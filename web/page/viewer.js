@@ -109,7 +109,7 @@ function render() {
 
 function renderStage() {
   const size = current?.size;
-  if (size && stage.setSize(size.width, size.height) && current.isByParts) stage.showActual();
+  if (size && stage.setSize(size.width, size.height) && current.isByParts && !current.hasCoarse) stage.showActual();
   stage.draw();
   const compared = comparedFile();
   $("slider").hidden = compared === null;

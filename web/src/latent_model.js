@@ -3,7 +3,7 @@
  */
 
 import { ImageParts, emptySynthesis, paste } from "./image_parts.js";
-import { mosaicOf, previewsOf } from "./preview.js";
+import { FIRST_PIXELS, mosaicOf, previewsOf } from "./preview.js";
 
 export const LATENTS_PART = 0.7; // of the time; the rest is for reconstruction
 
@@ -61,7 +61,7 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
  * @param {import("./prior.js").Prior} prior
  * @param {import("./kernels.js").Kernels} kernels
  * @returns {Generator<{part: number, preview?: object}, import("./preview.js").PreviewImage>} yields the part that is
- *   done, and with each tile the image so far; gives the image
+ *   done, a smaller image first, and with each tile the image so far; gives the image
  * @throws {import("./errors.js").DfmError}
  */
 export function* decodeCoarse(state, mostPixels, prior, kernels) {
@@ -69,6 +69,17 @@ export function* decodeCoarse(state, mostPixels, prior, kernels) {
   const { tiles } = parts.tiling;
   parts.checkLengths([...tiles.keys()]);
   const mosaic = mosaicOf(parts.header, mostPixels);
+  const first = mosaicOf(parts.header, Math.min(mostPixels, FIRST_PIXELS));
+  if (first.level > mosaic.level) {
+    for (const [number, tile] of tiles.entries()) {
+      for (const step of parts.tile(number, first.level)) {
+        if (step.planes) first.add(tile, step);
+        yield { part: 0 };
+      }
+    }
+    mosaic.startFrom(first);
+    yield { part: 0, preview: first.image };
+  }
   for (const [number, tile] of tiles.entries()) {
     for (const step of parts.tile(number, mosaic.level)) {
       if (step.planes) mosaic.add(tile, step);

@@ -8,7 +8,7 @@ import { Region } from "./geometry.js";
 export const BIT_DEPTH = 8;
 export const LEAST_PIXELS = 64; // of a preview that is worth showing
 const FIRST_LEVELS = [3, 4, 5]; // of the first preview of an image of several tiles: the finest that is small enough
-const FIRST_PIXELS = 1 << 16;
+export const FIRST_PIXELS = 1 << 16;
 const TILES_LEVEL = 2; // of the previews that show the tiles that are done
 
 /**
