@@ -101,7 +101,7 @@ def timed(function: Callable[[], T]) -> tuple[T, float]:
     """What a function returns, and its seconds."""
     started = time.perf_counter()
     found = function()
-    return found, round(time.perf_counter() - started, 2)
+    return found, round(time.perf_counter() - started, 4)
 
 
 # A process has the largest memory of the one that started it as its own, so a small one starts it.
@@ -146,7 +146,9 @@ def draw(rows: list[Row], path: Path) -> None:
     whole = [row for row in rows if not is_part(row)]
     for command in dict.fromkeys(row["command"] for row in whole):
         of_command = sorted(
-            (row["megapixels"], row["s"] / row["megapixels"]) for row in whole if row["command"] == command
+            (row["megapixels"], row["s"] / row["megapixels"])
+            for row in whole
+            if row["command"] == command and row["s"] > 0  # less than 5 ms was recorded as nothing
         )
         axes.plot(*zip(*of_command, strict=True), marker="o", label=command)
     axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel="seconds per megapixel")
