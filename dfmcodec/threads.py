@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
 
-from dfmcodec.kernels import compiled
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -40,17 +38,6 @@ def thread_count() -> int:
     if _limit is not None:
         return _limit
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def share_memory() -> bool:
-    """Has all threads of this process take memory from one place, so that what one of them frees is
-    of use to the others: otherwise a decoding of 25 megapixels holds a sixth more. It is for the
-    program, not for the library, as it concerns the whole process.
-
-    Returns:
-        Whether that can be: there are kernels, and the C library is glibc.
-    """
-    return compiled is not None and bool(compiled.share_memory())
 
 
 def stay_in_thread() -> None:

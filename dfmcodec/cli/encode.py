@@ -254,7 +254,7 @@ def command(**arguments: Any) -> None:
     _check_names(options)
     read_generator(options.generator)  # report a bad model once, not for each file
     if is_single(options.sources, options.files_from, options.output, options.folder):
-        from dfmcodec.threads import share_memory
+        from dfmcodec.kernels import share_memory
 
         share_memory()
         _encode_single(options)

@@ -15,7 +15,7 @@ enum {
     RAISED = 128,
 };
 
-#if !ON_WASM
+#if ON_X86 || ON_ARM
 /* Activations of a layer from its sums: clip(sum >> 6, 0, 127). */
 INLINE void activate(const int32_t *sums, int padded_outputs, int8_t *out) {
     for (int first = 0; first < padded_outputs; first += GROUP)
@@ -38,6 +38,7 @@ INLINE void finish(const Layer *layer, const int32_t *sums, void *out) {
 }
 #endif
 
+#if ON_X86 || ON_ARM || ON_WASM
 INLINE const int8_t *weights_of(const Layer *layer, int group, int output) {
     return layer->weights + (ptrdiff_t)group * layer->group_step + (ptrdiff_t)output * layer->output_step;
 }
@@ -48,7 +49,9 @@ INLINE int32_t as_int32(const int8_t *four) {
     return value;
 }
 
-#if !ON_WASM
+#endif
+
+#if ON_X86 || ON_ARM
 INLINE int interleave(const int8_t *const rows[GROUP], int8_t *group) {
     uint32_t any = 0;
     for (int n = 0; n < CHUNK; n++) {

@@ -165,9 +165,13 @@ Room *NAME(room_for)(Call *call, Arguments *a) {
     if (!has_items(call, &a->classes, 1, 2, "class_of_mean") || !has_items(call, &a->quantizers, count, 1, "quantizers") ||
         !prepare(call, a))
         return NULL;
-    Room *room = aligned_alloc(64, (sizeof *room + 63) / 64 * 64);
-    if (!room) no_memory(call);
-    return room;
+    enum { ALIGNMENT = 64 };
+    char *memory = malloc(sizeof(Room) + ALIGNMENT + sizeof memory); /* not all C libraries have aligned_alloc */
+    if (!memory) return no_memory(call), NULL;
+    char *first = memory + sizeof memory;
+    void **room = (void **)(first + (ALIGNMENT - (uintptr_t)first % ALIGNMENT) % ALIGNMENT);
+    room[-1] = memory;
+    return (Room *)room;
 }
 
 void NAME(take_pass)(Call *call, Arguments *a) {
@@ -195,7 +199,7 @@ int NAME(choose_tables)(Call *call) {
         byte_products->end();
         result = 1;
     }
-    free(room);
+    free_room(room);
     NAME(release)(&a);
     return result;
 }

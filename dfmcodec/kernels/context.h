@@ -16,7 +16,7 @@ typedef struct {
     ptrdiff_t columns;
 } Pass;
 
-/* What a thread works with. */
+/* What a thread works with; it begins at a multiple of 64. */
 typedef struct {
     Inputs in, hidden;
     int32_t sums[MAX_OUTPUTS * CHUNK] __attribute__((aligned(64)));
@@ -37,6 +37,9 @@ void NAME(take_pass)(Call *call, Arguments *a);
 
 /* Room for a thread's numbers; refuses the call and returns NULL where arguments or memory do not do. */
 Room *NAME(room_for)(Call *call, Arguments *a);
+INLINE void free_room(Room *room) {
+    if (room) free(((void **)room)[-1]); /* what is before it is where its memory begins */
+}
 
 /* Scale and mean of `count` symbols of a pass from number `first` on. */
 void NAME(outputs_of_chunk)(const Pass *pass, ptrdiff_t first, int count, Room *room);

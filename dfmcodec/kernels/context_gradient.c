@@ -202,7 +202,7 @@ int NAME(add_gradient)(Call *call) {
     byte_products->end();
     result = 1;
 done:
-    free(back_1), free(back_2), free(room);
+    free(back_1), free(back_2), free_room(room);
     free_layer(&gradient.back[0]), free_layer(&gradient.back[1]);
     NAME(release)(&a);
     return result;

@@ -8,6 +8,7 @@ import ast
 import importlib
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
@@ -371,6 +372,21 @@ def pictures_depths(folder: Path) -> None:
     assert synthesised[0]["psnr_db"] > synthesised[-1]["psnr_db"] > 60
 
 
+def browser(folder: Path) -> None:
+    pytest.importorskip("playwright.sync_api")
+    if not any(map(shutil.which, importlib.import_module("browser").BROWSERS)):
+        pytest.skip("no browser: install chromium")
+    files = [GOLDEN / f"{name}.dfm" for name in ("latent-gray", "latent-tiles")]
+    rows = recorded(folder / "rows.jsonl", "browser", *files, "--repeat", 2)
+    assert [(row["picture"], row["helpers"]) for row in rows] == [
+        ("latent-gray", 0),
+        ("latent-gray", 1),
+        ("latent-tiles", 0),
+        ("latent-tiles", 1),
+    ]
+    assert all(row["whole_s"] >= row["first_s"] and row["browser"].startswith("Chrom") for row in rows)
+
+
 def large(folder: Path) -> None:
     options = (png(folder), "--efforts", "1,2", "--plot", folder / "plot.png")
     rows = recorded(folder / "rows.jsonl", "large", *options)
@@ -642,6 +658,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "pictures twice": pictures_twice,
     "pictures qualities": pictures_qualities,
     "pictures depths": pictures_depths,
+    "browser": browser,
     "large": large,
     "prefixes": prefixes,
     "published grid": published_grid,

@@ -5,6 +5,7 @@ and no step outside an array.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ from dfmcodec.entropy.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableC
 from dfmcodec.entropy.grid_context import GridContext, wavefronts
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.traversal import traverse
-from dfmcodec.kernels import SWITCH, compiled
+from dfmcodec.kernels import SWITCH, compiled, has_kernels
 from dfmcodec.latents import quantizer, trellis, wavelet
 from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
 from dfmcodec.latents.geometry import CHANNELS, Geometry, Tiling
@@ -681,3 +682,15 @@ def test_kernels_compile_without_the_headers_of_python():
     command = ["cc", "-fsyntax-only", "-Wno-psabi", *sources]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or not has_kernels(), reason="another C library, or no kernels")
+def test_threads_of_a_program_take_memory_from_one_place():
+    program = """import re, threading, numpy as np, ctypes
+from dfmcodec.kernels import share_memory
+assert share_memory()
+threads = [threading.Thread(target=lambda: kept.append(np.ones(2000))) for kept in [[]] for _ in range(4)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+ctypes.CDLL(None).malloc_stats()"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stderr.count("Arena ") == 1

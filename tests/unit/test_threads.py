@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -16,7 +15,6 @@ from common import PATIENCE_S
 
 import dfmcodec
 from dfmcodec import threads
-from dfmcodec.kernels import has_kernels
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +117,6 @@ def test_a_copy_of_the_process_has_threads_of_its_own():
     program = """
 import os, sys, numpy as np
 from dfmcodec import threads
-from dfmcodec.kernels import has_kernels
 threads.limit_threads(2)
 double = lambda x: 2 * x
 assert threads.in_threads(double, range(4)) == [0, 2, 4, 6]
@@ -149,15 +146,3 @@ def test_files_and_pixels_are_those_of_one_thread(chelsea, monkeypatch, side, se
     alone, alone_pixels = made()
     assert alone == data
     assert np.array_equal(alone_pixels, pixels)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or not has_kernels(), reason="another C library, or no kernels")
-def test_threads_of_a_program_take_memory_from_one_place():
-    program = """import re, threading, numpy as np, ctypes
-from dfmcodec.threads import share_memory
-assert share_memory()
-threads = [threading.Thread(target=lambda: kept.append(np.ones(2000))) for kept in [[]] for _ in range(4)]
-[thread.start() for thread in threads], [thread.join() for thread in threads]
-ctypes.CDLL(None).malloc_stats()"""
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stderr.count("Arena ") == 1

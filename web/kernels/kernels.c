@@ -17,14 +17,12 @@ const ByteProducts *byte_products = BYTE_PRODUCTS;
 
 static char *room, *room_end; /* of a call */
 
-void *aligned_alloc(size_t alignment, size_t size) {
-    char *place = (char *)(((size_t)room + alignment - 1) / alignment * alignment);
-    if (place < room || (size_t)(room_end - place) < size || place > room_end) return NULL;
+void *malloc(size_t size) {
+    char *place = (char *)(((size_t)room + 15) / 16 * 16);
+    if (place > room_end || (size_t)(room_end - place) < size) return NULL;
     room = place + size;
     return place;
 }
-
-void *malloc(size_t size) { return aligned_alloc(16, size); }
 
 void *calloc(size_t count, size_t size) {
     if (size && count > SIZE_MAX / size) return NULL;
