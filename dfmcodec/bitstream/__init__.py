@@ -3,7 +3,7 @@
 `write` and `read` are the two directions. `read_header` reads the header alone and decodes nothing.
 """
 
-from dfmcodec.bitstream.container import ancillary_sections, read, read_ancillary, read_region, write
+from dfmcodec.bitstream.container import ancillary_sections, read, read_ancillary, read_model, read_region, write
 from dfmcodec.bitstream.contents import Ancillary, tiling_of
 from dfmcodec.bitstream.header import Header, read_header
 from dfmcodec.bitstream.layout import MAGIC, VERSION, Section, container_bytes
@@ -34,6 +34,7 @@ __all__ = [
     "read",
     "read_ancillary",
     "read_header",
+    "read_model",
     "read_region",
     "section_file_bytes",
     "sections_file_bytes",

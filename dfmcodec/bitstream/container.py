@@ -133,6 +133,14 @@ def read_region(
     return model, ancillary, covered
 
 
+def read_model(data: bytes, region: Region, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Region]:
+    """Reads the model of a whole file without the rest; see `read_region`."""
+    header = read_header(data, max_pixels)
+    state = examine(data, header)
+    state.refuse_damage()
+    return FORMS[header.architecture.model].read(state, region, 0, None)
+
+
 def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIXELS) -> Ancillary:
     """Reads what a whole file has besides its model, with the alpha of a region; see
     `read_region`.

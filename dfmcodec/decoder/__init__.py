@@ -89,7 +89,7 @@ def decode_written(data: bytes, samples: Int32, pixels: Pixels | None, request: 
     """
     height, width = samples.shape[1:]
     middle = Region(height // 2, width // 2, height // 2 + 1, width // 2 + 1)
-    model, _, tile = bitstream.read_region(data, middle, request.max_pixels)
+    model, tile = bitstream.read_model(data, middle, request.max_pixels)
     assert isinstance(model, QuantizedLatents)
     assert model.samples is not None
     if not np.array_equal(model.samples, samples[:, tile.rows, tile.columns]):
@@ -150,7 +150,7 @@ def _decode_pixels(
     if losses is None and renderer.has_bands(header):
 
         def read(part: Region) -> Decoded:
-            model, _, covered = bitstream.read_region(data, part, request.max_pixels)
+            model, covered = bitstream.read_model(data, part, request.max_pixels)
             return Decoded(model, covered, header.height, header.width)
 
         pixels = renderer.render_bands(read, wanted, header, request)

@@ -19,7 +19,7 @@ from dfmcodec.synthesis.filter import MAX_RADIUS
 from dfmcodec.synthesis.machine import CELL, DeepFourierMachine, Evaluate
 from dfmcodec.synthesis.reconstruct import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
 from dfmcodec.synthesis.resample import Sampling, evaluate_strips
-from dfmcodec.threads import thread_count
+from dfmcodec.threads import SIDE_BY_SIDE, thread_count
 
 
 class LatentRenderer(Renderer):
@@ -94,7 +94,7 @@ def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
     """
     _, numbers = tiling.covering(region)
     tops = sorted({tiling.tiles[number].top for number in numbers})
-    each = -(-thread_count() * len(tops) // len(numbers))
+    each = -(-min(thread_count(), SIDE_BY_SIDE) * len(tops) // len(numbers))
     ends = [*tops[each::each], max(tiling.tiles[number].rows.stop for number in numbers)]
     yield from map(range, tops[::each], ends)
 

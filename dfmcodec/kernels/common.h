@@ -157,7 +157,9 @@ INLINE int take_int(Call *call) { return (int)take_size(call); } /* within its l
 INLINE double take_real(Call *call) { return call->arguments[call->taken++].real; }
 
 INLINE int refuse(Call *call, const char *why) {
-    snprintf(call->error, sizeof call->error, "%s", why);
+    size_t n = 0;
+    for (; why[n] && n + 1 < sizeof call->error; n++) call->error[n] = why[n];
+    call->error[n] = 0;
     return 0;
 }
 
@@ -168,7 +170,8 @@ INLINE int give(Call *call, ptrdiff_t number) {
     return 1;
 }
 
-/* Whether numbers are sizes or strides that no product of two of them and a few channels can overflow. */
+/* Whether numbers are sizes or strides that no product of two of them and a few channels can overflow, where positions have
+ * 64 bits; where they have 32, as in WebAssembly, memory is too small for sizes whose products could. */
 INLINE int are_sizes(const ptrdiff_t *sizes, int count) {
     for (int i = 0; i < count; i++)
         if (sizes[i] < 0 || sizes[i] > (ptrdiff_t)1 << 30) return 0;

@@ -64,7 +64,7 @@ export class OpenFile {
 
   /** Whether there is a coarse image of a large one, or will be. */
   get hasCoarse() {
-    return this.isByParts && this.header.model === "latent";
+    return this.isByParts && this.header?.model === "latent";
   }
 
   /** The pixels that it holds in memory. */
@@ -122,10 +122,11 @@ export class OpenFile {
 
   /** Stops decoding. What is decoded by parts stays. */
   stop() {
+    const isCoarseMissing = this.hasCoarse && this.#part === null;
     this.#controller?.abort();
     this.#controller = null;
     this.#part = null;
-    if (this.state === "loading") this.state = this.isByParts ? "ready" : "new";
+    if (this.state === "loading") this.state = this.isByParts && !isCoarseMissing ? "ready" : "new";
   }
 
   /** Stops and frees all that takes memory. */
@@ -221,7 +222,10 @@ export class OpenFile {
 
   async #showPreview(image, signal) {
     const picture = await pictureOf(image);
-    if (signal.aborted || this.state !== "loading" || this.image) return;
+    if (signal !== this.#controller?.signal) {
+      picture.close(); // what it is a preview of is there, or not wanted any more
+      return;
+    }
     this.#show(picture, true);
     this.#changed(this);
   }

@@ -185,8 +185,9 @@ function renderParts() {
   $("notice").hidden = large.length === 0;
   const { width, height } = large[0]?.size ?? { width: 0, height: 0 };
   const megapixels = ((width * height) / 1e6).toFixed(0);
+  const coarse = large.every((file) => file.hasCoarse) ? ", of which you see the coarse levels" : "";
   $("notice-text").textContent = isTooMuch
-    ? `An image of ${megapixels} megapixels, of which you see the coarse levels. Zoom in, and what you see is decoded.`
+    ? `An image of ${megapixels} megapixels${coarse}. Zoom in, and what you see is decoded.`
     : `An image of ${megapixels} megapixels: only what you see is decoded.`;
   if (large.length === 0) return;
   partTimer = setTimeout(() => large.forEach((file) => file.loadPart(seenOf(file))), PART_DELAY_MS);

@@ -23,7 +23,7 @@ const MAX_CONSTANT = 2 ** 14;
 const OUTPUTS = 2; // scale and mean
 
 /** The number of a band among all: p in docs/format.md. */
-export function bandNumber(level, channel, orientation) {
+function bandNumber(level, channel, orientation) {
   return CHANNELS * ORIENTATIONS * level + ORIENTATIONS * channel + orientation;
 }
 

@@ -56,7 +56,7 @@ const DECODERS = {
  * @param {{x: number, y: number, width: number, height: number}|null} [options.region] the rectangle to decode; its
  *   pixels are those of the whole image
  * @param {number} [options.coarsePixels] asks for a small image of all of it instead, from its coarse levels, with at
- *   most so many pixels; files of other models than the latent one are decoded as they are
+ *   most so many pixels, 8 bits and no alpha; files of other models than the latent one are decoded as they are
  * @param {number} [options.maxPixels] the largest number of pixels of an image
  * @param {number} [options.maxMultiplyAdds] of the network of a coordinate model, at all positions
  * @param {(part: number) => void} [options.onProgress] is told how much is done, 0..1
@@ -75,7 +75,8 @@ export async function decode(bytes, options) {
   requireLimitedWork(header, wanted, maxMultiplyAdds);
   const state = examine(bytes, header);
   refuseDamage(state);
-  const alphaSection = sectionOf(state, "alpha");
+  const isCoarse = options.coarsePixels !== undefined && header.model === LATENT;
+  const alphaSection = isCoarse ? null : sectionOf(state, "alpha");
   const alpha = alphaSection ? readAlpha(alphaSection, header, wanted) : null;
   const metadata = readMetadata(sectionOf(state, "metadata"));
   if (header.model === GENERATIVE) throw missingModel(header);
@@ -84,11 +85,11 @@ export async function decode(bytes, options) {
     ...withAncillary(size, samples, imageAlpha, header),
     ...metadata,
     orientation: UPRIGHT,
-    region,
+    region: isCoarse ? null : region,
   });
   const showPreview = (preview) => onPreview(image({ ...preview, bitDepth: PREVIEW_BIT_DEPTH }, preview.pixels, null));
   const hooks = { ...options, bytes, showPreview: hasPreviews ? notTooOften(showPreview) : undefined };
-  if (options.coarsePixels !== undefined && header.model === LATENT) {
+  if (isCoarse) {
     const coarse = await run(decodeCoarse(state, options.coarsePixels, prior, await sharedKernels()), hooks);
     return image({ ...coarse, bitDepth: PREVIEW_BIT_DEPTH }, coarse.pixels, null);
   }

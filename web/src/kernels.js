@@ -5,7 +5,7 @@
  *
  *     const kernels = await loadKernels();
  *     const space = kernels.workspace(bytes);          // one memory of a fixed size; its arrays never move
- *     const pixels = space.uint8(length);
+ *     const pixels = space.array(Uint8Array, length);
  *     space.run.planesToPixels(planes, 3, height, width, axes, scale, middle, most, pixels);
  *
  * What the kernels do, and their arguments, are those of `dfmcodec/kernels/_compiled.pyi`, with the items of tuples one
@@ -21,11 +21,10 @@ import { Matrix, plainRowKernels, turnRows } from "./float_rows.js";
 import * as plainKernels from "./plain_kernels.js";
 import { PlainReader, damagedStream } from "./range_coder.js";
 
-/** @typedef {typeof import("./plain_kernels.js")} DecoderKernels */
 /** @typedef {import("./float_rows.js").RowKernels} RowKernels */
 
 const PAGE_BYTES = 1 << 16;
-const MOST_PAGES = 1 << 16;
+const MOST_PAGES = (1 << 16) - 1; // so that its end is a number of 32 bits
 const SLACK_BYTES = 64; // a kernel may read so far beyond an array
 const ALIGNMENT = 16;
 const CALL_BYTES = 3 << 20; // of what a call may need: its arguments, arrays that are copied, and its own numbers
@@ -87,12 +86,10 @@ export async function loadKernels({ compiled = true, modules = [RELAXED, PLAIN] 
   if (!compiled || typeof WebAssembly !== "object") return new Kernels(null);
   for (const bytes of modules.map(bytesOf).filter((module) => WebAssembly.validate(module))) {
     try {
-      const module = await WebAssembly.compile(bytes);
-      const memory = newMemory(OWN_PAGES);
-      const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-      if (/** @type {any} */ (exports).is_exact()) return new Kernels(module);
-    } catch (error) {
-      if (!(error instanceof WebAssembly.CompileError)) throw error; // the policy of the page forbids WebAssembly
+      const { module, instance } = await WebAssembly.instantiate(bytes, { env: { memory: newMemory(OWN_PAGES) } });
+      if (/** @type {any} */ (instance.exports).is_exact()) return new Kernels(module);
+    } catch {
+      // the policy of the page forbids WebAssembly, or there is no memory for it
     }
   }
   return new Kernels(null);
@@ -252,6 +249,12 @@ export class Workspace {
     return copy;
   }
 
+  /** Tables in this memory, with `tableBytes` of room. @param {import("./range_coder.js").TableSet} tables */
+  tables({ count, cumulative, guide, shifts }) {
+    const [sums, first, low] = [cumulative, guide, shifts].map((array) => this.copyOf(array));
+    return { count, cumulative: sums, guide: first, shifts: low };
+  }
+
   /** A new array of zeros. @param {number} length */
   float32(length) {
     return this.array(Float32Array, length);
@@ -276,6 +279,11 @@ export class Workspace {
   reader(words) {
     return this.#module ? new CompiledReader(this.run, words) : new PlainReader(words);
   }
+}
+
+/** The bytes that tables take in a workspace. @param {import("./range_coder.js").TableSet} tables */
+export function tableBytes({ cumulative, guide, shifts }) {
+  return bytesOfArrays([cumulative, guide, shifts].map(({ byteLength }) => byteLength));
 }
 
 /** The bytes that arrays of these sizes take in a workspace. @param {number[]} sizes - In bytes. */

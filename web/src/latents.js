@@ -9,7 +9,7 @@ import { damaged } from "./errors.js";
 import { ORIENTATIONS, bandSize, lowSizes } from "./geometry.js";
 import { readUint32 } from "./header.js";
 import { wrongSymbols } from "./integrity.js";
-import { bytesOfArrays } from "./kernels.js";
+import { bytesOfArrays, tableBytes } from "./kernels.js";
 import { PHASES } from "./neighbourhood.js";
 import { LAPLACE_COUNT, MAX_SYMBOL, RangeDecoder, laplaceTables } from "./range_coder.js";
 import { coefficientLimit, dequantize, lowStep } from "./wavelet.js";
@@ -75,19 +75,15 @@ export class TileDecoder {
     const sizes = lowSizes(height, width, 2);
     const areas = sizes.map(([rows, columns]) => channels * rows * columns);
     const longest = Math.ceil(sizes[1][0] / 2) * Math.ceil(sizes[1][1] / 2); // of a pass
-    const { cumulative, guide, shifts } = model.tables;
-    const arrays = bytesOfArrays([
-      cumulative.byteLength, guide.byteLength, shifts.byteLength, streamBytes, longest, 2 * longest,
-      ...Array(4).fill(4 * longest), 4 * areas[0], 4 * areas[1],
-    ]);
-    const space = kernels.workspace(contextBytes(sizes[1], channels) + arrays, 64 * (height + width));
+    const passes = [longest, 2 * longest, ...Array(4).fill(4 * longest)];
+    const arrays = tableBytes(model.tables) + bytesOfArrays([streamBytes, ...passes, 4 * areas[0], 4 * areas[1]]);
+    const [lowRows, lowColumns] = lowSizes(height, width, header.values.levels).at(-1);
+    const callBytes = 64 * (height + width) + 16 * lowRows * lowColumns + 4 * longest; // some arrays are copied
+    const space = kernels.workspace(contextBytes(sizes[1], channels) + arrays, callBytes);
     const int32 = (length) => space.array(Int32Array, length);
     this.#space = space;
     this.#context = new CausalContext(space, sizes[1], channels, header.values.q_step);
-    this.#tables = {
-      count: model.tables.count,
-      ...Object.fromEntries(Object.entries({ cumulative, guide, shifts }).map(([name, a]) => [name, space.copyOf(a)])),
-    };
+    this.#tables = space.tables(model.tables);
     this.#words = space.array(Uint32Array, streamBytes >> 2);
     this.#pass = {
       quantizers: space.array(Int8Array, longest),

@@ -21,7 +21,7 @@ function square(reach) {
 export const SQUARE = square(1);
 
 /** The number of the phase that is (dy, dx) away from another one. */
-export function phaseAt([row, column], [dy, dx]) {
+function phaseAt([row, column], [dy, dx]) {
   return PHASES.findIndex(([y, x]) => y === ((row + dy) & 1) && x === ((column + dx) & 1));
 }
 

@@ -224,7 +224,7 @@ export function lowDifferences(low, height, width, levelStep, offsets, companded
 
 // -------------------------------------------------------------------------------------- reconstruction
 
-/** The parts of the weights of a machine; see `flatWeights` in machine.js. */
+/** The parts of the weights of a machine; see `machineOf` in machine.js. */
 function partsOf(weights, width, depth) {
   let at = (AROUND * SAMPLES + 2) * width;
   const next = (size) => weights.subarray(at, (at += size));

@@ -24,7 +24,7 @@ test("node has WebAssembly with SIMD", async () => {
 });
 
 test("where a page's policy forbids WebAssembly, plain JavaScript computes", async (t) => {
-  t.mock.method(WebAssembly, "compile", async () => {
+  t.mock.method(WebAssembly, "instantiate", async () => {
     throw new WebAssembly.CompileError("forbidden");
   });
   assert.equal((await loadKernels()).isCompiled, false);

@@ -75,8 +75,8 @@ export interface DecodeOptions<Shown = DfmImage> extends DecodeLimits {
   /** Decode only this rectangle, exactly as it is in the whole image. */
   region?: Region;
   /**
-   * Decode a small image of all of it instead, from its coarse levels, with at most so many pixels. Files of other models
-   * than the latent one are decoded as they are.
+   * Decode a small image of all of it instead, from its coarse levels, with at most so many pixels, 8 bits and no alpha.
+   * Files of other models than the latent one are decoded as they are.
    */
   coarsePixels?: number;
   onHeader?: (header: DfmHeader) => void;

@@ -5,6 +5,7 @@
  */
 
 import { allocate, damaged } from "../errors.js";
+import { tableBytes } from "../kernels.js";
 import {
   LAST_DIRECT, MAX_SYMBOL, RangeDecoder, checkLength, frequenciesWithMean, tablesWithLaplace,
 } from "../range_coder.js";
@@ -51,7 +52,7 @@ export function gridSizes(height, width) {
  * @param {Kernels} kernels
  * @yields {{ done: number, level: number | null, grids: Int32Array[] }} The part of the symbols that are decoded; the
  *   number of the grid that has just become complete, or null; and all grids from the finest on, row by row, where
- *   symbols that are not yet decoded are 0.
+ *   grids that are not yet complete are 0.
  * @throws {import("../errors.js").DfmError} The section is not valid.
  */
 export function* decodeGrids({ height, width, section }, context, kernels) {
@@ -94,14 +95,9 @@ class GridDecoder {
    */
   constructor(section, size, weights, kernels) {
     const longest = Math.min(size[0], (size[1] + 1) >> 1); // of the wavefronts
-    const { count, cumulative, guide, shifts } = gridTables();
-    const tables = { cumulative, guide, shifts };
-    const tableBytes = Object.values(tables).reduce((sum, { byteLength }) => sum + byteLength, 0);
     const arrayBytes = section.length + (2 + 4 * 4) * longest + 256;
-    const space = kernels.workspace(contextBytes(size, weights) + tableBytes + arrayBytes);
-    this.#tables = {
-      count, ...Object.fromEntries(Object.entries(tables).map(([name, array]) => [name, space.copyOf(array)])),
-    };
+    const space = kernels.workspace(contextBytes(size, weights) + tableBytes(gridTables()) + arrayBytes);
+    this.#tables = space.tables(gridTables());
     const int32 = () => space.array(Int32Array, longest);
     this.#arrays = {
       tables: space.array(Int16Array, longest), signs: int32(), middles: int32(), symbols: int32(),
