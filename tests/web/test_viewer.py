@@ -441,7 +441,7 @@ def test_keys_are_those_of_the_image(desktop):
     assert desktop.inner_text("#zoom") == "125 %"
     before = desktop.evaluate("scrollY")
     desktop.keyboard.press("ArrowUp")
-    desktop.wait_for_function(f"scrollY < {before}")
+    wait_until(lambda: desktop.evaluate("scrollY") < before)
 
 
 @pytest.mark.slow
