@@ -24,7 +24,7 @@ def test_targets_on_the_published_images(shared_images: list[Path], rate: float)
         assert 0.97 * budget <= len(result.data) <= budget
         assert abs(result.report.estimated_bytes / len(result.data) - 1) < 0.005
         by_numpy, by_jax = (decode_image(result.data, DecodeRequest(backend)).pixels for backend in ("numpy", "jax"))
-        # products of matrices are cut otherwise in a fit than here, which can move single pixels by 1
+        # a fit cuts products of matrices in other parts, which can move single pixels by 1
         assert result.report.psnr_db == pytest.approx(psnr(image.pixels, by_numpy), abs=1e-3)
         assert np.abs(by_numpy.astype(int) - by_jax.astype(int)).max() <= 1
 
