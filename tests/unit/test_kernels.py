@@ -684,7 +684,10 @@ def test_kernels_compile_without_the_headers_of_python():
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or not has_kernels(), reason="another C library, or no kernels")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not has_kernels() or "LD_PRELOAD" in os.environ,
+    reason="another allocator than that of glibc, or no kernels",
+)
 def test_threads_of_a_program_take_memory_from_one_place():
     program = """import re, threading, numpy as np, ctypes
 from dfmcodec.kernels import share_memory
