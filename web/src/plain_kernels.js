@@ -26,10 +26,16 @@ const limited = (value, least, most) => (value < least ? least : value > most ? 
 
 // ------------------------------------------------------------------------------------ context networks
 
+/** @type {WeakMap<object, Int32Array>} matrices that passes have in common, turned */
+const turned = new WeakMap();
+
 /** The columns of a matrix [rows, columns] one after the other. @param {ArrayLike<number>} matrix @param {number} rows */
 function columnsOf(matrix, rows) {
   const columns = matrix.length / rows;
-  return Int32Array.from(matrix, (_, at) => matrix[(at % rows) * columns + Math.floor(at / rows)]);
+  if (!turned.has(matrix)) {
+    turned.set(matrix, Int32Array.from(matrix, (_, at) => matrix[(at % rows) * columns + Math.floor(at / rows)]));
+  }
+  return turned.get(matrix);
 }
 
 /**
