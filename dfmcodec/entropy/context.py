@@ -201,21 +201,21 @@ class ContextNetwork:
         w1, w2, w3 = (np.ascontiguousarray(weights, dtype=np.int8) for weights in (self.w1, self.w2, self.w3))
         return w1, w2, w3
 
-    def constants_of_step(self, log_step: int) -> tuple[Int32, Int32, Int32]:
-        """The constants of the three layers for a step, of the first and the last by band, for the
-        kernel: int32 [bands, hidden_1], [hidden_2], [bands, 2].
+    def constants(self, coding_pass: CodingPass, log_step: int) -> tuple[Int32, Int32, Int32]:
+        """The constants of the three layers for a pass, for the kernel: int32 [hidden_1],
+        [hidden_2], [2].
         """
-        found = self._of_steps.get(log_step)
+        key = coding_pass.band, log_step
+        found = self._constants.get(key)
         if found is None:
-            levels = np.arange(len(self.c1)) * len(self.s1) // len(self.c1)
-            first, last = self.c1 + self.s1[levels] * log_step, self.c3 + self.s3[levels] * log_step
+            first, last = self.first_constants(coding_pass, log_step), self.last_constants(coding_pass, log_step)
             found = first.astype(np.int32), self.c2.astype(np.int32), last.astype(np.int32)
-            self._of_steps[log_step] = found
+            self._constants[key] = found
         return found
 
     @cached_property
-    def _of_steps(self) -> dict[int, tuple[Int32, Int32, Int32]]:
-        """What `constants_of_step` has given; there are no more than some hundred steps."""
+    def _constants(self) -> dict[tuple[int, int], tuple[Int32, Int32, Int32]]:
+        """What `constants` has given, by band and step; there are some hundred steps."""
         return {}
 
     def gradient(
@@ -435,8 +435,7 @@ class ContextModel:
         """What kernels take of a pass; the arguments are those of `choose_tables`."""
         network = self.networks[coding_pass.phase]
         w1, w2, w3 = network.weight_bytes
-        first, c2, last = network.constants_of_step(log_step)
-        c1, c3 = first[coding_pass.band], last[coding_pass.band]
+        c1, c2, c3 = network.constants(coding_pass, log_step)
         views, symbol_count = causal.views(coding_pass)
         if rows.start > 0:
             views = views.copy()

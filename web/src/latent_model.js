@@ -25,12 +25,7 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
   parts.checkLengths(numbers);
   const previews = hasPreviews ? previewsOf(parts.header, covered, numbers.length) : null;
   if (previews?.first) {
-    for (const number of numbers) {
-      for (const step of parts.tile(number, previews.first.level)) {
-        if (step.planes) previews.addCoarse(tiles[number], step);
-        yield { part: 0 };
-      }
-    }
+    yield* coarseRound(parts, numbers, previews.first);
     yield { part: 0, preview: previews.start() };
   }
   const synthesis = emptySynthesis(covered, parts.header.codedChannels);
@@ -67,16 +62,12 @@ export function* decodeLatents(state, region, prior, kernels, hasPreviews) {
 export function* decodeCoarse(state, mostPixels, prior, kernels) {
   const parts = new ImageParts(state, prior, kernels);
   const { tiles } = parts.tiling;
-  parts.checkLengths([...tiles.keys()]);
+  const numbers = [...tiles.keys()];
+  parts.checkLengths(numbers);
   const mosaic = mosaicOf(parts.header, mostPixels);
   const first = mosaicOf(parts.header, Math.min(mostPixels, FIRST_PIXELS));
   if (first.level > mosaic.level) {
-    for (const [number, tile] of tiles.entries()) {
-      for (const step of parts.tile(number, first.level)) {
-        if (step.planes) first.add(tile, step);
-        yield { part: 0 };
-      }
-    }
+    yield* coarseRound(parts, numbers, first);
     mosaic.startFrom(first);
     yield { part: 0, preview: first.image };
   }
@@ -88,4 +79,19 @@ export function* decodeCoarse(state, mostPixels, prior, kernels) {
     yield { part: (number + 1) / tiles.length, preview: mosaic.image };
   }
   return mosaic.image;
+}
+
+/**
+ * Fills a mosaic of a coarse level, which takes little time beside the rest.
+ * @param {ImageParts} parts
+ * @param {number[]} numbers of the tiles
+ * @param {import("./preview.js").Mosaic} mosaic
+ */
+function* coarseRound(parts, numbers, mosaic) {
+  for (const number of numbers) {
+    for (const step of parts.tile(number, mosaic.level)) {
+      if (step.planes) mosaic.add(parts.tiling.tiles[number], step);
+      yield { part: 0 };
+    }
+  }
 }

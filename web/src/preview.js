@@ -88,11 +88,6 @@ class TilePreviews {
     return this.#tiles.level;
   }
 
-  /** Adds a tile to the first one. */
-  addCoarse(tile, step) {
-    this.first.add(tile, step);
-  }
-
   /** The first one, when it has all tiles. @returns {PreviewImage} */
   start() {
     this.#tiles.startFrom(this.first);
@@ -106,7 +101,7 @@ class TilePreviews {
 }
 
 /** An image of tiles, at the size of the low-pass bands after one level. */
-class Mosaic {
+export class Mosaic {
   #colours;
   #covered;
 

@@ -266,7 +266,7 @@ class Plan {
   }
 
   #takeCoarse({ number, level }, { planes, size }) {
-    this.#previews.addCoarse(this.#parts.tiling.tiles[number], { level, size, planes });
+    this.#previews.first.add(this.#parts.tiling.tiles[number], { level, size, planes });
     this.#coarseLeft--;
     if (this.#coarseLeft === 0) this.#hooks.showPreview(this.#previews.start());
   }
