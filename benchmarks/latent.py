@@ -145,7 +145,7 @@ def ablations(adaptation_steps: int) -> dict[str, Ablation]:
 
 def _alone(state: IterationState) -> IterationState:
     """A state that does not know what symbols cost as contexts of others."""
-    return replace(state, tiles=tuple(replace(tile, dependency_costs=None) for tile in state.tiles))
+    return replace(state, tiles=[replace(tile, dependency_costs=None) for tile in state.tiles])
 
 
 def _without_effect(machine: DeepFourierMachine) -> DeepFourierMachine:

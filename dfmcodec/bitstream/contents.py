@@ -5,6 +5,7 @@ They flow from an encoder to the bitstream, and from the bitstream to the decode
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -217,6 +218,22 @@ class TileSymbols:
 
 
 @dataclass(frozen=True)
+class TileStream:
+    """The bytes of one tile in the latents section, with the tile's checks.
+
+    Args:
+        body: The bytes that the file still has.
+        missing_bytes: The number of bytes that are missing at the end.
+        checks: The checks of the low-pass band, then of each decomposition level from the coarsest
+            on; None if the file has none.
+    """
+
+    body: bytes
+    missing_bytes: int = 0
+    checks: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
 class QuantizedLatents:
     """The latents of an image as integers, and their linear synthesis.
 
@@ -227,15 +244,15 @@ class QuantizedLatents:
         q_step: The quantisation step in 1/64 code values, 1..65535.
         chroma_angle: The chroma angle in 1/256 of half a turn, 0..255; see
             `latents.colour.ColourBasis`.
-        tile_symbols: The symbols of each tile.
+        tile_symbols: The symbols of each tile; () where there are tile streams.
         samples: The linear synthesis in units, int32 [channels, H, W]. It follows from the symbols,
             but only by the traversal that codes them, so it is kept where it is needed; None in a
             model that is only to be written.
         image_filter: The image filter; None for none.
         adaptation: The image's adaptation of the context networks; None for none.
         bit_depth: The bits per sample of the image, 8 or 16.
-        body: The latents section, or None if it has not been coded yet. It too follows from the
-            symbols, but only by the traversal.
+        streams: The tile streams, with checks, of a model whose symbols were coded and are not
+            kept; () for none.
 
     Raises:
         ConfigError: The symbols or the step do not fit the architecture.
@@ -251,13 +268,13 @@ class QuantizedLatents:
     image_filter: ImageFilter | None = None
     adaptation: ContextAdaptation | None = None
     bit_depth: int = 8
-    body: bytes | None = None
+    streams: tuple[TileStream, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.architecture.channels, self.height, self.width
         count = shape[0] * shape[1] * shape[2]
         found = sum(symbols.size for symbols in self.tile_symbols)
-        if found != count or (self.samples is not None and self.samples.shape != shape):
+        if (found != count and not self.streams) or (self.samples is not None and self.samples.shape != shape):
             msg = f"{count} symbols are needed, found {found}"
             raise ConfigError(msg)
         if not 1 <= self.q_step <= MAX_STEP:

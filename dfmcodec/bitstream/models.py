@@ -21,7 +21,14 @@ from dfmcodec.bitstream.salvage import Salvage
 from dfmcodec.bitstream.sections.adaptation import read_adaptation, write_adaptation
 from dfmcodec.bitstream.sections.filter import read_filter, write_filter
 from dfmcodec.bitstream.sections.grids import GridsBody, grid_checks, read_grids, write_grids
-from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, read_tile, tile_checks, write_symbols
+from dfmcodec.bitstream.sections.latents import (
+    LatentsBody,
+    join_tiles,
+    read_symbols,
+    read_tile,
+    tile_checks,
+    write_symbols,
+)
 from dfmcodec.bitstream.sections.networks import read_networks, write_networks
 from dfmcodec.bitstream.sections.weights import read_weights, write_weights
 from dfmcodec.latents.geometry import Region
@@ -111,8 +118,10 @@ def _grid_checks(model: QuantizedGrids) -> list[int]:
 
 
 def _write_latents(model: QuantizedLatents) -> Sections:
-    arch, body = model.architecture, model.body
-    if body is None:
+    arch = model.architecture
+    if model.streams:
+        body = join_tiles([stream.body for stream in model.streams])
+    else:
         tiling = tiling_of(arch, model.height, model.width)
         context = prior_of(arch.prior_id).context
         if model.adaptation is not None:
@@ -163,6 +172,8 @@ def _read_latents(state: FileState, region: Region | None, finest_level: int, lo
 
 def _latent_checks(model: QuantizedLatents) -> list[int]:
     """The checks of all symbols, tile after tile."""
+    if model.streams:
+        return [check for stream in model.streams for check in stream.checks or ()]
     tiles = tiling_of(model.architecture, model.height, model.width).tiles
     of_tiles = zip(tiles, model.tile_symbols, strict=True)
     return [check for tile, symbols in of_tiles for check in tile_checks(symbols.values, tile.geometry)]

@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
+from dfmcodec.bitstream.contents import TileStream
 from dfmcodec.bitstream.integrity import lost_details
-from dfmcodec.bitstream.sections.latents import SymbolReader, TileStream, wrong_level
+from dfmcodec.bitstream.sections.latents import SymbolReader, wrong_level
 from dfmcodec.entropy.context import ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
 from dfmcodec.entropy.passes import CodingPass

@@ -69,7 +69,7 @@ def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
     return _decode(data, request, None)
 
 
-def decode_written(data: bytes, samples: Int32, pixels: Pixels | None, request: DecodeRequest) -> Image:
+def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels | None, request: DecodeRequest) -> Image:
     """Decodes a file that was written just now, by who still has its linear synthesis.
 
     All sections are read but the latents of most tiles. Those of the tile in the middle have to
@@ -77,7 +77,9 @@ def decode_written(data: bytes, samples: Int32, pixels: Pixels | None, request: 
 
     Args:
         data: The bytes of a file of the latent model.
-        samples: The linear synthesis of the whole image, int32 [C, H, W], units.
+        samples: The linear synthesis of a region, int32 [C, h, w], units.
+        region: The whole image; or, where pixels are known, the tile in the middle and what is seen
+            from there.
         pixels: The pixels of the whole image, [H, W, C]; None to compute them.
         request: The limit of pixels.
 
@@ -87,15 +89,16 @@ def decode_written(data: bytes, samples: Int32, pixels: Pixels | None, request: 
     Raises:
         FormatError: The file cannot be read, or the samples of the tile are others.
     """
-    height, width = samples.shape[1:]
-    middle = Region(height // 2, width // 2, height // 2 + 1, width // 2 + 1)
-    model, tile = bitstream.read_model(data, middle, request.max_pixels)
+    header = bitstream.read_header(data, request.max_pixels)
+    whole = Region(0, 0, header.height, header.width)
+    model, tile = bitstream.read_model(data, whole.middle, request.max_pixels)
     assert isinstance(model, QuantizedLatents)
     assert model.samples is not None
-    if not np.array_equal(model.samples, samples[:, tile.rows, tile.columns]):
+    of_tile = tile.relative_to(region)
+    if not np.array_equal(model.samples, samples[:, of_tile.rows, of_tile.columns]):
         raise CorruptError(_OTHER)
-    whole = Region(0, 0, height, width)
-    renderer, decoded = _RENDERERS[Model.LATENT], Decoded(model, whole, height, width, samples)
+    renderer = _RENDERERS[Model.LATENT]
+    decoded = Decoded(model, region, header.height, header.width, samples)
     if pixels is None:
         pixels = renderer.render(decoded, whole, request)
     elif not np.array_equal(renderer.render(decoded, tile, request), pixels[tile.rows, tile.columns]):

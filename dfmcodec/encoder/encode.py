@@ -301,7 +301,7 @@ def _encoded(
     if made is None:
         decoded = decode_image(data, request)
     else:
-        decoded = decode_written(data, made.samples, made.pixels, request)
+        decoded = decode_written(data, made.samples, made.region, made.pixels, request)
     del made
     if not _same_alpha(image, decoded):
         msg = "the alpha channel did not survive; please report this"

@@ -10,6 +10,7 @@ from dfmcodec._types import Int32, Pixels
 from dfmcodec.bitstream.contents import QuantizedModel
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.image import Image
+from dfmcodec.latents.geometry import Region
 
 MAX_RESTARTS = 4  # of a fit that diverges
 
@@ -126,11 +127,14 @@ class Made:
     """What a decoder makes of an image of the latent model.
 
     Args:
-        samples: The linear synthesis, int32 [C, H, W], units.
-        pixels: The pixels, [H, W, C]; None where they are not known.
+        samples: The linear synthesis of a region, int32 [C, h, w], units.
+        region: The region: the whole image, or where the pixels are known the tile in the middle
+            and what is seen from there.
+        pixels: The pixels of the whole image, [H, W, C]; None where they are not known.
     """
 
     samples: Int32
+    region: Region
     pixels: Pixels | None
 
 

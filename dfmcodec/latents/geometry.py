@@ -76,6 +76,12 @@ class Region:
         return slice(self.top, self.bottom)
 
     @property
+    def middle(self) -> Region:
+        """The pixel in the middle."""
+        top, left = (self.top + self.bottom) // 2, (self.left + self.right) // 2
+        return Region(top, left, top + 1, left + 1)
+
+    @property
     def columns(self) -> slice:
         """The columns of the image, as a slice."""
         return slice(self.left, self.right)

@@ -24,7 +24,7 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.encoder.distortion import CoefficientWeights
 from dfmcodec.encoder.fitted.windows import WINDOW
 from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, _gradient
-from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
+from dfmcodec.encoder.latent.dependency_costs import GatheredCosts
 from dfmcodec.encoder.latent.sources import ObservedSymbols
 from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
 from dfmcodec.entropy import context, grid_context, neighbourhood, table_set, tables
@@ -106,11 +106,11 @@ def _paths(pixels, q_step, dependency_costs=None, tune=Tune.PSNR):
 
 
 def _slopes(geometry):
-    dependency_costs = DependencyCosts(geometry)
+    dependency_costs = GatheredCosts(geometry)
     rng = np.random.default_rng(1)
     for slopes in (*dependency_costs._by_level, *dependency_costs._by_finer):
         slopes += rng.normal(0, 0.01, slopes.shape).astype(np.float32)
-    return dependency_costs
+    return dependency_costs.scaled(1.0)
 
 
 @pytest.mark.parametrize(("has_slopes", "tune"), [(False, Tune.PSNR), (True, Tune.PSNR), (True, Tune.VISUAL)])

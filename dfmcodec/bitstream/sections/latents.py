@@ -17,7 +17,7 @@ from math import log2
 import numpy as np
 
 from dfmcodec._types import Int32, Symbols
-from dfmcodec.bitstream.contents import TileSymbols
+from dfmcodec.bitstream.contents import TileStream, TileSymbols
 from dfmcodec.bitstream.sections.checks import check_of
 from dfmcodec.bitstream.sections.streams import StreamReader
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, best_laplace_index, laplace
@@ -156,22 +156,6 @@ class SymbolReader:
             CorruptError: The stream is invalid.
         """
         return self._reader.decode_sorted(choice.table, self._context.table_set) * choice.sign
-
-
-@dataclass(frozen=True)
-class TileStream:
-    """The bytes of one tile in the latents section, with the tile's checks.
-
-    Args:
-        body: The bytes that the file still has.
-        missing_bytes: The number of bytes that are missing at the end.
-        checks: The checks of the low-pass band, then of each decomposition level from the coarsest
-            on; None if the file has none.
-    """
-
-    body: bytes
-    missing_bytes: int = 0
-    checks: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)

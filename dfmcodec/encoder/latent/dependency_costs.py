@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,23 +11,41 @@ import numpy as np
 from dfmcodec._types import Float32
 from dfmcodec.encoder.halves import Halves, from_halves, to_halves
 from dfmcodec.entropy.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
-from dfmcodec.entropy.passes import PHASES, CodingPass, Rows
+from dfmcodec.entropy.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
 from dfmcodec.latents.geometry import ORIENTATIONS, Geometry
 
 
+@dataclass(frozen=True)
 class DependencyCosts:
     """The cost of every symbol's value as context of other symbols, to first order.
 
     A symbol of a tile has two slopes, in bits: by its companded value with sign, and by its
-    companded magnitude. They are gathered during an iteration, from the derivative of each coding
-    pass's bits by its features. What passes of its own level and of the finer one add is kept
-    apart, each as these see it (`CausalContext.planes`).
+    companded magnitude. They are kept in 16 bits, as those of all tiles stay in memory.
+
+    Args:
+        by_pass: The two slopes of each symbol of a coding pass, [2, N].
+    """
+
+    by_pass: Mapping[CodingPass, Halves]
+
+    def slopes(self, coding_pass: CodingPass) -> Float32:
+        """The two slopes of each symbol of a pass, float32 [2, N]."""
+        return from_halves(self.by_pass[coding_pass])
+
+
+class GatheredCosts:
+    """`DependencyCosts` while they are gathered during an iteration, from the derivative of each
+    coding pass's bits by its features.
+
+    What passes of a symbol's own level and of the finer one add is kept apart, each as these see it
+    (`CausalContext.planes`).
 
     Args:
         geometry: The sizes of the tile's bands.
     """
 
     def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
         bands = 2, geometry.channels, ORIENTATIONS
         low_sizes = geometry.low_sizes[1:]
         phases = [(*bands, 2, 2, *phases_size(size)) for size in low_sizes]
@@ -61,26 +81,19 @@ class DependencyCosts:
                 row += 1
 
     def scaled(self, factor: float) -> DependencyCosts:
-        """Multiplies all slopes by a factor, and returns this object.
+        """The costs times a factor."""
+        levels = range(self._geometry.levels)
+        passes = (coding_pass for level in levels for coding_pass in level_passes(self._geometry, level))
+        return DependencyCosts({each: to_halves(self._slopes(each) * np.float32(factor)) for each in passes})
 
-        They are kept in 16 bits from now on, as those of all tiles stay in memory.
-        """
-        for of_levels in (self._by_level, self._by_finer):
-            of_levels[:] = [to_halves(slopes * np.float32(factor)) for slopes in of_levels]
-        return self
-
-    def slopes(self, coding_pass: CodingPass, shape: tuple[int, int]) -> tuple[Float32, Float32]:
-        """The two slopes of each symbol of a pass, each float32 [N]."""
+    def _slopes(self, coding_pass: CodingPass) -> Float32:
+        """The two slopes of each symbol of a pass, float32 [2, N]."""
         level, phase = coding_pass.level, PHASES[coding_pass.phase]
-        band = slice(None), coding_pass.channel, coding_pass.orientation
-        slopes = [_floats(inside_phase(of_kind, shape, phase)) for of_kind in self._by_level[level][band]]
-        if level > 0:
-            for of_kind, by_finer in zip(slopes, self._by_finer[level - 1][band], strict=True):
-                of_kind += _floats(inside(by_finer, shape, phase))
-        signed, magnitude = (of_kind.ravel() for of_kind in slopes)
-        return signed, magnitude
-
-
-def _floats(slopes: Float32 | Halves) -> Float32:
-    """A copy of slopes, gathered or kept, as float32."""
-    return from_halves(slopes) if slopes.dtype == np.uint16 else slopes.astype(np.float32)
+        shape = pass_shape(self._geometry, coding_pass)
+        slopes = np.empty((2, *shape), dtype=np.float32)
+        for kind, of_kind in enumerate(slopes):
+            band = kind, coding_pass.channel, coding_pass.orientation
+            of_kind[:] = inside_phase(self._by_level[level][band], shape, phase)
+            if level > 0:
+                of_kind += inside(self._by_finer[level - 1][band], shape, phase)
+        return slopes.reshape(2, -1)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from math import inf, log2
 from threading import Lock
 
@@ -21,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dfmcodec._types import Int32, Pixels, Tune
-from dfmcodec.bitstream.contents import QuantizedLatents, TileSymbols
+from dfmcodec.bitstream.contents import QuantizedLatents, TileStream
 from dfmcodec.bitstream.sections.adaptation import adaptation_bytes
 from dfmcodec.bitstream.sections.filter import filter_bytes
-from dfmcodec.bitstream.sections.latents import join_tiles
+from dfmcodec.bitstream.sections.latents import tile_checks
 from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
 from dfmcodec.encoder.job import Made
 from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, fit_adaptation
@@ -41,11 +40,12 @@ from dfmcodec.entropy.passes import CodingPass
 from dfmcodec.entropy.traversal import traverse
 from dfmcodec.kernels import has_kernels
 from dfmcodec.latents.colour import pixels_to_planes
-from dfmcodec.latents.geometry import Tile
+from dfmcodec.latents.geometry import Region, Tile
 from dfmcodec.latents.quantizer import log_step
 from dfmcodec.latents.wavelet import UNITS_PER_LEVEL, Pyramid, analyse
 from dfmcodec.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_slopes
-from dfmcodec.synthesis.filter import ImageFilter
+from dfmcodec.synthesis.filter import MAX_RADIUS, ImageFilter
+from dfmcodec.synthesis.reconstruct import seen_from
 from dfmcodec.threads import in_rounds
 
 _DEPENDENCY_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
@@ -90,9 +90,10 @@ class Reconstruction:
     decoded: Pixels
 
 
-@dataclass(frozen=True)
+@dataclass
 class IterationState:
-    """What an iteration starts from. Nothing in it changes.
+    """What an iteration starts from. It uses up what takes much memory: the tables of the tiles,
+    what their symbols cost as contexts, and the change.
 
     Args:
         number: How many iterations are over.
@@ -109,7 +110,7 @@ class IterationState:
     """
 
     number: int
-    tiles: tuple[TileState, ...]
+    tiles: list[TileState]
     change: Change | None = None
     adaptation: ContextAdaptation | None = None
     q_step: int = 1
@@ -120,7 +121,7 @@ class IterationState:
 
 def first_state(encoding: Encoding) -> IterationState:
     """The state before the first iteration."""
-    return IterationState(0, tuple(map(TileState, encoding.tiling.tiles)))
+    return IterationState(0, list(map(TileState, encoding.tiling.tiles)))
 
 
 def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
@@ -149,7 +150,7 @@ def iterate(
 
     Args:
         encoding: The encoding.
-        state: What it starts from.
+        state: What it starts from, of which not all is left.
         q_step: Quantisation step in 1/64 code values.
         bit_cost: The cost of a bit in squared steps.
         largest_bytes: The largest file that is of use. A larger one is not finished where no
@@ -174,16 +175,17 @@ def iterate(
         encoding.image.width,
         q_step,
         encoding.basis.chroma_angle,
-        coded.symbols,
+        (),
         None,
         adaptation=state.adaptation,
         bit_depth=encoding.image.bit_depth,
-        body=join_tiles(coded.bodies),
+        streams=coded.streams,
     )
     file_bytes = encoding.fixed_bytes + coded.bits / 8
     if state.adaptation is not None:
         file_bytes += encoding.section_bytes + adaptation_bytes(state.adaptation)
-    following = replace(state, number=number, tiles=coded.tiles, q_step=q_step, reconstruction=None)
+    state.change = None
+    following = replace(state, number=number, tiles=list(coded.tiles), q_step=q_step, reconstruction=None)
     if not effort.is_iterated and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
         return Trial(number, model, file_bytes, written_bytes, inf), following
 
@@ -200,7 +202,9 @@ def iterate(
     image, seen = encoding.image, None
     made = None
     if len(state.tiles) > 1:  # a decoder would take longer to find it again
-        made = Made(samples, decoded if change is None and image.visible is None else None)
+        made = _made(encoding, samples, decoded if change is None and image.visible is None else None)
+        if made.pixels is not None:
+            del samples  # they take much memory
     if decoded is not None and encoding.tune is Tune.VISUAL:
         seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
         if image.visible is not None:
@@ -214,6 +218,19 @@ def iterate(
     return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, made), following
 
 
+def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Made:
+    """What a decoder makes of the image: of the samples, where pixels are known, those that are
+    compared with them.
+    """
+    height, width = samples.shape[1:]
+    whole = Region(0, 0, height, width)
+    if pixels is None:
+        return Made(samples, whole, None)
+    tile, _ = encoding.tiling.covering(whole.middle)
+    seen = seen_from(tile, height, width, encoding.prior.machine.reach, MAX_RADIUS)
+    return Made(samples[:, seen.rows, seen.columns].copy(), seen, pixels)
+
+
 def shifted(encoding: Encoding, state: IterationState) -> IterationState:
     """A state whose tiles aim at what the last iteration's image asks for, and which has that image
     no more; to be called before a further iteration, which needs the memory.
@@ -222,7 +239,7 @@ def shifted(encoding: Encoding, state: IterationState) -> IterationState:
     if made is None:
         return state
     tiles = in_rounds(lambda tile: _shifted(encoding, tile, made), state.tiles)
-    return replace(state, tiles=tuple(tiles), reconstruction=None)
+    return replace(state, tiles=tiles, reconstruction=None)
 
 
 def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
@@ -253,16 +270,14 @@ class _Coded:
     """The symbols of a tile, or of all, at a q_step.
 
     Args:
-        symbols: Of each tile.
+        streams: The tile stream of each.
         bits: What they cost under the context model.
-        bodies: The tile stream of each.
         tiles: What the next iteration knows of them.
         sample: A sample of them; None for none.
     """
 
-    symbols: tuple[TileSymbols, ...]
+    streams: tuple[TileStream, ...]
     bits: float
-    bodies: tuple[bytes, ...]
     tiles: tuple[TileState, ...]
     sample: SymbolSample | None
 
@@ -273,10 +288,9 @@ class _Coded:
         for other in samples:
             if sample is not None and other is not None:
                 sample.extend(other)
-        symbols, bodies, tiles = (
-            tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("symbols", "bodies", "tiles")
-        )
-        return cls(symbols, sum(part.bits for part in parts), bodies, tiles, sample)
+        streams = tuple(stream for part in parts for stream in part.streams)
+        tiles = tuple(tile for part in parts for tile in part.tiles)
+        return cls(streams, sum(part.bits for part in parts), tiles, sample)
 
 
 def _code_tiles(
@@ -302,12 +316,11 @@ def _code_tiles(
             check()
 
     def code(number: int) -> _Coded:
-        tile_state, sample = state.tiles[number], None
+        tile, sample = encoding.tiling.tiles[number], None
         if is_sampled:
             sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(q_step), seed=number)
-        tile = tile_state.tile
         coded, samples[:, tile.rows, tile.columns] = _code_tile(
-            encoding, state, tile_state, q_step, bit_cost, context, sample, checked
+            encoding, state, number, q_step, bit_cost, context, sample, checked
         )
         return coded
 
@@ -317,14 +330,18 @@ def _code_tiles(
 def _code_tile(
     encoding: Encoding,
     state: IterationState,
-    tile_state: TileState,
+    number: int,
     q_step: int,
     bit_cost: float,
     context: ContextModel,
     sample: SymbolSample | None,
     check: Callable[[], None],
 ) -> tuple[_Coded, Int32]:
-    """Chooses and codes the symbols of a tile; what they synthesise to, int32 [C, h, w], units."""
+    """Chooses and codes the symbols of the tile of a number; what they synthesise to, int32
+    [C, h, w], units.
+    """
+    tile_state = state.tiles[number]
+    state.tiles[number] = replace(tile_state, dependency_costs=None, tables={})
     octaves = log2(state.q_step / q_step)
     is_near = abs(octaves) <= _FARTHEST_OCTAVES
     pyramid = encoding.pyramid(tile_state.tile, state.change if is_near else None)
@@ -334,6 +351,8 @@ def _code_tile(
         pyramid = tile_state.shift.added_to(pyramid)
     source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
     del pyramid  # a large tile's takes much memory
+    if isinstance(source, ObservedSymbols):
+        tile_state = replace(tile_state, dependency_costs=None)
     known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
     observe = source.observe if isinstance(source, ObservedSymbols) else None
     geometry = tile_state.tile.geometry
@@ -344,8 +363,8 @@ def _code_tile(
     tile_state = replace(tile_state, tables=packed)
     if isinstance(source, ObservedSymbols):
         tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_PART))
-    coded = _Coded((TileSymbols.of(symbols),), source.bits, (source.writer.to_bytes(),), (tile_state,), sample)
-    return coded, samples
+    stream = TileStream(source.writer.to_bytes(), checks=tile_checks(symbols, geometry))
+    return _Coded((stream,), source.bits, (tile_state,), sample), samples
 
 
 def _source(

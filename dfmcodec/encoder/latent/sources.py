@@ -12,7 +12,7 @@ import numpy as np
 from dfmcodec._types import Float32, Symbols
 from dfmcodec.bitstream.sections.latents import SymbolWriter, low_differences
 from dfmcodec.encoder.latent.adaptation_fit import SymbolSample
-from dfmcodec.encoder.latent.dependency_costs import DependencyCosts
+from dfmcodec.encoder.latent.dependency_costs import GatheredCosts
 from dfmcodec.entropy import best_laplace_index, laplace
 from dfmcodec.entropy.context import DIRECT_TABLES, ContextModel, TableChoice
 from dfmcodec.entropy.neighbourhood import CausalContext
@@ -105,7 +105,7 @@ class ObservedSymbols(ChosenSymbols):
     ) -> None:
         super().__init__(low, chosen, context, check)
         self._sample = sample
-        self.observed = DependencyCosts(geometry)
+        self.observed = GatheredCosts(geometry)
         self._log_step = log_step(q_step)
 
     def _observe_by_kernel(self, coding_pass: CodingPass, causal: CausalContext, quantizers: States) -> TableChoice:

@@ -115,7 +115,7 @@ class PathChooser:
 
     def _level_by_kernel(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
         shapes, rows, columns = self._shapes(coding_passes)
-        none = np.zeros(0, dtype=np.float32)
+        none = np.zeros((2, 0), dtype=np.float32)
         found = {
             coding_pass: np.empty(shape, dtype=np.int32)
             for coding_pass, shape in zip(coding_passes, shapes, strict=True)
@@ -123,10 +123,8 @@ class PathChooser:
         passes = []
         for coding_pass, shape in zip(coding_passes, shapes, strict=True):
             choice = self._choice(coding_pass)
-            slopes = [none, none]
-            if self._dependency_costs is not None:
-                of_symbols = self._dependency_costs.slopes(coding_pass, shape)
-                slopes = [np.ascontiguousarray(slope * self._bit_cost) for slope in of_symbols]
+            slopes = none if self._dependency_costs is None else self._dependency_costs.slopes(coding_pass)
+            slopes *= self._bit_cost
             c = pass_coefficients(self._pyramid, self._step, coding_pass)
             weights = self._pass_weights(coding_pass, shape)
             passes.append((*shape, c, weights, choice.sign, choice.table, *slopes, found[coding_pass]))
@@ -172,7 +170,7 @@ class PathChooser:
         c = pass_coefficients(self._pyramid, self._step, coding_pass) * sign
         inputs: list[npt.NDArray[Any]] = [c, sign, choice.table, self._pass_weights(coding_pass, shape)]
         if self._dependency_costs is not None:
-            signed, magnitude = self._dependency_costs.slopes(coding_pass, shape)
+            signed, magnitude = self._dependency_costs.slopes(coding_pass)
             inputs += [signed * sign * self._bit_cost, magnitude * self._bit_cost]
         return [values.reshape(shape) for values in inputs]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from dfmcodec._types import Int32, Model, Pixels
+from dfmcodec.bitstream.sections.latents import read_tile
 from dfmcodec.encoder.config import BIT_COST
 from dfmcodec.encoder.latent.efforts import QUICK, Effort
 from dfmcodec.encoder.latent.encoding import Encoding
@@ -81,12 +82,13 @@ def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> 
     encoding = Encoding.of(image, effort, prior=prior)
     following = first_state(encoding)
     for _ in range(iterations):
-        state = following
-        trial, following = iterate(encoding, state, q_step, BIT_COST)
+        change = following.change
+        trial, following = iterate(encoding, following, q_step, BIT_COST)
     (tile,) = encoding.tiling.tiles
-    (symbols,) = trial.model.tile_symbols
-    pyramid = encoding.pyramid(tile, state.change)
-    by_pass = symbols_by_pass(symbols.values, tile.geometry)
+    (stream,) = trial.model.streams
+    symbols, _ = read_tile(0, stream, tile.geometry, q_step, prior.context, 0)
+    pyramid = encoding.pyramid(tile, change)
+    by_pass = symbols_by_pass(symbols, tile.geometry)
     rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, prior.context, rng)
 
     original = pixels_to_planes(image.pixels, encoding.basis) * np.float32(UNITS_PER_LEVEL)

@@ -281,8 +281,11 @@ def test_a_file_that_does_not_decode_to_what_it_was_made_of_is_never_given(tiled
     def wrong(encoding, *arguments):
         """One number is another one, in the tile in the middle."""
         trial, state = iterated(encoding, *arguments)
-        array = trial.made.samples if part == "samples" else trial.made.pixels.transpose(2, 0, 1)
-        array[0, 390, 260] += 1
+        made = trial.made
+        array, at = made.pixels.transpose(2, 0, 1), Region(390, 260, 391, 261)
+        if part == "samples":
+            array, at = made.samples, at.relative_to(made.region)
+        array[0, at.top, at.left] += 1
         return trial, state
 
     iterated = iteration.iterate
