@@ -1563,12 +1563,13 @@ def read_metadata(section: bytes) -> dict[str, bytes]:
     tag = number(1)
     require(tag >> 4 == 0b1000 or tag in (0xDE, 0xDF), "the metadata are not a map")
     count = tag & 15 if tag < 0xDE else number(2 << (tag - 0xDE))
-    require(count <= 3, "the metadata have more than three entries")
+    require(count <= 64, "the metadata have more than 64 entries")
     metadata = {item(): item() for _ in range(count)}
     require(len(metadata) == count and not stream.read(), "the metadata have an entry twice, or bytes after the map")
-    require(metadata.keys() <= {"icc", "exif", "xmp"}, "unknown metadata")
+    require(all(isinstance(name, str) for name in metadata), "a name of metadata is no text")
     require(all(isinstance(value, bytes) for value in metadata.values()), "metadata that are not bytes")
-    return metadata
+    require(len(metadata.get("cicp", bytes(4))) == 4, "code points of colours of another length")
+    return {name: value for name, value in metadata.items() if name in ("icc", "exif", "xmp", "cicp")}
 
 
 def write_png(samples: np.ndarray) -> bytes:

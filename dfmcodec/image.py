@@ -32,18 +32,23 @@ class Metadata:
         icc: The ICC profile as raw bytes, or None.
         exif: The Exif block as raw bytes, or None.
         xmp: The XMP packet as raw bytes, or None.
+        cicp: The code points of the colours (ITU-T H.273), or None: a byte each for colour
+            primaries, transfer characteristics, matrix coefficients (0, as samples are RGB) and
+            whether the samples use the full range, as in the chunk cICP of a PNG. Where there is an
+            ICC profile too, these count.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    cicp: bytes | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.icc or self.exif or self.xmp)
+        return bool(self.present())
 
     def present(self) -> dict[str, bytes]:
         """Returns the entries that are present, by name, in a fixed order."""
-        entries = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp}
+        entries = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "cicp": self.cicp}
         return {name: value for name, value in entries.items() if value}
 
 

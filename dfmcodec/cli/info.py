@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dfmcodec.image import Metadata
 
 _Q_STEP_UNITS = 64  # a q_step of the header is in 1/64 code values
-_METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP"}
+_METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": "CICP"}
 
 
 @click.command("info")
@@ -233,9 +233,13 @@ def _metadata_text(file: _Examined) -> str:
     """The entries of the metadata, with their sizes."""
     if file.metadata is None:
         return "cannot be read"
-    described = f" ({file.icc_description})" if file.icc_description else ""
+    described = {"icc": file.icc_description}
+    if file.metadata.cicp:
+        from dfmcodec.files.colour_description import colours_text
+
+        described["cicp"] = colours_text(file.metadata.cicp)
     entries = [
-        f"{_METADATA_LABELS[name]}{described if name == 'icc' else ''} {len(value):,} bytes"
+        f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {len(value):,} bytes"
         for name, value in file.metadata.present().items()
     ]
     return ", ".join(entries) or "none"

@@ -1,4 +1,6 @@
-"""Descriptions of colours other than ICC profiles, which `.dfm` files do not hold."""
+"""Descriptions of colours other than ICC profiles: code points, which `.dfm` files hold, and
+others, which they do not.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ _PRIMARIES = {4: "BT.470 M", 5: "BT.601, 625 lines", 6: "BT.601, 525 lines", 9: 
 _TRANSFERS = {4: "gamma 2.2", 5: "gamma 2.8", 8: "linear", 16: "PQ", 18: "HLG"}
 _LIKE_SRGB = (1, 2), (1, 2, 6, 13, 14, 15)  # primaries; transfers that are near to that of sRGB, or not stated
 _NCLX = re.compile(rb"colrnclx(....)", re.DOTALL)
+_RGB, _FULL_RANGE = 0, 1  # of matrix coefficients, and of samples
 # Of sRGB, as PNG writes them: 100,000 times x and y of white, red, green and blue; and 1 / gamma.
 _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _SRGB_GAMMA = 45455
@@ -22,8 +25,37 @@ _TRANSFER_FUNCTION, _PRIMARY_CHROMATICITIES = 301, 319  # tags of TIFF
 _RATIONAL = 5
 
 
+def code_points(file: BinaryIO, format_name: str | None, has_profile: bool) -> bytes | None:
+    """The code points of a file's colours, as `Metadata` has them; None where it has none that say
+    more than what is assumed without them, sRGB.
+
+    Args:
+        file: The file.
+        format_name: Pillow's name of its format.
+        has_profile: Whether it has an ICC profile, which goes before the code points of AVIF and
+            HEIC.
+    """
+    if format_name == "PNG":
+        coded = png.colour_chunks(file).get(b"cICP", b"")
+        if len(coded) != 4 or coded[2] != _RGB or coded[3] not in (0, _FULL_RANGE):
+            return None
+        return coded if has_profile or colours_text(coded) else None
+    if format_name in ("AVIF", "HEIF") and not has_profile:
+        file.seek(0)
+        found = _NCLX.search(file.read(_HEAD_BYTES))
+        primaries, transfer = struct.unpack(">HH", found[1]) if found else (1, 1)
+        if max(primaries, transfer) < 256 and _coded("nclx", primaries, transfer):
+            return bytes((primaries, transfer, _RGB, _FULL_RANGE))  # as Pillow gives the samples
+    return None
+
+
+def colours_text(cicp: bytes) -> str:
+    """Names code points, such as "BT.2020, PQ"; empty for those of sRGB."""
+    return _coded("", cicp[0], cicp[1]) or ""
+
+
 def colour_description(file: BinaryIO, format_name: str | None, page: int, has_profile: bool) -> str | None:
-    """Names the description of colours that is lost with a file.
+    """Names the description of colours that is lost with a file, which has no `code_points`.
 
     Args:
         file: The file.
@@ -39,24 +71,21 @@ def colour_description(file: BinaryIO, format_name: str | None, page: int, has_p
         return _of_png(png.colour_chunks(file), has_profile)
     if has_profile:
         return None
-    if format_name == "TIFF":
-        return _of_tiff(file, page)
-    if format_name in ("AVIF", "HEIF"):
-        file.seek(0)
-        found = _NCLX.search(file.read(_HEAD_BYTES))
-        return found and _coded("nclx", *struct.unpack(">HH", found[1]))
-    return None
+    return _of_tiff(file, page) if format_name == "TIFF" else None
 
 
 def _coded(name: str, primaries: int, transfer: int) -> str | None:
-    """Names code points of primaries and transfer; None for those of sRGB."""
+    """Names code points of primaries and transfer, in parentheses after a name; None for those of
+    sRGB.
+    """
     like_srgb, near_srgb = _LIKE_SRGB
     parts = []
     if primaries not in like_srgb:
         parts.append(_PRIMARIES.get(primaries, f"primaries {primaries}"))
     if transfer not in near_srgb:
         parts.append(_TRANSFERS.get(transfer, f"transfer {transfer}"))
-    return f"{name} ({', '.join(parts)})" if parts else None
+    text = ", ".join(parts)
+    return (f"{name} ({text})" if name else text) if parts else None
 
 
 def _of_png(chunks: dict[bytes, bytes], has_profile: bool) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -39,7 +40,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
     if metadata.exif is None:
         rationals = [_rational(number) for number in density]
         fields = {_X: rationals[0], _Y: rationals[1], _UNIT: tiff.short_field("<", _INCH)}
-        return Metadata(metadata.icc, EXIF_PREFIX + tiff.write_tiff("<", fields, {}), metadata.xmp)
+        return replace(metadata, exif=EXIF_PREFIX + tiff.write_tiff("<", fields, {}))
     stated = density_of(metadata.exif)
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
         exif = "its Exif, which is kept unchanged"

@@ -10,6 +10,7 @@ import io
 import re
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from dfmcodec._types import Notify
@@ -50,7 +51,7 @@ class ExifFields(NamedTuple):
 
 def pillow_info(metadata: Metadata) -> dict[str, bytes]:
     """The entries of a Pillow image's `info` that hold the metadata."""
-    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}
+    names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "cicp": "cicp"}
     return {names[name]: value for name, value in metadata.present().items()}
 
 
@@ -109,7 +110,7 @@ def upright_metadata(metadata: Metadata) -> Metadata:
     """Returns the metadata with the orientation set to 1."""
     exif = exif_with_orientation_1(_prefixed(metadata.exif)) if metadata.exif else None
     xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp) if metadata.xmp else None
-    return Metadata(metadata.icc, exif, xmp)
+    return replace(metadata, exif=exif, xmp=xmp)
 
 
 def exif_fields(exif: bytes) -> ExifFields | None:

@@ -39,8 +39,8 @@ def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
 
     Args:
         given: Kinds, or texts of several with commas between: "gps" for the position in Exif and
-            XMP, "exif", "xmp", "icc", and "all" for Exif and XMP, but not the ICC profile, which
-            says what the colours are.
+            XMP, "exif", "xmp", "icc" for the profile and code points of colours, and "all" for Exif
+            and XMP, but not "icc", which says what the colours are.
 
     Returns:
         Some of "gps", "exif", "xmp" and "icc".
@@ -67,6 +67,8 @@ def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metad
             cannot be removed from it.
     """
     kept = replace(metadata, **{kind: None for kind in kinds & EVERYTHING})
+    if "icc" in kinds:
+        kept = replace(kept, cicp=None)
     if "gps" not in kinds:
         return kept
     exif = kept.exif and exif_without_gps(kept.exif)

@@ -153,6 +153,8 @@ def left_out(image: Image, output: OutputFormat) -> list[str]:
 
 def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
     """Whether a file of the format holds an entry of the metadata."""
+    if name == "cicp":
+        return output.name == "png"
     if output.name == "jpeg":
         return len(value) <= _JPEG_BYTES[name]
     if output.name == "tiff" and name == "exif":  # its fields become those of the file
@@ -244,6 +246,8 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     bits = 8 * samples.itemsize
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))]
     metadata = image.metadata
+    if metadata.cicp:
+        chunks.append((b"cICP", metadata.cicp))
     if metadata.icc:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc)))
     if density := density_of(metadata.exif):

@@ -27,7 +27,7 @@ def thumbnail(data: bytes, longest_side: int) -> bytes:
     size = fitted_size(header.width, header.height, longest_side)
     image = decode_image(data, DecodeRequest(max_pixels=_most_pixels(header, size), size=size))
     alpha = None if image.alpha is None else to_code_values(image.alpha)
-    small = Image(to_code_values(image.pixels), Metadata(icc=image.metadata.icc), alpha)
+    small = Image(to_code_values(image.pixels), Metadata(icc=image.metadata.icc, cicp=image.metadata.cicp), alpha)
     return image_to_bytes(small, OUTPUT_FORMATS["png"])
 
 

@@ -249,9 +249,9 @@ async function bytesOf(blob) {
 
 /** The image for a canvas. With a profile it goes through a PNG, whose colours the browser manages. */
 async function pictureOf(image) {
-  if (image.icc?.length) {
-    const { width, height, channels, bitDepth, pixels, icc } = image;
-    const png = await encodePng({ width, height, channels, bitDepth, pixels, icc });
+  if (image.icc?.length || image.cicp?.length) {
+    const { width, height, channels, bitDepth, pixels, icc, cicp } = image;
+    const png = await encodePng({ width, height, channels, bitDepth, pixels, icc, cicp });
     return createImageBitmap(new Blob([png], { type: "image/png" }));
   }
   return createImageBitmap(new ImageData(asRgba(image), image.width, image.height));

@@ -1,12 +1,14 @@
 /**
- * The metadata section: a msgpack map of ICC profile, Exif block and XMP packet ("Metadata section"
- * in docs/format.md).
+ * The metadata section: a msgpack map of ICC profile, Exif block, XMP packet and code points of
+ * colours ("Metadata section" in docs/format.md).
  */
 
 import { DfmError, damaged } from "./errors.js";
 
 const MAX_METADATA_BYTES = 2 ** 24;
-const NAMES = ["icc", "exif", "xmp"];
+const NAMES = ["icc", "exif", "xmp", "cicp"];
+const CICP_BYTES = 4;
+const [MOST_ENTRIES, LONGEST_NAME] = [64, 64]; // of a map; later versions may have further entries
 const FIX_MAP = 0x80;
 const [MAP_16, MAP_32] = [0xde, 0xdf];
 const FIX_STRING = 0xa0;
@@ -43,7 +45,8 @@ class Reader {
     const kind = STRINGS.indexOf(tag);
     if (tag >> 5 !== FIX_STRING >> 5 && kind < 0) throw unreadable();
     const bytes = this.take(kind < 0 ? tag & 31 : this.number(1 << kind));
-    return String.fromCharCode(...bytes.subarray(0, 1 + Math.max(...NAMES.map((name) => name.length))));
+    if (bytes.length > LONGEST_NAME) throw unreadable();
+    return decodedText(bytes);
   }
 
   binary() {
@@ -55,28 +58,38 @@ class Reader {
 
 /**
  * @param {Uint8Array|null} body the section; null if there is none
- * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null}}
+ * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null, cicp: Uint8Array|null}}
  * @throws {DfmError}
  */
 export function readMetadata(body) {
-  const metadata = { icc: null, exif: null, xmp: null };
+  const metadata = { icc: null, exif: null, xmp: null, cicp: null };
   if (!body) return metadata;
   if (body.length > MAX_METADATA_BYTES) {
     throw new DfmError("limit", `${body.length} bytes of metadata, more than the limit of ${MAX_METADATA_BYTES}`);
   }
   const reader = new Reader(body);
   const count = reader.mapLength();
-  if (count > NAMES.length) throw unreadable();
+  if (count > MOST_ENTRIES) throw unreadable();
   const seen = new Set();
   for (let entry = 0; entry < count; entry++) {
     const name = reader.string();
-    if (!NAMES.includes(name) || seen.has(name)) throw unreadable();
+    if (seen.has(name)) throw unreadable();
     seen.add(name);
     const value = reader.binary();
-    if (value.length) metadata[name] = value.slice();
+    if (name === "cicp" && value.length !== CICP_BYTES) throw unreadable();
+    if (NAMES.includes(name) && value.length) metadata[name] = value.slice();
   }
   if (reader.at !== body.length) throw unreadable();
   return metadata;
+}
+
+/** The text of UTF-8, which has to be valid. */
+function decodedText(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw unreadable();
+  }
 }
 
 function unreadable() {

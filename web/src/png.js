@@ -11,6 +11,7 @@
  * @property {Uint8Array|null} [icc]
  * @property {Uint8Array|null} [exif]
  * @property {Uint8Array|null} [xmp]
+ * @property {Uint8Array|null} [cicp]
  */
 
 import { crc32 } from "./crc32.js";
@@ -28,6 +29,7 @@ const EXIF_PREFIX = "Exif\0\0"; // of Exif blocks in JPEG and .dfm files; a PNG 
  */
 export async function encodePng(image) {
   const chunks = [SIGNATURE, chunk("IHDR", headerOf(image))];
+  if (image.cicp?.length) chunks.push(chunk("cICP", image.cicp));
   if (image.icc?.length) {
     chunks.push(chunk("iCCP", joined([latin1("ICC profile\0\0"), await deflated([image.icc])])));
   }

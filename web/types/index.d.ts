@@ -51,6 +51,8 @@ export interface DfmImage {
   icc: Uint8Array | null;
   exif: Uint8Array | null;
   xmp: Uint8Array | null;
+  /** Colour primaries, transfer characteristics, matrix coefficients, full range (ITU-T H.273). */
+  cicp: Uint8Array | null;
   /** Always 1: images are stored upright. */
   orientation: number;
   /** The part that was asked for, null for all of the image. */

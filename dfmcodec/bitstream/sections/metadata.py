@@ -1,4 +1,6 @@
-"""The metadata section: ICC profile, Exif block and XMP packet <-> a msgpack map."""
+"""The metadata section: ICC profile, Exif block, XMP packet and code points of colours <-> a map of
+msgpack.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from dfmcodec.errors import ConfigError, CorruptError, LimitError
 from dfmcodec.image import Metadata
 
 MAX_METADATA_BYTES = 1 << 24
+CICP_BYTES = 4
 _NAMES = tuple(field.name for field in fields(Metadata))
+_MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have further entries
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
@@ -46,8 +50,8 @@ def unpack_metadata(body: bytes | None) -> Metadata:
         metadata: Any = msgpack.unpackb(
             body,
             object_pairs_hook=_metadata_of,
-            max_map_len=len(_NAMES),
-            max_str_len=max(map(len, _NAMES)),
+            max_map_len=_MOST_ENTRIES,
+            max_str_len=_LONGEST_NAME,
             max_array_len=0,
             max_ext_len=0,
         )
@@ -60,13 +64,17 @@ def unpack_metadata(body: bytes | None) -> Metadata:
 
 
 def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
-    """The metadata of a map's entries. Maps within maps are refused as soon as they end.
+    """The metadata of a map's entries, without those of unknown names. Maps within maps are
+    refused as soon as they end.
 
     Raises:
-        ValueError: The map has a name twice or another one, or a value that is not bytes.
+        ValueError: The map has a name twice, a name that is no text, a value that is not bytes, or
+            code points of another length.
     """
     entries = list(pairs)  # msgpack in Python alone gives a generator
-    names = [name for name, _ in entries]
-    if len(set(names)) < len(names) or not all(n in _NAMES and isinstance(value, bytes) for n, value in entries):
+    found = dict(entries)
+    if len(found) < len(entries) or not all(isinstance(n, str) and isinstance(v, bytes) for n, v in entries):
         raise ValueError
-    return Metadata(**dict(entries))
+    if len(found.get("cicp", bytes(CICP_BYTES))) != CICP_BYTES:
+        raise ValueError
+    return Metadata(**{name: found[name] for name in _NAMES if name in found})

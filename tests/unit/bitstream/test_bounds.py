@@ -101,8 +101,10 @@ def nested(depth: int) -> dict:
         msgpack.packb(nested(8)),
         msgpack.packb({"icc": msgpack.ExtType(1, b"profile")}),
         msgpack.packb({"icc": "text"}),
-        msgpack.packb({"other": b""}),
-        msgpack.packb({"icc": b"", "exif": b"", "xmp": b"", "more": b""}),
+        msgpack.packb({"other": "text"}),
+        msgpack.packb({b"icc": b""}),
+        msgpack.packb({"cicp": b"\x09\x10"}),
+        msgpack.packb({f"entry {number}": b"" for number in range(65)}),
         b"\x82" + 2 * (msgpack.packb("icc") + msgpack.packb(b"x")),
         msgpack.packb(b"icc"),
         msgpack.packb({}) + b"\0",
@@ -122,3 +124,5 @@ def test_metadata_of_another_form_are_refused_in_little_memory(packed):
 def test_metadata_of_the_right_form_are_read():
     assert unpack_metadata(msgpack.packb({"xmp": b"<x/>", "icc": b""})) == Metadata(xmp=b"<x/>", icc=b"")
     assert unpack_metadata(b"\xdf\0\0\0\0") == Metadata()
+    later = {f"entry {number}": b"of a later version" for number in range(63)}
+    assert unpack_metadata(msgpack.packb({**later, "cicp": bytes(4)})) == Metadata(cicp=bytes(4))

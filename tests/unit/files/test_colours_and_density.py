@@ -1,4 +1,4 @@
-"""Descriptions of colours that are not kept, and the density that Exif keeps."""
+"""Descriptions of colours that are kept or not, and the density that Exif keeps."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import PIL.Image
 import pytest
 import tifffile
 
+import dfmcodec
+from dfmcodec.decoder import decode_image
 from dfmcodec.files.density import density_of
 from dfmcodec.files.read_image import from_pil, image_from_bytes
-from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, left_out
 from dfmcodec.image import Image, Metadata
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
@@ -45,10 +47,8 @@ def png_with(*chunks):
 @pytest.mark.parametrize(
     ("chunks", "expected"),
     [
-        ([(b"cICP", bytes([9, 16, 0, 1]))], "cICP (BT.2020, PQ)"),
-        ([(b"cICP", bytes([9, 18, 0, 1])), (b"iCCP", PROFILE)], "cICP (BT.2020, HLG)"),
-        ([(b"cICP", bytes([12, 13, 0, 1])), (b"sRGB", b"\0")], "cICP (P3)"),
-        ([(b"cICP", bytes([22, 13, 0, 1]))], "cICP (primaries 22)"),
+        ([(b"cICP", bytes([9, 16, 1, 1]))], "cICP (BT.2020, PQ)"),  # no RGB
+        ([(b"cICP", bytes([22, 13, 0, 2]))], "cICP (primaries 22)"),  # no range
         ([(b"gAMA", struct.pack(">I", 100000))], "gAMA (gamma 1)"),
         ([(b"cHRM", WIDE)], "cHRM (other primaries than sRGB)"),
         (
@@ -69,14 +69,39 @@ def test_colours_of_a_png(chunks, expected):
 
 
 @pytest.mark.parametrize(
-    ("primaries", "transfer", "expected"),
-    [(9, 16, "nclx (BT.2020, PQ)"), (12, 13, "nclx (P3)"), (1, 8, "nclx (linear)"), (1, 1, None), (2, 2, None)],
+    ("points", "others", "is_kept"),
+    [
+        (bytes([9, 16, 0, 1]), [], True),
+        (bytes([9, 18, 0, 0]), [(b"iCCP", PROFILE)], True),
+        (bytes([12, 13, 0, 1]), [(b"sRGB", b"\0")], True),
+        (bytes([22, 13, 0, 1]), [(b"gAMA", struct.pack(">I", 100000))], True),
+        (bytes([1, 13, 0, 1]), [(b"iCCP", PROFILE)], True),  # goes before the profile
+        (bytes([1, 13, 0, 1]), [], False),
+    ],
 )
-def test_colours_of_an_avif(primaries, transfer, expected):
+def test_code_points_of_a_png_come_back(points, others, is_kept):
+    image, notices = read(png_with((b"cICP", points), *others))
+    assert notices == []
+    assert image.metadata.cicp == (points if is_kept else None)
+    decoded = decode_image(dfmcodec.encode(image, quality=30, effort=1).data)
+    assert decoded.metadata == image.metadata
+    again, _ = read(image_to_bytes(decoded, OUTPUT_FORMATS["png"]))
+    assert again.metadata == image.metadata
+    assert left_out(decoded, OUTPUT_FORMATS["jpeg"]) == (["cicp"] if is_kept else [])
+    assert not read(png_with((b"cICP", points), *others), strip="icc")[0].metadata
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "expected"),
+    [(9, 16, (9, 16, 0, 1)), (12, 13, (12, 13, 0, 1)), (1, 8, (1, 8, 0, 1)), (1, 1, None), (2, 2, None)],
+)
+def test_code_points_of_an_avif(primaries, transfer, expected):
     data = bytearray(file_of("AVIF"))
     at = data.index(b"colrnclx") + 8
     data[at : at + 4] = struct.pack(">HH", primaries, transfer)
-    assert read(bytes(data))[1] == ([] if expected is None else [f"file: its colour description {expected} {LOST}"])
+    image, notices = read(bytes(data))
+    assert notices == []
+    assert image.metadata.cicp == (expected and bytes(expected))
 
 
 def test_colours_of_a_tiff():
