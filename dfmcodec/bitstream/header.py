@@ -28,6 +28,7 @@ from dfmcodec.bitstream.layout import (
     MAIN_SECTION,
     MODEL_CODES,
     MODELS,
+    MODELS_OF_SECTION,
     SECTION_ENTRY,
     VERSION,
     Section,
@@ -151,12 +152,31 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
         raise CorruptError(msg) from error
     count = values["section_count"] if "section_count" in values else values["kinds"] >> 2
     sections, file_bytes = _read_section_table(data, table, count, values.get("code_bytes"))
-    main = MAIN_SECTION[architecture.model]
-    if main not in sections:
-        msg = f"the file has no {main.title} section; it is damaged"
-        raise CorruptError(msg)
+    _check_sections(sections, architecture)
     bit_depth = values["bit_depth"] if "bit_depth" in values else 16 if values["kinds"] & 2 else 8
     return Header(values, bit_depth, architecture, sections, file_bytes)
+
+
+def _check_sections(sections: Mapping[Section, tuple[int, int]], architecture: Architecture) -> None:
+    """Refuses sections that no writer may write.
+
+    Raises:
+        CorruptError: The main section of the model is missing, one is of another model, or the rgb
+            section is not empty, or of an image of three channels.
+    """
+    main = MAIN_SECTION[architecture.model]
+    known = {section: MODELS_OF_SECTION[section] for section in sections if section in MODELS_OF_SECTION}
+    foreign = next((section for section, models in known.items() if architecture.model not in models), None)
+    problem = None
+    if main not in sections:
+        problem = f"no {main.title} section"
+    elif foreign is not None:
+        problem = f"the {foreign.title} section of another model"
+    elif Section.RGB in sections and (sections[Section.RGB][1] or architecture.channels != 1):
+        problem = "an rgb section that is not empty, or not of gray"
+    if problem:
+        msg = f"the file has {problem}; it is damaged"
+        raise CorruptError(msg)
 
 
 def _read_section_table(

@@ -239,6 +239,7 @@ SECTIONS = (
     SectionRule(Section.NETWORKS, (Model.FITTED,)),
 )
 MAIN_SECTION = {rule.models[0]: rule.section for rule in SECTIONS if rule.is_required}
+MODELS_OF_SECTION = {rule.section: rule.models for rule in SECTIONS}
 SECTION_ENTRY = struct.Struct("<BI")  # an entry of the section table: id, length
 
 # The order of writing. What is needed first comes first, so that a prefix of a file is useful.

@@ -26,6 +26,7 @@ import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.bitstream import container
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.bitstream.layout import Section
 from dfmcodec.cli import main as command
 from dfmcodec.errors import DfmError
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges, fitted_prior_of
@@ -302,6 +303,16 @@ def test_sections_that_change_no_sample_are_skipped(section: int, is_first: bool
         independent.decode(refused)
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="section 127"):
         dfmcodec.decode(refused)
+
+
+@pytest.mark.parametrize("section", [Section.LATENTS, Section.RGB])
+def test_sections_that_no_writer_writes_are_refused(section: int) -> None:
+    """One of another model, and an rgb section that is not empty."""
+    data = with_section((GOLDEN / "fitted-small.dfm").read_bytes(), section, False)
+    with pytest.raises(independent.FormatError):
+        independent.decode(data)
+    with pytest.raises(dfmcodec.CorruptError, match="of another model|not empty"):
+        dfmcodec.decode(data)
 
 
 def with_section(data: bytes, section: int, is_first: bool) -> bytes:

@@ -21,6 +21,8 @@ export const GENERATIVE = 2;
 export const FITTED = 3;
 const MODEL_NAMES = ["coordinate", "latent", "generative", "fitted"];
 const MAIN_SECTIONS = ["weights", "latents", "code", "grids"];
+/** The sections that belong to a model; the others are of all. */
+const OWN_SECTIONS = [["weights"], ["latents", "filter", "adaptation"], ["code"], ["grids", "networks"]];
 /** Sections from this id on change no sample, and are skipped where they are unknown. */
 const FIRST_SKIPPED = 128;
 /** The names of sections by their ids. */
@@ -141,10 +143,9 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
   requireTiles(tileRows, values.height);
   requireTiles(tileColumns, values.width);
   const { sections, fileBytes } = readSectionTable(data, at, values);
-  const main = MAIN_SECTIONS[values.model];
-  if (!sections.has(main)) throw new DfmError("corrupt", `the file has no ${main} section; it is damaged`);
   const kinds = values.kinds ?? 0;
   const codedChannels = values.channels ?? (kinds & 1 ? 3 : 1);
+  checkSections(sections, values.model, codedChannels);
   return {
     values,
     model: values.model,
@@ -160,6 +161,19 @@ export function readHeader(data, maxPixels = MAX_PIXELS) {
     sections,
     fileBytes,
   };
+}
+
+/** Refuses sections that no writer may write. */
+function checkSections(sections, model, codedChannels) {
+  const main = MAIN_SECTIONS[model];
+  const others = OWN_SECTIONS.filter((_, other) => other !== model).flat();
+  const foreign = [...sections.keys()].find((name) => others.includes(name));
+  const rgb = sections.get("rgb");
+  let problem = null;
+  if (!sections.has(main)) problem = `no ${main} section`;
+  else if (foreign) problem = `the ${foreign} section of another model`;
+  else if (rgb && (rgb.length || codedChannels !== 1)) problem = "an rgb section that is not empty, or not of gray";
+  if (problem) throw new DfmError("corrupt", `the file has ${problem}; it is damaged`);
 }
 
 function requireMagic(data) {

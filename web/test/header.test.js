@@ -16,6 +16,9 @@ function fileOf(fields, section = [3, 2, 0, 0, 0], body = [5, 6]) {
   return content;
 }
 
+/** The section table of latents and an empty section. */
+const TWO = (id) => [3, 2, 0, 0, 0, id, 0, 0, 0, 0];
+
 /** The fields with another value at one place. */
 const changed = (at, value) => LATENT.map((byte, index) => (index === at ? value : byte));
 
@@ -39,6 +42,8 @@ test("refuses other values with the documented errors", () => {
     [LATENT, "unsupported-version", "section 12 is unknown to this program; update dfmcodec", [12, 2, 0, 0, 0]],
     [LATENT, "unsupported-version", "section 127 is unknown to this program; update dfmcodec", [127, 2, 0, 0, 0]],
     [LATENT, "corrupt", "the file has no latents section; it is damaged", [128, 2, 0, 0, 0]],
+    [changed(12, 2), "corrupt", "the file has the weights section of another model; it is damaged", TWO(1)],
+    [changed(12, 2), "corrupt", "the file has an rgb section that is not empty, or not of gray; it is damaged", TWO(7)],
   ];
   for (const [fields, kind, message, section] of refused) {
     assert.throws(() => readHeader(fileOf(fields, section)), { kind, message });
