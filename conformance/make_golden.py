@@ -8,6 +8,8 @@ Afterwards: python conformance/make_manifest.py
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +23,12 @@ import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec.bitstream import container
 from dfmcodec.decoder import decode_image
+from dfmcodec.encoder.config import lmbda_of_step
 from dfmcodec.encoder.fitted import plan
 from dfmcodec.encoder.fitted.fit import FitSchedule
 from dfmcodec.files.write_image import image_to_bytes, output_format
 from dfmcodec.image import Image, Metadata
+from dfmcodec.latents.geometry import Tiling, default_levels
 from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 from dfmcodec.prior.registry import (
     FITTED_DETAILED,
@@ -35,6 +39,7 @@ from dfmcodec.prior.registry import (
     ShippedPrior,
 )
 
+_LUMA_AT = 14
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden" / "v1"
 OTHERS = {
     "coordinate": "a network of its own, by --rate",
@@ -59,6 +64,8 @@ class Case:
         options: Those of `dfmcodec.encode`.
         has_checks: Whether it gets checks, which so small files do not have.
         prior: The prior of a fitted file, which images so small do not get.
+        tiles: Rows and columns of tiles, which images so small do not get; None for one tile.
+        luma: The luma of the header, which gray images do not get; None for the encoder's.
     """
 
     name: str
@@ -67,6 +74,8 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
     has_checks: bool = False
     prior: ShippedPrior | None = None
+    tiles: tuple[int, int] | None = None
+    luma: int | None = None
 
 
 def photograph(height: int, width: int, top: int = 0, left: int = 0, name: str = "chelsea") -> np.ndarray:
@@ -116,6 +125,14 @@ def tall() -> Image:
     return Image(np.tile(photograph(384, 20, 0, 150, "astronaut"), (4, 1, 1)))
 
 
+def dots() -> Image:
+    """Black with white squares, which contexts do not expect: escapes of 14 bits and more."""
+    pixels = np.zeros((70, 66, 1), dtype=np.uint8)
+    for top, left in ((16, 16), (16, 48), (32, 32), (48, 16), (48, 48)):
+        pixels[top : top + 4, left : left + 4] = 255
+    return Image(pixels)
+
+
 def wide() -> Image:
     return Image(tall().pixels.swapaxes(0, 1).copy())
 
@@ -154,6 +171,23 @@ CASES = (
         PSNR | {"quality": 50},
         has_checks=True,
     ),
+    Case(
+        "latent-tiles-both",
+        "several rows and columns of tiles",
+        gray(512, 512, 0, 0, "astronaut"),
+        PSNR | {"rate": 0.005},
+        tiles=(2, 2),
+    ),
+    Case("latent-gray-luma", "gray with luma 2", gray(41, 33, 100, 120), PSNR | {"quality": 50}, luma=2),
+    Case("latent-escapes", "several long escapes in an array", dots, PSNR | {"lmbda": lmbda_of_step(1 / 64)}),
+    Case("latent-step-11", "a q_step of 11", rgb(19, 23, 120, 150), PSNR | {"lmbda": lmbda_of_step(11 / 64)}),
+    Case("latent-step-23", "a q_step of 23", gray(23, 31, 120, 150), PSNR | {"lmbda": lmbda_of_step(23 / 64)}),
+    Case(
+        "latent-code-points",
+        "code points of colours",
+        lambda: Image(photograph(24, 20, 100, 120), Metadata(cicp=bytes((9, 16, 0, 1)))),
+        PSNR | {"quality": 40},
+    ),
     Case("checked-tiles", "checks of tiles", wide, PSNR | {"quality": 30}, has_checks=True),
     Case("fitted-small", "its prior; by --rate", rgb(97, 89, 80, 120), FITTED | {"rate": 0.05}, prior=FITTED_SMALL),
     Case("fitted-fine", "its prior; by --psnr", rgb(58, 51, 80, 150), FITTED | {"psnr": 36.0}, prior=FITTED_FINE),
@@ -176,11 +210,22 @@ def file_of(case: Case) -> bytes:
         prior, schedule = chosen(colours, lmbda, steps)
         return (fitted_prior_of(case.prior.id) if case.prior else prior), schedule
 
+    def tiling(height: int, width: int, channels: int) -> Tiling:
+        return Tiling(height, width, channels, default_levels(height, width), *(case.tiles or (1, 1)))
+
     with (
         mock.patch.object(plan, "prior_and_schedule", prior_and_schedule),
         mock.patch.object(container, "CHECKS_PART", 1.0 if case.has_checks else 0.0),
+        mock.patch.object(Tiling, "default", tiling if case.tiles else Tiling.default),
     ):
-        return dfmcodec.encode(case.image(), **case.options).data
+        data = dfmcodec.encode(case.image(), **case.options).data
+    return data if case.luma is None else _with_luma(data, case.luma)
+
+
+def _with_luma(data: bytes, luma: int) -> bytes:
+    """A latent file with another luma in its header."""
+    content = data[:_LUMA_AT] + bytes([luma]) + data[_LUMA_AT + 1 : -4]
+    return content + struct.pack("<I", zlib.crc32(content))
 
 
 def main() -> None:

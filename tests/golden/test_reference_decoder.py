@@ -311,7 +311,7 @@ def test_sections_that_no_writer_writes_are_refused(section: int) -> None:
     data = with_section((GOLDEN / "fitted-small.dfm").read_bytes(), section, False)
     with pytest.raises(independent.FormatError):
         independent.decode(data)
-    with pytest.raises(dfmcodec.CorruptError, match="of another model|not empty"):
+    with pytest.raises(dfmcodec.CorruptError, match=r"of another model|not empty"):
         dfmcodec.decode(data)
 
 
