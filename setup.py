@@ -2,8 +2,7 @@
 `dfmcodec.web`, and the kernels are compiled where there is a compiler.
 """
 
-import platform
-import sys
+import sysconfig
 from glob import glob
 
 from setuptools import Extension, find_packages, setup
@@ -13,7 +12,7 @@ from setuptools import Extension, find_packages, setup
 # and uses NumPy.
 # Files such as machine_avx2.c are for x86-64 and Linux; elsewhere a build is for the oldest
 # processors throughout.
-HAS_TARGETS = platform.machine() == "x86_64" and sys.platform == "linux"
+HAS_TARGETS = sysconfig.get_platform() == "linux-x86_64"  # of the wheel, which tests/supply/cross_wheels.py names
 KERNELS = Extension(
     "dfmcodec.kernels._compiled",
     [path for path in sorted(glob("dfmcodec/kernels/*.c")) if HAS_TARGETS or "_avx" not in path],
