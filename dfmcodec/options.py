@@ -170,7 +170,7 @@ class EncodeSettings:
         AUTO,
         Kind.CHOICE,
         "Model of the file: latent takes seconds; fitted takes minutes, for smaller files; coordinate is the "
-        "published Deep Fourier Machine. auto: latent; with --tune psnr, from effort 6 on and up to 4 megapixels, the "
+        "published Deep Fourier Machine. auto: latent; up to 4 megapixels, from effort 8 (--tune psnr: 6) on, the "
         "better of latent and fitted.",
         choices=MODELS,
     )
@@ -227,7 +227,7 @@ class EncodeSettings:
     tune: str | None = _field(
         None,
         Kind.CHOICE,
-        "What the file is optimised for: visual quality (latent model) or squared error. Default: visual, but psnr "
+        "What the file is optimised for: visual quality or squared error. Default: visual, but psnr "
         "with --psnr, --lossless, --lmbda, --generator or another model.",
         choices=("visual", "psnr"),
     )

@@ -231,8 +231,8 @@ def command(**arguments: Any) -> None:
     Files that share an output, as photo.png and photo.jpg share photo.dfm, are not encoded; the
     others are. --keep-extension tells these two apart.
 
-    --model coordinate and --generator need the package JAX, and so do --model fitted and --effort 6
-    to 9 with --tune psnr where there are no compiled kernels; the rest does not.
+    --model coordinate and --generator need the package JAX, and so do --model fitted and efforts 8
+    and 9 (6 to 9 with --tune psnr) where there are no compiled kernels; the rest does not.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
     the exit code is 130. With several files, outputs already made from the same files are kept,

@@ -69,7 +69,8 @@ RECIPES = {
         rounded_part=0.2,
     ),
 }
-FITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better
+FITTED_FROM_EFFORT = 6  # efforts whose files are fitted, where that is better, with the tune `psnr`
+VISUAL_FITTED_FROM_EFFORT = 8  # with the tune `visual`
 FITTED_PIXELS = 4_000_000  # of larger images that takes hours
 _PSNR_TARGETS = ("psnr", "lossless", "lmbda")  # by which squared error is what counts
 MAX_AIMED_QUALITY = 92  # qualities up to it are SSIMULACRA2, where that is what counts
@@ -125,8 +126,8 @@ class EncoderConfig(EncodeSettings):
             lossless; with the tune "psnr", by `lmbda_of_quality`.
         lmbda: The lmbda of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
-        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, with the tune "psnr",
-            from effort 6 on and up to 4 megapixels, the better of latent and fitted.
+        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, up to 4 megapixels, from
+            effort 8 on (6 with the tune "psnr"), the better of latent and fitted.
         effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
             see docs/presets.md.
         recipe: The name of a recipe of the coordinate model, "default" or "published".
@@ -142,8 +143,8 @@ class EncoderConfig(EncodeSettings):
             `quality`, `lmbda` and the reported PSNR are relative; at most the largest of its bit
             depth counts. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8 bits.
             None for `Image.sample_max`.
-        tune: "visual" for what looks best, which the latent model alone knows, or "psnr" for the
-            least squared error; None for "psnr" with the targets `psnr`, `lossless` and `lmbda`,
+        tune: "visual" for what looks best, not for a model that is named but latent, or "psnr" for
+            the least squared error; None for "psnr" with the targets `psnr`, `lossless` and `lmbda`,
             with models other than "auto" and "latent", for images with a side below 113 pixels and
             for samples that use a part of 16 bits, and for "visual" otherwise.
 
@@ -174,9 +175,8 @@ class EncoderConfig(EncodeSettings):
         """The models that are tried for an image of the given number of pixels."""
         if self.model != AUTO:
             return (Model(self.model),)
-        if self.distortion_tune is Tune.VISUAL:
-            return (Model.LATENT,)
-        is_fitted = self.effort >= FITTED_FROM_EFFORT and pixel_count <= FITTED_PIXELS
+        from_effort = VISUAL_FITTED_FROM_EFFORT if self.distortion_tune is Tune.VISUAL else FITTED_FROM_EFFORT
+        is_fitted = self.effort >= from_effort and pixel_count <= FITTED_PIXELS
         return (Model.LATENT, Model.FITTED) if is_fitted else (Model.LATENT,)
 
     @property

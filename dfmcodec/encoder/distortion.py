@@ -11,6 +11,8 @@ with v the energy of luma's detail in the three bands of its level, in squared c
 over 3x3 cells; and all weights of a tile are divided by the geometric mean of the last factor over
 the finest level. Measured by SSIMULACRA2 and Butteraugli on data/kodak, docs/results/visual.md.
 
+A fit has no coefficients; `pixel_weights` weighs its pixels by the variance around them.
+
 What is seen is not a sum of squared errors of coefficients, though: errors that a coarser image, or
 the luma of another colour space, has no more of cost less. `TargetShift` moves what symbols aim at,
 by SSIMULACRA2's derivative at the image that an iteration made.
@@ -22,9 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dfmcodec._types import Float32, Tune
+from dfmcodec._types import Float32, Float64, Tune
 from dfmcodec.encoder.halves import Halves, from_halves, to_halves
 from dfmcodec.entropy.passes import PHASES, CodingPass
+from dfmcodec.image import PEAK_LEVEL
 from dfmcodec.latents.wavelet import BAND_NORMS, NORM_UNIT, Pyramid
 
 _Bands = tuple[tuple[Halves, Halves, Halves], ...]
@@ -34,6 +37,9 @@ _DIAGONAL = 2  # the orientation that is high along both rows and columns
 _DIAGONAL_WEIGHT = 0.6
 _CHANNEL_WEIGHTS = (1.0, 0.8, 0.5)  # luma, and the two chroma axes; the second one varies less
 _LEAST_ENERGY = np.float32(60)
+_LUMA = np.array((0.299, 0.587, 0.114), dtype=np.float32)  # Rec. 601
+_PIXEL_EXPONENT = np.float32(-0.55)
+_PIXEL_REACH = 4  # pixels of a mean on each side, taken twice: about a Gaussian of 3.7 pixels
 _KEPT_PART = np.float32(0.8)  # of the shift before
 _TINY = 1e-20
 _LARGEST_SHIFT = 2  # root mean squares of a band's errors
@@ -124,6 +130,33 @@ class TargetShift:
             for (a, b, c), (x, y, z) in zip(pyramid.bands, self.bands, strict=True)
         ]
         return Pyramid(pyramid.low, tuple(levels))
+
+
+def pixel_weights(colours: Float32) -> Float32:
+    """The weights of the squared errors of pixels for the tune `visual`, of mean 1: (v + 60)^-0.55
+    with v the variance of luma around the pixel, in squared code values.
+
+    Args:
+        colours: float32 [3, H, W] in [0, 1].
+
+    Returns:
+        float32 [H, W].
+    """
+    luma = PEAK_LEVEL * np.tensordot(_LUMA, colours, 1)
+    mean, square = (_wide_mean(plane.astype(np.float64)) for plane in (luma, luma**2))
+    weights = (np.maximum(square - mean**2, 0).astype(np.float32) + _LEAST_ENERGY) ** _PIXEL_EXPONENT
+    return np.asarray(weights / weights.mean(dtype=np.float64), dtype=np.float32)
+
+
+def _wide_mean(plane: Float64) -> Float64:
+    """Means over squares of `_PIXEL_REACH` pixels on each side, of such means; edges repeated."""
+    side = 2 * _PIXEL_REACH + 1
+    for axis in (0, 1, 0, 1):
+        margin = [(_PIXEL_REACH, _PIXEL_REACH) if axis == along else (0, 0) for along in (0, 1)]
+        sums = np.cumsum(np.pad(plane, margin, mode="edge"), axis)
+        before = np.concatenate([np.zeros_like(np.take(sums, [0], axis)), np.delete(sums, np.s_[-side:], axis)], axis)
+        plane = (np.delete(sums, np.s_[: side - 1], axis) - before) / side
+    return plane
 
 
 def _newton_steps(errors: Float32, slopes: Float32, weights: Float32) -> Float32:

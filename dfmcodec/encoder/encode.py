@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
 LEAST_USED = 0.97  # the part of a size budget that every effort uses
 _LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
+_SMALLER_PART = 0.9  # of the latent model's bytes, which a fit has to do with
 _FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
 _FITTING = ("jax", "optax")  # what networks without latents are fitted by
 _WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 5 do"
@@ -208,6 +209,8 @@ def _better_of(
             of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
         if best is not None and should_stop():
             break
+        if best is not None and config.distortion_tune is Tune.VISUAL and config.budget_bytes(image) is None:
+            of_model = _smaller(of_model, best)
 
         def report(progress: Progress, first: float = _FIRST_MODEL_PART * number) -> None:
             last = 1.0 if first else _FIRST_MODEL_PART
@@ -224,6 +227,15 @@ def _better_of(
         assert first_error is not None
         raise first_error
     return replace(best, report=replace(best.report, config=config, total_s=time.perf_counter() - started))
+
+
+def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
+    """The settings for a file of a part of another one's size; it is the better one if it does not
+    look worse.
+    """
+    others: dict[str, Any] = dict.fromkeys(config.targets())
+    size = max(1, int(_SMALLER_PART * len(other.data)))
+    return replace(config, **others, size=size, tune=Tune.VISUAL.value)
 
 
 def _better_than_latent(image: Image, fitted: EncodeResult, should_stop: Callable[[], bool]) -> EncodeResult:
@@ -248,6 +260,8 @@ def _better_than_latent(image: Image, fitted: EncodeResult, should_stop: Callabl
 def _score(result: EncodeResult) -> float:
     """A figure by which files for the same target are compared: larger is better."""
     report = result.report
+    if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
+        return report.ssimulacra2
     if report.budget_bytes is not None:
         return report.psnr_db
     lmbda = report.config.target_lmbda

@@ -123,7 +123,7 @@ class Measured:
 
     Args:
         bits: Of all symbols.
-        mse: The mean squared error of samples in [0, 1].
+        mse: The mean squared error of samples in [0, 1], weighed as the fit weighs pixels.
     """
 
     bits: float
@@ -157,6 +157,7 @@ class Fit:
         rate_part: The part of their bits that the loss has of changes; below 1 for a crop whose
             networks are to be those of a larger image.
         peak: The largest value of a sample of the image.
+        weights: Those of the squared errors of pixels, float32 [H, W]; None for all alike.
     """
 
     def __init__(
@@ -171,6 +172,7 @@ class Fit:
         frozen: Sequence[Bools] = (),
         rate_part: float = 1.0,
         peak: int = PEAK_LEVEL,
+        weights: Float32 | None = None,
     ) -> None:
         self.height: int = colours.shape[1]
         self.width: int = colours.shape[2]
@@ -184,7 +186,10 @@ class Fit:
         self._rate_part = rate_part
         self._peak = peak
         self._windows = Windows.of(self.height, self.width)
-        parts = self._windows.pixels(colours), self._windows.inside(), self._windows.corners
+        inside = self._windows.inside()
+        if weights is not None:
+            inside *= self._windows.pixels(weights[None])[:, 0]
+        parts = self._windows.pixels(colours), inside, self._windows.corners
         self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
 
     @property

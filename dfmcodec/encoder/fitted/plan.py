@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dfmcodec._types import Float32, Model
+from dfmcodec._types import Float32, Model, Tune
 from dfmcodec.bitstream.contents import QuantizedLatents
 from dfmcodec.encoder.config import lmbda_of_step
 from dfmcodec.encoder.fitted.fit import FitSchedule
@@ -21,6 +21,7 @@ from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
 from dfmcodec.prior.registry import FITTED_DETAILED, FITTED_FINE, FITTED_LARGE, FITTED_SMALL, FITTED_WIDE
 
 EFFORT_STEPS = {1: 300, 2: 450, 3: 600, 4: 700, 5: 850, 6: 1000, 7: 3200, 8: 6000, 9: 12000}
+VISUAL_STEPS = {8: 1000, 9: 3200}  # with the tune `visual`, for which more gain little
 # Priors of images, by the least number of pixels, the largest part without details, and the least
 # multiplier: the more symbols there are, the better they pay for networks that move far, and for
 # wide ones.
@@ -76,7 +77,10 @@ def plan_of(job: Job) -> Plan:
             "use --model latent"
         )
         raise TargetUnreachableError(msg) if job.config.target_lmbda is None else ConfigError(msg)
-    steps = job.config.steps or EFFORT_STEPS[job.config.effort]
+    effort, by_effort = job.config.effort, EFFORT_STEPS
+    if job.config.distortion_tune is Tune.VISUAL:
+        by_effort = EFFORT_STEPS | VISUAL_STEPS
+    steps = job.config.steps or by_effort[effort]
     prior, schedule = prior_and_schedule(colours_of(job.image), lmbda, steps)
     return Plan(prior, prior_networks(prior), schedule, lmbda)
 
@@ -121,7 +125,7 @@ def _latent_lmbda(job: Job) -> float:
     """The lmbda with which the latent model meets the target of a job, by single iterations. A
     time limit that ends its search leaves one that meets it less closely.
     """
-    config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None)
+    config = replace(job.config, model=Model.LATENT.value, effort=1, steps=None, tune=Tune.PSNR.value)
     quiet = replace(job, config=config, on_progress=lambda progress: None)
     model = fit_latents(quiet, QUICK).model
     assert isinstance(model, QuantizedLatents)

@@ -22,8 +22,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from dfmcodec._types import Float32, Model
+from dfmcodec._types import Float32, Model, Tune
 from dfmcodec.bitstream.layout import container_bytes
+from dfmcodec.encoder.distortion import pixel_weights
 from dfmcodec.encoder.fitted.candidates import Candidate, Candidates, Tried
 from dfmcodec.encoder.fitted.control import FitControl
 from dfmcodec.encoder.fitted.coordinate_descent import descend
@@ -67,7 +68,19 @@ class _Search:
         colours = colours_of(job.image)
         frozen = smooth_latents(colours, plan.first_lmbda)
         start, schedule, peak = plan.start, plan.schedule, peak_value(job.image.bit_depth)
-        self._fit = Fit(colours, plan.first_lmbda, code, start, schedule, scales, job.config.seed, frozen, peak=peak)
+        weights = pixel_weights(colours) if job.config.distortion_tune is Tune.VISUAL else None
+        self._fit = Fit(
+            colours,
+            plan.first_lmbda,
+            code,
+            start,
+            schedule,
+            scales,
+            job.config.seed,
+            frozen,
+            peak=peak,
+            weights=weights,
+        )
         self._target = target_of(job)
         self._candidates = Candidates(job, self._target, plan.prior, code)
         self._has_frozen = bool(frozen)

@@ -48,7 +48,8 @@ class WindowPixels(NamedTuple):
 
     Args:
         colours: float32 [C, WINDOW, WINDOW], in [0, 1].
-        inside: 1 for pixels of the image, float32 [WINDOW, WINDOW].
+        inside: The weight of each pixel's squared error, 0 beyond the image, float32
+            [WINDOW, WINDOW].
         corner: The first row and column, int32 [2].
     """
 

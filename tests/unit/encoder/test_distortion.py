@@ -10,7 +10,7 @@ import dfmcodec
 from dfmcodec import bitstream
 from dfmcodec._types import Tune
 from dfmcodec.encoder.config import BIT_COST, EncoderConfig
-from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift
+from dfmcodec.encoder.distortion import CoefficientWeights, TargetShift, pixel_weights
 from dfmcodec.encoder.encode import encode_image
 from dfmcodec.encoder.halves import from_halves
 from dfmcodec.encoder.latent.efforts import Effort
@@ -198,3 +198,18 @@ def test_the_command_says_what_is_seen(tmp_path, chelsea):
     assert "SSIMULACRA2" in output
     assert "SSIMULACRA2" in dfm("compare", tmp_path / "a.png", tmp_path / "a.dfm").output
     assert "tune" in dfm("encode", tmp_path / "a.png", "--tune", "iq", code=2).output
+
+
+def test_pixels_count_less_where_luma_varies():
+    rng = np.random.default_rng(0)
+    colours = np.full((3, 60, 80), 0.5, dtype=np.float32)
+    assert np.allclose(pixel_weights(colours), 1)
+    colours[:, :, 40:] += rng.normal(0, 0.1, (60, 40)).astype(np.float32)
+    weights = pixel_weights(colours)
+    assert weights.shape == (60, 80)
+    assert weights.mean() == pytest.approx(1, abs=1e-3)
+    variance = np.var(255 * colours[0, :, 40:])
+    ratio = weights[10:-10, 5:25].mean() / weights[10:-10, 55:75].mean()
+    assert ratio == pytest.approx(((60 + variance) / 60) ** 0.55, rel=0.1)
+    turned = pixel_weights(np.ascontiguousarray(colours[:, ::-1]))
+    assert np.allclose(turned[::-1], weights, rtol=1e-4)

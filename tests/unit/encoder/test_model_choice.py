@@ -37,7 +37,7 @@ def test_high_efforts_try_two_models_for_images_that_are_not_too_large(
     effort: int, pixels: int, models: tuple[Model, ...]
 ) -> None:
     assert EncoderConfig(effort=effort, tune="psnr").models(pixels) == models
-    assert EncoderConfig(effort=effort).models(pixels) == (Model.LATENT,)  # which alone knows what is seen
+    assert EncoderConfig(effort=effort).models(pixels) == (models if effort > 7 else (Model.LATENT,))
     for model in (Model.LATENT, Model.FITTED):
         assert EncoderConfig(effort=effort, model=model.value).models(pixels) == (model,)
 
@@ -96,6 +96,33 @@ def encode_to(monkeypatch: pytest.MonkeyPatch, report: EncodeReport) -> Encode:
         return encode_image(IMAGE, config, **arguments)
 
     return encoded
+
+
+@pytest.mark.parametrize(("target", "sizes"), [({"size": 900}, [900, 900]), ({"quality": 60}, [None, 810])])
+@pytest.mark.parametrize(("latent", "fitted", "kept"), [(60.0, 60.1, Model.FITTED), (60.0, 59.9, Model.LATENT)])
+def test_what_is_seen_decides_between_files_of_the_tune_visual(
+    monkeypatch: pytest.MonkeyPatch,
+    report: EncodeReport,
+    target: dict[str, Any],
+    sizes: list[int | None],
+    latent: float,
+    fitted: float,
+    kept: Model,
+) -> None:
+    """Where the target is no size, the fit has nine tenths of the bytes of the latent model."""
+    given: list[int | None] = []
+
+    def one(image: Image, config: EncoderConfig, model: Model, *_: Any) -> EncodeResult:
+        given.append(config.budget_bytes(image))
+        assert config.tune != "psnr"
+        score = latent if model is Model.LATENT else fitted
+        return EncodeResult(bytes(900), replace(report, config=config, ssimulacra2=score), image)
+
+    monkeypatch.setattr(encode, "_encoded", one)
+    image = Image(np.zeros((200, 300, 3), np.uint8))
+    result = encode_image(image, EncoderConfig(**target, effort=8))
+    assert given == sizes
+    assert result.report.ssimulacra2 == (fitted if kept is Model.FITTED else latent)
 
 
 @pytest.mark.parametrize(
