@@ -126,8 +126,8 @@ class EncoderConfig(EncodeSettings):
             lossless; with the tune "psnr", by `lmbda_of_quality`.
         lmbda: The lmbda of the loss MSE + lmbda * bpp, with the MSE of samples in [0, 1]; not
             for the coordinate model.
-        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, up to 4 megapixels, from
-            effort 8 on (6 with the tune "psnr"), the better of latent and fitted.
+        model: "latent", "fitted" or "coordinate"; or "auto" for latent and, up to 4 megapixels,
+            from effort 8 on (6 with the tune "psnr"), the better of latent and fitted.
         effort: How much work the encoder of the latent or the fitted model does, 1 (fastest) to 9;
             see docs/presets.md.
         recipe: The name of a recipe of the coordinate model, "default" or "published".
@@ -144,8 +144,8 @@ class EncoderConfig(EncodeSettings):
             depth counts. Samples of 16 bits with a `sample_max` up to 255 are encoded as 8 bits.
             None for `Image.sample_max`.
         tune: "visual" for what looks best, not for a model that is named but latent, or "psnr" for
-            the least squared error; None for "psnr" with the targets `psnr`, `lossless` and `lmbda`,
-            with models other than "auto" and "latent", for images with a side below 113 pixels and
+            the least squared error; None for "psnr" with the targets `psnr`, `lossless` and
+            `lmbda`, with models other than "auto" and "latent", for images with a side below 113 pixels and
             for samples that use a part of 16 bits, and for "visual" otherwise.
 
     Raises:
