@@ -145,8 +145,8 @@ class EncoderConfig(EncodeSettings):
             None for `Image.sample_max`.
         tune: "visual" for what looks best, not for a model that is named but latent, or "psnr" for
             the least squared error; None for "psnr" with the targets `psnr`, `lossless` and
-            `lmbda`, with models other than "auto" and "latent", for images with a side below 113 pixels and
-            for samples that use a part of 16 bits, and for "visual" otherwise.
+            `lmbda`, with models other than "auto" and "latent", for images with a side below 113
+            pixels and for samples that use a part of 16 bits, and for "visual" otherwise.
 
     Raises:
         ConfigError: A value or a combination of values is not possible.
