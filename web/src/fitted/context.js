@@ -19,6 +19,7 @@ const CAUSAL = [
 ];
 const SLOPE = 2; // a row counts as this number of columns in the number of a wavefront
 const PAD = 3; // symbols around a grid that are seen
+const CONSTANTS = 1; // the place of what differs by grid in the arrays of a network
 const SQUARE = 9; // the 3x3 symbols that are seen of the next coarser grid
 const PLANES = GRIDS - 1; // interpolated planes of the coarser grids
 const COARSER = SQUARE + PLANES; // features that are not of the same grid
@@ -96,15 +97,21 @@ function turned(matrix, columns) {
   return Float32Array.from(matrix, (_, at) => matrix[(at % rows) * columns + Math.floor(at / rows)]);
 }
 
-/** The context network as the kernel takes it for a grid. @param {ContextWeights} weights @param {number} level */
-function networkOf({ w1, c1, w2, c2, w3, bypass, c3 }, level) {
+/** The constants of the network for a grid. @param {ContextWeights} weights @param {number} level */
+function constantsOf({ w1, c1, c3 }, level) {
   const hidden = w1.length / FEATURES;
   const own = (/** @type {ArrayLike<number>} */ constants, /** @type {number} */ count) =>
     Array.from({ length: count }, (_, i) => constants[level * count + i]);
+  return Float32Array.from([...own(c1, hidden), ...own(c3, 2)]);
+}
+
+/** The context network as the kernel takes it for the finest grid. @param {ContextWeights} weights */
+function networkOf(weights) {
+  const { w1, w2, c2, w3, bypass } = weights;
   return [
     turned([...Array.from(w1), ...Array.from(bypass)], FEATURES),
-    Float32Array.from([...own(c1, hidden), ...own(c3, 2)]),
-    turned(w2, hidden),
+    constantsOf(weights, 0),
+    turned(w2, w1.length / FEATURES),
     Float32Array.from(c2),
     turned(w3, c2.length),
   ];
@@ -141,7 +148,7 @@ export class GridContext {
    */
   constructor(space, [rows, columns], weights) {
     this.#run = space.run;
-    this.#network = networkOf(weights, 0).map((array) => space.copyOf(array));
+    this.#network = networkOf(weights).map((array) => space.copyOf(array));
     this.#all = {
       plane: space.float32((rows + PAD) * (columns + 2 * PAD)),
       coarser: space.array(Int8Array, rows * columns * COARSER),
@@ -157,7 +164,7 @@ export class GridContext {
    * @param {Int8Array | null} coarser - See `coarserOf`; null for the coarsest grid.
    */
   enter(weights, level, [rows, columns], coarser) {
-    networkOf(weights, level).forEach((array, i) => this.#network[i].set(array));
+    this.#network[CONSTANTS].set(constantsOf(weights, level));
     [this.#rows, this.#columns, this.#stride] = [rows, columns, columns + 2 * PAD];
     this.#plane = this.#all.plane.subarray(0, (rows + PAD) * this.#stride).fill(0);
     this.#coarser = this.#all.coarser.subarray(0, rows * columns * COARSER);
