@@ -46,13 +46,13 @@ PROGRAM = """
 import json, os, sys, hashlib
 from pathlib import Path
 from dfmcodec import bitstream
-from dfmcodec.decoder import decode_image
+from dfmcodec.decoder import DecodeRequest, decode_image
 found = {}
 for path in sorted(Path(sys.argv[1]).glob("*.dfm")):
     data = path.read_bytes()
     model, _ = bitstream.read(data)
     symbols = model.grids if hasattr(model, "grids") else [model.symbols]
-    pixels = decode_image(data, os.environ.get("BACKEND", "numpy")).pixels
+    pixels = decode_image(data, DecodeRequest(os.environ.get("BACKEND", "numpy"))).pixels
     digest = hashlib.sha256(b"".join(part.tobytes() for part in symbols)).hexdigest()
     found[path.stem] = [digest, pixels.astype(int).ravel().tolist()]
 print(json.dumps(found))
