@@ -77,10 +77,8 @@ def plan_of(job: Job) -> Plan:
             "use --model latent"
         )
         raise TargetUnreachableError(msg) if job.config.target_lmbda is None else ConfigError(msg)
-    effort, by_effort = job.config.effort, EFFORT_STEPS
-    if job.config.distortion_tune is Tune.VISUAL:
-        by_effort = EFFORT_STEPS | VISUAL_STEPS
-    steps = job.config.steps or by_effort[effort]
+    by_effort = EFFORT_STEPS | VISUAL_STEPS if job.config.distortion_tune is Tune.VISUAL else EFFORT_STEPS
+    steps = job.config.steps or by_effort[job.config.effort]
     prior, schedule = prior_and_schedule(colours_of(job.image), lmbda, steps)
     return Plan(prior, prior_networks(prior), schedule, lmbda)
 
