@@ -226,7 +226,8 @@ def _better_of(
     if best is None:
         assert first_error is not None
         raise first_error
-    return replace(best, report=replace(best.report, config=config, total_s=time.perf_counter() - started))
+    budget, total_s = config.budget_bytes(image), time.perf_counter() - started
+    return replace(best, report=replace(best.report, config=config, budget_bytes=budget, total_s=total_s))
 
 
 def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from dfmcodec.files import png, tiff
 
@@ -25,37 +25,21 @@ _TRANSFER_FUNCTION, _PRIMARY_CHROMATICITIES = 301, 319  # tags of TIFF
 _RATIONAL = 5
 
 
-def code_points(file: BinaryIO, format_name: str | None, has_profile: bool) -> bytes | None:
-    """The code points of a file's colours, as `Metadata` has them; None where it has none that say
-    more than what is assumed without them, sRGB.
+class Colours(NamedTuple):
+    """How a file describes its colours besides an ICC profile.
 
     Args:
-        file: The file.
-        format_name: Pillow's name of its format.
-        has_profile: Whether it has an ICC profile, which goes before the code points of AVIF and
-            HEIC.
+        cicp: Their code points, as `Metadata` has them; None where it has none that say more than
+            what is assumed without them, sRGB.
+        lost: The description that is lost, in words; None where that is none, or sRGB.
     """
-    if format_name == "PNG":
-        coded = png.colour_chunks(file).get(b"cICP", b"")
-        if len(coded) != 4 or coded[2] != _RGB or coded[3] not in (0, _FULL_RANGE):
-            return None
-        return coded if has_profile or colours_text(coded) else None
-    if format_name in ("AVIF", "HEIF") and not has_profile:
-        file.seek(0)
-        found = _NCLX.search(file.read(_HEAD_BYTES))
-        primaries, transfer = struct.unpack(">HH", found[1]) if found else (1, 1)
-        if max(primaries, transfer) < 256 and _coded("nclx", primaries, transfer):
-            return bytes((primaries, transfer, _RGB, _FULL_RANGE))  # as Pillow gives the samples
-    return None
+
+    cicp: bytes | None = None
+    lost: str | None = None
 
 
-def colours_text(cicp: bytes) -> str:
-    """Names code points, such as "BT.2020, PQ"; empty for those of sRGB."""
-    return _coded("", cicp[0], cicp[1]) or ""
-
-
-def colour_description(file: BinaryIO, format_name: str | None, page: int, has_profile: bool) -> str | None:
-    """Names the description of colours that is lost with a file, which has no `code_points`.
+def described_colours(file: BinaryIO, format_name: str | None, page: int, has_profile: bool) -> Colours:
+    """Finds the description of a file's colours that goes before the others.
 
     Args:
         file: The file.
@@ -63,37 +47,46 @@ def colour_description(file: BinaryIO, format_name: str | None, page: int, has_p
         page: The page of a TIFF, from 1.
         has_profile: Whether it has an ICC profile, which is kept. It is the better description, but
             for cICP of a PNG.
-
-    Returns:
-        What the file states, in words; None where that is what is assumed without it, sRGB.
     """
     if format_name == "PNG":
         return _of_png(png.colour_chunks(file), has_profile)
     if has_profile:
-        return None
-    return _of_tiff(file, page) if format_name == "TIFF" else None
+        return Colours()
+    if format_name == "TIFF":
+        return Colours(lost=_of_tiff(file, page))
+    if format_name in ("AVIF", "HEIF"):
+        file.seek(0)
+        found = _NCLX.search(file.read(_HEAD_BYTES))
+        primaries, transfer = struct.unpack(">HH", found[1]) if found else (1, 1)
+        if max(primaries, transfer) < 256 and _named(primaries, transfer):
+            return Colours(bytes((primaries, transfer, _RGB, _FULL_RANGE)))  # as Pillow gives the samples
+    return Colours()
 
 
-def _coded(name: str, primaries: int, transfer: int) -> str | None:
-    """Names code points of primaries and transfer, in parentheses after a name; None for those of
-    sRGB.
-    """
+def colours_text(cicp: bytes) -> str:
+    """Names code points, such as "BT.2020, PQ"; empty for those of sRGB."""
+    return _named(cicp[0], cicp[1])
+
+
+def _named(primaries: int, transfer: int) -> str:
     like_srgb, near_srgb = _LIKE_SRGB
     parts = []
     if primaries not in like_srgb:
         parts.append(_PRIMARIES.get(primaries, f"primaries {primaries}"))
     if transfer not in near_srgb:
         parts.append(_TRANSFERS.get(transfer, f"transfer {transfer}"))
-    text = ", ".join(parts)
-    return (f"{name} ({text})" if name else text) if parts else None
+    return ", ".join(parts)
 
 
-def _of_png(chunks: dict[bytes, bytes], has_profile: bool) -> str | None:
+def _of_png(chunks: dict[bytes, bytes], has_profile: bool) -> Colours:
     """The description by the chunk that goes before the others, as the format has it."""
     if len(coded := chunks.get(b"cICP", b"")) == 4:
-        return _coded("cICP", coded[0], coded[1])
+        text = colours_text(coded)
+        if coded[2] != _RGB or coded[3] not in (0, _FULL_RANGE):
+            return Colours(lost=f"cICP ({text})" if text else None)
+        return Colours(coded if has_profile or text else None)
     if has_profile or b"sRGB" in chunks:
-        return None
+        return Colours()
     parts = []
     if len(gamma := chunks.get(b"gAMA", b"")) == 4:
         (value,) = struct.unpack(">I", gamma)
@@ -101,7 +94,7 @@ def _of_png(chunks: dict[bytes, bytes], has_profile: bool) -> str | None:
             parts.append(f"gAMA (gamma {100_000 / value:.2g})")
     if len(chromaticities := chunks.get(b"cHRM", b"")) == 32 and not _is_srgb(struct.unpack(">8I", chromaticities)):
         parts.append("cHRM (other primaries than sRGB)")
-    return " and ".join(parts) or None
+    return Colours(lost=" and ".join(parts) or None)
 
 
 def _of_tiff(file: BinaryIO, page: int) -> str | None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
 from dfmcodec.files import png, tiff
-from dfmcodec.files.colour_description import code_points, colour_description
+from dfmcodec.files.colour_description import described_colours
 from dfmcodec.files.deep_samples import (
     DEEP_GRAY_MODES,
     ImageSamples,
@@ -177,9 +177,8 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
         _check_channels(pil_image, notify)
         with source.open() as apart:  # before the samples are loaded, which changes what is known of it
             found = read_file_metadata(apart, pil_image, page or 1, ignore if strip >= EVERYTHING else notify)
-            cicp = code_points(apart, pil_image.format, found.icc is not None)
-            colours = cicp or colour_description(apart, pil_image.format, page or 1, found.icc is not None)
-            found = replace(found, cicp=cicp)
+            colours = described_colours(apart, pil_image.format, page or 1, found.icc is not None)
+            found = replace(found, cicp=colours.cicp)
             dpi = png.density(apart) if pil_image.format == "PNG" else pil_image.info.get("dpi")
             texts = texts_of(apart, pil_image, page or 1)
         deep = deep_samples(pil_image, source, max_pixels)
@@ -190,10 +189,10 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             check_image_size(pil_image.height, pil_image.width, max_pixels)  # of icons, it is known only now
         samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow turns a TIFF
-        if isinstance(colours, str) and "icc" not in strip:
+        if colours.lost is not None and "icc" not in strip:
             notify(
-                f"its colour description {colours} is left out, so colours will look different; convert the image to "
-                "sRGB or embed an ICC profile"
+                f"its colour description {colours.lost} is left out, so colours will look different; convert the "
+                "image to sRGB or embed an ICC profile"
             )
         if texts and not strip >= WITH_TEXTS:
             is_or_are = "is" if len(texts) == 1 else "are"

@@ -1,6 +1,6 @@
 """Wheels for Linux (x86-64 and 64-bit Arm, glibc and musl) and for macOS, made on one computer.
 
-    pip install ziglang build auditwheel
+    pip install ziglang build wheel auditwheel
     python tests/supply/cross_wheels.py OUT [--only NAME]
 
 The compiler, headers and libraries are those of the package ziglang. Each wheel is made of the

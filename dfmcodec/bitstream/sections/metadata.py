@@ -14,7 +14,7 @@ from dfmcodec.errors import ConfigError, CorruptError, LimitError
 from dfmcodec.image import Metadata
 
 MAX_METADATA_BYTES = 1 << 24
-CICP_BYTES = 4
+_CICP_BYTES = 4
 _NAMES = tuple(field.name for field in fields(Metadata))
 _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have further entries
 
@@ -75,6 +75,6 @@ def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
     found = dict(entries)
     if len(found) < len(entries) or not all(isinstance(n, str) and isinstance(v, bytes) for n, v in entries):
         raise ValueError
-    if len(found.get("cicp", bytes(CICP_BYTES))) != CICP_BYTES:
+    if len(found.get("cicp", bytes(_CICP_BYTES))) != _CICP_BYTES:
         raise ValueError
     return Metadata(**{name: found[name] for name in _NAMES if name in found})

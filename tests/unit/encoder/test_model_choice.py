@@ -116,13 +116,15 @@ def test_what_is_seen_decides_between_files_of_the_tune_visual(
         given.append(config.budget_bytes(image))
         assert config.tune != "psnr"
         score = latent if model is Model.LATENT else fitted
-        return EncodeResult(bytes(900), replace(report, config=config, ssimulacra2=score), image)
+        figures = replace(report, config=config, ssimulacra2=score, budget_bytes=config.budget_bytes(image))
+        return EncodeResult(bytes(900), figures, image)
 
     monkeypatch.setattr(encode, "_encoded", one)
     image = Image(np.zeros((200, 300, 3), np.uint8))
     result = encode_image(image, EncoderConfig(**target, effort=8))
     assert given == sizes
     assert result.report.ssimulacra2 == (fitted if kept is Model.FITTED else latent)
+    assert result.report.budget_bytes == sizes[0]  # that of the target, not of the fit
 
 
 @pytest.mark.parametrize(
