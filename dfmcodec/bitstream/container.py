@@ -135,19 +135,22 @@ def read_region(
 
 def read_model(data: bytes, region: Region, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Region]:
     """Reads the model of a whole file without the rest; see `read_region`."""
-    header = read_header(data, max_pixels)
-    state = examine(data, header)
-    state.refuse_damage()
-    return FORMS[header.architecture.model].read(state, region, 0, None)
+    state = _whole(data, max_pixels)
+    return FORMS[state.header.architecture.model].read(state, region, 0, None)
 
 
 def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIXELS) -> Ancillary:
     """Reads what a whole file has besides its model, with the alpha of a region; see
     `read_region`.
     """
+    return _ancillary_of(_whole(data, max_pixels), region, None)
+
+
+def _whole(data: bytes, max_pixels: int) -> FileState:
+    """The state of a file, which must be whole; see `read_region` for the errors."""
     state = examine(data, read_header(data, max_pixels))
     state.refuse_damage()
-    return _ancillary_of(state, region, None)
+    return state
 
 
 def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
