@@ -73,7 +73,7 @@ class EncodeOptions(TypedDict, total=False):
             reported PSNR are relative; of 16 bits and at most 255, they are encoded as 8 bits. None
             for the smallest range of 8, 10, 12, 14 or 16 bits that holds all of them, with a
             warning where that is not the whole range.
-        tune: "visual" for what looks best (latent model), or "psnr" for the least squared error;
+        tune: "visual" for what looks best, or "psnr" for the least squared error;
             None for "visual", but for "psnr" with the targets psnr, lossless and lmbda, other
             models, and images with a side below 113 pixels or that use a part of 16 bits.
         strip: Kinds of metadata that are left out: "gps", "exif", "xmp", "icc", or "all" for Exif
