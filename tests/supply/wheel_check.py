@@ -162,11 +162,8 @@ def main() -> None:
         tree, away = work / "tree", work / "away"
         away.mkdir()
         copy_tree(tree)
-        command(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", work / "sdist", cwd=tree)
-        (sdist,) = (work / "sdist").glob("*.tar.gz")
-        pip_wheel = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
-        command(*pip_wheel, "--wheel-dir", work / "wheels", sdist, cwd=work)
-        (wheel,) = (work / "wheels").glob("*.whl")
+        command(sys.executable, "-m", "build", "--outdir", work / "dist", tree, cwd=work)
+        (wheel,) = (work / "dist").glob("*.whl")
         files, has_kernels = check_contents(wheel, tree)
 
         environment = work / "environment"
