@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -139,6 +139,16 @@ def wide() -> Image:
 
 PSNR: dict[str, Any] = {"tune": "psnr"}
 FITTED: dict[str, Any] = {"model": "fitted", "steps": 400}
+EFFORTS = tuple(  # what each writes of the same image
+    Case(
+        f"effort-{tune}-{effort}",
+        f"effort {effort}, tune {tune}; by --size",
+        rgb(88, 104, 80, 110),
+        {"tune": tune, "effort": effort, "size": 900},
+    )
+    for tune in ("visual", "psnr")
+    for effort in range(1, 10)
+)
 CASES = (
     Case("latent-rgb", "one stream alone; by --rate", rgb(81, 97, 100, 120), PSNR | {"rate": 0.06}),
     Case("latent-gray", "gray; by --quality", gray(57, 71, 60, 100), PSNR | {"quality": 60}),
@@ -188,6 +198,12 @@ CASES = (
         lambda: Image(photograph(24, 20, 100, 120), Metadata(cicp=bytes((9, 16, 0, 1)))),
         PSNR | {"quality": 40},
     ),
+    Case(
+        "latent-significant-bits",
+        "samples of 10 bits that fill 16",
+        lambda: Image(deep(22, 26, 90, 120)().pixels, Metadata(bits=10)),
+        PSNR | {"quality": 40},
+    ),
     Case("checked-tiles", "checks of tiles", wide, PSNR | {"quality": 30}, has_checks=True),
     Case("fitted-small", "its prior; by --rate", rgb(97, 89, 80, 120), FITTED | {"rate": 0.05}, prior=FITTED_SMALL),
     Case("fitted-fine", "its prior; by --psnr", rgb(58, 51, 80, 150), FITTED | {"psnr": 36.0}, prior=FITTED_FINE),
@@ -198,6 +214,7 @@ CASES = (
     Case("fitted-deep-gray", "gray of 16 bits", deep(37, 51, 80, 120, channels=1), FITTED | {"rate": 0.1}),
     Case("fitted-alpha", "alpha", with_alpha(rgb(33, 40, 80, 120)), FITTED | {"rate": 0.3}),
     Case("checked-fitted", "checks", rgb(40, 70, 80, 120), FITTED | {"psnr": 33.0}, has_checks=True),
+    *EFFORTS,
 )
 REASONS = OTHERS | {case.name: case.reason for case in CASES}
 
@@ -236,7 +253,9 @@ def main() -> None:
         data = file_of(case)
         path.write_bytes(data)
         image = path.with_suffix(".png")
-        image.write_bytes(image_to_bytes(decode_image(data), output_format(image, None)))
+        decoded = decode_image(data)
+        as_decoded = replace(decoded, metadata=replace(decoded.metadata, bits=None))  # not the nearest of fewer bits
+        image.write_bytes(image_to_bytes(as_decoded, output_format(image, None)))
         sections = "+".join(section.title for section in bitstream.read_header(data).sections)
         print(f"{path.name}: {len(data)} bytes, {sections}")
 

@@ -1,6 +1,7 @@
 """Writes manifest.tsv, a row for each golden file: python conformance/make_manifest.py
 
-Rows of files that are in the manifest already must come out as they are; see README.md.
+Rows of files that are in the manifest already must come out as they are; see README.md. A new row
+gets the version of the program, the first whose files of this kind decode forever.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import PIL.Image
 from make_golden import GOLDEN, REASONS
 
-from dfmcodec import bitstream
+from dfmcodec import __version__, bitstream
 from dfmcodec.bitstream.contents import (
     CodeArchitecture,
     CodedImage,
@@ -26,7 +27,7 @@ from dfmcodec.bitstream.contents import (
 MANIFEST = Path(__file__).resolve().with_name("manifest.tsv")
 COLUMNS = (
     *("file", "bytes", "sha256", "model", "prior_or_generator", "width", "height", "channels", "alpha", "bit_depth"),
-    *("sections", "symbols_sha256", "image", "samples_sha256", "reason"),
+    *("sections", "symbols_sha256", "image", "samples_sha256", "reason", "since"),
 )
 
 
@@ -46,8 +47,8 @@ def symbols_of(model: QuantizedModel) -> bytes:
     return model.symbols.astype("<i4").tobytes()
 
 
-def row(path: Path) -> dict[str, str]:
-    """The row of a golden file."""
+def row(path: Path, since: str) -> dict[str, str]:
+    """The row of a golden file that a version of the program was the first to have."""
     data = path.read_bytes()
     header = bitstream.read_header(data)
     arch = header.architecture
@@ -65,14 +66,9 @@ def row(path: Path) -> dict[str, str]:
         *(header.width, header.height, header.channels, int(header.has_alpha), header.bit_depth),
         *("+".join(section.title for section in header.sections), sha256(symbols_of(model))),
         *(image.relative_to(GOLDEN).as_posix(), sha256(samples.tobytes())),
-        REASONS[path.relative_to(GOLDEN).with_suffix("").as_posix()],
+        *(REASONS[path.relative_to(GOLDEN).with_suffix("").as_posix()], since),
     )
     return dict(zip(COLUMNS, map(str, values), strict=True))
-
-
-def rows() -> list[dict[str, str]]:
-    """The rows of all golden files, by name."""
-    return [row(path) for path in sorted(GOLDEN.rglob("*.dfm"))]
 
 
 def read() -> list[dict[str, str]]:
@@ -83,13 +79,14 @@ def read() -> list[dict[str, str]]:
 
 
 def main() -> None:
-    new = rows()
-    if MANIFEST.exists():
-        files = {one["file"]: one for one in new}
-        changed = [one["file"] for one in read() if files.get(one["file"]) != one]
-        if changed:
-            sys.exit(f"golden files are never changed or removed: {', '.join(changed)}")
-    lines = ["\t".join(COLUMNS), *("\t".join(one.values()) for one in new)]
+    recorded = {one["file"]: one for one in read()} if MANIFEST.exists() else {}
+    rows = {}
+    for path in sorted(GOLDEN.rglob("*.dfm")):
+        name = path.relative_to(GOLDEN).as_posix()
+        rows[name] = row(path, recorded[name]["since"] if name in recorded else __version__)
+    if changed := [name for name, one in recorded.items() if rows.get(name) != one]:
+        sys.exit(f"golden files are never changed or removed: {', '.join(changed)}")
+    lines = ["\t".join(COLUMNS), *("\t".join(one.values()) for one in rows.values())]
     MANIFEST.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -1569,7 +1569,8 @@ def read_metadata(section: bytes) -> dict[str, bytes]:
     require(all(isinstance(name, str) for name in metadata), "a name of metadata is no text")
     require(all(isinstance(value, bytes) for value in metadata.values()), "metadata that are not bytes")
     require(len(metadata.get("cicp", bytes(4))) == 4, "code points of colours of another length")
-    return {name: value for name, value in metadata.items() if name in ("icc", "exif", "xmp", "cicp")}
+    require(metadata.get("bits", b"\1") in [bytes([bits]) for bits in range(1, 16)], "no number of significant bits")
+    return {name: value for name, value in metadata.items() if name in ("icc", "exif", "xmp", "cicp", "bits")}
 
 
 def write_png(samples: np.ndarray) -> bytes:

@@ -6,7 +6,7 @@ in code values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ LARGEST_PIXELS = MAX_SIDE**2  # of any image: no limit but that of the sides
 MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
 PEAK_LEVEL = 255  # the largest code value
 BIT_DEPTHS = (8, 16)
+_PEAK_16 = 65_535
 _PARTS_OF_16_BITS = (8, 10, 12, 14)  # that cameras, microscopes and scanners fill
 
 
@@ -36,19 +37,23 @@ class Metadata:
             primaries, transfer characteristics, matrix coefficients (0, as samples are RGB) and
             whether the samples use the full range, as in the chunk cICP of a PNG. Where there is an
             ICC profile too, these count.
+        bits: The significant bits of a sample, 1..15, where samples of fewer bits were scaled to
+            fill 16, as sBIT of a PNG says; None where all bits count.
     """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     cicp: bytes | None = None
+    bits: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.present())
 
     def present(self) -> dict[str, bytes]:
         """Returns the entries that are present, by name, in a fixed order."""
-        entries = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "cicp": self.cicp}
+        bits = None if self.bits is None else bytes([self.bits])
+        entries = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "cicp": self.cicp, "bits": bits}
         return {name: value for name, value in entries.items() if value}
 
 
@@ -58,7 +63,8 @@ class Image:
 
     Args:
         pixels: uint8 or uint16 [H, W, C] with C = 1 (gray) or 3 (RGB).
-        metadata: The ICC profile, Exif block and XMP packet.
+        metadata: The ICC profile, Exif block and so on; significant bits are dropped if samples have
+            8 bits.
         alpha: The alpha samples, [H, W] of the type of `pixels`, the peak value for opaque. None
             where the image has no alpha.
 
@@ -84,6 +90,8 @@ class Image:
         if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
             msg = f"pixels must be [H, W, 1] or [H, W, 3], found shape {list(pixels.shape)}"
             raise ImageError(msg)
+        if pixels.dtype == np.uint8 and self.metadata.bits is not None:
+            object.__setattr__(self, "metadata", replace(self.metadata, bits=None))
         check_image_size(pixels.shape[0], pixels.shape[1], LARGEST_PIXELS)  # it is in memory already
         if self.alpha is not None and (self.alpha.shape != pixels.shape[:2] or self.alpha.dtype != pixels.dtype):
             msg = f"alpha must be {pixels.dtype} {list(pixels.shape[:2])}, found {self.alpha.dtype} {self.alpha.shape}"
@@ -145,9 +153,10 @@ class Image:
         """The largest value of the range that the samples use.
 
         Of 16 bits that is the smallest of the ranges of 8, 10, 12, 14 and 16 bits that holds all of
-        them; the whole range where all are 0. Of 8 bits it is 255.
+        them; the whole range where all are 0, or were scaled to fill it. Of 8 bits it is 255.
         """
-        parts = _PARTS_OF_16_BITS if self.bit_depth > BIT_DEPTHS[0] and self.largest_sample else ()
+        may_be_part = self.bit_depth > BIT_DEPTHS[0] and self.largest_sample and self.metadata.bits is None
+        parts = _PARTS_OF_16_BITS if may_be_part else ()
         peaks = [peak_value(bits) for bits in (*parts, self.bit_depth)]
         return next(peak for peak in peaks if self.largest_sample <= peak)
 
@@ -238,6 +247,19 @@ def to_code_values(samples: Pixels) -> Pixels:
     """The nearest code values of sample values, uint8."""
     step = values_per_level(8 * samples.itemsize)
     return ((samples.astype(np.uint32) + step // 2) // step).astype(np.uint8)
+
+
+def to_significant_bits(samples: Pixels, bits: int) -> Pixels:
+    """The nearest values of a range of fewer bits, 0..2^bits - 1, of samples of 16 bits."""
+    peak = peak_value(bits)
+    scaled: Pixels = ((samples.astype(np.uint32) * peak + _PEAK_16 // 2) // _PEAK_16).astype(np.uint16)
+    return scaled
+
+
+def fill_16_bits(values: Pixels, peak: int) -> Pixels:
+    """Samples of 16 bits that values in 0..peak become when they are scaled."""
+    scaled: Pixels = ((values.astype(np.uint32) * _PEAK_16 + peak // 2) // peak).astype(np.uint16)
+    return scaled
 
 
 def to_values(values: Float32, bit_depth: int) -> Pixels:

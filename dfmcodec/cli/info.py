@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dfmcodec.image import Metadata
 
 _Q_STEP_UNITS = 64  # a q_step of the header is in 1/64 code values
-_METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": "CICP"}
+_METADATA_LABELS = {"icc": "ICC profile", "exif": "Exif", "xmp": "XMP", "cicp": "CICP", "bits": "significant bits"}
 
 
 @click.command("info")
@@ -186,6 +186,7 @@ def _report(file: _Examined) -> dict[str, Any]:
         "bpp": file.bpp,
         "section_bytes": header.section_bytes(),
         "metadata_bytes": sizes,
+        "significant_bits": metadata and metadata.bits,
         "icc_description": file.icc_description,
         "problems": file.problems,
         "header": dict(header.values),
@@ -229,6 +230,10 @@ def _model_text(architecture: Architecture, verbose: bool) -> str:
     return str(architecture.model.value)
 
 
+def _bytes_text(count: int) -> str:
+    return f"{count:,} byte{'s' * (count != 1)}"
+
+
 def _metadata_text(file: _Examined) -> str:
     """The entries of the metadata, with their sizes."""
     if file.metadata is None:
@@ -238,8 +243,9 @@ def _metadata_text(file: _Examined) -> str:
         from dfmcodec.files.colour_description import colours_text
 
         described["cicp"] = colours_text(file.metadata.cicp)
+    described["bits"] = str(file.metadata.bits)
     entries = [
-        f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {len(value):,} bytes"
+        f"{_METADATA_LABELS[name]}{f' ({text})' if (text := described.get(name)) else ''} {_bytes_text(len(value))}"
         for name, value in file.metadata.present().items()
     ]
     return ", ".join(entries) or "none"

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from dfmcodec._types import Notify, Pixels
 from dfmcodec.errors import ImageError
+from dfmcodec.files import png
 from dfmcodec.files.open_image import load_samples, open_image
 from dfmcodec.files.source import Source
+from dfmcodec.image import PEAK_LEVEL, fill_16_bits, peak_value
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -40,6 +42,9 @@ _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "
 _PEAK = 65_535  # of 16 bits
 _SGI_SAMPLE_BYTES = 3  # where an SGI file says how many a sample has
 _HEAD_BYTES = 1 << 20  # in which a file says its depth
+_NETPBM_HEADER = re.compile(
+    rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s"
+)
 _DEEP = re.compile(r";16[BLN]$")  # of Pillow's raw modes with 16 bits a sample
 _DEEP_COLOURS = re.compile(r"(?:RGB[XAa]?|[RGBAa]);16[BLN]")  # whose low bytes the other byte order gives
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # tags of TIFF
@@ -173,11 +178,8 @@ def _deep_gray_alpha(pil_image: PilImage) -> ImageSamples:
 def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
     """Returns a PGM or PPM whose peak is above 255, scaled to 0..65535; None for any other file."""
     with source.open() as file:
-        head = file.read(_HEAD_BYTES)
-        header = re.match(
-            rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s", head
-        )
-        if header is None or int(header[4]) <= 255:
+        header = _NETPBM_HEADER.match(file.read(_HEAD_BYTES))
+        if header is None or int(header[4]) <= PEAK_LEVEL:
             return None
         channels, peak = (1 if header[1] == b"5" else 3), int(header[4])
         count = pil_image.width * pil_image.height * channels
@@ -186,9 +188,20 @@ def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
     if len(body) < 2 * count:
         msg = "the file ends within its samples"
         raise EOFError(msg)
-    values = np.frombuffer(body, ">u2").astype(np.float64)
-    scaled = np.rint(np.minimum(values, peak) * (_PEAK / peak)).astype(np.uint16)
+    scaled = fill_16_bits(np.minimum(np.frombuffer(body, ">u2"), peak), peak)
     return ImageSamples(scaled.reshape(pil_image.height, pil_image.width, channels), None)
+
+
+def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
+    """Returns the significant bits, 1..15, of samples that were scaled to fill 16, as a PNG or the
+    peak of a PGM or PPM states them; None where all bits count.
+    """
+    with source.open() as file:
+        if pil_image.format == "PNG":
+            return png.significant_bits(file)
+        header = _NETPBM_HEADER.match(file.read(_HEAD_BYTES)) if pil_image.format == "PPM" else None
+    bits = int(header[4]).bit_length() if header else 16
+    return bits if header and bits < 16 and int(header[4]) == peak_value(bits) else None
 
 
 def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:

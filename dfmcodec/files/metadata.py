@@ -52,7 +52,7 @@ class ExifFields(NamedTuple):
 def pillow_info(metadata: Metadata) -> dict[str, bytes]:
     """The entries of a Pillow image's `info` that hold the metadata."""
     names = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp", "cicp": "cicp"}
-    return {names[name]: value for name, value in metadata.present().items()}
+    return {names[name]: value for name, value in metadata.present().items() if name in names}
 
 
 def read_metadata(pil_image: PilImage) -> Metadata:

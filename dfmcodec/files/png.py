@@ -27,6 +27,7 @@ _TEXT_HEAD_BYTES = 200  # more than those of a keyword
 _SMALL_CHUNK_BYTES = 64  # more than those of a density or a description of colours have
 _METRE = 1  # the unit of a density
 METRES_PER_INCH = 0.0254
+_DEPTH = 16  # of samples that may have fewer significant bits
 
 
 def declared_size(head: bytes) -> tuple[int, int] | None:
@@ -97,6 +98,16 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 def colour_chunks(file: BinaryIO) -> dict[bytes, bytes]:
     """Returns the bodies of the chunks that describe colours, but for the ICC profile, by name."""
     return _bodies(file, (b"cICP", b"sRGB", b"gAMA", b"cHRM"))
+
+
+def significant_bits(file: BinaryIO) -> int | None:
+    """Returns the significant bits of the colours that a file of 16 bits states, 1..15: those of
+    the channel that has most. None where it states none, or all 16.
+    """
+    found = _bodies(file, (b"sBIT",)).get(b"sBIT", b"")
+    colours = found[:-1] if len(found) in (2, 4) else found
+    bits = max(colours, default=0)
+    return bits if len(found) <= 4 and 0 < bits < _DEPTH else None
 
 
 def texts(file: BinaryIO) -> Iterator[tuple[str, bytes]]:

@@ -26,6 +26,7 @@ from dfmcodec.files.deep_samples import (
     deep_samples,
     rawmode_of,
     report_depth,
+    significant_bits,
     split_alpha,
 )
 from dfmcodec.files.density import with_density
@@ -188,6 +189,8 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             load_samples(pil_image)
             check_image_size(pil_image.height, pil_image.width, max_pixels)  # of icons, it is known only now
         samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
+        if samples.pixels.itemsize > 1:
+            found = replace(found, bits=significant_bits(pil_image, source))
         orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow turns a TIFF
         if colours.lost is not None and "icc" not in strip:
             notify(

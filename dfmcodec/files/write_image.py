@@ -16,7 +16,7 @@ from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.density import density_of
 from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
-from dfmcodec.image import MAX_SIDE, Image, to_code_values
+from dfmcodec.image import MAX_SIDE, Image, fill_16_bits, peak_value, to_code_values, to_significant_bits
 from dfmcodec.threads import in_threads
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ def left_out(image: Image, output: OutputFormat) -> list[str]:
 
 def _holds(output: OutputFormat, name: str, value: bytes) -> bool:
     """Whether a file of the format holds an entry of the metadata."""
+    if name == "bits":  # whatever holds 16 bits holds them
+        return True
     if name == "cicp":
         return output.name == "png"
     if output.name == "jpeg":
@@ -183,7 +185,10 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
         np.save(buffer, samples[:, :, 0] if samples.shape[2] == 1 else samples)
         return buffer.getvalue()
     if output.name == "ppm":
-        kind, peak = (b"P5" if image.channels == 1 else b"P6"), 255 if image.bit_depth == 8 else 65535
+        kind, bits = (b"P5" if image.channels == 1 else b"P6"), image.metadata.bits
+        if bits is not None:
+            samples = to_significant_bits(samples, bits)
+        peak = peak_value(bits or image.bit_depth)
         return (
             b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
             + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
@@ -243,9 +248,13 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     """
     height, width, channels = samples.shape
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    bits = 8 * samples.itemsize
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))]
+    depth = 8 * samples.itemsize
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0))]
     metadata = image.metadata
+    if metadata.bits:
+        chunks.append((b"sBIT", bytes([metadata.bits] * image.channels + [depth] * (channels - image.channels))))
+        pixels = fill_16_bits(to_significant_bits(image.pixels, metadata.bits), peak_value(metadata.bits))
+        samples = replace(image, pixels=pixels).samples
     if metadata.cicp:
         chunks.append((b"cICP", metadata.cicp))
     if metadata.icc:

@@ -45,6 +45,7 @@ const DECODERS = {
  * @property {Uint8Array|null} exif
  * @property {Uint8Array|null} xmp
  * @property {Uint8Array|null} cicp
+ * @property {number|null} bits
  * @property {number} orientation always 1
  * @property {{x: number, y: number, width: number, height: number}|null} region null for all of the image
  */

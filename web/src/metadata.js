@@ -1,6 +1,6 @@
 /**
- * The metadata section: a msgpack map of ICC profile, Exif block, XMP packet and code points of
- * colours ("Metadata section" in docs/format.md).
+ * The metadata section: a msgpack map of ICC profile, Exif block, XMP packet, code points of colours
+ * and significant bits ("Metadata section" in docs/format.md).
  */
 
 import { DfmError, damaged } from "./errors.js";
@@ -8,6 +8,7 @@ import { DfmError, damaged } from "./errors.js";
 const MAX_METADATA_BYTES = 2 ** 24;
 const NAMES = ["icc", "exif", "xmp", "cicp"];
 const CICP_BYTES = 4;
+const MOST_BITS = 15; // of samples that are scaled to 16
 const [MOST_ENTRIES, LONGEST_NAME] = [64, 64]; // of a map; later versions may have further entries
 const FIX_MAP = 0x80;
 const [MAP_16, MAP_32] = [0xde, 0xdf];
@@ -58,11 +59,11 @@ class Reader {
 
 /**
  * @param {Uint8Array|null} body the section; null if there is none
- * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null, cicp: Uint8Array|null}}
+ * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null, cicp: Uint8Array|null, bits: number|null}}
  * @throws {DfmError}
  */
 export function readMetadata(body) {
-  const metadata = { icc: null, exif: null, xmp: null, cicp: null };
+  const metadata = { icc: null, exif: null, xmp: null, cicp: null, bits: null };
   if (!body) return metadata;
   if (body.length > MAX_METADATA_BYTES) {
     throw new DfmError("limit", `${body.length} bytes of metadata, more than the limit of ${MAX_METADATA_BYTES}`);
@@ -77,6 +78,10 @@ export function readMetadata(body) {
     seen.add(name);
     const value = reader.binary();
     if (name === "cicp" && value.length !== CICP_BYTES) throw unreadable();
+    if (name === "bits") {
+      if (value.length !== 1 || value[0] < 1 || value[0] > MOST_BITS) throw unreadable();
+      metadata.bits = value[0];
+    }
     if (NAMES.includes(name) && value.length) metadata[name] = value.slice();
   }
   if (reader.at !== body.length) throw unreadable();

@@ -12,6 +12,7 @@
  * @property {Uint8Array|null} [exif]
  * @property {Uint8Array|null} [xmp]
  * @property {Uint8Array|null} [cicp]
+ * @property {number|null} [bits]  the significant bits of samples of 16 bits, which are written as the nearest of so many
  */
 
 import { crc32 } from "./crc32.js";
@@ -29,6 +30,7 @@ const EXIF_PREFIX = "Exif\0\0"; // of Exif blocks in JPEG and .dfm files; a PNG 
  */
 export async function encodePng(image) {
   const chunks = [SIGNATURE, chunk("IHDR", headerOf(image))];
+  if (image.bits && image.bitDepth === 16) chunks.push(chunk("sBIT", significantBits(image)));
   if (image.cicp?.length) chunks.push(chunk("cICP", image.cicp));
   if (image.icc?.length) {
     chunks.push(chunk("iCCP", joined([latin1("ICC profile\0\0"), await deflated([image.icc])])));
@@ -85,6 +87,13 @@ function headerOf({ width, height, channels, bitDepth }) {
   return header;
 }
 
+/** The significant bits of each channel; all 16 of alpha. */
+function significantBits({ channels, bits }) {
+  const ofChannels = new Uint8Array(channels).fill(bits);
+  if (channels % 2 === 0) ofChannels[channels - 1] = 16;
+  return ofChannels;
+}
+
 /** @param {Uint8Array} exif */
 function withoutPrefix(exif) {
   const prefix = latin1(EXIF_PREFIX);
@@ -115,9 +124,15 @@ function* filteredStrips(image) {
 }
 
 /** One row as bytes; samples of 16 bits have the high byte first. */
-function bytesOfRow({ width, channels, bitDepth, pixels }, y) {
-  const samples = pixels.subarray(y * width * channels, (y + 1) * width * channels);
+function bytesOfRow({ width, channels, bitDepth, pixels, bits }, y) {
+  let samples = pixels.subarray(y * width * channels, (y + 1) * width * channels);
   if (bitDepth === 8) return /** @type {Uint8Array} */ (samples);
+  if (bits) {
+    const peak = 2 ** bits - 1;
+    const isAlpha = (i) => channels % 2 === 0 && i % channels === channels - 1;
+    const rounded = (sample) => Math.round((Math.round((sample * peak) / 65535) * 65535) / peak);
+    samples = samples.map((sample, i) => (isAlpha(i) ? sample : rounded(sample)));
+  }
   const bytes = new Uint8Array(2 * samples.length);
   for (let i = 0; i < samples.length; i++) {
     bytes[2 * i] = samples[i] >> 8;

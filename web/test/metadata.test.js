@@ -8,12 +8,13 @@ const XMP = [0xd9, 3, 0x78, 0x6d, 0x70]; // "xmp", with a length of its own
 
 test("reads a map of names and bytes", () => {
   const metadata = readMetadata(Uint8Array.of(0x82, ...ICC, 0xc4, 2, 5, 6, ...XMP, 0xc5, 0, 1, 7));
-  assert.deepEqual(metadata, { icc: Uint8Array.of(5, 6), exif: null, xmp: Uint8Array.of(7), cicp: null });
-  assert.deepEqual(readMetadata(null), { icc: null, exif: null, xmp: null, cicp: null });
+  assert.deepEqual(metadata, { icc: Uint8Array.of(5, 6), exif: null, xmp: Uint8Array.of(7), cicp: null, bits: null });
+  assert.deepEqual(readMetadata(null), { icc: null, exif: null, xmp: null, cicp: null, bits: null });
   const other = [0xa3, 0x61, 0x62, 0x63, 0xc4, 1, 9]; // of a later version
   const cicp = [0xa4, 0x63, 0x69, 0x63, 0x70, 0xc4, 4, 9, 16, 0, 1];
-  const known = readMetadata(Uint8Array.of(0x82, ...other, ...cicp));
-  assert.deepEqual(known, { icc: null, exif: null, xmp: null, cicp: Uint8Array.of(9, 16, 0, 1) });
+  const bits = [0xa4, 0x62, 0x69, 0x74, 0x73, 0xc4, 1, 12];
+  const known = readMetadata(Uint8Array.of(0x83, ...other, ...cicp, ...bits));
+  assert.deepEqual(known, { icc: null, exif: null, xmp: null, cicp: Uint8Array.of(9, 16, 0, 1), bits: 12 });
 });
 
 test("refuses everything else", () => {
@@ -25,6 +26,7 @@ test("refuses everything else", () => {
     [0x81, 0xa3, 0x61, 0x62, 0x63, 0x80], // another name, of a map
     [0x81, 0xa1, 0xff, ...value], // no UTF-8
     [0x81, 0xa4, 0x63, 0x69, 0x63, 0x70, ...value], // code points of one byte
+    [0x81, 0xa4, 0x62, 0x69, 0x74, 0x73, 0xc4, 1, 16], // no fewer bits than 16
     [0x82, ...ICC, ...value, ...ICC, ...value], // a name twice
     [0x81, ...ICC, 0xc4, 2, 9], // too short
     [0x81, ...ICC, 0xc6, 0xff, 0xff, 0xff, 0xff], // much too short

@@ -65,6 +65,18 @@ for (const channels of [1, 2, 3, 4]) {
   }
 }
 
+test("samples of 10 bits are the nearest of 1024, and alpha keeps all of its own", async () => {
+  const image = { width: 3, height: 1, channels: 2, bitDepth: 16, bits: 10 };
+  const pixels = Uint16Array.of(0, 1, 40, 2, 65535, 3);
+  const chunks = new Map(chunksOf(await encodePng({ ...image, pixels })));
+  assert.deepEqual([...chunks.get("sBIT")], [10, 16]);
+  const view = new DataView(rowsOf(chunks.get("IDAT"), 1, 12, 4).buffer);
+  const written = Array.from(pixels, (_, i) => view.getUint16(2 * i));
+  assert.deepEqual(written, [0, 1, 64, 2, 65535, 3]);
+  const shallow = { ...image, bitDepth: 8, pixels: new Uint8Array(6) };
+  assert.ok(!new Map(chunksOf(await encodePng(shallow))).has("sBIT"));
+});
+
 test("profile, Exif and XMP have their chunks, in PNG's order", async () => {
   const icc = Uint8Array.from({ length: 500 }, (_, i) => i % 7);
   const exif = Uint8Array.from("Exif\0\0MM\0*", (c) => c.charCodeAt(0));

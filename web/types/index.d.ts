@@ -53,6 +53,8 @@ export interface DfmImage {
   xmp: Uint8Array | null;
   /** Colour primaries, transfer characteristics, matrix coefficients, full range (ITU-T H.273). */
   cicp: Uint8Array | null;
+  /** The significant bits, 1 to 15, of samples that were scaled to fill 16 bits. */
+  bits: number | null;
   /** Always 1: images are stored upright. */
   orientation: number;
   /** The part that was asked for, null for all of the image. */

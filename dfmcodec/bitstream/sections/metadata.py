@@ -1,5 +1,5 @@
-"""The metadata section: ICC profile, Exif block, XMP packet and code points of colours <-> a map of
-msgpack.
+"""The metadata section: ICC profile, Exif block, XMP packet, code points of colours and significant
+bits <-> a map of msgpack.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dfmcodec.image import Metadata
 
 MAX_METADATA_BYTES = 1 << 24
 _CICP_BYTES = 4
+_MOST_BITS = 15  # of samples that are scaled to 16
 _NAMES = tuple(field.name for field in fields(Metadata))
 _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have further entries
 
@@ -69,7 +70,7 @@ def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
 
     Raises:
         ValueError: The map has a name twice, a name that is no text, a value that is not bytes, or
-            code points of another length.
+            code points of another length, or no such number of bits.
     """
     entries = list(pairs)  # msgpack in Python alone gives a generator
     found = dict(entries)
@@ -77,4 +78,9 @@ def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
         raise ValueError
     if len(found.get("cicp", bytes(_CICP_BYTES))) != _CICP_BYTES:
         raise ValueError
+    if "bits" in found:
+        (bits,) = found["bits"]
+        if not 1 <= bits <= _MOST_BITS:
+            raise ValueError
+        found["bits"] = bits
     return Metadata(**{name: found[name] for name in _NAMES if name in found})

@@ -104,6 +104,10 @@ def nested(depth: int) -> dict:
         msgpack.packb({"other": "text"}),
         msgpack.packb({b"icc": b""}),
         msgpack.packb({"cicp": b"\x09\x10"}),
+        msgpack.packb({"bits": b""}),
+        msgpack.packb({"bits": b"\0"}),
+        msgpack.packb({"bits": b"\x10"}),
+        msgpack.packb({"bits": b"\x0a\x0a"}),
         msgpack.packb({f"entry {number}": b"" for number in range(65)}),
         b"\x82" + 2 * (msgpack.packb("icc") + msgpack.packb(b"x")),
         msgpack.packb(b"icc"),
@@ -126,3 +130,4 @@ def test_metadata_of_the_right_form_are_read():
     assert unpack_metadata(b"\xdf\0\0\0\0") == Metadata()
     later = {f"entry {number}": b"of a later version" for number in range(63)}
     assert unpack_metadata(msgpack.packb({**later, "cicp": bytes(4)})) == Metadata(cicp=bytes(4))
+    assert unpack_metadata(msgpack.packb({"bits": b"\x0f"})) == Metadata(bits=15)
