@@ -63,8 +63,8 @@ class Image:
 
     Args:
         pixels: uint8 or uint16 [H, W, C] with C = 1 (gray) or 3 (RGB).
-        metadata: The ICC profile, Exif block and so on; significant bits are dropped if samples have
-            8 bits.
+        metadata: The ICC profile, Exif block and so on, with significant bits only where samples
+            have 16.
         alpha: The alpha samples, [H, W] of the type of `pixels`, the peak value for opaque. None
             where the image has no alpha.
 

@@ -42,9 +42,7 @@ _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "
 _PEAK = 65_535  # of 16 bits
 _SGI_SAMPLE_BYTES = 3  # where an SGI file says how many a sample has
 _HEAD_BYTES = 1 << 20  # in which a file says its depth
-_NETPBM_HEADER = re.compile(
-    rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s"
-)
+_NETPBM_HEADER = re.compile(rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s")
 _DEEP = re.compile(r";16[BLN]$")  # of Pillow's raw modes with 16 bits a sample
 _DEEP_COLOURS = re.compile(r"(?:RGB[XAa]?|[RGBAa]);16[BLN]")  # whose low bytes the other byte order gives
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # tags of TIFF

@@ -9,7 +9,8 @@ import pytest
 from common import GOLDEN, ROOT
 
 RECORDED = {row["file"]: row for row in make_manifest.read()}
-# Of the rows of each version, sorted: files of a version decode forever, so no row of it changes, goes or is added.
+# The SHA-256 of each version's rows, sorted: files of a version decode forever, so no row of it
+# changes, goes or is added.
 FROZEN = {"0.1.0": "bb7f0eeff79cb014133542113d05ee3aecff4aa7ae12fba601b063fb18fc3331"}
 
 
