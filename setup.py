@@ -10,9 +10,10 @@ from setuptools import Extension, find_packages, setup
 # Sums of integers wrap around as NumPy's do, so the kernels need -fwrapv. Without a compiler, or
 # with one that does not know the vectors of GCC and Clang, the package is installed without kernels
 # and uses NumPy.
-# Files such as machine_avx2.c are for x86-64 and Linux; elsewhere a build is for the oldest
-# processors throughout.
-HAS_TARGETS = sysconfig.get_platform() == "linux-x86_64"  # of the wheel, which tests/supply/cross_wheels.py names
+# Files such as machine_avx2.c are for x86-64 and Linux or Windows; elsewhere a build is for the
+# oldest processors throughout. The platform is that of the wheel, which
+# tests/supply/cross_wheels.py names.
+HAS_TARGETS = sysconfig.get_platform() in ("linux-x86_64", "win-amd64")
 KERNELS = Extension(
     "dfmcodec.kernels._compiled",
     [path for path in sorted(glob("dfmcodec/kernels/*.c")) if HAS_TARGETS or "_avx" not in path],

@@ -186,7 +186,7 @@ def _report(file: _Examined) -> dict[str, Any]:
         "bpp": file.bpp,
         "section_bytes": header.section_bytes(),
         "metadata_bytes": sizes,
-        "significant_bits": metadata and metadata.bits,
+        "significant_bits": None if metadata is None else metadata.bits,
         "icc_description": file.icc_description,
         "problems": file.problems,
         "header": dict(header.values),

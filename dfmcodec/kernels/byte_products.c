@@ -1,10 +1,8 @@
 /* See byte_products.h. All sums are exact, so all instruction sets give the same ones. */
 #include "byte_products.h"
+#include "processor.h"
 
 #if ON_X86 && !defined(__clang__) && __GNUC__ >= 11
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #define HAS_NEWER 1 /* AVX-VNNI and AMX, which older compilers do not know */
 #else
 #define HAS_NEWER 0
@@ -158,11 +156,6 @@ static void evaluate_avx_vnni(const Layer *layer, const Inputs *in, void *out) {
     finish(layer, all_sums, out);
 }
 
-static int has_avx_vnni(void) {
-    unsigned a, b, c, d;
-    return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
-}
-
 #endif
 
 /* AVX-512 VNNI: four products of bytes for each sum at once, without saturation. One of the two bytes has no sign, so
@@ -304,15 +297,6 @@ static void evaluate_amx(const Layer *layer, const Inputs *in, void *out) {
     }
 }
 
-/* Whether the processor has AMX for bytes, and the system lets this process use it. */
-static int may_use_amx(void) {
-    unsigned a, b, c, d;
-    enum { TILES = 24, BYTES = 25, ASK_FOR_STATE = 0x1023, TILE_DATA = 18 }; /* of cpuid 7, and of arch_prctl */
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && d >> TILES & 1 && d >> BYTES & 1 &&
-           __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vnni") && !syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA);
-}
-
 #endif
 
 #if ON_ARM
@@ -354,17 +338,6 @@ static void evaluate_dotprod(const Layer *layer, const Inputs *in, void *out) {
                 for (int i = 0; i < AT_A_TIME; i++) vst1q_s32(all_sums + (first + j) * CHUNK + (v + i) * 4, sums[j][i]);
         }
     finish(layer, all_sums, out);
-}
-
-static int has_dotprod(void) {
-#if defined(__APPLE__)
-    return 1; /* as all of Apple's */
-#elif defined(__linux__)
-    enum { DOT_PRODUCTS = 20 }; /* the bit of ASIMDDP */
-    return getauxval(AT_HWCAP) >> DOT_PRODUCTS & 1;
-#else
-    return 0;
-#endif
 }
 
 #endif
@@ -527,17 +500,9 @@ static void evaluate_wasm(const Layer *layer, const Inputs *in, void *out) {
 static void nothing_to_do(void) {}
 static int is_always_possible(void) { return 1; }
 
-#if ON_X86
-static int has_avx2(void) { return __builtin_cpu_supports("avx2"); }
-static int has_vnni(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vnni");
-}
-#endif
-
 const ByteProducts BYTE_PRODUCTS[] = {
 #if HAS_NEWER
-    {"amx", may_use_amx, interleave_vnni, evaluate_amx, begin_amx, end_amx, AMX_ROWS, 0, 1},
+    {"amx", has_amx, interleave_vnni, evaluate_amx, begin_amx, end_amx, AMX_ROWS, 0, 1},
 #endif
 #if ON_X86
     {"avx512-vnni", has_vnni, interleave_vnni, evaluate_vnni, nothing_to_do, nothing_to_do, TILE, 1, 0},

@@ -29,7 +29,8 @@
 #define UNROLLED _Pragma("GCC unroll 32")
 #endif
 
-#if defined(__x86_64__) && defined(__linux__) /* elsewhere a build is for the oldest processors throughout */
+/* Elsewhere a build is for the oldest processors throughout. GCC does not align vectors of 32 bytes on Windows' stack. */
+#if defined(__x86_64__) && (defined(__linux__) || defined(_WIN32) && defined(__clang__))
 #include <immintrin.h>
 #define ON_X86 1
 #else
@@ -37,9 +38,6 @@
 #endif
 #if defined(__aarch64__)
 #include <arm_neon.h>
-#if defined(__linux__)
-#include <sys/auxv.h>
-#endif
 #define ON_ARM 1
 #else
 #define ON_ARM 0

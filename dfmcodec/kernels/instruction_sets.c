@@ -3,6 +3,7 @@
  */
 #include "byte_products.h"
 #include "kernels.h"
+#include "processor.h"
 
 enum Target { BASELINE, FOR_AVX2, FOR_AVX512, TARGETS };
 
@@ -28,11 +29,8 @@ const ByteProducts *byte_products = BYTE_PRODUCTS;
 static enum Target target_of(const char *name) {
 #if ON_X86
     const int is_small = name && (!strcmp(name, "avx2") || !strcmp(name, "avx-vnni"));
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return BASELINE;
-    return !is_small && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
-               ? FOR_AVX512
-               : FOR_AVX2;
+    if (!is_small && has_avx512()) return FOR_AVX512;
+    return has_avx2() ? FOR_AVX2 : BASELINE;
 #else
     (void)name;
     return BASELINE;
@@ -45,9 +43,6 @@ static void choose(const ByteProducts *products) {
 }
 
 void choose_instruction_set_of_host(void) {
-#if ON_X86
-    __builtin_cpu_init();
-#endif
     const ByteProducts *products = BYTE_PRODUCTS;
     while (!products->is_possible()) products++;
     choose(products);

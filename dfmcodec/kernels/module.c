@@ -132,10 +132,10 @@ static PyObject *call_chosen_instruction_set(PyObject *self, PyObject *unused) {
     return PyUnicode_FromString(chosen_instruction_set());
 }
 
-static PyObject *call_use_instruction_set(PyObject *self, PyObject *args) {
+static PyObject *call_use_instruction_set(PyObject *self, PyObject *text) {
     (void)self;
-    const char *name;
-    if (!PyArg_ParseTuple(args, "s", &name)) return NULL;
+    const char *name = PyUnicode_AsUTF8AndSize(text, NULL);
+    if (!name) return NULL;
     if (use_instruction_set(name)) Py_RETURN_NONE;
     return PyErr_Format(PyExc_ValueError, "this processor has no instruction set %s", name);
 }
@@ -143,11 +143,11 @@ static PyObject *call_use_instruction_set(PyObject *self, PyObject *args) {
 /* Has all threads take memory from one place; whether that is possible. */
 static PyObject *call_share_memory(PyObject *self, PyObject *unused) {
     (void)self, (void)unused;
+    int is_shared = 0;
 #if defined(__GLIBC__)
-    return PyBool_FromLong(mallopt(M_ARENA_MAX, 1));
-#else
-    Py_RETURN_FALSE;
+    is_shared = mallopt(M_ARENA_MAX, 1);
 #endif
+    return PyBool_FromLong(is_shared);
 }
 
 #define DEFINE(name, signature, gives, is_short) {#name, call_##name, METH_VARARGS, NULL},
@@ -156,7 +156,7 @@ static PyMethodDef methods[] = {
     {"instruction_sets", call_instruction_sets, METH_NOARGS, NULL},
     {"chosen_instruction_set", call_chosen_instruction_set, METH_NOARGS, NULL},
     {"share_memory", call_share_memory, METH_NOARGS, NULL},
-    {"use_instruction_set", call_use_instruction_set, METH_VARARGS, NULL},
+    {"use_instruction_set", call_use_instruction_set, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

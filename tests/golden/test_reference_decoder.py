@@ -201,6 +201,7 @@ def assert_same_to_both(data: bytes) -> None:
     except DfmError:
         with pytest.raises(independent.FormatError):
             independent.decode(data)
+            independent.read_metadata(independent.read_file(data).sections[independent.METADATA])
     else:
         file = independent.read_file(data)
         assert_same_symbols(file, independent.read_symbols(file), model)
