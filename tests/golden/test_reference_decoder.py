@@ -194,14 +194,19 @@ def test_damaged_streams_mean_the_same_to_both(seed: int) -> None:
     assert_same_to_both(damaged(path.read_bytes(), rng))
 
 
+def read_by_reference(data: bytes) -> None:
+    """Decodes a file by the reference decoder, its metadata too."""
+    independent.decode(data)
+    independent.read_metadata(independent.read_file(data).sections[independent.METADATA])
+
+
 def assert_same_to_both(data: bytes) -> None:
     """Decodes a file by both, to the same symbols or to a refusal."""
     try:
         model = bitstream.read(data)[0]
     except DfmError:
         with pytest.raises(independent.FormatError):
-            independent.decode(data)
-            independent.read_metadata(independent.read_file(data).sections[independent.METADATA])
+            read_by_reference(data)
     else:
         file = independent.read_file(data)
         assert_same_symbols(file, independent.read_symbols(file), model)
