@@ -14,12 +14,16 @@ from setuptools import Extension, find_packages, setup
 # oldest processors throughout. The platform is that of the wheel, which
 # tests/supply/cross_wheels.py names.
 HAS_TARGETS = sysconfig.get_platform() in ("linux-x86_64", "win-amd64")
+# One build is for Python 3.11 and all later versions; free-threaded ones, which have no such
+# interface, need a build each.
+IS_LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
 KERNELS = Extension(
     "dfmcodec.kernels._compiled",
     [path for path in sorted(glob("dfmcodec/kernels/*.c")) if HAS_TARGETS or "_avx" not in path],
     depends=sorted(glob("dfmcodec/kernels/*.[ch]")),  # machine_avx2.c and its like include others
     extra_compile_args=["-O3", "-g0", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
-    py_limited_api=True,
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if IS_LIMITED else [],
+    py_limited_api=IS_LIMITED,
     optional=True,
 )
 
@@ -27,5 +31,5 @@ setup(
     packages=[*find_packages(include=["dfmcodec*"]), "dfmcodec.web"],
     package_dir={"dfmcodec.web": "web"},
     ext_modules=[KERNELS],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if IS_LIMITED else {},
 )

@@ -1,8 +1,5 @@
 /* The module dfmcodec.kernels._compiled: calls of kernels, from Python's arguments. Nothing else here knows of Python. */
 #define PY_SSIZE_T_CLEAN
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030B0000 /* one build serves Python 3.11 and all later ones */
-#endif
 #include <Python.h>
 
 #if defined(__GLIBC__)
@@ -165,7 +162,13 @@ static int begin(PyObject *module) {
     return PyModule_AddFunctions(module, methods);
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, begin}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, begin},
+#if defined(Py_GIL_DISABLED)
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_compiled", "Compiled loops; see dfmcodec.kernels.", 0, NULL, slots, NULL, NULL, NULL,

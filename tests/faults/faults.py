@@ -146,6 +146,9 @@ def run_as_root(*command: object) -> None:
     if os.geteuid() != 0:
         msg = "needs root"
         raise NotPermittedError(msg)
+    if shutil.which(str(command[0])) is None:
+        msg = f"needs {command[0]}"
+        raise NotPermittedError(msg)
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode:
         msg = f"{command[0]}: {done.stderr.strip()}"

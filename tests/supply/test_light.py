@@ -222,6 +222,10 @@ def run_as_another_user(clone: Clone) -> subprocess.CompletedProcess[str]:
 class TestClone:
     """`bin/dfm` makes its environment, and makes it again only where it has to."""
 
+    @pytest.fixture(autouse=True)
+    def _of_any_interpreter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("DFM_PYTHON", raising=False)
+
     def test_help_from_a_clone_installs_nothing_more(self, tmp_path: Path) -> None:
         clone = Clone(tmp_path)
         assert clone.asked("bench", "--help") == [""]
