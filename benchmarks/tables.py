@@ -487,6 +487,28 @@ def _gains(
 # docs/results/speed.md
 
 
+def installations() -> str:
+    """Who takes which installation, and what it takes."""
+    people = {
+        "": ("encode, decode, check, view and compare photographs", "dfmcodec"),
+        "jax": ("study the published network, train models of kinds of images", "'dfmcodec[jax]'"),
+        "cuda": ("have an NVIDIA GPU, which fits then use", "'dfmcodec[cuda]'"),
+        "bench": ("compare codecs: `dfm bench` with JPEG XL, HEIC and plots", "'dfmcodec[bench]'"),
+        "zarr": ("keep arrays in Zarr", "'dfmcodec[zarr]'"),
+        "corpus": ("encode many images into tars or Parquet", "'dfmcodec[corpus]'"),
+        "cloud": ("the same in object stores", "'dfmcodec[cloud]'"),
+        "dask": ("the same on a cluster, by Dask", "'dfmcodec[dask]'"),
+        "all": ("want all of these but CUDA", "'dfmcodec[all]'"),
+    }
+    rows = {row["installation"]: row for row in rows_of("installations") if "install_s" in row}
+    lines = []
+    for extra, (who, name) in people.items():
+        row = rows[f"pip install .[{extra}]" if extra else "pip install ."]
+        further = f"{row['further']} of {row['of_further']}"
+        lines.append([who, f"`pip install {name}`", f"{row['MB']:,}", f"{row['install_s']:.0f} s", further])
+    return table(["you", "type", "MB", "installed in", "commands of extras that work"], lines)
+
+
 def frontier() -> str:
     """PSNR and seconds of efforts and of other codecs' settings."""
     labels = {"dfm effort": "dfm", "AVIF speed": "AVIF", "WebP method": "WebP"}
@@ -675,7 +697,7 @@ TABLES |= {
         *(generative_models, generative_codes, image_kinds, image_twice, latent_layers, latent_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images),
-        *(frontier, latent_decode, large_efforts, large_parts, browser),
+        *(installations, frontier, latent_decode, large_efforts, large_parts, browser),
         *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
     )
 }

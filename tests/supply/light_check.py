@@ -23,7 +23,7 @@ from pathlib import Path
 from wheel_check import ROOT, check_manual, command, copy_tree
 
 NEEDED = ("numpy", "pillow", "click", "msgpack")  # as docs/install.md says
-HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl", "constriction"))
+HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl", "constriction", "pyarrow"))
 GOLDEN = ROOT / "tests" / "golden" / "v1"
 FILES = {"fitted": "fitted-small", "coordinate": "coordinate", "latent": "latent-rgb"}
 
@@ -65,6 +65,7 @@ WORKS = (
     "decode latent.dfm -o latent_back.png",
     "decode code.dfm --generator model.dfmg -o code_back.png",
     "generate sample model.dfmg -n 4 -o new.png",
+    "generate interpolate model.dfmg -n 2 -o rows.png",
     "info a.dfm",
     "info --json fitted.dfm",
     "verify a.dfm fitted.dfm coordinate.dfm latent.dfm",
@@ -86,12 +87,13 @@ NO_FIT = (  # the end of the message where there are none
 _FITTING = "pip install jax optax; or encode with the latent model"
 LACKING = {  # the end of the message that each gives
     "encode a.png -o x.dfm --model coordinate": f"the coordinate model needs JAX and optax; install them: {_FITTING}",
-    "encode a.png -o x.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
-    "decode a.dfm -o x.png --backend jax": "needs JAX; install it: pip install jax",
-    "sample coffee -o x.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
+    "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
+    "decode a.dfm -o by_jax.png --backend jax": "needs JAX; install it: pip install jax",
+    "sample coffee -o coffee.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
+    "pack a.dfm -O store --form tar": "needs pyarrow, for its rows and for Parquet; install it: pip install 'dfmcodec[",
     "bench a.png --efforts 1": "dfm bench needs SciPy; install it: pip install scipy",
     "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",
-    "generate reconstruct model.dfmg . -o x.png": "needs JAX and optax; install them: pip install jax optax",
+    "generate reconstruct model.dfmg . -o again.png": "needs JAX and optax; install them: pip install jax optax",
     "generate eval model.dfmg .": "needs JAX and optax; install them: pip install jax optax",
 }
 
