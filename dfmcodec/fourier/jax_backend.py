@@ -5,6 +5,7 @@ Outside the encoder and training, only modules of this name import JAX.
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import warnings
@@ -23,6 +24,22 @@ from dfmcodec.fourier.network import CoordinateArchitecture, block_positions, de
 
 _PROGRAMS = "jax"  # the folder of compiled programs in the cache
 _CACHE_WARNING = "Error (reading|writing) persistent compilation cache"
+_PLUGIN_ERROR = "Jax plugin configuration error"
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Shortens JAX's message, with a traceback of a dozen lines, that a build for GPUs has none."""
+    if record.exc_info and record.exc_info[1] is not None and _PLUGIN_ERROR in record.msg:
+        reason = " ".join(str(record.exc_info[1]).split())
+        record.msg = (
+            "JAX has a plugin for devices that does not start, so the CPU computes; "
+            "nvidia-smi shows whether there is a GPU (%s)"
+        )
+        record.args, record.exc_info, record.exc_text = (reason,), None, None
+    return True
+
+
+logging.getLogger("jax._src.xla_bridge").addFilter(_in_one_line)
 
 
 def use_compilation_cache() -> None:

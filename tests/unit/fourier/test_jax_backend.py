@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -44,3 +45,17 @@ def test_warnings_of_threads_that_overlap_are_not_lost(tmp_path: Path, monkeypat
         warnings.warn("later", stacklevel=1)
         assert [str(warning.message) for warning in seen] == ["of the second", "later"]
     assert not damaged.exists()
+
+
+def test_a_plugin_without_a_device_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("jax._src.xla_bridge")
+    msg = "cuInit(0) failed:\n  Unknown CUDA error 303"
+    try:
+        raise RuntimeError(msg)
+    except RuntimeError:
+        logger.exception("Jax plugin configuration error: Exception when calling %s.initialize()", "xla_cuda12")
+    logger.error("something else")
+    plugin, other = caplog.records
+    assert plugin.exc_info is None
+    assert plugin.getMessage().endswith("there is a GPU (cuInit(0) failed: Unknown CUDA error 303)")
+    assert other.getMessage() == "something else"
