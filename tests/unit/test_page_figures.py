@@ -53,11 +53,8 @@ STATEMENTS = {  # what pages say, with the names of `figures`
     ),
     "docs/install.md": (
         "{wheel_MB} MB with them, {without_kernels_MB} MB without",
-        "decode, verify, view, compare | {MB[pip install .]} MB |",
-        "training | {MB[with jax]} MB |",
-        "HEIC and plots | {MB[with bench]} MB |",
-        "the checks and the tests, from a clone | {MB[bin/test]} MB |",
-        "An empty one has {MB[empty]} MB.",
+        "installs what its command needs, {MB[pip install .]} MB or more, and `bin/test` {tests_GB} GB.",
+        "An empty environment has {MB[empty]} MB.",
     ),
     "docs/models.md": (
         "three detailed Kodak images take {detailed_percent} % fewer bits than with the default",
