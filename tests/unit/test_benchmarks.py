@@ -411,6 +411,15 @@ def large(folder: Path) -> None:
     assert importlib.import_module("large").regions(4000, 6000) == ("3328,2304,256,256", "2944,1920,256,256")
 
 
+def learning(folder: Path) -> None:
+    program, plot = Path(sys.executable).with_name("dfm"), folder / "plot.png"
+    options = ("--lmbda", 4e-3, "--programs", f"now={program}", "--steps", "2,4", "--plot", plot)
+    rows = recorded(folder / "rows.jsonl", "learning", png(folder), *options)
+    assert [(row["version"], row["steps"]) for row in rows] == [("now", 2), ("now", 4)]
+    assert all(row["J"] > 0 and row["s"] > 0 for row in rows)
+    assert is_drawn(plot)
+
+
 def prefixes(folder: Path) -> None:
     lines = run("prefixes", png(folder), "--bpp", 2, "--effort", 2, "--folder", folder)
     name, size, checks, *figures = lines[-1].strip("| ").split(" | ")
@@ -664,6 +673,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "pictures depths": pictures_depths,
     "browser": browser,
     "large": large,
+    "learning": learning,
     "prefixes": prefixes,
     "published grid": published_grid,
     "published fixed": published_fixed,
@@ -689,6 +699,7 @@ LONG = {  # 1 to 75 s each
     "published grid",
     "decoding",
     "large",
+    "learning",
     "pictures qualities",
     "generative_figure",
     "coordinate start",
