@@ -1,17 +1,15 @@
 """Learning curves: what fits of more steps cost, over the seconds that whole commands take.
 
-    python benchmarks/learning.py IMAGE --programs now=bin/dfm,before=OLD/bin/dfm --out ROWS
+    python benchmarks/learning.py IMAGE --programs now=bin/dfm,before:old=OLD/bin/dfm --out ROWS
     python benchmarks/learning.py --out ROWS --plot PLOT
 
-Each program fits the crop to the multiplier with each number of steps, in turn, and decodes the
-file. J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the whole file. The
-plot is of all rows in the file. A program before there were tunes is named with `:old`, as in
-before:old=OLD/bin/dfm.
+Each program fits the crop to the Lagrange multiplier with each number of steps, in turn, and
+decodes the file. J is MSE / lmbda + bpp with the MSE of samples in [0, 1] and the bits of the whole
+file. The plot is of all rows in the file. A program before there were tunes is named with `:old`.
 """
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -31,6 +29,7 @@ from recording import (
     plot_option,
     read_rows,
     record,
+    run_program,
 )
 
 from dfmcodec.files.read_image import read_image
@@ -53,22 +52,17 @@ def measured(
                 options = [] if age == "old" else ["--tune", "psnr"]
                 options += ["--model", "fitted", "--steps", str(count), "--lmbda", str(lmbda), "--seed", str(seed)]
                 started = time.perf_counter()
-                run(program, "encode", source, "-o", file, "-f", *options)
+                run_program(program, "encode", source, "-o", file, "-f", *options)
                 seconds = time.perf_counter() - started
-                run(program, "decode", file, "-o", back, "-f")
+                run_program(program, "decode", file, "-o", back, "-f")
                 bpp = bits_per_pixel(file.stat().st_size, image.pixel_count)
                 mse = 10 ** (-psnr(image.pixels, read_image(back).pixels, None) / 10)
                 about = {"picture": picture, "lmbda": lmbda, "version": version, "steps": count}
                 yield about | {"s": round(seconds, 2), "bytes": file.stat().st_size, "J": round(mse / lmbda + bpp, 4)}
 
 
-def run(*words: str | Path) -> None:
-    """Runs a command, whose output is shown only if it fails."""
-    subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
 def draw(rows: list[Row], path: Path) -> None:
-    """Draws the cost over the seconds, a panel for each picture."""
+    """Draws the cost over the seconds, a panel for each image."""
     pictures = list(dict.fromkeys(row["picture"] for row in rows))
     figure = Figure(figsize=(4.2 * len(pictures), 3.6), layout="constrained")
     for axes, picture in zip(figure.subplots(1, len(pictures), squeeze=False)[0], pictures, strict=True):

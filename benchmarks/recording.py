@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -123,6 +124,15 @@ def file_row(image: Image, setting: str, size: int) -> Row:
     result = dfmcodec.encode(image.pixels, size=size, model=model, effort=int(effort), tune="psnr")
     seconds = time.perf_counter() - started
     return {"setting": setting, **figures(image, result.data), "encode_s": round(seconds, 1)}
+
+
+def run_program(*words: object) -> str:
+    """What a program prints.
+
+    Raises:
+        subprocess.CalledProcessError: It fails.
+    """
+    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout
 
 
 def append_row(row: Row, out: Path) -> None:

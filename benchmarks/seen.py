@@ -14,7 +14,6 @@ measures that no codec here is tuned for.
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -28,7 +27,7 @@ import click
 import numpy as np
 import PIL.Image
 import skimage.data
-from recording import Row, images_argument, load, out_option, read_rows, record
+from recording import Row, images_argument, load, out_option, read_rows, record, run_program
 
 import dfmcodec
 from dfmcodec.image import Image
@@ -164,12 +163,14 @@ def _anchor(image: Image, codec: str, setting: float) -> tuple[int, np.ndarray]:
         PIL.Image.fromarray(image.pixels).save(original)
         if codec == "JPEG XL":
             file = folder / "a.jxl"
-            _run("cjxl", "-e", 7, "-d", setting, original, file)
-            _run("djxl", file, decoded)
+            run_program("cjxl", "-e", 7, "-d", setting, original, file)
+            run_program("djxl", file, decoded)
         else:
             file = folder / "a.avif"
-            _run("avifenc", "-s", 4, "-y", "444", "-q", int(setting), "-a", codec.removeprefix("AVIF "), original, file)
-            _run("avifdec", file, decoded)
+            run_program(
+                "avifenc", "-s", 4, "-y", "444", "-q", int(setting), "-a", codec.removeprefix("AVIF "), original, file
+            )
+            run_program("avifdec", file, decoded)
         return file.stat().st_size, np.asarray(PIL.Image.open(decoded).convert("RGB"))
 
 
@@ -179,11 +180,7 @@ def _butteraugli(image: Image, pixels: np.ndarray) -> float:
         paths = [Path(name, file) for file in ("a.png", "b.png")]
         for path, samples in zip(paths, (image.pixels, pixels), strict=True):
             PIL.Image.fromarray(samples).save(path)
-        return float(_run("butteraugli_main", *paths).split()[-1])
-
-
-def _run(*words: object) -> str:
-    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout
+        return float(run_program("butteraugli_main", *paths).split()[-1])
 
 
 @main.command()

@@ -62,6 +62,32 @@ def mean(rows: Iterable[Row], key: str) -> float:
     return fmean(row[key] for row in rows if row.get(key) is not None)
 
 
+# docs/install.md
+
+
+def installations() -> str:
+    """Who takes which installation, and what it takes."""
+    people = {
+        "": "encode, decode, check, view and compare photographs",
+        "jax": "study the published network, train models of kinds of images",
+        "cuda": "have an NVIDIA GPU, which fits then use",
+        "bench": "compare codecs: `dfm bench` with JPEG XL, HEIC and plots",
+        "zarr": "keep arrays in Zarr",
+        "corpus": "encode many images into tars or Parquet",
+        "cloud": "the same in object stores",
+        "dask": "the same on a cluster, by Dask",
+        "all": "want all of these but CUDA",
+    }
+    rows = {row["installation"]: row for row in rows_of("installations") if "install_s" in row}
+    lines = []
+    for extra, who in people.items():
+        name = f"'dfmcodec[{extra}]'" if extra else "dfmcodec"
+        row = rows[f"pip install .[{extra}]" if extra else "pip install ."]
+        further = f"{row['further']} of {row['of_further']}"
+        lines.append([who, f"`pip install {name}`", f"{row['MB']:,}", f"{row['install_s']:.0f} s", further])
+    return table(["you", "type", "MB", "installed in", "commands of extras that work"], lines)
+
+
 # docs/results/fitted.md
 
 
@@ -485,28 +511,6 @@ def _gains(
 
 
 # docs/results/speed.md
-
-
-def installations() -> str:
-    """Who takes which installation, and what it takes."""
-    people = {
-        "": ("encode, decode, check, view and compare photographs", "dfmcodec"),
-        "jax": ("study the published network, train models of kinds of images", "'dfmcodec[jax]'"),
-        "cuda": ("have an NVIDIA GPU, which fits then use", "'dfmcodec[cuda]'"),
-        "bench": ("compare codecs: `dfm bench` with JPEG XL, HEIC and plots", "'dfmcodec[bench]'"),
-        "zarr": ("keep arrays in Zarr", "'dfmcodec[zarr]'"),
-        "corpus": ("encode many images into tars or Parquet", "'dfmcodec[corpus]'"),
-        "cloud": ("the same in object stores", "'dfmcodec[cloud]'"),
-        "dask": ("the same on a cluster, by Dask", "'dfmcodec[dask]'"),
-        "all": ("want all of these but CUDA", "'dfmcodec[all]'"),
-    }
-    rows = {row["installation"]: row for row in rows_of("installations") if "install_s" in row}
-    lines = []
-    for extra, (who, name) in people.items():
-        row = rows[f"pip install .[{extra}]" if extra else "pip install ."]
-        further = f"{row['further']} of {row['of_further']}"
-        lines.append([who, f"`pip install {name}`", f"{row['MB']:,}", f"{row['install_s']:.0f} s", further])
-    return table(["you", "type", "MB", "installed in", "commands of extras that work"], lines)
 
 
 def frontier() -> str:

@@ -21,7 +21,6 @@ LARGEST_PIXELS = MAX_SIDE**2  # of any image: no limit but that of the sides
 MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
 PEAK_LEVEL = 255  # the largest code value
 BIT_DEPTHS = (8, 16)
-_PEAK_16 = 65_535
 _PARTS_OF_16_BITS = (8, 10, 12, 14)  # that cameras, microscopes and scanners fill
 
 
@@ -202,8 +201,7 @@ class Image:
         """
         pixels = self.pixels
         if self.bit_depth > BIT_DEPTHS[0]:
-            scaled = (pixels.astype(np.uint32) * PEAK_LEVEL + self.sample_max // 2) // self.sample_max
-            pixels = scaled.astype(np.uint8)
+            pixels = rescaled(pixels, self.sample_max, PEAK_LEVEL).astype(np.uint8)
         return Image(np.ascontiguousarray(pixels), self.metadata)
 
     def plain_notice(self) -> str | None:
@@ -249,17 +247,11 @@ def to_code_values(samples: Pixels) -> Pixels:
     return ((samples.astype(np.uint32) + step // 2) // step).astype(np.uint8)
 
 
-def to_significant_bits(samples: Pixels, bits: int) -> Pixels:
-    """The nearest values of a range of fewer bits, 0..2^bits - 1, of samples of 16 bits."""
-    peak = peak_value(bits)
-    scaled: Pixels = ((samples.astype(np.uint32) * peak + _PEAK_16 // 2) // _PEAK_16).astype(np.uint16)
-    return scaled
-
-
-def fill_16_bits(values: Pixels, peak: int) -> Pixels:
-    """Samples of 16 bits that values in 0..peak become when they are scaled."""
-    scaled: Pixels = ((values.astype(np.uint32) * _PEAK_16 + peak // 2) // peak).astype(np.uint16)
-    return scaled
+def rescaled(values: Pixels, peak: int, new_peak: int) -> Pixels:
+    """The nearest values in 0..new_peak, uint16, that values in 0..peak become when they are
+    scaled; both peaks are at most 65,535.
+    """
+    return ((values.astype(np.uint32) * new_peak + peak // 2) // peak).astype(np.uint16)
 
 
 def to_values(values: Float32, bit_depth: int) -> Pixels:

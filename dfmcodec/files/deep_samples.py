@@ -14,7 +14,7 @@ from dfmcodec.errors import ImageError
 from dfmcodec.files import png
 from dfmcodec.files.open_image import load_samples, open_image
 from dfmcodec.files.source import Source
-from dfmcodec.image import PEAK_LEVEL, fill_16_bits, peak_value
+from dfmcodec.image import PEAK_LEVEL, peak_value, rescaled
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -186,7 +186,7 @@ def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
     if len(body) < 2 * count:
         msg = "the file ends within its samples"
         raise EOFError(msg)
-    scaled = fill_16_bits(np.minimum(np.frombuffer(body, ">u2"), peak), peak)
+    scaled = rescaled(np.minimum(np.frombuffer(body, ">u2"), peak), peak, _PEAK)
     return ImageSamples(scaled.reshape(pil_image.height, pil_image.width, channels), None)
 
 

@@ -16,7 +16,7 @@ from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.density import density_of
 from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
-from dfmcodec.image import MAX_SIDE, Image, fill_16_bits, peak_value, to_code_values, to_significant_bits
+from dfmcodec.image import MAX_SIDE, Image, peak_value, rescaled, to_code_values
 from dfmcodec.threads import in_threads
 
 if TYPE_CHECKING:
@@ -186,9 +186,9 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
         return buffer.getvalue()
     if output.name == "ppm":
         kind, bits = (b"P5" if image.channels == 1 else b"P6"), image.metadata.bits
-        if bits is not None:
-            samples = to_significant_bits(samples, bits)
         peak = peak_value(bits or image.bit_depth)
+        if bits is not None:
+            samples = rescaled(samples, peak_value(image.bit_depth), peak)
         return (
             b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
             + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
@@ -253,7 +253,8 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     metadata = image.metadata
     if metadata.bits:
         chunks.append((b"sBIT", bytes([metadata.bits] * image.channels + [depth] * (channels - image.channels))))
-        pixels = fill_16_bits(to_significant_bits(image.pixels, metadata.bits), peak_value(metadata.bits))
+        own, peak = peak_value(metadata.bits), peak_value(depth)
+        pixels = rescaled(rescaled(image.pixels, peak, own), own, peak)
         samples = replace(image, pixels=pixels).samples
     if metadata.cicp:
         chunks.append((b"cICP", metadata.cicp))

@@ -28,7 +28,7 @@ _PLUGIN_ERROR = "Jax plugin configuration error"
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Shortens JAX's message, with a traceback of a dozen lines, that a build for GPUs has none."""
+    """Shortens the message of a JAX for GPUs where there is none, a traceback of 12 lines."""
     if record.exc_info and record.exc_info[1] is not None and _PLUGIN_ERROR in record.msg:
         reason = " ".join(str(record.exc_info[1]).split())
         record.msg = (

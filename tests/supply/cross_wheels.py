@@ -69,6 +69,10 @@ class Target:
     tag: str
     magic: tuple[bytes, int, int]
 
+    @property
+    def is_windows(self) -> bool:
+        return self.magic[0] == _PE
+
 
 _ELF, _MACH_O = b"\x7fELF", b"\xcf\xfa\xed\xfe"
 _PE, _HEAD_AT = b"MZ", 0x3C  # whose first bytes are those of DOS; where the offset of the true header stands
@@ -118,7 +122,7 @@ def build(target: Target, out: Path) -> Path:
         compiler = f"{sys.executable} -m ziglang cc -target {target.zig}"
         shared = "-Wl,-undefined,dynamic_lookup -shared" if "macos" in target.zig else "-shared"
         compiled, linked = "-fPIC", ""
-        if "windows" in target.zig:
+        if target.is_windows:
             compiled, linked = windows_flags(target, Path(folder))
         environment = {
             **os.environ,
@@ -131,7 +135,7 @@ def build(target: Target, out: Path) -> Path:
         command = [sys.executable, "-m", "build", "--wheel", "--outdir", folder, str(tree)]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         (made,) = Path(folder).glob("*.whl")
-        if "windows" in target.zig:
+        if target.is_windows:
             rename_kernels(made)
         tags = [sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", target.tag, str(made)]
         subprocess.run(tags, check=True, stdout=subprocess.DEVNULL)
@@ -156,13 +160,13 @@ def check(target: Target, wheel: Path) -> None:
     Raises:
         SystemExit: It is not what its tag says.
     """
-    name = KERNELS_ON_WINDOWS if "windows" in target.zig else KERNELS
+    name = KERNELS_ON_WINDOWS if target.is_windows else KERNELS
     with zipfile.ZipFile(wheel) as archive:
         if name not in archive.namelist():
             sys.exit(f"{wheel.name} has no kernels: the compiler failed")
         kernels = archive.read(name)
     magic, at, processor = target.magic
-    if magic == _PE:
+    if target.is_windows:
         at += int.from_bytes(kernels[_HEAD_AT : _HEAD_AT + 4], "little")
     if not kernels.startswith(magic) or kernels[at] != processor:
         sys.exit(f"the kernels of {wheel.name} are for something else")

@@ -22,17 +22,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from light_check import FITS, IMAGES, LACKING, MORE_WORKS, WORKS, copy_golden
-from wheel_check import ROOT, command, copy_tree
+from wheel_check import ROOT, built_wheel, command
 
 EXTRAS = ("", "jax", "cuda", "bench", "zarr", "corpus", "cloud", "dask", "all")
-
-
-def wheel_in(work: Path) -> Path:
-    """Builds the wheel."""
-    copy_tree(work / "tree")
-    command(sys.executable, "-m", "build", "--wheel", "--outdir", work, work / "tree", cwd=work)
-    (wheel,) = work.glob("*.whl")
-    return wheel
 
 
 def finds_its_packages(dfm: Path, words: str, message: str, cwd: Path) -> bool:
@@ -82,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     commit = command("git", "rev-parse", "--short", "HEAD", cwd=ROOT).strip()
     with tempfile.TemporaryDirectory(prefix="dfm-installations-") as temporary:
-        wheel = wheel_in(Path(temporary))
+        wheel = built_wheel(Path(temporary))
         for extra in arguments.only or EXTRAS:
             row = {**measured(wheel, extra, Path(temporary)), "commit": commit}
             print(json.dumps(row), flush=True)

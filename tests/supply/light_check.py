@@ -20,7 +20,7 @@ import time
 import venv
 from pathlib import Path
 
-from wheel_check import ROOT, check_manual, command, copy_tree
+from wheel_check import ROOT, built_wheel, check_manual, command
 
 NEEDED = ("numpy", "pillow", "click", "msgpack")  # as docs/install.md says
 HIDDEN = frozenset(("jax", "jaxlib", "optax", "scipy", "skimage", "tqdm", "threadpoolctl", "constriction", "pyarrow"))
@@ -90,7 +90,7 @@ LACKING = {  # the end of the message that each gives
     "encode a.png -o code_of_a.dfm --generator model.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "decode a.dfm -o by_jax.png --backend jax": "needs JAX; install it: pip install jax",
     "sample coffee -o coffee.png": "needs scikit-image; install it: pip install scikit-image; or take chelsea",
-    "pack a.dfm -O store --form tar": "needs pyarrow, for its rows and for Parquet; install it: pip install 'dfmcodec[",
+    "pack a.dfm -O store --form tar": "for its rows and for Parquet; install it: pip install 'dfmcodec[corpus]'",
     "bench a.png --efforts 1": "dfm bench needs SciPy; install it: pip install scipy",
     "generate train . --preset mnist -o x.dfmg": "needs JAX and optax; install them: pip install jax optax",
     "generate reconstruct model.dfmg . -o again.png": "needs JAX and optax; install them: pip install jax optax",
@@ -162,12 +162,9 @@ def main() -> None:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="dfm-light-") as temporary:
         work = Path(temporary)
-        tree, away, environment = work / "tree", work / "away", work / "environment"
+        away, environment = work / "away", work / "environment"
         away.mkdir()
-        copy_tree(tree)
-        pip_wheel = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
-        command(*pip_wheel, "--wheel-dir", work / "wheels", tree, cwd=work)
-        (wheel,) = (work / "wheels").glob("*.whl")
+        wheel = built_wheel(work)
         venv.create(environment, with_pip=True)
         python, dfm = environment / "bin" / "python", environment / "bin" / "dfm"
         empty = int(command("du", "-sm", environment, cwd=work).split()[0])

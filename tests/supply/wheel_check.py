@@ -92,6 +92,14 @@ def copy_tree(target: Path) -> None:
             (target / name).write_bytes(source.read_bytes())
 
 
+def built_wheel(work: Path) -> Path:
+    """Builds the wheel in a folder, from a copy of the tree in `tree`."""
+    copy_tree(work / "tree")
+    command(sys.executable, "-m", "build", "--outdir", work / "dist", work / "tree", cwd=work)
+    (wheel,) = (work / "dist").glob("*.whl")
+    return wheel
+
+
 def check_manual(environment: Path) -> None:
     """Raises SystemExit unless an environment has the manual page where `man` looks for it."""
     page = environment / "share" / "man" / "man1" / "dfm.1"
@@ -161,9 +169,7 @@ def main() -> None:
         work = Path(temporary)
         tree, away = work / "tree", work / "away"
         away.mkdir()
-        copy_tree(tree)
-        command(sys.executable, "-m", "build", "--outdir", work / "dist", tree, cwd=work)
-        (wheel,) = (work / "dist").glob("*.whl")
+        wheel = built_wheel(work)
         files, has_kernels = check_contents(wheel, tree)
 
         environment = work / "environment"

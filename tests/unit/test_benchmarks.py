@@ -150,7 +150,7 @@ def seen_files(folder: Path) -> None:
         return "2.5\n3-norm: 1.5\n"
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_run", program)
+        patch.setattr(module, "run_program", program)
         rows = recorded(folder / "rows.jsonl", "seen", "files", png(folder), "--efforts", "1", "--bpps", "2")
     assert [row["codec"] for row in rows] == [
         "dfm effort 1 visual",

@@ -16,7 +16,7 @@ from dfmcodec.decoder import decode_image
 from dfmcodec.files import png
 from dfmcodec.files.read_image import image_from_bytes
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
-from dfmcodec.image import Image, Metadata, fill_16_bits, peak_value, to_significant_bits
+from dfmcodec.image import Image, Metadata, peak_value, rescaled
 
 
 def values_of(bits, channels=3):
@@ -35,9 +35,9 @@ def written(image, name):
 @pytest.mark.parametrize("bits", range(1, 16))
 def test_scaling_is_undone(bits):
     values = np.arange(1 << bits, dtype=np.uint16)
-    filled = fill_16_bits(values, peak_value(bits))
+    filled = rescaled(values, peak_value(bits), 65535)
     assert filled[-1] == 65535
-    assert np.array_equal(to_significant_bits(filled, bits), values)
+    assert np.array_equal(rescaled(filled, 65535, peak_value(bits)), values)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -60,7 +60,7 @@ def test_other_peaks_fill_16_bits(peak):
 
 
 def test_a_png_states_the_bits_of_each_channel():
-    pixels = fill_16_bits(values_of(10, 1), 1023)
+    pixels = rescaled(values_of(10, 1), 1023, 65535)
     alpha = np.full(pixels.shape[:2], 77, dtype=np.uint16)
     file = written(Image(pixels + np.uint16(3), Metadata(bits=10), alpha), "png")
     assert b"sBIT\x0a\x10" in file
