@@ -16,6 +16,7 @@ from threading import Event, Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from dfmcodec.errors import ConfigError
 from dfmcodec.threads import limit_threads, thread_count
 
 if TYPE_CHECKING:
@@ -26,6 +27,21 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _stop_asked = Event()  # in this process
+
+
+def keep_current_folder_out() -> None:
+    """Keeps the current folder off the module path of all child processes from now on, so that no
+    file there is taken for a module. Python starts workers with `-c`, which puts that folder first.
+
+    Raises:
+        ConfigError: Python ignores the environment variable that does this.
+    """
+    if sys.flags.safe_path:  # which children inherit
+        return
+    if sys.flags.ignore_environment:
+        msg = "with Python's option -E, child processes import modules of the current folder; add the option -P"
+        raise ConfigError(msg)
+    os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def ask_to_stop() -> None:
@@ -233,6 +249,7 @@ def _end_after(parent: BaseProcess) -> None:
 
 def _pool(processes: int) -> Executor:
     """Makes a pool whose processes share the cores: each has its part of the threads for NumPy."""
+    keep_current_folder_out()
     threads = max(1, thread_count() // processes)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))

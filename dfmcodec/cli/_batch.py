@@ -4,28 +4,31 @@ as it goes.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from dfmcodec.cli._common import display_name, echo, json_text, output_name
+from dfmcodec.cli._existing import Action, Decision, ExistingOutputs
 from dfmcodec.cli._failure import failure_of
 from dfmcodec.cli._inputs import Inputs, Task, Unusable
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT
-from dfmcodec.cli._origins import Claim, Origin, Records, adopt
+from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED
 from dfmcodec.cli._progress import FilesBar
-from dfmcodec.cli._report_file import DONE, FAILED, INTERRUPTED, LARGER, ReportFile
+from dfmcodec.cli._report_file import ReportFile
+from dfmcodec.errors import TargetUnreachableError
 from dfmcodec.files.names import printable
 
 SOME_FAILED = 5
 _FAILED = 1
 _PLANNED = "planned"  # the status of what a dry run would do
 _NOTHING_TO_DO = 1
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class TaskResult:
         notices: Messages about what was converted or left out.
         error: One line that says what went wrong; None if nothing did.
         row: Values for the report file.
-        status: What became of it: a status of the report file.
+        status: A status of the report file.
+        is_disk_full: Whether it failed for lack of space.
     """
 
     report: dict[str, Any] | None
@@ -47,6 +51,7 @@ class TaskResult:
     error: str | None = None
     row: dict[str, Any] = field(default_factory=dict)
     status: str = DONE
+    is_disk_full: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,26 +59,24 @@ class Work:
     """How to perform the tasks of a run.
 
     Args:
-        perform: Performs a task; gets whether it may replace the output. It must be picklable if
-            there are several processes.
+        perform: Performs a task; takes the decision about its output. It must be picklable if there
+            are several processes.
+        existing: Decides what is done about existing outputs.
         processes: The number of tasks to perform at a time.
         verb: The verb of the summary, such as "encoded".
-        noun: What inputs are, such as "images".
-        settings: What decides the outputs besides the inputs, as one text.
+        noun: The inputs, such as "images".
         is_dry: Whether the tasks are shown, not performed.
-        adopts: Whether outputs that nothing is known of are taken for made of their inputs.
         leaves_larger: Whether no file is made that is no smaller than its source.
         should_stop: Asked before each task. If it returns True, the remaining tasks are not
             started.
     """
 
-    perform: Callable[[Task, bool], TaskResult]
+    perform: Callable[[Task, Decision], TaskResult]
+    existing: ExistingOutputs
     processes: int
     verb: str
     noun: str
-    settings: str
     is_dry: bool = False
-    adopts: bool = False
     leaves_larger: bool = False
     should_stop: Callable[[], bool] = lambda: False
 
@@ -91,97 +94,85 @@ class Display:
     quiet: bool
 
 
+_Job = tuple[Task, Decision]
+
+
 class _Run:
     """A run of files; see `run`."""
 
-    def __init__(self, inputs: Inputs, work: Work, display: Display, force: bool, report: ReportFile | None) -> None:
+    def __init__(self, inputs: Inputs, work: Work, display: Display, report: ReportFile | None) -> None:
         self._inputs = inputs
         self._work = work
         self._display = display
-        self._force = force
         self._report = report
         self._is_shown = not display.quiet
         self._bar = FilesBar(inputs.count, self._is_shown)
-        self._records = Records()
         self._states: dict[Task, dict[str, Any]] = {}  # of sources that are worked on, for the report
+        self._is_disk_full = False
         self.counts: Counter[str] = Counter()  # by status; "kept" ones, too
-        self._of_other_settings = 0  # of those that are kept
 
     def perform(self) -> None:
         """Performs all tasks, or shows them."""
         from dfmcodec.processes import run_jobs
 
         if self._work.is_dry:
-            for task, _ in self._tasks():
-                self._show(task)
+            for task, decision in self._tasks():
+                self._show(task, decision)
             self._bar.close()
             return
 
         perform = partial(_perform_guarded, self._work.perform)
         try:
-            run_jobs(perform, self._tasks(), self._work.processes, self._finish, self._work.should_stop)
+            run_jobs(perform, self._tasks(), self._work.processes, self._finish, self._should_stop)
         finally:
             self._bar.close()
 
-    def _tasks(self) -> Iterator[tuple[Task, bool]]:
-        """The tasks that are to be performed, and whether each may replace its output."""
+    def _should_stop(self) -> bool:
+        return self._is_disk_full or self._work.should_stop()
+
+    def _tasks(self) -> Iterator[_Job]:
+        """The tasks that are to be performed, and what is done about their outputs."""
         for task in self._inputs:
             if isinstance(task, Unusable):
                 self._fail(task.source, None, task.error)
                 continue
-            may_replace = self._may_replace(task)
-            if may_replace is not None:
+            if self._work.leaves_larger and self._report is not None and self._report.was_left_out(task):
+                self._keep(LARGER)
+                continue
+            decision = self._work.existing.decide(task)
+            if decision.action is Action.KEEP:
+                self._keep("kept")
+            elif decision.action is Action.REFUSE:
+                self._fail(str(task.source), None, decision.why)
+            else:
                 if self._report is not None:
                     self._states[task] = self._report.state(task.source)
-                yield task, may_replace
+                yield task, decision
 
-    def _show(self, task: Task) -> None:
+    def _keep(self, status: str) -> None:
+        self.counts[status] += 1
+        self._bar.left_out()
+
+    def _show(self, task: Task, decision: Decision) -> None:
         """Shows a task that would be performed."""
         if not os.path.exists(task.source):
             self._fail(str(task.source), None, f"cannot read {task.source}: there is no such file")
+            return
+        if decision.action is Action.REPLACE_IDENTICAL:
+            self._fail(str(task.source), None, decision.why)
             return
         self.counts[DONE] += 1
         if self._display.as_json:
             self._bar.echo(json_text({"input": str(task.source), "output": str(task.target), "status": _PLANNED}))
         elif self._is_shown:
-            self._echo(planned_line(task.source, task.target))
+            self._echo(planned_line(task, decision))
 
-    def _may_replace(self, task: Task) -> bool | None:
-        """Whether the output of a task may be replaced; None if it is not to be made."""
-        report = self._report
-        if self._force:
-            return True
-        if self._work.leaves_larger and report is not None and report.was_left_out(task):
-            self._keep()
-            return None
-        if not os.path.exists(task.target):
-            return False
-        reported = None if report is None else report.origin(task)
-        standing = self._records.standing(task.source, task.target, reported)
-        claim, is_reported = standing.claim, report is not None and reported is not None
-        if claim is Claim.UNKNOWN and self._work.adopts:
-            if not self._work.is_dry:
-                adopt(task.target, Origin.of(task.source, None))
-        elif claim in (Claim.UNKNOWN, Claim.FOREIGN) or (claim is Claim.CHANGED and not is_reported):
-            self._fail(str(task.source), None, standing.why)
-            return None
-        elif claim in (Claim.PART, Claim.CHANGED):
-            return True
-        elif is_reported and report is not None and report.is_of_other_settings(task):
-            return True  # which a report is there for
-        self._keep()
-        self._of_other_settings += standing.settings not in (None, self._work.settings)
-        return None
-
-    def _keep(self) -> None:
-        self.counts["kept"] += 1
-        self._bar.left_out()
-
-    def _finish(self, job: tuple[Task, bool], result: TaskResult | None) -> list[tuple[Task, bool]]:
-        task, _ = job
+    def _finish(self, job: _Job, result: TaskResult | None) -> list[_Job]:
+        task, decision = job
         if result is None:
             died = "the process died, perhaps for lack of memory; use a lower -j"
             result = TaskResult(None, "", error=f"{task.source}: {died}")
+        self._is_disk_full = self._is_disk_full or result.is_disk_full
         for notice in result.notices if self._is_shown else ():
             self._echo(f"dfm: {notice}", err=True)
         if result.error is not None:
@@ -189,6 +180,8 @@ class _Run:
             return []
         self.counts[result.status] += 1
         self._add_row(task, {"status": result.status, **result.row})
+        if decision.is_again and self._is_shown:
+            self._echo(f"dfm: {again_line(task, decision)}", err=True)
         if self._display.as_json:
             self._bar.echo(json_text({**(result.report or {}), "status": result.status}))
         elif self._is_shown:
@@ -219,17 +212,19 @@ class _Run:
         """The numbers of files, for people."""
         counts = self.counts
         would_be = "would be " if self._work.is_dry else ""
-        parts = [f"{counts[DONE] + counts[INTERRUPTED]} {would_be}{self._work.verb}"]
+        parts = [f"{counts[DONE] + counts[INTERRUPTED] + counts[MISSED]} {would_be}{self._work.verb}"]
+        if counts[MISSED]:
+            parts.append(f"{counts[MISSED]} of them below their target")
         if counts["kept"]:
-            others = self._of_other_settings
-            made = f", {others} of them made with other settings" if others else ""
-            parts.append(f"{counts['kept']} already there{made} (-f overwrites them)")
+            parts.append(f"{counts['kept']} already there (-f overwrites them)")
         if counts[LARGER]:
             parts.append(f"{counts[LARGER]} left out as larger than their sources")
         if counts[FAILED]:
             parts.append(f"{counts[FAILED]} failed")
         if self._work.should_stop():
             parts.append("interrupted: the rest not started")
+        elif self._is_disk_full:
+            parts.append("the disk is full: the rest not started")
         return ", ".join(parts)
 
 
@@ -245,19 +240,18 @@ def tell_of_slow_coder(quiet: bool) -> None:
         )
 
 
-def run(inputs: Inputs, work: Work, display: Display, force: bool, report: ReportFile | None = None) -> None:
-    """Performs the tasks of inputs, reports on each, and ends the command with exit code 5 if some
-    of several failed, 1 if the only one did, 130 after Ctrl-C, and 1 if there was nothing to do.
+def run(inputs: Inputs, work: Work, display: Display, report: ReportFile | None = None) -> None:
+    """Performs the tasks of inputs, reports on each, and ends the command: with exit code 5 if some
+    of several failed or missed their target, 1 if the only one failed, 4 if it missed its target,
+    130 after Ctrl-C, and 1 if there was nothing to do.
 
     Args:
         inputs: The inputs.
         work: How to perform them.
         display: What is printed.
-        force: Whether outputs that exist are made again.
-        report: A row for each file goes here, and outputs that it knows to be out of date are made
-            again.
+        report: A row for each file goes here.
     """
-    this = _Run(inputs, work, display, force, report)
+    this = _Run(inputs, work, display, report)
     this.perform()
     if not display.quiet:
         for notice in (skipped.notice() for skipped in inputs.skipped):
@@ -267,27 +261,45 @@ def run(inputs: Inputs, work: Work, display: Display, force: bool, report: Repor
     if work.should_stop():
         sys.exit(EXIT_AFTER_INTERRUPT)
     if not this.counts:
-        echo(f"dfm: error: there are no {work.noun} here (-r looks into subfolders)", err=True)
+        where = "the list names no files" if inputs.is_empty_list else "-r looks into subfolders"
+        echo(f"dfm: error: there are no {work.noun} here ({where})", err=True)
         sys.exit(_NOTHING_TO_DO)
-    if this.counts[FAILED]:
-        sys.exit(SOME_FAILED if this.counts.total() > 1 else _FAILED)
+    if this.counts[FAILED] or this.counts[MISSED]:
+        alone = _FAILED if this.counts[FAILED] else TargetUnreachableError.exit_code
+        sys.exit(SOME_FAILED if this.counts.total() > 1 else alone)
 
 
-def planned_line(source: Path, target: Path) -> str:
-    """What a dry run says of an output that would be made."""
-    return f"{display_name(source)} -> {output_name(target)}"
+def planned_line(task: Task, decision: Decision) -> str:
+    """The line of a dry run for an output that would be made."""
+    again = f" (again: {decision.why})" if decision.is_again else ""
+    return f"{display_name(task.source)} -> {output_name(task.target)}{again}"
 
 
-def _perform_guarded(perform: Callable[[Task, bool], TaskResult], job: tuple[Task, bool]) -> TaskResult:
+def again_line(task: Task, decision: Decision) -> str:
+    """The notice of an output that is made again."""
+    return f"{output_name(task.target)} is made again: {decision.why}"
+
+
+def _perform_guarded(perform: Callable[[Task, Decision], TaskResult], job: _Job) -> TaskResult:
     """Performs a task and turns its exceptions into a result, so that a failure does not stop the
     other tasks.
     """
     from dfmcodec.files.atomic import check_writable
 
-    task, force = job
+    task, decision = job
     try:
         task.target.parent.mkdir(parents=True, exist_ok=True)
-        check_writable(task.target, force=True)
-        return perform(task, force)
+        task.check_links()
+        check_writable(task.target, force=True, follow=False)
+        return perform(task, decision)
     except Exception as error:  # whatever it is, it is about this file alone
-        return TaskResult(None, "", error=failure_of(error).of_file(task.source))
+        return TaskResult(None, "", error=failure_of(error).of_file(task.source), is_disk_full=_is_disk_full(error))
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Indicates whether an error was caused by a lack of space."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            return True
+        error = error.__cause__
+    return False

@@ -34,6 +34,7 @@ else:  # not subscriptable in older versions of click
 F = TypeVar("F", bound=Callable[..., Any])
 
 STANDARD = Path("-")  # standard input or output
+_STANDARD_OUTPUTS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # other names of standard output
 _WAIT_S = 2.0  # for the other end of a pipe, before a command says that it waits
 
 
@@ -146,7 +147,7 @@ class _OutputOrFolder(OutputParam):
             return value
         refuse_empty_name(value, param, ctx)
         separators = tuple(filter(None, (os.sep, os.altsep)))
-        path = Path(value)
+        path = STANDARD if value in _STANDARD_OUTPUTS else Path(value)
         return Output(path, value.endswith(separators) or path.is_dir())
 
 
@@ -166,7 +167,18 @@ class FileList:
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print the report as a JSON object; for several files, one per line."
 )
-force_option = click.option("-f", "--force", is_flag=True, help="Overwrite existing outputs.")
+force_option = click.option(
+    "-f", "--force", is_flag=True, help="Overwrite existing outputs, but not a file that the input was made from."
+)
+overwrite_source_option = click.option(
+    "--overwrite-source",
+    "overwrites_source",
+    is_flag=True,
+    help="With -f, overwrite also a file that the input was made from, or may have been.",
+)
+skip_links_option = click.option(
+    "--skip-links", "skips_links", is_flag=True, help="Leave out inputs that are symbolic links."
+)
 sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=_Source())
 optional_sources_argument = click.argument("sources", metavar="FILE...", nargs=-1, type=_Source())
 
@@ -217,8 +229,7 @@ report_option = click.option(
     "report_path",
     metavar="FILE",
     type=NamedPath(),
-    help="Append a row for each file to this .jsonl or .csv file. With it, a later run of the same command does "
-    "files whose source or settings have changed again.",
+    help="Append a row for each file to this .jsonl or .csv file. A later run with it continues where this one ended.",
 )
 folder_option = click.option(
     "-O",
@@ -441,13 +452,14 @@ def check_output(output: Path, force: bool) -> None:
         raise OutputError(msg)
 
 
-def write_output(output: Path, data: bytes, force: bool = True) -> None:
+def write_output(output: Path, data: bytes, force: bool = True, follow: bool = True) -> None:
     """Writes a file or to standard output.
 
     Args:
         output: The file.
         data: Its contents.
         force: Whether to overwrite a file that was created since `check_output`.
+        follow: Whether the output may be a link, a device or a pipe.
 
     Raises:
         OutputError: It cannot be written.
@@ -461,7 +473,7 @@ def write_output(output: Path, data: bytes, force: bool = True) -> None:
         sys.stdout.buffer.flush()
     else:
         with _waiting_is_told(output):
-            write_atomic(output, data, force)
+            write_atomic(output, data, force, follow)
 
 
 def echo(line: str, err: bool = False) -> None:

@@ -61,6 +61,8 @@ class _LazyGroup(click.Group):
         _print_any_text()
         try:
             return super().main(*args, **kwargs)
+        except KeyboardInterrupt:  # outside a command
+            _end_interrupted()
         except OSError as error:  # of a command, or of what it or click printed
             _discard_output()
             if error.filename is None and error.errno in _WRITE_ERRORS:
@@ -70,8 +72,11 @@ class _LazyGroup(click.Group):
             sys.exit(1)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with _usage_in_one_line():
-            return super().make_context(*args, **kwargs)
+        try:
+            with _usage_in_one_line():
+                return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:  # which click would report in other words
+            _end_interrupted()
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -80,9 +85,7 @@ class _LazyGroup(click.Group):
         except (click.exceptions.Exit, click.ClickException, OSError):  # for click, and for `main`
             raise
         except (KeyboardInterrupt, click.Abort):
-            with suppress(OSError):
-                click.echo("dfm: interrupted; unfinished outputs were not written", err=True)
-            sys.exit(130)
+            _end_interrupted()
         except Exception as error:
             _end(failure_of(error, f"dfm {ctx.invoked_subcommand}"))
 
@@ -105,6 +108,12 @@ def _usage_in_one_line() -> Iterator[None]:
 def _end(failure: Failure) -> NoReturn:
     _echo_error(failure.message)
     sys.exit(failure.exit_code)
+
+
+def _end_interrupted() -> NoReturn:
+    with suppress(OSError):
+        click.echo("dfm: interrupted; unfinished outputs were not written", err=True)
+    sys.exit(130)
 
 
 def _print_any_text() -> None:

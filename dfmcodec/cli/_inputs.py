@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dfmcodec.cli._common import STANDARD, FileList, Output, make_folder, standard_input
-from dfmcodec.cli._same_file import identities, identity
+from dfmcodec.cli._same_file import Identity, identities, identity, ignores_case
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 from dfmcodec.files.atomic import EXTENSION, is_stream
 
@@ -19,10 +19,39 @@ _SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class Task:
-    """An input file and the output file to make from it."""
+    """An input file and the output file to make from it.
+
+    Args:
+        source: The input.
+        target: The output.
+        folder: The folder for the outputs that the user named, with the target in it or in its
+            subfolders; None where the target lies beside the input.
+        is_named: Whether the user named the target itself. The name of another one is derived from
+            that of the input.
+        is_alone: Whether the command is about this input alone.
+    """
 
     source: Path
     target: Path
+    folder: Path | None = None
+    is_named: bool = False
+    is_alone: bool = False
+
+    def check_links(self) -> None:
+        """Refuses a target in a subfolder that is a link. No derived name leads out of the folder
+        that the user named.
+
+        Raises:
+            OutputError: There is such a link.
+        """
+        if self.folder is None or not self.target.is_relative_to(self.folder):
+            return
+        place = self.folder
+        for name in self.target.parent.relative_to(self.folder).parts:
+            place /= name
+            if os.path.islink(place):
+                msg = f"{place} is a link to {os.path.realpath(place)}; remove it, or name that folder with -O"
+                raise OutputError(msg)
 
 
 @dataclass(frozen=True)
@@ -35,15 +64,17 @@ class Unusable:
 
 @dataclass
 class Skipped:
-    """Files in folders that are no inputs.
+    """Files that are no inputs.
 
     Args:
-        which: What they have in common, as the notice says it.
+        which: A property that they share, as the notice says it.
+        kind: The noun of the notice.
         count: How many.
         names: Those of the first few.
     """
 
-    which: str
+    which: str = ""
+    kind: str = "file"
     count: int = 0
     names: list[str] = field(default_factory=list)
 
@@ -55,13 +86,21 @@ class Skipped:
 
     def notice(self) -> str:
         """The number of files and the first names; empty if there are none."""
+        if not self.count:
+            return ""
         names = ", ".join(self.names) + (", ..." if self.count > len(self.names) else "")
-        return f"skipped {self.count} file{'s' * (self.count != 1)} {self.which}: {names}" if self.count else ""
+        kind = f"{self.kind}{'s' * (self.count != 1)}"
+        return f"skipped {self.count} {' '.join(filter(None, (kind, self.which)))}: {names}"
 
 
 def special_files() -> Skipped:
     """Files that would be waited for, or have no end."""
     return Skipped("of kinds that are not read (device, pipe, socket)")
+
+
+def links() -> Skipped:
+    """Files that are left out because of `--skip-links`."""
+    return Skipped(kind="symbolic link")
 
 
 @dataclass(frozen=True)
@@ -72,13 +111,13 @@ class Naming:
         is_wanted: Indicates by its path which files of a folder are inputs.
         is_output: Indicates which others are outputs, as they may lie beside the inputs.
         target_name: Gives the name of an output, without its folder, by that of its input.
-        advice: What to do where two inputs have the same output.
+        advice: Gives what to do where two inputs, whose names it takes, have the same output.
     """
 
     is_wanted: Callable[[Path], bool]
     is_output: Callable[[Path], bool]
     target_name: Callable[[str], str]
-    advice: str
+    advice: Callable[[str, str], str]
 
     def target(self, source: Path, folder: Path | None = None) -> Path:
         """The output of a file, next to it or in a folder.
@@ -92,22 +131,23 @@ class Naming:
         name = self.target_name(source.name)
         return source.with_name(name) if folder is None else folder / name
 
-    def single_output(self, source: Path, output: Output | None) -> Path:
-        """The output of a command on one file. A folder that is missing is made.
+    def single_task(self, source: Path, output: Output | None) -> Task:
+        """The task of a command on one file. A folder that is missing is made.
 
         Raises:
             ConfigError: The name of a folder does not give that of a file.
             OutputError: The folder cannot be made.
         """
         if output is None:
-            return STANDARD if source == STANDARD else self.target(source)
+            target = STANDARD if source == STANDARD else self.target(source)
+            return Task(source, target, is_alone=True)
         if not output.is_folder:
-            return output.path
+            return Task(source, output.path, is_named=True, is_alone=True)
         if source == STANDARD:
             msg = f"{output.path} is a folder; name a file for what comes from standard input"
             raise ConfigError(msg)
         make_folder(output.path)
-        return self.target(source, output.path)
+        return Task(source, self.target(source, output.path), output.path, is_alone=True)
 
 
 class Inputs:
@@ -125,9 +165,10 @@ class Inputs:
         recursive: Whether to search subfolders too.
         naming: Which files are inputs, and how outputs are named.
         kept: Files besides the inputs that no output may replace; None for those not given.
+        skips_links: Whether inputs that are links are left out.
 
     Attributes:
-        skipped: The files of folders that are no inputs, so far.
+        skipped: The files that are no inputs, so far: with other extensions, special files, links.
     """
 
     def __init__(
@@ -138,6 +179,7 @@ class Inputs:
         recursive: bool,
         naming: Naming,
         kept: Sequence[Path | None] = (),
+        skips_links: bool = False,
     ) -> None:
         self._sources = sources
         self._files_from = files_from
@@ -145,7 +187,8 @@ class Inputs:
         self._recursive = recursive
         self._naming = naming
         self._kept = identities([*sources, None if files_from is None else files_from.path, *kept])
-        self.skipped = Skipped("with other extensions"), special_files()
+        self._skips_links = skips_links
+        self.skipped = Skipped("with other extensions"), special_files(), links()
 
     @cached_property
     def _listed(self) -> list[Path]:
@@ -157,8 +200,10 @@ class Inputs:
             for group in self._groups(*self.skipped):
                 yield from self._checked(group, _Claims.of(group))
             return
-        unseen = Skipped(""), Skipped("")  # all is gone through twice, and noticed once
-        claims = _Claims.of(task for group in self._groups(*unseen) for task in group)
+        tasks = [task for group in self._groups(*_unseen()) for task in group]  # gone through twice, noticed once
+        claims = _Claims.of(tasks)
+        self._kept |= identities(task.source for task in tasks if isinstance(task, Task))
+        del tasks
         for group in self._groups(*self.skipped):
             yield from self._checked(group, claims)
 
@@ -166,36 +211,45 @@ class Inputs:
         """The number of inputs; None where it is not known before they are read."""
         if self._files_from is not None:
             return None
-        return sum(isinstance(task, Task) for group in self._groups(Skipped(""), Skipped("")) for task in group)
+        return sum(isinstance(task, Task) for group in self._groups(*_unseen()) for task in group)
 
-    def _groups(self, others: Skipped, special: Skipped) -> Iterator[list[Task | Unusable]]:
+    @property
+    def is_empty_list(self) -> bool:
+        """Whether the only source is a list without names."""
+        return self._files_from is not None and not self._sources and not self._listed
+
+    def _groups(self, others: Skipped, special: Skipped, left_links: Skipped) -> Iterator[list[Task | Unusable]]:
         """The inputs: those of each folder together.
 
         Args:
             others: Takes the files of folders that are no inputs.
             special: Takes those that are not read.
+            left_links: Takes links that are left out.
         """
-        for source in self._sources:
-            if os.path.isdir(source):
-                yield from self._of_folder(source, others, special)
+        named = [(source, False) for source in self._sources] + [(source, True) for source in self._listed]
+        for source, is_listed in named:
+            if self._skips_links and os.path.islink(source):
+                left_links.add(source)
+            elif os.path.isdir(source):
+                yield from self._of_folder(source, others, special, left_links)
             else:
-                yield [Task(source, self._naming.target(source, self._folder))]
-        for source in self._listed:
-            if os.path.isdir(source):
-                yield from self._of_folder(source, others, special)
-            else:
-                is_below = not source.is_absolute() and ".." not in source.parts
+                is_below = is_listed and not source.is_absolute() and ".." not in source.parts
                 folder = self._folder / source.parent if self._folder is not None and is_below else self._folder
-                yield [Task(source, self._naming.target(source, folder))]
+                yield [Task(source, self._naming.target(source, folder), self._folder)]
 
-    def _of_folder(self, top: Path, others: Skipped, special: Skipped) -> Iterator[list[Task | Unusable]]:
+    def _of_folder(
+        self, top: Path, others: Skipped, special: Skipped, left_links: Skipped
+    ) -> Iterator[list[Task | Unusable]]:
         unusable: list[Unusable] = []
         for paths in files_of_folders(top, self._recursive, unusable.append, special.add):
             group: list[Task | Unusable] = []
             for path in paths:
                 if self._naming.is_wanted(path):
+                    if self._skips_links and os.path.islink(path):
+                        left_links.add(path)
+                        continue
                     parent = path.parent if self._folder is None else self._folder / path.parent.relative_to(top)
-                    group.append(Task(path, parent / self._naming.target_name(path.name)))
+                    group.append(Task(path, parent / self._naming.target_name(path.name), self._folder))
                 elif not self._naming.is_output(path):
                     others.add(path)
             yield group
@@ -205,28 +259,29 @@ class Inputs:
         """Tasks whose outputs neither are inputs nor those of others; the others cannot be worked
         on. Which files of folders are inputs is known by their names, as not all are known yet.
         """
+        kept = self._kept | identities(task.source for task in group if isinstance(task, Task))
         for task in group:
             if isinstance(task, Unusable):
                 yield task
             elif claims.take(task):
-                yield self._refused(task, claims) or task
+                yield self._refused(task, claims, kept) or task
 
-    def _refused(self, task: Task, claims: _Claims) -> Unusable | None:
+    def _refused(self, task: Task, claims: _Claims, kept: set[Identity]) -> Unusable | None:
         """Why an input cannot be worked on; None if it can."""
         source, target = task.source, task.target
         other = claims.other(task)
         if other is not None:
-            why = f"{source} has the same output as {other}, {target}; {self._naming.advice}"
+            why = f"{source} has the same output as {other}, {target}; {self._naming.advice(source.name, other.name)}"
             return Unusable(str(source), why)
         replaced = identity(target)
-        if replaced is not None and (replaced in self._kept or replaced == identity(source)):
+        if replaced is not None and replaced in kept:
             return Unusable(str(source), f"the output of {source} would replace an input, {target}; use -O")
-        if os.path.islink(target):
-            behind = os.path.realpath(target)
-            if self._naming.is_wanted(Path(behind)):
-                link = f"{target}, a link to {behind}"
-                return Unusable(str(source), f"the output of {source} is {link}, which may be an input; use -O")
         return None
+
+
+def _unseen() -> tuple[Skipped, Skipped, Skipped]:
+    """Takes what is noticed elsewhere."""
+    return Skipped(), Skipped(), Skipped()
 
 
 class _Claims:
@@ -270,7 +325,8 @@ class _Claims:
 
 
 def _place_of(path: Path) -> int:
-    return hash(os.path.realpath(path))
+    real = os.path.realpath(path)
+    return hash(real.casefold() if ignores_case(os.path.dirname(real)) else real)
 
 
 def listed_names(files_from: FileList) -> Iterator[str]:

@@ -1,5 +1,7 @@
-"""What outputs were made of, in a record beside them: so a later run neither replaces what came
-from another source nor takes it for done.
+"""The record of a folder of outputs: from which file each output was made, and with which settings.
+
+By it a run decides whether an existing output is kept, made again, or in the way, and knows the
+source of a file that it is about to decode.
 """
 
 from __future__ import annotations
@@ -7,24 +9,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dfmcodec.cli._common import STANDARD, Output, write_output
+from dfmcodec.cli._same_file import identity
 from dfmcodec.errors import OutputError
 from dfmcodec.files.atomic import check_writable, is_stream, lock, unwritable_message, write_atomic
 
+_HELD = 2  # records of folders, those of inputs and of outputs
 RECORD = ".dfm-sources.jsonl"  # in the folder of the outputs, with a row for each time that one was written
 _ADVICE = "name another folder, or use -f to replace it"
+
+# Values of "status" in records and reports. All but the last two come with an output.
+DONE, INTERRUPTED, MISSED, FAILED, LARGER = "done", "interrupted", "missed", "failed", "larger"
+_WHY_AGAIN = {
+    INTERRUPTED: "its encoding was interrupted",
+    MISSED: "it missed its target",
+    FAILED: "it is what was left of a damaged file",
+}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What an output was made of.
+    """The file and the settings that an output was made from.
 
     Args:
         source: The absolute path of the source.
@@ -34,7 +45,8 @@ class Origin:
         settings: The settings that the output was made with, as one text; None where they are not
             known.
         output_bytes: The size of the output as it was written; None where it is not known.
-        is_whole: Whether the output has all of the source; False for what was left of damaged ones.
+        output_sha256: The digest of its contents; None where it is not known.
+        status: A status of the report file; `FAILED` for the rest of a damaged file.
     """
 
     source: str
@@ -43,11 +55,12 @@ class Origin:
     source_sha256: str | None
     settings: str | None = None
     output_bytes: int | None = None
-    is_whole: bool = True
+    output_sha256: str | None = None
+    status: str = DONE
 
     @classmethod
     def of(cls, source: Path, settings: str | None) -> Origin:
-        """The origin of an output that is yet to be made of a source, as the source is now."""
+        """Returns the origin of an output that is yet to be made, from a source as it is now."""
         try:
             state = source.stat()
             if is_stream(source):
@@ -57,12 +70,18 @@ class Origin:
             return cls(_absolute(source), None, None, None, settings)
 
     def has_path_of(self, source: Path) -> bool:
-        """Whether a source is at the path of this one."""
+        """Indicates whether a file is at the path of the source."""
         return self.source == _absolute(source)
 
+    def has_contents_of(self, file: Path) -> bool:
+        """Indicates whether a file has the contents that the source had."""
+        with suppress(OSError):
+            return self.source_bytes == file.stat().st_size and self.source_sha256 == _sha256(file)
+        return False
+
     def is_of(self, source: Path) -> bool:
-        """Whether a source is the one that the output was made of: by its path, size and time, or
-        by its contents.
+        """Indicates whether the output was made from a file as it is now: by path, size and time,
+        or by contents.
         """
         try:
             state = source.stat()
@@ -70,203 +89,247 @@ class Origin:
             return False
         if self.source_bytes is None or state.st_size != self.source_bytes:
             return False
-        if self.has_path_of(source) and state.st_mtime_ns == self.source_mtime_ns:
-            return True
-        with suppress(OSError):
-            return self.source_sha256 is not None and _sha256(source) == self.source_sha256
-        return False
+        is_same = self.has_path_of(source) and state.st_mtime_ns == self.source_mtime_ns
+        return is_same or self.has_contents_of(source)
+
+    def was_written_as(self, size: int) -> bool:
+        """Indicates whether an output of a size can be the one that was written."""
+        return self.output_bytes in (size, None)
 
 
 class Claim(Enum):
-    """What a source has to do with a file that is there under the name of its output."""
+    """The relation of a source to an existing file that has the name of its output."""
 
-    MADE = auto()  # it was made of this source
-    PART = auto()  # it was made of what a damaged one still held
-    CHANGED = auto()  # it was made of this source before that changed
-    UNKNOWN = auto()  # nothing says what it was made of
-    FOREIGN = auto()  # it was made of another source, or was changed since
+    DONE = auto()  # made from this source with these settings
+    OUTDATED = auto()  # made from this source, but to be made again
+    UNKNOWN = auto()  # no record of its source
+    CHANGED = auto()  # no longer as it was written
+    FOREIGN = auto()  # made from another source, or not readable
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What a source has to do with a file that is there under the name of its output.
+    """The relation of a source to an existing file that has the name of its output.
 
     Args:
-        claim: In a word.
-        why: What to say of an output that is not made because of that file.
-        settings: Those that the file was made with; None where they are not known.
+        claim: The relation.
+        why: For people: why the output is made again, or why it is in the way.
     """
 
     claim: Claim
     why: str = ""
-    settings: str | None = None
 
 
 class Records:
-    """The records of the folders of outputs. That of a folder is read when it is first asked for,
-    and again where it says nothing of a file that is there: another run may have written both.
+    """The records of folders. That of a folder is read when it is first asked for, and its new rows
+    where it has none of an existing file: another run may have written both.
+
+    Args:
+        notify: Receives a notice of rows that cannot be understood.
     """
 
-    def __init__(self) -> None:
-        self._folder: Path | None = None
-        self._state: tuple[int, int] | None = None
-        self._rows: dict[str, list[Origin]] = {}
+    def __init__(self, notify: Callable[[str], None] = lambda notice: None) -> None:
+        self._notify = notify
+        self._records: dict[Path, _Record] = {}  # the last that were used
 
-    def standing(self, source: Path, target: Path, reported: Origin | None = None) -> Standing:
-        """What a source has to do with a file that is there under the name of its output.
+    def standing(self, source: Path, target: Path, settings: str, reported: Origin | None = None) -> Standing:
+        """Returns the relation of a source to an existing file that has the name of its output.
 
         Args:
             source: The source.
-            target: The output, which is there.
-            reported: What a report says that it was made of; asked where the record says nothing.
+            target: The output, which exists.
+            settings: Those of this run.
+            reported: The origin by a report; used where the record has none.
         """
         try:
             size = target.stat().st_size
         except OSError:
             return Standing(Claim.FOREIGN, f"{target} cannot be read; name another folder")
-        origins = self._of(target, size) or ([] if reported is None else [reported])
-        written = [origin for origin in origins if origin.output_bytes in (size, None)]
+        origins = self._origins(target, size) or ([] if reported is None else [reported])
+        written = [origin for origin in origins if origin.was_written_as(size)]
         if not origins:
             why = f"{target} exists, and no record says that it was made from {source}; {_ADVICE}, or --adopt if it was"
             return Standing(Claim.UNKNOWN, why)
         if not written:
             was = f"{origins[-1].output_bytes:,} bytes when it was written, {size:,} now"
             why = f"{target} is not what was made from {origins[-1].source}: it had {was}; {_ADVICE}"
-            return Standing(Claim.FOREIGN, why)
-        origin = written[-1]
-        if origin.is_of(source):
-            return Standing(Claim.MADE if origin.is_whole else Claim.PART, settings=origin.settings)
-        if origin.has_path_of(source):
-            return Standing(Claim.CHANGED, f"{target} was made from an older {source}; -f makes it again")
-        return Standing(Claim.FOREIGN, f"{target} was made from {origin.source}, not from {source}; {_ADVICE}")
+            return Standing(Claim.CHANGED, why)
+        return _standing_of(_latest_of(target, written), source, target, settings)
 
-    def _of(self, target: Path, size: int) -> list[Origin]:
-        """The rows of an output, the latest last."""
-        folder = target.parent
-        if folder != self._folder:
-            self._folder, self._state, self._rows = folder, None, {}
-        rows = self._rows.get(target.name, [])
-        if all(origin.output_bytes != size for origin in rows):
-            state = _state_of(folder / RECORD)
-            if state != self._state:
-                self._state, self._rows = state, _rows_of(folder)
-                rows = self._rows.get(target.name, [])
-        return rows
+    def is_source_of(self, file: Path, made: Path) -> bool:
+        """Indicates whether a file is the source of another one by the record beside that one: by
+        its place, through links and whatever the case of its name, or by its contents.
+        """
+        try:
+            size = made.stat().st_size
+        except OSError:
+            return False
+        return any(is_source(origin, file) for origin in self._origins(made, size))
 
-
-def _state_of(record: Path) -> tuple[int, int] | None:
-    try:
-        state = record.stat()
-    except OSError:
-        return None
-    return state.st_size, state.st_mtime_ns
+    def _origins(self, output: Path, size: int) -> list[Origin]:
+        """Returns the rows of an output, the latest last."""
+        folder = output.parent
+        record = self._records.pop(folder, None) or _Record(folder, self._notify)
+        self._records[folder] = record
+        if len(self._records) > _HELD:
+            del self._records[next(iter(self._records))]
+        if all(origin.output_bytes != size for origin in record.rows.get(output.name, [])):
+            record.read_on()
+        return record.rows.get(output.name, [])
 
 
-def _rows_of(folder: Path) -> dict[str, list[Origin]]:
-    """The rows of the record in a folder, by the name of the output."""
-    rows: dict[str, list[Origin]] = {}
-    if is_stream(folder / RECORD):
-        return rows
-    with suppress(OSError):
-        for line in (folder / RECORD).read_bytes().splitlines():
-            with suppress(ValueError, KeyError, TypeError):  # the part of a row that a killed run left
-                name, origin = _read_row(folder, json.loads(line))
-                rows.setdefault(name, []).append(origin)
-    return rows
+def is_source(origin: Origin, file: Path) -> bool:
+    """Indicates whether a file is the source that an origin names, or a copy of it."""
+    ours, theirs = identity(file), identity(Path(origin.source))
+    return (ours is not None and ours == theirs) or origin.has_contents_of(file)
+
+
+def _standing_of(origin: Origin, source: Path, target: Path, settings: str) -> Standing:
+    if origin.is_of(source):
+        if origin.status != DONE:
+            return Standing(Claim.OUTDATED, _WHY_AGAIN.get(origin.status, "it is not complete"))
+        if origin.settings not in (None, settings):
+            return Standing(Claim.OUTDATED, "it was made with other settings")
+        return Standing(Claim.DONE)
+    if origin.has_path_of(source):
+        return Standing(Claim.OUTDATED, f"{source} has changed since")
+    return Standing(Claim.FOREIGN, f"{target} was made from {origin.source}, not from {source}; {_ADVICE}")
+
+
+def _latest_of(target: Path, written: list[Origin]) -> Origin:
+    """Returns the origin of an existing output, out of those of its size. A run that was killed
+    between row and output leaves several, which its contents distinguish.
+    """
+    if len({origin.output_sha256 for origin in written} - {None}) > 1:
+        with suppress(OSError):
+            digest = _sha256(target)
+            return next((origin for origin in reversed(written) if origin.output_sha256 == digest), written[-1])
+    return written[-1]
+
+
+class _Record:
+    """The rows of the record of a folder, by the name of the output.
+
+    Args:
+        folder: The folder.
+        notify: Receives a notice of rows that cannot be understood.
+    """
+
+    def __init__(self, folder: Path, notify: Callable[[str], None]) -> None:
+        self.rows: dict[str, list[Origin]] = {}
+        self._folder = folder
+        self._notify = notify
+        self._read_bytes = 0
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Reads the rows that were added."""
+        path = self._folder / RECORD
+        if is_stream(path) or path.is_symlink():
+            return
+        ignored = 0
+        with suppress(OSError), path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < self._read_bytes:  # it is another one
+                self.rows, self._read_bytes = {}, 0
+            file.seek(self._read_bytes)
+            data = file.read(size - self._read_bytes)
+            end = data.rfind(b"\n") + 1  # what follows is being written, or was left by a killed run
+            self._read_bytes += end
+            for line in filter(None, data[:end].splitlines()):
+                try:
+                    name, origin = _read_row(self._folder, json.loads(line))
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    ignored += 1
+                else:
+                    self.rows.setdefault(name, []).append(origin)
+        if ignored:
+            self._notify(f"ignored {ignored} row{'s' * (ignored != 1)} of {path}, which are no rows of such a record")
 
 
 def _read_row(folder: Path, row: dict[str, Any]) -> tuple[str, Origin]:
-    return str(row["output"]), Origin(
+    """Reads a row, which may come from a stranger.
+
+    Raises:
+        ValueError, KeyError, TypeError: It is not one.
+    """
+    texts = [row["output"], row["source"], row["status"]]
+    optional = [row["source_sha256"], row["output_sha256"], row["settings"]]
+    numbers = [row["output_bytes"], row["source_bytes"], row["source_mtime_ns"]]
+    if not (
+        all(isinstance(text, str) and "\0" not in text for text in texts)
+        and all(text is None or isinstance(text, str) for text in optional)
+        and all(number is None or type(number) is int for number in numbers)
+    ):
+        raise ValueError(row)
+    return row["output"], Origin(
         os.path.normpath(os.path.join(_absolute(folder), row["source"])),
         row["source_bytes"],
         row["source_mtime_ns"],
         row["source_sha256"],
         row["settings"],
-        int(row["output_bytes"]),
-        bool(row["is_whole"]),
+        row["output_bytes"],
+        row["output_sha256"],
+        row["status"],
     )
 
 
-def _row(target: Path, origin: Origin, output_bytes: int, is_whole: bool) -> bytes:
-    """A row of the record. The path is relative to its folder, so that both may be moved."""
+def _row(target: Path, origin: Origin, data: bytes | None, status: str) -> bytes:
+    """Returns a row of the record. Its paths are relative to the folder, which may be moved."""
     try:
         source = os.path.relpath(origin.source, _absolute(target.parent))
     except ValueError:  # on another drive
         source = origin.source
     row = {
         "output": target.name,
-        "output_bytes": output_bytes,
+        "output_bytes": target.stat().st_size if data is None else len(data),
+        "output_sha256": _sha256(target) if data is None else hashlib.sha256(data).hexdigest(),
         "source": source,
         "source_bytes": origin.source_bytes,
         "source_mtime_ns": origin.source_mtime_ns,
         "source_sha256": origin.source_sha256,
         "settings": origin.settings,
-        "is_whole": is_whole,
+        "status": status,
     }
     return json.dumps(row).encode()  # with escapes for bytes that are not UTF-8
 
 
-def write_recorded(target: Path, data: bytes, force: bool, origin: Origin, is_whole: bool = True) -> None:
-    """Writes an output as `write_atomic` does, after the row that says what it was made of.
+def write_recorded(
+    target: Path, data: bytes, force: bool, origin: Origin, status: str = DONE, follow: bool = False
+) -> None:
+    """Writes an output as `write_atomic` does, after the row with its origin.
 
-    A run that is killed in between leaves a row of an output that is not there, or, with `force`,
-    of another size than the one that is: neither says anything of the file that is there.
+    A run that is killed in between leaves a row of an output that does not exist, or, with `force`,
+    of other contents than the one that does: neither says anything of the existing file.
 
     Args:
         target: The output.
         data: Its contents.
         force: Whether an existing file is replaced.
-        origin: What it was made of.
-        is_whole: Whether it has all of the source.
+        origin: Its origin.
+        status: A status of the report file.
+        follow: Whether the output may be a link, a device or a pipe.
 
     Raises:
         OutputError: It cannot be written, or its row.
     """
-    if is_stream(target):
+    if follow and is_stream(target):
         write_atomic(target, data, force)
         return
     with _locked(target.parent / RECORD) as record:
-        check_writable(target, force)  # before the row of a file that another run has made meanwhile
-        _append(record, target, _row(target, origin, len(data), is_whole))
-        write_atomic(target, data, force)
-
-
-def origin_of_one(source: Path, output: Path, given: Output | None, settings: str) -> Origin | None:
-    """The origin of the output of a run of one file, if that is recorded: where a folder was named
-    for it, or the folder that gets it has a record.
-
-    Args:
-        source: The source, read to be recorded.
-        output: The output.
-        given: What names it at the command; None for nothing.
-        settings: Those that it is made with.
-    """
-    is_named_folder = given is not None and given.is_folder
-    if output == STANDARD or not (is_named_folder or (output.parent / RECORD).exists()):
-        return None
-    return Origin.of(source, settings)
-
-
-def write_one(output: Path, data: bytes, force: bool, origin: Origin | None, is_whole: bool = True) -> None:
-    """Writes the output of a run of one file, and records it if there is an origin.
-
-    Raises:
-        OutputError: It cannot be written, or its row.
-    """
-    if origin is None:
-        write_output(output, data, force)
-    else:
-        write_recorded(output, data, force, origin, is_whole)
+        check_writable(target, force, follow)  # before the row of a file that another run has made meanwhile
+        _append(record, target, _row(target, origin, data, status))
+        write_atomic(target, data, force, follow)
 
 
 def adopt(target: Path, origin: Origin) -> None:
-    """Records a file that is there as made of a source.
+    """Records an existing file as made from a source.
 
     Raises:
         OutputError: The record cannot be written.
     """
     with _locked(target.parent / RECORD) as record:
-        _append(record, target, _row(target, origin, target.stat().st_size, True))
+        _append(record, target, _row(target, origin, None, DONE))
 
 
 def _append(record: BinaryIO, target: Path, row: bytes) -> None:

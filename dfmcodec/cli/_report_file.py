@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from dfmcodec.cli._common import json_text
 from dfmcodec.cli._inputs import Task
-from dfmcodec.cli._origins import Origin
+from dfmcodec.cli._origins import DONE, FAILED, INTERRUPTED, LARGER, MISSED, Origin
 from dfmcodec.errors import ConfigError, DfmError, OutputError
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream, unwritable_message
 
@@ -34,7 +35,7 @@ COLUMNS = (
     "source_mtime_ns",
     "settings",
 )
-DONE, LARGER, FAILED, INTERRUPTED = "done", "larger", "failed", "interrupted"  # values of "status"
+_STRING, _VALUE = r'"(?:[^"\\]|\\.)*', r"[-+.\w]*"  # of JSON, as far as they go
 _SUFFIXES = (".jsonl", ".csv")
 
 
@@ -65,9 +66,8 @@ class _Row(NamedTuple):
 
     def origin(self) -> Origin:
         source = os.path.realpath(self.source)
-        is_whole = self.status != FAILED
         state = self.source_bytes, self.source_mtime_ns
-        return Origin(source, *state, None, self.settings, self.output_bytes, is_whole)
+        return Origin(source, *state, None, self.settings, self.output_bytes, status=self.status)
 
 
 class ReportFile:
@@ -116,10 +116,12 @@ class ReportFile:
             self._read()
             return
         _lock(self._file, self._path)
-        whole_bytes = self._read()
+        whole_bytes, is_cut = self._read()
         try:
-            self._file.truncate(whole_bytes)  # a run that was killed may have left a part of a row
+            self._file.truncate(whole_bytes)  # a run that was killed may have left a fraction of a row
             self._file.seek(whole_bytes)
+            if is_cut:
+                self._file.write(b"\n")
         except OSError as error:
             raise OutputError(unwritable_message(str(self._path), error)) from error
         if self._is_csv and not whole_bytes:
@@ -130,21 +132,14 @@ class ReportFile:
         with suppress(OSError):  # of a row that could not be written, which was reported
             self._file.close()
 
-    def origin(self, task: Task) -> Origin | None:
-        """What the output of a task was made of, by the last row that wrote it."""
-        row = self._written.get(hash(str(task.target)))
+    def origin(self, output: Path) -> Origin | None:
+        """Returns the origin of an output, by the last row that wrote it."""
+        row = self._written.get(hash(str(output)))
         return None if row is None else row.origin()
 
-    def is_of_other_settings(self, task: Task) -> bool:
-        """Whether a row says that the output of a task was made with other settings, or not to its
-        end.
-        """
-        row = self._latest.get(hash(str(task.target)))
-        return row is not None and (row.status != DONE or row.settings != self._settings)
-
     def was_left_out(self, task: Task) -> bool:
-        """Whether there is no output as it would have been larger than this source with these
-        settings.
+        """Indicates whether an output was not written as it would have been larger than this source
+        with these settings.
         """
         row = self._latest.get(hash(str(task.target)))
         is_same = row is not None and row.status == LARGER and row.settings == self._settings
@@ -181,36 +176,65 @@ class ReportFile:
         except OSError as error:
             raise OutputError(unwritable_message(str(self._path), error)) from error
 
-    def _read(self) -> int:
+    def _read(self) -> tuple[int, bool]:
         """Takes the rows that are there.
 
         Returns:
-            The bytes of whole rows.
+            The bytes of complete rows, and whether the last of them lacks its line end.
         """
         try:
             data = self._path.read_bytes()
         except OSError as error:
             msg = f"cannot read {self._path}: {error.strerror}"
             raise DfmError(msg) from error
-        whole = data[: self._end_of_rows(data)]
-        start = (_csv_line(COLUMNS) if self._is_csv else json_text({COLUMNS[0]: ""})[:-2]).encode()
+        end = self._end_of_rows(data)
+        whole, rest = data[:end].decode("utf-8", "surrogateescape"), data[end:].decode("utf-8", "surrogateescape")
         try:
-            if not whole and not (data.startswith(start) or start.startswith(data)):  # no row that was cut off
-                raise ValueError
-            for row in self._rows(whole.decode("utf-8", "surrogateescape")):
+            for row in self._rows(whole):
                 self._take(row)
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            if self._is_row(rest):
+                for row in self._rows(rest):
+                    self._take(row)
+                return len(data), True
+            if not whole and not self._begins_row(rest):
+                raise ValueError
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, csv.Error) as error:
             msg = f"{self._path} is not a report of an earlier run; name another file"
             raise ConfigError(msg) from error
-        return len(whole)
+        return end, False
+
+    def _is_row(self, text: str) -> bool:
+        """Indicates whether a text without a line end is a complete row, of CSV the first."""
+        if self._is_csv:
+            return text == _csv_line(COLUMNS).removesuffix("\n")
+        try:
+            return bool(text) and set(json.loads(text)) == set(COLUMNS)
+        except (ValueError, TypeError, RecursionError):
+            return False
+
+    def _begins_row(self, text: str) -> bool:
+        """Indicates whether a text is how the first row begins."""
+        if self._is_csv:
+            return _csv_line(COLUMNS).startswith(text)
+        for number, name in enumerate(COLUMNS):
+            start = f'{", " if number else "{"}"{name}": '
+            if not text.startswith(start):
+                return start.startswith(text)
+            value = re.match(_STRING if text[len(start) :].startswith('"') else _VALUE, text[len(start) :])
+            text = text[len(start) + (value.end() if value else 0) :]
+            if text.startswith('"'):  # which ends a string
+                text = text[1:]
+        return text in ("", "}")
 
     def _take(self, row: dict[str, Any]) -> None:
-        is_written = row["status"] in (DONE, INTERRUPTED) or (row["status"] == FAILED and row["bytes_after"])
+        is_written = row["status"] in (DONE, INTERRUPTED, MISSED) or (row["status"] == FAILED and row["bytes_after"])
         if not is_written and row["status"] != LARGER:
             return
         values = (int(row[name]) if row[name] else None for name in ("source_bytes", "source_mtime_ns", "bytes_after"))
         source_bytes, source_mtime_ns, output_bytes = values
         key, status = hash(row["output"]), row["status"]
+        if not isinstance(row["source"], str) or "\0" in row["source"]:
+            raise ValueError(row)
         settings = sys.intern(row["settings"])  # most rows have the same
         taken = _Row(row["source"], source_bytes, source_mtime_ns, settings, output_bytes, status)
         self._latest[key] = taken

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from dfmcodec.cli._common import STANDARD, output_name
@@ -28,6 +29,25 @@ def identities(paths: Iterable[Path | None]) -> set[Identity]:
     """The identities of those that are files."""
     found = (identity(path) for path in paths if path is not None and path != STANDARD)
     return {one for one in found if one is not None}
+
+
+@cache
+def ignores_case(folder: str) -> bool:
+    """Indicates whether names in a folder that differ in the case of letters alone are one name. It
+    is asked of the first entry whose name has letters; of a folder without one, its own name; of a
+    missing folder, the one above it.
+    """
+    parent = os.path.dirname(folder)
+    try:
+        with os.scandir(folder) as entries:
+            path = next((entry.path for entry in entries if entry.name.swapcase() != entry.name), folder)
+    except OSError:
+        return parent != folder and ignores_case(parent)
+    head, name = os.path.split(path)
+    try:
+        return name.swapcase() != name and os.path.samefile(path, os.path.join(head, name.swapcase()))
+    except OSError:  # there is no such name
+        return False
 
 
 def check_outputs_apart(outputs: Mapping[str, Path | None], inputs: Iterable[Path | None]) -> None:

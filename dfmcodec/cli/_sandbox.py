@@ -20,6 +20,7 @@ from typing import Any
 
 from dfmcodec import errors
 from dfmcodec.errors import ConfigError, DfmError, LimitError
+from dfmcodec.processes import keep_current_folder_out
 
 Answer = tuple[dict[str, Any], bytes]  # plain values, and the bytes of the output
 
@@ -98,6 +99,7 @@ def call(function: Callable[[], Answer], limits: Limits) -> Answer:
         LimitError: The processor time is used up.
         MemoryError: The memory is.
     """
+    keep_current_folder_out()
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, function, limits), daemon=True)

@@ -20,7 +20,6 @@ from dfmcodec.cli._common import (
     Fraction,
     Output,
     adopt_option,
-    check_output,
     display_name,
     dry_run_option,
     echo,
@@ -38,21 +37,26 @@ from dfmcodec.cli._common import (
     optional_sources_argument,
     output_name,
     output_or_folder_option,
+    overwrite_source_option,
     processes_option,
     quiet_option,
     read_generator,
     read_source,
     recursive_option,
     report_option,
+    skip_links_option,
     strip_option,
 )
+from dfmcodec.cli._existing import Decision, ExistingOutputs
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
-from dfmcodec.cli._origins import Origin, origin_of_one, write_one, write_recorded
-from dfmcodec.cli._report_file import DONE, FAILED, report_file
+from dfmcodec.cli._origins import DONE, FAILED, Origin, write_recorded
+from dfmcodec.cli._report_file import report_file
 from dfmcodec.cli._same_file import check_outputs_apart
+from dfmcodec.cli._single import decided, origin_of_one, write_one
 from dfmcodec.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
+    from dfmcodec.cli._report_file import ReportFile
     from dfmcodec.files.write_image import OutputFormat
     from dfmcodec.image import Image
     from dfmcodec.latents.geometry import Region
@@ -77,6 +81,7 @@ class _Options:
         output: The output of one file, or its folder.
         folder: The folder for the outputs of several files.
         recursive: Whether to process subfolders too.
+        skips_links: Whether inputs that are links are left out.
         processes: The number of files to process at a time.
         format_name: The output format; None to take it from the extension.
         quality: The quality of JPEG and WebP outputs, 1..100; None for that of the format.
@@ -94,6 +99,7 @@ class _Options:
         sandbox: Whether each file is decoded in a process of its own with limits.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
+        overwrites_source: Whether to overwrite files that inputs were made from.
         adopt: Whether outputs that nothing is known of are taken for those of the inputs.
         dry_run: Whether to show what would be done, and do nothing.
         as_json: Whether to print the report as JSON.
@@ -105,6 +111,7 @@ class _Options:
     output: Output | None
     folder: Path | None
     recursive: bool
+    skips_links: bool
     processes: int
     format_name: str | None
     quality: int | None
@@ -120,6 +127,7 @@ class _Options:
     sandbox: bool
     report_path: Path | None
     force: bool
+    overwrites_source: bool
     adopt: bool
     dry_run: bool
     as_json: bool
@@ -164,6 +172,7 @@ def _parse_format(_context: click.Context, _parameter: click.Parameter, name: st
 @folder_option
 @recursive_option
 @files_from_option
+@skip_links_option
 @processes_option
 @click.option(
     "--format",
@@ -216,6 +225,7 @@ def _parse_format(_context: click.Context, _parameter: click.Parameter, name: st
 )
 @report_option
 @force_option
+@overwrite_source_option
 @adopt_option
 @dry_run_option
 @json_option
@@ -235,6 +245,11 @@ def command(**arguments: Any) -> None:
 
     The bit depth, alpha, ICC profile, Exif and XMP are restored. A format that cannot hold the bit
     depth or the alpha is refused.
+
+    An output that was made from the same file with the same settings is kept. One that was made
+    from it with other settings or from an older version of it is made again. Any other existing
+    file is replaced only with -f. The image that a .dfm file was made from, or may have been, is
+    replaced only with -f --overwrite-source.
     """
     from dfmcodec.files.write_image import OUTPUT_FORMATS, check_quality
 
@@ -255,15 +270,37 @@ def command(**arguments: Any) -> None:
     check_quality(chosen, options.quality)
     folder = options.output.path if options.output is not None else options.folder
     kept = options.generator, options.report_path
-    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, _naming(chosen), kept)
+    naming = _naming(chosen)
+    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept, options.skips_links)
     listed = None if options.files_from is None else options.files_from.path
     check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
     perform, noun = partial(_decode_task, options, chosen), ".dfm files to decode"
-    settings = _settings_text(options)
-    work = _batch.Work(perform, options.processes, "decoded", noun, settings, options.dry_run, options.adopt)
-    with report_file(options.report_path, settings, options.dry_run) as report:
+    with report_file(options.report_path, _settings_text(options), options.dry_run) as report:
+        existing = _existing(options, naming, report)
+        work = _batch.Work(perform, existing, options.processes, "decoded", noun, options.dry_run)
         _batch.tell_of_slow_coder(options.quiet)
-        _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
+        _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), report)
+
+
+def _existing(options: _Options, naming: Naming, report: ReportFile | None) -> ExistingOutputs:
+    """Returns the rule for outputs that exist already. Without a record, an image that has the name
+    of an output may be the original: beside the `.dfm` file, and wherever the name is derived.
+    """
+
+    def may_be_source(task: Task) -> bool:
+        is_place = not task.is_named or os.path.realpath(task.target.parent) == os.path.realpath(task.source.parent)
+        return is_place and task.target.stem.casefold() == Path(naming.target_name(task.source.name)).stem.casefold()
+
+    return ExistingOutputs(
+        _settings_text(options),
+        options.force,
+        options.adopt,
+        options.overwrites_source,
+        options.dry_run,
+        may_be_source,
+        lambda notice: echo(f"dfm: {notice}", err=True),
+        report,
+    )
 
 
 def _check_names(options: _Options) -> None:
@@ -312,7 +349,7 @@ def _naming(output: OutputFormat) -> Naming:
     def is_output(path: Path) -> bool:
         return path.suffix.lower() in output.extensions
 
-    return Naming(_is_dfm, is_output, target_name, "decode them one by one, with -o, or rename one")
+    return Naming(_is_dfm, is_output, target_name, lambda *_: "decode them one by one, with -o, or rename one")
 
 
 def _decode_single(options: _Options) -> None:
@@ -320,7 +357,9 @@ def _decode_single(options: _Options) -> None:
 
     started = time.perf_counter()
     (source,) = options.sources
-    output = _naming(OUTPUT_FORMATS[options.format_name or "png"]).single_output(source, options.output)
+    naming = _naming(OUTPUT_FORMATS[options.format_name or "png"])
+    task = naming.single_task(source, options.output)
+    output = task.target
     if options.output is None and output == source != STANDARD:
         msg = f"{source} is the name of a decoded image; name a .dfm file, or the output with -o"
         raise ConfigError(msg)
@@ -329,20 +368,20 @@ def _decode_single(options: _Options) -> None:
     by_name = "or name the format with --format"
     chosen_format = output_format(None if to_stdout else output, options.format_name, by_name)
     check_quality(chosen_format, options.quality)
-    check_output(output, options.force)
-    if options.dry_run:
-        echo(_batch.planned_line(source, output))
-        return
     settings = _settings_text(options)
-    origin = origin_of_one(source, output, options.output, settings)
-    with report_file(options.report_path, settings) as report:
+    with report_file(options.report_path, settings, options.dry_run) as report:
+        existing = _existing(options, naming, report)
+        decision = decided(task, existing, options.dry_run, options.as_json, options.quiet)
+        if decision is None:
+            return
+        origin = origin_of_one(task, options.output, settings)
         state = {} if report is None else report.state(source)
         data = read_source(source)
         figures, written = _make(data, display_name(source), options, chosen_format)
         losses = figures["lost"]
-        write_one(output, written, options.force, origin, is_whole=not losses)
-        seconds = time.perf_counter() - started
         status, error = (FAILED, "; ".join(losses)) if losses else (DONE, None)
+        write_one(task, written, decision.checked(output, written), origin, status)
+        seconds = time.perf_counter() - started
         if report is not None:
             row = {"output": str(output), "status": status, **_row(data, written, seconds), "error": error}
             report.add({**state, **row})
@@ -452,7 +491,7 @@ def _line(output: Path, figures: dict[str, Any], seconds: float) -> str:
     return f"{output_name(output)}: {figures['width']}x{figures['height']}, {seconds:.2f} s"
 
 
-def _decode_task(options: _Options, output: OutputFormat, task: Task, force: bool) -> _batch.TaskResult:
+def _decode_task(options: _Options, output: OutputFormat, task: Task, decision: Decision) -> _batch.TaskResult:
     from dfmcodec.files.atomic import read_file
 
     started = time.perf_counter()
@@ -460,7 +499,8 @@ def _decode_task(options: _Options, output: OutputFormat, task: Task, force: boo
     data = read_file(task.source)
     figures, written = _make(data, str(task.source), options, output)
     losses = figures["lost"]
-    write_recorded(task.target, written, force, origin, is_whole=not losses)
+    status = FAILED if losses else DONE
+    write_recorded(task.target, written, decision.checked(task.target, written), origin, status)
     seconds = time.perf_counter() - started
     row = _row(data, written, seconds)
     if losses:

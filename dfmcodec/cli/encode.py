@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -40,25 +40,30 @@ from dfmcodec.cli._common import (
     max_pixels_option,
     output_name,
     output_or_folder_option,
+    overwrite_source_option,
     processes_option,
     quiet_option,
     read_generator,
     recursive_option,
     report_option,
+    skip_links_option,
     strip_option,
     write_output,
 )
+from dfmcodec.cli._existing import Decision, ExistingOutputs
 from dfmcodec.cli._inputs import Inputs, Naming, Task, is_single
 from dfmcodec.cli._interrupt import EXIT_AFTER_INTERRUPT, interruptible
-from dfmcodec.cli._origins import Origin, origin_of_one, write_one, write_recorded
+from dfmcodec.cli._origins import DONE, INTERRUPTED, LARGER, MISSED, Origin, write_recorded
 from dfmcodec.cli._progress import fit_bar
-from dfmcodec.cli._report_file import DONE, INTERRUPTED, LARGER, report_file
+from dfmcodec.cli._report_file import report_file
 from dfmcodec.cli._same_file import check_outputs_apart
 from dfmcodec.cli._sections import SectionedCommand
+from dfmcodec.cli._single import decided, origin_of_one, write_one
 from dfmcodec.errors import ConfigError, DivergedError, ImageError, TargetUnreachableError
 from dfmcodec.options import EncodeSettings, Kind, options_of
 
 if TYPE_CHECKING:
+    from dfmcodec.cli._report_file import ReportFile
     from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult, Progress
     from dfmcodec.files.write_image import OutputFormat
 
@@ -73,8 +78,11 @@ _SECTIONS = {  # of the help
     "Targets, at most one": ("quality", "size", "rate", "bpp", "ssimulacra2", "psnr", "lossless", "lmbda"),
     "Effort and model": ("tune", "effort", "model", "generator", "steps", "time_limit_s", "seed"),
     "What is read and kept": ("page", "strip", "sample_max", "max_pixels"),
-    "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force"),
-    "Many files": ("recursive", "files_from", "files0_from", "processes", "report_path", "adopt", "dry_run"),
+    "Outputs": ("output", "folder", "keeps_extension", "preview", "skip_larger", "force", "overwrites_source"),
+    "Many files": (
+        *("recursive", "files_from", "files0_from", "skips_links"),
+        *("processes", "report_path", "adopt", "dry_run"),
+    ),
     "Corpora": ("form", "column", "shard_size", "engine", "address", "resources", "part", "retry_failed", "places"),
     "The coordinate model": ("recipe", "depth", "width", "order"),
     "Messages": ("as_json", "quiet", "verbose"),
@@ -138,6 +146,7 @@ class _Options:
         folder: The folder for the outputs of several files.
         keeps_extension: Whether outputs keep the extension of their source before their own.
         recursive: Whether to process subfolders too.
+        skips_links: Whether inputs that are links are left out.
         processes: The number of files to process at a time.
         strip: The kinds of metadata to leave out.
         page: The page or frame to encode, counted from 1; None for the first.
@@ -147,6 +156,7 @@ class _Options:
         skip_larger: Whether to leave out files that are not smaller than their source.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
+        overwrites_source: Whether to overwrite files that inputs were made from.
         adopt: Whether outputs that nothing is known of are taken for those of the inputs.
         dry_run: Whether to show what would be done, and do nothing.
         as_json: Whether to print the report as JSON.
@@ -161,6 +171,7 @@ class _Options:
     folder: Path | None
     keeps_extension: bool
     recursive: bool
+    skips_links: bool
     processes: int
     strip: frozenset[str]
     page: int | None
@@ -170,6 +181,7 @@ class _Options:
     skip_larger: bool
     report_path: Path | None
     force: bool
+    overwrites_source: bool
     adopt: bool
     dry_run: bool
     as_json: bool
@@ -191,6 +203,7 @@ class _Options:
 )
 @recursive_option
 @files_from_option
+@skip_links_option
 @processes_option
 @settings_options
 @strip_option
@@ -202,6 +215,7 @@ class _Options:
 @_corpus.corpus_options
 @report_option
 @force_option
+@overwrite_source_option
 @adopt_option
 @dry_run_option
 @json_option
@@ -235,9 +249,12 @@ def command(**arguments: Any) -> None:
     and 9 (6 to 9 with --tune psnr) where there are no compiled kernels; the rest does not.
 
     Press Ctrl-C once to end the fit and write the best result so far, or twice to write nothing;
-    the exit code is 130. With several files, outputs already made from the same files are kept,
-    unless -f is given or --report shows them to be out of date; outputs made from other files are
-    never replaced without -f. A file that fails does not stop the others (exit code 5).
+    the exit code is 130. A file that fails does not stop the others (exit code 5).
+
+    An output that was made from the same file with the same settings is kept. One that was made
+    from it with other settings, from an older version of it, or below its target is made again. Any
+    other existing file is replaced only with -f, and one that the input was made from only with
+    -f --overwrite-source. Runs of several files record this in their output folders.
     """
     from dfmcodec.encoder import EncoderConfig
 
@@ -301,7 +318,11 @@ def _naming(keeps_extension: bool) -> Naming:
     def is_output(path: Path) -> bool:
         return path.suffix.lower() == EXTENSION
 
-    advice = "rename one" if keeps_extension else "--keep-extension distinguishes them, or rename one"
+    def advice(name: str, other: str) -> str:
+        if name == other:
+            return "give each its own folder with -O, or rename one"
+        return "rename one" if keeps_extension else "--keep-extension distinguishes them, or rename one"
+
     return Naming(is_image, is_output, target_name, advice)
 
 
@@ -309,25 +330,26 @@ def _encode_single(options: _Options) -> None:
     from dfmcodec.files.write_image import image_to_bytes
 
     (source,) = options.sources
-    output = _naming(options.keeps_extension).single_output(source, options.output)
+    task = _naming(options.keeps_extension).single_task(source, options.output)
+    output = task.target
     outputs = {"-o": output, "--preview": options.preview, "--report": options.report_path}
     check_outputs_apart(outputs, [source, options.generator])
-    check_output(output, options.force)
-    preview_format = _checked_preview_format(options)
-    if options.dry_run:
-        echo(_batch.planned_line(source, output))
-        return
     settings = _settings_text(options)
-    origin = origin_of_one(source, output, options.output, settings)
     notify = _ignore if options.quiet else _echo_notice
-    with report_file(options.report_path, settings) as report:
+    opened = report_file(options.report_path, settings, options.dry_run)
+    with opened as report:
+        decision = decided(task, _existing(options, report), options.dry_run, options.as_json, options.quiet)
+        if decision is None:
+            return
+        preview_format = _checked_preview_format(options, task, report)
+        origin = origin_of_one(task, options.output, settings)
         state = {} if report is None else report.state(source)
         with interruptible(_ENDING) as is_interrupted, fit_bar(not options.quiet) as show:
             encoded = _encode(source, options, notify, show, is_interrupted)
         result = encoded.result
         status = encoded.status(options)
         if status != LARGER:
-            write_one(output, result.data, options.force, origin)
+            write_one(task, result.data, decision.may_replace, origin, status)
             if options.preview is not None and preview_format is not None:
                 write_output(options.preview, image_to_bytes(result.decoded, preview_format), options.force)
         if report is not None:
@@ -342,13 +364,15 @@ def _encode_single(options: _Options) -> None:
         _echo_report(encoded, output, status, options.verbose, err=to_stdout)
     if encoded.was_interrupted:
         sys.exit(EXIT_AFTER_INTERRUPT)
+    if status == MISSED:
+        sys.exit(TargetUnreachableError.exit_code)
 
 
 def _encode_batch(options: _Options) -> None:
     folder = options.output.path if options.output is not None else options.folder
     naming = _naming(options.keeps_extension)
     kept = options.generator, options.report_path
-    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept)
+    inputs = Inputs(options.sources, options.files_from, folder, options.recursive, naming, kept, options.skips_links)
     listed = None if options.files_from is None else options.files_from.path
     check_outputs_apart({"--report": options.report_path}, [*options.sources, listed, options.generator])
     ending = "ending the images in work with the best results so far"
@@ -358,17 +382,29 @@ def _encode_batch(options: _Options) -> None:
         perform, noun = partial(_encode_task, options), "images to encode"
         work = _batch.Work(
             perform,
+            _existing(options, report),
             options.processes,
             "encoded",
             noun,
-            settings,
             options.dry_run,
-            options.adopt,
             options.skip_larger,
             is_interrupted,
         )
         _batch.tell_of_slow_coder(options.quiet)
-        _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), options.force, report)
+        _batch.run(inputs, work, _batch.Display(options.as_json, options.quiet), report)
+
+
+def _existing(options: _Options, report: ReportFile | None) -> ExistingOutputs:
+    """The rule for outputs that exist already."""
+    return ExistingOutputs(
+        _settings_text(options),
+        options.force,
+        options.adopt,
+        options.overwrites_source,
+        options.dry_run,
+        notify=_echo_notice,
+        report=report,
+    )
 
 
 def _settings_text(options: _Options) -> str:
@@ -386,7 +422,7 @@ def _settings_text(options: _Options) -> str:
     return json_text(changed | {name: value for name, value in extra.items() if value is not None})
 
 
-def _encode_task(options: _Options, task: Task, force: bool) -> _batch.TaskResult:
+def _encode_task(options: _Options, task: Task, decision: Decision) -> _batch.TaskResult:
     from dfmcodec.processes import is_asked_to_stop
 
     notices: list[str] = []
@@ -394,7 +430,7 @@ def _encode_task(options: _Options, task: Task, force: bool) -> _batch.TaskResul
     encoded = _encode(task.source, options, notices.append, should_stop=is_asked_to_stop)
     status = encoded.status(options)
     if status != LARGER:
-        write_recorded(task.target, encoded.result.data, force, origin)
+        write_recorded(task.target, encoded.result.data, decision.may_replace, origin, status)
     notices += _notices(encoded, task.target, status)
     report = {"input": str(task.source), "output": str(task.target), **encoded.result.report.as_dict()}
     return _batch.TaskResult(
@@ -423,10 +459,12 @@ class _Encoded:
     was_interrupted: bool
 
     def status(self, options: _Options) -> str:
-        """What becomes of it: a status of the report file."""
+        """Returns a status of the report file."""
         if options.skip_larger and self.is_larger:
             return LARGER
-        return INTERRUPTED if self.was_interrupted else DONE
+        if self.was_interrupted:
+            return INTERRUPTED
+        return MISSED if self.result.report.missed_target else DONE
 
     @property
     def is_larger(self) -> bool:
@@ -467,7 +505,8 @@ def _notices(encoded: _Encoded, output: Path, status: str) -> list[str]:
     report, notices = encoded.result.report, []
     if encoded.was_interrupted or report.ended_early:
         reason = "interrupted" if encoded.was_interrupted else report.stop_reason
-        notices.append(f"{encoded.name}: the fit ended early ({reason}){_of_other_model(report)}")
+        missed = ", below its target" if report.missed_target else ""
+        notices.append(f"{encoded.name}: the fit ended early ({reason}){missed}{_of_other_model(report)}")
     if report.restarts:
         times = "once" if report.restarts == 1 else f"{report.restarts} times"
         notices.append(f"{encoded.name}: the fit diverged and restarted {times} from its best result so far")
@@ -527,13 +566,14 @@ def _encode(
     return _Encoded(result, file.name, file.size_bytes, should_stop())
 
 
-def _checked_preview_format(options: _Options) -> OutputFormat | None:
+def _checked_preview_format(options: _Options, task: Task, report: ReportFile | None) -> OutputFormat | None:
     """The format of the preview, after checking that it can be written."""
     if options.preview is None:
         return None
     from dfmcodec.files.write_image import output_format
 
     check_output(options.preview, options.force)
+    _existing(options, report).check_source(replace(task, target=options.preview, is_named=True))
     return output_format(options.preview, None)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from dfmcodec.corpus.shards import Shard, ShardResult, try_shard
 from dfmcodec.corpus.store import scheme_of
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, is_installed
-from dfmcodec.processes import killed_on_interrupt, run_in_executors, run_jobs
+from dfmcodec.processes import keep_current_folder_out, killed_on_interrupt, run_in_executors, run_jobs
 from dfmcodec.threads import limit_threads, stay_in_thread
 
 LOCAL, DASK = "local", "dask"
@@ -105,6 +105,7 @@ class Engine:
             ConfigError: The engine's module has no such factory.
             DfmError: The engine cannot be reached.
         """
+        keep_current_folder_out()
         run = _Run(finish)
         if self.name == LOCAL:
             run_jobs(try_shard, shards, self.processes, run.following, should_stop)

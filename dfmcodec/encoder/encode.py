@@ -24,6 +24,7 @@ from dfmcodec.encoder.coordinate.search import fit_network
 from dfmcodec.encoder.job import Job, Outcome, Progress, restarts_text
 from dfmcodec.encoder.latent.search import fit_latents
 from dfmcodec.encoder.report import EncodeReport, EncodeResult
+from dfmcodec.encoder.target import LEAST_USED
 from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
 from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
 from dfmcodec.kernels import has_kernels
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from dfmcodec.generative.model import GenerativeModel
 
 _RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
-LEAST_USED = 0.97  # the part of a size budget that every effort uses
 _LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
 _SMALLER_PART = 0.9  # of the latent model's bytes, which a fit has to do with
 _FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried

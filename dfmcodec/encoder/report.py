@@ -11,6 +11,7 @@ from typing import Any
 from dfmcodec.bitstream.contents import Architecture
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.job import TracePoint
+from dfmcodec.encoder.target import AIM_REACH, LEAST_USED
 from dfmcodec.errors import ConfigError
 from dfmcodec.files.atomic import EXTENSION, write_atomic
 from dfmcodec.files.read_image import IMAGE_SUFFIXES
@@ -80,6 +81,19 @@ class EncodeReport:
     def ended_early(self) -> bool:
         """Whether something ended the fit that is not part of it."""
         return self.stop_reason in ("time limit", "interrupted", "diverged")
+
+    @property
+    def missed_target(self) -> bool:
+        """Whether the fit ended early, and the file is below its target: it has less than 97 % of a
+        size limit, or a SSIMULACRA2 that is not the quality that was asked for. Any other target is
+        met, or the encoding fails.
+        """
+        if not self.ended_early or self.lossless:
+            return False
+        if self.budget_bytes is not None:
+            return self.file_bytes < LEAST_USED * self.budget_bytes
+        aim = self.config.aimed_score
+        return aim is not None and self.ssimulacra2 is not None and abs(self.ssimulacra2 - aim) > AIM_REACH
 
     @property
     def lossless(self) -> bool:

@@ -14,13 +14,15 @@ from typing import Protocol, TypeVar
 
 from dfmcodec.encoder.job import Job
 
+LEAST_USED = 0.97  # the fraction of a size budget that every effort uses
+AIM_REACH = 2.0  # how far a SSIMULACRA2 may be from the one that is aimed at
 _ENOUGH_PART = 0.998  # of a size budget
 _EXACT_SCORE = 1e12  # above all PSNR, and above all bytes
 _PSNR_SPARE = 0.004  # dB above a PSNR target that are aimed at
 _FARTHEST_DB = 20.0  # from it; an exact image would be infinitely far
 _SCORE_SPARE = 0.2  # SSIMULACRA2 above a floor that are aimed at
-# How far a SSIMULACRA2 may be above a floor, or from an aim, and what is as good as at it.
-_FLOOR_REACH, _AIM_REACH, _AIM_ENOUGH = 0.5, 2.0, 0.5
+_FLOOR_REACH = 0.5  # how far a SSIMULACRA2 may be above a floor
+_AIM_ENOUGH = 0.5  # how far from an aim is as good as at it
 
 
 class Reached(Protocol):
@@ -157,7 +159,7 @@ class ScoreTarget:
     def is_close(self, reached: Reached) -> bool:
         if self.is_floor:
             return reached.quality <= self.goal + _FLOOR_REACH
-        return abs(reached.quality - self.goal) <= _AIM_REACH
+        return abs(reached.quality - self.goal) <= AIM_REACH
 
     def score(self, reached: Reached) -> float:
         return -reached.written_bytes if self.is_floor else -max(abs(reached.quality - self.goal) - _AIM_ENOUGH, 0)

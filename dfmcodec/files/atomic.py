@@ -103,18 +103,24 @@ def is_stream(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def check_writable(path: Path, force: bool) -> None:
+def check_writable(path: Path, force: bool, follow: bool = True) -> None:
     """Refuses, before any work, an output that exists (without `force`) or cannot be written.
+
+    Args:
+        path: The output.
+        force: Whether an existing file may be replaced.
+        follow: Whether the path may be a link to the file, a device or a pipe, as a name that the
+            user gave may be; not a name that is derived from that of an input.
 
     Raises:
         OutputError: The output exists or cannot be written; the message says why.
     """
-    path = _followed(path)
+    path = destination(path, follow)
     folder = path.parent
     if is_stream(path):
         return
     if path.is_dir():
-        msg = f"{path} is a folder; name a file"
+        msg = f"{path} is a folder; name another output"
     elif path.exists() and not force:
         msg = exists_message(path)
     elif not folder.is_dir():
@@ -128,13 +134,20 @@ def check_writable(path: Path, force: bool) -> None:
     raise OutputError(msg)
 
 
-def _followed(path: Path) -> Path:
-    """Follows a link, so that the file behind it is replaced and the link stays one.
+def destination(path: Path, follow: bool) -> Path:
+    """Returns the file that a path stands for: the one behind a link, so that it is replaced and
+    the link stays one.
 
     Raises:
-        OutputError: The link leads back to itself.
+        OutputError: The link leads back to itself; or, without `follow`, the path is a link, device
+            or pipe.
     """
-    if not path.is_symlink():
+    is_link = os.path.islink(path)
+    if not follow and (is_link or is_stream(path)):
+        what = f"a link to {os.path.realpath(path)}" if is_link else NOT_A_FILE
+        msg = f"{path} is {what}, which only an output named with -o may be; remove it or name another output"
+        raise OutputError(msg)
+    if not is_link or is_stream(path):  # a pipe behind /dev/stdout has no other name
         return path
     with suppress(OSError, RuntimeError):
         followed = path.resolve()
@@ -149,7 +162,7 @@ def exists_message(path: Path) -> str:
     return f"{path} exists; give another name, or use -f to replace it"
 
 
-def write_atomic(path: Path, data: bytes, force: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, force: bool = True, follow: bool = True) -> None:
     """Writes a file so that at any moment either the old file or the whole new one is there.
 
     This holds even if the process is killed.
@@ -160,11 +173,12 @@ def write_atomic(path: Path, data: bytes, force: bool = True) -> None:
             and its owner where that is permitted.
         data: The whole contents.
         force: Whether an existing file is replaced.
+        follow: Whether the path may be a link, a device or a pipe; see `check_writable`.
 
     Raises:
         OutputError: The file cannot be written. An existing file is unchanged.
     """
-    path = _followed(path)
+    path = destination(path, follow)
     try:
         if is_stream(path):
             path.write_bytes(data)

@@ -329,3 +329,12 @@ def test_the_photograph_that_comes_with_the_package_is_that_of_scikit_image(fold
     with PIL.Image.open("chelsea.png") as image:
         assert not image.info
         assert np.array_equal(np.asarray(image), skimage.data.chelsea())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_while_the_command_is_loaded_says_nothing(tmp_path):
+    """It comes when a package is imported that the command needs."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    run = [sys.executable, "-c", "from dfmcodec.cli import main; main()"]
+    ended = subprocess.run(run, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")

@@ -186,14 +186,21 @@ def test_runs_of_one_file_into_a_folder_are_recorded():
     assert not Path("c", RECORD).exists()
 
 
-def test_other_settings_are_noticed():
+@pytest.mark.parametrize("report", [(), ("--report", "r.jsonl")], ids=["no report", "a new report"])
+def test_an_output_of_other_settings_is_made_again(report):
     save("a/img.png")
     dfm("encode", "a", "-O", "Y", *FAST)
-    output = dfm("encode", "a", "-O", "Y", "-q", 90, "--effort", 1).output
-    assert "1 already there, 1 of them made with other settings (-f overwrites them)" in output
-    assert "other settings" not in dfm("encode", "a", "-O", "Y", *FAST).output
-    Path("a/bad.png").write_text("no image")
-    dfm("encode", "a", "-O", "Y", "-q", 90, "--effort", 1, code=5)
+    run = ("encode", "a", "-O", "Y", "-q", 90, "--effort", 1)
+    assert "Y/img.dfm (again: it was made with other settings)" in dfm(*run, "--dry-run").output
+    again = dfm(*run, *report)
+    assert "1 encoded" in again.output
+    assert "Y/img.dfm is made again: it was made with other settings" in again.stderr
+    assert Path("Y/img.dfm").read_bytes() == dfmcodec.encode("a/img.png", quality=90, effort=1).data
+    assert "0 encoded, 1 already there (-f overwrites them)" in dfm(*run, *report).output
+    dfm("decode", "Y", "-O", "Z")
+    assert "made again" in dfm("decode", "Y", "-O", "Z", "--to", 4, *report).stderr
+    with PIL.Image.open("Z/img.png") as image:
+        assert image.size == (4, 4)
 
 
 def test_a_source_that_was_moved_or_touched_is_the_same():
@@ -212,11 +219,12 @@ def test_a_source_that_was_moved_or_touched_is_the_same():
 def test_a_source_that_changed_is_not_done():
     save("a/img.png")
     dfm("encode", "a", "-O", "Y", *FAST)
-    made = Path("Y/img.dfm").read_bytes()
     save("a/img.png", 10)
-    assert "Y/img.dfm was made from an older a/img.png" in dfm("encode", "a", "-O", "Y", *FAST, code=1).stderr
-    assert Path("Y/img.dfm").read_bytes() == made
-    assert "1 encoded" in dfm("encode", "a", "-O", "Y", "-f", *FAST).output
+    again = dfm("encode", "a", "-O", "Y", *FAST)
+    assert "1 encoded" in again.output
+    assert "Y/img.dfm is made again: a/img.png has changed since" in again.stderr
+    assert Path("Y/img.dfm").read_bytes() == dfmcodec.encode("a/img.png", quality=40, effort=1).data
+    assert "1 already there" in dfm("encode", "a", "-O", "Y", *FAST).output
 
 
 def test_a_report_knows_outputs_without_the_record():

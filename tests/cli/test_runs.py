@@ -59,7 +59,8 @@ def test_a_slash_names_a_folder():
     save("a.png")
     dfm("encode", "a.png", "-o", "new/deeper/", *FAST)
     assert names_in("new/deeper") == ["a.dfm"]
-    dfm("encode", "a.png", "-o", "new/deeper", *FAST, code=1)  # it is there: nothing is replaced
+    kept = dfm("encode", "a.png", "-o", "new/deeper", *FAST)
+    assert "new/deeper/a.dfm is already there, made from a.png with these settings" in kept.output
     dfm("decode", "new/deeper/a.dfm", "-o", "new/")
     assert Path("new/a.png").exists()
 
@@ -136,7 +137,15 @@ def test_what_was_made_out_of_a_damaged_file_is_no_success_the_next_time():
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-@pytest.mark.parametrize("text", ["hello", "hello\n", '{"a": 1}', "a,b,c", 'pipe 5",3\nb,4\nc,5\n', '{"source": 1}\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("hello", "hello\n", '{"a": 1}', "a,b,c", 'pipe 5",3\nb,4\nc,5\n', '{"source": 1}\n'),
+        *('{"source": "mine", "note": "no line end"}', '{"source": "a", "output": "b", "cost": ', "[" * 200_000),
+        '{"source": "a", "output": "b", "status": "done", "bytes_after": Infinity, "settings": ""}\n',
+    ],
+    ids=lambda text: text[:20],
+)
 def test_a_file_that_is_no_report_stays_as_it_is(suffix, text):
     """Nor is anything cut off that looks like the part of a row that a killed run leaves."""
     save("in/a.png")
@@ -155,8 +164,9 @@ def test_a_report_whose_first_line_was_cut_off_is_begun_again(suffix, kept):
     Path(f"r.{suffix}").write_bytes(whole.splitlines(keepends=True)[0][:kept])
     dfm(*run, "-f")
     again = Path(f"r.{suffix}").read_bytes()
-    assert again.count(b"\n") == whole.count(b"\n")
-    assert again.startswith(whole[:30])
+    is_complete = kept == -1 and suffix == "jsonl"  # but for its line end
+    assert again.count(b"\n") == whole.count(b"\n") + is_complete
+    assert again.startswith(whole if is_complete else whole[:30])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="reports are not locked on Windows")
@@ -195,7 +205,7 @@ def test_files_larger_than_their_sources():
     result = dfm("encode", ".", "-q", 98, "--effort", 1, "--skip-larger", "--report", "r.jsonl")
     assert "0 encoded, 1 left out as larger" in result.output
     result = dfm("encode", ".", "-q", 98, "--effort", 1, "--skip-larger", "--report", "r.jsonl")
-    assert "0 encoded, 1 already there" in result.output
+    assert "0 encoded, 1 left out as larger than their sources" in result.output
     assert not Path("a.dfm").exists()
     result = dfm("encode", ".", "-q", 98, "--effort", 1, "--report", "r.jsonl")
     assert "1 encoded" in result.output
@@ -255,11 +265,12 @@ def test_info_and_verify_read_pipes_and_many_files():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of process groups are POSIX")
-def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder):
-    """A later run with the report encodes that image again."""
+@pytest.mark.parametrize("report", [(), ("--report", "r.jsonl")], ids=["no report", "report"])
+def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder, report):
+    """A later run encodes that image again, and says why."""
     save("in/a.png")
     fit = ("--model", "latent", "--effort", "6", "--quality", "60")
-    run = ("encode", "in", "-O", "out", *fit, "--report", "r.jsonl", "-j", "2")
+    run = ("encode", "in", "-O", "out", *fit, *report, "-j", "2")
     in_the_fit = ("dfmcodec.processes.is_asked_to_stop", "is_worker and call == 9")
     with held_command(folder / "hold", *in_the_fit, *run) as running:
         running.wait()
@@ -269,4 +280,9 @@ def test_ctrl_c_inside_an_image_of_a_run_hands_over_the_best_so_far(folder):
     assert running.process.returncode == 130
     assert "1 encoded, interrupted" in output
     assert dfmcodec.decode("out/a.dfm").pixels.shape == (24, 31, 3)
-    assert json.loads(Path("r.jsonl").read_text())["status"] == "interrupted"
+    if report:
+        assert json.loads(Path("r.jsonl").read_text())["status"] == "interrupted"
+    again = dfm(*run)
+    assert "out/a.dfm is made again: its encoding was interrupted" in again.stderr
+    assert "1 encoded" in again.output
+    assert "0 encoded, 1 already there" in dfm(*run).output

@@ -29,6 +29,7 @@ import dfmcodec.decoder
 import dfmcodec.encoder
 from dfmcodec.cli import _failure, main
 from dfmcodec.cli._batch import _perform_guarded
+from dfmcodec.cli._existing import Action, Decision
 from dfmcodec.cli._inputs import Task
 from dfmcodec.cli._report_file import COLUMNS, ReportFile
 from dfmcodec.errors import InstallationError
@@ -128,7 +129,7 @@ def test_names_in_a_report_are_values_whatever_they_hold(suffix):
     with open(f"report.{suffix}", "ab") as file:
         file.write(b'"cut\noff' if suffix == "csv" else b'{"cut')  # as a run that was killed leaves it
     again = ReportFile(Path(f"report.{suffix}"), "s")
-    assert all(again.origin(Task(Path(name), Path(f"out {name}"))) for name in names)
+    assert all(again.origin(Path(f"out {name}")) for name in names)
     again.add({"source": "last", "output": "o", "status": "done", "settings": "s"})
     again.close()
     text = Path(f"report.{suffix}").read_bytes().decode("utf-8", "surrogateescape")
@@ -308,21 +309,73 @@ def test_a_run_of_files_writes_through_no_link_to_another_image(sources):
     Path("list").write_text("in/a.png\nin/b.png\n")
     before = Path("in/b.png").read_bytes()
     result = dfm("encode", *sources, "-f", code=5)
-    behind = os.path.realpath("in/b.png")
-    assert f"dfm: failed: the output of in/a.png is in/a.dfm, a link to {behind}, which may be an" in result.stderr
+    assert "dfm: failed: the output of in/a.png would replace an input, in/a.dfm" in result.stderr
     assert Path("in/b.png").read_bytes() == before
     assert Path("in/b.dfm").exists()
 
 
 @posix_only
-def test_a_run_of_files_writes_through_a_link_to_an_output():
-    Path("in").mkdir()
-    save("in/a.png")
+@pytest.mark.parametrize("command", ["encode", "decode"])
+@pytest.mark.parametrize("options", [(), ("-f",)], ids=["", "force"])
+@pytest.mark.parametrize("behind", [b"old", None], ids=["a link to a file", "a dangling link"])
+@pytest.mark.parametrize("given", [["in/a"], ["in"], ["in", "-O", "out"]], ids=["file", "folder", "other folder"])
+def test_a_derived_output_is_written_through_no_link(command, options, behind, given):
+    """Nor does a dry run plan to."""
+    source, output = ("a.png", "a.dfm") if command == "encode" else ("a.dfm", "a.png")
+    folder = Path("out" if "-O" in given else "in")
+    for name in ("in", "out"):
+        Path(name).mkdir()
+    save("in/a.png") if command == "encode" else shutil.copy(SMALL, "in/a.dfm")
+    if behind is not None:
+        Path("elsewhere").write_bytes(behind)
+    os.symlink(Path("elsewhere").absolute(), folder / output)
+    given = [name.replace("in/a", f"in/{source}") for name in given]
+    for dry in (("--dry-run",), ()):
+        result = dfm(command, *given, *options, *dry, code=1)
+        assert f"{folder / output} is a link to {os.path.realpath('elsewhere')}" in result.stderr
+    assert (folder / output).is_symlink()
+    assert not Path("elsewhere").exists() if behind is None else Path("elsewhere").read_bytes() == behind
+
+
+@posix_only
+def test_outputs_go_to_no_folder_behind_a_link_below_the_one_that_was_named():
+    Path("in/sub").mkdir(parents=True)
+    save("in/sub/a.png")
+    for name in ("out", "elsewhere"):
+        Path(name).mkdir()
+    os.symlink(Path("elsewhere").absolute(), "out/sub")
+    Path("list").write_text("in/sub/a.png\n")
+    assert "out/sub is a link to" in dfm("encode", "in", "-r", "-O", "out", code=1).stderr
+    os.symlink(Path("elsewhere").absolute(), "out/in")
+    assert "out/in is a link to" in dfm("encode", "--files-from", "list", "-O", "out", code=1).stderr
+    assert not any(Path("elsewhere").iterdir())
+    os.symlink(Path("elsewhere").absolute(), "named")
+    dfm("encode", "in/sub/a.png", "-O", "named", "--effort", 1)
+    assert Path("elsewhere/a.dfm").exists()  # the user named this link
+
+
+@posix_only
+def test_an_output_that_was_named_is_written_through_a_link():
+    save("a.png")
     Path("old.dfm").write_bytes(b"old")
-    os.symlink("../old.dfm", "in/a.dfm")
-    assert "1 encoded" in dfm("encode", "in", "-f").stdout
-    assert Path("in/a.dfm").is_symlink()
+    os.symlink("old.dfm", "a.dfm")
+    dfm("encode", "a.png", "-o", "a.dfm", "-f", "--effort", 1)
+    assert Path("a.dfm").is_symlink()
     assert Path("old.dfm").read_bytes()[1:4] == b"DFM"
+
+
+@posix_only
+@pytest.mark.parametrize("options", [(), ("-f",)], ids=["", "force"])
+def test_a_derived_output_is_no_device_and_no_pipe(options):
+    """It would be waited for, or written to."""
+    shutil.copy(SMALL, "x.dfm")
+    os.mkfifo("x.png")
+    for given in ("x.dfm", "."):
+        assert "x.png is a device, pipe or socket" in dfm("decode", given, *options, code=1).stderr
+    os.remove("x.png")
+    os.symlink("/dev/null", "x.png")
+    for given in ("x.dfm", "."):
+        assert "x.png is a link to /dev/null" in dfm("decode", given, *options, code=1).stderr
 
 
 LONG = "n" * 300
@@ -427,10 +480,10 @@ def test_two_outputs_are_two_files():
 
 def test_an_image_that_is_no_input_is_replaced_with_f():
     shutil.copy(SMALL, "x.dfm")
-    save("x.png")
-    dfm("decode", "x.dfm", code=1)
-    dfm("decode", "x.dfm", "-f")
-    with PIL.Image.open("x.png") as image:
+    save("y.png")
+    dfm("decode", "x.dfm", "-o", "y.png", code=1)
+    dfm("decode", "x.dfm", "-o", "y.png", "-f")
+    with PIL.Image.open("y.png") as image:
         assert image.size != (2, 2)
 
 
@@ -548,7 +601,7 @@ def test_info_of_several_files_says_that_standard_output_is_full(options):
 def test_a_bug_in_another_process_is_the_failure_of_one_file():
     """Of two files; the task itself is what cannot be added."""
     results = []
-    jobs = [(Task(Path(f"{name}.dfm"), Path(f"{name}.png")), False) for name in "ab"]
+    jobs = [(Task(Path(f"{name}.dfm"), Path(f"{name}.png")), Decision(Action.MAKE)) for name in "ab"]
     run_jobs(partial(_perform_guarded, add), jobs, 2, lambda job, result: results.append(result) or [])
     assert sorted(result.error.partition(":")[0] for result in results) == ["a.dfm", "b.dfm"]
     assert all("unexpected TypeError at line " in result.error for result in results)
@@ -573,3 +626,46 @@ def test_every_exception_has_a_line_and_a_code(error, code, words):
     failure = _failure.failure_of(error, "dfm x")
     assert failure.exit_code == code
     assert words in failure.message
+
+
+# Modules of the current folder
+
+_MODULES = (
+    *("signal", "multiprocessing", "concurrent", "subprocess", "tempfile", "pickle", "socket", "json", "numpy", "PIL"),
+    *("runpy", "threading", "struct", "msgpack", "click", "ctypes", "resource", "random", "site", "encodings"),
+)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["encode", "a.png", "b.png", "-O", "out", "--effort", "1", "-j", "2"],
+        ["decode", "a.dfm", "b.dfm", "-O", "out", "-j", "2"],
+        ["decode", "a.dfm", "-o", "apart.png", "--sandbox"],
+        ["verify", "a.dfm", "b.dfm", "-j", "2"],
+        ["pack", "a.dfm", "b.dfm", "-O", "packed", "--form", "files", "--shard-size", "1", "-j", "2"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:1] + arguments[-2:]),
+)
+def test_no_child_process_takes_modules_from_the_current_folder(tmp_path, arguments):
+    if arguments[0] == "pack":
+        pytest.importorskip("pyarrow")
+    for name in "ab":
+        save(f"{name}.png")
+        shutil.copy(SMALL, f"{name}.dfm")
+    for module in _MODULES:
+        Path(f"{module}.py").write_text("open('executed', 'a').write(__name__)")
+    script = tmp_path / "bin" / "dfm"  # as the installed command is: the first place of its path is its own folder
+    script.parent.mkdir()
+    script.write_text("from dfmcodec.cli import main\n\nif __name__ == '__main__':\n    main()\n")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    run = subprocess.run([sys.executable, str(script), *arguments], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert not Path("executed").exists()
+
+
+def test_children_are_refused_where_they_would_take_modules_from_the_current_folder():
+    run = [sys.executable, "-E", "-m", "dfmcodec", "verify", str(SMALL), str(SMALL), "-j", "2"]
+    refused = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
+    assert "add the option -P" in refused.stderr
+    assert subprocess.run([run[0], "-P", *run[1:]], capture_output=True, cwd=ROOT).returncode == 0

@@ -1,0 +1,169 @@
+"""One rule for outputs that exist already, for one file and for many.
+
+An output that was made from the same source with the same settings is kept. One that was made from
+it otherwise, or from what it was before, is made again. Any other existing file is refused without
+`-f`. A file from which the input was made is never replaced, with or without `-f`, unless
+`--overwrite-source` is given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from dfmcodec.cli._inputs import Task
+from dfmcodec.cli._origins import Claim, Origin, Records, adopt, is_source
+from dfmcodec.cli._report_file import ReportFile
+from dfmcodec.errors import OutputError
+from dfmcodec.files.atomic import destination, exists_message, is_stream
+
+
+class Action(Enum):
+    """What a run does about an output."""
+
+    MAKE = auto()  # there is none yet
+    REPLACE = auto()
+    REPLACE_IDENTICAL = auto()  # it may be a source, and is only replaced by the same bytes
+    KEEP = auto()
+    REFUSE = auto()
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a run does about an output.
+
+    Args:
+        action: What it does.
+        why: For people: why the output is made again, or is refused.
+    """
+
+    action: Action
+    why: str = ""
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether an existing file may be replaced."""
+        return self.action in (Action.REPLACE, Action.REPLACE_IDENTICAL)
+
+    @property
+    def is_again(self) -> bool:
+        """Whether an output is made again for a reason that is worth a notice."""
+        return self.action is Action.REPLACE and bool(self.why)
+
+    def checked(self, target: Path, data: bytes) -> bool:
+        """Returns whether an existing file may be replaced, now that the new contents are known.
+
+        Raises:
+            OutputError: It may be a source, and has other contents.
+        """
+        if self.action is Action.REPLACE_IDENTICAL:
+            try:
+                is_same = target.read_bytes() == data
+            except OSError:  # it is gone
+                is_same = False
+            if not is_same:
+                raise OutputError(self.why)
+        return self.may_replace
+
+
+class ExistingOutputs:
+    """Decides what a run does about outputs that exist already.
+
+    Args:
+        settings: Those that decide the outputs besides the inputs, as one text.
+        force: Whether outputs are made again, and files of other origin replaced.
+        adopts: Whether files of unknown origin are taken for made from the inputs.
+        overwrites_source: Whether the file that an input was made from may be replaced.
+        is_dry: Whether nothing may be written.
+        may_be_source: Indicates whether the output of a task has the name of the file that its
+            input was probably made from.
+        notify: Receives notices of damaged records.
+        report: The report of this run.
+    """
+
+    def __init__(
+        self,
+        settings: str,
+        force: bool,
+        adopts: bool = False,
+        overwrites_source: bool = False,
+        is_dry: bool = False,
+        may_be_source: Callable[[Task], bool] = lambda task: False,
+        notify: Callable[[str], None] = lambda notice: None,
+        report: ReportFile | None = None,
+    ) -> None:
+        self._settings = settings
+        self._force = force
+        self._adopts = adopts
+        self._overwrites_source = overwrites_source
+        self._is_dry = is_dry
+        self._may_be_source = may_be_source
+        self._records = Records(notify)
+        self._report = report
+
+    def decide(self, task: Task) -> Decision:
+        """Returns what is done about the output of a task."""
+        source, target = task.source, task.target
+        try:
+            task.check_links()
+            destination(target, follow=task.is_named)
+        except OutputError as error:
+            return Decision(Action.REFUSE, str(error))
+        if os.path.isdir(target):
+            return Decision(Action.REFUSE, f"{target} is a folder; name another output")
+        if not os.path.exists(target) or is_stream(target):
+            return Decision(Action.MAKE)
+        try:
+            self.check_source(task)
+        except OutputError as error:
+            return Decision(Action.REFUSE, str(error))
+        standing = self._records.standing(source, target, self._settings, self._reported(target))
+        claim = standing.claim
+        if claim is Claim.OUTDATED or (claim is Claim.DONE and self._force):
+            return Decision(Action.REPLACE, standing.why)
+        if claim is Claim.DONE:
+            return Decision(Action.KEEP)
+        if claim is Claim.UNKNOWN and self._adopts and not self._force:
+            if not self._is_dry:
+                adopt(target, Origin.of(source, None))
+            return Decision(Action.KEEP)
+        is_recorded = claim is Claim.FOREIGN
+        if not is_recorded and not self._overwrites_source and self._may_be_source(task):
+            why = f"{target} may be the file that {source} was made from{_advice(task)}"
+            return Decision(Action.REPLACE_IDENTICAL if self._force else Action.REFUSE, why)
+        if self._force:
+            return Decision(Action.REPLACE)
+        is_alone = claim is Claim.UNKNOWN and task.is_named
+        return Decision(Action.REFUSE, exists_message(target) if is_alone else standing.why)
+
+    def check_source(self, task: Task) -> None:
+        """Refuses an output that is known to be the file that its input was made from.
+
+        Raises:
+            OutputError: It is.
+        """
+        if not self._overwrites_source and self._is_source(task.target, task.source):
+            msg = f"{task.target} is the file that {task.source} was made from{_advice(task)}"
+            raise OutputError(msg)
+
+    def _is_source(self, file: Path, made: Path) -> bool:
+        """Indicates whether a file is the source of another one, by the record beside that one, or
+        by the report.
+        """
+        reported = self._reported(made)
+        return self._records.is_source_of(file, made) or (reported is not None and is_source(reported, file))
+
+    def _reported(self, output: Path) -> Origin | None:
+        return None if self._report is None else self._report.origin(output)
+
+
+def _advice(task: Task) -> str:
+    """Says how to write the output elsewhere, and how to replace the source all the same."""
+    other, number = task.target.with_stem(f"{task.target.stem}.new"), 2
+    while os.path.lexists(other):
+        other, number = task.target.with_stem(f"{task.target.stem}.new{number}"), number + 1
+    elsewhere = f"-o {other}" if task.is_alone else "another folder with -O"
+    return f", and is not replaced; use {elsewhere} (-f --overwrite-source replaces it)"

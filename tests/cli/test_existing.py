@@ -1,0 +1,407 @@
+"""One rule for existing outputs, and no source is lost to its own decoding."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import skimage.data
+from common import dfm
+
+import dfmcodec
+from dfmcodec.cli import _origins, _same_file
+from dfmcodec.cli._inputs import Inputs, Unusable
+from dfmcodec.cli._origins import RECORD, Claim, Origin, Records, write_recorded
+from dfmcodec.cli.encode import _naming
+from dfmcodec.encoder import EncoderConfig, encode_image
+from dfmcodec.image import Image
+
+FAST = ("--quality", "40", "--effort", "1")
+posix_only = pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+
+
+def save(name: str, top: int = 0) -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(skimage.data.chelsea()[top : top + 8, :9]).save(name)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# A source is not overwritten by its own decoding
+
+
+@pytest.mark.parametrize("options", [(), ("-f",)], ids=["", "force"])
+@pytest.mark.parametrize(
+    "given", [["photo.dfm"], ["."], ["photo.dfm", "b.dfm"], ["--files-from", "list"], [".", "-j2"]]
+)
+@pytest.mark.parametrize("known", ["by name", "by the record", "by the report"])
+def test_an_original_beside_its_file_is_kept(known, given, options):
+    save("photo.png")
+    report = ("--report", "r.jsonl") if known == "by the report" else ()
+    dfm("encode", "." if known == "by the record" else "photo.png", *FAST, *report)
+    shutil.copy("photo.dfm", "b.dfm")
+    Path("list").write_text("photo.dfm\n")
+    before = Path("photo.png").read_bytes()
+    many = (len(given) == 2 and given[1] == "b.dfm") or given[0] == "."
+    refused = dfm("decode", *given, *options, *report, code=5 if many else 1).stderr
+    said = "photo.png may be the file that" if known == "by name" else "photo.png is the file that"
+    assert said in refused
+    assert "photo.dfm was made from, and is not replaced; use " in refused
+    assert Path("photo.png").read_bytes() == before
+    if given == ["photo.dfm"]:  # and what is suggested works
+        assert "use -o photo.new.png (-f --overwrite-source replaces it)" in refused
+        dfm("decode", *given, "-o", "photo.new.png", *options, *report)
+    else:
+        dfm("decode", *given, "-O", "elsewhere", *options, *report)
+    assert Path("photo.png").read_bytes() == before
+    dfm("decode", "photo.dfm", "--overwrite-source", code=1)
+    assert Path("photo.png").read_bytes() == before
+    dfm("decode", "photo.dfm", "-f", "--overwrite-source")
+    assert Path("photo.png").read_bytes() != before
+
+
+@pytest.mark.parametrize("other", ["photo.jpg", "Photo.PNG", "photo.tif"])
+def test_an_original_of_another_format_or_case_is_kept(other):
+    save(other)
+    dfm("encode", other, "-o", "photo.dfm", *FAST)
+    before = Path(other).read_bytes()
+    assert "may be the file" in dfm("decode", "photo.dfm", "-o", other, "-f", code=1).stderr
+    assert Path(other).read_bytes() == before
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["", "moved"])
+@pytest.mark.parametrize("options", [(), ("-f",)], ids=["", "force"])
+def test_originals_in_another_folder_are_kept(options, moved):
+    """Also where the folder with the record was moved: the source is known by its contents."""
+    save("pics/sub/photo.png")
+    dfm("encode", "pics", "-r", "-O", "dfm", *FAST)
+    if moved:
+        os.makedirs("deep/er")
+        os.rename("dfm", "deep/er/dfm")
+    source = "deep/er/dfm" if moved else "dfm"
+    before = Path("pics/sub/photo.png").read_bytes()
+    refused = dfm("decode", source, "-r", "-O", "pics", *options, code=1).stderr
+    assert "pics/sub/photo.png is the file that" in refused
+    refused = dfm("decode", f"{source}/sub/photo.dfm", "-o", "pics/sub/photo.png", *options, code=1).stderr
+    assert "pics/sub/photo.png is the file that" in refused
+    assert Path("pics/sub/photo.png").read_bytes() == before
+
+
+@posix_only
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_an_original_is_kept_through_links(link):
+    save("pics/photo.png")
+    dfm("encode", "pics", "-O", "dfm", *FAST)
+    link(Path("pics/photo.png").absolute(), "other.png")
+    before = Path("pics/photo.png").read_bytes()
+    refused = dfm("decode", "dfm/photo.dfm", "-o", "other.png", "-f", code=1).stderr
+    assert "other.png is the file that dfm/photo.dfm was made from" in refused
+    assert Path("pics/photo.png").read_bytes() == Path("other.png").read_bytes() == before
+
+
+def test_what_a_decoding_wrote_is_replaced():
+    """A recorded one with -f, one without a record by the same bytes."""
+    save("a/photo.png")
+    dfm("encode", "a/photo.png", "-o", "photo.dfm", *FAST)
+    dfm("decode", "photo.dfm")
+    dfm("decode", "photo.dfm", code=1)
+    dfm("decode", "photo.dfm", "-f")
+    assert "may be the file" in dfm("decode", "photo.dfm", "-f", "--scale", "0.5", code=1).stderr
+    dfm("decode", ".", "-O", "out")
+    Path("out/photo.png").write_bytes(Path("out/photo.png").read_bytes())
+    dfm("decode", ".", "-O", "out", "-f", "--scale", "0.5")
+    with PIL.Image.open("out/photo.png") as image:
+        assert image.size == (4, 4)
+    save("out/photo.png", 30)  # edited since
+    before = Path("out/photo.png").read_bytes()
+    assert "may be the file" in dfm("decode", ".", "-O", "out", "-f", code=1).stderr
+    assert Path("out/photo.png").read_bytes() == before
+
+
+def test_a_file_is_not_overwritten_by_the_encoding_of_its_decoding():
+    save("a/photo.png")
+    dfm("encode", "a/photo.png", "-o", "photo.dfm", *FAST)
+    dfm("decode", ".")
+    before = Path("photo.dfm").read_bytes()
+    for given in ("photo.png", "."):
+        for options in ((), ("-f",)):
+            refused = dfm("encode", given, *FAST, *options, code=1).stderr
+            assert "photo.dfm is the file that photo.png was made from" in refused
+    dfm("encode", "photo.png", "-o", "b.dfm", "--preview", "photo.dfm", "-f", code=1)
+    assert Path("photo.dfm").read_bytes() == before
+    dfm("encode", "photo.png", *FAST, "-f", "--overwrite-source")
+    assert Path("photo.dfm").read_bytes() != before
+
+
+def test_a_preview_is_not_written_over_the_source_of_the_input():
+    save("photo.png")
+    dfm("encode", ".", *FAST)
+    before = Path("photo.png").read_bytes()
+    refused = dfm("encode", "photo.dfm", "-o", "b.dfm", "--preview", "photo.png", "-f", *FAST, code=1)
+    assert "photo.png is the file that photo.dfm was made from" in refused.stderr
+    assert Path("photo.png").read_bytes() == before
+
+
+def test_an_output_that_is_the_input_of_another_task():
+    save("a.png")
+    save("b/x.png")
+    dfm("encode", "b/x.png", "-o", "a.dfm", *FAST)
+    before = Path("a.dfm").read_bytes()
+    Path("list").write_text("a.png\na.dfm\n")
+    for given in (["--files-from", "list"], ["a.png", "a.dfm", "-O", "."]):
+        dfm("encode", *given, "-f", *FAST, code=5)
+        assert Path("a.dfm").read_bytes() == before
+
+
+def test_outputs_that_differ_in_case_alone(monkeypatch):
+    """They are one file where the folder ignores case, which is found out by its entries."""
+    save("a/img.png")
+    save("b/IMG.png", 10)
+    sources = [Path("a/img.png"), Path("b/IMG.png")]
+
+    def tasks():
+        _same_file.ignores_case.cache_clear()
+        return list(Inputs(sources, None, Path("out"), False, _naming(False)))
+
+    assert not any(isinstance(task, Unusable) for task in tasks())
+    same = os.path.samefile
+    monkeypatch.setattr(os.path, "samefile", lambda one, other: one.casefold() == other.casefold() or same(one, other))
+    refused = tasks()
+    _same_file.ignores_case.cache_clear()
+    assert all(isinstance(task, Unusable) and "has the same output as" in task.error for task in refused)
+
+
+# One rule
+
+
+def test_one_file_follows_the_rule_of_many():
+    save("a.png")
+    run = ("encode", "a.png", "-o", "out/", *FAST)
+    Path("out").mkdir()
+    dfm(*run)
+    kept = dfm(*run)
+    assert "out/a.dfm is already there, made from a.png with these settings" in kept.output
+    assert json.loads(dfm(*run, "--json").stdout)["status"] == "kept"
+    again = dfm("encode", "a.png", "-o", "out/a.dfm", "-q", 50, "--effort", 1)
+    assert "out/a.dfm is made again: it was made with other settings" in again.stderr
+    save("a.png", 10)
+    assert "a.png has changed since" in dfm("encode", "a.png", "-o", "out/a.dfm", "-q", 50, "--effort", 1).stderr
+    save("b.png")
+    assert "was made from" in dfm("encode", "b.png", "-o", "out/a.dfm", *FAST, code=1).stderr
+    Path("out/b.dfm").write_bytes(b"somebody's")
+    dfm("encode", "b.png", "-o", "out/", *FAST, code=1)
+    assert Path("out/b.dfm").read_bytes() == b"somebody's"
+    dfm("encode", "b.png", "-o", "out/", *FAST, "-f")
+
+
+def test_one_file_with_a_report_follows_it():
+    save("a.png")
+    run = ("encode", "a.png", "--report", "r.jsonl", "--effort", 1)
+    dfm(*run, "-q", 40)
+    assert "is already there" in dfm(*run, "-q", 40).output
+    assert "made with other settings" in dfm(*run, "-q", 50).stderr
+    assert Path("a.dfm").read_bytes() == dfmcodec.encode("a.png", quality=50, effort=1).data
+
+
+def test_a_folder_in_place_of_an_output():
+    save("in/x.png")
+    Path("in/x.dfm").mkdir()
+    for given in ("in", "in/x.png"):
+        refused = dfm("encode", given, *FAST, code=1).stderr
+        assert "in/x.dfm is a folder; name another output" in refused
+        assert "-f" not in refused
+
+
+def test_inputs_of_one_name_get_advice_that_helps():
+    save("a/z.png")
+    save("b/z.png", 10)
+    refused = dfm("encode", "a", "b", "-O", "out", *FAST, code=5).stderr
+    assert "give each its own folder with -O, or rename one" in refused
+    assert "--keep-extension" not in refused
+
+
+def test_an_empty_list_says_so():
+    Path("list").write_text("\n")
+    for command in ("encode", "decode"):
+        assert "the list names no files" in dfm(command, "--files-from", "list", "-O", "out", code=1).stderr
+
+
+@posix_only
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_links_are_left_out_on_request(command):
+    save("private/secret.png")
+    dfm("encode", "private/secret.png", *FAST)
+    suffix = ".png" if command == "encode" else ".dfm"
+    Path("up").mkdir()
+    os.symlink(f"../private/secret{suffix}", f"up/cat{suffix}")
+    shutil.copy(f"private/secret{suffix}", f"up/dog{suffix}")
+    result = dfm(command, "up", "-O", "out", "--skip-links")
+    assert f"1 {command}d" in result.output
+    assert f"skipped 1 symbolic link: cat{suffix}" in result.stderr
+    assert [path.stem for path in Path("out").iterdir() if not path.name.startswith(".")] == ["dog"]
+    Path("list").write_text(f"up/cat{suffix}\nup/dog{suffix}\n")
+    assert f"1 {command}d" in dfm(command, "--files-from", "list", "-O", "two", "--skip-links").output
+    assert f"2 {command}d" in dfm(command, "up", "-O", "three").output
+
+
+# Targets that were missed
+
+
+@pytest.fixture
+def missed(monkeypatch):
+    """Encodings end early, below their target."""
+
+    def encode(*arguments, **named):
+        result = encode_image(*arguments, **named)
+        report = replace(result.report, stop_reason="time limit", ssimulacra2=result.report.config.aimed_score - 5)
+        return replace(result, report=report)
+
+    monkeypatch.setattr("dfmcodec.encoder.encode_image", encode)
+    return monkeypatch.undo
+
+
+@pytest.mark.parametrize("report", [(), ("--report", "r.jsonl")], ids=["no report", "report"])
+def test_a_file_below_its_target_is_not_done(missed, folder, report):
+    PIL.Image.fromarray(skimage.data.chelsea()[:120, :130]).save("a.png")
+    run = ("encode", "a.png", "-O", "out", *FAST, "--tune", "visual", *report)
+    first = dfm(*run, code=4)
+    assert "the fit ended early (time limit), below its target" in first.stderr
+    assert "1 encoded, 1 of them below their target" in first.output
+    again = dfm(*run, code=4)
+    assert "out/a.dfm is made again: it missed its target" in again.stderr
+    assert json.loads(Path("out", RECORD).read_text().splitlines()[-1])["status"] == "missed"
+    missed()
+    os.chdir(folder)
+    assert "made again: it missed its target" in dfm(*run).stderr
+    assert "0 encoded, 1 already there" in dfm(*run).output
+
+
+def test_a_single_file_below_its_target(missed):
+    PIL.Image.fromarray(skimage.data.chelsea()[:120, :130]).save("a.png")
+    run = ("encode", "a.png", *FAST, "--tune", "visual", "--report", "r.jsonl")
+    assert "below its target" in dfm(*run, code=4).stderr
+    assert "made again: it missed its target" in dfm(*run, code=4).stderr
+
+
+def test_the_report_says_whether_a_target_was_missed():
+    image = Image(np.ascontiguousarray(skimage.data.chelsea()[:120, :130]))
+
+    def missed(stop_reason="time limit", budget=None, score=None, **options):
+        config = EncoderConfig(effort=1, **options)
+        report = encode_image(image, config).report
+        return replace(report, stop_reason=stop_reason, budget_bytes=budget, ssimulacra2=score).missed_target
+
+    size = encode_image(image, EncoderConfig(effort=1, quality=40)).report.file_bytes
+    assert missed(budget=2 * size, quality=40)
+    assert not missed(budget=size, quality=40)
+    assert not missed("settled", budget=2 * size, quality=40)
+    assert missed(score=30.0, quality=40)
+    assert not missed(score=38.5, quality=40)
+    assert not missed(score=30.0, lmbda=1e-3)
+
+
+# Records
+
+
+HOSTILE = [
+    b'{"output": "a.dfm", "output_bytes": Infinity}',
+    b"[" * 200_000,
+    b'{"output": "a.dfm", "output_bytes": 1e999, "source": "x", "status": "done"}',
+    b'{"output": 5, "source": [], "status": {}}',
+    b'{"output": "a.dfm", "source": "a\\u0000b", "status": "done"}',
+]
+
+
+@pytest.mark.parametrize("row", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_rows_of_a_record_are_ignored_with_a_warning(row):
+    save("in/a.png")
+    save("in/b.png")
+    run = ("encode", "in", "-O", "out", *FAST)
+    dfm("encode", "in/a.png", "-O", "out", *FAST)
+    with open(Path("out", RECORD), "ab") as record:
+        record.write(row + b"\n")
+    result = dfm(*run)
+    assert "1 encoded, 1 already there" in result.output
+    assert f"dfm: ignored 1 row of {Path('out', RECORD)}" in result.stderr
+
+
+@posix_only
+def test_a_record_behind_a_link_is_not_read_or_written():
+    save("in/a.png")
+    Path("out").mkdir()
+    os.symlink("../elsewhere", Path("out", RECORD))
+    dfm("encode", "in", "-O", "out", *FAST, code=1)
+    assert not Path("elsewhere").exists()
+
+
+def test_a_kill_between_record_and_replacement_leaves_the_old_output_known_as_it_is(monkeypatch):
+    """Even if both have the same size."""
+    save("a.png")
+    target, source = Path("a.dfm"), Path("a.png")
+    write_recorded(target, b"old", False, Origin.of(source, "old settings"))
+
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_origins, "write_atomic", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_recorded(target, b"new", True, Origin.of(source, "new settings"))
+    assert Records().standing(source, target, "old settings").claim is Claim.DONE
+    assert Records().standing(source, target, "new settings").claim is Claim.OUTDATED
+
+
+def test_only_new_rows_of_a_record_are_read(monkeypatch):
+    save("a.png")
+    Path("in").mkdir()
+    for number in range(3):
+        write_recorded(Path(f"{number}.dfm"), b"x", False, Origin.of(Path("a.png"), "s"))
+    rows = []
+    read_row = _origins._read_row
+    monkeypatch.setattr(_origins, "_read_row", lambda *given: rows.append(given) or read_row(*given))
+    records = Records()
+    for number in range(3, 6):
+        target = Path(f"{number}.dfm")
+        target.write_bytes(b"y")
+        assert records.standing(Path("a.png"), target, "s").claim is Claim.UNKNOWN
+        write_recorded(Path(f"new{number}.dfm"), b"x", False, Origin.of(Path("a.png"), "s"))
+    assert len(rows) == 3 + 2
+
+
+# Outputs with other names
+
+
+@posix_only
+def test_standard_output_by_its_other_name():
+    save("a.png")
+    plain = dfm("encode", "a.png", "-o", "-", *FAST).stdout_bytes
+    for name in ("/dev/stdout", "/dev/fd/1"):
+        assert dfm("encode", "a.png", "-o", name, *FAST).stdout_bytes == plain
+
+
+def test_a_full_disk_ends_the_run(monkeypatch):
+    for name in "abc":
+        save(f"in/{name}.png")
+    tried = []
+
+    def full(path, *_arguments):
+        tried.append(path.name)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dfmcodec.files.atomic._write_named", full)
+    monkeypatch.setattr("dfmcodec.files.atomic._write_unnamed", lambda *_arguments: False)
+    result = dfm("encode", "in", "-O", "out", *FAST, code=1)
+    assert "in/a.png: cannot write out/a.dfm: No space left on device; free some space" in result.stderr
+    assert "0 encoded, 1 failed, the disk is full: the rest not started" in result.output
+    assert tried == ["a.dfm"]
