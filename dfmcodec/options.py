@@ -142,7 +142,8 @@ class EncodeSettings:
     ssimulacra2: float | None = _field(
         None,
         Kind.NUMBER,
-        "Minimum SSIMULACRA2, a measure of visual quality, such as 70; exceeded by at most 0.5.",
+        "Minimum SSIMULACRA2, a measure of visual quality, such as 70. Most files exceed it by less than 0.5, "
+        "those of smooth images by more.",
         low=0,
         high=MAX_QUALITY,
         is_open=True,
