@@ -158,9 +158,6 @@ class EncoderConfig(EncodeSettings):
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are targets; give only one"
             raise ConfigError(msg)
-        if self.rate is not None and self.rate > 1:
-            msg = f"rate is {self.rate:g}; it is a fraction of the raw bytes, at most 1; write 0.18 or 18%"
-            raise ConfigError(msg)
         if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO, Model.LATENT.value):
             msg = f"the tune visual is for the latent model, not for {self.model}"
             raise ConfigError(msg)

@@ -227,10 +227,10 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
     Options of `save` that are not known are ignored, as Pillow promises, with a warning.
 
     Raises:
-        OSError: The image cannot be written as asked. It is also the `DfmError` of
-            `dfmcodec.encode`, where that has one: `TargetUnreachableError`, `ImageError` or another.
-        ValueError: The value of an option makes no sense; a `ConfigError` if `dfmcodec.encode` says
-            so.
+        OSError: The image cannot be written as asked. The error is also a `DfmError`: a
+            `TargetUnreachableError`, an `ImageError` or another one.
+        ValueError: The value of an option makes no sense. Those of `dfmcodec.encode` are
+            `ConfigError`.
         InstallationError: A part of the program is damaged or cannot be loaded.
     """
     import dfmcodec
