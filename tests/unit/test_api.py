@@ -243,9 +243,14 @@ def test_best_effort_tells_what_is_lost(encoded):
 def test_results_are_saved_whole_or_not_at_all(tmp_path, encoded):
     path = tmp_path / "cat.dfm"
     path.write_bytes(b"old")
-    with pytest.raises(dfmcodec.OutputError, match="exists"):
+    with pytest.raises(dfmcodec.OutputError, match=r"^\S+cat\.dfm exists; .* overwrite=True to replace it$"):
         encoded.save(path, overwrite=False)
     assert path.read_bytes() == b"old"
+    encoded.save(tmp_path / "new.dfm", overwrite=False)
+    assert (tmp_path / "new.dfm").read_bytes() == encoded.data
+    with pytest.raises(dfmcodec.OutputError, match="missing") as missing:
+        encoded.save(tmp_path / "missing" / "cat.dfm", overwrite=False)
+    assert "overwrite" not in str(missing.value)
     encoded.save(str(path))
     assert path.read_bytes() == encoded.data
     assert repr(encoded).startswith(f"<EncodeResult {len(encoded.data):,} bytes, ")
