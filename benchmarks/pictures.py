@@ -3,6 +3,7 @@
     python benchmarks/pictures.py kinds           logos, gradients, screenshots, odd sizes
     python benchmarks/pictures.py twice IMAGE...  twice the size against bicubic enlargement
     python benchmarks/pictures.py qualities IMAGE... bytes and PSNR of qualities
+    python benchmarks/pictures.py lossless IMAGE... bytes without loss, as dfm, WebP and PNG
     python benchmarks/pictures.py depths IMAGE... samples that use a part of 16 bits
 
 See docs/results/images.md.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -23,11 +25,12 @@ import skimage.data
 from recording import Pixels, Row, images_argument, load, out_option, record
 
 import dfmcodec
+from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.decoder import DecodeRequest, decode_image
 from dfmcodec.image import Image
 from dfmcodec.latents.colour import ColourBasis, pixels_to_planes, planes_to_pixels
 from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
-from dfmcodec.metrics import bits_per_pixel, psnr, ssim
+from dfmcodec.metrics import psnr, ssim
 
 
 @click.group(help=__doc__)
@@ -42,7 +45,9 @@ def screenshot() -> Pixels:
     draw.rectangle((0, 0, 640, 28), fill=(30, 60, 120))
     for line in range(22):
         draw.text(
-            (12, 36 + 16 * line), f"{line:02}  for at in range({line}): print(at, end='; ')  # as a window shows it"
+            (12, 36 + 16 * line),
+            f"{line:02}  for at in range({line}): print(at, end='; ')  # as a window shows it",
+            fill="black",
         )
     return np.asarray(pil_image)
 
@@ -141,30 +146,54 @@ def twice(images: tuple[str, ...], quality: float, out: Path | None) -> None:
 @images_argument
 @out_option
 def qualities(images: tuple[str, ...], out: Path | None) -> None:
-    """Encodes images at several qualities and without loss, at the default effort; and as WebP
-    without loss.
-    """
+    """Encodes images at several qualities, at the default effort."""
 
     def rows() -> Iterator[Row]:
         for name in images:
             stem, image = load(name)
-            for quality in (50, 75, 90, 95, None):
-                report = dfmcodec.encode(image, quality=quality, lossless=quality is None).report
+            for quality in (50, 75, 90, 95):
+                report = dfmcodec.encode(image, quality=quality).report
                 yield {
                     "picture": stem,
-                    "setting": "lossless" if quality is None else f"quality {quality}",
+                    "setting": f"quality {quality}",
                     "bytes": report.file_bytes,
                     "bpp": report.bpp,
-                    "psnr_db": report.psnr_db if np.isfinite(report.psnr_db) else "exact",
+                    "psnr_db": report.psnr_db,
                     "ssimulacra2": report.ssimulacra2,
                 }
-            webp = io.BytesIO()
-            PIL.Image.fromarray(image.pixels).save(webp, "WEBP", lossless=True)
-            size = webp.tell()
-            bpp = bits_per_pixel(size, image.pixel_count)
-            yield {"picture": stem, "setting": "WebP, lossless", "bytes": size, "bpp": bpp, "psnr_db": "exact"}
 
     record(rows(), out)
+
+
+@main.command()
+@images_argument
+@click.option("--effort", type=int, default=5, show_default=True, help="The effort of dfm.")
+@out_option
+def lossless(images: tuple[str, ...], effort: int, out: Path | None) -> None:
+    """Encodes images without loss: as dfm, and as WebP and PNG by Pillow. The names of `kinds` are
+    images too.
+    """
+    of_kinds = kind_images()
+
+    def rows() -> Iterator[Row]:
+        for name in images:
+            stem, image = (name, of_kinds[name]) if name in of_kinds else load(name)
+            yield {
+                "picture": stem,
+                "size": f"{image.width}x{image.height}",
+                "dfm": dfmcodec.encode(image, lossless=True, effort=effort).report.file_bytes,
+                "WebP": _saved_bytes(image.pixels, "WEBP", lossless=True),
+                "PNG": _saved_bytes(image.pixels, "PNG", optimize=True),
+            }
+
+    record(rows(), out)
+
+
+def _saved_bytes(pixels: Pixels, form: str, **options: Any) -> int:
+    """Returns the size of the file that Pillow writes."""
+    buffer = io.BytesIO()
+    to_pil_image(pixels).save(buffer, form, **options)
+    return buffer.tell()
 
 
 @main.command()

@@ -294,6 +294,21 @@ def image_twice() -> str:
     return table([*headings, "gradients, share of the original's", "bicubic"], lines)
 
 
+def lossless() -> str:
+    """Bytes without loss, from the image that loses most beside WebP."""
+    rows = sorted(rows_of("lossless"), key=lambda row: row["WebP"] / row["dfm"])
+    lines = [
+        [
+            row["picture"],
+            row["size"],
+            *(f"{row[codec]:,}" for codec in ("dfm", "WebP", "PNG")),
+            *(percent(100 * (row["dfm"] / row[codec] - 1), 0) for codec in ("WebP", "PNG")),
+        ]
+        for row in rows
+    ]
+    return table(["image", "size", "dfm, bytes", "WebP", "PNG", "dfm beside WebP", "beside PNG"], lines)
+
+
 # docs/results/latent.md
 
 
@@ -698,7 +713,7 @@ TABLES |= {
     made.__name__: made
     for made in (
         *(fitted_files, fitted_rates, fitted_effort_6, fitted_decode, fitted_parts),
-        *(generative_models, generative_codes, image_kinds, image_twice, latent_layers, latent_parts),
+        *(generative_models, generative_codes, image_kinds, image_twice, lossless, latent_layers, latent_parts),
         *(published_fixed, published_recipes, published_quantised),
         *(kodak_rates, kodak_published, bench_kodak, bench_images),
         *(installations, frontier, latent_decode, large_efforts, large_parts, browser),

@@ -53,8 +53,8 @@ class EncodeOptions(TypedDict, total=False):
         size: Largest size of the file in bytes.
         psnr: Least PSNR of the decoded image in dB.
         lossless: Whether the decoded image has to be exactly the same (of 16 bits only by chance).
-        ssimulacra2: Least SSIMULACRA2 of the decoded image, at most 0.5 more where steps are fine
-            enough (latent model, tune "visual").
+        ssimulacra2: Least SSIMULACRA2 of the decoded image. Most files exceed it by less than 0.5,
+            those of smooth images by more (latent model, tune "visual").
         quality: 0..100; 75 where no target is given (coordinate model: rate 0.18). With the tune
             "visual", up to 92 about the SSIMULACRA2 of the decoded image. Latent and fitted models,
             as the next.

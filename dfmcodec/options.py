@@ -46,7 +46,8 @@ class Option:
         help: What the command says of it.
         low: The least value.
         high: The largest value.
-        is_open: Whether the least and the largest value are not allowed themselves.
+        excludes_low: Whether the least value is not allowed itself.
+        excludes_high: Whether the largest value is not allowed itself.
         choices: The names of a choice.
         models: The models that it is for; None for all.
         flags: The names of the command's option; none for that of the field, with hyphens.
@@ -58,7 +59,8 @@ class Option:
     help: str
     low: float | None = None
     high: float | None = None
-    is_open: bool = False
+    excludes_low: bool = False
+    excludes_high: bool = False
     choices: tuple[str, ...] = ()
     models: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()
@@ -83,15 +85,9 @@ class Option:
         if not self._is_of_kind(value):
             msg = f"{name} is {value!r}, which is of the wrong type; {_NEEDED.get(self.kind, 'a number')} is needed"
             raise ConfigError(msg)
-        if self.low is None or self.high is None or self._is_within(value):
+        if self.low is None or self.high is None or self._is_within(value, self.low, self.high):
             return
-        found = "too large" if value > LARGEST_NUMBER else value
-        if (self.low, self.high) == (0, LARGEST_NUMBER):
-            msg = f"{name} is {found}; it must be a positive number up to {LARGEST_NUMBER:.0e}"
-        elif self.is_open:
-            msg = f"{name} is {found}; it must be above {self.low:g} and below {self.high:g}"
-        else:
-            msg = f"{name} is {found}; it must be in {self.low:.0f}..{self.high:.0f}"
+        msg = f"{name} is {_shown(value)}; it must be {self._range(self.low, self.high)}"
         raise ConfigError(msg)
 
     def _is_of_kind(self, value: Any) -> bool:
@@ -100,14 +96,23 @@ class Option:
         number = Integral if self.kind is Kind.INTEGER else Real
         return isinstance(value, number) and not isinstance(value, bool)
 
-    def _is_within(self, value: Any) -> bool:
-        assert self.low is not None
-        assert self.high is not None
-        if self.is_open:
-            return bool(self.low < value < self.high)
-        if (self.low, self.high) == (0, LARGEST_NUMBER):
-            return bool(0 < value <= LARGEST_NUMBER)
-        return bool(self.low <= value <= self.high)
+    def _is_within(self, value: Any, low: float, high: float) -> bool:
+        is_enough = value > low if self.excludes_low else value >= low
+        return bool(is_enough and (value < high if self.excludes_high else value <= high))
+
+    def _range(self, low: float, high: float) -> str:
+        """Returns which values are allowed, in words."""
+        if not self.excludes_low:
+            return f"in {low:.0f}..{high:.0f}"
+        example = ", such as 0.18 or 18%" if self.kind is Kind.FRACTION else ""
+        return f"above {low:g} and {'below' if self.excludes_high else 'at most'} {high:g}{example}"
+
+
+def _shown(value: Any) -> str:
+    """Returns a number for a message."""
+    if abs(value) > LARGEST_NUMBER:
+        return "too large" if value > 0 else "too small"
+    return f"{float(value):.10g}"
 
 
 def _field(default: Any, kind: Kind, text: str, **others: Any) -> Any:
@@ -116,7 +121,7 @@ def _field(default: Any, kind: Kind, text: str, **others: Any) -> Any:
 
 def _positive(kind: Kind, text: str, **others: Any) -> Any:
     """An option that follows from others where it is not given."""
-    return _field(None, kind, text, low=0, high=LARGEST_NUMBER, **others)
+    return _field(None, kind, text, **{"low": 0, "high": LARGEST_NUMBER, "excludes_low": True, **others})
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class EncodeSettings:
     """
 
     rate: float | None = _positive(
-        Kind.FRACTION, "Maximum size as a fraction of the raw bytes, such as 0.18 or 18%.", is_target=True
+        Kind.FRACTION, "Maximum size as a fraction of the raw bytes, such as 0.18 or 18%.", high=1, is_target=True
     )
     bpp: float | None = _positive(Kind.NUMBER, "Maximum size in bits per pixel.", is_target=True)
     size: int | None = _positive(Kind.SIZE, "Maximum size in bytes, such as 20000, 20k or 20Ki.", is_target=True)
@@ -142,10 +147,12 @@ class EncodeSettings:
     ssimulacra2: float | None = _field(
         None,
         Kind.NUMBER,
-        "Minimum SSIMULACRA2, a measure of visual quality, such as 70; exceeded by at most 0.5.",
+        "Minimum SSIMULACRA2, a measure of visual quality, such as 70. Most files exceed it by less than 0.5, "
+        "those of smooth images by more.",
         low=0,
         high=MAX_QUALITY,
-        is_open=True,
+        excludes_low=True,
+        excludes_high=True,
         models=(AUTO, LATENT),
         is_target=True,
     )

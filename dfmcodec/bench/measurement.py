@@ -16,6 +16,7 @@ import numpy as np
 
 from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
+from dfmcodec.bench.measures import OF_TUNE, Measure
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
 from dfmcodec.ssimulacra2 import ssimulacra2
 
@@ -39,14 +40,19 @@ class Target:
         effort: 1..9; without effect on the coordinate model.
         rate: Largest size as a fraction of the raw bytes.
         time_limit_s: Maximum seconds of a fit; None for no limit.
-        tune: "psnr" or "visual".
+        tune: "visual" or "psnr", which models other than the latent one need.
     """
 
     model: str
     effort: int
     rate: float
     time_limit_s: float | None = None
-    tune: str = "psnr"
+    tune: str = "visual"
+
+    @property
+    def measure(self) -> Measure:
+        """The measure that codecs are compared by: the one that the tune is for."""
+        return OF_TUNE[self.tune]
 
     @property
     def series(self) -> str:
@@ -55,7 +61,7 @@ class Target:
         """
         effort = f", effort {self.effort}" if self.model != "coordinate" else ""
         limit = f", {self.time_limit_s:g} s" if self.time_limit_s else ""
-        tune = f", tune {self.tune}" if self.tune != "psnr" else ""
+        tune = f", tune {self.tune}" if self.model == "latent" and self.tune != "visual" else ""
         return f"{self.model}{effort}{tune}{limit}"
 
     @property
@@ -95,6 +101,11 @@ class Figures:
     def lossless(self) -> bool:
         """Whether the decoded image is exactly the original."""
         return isinf(self.psnr_db)
+
+    def value(self, measure: Measure) -> float | None:
+        """The value of a measure; None where the image has none."""
+        value: float | None = getattr(self, measure.name)
+        return value
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from math import ceil, isfinite
 from typing import TYPE_CHECKING, Any
 
 from dfmcodec.bench.curves import Curve
+from dfmcodec.bench.measures import PSNR, Measure
 from dfmcodec.bench.summary import TargetSummary, image_curve, mean_curve
 from dfmcodec.metrics import Point
 
@@ -63,28 +64,43 @@ def mean_curves(
         SVG; None if no codec has the metric at two rates.
     """
     lines = [_Line(label, mean_curve(summaries, name, metric)) for name, label in labels.items()]
-    if metric == "psnr_db":
+    if metric == PSNR.name:
         names = list(dict.fromkeys(row.image_name for summary in summaries for row in summary.rows))
         lines += [_Line(curve.label, curve.mean_points(names), is_given=True) for curve in given]
     return _curves(lines, METRICS[metric], "mean over images")
 
 
 def image_curves(
-    summaries: Sequence[TargetSummary], labels: dict[str, str], image_name: str, given: Sequence[Curve] = ()
+    summaries: Sequence[TargetSummary],
+    labels: dict[str, str],
+    image_name: str,
+    measure: Measure,
+    given: Sequence[Curve] = (),
 ) -> str | None:
-    """Plots the PSNR of one image, a line for each codec. None if no codec has two points."""
-    lines = [_Line(label, image_curve(summaries, name, image_name)) for name, label in labels.items()]
-    lines += [_Line(curve.label, list(curve.by_image.get(image_name, ())), is_given=True) for curve in given]
-    return _curves(lines, METRICS["psnr_db"], image_name)
+    """Plots the quality of one image, a line for each codec. None if no codec has two points.
+
+    Args:
+        summaries: Targets that differ only in the rate.
+        labels: Labels of codecs by name, dfm first.
+        image_name: The image.
+        measure: The measure of quality.
+        given: Further curves, for PSNR only.
+    """
+    lines = [_Line(label, image_curve(summaries, name, image_name, measure)) for name, label in labels.items()]
+    if measure == PSNR:
+        lines += [_Line(curve.label, list(curve.by_image.get(image_name, ())), is_given=True) for curve in given]
+    return _curves(lines, METRICS[measure.name], image_name)
 
 
 def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
-    """Plots the PSNR at one rate: a row for each image, a dot for each codec."""
+    """Plots the quality at one rate: a row for each image, a dot for each codec."""
+    measure = summary.target.measure
     with _Figure(height=1.4 + 0.28 * len(summary.rows)) as figure:
         axes = figure.axes
         for at, name in enumerate(labels):
             cells = [(at_row, row.cells.get(name)) for at_row, row in enumerate(summary.rows)]
-            present = [(c.figures.psnr_db, at_row) for at_row, c in cells if c and c.figures and not c.figures.lossless]
+            lossy = [(at_row, c.figures) for at_row, c in cells if c and c.figures and not c.figures.lossless]
+            present = [(v, at_row) for at_row, figures in lossy if (v := figures.value(measure)) is not None]
             axes.plot(
                 [value for value, _ in present],
                 [at_row for _, at_row in present],
@@ -93,7 +109,7 @@ def dots(summary: TargetSummary, labels: dict[str, str]) -> str:
             )
         axes.set_yticks(range(len(summary.rows)), [_fitting(row.image_name) for row in summary.rows])
         axes.invert_yaxis()
-        axes.set_xlabel(METRICS["psnr_db"])
+        axes.set_xlabel(METRICS[measure.name])
         axes.grid(axis="x", alpha=0.3)
         where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 4}
         axes.legend(axes.get_lines(), list(map(_fitting, labels.values())), frameon=False, **where)

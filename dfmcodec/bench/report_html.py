@@ -12,10 +12,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 from dfmcodec.bench import plots
 from dfmcodec.bench.measurement import DFM, Measurement
+from dfmcodec.bench.measures import MEASURES, Measure
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
@@ -94,7 +96,12 @@ def as_html(comparison: Comparison, title: str = "dfm bench", look: int = LOOK) 
         cards=_cards(summaries, rates, labels),
         plots=_plots(comparison, summaries, labels),
         targets=[
-            (summary.target.label, _codec_table(summary, labels), _image_table(summary, labels))
+            (
+                summary.target.label,
+                summary.target.measure.heading,
+                _codec_table(summary, labels),
+                _image_table(summary, labels),
+            )
             for summary in summaries
         ],
         large_gap=f"{100 * LARGE_GAP:.0f}",
@@ -125,18 +132,24 @@ def _subtitle(comparison: Comparison) -> str:
 
 
 def _cards(summaries: list[TargetSummary], rates: list[BdSummary], labels: dict[str, str]) -> list[dict[str, Any]]:
-    """How much better or worse dfm is than each anchor, a card for each."""
+    """How much better or worse dfm is than each anchor, a card for each and each measure."""
     cards = []
-    for name, label in labels.items():
-        cells = [codec for summary in summaries for codec in summary.codecs if codec.codec == name]
-        gains = [codec.gain_db for codec in cells if codec.gain_db is not None]
+    measures = dict.fromkeys(summary.target.measure for summary in summaries)
+    for (name, label), measure in product(labels.items(), measures):
+        of_codec = [codec for summary in summaries for codec in summary.codecs if codec.codec == name]
+        cells = [codec for codec in of_codec if codec.measure == measure.name]
+        gains = [codec.gain for codec in cells if codec.gain is not None]
         if name == DFM or not gains:
             continue
         wins, losses = sum(c.wins for c in cells), sum(c.losses for c in cells)
-        span = f"{gains[0]:+.2f} dB" if len(gains) == 1 else f"{min(gains):+.2f} to {max(gains):+.2f} dB"
-        against = [f"BD-rate {rate.mean:+.1f} %" for rate in rates if rate.kind == "codec" and rate.anchor == name]
-        lines = [f"better on {wins}, worse on {losses} files", *against]
-        cards.append({"label": label, "span": span, "lines": lines})
+        ends = dict.fromkeys(map(measure.difference, (min(gains), max(gains))))
+        against = [
+            f"BD-rate {rate.mean:+.1f} %"
+            for rate in rates
+            if (rate.kind, rate.anchor, rate.measure) == ("codec", name, measure.name)
+        ]
+        lines = [f"{measure.label} better on {wins}, worse on {losses} files", *against]
+        cards.append({"label": label, "span": " to ".join(ends), "lines": lines})
     return cards
 
 
@@ -146,13 +159,14 @@ def _plots(comparison: Comparison, summaries: list[TargetSummary], labels: dict[
         return [_plot(plots.dots(summary, labels), summary.target.label) for summary in summaries]
     parts: list[Any] = []
     for name, members in by_series(summaries).items():
-        for metric, metric_label in plots.METRICS.items():
+        measure = members[0].target.measure
+        for metric, metric_label in sorted(plots.METRICS.items(), key=lambda of: of[0] != measure.name):
             svg = plots.mean_curves(members, labels, metric, comparison.curves)
             if svg:
                 parts.append(_plot(svg, f"{metric_label} over bits per pixel, {name}"))
         single = []
         for image in comparison.images:
-            svg = plots.image_curves(members, labels, image.name, comparison.curves)
+            svg = plots.image_curves(members, labels, image.name, measure, comparison.curves)
             if svg:
                 single.append(_plot(svg, f"{image.name}, {name}"))
         if single:
@@ -181,7 +195,8 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
         figures = [_number(codec.mean[name], digits) for name, (_, digits) in (metrics | times).items()]
         if codec.lossless:
             figures[0] = f"{codec.lossless} lossless"
-        gain = "" if codec.codec == DFM or codec.gain_db is None else f"{codec.gain_db:+.2f} dB"
+        measure = MEASURES[codec.measure]
+        gain = "" if codec.codec == DFM or codec.gain is None else measure.difference(codec.gain)
         wins = "" if codec.codec == DFM else f"{codec.wins} / {codec.losses}"
         size = f"{100 * codec.size:.1f} %"
         rows.append([*map(_Cell, (labels[codec.codec], str(codec.image_count), size, *figures, gain, wins))])
@@ -189,32 +204,35 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
 
 
 def _image_table(summary: TargetSummary, labels: dict[str, str]) -> _Table:
-    """PSNRs, a row for each image and a column for each codec."""
+    """The quality of each file, a row for each image and a column for each codec."""
+    measure = summary.target.measure
     names = [name for name in labels if any(name in row.cells for row in summary.rows)]
     head = [*map(_Cell, ("image", "bytes", "bpp")), *(_Cell(labels[name], _HIGHER) for name in names)]
     rows = []
     for row in summary.rows:
         ours = row.cells[DFM].figures
-        best = max((c.figures.psnr_db for c in row.cells.values() if c.figures), default=0.0)
-        cells = [_psnr_cell(row.cells.get(name), best) for name in names]
+        values = [c.figures.value(measure) for c in row.cells.values() if c.figures]
+        best = max((value for value in values if value is not None), default=None)
+        cells = [_quality_cell(row.cells.get(name), measure, best) for name in names]
         size = ["", ""] if ours is None else [f"{ours.bytes:,}", f"{ours.bpp:.3f}"]
         rows.append([*map(_Cell, (row.image_name, *size)), *cells])
     return _Table(head, rows)
 
 
-def _psnr_cell(cell: Measurement | None, best: float) -> _Cell:
+def _quality_cell(cell: Measurement | None, measure: Measure, best: float | None) -> _Cell:
     if cell is None:
         return _Cell("failed")
     if cell.figures is None:
         return _Cell("-", f"smallest file: {cell.smallest_bytes:,} bytes")
-    value = cell.figures.psnr_db
-    text = "lossless" if cell.figures.lossless else f"{value:.2f}"
+    value = cell.figures.value(measure)
+    text = "lossless" if cell.figures.lossless else measure.text(value)
     setting = "" if cell.setting is None else f", setting {cell.setting:g} {cell.form}"
-    return _Cell(f"{text}{gap_mark(cell)}", f"{cell.figures.bytes:,} bytes{setting}", value == best)
+    is_best = value is not None and value == best
+    return _Cell(f"{text}{gap_mark(cell)}", f"{cell.figures.bytes:,} bytes{setting}", is_best)
 
 
 def _bd_table(rates: list[BdSummary]) -> _Table:
-    head = [_Cell("dfm"), _Cell("against"), _Cell("mean", _LOWER)]
+    head = [_Cell("dfm"), _Cell("against"), _Cell("at equal"), _Cell("mean", _LOWER)]
     head += map(_Cell, ("median", "best", "worst", "images", "low overlap"))
     rows = []
     for rate in rates:
@@ -222,15 +240,19 @@ def _bd_table(rates: list[BdSummary]) -> _Table:
         count = str(len(rate.by_image))
         if rate.kind == "mean curve":
             figures[1:], count = ["", "", ""], rate.kind
-        rows.append([*map(_Cell, (rate.series, rate.label, *figures, count, str(rate.low_overlap)))])
+        what = rate.series, rate.label, MEASURES[rate.measure].label
+        rows.append([*map(_Cell, (*what, *figures, count, str(rate.low_overlap)))])
     return _Table(head, rows)
 
 
 def _bd_image_tables(rates: list[BdSummary]) -> list[tuple[str, _Table]]:
-    """BD-rates by image for each series that has several images, a column for each anchor."""
+    """BD-rates by image for each series and measure that has several images, a column for each
+    anchor.
+    """
     tables = []
-    for series in dict.fromkeys(rate.series for rate in rates):
-        members = [rate for rate in rates if rate.series == series and rate.kind != "mean curve"]
+    for series, name in dict.fromkeys((rate.series, rate.measure) for rate in rates):
+        of_both = [rate for rate in rates if (rate.series, rate.measure) == (series, name)]
+        members = [rate for rate in of_both if rate.kind != "mean curve"]
         names = list(dict.fromkeys(name for rate in members for name in (*rate.by_image, *rate.without)))
         if len(names) < 2:
             continue
@@ -242,7 +264,7 @@ def _bd_image_tables(rates: list[BdSummary]) -> list[tuple[str, _Table]]:
             ]
             for name in names
         ]
-        tables.append((series, _Table(head, rows)))
+        tables.append((f"{series}, at equal {MEASURES[name].label}", _Table(head, rows)))
     return tables
 
 

@@ -7,10 +7,10 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
-from math import isinf
 from typing import Any
 
-from dfmcodec.bench.measurement import DFM, Measurement, recorded
+from dfmcodec.bench.measurement import DFM, Figures, Measurement, recorded
+from dfmcodec.bench.measures import MEASURES, PSNR, SSIMULACRA2, Measure
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.bench.summary import (
     LARGE_GAP,
@@ -100,7 +100,7 @@ def _csv_value(value: object) -> object:
 def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
     anchors = list(comparison.codecs)
     labels = codec_labels(comparison)
-    parts = [f"{summary.target.label}: PSNR in dB, at the size of dfm's own file"]
+    parts = [f"{summary.target.label}\n{summary.target.measure.heading}, at the size of dfm's own file"]
     for start in range(0, max(1, len(anchors)), _ANCHORS_A_TABLE):
         parts.append(_image_table(summary, anchors[start : start + _ANCHORS_A_TABLE], labels))
     parts.append(_codec_table(summary, labels))
@@ -108,26 +108,27 @@ def _target_text(summary: TargetSummary, comparison: Comparison) -> str:
 
 
 def _image_table(summary: TargetSummary, anchors: list[str], labels: dict[str, str]) -> str:
+    measure = summary.target.measure
     rows = [["image", "bytes", DFM, *(labels[anchor] for anchor in anchors)]]
     notes = set()
     for row in summary.rows:
         ours = row.cells[DFM].figures
         cells = []
         for anchor in anchors:
-            text, note = _cell(row.cells.get(anchor))
+            text, note = _cell(row.cells.get(anchor), measure)
             cells.append(text)
             notes.add(note)
-        size, psnr = (str(ours.bytes), _db(ours.psnr_db)) if ours else ("", "")
-        rows.append([_short(row.image_name), size, psnr, *cells])
+        size, quality = (str(ours.bytes), _quality(ours, measure)) if ours else ("", "")
+        rows.append([_short(row.image_name), size, quality, *cells])
     if len(summary.rows) > 1:
         complete = [codec for codec in summary.codecs if codec.image_count == len(summary.rows)]
-        means = {codec.codec: codec.mean["psnr_db"] for codec in complete}
-        rows.append(["mean", "", *(_db(means.get(name)) for name in (DFM, *anchors))])
+        means = {codec.codec: codec.mean[measure.name] for codec in complete}
+        rows.append(["mean", "", *(measure.text(means.get(name)) for name in (DFM, *anchors))])
     return "\n".join([aligned(rows), *sorted(note for note in notes if note)])
 
 
-def _cell(cell: Measurement | None) -> tuple[str, str]:
-    """An anchor's PSNR, and the note below the table that it needs."""
+def _cell(cell: Measurement | None, measure: Measure) -> tuple[str, str]:
+    """An anchor's value of a measure, and the note below the table that it needs."""
     if cell is None:
         return "failed", ""
     if cell.figures is None:
@@ -135,25 +136,34 @@ def _cell(cell: Measurement | None) -> tuple[str, str]:
     mark = gap_mark(cell)
     why = {"*": "the codec's next setting is too large", "+": "the codec's best setting"}
     note = f"{mark} smaller than dfm's by more than {100 * LARGE_GAP:.0f} %: {why[mark]}" if mark else ""
-    return _db(cell.figures.psnr_db) + mark, note
+    return _quality(cell.figures, measure) + mark, note
+
+
+def _quality(figures: Figures, measure: Measure) -> str:
+    """A value of a measure; "exact" for a lossless file."""
+    return "exact" if figures.lossless else measure.text(figures.value(measure))
 
 
 def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
-    with_ssimulacra2 = any(codec.mean["ssimulacra2"] is not None for codec in summary.codecs)
-    extra = ["SSIMU2"] if with_ssimulacra2 else []
+    """Means, without the measure of the table of images but with the other one."""
+    measure = summary.target.measure
+    other = PSNR if measure == SSIMULACRA2 else SSIMULACRA2
+    has_other = any(codec.mean[other.name] is not None for codec in summary.codecs)
+    extra = [{PSNR: "PSNR", SSIMULACRA2: "SSIMU2"}[other]] if has_other else []
+    gain_heading = f"gain {measure.unit}" if measure.unit else "gain"
     rows = [
-        ["codec", "size", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", "gain dB", "win/loss"],
+        ["codec", "size", "SSIM", "MS-SSIM", *extra, "enc s", "dec s", gain_heading, "win/loss"],
         ["better is", "", "higher", "higher", *(["higher"] if extra else []), "lower", "lower", "", ""],
     ]
     for codec in summary.codecs:
-        gain = "" if codec.codec == DFM or codec.gain_db is None else f"{codec.gain_db:+.2f}"
+        gain = "" if codec.codec == DFM or codec.gain is None else f"{codec.gain:+.{measure.digits}f}"
         rows.append(
             [
                 labels[codec.codec],
                 f"{100 * codec.size:.1f}%",
                 _number(codec.mean["ssim"], 4),
                 _number(codec.mean["ms_ssim"], 4),
-                *([_number(codec.mean["ssimulacra2"], 1)] if extra else []),
+                *([other.text(codec.mean[other.name])] if extra else []),
                 _seconds(codec.mean["encode_s"]),
                 _seconds(codec.mean["decode_s"]),
                 gain,
@@ -164,18 +174,19 @@ def _codec_table(summary: TargetSummary, labels: dict[str, str]) -> str:
 
 
 def _bd_texts(rates: list[BdSummary]) -> list[str]:
-    """For each series a table of BD-rates, and below it those of each image."""
-    series: dict[str, list[BdSummary]] = defaultdict(list)
+    """For each series and measure a table of BD-rates, and below it those of each image."""
+    tables: dict[tuple[str, str], list[BdSummary]] = defaultdict(list)
     for rate in rates:
-        series[rate.series].append(rate)
+        tables[rate.series, rate.measure].append(rate)
     texts = []
-    for name, members in series.items():
-        texts.append(_bd_table(name, members))
-        texts += _bd_image_tables(name, [rate for rate in members if rate.kind != "mean curve"])
+    for (series, name), members in tables.items():
+        title = f"BD-rate of dfm ({series}) by {MEASURES[name].label}"
+        texts.append(_bd_table(title, MEASURES[name], members))
+        texts += _bd_image_tables(title, [rate for rate in members if rate.kind != "mean curve"])
     return texts
 
 
-def _bd_table(series: str, rates: list[BdSummary]) -> str:
+def _bd_table(title: str, measure: Measure, rates: list[BdSummary]) -> str:
     rows = [["against", "mean", "median", "best", "worst", "images"]]
     notes = []
     for rate in rates:
@@ -187,13 +198,14 @@ def _bd_table(series: str, rates: list[BdSummary]) -> str:
             rows.append([label, *(f"{figure:+.1f} %" for figure in figures), str(len(rate.by_image))])
         if rate.low_overlap:
             where = "" if rate.kind == "mean curve" else f" on {rate.low_overlap} of {len(rate.by_image)}"
-            notes.append(f"{label}: curves share under {100 * LOW_OVERLAP:.0f} % of their PSNR span{where}")
+            notes.append(f"{label}: curves share under {100 * LOW_OVERLAP:.0f} % of their {measure.label} span{where}")
         if rate.without:
             notes.append(f"{label}: too few common points on {len(rate.without)} images")
-    return "\n".join([f"BD-rate of dfm ({series}) by PSNR; below 0, dfm's files are smaller", aligned(rows), *notes])
+    meaning = f"bits at equal {measure.label}; below 0, dfm's files are smaller"
+    return "\n".join([title, meaning, aligned(rows), *notes])
 
 
-def _bd_image_tables(series: str, rates: list[BdSummary]) -> list[str]:
+def _bd_image_tables(title: str, rates: list[BdSummary]) -> list[str]:
     """BD-rates by image, in as many tables as their width needs. None if all are of one image."""
     names = list(dict.fromkeys(name for rate in rates for name in (*rate.by_image, *rate.without)))
     if len(names) < 2:
@@ -215,8 +227,7 @@ def _bd_image_tables(series: str, rates: list[BdSummary]) -> list[str]:
             left = _WIDTH - max(map(len, first))
         tables[-1].append(column)
         left -= width
-    heading = f"BD-rate of dfm ({series}) on each image"
-    return ["\n".join([heading, aligned(list(zip(*table, strict=True)))]) for table in tables]
+    return ["\n".join([f"{title}, each image", aligned(list(zip(*table, strict=True)))]) for table in tables]
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -242,10 +253,6 @@ def _short_label(label: str) -> str:
     """A codec's label cut to the width of its column, in the middle."""
     half = _NAME_WIDTH // 2
     return label if len(label) <= _NAME_WIDTH else f"{label[: half - 1]}~{label[-half:]}"
-
-
-def _db(value: float | None) -> str:
-    return "" if value is None else "exact" if isinf(value) else f"{value:.2f}"
 
 
 def _seconds(value: float | None) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from statistics import fmean, median
 from typing import Literal
 
 from dfmcodec.bench.curves import Curve
 from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target
+from dfmcodec.bench.measures import PSNR, Measure
 from dfmcodec.bench.runner import Comparison
 from dfmcodec.metrics import Point, bd_rate
 
@@ -42,9 +43,10 @@ class CodecSummary:
         size: Mean ratio of the size of its file to the size of dfm's.
         mean: Mean of each figure by name; None if an image lacks the figure or is lossless.
         lossless: The number of these images of which its file is lossless.
-        dfm_psnr_db: dfm's mean PSNR over the same images; None if its file is lossless for one.
-        wins: The number of images for which dfm has the higher PSNR.
-        losses: The number of images for which dfm has the lower PSNR.
+        measure: The name of the measure that codecs are compared by.
+        dfm_mean: dfm's mean of this measure over the same images; None as in `mean`.
+        wins: The number of images for which dfm has the larger value of the measure.
+        losses: The number of images for which dfm has the smaller value.
     """
 
     codec: str
@@ -52,15 +54,16 @@ class CodecSummary:
     size: float
     mean: dict[str, float | None]
     lossless: int
-    dfm_psnr_db: float | None
+    measure: str
+    dfm_mean: float | None
     wins: int
     losses: int
 
     @property
-    def gain_db(self) -> float | None:
-        """How much higher dfm's mean PSNR is; None if one of the two is infinite."""
-        theirs = self.mean["psnr_db"]
-        return None if theirs is None or self.dfm_psnr_db is None else self.dfm_psnr_db - theirs
+    def gain(self) -> float | None:
+        """How much larger dfm's mean of the measure is; None without one of the two means."""
+        theirs = self.mean[self.measure]
+        return None if theirs is None or self.dfm_mean is None else self.dfm_mean - theirs
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class TargetSummary:
 
 @dataclass(frozen=True)
 class BdSummary:
-    """BD-rates of dfm against an anchor by PSNR, one for each image.
+    """BD-rates of dfm against an anchor, one for each image.
 
     Args:
         series: dfm's settings, without the rate.
@@ -82,6 +85,8 @@ class BdSummary:
         label: Its name in tables.
         kind: Whether the anchor was run, or a curve of it was given. Against the "mean curve" of an
             anchor there is one BD-rate, that of the means over images.
+        measure: The name of the measure at whose equal values rates are compared; that of given
+            curves is PSNR, whatever the tune.
         by_image: BD-rates in per cent, by image name or `MEAN_CURVE`.
         overlaps: The fraction of the span of qualities that both curves reach, by image name.
         without: Images without a BD-rate, as their curves have too few points or share no quality.
@@ -91,6 +96,7 @@ class BdSummary:
     anchor: str
     label: str
     kind: Literal["codec", "curve", "mean curve"]
+    measure: str
     by_image: dict[str, float]
     overlaps: dict[str, float]
     without: tuple[str, ...]
@@ -128,10 +134,10 @@ def by_target(comparison: Comparison) -> list[TargetSummary]:
     """The table of each target."""
     summaries = []
     for target in comparison.targets:
-        best = _best_forms(m for m in comparison.measurements if m.target == target)
+        best = _best_forms((m for m in comparison.measurements if m.target == target), target.measure)
         rows = tuple(Row(image.name, cells) for image in comparison.images if DFM in (cells := best[image.name]))
         names = [DFM, *comparison.codecs]
-        codecs = tuple(summary for name in names if (summary := _codec_summary(name, rows)) is not None)
+        codecs = tuple(summary for name in names if (summary := _codec_summary(name, rows, target.measure)))
         summaries.append(TargetSummary(target, rows, codecs))
     return summaries
 
@@ -150,27 +156,30 @@ def by_series(summaries: Iterable[TargetSummary]) -> dict[str, list[TargetSummar
 
 
 def bd_rates(comparison: Comparison) -> list[BdSummary]:
-    """BD-rates of each series of targets that differ only in the rate, against each anchor and each
-    curve that was given.
+    """BD-rates of each series of targets that differ only in the rate: against each anchor by the
+    measure of the tune, and against each curve that was given by PSNR.
     """
     names = [image.name for image in comparison.images]
     found: list[BdSummary | None] = []
     for series, summaries in by_series(by_target(comparison)).items():
-        ours = {name: image_curve(summaries, DFM, name) for name in names}
+        measure = summaries[0].target.measure
+        ours = {name: image_curve(summaries, DFM, name, measure) for name in names}
         for codec, label in labels(comparison).items():
             if codec != DFM:
-                theirs = {name: image_curve(summaries, codec, name) for name in names}
-                found.append(_bd_summary((series, codec, label, "codec"), theirs, ours))
+                theirs = {name: image_curve(summaries, codec, name, measure) for name in names}
+                found.append(_bd_summary((series, codec, label, "codec", measure.name), theirs, ours))
+        psnrs = {name: image_curve(summaries, DFM, name, PSNR) for name in names}
         for curve in comparison.curves:
             whole = [summary for summary in summaries if len(summary.rows) == len(names)]
-            found += _against(curve, series, ours, mean_curve(whole, DFM, "psnr_db"))
+            found += _against(curve, series, psnrs, mean_curve(whole, DFM, PSNR.name))
     return [summary for summary in found if summary is not None]
 
 
-def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str) -> list[Point]:
-    """Rate and PSNR of a codec's files of one image, one for each target that it reaches."""
+def image_curve(summaries: Iterable[TargetSummary], codec: str, image_name: str, measure: Measure) -> list[Point]:
+    """Rate and quality of a codec's files of one image, one for each target that it reaches."""
     cells = [row.cells.get(codec) for summary in summaries for row in summary.rows if row.image_name == image_name]
-    return [(cell.figures.bpp, cell.figures.psnr_db) for cell in cells if cell is not None and cell.figures is not None]
+    figures = [cell.figures for cell in cells if cell is not None and cell.figures is not None]
+    return [(found.bpp, value) for found in figures if (value := found.value(measure)) is not None]
 
 
 def curves_without_bd_rate(comparison: Comparison, rates: Iterable[BdSummary]) -> list[str]:
@@ -198,9 +207,9 @@ def _against(curve: Curve, series: str, ours: dict[str, list[Point]], our_mean: 
     images = {name: ours[name] for name in ours if name in curve.by_image}
     theirs = {name: list(curve.by_image[name]) for name in images}
     return [
-        _bd_summary((series, curve.label, curve.label, "curve"), theirs, images),
+        _bd_summary((series, curve.label, curve.label, "curve", PSNR.name), theirs, images),
         _bd_summary(
-            (series, curve.label, curve.label, "mean curve"),
+            (series, curve.label, curve.label, "mean curve", PSNR.name),
             {MEAN_CURVE: list(curve.mean)} if curve.mean else {},
             {MEAN_CURVE: our_mean},
         ),
@@ -208,7 +217,7 @@ def _against(curve: Curve, series: str, ours: dict[str, list[Point]], our_mean: 
 
 
 def _bd_summary(
-    what: tuple[str, str, str, Literal["codec", "curve", "mean curve"]],
+    what: tuple[str, str, str, Literal["codec", "curve", "mean curve"], str],
     anchor: dict[str, list[Point]],
     ours: dict[str, list[Point]],
 ) -> BdSummary | None:
@@ -238,22 +247,26 @@ def has_curves(comparison: Comparison) -> bool:
     return len(series) > len(set(series))
 
 
-def _best_forms(measurements: Iterable[Measurement]) -> dict[str, dict[str, Measurement]]:
-    """Image name -> codec -> measurement, for the form with the best PSNR."""
+def _best_forms(measurements: Iterable[Measurement], measure: Measure) -> dict[str, dict[str, Measurement]]:
+    """Image name -> codec -> measurement, for the form that is best by a measure."""
     best: dict[str, dict[str, Measurement]] = defaultdict(dict)
     for measurement in measurements:
         cells = best[measurement.image_name]
         present = cells.get(measurement.codec)
-        if present is None or _psnr(measurement) > _psnr(present):
+        if present is None or _order(measurement, measure) > _order(present, measure):
             cells[measurement.codec] = measurement
     return best
 
 
-def _psnr(measurement: Measurement) -> float:
-    return float("-inf") if measurement.figures is None else measurement.figures.psnr_db
+def _order(measurement: Measurement, measure: Measure) -> tuple[float, float]:
+    """By what forms are compared: the measure, and PSNR for images that do not have it."""
+    if measurement.figures is None:
+        return -inf, -inf
+    value = measurement.figures.value(measure)
+    return -inf if value is None else value, measurement.figures.psnr_db
 
 
-def _codec_summary(codec: str, rows: tuple[Row, ...]) -> CodecSummary | None:
+def _codec_summary(codec: str, rows: tuple[Row, ...], measure: Measure) -> CodecSummary | None:
     """The summary of a codec; None if it has no file for any image."""
     pairs = [
         (theirs, ours)
@@ -264,15 +277,18 @@ def _codec_summary(codec: str, rows: tuple[Row, ...]) -> CodecSummary | None:
     ]
     if not pairs:
         return None
+    values = [(theirs.value(measure), ours.value(measure)) for theirs, ours in pairs]
+    both = [(theirs, ours) for theirs, ours in values if theirs is not None and ours is not None]
     return CodecSummary(
         codec,
         len(pairs),
         fmean(theirs.bytes / ours.bytes for theirs, ours in pairs),
         {name: _mean(name, [theirs for theirs, _ in pairs]) for name in FIGURES},
         sum(theirs.lossless for theirs, _ in pairs),
-        _mean("psnr_db", [ours for _, ours in pairs]),
-        sum(ours.psnr_db > theirs.psnr_db for theirs, ours in pairs),
-        sum(ours.psnr_db < theirs.psnr_db for theirs, ours in pairs),
+        measure.name,
+        _mean(measure.name, [ours for _, ours in pairs]),
+        sum(ours > theirs for theirs, ours in both),
+        sum(ours < theirs for theirs, ours in both),
     )
 
 

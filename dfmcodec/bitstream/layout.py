@@ -309,7 +309,7 @@ def require(data: bytes, size: int) -> None:
         TruncatedError: The data is shorter.
     """
     if len(data) < size:
-        msg = f"the file ends after {len(data)} bytes, inside its header of {size}; it is truncated, get a whole copy"
+        msg = f"the file ends after {len(data)} bytes, inside its header; it is truncated, get a whole copy"
         raise TruncatedError(msg)
 
 

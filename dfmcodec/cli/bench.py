@@ -38,7 +38,7 @@ class _Options:
         rates: dfm's rates, separated by commas.
         efforts: dfm's efforts, separated by commas.
         models: dfm's models, separated by commas.
-        tunes: dfm's tunes, separated by commas.
+        tunes: dfm's tunes, separated by commas; None for the usual one of the models.
         time_limit_s: Maximum seconds of each fit of dfm.
         codecs_file: A Python file with further codecs.
         curves_files: Tables of curves of further codecs.
@@ -58,7 +58,7 @@ class _Options:
     rates: str
     efforts: str
     models: str
-    tunes: str
+    tunes: str | None
     time_limit_s: float | None
     codecs_file: Path | None
     curves_files: tuple[Path, ...]
@@ -102,9 +102,8 @@ class _Options:
 @click.option(
     "--tune",
     "tunes",
-    default="psnr",
-    show_default=True,
-    help="What dfm's files are optimised for, separated by commas: psnr, visual (latent model).",
+    help="What dfm's files are optimised for, separated by commas, and what codecs are compared by: visual "
+    "(SSIMULACRA2; latent model) or psnr (PSNR). Default: visual, but psnr with another model.",
 )
 @click.option(
     "--time-limit",
@@ -149,12 +148,13 @@ def command(**arguments: Any) -> None:
 
     \b
     dfm bench --vs jpeg photos/
-    dfm bench --vs jpeg,webp,avif,jxl --rates 0.18,0.04,0.01 --html report.html photos/
+    dfm bench --vs jpeg,webp,avif,jxl --rates 5%,2.5%,1.25%,0.6% --html report.html photos/
     dfm bench --efforts 1,5,9 --vs avif photo.png
-    dfm bench --rates 0.08,0.04,0.02 --curves vtm.csv --html report.html photos/
+    dfm bench --tune psnr --rates 8%,4%,2% --curves vtm.csv --html report.html photos/
 
     dfm encodes every image at every rate. Each other codec then gets the largest file that is not
-    larger than dfm's. A PATH is an image or a folder of images. To continue a run that was stopped,
+    larger than dfm's. From three rates on, BD-rates say how much smaller dfm's files are at equal
+    quality. A PATH is an image or a folder of images. To continue a run that was stopped,
     run the same command again.
 
     Codecs: jpeg, webp, avif, jpeg2000 (Pillow), jxl, heic (pip install 'dfmcodec[bench]'), jpegli
@@ -245,8 +245,12 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(item for part in text.split(",") if (item := part.strip()))
 
 
-def _targets(models: str, efforts: str, rates: str, tunes: str, time_limit_s: float | None) -> tuple[Target, ...]:
+def _targets(
+    models: str, efforts: str, rates: str, tunes: str | None, time_limit_s: float | None
+) -> tuple[Target, ...]:
     """All combinations of the values, checked as the settings of an encoding are.
+
+    Without tunes, all models have the one that all of them can have.
 
     Raises:
         ConfigError: A value makes no sense.
@@ -254,6 +258,8 @@ def _targets(models: str, efforts: str, rates: str, tunes: str, time_limit_s: fl
     from dfmcodec.bench.measurement import Target
     from dfmcodec.encoder.config import EncoderConfig
 
+    if tunes is None:
+        tunes = "visual" if set(_split(models)) <= {"latent"} else "psnr"
     targets = []
     for model in _split(models):
         for effort in _numbers(efforts, "--efforts", int) if model != "coordinate" else [EncoderConfig.effort]:

@@ -14,24 +14,27 @@ import click
 from dfmcodec.cli._batch import SOME_FAILED
 from dfmcodec.cli._common import (
     STANDARD,
+    FileList,
     display_name,
     echo,
+    file_list,
+    files_from_option,
     generator_option,
     json_option,
     json_text,
     limit_of_multiply_adds,
     max_pixels_option,
+    optional_sources_argument,
     processes_option,
     quiet_option,
     read_generator,
     read_source,
     recursive_option,
-    sources_argument,
 )
 from dfmcodec.cli._failure import failure_of
-from dfmcodec.cli._inputs import Unusable, check_standard_input, dfm_files, special_files
+from dfmcodec.cli._inputs import Unusable, check_standard_input, dfm_files, listed_names, special_files
 from dfmcodec.cli._progress import FilesBar
-from dfmcodec.errors import BadMagicError, CorruptError, TruncatedError
+from dfmcodec.errors import BadMagicError, ConfigError, CorruptError, DfmError, TruncatedError
 from dfmcodec.files.names import printable
 
 # Errors that show damage. After any other error, the file counts as not checked.
@@ -40,7 +43,8 @@ _WHOLE, _DAMAGED, _UNCHECKED = "whole", "damaged", "not checked"
 
 
 @click.command("verify")
-@sources_argument
+@optional_sources_argument
+@files_from_option
 @recursive_option
 @processes_option
 @generator_option
@@ -57,12 +61,14 @@ def command(
     max_multiply_adds: int,
     as_json: bool,
     quiet: bool,
+    **lists: Path | None,
 ) -> None:
     """Check that .dfm files are intact by decoding them. Nothing is written.
 
     \b
     dfm verify photo.dfm
     dfm verify -r archive/ -j 2
+    find archive -name '*.dfm' -size +1M -print0 | dfm verify --files0-from -
     cat photo.dfm | dfm verify -
 
     The exit code is 0 if all files are intact, 3 if the one file given is not, and 5 if some of
@@ -70,6 +76,7 @@ def command(
     """
     from dfmcodec.processes import run_jobs
 
+    sources = _with_listed(sources, file_list(lists))
     check_standard_input(sources)
     read_generator(generator)  # report a bad model once, not for each file
     unusable: list[Unusable] = []
@@ -95,6 +102,28 @@ def command(
         sys.exit(1)
     if unusable or files > run.counts[_WHOLE]:
         sys.exit(run.first_code if files == 1 and not unusable else SOME_FAILED)
+
+
+def _with_listed(sources: tuple[Path, ...], files_from: FileList | None) -> tuple[Path, ...]:
+    """Returns the sources and then those of a list.
+
+    Raises:
+        ConfigError: There is neither a source nor a list, or standard input is both.
+        DfmError: The list cannot be read, or is empty.
+    """
+    if files_from is None:
+        if not sources:
+            msg = "name a file or a folder"
+            raise ConfigError(msg)
+        return sources
+    if files_from.path == STANDARD and STANDARD in sources:
+        msg = "standard input (-) is the list of files; it cannot be one of the files too"
+        raise ConfigError(msg)
+    listed = tuple(map(Path, listed_names(files_from)))
+    if not listed:
+        msg = f"the list of files is empty: {display_name(files_from.path)}; write the name of a file on each line"
+        raise DfmError(msg)
+    return *sources, *listed
 
 
 @dataclass

@@ -119,8 +119,8 @@ class EncoderConfig(EncodeSettings):
             it.
         lossless: Whether the decoded image is to be exactly the same: a `psnr` of `EXACT_DB`. Of 16
             bits, that is reached only by chance.
-        ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100; at most 0.5 more where
-            steps are fine enough. Latent model, with the tune "visual".
+        ssimulacra2: The least SSIMULACRA2 of the decoded image, below 100. Most files exceed it by
+            less than 0.5, those of smooth images by more. Latent model, with the tune "visual".
         quality: 0..100; not for the coordinate model. With the tune "visual", qualities up to
             `MAX_AIMED_QUALITY` are the SSIMULACRA2 that is aimed at, and larger ones go towards
             lossless; with the tune "psnr", by `lmbda_of_quality`.
@@ -157,9 +157,6 @@ class EncoderConfig(EncodeSettings):
         targets = self.targets()
         if len(targets) > 1:
             msg = f"{' and '.join(targets)} are targets; give only one"
-            raise ConfigError(msg)
-        if self.rate is not None and self.rate > 1:
-            msg = f"rate is {self.rate:g}; it is a fraction of the raw bytes, at most 1; write 0.18 or 18%"
             raise ConfigError(msg)
         if self.distortion_tune is Tune.VISUAL and self.model not in (AUTO, Model.LATENT.value):
             msg = f"the tune visual is for the latent model, not for {self.model}"

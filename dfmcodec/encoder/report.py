@@ -12,7 +12,7 @@ from dfmcodec.bitstream.contents import Architecture
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.job import TracePoint
 from dfmcodec.encoder.target import AIM_REACH, LEAST_USED
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files.atomic import EXTENSION, write_atomic
 from dfmcodec.files.read_image import IMAGE_SUFFIXES
 from dfmcodec.image import Image
@@ -153,20 +153,29 @@ class EncodeResult:
     report: EncodeReport
     decoded: Image
 
-    def save(self, path: str | os.PathLike[str], overwrite: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Writes the file, in one piece or not at all.
+
+        An existing file is replaced, as by `numpy.save` and by `save` of Pillow.
 
         Args:
             path: Where to.
-            overwrite: Whether a file that is there is replaced.
+            overwrite: False to refuse to replace an existing file, even one that another program
+                makes at the same moment.
 
         Raises:
             ConfigError: The name is that of an image of another format.
-            OutputError: It cannot be written, or exists and may not be replaced; an existing file
-                is as it was.
+            OutputError: The file cannot be written, or exists and `overwrite` is False. An existing
+                file is as it was.
         """
         check_name(Path(path))
-        write_atomic(Path(path), self.data, force=overwrite)
+        try:
+            write_atomic(Path(path), self.data, force=overwrite)
+        except OutputError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            msg = f"{path} exists; give another name, or overwrite=True to replace it"
+            raise OutputError(msg) from error.__cause__
 
     def __repr__(self) -> str:
         report = self.report

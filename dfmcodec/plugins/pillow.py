@@ -159,6 +159,25 @@ class DfmImageFile(ImageFile.ImageFile):
         super().close()
 
 
+class SaveError(DfmError, OSError):
+    """The image cannot be saved as a `.dfm` file, as Pillow's own plugins report it."""
+
+
+class SaveImageError(ImageError, SaveError):
+    """The image is of a kind that cannot be encoded."""
+
+
+class SaveTargetError(TargetUnreachableError, SaveError):
+    """The size or quality target cannot be met."""
+
+
+def _save_error(error: DfmError) -> SaveError:
+    """Returns the error of `save` for one of `dfmcodec.encode`."""
+    if isinstance(error, ImageError):
+        return SaveImageError(str(error))
+    return SaveTargetError(str(error)) if isinstance(error, TargetUnreachableError) else SaveError(str(error))
+
+
 @contextmanager
 def _failing_as(kind: type[OSError | SyntaxError], beginning: str = "") -> Iterator[None]:
     """Raises what Pillow expects of a plugin in place of any error that is about an image; programs
@@ -208,9 +227,11 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
     Options of `save` that are not known are ignored, as Pillow promises, with a warning.
 
     Raises:
-        OSError: The image is of a kind that cannot be encoded, or not without loss.
-        ValueError: The value of an option makes no sense.
-        DfmError: As in `dfmcodec.encode`.
+        OSError: The image cannot be written as asked. The error is also a `DfmError`: a
+            `TargetUnreachableError`, an `ImageError` or another one.
+        ValueError: The value of an option makes no sense. Those of `dfmcodec.encode` are
+            `ConfigError`.
+        InstallationError: A part of the program is damaged or cannot be loaded.
     """
     import dfmcodec
 
@@ -226,12 +247,10 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
 
             go_to_page(pil_image, page)
         data = dfmcodec.encode(_with_metadata(pil_image, metadata) if metadata else pil_image, **options).data
-    except ImageError as error:
-        raise OSError(str(error)) from error
-    except TargetUnreachableError as error:
-        if not options.get("lossless"):
-            raise
-        raise OSError(str(error)) from error
+    except (OSError, ValueError, InstallationError):
+        raise
+    except DfmError as error:
+        raise _save_error(error) from error
     file.write(data)
 
 

@@ -82,7 +82,10 @@ def shipped_arrays(model: Model, prior_id: int) -> Arrays:
     """
     row = next((row for row in REGISTRY if (row.model, row.id) == (model, prior_id)), None)
     if row is None:
-        msg = f"the file needs prior {prior_id:08x}, which this program does not have; update dfmcodec"
+        msg = (
+            f"the file needs prior {prior_id:08x}, which this program does not have; if a later version wrote it, "
+            "update dfmcodec; if it is from before version 0.1.0, encode its source again"
+        )
         raise UnsupportedVersionError(msg)
     resource = files("dfmcodec.prior") / row.file_name
     if not resource.is_file():

@@ -360,6 +360,44 @@ def test_verify_tells_the_damaged_from_the_whole(tmp_path, monkeypatch):
     assert sorted(os.listdir()) == ["cut.dfm", "good.dfm", "tree"]
 
 
+def test_verify_takes_a_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = dfmcodec.encode(np.zeros((12, 14, 1), np.uint8), quality=50, effort=1).data
+    Path("folder").mkdir()
+    for name in ("a.dfm", "b\nc.dfm", "not listed.dfm", "folder/d.dfm"):
+        Path(name).write_bytes(data)
+    Path("cut.dfm").write_bytes(data[:-5])
+    Path("list").write_text("a.dfm\n\nfolder\n")
+    assert "2 whole, 0 damaged" in dfm("verify", "--files-from", "list").output
+    assert "3 whole, 0 damaged" in dfm("verify", "b\nc.dfm", "--files-from", "list", "-j", 2).output
+    assert "2 whole, 1 damaged" in dfm("verify", "--files-from", "-", "cut.dfm", "a.dfm", data="a.dfm", code=5).output
+    assert "2 whole, 0 damaged" in dfm("verify", "--files0-from", "-", data="b\nc.dfm\0a.dfm\0").output
+    assert "cut.dfm: the file is truncated" in dfm("verify", "--files-from", "-", data="cut.dfm\n", code=3).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listed", "code", "message"),
+    [
+        (["--files-from", "-"], "", 1, "the list of files is empty: standard input"),
+        (["--files0-from", "-"], "\0\0", 1, "the list of files is empty: standard input"),
+        (["--files-from", "list"], "", 1, "the list of files is empty: list"),
+        (["--files-from", "missing"], "", 1, "cannot read missing"),
+        (["--files-from", "-"], "a\0b", 2, "--files0-from reads such lists"),
+        (["--files-from", "list", "--files0-from", "list"], "", 2, "give one of them"),
+        (["--files-from", "-", "-"], "a.dfm", 2, "standard input (-) is the list of files"),
+        (["--files-from", "list", "-"], "", 1, "the list of files is empty: list"),
+        ([], "", 2, "name a file or a folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_verify_refuses_what_lists_nothing(arguments, listed, code, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("list").write_text("\n \n")
+    found = dfm("verify", *arguments, data=listed, code=code)
+    assert message in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+
+
 @posix_only
 @pytest.mark.parametrize("presses", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_with_several_processes(photos, presses):

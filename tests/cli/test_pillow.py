@@ -554,17 +554,41 @@ def test_bytes_after_the_file_are_an_error_of_verify_and_load(data):
             act(image)
 
 
-def test_what_cannot_be_saved_raises_what_pillow_expects(photo, tmp_path):
+DEEP_NOISE = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 65536, (16, 16), dtype=np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "of_pillow", "of_dfmcodec"),
+    [
+        (PIL.Image.new("F", (16, 16)), FAST, OSError, dfmcodec.ImageError),
+        (DEEP_NOISE, {"effort": 1, "lossless": True}, OSError, dfmcodec.TargetUnreachableError),
+        (DEEP_NOISE, {"effort": 1, "psnr": 200}, OSError, dfmcodec.TargetUnreachableError),
+        (DEEP_NOISE, {"effort": 1, "size": 10}, OSError, dfmcodec.TargetUnreachableError),
+        (DEEP_NOISE, {"generator": GOLDEN / "checked-all.dfm"}, OSError, dfmcodec.FormatError),
+        (DEEP_NOISE, {"generator": "no such model"}, FileNotFoundError, dfmcodec.MissingFileError),
+        (DEEP_NOISE, {**FAST, "quality": 200}, ValueError, dfmcodec.ConfigError),
+        (DEEP_NOISE, {**FAST, "quality": "keep"}, ValueError, dfmcodec.ConfigError),
+        (DEEP_NOISE, {**FAST, "size": 10}, ValueError, dfmcodec.ConfigError),
+    ],
+    ids=["float", "lossless", "psnr", "size", "no model", "missing model", "range", "type", "two targets"],
+)
+def test_what_cannot_be_saved_raises_what_pillow_and_dfmcodec_promise(image, options, of_pillow, of_dfmcodec, tmp_path):
     path = tmp_path / "a.dfm"
-    for image, options, error in (
-        (photo.convert("F"), FAST, OSError),
-        (photo, {**FAST, "quality": 200}, ValueError),
-        (photo, {**FAST, "quality": "keep"}, ValueError),
-        (photo, {"effort": 1, "size": 10}, dfmcodec.TargetUnreachableError),
-    ):
-        with pytest.raises(error):
-            image.save(path, **options)
-        assert not path.exists()
+    with pytest.raises(of_pillow) as raised:
+        image.save(path, **options)
+    assert isinstance(raised.value, dfmcodec.DfmError)
+    assert not path.exists()
+    with pytest.raises(of_dfmcodec) as encoded:
+        dfmcodec.encode(image, **options)
+    assert str(raised.value) == str(encoded.value)
+
+
+def test_an_error_of_save_can_be_pickled():
+    """A process of a pool returns it so."""
+    with pytest.raises(OSError, match="the target of 10 bytes") as raised:
+        saved(DEEP_NOISE, quality=None, size=10)
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert (type(again), str(again)) == (type(raised.value), str(raised.value))
 
 
 def test_a_save_that_fails_leaves_nothing_of_an_old_file_and_that_of_a_result_all(photo, tmp_path):

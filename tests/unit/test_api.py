@@ -243,9 +243,14 @@ def test_best_effort_tells_what_is_lost(encoded):
 def test_results_are_saved_whole_or_not_at_all(tmp_path, encoded):
     path = tmp_path / "cat.dfm"
     path.write_bytes(b"old")
-    with pytest.raises(dfmcodec.OutputError, match="exists"):
+    with pytest.raises(dfmcodec.OutputError, match=r"^\S+cat\.dfm exists; .* overwrite=True to replace it$"):
         encoded.save(path, overwrite=False)
     assert path.read_bytes() == b"old"
+    encoded.save(tmp_path / "new.dfm", overwrite=False)
+    assert (tmp_path / "new.dfm").read_bytes() == encoded.data
+    with pytest.raises(dfmcodec.OutputError, match="missing") as missing:
+        encoded.save(tmp_path / "missing" / "cat.dfm", overwrite=False)
+    assert "overwrite" not in str(missing.value)
     encoded.save(str(path))
     assert path.read_bytes() == encoded.data
     assert repr(encoded).startswith(f"<EncodeResult {len(encoded.data):,} bytes, ")
@@ -316,7 +321,7 @@ def test_settings_that_make_no_sense_are_refused(chelsea):
 @pytest.mark.parametrize("value", [1e13, 1e308, np.inf, 10**400, pytest.param(10**5000, id="long")])
 @pytest.mark.parametrize("target", ["size", "bpp", "psnr", "lmbda", "time_limit_s"])
 def test_numbers_that_nothing_can_be_made_of_are_refused(target, value):
-    with pytest.raises(dfmcodec.ConfigError, match=f"{target} is too large; it must be a positive number up to 1e"):
+    with pytest.raises(dfmcodec.ConfigError, match=rf"{target} is too large; it must be above 0 and at most 1e\+12"):
         dfmcodec.EncoderConfig(**{target: value})
 
 
@@ -339,7 +344,7 @@ def test_settings_of_a_wrong_type_are_refused(option, value, needed):
 
 @pytest.mark.parametrize("value", [0, -1, -np.inf, np.nan])
 def test_targets_are_positive(value):
-    with pytest.raises(dfmcodec.ConfigError, match="must be a positive number"):
+    with pytest.raises(dfmcodec.ConfigError, match="must be above 0 and at most"):
         dfmcodec.EncoderConfig(bpp=value)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import click
 import pytest
 from click.testing import CliRunner
+from common import dfm
 
 from dfmcodec.cli.encode import _SECTIONS, settings_options
 from dfmcodec.cli.encode import command as encode_command
@@ -43,6 +44,35 @@ def test_a_new_field_is_checked() -> None:
     with pytest.raises(ConfigError, match="grain is for the latent model, not for fitted"):
         Wider(grain=4, model="fitted")
     assert Wider(model="fitted").grain == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "allowed"),
+    [
+        ("rate", ("0", "-1", "0%", "7", "180%"), "above 0 and at most 1, such as 0.18 or 18%"),
+        ("bpp", ("0", "-1"), "above 0 and at most 1e+12"),
+        ("size", ("0", "0k"), "above 0 and at most 1e+12"),
+        ("psnr", ("0", "-1"), "above 0 and at most 1e+12"),
+        ("lmbda", ("0", "-1"), "above 0 and at most 1e+12"),
+        ("time-limit", ("0", "-1"), "above 0 and at most 1e+12"),
+        ("ssimulacra2", ("0", "100"), "above 0 and below 100"),
+        ("quality", ("-1", "101"), "in 0..100"),
+        ("effort", ("0", "10"), "in 1..9"),
+        ("seed", ("-1", "4294967296"), "in 0..4294967295"),
+        ("sample-max", ("0", "65536"), "in 1..65535"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_range(option: str, values: tuple[str, ...], allowed: str) -> None:
+    for value in values:
+        found = dfm("encode", f"--{option}={value}", "missing.png", code=2)
+        assert found.stderr.rstrip().endswith(f"; it must be {allowed}")
+        assert found.stderr.count("\n") == 1
+
+
+def test_an_extreme_number_is_not_spelled_out() -> None:
+    """Python refuses to write an integer of so many digits."""
+    with pytest.raises(ConfigError, match="size is too small; it must be above 0"):
+        EncodeSettings(size=-(10**5000))
 
 
 def test_the_command_has_the_options_of_the_settings_in_a_section_of_its_help() -> None:

@@ -247,7 +247,7 @@ function unknown(what, data) {
 
 function requireHeaderBytes(data, size) {
   if (data.length >= size) return;
-  const what = `the file ends after ${data.length} bytes, inside its header of ${size}`;
+  const what = `the file ends after ${data.length} bytes, inside its header`;
   throw new DfmError("truncated", `${what}; it is truncated, get a whole copy`);
 }
 

@@ -43,7 +43,9 @@ export class Prior {
     const entry = this.#entries.get(id);
     if (entry?.model !== model) {
       const name = id.toString(16).padStart(8, "0");
-      const message = `the file needs prior ${name}, which this program does not have; update dfmcodec`;
+      const what = `the file needs prior ${name}, which this program does not have`;
+      const advice = "if it is from before version 0.1.0, encode its source again";
+      const message = `${what}; if a later version wrote it, update dfmcodec; ${advice}`;
       throw new DfmError("unsupported-version", message);
     }
     if (!this.#arrays.has(id)) {

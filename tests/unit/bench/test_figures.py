@@ -63,7 +63,7 @@ def test_lossless_files_have_no_psnr_in_json_and_csv(compared):
     ]
     assert not any(row["lossless"] for row in rows_of(data, "jpeg"))
     summary = data["summaries"][-1]["codecs"]
-    assert [(codec["lossless"], codec["dfm_psnr_db"]) for codec in summary] == [(2, None), (0, None)]
+    assert [(codec["lossless"], codec["dfm_mean"]) for codec in summary] == [(2, None), (0, None)]
     table = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     assert [(row["psnr_db"], row["lossless"]) for row in table if row["codec"] == "dfm"][-1] == ("", "true")
     assert {row["lossless"] for row in table if row["codec"] == "jpeg"} == {"false"}

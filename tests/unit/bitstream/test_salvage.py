@@ -276,7 +276,7 @@ def test_what_nothing_can_be_done_without(encoded):
         decode_best_effort(encoded.data[: end - 1])
     with pytest.raises(FormatError, match="nothing of the image or region"):
         decode_best_effort(encoded.data[: section(encoded.data, "latents")[0] + 5])
-    with pytest.raises(TruncatedError, match="inside its header"):
+    with pytest.raises(TruncatedError, match="inside its header; it is truncated"):
         decode_best_effort(encoded.data[:20])
     network = next(fuzzing.GOLDEN.glob("coordinate-*.dfm")).read_bytes()
     with pytest.raises(TruncatedError, match=r"the weights section .* ends early"):

@@ -56,6 +56,25 @@ def test_a_floor_is_met_and_hardly_exceeded(monkeypatch, score, loss_at_20, powe
     assert len(trials) <= 14
 
 
+def test_a_floor_of_a_gradient_is_met_by_the_smallest_file_that_was_tried(monkeypatch):
+    """Few bytes change its SSIMULACRA2 by several, so it may be exceeded by more than 0.5."""
+    trials = []
+    iterate = search.iterate
+
+    def recorded(*arguments):
+        trial, state = iterate(*arguments)
+        trials.append(trial)
+        return trial, state
+
+    monkeypatch.setattr(search, "iterate", recorded)
+    ramp = np.linspace(0, 255, 256 * 384).reshape(256, 384).astype(np.uint8)
+    pixels = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=-1)
+    result = encode_image(Image(pixels), EncoderConfig(ssimulacra2=60, effort=1))
+    assert ssimulacra2(pixels, decode_image(result.data).pixels) >= 60
+    enough = [trial.written_bytes for trial in trials if trial.quality >= 60]
+    assert len(result.data) <= min(enough)
+
+
 @pytest.mark.parametrize("quality", [40, 75, 92])
 @pytest.mark.parametrize("loss_at_20", [25.0, 33.0, 45.0])
 @pytest.mark.parametrize("effort", [1, 5])
