@@ -16,7 +16,7 @@ from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.density import density_of
 from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
-from dfmcodec.image import MAX_SIDE, Image, peak_value, rescaled, to_code_values
+from dfmcodec.image import MAX_SIDE, PEAK_LEVEL, Image, peak_value, rescaled, to_code_values
 from dfmcodec.threads import in_threads
 
 if TYPE_CHECKING:
@@ -189,10 +189,9 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
         peak = peak_value(bits or image.bit_depth)
         if bits is not None:
             samples = rescaled(samples, peak_value(image.bit_depth), peak)
-        return (
-            b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
-            + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
-        )
+        sample_type = ">u2" if peak > PEAK_LEVEL else "u1"  # as the peak tells a reader
+        header = b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
+        return header + samples.astype(sample_type).tobytes()
     try:
         if output.name == "png":
             return _png(image, samples)
