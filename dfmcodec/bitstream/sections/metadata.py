@@ -5,17 +5,21 @@ bits <-> a map of msgpack.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import msgpack
 
 from dfmcodec.errors import ConfigError, CorruptError, LimitError
-from dfmcodec.image import Metadata
+from dfmcodec.image import (
+    BIT_DEPTHS,
+    CODE_POINT_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_SIGNIFICANT_BITS,
+    Metadata,
+    are_code_points,
+)
 
-MAX_METADATA_BYTES = 1 << 24
-_CICP_BYTES = 4
-_MOST_BITS = 15  # of samples that are scaled to 16
 _NAMES = tuple(field.name for field in fields(Metadata))
 _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have further entries
 
@@ -35,8 +39,12 @@ def pack_metadata(metadata: Metadata) -> bytes:
     return packed
 
 
-def unpack_metadata(body: bytes | None) -> Metadata:
-    """The inverse of `pack_metadata`. None, for no section, gives empty metadata.
+def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
+    """The inverse of `pack_metadata`.
+
+    Args:
+        body: The section; None, for no section, gives empty metadata.
+        bit_depth: The depth of the samples, of which 8 bits are all significant.
 
     Raises:
         CorruptError: The section is not such a map.
@@ -61,12 +69,12 @@ def unpack_metadata(body: bytes | None) -> Metadata:
     if not isinstance(metadata, Metadata):
         msg = "the metadata section cannot be read; the file is damaged"
         raise CorruptError(msg)
-    return metadata
+    return metadata if bit_depth > BIT_DEPTHS[0] else replace(metadata, bits=None)
 
 
 def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
-    """The metadata of a map's entries, without those of unknown names. Maps within maps are
-    refused as soon as they end.
+    """The metadata of a map's entries, without those of unknown names and code points that are not
+    valid. Maps within maps are refused as soon as they end.
 
     Raises:
         ValueError: The map has a name twice, a name that is no text, a value that is not bytes, or
@@ -76,11 +84,13 @@ def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
     found = dict(entries)
     if len(found) < len(entries) or not all(isinstance(n, str) and isinstance(v, bytes) for n, v in entries):
         raise ValueError
-    if len(found.get("cicp", bytes(_CICP_BYTES))) != _CICP_BYTES:
+    if len(found.get("cicp", bytes(CODE_POINT_BYTES))) != CODE_POINT_BYTES:
         raise ValueError
+    if not are_code_points(found.get("cicp", b"")):
+        found.pop("cicp", None)
     if "bits" in found:
         (bits,) = found["bits"]
-        if not 1 <= bits <= _MOST_BITS:
+        if not 1 <= bits <= MAX_SIGNIFICANT_BITS:
             raise ValueError
         found["bits"] = bits
     return Metadata(**{name: found[name] for name in _NAMES if name in found})

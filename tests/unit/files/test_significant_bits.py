@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import dfmcodec
 from dfmcodec.cli import main
 from dfmcodec.decoder import decode_image
+from dfmcodec.errors import ImageError
 from dfmcodec.files import png
 from dfmcodec.files.read_image import image_from_bytes
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
@@ -134,6 +135,12 @@ def test_bits_are_kept_in_a_file(tmp_path):
     assert (report["metadata_bytes"], report["significant_bits"]) == ({"bits": 1}, 12)
     runner.invoke(main, ["decode", str(tmp_path / "a.dfm"), "-o", str(tmp_path / "b.pgm")])
     assert (tmp_path / "b.pgm").read_bytes().split(b"\n")[2] == b"4095"
+
+
+@pytest.mark.parametrize("bits", [0, -1, 16, 300])
+def test_other_numbers_of_bits_are_refused(bits):
+    with pytest.raises(ImageError, match=f"bits is {bits}"):
+        Metadata(bits=bits)
 
 
 def test_bits_of_samples_of_8_bits_are_dropped():
