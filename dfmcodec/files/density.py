@@ -10,7 +10,6 @@ from typing import Any
 
 from dfmcodec._types import Notify
 from dfmcodec.files import tiff
-from dfmcodec.files.metadata import EXIF_PREFIX
 from dfmcodec.image import Metadata
 
 Density = tuple[float, float]  # horizontal, vertical
@@ -40,7 +39,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
     if metadata.exif is None:
         rationals = [_rational(number) for number in density]
         fields = {_X: rationals[0], _Y: rationals[1], _UNIT: tiff.short_field("<", _INCH)}
-        return replace(metadata, exif=EXIF_PREFIX + tiff.write_tiff("<", fields, {}))
+        return replace(metadata, exif=tiff.EXIF_PREFIX + tiff.write_tiff("<", fields, {}))
     stated = density_of(metadata.exif)
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
         exif = "its Exif, which is kept unchanged"
@@ -54,7 +53,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
 
 def density_of(exif: bytes | None) -> Density | None:
     """Returns the density that an Exif block states; None where it states none."""
-    file = io.BytesIO((exif or b"").removeprefix(EXIF_PREFIX))
+    file = io.BytesIO((exif or b"").removeprefix(tiff.EXIF_PREFIX))
     layout = tiff.read_layout(file)
     fields = layout and tiff.read_fields(file, layout.first, wanted=(_X, _Y, _UNIT))
     if not layout or not fields or any(tag not in fields or len(fields[tag].data) != 8 for tag in (_X, _Y)):

@@ -12,7 +12,7 @@ from typing import Any
 from dfmcodec._types import Notify
 from dfmcodec.errors import ConfigError
 from dfmcodec.files import tiff
-from dfmcodec.files.metadata import EXIF_PREFIX, exif_fields
+from dfmcodec.files.metadata import exif_fields
 from dfmcodec.image import Metadata
 
 _MEANINGS = {  # of what users name
@@ -91,7 +91,7 @@ def exif_without_gps(exif: bytes) -> bytes | None:
     Returns:
         The block; None where it is not well formed.
     """
-    prefix = EXIF_PREFIX if exif.startswith(EXIF_PREFIX) else b""
+    prefix = tiff.EXIF_PREFIX if exif.startswith(tiff.EXIF_PREFIX) else b""
     block = bytearray(exif.removeprefix(prefix))
     layout = tiff.read_layout(io.BytesIO(block))
     if layout is None or layout.is_big:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.density import density_of
-from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
+from dfmcodec.files.metadata import ExifFields, exif_fields, pillow_info
 from dfmcodec.image import MAX_SIDE, PEAK_LEVEL, Image, peak_value, rescaled, to_code_values
 from dfmcodec.threads import in_threads
 
@@ -262,7 +262,7 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     if density := density_of(metadata.exif):
         chunks.append((b"pHYs", struct.pack(">2IB", *(round(dpi / png.METRES_PER_INCH) for dpi in density), 1)))
     if metadata.exif:
-        chunks.append((b"eXIf", metadata.exif.removeprefix(EXIF_PREFIX)))
+        chunks.append((b"eXIf", metadata.exif.removeprefix(tiff.EXIF_PREFIX)))
     if metadata.xmp:  # neither compressed, nor of a language
         chunks.append((b"iTXt", png.XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp))
     chunks += [*((b"IDAT", part) for part in _deflated_rows(samples)), (b"IEND", b"")]

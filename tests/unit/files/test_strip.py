@@ -10,9 +10,9 @@ import PIL.Image
 import pytest
 
 from dfmcodec.errors import ConfigError
-from dfmcodec.files.metadata import EXIF_PREFIX
 from dfmcodec.files.read_image import from_pil, image_from_bytes, to_image
 from dfmcodec.files.strip import exif_without_gps, strip_kinds, stripped, xmp_without_gps
+from dfmcodec.files.tiff import EXIF_PREFIX
 from dfmcodec.image import Image, Metadata
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
