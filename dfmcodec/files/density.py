@@ -37,9 +37,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
     if density is None or all(round(number) in _OF_SCREENS for number in density):
         return metadata
     if metadata.exif is None:
-        rationals = [_rational(number) for number in density]
-        fields = {_X: rationals[0], _Y: rationals[1], _UNIT: tiff.short_field("<", _INCH)}
-        return replace(metadata, exif=tiff.EXIF_PREFIX + tiff.write_tiff("<", fields, {}))
+        return replace(metadata, exif=_exif_of(density))
     stated = density_of(metadata.exif)
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
         exif = "its Exif, which is kept unchanged"
@@ -78,9 +76,17 @@ def _checked(dpi: Any) -> Density | None:
     return (horizontal, vertical) if is_usual else None
 
 
-def _rational(number: float) -> tiff.Field:
-    fraction = Fraction(number).limit_denominator(_LARGEST_DENOMINATOR)
-    return tiff.Field(_RATIONAL, struct.pack("<2I", fraction.numerator, fraction.denominator))
+def _exif_of(density: Density) -> bytes:
+    """Returns an Exif block that states a density, in few bytes: the unit is the one where none is
+    stated, inches, and equal numbers are stored once.
+    """
+    x, y = (Fraction(number).limit_denominator(_LARGEST_DENOMINATOR) for number in density)
+    numbers = [x] if x == y else [x, y]
+    at = struct.calcsize("<2sHIH HHII HHII I")  # of the numbers, after the only directory
+    at_y = at + 8 * (len(numbers) - 1)
+    directory = struct.pack("<H HHII HHII I", 2, _X, _RATIONAL, 1, at, _Y, _RATIONAL, 1, at_y, 0)
+    rationals = (struct.pack("<2I", number.numerator, number.denominator) for number in numbers)
+    return tiff.EXIF_PREFIX + struct.pack("<2sHI", b"II", 42, 8) + directory + b"".join(rationals)
 
 
 def _text(density: Density) -> str:

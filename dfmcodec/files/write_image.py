@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 95  # unless another is given; with full chroma
 _SEGMENT_BYTES = 65_533  # of a JPEG
 _JPEG_BYTES = {"icc": 255 * (_SEGMENT_BYTES - 14), "exif": _SEGMENT_BYTES, "xmp": _SEGMENT_BYTES - 29}
+_JPEG_DENSITY = (1 << 16) - 1  # the largest in pixels per inch; a PNG holds all that `density_of` gives
 _STRIP_BYTES = 1 << 20  # of a TIFF or PNG, before compression
 _AVERAGE = 3  # the filter of rows of a PNG that takes the mean of the samples to the left and above
 _PNG_LEVEL = 4
@@ -231,7 +232,7 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, qu
         options["xmp"] = metadata.xmp
     if output.name == "jpeg":
         options |= {"quality": quality or JPEG_QUALITY, "subsampling": 0}
-    if output.name == "jpeg" and (density := density_of(metadata.exif)):
+    if output.name == "jpeg" and (density := density_of(metadata.exif)) and max(map(round, density)) <= _JPEG_DENSITY:
         options["dpi"] = density
     if output.name == "webp":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}

@@ -11,6 +11,7 @@ from typing import Any
 import msgpack
 
 from dfmcodec.errors import ConfigError, CorruptError, LimitError
+from dfmcodec.files import tiff
 from dfmcodec.image import (
     BIT_DEPTHS,
     CODE_POINT_BYTES,
@@ -20,17 +21,23 @@ from dfmcodec.image import (
     are_code_points,
 )
 
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
 _NAMES = tuple(field.name for field in fields(Metadata))
 _MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have further entries
 
 
 def pack_metadata(metadata: Metadata) -> bytes:
-    """The metadata section: a msgpack map from names to bytes.
+    """The metadata section: a msgpack map from names to bytes. An Exif block is without the six
+    bytes in front, which `unpack_metadata` puts there again.
 
     Raises:
         ConfigError: The metadata is larger than the format allows.
     """
-    packed: bytes = msgpack.packb(metadata.present(), use_bin_type=True)
+    entries = metadata.present()
+    block = entries.get("exif", b"").removeprefix(tiff.EXIF_PREFIX)
+    if block.startswith(_TIFF_SIGNATURES):
+        entries["exif"] = block
+    packed: bytes = msgpack.packb(entries, use_bin_type=True)
     if len(packed) > MAX_METADATA_BYTES:
         msg = (
             f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit; leave some out with --strip"
@@ -93,4 +100,6 @@ def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
         if not 1 <= bits <= MAX_SIGNIFICANT_BITS:
             raise ValueError
         found["bits"] = bits
+    if found.get("exif", b"").startswith(_TIFF_SIGNATURES):
+        found["exif"] = tiff.EXIF_PREFIX + found["exif"]
     return Metadata(**{name: found[name] for name in _NAMES if name in found})

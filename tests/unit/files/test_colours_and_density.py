@@ -12,6 +12,7 @@ import pytest
 import tifffile
 
 import dfmcodec
+from dfmcodec.bitstream.sections.metadata import pack_metadata, unpack_metadata
 from dfmcodec.decoder import decode_image
 from dfmcodec.errors import ImageError
 from dfmcodec.files.density import density_of
@@ -161,6 +162,32 @@ def test_density_of_a_png_is_the_very_same_number():
         assert written[at : at + 13] == data[before : before + 13]
     with PIL.Image.open(io.BytesIO(data)) as pil_image:
         assert from_pil(pil_image).metadata == image.metadata
+
+
+@pytest.mark.parametrize(("dpi", "size"), [((300, 300), 52), ((300, 150), 60), ((299.9994, 299.9994), 52)])
+def test_a_density_takes_few_bytes(dpi, size):
+    image, _ = read(file_of("PNG", dpi=dpi))
+    assert density_of(image.metadata.exif) == pytest.approx(dpi, abs=0.02)
+    assert len(image.metadata.exif) == size
+    packed = pack_metadata(image.metadata)
+    assert len(packed) == size + 2  # "exif" and its length, without the six bytes in front
+    assert unpack_metadata(packed) == image.metadata
+    exif = PIL.Image.Exif()
+    exif.load(image.metadata.exif)
+    assert (float(exif[282]), float(exif[283])) == pytest.approx(dpi, abs=0.02)
+
+
+@pytest.mark.parametrize(("dpi", "is_held"), [(65_535, True), (65_536, False), (99_000, False)])
+def test_a_jpeg_states_no_density_that_it_cannot_hold(dpi, is_held):
+    image, _ = read(file_of("PNG", dpi=(300, dpi)))
+    for name in ("png", "jpeg"):
+        data = image_to_bytes(image, OUTPUT_FORMATS[name])
+        assert density_of(read(data)[0].metadata.exif) == pytest.approx((300, dpi), abs=0.02)
+        with PIL.Image.open(io.BytesIO(data)) as written:
+            if name == "png":
+                assert written.info["dpi"] == pytest.approx((300, dpi), abs=0.02)
+            else:
+                assert written.info.get("jfif_density") == ((300, dpi) if is_held else (1, 1))
 
 
 @pytest.mark.parametrize("dpi", [None, (72, 72), (96, 96), (0, 0)])
