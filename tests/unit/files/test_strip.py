@@ -141,6 +141,19 @@ def test_kinds_of_all_sources(strip, kept):
         assert again.metadata == image.metadata
 
 
+@pytest.mark.parametrize(
+    ("strip", "is_noticed"), [("all", True), ("all,icc", False), ("exif,xmp", False), ("icc", False)]
+)
+def test_a_profile_that_stays_is_noticed(strip, is_noticed):
+    notices = []
+    kinds = strip_kinds(strip_kinds(strip))  # the command and the reader both resolve them
+    stripped(Metadata(icc=b"a profile", exif=exif_with_position()), kinds, notices.append)
+    assert [notice for notice in notices if "--strip all,icc" in notice] == notices
+    assert len(notices) == is_noticed
+    stripped(Metadata(exif=exif_with_position()), kinds, notices.append)
+    assert len(notices) == is_noticed
+
+
 @pytest.mark.parametrize("strip", ["thumbnail", "gps;xmp", "", True, ["exif", 3]])
 def test_other_kinds_are_refused(strip):
     with pytest.raises(ConfigError, match=r"strip is .*; give one or more of gps, exif, xmp, icc, all"):
