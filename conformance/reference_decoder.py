@@ -1544,19 +1544,27 @@ def decode(data: bytes, model: bytes | None = None) -> np.ndarray:
     return render(file, read_symbols(file, model), model)
 
 
-def read_metadata(section: bytes) -> dict[str, bytes]:
+def read_metadata(section: bytes, bit_depth: int) -> dict[str, bytes]:
     """The metadata section: as much of msgpack as a map from strings to bytes takes."""
     stream = io.BytesIO(section)
 
     def number(count: int) -> int:
         return int.from_bytes(read_bytes(stream, count), "big")
 
+    def text(count: int) -> str:
+        require(count <= 64, "a name of metadata of more than 64 bytes")
+        try:
+            return read_bytes(stream, count).decode()
+        except UnicodeDecodeError as error:
+            message = "a name of metadata is not UTF-8"
+            raise FormatError(message) from error
+
     def item() -> Any:
         tag = number(1)
         if tag >> 5 == 0b101:
-            return read_bytes(stream, tag & 31).decode(errors="replace")
+            return text(tag & 31)
         if tag in (0xD9, 0xDA, 0xDB):
-            return read_bytes(stream, number(1 << (tag - 0xD9))).decode(errors="replace")
+            return text(number(1 << (tag - 0xD9)))
         require(tag in (0xC4, 0xC5, 0xC6), "the metadata hold more than strings and bytes")
         return read_bytes(stream, number(1 << (tag - 0xC4)))
 
@@ -1570,7 +1578,11 @@ def read_metadata(section: bytes) -> dict[str, bytes]:
     require(all(isinstance(value, bytes) for value in metadata.values()), "metadata that are not bytes")
     require(len(metadata.get("cicp", bytes(4))) == 4, "code points of colours of another length")
     require(metadata.get("bits", b"\1") in [bytes([bits]) for bits in range(1, 16)], "no number of significant bits")
-    return {name: value for name, value in metadata.items() if name in ("icc", "exif", "xmp", "cicp", "bits")}
+    primaries, transfer, matrix, full_range = metadata.get("cicp", bytes(4))
+    if primaries not in (1, 2, *range(4, 13), 22) or transfer not in (1, 2, *range(4, 19)) or matrix or full_range > 1:
+        metadata.pop("cicp", None)
+    names = ("icc", "exif", "xmp", "cicp", *(("bits",) if bit_depth == 16 else ()))
+    return {name: metadata[name] for name in names if metadata.get(name)}
 
 
 def write_png(samples: np.ndarray) -> bytes:

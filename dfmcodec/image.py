@@ -22,15 +22,23 @@ MAX_PIXELS = 89_478_485  # Pillow's own default limit, 0.25 Gi / 3
 PEAK_LEVEL = 255  # the largest code value
 BIT_DEPTHS = (8, 16)
 _PARTS_OF_16_BITS = (8, 10, 12, 14)  # that cameras, microscopes and scanners fill
+MAX_METADATA_BYTES = 1 << 24  # of a file, with the names of the entries
+MAX_SIGNIFICANT_BITS = 15  # of samples that were scaled to 16
+CODE_POINT_BYTES = 4
+# The values of ITU-T H.273 that are not reserved.
+_COLOUR_PRIMARIES = frozenset((1, 2, *range(4, 13), 22))
+_TRANSFER_CHARACTERISTICS = frozenset((1, 2, *range(4, 19)))
+_RGB_MATRIX = 0
+_RANGE_FLAGS = (0, 1)
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata that a file carries unchanged.
+    r"""Metadata that a file carries unchanged.
 
     Args:
         icc: The ICC profile as raw bytes, or None.
-        exif: The Exif block as raw bytes, or None.
+        exif: The Exif block as raw bytes, a TIFF stream that `Exif\0\0` may precede; or None.
         xmp: The XMP packet as raw bytes, or None.
         cicp: The code points of the colours (ITU-T H.273), or None: a byte each for colour
             primaries, transfer characteristics, matrix coefficients (0, as samples are RGB) and
@@ -38,6 +46,10 @@ class Metadata:
             ICC profile too, these count.
         bits: The significant bits of a sample, 1..15, where samples of fewer bits were scaled to
             fill 16, as sBIT of a PNG says; None where all bits count.
+
+    Raises:
+        ImageError: The code points are not valid (`are_code_points`), or there is no such number of
+            bits.
     """
 
     icc: bytes | None = None
@@ -45,6 +57,14 @@ class Metadata:
     xmp: bytes | None = None
     cicp: bytes | None = None
     bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.cicp and not are_code_points(self.cicp):
+            msg = f"cicp is {list(self.cicp)}; it has 4 values of ITU-T H.273, of which the third, the matrix, is 0"
+            raise ImageError(msg)
+        if self.bits is not None and not 1 <= self.bits <= MAX_SIGNIFICANT_BITS:
+            msg = f"bits is {self.bits}; samples have 1 to {MAX_SIGNIFICANT_BITS} significant bits, or all (None)"
+            raise ImageError(msg)
 
     def __bool__(self) -> bool:
         return bool(self.present())
@@ -54,6 +74,17 @@ class Metadata:
         bits = None if self.bits is None else bytes([self.bits])
         entries = {"icc": self.icc, "exif": self.exif, "xmp": self.xmp, "cicp": self.cicp, "bits": bits}
         return {name: value for name, value in entries.items() if value}
+
+
+def are_code_points(cicp: bytes) -> bool:
+    """Whether bytes are code points of RGB samples: primaries and transfer characteristics that
+    ITU-T H.273 defines, the matrix 0 and a range flag of 0 or 1.
+    """
+    if len(cicp) != CODE_POINT_BYTES:
+        return False
+    primaries, transfer, matrix, full_range = cicp
+    are_defined = primaries in _COLOUR_PRIMARIES and transfer in _TRANSFER_CHARACTERISTICS
+    return are_defined and matrix == _RGB_MATRIX and full_range in _RANGE_FLAGS
 
 
 @dataclass(frozen=True)

@@ -163,5 +163,5 @@ def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | N
             alpha = read_alpha(body, header.height, header.width, header.bit_depth, region)
     if Section.METADATA in header.sections:
         with record_loss(losses, "the image has no metadata"):
-            metadata = unpack_metadata(state.section(Section.METADATA))
+            metadata = unpack_metadata(state.section(Section.METADATA), header.bit_depth)
     return Ancillary(metadata, alpha, Section.RGB in header.sections)

@@ -149,7 +149,8 @@ def _examined(source: Path) -> _Examined:
     state = examine(data, header)
     metadata, problems = None, state.problems
     try:
-        metadata = unpack_metadata(state.section(Section.METADATA) if Section.METADATA in header.sections else None)
+        section = state.section(Section.METADATA) if Section.METADATA in header.sections else None
+        metadata = unpack_metadata(section, header.bit_depth)
     except FormatError as error:
         if str(error) not in problems:
             problems = [*problems, str(error)]

@@ -9,6 +9,7 @@ import struct
 from typing import BinaryIO, NamedTuple
 
 from dfmcodec.files import png, tiff
+from dfmcodec.image import are_code_points
 
 _HEAD_BYTES = 1 << 20  # in which an AVIF or HEIC file describes its colours
 # Values of ITU-T H.273.
@@ -58,8 +59,9 @@ def described_colours(file: BinaryIO, format_name: str | None, page: int, has_pr
         file.seek(0)
         found = _NCLX.search(file.read(_HEAD_BYTES))
         primaries, transfer = struct.unpack(">HH", found[1]) if found else (1, 1)
-        if max(primaries, transfer) < 256 and _named(primaries, transfer):
-            return Colours(bytes((primaries, transfer, _RGB, _FULL_RANGE)))  # as Pillow gives the samples
+        if text := _named(primaries, transfer):
+            coded = bytes((min(primaries, 255), min(transfer, 255), _RGB, _FULL_RANGE))  # as Pillow gives the samples
+            return Colours(coded) if are_code_points(coded) else Colours(lost=f"nclx ({text})")
     return Colours()
 
 
@@ -82,7 +84,7 @@ def _of_png(chunks: dict[bytes, bytes], has_profile: bool) -> Colours:
     """The description by the chunk that goes before the others, as the format has it."""
     if len(coded := chunks.get(b"cICP", b"")) == 4:
         text = colours_text(coded)
-        if coded[2] != _RGB or coded[3] not in (0, _FULL_RANGE):
+        if not are_code_points(coded):
             return Colours(lost=f"cICP ({text})" if text else None)
         return Colours(coded if has_profile or text else None)
     if has_profile or b"sRGB" in chunks:

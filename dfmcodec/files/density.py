@@ -10,7 +10,6 @@ from typing import Any
 
 from dfmcodec._types import Notify
 from dfmcodec.files import tiff
-from dfmcodec.files.metadata import EXIF_PREFIX
 from dfmcodec.image import Metadata
 
 Density = tuple[float, float]  # horizontal, vertical
@@ -38,9 +37,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
     if density is None or all(round(number) in _OF_SCREENS for number in density):
         return metadata
     if metadata.exif is None:
-        rationals = [_rational(number) for number in density]
-        fields = {_X: rationals[0], _Y: rationals[1], _UNIT: tiff.short_field("<", _INCH)}
-        return replace(metadata, exif=EXIF_PREFIX + tiff.write_tiff("<", fields, {}))
+        return replace(metadata, exif=_exif_of(density))
     stated = density_of(metadata.exif)
     if stated is None or any(round(a) != round(b) for a, b in zip(stated, density, strict=True)):
         exif = "its Exif, which is kept unchanged"
@@ -54,7 +51,7 @@ def with_density(metadata: Metadata, dpi: Any, notify: Notify) -> Metadata:
 
 def density_of(exif: bytes | None) -> Density | None:
     """Returns the density that an Exif block states; None where it states none."""
-    file = io.BytesIO((exif or b"").removeprefix(EXIF_PREFIX))
+    file = io.BytesIO((exif or b"").removeprefix(tiff.EXIF_PREFIX))
     layout = tiff.read_layout(file)
     fields = layout and tiff.read_fields(file, layout.first, wanted=(_X, _Y, _UNIT))
     if not layout or not fields or any(tag not in fields or len(fields[tag].data) != 8 for tag in (_X, _Y)):
@@ -79,9 +76,17 @@ def _checked(dpi: Any) -> Density | None:
     return (horizontal, vertical) if is_usual else None
 
 
-def _rational(number: float) -> tiff.Field:
-    fraction = Fraction(number).limit_denominator(_LARGEST_DENOMINATOR)
-    return tiff.Field(_RATIONAL, struct.pack("<2I", fraction.numerator, fraction.denominator))
+def _exif_of(density: Density) -> bytes:
+    """Returns an Exif block that states a density, in few bytes: the unit is the one where none is
+    stated, inches, and equal numbers are stored once.
+    """
+    x, y = (Fraction(number).limit_denominator(_LARGEST_DENOMINATOR) for number in density)
+    numbers = [x] if x == y else [x, y]
+    at = struct.calcsize("<2sHIH HHII HHII I")  # of the numbers, after the only directory
+    at_y = at + 8 * (len(numbers) - 1)
+    directory = struct.pack("<H HHII HHII I", 2, _X, _RATIONAL, 1, at, _Y, _RATIONAL, 1, at_y, 0)
+    rationals = (struct.pack("<2I", number.numerator, number.denominator) for number in numbers)
+    return tiff.EXIF_PREFIX + struct.pack("<2sHI", b"II", 42, 8) + directory + b"".join(rationals)
 
 
 def _text(density: Density) -> str:

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from dfmcodec._types import Notify
 from dfmcodec.files import png, tiff
-from dfmcodec.image import Metadata
+from dfmcodec.image import MAX_METADATA_BYTES, Metadata
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-MAX_ENTRY_BYTES = 1 << 24  # the most bytes that the metadata of a `.dfm` file may have
 ORIENTATION_TAG = 0x0112
 _INNER_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
-EXIF_PREFIX = b"Exif\0\0"
 _INTEROPERABILITY = 0xA005  # a directory inside that of Exif
 _XMP_TAG, _ICC_TAG = 700, 34675
 _ICC_HEADER_BYTES, _MOST_ICC_TAGS = 128, 100
@@ -38,6 +36,9 @@ _KINDS = {
     _ICC_TAG: (tiff.BYTE, tiff.UNDEFINED),
     _XMP_TAG: (tiff.BYTE, tiff.ASCII, tiff.UNDEFINED),
 }
+_DAMAGED_OR_LARGE = f"is damaged or has more than {MAX_METADATA_BYTES} bytes, and is left out"
+_MAP_BYTES, _ENTRY_BYTES = 1, 6  # that the metadata of a `.dfm` file takes besides names and values, at most
+_ENTRY_NAMES = {"icc": "ICC profile", "exif": "Exif block", "xmp": "XMP packet"}
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))(\d)")
 
 
@@ -83,7 +84,7 @@ def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: N
         notify: Receives a notice of what is damaged and left out.
     """
     if pil_image.format == "PNG":
-        found = png.read_metadata(file, MAX_ENTRY_BYTES, notify)
+        found = png.read_metadata(file, MAX_METADATA_BYTES, notify)
     elif pil_image.format == "TIFF":
         found = _from_tiff(file, page, notify)
     else:
@@ -97,7 +98,7 @@ def read_file_metadata(file: BinaryIO, pil_image: PilImage, page: int, notify: N
 def orientation_of(metadata: Metadata) -> int:
     """Returns the orientation 1..8 that Exif or, without it, XMP gives; 1 where neither does."""
     if metadata.exif:
-        file = io.BytesIO(metadata.exif.removeprefix(EXIF_PREFIX))
+        file = io.BytesIO(metadata.exif.removeprefix(tiff.EXIF_PREFIX))
         layout = tiff.read_layout(file)
         fields = layout and tiff.read_fields(file, layout.first, wanted=(ORIENTATION_TAG,))
         if layout and fields:
@@ -113,6 +114,26 @@ def upright_metadata(metadata: Metadata) -> Metadata:
     return replace(metadata, exif=exif, xmp=xmp)
 
 
+def fitting_metadata(metadata: Metadata, notify: Notify) -> Metadata:
+    """Returns the metadata without the entries that a `.dfm` file cannot hold beside the smaller
+    ones.
+
+    Args:
+        metadata: The metadata.
+        notify: Receives a notice of each entry that is left out.
+    """
+    bytes_left = MAX_METADATA_BYTES - _MAP_BYTES
+    for name, value in sorted(metadata.present().items(), key=lambda entry: len(entry[1])):
+        size = _ENTRY_BYTES + len(name) + len(value)
+        if size > bytes_left:
+            metadata = replace(metadata, **{name: None})
+            limit = f"a .dfm file has at most {MAX_METADATA_BYTES} bytes of metadata"
+            notify(f"its {_ENTRY_NAMES[name]} of {len(value)} bytes is left out; {limit}")
+        else:
+            bytes_left -= size
+    return metadata
+
+
 def exif_fields(exif: bytes) -> ExifFields | None:
     """Returns the fields of an Exif block that a TIFF file can hold beside its own; None where the
     block is damaged.
@@ -120,7 +141,7 @@ def exif_fields(exif: bytes) -> ExifFields | None:
     Args:
         exif: The block, with or without the six bytes in front.
     """
-    return _exif_fields(io.BytesIO(exif.removeprefix(EXIF_PREFIX)), None)
+    return _exif_fields(io.BytesIO(exif.removeprefix(tiff.EXIF_PREFIX)), None)
 
 
 def _exif_fields(file: BinaryIO, offset: int | None) -> ExifFields | None:
@@ -145,7 +166,7 @@ def is_exif(exif: bytes) -> bool:
 
 
 def _prefixed(exif: bytes) -> bytes:
-    return exif if exif.startswith(EXIF_PREFIX) else EXIF_PREFIX + exif
+    return exif if exif.startswith(tiff.EXIF_PREFIX) else tiff.EXIF_PREFIX + exif
 
 
 def _from_info(pil_image: PilImage) -> Metadata:
@@ -167,13 +188,13 @@ def _from_tiff(file: BinaryIO, page: int, notify: Notify) -> Metadata:
         if field is not None and field.kind in _KINDS[tag]:
             found[tag] = field.data
         elif field is not None or fields is None:
-            notify(f"its {name} is damaged, and is left out")
+            notify(f"its {name} {_DAMAGED_OR_LARGE}")
     exif = None if offset is None else _exif_fields(file, offset)
     if exif is None:
-        notify("its Exif is damaged, and is left out")
+        notify(f"its Exif {_DAMAGED_OR_LARGE}")
         return Metadata(found.get(_ICC_TAG), None, found.get(_XMP_TAG))
     exif.fields.pop(ORIENTATION_TAG, None)  # Pillow turns a TIFF
-    block = EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
+    block = tiff.EXIF_PREFIX + tiff.write_tiff(*exif) if exif.fields or exif.inner else None
     return Metadata(found.get(_ICC_TAG), block, found.get(_XMP_TAG))
 
 
@@ -208,7 +229,7 @@ def exif_with_orientation_1(block: bytes) -> bytes | None:
     Returns:
         The block; None where it is not well formed.
     """
-    start = len(EXIF_PREFIX)
+    start = len(tiff.EXIF_PREFIX)
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
     try:
         if order is None:

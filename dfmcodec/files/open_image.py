@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from dfmcodec.errors import ImageError
 from dfmcodec.files import png, tiff
-from dfmcodec.image import MAX_PIXELS, check_image_size
+from dfmcodec.image import MAX_METADATA_BYTES, MAX_PIXELS, check_image_size
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -34,6 +34,7 @@ FORMATS = (
 
 MAX_HELD_BYTES = 1 << 30  # of a file that has to be in memory as a whole
 MAX_HEADER_READS = 200_000  # until a plugin has to know the size; a few hundred are usual
+MAX_EXIF_BYTES = MAX_METADATA_BYTES  # of all segments of a JPEG, which its plugin joins in quadratic time
 SIGNATURE_BYTES = 16  # what Pillow's plugins decide by
 DFM_MAGIC = b"\x89DFM"  # `bitstream.layout.MAGIC`, repeated here because files come before the bitstream
 _SIZE_BYTES = 32  # enough for the size of a PNG or WebP file
@@ -252,7 +253,8 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 
 
 class _Metered:
-    """A binary file that allows a limited number of reads until the header is known.
+    """A binary file that allows a limited number of reads until the header is known, and as many
+    bytes of Exif as a `.dfm` file can hold.
 
     Some plugins skip what they do not know byte by byte, to the end of the file.
     """
@@ -260,6 +262,7 @@ class _Metered:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.reads_left: int | None = MAX_HEADER_READS
+        self._exif_bytes_left = MAX_EXIF_BYTES
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -273,7 +276,13 @@ class _Metered:
 
     def read(self, size: int = -1) -> bytes:
         self._count()
-        return self._file.read(size)
+        data = self._file.read(size)
+        if data.startswith(tiff.EXIF_PREFIX):  # a segment of a JPEG
+            self._exif_bytes_left -= len(data)
+            if self._exif_bytes_left < 0:
+                msg = f"its Exif has more than {MAX_EXIF_BYTES} bytes; remove it first"
+                raise ImageError(msg)
+        return data
 
     def readline(self, size: int = -1) -> bytes:
         self._count()

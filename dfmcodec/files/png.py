@@ -11,9 +11,11 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 from dfmcodec._types import Notify
+from dfmcodec.errors import ImageError
 from dfmcodec.image import Metadata
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,6 +27,12 @@ _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _TEXT_HEAD_BYTES = 200  # more than those of a keyword
 _SMALL_CHUNK_BYTES = 64  # more than those of a density or a description of colours have
+# Of a file. libpng writes samples in chunks of 8 KiB, of which a file of 1 GiB has half as many.
+MAX_CHUNKS = 1 << 18
+MAX_METADATA_CHUNKS = 64  # that are read: one of each kind is usual, after some that are damaged
+_CHUNK_FRAME_BYTES = 12  # length, name and CRC-32
+_PIECE_BYTES = 1 << 20  # that are decompressed at a time
+_LONGEST_KEYWORD = 79
 _METRE = 1  # the unit of a density
 METRES_PER_INCH = 0.0254
 _DEPTH = 16  # of samples that may have fewer significant bits
@@ -51,41 +59,100 @@ def without_metadata(file: BinaryIO) -> BinaryIO:
 
 
 def read_metadata(file: BinaryIO, max_bytes: int, notify: Notify) -> Metadata:
-    """Reads the metadata, as it is in the file.
+    """Reads the metadata, as it is in the file: of each kind the first entry that is not damaged.
 
     Args:
         file: A PNG file.
-        max_bytes: The most bytes that an entry may have when it is decompressed.
-        notify: Receives a notice of each entry that is damaged or larger, which is left out.
+        max_bytes: The most bytes that all entries may have when they are decompressed, those that
+            turn out to be damaged included.
+        notify: Receives a notice of each kind of which an entry is left out.
     """
     found: dict[str, bytes] = {}
-    readers = {b"iCCP": _read_profile, b"eXIf": _read_exif, **dict.fromkeys(_TEXTS, _read_text)}
+    left_out: set[str] = set()
+    budget, chunks_left = _Budget(max_bytes), MAX_METADATA_CHUNKS
     for name, start, size in _chunks(file):
-        if name not in readers:
+        kind = _kind_of(file, name, start, size)
+        if kind is None:
             continue
-        file.seek(start)
-        chunk = file.read(size)
-        body, entry = chunk[8:-4], _ENTRIES.get(name)
-        try:
-            if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
-                raise ValueError
-            found |= readers[name](name, body, max_bytes)
-        except (ValueError, IndexError, zlib.error):
-            if entry is not None:
-                notify(f"its {entry} is damaged or has more than {max_bytes} bytes, and is left out")
+        is_read = kind not in found and chunks_left > 0 and size - _CHUNK_FRAME_BYTES <= budget.bytes_left
+        if is_read:
+            chunks_left -= 1
+            file.seek(start)
+            with suppress(ValueError, IndexError, zlib.error):
+                found[kind] = _READERS[kind](_checked_body(file.read(size)), budget)
+                continue
+        left_out.add(kind)
+    kept = {_NAMES[kind] for kind in found}
+    for entry in sorted({_NAMES[kind] for kind in left_out}):
+        if entry in kept:
+            notify(f"it has more than one {entry}; the first that is not damaged is kept")
+        else:
+            notify(f"its {entry} is damaged or has more than {max_bytes} bytes, and is left out")
     return Metadata(found.get("icc"), found.get("exif") or found.get("raw exif"), found.get("xmp"))
 
 
-_ENTRIES = {b"iCCP": "ICC profile", b"eXIf": "Exif block"}
+_NAMES = {"icc": "ICC profile", "exif": "Exif block", "raw exif": "Exif block", "xmp": "XMP packet"}
+
+
+class _Budget:
+    """The bytes that the metadata of a file may still take."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.bytes_left = max_bytes
+
+    def take(self, count: int) -> None:
+        """Takes bytes of it.
+
+        Raises:
+            ValueError: There are not so many.
+        """
+        self.bytes_left -= count
+        if self.bytes_left < 0:
+            raise ValueError
+
+
+def _kind_of(file: BinaryIO, name: bytes, start: int, size: int) -> str | None:
+    """Returns the kind of metadata that a chunk holds; None for any other chunk."""
+    if name == b"iCCP":
+        return "icc"
+    if name == b"eXIf":
+        return "exif"
+    if name in _TEXTS:
+        file.seek(start + 8)
+        head = file.read(max(0, min(size - _CHUNK_FRAME_BYTES, _LONGEST_KEYWORD + 1)))
+        keyword, end, _ = head.partition(b"\0")
+        if end and keyword == XMP_KEYWORD and name == b"iTXt":
+            return "xmp"
+        if end and keyword == _RAW_EXIF_KEYWORD and name != b"iTXt":
+            return "raw exif"
+    return None
+
+
+def _checked_body(chunk: bytes) -> bytes:
+    """Returns the body of a chunk, after its name.
+
+    Raises:
+        ValueError: Its CRC-32 does not match.
+    """
+    if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+        raise ValueError
+    return chunk[4:-4]
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Yields name, start and size in bytes of each chunk, with its length, name and CRC-32.
 
     The last one ends with the file if that is cut.
+
+    Raises:
+        ImageError: There are more than `MAX_CHUNKS`.
     """
-    end, start = file.seek(0, io.SEEK_END), len(SIGNATURE)
+    end, start, count = file.seek(0, io.SEEK_END), len(SIGNATURE), 0
     while start < end:
+        count += 1
+        if count > MAX_CHUNKS:
+            msg = f"it has more than {MAX_CHUNKS} chunks, the limit for PNG files; save it with larger ones"
+            raise ImageError(msg)
         file.seek(start)
         head = file.read(8)
         size = min(12 + int.from_bytes(head[:4], "big"), end - start)
@@ -137,39 +204,53 @@ def _bodies(file: BinaryIO, wanted: tuple[bytes, ...]) -> dict[bytes, bytes]:
     return found
 
 
-def _read_profile(_name: bytes, body: bytes, max_bytes: int) -> dict[str, bytes]:
-    keyword_bytes = body.index(b"\0")
-    return {"icc": _decompressed(body[keyword_bytes + 2 :], max_bytes)}
+def _read_profile(chunk: bytes, budget: _Budget) -> bytes:
+    _keyword, profile = chunk[4:].split(b"\0", 1)
+    return _decompressed(profile[1:], budget)
 
 
-def _read_exif(_name: bytes, body: bytes, max_bytes: int) -> dict[str, bytes]:
-    if len(body) > max_bytes:
-        raise ValueError
-    return {"exif": body}
+def _read_exif(chunk: bytes, budget: _Budget) -> bytes:
+    budget.take(len(chunk) - 4)
+    return chunk[4:]
 
 
-def _read_text(name: bytes, body: bytes, max_bytes: int) -> dict[str, bytes]:
-    """Reads a text that holds XMP or Exif; nothing of any other."""
-    keyword, rest = body.split(b"\0", 1)
-    if keyword == XMP_KEYWORD and name == b"iTXt":
-        is_compressed = rest[0] == 1
-        _language, _translated, text = rest[2:].split(b"\0", 2)
-        return {"xmp": _decompressed(text, max_bytes) if is_compressed else text}
-    if keyword == _RAW_EXIF_KEYWORD and name != b"iTXt":
-        text = _decompressed(rest[1:], max_bytes) if name == b"zTXt" else rest
-        return {"raw exif": bytes.fromhex("".join(text.decode("ascii").split("\n")[3:]))}
-    return {}
+def _read_raw_exif(chunk: bytes, budget: _Budget) -> bytes:
+    """Reads Exif that a text holds as hexadecimal digits, after three lines."""
+    _keyword, rest = chunk[4:].split(b"\0", 1)
+    if chunk.startswith(b"zTXt"):
+        text = _decompressed(rest[1:], budget)
+    else:
+        text = rest
+        budget.take(len(text))
+    return bytes.fromhex(text.split(b"\n", 3)[3].decode("ascii"))
 
 
-def _decompressed(data: bytes, max_bytes: int) -> bytes:
-    """Decompresses, up to a limit.
+def _read_xmp(chunk: bytes, budget: _Budget) -> bytes:
+    _keyword, rest = chunk[4:].split(b"\0", 1)
+    is_compressed = rest[0] == 1
+    _language, _translated, text = rest[2:].split(b"\0", 2)
+    if is_compressed:
+        return _decompressed(text, budget)
+    budget.take(len(text))
+    return text
+
+
+_READERS = {"icc": _read_profile, "exif": _read_exif, "raw exif": _read_raw_exif, "xmp": _read_xmp}
+
+
+def _decompressed(data: bytes, budget: _Budget) -> bytes:
+    """Decompresses in pieces, each of which is taken from the budget.
 
     Raises:
-        ValueError: There is more, or it is cut off.
+        ValueError: There is more than the budget, or it is cut off.
         zlib.error: It is damaged.
     """
     decompressor = zlib.decompressobj()
-    text = decompressor.decompress(data, max_bytes)
-    if not decompressor.eof:
-        raise ValueError
-    return text
+    pieces = []
+    while not decompressor.eof:
+        pieces.append(decompressor.decompress(data, _PIECE_BYTES))
+        data = decompressor.unconsumed_tail
+        budget.take(len(pieces[-1]))
+        if not (pieces[-1] or data or decompressor.eof):
+            raise ValueError
+    return b"".join(pieces)

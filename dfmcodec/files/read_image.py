@@ -32,6 +32,7 @@ from dfmcodec.files.deep_samples import (
 from dfmcodec.files.density import with_density
 from dfmcodec.files.metadata import (
     ORIENTATION_TAG,
+    fitting_metadata,
     is_exif,
     orientation_of,
     read_file_metadata,
@@ -202,7 +203,7 @@ def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | No
             notify(f"its {' and '.join(texts)} {is_or_are} left out; only ICC, Exif and XMP are kept")
         if pil_image.format != "TIFF" and "exif" not in strip:  # whose own fields hold the density, and are Exif
             found = with_density(found, dpi, notify)
-        return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation)
+        return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation, notify)
 
 
 def _first_page_notice(format_name: str | None) -> str:
@@ -303,7 +304,7 @@ def from_pil(
         orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
         profile = pil_image.info.get("icc_profile")
         samples, keeps_profile = _shallow_samples(pil_image, profile, transparency, notify)
-        return _upright_image(samples, metadata, keeps_profile, orientation)
+        return _upright_image(samples, metadata, keeps_profile, orientation, notify)
 
 
 def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
@@ -359,7 +360,8 @@ def to_image(
         raise ConfigError(msg)
     image = source if isinstance(source, Image) else _of_array(np.asarray(source))
     check_image_size(image.height, image.width, in_memory)
-    return replace(image, metadata=stripped(image.metadata, kinds, notify)) if kinds else image
+    metadata = fitting_metadata(stripped(image.metadata, kinds, notify), notify)
+    return image if metadata == image.metadata else replace(image, metadata=metadata)
 
 
 def _of_array(array: npt.NDArray[Any]) -> Image:
@@ -414,13 +416,17 @@ def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> 
     raise ConfigError(msg)
 
 
-def _upright_image(samples: ImageSamples, metadata: Metadata, keeps_profile: bool, orientation: int) -> Image:
-    """Makes an image of samples that are turned by an Exif orientation."""
+def _upright_image(
+    samples: ImageSamples, metadata: Metadata, keeps_profile: bool, orientation: int, notify: Notify
+) -> Image:
+    """Makes an image of samples that are turned by an Exif orientation, with the metadata that a
+    `.dfm` file can hold.
+    """
     if not keeps_profile:
         metadata = replace(metadata, icc=None, cicp=None)
     pixels = np.ascontiguousarray(upright(samples.pixels, orientation))
     alpha = None if samples.alpha is None else np.ascontiguousarray(upright(samples.alpha, orientation))
-    return Image(pixels, upright_metadata(metadata), alpha)
+    return Image(pixels, fitting_metadata(upright_metadata(metadata), notify), alpha)
 
 
 def upright(samples: Pixels, orientation: int) -> Pixels:

@@ -12,7 +12,7 @@ from typing import Any
 from dfmcodec._types import Notify
 from dfmcodec.errors import ConfigError
 from dfmcodec.files import tiff
-from dfmcodec.files.metadata import EXIF_PREFIX, exif_fields
+from dfmcodec.files.metadata import exif_fields
 from dfmcodec.image import Metadata
 
 _MEANINGS = {  # of what users name
@@ -20,10 +20,10 @@ _MEANINGS = {  # of what users name
     "exif": ("exif",),
     "xmp": ("xmp",),
     "icc": ("icc",),
-    "all": ("exif", "xmp"),
+    "all": ("exif", "xmp", "all"),
 }
 EVERYTHING = frozenset(("exif", "xmp", "icc"))
-WITH_TEXTS = frozenset(_MEANINGS["all"])  # without which nobody misses the texts that are never kept
+WITH_TEXTS = frozenset(("exif", "xmp"))  # without which nobody misses the texts that are never kept
 _GPS_TAG = 0x8825
 _VALUE = rb"\"[^\"]*\"|'[^']*'"
 _XMP_GPS = (  # the properties of XMP as attributes, empty elements and elements; searched in linear time
@@ -43,7 +43,7 @@ def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
             and XMP, but not "icc", which says what the colours are.
 
     Returns:
-        Some of "gps", "exif", "xmp" and "icc".
+        Some of "gps", "exif", "xmp" and "icc", and "all" where that was given.
 
     Raises:
         ConfigError: One is unknown.
@@ -64,11 +64,13 @@ def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metad
         metadata: The metadata.
         kinds: What `strip_kinds` returned.
         notify: Receives a notice where Exif or XMP is left out as a whole, because the position
-            cannot be removed from it.
+            cannot be removed from it, and where a profile stays although "all" was given.
     """
     kept = replace(metadata, **{kind: None for kind in kinds & EVERYTHING})
     if "icc" in kinds:
         kept = replace(kept, cicp=None)
+    elif "all" in kinds and kept.icc:
+        notify("its ICC profile is kept, as it says what the colours are; --strip all,icc leaves it out too")
     if "gps" not in kinds:
         return kept
     exif = kept.exif and exif_without_gps(kept.exif)
@@ -91,7 +93,7 @@ def exif_without_gps(exif: bytes) -> bytes | None:
     Returns:
         The block; None where it is not well formed.
     """
-    prefix = EXIF_PREFIX if exif.startswith(EXIF_PREFIX) else b""
+    prefix = tiff.EXIF_PREFIX if exif.startswith(tiff.EXIF_PREFIX) else b""
     block = bytearray(exif.removeprefix(prefix))
     layout = tiff.read_layout(io.BytesIO(block))
     if layout is None or layout.is_big:

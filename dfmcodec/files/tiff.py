@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import BinaryIO, Literal, NamedTuple
 
 from dfmcodec.errors import ImageError
+from dfmcodec.image import MAX_METADATA_BYTES
 
 MAX_ENTRIES = 4096  # of a directory; cameras and scanners write up to a few hundred
 MAX_ENTRIES_WALKED = 1 << 16  # of all directories up to a page
@@ -20,6 +21,7 @@ KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 ByteOrder = Literal["<", ">"]  # as in `struct`
 BYTE, ASCII, SHORT, LONG, UNDEFINED = 1, 2, 3, 4, 7
 STRIP_OFFSETS = 273
+EXIF_PREFIX = b"Exif\0\0"  # that may stand before an Exif block
 _FIRST = 8  # the offset of the directory of a written file
 _BYTE_ORDERS: dict[bytes, ByteOrder] = {b"II": "<", b"MM": ">"}
 
@@ -154,7 +156,8 @@ def read_fields(
 
     Returns:
         The fields. None where the directory is none, or one of its fields cannot be read: it is of
-        no known type, outside the file, or larger with the others than the file.
+        no known type, outside the file, or larger with the others than the file or the metadata of
+        a `.dfm` file.
     """
     layout = read_layout(file)
     directory = layout and _directory(file, layout, offset)
@@ -163,7 +166,8 @@ def read_fields(
     file.seek(directory.entries)
     entry_bytes = struct.calcsize(layout.entry_format)
     entries = file.read(directory.entry_count * entry_bytes)
-    remaining = file_bytes = file.seek(0, io.SEEK_END)
+    file_bytes = file.seek(0, io.SEEK_END)
+    remaining = min(file_bytes, MAX_METADATA_BYTES)
     fields: dict[int, Field] = {}
     for tag, kind, count, inline in struct.iter_unpack(layout.entry_format, entries):
         if tag in left_out or (wanted is not None and tag not in wanted):

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from dfmcodec.errors import ConfigError, OutputError
 from dfmcodec.files import png, tiff
 from dfmcodec.files.density import density_of
-from dfmcodec.files.metadata import EXIF_PREFIX, ExifFields, exif_fields, pillow_info
-from dfmcodec.image import MAX_SIDE, Image, peak_value, rescaled, to_code_values
+from dfmcodec.files.metadata import ExifFields, exif_fields, pillow_info
+from dfmcodec.image import MAX_SIDE, PEAK_LEVEL, Image, peak_value, rescaled, to_code_values
 from dfmcodec.threads import in_threads
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 95  # unless another is given; with full chroma
 _SEGMENT_BYTES = 65_533  # of a JPEG
 _JPEG_BYTES = {"icc": 255 * (_SEGMENT_BYTES - 14), "exif": _SEGMENT_BYTES, "xmp": _SEGMENT_BYTES - 29}
+_JPEG_DENSITY = (1 << 16) - 1  # the largest in pixels per inch; a PNG holds all that `density_of` gives
 _STRIP_BYTES = 1 << 20  # of a TIFF or PNG, before compression
 _AVERAGE = 3  # the filter of rows of a PNG that takes the mean of the samples to the left and above
 _PNG_LEVEL = 4
@@ -189,10 +190,9 @@ def image_to_bytes(image: Image, output: OutputFormat, quality: int | None = Non
         peak = peak_value(bits or image.bit_depth)
         if bits is not None:
             samples = rescaled(samples, peak_value(image.bit_depth), peak)
-        return (
-            b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
-            + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
-        )
+        sample_type = ">u2" if peak > PEAK_LEVEL else "u1"  # as the peak tells a reader
+        header = b"%s\n%d %d\n%d\n" % (kind, image.width, image.height, peak)
+        return header + samples.astype(sample_type).tobytes()
     try:
         if output.name == "png":
             return _png(image, samples)
@@ -232,7 +232,7 @@ def _by_pillow(image: Image, samples: npt.NDArray[Any], output: OutputFormat, qu
         options["xmp"] = metadata.xmp
     if output.name == "jpeg":
         options |= {"quality": quality or JPEG_QUALITY, "subsampling": 0}
-    if output.name == "jpeg" and (density := density_of(metadata.exif)):
+    if output.name == "jpeg" and (density := density_of(metadata.exif)) and max(map(round, density)) <= _JPEG_DENSITY:
         options["dpi"] = density
     if output.name == "webp":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
@@ -263,7 +263,7 @@ def _png(image: Image, samples: npt.NDArray[Any]) -> bytes:
     if density := density_of(metadata.exif):
         chunks.append((b"pHYs", struct.pack(">2IB", *(round(dpi / png.METRES_PER_INCH) for dpi in density), 1)))
     if metadata.exif:
-        chunks.append((b"eXIf", metadata.exif.removeprefix(EXIF_PREFIX)))
+        chunks.append((b"eXIf", metadata.exif.removeprefix(tiff.EXIF_PREFIX)))
     if metadata.xmp:  # neither compressed, nor of a language
         chunks.append((b"iTXt", png.XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp))
     chunks += [*((b"IDAT", part) for part in _deflated_rows(samples)), (b"IEND", b"")]

@@ -27,6 +27,7 @@ from dfmcodec import bitstream
 from dfmcodec.bitstream import container
 from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
 from dfmcodec.bitstream.layout import Section
+from dfmcodec.bitstream.sections.metadata import unpack_metadata
 from dfmcodec.cli import main as command
 from dfmcodec.errors import DfmError
 from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges, fitted_prior_of
@@ -163,10 +164,55 @@ def test_metadata_are_those_of_the_package() -> None:
         file = independent.read_file(path.read_bytes())
         if independent.METADATA in file.sections:
             expected = bitstream.read(path.read_bytes())[1].metadata
-            found = independent.read_metadata(file.sections[independent.METADATA])
+            found = independent.read_metadata(file.sections[independent.METADATA], file.bits)
             assert found == expected.present()
             seen += 1
     assert seen
+
+
+CICP = bytes((9, 16, 0, 1))
+BITS = b"\x0a"
+VALID_POINTS = [(22, 18, 0, 0), (1, 1, 0, 1), (2, 2, 0, 1)]
+OTHER_POINTS = [(9, 16, 9, 1), (9, 16, 0, 7), (0, 16, 0, 1), (3, 1, 0, 1), (13, 1, 0, 1), (9, 3, 0, 1), (9, 19, 0, 1)]
+
+
+@pytest.mark.parametrize("bit_depth", [8, 16])
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([(b"icc", b"x"), (b"exif", b""), (b"cicp", CICP)], {"icc": b"x", "cicp": CICP}),
+        ([(b"icc", b"x"), (b"bits", BITS)], {"icc": b"x", "bits": BITS}),
+        ([(b"\xef\xbb\xbficc", b"x")], {}),
+        ([(b"\xef\xbb\xbficc", b"x"), (b"icc", b"y")], {"icc": b"y"}),
+        ([(b"k" * 64, b"x")], {}),
+        ([(b"k" * 65, b"x")], None),
+        ([("\u00e9".encode() * 32 + b"k", b"x")], None),
+        ([(b"\xff", b"x")], None),
+        ([(b"\xed\xa0\x80", b"x")], None),  # half of a surrogate pair
+        ([(b"\xc0\x80", b"x")], None),  # longer than it has to be
+        ([(b"bits", b"\x10")], None),
+        ([(b"cicp", b"\x09")], None),
+        ([(b"cicp", b"")], None),
+        *(([(b"cicp", bytes(points)), (b"icc", b"x")], {"icc": b"x"}) for points in OTHER_POINTS),
+        *(([(b"cicp", bytes(points))], {"cicp": bytes(points)}) for points in VALID_POINTS),
+    ],
+)
+def test_metadata_mean_the_same_to_both(
+    entries: list[tuple[bytes, bytes]], expected: dict[str, bytes] | None, bit_depth: int
+) -> None:
+    """web/test/metadata.test.js has the same cases."""
+    section = bytes([0x80 + len(entries)]) + b"".join(
+        bytes([0xD9, len(name)]) + name + bytes([0xC4, len(value)]) + value for name, value in entries
+    )
+    if expected is None:
+        with pytest.raises(independent.FormatError):
+            independent.read_metadata(section, bit_depth)
+        with pytest.raises(DfmError):
+            unpack_metadata(section, bit_depth)
+        return
+    expected = {name: value for name, value in expected.items() if name != "bits" or bit_depth == 16}
+    assert independent.read_metadata(section, bit_depth) == expected
+    assert unpack_metadata(section, bit_depth).present() == expected
 
 
 def damaged(whole: bytes, rng: random.Random) -> bytes:
@@ -197,7 +243,8 @@ def test_damaged_streams_mean_the_same_to_both(seed: int) -> None:
 def read_by_reference(data: bytes) -> None:
     """Decodes a file by the reference decoder, its metadata too."""
     independent.decode(data)
-    independent.read_metadata(independent.read_file(data).sections[independent.METADATA])
+    file = independent.read_file(data)
+    independent.read_metadata(file.sections[independent.METADATA], file.bits)
 
 
 def assert_same_to_both(data: bytes) -> None:
@@ -488,7 +535,7 @@ def test_sections_beside_a_code_mean_the_same_to_both(path: Path, tmp_path: Path
     for data in files:
         file = independent.read_file(data)
         assert next(iter(file.sections)) == independent.CODE
-        assert independent.read_metadata(file.sections[independent.METADATA]) == {"xmp": b"<x/>"}
+        assert independent.read_metadata(file.sections[independent.METADATA], file.bits) == {"xmp": b"<x/>"}
         image = independent.decode(data, model)
         np.testing.assert_array_equal(image[:, :, :3], np.broadcast_to(whole, (16, 16, 3)))
         assert np.all(image[:, :, 3] == 200)

@@ -80,7 +80,7 @@ export async function decode(bytes, options) {
   const isCoarse = options.coarsePixels !== undefined && header.model === LATENT;
   const alphaSection = isCoarse ? null : sectionOf(state, "alpha");
   const alpha = alphaSection ? readAlpha(alphaSection, header, wanted) : null;
-  const metadata = readMetadata(sectionOf(state, "metadata"));
+  const metadata = readMetadata(sectionOf(state, "metadata"), header.bitDepth);
   if (header.model === GENERATIVE) throw missingModel(header);
   const hasPreviews = Boolean(onPreview) && region === null;
   const image = (size, samples, imageAlpha) => ({

@@ -8,7 +8,12 @@ import { DfmError, damaged } from "./errors.js";
 const MAX_METADATA_BYTES = 2 ** 24;
 const NAMES = ["icc", "exif", "xmp", "cicp"];
 const CICP_BYTES = 4;
+// The values of ITU-T H.273 that are not reserved.
+const COLOUR_PRIMARIES = [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22];
+const TRANSFER_CHARACTERISTICS = [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18];
+const RGB_MATRIX = 0;
 const MOST_BITS = 15; // of samples that are scaled to 16
+const SHALLOW = 8; // bits of samples that are all significant
 const [MOST_ENTRIES, LONGEST_NAME] = [64, 64]; // of a map; later versions may have further entries
 const FIX_MAP = 0x80;
 const [MAP_16, MAP_32] = [0xde, 0xdf];
@@ -59,10 +64,11 @@ class Reader {
 
 /**
  * @param {Uint8Array|null} body the section; null if there is none
+ * @param {number} bitDepth of the samples
  * @returns {{icc: Uint8Array|null, exif: Uint8Array|null, xmp: Uint8Array|null, cicp: Uint8Array|null, bits: number|null}}
  * @throws {DfmError}
  */
-export function readMetadata(body) {
+export function readMetadata(body, bitDepth) {
   const metadata = { icc: null, exif: null, xmp: null, cicp: null, bits: null };
   if (!body) return metadata;
   if (body.length > MAX_METADATA_BYTES) {
@@ -80,18 +86,30 @@ export function readMetadata(body) {
     if (name === "cicp" && value.length !== CICP_BYTES) throw unreadable();
     if (name === "bits") {
       if (value.length !== 1 || value[0] < 1 || value[0] > MOST_BITS) throw unreadable();
-      metadata.bits = value[0];
+      metadata.bits = bitDepth === SHALLOW ? null : value[0];
     }
+    if (name === "cicp" && !areCodePoints(value)) continue;
     if (NAMES.includes(name) && value.length) metadata[name] = value.slice();
   }
   if (reader.at !== body.length) throw unreadable();
   return metadata;
 }
 
-/** The text of UTF-8, which has to be valid. */
+/**
+ * Whether bytes are code points of RGB samples, none of them reserved.
+ *
+ * @param {Uint8Array} cicp
+ */
+export function areCodePoints(cicp) {
+  const [primaries, transfer, matrix, fullRange] = cicp;
+  const areDefined = COLOUR_PRIMARIES.includes(primaries) && TRANSFER_CHARACTERISTICS.includes(transfer);
+  return cicp.length === CICP_BYTES && areDefined && matrix === RGB_MATRIX && fullRange <= 1;
+}
+
+/** The text of UTF-8, which has to be valid. A byte order mark is a character of it. */
 function decodedText(bytes) {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw unreadable();
   }

@@ -16,6 +16,7 @@
  */
 
 import { crc32 } from "./crc32.js";
+import { areCodePoints } from "./metadata.js";
 
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const COLOUR_TYPES = { 1: 0, 2: 4, 3: 2, 4: 6 };
@@ -31,7 +32,7 @@ const EXIF_PREFIX = "Exif\0\0"; // of Exif blocks in JPEG and .dfm files; a PNG 
 export async function encodePng(image) {
   const chunks = [SIGNATURE, chunk("IHDR", headerOf(image))];
   if (image.bits && image.bitDepth === 16) chunks.push(chunk("sBIT", significantBits(image)));
-  if (image.cicp?.length) chunks.push(chunk("cICP", image.cicp));
+  if (image.cicp && areCodePoints(image.cicp)) chunks.push(chunk("cICP", image.cicp));
   if (image.icc?.length) {
     chunks.push(chunk("iCCP", joined([latin1("ICC profile\0\0"), await deflated([image.icc])])));
   }

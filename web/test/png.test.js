@@ -90,6 +90,13 @@ test("profile, Exif and XMP have their chunks, in PNG's order", async () => {
   assert.equal(Buffer.from(chunks[3][1]).toString("latin1"), "XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>");
 });
 
+test("only code points that are valid have a chunk", async () => {
+  for (const [points, isKept] of [[[9, 16, 0, 1], true], [[9, 16, 9, 1], false], [[9, 16, 0, 7], false], [[], false]]) {
+    const chunks = new Map(chunksOf(await encodePng({ ...picture(5, 4, 3, 8), cicp: Uint8Array.from(points) })));
+    assert.equal(chunks.has("cICP"), isKept, String(points));
+  }
+});
+
 test("an image wider than a strip, and one of many strips", async () => {
   for (const [width, height] of [[400_000, 2], [3, 200_000]]) {
     const image = picture(width, height, 3, 8);

@@ -129,5 +129,5 @@ def test_metadata_of_the_right_form_are_read():
     assert unpack_metadata(msgpack.packb({"xmp": b"<x/>", "icc": b""})) == Metadata(xmp=b"<x/>", icc=b"")
     assert unpack_metadata(b"\xdf\0\0\0\0") == Metadata()
     later = {f"entry {number}": b"of a later version" for number in range(63)}
-    assert unpack_metadata(msgpack.packb({**later, "cicp": bytes(4)})) == Metadata(cicp=bytes(4))
+    assert unpack_metadata(msgpack.packb({**later, "cicp": b"\1\1\0\1"})) == Metadata(cicp=b"\1\1\0\1")
     assert unpack_metadata(msgpack.packb({"bits": b"\x0f"})) == Metadata(bits=15)

@@ -12,7 +12,9 @@ import pytest
 import tifffile
 
 import dfmcodec
+from dfmcodec.bitstream.sections.metadata import pack_metadata, unpack_metadata
 from dfmcodec.decoder import decode_image
+from dfmcodec.errors import ImageError
 from dfmcodec.files.density import density_of
 from dfmcodec.files.read_image import from_pil, image_from_bytes
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, left_out
@@ -49,6 +51,8 @@ def png_with(*chunks):
     [
         ([(b"cICP", bytes([9, 16, 1, 1]))], "cICP (BT.2020, PQ)"),  # no RGB
         ([(b"cICP", bytes([22, 13, 0, 2]))], "cICP (primaries 22)"),  # no range
+        ([(b"cICP", bytes([13, 13, 0, 1]))], "cICP (primaries 13)"),  # reserved
+        ([(b"cICP", bytes([9, 3, 0, 1]))], "cICP (BT.2020, transfer 3)"),
         ([(b"gAMA", struct.pack(">I", 100000))], "gAMA (gamma 1)"),
         ([(b"cHRM", WIDE)], "cHRM (other primaries than sRGB)"),
         (
@@ -93,15 +97,32 @@ def test_code_points_of_a_png_come_back(points, others, is_kept):
 
 @pytest.mark.parametrize(
     ("primaries", "transfer", "expected"),
-    [(9, 16, (9, 16, 0, 1)), (12, 13, (12, 13, 0, 1)), (1, 8, (1, 8, 0, 1)), (1, 1, None), (2, 2, None)],
+    [
+        (9, 16, (9, 16, 0, 1)),
+        (12, 13, (12, 13, 0, 1)),
+        (1, 8, (1, 8, 0, 1)),
+        (1, 1, None),
+        (2, 2, None),
+        (9, 19, "nclx (BT.2020, transfer 19)"),  # reserved
+        (300, 1, "nclx (primaries 300)"),
+    ],
 )
 def test_code_points_of_an_avif(primaries, transfer, expected):
     data = bytearray(file_of("AVIF"))
     at = data.index(b"colrnclx") + 8
     data[at : at + 4] = struct.pack(">HH", primaries, transfer)
     image, notices = read(bytes(data))
-    assert notices == []
-    assert image.metadata.cicp == (expected and bytes(expected))
+    is_lost = isinstance(expected, str)
+    assert notices == ([f"file: its colour description {expected} {LOST}"] if is_lost else [])
+    assert image.metadata.cicp == (bytes(expected) if expected and not is_lost else None)
+
+
+@pytest.mark.parametrize(
+    "points", [(9, 16, 9, 1), (9, 16, 0, 7), (0, 16, 0, 1), (23, 1, 0, 1), (9, 19, 0, 1), (9, 16, 0), (9, 16, 0, 1, 0)]
+)
+def test_no_image_has_code_points_that_are_not_valid(points):
+    with pytest.raises(ImageError, match="cicp is"):
+        Metadata(cicp=bytes(points))
 
 
 def test_colours_of_a_tiff():
@@ -141,6 +162,32 @@ def test_density_of_a_png_is_the_very_same_number():
         assert written[at : at + 13] == data[before : before + 13]
     with PIL.Image.open(io.BytesIO(data)) as pil_image:
         assert from_pil(pil_image).metadata == image.metadata
+
+
+@pytest.mark.parametrize(("dpi", "size"), [((300, 300), 52), ((300, 150), 60), ((299.9994, 299.9994), 52)])
+def test_a_density_takes_few_bytes(dpi, size):
+    image, _ = read(file_of("PNG", dpi=dpi))
+    assert density_of(image.metadata.exif) == pytest.approx(dpi, abs=0.02)
+    assert len(image.metadata.exif) == size
+    packed = pack_metadata(image.metadata)
+    assert len(packed) == size + 2  # "exif" and its length, without the six bytes in front
+    assert unpack_metadata(packed) == image.metadata
+    exif = PIL.Image.Exif()
+    exif.load(image.metadata.exif)
+    assert (float(exif[282]), float(exif[283])) == pytest.approx(dpi, abs=0.02)
+
+
+@pytest.mark.parametrize(("dpi", "is_held"), [(65_535, True), (65_536, False), (99_000, False)])
+def test_a_jpeg_states_no_density_that_it_cannot_hold(dpi, is_held):
+    image, _ = read(file_of("PNG", dpi=(300, dpi)))
+    for name in ("png", "jpeg"):
+        data = image_to_bytes(image, OUTPUT_FORMATS[name])
+        assert density_of(read(data)[0].metadata.exif) == pytest.approx((300, dpi), abs=0.02)
+        with PIL.Image.open(io.BytesIO(data)) as written:
+            if name == "png":
+                assert written.info["dpi"] == pytest.approx((300, dpi), abs=0.02)
+            else:
+                assert written.info.get("jfif_density") == ((300, dpi) if is_held else (1, 1))
 
 
 @pytest.mark.parametrize("dpi", [None, (72, 72), (96, 96), (0, 0)])

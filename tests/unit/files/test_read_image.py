@@ -16,13 +16,14 @@ import PIL.ImageFile
 import pytest
 import tifffile
 
+from dfmcodec.bitstream.sections.metadata import pack_metadata
 from dfmcodec.errors import ConfigError, DfmError, ImageError
+from dfmcodec.files import open_image, png, tiff
 from dfmcodec.files import source as sources
-from dfmcodec.files import tiff
 from dfmcodec.files.open_image import MAX_HELD_BYTES
 from dfmcodec.files.read_image import from_pil, image_from_bytes, image_from_source, read_image, to_image
 from dfmcodec.files.source import Source
-from dfmcodec.image import MAX_PIXELS, Image
+from dfmcodec.image import MAX_PIXELS, Image, Metadata
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
 IMAGE = PIL.Image.fromarray(PIXELS)
@@ -165,6 +166,95 @@ def test_a_profile_of_a_png_with_a_wrong_checksum_is_left_out():
     image, notices = read(bytes(data))
     assert not image.metadata
     assert "its ICC profile is damaged" in notices
+
+
+def profile_of(size):
+    return b"iCCP", b"name\0\0" + zlib.compress(bytes(size))
+
+
+def exif_text(digits):
+    return b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n 1\n" + digits)
+
+
+XMP_CHUNK = b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"
+LARGE = "is damaged or has more than {} bytes, and is left out"
+
+
+def png_metadata(*chunks, max_bytes):
+    notices = []
+    return png.read_metadata(io.BytesIO(png_with(*chunks)), max_bytes, notices.append), notices
+
+
+def test_all_metadata_of_a_png_shares_one_budget():
+    """Entries that cannot be used spend it too, so that many of them take no longer than one."""
+    no_digits, large = exif_text(b"x" * 3000), LARGE.format(10_000)
+    found, notices = png_metadata(*[no_digits] * 3, profile_of(900), XMP_CHUNK, max_bytes=10_000)
+    assert (found.icc, found.xmp) == (bytes(900), b"<x/>")
+    assert notices == [f"its Exif block {large}"]
+    found, notices = png_metadata(*[no_digits] * 4, profile_of(900), XMP_CHUNK, max_bytes=10_000)
+    assert not found
+    assert notices == [f"its {entry} {large}" for entry in ("Exif block", "ICC profile", "XMP packet")]
+    cut = b"iCCP", profile_of(50_000)[1][:-5]
+    assert png_metadata(cut, XMP_CHUNK, max_bytes=10_000)[0].xmp is None
+
+
+def test_the_first_entry_of_a_png_that_is_not_damaged_is_kept():
+    damaged = b"iCCP", b"name\0\0no zlib"
+    found, notices = png_metadata(*[damaged] * 3, profile_of(2), *[profile_of(3)] * 3, XMP_CHUNK, max_bytes=1000)
+    assert (found.icc, found.xmp) == (bytes(2), b"<x/>")
+    assert notices == ["it has more than one ICC profile; the first that is not damaged is kept"]
+
+
+def test_few_chunks_of_metadata_are_read(monkeypatch):
+    damaged = b"iCCP", b"name\0\0no zlib"
+    read_bodies = []
+    monkeypatch.setattr(png, "_checked_body", lambda chunk: read_bodies.append(chunk) or chunk[4:-4])
+    found, notices = png_metadata(*[damaged] * 1000, XMP_CHUNK, max_bytes=1000)
+    assert not found
+    assert notices == [f"its {entry} {LARGE.format(1000)}" for entry in ("ICC profile", "XMP packet")]
+    assert len(read_bodies) == png.MAX_METADATA_CHUNKS
+
+
+def test_a_png_of_very_many_chunks_is_refused(monkeypatch):
+    monkeypatch.setattr(png, "MAX_CHUNKS", 9)
+    assert not read(png_with(*[(b"abCd", b"")] * 6))[0].metadata
+    with pytest.raises(ImageError, match="file: it has more than 9 chunks, the limit for PNG files"):
+        read(png_with(*[(b"abCd", b"")] * 7))
+
+
+def test_exif_in_many_segments_of_a_jpeg_is_refused(monkeypatch):
+    """Pillow joins them in a time that grows with the square of their number."""
+    base = file_of("JPEG", IMAGE)
+    segment = b"\xff\xe1" + struct.pack(">H", 1002) + b"Exif\0\0" + bytes(994)
+    monkeypatch.setattr(open_image, "MAX_EXIF_BYTES", 5000)
+    assert "damaged" in read(base[:2] + 5 * segment + base[2:])[1]
+    with pytest.raises(ImageError, match="file: its Exif has more than 5000 bytes; remove it first"):
+        read(base[:2] + 6 * segment + base[2:])
+
+
+def test_fields_of_a_tiff_beyond_the_limit_are_not_read(monkeypatch):
+    base = file_of("TIFF", icc_profile=bytes(5000))
+    assert len(read(base)[0].metadata.icc) == 5000
+    monkeypatch.setattr(tiff, "MAX_METADATA_BYTES", 4999)
+    image, notices = read(base)
+    assert image.metadata.icc is None
+    assert f"its ICC profile {LARGE.format(16777216)}" in notices
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP"])
+def test_metadata_that_does_not_fit_is_left_out(format_name):
+    """What is left of the limit beside names and lengths, and one byte more."""
+    limit = "a .dfm file has at most 16777216 bytes of metadata"
+    for size, is_kept in [((1 << 24) - 10, True), ((1 << 24) - 9, False), ((1 << 24) - 1, False)]:
+        image, notices = read(file_of(format_name, icc_profile=bytes(size), lossless=True))
+        assert (image.metadata.icc is not None) == is_kept
+        assert notices == ("" if is_kept else f"file: its ICC profile of {size} bytes is left out; {limit}")
+        assert len(pack_metadata(image.metadata)) <= 1 << 24
+    entries = Metadata(icc=bytes(9 << 20), exif=bytes(8 << 20), xmp=b"<x/>", cicp=b"\x09\x10\0\1")
+    notices = []
+    image = to_image(Image(PIXELS, entries), notify=notices.append)
+    assert image.metadata == Metadata(exif=entries.exif, xmp=entries.xmp, cicp=entries.cicp)
+    assert notices == [f"its ICC profile of {9 << 20} bytes is left out; {limit}"]
 
 
 def test_exif_in_a_text_of_a_png_is_read():

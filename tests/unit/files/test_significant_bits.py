@@ -8,11 +8,13 @@ import json
 import numpy as np
 import PIL.Image
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 import dfmcodec
 from dfmcodec.cli import main
 from dfmcodec.decoder import decode_image
+from dfmcodec.errors import ImageError
 from dfmcodec.files import png
 from dfmcodec.files.read_image import image_from_bytes
 from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
@@ -38,6 +40,38 @@ def test_scaling_is_undone(bits):
     filled = rescaled(values, peak_value(bits), 65535)
     assert filled[-1] == 65535
     assert np.array_equal(rescaled(filled, 65535, peak_value(bits)), values)
+
+
+def netpbm_values(data):
+    """Values and peak of a file of `written`, read without Pillow."""
+    kind, size, peak, body = data.split(b"\n", 3)
+    width, height = map(int, size.split())
+    values = np.frombuffer(body, "u1" if int(peak) < 256 else ">u2")
+    return values.reshape(height, width, {b"P5": 1, b"P6": 3}[kind]), int(peak)
+
+
+@pytest.mark.parametrize("has_alpha", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [None, *range(1, 16)])
+def test_every_output_of_16_bits_holds_the_samples(bits, channels, has_alpha):
+    values = values_of(bits or 16, channels)
+    pixels = values if bits is None else rescaled(values, peak_value(bits), 65535)
+    alpha = values_of(16, 1)[:, :, 0] if has_alpha else None
+    image = Image(pixels, Metadata(bits=bits), alpha)
+    again = image_from_bytes(written(image, "png"), "file")
+    assert np.array_equal(again.samples, image.samples)
+    assert again.metadata.bits == bits
+    if not (has_alpha and channels == 1):  # a TIFF that Pillow cannot read
+        assert np.array_equal(image_from_bytes(written(image, "tiff"), "file").samples, image.samples)
+    for name, read in (("tiff", tifffile.imread), ("npy", np.load)):
+        assert np.array_equal(read(io.BytesIO(written(image, name))).reshape(image.samples.shape), image.samples)
+    if has_alpha:
+        return
+    held, peak = netpbm_values(written(image, "ppm"))
+    assert peak == peak_value(bits or 16)
+    assert np.array_equal(held, values)
+    again = image_from_bytes(written(image, "ppm"), "file")
+    assert np.array_equal(again.pixels, pixels if peak > 255 else rescaled(values, peak, 255))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -101,6 +135,12 @@ def test_bits_are_kept_in_a_file(tmp_path):
     assert (report["metadata_bytes"], report["significant_bits"]) == ({"bits": 1}, 12)
     runner.invoke(main, ["decode", str(tmp_path / "a.dfm"), "-o", str(tmp_path / "b.pgm")])
     assert (tmp_path / "b.pgm").read_bytes().split(b"\n")[2] == b"4095"
+
+
+@pytest.mark.parametrize("bits", [0, -1, 16, 300])
+def test_other_numbers_of_bits_are_refused(bits):
+    with pytest.raises(ImageError, match=f"bits is {bits}"):
+        Metadata(bits=bits)
 
 
 def test_bits_of_samples_of_8_bits_are_dropped():

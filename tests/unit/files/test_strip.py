@@ -10,9 +10,9 @@ import PIL.Image
 import pytest
 
 from dfmcodec.errors import ConfigError
-from dfmcodec.files.metadata import EXIF_PREFIX
 from dfmcodec.files.read_image import from_pil, image_from_bytes, to_image
 from dfmcodec.files.strip import exif_without_gps, strip_kinds, stripped, xmp_without_gps
+from dfmcodec.files.tiff import EXIF_PREFIX
 from dfmcodec.image import Image, Metadata
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
@@ -139,6 +139,19 @@ def test_kinds_of_all_sources(strip, kept):
             assert b"GPS" not in image.metadata.xmp
         again = to_image(Image(image.pixels, image.metadata), strip=strip)
         assert again.metadata == image.metadata
+
+
+@pytest.mark.parametrize(
+    ("strip", "is_noticed"), [("all", True), ("all,icc", False), ("exif,xmp", False), ("icc", False)]
+)
+def test_a_profile_that_stays_is_noticed(strip, is_noticed):
+    notices = []
+    kinds = strip_kinds(strip_kinds(strip))  # the command and the reader both resolve them
+    stripped(Metadata(icc=b"a profile", exif=exif_with_position()), kinds, notices.append)
+    assert [notice for notice in notices if "--strip all,icc" in notice] == notices
+    assert len(notices) == is_noticed
+    stripped(Metadata(exif=exif_with_position()), kinds, notices.append)
+    assert len(notices) == is_noticed
 
 
 @pytest.mark.parametrize("strip", ["thumbnail", "gps;xmp", "", True, ["exif", 3]])
