@@ -178,6 +178,9 @@ INLINE int are_sizes(const ptrdiff_t *sizes, int count) {
 #define SIZES(...)                                                                                                     \
     are_sizes((const ptrdiff_t[]){__VA_ARGS__}, sizeof((const ptrdiff_t[]){__VA_ARGS__}) / sizeof(ptrdiff_t))
 
+/* Whether a position lies in an array, or at its end. The arrays of large images have more than 2^30 numbers. */
+INLINE int is_position(int64_t position, ptrdiff_t length) { return position >= 0 && position <= length; }
+
 /* Whether a buffer has at least `count` numbers of `size` bytes; otherwise the call is refused. */
 INLINE int has_items(Call *call, const Buffer *buffer, ptrdiff_t count, ptrdiff_t size, const char *name) {
     if (count >= 0 && buffer->len / size >= count) return 1;

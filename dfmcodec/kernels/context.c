@@ -96,7 +96,7 @@ static int prepare(Call *call, Arguments *a) {
     const int64_t *given = a->views.buf; /* [views][plane, index, row stride] */
     for (ptrdiff_t k = 0; k < views; k++) {
         const int64_t plane = given[3 * k], index = given[3 * k + 1], stride = given[3 * k + 2];
-        if (plane < 0 || plane > 2 || !SIZES(index, stride) || index > a->planes[plane].len ||
+        if (plane < 0 || plane > 2 || !is_position(index, a->planes[plane].len) || !SIZES(stride) ||
             stride > a->planes[plane].len ||
             (a->rows && index + (a->rows - 1) * stride + a->columns > a->planes[plane].len)) {
             return refuse(call, "a feature beyond its plane");

@@ -30,7 +30,7 @@ typedef struct {
 
 INLINE int is_within(const Buffer *buffer, ptrdiff_t size, Front front, ptrdiff_t count) {
     const ptrdiff_t items = buffer->len / size;
-    return SIZES(front.start, front.step, count) && front.step <= items && front.start < items && count <= items &&
+    return is_position(front.start, items) && SIZES(front.step, count) && front.step <= items && count <= items &&
            front.start + (count - 1) * front.step < items;
 }
 

@@ -31,8 +31,9 @@ int NAME(accept_symbols)(Call *call) {
     fine_start = take_size(call), fine_stride = take_size(call);
     int result = 0;
     const ptrdiff_t count = rows * columns, tables = offsets.len / (4 * OFFSETS), largest = companded.len - 1;
-    if (!SIZES(rows, columns, state_stride, plane_start, plane_stride, fine_start, fine_stride) || rows < 1 ||
-        columns < 1 || state_stride < columns || largest < 0 || next.len < 16) {
+    if (!SIZES(rows, columns, state_stride, plane_stride, fine_stride) || !is_position(plane_start, plane.len) ||
+        !is_position(fine_start, fine.len / 4) || rows < 1 || columns < 1 || state_stride < columns || largest < 0 ||
+        next.len < 16) {
         return refuse(call, "a pass of these sizes is not possible");
     }
     if (!has_items(call, &symbols, count, 4, "symbols") || !has_items(call, &table, count, 2, "table") ||

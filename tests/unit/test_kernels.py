@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from common import GOLDEN, by, without_kernels
+from numpy.lib.stride_tricks import as_strided
 
 from dfmcodec import bitstream, ssimulacra2
 from dfmcodec._types import Tune
@@ -250,6 +251,24 @@ def test_tables_are_chosen_of_valid_arguments_alone():
     beyond[-1] = 10**6
     with pytest.raises(ValueError, match="does not have"):
         compiled.choose_tables(*good[:6], beyond, *good[7:])
+
+
+def _plane_that_claims(count):
+    """An array that says it has `count` bytes, and has one: for calls that read none."""
+    return as_strided(np.zeros(1, dtype=np.int8), (count,), (1,))
+
+
+def test_features_may_lie_beyond_the_first_gibibyte_of_a_plane():
+    """An image of 60 megapixels in one tile has so many differences."""
+    end = (1 << 30) + 5
+    arguments = _arguments_of_tables()
+    arguments[10], arguments[11], arguments[12] = _plane_that_claims(end), arguments[11].copy(), 0
+    for index in ((1 << 30) + 1, end):
+        arguments[11][-1, 1] = index
+        compiled.choose_tables(*arguments)
+    arguments[11][-1, 1] = end + 1
+    with pytest.raises(ValueError, match="plane"):
+        compiled.choose_tables(*arguments)
 
 
 def test_an_encoder_writes_into_its_room_alone():
