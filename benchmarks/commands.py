@@ -1,0 +1,90 @@
+"""Seconds of whole commands with their default settings, beside AVIF in a running process.
+
+    python benchmarks/commands.py $KODAK/kodim{05,08,23}.png --machine "2 cores of .." \\
+        --out benchmarks/results/commands.jsonl
+
+The commands run one after the other, in turn with AVIF's, so that a host whose speed drifts slows
+all of them. Rows have the median, the smallest and the largest of the runs.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from statistics import median
+
+import click
+import PIL.Image
+from recording import Row, images_argument, out_option, record, run_program
+
+_DFM = (sys.executable, "-m", "dfmcodec")
+_AVIF_QUALITY = 55  # about 0.5 bits per pixel
+_AVIF = "in a running process, Pillow, 4:4:4, quality 55, median of {runs}"
+
+
+def _avif(image: PIL.Image.Image, speed: int) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "AVIF", quality=_AVIF_QUALITY, speed=speed, subsampling="4:4:4")
+    return file.getvalue()
+
+
+def _measured(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
+    """The calls that are timed, by their names in the rows."""
+    with PIL.Image.open(path) as opened:
+        image = opened.convert("RGB")
+    size = f"--size={image.width * image.height // 16}"  # 0.5 bits per pixel
+    file, decoded = folder / "a.dfm", folder / "a.png"
+    avif = _avif(image, 6)
+    return {
+        "dfm encode": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size),
+        "dfm decode": lambda: run_program(*_DFM, "decode", file, "-o", decoded, "-f", "--overwrite-source"),
+        "dfm encode --effort 1": lambda: run_program(*_DFM, "encode", path, "-o", file, "-f", size, "--effort", 1),
+        "AVIF, speed 6": lambda: _avif(image, 6),
+        "AVIF, speed 4": lambda: _avif(image, 4),
+        "AVIF decode": lambda: PIL.Image.open(io.BytesIO(avif)).load(),
+    }
+
+
+def measure(paths: list[Path], runs: int, machine: str) -> Iterator[Row]:
+    """Yields a row for each command and image."""
+    for path in paths:
+        seconds: dict[str, list[float]] = defaultdict(list)
+        with tempfile.TemporaryDirectory() as folder:
+            calls = _measured(path, Path(folder))
+            for run in range(runs + 1):
+                for name, call in calls.items():
+                    started = time.perf_counter()
+                    call()
+                    if run:  # the first one warms up
+                        seconds[name].append(time.perf_counter() - started)
+        for name, taken in seconds.items():
+            how = f"whole commands, median of {runs}, 0.5 bpp, tune visual"
+            yield {
+                "command": name,
+                "picture": path.stem,
+                "s": round(median(taken), 3),
+                "least_s": round(min(taken), 3),
+                "largest_s": round(max(taken), 3),
+                "date": date.today().isoformat(),
+                "machine": machine,
+                "runs": how if name.startswith("dfm") else _AVIF.format(runs=runs),
+            }
+
+
+@click.command(help=__doc__)
+@images_argument
+@click.option("--runs", default=5, show_default=True)
+@click.option("--machine", required=True, help="Processor and load, for the rows.")
+@out_option
+def main(images: tuple[str, ...], runs: int, machine: str, out: Path | None) -> None:
+    record(measure([Path(name) for name in images], runs, machine), out)
+
+
+if __name__ == "__main__":
+    main()
