@@ -67,6 +67,18 @@ def test_what_a_tar_named_alone_is_told_to_do_works(source, tmp_path):
     assert "1 of 1 images done; " in dfm("encode", tar, "--form", "tar", "-O", tmp_path / "out", *FAST).stdout
 
 
+@pytest.mark.parametrize("name", ["000.png", "more"])
+def test_outputs_do_not_follow_links(source, tmp_path, name):
+    """The images fail whose outputs would lead elsewhere, and the others are done."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "private" / ("new.png" if name == "000.png" else ""))
+    result = dfm("pack", source, "-r", "-O", tmp_path / "out", "--form", "files", code=5)
+    assert "is a symbolic link, which no output is written to" in result.stderr
+    assert not any((tmp_path / "private").iterdir())
+    assert ("3 of 4" if name == "000.png" else "2 of 4") in result.stdout
+
+
 def test_parts_of_the_whole(source, tmp_path):
     options = ("pack", source, "-r", "-O", tmp_path / "out", "--shard-size", 1)
     assert "2 images done; " in dfm(*options, "--part", "2/2").stdout
