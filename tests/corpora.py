@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+import dfmcodec
 from dfmcodec.corpus.engines import LOCAL, Engine
 from dfmcodec.corpus.jobs import Part, Progress, open_shards, progress
 from dfmcodec.corpus.places import places_of
@@ -32,6 +33,11 @@ def png(number: int, size: int = 32) -> bytes:
     file = io.BytesIO()
     PIL.Image.fromarray((ramp + 7 * number).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+def dfm_file(number: int) -> bytes:
+    """The bytes of a .dfm file of a small image, another one for each number."""
+    return dfmcodec.encode(np.full((8, 8), 7 * number, np.uint8), effort=1, quality=50).data
 
 
 def write_images(folder: Path, number: int) -> Path:

@@ -50,7 +50,9 @@ def command(
     dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --form parquet
 
     Each file of the store holds up to 1000 images, or as many as --shard-size says. Each output
-    is a copy of its source. A run that was stopped continues when it is called again.
+    is a copy of its source. A .dfm file that is damaged, and a file that is not an image, is not
+    copied: it counts as failed, and the exit code is 5. A run that was stopped continues when it is
+    called again.
     """
     files_from = file_list(arguments)
     run = CorpusRun(

@@ -10,7 +10,7 @@ import sys
 import PIL.Image
 import pytest
 from common import dfm, held_command
-from corpora import read_tar, write_images, write_tar
+from corpora import dfm_file, read_tar, write_images, write_tar
 
 pytest.importorskip("pyarrow")
 FAST = ("--effort", "1", "--quality", "50")
@@ -65,6 +65,22 @@ def test_what_a_tar_named_alone_is_told_to_do_works(source, tmp_path):
     assert advice in said
     assert advice in dfm("encode", tar, "-O", tmp_path / "files", code=1).stderr
     assert "1 of 1 images done; " in dfm("encode", tar, "--form", "tar", "-O", tmp_path / "out", *FAST).stdout
+
+
+def test_pack_counts_damaged_files_as_failed(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "whole.dfm").write_bytes(dfm_file(1))
+    (folder / "cut.dfm").write_bytes(dfm_file(1)[:-5])
+    (folder / "empty.png").write_bytes(b"")
+    result = dfm("pack", folder, "-O", tmp_path / "out", "--form", "files", code=5)
+    assert "1 of 3 images done, 2 failed (dfm jobs " in result.stdout
+    assert [line.split(": ")[:3] for line in result.stderr.splitlines()] == [
+        ["dfm", "failed", str(folder / name)] for name in ("cut.dfm", "empty.png")
+    ]
+    listed = dfm("jobs", tmp_path / "out", "--failed").stdout.splitlines()
+    assert [line.split(": ")[0] for line in listed] == [str(folder / "cut.dfm"), str(folder / "empty.png")]
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] == ["whole.dfm"]
 
 
 @pytest.mark.parametrize("name", ["000.png", "more"])

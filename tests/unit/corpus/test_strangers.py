@@ -207,7 +207,7 @@ def small_limits(monkeypatch):
 def test_a_table_of_one_value_in_many_rows(tmp_path, store, monkeypatch):
     """It stands in the file once."""
     small_limits(monkeypatch)
-    image = {"bytes": bytes(200_000), "path": "a.png"}
+    image = {"bytes": png(0) + bytes(200_000), "path": "a.png"}
     source = write_table(tmp_path / "in.parquet", pyarrow.array([image] * 300))
     assert source.stat().st_size < 10_000
     results, progress = run(store, pack_job(source, size=1000))
