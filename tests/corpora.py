@@ -15,9 +15,10 @@ import PIL.Image
 
 import dfmcodec
 from dfmcodec.corpus.engines import LOCAL, Engine
+from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.jobs import Part, Progress, open_shards, progress
 from dfmcodec.corpus.places import places_of
-from dfmcodec.corpus.plan import Job, Plan, make_plan
+from dfmcodec.corpus.plan import Plan, make_plan
 from dfmcodec.corpus.shards import Shard, ShardResult
 from dfmcodec.corpus.sources import Sources
 from dfmcodec.corpus.store import Store
@@ -76,7 +77,8 @@ def pack_job(
     """A job that packs."""
     found = Sources.of([str(source) for source in sources], recursive=True)
     followed = places_of([str(place) for place in places])
-    return Job("pack", {}, found.named, True, found.form, form or found.form, column, followed, size)
+    form = form or found.form
+    return Job("pack", {}, found.named, True, found.form, form, column, followed, size)
 
 
 def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **config: Any) -> Job:

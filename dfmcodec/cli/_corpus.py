@@ -20,8 +20,8 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
+    from dfmcodec.corpus.job import Job
     from dfmcodec.corpus.jobs import Progress
-    from dfmcodec.corpus.plan import Job
     from dfmcodec.corpus.shards import ShardResult
     from dfmcodec.encoder.config import EncoderConfig
 
@@ -281,8 +281,8 @@ class CorpusRun:
         self._end(progress(store, plan, part), store.url, display.errors, was_interrupted)
 
     def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
+        from dfmcodec.corpus.job import Job
         from dfmcodec.corpus.places import places_of
-        from dfmcodec.corpus.plan import Job
         from dfmcodec.corpus.sources import PARQUET, Sources
 
         options = self.options

@@ -49,10 +49,10 @@ def command(
     dfm pack archive/ -r -O packed/ --form tar
     dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --form parquet
 
-    Each file of the store holds up to 1000 images, or as many as --shard-size says. Each output
-    is a copy of its source. A .dfm file that is damaged, and a file that is not an image, is not
-    copied: it counts as failed, and the exit code is 5. A run that was stopped continues when it is
-    called again.
+    Each tar or Parquet file of the store holds up to 1000 images, or as many as --shard-size says.
+    Each output is a copy of its source, with the same name and in the same subfolder. A .dfm file
+    that is damaged, and a file that is not an image, is not copied: it counts as failed, and the
+    exit code is 5. A run that was stopped continues when it is called again.
     """
     files_from = file_list(arguments)
     run = CorpusRun(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -30,6 +30,8 @@ class Item:
         start: The first row.
         stop: The row after the last one.
         same_as: Another source, where that has the same output as this one.
+        clashes: Likewise, of members or rows: each output that several sources have, and two of
+            these.
     """
 
     source: str
@@ -37,6 +39,7 @@ class Item:
     start: int = 0
     stop: int = 0
     same_as: str = ""
+    clashes: dict[str, list[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""

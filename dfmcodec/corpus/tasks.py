@@ -10,7 +10,7 @@ from typing import Any
 
 from dfmcodec.bitstream import read_header
 from dfmcodec.bitstream.integrity import examine
-from dfmcodec.corpus.forms.entry import Entry
+from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.encode import encode_image
 from dfmcodec.errors import ConfigError, ImageError
@@ -106,7 +106,7 @@ def task_of(name: str, settings: dict[str, Any]) -> Task:
 
 def _pack() -> Task:
     def target_name(name: str) -> str:
-        return name if PurePosixPath(name).suffix else f"{name}.img"
+        return name if PurePosixPath(name).suffix else name + NO_SUFFIX
 
     def is_wanted(name: str) -> bool:
         return _is_image(name) or _is_dfm(name)

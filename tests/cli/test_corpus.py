@@ -107,7 +107,7 @@ def test_pack_takes_outputs_and_gives_them_back(source, tmp_path):
     dfm("encode", source, "-r", "-O", tmp_path / "files", *FAST)
     dfm("pack", tmp_path / "files", "-r", "-O", tmp_path / "tars", "--form", "tar", "--quiet")
     dfm("pack", f"{tmp_path}/tars/*.tar", "-O", tmp_path / "back", "--form", "files")
-    packed = (tmp_path / "back" / "00000" / "more" / "001.dfm").read_bytes()
+    packed = (tmp_path / "back" / "more" / "001.dfm").read_bytes()
     assert packed == (tmp_path / "files" / "more" / "001.dfm").read_bytes()
 
 
