@@ -73,12 +73,13 @@ def pack_job(
     column: str | None = None,
     places: Sequence[Path | str] = (),
     size: int = 3,
+    skips_links: bool = False,
 ) -> Job:
     """A job that packs."""
     found = Sources.of([str(source) for source in sources], recursive=True)
     followed = places_of([str(place) for place in places])
     form = form or found.form
-    return Job("pack", {}, found.named, True, found.form, form, column, followed, size)
+    return Job("pack", {}, found.named, True, found.form, form, column, followed, size, skips_links)
 
 
 def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **config: Any) -> Job:
@@ -93,7 +94,7 @@ def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **c
         skips_larger=False,
     )
     found = Sources.of([str(source) for source in sources], recursive=True)
-    return Job("encode", settings, found.named, True, found.form, form or found.form, None, (), size)
+    return Job("encode", settings, found.named, True, found.form, form or found.form, None, (), size, False)
 
 
 def planned(store: Store, job: Job, keeps_lists: bool = False) -> Plan:

@@ -221,6 +221,7 @@ class CorpusRun:
         files_from: A list of further sources.
         recursive: Whether to search subfolders too.
         store: Where the outputs go; None if that is not given.
+        skips_links: Whether to leave out inputs that are symbolic links.
         processes: The number of shards at a time.
         as_json: Whether to print the summary as JSON.
         quiet: Whether to print errors only.
@@ -231,6 +232,7 @@ class CorpusRun:
     files_from: FileList | None
     recursive: bool
     store: Place | None
+    skips_links: bool
     processes: int
     as_json: bool
     quiet: bool
@@ -289,7 +291,7 @@ class CorpusRun:
         named = [str(source) for source in self.sources]
         if self.files_from is not None:
             named += listed_names(self.files_from)
-        sources = Sources.of(named, self.recursive)
+        sources = Sources.of(named, self.recursive, self.skips_links)
         if options.column is not None and sources.form != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"
             raise ConfigError(msg)
@@ -306,6 +308,7 @@ class CorpusRun:
             options.column,
             places_of(options.places),
             options.shard_size or shard_size,
+            self.skips_links,
         )
 
     def _end(self, state: Progress, url: str, errors: list[str], was_interrupted: bool) -> None:
@@ -401,6 +404,7 @@ def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict
         arguments["files_from"],
         arguments["recursive"],
         arguments["folder"],
+        arguments.get("skip_links", False),
         arguments["processes"],
         arguments["as_json"],
         arguments["quiet"],

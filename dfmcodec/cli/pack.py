@@ -32,12 +32,14 @@ from dfmcodec.cli._corpus import (
 @files_from_option
 @processes_option
 @corpus_options
+@click.option("--skip-links", "skip_links", is_flag=True, help="Leave out inputs that are symbolic links.")
 @json_option
 @quiet_option
 def command(
     sources: tuple[Place, ...],
     folder: Place | None,
     recursive: bool,
+    skip_links: bool,
     processes: int,
     as_json: bool,
     quiet: bool,
@@ -55,7 +57,6 @@ def command(
     exit code is 5. A run that was stopped continues when it is called again.
     """
     files_from = file_list(arguments)
-    run = CorpusRun(
-        CorpusOptions.taken_from(arguments), sources, files_from, recursive, folder, processes, as_json, quiet
-    )
+    options = CorpusOptions.taken_from(arguments)
+    run = CorpusRun(options, sources, files_from, recursive, folder, skip_links, processes, as_json, quiet)
     run.perform("pack", {}, PACK_SHARD_SIZE)

@@ -21,6 +21,7 @@ class Job:
             images.
         places: Where names in that column may lead, as `places.places_of` gives them.
         shard_size: The images of a shard, at most.
+        skips_links: Whether local files that are symbolic links are left out.
     """
 
     task: str
@@ -32,3 +33,4 @@ class Job:
     column: str | None
     places: tuple[str, ...]
     shard_size: int
+    skips_links: bool

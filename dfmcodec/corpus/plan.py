@@ -102,6 +102,7 @@ def _is_sound(plan: Plan) -> bool:
         and all(isinstance(named, tuple) for named in (job.sources, job.places))
         and isinstance(job.settings, dict)
         and isinstance(job.recursive, bool)
+        and isinstance(job.skips_links, bool)
     )
 
 
@@ -130,7 +131,7 @@ def make_plan(
     if plan is not None and keeps_lists:
         return plan
     key = store.key if job.form == FILES else str
-    shards = Sources(job.sources, job.recursive, job.source_form).shards(
+    shards = Sources(job.sources, job.recursive, job.source_form, job.skips_links).shards(
         job.shard_size,
         is_wanted,
         lambda name: key(target_name(name)),

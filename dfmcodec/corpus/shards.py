@@ -179,7 +179,7 @@ class _Work:
         """The entries of an item, and a row for what of it cannot be read."""
         job = self._job
         try:
-            yield from read_entries(job.source_form, item, job.column, job.places)
+            yield from read_entries(job.source_form, item, job.column, job.places, job.skips_links)
         except Exception as error:
             yield ImageRow(item.source, None, FAILED, _message(error))
 

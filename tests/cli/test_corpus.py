@@ -95,6 +95,13 @@ def test_outputs_do_not_follow_links(source, tmp_path, name):
     assert ("3 of 4" if name == "000.png" else "2 of 4") in result.stdout
 
 
+def test_pack_leaves_links_out(source, tmp_path):
+    (source / "link.png").symlink_to(source / "000.png")
+    options = ("pack", source, "-r", "-O", tmp_path / "out", "--form", "tar")
+    assert "4 of 4 images done" in dfm(*options, "--skip-links").stdout
+    assert "holds another plan: skips_links True, not False" in dfm(*options, code=2).stderr
+
+
 def test_parts_of_the_whole(source, tmp_path):
     options = ("pack", source, "-r", "-O", tmp_path / "out", "--shard-size", 1)
     assert "2 images done; " in dfm(*options, "--part", "2/2").stdout

@@ -68,7 +68,7 @@ def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
         return int(file.metadata.num_rows)
 
 
-def entries(item: Item, column: str | None, places: Sequence[str]) -> Iterator[Entry]:
+def entries(item: Item, column: str | None, places: Sequence[str], skips_links: bool) -> Iterator[Entry]:
     """The images of rows.
 
     Raises:
@@ -81,7 +81,7 @@ def entries(item: Item, column: str | None, places: Sequence[str]) -> Iterator[E
         for number, table in _rows(file, stream, item):
             try:
                 data, path = _image_of(table.column(index)[0], kind)
-                read = _reader(data, path, item.source, places)
+                read = _reader(data, path, item.source, places, skips_links)
             except ValueError:  # text that is not UTF-8
                 data, path, read = None, "", partial(_fail, "the name of its image is not UTF-8")
             name = _name_of(path, data is not None) if kind == "image" else ""
@@ -236,13 +236,13 @@ def _number_name(number: int, path: str = "", data: bytes | None = None) -> str:
     return f"{number:09d}{EXTENSION if data is not None and data.startswith(DFM_MAGIC) else ''}"
 
 
-def _reader(data: bytes | None, path: str, table: str, places: Sequence[str]) -> Callable[[], bytes]:
+def _reader(data: bytes | None, path: str, table: str, places: Sequence[str], skips_links: bool) -> Callable[[], bytes]:
     """What reads the image of a row."""
     if data is not None:
         return lambda: data
     if not path:
         return partial(_fail, "the row has no image")
-    return lambda: read_url(followed(path, table, places), redirects=False)
+    return lambda: read_url(followed(path, table, places, skips_links), redirects=False)
 
 
 def _fail(message: str) -> bytes:

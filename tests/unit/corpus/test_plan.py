@@ -160,6 +160,7 @@ def test_what_is_no_plan(source, store, data):
         *(("version", 1), ("lists_sha256", None), ("layout", "1")),
         *(("job.form", "zip"), ("job.form", []), ("job.sources", "abc"), ("job.sources", [1]), ("job.settings", [])),
         *(("job.shard_size", "x"), ("job.column", 5), ("job.recursive", 1), ("job.places", None)),
+        ("job.skips_links", 1),
     ],
 )
 def test_damaged_values_of_a_plan(source, store, name, value):

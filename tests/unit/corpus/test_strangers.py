@@ -85,6 +85,22 @@ def test_names_are_followed_below_a_folder_that_was_allowed(tmp_path, store, ima
     assert "cannot read" in failures(results)[4]
 
 
+def test_names_that_lead_over_links_are_rows_where_links_are_left_out(tmp_path, store):
+    folder = write_images(tmp_path / "in", 2)
+    (folder / "link.png").symlink_to(folder / "000.png")
+    (folder / "linked").symlink_to(folder / "more")
+    (tmp_path / "in2").symlink_to(folder)
+    names = ["000.png", "more/../000.png", str(tmp_path / "in2" / "more" / "001.png"), "link.png", "linked/001.png"]
+    source = write_table(folder / "in.parquet", names)
+    job = {"column": "picture", "places": [tmp_path / "in2", folder], "size": 20}
+    assert run(store, pack_job(source, **job))[1].total.done == 5
+    results, progress = run(open_store(f"{store.url}2"), pack_job(source, **job, skips_links=True))
+    assert (progress.total.done, progress.total.failed) == (3, 2)
+    assert failures(results)[0] == (
+        f"{source}#3: the row names link.png, which leads over a symbolic link; --skip-links leaves it out"
+    )
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
 def test_what_has_no_end_is_not_read(tmp_path, store, monkeypatch):
     monkeypatch.setattr(stores, "MAX_HELD_BYTES", 1000)
