@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+import dfmcodec
 from dfmcodec.corpus.engines import LOCAL, Engine
+from dfmcodec.corpus.job import Job
 from dfmcodec.corpus.jobs import Part, Progress, open_shards, progress
 from dfmcodec.corpus.places import places_of
-from dfmcodec.corpus.plan import Job, Plan, make_plan
+from dfmcodec.corpus.plan import Plan, make_plan
 from dfmcodec.corpus.shards import Shard, ShardResult
 from dfmcodec.corpus.sources import Sources
 from dfmcodec.corpus.store import Store
@@ -32,6 +34,11 @@ def png(number: int, size: int = 32) -> bytes:
     file = io.BytesIO()
     PIL.Image.fromarray((ramp + 7 * number).astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+def dfm_file(number: int) -> bytes:
+    """The bytes of a .dfm file of a small image, another one for each number."""
+    return dfmcodec.encode(np.full((8, 8), 7 * number, np.uint8), effort=1, quality=50).data
 
 
 def write_images(folder: Path, number: int) -> Path:
@@ -66,11 +73,13 @@ def pack_job(
     column: str | None = None,
     places: Sequence[Path | str] = (),
     size: int = 3,
+    skips_links: bool = False,
 ) -> Job:
     """A job that packs."""
     found = Sources.of([str(source) for source in sources], recursive=True)
     followed = places_of([str(place) for place in places])
-    return Job("pack", {}, found.named, True, found.form, form or found.form, column, followed, size)
+    form = form or found.form
+    return Job("pack", {}, found.named, True, found.form, form, column, followed, size, skips_links)
 
 
 def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **config: Any) -> Job:
@@ -85,7 +94,7 @@ def encode_job(*sources: Path | str, form: str | None = None, size: int = 3, **c
         skips_larger=False,
     )
     found = Sources.of([str(source) for source in sources], recursive=True)
-    return Job("encode", settings, found.named, True, found.form, form or found.form, None, (), size)
+    return Job("encode", settings, found.named, True, found.form, form or found.form, None, (), size, False)
 
 
 def planned(store: Store, job: Job, keeps_lists: bool = False) -> Plan:

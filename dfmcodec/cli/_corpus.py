@@ -20,8 +20,8 @@ from dfmcodec.errors import ConfigError
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
+    from dfmcodec.corpus.job import Job
     from dfmcodec.corpus.jobs import Progress
-    from dfmcodec.corpus.plan import Job
     from dfmcodec.corpus.shards import ShardResult
     from dfmcodec.encoder.config import EncoderConfig
 
@@ -44,6 +44,7 @@ _FITTED_CORE_S = 600
 _NOT_FOR_A_CORPUS = {
     "output": "-o",
     "force": "-f",
+    "overwrites_source": "--overwrite-source",
     "preview": "--preview",
     "report_path": "--report",
     "dry_run": "--dry-run",
@@ -221,6 +222,7 @@ class CorpusRun:
         files_from: A list of further sources.
         recursive: Whether to search subfolders too.
         store: Where the outputs go; None if that is not given.
+        skips_links: Whether to leave out inputs that are symbolic links.
         processes: The number of shards at a time.
         as_json: Whether to print the summary as JSON.
         quiet: Whether to print errors only.
@@ -231,6 +233,7 @@ class CorpusRun:
     files_from: FileList | None
     recursive: bool
     store: Place | None
+    skips_links: bool
     processes: int
     as_json: bool
     quiet: bool
@@ -281,15 +284,15 @@ class CorpusRun:
         self._end(progress(store, plan, part), store.url, display.errors, was_interrupted)
 
     def _job(self, task: str, settings: dict[str, Any], shard_size: int) -> Job:
+        from dfmcodec.corpus.job import Job
         from dfmcodec.corpus.places import places_of
-        from dfmcodec.corpus.plan import Job
         from dfmcodec.corpus.sources import PARQUET, Sources
 
         options = self.options
         named = [str(source) for source in self.sources]
         if self.files_from is not None:
             named += listed_names(self.files_from)
-        sources = Sources.of(named, self.recursive)
+        sources = Sources.of(named, self.recursive, self.skips_links)
         if options.column is not None and sources.form != PARQUET:
             msg = "--column is for Parquet sources, whose names end in .parquet"
             raise ConfigError(msg)
@@ -306,6 +309,7 @@ class CorpusRun:
             options.column,
             places_of(options.places),
             options.shard_size or shard_size,
+            self.skips_links,
         )
 
     def _end(self, state: Progress, url: str, errors: list[str], was_interrupted: bool) -> None:
@@ -401,6 +405,7 @@ def encode_corpus(options: CorpusOptions, config: EncoderConfig, arguments: dict
         arguments["files_from"],
         arguments["recursive"],
         arguments["folder"],
+        arguments["skips_links"],
         arguments["processes"],
         arguments["as_json"],
         arguments["quiet"],

@@ -13,6 +13,7 @@ from dfmcodec.cli._common import (
     processes_option,
     quiet_option,
     recursive_option,
+    skip_links_option,
 )
 from dfmcodec.cli._corpus import (
     PACK_SHARD_SIZE,
@@ -32,12 +33,14 @@ from dfmcodec.cli._corpus import (
 @files_from_option
 @processes_option
 @corpus_options
+@skip_links_option
 @json_option
 @quiet_option
 def command(
     sources: tuple[Place, ...],
     folder: Place | None,
     recursive: bool,
+    skips_links: bool,
     processes: int,
     as_json: bool,
     quiet: bool,
@@ -49,11 +52,12 @@ def command(
     dfm pack archive/ -r -O packed/ --form tar
     dfm pack 's3://in/{00000..00999}.tar' -O s3://out/ --form parquet
 
-    Each file of the store holds up to 1000 images, or as many as --shard-size says. Each output
-    is a copy of its source. A run that was stopped continues when it is called again.
+    Each tar or Parquet file of the store holds up to 1000 images, or as many as --shard-size says.
+    Each output is a copy of its source, with the same name and in the same subfolder. A .dfm file
+    that is damaged, and a file that is not an image, is not copied: it counts as failed, and the
+    exit code is 5. A run that was stopped continues when it is called again.
     """
     files_from = file_list(arguments)
-    run = CorpusRun(
-        CorpusOptions.taken_from(arguments), sources, files_from, recursive, folder, processes, as_json, quiet
-    )
+    options = CorpusOptions.taken_from(arguments)
+    run = CorpusRun(options, sources, files_from, recursive, folder, skips_links, processes, as_json, quiet)
     run.perform("pack", {}, PACK_SHARD_SIZE)

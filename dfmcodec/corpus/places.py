@@ -43,13 +43,14 @@ def _place(text: str) -> str:
     return text
 
 
-def followed(name: str, table: str, places: Sequence[str]) -> str:
+def followed(name: str, table: str, places: Sequence[str], skips_links: bool = False) -> str:
     """Where a name in a table leads.
 
     Args:
         name: A path or URL; a relative path begins at the folder of the table.
         table: The path or URL of the table.
         places: What `places_of` gives.
+        skips_links: Whether a path that leads over symbolic links below its place is refused.
 
     Returns:
         The path or URL that is to be read.
@@ -63,7 +64,11 @@ def followed(name: str, table: str, places: Sequence[str]) -> str:
             return name
     elif scheme_of(table) is None:
         path = local_path(table).parent / local_path(name)
-        if any(_is_below(path, Path(place)) for place in places if scheme_of(place) is None):
+        folder = next((Path(one) for one in places if scheme_of(one) is None and _is_below(path, Path(one))), None)
+        if folder is not None and skips_links and _leads_over_link(path, folder):
+            msg = f"the row names {name}, which leads over a symbolic link; --skip-links leaves it out"
+            raise ImageError(msg)
+        if folder is not None:
             return str(path)
     msg = f"the row names {name}, which is not read; name its folder or the beginning of its URL with --follow"
     raise ImageError(msg)
@@ -92,3 +97,10 @@ def _is_below(path: Path, folder: Path) -> bool:
         return is_written_so and Path(os.path.realpath(path)).is_relative_to(real)
     except (OSError, ValueError):  # no name that a file can have
         return False
+
+
+def _leads_over_link(path: Path, folder: Path) -> bool:
+    """Whether a path below a folder, as `_is_below` finds it, is that of another file."""
+    real, written = Path(os.path.realpath(folder)), Path(os.path.abspath(path))
+    inner = written.relative_to(folder if written.is_relative_to(folder) else real)
+    return Path(os.path.realpath(path)) != real / inner

@@ -11,41 +11,14 @@ from typing import Any
 
 from dfmcodec import __version__
 from dfmcodec.corpus.forms.parquet import row_count
+from dfmcodec.corpus.job import Job
+from dfmcodec.corpus.outputs import PlannedShard, planned_shards
 from dfmcodec.corpus.sources import FILES, FORMS, RECORDS, TAR, Item, Sources
 from dfmcodec.corpus.store import Store
 from dfmcodec.errors import ConfigError, DfmError, OutputError
-from dfmcodec.files.names import fault_of_name
 
 PLAN = f"{RECORDS}/plan.json"
 LAYOUT = 1  # of the objects in the folder of the plan
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be done: everything that decides the outputs besides the images.
-
-    Args:
-        task: "encode" or "pack".
-        settings: Of the task, as plain values.
-        sources: What is named as sources.
-        recursive: Whether subfolders are searched too.
-        source_form: "files", "tar" or "parquet".
-        form: That of the outputs, likewise.
-        column: The column of images, or of their names, of Parquet sources; None to find one of
-            images.
-        places: Where names in that column may lead, as `places.places_of` gives them.
-        shard_size: The images of a shard, at most.
-    """
-
-    task: str
-    settings: dict[str, Any]
-    sources: tuple[str, ...]
-    recursive: bool
-    source_form: str
-    form: str
-    column: str | None
-    places: tuple[str, ...]
-    shard_size: int
 
 
 @dataclass(frozen=True)
@@ -129,6 +102,7 @@ def _is_sound(plan: Plan) -> bool:
         and all(isinstance(named, tuple) for named in (job.sources, job.places))
         and isinstance(job.settings, dict)
         and isinstance(job.recursive, bool)
+        and isinstance(job.skips_links, bool)
     )
 
 
@@ -157,17 +131,17 @@ def make_plan(
     if plan is not None and keeps_lists:
         return plan
     key = store.key if job.form == FILES else str
-    shards = Sources(job.sources, job.recursive, job.source_form).shards(
+    shards = Sources(job.sources, job.recursive, job.source_form, job.skips_links).shards(
         job.shard_size,
         is_wanted,
         lambda name: key(target_name(name)),
         lambda source: row_count(source, job.column, job.places),
     )
-    is_there = _finder(store, job)
+    find = _finder(store, job)
     digest, numbers, images = hashlib.sha256(), 0, 0
-    for items in shards:
-        outputs = _outputs(job, numbers, items, target_name) if plan is None else []
-        output = next(filter(is_there, outputs), None)
+    for shard in planned_shards(job, shards, key, target_name):
+        items = shard.items
+        output = find(shard) if plan is None else None
         if output is not None:
             plan = _plan_of(store, job)
             if plan is None:
@@ -208,29 +182,24 @@ def _plan_of(store: Store, job: Job) -> Plan | None:
     return plan
 
 
-def _outputs(job: Job, number: int, items: list[Item], target_name: Callable[[str], str]) -> list[str]:
-    """The names of the outputs of a shard; of those that are named after members or rows, the
-    folder.
+def _finder(store: Store, job: Job) -> Callable[[PlannedShard], str | None]:
+    """Returns a function that gives an output of a shard that is there, or the folder of its
+    numbered outputs. It looks for many files in one folder by one listing of that.
     """
-    if job.form != FILES:
-        return [f"{number:05d}.{job.form}"]
-    if job.source_form != FILES:
-        return [f"{number:05d}"]
-    outputs = (target_name(item.name) for item in items if not item.same_as)
-    return [output for output in outputs if fault_of_name(output) is None]
-
-
-def _finder(store: Store, job: Job) -> Callable[[str], bool]:
-    """What indicates whether an output is there; for many in one folder by one listing of that."""
-    if job.form != FILES or job.source_form != FILES:
-        return store.holds
     names = cache(lambda folder: frozenset(store.names(folder)))
 
-    def is_listed(output: str) -> bool:
+    def is_there(output: str) -> bool:
+        if job.form != FILES:
+            return store.holds(output)
         folder, _, name = output.rpartition("/")
         return name in names(folder)
 
-    return is_listed
+    def find(shard: PlannedShard) -> str | None:
+        if shard.folder is not None and store.holds(shard.folder):
+            return shard.folder
+        return next(filter(is_there, shard.outputs), None)
+
+    return find
 
 
 def _write_plan(store: Store, plan: Plan) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 from dfmcodec.corpus.forms import open_writer, read_entries
 from dfmcodec.corpus.forms.entry import Entry, Writer, require_pyarrow
-from dfmcodec.corpus.plan import Plan, read_plan
+from dfmcodec.corpus.job import Job
+from dfmcodec.corpus.outputs import numbered_output
+from dfmcodec.corpus.plan import read_plan
 from dfmcodec.corpus.records import (
     DONE,
     FAILED,
@@ -21,7 +23,7 @@ from dfmcodec.corpus.records import (
     read_commit,
     write_commit,
 )
-from dfmcodec.corpus.sources import FILES, RECORDS, TAR, Item, another, same_outputs
+from dfmcodec.corpus.sources import FILES, PARQUET, RECORDS, TAR, Item, another, same_outputs
 from dfmcodec.corpus.store import Store, UnusableNameError, open_store
 from dfmcodec.corpus.tasks import Task, task_of
 from dfmcodec.errors import (
@@ -97,7 +99,7 @@ def encode_shard(shard: Shard) -> ShardResult:
     job = plan.job
     items, task = plan.list_of(store, shard.number), task_of(job.task, job.settings)
     attempt, writer = Attempt(store, shard.number), open_writer(job.form, store, shard.number)
-    work = _Work(store, plan, task, writer, attempt, "" if job.source_form == FILES else f"{shard.number:05d}/")
+    work = _Work(store, job, task, writer, attempt, shard.number)
     rows = list(work.rows(items))
     writer.close()
     failures = tuple(failure_line(row.source, row.error or "") for row in rows if row.status == FAILED)
@@ -119,24 +121,23 @@ class _Work:
 
     Args:
         store: The store.
-        plan: The plan.
+        job: What is to be done.
         task: What is done to each image.
         writer: Takes the outputs.
         attempt: Notes the image in work.
-        folder: The folder for outputs that are files, where names are those of members or rows.
+        number: That of the shard.
 
     Attributes:
         notices: Those of the images so far.
     """
 
-    def __init__(self, store: Store, plan: Plan, task: Task, writer: Writer, attempt: Attempt, folder: str) -> None:
-        self._plan = plan
+    def __init__(self, store: Store, job: Job, task: Task, writer: Writer, attempt: Attempt, number: int) -> None:
+        self._job = job
         self._task = task
         self._writer = writer
         self._attempt = attempt
-        is_files = plan.job.form == FILES
-        self._folder = folder if is_files else ""
-        self._key = store.key if is_files else str
+        self._number = number
+        self._key = store.key if job.form == FILES else str
         self.notices: list[str] = []
 
     def rows(self, items: list[Item]) -> Iterator[ImageRow]:
@@ -151,7 +152,7 @@ class _Work:
         index = 0
         try:
             for item in items:
-                for entry in self._told_apart(item) if self._plan.job.source_form == TAR else self._entries(item):
+                for entry in self._told_apart(item):
                     if isinstance(entry, ImageRow):
                         yield entry
                         continue
@@ -161,11 +162,13 @@ class _Work:
             self._attempt.leave()
 
     def _told_apart(self, item: Item) -> Iterator[Entry | ImageRow]:
-        """The entries of a tar. Those that have an output in common name another one that has it,
-        too; this is found by the headers, before any is read.
+        """The entries of an item. Those that have an output in common name another one that has it,
+        too; this is found by the plan, or by the headers of a tar, before any is read.
         """
-        entries = (entry for entry in self._entries(item) if isinstance(entry, Entry) and self._has_output(entry))
-        same = same_outputs((self._key(self._output_name(entry)), entry.source) for entry in entries)
+        same = item.clashes
+        if self._job.source_form == TAR and self._job.form != FILES:
+            entries = (entry for entry in self._entries(item) if isinstance(entry, Entry) and self._has_output(entry))
+            same = same_outputs((self._key(self._output_name(entry)), entry.source) for entry in entries)
         for entry in self._entries(item):
             if isinstance(entry, Entry) and (sources := same.get(self._key(self._output_name(entry)))):
                 yield replace(entry, same_as=another(entry.source, sources))
@@ -174,18 +177,19 @@ class _Work:
 
     def _entries(self, item: Item) -> Iterator[Entry | ImageRow]:
         """The entries of an item, and a row for what of it cannot be read."""
-        job = self._plan.job
+        job = self._job
         try:
-            yield from read_entries(job.source_form, item, job.column, job.places)
+            yield from read_entries(job.source_form, item, job.column, job.places, job.skips_links)
         except Exception as error:
             yield ImageRow(item.source, None, FAILED, _message(error))
 
     def _has_output(self, entry: Entry) -> bool:
         """Whether there is to be an output: a file beside images has one in tars."""
-        return entry.is_image or self._plan.job.form == TAR
+        return entry.is_image or self._job.form == TAR
 
     def _output_name(self, entry: Entry) -> str:
-        return self._folder + (self._task.target_name(entry.name) if entry.is_image else entry.name)
+        name = self._task.target_name(entry.name) if entry.is_image else entry.name
+        return numbered_output(self._number, name) if entry.is_numbered else name
 
     def _rows_of(self, index: int, entry: Entry) -> Iterator[ImageRow]:
         """The row of an image; that of a file beside images only if it fails."""
@@ -237,6 +241,8 @@ class _Work:
             ImageError: It is no such name.
         """
         name = self._output_name(entry)
+        if self._job.source_form == self._job.form == PARQUET:  # it is a value of a row, and names nothing
+            return name
         if entry.same_as:
             msg = f"{entry.source} has the same output as {entry.same_as}, {name}; {self._task.advice}"
             raise ImageError(msg)

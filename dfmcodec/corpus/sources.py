@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -30,6 +30,8 @@ class Item:
         start: The first row.
         stop: The row after the last one.
         same_as: Another source, where that has the same output as this one.
+        clashes: Likewise, of members or rows: each output that several sources have, and two of
+            these.
     """
 
     source: str
@@ -37,6 +39,7 @@ class Item:
     start: int = 0
     stop: int = 0
     same_as: str = ""
+    clashes: dict[str, list[str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""
@@ -51,14 +54,17 @@ class Sources:
         named: Files, folders, and patterns with `*`, `?`, `[...]`, `{a,b}` and `{000..999}`.
         recursive: Whether subfolders are searched too.
         form: "files", "tar" or "parquet".
+        skips_links: Whether local files that are symbolic links, or lie behind one that was not
+            named, are left out.
     """
 
     named: tuple[str, ...]
     recursive: bool
     form: str
+    skips_links: bool
 
     @classmethod
-    def of(cls, named: Sequence[str], recursive: bool) -> Sources:
+    def of(cls, named: Sequence[str], recursive: bool, skips_links: bool = False) -> Sources:
         """Finds the form by the extensions. Local paths become absolute.
 
         Raises:
@@ -70,7 +76,7 @@ class Sources:
             msg = f"the sources must have one form, images, tars or Parquet; found {found}"
             raise ConfigError(msg)
         absolute = (local_path(name).absolute().as_posix() if scheme_of(name) is None else name for name in named)
-        return cls(tuple(absolute), recursive, forms.pop())
+        return cls(tuple(absolute), recursive, forms.pop(), skips_links)
 
     def shards(
         self,
@@ -107,18 +113,31 @@ class Sources:
     def _files(self, is_wanted: Callable[[str], bool]) -> Iterator[Item]:
         for pattern in self.named:
             if not _is_pattern(pattern) and is_folder(pattern):
+                folder = f"{pattern.rstrip('/')}/"
                 for name in list_files(pattern, self.recursive):
-                    if is_wanted(name) and name.split("/", 1)[0] != RECORDS:
-                        yield Item(f"{pattern.rstrip('/')}/{name}", name)
+                    if is_wanted(name) and name.split("/", 1)[0] != RECORDS and not self._skips(folder, name):
+                        yield Item(folder + name, name)
             else:
-                folder = _fixed_folder(pattern)
-                yield from (Item(source, source[len(folder) :]) for source in _expanded(pattern))
+                yield from self._matching(pattern)
 
     def _found(self) -> Iterator[str]:
         for pattern in self.named:
             if not _is_pattern(pattern):
                 is_folder(pattern)  # or it is not there
-            yield from _expanded(pattern)
+            yield from (item.source for item in self._matching(pattern))
+
+    def _matching(self, pattern: str) -> Iterator[Item]:
+        """The files that a pattern stands for, named from where they differ."""
+        folder = _fixed_folder(pattern)
+        items = (Item(source, source[len(folder) :]) for source in _expanded(pattern))
+        return (item for item in items if not self._skips(folder, item.name))
+
+    def _skips(self, folder: str, name: str) -> bool:
+        """Whether a file below a folder is left out, as it or a folder on the way is a link."""
+        if not self.skips_links or scheme_of(folder) is not None:
+            return False
+        ends = [*(match.start() for match in re.finditer("/", name)), len(name)]
+        return any(os.path.islink(local_path(folder + name[:end])) for end in ends)
 
 
 def same_outputs(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

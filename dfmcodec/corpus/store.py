@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -101,7 +102,11 @@ class Store(ABC):
 
 
 class _LocalStore(Store):
-    """A folder, which is made with the first object."""
+    """A folder, which is made with the first object.
+
+    It may be, or lie behind, a symbolic link. Below it, no link is followed to write or delete:
+    names of outputs come from sources, and links from whoever could write to the folder before.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
@@ -114,13 +119,33 @@ class _LocalStore(Store):
     def write(self, name: str, data: bytes) -> None:
         path = self._folder / name
         with _writing(str(path)):
+            self._check_way(path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
+            write_atomic(path, data, follow=False)
 
     def delete(self, name: str) -> None:
         path = self._folder / name
         with _reaching("delete", str(path), OutputError):
+            self._check_way(path.parent)
             path.unlink(missing_ok=True)
+
+    def _check_way(self, path: Path) -> None:
+        """Refuses an object that leads out of the folder over links, or to what is no file.
+
+        Raises:
+            UnusableNameError: The path, or a folder on the way to it, is a symbolic link, or it is
+                a device, pipe or socket.
+        """
+        ways = [path, *path.parents]
+        for way in reversed(ways[: ways.index(self._folder)]):
+            try:
+                mode = os.lstat(way).st_mode
+            except FileNotFoundError:
+                return
+            found = "a symbolic link" if stat.S_ISLNK(mode) else NOT_A_FILE
+            if stat.S_ISLNK(mode) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                msg = f"{way} is {found}, which no output is written to; remove it, or name another store"
+                raise UnusableNameError(msg)
 
     def holds(self, name: str) -> bool:
         return os.path.lexists(self._folder / name)

@@ -8,13 +8,17 @@ from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dfmcodec.corpus.forms.entry import Entry
+from dfmcodec.bitstream import read_header
+from dfmcodec.bitstream.integrity import examine
+from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry
 from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.encoder.encode import encode_image
-from dfmcodec.errors import ConfigError
+from dfmcodec.errors import ConfigError, ImageError
 from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.files.open_image import DFM_MAGIC, may_be_image, plugin_package
 from dfmcodec.files.read_image import IMAGE_SUFFIXES, image_from_bytes
 from dfmcodec.generative.model import read_model_file
+from dfmcodec.image import LARGEST_PIXELS
 
 ENCODE, PACK = "encode", "pack"
 
@@ -102,12 +106,40 @@ def task_of(name: str, settings: dict[str, Any]) -> Task:
 
 def _pack() -> Task:
     def target_name(name: str) -> str:
-        return name if PurePosixPath(name).suffix else f"{name}.img"
+        return name if PurePosixPath(name).suffix else name + NO_SUFFIX
 
     def is_wanted(name: str) -> bool:
-        return _is_image(name) or PurePosixPath(name).suffix.lower() == EXTENSION
+        return _is_image(name) or _is_dfm(name)
 
-    return Task(lambda data, entry: Product(data), target_name, is_wanted)
+    def perform(data: bytes, entry: Entry) -> Product:
+        check_intact(data, entry.name)
+        return Product(data)
+
+    return Task(perform, target_name, is_wanted)
+
+
+def check_intact(data: bytes, name: str) -> None:
+    """Refuses an image that is damaged, as far as this shows without decoding it.
+
+    The header, the section table and the CRC-32 of a `.dfm` file are checked, which together cover
+    all of its bytes. Of other images, the first bytes are compared with those of known formats.
+
+    Args:
+        data: The bytes of the file.
+        name: Its name. With the extension `.dfm` it must be a `.dfm` file.
+
+    Raises:
+        FormatError: The `.dfm` file is damaged, truncated or of a newer version.
+        ImageError: The file is empty, or is not an image of a known format.
+    """
+    if _is_dfm(name) or data.startswith(DFM_MAGIC):
+        examine(data, read_header(data, LARGEST_PIXELS)).refuse_damage()
+    elif not data:
+        msg = "the file is empty; an image is needed"
+        raise ImageError(msg)
+    elif not may_be_image(data) and plugin_package(data) is None:
+        msg = f"not an image of a known format: its first bytes are {data[:4]!r}; get another copy"
+        raise ImageError(msg)
 
 
 def _encode(
@@ -128,6 +160,8 @@ def _encode(
         def notify(notice: str) -> None:
             notices.append(f"{entry.source}: {notice}")
 
+        if data.startswith(DFM_MAGIC):
+            check_intact(data, entry.name)  # it is refused in any case, but a damaged one for its damage
         image = image_from_bytes(data, entry.source, max_pixels, strip, page, notices.append)
         result = encode_image(image, config, generator=generative_model, notify=notify)
         report = result.report
@@ -142,6 +176,10 @@ def _encode(
 
     advice = Task.advice if keeps_extension else "--keep-extension distinguishes them if their extensions differ"
     return Task(perform, target_name, _is_image, advice)
+
+
+def _is_dfm(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() == EXTENSION
 
 
 def _is_image(name: str) -> bool:

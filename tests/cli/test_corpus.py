@@ -10,7 +10,7 @@ import sys
 import PIL.Image
 import pytest
 from common import dfm, held_command
-from corpora import read_tar, write_images, write_tar
+from corpora import dfm_file, read_tar, write_images, write_tar
 
 pytest.importorskip("pyarrow")
 FAST = ("--effort", "1", "--quality", "50")
@@ -67,6 +67,41 @@ def test_what_a_tar_named_alone_is_told_to_do_works(source, tmp_path):
     assert "1 of 1 images done; " in dfm("encode", tar, "--form", "tar", "-O", tmp_path / "out", *FAST).stdout
 
 
+def test_pack_counts_damaged_files_as_failed(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "whole.dfm").write_bytes(dfm_file(1))
+    (folder / "cut.dfm").write_bytes(dfm_file(1)[:-5])
+    (folder / "empty.png").write_bytes(b"")
+    result = dfm("pack", folder, "-O", tmp_path / "out", "--form", "files", code=5)
+    assert "1 of 3 images done, 2 failed (dfm jobs " in result.stdout
+    assert [line.split(": ")[:3] for line in result.stderr.splitlines()] == [
+        ["dfm", "failed", str(folder / name)] for name in ("cut.dfm", "empty.png")
+    ]
+    listed = dfm("jobs", tmp_path / "out", "--failed").stdout.splitlines()
+    assert [line.split(": ")[0] for line in listed] == [str(folder / "cut.dfm"), str(folder / "empty.png")]
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_file()] == ["whole.dfm"]
+
+
+@pytest.mark.parametrize("name", ["000.png", "more"])
+def test_outputs_do_not_follow_links(source, tmp_path, name):
+    """The images fail whose outputs would lead elsewhere, and the others are done."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "private" / ("new.png" if name == "000.png" else ""))
+    result = dfm("pack", source, "-r", "-O", tmp_path / "out", "--form", "files", code=5)
+    assert "is a symbolic link, which no output is written to" in result.stderr
+    assert not any((tmp_path / "private").iterdir())
+    assert ("3 of 4" if name == "000.png" else "2 of 4") in result.stdout
+
+
+def test_pack_leaves_links_out(source, tmp_path):
+    (source / "link.png").symlink_to(source / "000.png")
+    options = ("pack", source, "-r", "-O", tmp_path / "out", "--form", "tar")
+    assert "4 of 4 images done" in dfm(*options, "--skip-links").stdout
+    assert "holds another plan: skips_links True, not False" in dfm(*options, code=2).stderr
+
+
 def test_parts_of_the_whole(source, tmp_path):
     options = ("pack", source, "-r", "-O", tmp_path / "out", "--shard-size", 1)
     assert "2 images done; " in dfm(*options, "--part", "2/2").stdout
@@ -79,7 +114,7 @@ def test_pack_takes_outputs_and_gives_them_back(source, tmp_path):
     dfm("encode", source, "-r", "-O", tmp_path / "files", *FAST)
     dfm("pack", tmp_path / "files", "-r", "-O", tmp_path / "tars", "--form", "tar", "--quiet")
     dfm("pack", f"{tmp_path}/tars/*.tar", "-O", tmp_path / "back", "--form", "files")
-    packed = (tmp_path / "back" / "00000" / "more" / "001.dfm").read_bytes()
+    packed = (tmp_path / "back" / "more" / "001.dfm").read_bytes()
     assert packed == (tmp_path / "files" / "more" / "001.dfm").read_bytes()
 
 

@@ -10,7 +10,9 @@ from dfmcodec.corpus.sources import FILES, PARQUET, TAR, Item
 from dfmcodec.corpus.store import Store
 
 
-def read_entries(form: str, item: Item, column: str | None, places: Sequence[str]) -> Iterator[Entry]:
+def read_entries(
+    form: str, item: Item, column: str | None, places: Sequence[str], skips_links: bool
+) -> Iterator[Entry]:
     """The images of an item of a list, and what lies beside them, in order.
 
     Args:
@@ -18,6 +20,7 @@ def read_entries(form: str, item: Item, column: str | None, places: Sequence[str
         item: The item.
         column: The column of images of Parquet sources; None to find it.
         places: Where names in that column may lead.
+        skips_links: Whether names in that column that lead over symbolic links are refused.
 
     Raises:
         DfmError: The tar or Parquet file cannot be read, from here on.
@@ -25,7 +28,7 @@ def read_entries(form: str, item: Item, column: str | None, places: Sequence[str
     readers: dict[str, Callable[[], Iterator[Entry]]] = {
         FILES: lambda: files.entries(item),
         TAR: lambda: tars.entries(item),
-        PARQUET: lambda: parquet.entries(item, column, places),
+        PARQUET: lambda: parquet.entries(item, column, places, skips_links),
     }
     return readers[form]()
 

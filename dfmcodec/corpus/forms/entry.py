@@ -9,6 +9,7 @@ from typing import Any
 
 from dfmcodec.errors import LimitError, MissingPackageError, is_installed
 
+NO_SUFFIX = ".img"  # the extension of images whose source gives none
 # What a Parquet file may hold for a shard, once it is unpacked: as much as the file has bytes, or
 # more by this ratio, between these bounds. An honest one is far below, as images do not compress.
 UNPACKED_RATIO = 100
@@ -27,6 +28,7 @@ class Entry:
         is_image: Whether it is to be encoded.
         row: The row of a Parquet file that it stands in, a `parquet.Row`.
         same_as: Another source, where that has the same output as this one.
+        is_numbered: Whether its name is the number of its row, as its source gives no name.
     """
 
     source: str
@@ -35,6 +37,14 @@ class Entry:
     is_image: bool = True
     row: Any = None
     same_as: str = ""
+    is_numbered: bool = False
+
+
+def without_dot(path: str) -> str:
+    """A path without a leading `./`, which `tar -C folder .` puts before all names."""
+    while path.startswith("./"):
+        path = path[2:]
+    return path
 
 
 class Budget:

@@ -7,18 +7,21 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any
 
-from dfmcodec.corpus.forms.entry import Budget, Entry, Writer, require_pyarrow
+from dfmcodec.corpus.forms.entry import Budget, Entry, Writer, require_pyarrow, without_dot
 from dfmcodec.corpus.places import followed
 from dfmcodec.corpus.sources import Item
 from dfmcodec.corpus.store import Store, open_url, read_url
-from dfmcodec.errors import ConfigError, DfmError, ImageError
-from dfmcodec.files.names import as_unicode
+from dfmcodec.errors import ConfigError, DfmError, ImageError, LimitError
+from dfmcodec.files.atomic import EXTENSION
+from dfmcodec.files.names import as_unicode, fault_of_name
+from dfmcodec.files.open_image import DFM_MAGIC
 
 IMAGE = "image"  # the column of images where the source has none
 _OTHER = "dfm"  # likewise, where the source has a column of that name for something else
@@ -65,7 +68,7 @@ def row_count(source: str, column: str | None, places: Sequence[str]) -> int:
         return int(file.metadata.num_rows)
 
 
-def entries(item: Item, column: str | None, places: Sequence[str]) -> Iterator[Entry]:
+def entries(item: Item, column: str | None, places: Sequence[str], skips_links: bool) -> Iterator[Entry]:
     """The images of rows.
 
     Raises:
@@ -76,8 +79,46 @@ def entries(item: Item, column: str | None, places: Sequence[str]) -> Iterator[E
         index, kind = _image_column(file.schema_arrow, column, item.source)
         replaced = None if kind == "name" else index
         for number, table in _rows(file, stream, item):
-            read, suffix = _reader(table.column(index)[0], kind, item.source, places)
-            yield Entry(f"{item.source}#{number}", f"{number:09d}{suffix}", read, row=Row(table, replaced))
+            try:
+                data, path = _image_of(table.column(index)[0], kind)
+                read = _reader(data, path, item.source, places, skips_links)
+            except ValueError:  # text that is not UTF-8
+                data, path, read = None, "", partial(_fail, "the name of its image is not UTF-8")
+            name = _name_of(path, data is not None) if kind == "image" else ""
+            numbered, row = _number_name(number, path, data), Row(table, replaced)
+            yield Entry(f"{item.source}#{number}", name or numbered, read, row=row, is_numbered=not name)
+
+
+def names(source: str, column: str | None) -> Iterator[str]:
+    """The name that each row of a file gives to its output, without reading the images; empty for
+    one that gives none, and for rows that cannot be read.
+
+    Raises:
+        DfmError: The file cannot be read, from here on.
+        ConfigError: As in `row_count`.
+    """
+    with _opened(source) as (file, stream):
+        index, kind = _image_column(file.schema_arrow, column, source)
+        if kind != "image":
+            yield from repeat("", file.metadata.num_rows)
+            return
+        path, leaves = f"{file.schema_arrow.names[index]}.path", [column.path for column in _leaves(file)]
+        chunks = [at for at, leaf in enumerate(leaves) if f"{leaf}.".startswith(f"{path}.")]
+        packed, size_bytes = _packed(file, stream), stream.seek(0, io.SEEK_END)
+        for group in range(file.metadata.num_row_groups):
+            described = file.metadata.row_group(group)
+            try:
+                Budget(source, size_bytes).check(_unpacked_bytes(described, file, chunks))
+            except LimitError:  # no shard will read its images
+                yield from repeat("", described.num_rows)
+                continue
+            for batch in packed.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group], columns=[path]):
+                for scalar in batch.column(0):
+                    try:
+                        _, found = _image_of(scalar, kind)
+                    except ValueError:
+                        found = ""
+                    yield _name_of(found, has_bytes=False)
 
 
 def _rows(file: Any, stream: Any, item: Item) -> Iterator[tuple[int, Any]]:
@@ -87,19 +128,16 @@ def _rows(file: Any, stream: Any, item: Item) -> Iterator[tuple[int, Any]]:
     own: a value of a megabyte may stand in a million rows.
     """
     import pyarrow
-    import pyarrow.parquet
 
     budget, schema, first = Budget(item.source, stream.seek(0, io.SEEK_END)), file.schema_arrow, 0
     views = {pyarrow.string_view(): pyarrow.string(), pyarrow.binary_view(): pyarrow.binary()}
     plain = pyarrow.schema([field.with_type(views.get(field.type, field.type)) for field in schema])
-    columns = [file.schema.column(index) for index in range(len(file.schema))]
-    texts = [one.path for one in columns if one.physical_type == "BYTE_ARRAY" and one.converted_type != "DECIMAL"]
-    packed = pyarrow.parquet.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts)
+    packed = _packed(file, stream)
     for group in range(file.metadata.num_row_groups):
         described = file.metadata.row_group(group)
         after = first + described.num_rows
         if after > item.start and first < item.stop:
-            budget.check(_unpacked_bytes(described, columns))
+            budget.check(_unpacked_bytes(described, file, range(described.num_columns)))
             rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES * described.num_rows // max(1, described.total_byte_size)))
             at = first
             for batch in packed.iter_batches(batch_size=rows, row_groups=[group]):
@@ -114,15 +152,26 @@ def _rows(file: Any, stream: Any, item: Item) -> Iterator[tuple[int, Any]]:
         first = after
 
 
-def _unpacked_bytes(group: Any, columns: Sequence[Any]) -> int:
-    """What a group takes in memory as it is packed, by what the file says: a few bytes may stand
-    for any number of equal values.
+def _leaves(file: Any) -> list[Any]:
+    """The columns of a file as Parquet has them: a struct is one for each of its fields."""
+    return [file.schema.column(index) for index in range(len(file.schema))]
+
+
+def _packed(file: Any, stream: Any) -> Any:
+    """An open file again, of which text and bytes are read as they are packed."""
+    import pyarrow.parquet
+
+    leaves = _leaves(file)
+    texts = [one.path for one in leaves if one.physical_type == "BYTE_ARRAY" and one.converted_type != "DECIMAL"]
+    return pyarrow.parquet.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts)
+
+
+def _unpacked_bytes(group: Any, file: Any, chosen: Iterable[int]) -> int:
+    """What columns of a group take in memory as they are packed, by what the file says: a few bytes
+    may stand for any number of equal values.
     """
-    chunks = [group.column(index) for index in range(group.num_columns)]
-    return sum(
-        max(chunk.total_uncompressed_size, chunk.num_values * max(_VALUE_BYTES, column.length))
-        for chunk, column in zip(chunks, columns, strict=True)
-    )
+    columns = ((group.column(index), file.schema.column(index).length) for index in chosen)
+    return sum(max(one.total_uncompressed_size, one.num_values * max(_VALUE_BYTES, size)) for one, size in columns)
 
 
 def _image_column(schema: Any, column: str | None, source: str) -> tuple[int, str]:
@@ -156,23 +205,44 @@ def _kind(type_: Any) -> str | None:
     return "name" if types.is_string(type_) or types.is_large_string(type_) else None
 
 
-def _reader(scalar: Any, kind: str, table: str, places: Sequence[str]) -> tuple[Callable[[], bytes], str]:
-    """What reads the image of a row, and the extension of its name, if it has one that is fit for a
-    name.
+def _image_of(scalar: Any, kind: str) -> tuple[bytes | None, str]:
+    """The bytes of the image of a row, None where it has none, and the path or name; "" for none.
+
+    Raises:
+        ValueError: The path is not UTF-8.
     """
-    try:
-        value = scalar.as_py()
-    except ValueError:  # text that is not UTF-8
-        return partial(_fail, "the name of its image is not UTF-8"), ""
+    value = scalar.as_py()
     given = {"bytes": value, "path": value} if kind != "image" else value or {}
     data, path = given.get("bytes"), given.get("path")
-    suffix = _SUFFIX.search(path) if isinstance(path, str) else None
-    extension = "" if suffix is None else suffix[0]
-    if isinstance(data, bytes):
-        return lambda: data, extension
-    if not isinstance(path, str) or not path:
-        return partial(_fail, "the row has no image"), ""
-    return lambda: read_url(followed(path, table, places), redirects=False), extension
+    return data if isinstance(data, bytes) else None, path if isinstance(path, str) else ""
+
+
+def _name_of(path: str, has_bytes: bool) -> str:
+    """The name that the path of a row gives to its output; empty for none. Beside bytes, any path
+    is a name, which may be refused later. Without bytes it says where the image is, and is a name
+    only if it is one on every system.
+    """
+    name = without_dot(path)
+    return name if has_bytes or (name and fault_of_name(name) is None) else ""
+
+
+def _number_name(number: int, path: str = "", data: bytes | None = None) -> str:
+    """The name of the output of a row that gives none. Its extension is that of the path, if this
+    is fit for a name.
+    """
+    suffix = _SUFFIX.search(path)
+    if suffix is not None:
+        return f"{number:09d}{suffix[0]}"
+    return f"{number:09d}{EXTENSION if data is not None and data.startswith(DFM_MAGIC) else ''}"
+
+
+def _reader(data: bytes | None, path: str, table: str, places: Sequence[str], skips_links: bool) -> Callable[[], bytes]:
+    """What reads the image of a row."""
+    if data is not None:
+        return lambda: data
+    if not path:
+        return partial(_fail, "the row has no image")
+    return lambda: read_url(followed(path, table, places, skips_links), redirects=False)
 
 
 def _fail(message: str) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import IO
 
-from dfmcodec.corpus.forms.entry import Entry, Writer
+from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry, Writer, without_dot
 from dfmcodec.corpus.sources import Item
 from dfmcodec.corpus.store import Store, open_url
 from dfmcodec.errors import ImageError
@@ -18,6 +18,7 @@ from dfmcodec.files.atomic import EXTENSION
 from dfmcodec.files.open_image import MAX_HELD_BYTES
 from dfmcodec.files.read_image import IMAGE_SUFFIXES
 
+_SUFFIXES = IMAGE_SUFFIXES | {EXTENSION, NO_SUFFIX}  # of members that are images
 _END = bytes(tarfile.BLOCKSIZE)  # a block of zeros, of which there are two
 
 
@@ -35,9 +36,8 @@ def entries(item: Item) -> Iterator[Entry]:
                 number += 1
                 if member.isdir():
                     continue
-                suffix = PurePosixPath(member.name).suffix.lower()
-                is_image = suffix in IMAGE_SUFFIXES or suffix == EXTENSION
-                yield Entry(f"{item.source}#{member.name}", _name_of(member), _reader(tar, member), is_image)
+                is_image = PurePosixPath(member.name).suffix.lower() in _SUFFIXES
+                yield Entry(f"{item.source}#{member.name}", without_dot(member.name), _reader(tar, member), is_image)
             file.seek(tar.offset)  # tarfile takes a tar for whole that ends where a member may begin
             if file.read(len(_END)) != _END:
                 msg = "its end is missing"
@@ -45,14 +45,6 @@ def entries(item: Item) -> Iterator[Entry]:
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         msg = f"{item.source} is not a whole tar; after {number} members: {error}"
         raise ImageError(msg) from error
-
-
-def _name_of(member: tarfile.TarInfo) -> str:
-    """The path of a member, which `tar -C folder .` begins with `./`."""
-    name = member.name
-    while name.startswith("./"):
-        name = name[2:]
-    return name
 
 
 def _reader(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:

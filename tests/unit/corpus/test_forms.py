@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
 
 import pytest
-from corpora import encode_job, failures, pack_job, planned, png, read_tar, run, write_images, write_tar
+from corpora import (
+    dfm_file,
+    encode_job,
+    failures,
+    objects,
+    pack_job,
+    planned,
+    png,
+    read_tar,
+    run,
+    write_images,
+    write_tar,
+)
 
 from dfmcodec.corpus.store import open_store
 from dfmcodec.errors import ConfigError, DfmError
@@ -30,6 +43,11 @@ def images_of(count):
     return [{"bytes": png(i), "path": f"x/{i}.png"} for i in range(count)]
 
 
+def files_below(folder):
+    """The files that a run wrote or is to read, by their paths."""
+    return {name: data for name, data in objects(folder).items() if not name.startswith("_dfm/")}
+
+
 def test_there_and_back(tmp_path):
     write_images(tmp_path / "in", 5)
     stores = {name: open_store(str(tmp_path / name)) for name in ("tar", "parquet", "files")}
@@ -37,8 +55,7 @@ def test_there_and_back(tmp_path):
     run(stores["parquet"], pack_job(tmp_path / "tar" / "*.tar", form="parquet"))
     _, progress = run(stores["files"], pack_job(tmp_path / "parquet" / "*.parquet", form="files", size=2))
     assert (progress.total.done, progress.total.failed) == (5, 0)
-    names = ["00000/000000000", "00000/000000001", "00001/000000002", "00002/000000000", "00002/000000001"]
-    assert [stores["files"].read(f"{name}.png") for name in names] == [png(i) for i in (0, 2, 4, 1, 3)]
+    assert files_below(tmp_path / "files") == files_below(tmp_path / "in")
     assert list(read_tar(stores["tar"].read("00001.tar"))) == ["more/001.png", "more/003.png"]
 
 
@@ -64,7 +81,7 @@ def test_a_tar_of_a_folder(tmp_path):
     assert list(read_tar(encoded.read("00000.tar"))) == ["000.json", "000.dfm", "more/001.dfm"]
     assert read_tar(packed.read("00000.tar")) == {"000.json": b"{}", "000.png": png(0), "more/001.png": png(1)}
     run(files, pack_job(tmp_path / "in.tar", form="files"))
-    assert files.read("00000/more/001.png") == png(1)
+    assert files_below(tmp_path / "files") == {"000.png": png(0), "more/001.png": png(1)}
 
 
 def test_two_spellings_of_one_member_are_one_output(tmp_path):
@@ -168,7 +185,7 @@ def test_parquet_keeps_its_other_columns_and_rows(tmp_path):
     assert table["label"].to_pylist() == [3, 1, 4, 1, 5]
     found = table["picture"].to_pylist()
     assert [None if image is None else image["path"] for image in found] == [
-        None if i == 1 else f"{i:09d}.dfm" for i in range(5)
+        None if i == 1 else f"x/{i}.dfm" for i in range(5)
     ]
     assert found[0]["bytes"][1:4] == b"DFM"
 
@@ -181,7 +198,7 @@ def test_columns_of_bytes_and_of_names(tmp_path):
     assert (progress.total.done, progress.total.failed) == (1, 1)
     assert "cannot read" in failures(results)[0]
     assert table_of(store).column_names == ["picture", "image"]
-    assert table_of(store)["image"].to_pylist() == [{"bytes": png(0), "path": "000000000.png"}, None]
+    assert table_of(store)["image"].to_pylist() == [{"bytes": png(0), "path": "00000/000000000.png"}, None]
     data = write_parquet(tmp_path / "bytes.parquet", [png(0), png(1)])
     store = open_store(str(tmp_path / "out2"))
     run(store, pack_job(data))
@@ -234,3 +251,42 @@ def test_datasets_reads_the_parquet_files(tmp_path):
     files = [str(path) for path in sorted((tmp_path / "out").glob("*.parquet"))]
     rows = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert [row["image"].size for row in rows] == [(32, 32)] * 4
+
+
+# Names that a way through other forms could change or take for one another
+NAMES = [
+    *("a.dfm", "a.png", "sub/a.dfm", "sub/deeper/a.dfm", "my photo.png", "two  spaces/b c.png"),
+    *("caf\u00e9.png", "cafe\u0301.png", "\u5199\u771f/\u5199\u771f.dfm", "\U0001f600.png"),
+    *("v1.2.3.png", "a.b/c.d.e.dfm", "x.tar.png", "-a.png", "{a,b}[1].png"),
+    *("A.dfm", "a.PNG", "Sub/a.dfm", "00000/000000001.png", f"{'n' * 120}/{'m' * 120}.png"),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that differ only in case, or in how they are composed")
+@pytest.mark.parametrize("forms", [("tar",), ("parquet",), ("tar", "parquet"), ("parquet", "tar")])
+def test_names_and_bytes_are_the_same_after_all_ways(tmp_path, forms):
+    for number, name in enumerate(NAMES):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(dfm_file(number) if name.endswith("dfm") else png(number))
+    source = tmp_path / "in"
+    for form in (*forms, "files"):
+        results, progress = run(open_store(str(tmp_path / form)), pack_job(source, form=form, size=5))
+        assert (progress.total.done, failures(results)) == (len(NAMES), [])
+        assert progress.shards > 1
+        source = tmp_path / form / f"*.{form}"
+    assert files_below(tmp_path / "files") == files_below(tmp_path / "in")
+
+
+def test_tables_without_names_come_back_by_number(tmp_path):
+    for name in "ab":
+        write_parquet(tmp_path / "in" / f"{name}.parquet", [png(0), dfm_file(1)])
+    source = tmp_path / "in" / "*.parquet"
+    for form in ("tar", "files"):
+        _, progress = run(open_store(str(tmp_path / form)), pack_job(source, form=form))
+        assert progress.total.done == 4
+        source = tmp_path / form / f"*.{form}"
+    rows = {"000000000.img": png(0), "000000001.dfm": dfm_file(1)}
+    assert files_below(tmp_path / "files") == {
+        f"{shard}/{name}": data for shard in ("00000", "00001") for name, data in rows.items()
+    }

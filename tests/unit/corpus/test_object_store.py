@@ -64,7 +64,7 @@ def test_from_store_to_store_in_every_form(source, bucket):
     run(tables, pack_job(f"{tars.url}/{{00000..00001}}.tar", form="parquet"))
     _, state = run(back, pack_job(f"{tables.url}/*.parquet", form="files"))
     assert state.total.done == 5
-    assert back.read("00000/000000001.png") == png(2)
+    assert back.read("002.png") == png(2)
 
 
 def test_processes_find_the_store_by_their_environment(source, bucket):

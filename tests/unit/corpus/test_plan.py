@@ -160,6 +160,7 @@ def test_what_is_no_plan(source, store, data):
         *(("version", 1), ("lists_sha256", None), ("layout", "1")),
         *(("job.form", "zip"), ("job.form", []), ("job.sources", "abc"), ("job.sources", [1]), ("job.settings", [])),
         *(("job.shard_size", "x"), ("job.column", 5), ("job.recursive", 1), ("job.places", None)),
+        ("job.skips_links", 1),
     ],
 )
 def test_damaged_values_of_a_plan(source, store, name, value):
@@ -200,10 +201,20 @@ def test_what_was_there_before_the_plan_is_not_replaced(source, store, tmp_path,
     assert run(store, pack_job(source, form=form))[1].total.done == 7
 
 
-def test_a_folder_that_was_there_before_the_plan_takes_no_members(store, tmp_path):
-    store.write("00000/more/a.png", b"precious")
-    with pytest.raises(OutputError, match="00000 exists and is not replaced"):
+def test_a_file_that_was_there_before_the_plan_is_not_replaced_by_a_member(store, tmp_path):
+    store.write("more/a.png", b"precious")
+    with pytest.raises(OutputError, match=r"more/a\.png exists and is not replaced"):
         planned(store, pack_job(write_tar(tmp_path / "in.tar", {"more/a.png": png(1)}), form="files"))
+    assert objects(tmp_path / "out") == {"more/a.png": b"precious"}
+
+
+def test_a_folder_that_was_there_before_the_plan_takes_no_numbered_rows(store, tmp_path):
+    import pyarrow.parquet
+
+    store.write("00000/more/a.png", b"precious")
+    pyarrow.parquet.write_table(pyarrow.table({"image": [png(1)]}), tmp_path / "in.parquet")
+    with pytest.raises(OutputError, match="00000 exists and is not replaced"):
+        planned(store, pack_job(tmp_path / "in.parquet", form="files"))
     assert objects(tmp_path / "out") == {"00000/more/a.png": b"precious"}
 
 

@@ -300,10 +300,10 @@ def test_a_file_where_a_folder_is_needed_is_a_row(tmp_path, pattern):
 def test_which_errors_of_a_store_are_about_one_name(source, tmp_path, monkeypatch, error, is_row):
     write = stores.write_atomic
 
-    def fail(path, data):
+    def fail(path, data, **options):
         if path.name == "000.png":
             raise error
-        write(path, data)
+        write(path, data, **options)
 
     monkeypatch.setattr(stores, "write_atomic", fail)
     results, progress = run(open_store(str(tmp_path / "out")), pack_job(source, size=2))

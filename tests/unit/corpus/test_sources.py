@@ -64,6 +64,41 @@ def test_names_of_a_pattern_in_a_store_begin_there_too(scheme):
     assert found[0].source == f"{scheme}://names/a.png"
 
 
+def test_links_are_left_out_where_that_is_asked_for(tmp_path):
+    folder = write_images(tmp_path / "in", 2)
+    write_images(tmp_path / "private", 1)
+    (folder / "link.png").symlink_to(tmp_path / "private" / "000.png")
+    (folder / "linked").symlink_to(tmp_path / "private")
+    (tmp_path / "in2").symlink_to(folder)
+    both = ["000.png", "more/001.png"]
+
+    def names(*named, skips_links):
+        sources = Sources.of([str(name) for name in named], True, skips_links)
+        return [item.name for shard in sources.shards(100, bool, str, lambda url: 25) for item in shard]
+
+    for place in (folder, tmp_path / "in2"):  # which was named itself
+        assert names(place, skips_links=False) == ["000.png", "link.png", "more/001.png"]
+        assert names(place, skips_links=True) == both
+        assert names(place / "**" / "*.png", skips_links=True) == both
+    assert names(folder / "**" / "*.png", skips_links=False) == [
+        "000.png",
+        "link.png",
+        "linked/000.png",
+        "more/001.png",
+    ]
+    assert names(folder / "link.png", folder / "000.png", skips_links=True) == ["000.png"]
+
+
+@pytest.mark.parametrize("form", ["tar", "parquet"])
+def test_links_to_tars_and_tables_are_left_out_too(tmp_path, form):
+    (tmp_path / f"a.{form}").touch()
+    (tmp_path / f"b.{form}").symlink_to(tmp_path / f"a.{form}")
+    for named in ([f"*.{form}"], [f"b.{form}", f"a.{form}"]):
+        sources = Sources.of([str(tmp_path / name) for name in named], True, skips_links=True)
+        found = {item.source for shard in sources.shards(100, bool, str, lambda url: 25) for item in shard}
+        assert found == {str(tmp_path / f"a.{form}")}
+
+
 def test_a_range_needs_no_listing():
     found = shards_of("s3://in/{00..02}.tar")
     assert found == [[Item(f"s3://in/0{i}.tar")] for i in range(3)]

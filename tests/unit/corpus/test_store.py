@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 
 import pytest
 
 from dfmcodec.corpus import store as stores
-from dfmcodec.corpus.store import is_folder, list_files, matching, open_store, open_url, read_url
+from dfmcodec.corpus.store import UnusableNameError, is_folder, list_files, matching, open_store, open_url, read_url
 from dfmcodec.errors import ConfigError, DfmError, MissingPackageError, OutputError
 
 fsspec = pytest.importorskip("fsspec")
@@ -122,3 +124,54 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "x").touch()
     with pytest.raises(OutputError, match="cannot write"):
         open_store(str(tmp_path / "x" / "y")).write("z", b"")
+
+
+@pytest.mark.parametrize("target", ["there", "missing"])
+@pytest.mark.parametrize("name", ["a.dfm", "more/a.dfm", "_dfm/plan.json"])
+def test_a_link_in_place_of_an_output_is_not_followed(tmp_path, name, target):
+    (tmp_path / "there").write_bytes(b"precious")
+    link = tmp_path / "out" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(tmp_path / target)
+    store = open_store(str(tmp_path / "out"))
+    with pytest.raises(UnusableNameError, match=f"{link} is a symbolic link, which no output is written to; remove it"):
+        store.write(name, b"1")
+    assert link.is_symlink()
+    assert (tmp_path / "there").read_bytes() == b"precious"
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("name", ["link/a.dfm", "link/more/a.dfm"])
+def test_a_link_to_a_folder_below_the_store_is_not_followed(tmp_path, name):
+    for folder in ("out", "private/more"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "private" / "a.dfm").write_bytes(b"precious")
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "private")
+    store = open_store(str(tmp_path / "out"))
+    for call in (lambda: store.write(name, b"1"), lambda: store.delete(name)):
+        with pytest.raises(UnusableNameError, match=f"{tmp_path}/out/link is a symbolic link"):
+            call()
+    assert [path.name for path in (tmp_path / "private").rglob("*") if path.is_file()] == ["a.dfm"]
+    assert (tmp_path / "private" / "a.dfm").read_bytes() == b"precious"
+
+
+def test_the_folder_of_a_store_may_be_a_link_or_lie_behind_one(tmp_path):
+    (tmp_path / "real" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for place in ("link", "link/inner", "link/new/one"):
+        store = open_store(str(tmp_path / place))
+        store.write("a/b.dfm", b"1")
+        assert (tmp_path / place.replace("link", "real") / "a" / "b.dfm").read_bytes() == b"1"
+        store.delete("a/b.dfm")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
+@pytest.mark.parametrize("name", ["pipe.dfm", "socket.dfm"])
+def test_a_pipe_or_socket_in_place_of_an_output_is_not_written_to(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)  # as the path of a socket has to be short
+    os.mkfifo("pipe.dfm")
+    reader = os.open("pipe.dfm", os.O_RDONLY | os.O_NONBLOCK)  # so that a write would not wait
+    with open(reader, "rb"), socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("socket.dfm")
+        with pytest.raises(UnusableNameError, match=f"{name} is a device, pipe or socket, not a file"):
+            open_store(str(tmp_path)).write(name, b"1")

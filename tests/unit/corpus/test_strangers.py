@@ -10,12 +10,14 @@ import tarfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
+import numpy as np
 import pytest
-from corpora import failures, pack_job, planned, png, run, write_images
+from corpora import failures, pack_job, planned, png, read_tar, run, write_images, write_tar
 
 from dfmcodec.corpus import places as followed_places
 from dfmcodec.corpus import store as stores
 from dfmcodec.corpus.forms import entry as entries
+from dfmcodec.corpus.forms.parquet import names as table_names
 from dfmcodec.corpus.places import followed, places_of
 from dfmcodec.corpus.store import open_store, read_url
 from dfmcodec.errors import ConfigError, DfmError, ImageError, LimitError, MissingPackageError
@@ -81,6 +83,22 @@ def test_names_are_followed_below_a_folder_that_was_allowed(tmp_path, store, ima
     assert (progress.total.done, progress.total.failed, progress.is_complete) == (len(good), len(bad), True)
     assert all("--follow" in failures(results)[index] for index in (0, 1, 2, 3, 5))
     assert "cannot read" in failures(results)[4]
+
+
+def test_names_that_lead_over_links_are_rows_where_links_are_left_out(tmp_path, store):
+    folder = write_images(tmp_path / "in", 2)
+    (folder / "link.png").symlink_to(folder / "000.png")
+    (folder / "linked").symlink_to(folder / "more")
+    (tmp_path / "in2").symlink_to(folder)
+    names = ["000.png", "more/../000.png", str(tmp_path / "in2" / "more" / "001.png"), "link.png", "linked/001.png"]
+    source = write_table(folder / "in.parquet", names)
+    job = {"column": "picture", "places": [tmp_path / "in2", folder], "size": 20}
+    assert run(store, pack_job(source, **job))[1].total.done == 5
+    results, progress = run(open_store(f"{store.url}2"), pack_job(source, **job, skips_links=True))
+    assert (progress.total.done, progress.total.failed) == (3, 2)
+    assert failures(results)[0] == (
+        f"{source}#3: the row names link.png, which leads over a symbolic link; --skip-links leaves it out"
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
@@ -191,12 +209,92 @@ def test_a_column_that_only_looks_like_one_of_images(tmp_path, store):
     assert failures(results) == [f"{source}#0: the row has no image"]
 
 
-@pytest.mark.parametrize("name", ["a.png:stream", "a.con/..", "a." + "x" * 300, r"..\a.b\c"])
-def test_paths_of_rows_name_no_output(tmp_path, store, name):
-    source = write_table(tmp_path / "in.parquet", pyarrow.array([{"bytes": png(1), "path": name}]))
-    _, progress = run(store, pack_job(source, form="files"))
-    assert progress.total.done == 1
-    assert store.names("00000") == ["000000000.img"]
+@pytest.mark.parametrize("form", ["files", "tar"])
+@pytest.mark.parametrize(
+    "name", ["../a.png", "a/../../b.png", "/a.png", "_dfm/a.png", "a.png:stream", "a." + "x" * 300, r"..\a.b\c"]
+)
+def test_bad_names_of_rows_are_rows(tmp_path, store, form, name):
+    images = [{"bytes": png(1), "path": path} for path in (name, "good.png")]
+    source = write_table(tmp_path / "in.parquet", pyarrow.array(images))
+    results, progress = run(store, pack_job(source, form=form))
+    assert (progress.total.done, progress.total.failed) == (1, 1)
+    assert "cannot name an output" in failures(results)[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.parquet", "out"]
+    found = store.names("") if form == "files" else list(read_tar(store.read("00000.tar")))
+    assert found == ["good.png"]
+
+
+def test_a_path_of_a_row_stays_in_a_table(tmp_path, store):
+    """There it names nothing, and may be that of other rows."""
+    paths = ["/data/a.png", "b.png", "b.png", "https://a.org/c.png"]
+    source = write_table(tmp_path / "in.parquet", pyarrow.array([{"bytes": png(1), "path": path} for path in paths]))
+    _, progress = run(store, pack_job(source, size=10))
+    assert progress.total.done == 4
+    images = parquet.read_table(tmp_path / "out" / "00000.parquet")["picture"].to_pylist()
+    assert [image["path"] for image in images] == paths
+
+
+def test_a_path_without_bytes_names_no_output_unless_it_can(tmp_path, store):
+    folder = write_images(tmp_path / "in", 2)
+    names = ["more/001.png", str(folder / "000.png"), "more/../000.png"]
+    source = write_table(folder / "in.parquet", named(*names))
+    _, progress = run(store, pack_job(source, places=[folder], form="files", column="picture"))
+    assert progress.total.done == 3
+    assert store.names("00000") == ["000000001.png", "000000002.png"]
+    assert store.read("more/001.png") == png(1)
+
+
+def test_a_row_cannot_take_the_name_of_a_numbered_row(tmp_path, store):
+    """Which another table may have."""
+    write_table(tmp_path / "in" / "a.parquet", [png(0), png(1)])
+    paths = ["00000/000000001.png", "00000/000000002.png", "00001/000000000.png"]
+    write_table(
+        tmp_path / "in" / "b.parquet", pyarrow.array([{"bytes": png(2 + i), "path": paths[i]} for i in range(3)])
+    )
+    results, progress = run(store, pack_job(tmp_path / "in" / "*.parquet", form="files"))
+    assert (progress.total.done, progress.total.failed) == (4, 1)
+    (line,) = failures(results)
+    assert "b.parquet#0 has the same output as " in line
+    assert "a.parquet#1, 00000/000000001.png" in line
+    assert store.names("00000") == ["000000000.img", "000000001.img", "000000002.png"]
+
+
+@pytest.mark.parametrize("form", ["files", "tar"])
+def test_rows_of_one_name_all_fail(tmp_path, store, form):
+    paths = ["a.png", "b.png", "./a.png", "c.png", "b.png"]
+    source = write_table(
+        tmp_path / "in.parquet", pyarrow.array([{"bytes": png(i), "path": path} for i, path in enumerate(paths)])
+    )
+    results, progress = run(store, pack_job(source, form=form, size=3))  # b.png is in two shards
+    assert (progress.total.done, progress.total.failed) == ((1, 4) if form == "files" else (3, 2))
+    assert failures(results)[0] == (f"{source}#0 has the same output as {source}#2, a.png; rename one of them")
+
+
+def test_names_of_rows_are_read_without_their_images(tmp_path, store, monkeypatch):
+    """And not at all where that would be too much."""
+    small_limits(monkeypatch)
+    paths = ["a.png", "b.png", "a.png"]
+    noise = np.random.default_rng(0)  # which does not compress
+    images = pyarrow.array([{"bytes": noise.bytes(1 << 20), "path": path} for path in paths])
+    source = write_table(tmp_path / "in.parquet", images)
+    assert list(table_names(str(source), None)) == paths
+    bomb = write_table(tmp_path / "bomb.parquet", pyarrow.array([{"bytes": b"", "path": "a" * 2_000_000}]))
+    assert list(table_names(str(bomb), None)) == [""]
+
+
+def test_members_of_one_name_in_two_tars_all_fail(tmp_path, store):
+    for number in (1, 2):
+        write_tar(tmp_path / "in" / f"{number}.tar", {"a.png": png(number), f"{number}.png": png(number)})
+    tars = tmp_path / "in" / "*.tar"
+    results, progress = run(store, pack_job(tars, form="files"))
+    assert (progress.total.done, progress.total.failed) == (2, 2)
+    ours, theirs = (f"{tmp_path}/in/{number}.tar#a.png" for number in (1, 2))
+    assert failures(results) == [
+        f"{one} has the same output as {other}, a.png; rename one of them"
+        for one, other in ((ours, theirs), (theirs, ours))
+    ]
+    assert store.names("") == ["1.png", "2.png"]
+    assert run(open_store(f"{store.url}2"), pack_job(tars))[1].total.done == 4
 
 
 def small_limits(monkeypatch):
@@ -207,7 +305,7 @@ def small_limits(monkeypatch):
 def test_a_table_of_one_value_in_many_rows(tmp_path, store, monkeypatch):
     """It stands in the file once."""
     small_limits(monkeypatch)
-    image = {"bytes": bytes(200_000), "path": "a.png"}
+    image = {"bytes": png(0) + bytes(200_000), "path": None}
     source = write_table(tmp_path / "in.parquet", pyarrow.array([image] * 300))
     assert source.stat().st_size < 10_000
     results, progress = run(store, pack_job(source, size=1000))
