@@ -13,6 +13,7 @@ undamaged one. The table is in docs/results/trust.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,7 +78,7 @@ def _figures(data: bytes, decode: Decode, damage: Callable[[bytes], Iterator[byt
     whole, _ = decode(data)
     assert whole is not None
     found = [decode(copy) for copy in damage(data)]
-    qualities = np.array([psnr(whole, pixels) if _is_like(pixels, whole) else -np.inf for pixels, _ in found])
+    qualities = np.array([_quality(whole, pixels) for pixels, _ in found])
     middle = np.sort(qualities)[(len(qualities) - 1) // 2]
     return {
         "bytes": len(data),
@@ -90,16 +91,17 @@ def _figures(data: bytes, decode: Decode, damage: Callable[[bytes], Iterator[byt
     }
 
 
-def _is_like(pixels: Pixels | None, whole: Pixels) -> bool:
-    return pixels is not None and pixels.shape == whole.shape
+def _quality(whole: Pixels, pixels: Pixels | None) -> float:
+    """A PSNR in dB; minus infinity without an image of the right size."""
+    return -np.inf if pixels is None or pixels.shape != whole.shape else psnr(whole, pixels)
 
 
 def _decode_dfm(data: bytes) -> tuple[Pixels | None, bool]:
-    for is_lenient, decode in enumerate((dfmcodec.decode, lambda data: decode_best_effort(data)[0])):
-        try:
-            return decode(data).pixels, bool(is_lenient)
-        except dfmcodec.DfmError:
-            continue
+    try:
+        return dfmcodec.decode(data).pixels, False
+    except dfmcodec.DfmError:
+        with suppress(dfmcodec.DfmError):
+            return decode_best_effort(data)[0].pixels, True
     return None, True
 
 

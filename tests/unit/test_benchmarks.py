@@ -703,6 +703,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
 
 LONG = {  # 1 to 75 s each
     "vae",
+    "damage",
     "gallery",
     "pictures depths",
     "pictures twice",
