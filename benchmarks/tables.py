@@ -600,6 +600,21 @@ def browser() -> str:
     return table(["file", "megapixels", "workers", "first image, s", "whole image, s", "MB in the end"], lines)
 
 
+# docs/results/trust.md
+
+
+def flipped_bytes() -> str:
+    """What a flipped byte costs, beside other codecs."""
+    lines: list[list[object]] = []
+    for (picture, size), rows in by(rows_of("damage"), "picture", "size").items():
+        for row in rows:
+            middle = "no image" if row["median_db"] is None else f"{row['median_db']:.1f} dB"
+            named = f"{str(picture).partition('-')[0]}, {size}" if row is rows[0] else ""
+            counts = [row[key] for key in ("noticed", "lost", "below_20_db")]
+            lines.append([named, row["codec"], f"{row['bytes']:,}", *counts, middle])
+    return table(["image", "codec", "bytes", "noticed", "no image", "below 20 dB or no image", "median"], lines)
+
+
 # docs/results/visual.md
 
 
@@ -715,7 +730,7 @@ TABLES |= {
         *(fitted_files, fitted_rates, fitted_effort_6, fitted_decode, fitted_parts),
         *(generative_models, generative_codes, image_kinds, image_twice, lossless, latent_layers, latent_parts),
         *(published_fixed, published_recipes, published_quantised),
-        *(kodak_rates, kodak_published, bench_kodak, bench_images),
+        *(kodak_rates, kodak_published, bench_kodak, bench_images, flipped_bytes),
         *(installations, frontier, latent_decode, large_efforts, large_parts, browser),
         *(seen_further, seen_kodak, seen_effort_7, seen_means, seen_kodak_means),
     )

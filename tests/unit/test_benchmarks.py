@@ -428,6 +428,18 @@ def learning(folder: Path) -> None:
     assert is_drawn(plot)
 
 
+def damage(folder: Path) -> None:
+    module = importlib.import_module("damage")
+    copies = list(module.damaged(bytes(50), 20, 1))
+    assert all(sum(map(bool, copy)) == 1 for copy in copies)
+    assert copies == list(module.damaged(bytes(50), 20, 1))
+    rows = recorded(folder / "rows.jsonl", "damage", png(folder), "--bpp", 3, "--effort", 1, "--trials", 3)
+    assert [row["codec"] for row in rows] == ["dfm effort 1", *(codec.label for codec in module.ANCHORS)]
+    assert all(row["bytes"] <= rows[0]["bytes"] and row["trials"] == 3 for row in rows)
+    assert rows[0]["noticed"] == 3
+    assert all(row["lost"] <= row["below_20_db"] for row in rows)
+
+
 def prefixes(folder: Path) -> None:
     lines = run("prefixes", png(folder), "--bpp", 2, "--effort", 2, "--folder", folder)
     name, size, checks, *figures = lines[-1].strip("| ").split(" | ")
@@ -683,6 +695,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
     "browser": browser,
     "large": large,
     "learning": learning,
+    "damage": damage,
     "prefixes": prefixes,
     "published grid": published_grid,
     "published fixed": published_fixed,
@@ -699,6 +712,7 @@ SMOKE_TESTS: dict[str, Callable[[Path], None]] = {
 
 LONG = {  # 1 to 75 s each
     "vae",
+    "damage",
     "gallery",
     "pictures depths",
     "pictures twice",
