@@ -24,13 +24,13 @@ import click
 from recording import Row, images_argument, jpeg_within, load, out_option, record
 
 import dfmcodec
-from dfmcodec.decoder import render_weights
-from dfmcodec.encoder import RECIPES, EncoderConfig
-from dfmcodec.encoder.coordinate.sizing import architecture_of
-from dfmcodec.encoder.coordinate.train import Budget, Trainer
+from dfmcodec.codecs.coordinate.encode.sizing import architecture_of
+from dfmcodec.codecs.coordinate.encode.train import Budget, Trainer
+from dfmcodec.codecs.decode import render_weights
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
+from dfmcodec.search.config import RECIPES, EncoderConfig
 
 
 @click.group(help=__doc__)

@@ -23,22 +23,22 @@ import numpy as np
 from matplotlib.figure import Figure
 from recording import Row, out_option, plot_option, read_rows, record
 
-from dfmcodec import bitstream
-from dfmcodec.bitstream.contents import FittedArchitecture
-from dfmcodec.bitstream.sections.latents import SymbolReader
-from dfmcodec.bitstream.sections.networks import read_networks
-from dfmcodec.bitstream.sections.streams import StreamReader
-from dfmcodec.decoder import decode_image
-from dfmcodec.entropy.context import ContextModel
-from dfmcodec.entropy.grid_context import GridContext
-from dfmcodec.entropy.neighbourhood import CausalContext
-from dfmcodec.latents.colour import planes_to_pixels
-from dfmcodec.latents.quantizer import synthesise_fine
-from dfmcodec.prior import shipped
-from dfmcodec.prior.fitted import fitted_prior_of
-from dfmcodec.synthesis.filter import MAX_RADIUS, filter_change, taps
-from dfmcodec.synthesis.fitted import synthesise_grids
-from dfmcodec.synthesis.reconstruct import machine_change
+from dfmcodec import container
+from dfmcodec.codecs.decode import decode_image
+from dfmcodec.codecs.overfitted.contents import FittedArchitecture
+from dfmcodec.codecs.overfitted.context import GridContext
+from dfmcodec.codecs.overfitted.sections.networks import read_networks
+from dfmcodec.codecs.overfitted.synthesis import synthesise_grids
+from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.wavelet.colour import planes_to_pixels
+from dfmcodec.codecs.wavelet.context import ContextModel
+from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, filter_change, taps
+from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
+from dfmcodec.codecs.wavelet.quantizer import synthesise_fine
+from dfmcodec.codecs.wavelet.sections.latents import SymbolReader
+from dfmcodec.codecs.wavelet.synthesis import machine_change
+from dfmcodec.codecs.wavelet.weights import shipped
+from dfmcodec.entropy.streams import StreamReader
 from dfmcodec.threads import limit_threads, thread_count
 
 COMMAND_RUNS = 3  # the largest number of runs of `dfm decode`, of which the best counts
@@ -83,7 +83,7 @@ def main(files: tuple[Path, ...], repeats: int, out: Path | None, plot: Path | N
 def decoding_row(path: Path, repeats: int) -> Row:
     """The seconds of a file in a warm process, those of its parts, and those of `dfm decode`."""
     data = path.read_bytes()
-    header = bitstream.read_header(data)
+    header = container.read_header(data)
     pixels = header.width * header.height
     decode_image(data)  # loads the prior
     seconds = min(decoding_seconds(data) for _ in range(repeats))

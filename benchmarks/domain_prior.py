@@ -19,15 +19,16 @@ from pathlib import Path
 import numpy as np
 from recording import Pixels, append_row, decoded_like, host
 
-from dfmcodec import bitstream
+from dfmcodec import container as bitstream
 from dfmcodec.bench.codecs import Codec, select
-from dfmcodec.bitstream.contents import CodeArchitecture
-from dfmcodec.encoder import EncoderConfig, encode_image
+from dfmcodec.codecs.encode import encode_image
+from dfmcodec.codecs.generative.contents import CodeArchitecture
+from dfmcodec.codecs.generative.model import read_model_file
+from dfmcodec.codecs.generative.training.data import read_images
 from dfmcodec.errors import TargetUnreachableError
-from dfmcodec.generative.model import read_model_file
 from dfmcodec.image import Image
 from dfmcodec.metrics import psnr
-from dfmcodec.training.generative.data import read_images
+from dfmcodec.search.config import EncoderConfig
 
 RESULTS = Path(__file__).parent / "results" / "domain_prior.jsonl"
 PAYLOADS = 10, 20, 30, 40, 60

@@ -18,10 +18,10 @@ import jax
 import numpy as np
 from recording import Row, load, out_option, record
 
-from dfmcodec.encoder.fitted.fit import Fit, FitSchedule
-from dfmcodec.encoder.fitted.networks import Networks
+from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.grids import code_of_lmbda
 from dfmcodec.image import PEAK_LEVEL
-from dfmcodec.latents.grids import code_of_lmbda
 
 
 @click.command(help=__doc__)

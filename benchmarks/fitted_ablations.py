@@ -25,21 +25,21 @@ import jax.numpy as jnp
 import numpy as np
 from recording import Row, crop_option, cropped, load, out_option, record
 
-from dfmcodec.bitstream.sections.networks import write_networks
-from dfmcodec.encoder.fitted import fit as fitting
-from dfmcodec.encoder.fitted.by_jax import machine as machine_program
-from dfmcodec.encoder.fitted.by_jax.window_loss import LossByJax
-from dfmcodec.encoder.fitted.coordinate_descent import descend
-from dfmcodec.encoder.fitted.fit import Fit, FitState
-from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.plan import prior_and_schedule
-from dfmcodec.encoder.fitted.quantize import change_scales, choose_rounding, prior_networks
-from dfmcodec.encoder.fitted.refine import refined
-from dfmcodec.encoder.fitted.smooth import smooth_latents
-from dfmcodec.encoder.fitted.windows import colours_of
+from dfmcodec.codecs.overfitted.encode import fit as fitting
+from dfmcodec.codecs.overfitted.encode.by_jax import machine as machine_program
+from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax
+from dfmcodec.codecs.overfitted.encode.coordinate_descent import descend
+from dfmcodec.codecs.overfitted.encode.fit import Fit, FitState
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.plan import prior_and_schedule
+from dfmcodec.codecs.overfitted.encode.quantize import change_scales, choose_rounding, prior_networks
+from dfmcodec.codecs.overfitted.encode.refine import refined
+from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
+from dfmcodec.codecs.overfitted.encode.windows import colours_of
+from dfmcodec.codecs.overfitted.grids import code_of_lmbda
+from dfmcodec.codecs.overfitted.sections.networks import write_networks
+from dfmcodec.codecs.overfitted.weights import FittedPrior
 from dfmcodec.image import Image
-from dfmcodec.latents.grids import code_of_lmbda
-from dfmcodec.prior.fitted import FittedPrior
 
 Change = Callable[[Networks], Networks]
 CONTEXT_WIDTH = 24

@@ -16,15 +16,15 @@ import click
 from recording import Row, crop_option, cropped, figures, load, out_option, record
 
 import dfmcodec
-from dfmcodec import bitstream
-from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.plan import Plan, prior_and_schedule
-from dfmcodec.encoder.fitted.quantize import prior_networks
-from dfmcodec.encoder.fitted.search import fit_grids
-from dfmcodec.encoder.fitted.windows import colours_of
-from dfmcodec.encoder.job import Job, Progress
+from dfmcodec import container
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.plan import Plan, prior_and_schedule
+from dfmcodec.codecs.overfitted.encode.quantize import prior_networks
+from dfmcodec.codecs.overfitted.encode.search import fit_grids
+from dfmcodec.codecs.overfitted.encode.windows import colours_of
 from dfmcodec.image import Image
+from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.job import Job, Progress
 
 
 def _show(progress: Progress) -> None:
@@ -71,7 +71,7 @@ def main(
         start = Networks.start(seed, prior.width, len(prior.network.w1)) if cold else prior_networks(prior)
         job = Job(whole, EncoderConfig(lmbda=lmbda, seed=seed), 0, _show, lambda: False)
         outcome = fit_grids(job, Plan(prior, start, schedule, lmbda, not (cold or uncounted)))
-        data = bitstream.write(outcome.model, {}, checked=False)
+        data = container.write(outcome.model, {}, checked=False)
         seconds = time.perf_counter() - started
         if save is not None:
             save.write_bytes(data)

@@ -31,16 +31,16 @@ import PIL.Image
 from recording import append_row, host, read_rows
 from vae import train_vae
 
-from dfmcodec.generative.density import COMPONENTS, CodeDensity, fit_density
-from dfmcodec.generative.model import GenerativeModel
-from dfmcodec.generative.network import GenerativeArchitecture
+from dfmcodec.codecs.generative.density import COMPONENTS, CodeDensity, fit_density
+from dfmcodec.codecs.generative.model import GenerativeModel
+from dfmcodec.codecs.generative.network import GenerativeArchitecture
+from dfmcodec.codecs.generative.training import features, subpixel
+from dfmcodec.codecs.generative.training.data import ImageSet, read_images
+from dfmcodec.codecs.generative.training.evaluate import evaluate
+from dfmcodec.codecs.generative.training.grids import grid
+from dfmcodec.codecs.generative.training.recipes import PRESETS
+from dfmcodec.codecs.generative.training.train import Trainer
 from dfmcodec.metrics import psnr
-from dfmcodec.training.generative import features, subpixel
-from dfmcodec.training.generative.data import ImageSet, read_images
-from dfmcodec.training.generative.evaluate import evaluate
-from dfmcodec.training.generative.grids import grid
-from dfmcodec.training.generative.recipes import PRESETS
-from dfmcodec.training.generative.train import Trainer
 
 UInt8 = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.float32]

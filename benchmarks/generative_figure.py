@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from dfmcodec.generative.model import read_model_file
-from dfmcodec.training.generative.data import read_images
-from dfmcodec.training.generative.grids import between_ends, grid, pairs
-from dfmcodec.training.generative.measures import nearest
+from dfmcodec.codecs.generative.model import read_model_file
+from dfmcodec.codecs.generative.training.data import read_images
+from dfmcodec.codecs.generative.training.grids import between_ends, grid, pairs
+from dfmcodec.codecs.generative.training.measures import nearest
 
 UInt8 = npt.NDArray[np.uint8]
 GAP = 20  # pixels between parts

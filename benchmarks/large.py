@@ -27,8 +27,8 @@ from recording import Pixels, Row, images_argument, load, numbers, out_option, p
 
 import dfmcodec
 from dfmcodec.bench.codecs import Avif
-from dfmcodec.latents.geometry import Tiling
-from dfmcodec.ssimulacra2 import ssimulacra2
+from dfmcodec.codecs.wavelet.geometry import Tiling
+from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
 T = TypeVar("T")
 AVIF_QUALITY = 60

@@ -3,7 +3,8 @@
     python benchmarks/latent.py crops IMAGE...       128x128 crops at 0.5 bpp
     python benchmarks/latent.py ablate IMAGE...      what each part is worth, at equal quality
 
-Without images, `ablate` only draws the rows that --out holds.
+Without images, `ablate` only draws the rows that --out holds. It takes a part of training/: set
+PYTHONPATH to the clone's folder.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from recording import (
 )
 
 import dfmcodec
-from dfmcodec.encoder.config import BIT_COST
-from dfmcodec.encoder.latent.efforts import EFFORT_LEVELS, Effort
-from dfmcodec.encoder.latent.encoding import Encoding
-from dfmcodec.encoder.latent.iteration import IterationState, first_state, iterate
+from dfmcodec.codecs.wavelet.correction import DeepFourierMachine
+from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, Effort
+from dfmcodec.codecs.wavelet.encode.encoding import Encoding
+from dfmcodec.codecs.wavelet.encode.iteration import IterationState, first_state, iterate
+from dfmcodec.codecs.wavelet.weights import Prior, shipped
 from dfmcodec.image import Image
-from dfmcodec.prior import Prior, shipped
-from dfmcodec.synthesis.machine import DeepFourierMachine
+from dfmcodec.search.config import BIT_COST
 
 ALL = "all"  # the name of the whole codec among the ablations
 
@@ -119,7 +120,7 @@ def ablations(adaptation_steps: int) -> dict[str, Ablation]:
         adaptation_steps: The gradient steps of each fit of an adaptation. The constants of
             "no contexts" need more than an effort level has.
     """
-    from dfmcodec.training.prior.contexts import untrained_context
+    from training.contexts import untrained_context
 
     effort = replace(EFFORT_LEVELS[5], adaptation_steps=adaptation_steps)
     whole = Ablation(effort)

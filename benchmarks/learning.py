@@ -32,8 +32,8 @@ from recording import (
     run_program,
 )
 
-from dfmcodec.files.read_image import read_image
-from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+from dfmcodec.image.read_image import read_image
+from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.metrics import bits_per_pixel, psnr
 
 

@@ -1,7 +1,7 @@
 """Layers for the machine that corrects the linear synthesis: Fourier layers of several orders, and
 ReLU.
 
-    python benchmarks/machine_layers.py decoded.npz --seconds 240
+    PYTHONPATH=. python benchmarks/machine_layers.py decoded.npz --seconds 240
 
 Every variant has about the same number of multiply-adds. It is trained from scratch for the same
 time on the images that the prior's trainer decodes (`decoded.npz` in its work folder). The result
@@ -27,12 +27,12 @@ import numpy as np
 import optax
 from recording import Row, append_row, out_option
 
+from dfmcodec.codecs.wavelet.correction import CELL, CELL_SAMPLES, FEATURES, cell_features, spread, step_feature
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
 from dfmcodec.fourier.layer import fourier_sum, frequency_set
-from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
-from dfmcodec.synthesis.machine import CELL, CELL_SAMPLES, FEATURES, cell_features, spread, step_feature
-from dfmcodec.training.prior.checkpoint import load_images
-from dfmcodec.training.prior.examples import DecodedCells
-from dfmcodec.training.prior.machine import (
+from training.checkpoint import load_images
+from training.examples import DecodedCells
+from training.machine import (
     BATCH_CROPS,
     CHUNK_STEPS,
     CROP,

@@ -26,10 +26,10 @@ from recording import Pixels, Row, images_argument, load, out_option, record
 
 import dfmcodec
 from dfmcodec.bench.codecs import to_pil_image
-from dfmcodec.decoder import DecodeRequest, decode_image
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes, planes_to_pixels
+from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
 from dfmcodec.image import Image
-from dfmcodec.latents.colour import ColourBasis, pixels_to_planes, planes_to_pixels
-from dfmcodec.latents.wavelet import BAND_NORMS, UNITS_PER_LEVEL, Pyramid, analyse, synthesise_level
 from dfmcodec.metrics import psnr, ssim
 
 

@@ -8,13 +8,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfmcodec.bitstream import section_file_bytes
-from dfmcodec.decoder import decode_best_effort
-from dfmcodec.encoder import EncoderConfig, encode_image
+from dfmcodec.codecs.decode import decode_best_effort
+from dfmcodec.codecs.encode import encode_image
+from dfmcodec.container import section_file_bytes
 from dfmcodec.files.atomic import write_atomic
-from dfmcodec.files.read_image import read_image
-from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+from dfmcodec.image.read_image import read_image
+from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.metrics import psnr
+from dfmcodec.search.config import EncoderConfig
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 

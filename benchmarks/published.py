@@ -48,13 +48,13 @@ from recording import (
 
 import dfmcodec
 from dfmcodec.bench.codecs import Jpeg
-from dfmcodec.decoder import render_weights
-from dfmcodec.encoder import RECIPES, EncoderConfig
-from dfmcodec.encoder.coordinate.sizing import architecture_of
-from dfmcodec.encoder.coordinate.train import Budget, Trainer
+from dfmcodec.codecs.coordinate.encode.sizing import architecture_of
+from dfmcodec.codecs.coordinate.encode.train import Budget, Trainer
+from dfmcodec.codecs.decode import render_weights
 from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
 from dfmcodec.image import PEAK_LEVEL, Image
 from dfmcodec.metrics import mse, psnr, ssim
+from dfmcodec.search.config import RECIPES, EncoderConfig
 
 SEEDS = 5
 CLAIMED, FIXED = (6, 8), (4, 9)  # depth, width: 15.0 and 18.0 % of a 400x400 image

@@ -21,12 +21,12 @@ import numpy.typing as npt
 import skimage.data
 
 import dfmcodec
-from dfmcodec import bitstream
+from dfmcodec import container
 from dfmcodec.bench.codecs import Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
-from dfmcodec.files.read_image import to_image
-from dfmcodec.files.strip import EVERYTHING
 from dfmcodec.image import Image
+from dfmcodec.image.read_image import to_image
+from dfmcodec.image.strip import EVERYTHING
 from dfmcodec.metrics import bits_per_pixel, psnr
 
 Pixels = npt.NDArray[np.unsignedinteger[Any]]  # uint8 or uint16 [H, W, C]
@@ -104,7 +104,7 @@ def figures(image: Image, data: bytes) -> Row:
     seconds = time.perf_counter() - started
     return {
         "bytes": len(data),
-        "networks": bitstream.read_header(data, image.pixel_count).section_bytes().get("networks", 0),
+        "networks": container.read_header(data, image.pixel_count).section_bytes().get("networks", 0),
         "bpp": round(bits_per_pixel(len(data), image.pixel_count), 5),
         "psnr_db": round(psnr(image.pixels, decoded.pixels, None), 3),
         "decode_s": round(seconds, 2),

@@ -30,10 +30,10 @@ import skimage.data
 from recording import Row, images_argument, load, out_option, read_rows, record, run_program
 
 import dfmcodec
+from dfmcodec.codecs.wavelet.colour import Luma
 from dfmcodec.image import Image
-from dfmcodec.latents.colour import Luma
 from dfmcodec.metrics import bd_rate, ms_ssim, psnr
-from dfmcodec.ssimulacra2 import ssimulacra2
+from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
 RESULTS = Path(__file__).parent / "results" / "seen.jsonl"
 LONG_SIDE = 768  # of the reduced photographs, pixels

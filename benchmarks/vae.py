@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import optax
 
-from dfmcodec.generative.network import encoder_input, network, network_shapes
+from dfmcodec.codecs.generative.network import encoder_input, network, network_shapes
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]

@@ -20,17 +20,17 @@ import numpy as np
 import skimage.data
 
 import dfmcodec
-from dfmcodec import bitstream
-from dfmcodec.bitstream import container
-from dfmcodec.decoder import decode_image
-from dfmcodec.encoder.config import lmbda_of_step
-from dfmcodec.encoder.fitted import plan
-from dfmcodec.encoder.fitted.fit import FitSchedule
-from dfmcodec.files.write_image import image_to_bytes, output_format
+from dfmcodec import container
+from dfmcodec.codecs.decode import decode_image
+from dfmcodec.codecs.overfitted.encode import plan
+from dfmcodec.codecs.overfitted.encode.fit import FitSchedule
+from dfmcodec.codecs.overfitted.weights import FittedPrior, fitted_prior_of
+from dfmcodec.codecs.wavelet.geometry import Tiling, default_levels
+from dfmcodec.container import read_write
 from dfmcodec.image import Image, Metadata
-from dfmcodec.latents.geometry import Tiling, default_levels
-from dfmcodec.prior.fitted import FittedPrior, fitted_prior_of
-from dfmcodec.prior.registry import (
+from dfmcodec.image.write_image import image_to_bytes, output_format
+from dfmcodec.search.config import lmbda_of_step
+from dfmcodec.weights.registry import (
     FITTED_DETAILED,
     FITTED_FINE,
     FITTED_LARGE,
@@ -232,7 +232,7 @@ def file_of(case: Case) -> bytes:
 
     with (
         mock.patch.object(plan, "prior_and_schedule", prior_and_schedule),
-        mock.patch.object(container, "CHECKS_PART", 1.0 if case.has_checks else 0.0),
+        mock.patch.object(read_write, "CHECKS_PART", 1.0 if case.has_checks else 0.0),
         mock.patch.object(Tiling, "default", tiling if case.tiles else Tiling.default),
     ):
         data = dfmcodec.encode(case.image(), **case.options).data
@@ -256,7 +256,7 @@ def main() -> None:
         decoded = decode_image(data)
         as_decoded = replace(decoded, metadata=replace(decoded.metadata, bits=None))  # not the nearest of fewer bits
         image.write_bytes(image_to_bytes(as_decoded, output_format(image, None)))
-        sections = "+".join(section.title for section in bitstream.read_header(data).sections)
+        sections = "+".join(section.title for section in container.read_header(data).sections)
         print(f"{path.name}: {len(data)} bytes, {sections}")
 
 

@@ -14,15 +14,11 @@ import numpy as np
 import PIL.Image
 from make_golden import GOLDEN, REASONS
 
-from dfmcodec import __version__, bitstream
-from dfmcodec.bitstream.contents import (
-    CodeArchitecture,
-    CodedImage,
-    FittedArchitecture,
-    LatentArchitecture,
-    QuantizedGrids,
-    QuantizedModel,
-)
+from dfmcodec import __version__, container
+from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
+from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.wavelet.contents import LatentArchitecture
+from dfmcodec.container.contents import QuantizedModel
 
 MANIFEST = Path(__file__).resolve().with_name("manifest.tsv")
 COLUMNS = (
@@ -50,9 +46,9 @@ def symbols_of(model: QuantizedModel) -> bytes:
 def row(path: Path, since: str) -> dict[str, str]:
     """The row of a golden file that a version of the program was the first to have."""
     data = path.read_bytes()
-    header = bitstream.read_header(data)
+    header = container.read_header(data)
     arch = header.architecture
-    model, _ = bitstream.read(data)
+    model, _ = container.read(data)
     prior = ""
     if isinstance(arch, LatentArchitecture | FittedArchitecture):
         prior = f"{arch.prior_id:08x}"

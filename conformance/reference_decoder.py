@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-PRIORS = Path(__file__).resolve().parent.parent / "dfmcodec" / "prior"
+PRIORS = Path(__file__).resolve().parent.parent / "dfmcodec" / "weights"
 
 MAX_PIXELS = 89_478_485
 MAX_FREQUENCIES = 2**16

@@ -50,12 +50,12 @@ from dfmcodec.errors import (
 )
 
 if TYPE_CHECKING:
-    from dfmcodec.bitstream.header import Header
-    from dfmcodec.encoder.config import EncoderConfig
-    from dfmcodec.encoder.job import Progress, TracePoint
-    from dfmcodec.encoder.report import EncodeReport, EncodeResult
+    from dfmcodec.container.header import Header
     from dfmcodec.image import Image, Metadata
-    from dfmcodec.latents.geometry import Region
+    from dfmcodec.image.region import Region
+    from dfmcodec.report import EncodeReport, EncodeResult
+    from dfmcodec.search.config import EncoderConfig
+    from dfmcodec.search.job import Progress, TracePoint
 
 __version__ = "0.1.0"
 
@@ -100,15 +100,15 @@ __all__ = [
 ]
 
 _LAZY = {
-    "EncodeReport": "dfmcodec.encoder.report",
-    "EncodeResult": "dfmcodec.encoder.report",
-    "EncoderConfig": "dfmcodec.encoder.config",
-    "Header": "dfmcodec.bitstream.header",
+    "EncodeReport": "dfmcodec.report",
+    "EncodeResult": "dfmcodec.report",
+    "EncoderConfig": "dfmcodec.search.config",
+    "Header": "dfmcodec.container.header",
     "Image": "dfmcodec.image",
     "Metadata": "dfmcodec.image",
-    "Progress": "dfmcodec.encoder.job",
-    "Region": "dfmcodec.latents.geometry",
-    "TracePoint": "dfmcodec.encoder.job",
+    "Progress": "dfmcodec.search.job",
+    "Region": "dfmcodec.image.region",
+    "TracePoint": "dfmcodec.search.job",
 }
 
 

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     import dfmcodec.image
     from dfmcodec._types import Pixels
-    from dfmcodec.bitstream.header import Header
-    from dfmcodec.encoder.config import EncoderConfig
-    from dfmcodec.encoder.job import Progress
-    from dfmcodec.encoder.report import EncodeResult
-    from dfmcodec.generative.model import GenerativeModel
-    from dfmcodec.latents.geometry import Region
+    from dfmcodec.codecs.generative.model import GenerativeModel
+    from dfmcodec.container.header import Header
+    from dfmcodec.image.region import Region
+    from dfmcodec.report import EncodeResult
+    from dfmcodec.search.config import EncoderConfig
+    from dfmcodec.search.job import Progress
 
 BytesLike = bytes | bytearray | memoryview
 # The members in quotes are imported by type checkers alone, so that `import dfmcodec` stays light.
@@ -146,11 +146,11 @@ def encode(image: ImageLike, config: EncoderConfig | None = None, **options: Unp
         DivergedError: The fit diverged again and again.
         InstallationError: A part of the program is damaged.
     """
-    from dfmcodec.encoder.config import EncoderConfig
-    from dfmcodec.encoder.encode import encode_image
+    from dfmcodec.codecs.encode import encode_image
     from dfmcodec.files.arrays import image_array
-    from dfmcodec.files.read_image import to_image
     from dfmcodec.image import Image
+    from dfmcodec.image.read_image import to_image
+    from dfmcodec.search.config import EncoderConfig
 
     unknown = [name for name in options if name not in EncodeOptions.__annotations__]
     if unknown:
@@ -247,7 +247,7 @@ class Decoded:
 
         Pillow has no 16-bit colours; they become 8-bit ones.
         """
-        from dfmcodec.files.write_image import to_pil
+        from dfmcodec.image.write_image import to_pil
 
         return to_pil(self.image)
 
@@ -267,7 +267,7 @@ class Decoded:
 
     def _repr_png_(self) -> bytes:
         """For notebooks."""
-        from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+        from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
         return image_to_bytes(self.image, OUTPUT_FORMATS["png"])
 
@@ -316,10 +316,10 @@ def decode(
         ConfigError: The region is not within the image, or the size or the backend is not possible.
         InstallationError: A part of the program is damaged.
     """
-    from dfmcodec import decoder
-    from dfmcodec.files.strip import strip_kinds, stripped
+    from dfmcodec.codecs import decode as decoder
     from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
     from dfmcodec.image import MAX_PIXELS
+    from dfmcodec.image.strip import strip_kinds, stripped
 
     kinds, part = strip_kinds(strip), _as_region(region)
     if size is not None:
@@ -357,7 +357,7 @@ def read_info(source: FileLike) -> Header:
     Raises:
         FormatError: The file is not readable.
     """
-    from dfmcodec.bitstream.header import read_header
+    from dfmcodec.container.header import read_header
     from dfmcodec.image import LARGEST_PIXELS
 
     return read_header(_bytes(source), LARGEST_PIXELS)
@@ -365,7 +365,7 @@ def read_info(source: FileLike) -> Header:
 
 def _as_region(region: Region | Sequence[int] | None) -> Region | None:
     """The region of (left, top, width, height)."""
-    from dfmcodec.latents.geometry import Region
+    from dfmcodec.image.region import Region
 
     if region is None or isinstance(region, Region):
         return region
@@ -393,7 +393,7 @@ def _generator(given: GeneratorLike | None) -> GenerativeModel | None:
     """The generative model of a path."""
     if given is None:
         return None
-    from dfmcodec.generative.model import GenerativeModel, read_model_file
+    from dfmcodec.codecs.generative.model import GenerativeModel, read_model_file
 
     return given if isinstance(given, GenerativeModel) else read_model_file(Path(given))
 
@@ -402,10 +402,10 @@ def _image_of_dfm(
     source: Any, max_pixels: Any, page: Any, notify: Callable[[str], None], generator: GenerativeModel | None
 ) -> dfmcodec.image.Image | None:
     """What a `.dfm` file decodes to, by its bytes or path; None for all other sources."""
-    from dfmcodec.encoder.source import image_of_dfm
+    from dfmcodec.codecs.source import image_of_dfm
     from dfmcodec.files.atomic import is_stream
-    from dfmcodec.files.source import Source
     from dfmcodec.image import MAX_PIXELS
+    from dfmcodec.image.source import Source
 
     if isinstance(source, bytes):
         file = Source.from_bytes(source, "the image file")

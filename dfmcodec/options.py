@@ -2,7 +2,7 @@
 
 `EncodeSettings` has a field for each. Its fields are the options of `dfm encode` (and with them of
 its help and manual page), of `encode` in Python and of corpora, and what is checked of each by
-itself. `encoder.config.EncoderConfig` adds what they mean together. A new option is a new field.
+itself. `search.config.EncoderConfig` adds what they mean together. A new option is a new field.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _positive(kind: Kind, text: str, **others: Any) -> Any:
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """The options; see `encoder.config.EncoderConfig` for what they mean.
+    """The options; see `search.config.EncoderConfig` for what they mean.
 
     Raises:
         ConfigError: A value is not possible, or an option is of another model than the given one.

@@ -62,8 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 _LONGEST = (  # 10 s and more
-    *("/encoder/test_fitted.py", "/encoder/test_fitted_search.py", "/encoder/test_window_kernel.py"),
-    *("/encoder/test_coordinate.py", "/generative/test_generative.py", "/encoder/test_latent.py"),
+    *("/overfitted/encode/test_fit.py", "/overfitted/encode/test_search.py", "/encode/test_window_kernel.py"),
+    *("/coordinate/test_encode.py", "/generative/test_generative.py", "/wavelet/encode/test_search.py"),
     *("/faults/test_faults.py", "/cli/test_batch.py", "/cli/test_cli.py", "/cli/test_demo.py", "/cli/test_pillow.py"),
     *("/cli/test_encode.py", "/cli/test_image_kinds.py", "/cli/test_origins.py", "/cli/test_view.py"),
     *("/web/test_node.py", "/web/test_viewer.py", "/web/test_element.py", "/golden/test_reference_decoder.py"),

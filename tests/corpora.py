@@ -23,7 +23,7 @@ from dfmcodec.corpus.shards import Shard, ShardResult
 from dfmcodec.corpus.sources import Sources
 from dfmcodec.corpus.store import Store
 from dfmcodec.corpus.tasks import encode_settings, task_of
-from dfmcodec.encoder.config import EncoderConfig
+from dfmcodec.search.config import EncoderConfig
 
 HERE = Engine(LOCAL, 1)
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from dfmcodec._types import Symbols
-from dfmcodec.bitstream import models
-from dfmcodec.decoder import fitted
+from dfmcodec.codecs.overfitted import decode as fitted
+from dfmcodec.codecs.overfitted.context import FEATURES, GridChoice, GridNetwork, Wavefront, grid_tables
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes
+from dfmcodec.codecs.overfitted.weights import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
+from dfmcodec.container import models
 from dfmcodec.entropy import Table
-from dfmcodec.entropy.grid_context import FEATURES, GridChoice, GridNetwork, Wavefront, grid_tables
-from dfmcodec.latents.grids import GRID_LEVELS, grid_sizes
-from dfmcodec.prior.fitted import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 HIDDEN = 8  # the units of each layer of a context network

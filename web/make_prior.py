@@ -11,7 +11,7 @@ The head is {"priors": [{"model": .., "id": .., "arrays": [[name, type, shape, o
 with offsets from the first body on. A body has the bytes of its numbers plane by plane: first the
 lowest byte of every number, then the second one, and so on. Signed numbers of more than one byte
 are stored as 2 n for n >= 0 and as -2 n - 1 for n < 0, so that their upper bytes are zeros. Both
-make the zlib stream shorter. `dfmcodec.prior.registry.checksum` over the arrays of a prior gives
+make the zlib stream shorter. `dfmcodec.weights.registry.checksum` over the arrays of a prior gives
 its id, by which the reader knows that all is right.
 """
 
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfmcodec.prior.registry import REGISTRY, shipped_arrays
+from dfmcodec.weights.registry import REGISTRY, shipped_arrays
 
 MAGIC = b"\x89DFMP\x03"
 _LENGTH = struct.Struct("<I")

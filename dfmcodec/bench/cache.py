@@ -20,7 +20,7 @@ def code_fingerprint() -> str:
 
     root = Path(dfmcodec.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*root.rglob("*.py"), *root.glob("prior/*.npz"), *_kernels(root)]):
+    for path in sorted([*root.rglob("*.py"), *root.glob("weights/*.npz"), *_kernels(root)]):
         if "bench" not in path.relative_to(root).parts and "cli" not in path.relative_to(root).parts:
             digest.update(path.relative_to(root).as_posix().encode())
             digest.update(path.read_bytes())

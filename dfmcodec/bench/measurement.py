@@ -18,7 +18,7 @@ from dfmcodec._types import Pixels
 from dfmcodec.bench.codecs import to_pil_image
 from dfmcodec.bench.measures import OF_TUNE, Measure
 from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
-from dfmcodec.ssimulacra2 import ssimulacra2
+from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
 DFM = "dfm"
 CROP_SIDE = 192

@@ -25,8 +25,8 @@ from dfmcodec.bench.measurement import DFM, Figures, Measurement, Target, encode
 from dfmcodec.errors import NO_MEMORY, DfmError, is_lack_of_memory
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream
 from dfmcodec.files.names import printable
-from dfmcodec.files.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.image import Image
+from dfmcodec.image.read_image import IMAGE_SUFFIXES, read_image
 from dfmcodec.processes import run_jobs
 
 _MEASURES = 2  # raised when a measure changes, so that kept figures are measured again
@@ -441,7 +441,7 @@ def _dfm_cell(plan: Plan, job: _Job, cache: Cache | None) -> Iterator[tuple[Meas
 
 def _measure_dfm(source: SourceImage, target: Target) -> Measurement:
     import dfmcodec
-    from dfmcodec.decoder import decode_image
+    from dfmcodec.codecs.decode import decode_image
 
     image = source.read()
     options: dict[str, Any] = {"tune": target.tune, "time_limit_s": target.time_limit_s}

@@ -15,14 +15,14 @@ from dfmcodec.bench.codecs import Avif, Codec, Jpeg
 from dfmcodec.bench.matching import Match, SizeSearch
 from dfmcodec.bench.measurement import with_channels_of
 from dfmcodec.files.names import printable
-from dfmcodec.files.read_image import ignore
-from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.image import Image, Metadata
+from dfmcodec.image.read_image import ignore
+from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 from dfmcodec.metrics import psnr
-from dfmcodec.ssimulacra2 import ssimulacra2
+from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
 if TYPE_CHECKING:
-    from dfmcodec.encoder.report import EncodeResult
+    from dfmcodec.report import EncodeResult
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -20,9 +20,9 @@ import click
 from dfmcodec.files.names import printable
 
 if TYPE_CHECKING:
-    from dfmcodec.bitstream.contents import Architecture
-    from dfmcodec.files.source import Source
-    from dfmcodec.generative.model import GenerativeModel
+    from dfmcodec.codecs.generative.model import GenerativeModel
+    from dfmcodec.container.contents import Architecture
+    from dfmcodec.image.source import Source
 
     PathParam = click.ParamType[Path]
     OutputParam = click.ParamType["Output"]
@@ -281,7 +281,7 @@ quiet_option = click.option("--quiet", is_flag=True, help="Print errors only.")
 def _strip_kinds(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> frozenset[str]:
     if not given:
         return frozenset()
-    from dfmcodec.files.strip import strip_kinds
+    from dfmcodec.image.strip import strip_kinds
 
     return strip_kinds(given)
 
@@ -327,7 +327,7 @@ def image_source(path: Path) -> Source:
         DfmError: It cannot be opened.
         ImageError: It is a pipe that begins as no image does, or is too long.
     """
-    from dfmcodec.files.source import Source
+    from dfmcodec.image.source import Source
 
     if path == STANDARD:
         return Source.from_stream(standard_input(), display_name(path))
@@ -388,7 +388,7 @@ def read_generator(path: Path | None) -> GenerativeModel | None:
 @lru_cache(maxsize=1)
 def _read_generator_once(path: Path, _state: tuple[int, int] | None) -> GenerativeModel:
     """Reads a model once for all files of a run, and again if its file changes."""
-    from dfmcodec.generative.model import read_model_file
+    from dfmcodec.codecs.generative.model import read_model_file
 
     return read_model_file(path)
 

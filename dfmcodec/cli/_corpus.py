@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dfmcodec.corpus.job import Job
     from dfmcodec.corpus.jobs import Progress
     from dfmcodec.corpus.shards import ShardResult
-    from dfmcodec.encoder.config import EncoderConfig
+    from dfmcodec.search.config import EncoderConfig
 
     PlaceParam = click.ParamType["Place"]
     PartParam = click.ParamType[tuple[int, int]]

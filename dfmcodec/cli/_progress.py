@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from dfmcodec.encoder.job import Progress
+    from dfmcodec.search.job import Progress
 
 _FIT_FORMAT = "{percentage:3.0f} %|{bar}| {desc}"
 _FILES_FORMAT = "{percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt} files, {remaining} left"

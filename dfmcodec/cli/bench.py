@@ -256,7 +256,7 @@ def _targets(
         ConfigError: A value makes no sense.
     """
     from dfmcodec.bench.measurement import Target
-    from dfmcodec.encoder.config import EncoderConfig
+    from dfmcodec.search.config import EncoderConfig
 
     if tunes is None:
         tunes = "visual" if set(_split(models)) <= {"latent"} else "psnr"

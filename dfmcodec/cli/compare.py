@@ -73,10 +73,10 @@ def command(
     Print the PSNR, SSIMULACRA2, SSIM, MS-SSIM and largest difference. Both images are turned
     upright first. Pixels that are fully transparent in the first image count as equal.
     """
-    from dfmcodec.encoder.config import EncoderConfig
     from dfmcodec.errors import ImageError
-    from dfmcodec.files.write_image import image_to_bytes, output_format
     from dfmcodec.image import peak_value
+    from dfmcodec.image.write_image import image_to_bytes, output_format
+    from dfmcodec.search.config import EncoderConfig
 
     EncoderConfig(sample_max=sample_max)  # refuses what is none
     map_format = None
@@ -112,9 +112,9 @@ def _read_or_decode(
     source: Path, generator_path: Path | None, max_pixels: int, max_multiply_adds: int, quiet: bool
 ) -> tuple[Image, int]:
     """The image of an image file or `.dfm` file, and the file's size in bytes."""
-    from dfmcodec.bitstream.layout import MAGIC
-    from dfmcodec.decoder import DecodeRequest, decode_image
-    from dfmcodec.files.read_image import image_from_bytes
+    from dfmcodec.codecs.decode import DecodeRequest, decode_image
+    from dfmcodec.container.layout import MAGIC
+    from dfmcodec.image.read_image import image_from_bytes
 
     data = read_source(source)
     if data.startswith(MAGIC):
@@ -161,7 +161,7 @@ def _comparable(first: Image, second: Image) -> tuple[Pixels, Pixels]:
 def _measure(first: Image, x: Pixels, y: Pixels, file_bytes: int, peak: int) -> dict[str, Any]:
     """The figures by their names in the JSON report."""
     from dfmcodec.metrics import bits_per_pixel, ms_ssim, psnr, ssim
-    from dfmcodec.ssimulacra2 import ssimulacra2
+    from dfmcodec.metrics.ssimulacra2 import ssimulacra2
 
     return {
         "psnr_db": psnr(x, y, first.visible, peak),

@@ -57,9 +57,9 @@ from dfmcodec.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from dfmcodec.cli._report_file import ReportFile
-    from dfmcodec.files.write_image import OutputFormat
     from dfmcodec.image import Image
-    from dfmcodec.latents.geometry import Region
+    from dfmcodec.image.region import Region
+    from dfmcodec.image.write_image import OutputFormat
 
 _EXTENSION = ".dfm"  # files.atomic.EXTENSION
 # The names in write_image.OUTPUT_FORMATS, repeated here because that module imports NumPy.
@@ -95,7 +95,7 @@ class _Options:
         generator: The file of a generative model.
         max_pixels: Images with more pixels are refused.
         max_multiply_adds: Images whose network takes more are refused.
-        backend: The `backend` of `decoder.decode_image`.
+        backend: The `backend` of `codecs.decode.decode_image`.
         sandbox: Whether each file is decoded in a process of its own with limits.
         report_path: The file for a row for each file.
         force: Whether to overwrite outputs.
@@ -251,7 +251,7 @@ def command(**arguments: Any) -> None:
     file is replaced only with -f. The image that a .dfm file was made from, or may have been, is
     replaced only with -f --overwrite-source.
     """
-    from dfmcodec.files.write_image import OUTPUT_FORMATS, check_quality
+    from dfmcodec.image.write_image import OUTPUT_FORMATS, check_quality
 
     arguments["files_from"] = file_list(arguments)
     options = _Options(**arguments)
@@ -309,7 +309,7 @@ def _check_names(options: _Options) -> None:
     Raises:
         ConfigError: An input has the name of an output.
     """
-    from dfmcodec.files.write_image import OUTPUT_FORMATS
+    from dfmcodec.image.write_image import OUTPUT_FORMATS
 
     suffixes = [suffix for output in OUTPUT_FORMATS.values() for suffix in output.extensions]
     for source in options.sources[1:]:
@@ -353,7 +353,7 @@ def _naming(output: OutputFormat) -> Naming:
 
 
 def _decode_single(options: _Options) -> None:
-    from dfmcodec.files.write_image import OUTPUT_FORMATS, check_quality, output_format
+    from dfmcodec.image.write_image import OUTPUT_FORMATS, check_quality, output_format
 
     started = time.perf_counter()
     (source,) = options.sources
@@ -405,10 +405,10 @@ def _is_dfm(path: Path) -> bool:
 
 def _decode(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[Image, list[str]]:
     """The image, and the losses of a truncated or damaged file."""
-    from dfmcodec.bitstream.header import read_header
-    from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image
-    from dfmcodec.files.write_image import check_holds, check_size
-    from dfmcodec.latents.geometry import Region
+    from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
+    from dfmcodec.container.header import read_header
+    from dfmcodec.image.region import Region
+    from dfmcodec.image.write_image import check_holds, check_size
 
     generator = read_generator(options.generator)
     with errors_named(name):
@@ -450,8 +450,8 @@ def _make(data: bytes, name: str, options: _Options, output: OutputFormat) -> tu
 
 def _make_here(data: bytes, name: str, options: _Options, output: OutputFormat) -> tuple[dict[str, Any], bytes]:
     """Does the work of `_make` in this process."""
-    from dfmcodec.files.strip import stripped
-    from dfmcodec.files.write_image import image_to_bytes, left_out
+    from dfmcodec.image.strip import stripped
+    from dfmcodec.image.write_image import image_to_bytes, left_out
 
     notices: list[str] = []
     image, losses = _decode(data, name, options, output)

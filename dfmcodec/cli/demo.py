@@ -43,15 +43,16 @@ def command(source: Path | None, folder: Path, bpp: float, max_pixels: int, forc
     Images are compared in 8 bits, without alpha.
     """
     from dfmcodec.bench.same_size import Version, page, same_size
-    from dfmcodec.bitstream import Ancillary, ancillary_sections, sections_file_bytes
     from dfmcodec.cli._common import make_folder
     from dfmcodec.cli._same_file import check_outputs_apart
-    from dfmcodec.encoder import EncoderConfig, encode_image
+    from dfmcodec.codecs.encode import encode_image
+    from dfmcodec.container import Ancillary, ancillary_sections, sections_file_bytes
     from dfmcodec.files.atomic import check_writable, write_atomic
-    from dfmcodec.files.read_image import ignore, to_image
-    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+    from dfmcodec.image.read_image import ignore, to_image
+    from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
     from dfmcodec.metrics import bits_per_pixel
     from dfmcodec.photographs import SHIPPED, photograph
+    from dfmcodec.search.config import EncoderConfig
 
     config, target = EncoderConfig(bpp=bpp), ("--bpp", f"{bpp:g}")
     name = SHIPPED if source is None else source.stem

@@ -64,8 +64,10 @@ from dfmcodec.options import EncodeSettings, Kind, options_of
 
 if TYPE_CHECKING:
     from dfmcodec.cli._report_file import ReportFile
-    from dfmcodec.encoder import EncoderConfig, EncodeReport, EncodeResult, Progress
-    from dfmcodec.files.write_image import OutputFormat
+    from dfmcodec.image.write_image import OutputFormat
+    from dfmcodec.report import EncodeReport, EncodeResult
+    from dfmcodec.search.config import EncoderConfig
+    from dfmcodec.search.job import Progress
 
 
 _STEP_UNITS = {
@@ -256,7 +258,7 @@ def command(**arguments: Any) -> None:
     other existing file is replaced only with -f, and one that the input was made from only with
     -f --overwrite-source. Runs of several files record this in their output folders.
     """
-    from dfmcodec.encoder import EncoderConfig
+    from dfmcodec.search.config import EncoderConfig
 
     arguments["files_from"] = file_list(arguments)
     corpus = _corpus.CorpusOptions.taken_from(arguments)
@@ -288,8 +290,8 @@ def _check_names(options: _Options) -> None:
     Raises:
         ConfigError: An output has the name of an image, or no other name than its source.
     """
-    from dfmcodec.encoder.report import check_name
     from dfmcodec.files.atomic import EXTENSION
+    from dfmcodec.report import check_name
 
     output, sources = options.output, options.sources
     for source in sources:
@@ -306,7 +308,7 @@ def _check_names(options: _Options) -> None:
 
 def _naming(keeps_extension: bool) -> Naming:
     from dfmcodec.files.atomic import EXTENSION
-    from dfmcodec.files.read_image import IMAGE_SUFFIXES
+    from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
     def is_image(path: Path) -> bool:
         return path.suffix.lower() in IMAGE_SUFFIXES
@@ -327,7 +329,7 @@ def _naming(keeps_extension: bool) -> Naming:
 
 
 def _encode_single(options: _Options) -> None:
-    from dfmcodec.files.write_image import image_to_bytes
+    from dfmcodec.image.write_image import image_to_bytes
 
     (source,) = options.sources
     task = _naming(options.keeps_extension).single_task(source, options.output)
@@ -542,10 +544,10 @@ def _encode(
     on_progress: Callable[[Progress], None] = _ignore,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> _Encoded:
-    from dfmcodec.encoder import encode_image
-    from dfmcodec.encoder.source import image_of_dfm
-    from dfmcodec.files.read_image import image_from_source, to_image
-    from dfmcodec.files.write_image import check_image, output_format
+    from dfmcodec.codecs.encode import encode_image
+    from dfmcodec.codecs.source import image_of_dfm
+    from dfmcodec.image.read_image import image_from_source, to_image
+    from dfmcodec.image.write_image import check_image, output_format
 
     file, generator = image_source(source), read_generator(options.generator)
     image = image_of_dfm(file, options.max_pixels, options.page, notify, generator)
@@ -570,7 +572,7 @@ def _checked_preview_format(options: _Options, task: Task, report: ReportFile | 
     """The format of the preview, after checking that it can be written."""
     if options.preview is None:
         return None
-    from dfmcodec.files.write_image import output_format
+    from dfmcodec.image.write_image import output_format
 
     check_output(options.preview, options.force)
     _existing(options, report).check_source(replace(task, target=options.preview, is_named=True))

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dfmcodec._types import Notify
-    from dfmcodec.generative.model import GenerativeModel
-    from dfmcodec.training.generative.data import ImageSet
-    from dfmcodec.training.generative.evaluate import Evaluation
-    from dfmcodec.training.generative.features import FeatureSource
-    from dfmcodec.training.generative.train import Trainer, TrainingState
+    from dfmcodec.codecs.generative.model import GenerativeModel
+    from dfmcodec.codecs.generative.training.data import ImageSet
+    from dfmcodec.codecs.generative.training.evaluate import Evaluation
+    from dfmcodec.codecs.generative.training.features import FeatureSource
+    from dfmcodec.codecs.generative.training.train import Trainer, TrainingState
 
 # The names in recipes.PRESETS, repeated here because that module imports NumPy.
 _PRESETS = ("mnist", "cifar10", "mnist-published", "cifar10-published")
@@ -139,10 +139,10 @@ def train(**arguments: Any) -> None:
     fifth of the images is held out and never used for training. To continue a training that was
     stopped, run the same command again.
     """
+    from dfmcodec.codecs.generative.training.data import read_images
+    from dfmcodec.codecs.generative.training.recipes import PRESETS
     from dfmcodec.errors import require
     from dfmcodec.files.atomic import check_writable, write_atomic
-    from dfmcodec.training.generative.data import read_images
-    from dfmcodec.training.generative.recipes import PRESETS
 
     require("dfm generate train", *_FITTING)
     options = _TrainOptions(**arguments)
@@ -154,9 +154,9 @@ def train(**arguments: Any) -> None:
     recipe = replace(preset.recipe, steps=options.steps) if options.steps else preset.recipe
     architecture = preset.architecture(*images.images.shape[1:])
 
-    from dfmcodec.generative.density import fit_density
-    from dfmcodec.generative.model import GenerativeModel
-    from dfmcodec.training.generative.train import Trainer
+    from dfmcodec.codecs.generative.density import fit_density
+    from dfmcodec.codecs.generative.model import GenerativeModel
+    from dfmcodec.codecs.generative.training.train import Trainer
 
     trainer = Trainer(images.images, architecture, recipe, options.seed)
     _run_training(trainer, options)
@@ -243,9 +243,9 @@ class _Drawing:
         """Reads the model, after checking that the output can be written and is none of the files
         that are read.
         """
+        from dfmcodec.codecs.generative.model import read_model_file
         from dfmcodec.files.atomic import check_writable
-        from dfmcodec.files.write_image import output_format
-        from dfmcodec.generative.model import read_model_file
+        from dfmcodec.image.write_image import output_format
 
         _refuse_standard_output(self.output)
         output_format(self.target, None)
@@ -262,9 +262,9 @@ class _Drawing:
 
     def check_grid(self, model: GenerativeModel, count: int, columns: int) -> None:
         """Refuses a grid of more images than the output can hold, before it is painted."""
-        from dfmcodec.files.write_image import check_size, output_format
+        from dfmcodec.codecs.generative.training.grids import grid_size
         from dfmcodec.image import LARGEST_PIXELS, check_image_size
-        from dfmcodec.training.generative.grids import grid_size
+        from dfmcodec.image.write_image import check_size, output_format
 
         size = grid_size(count, *self.height_and_width(model), columns)
         check_image_size(*size, LARGEST_PIXELS)
@@ -294,7 +294,7 @@ def sample(number: int, seed: int, temperature: float, **shared: Any) -> None:
     """Draw new images, as a grid, at any resolution."""
     import numpy as np
 
-    from dfmcodec.training.generative.grids import grid
+    from dfmcodec.codecs.generative.training.grids import grid
 
     drawing = _Drawing(**shared)
     model = drawing.read_model()
@@ -326,7 +326,7 @@ def interpolate(number: int, between: int, seed: int, **shared: Any) -> None:
     """
     import numpy as np
 
-    from dfmcodec.training.generative.grids import between_ends, grid
+    from dfmcodec.codecs.generative.training.grids import between_ends, grid
 
     drawing = _Drawing(**shared)
     model = drawing.read_model()
@@ -352,10 +352,10 @@ def reconstruct(data: Path, number: int, **shared: Any) -> None:
     """
     import numpy as np
 
+    from dfmcodec.codecs.generative.training.data import read_images
+    from dfmcodec.codecs.generative.training.grids import pairs
     from dfmcodec.errors import require
     from dfmcodec.metrics import psnr_of_mse
-    from dfmcodec.training.generative.data import read_images
-    from dfmcodec.training.generative.grids import pairs
 
     require("dfm generate reconstruct", *_FITTING)
     drawing = _Drawing(**shared)
@@ -404,7 +404,7 @@ class _EvaluateOptions:
         """Refuses outputs that cannot be written, before any work."""
         from dfmcodec.errors import ConfigError
         from dfmcodec.files.atomic import check_writable
-        from dfmcodec.files.write_image import output_format
+        from dfmcodec.image.write_image import output_format
 
         if self.classifier_file is not None and self.inception is not None:
             msg = "--classifier and --inception are two networks; give one of them"
@@ -419,7 +419,7 @@ class _EvaluateOptions:
 
     def feature_source(self, train_set: ImageSet, held_out: ImageSet) -> FeatureSource:
         """The network that gives the features."""
-        from dfmcodec.training.generative import features
+        from dfmcodec.codecs.generative.training import features
 
         if self.inception is not None:
             return features.inception(self.inception)
@@ -440,7 +440,7 @@ class _EvaluateOptions:
     "--inception",
     type=NamedPath(),
     help="Use the FID Inception network instead, with the weights in this file (.npz, see "
-    "dfmcodec/training/generative/inception.py).",
+    "dfmcodec/codecs/generative/training/inception.py).",
 )
 @click.option(
     "--neighbours",
@@ -459,12 +459,12 @@ def evaluate_command(**arguments: Any) -> None:
     """
     import numpy as np
 
+    from dfmcodec.codecs.generative.model import read_model_file
+    from dfmcodec.codecs.generative.training.data import read_images
+    from dfmcodec.codecs.generative.training.evaluate import evaluate
+    from dfmcodec.codecs.generative.training.grids import pairs
+    from dfmcodec.codecs.generative.training.measures import nearest
     from dfmcodec.errors import require
-    from dfmcodec.generative.model import read_model_file
-    from dfmcodec.training.generative.data import read_images
-    from dfmcodec.training.generative.evaluate import evaluate
-    from dfmcodec.training.generative.grids import pairs
-    from dfmcodec.training.generative.measures import nearest
 
     require("dfm generate eval", *_FITTING)
     options = _EvaluateOptions(**arguments)
@@ -557,15 +557,15 @@ def _find_codes(model: GenerativeModel, images: npt.NDArray[Any]) -> npt.NDArray
     """The codes of images, from the encoder or else by gradient descent."""
     if model.has_encoder:
         return model.encode(images)
-    from dfmcodec.encoder.generative.inversion import codes_of
+    from dfmcodec.codecs.generative.encode.inversion import codes_of
 
     return codes_of(model, images)
 
 
 def _write_image(output: Path, pixels: npt.NDArray[Any], force: bool, quiet: bool) -> None:
     from dfmcodec.files.atomic import write_atomic
-    from dfmcodec.files.write_image import image_to_bytes, output_format
     from dfmcodec.image import Image
+    from dfmcodec.image.write_image import image_to_bytes, output_format
 
     image = Image(pixels)
     write_atomic(output, image_to_bytes(image, output_format(output, None)), force)

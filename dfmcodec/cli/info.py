@@ -26,8 +26,8 @@ from dfmcodec.cli._inputs import Unusable, check_standard_input, dfm_files, spec
 from dfmcodec.errors import FormatError
 
 if TYPE_CHECKING:
-    from dfmcodec.bitstream.contents import Architecture
-    from dfmcodec.bitstream.header import Header
+    from dfmcodec.container.contents import Architecture
+    from dfmcodec.container.header import Header
     from dfmcodec.image import Metadata
 
 _Q_STEP_UNITS = 64  # a q_step of the header is in 1/64 code values
@@ -125,7 +125,7 @@ class _Examined(NamedTuple):
     @property
     def icc_description(self) -> str | None:
         """What the ICC profile calls itself; None if there is no profile, or it does not say."""
-        from dfmcodec.files.metadata import icc_description
+        from dfmcodec.image.metadata import icc_description
 
         profile = self.metadata and self.metadata.icc
         return icc_description(profile) or None if profile else None
@@ -137,10 +137,10 @@ def _examined(source: Path) -> _Examined:
     Raises:
         DfmError: It cannot be read.
     """
-    from dfmcodec.bitstream.header import read_header
-    from dfmcodec.bitstream.integrity import examine
-    from dfmcodec.bitstream.layout import Section
-    from dfmcodec.bitstream.sections.metadata import unpack_metadata
+    from dfmcodec.container.header import read_header
+    from dfmcodec.container.integrity import examine
+    from dfmcodec.container.layout import Section
+    from dfmcodec.container.metadata import unpack_metadata
     from dfmcodec.image import LARGEST_PIXELS
 
     data, name = read_source(source), display_name(source)
@@ -241,7 +241,7 @@ def _metadata_text(file: _Examined) -> str:
         return "cannot be read"
     described = {"icc": file.icc_description}
     if file.metadata.cicp:
-        from dfmcodec.files.colour_description import colours_text
+        from dfmcodec.image.colour_description import colours_text
 
         described["cicp"] = colours_text(file.metadata.cicp)
     described["bits"] = str(file.metadata.bits)

@@ -27,8 +27,8 @@ def command(name: str, output: Path | None, force: bool, quiet: bool) -> None:
     """
     from dfmcodec.errors import require
     from dfmcodec.files.atomic import check_writable, write_atomic
-    from dfmcodec.files.read_image import to_image
-    from dfmcodec.files.write_image import image_to_bytes, output_format
+    from dfmcodec.image.read_image import to_image
+    from dfmcodec.image.write_image import image_to_bytes, output_format
     from dfmcodec.photographs import SHIPPED, photograph
 
     output = output or Path(f"{name}.png")

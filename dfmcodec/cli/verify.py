@@ -166,7 +166,7 @@ class _Run:
 
 def _verify(max_pixels: int, max_multiply_adds: int, generator: Path | None, path: Path) -> dict[str, Any]:
     """The report on a file, as plain values."""
-    from dfmcodec.decoder import DecodeRequest, decode_image
+    from dfmcodec.codecs.decode import DecodeRequest, decode_image
 
     try:
         data = read_source(path)

@@ -181,8 +181,8 @@ def _check_whole(data: bytes, name: str, max_pixels: int) -> None:
         FormatError: The file is damaged, foreign, too large or a code of a generative model.
     """
     from dfmcodec._types import Model
-    from dfmcodec.bitstream.header import read_header
-    from dfmcodec.bitstream.integrity import examine
+    from dfmcodec.container.header import read_header
+    from dfmcodec.container.integrity import examine
 
     with errors_named(name):
         header = read_header(data, max_pixels)
@@ -217,8 +217,8 @@ def _png(source: Path, options: _Options) -> bytes:
     Raises:
         FormatError: It cannot be read.
     """
-    from dfmcodec.decoder import DecodeRequest, decode_image
-    from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+    from dfmcodec.codecs.decode import DecodeRequest, decode_image
+    from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
     data, generator = read_source(source), read_generator(options.generator)
     with errors_named(display_name(source)):

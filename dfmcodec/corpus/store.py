@@ -26,7 +26,7 @@ from dfmcodec.errors import (
     is_lack_of_memory,
 )
 from dfmcodec.files.atomic import NOT_A_FILE, is_stream, open_file, read_at_most, read_file, write_atomic
-from dfmcodec.files.open_image import MAX_HELD_BYTES
+from dfmcodec.image.open_image import MAX_HELD_BYTES
 
 # Stores that publish an object only when all its bytes have arrived. What is written to another one
 # (a server of files, for one) is seen while it is written, and stays so if the writer dies.

@@ -8,17 +8,17 @@ from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dfmcodec.bitstream import read_header
-from dfmcodec.bitstream.integrity import examine
+from dfmcodec.codecs.encode import encode_image
+from dfmcodec.codecs.generative.model import read_model_file
+from dfmcodec.container import read_header
+from dfmcodec.container.integrity import examine
 from dfmcodec.corpus.forms.entry import NO_SUFFIX, Entry
-from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.encode import encode_image
 from dfmcodec.errors import ConfigError, ImageError
 from dfmcodec.files.atomic import EXTENSION
-from dfmcodec.files.open_image import DFM_MAGIC, may_be_image, plugin_package
-from dfmcodec.files.read_image import IMAGE_SUFFIXES, image_from_bytes
-from dfmcodec.generative.model import read_model_file
 from dfmcodec.image import LARGEST_PIXELS
+from dfmcodec.image.open_image import DFM_MAGIC, may_be_image, plugin_package
+from dfmcodec.image.read_image import IMAGE_SUFFIXES, image_from_bytes
+from dfmcodec.search.config import EncoderConfig
 
 ENCODE, PACK = "encode", "pack"
 

@@ -159,7 +159,7 @@ def accept_symbols(
         table: The table of each symbol.
         sign: The sign of each symbol.
         offsets: The reconstruction offsets of each table, [tables, 7].
-        next_state: `trellis.NEXT_STATE`.
+        next_state: `codecs.wavelet.trellis.NEXT_STATE`.
         rows: The number of rows.
         columns: The number of symbols of a row.
         states: The state of each cell, which changes.
@@ -181,7 +181,8 @@ def synthesise_channel(
     width: int,
     out: Int32,
 ) -> None:
-    """Inverts a decomposition level of one channel; see `wavelet.synthesise_level`.
+    """Inverts a decomposition level of one channel; see
+    `codecs.wavelet.transform.synthesise_level`.
 
     Args:
         low: [ceil(height/2), ceil(width/2)], units.
@@ -195,7 +196,7 @@ def synthesise_channel(
 def analyse_channel(
     plane: Float32, height: int, width: int, low: Float32, band_0: Float32, band_1: Float32, band_2: Float32
 ) -> None:
-    """Splits a channel at one decomposition level; see `wavelet.analyse`.
+    """Splits a channel at one decomposition level; see `codecs.wavelet.transform.analyse`.
 
     Args:
         plane: [height, width].
@@ -241,7 +242,7 @@ def machine_change(
     width: int,
     out: Float32,
 ) -> None:
-    """Evaluates the correcting machine on a block; see `reconstruct.machine_change`.
+    """Evaluates the correcting machine on a block; see `codecs.wavelet.synthesis.machine_change`.
 
     Args:
         weights: lift, a and b of each layer, bypass, one after the other.
@@ -249,7 +250,7 @@ def machine_change(
         samples: The samples around the block, [C, H, W], units.
         samples_shape: Their shape.
         step: The quantisation step in units.
-        log_step: Its `machine.step_feature`.
+        log_step: Its `codecs.wavelet.correction.step_feature`.
         height: The height of the block.
         width: Its width.
         out: Receives what is added, [C, height, width], units.
@@ -258,7 +259,7 @@ def machine_change(
 def filter_change(
     weights: Float32, taps: Int32, radius: int, samples: Int32, shape: tuple[int, int, int], out: Float32
 ) -> None:
-    """Evaluates the image filter on a block; see `filter.filter_change`.
+    """Evaluates the image filter on a block; see `codecs.wavelet.filter.filter_change`.
 
     Args:
         weights: [taps, C from, C to].
@@ -278,7 +279,7 @@ def planes_to_pixels(
     most: float,
     pixels: npt.NDArray[np.unsignedinteger],
 ) -> None:
-    """Converts planes into pixels; see `colour.planes_to_pixels`.
+    """Converts planes into pixels; see `codecs.wavelet.colour.planes_to_pixels`.
 
     Args:
         planes: [C, H, W], units.
@@ -507,7 +508,7 @@ def ssimulacra2_sums(
     sums: Float64,
 ) -> None:
     """Sums the errors of SSIMULACRA2 at a scale over the pixels of some rows; see
-    `dfmcodec.ssimulacra2`.
+    `dfmcodec.metrics.ssimulacra2`.
 
     Args:
         original: The image in linear light, [3, H, W].
@@ -537,7 +538,7 @@ def ssimulacra2_slopes(
     slopes: Float32,
 ) -> None:
     """Puts the derivative of a sum of the errors of SSIMULACRA2 at a scale, by the decoded image in
-    some rows, into `slopes`; see `dfmcodec.ssimulacra2`.
+    some rows, into `slopes`; see `dfmcodec.metrics.ssimulacra2`.
 
     Args:
         original: As in `ssimulacra2_sums`.

@@ -1,5 +1,5 @@
 /* The context networks: the tables of symbols of a coding pass, from what is decoded before them. The same integers as
- * `dfmcodec.entropy.context`, where the model is described.
+ * `dfmcodec.codecs.wavelet.context`, where the model is described.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE

@@ -1,5 +1,5 @@
 /* A window of a fit of the fitted model: its loss by colours and bits, and the gradient of it, as
- * `dfmcodec.encoder.fitted.window_loss` describes them (which is what JAX computes elsewhere).
+ * `dfmcodec.codecs.overfitted.encode.window_loss` describes them (which is what JAX computes elsewhere).
  *
  * A window has WINDOW x WINDOW pixels, and of each of LEVELS grids its own samples and HALO more on all sides. All
  * planes of a level have rows of `stride_of(level)` numbers, of which those beyond its samples are zero where they
@@ -336,7 +336,7 @@ INLINE void double_rows(const float *taps, int level, const float *in, float *ou
     }
 }
 
-/* Upsamples a plane of `level` + 1 to one of `level`; see `synthesis.fitted.upsampled`. */
+/* Upsamples a plane of `level` + 1 to one of `level`; see `codecs.overfitted.synthesis.upsampled`. */
 static void double_plane(const Work *work, const float *taps, int level, const float *in, float *out) {
     const int pairs = samples_of(level + 1) - TAPS, stride = stride_of(level), end = whole_vectors(2 * pairs);
     double_rows(taps, level, in, work->middle);

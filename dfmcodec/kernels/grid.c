@@ -1,5 +1,5 @@
 /* The context network of latent grids, for the symbols of a wavefront. The same integers as
- * `dfmcodec.entropy.grid_context`, where the model is described. All sums are integers below 2^24,
+ * `dfmcodec.codecs.overfitted.context`, where the model is described. All sums are integers below 2^24,
  * which float32 holds exactly; 16 symbols are worked on at a time.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)

@@ -1,5 +1,5 @@
 /* From samples to pixels: the correcting machine, the image filter and the colours, as
- * `dfmcodec.synthesis.machine`, `dfmcodec.synthesis.filter` and `dfmcodec.latents.colour` describe them.
+ * `dfmcodec.codecs.wavelet.correction`, `dfmcodec.codecs.wavelet.filter` and `dfmcodec.codecs.wavelet.colour` describe them.
  *
  * The machine goes through the rows of cells from top to bottom. Each layer keeps the last three rows of
  * its outputs, dimension by dimension; so a row of the next layer is computed as soon as the rows around

@@ -1,4 +1,4 @@
-/* The errors of SSIMULACRA2 at one scale, as `dfmcodec.ssimulacra2` describes them, and their derivative.
+/* The errors of SSIMULACRA2 at one scale, as `dfmcodec.metrics.ssimulacra2` describes them, and their derivative.
  *
  * Some rows of both images are taken to XYB at a time. Each row of a component is then smoothed along columns, of five
  * planes (both images, their squares and their product) which are never stored, and along the row.

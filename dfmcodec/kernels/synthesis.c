@@ -1,6 +1,6 @@
 /* From symbols to samples: what a coding pass leaves behind, the inverse wavelet, and the differences in
- * the low-pass band that later passes see. The same integers as `dfmcodec.entropy.neighbourhood` and
- * `dfmcodec.latents.wavelet`, where they are described. And the wavelet itself, in floats, for encoders.
+ * the low-pass band that later passes see. The same integers as `dfmcodec.codecs.wavelet.neighbourhood` and
+ * `dfmcodec.codecs.wavelet.transform`, where they are described. And the wavelet itself, in floats, for encoders.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE

@@ -1,5 +1,5 @@
 /* The search for symbols by rate and distortion: paths through the trellis (Viterbi 1967), as
- * `dfmcodec.encoder.latent.trellis_search` describes it. LANES cells are worked on at a time.
+ * `dfmcodec.codecs.wavelet.encode.trellis_search` describes it. LANES cells are worked on at a time.
  */
 #if !defined(TARGET_AVX2) && !defined(TARGET_AVX512)
 #define TARGET_BASELINE

@@ -16,7 +16,7 @@ def photograph() -> Image:
     """The photograph, 451x300 pixels."""
     import PIL.Image
 
-    from dfmcodec.files.read_image import to_image
+    from dfmcodec.image.read_image import to_image
 
     data = files("dfmcodec.photographs").joinpath(f"{SHIPPED}.png").read_bytes()
     with PIL.Image.open(io.BytesIO(data)) as image:

@@ -19,7 +19,7 @@ from dfmcodec.errors import ConfigError, CorruptError
 from dfmcodec.image import BIT_DEPTHS, check_image_size, peak_value
 
 if TYPE_CHECKING:
-    from dfmcodec.encoder.config import EncoderConfig
+    from dfmcodec.search.config import EncoderConfig
 
 CODEC_NAME = "dfm"
 _TARGETS = ("quality", "ssimulacra2", "psnr", "lmbda")
@@ -103,7 +103,7 @@ class ChunkSettings:
         Raises:
             ConfigError: A value is not possible.
         """
-        from dfmcodec.encoder.config import EncoderConfig
+        from dfmcodec.search.config import EncoderConfig
 
         targets = {name: getattr(self, name) for name in _TARGETS}
         # Samples of one array are on one scale, so chunks are not to be looked at one by one.

@@ -19,10 +19,10 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from dfmcodec.bitstream.header import read_header
-from dfmcodec.bitstream.integrity import FileState, examine
-from dfmcodec.bitstream.layout import MAGIC, Section
-from dfmcodec.bitstream.sections.metadata import unpack_metadata
+from dfmcodec.container.header import read_header
+from dfmcodec.container.integrity import FileState, examine
+from dfmcodec.container.layout import MAGIC, Section
+from dfmcodec.container.metadata import unpack_metadata
 from dfmcodec.errors import (
     DfmError,
     FormatError,
@@ -32,8 +32,8 @@ from dfmcodec.errors import (
     is_lack_of_memory,
 )
 from dfmcodec.files.atomic import MEDIA_TYPE
-from dfmcodec.files.metadata import exif_with_orientation_1, pillow_info, read_metadata
 from dfmcodec.image import LARGEST_PIXELS, peak_value
+from dfmcodec.image.metadata import exif_with_orientation_1, pillow_info, read_metadata
 
 FORMAT = "DFM"
 _METADATA = ("exif", "icc_profile", "xmp")  # options of `save`, by their names in `info`
@@ -136,8 +136,8 @@ class DfmImageFile(ImageFile.ImageFile):
         Raises:
             FormatError: The file is not whole, or nothing can be made of it.
         """
-        from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image
-        from dfmcodec.files.write_image import to_pil
+        from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
+        from dfmcodec.image.write_image import to_pil
 
         limit, header = _pixel_limit(), state.header
         if ImageFile.LOAD_TRUNCATED_IMAGES:
@@ -243,7 +243,7 @@ def _save(pil_image: Image.Image, file: IO[bytes], filename: str | bytes | os.Pa
     metadata = {name: pil_image.encoderinfo[name] for name in _METADATA if name in pil_image.encoderinfo}
     try:
         if (page := options.pop("page", None)) is not None:  # of a copy there is only one
-            from dfmcodec.files.read_image import go_to_page
+            from dfmcodec.image.read_image import go_to_page
 
             go_to_page(pil_image, page)
         data = dfmcodec.encode(_with_metadata(pil_image, metadata) if metadata else pil_image, **options).data

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dfmcodec.bitstream.contents import LatentArchitecture
-from dfmcodec.bitstream.header import Header, read_header
-from dfmcodec.bitstream.layout import Section
-from dfmcodec.decoder import DecodeRequest, decode_image
-from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.codecs.wavelet.contents import LatentArchitecture
+from dfmcodec.container.header import Header, read_header
+from dfmcodec.container.layout import Section
 from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, Image, Metadata, to_code_values
-from dfmcodec.latents.geometry import Region
-from dfmcodec.synthesis.resample import Sampling
+from dfmcodec.image.region import Region
+from dfmcodec.image.resample import Sampling
+from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
 
 
 def thumbnail(data: bytes, longest_side: int) -> bytes:

@@ -20,8 +20,8 @@ import skimage.io
 from common import PATIENCE_S, dfm, held_command
 
 import dfmcodec
-from dfmcodec.decoder import DecodeRequest, decode_image
-from dfmcodec.latents.geometry import Region
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.image.region import Region
 from dfmcodec.metrics import psnr
 
 FAST = ("--quality", "50", "--effort", "1")
@@ -159,7 +159,7 @@ def test_a_preview_that_cannot_hold_the_image_is_refused_before_the_work(
         pytest.fail("the image was encoded")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dfmcodec.encoder.encode_image", encoded)
+    monkeypatch.setattr("dfmcodec.codecs.encode.encode_image", encoded)
     PIL.Image.fromarray(np.zeros(shape, dtype)).save("a.png")
     (line,) = dfm("encode", "a.png", "-o", "x.dfm", "--preview", preview, code=1).stderr.splitlines()
     assert words in line
@@ -222,7 +222,7 @@ def test_a_region_is_the_crop_pixel_for_pixel(files, name):
 
 
 def test_only_the_tiles_of_a_region_are_decoded(files, monkeypatch):
-    from dfmcodec.bitstream.sections import latents
+    from dfmcodec.codecs.wavelet.sections import latents
 
     walked = []
     traverse = latents.traverse
@@ -264,11 +264,11 @@ def test_the_published_network_is_evaluated_between_pixels(files):
     """Twice as large has the pixels of the image itself between four of its own, and they differ
     from all four.
     """
-    from dfmcodec import bitstream
-    from dfmcodec.decoder.coordinate import weights_of
+    from dfmcodec import container
+    from dfmcodec.codecs.coordinate.decode import weights_of
     from dfmcodec.fourier.network import deep_fourier_machine, unpack
 
-    model, _ = bitstream.read(files["coordinate"])
+    model, _ = container.read(files["coordinate"])
     twice = decode_image(files["coordinate"], DecodeRequest(scale=2)).pixels
     rows = ((np.arange(180) + 0.5) / 2 - 0.5) / 90
     columns = ((np.arange(202) + 0.5) / 2 - 0.5) / 101

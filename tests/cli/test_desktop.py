@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from common import GENERATIVE, GOLDEN, ROOT
 
 import dfmcodec
-from dfmcodec import bitstream
+from dfmcodec import container
 from dfmcodec.cli import main
 from dfmcodec.viewer import desktop
 from dfmcodec.viewer.thumbnail import fitted_size, thumbnail
@@ -166,7 +166,7 @@ def test_the_rule_for_the_file_command_names_all_kinds_of_files(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     for path in GOLDEN.glob("*.dfm"):
-        header = bitstream.read_header(path.read_bytes())
+        header = container.read_header(path.read_bytes())
         assert said(path) == f"dfm image, version 1, {header.width} x {header.height}"
         assert said(path, "--mime-type") == "image/x-dfm"
     for path in GENERATIVE.glob("*.dfm"):

@@ -19,8 +19,9 @@ from common import dfm
 import dfmcodec
 from dfmcodec._types import Model
 from dfmcodec.cli.encode import command
-from dfmcodec.encoder import EncoderConfig, encode
-from dfmcodec.files.open_image import plugin_package
+from dfmcodec.codecs import encode
+from dfmcodec.image.open_image import plugin_package
+from dfmcodec.search.config import EncoderConfig
 
 FAST = ("--effort", 1, "--quality", 50)
 LOSSY = "made of a lossy .dfm file: the losses of both encodings add up"

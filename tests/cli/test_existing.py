@@ -20,8 +20,9 @@ from dfmcodec.cli import _origins, _same_file
 from dfmcodec.cli._inputs import Inputs, Unusable
 from dfmcodec.cli._origins import RECORD, Claim, Origin, Records, write_recorded
 from dfmcodec.cli.encode import _naming
-from dfmcodec.encoder import EncoderConfig, encode_image
+from dfmcodec.codecs.encode import encode_image
 from dfmcodec.image import Image
+from dfmcodec.search.config import EncoderConfig
 
 FAST = ("--quality", "40", "--effort", "1")
 posix_only = pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
@@ -267,7 +268,7 @@ def missed(monkeypatch):
         report = replace(result.report, stop_reason="time limit", ssimulacra2=result.report.config.aimed_score - 5)
         return replace(result, report=report)
 
-    monkeypatch.setattr("dfmcodec.encoder.encode_image", encode)
+    monkeypatch.setattr("dfmcodec.codecs.encode.encode_image", encode)
     return monkeypatch.undo
 
 

@@ -18,15 +18,16 @@ import skimage.data
 import tifffile
 
 import dfmcodec
-from dfmcodec.decoder import decode_image
-from dfmcodec.encoder import EncoderConfig, encode_image
+from dfmcodec.codecs.decode import decode_image
+from dfmcodec.codecs.encode import encode_image
 from dfmcodec.errors import ConfigError, CorruptError, ImageError, OutputError
-from dfmcodec.files.deep_samples import report_depth
-from dfmcodec.files.metadata import exif_with_orientation_1
-from dfmcodec.files.read_image import image_from_bytes, read_image, upright
-from dfmcodec.files.source import Source
-from dfmcodec.files.write_image import OUTPUT_FORMATS, image_to_bytes, left_out
 from dfmcodec.image import Image, Metadata
+from dfmcodec.image.deep_samples import report_depth
+from dfmcodec.image.metadata import exif_with_orientation_1
+from dfmcodec.image.read_image import image_from_bytes, read_image, upright
+from dfmcodec.image.source import Source
+from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes, left_out
+from dfmcodec.search.config import EncoderConfig
 
 CAT = np.ascontiguousarray(skimage.data.chelsea()[60:124, 130:210])
 GRAY = CAT[:, :, 1].copy()
@@ -326,7 +327,7 @@ def test_masks_cost_next_to_nothing():
 
 
 def test_damaged_opacity_is_refused():
-    from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
+    from dfmcodec.container.alpha import read_alpha, write_alpha
 
     body = write_alpha(NOT_OPAQUE)
     assert np.array_equal(read_alpha(body, 64, 80, 8), NOT_OPAQUE)

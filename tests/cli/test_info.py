@@ -13,7 +13,7 @@ from common import GOLDEN
 
 import dfmcodec
 from dfmcodec.cli import main
-from dfmcodec.files.metadata import icc_description
+from dfmcodec.image.metadata import icc_description
 
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"

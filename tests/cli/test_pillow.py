@@ -209,7 +209,7 @@ def body_of(data):
     """Where the part of a file begins whose damage its header survives."""
     sections = dfmcodec.read_info(data).sections
     start = min(start for start, _ in sections.values())
-    return start + 2 if dfmcodec.bitstream.Section.CHECKS in sections else start  # after the check of the header
+    return start + 2 if dfmcodec.container.Section.CHECKS in sections else start  # after the check of the header
 
 
 def test_files_that_are_not_whole_open_and_do_not_load():
@@ -282,7 +282,7 @@ def test_a_bug_is_what_pillow_expects(monkeypatch, error):
     def broken(*_args, **_options):
         raise error
 
-    monkeypatch.setattr("dfmcodec.decoder.decode_image", broken)
+    monkeypatch.setattr("dfmcodec.codecs.decode.decode_image", broken)
     with opened(SMALL) as image, pytest.raises(OSError, match=type(error).__name__):
         image.load()
     monkeypatch.setattr("dfmcodec.plugins.pillow.examine", broken)
@@ -303,7 +303,7 @@ def test_what_is_wrong_with_the_host_is_no_error_of_the_image(monkeypatch, error
     def broken(*_args, **_options):
         raise error
 
-    monkeypatch.setattr("dfmcodec.decoder.decode_image", broken)
+    monkeypatch.setattr("dfmcodec.codecs.decode.decode_image", broken)
     with opened(SMALL) as image, pytest.raises(kind, match=words):
         image.load()
     monkeypatch.setattr("dfmcodec.plugins.pillow.examine", broken)
@@ -342,7 +342,7 @@ def test_verify_uses_the_checks_of_the_file(data, monkeypatch):
     def refused(*_args, **_options):
         pytest.fail("pixels were decoded")
 
-    monkeypatch.setattr("dfmcodec.decoder._decode", refused)
+    monkeypatch.setattr("dfmcodec.codecs.decode._decode", refused)
     start = body_of(data)
     with opened(data) as image:
         image.verify()
@@ -395,7 +395,7 @@ def test_an_image_that_did_not_load_does_once_best_effort_is_allowed(monkeypatch
 
 @pytest.mark.parametrize("data", [CHECKED, DEEP_ALPHA], ids=["RGBA", "LA"])
 def test_lost_alpha_is_opaque(data, best_effort):
-    start, length = dfmcodec.read_info(data).sections[dfmcodec.bitstream.Section.ALPHA]
+    start, length = dfmcodec.read_info(data).sections[dfmcodec.container.Section.ALPHA]
     with opened(data[: start + length // 3]) as image:
         mode = image.mode
         image.load()
@@ -406,7 +406,7 @@ def test_lost_alpha_is_opaque(data, best_effort):
 
 
 def test_damaged_metadata_is_left_out(best_effort):
-    start, length = dfmcodec.read_info(CHECKED).sections[dfmcodec.bitstream.Section.METADATA]
+    start, length = dfmcodec.read_info(CHECKED).sections[dfmcodec.container.Section.METADATA]
     with opened(CHECKED) as whole:
         assert whole.info.keys() & {"exif", "icc_profile", "xmp"}
     with opened(flipped(CHECKED, start + length // 2)) as image:

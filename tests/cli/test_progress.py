@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from dfmcodec.cli._progress import FilesBar, fit_bar
-from dfmcodec.encoder.job import Progress
+from dfmcodec.search.job import Progress
 
 
 class Terminal(io.StringIO):

@@ -25,8 +25,8 @@ import pytest
 from common import GENERATIVE, GOLDEN, PATIENCE_S, ROOT, dfm, names_in, with_crc
 
 import dfmcodec
-import dfmcodec.decoder
-import dfmcodec.encoder
+import dfmcodec.codecs.decode
+import dfmcodec.codecs.encode
 from dfmcodec.cli import _failure, main
 from dfmcodec.cli._batch import _perform_guarded
 from dfmcodec.cli._existing import Action, Decision
@@ -452,7 +452,7 @@ def test_an_output_that_appears_meanwhile_stays(monkeypatch, command, arguments,
     save("a.png")
     shutil.copy(SMALL, "x.dfm")
     Path("out").mkdir()
-    module = {"encode": dfmcodec.encoder, "decode": dfmcodec.decoder}[command]
+    module = {"encode": dfmcodec.codecs.encode, "decode": dfmcodec.codecs.decode}[command]
     work = getattr(module, f"{command}_image")
     monkeypatch.setattr(module, f"{command}_image", meanwhile)
     assert "exists" in dfm(command, *arguments, code=code).stderr
@@ -551,8 +551,8 @@ def break_decoder(monkeypatch, error):
             raise error
         return decode_image(data, *arguments, **options)
 
-    decode_image = dfmcodec.decoder.decode_image
-    monkeypatch.setattr(dfmcodec.decoder, "decode_image", broken)
+    decode_image = dfmcodec.codecs.decode.decode_image
+    monkeypatch.setattr(dfmcodec.codecs.decode, "decode_image", broken)
 
 
 @pytest.mark.parametrize("error", [IndexError("list\nindex"), RecursionError(), EOFError("early")])
@@ -579,7 +579,7 @@ def test_a_bug_in_info_is_the_failure_of_one_file(monkeypatch):
     def broken(data, max_pixels):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("dfmcodec.bitstream.header.read_header", broken)
+    monkeypatch.setattr("dfmcodec.container.header.read_header", broken)
     result = dfm("info", SMALL, SMALL, code=5)
     assert len(lines(result.stderr)) == 2
     assert "ZeroDivisionError" in result.stderr

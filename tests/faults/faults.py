@@ -563,7 +563,7 @@ def ctrl_c_while_decoding(place: Place) -> str:
 
 
 MEMORY_LIMIT = """
-import resource, dfmcodec.encoder.latent.search
+import resource, dfmcodec.codecs.encode
 pages = int(open('/proc/self/statm').read().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + {extra},) * 2)
 """
@@ -591,7 +591,7 @@ def memory_limit(place: Place) -> str:
 def device_memory(place: Place) -> str:
     """JAX's error `RESOURCE_EXHAUSTED` in a training step (patched in)"""
     patch = (
-        "import jax, dfmcodec.encoder.coordinate.train as train\n"
+        "import jax, dfmcodec.codecs.coordinate.encode.train as train\n"
         "def step(*_): raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes.')\n"
         "train._train_chunk = step"
     )
@@ -608,7 +608,7 @@ def report_of(end: Ended) -> dict[str, object]:
 
 
 NAN_STEPS = """
-import jax.numpy as jnp, dfmcodec.encoder.coordinate.train as train
+import jax.numpy as jnp, dfmcodec.codecs.coordinate.encode.train as train
 train_chunk, calls = train._train_chunk, []
 def step(weights, *others):
     calls.append(1)
@@ -640,7 +640,7 @@ def nan_in_every_step(place: Place) -> str:
 
 
 NAN_FILTER = """
-import numpy as np, dfmcodec.encoder.latent.filter_fit as filter_fit
+import numpy as np, dfmcodec.codecs.wavelet.encode.filter_fit as filter_fit
 equations, calls = filter_fit._normal_equations, []
 def normal_equations(*arguments):
     calls.append(1)
@@ -649,7 +649,7 @@ def normal_equations(*arguments):
 filter_fit._normal_equations = normal_equations
 """
 NAN_MACHINE = """
-import numpy as np, dfmcodec.encoder.latent.encoding as encoding
+import numpy as np, dfmcodec.codecs.wavelet.encode.encoding as encoding
 change, calls = encoding.machine_change, []
 def machine_change(*arguments):
     calls.append(1)
@@ -701,7 +701,7 @@ def nan_in_every_walk(place: Place) -> str:
 
 
 NAN_FIT = """
-import numpy as np, dfmcodec.encoder.fitted.fit as fit
+import numpy as np, dfmcodec.codecs.overfitted.encode.fit as fit
 take, calls = fit.Fit.step, []
 def step(*arguments):
     calls.append(1)
@@ -756,11 +756,11 @@ def damaged_cache(place: Place) -> str:
 
 def damaged_prior(place: Place) -> str:
     """A copy of the package whose prior has flipped bits, is cut, empty, unreadable, missing"""
-    from dfmcodec.prior.registry import LATENT
+    from dfmcodec.weights.registry import LATENT
 
     shutil.copytree(PACKAGE, place.folder / "site" / "dfmcodec", ignore=shutil.ignore_patterns("__pycache__"))
     image, file = place.image(), place.encoded()
-    prior = place.folder / "site" / "dfmcodec" / "prior" / LATENT.file_name
+    prior = place.folder / "site" / "dfmcodec" / "weights" / LATENT.file_name
     whole = prior.read_bytes()
     rng = np.random.default_rng(0)
     run = partial(dfm, env=environment(PYTHONPATH=str(place.folder / "site")), cwd=place.folder)

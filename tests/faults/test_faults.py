@@ -166,8 +166,8 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
     """Restarts at a tenth of it until values stay finite; what was best is what counts. An infinite
     one is given up.
     """
-    from dfmcodec.encoder import EncoderConfig, encode_image
-    from dfmcodec.encoder.config import RECIPES
+    from dfmcodec.codecs.encode import encode_image
+    from dfmcodec.search.config import RECIPES, EncoderConfig
 
     monkeypatch.setitem(RECIPES, "published", replace(RECIPES["published"], learning_rate=rate, batch_pixels=256))
     config = EncoderConfig(model="coordinate", recipe="published", depth=1, width=8, steps=32, rate=0.1)
@@ -183,8 +183,9 @@ def test_a_learning_rate_that_is_too_large(chelsea, monkeypatch, rate):
 
 
 def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
-    from dfmcodec.encoder import EncoderConfig, encode_image
-    from dfmcodec.encoder.coordinate import train
+    from dfmcodec.codecs.coordinate.encode import train
+    from dfmcodec.codecs.encode import encode_image
+    from dfmcodec.search.config import EncoderConfig
 
     monkeypatch.setattr(train, "_train_chunk", lambda weights, state, *_: (weights * np.nan, state, np.nan))
     with pytest.raises(DivergedError, match="5 times"):
@@ -192,8 +193,8 @@ def test_a_fit_that_is_never_a_number(chelsea, monkeypatch):
 
 
 def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
-    from dfmcodec import prior
-    from dfmcodec.prior import registry
+    from dfmcodec.codecs.wavelet import weights as prior
+    from dfmcodec.weights import registry
 
     shipped = registry.LATENT
     assert prior.prior_of(shipped.id).checksum == shipped.id
@@ -202,7 +203,7 @@ def test_a_damaged_or_missing_prior(tmp_path, monkeypatch):
         prior.prior_of.__wrapped__(shipped.id)
     with pytest.raises(dfmcodec.UnsupportedVersionError, match="update"):
         prior.prior_of.__wrapped__(0x12345678)
-    whole = (Path(prior.__file__).parent / shipped.file_name).read_bytes()
+    whole = (Path(registry.__file__).parent / shipped.file_name).read_bytes()
     listed = whole.index(b"PK\x01\x02")  # of the first array: its compression, and whether it is encrypted
     for content in (
         *(b"", b"PK", bytes(1000), whole[:-100]),

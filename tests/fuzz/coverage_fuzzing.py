@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from dfmcodec.bitstream.contents import QuantizedGrids
+    from dfmcodec.codecs.overfitted.contents import QuantizedGrids
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # an environment without dfmcodec is enough
@@ -52,52 +52,48 @@ SECTION = struct.Struct("<BI")
 CHECKS = 8  # id of the section
 MODEL_BYTE = 5
 DECODER = (  # modules whose lines are counted; they hold what writes files too
-    *(f"decoder/{name}" for name in ("__init__", "code", "coordinate", "fitted", "latent", "renderer")),
-    *("image", "prior/__init__", "prior/registry"),
-    *(
-        f"bitstream/{name}"
-        for name in ("container", "contents", "header", "integrity", "layout", "models", "salvage", "sizes")
-    ),
-    *(f"bitstream/sections/{name}" for name in ("alpha", "checks", "adaptation", "filter", "latents")),
-    *(f"bitstream/sections/{name}" for name in ("grids", "metadata", "networks", "streams", "weights")),
-    *(f"entropy/{name}" for name in ("coder", "context", "adaptation", "neighbourhood", "passes", "tables")),
-    *("entropy/grid_context", "entropy/grid_traversal", "latents/grids", "prior/fitted", "synthesis/fitted"),
-    *("entropy/traversal", "fourier/layer", "fourier/network", "fourier/quantize"),
-    *(f"generative/{name}" for name in ("code_section", "density", "model", "network")),
-    *(f"latents/{name}" for name in ("colour", "geometry", "quantizer", "trellis", "wavelet")),
-    *(f"synthesis/{name}" for name in ("filter", "machine", "reconstruct", "resample")),
+    *("image/__init__", "image/region", "image/resample", "weights/registry"),
+    *(f"entropy/{name}" for name in ("coder", "context_networks", "streams", "tables")),
+    *(f"fourier/{name}" for name in ("layer", "network", "quantize")),
+    *(f"container/{name}" for name in ("contents", "header", "integrity", "layout", "models", "read_write", "sizes")),
+    *(f"container/{name}" for name in ("alpha", "checks", "metadata")),
+    *(f"codecs/{name}" for name in ("decode", "losses", "renderer")),
+    *(f"codecs/wavelet/{name}" for name in ("adaptation", "colour", "contents", "context", "correction", "decode")),
+    *(f"codecs/wavelet/{name}" for name in ("filter", "geometry", "neighbourhood", "passes", "quantizer", "salvage")),
+    *(f"codecs/wavelet/{name}" for name in ("synthesis", "transform", "traversal", "trellis", "weights")),
+    *(f"codecs/wavelet/sections/{name}" for name in ("adaptation", "filter", "latents")),
+    *(f"codecs/overfitted/{name}" for name in ("contents", "context", "decode", "grids", "synthesis", "traversal")),
+    *(f"codecs/overfitted/{name}" for name in ("weights", "sections/grids", "sections/networks")),
+    *(f"codecs/coordinate/{name}" for name in ("contents", "decode", "sections")),
+    *(f"codecs/generative/{name}" for name in ("contents", "decode", "density", "model", "network", "sections")),
 )
 
 
 def tiny_files() -> list[bytes]:
     """Files of few pixels with every section: symbols at random, no encoder."""
-    from dfmcodec import bitstream
-    from dfmcodec.bitstream import container
-    from dfmcodec.bitstream.contents import (
-        LatentArchitecture,
-        QuantizedLatents,
-        QuantizedModel,
-        QuantizedNetwork,
-        TileSymbols,
-    )
-    from dfmcodec.entropy.adaptation import ContextAdaptation
+    from dfmcodec import container
+    from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+    from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
+    from dfmcodec.codecs.wavelet.colour import Luma
+    from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents, TileSymbols
+    from dfmcodec.codecs.wavelet.filter import ImageFilter, taps
+    from dfmcodec.codecs.wavelet.geometry import Geometry
+    from dfmcodec.codecs.wavelet.weights import prior_of
+    from dfmcodec.container import read_write
+    from dfmcodec.container.contents import QuantizedModel
     from dfmcodec.fourier.network import CoordinateArchitecture
     from dfmcodec.image import Metadata
-    from dfmcodec.latents.colour import Luma
-    from dfmcodec.latents.geometry import Geometry
-    from dfmcodec.prior import prior_of
-    from dfmcodec.prior.registry import LATENT
-    from dfmcodec.synthesis.filter import ImageFilter, taps
+    from dfmcodec.weights.registry import LATENT
 
     rng = np.random.default_rng(0)
     files = []
 
-    def add(model: QuantizedModel, ancillary: bitstream.Ancillary) -> None:
+    def add(model: QuantizedModel, ancillary: container.Ancillary) -> None:
         """With checks, which so small files do not get otherwise, and without."""
-        files.append(bitstream.write(model, bitstream.ancillary_sections(ancillary), checked=False))
-        usual, container.CHECKS_PART = container.CHECKS_PART, 1.0
-        files.append(bitstream.write(model, bitstream.ancillary_sections(ancillary)))
-        container.CHECKS_PART = usual
+        files.append(container.write(model, container.ancillary_sections(ancillary), checked=False))
+        usual, read_write.CHECKS_PART = read_write.CHECKS_PART, 1.0
+        files.append(container.write(model, container.ancillary_sections(ancillary)))
+        read_write.CHECKS_PART = usual
 
     def symbols(count: int, scale: float) -> np.ndarray:
         return np.rint(rng.laplace(0, scale, count)).astype(np.int32)
@@ -106,7 +102,7 @@ def tiny_files() -> list[bytes]:
         network = CoordinateArchitecture(channels, depth, width, order)
         steps = tuple(int(step) for step in rng.integers(0, 60, depth))
         model = QuantizedNetwork(network, 9, 7, symbols(network.weight_count, 5), steps, bits)
-        add(model, bitstream.Ancillary(Metadata(exif=b"Exif", xmp=b"<x/>")))
+        add(model, container.Ancillary(Metadata(exif=b"Exif", xmp=b"<x/>")))
     sizes = ((1, 1, 1, 1), (13, 10, 3, 2), (8, 9, 1, 4), (1, 520, 1, 2), (21, 5, 3, 6))
     for number, (height, width, channels, levels) in enumerate(sizes):
         tiles = 1, max(1, width // 256)
@@ -122,7 +118,7 @@ def tiny_files() -> list[bytes]:
             )
         bits = 16 if number % 2 else 8
         values = symbols(height * width * channels, (0.5, 3, 1000)[number % 3])
-        counts = [tile.geometry.symbol_count() for tile in bitstream.tiling_of(architecture, height, width).tiles]
+        counts = [tile.geometry.symbol_count() for tile in container.tiling_of(architecture, height, width).tiles]
         model = QuantizedLatents(
             architecture,
             height,
@@ -136,12 +132,12 @@ def tiny_files() -> list[bytes]:
             bits,
         )
         alpha = rng.integers(0, 1 << bits, (height, width)).astype(np.uint8 if bits == 8 else np.uint16)
-        add(model, bitstream.Ancillary(Metadata(icc=b"icc"), alpha, channels == 1))
+        add(model, container.Ancillary(Metadata(icc=b"icc"), alpha, channels == 1))
     for number, (height, width, channels, scale) in enumerate(((1, 1, 1, 1), (9, 14, 3, 2), (17, 5, 3, 300))):
-        add(tiny_grids(height, width, channels, scale, rng), bitstream.Ancillary(gray_as_rgb=channels == 1))
+        add(tiny_grids(height, width, channels, scale, rng), container.Ancillary(gray_as_rgb=channels == 1))
         if number:
             changed = tiny_grids(height, width, channels, scale, rng, changes=number)
-            add(changed, bitstream.Ancillary(Metadata(xmp=b"<x/>")))
+            add(changed, container.Ancillary(Metadata(xmp=b"<x/>")))
     return files
 
 
@@ -149,10 +145,10 @@ def tiny_grids(
     height: int, width: int, channels: int, scale: float, rng: np.random.Generator, changes: int = 0
 ) -> QuantizedGrids:
     """A fitted model of few pixels: symbols at random, a few weights of the networks changed."""
-    from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
-    from dfmcodec.latents.grids import grid_sizes
-    from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges, fitted_prior_of
-    from dfmcodec.prior.registry import FITTED_SMALL
+    from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+    from dfmcodec.codecs.overfitted.grids import grid_sizes
+    from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, NetworkChanges, fitted_prior_of
+    from dfmcodec.weights.registry import FITTED_SMALL
 
     prior = fitted_prior_of(FITTED_SMALL.id)
     sizes = grid_sizes(height, width)
@@ -249,7 +245,7 @@ def joined(head: bytes, sections: list[tuple[int, bytes]], checked: bool = False
     """Inverse of `parts`, with right lengths, and where it is asked for with right checks of the
     sections.
     """
-    from dfmcodec.bitstream.sections.checks import CHECK_BYTES, write_checks
+    from dfmcodec.container.checks import CHECK_BYTES, write_checks
 
     head = head[: HEADER.size - 1] + bytes([len(sections) & 255]) + head[HEADER.size :]
     table = b"".join(SECTION.pack(key, len(body)) for key, body in sections)
@@ -268,8 +264,8 @@ def fuzz(work: Path, seconds: int, models: Container[int]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["dfmcodec"]):
-        import dfmcodec.decoder
-        import dfmcodec.prior  # noqa: F401
+        import dfmcodec.codecs.decode
+        import dfmcodec.codecs.wavelet.weights  # noqa: F401
     changes = Changes(seeds(models))
     seen: collections.Counter[str] = collections.Counter()
     written = time.monotonic()

@@ -1,4 +1,4 @@
-"""`.dfm` and `.dfmg` files for fuzzing: written from the tables of dfmcodec/bitstream/layout.py, or
+"""`.dfm` and `.dfmg` files for fuzzing: written from the tables of dfmcodec/container/layout.py, or
 golden ones with fields, sections and lengths changed, and with the checksums mended.
 """
 
@@ -16,8 +16,14 @@ import numpy as np
 from mutation import below, chance, changed_bytes, edge, scattered
 
 from dfmcodec._types import Model
-from dfmcodec.bitstream.header import read_header
-from dfmcodec.bitstream.layout import (
+from dfmcodec.codecs.coordinate.sections import side_bytes
+from dfmcodec.codecs.generative import model as model_file
+from dfmcodec.codecs.generative.model import GenerativeModel
+from dfmcodec.codecs.generative.network import GenerativeArchitecture, network_shapes
+from dfmcodec.codecs.wavelet.geometry import TILE_GRID, default_tiles
+from dfmcodec.container.checks import CHECK, CHECK_BYTES, write_checks
+from dfmcodec.container.header import read_header
+from dfmcodec.container.layout import (
     CRC,
     FIELDS,
     LEB128,
@@ -31,16 +37,11 @@ from dfmcodec.bitstream.layout import (
     Section,
     read_fields,
 )
-from dfmcodec.bitstream.sections.checks import CHECK, CHECK_BYTES, check_of, write_checks
-from dfmcodec.bitstream.sections.weights import side_bytes
 from dfmcodec.entropy import LAPLACE_COUNT
+from dfmcodec.entropy.streams import check_of
 from dfmcodec.errors import ConfigError
 from dfmcodec.fourier.network import CoordinateArchitecture
-from dfmcodec.generative import model as model_file
-from dfmcodec.generative.model import GenerativeModel
-from dfmcodec.generative.network import GenerativeArchitecture, network_shapes
 from dfmcodec.image import Metadata
-from dfmcodec.latents.geometry import TILE_GRID, default_tiles
 
 MAX_SIDE = 400  # of images that are meant to be decoded
 MAX_WEBP_SIDE = 16383

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from dfmcodec import bitstream
+from dfmcodec import container
 from dfmcodec._types import Pixels
-from dfmcodec.bitstream.contents import CodeArchitecture
-from dfmcodec.bitstream.integrity import examine as examine_state
-from dfmcodec.decoder import DecodeRequest, decode_best_effort, decode_image
+from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort, decode_image
+from dfmcodec.codecs.generative.contents import CodeArchitecture
+from dfmcodec.codecs.generative.model import GenerativeModel, read_model_file
+from dfmcodec.container.integrity import examine as examine_state
 from dfmcodec.errors import ConfigError, DfmError, FormatError, LimitError
-from dfmcodec.generative.model import GenerativeModel, read_model_file
-from dfmcodec.latents.geometry import Region
+from dfmcodec.image.region import Region
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "v1"
 GENERATORS = {model.id: model for model in map(read_model_file, GOLDEN.glob("generative/*.dfmg"))}
@@ -73,9 +73,9 @@ def mutants(files: list[bytes], rng: np.random.Generator) -> Iterator[tuple[str,
 
 def _spliced(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     """The header of one file with a section's body of another, of the right length or not."""
-    header = bitstream.read_header(content + bytes(4))
+    header = container.read_header(content + bytes(4))
     start, length = list(header.sections.values())[rng.integers(len(header.sections))]
-    donor = bitstream.read_header(other)
+    donor = container.read_header(other)
     body_start, body_length = list(donor.sections.values())[rng.integers(len(donor.sections))]
     body = other[body_start : body_start + body_length]
     if rng.integers(2):
@@ -106,7 +106,7 @@ def prefixes(files: list[bytes]) -> Iterator[bytes]:
 def generator_of(data: bytes) -> GenerativeModel | None:
     """The model of a code, if it is one that is there."""
     try:
-        architecture = bitstream.read_header(data).architecture
+        architecture = container.read_header(data).architecture
     except FormatError:
         return None
     return GENERATORS.get(architecture.generator_id) if isinstance(architecture, CodeArchitecture) else None
@@ -169,7 +169,7 @@ def examine(
     used = generator or generator_of(data)
     given = {"max_pixels": max_pixels, "generator": used, "max_multiply_adds": MAX_MULTIPLY_ADDS}
     try:
-        header = bitstream.read_header(data, max_pixels)
+        header = container.read_header(data, max_pixels)
         must(all("\n" not in line for line in examine_state(data, header).problems), "a problem of several lines")
         whole = decode_image(data, DecodeRequest(**given)).pixels
         found = "image"

@@ -48,11 +48,11 @@ import numpy as np  # noqa: E402
 import PIL.Image  # noqa: E402
 from mutation import below, chance  # noqa: E402
 
-from dfmcodec import bitstream  # noqa: E402
+from dfmcodec import container  # noqa: E402
 from dfmcodec._types import Model  # noqa: E402
+from dfmcodec.codecs.generative.model import read_model  # noqa: E402
 from dfmcodec.errors import DfmError  # noqa: E402
-from dfmcodec.files.read_image import image_from_bytes  # noqa: E402
-from dfmcodec.generative.model import read_model  # noqa: E402
+from dfmcodec.image.read_image import image_from_bytes  # noqa: E402
 
 ALARM_S = 120
 MAX_PIXELS = (1 << 12, 1 << 16, 1 << 18)  # the limits that cases are decoded with
@@ -138,7 +138,7 @@ class Case:
             warnings.simplefilter("ignore")
             try:
                 if "dfm" in self.files:
-                    header = bitstream.read_header(self.files["dfm"], self.max_pixels)
+                    header = container.read_header(self.files["dfm"], self.max_pixels)
                     is_fitted = header.architecture.model is Model.FITTED
                     wavefronts = is_fitted * (4 * (header.height + header.width) + 20)
                     return header.height * header.width, wavefronts

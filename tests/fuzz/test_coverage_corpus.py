@@ -9,7 +9,7 @@ from pathlib import Path
 
 import fuzzing
 
-from dfmcodec.decoder import DecodeRequest, decode_best_effort
+from dfmcodec.codecs.decode import DecodeRequest, decode_best_effort
 from dfmcodec.errors import FormatError
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.dfm"))

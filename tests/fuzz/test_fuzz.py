@@ -46,8 +46,8 @@ def test_forty_bytes_cannot_ask_for_a_gigabyte(monkeypatch):
     """
     import struct
 
-    from dfmcodec.bitstream.sections import latents
-    from dfmcodec.prior.registry import LATENT
+    from dfmcodec.codecs.wavelet.sections import latents
+    from dfmcodec.weights.registry import LATENT
 
     flat = np.full((500, 500), 77, np.uint8)
     result = dfmcodec.encode(flat, quality=20, effort=1)

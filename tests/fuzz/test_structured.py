@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from common import ROOT
 
-from dfmcodec.decoder import DecodeRequest, decode_image
-from dfmcodec.latents.geometry import Region
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.image.region import Region
 
 pytest.importorskip("resource", reason="the fuzzer needs the limits of Linux")
 if sys.platform != "linux":

@@ -23,15 +23,15 @@ from common import GENERATIVE, GOLDEN, ROOT, with_crc
 from fitted_parts import laplace_grids
 
 import dfmcodec
-from dfmcodec import bitstream
-from dfmcodec.bitstream import container
-from dfmcodec.bitstream.contents import FittedArchitecture, QuantizedGrids
-from dfmcodec.bitstream.layout import Section
-from dfmcodec.bitstream.sections.metadata import unpack_metadata
+from dfmcodec import container
 from dfmcodec.cli import main as command
+from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, NetworkChanges, fitted_prior_of
+from dfmcodec.container import read_write
+from dfmcodec.container.layout import Section
+from dfmcodec.container.metadata import unpack_metadata
 from dfmcodec.errors import DfmError
-from dfmcodec.prior.fitted import CHANGE_NAMES, NetworkChanges, fitted_prior_of
-from dfmcodec.prior.registry import FITTED_SMALL
+from dfmcodec.weights.registry import FITTED_SMALL
 
 FILES = sorted(GOLDEN.glob("*.dfm"))
 CODES = sorted(GENERATIVE.glob("*.dfm"))
@@ -155,7 +155,7 @@ def assert_same_grids(symbols: independent.Symbols, model: QuantizedGrids) -> No
 
 @names
 def test_symbols_are_those_of_the_package(path: Path) -> None:
-    assert_same_symbols(*decoded(path), bitstream.read(path.read_bytes())[0])
+    assert_same_symbols(*decoded(path), container.read(path.read_bytes())[0])
 
 
 def test_metadata_are_those_of_the_package() -> None:
@@ -163,7 +163,7 @@ def test_metadata_are_those_of_the_package() -> None:
     for path in FILES:
         file = independent.read_file(path.read_bytes())
         if independent.METADATA in file.sections:
-            expected = bitstream.read(path.read_bytes())[1].metadata
+            expected = container.read(path.read_bytes())[1].metadata
             found = independent.read_metadata(file.sections[independent.METADATA], file.bits)
             assert found == expected.present()
             seen += 1
@@ -250,7 +250,7 @@ def read_by_reference(data: bytes) -> None:
 def assert_same_to_both(data: bytes) -> None:
     """Decodes a file by both, to the same symbols or to a refusal."""
     try:
-        model = bitstream.read(data)[0]
+        model = container.read(data)[0]
     except DfmError:
         with pytest.raises(independent.FormatError):
             read_by_reference(data)
@@ -286,9 +286,9 @@ def random_changes(seed: int, exponents: range, scale: float) -> NetworkChanges:
 def test_any_grids_mean_the_same_to_both(seed: int) -> None:
     """Symbols up to the largest, and networks that were changed by anything; whole and damaged."""
     changes = random_changes(seed, range(-8, 8), 2.0 ** (seed % 7)) if seed % 4 else None
-    data = bitstream.write(fitted_model(seed, 2.0 ** (2 * seed + 1), changes), checked=False)
+    data = container.write(fitted_model(seed, 2.0 ** (2 * seed + 1), changes), checked=False)
     file = independent.read_file(data)
-    assert_same_symbols(file, independent.read_symbols(file), bitstream.read(data)[0])
+    assert_same_symbols(file, independent.read_symbols(file), container.read(data)[0])
     rng = random.Random(seed)
     for _ in range(5):
         assert_same_to_both(damaged(data, rng))
@@ -298,7 +298,7 @@ def test_any_grids_mean_the_same_to_both(seed: int) -> None:
 def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> None:
     """With networks that were changed by a little."""
     changes = random_changes(seed, range(-6, -2), 1.0) if seed % 4 else None
-    data = bitstream.write(fitted_model(seed, 1.0, changes))
+    data = container.write(fitted_model(seed, 1.0, changes))
     image, expected = independent.decode(data), dfmcodec.decode(data).pixels
     assert image.dtype == expected.dtype
     assert np.abs(image.astype(np.int64) - expected.reshape(image.shape)).max() <= 1
@@ -306,8 +306,8 @@ def test_images_of_grids_are_those_of_the_package_within_a_level(seed: int) -> N
 
 def test_checks_of_grids_that_do_not_agree_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong check of the header, of each section and grid, and of the checks themselves."""
-    monkeypatch.setattr(container, "CHECKS_PART", 1.0)  # so small files do not get checks otherwise
-    data = bitstream.write(fitted_model(5, 1.0, random_changes(5, range(-6, -2), 1.0)))
+    monkeypatch.setattr(read_write, "CHECKS_PART", 1.0)  # so small files do not get checks otherwise
+    data = container.write(fitted_model(5, 1.0, random_changes(5, range(-6, -2), 1.0)))
     file = independent.read_file(data)
     independent.decode(data)
     start = len(file.head)
@@ -321,7 +321,7 @@ def test_checks_of_grids_that_do_not_agree_are_refused(monkeypatch: pytest.Monke
 
 
 def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
-    data = bitstream.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)[:-4]
+    data = container.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)[:-4]
     independent.decode(with_crc(data))
     table = 17 + 6
     assert (data[table], data[table + 5]) == (independent.NETWORKS, independent.GRIDS)
@@ -346,7 +346,7 @@ def test_fitted_files_that_the_document_does_not_allow_are_refused() -> None:
 
 @pytest.mark.parametrize(("section", "is_first"), [(128, True), (255, False)])
 def test_sections_that_change_no_sample_are_skipped(section: int, is_first: bool) -> None:
-    data = bitstream.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)
+    data = container.write(fitted_model(1, 1.0, random_changes(1, range(-6, -2), 1.0)), checked=False)
     changed = with_section(data, section, is_first)
     assert np.array_equal(independent.decode(changed), independent.decode(data))
     assert np.array_equal(dfmcodec.decode(changed).pixels, dfmcodec.decode(data).pixels)

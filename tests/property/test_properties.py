@@ -14,33 +14,29 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dfmcodec import bitstream
-from dfmcodec.bitstream.contents import (
-    Ancillary,
-    LatentArchitecture,
-    QuantizedLatents,
-    QuantizedNetwork,
-    TileSymbols,
-)
-from dfmcodec.bitstream.sections.alpha import read_alpha, write_alpha
-from dfmcodec.bitstream.sections.filter import read_filter, write_filter
-from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
-from dfmcodec.bitstream.sections.metadata import MAX_METADATA_BYTES, _metadata_of, pack_metadata, unpack_metadata
-from dfmcodec.decoder import DecodeRequest, decode_image
+from dfmcodec import container
+from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
+from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
+from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents, TileSymbols
+from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter, taps
+from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, TILE_GRID, Geometry, Tiling
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
+from dfmcodec.codecs.wavelet.sections.filter import read_filter, write_filter
+from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
+from dfmcodec.codecs.wavelet.weights import prior_of, shipped
+from dfmcodec.container.alpha import read_alpha, write_alpha
+from dfmcodec.container.contents import Ancillary
+from dfmcodec.container.metadata import MAX_METADATA_BYTES, _metadata_of, pack_metadata, unpack_metadata
 from dfmcodec.entropy import LAPLACE_COUNT, SymbolDecoder, SymbolEncoder, laplace
-from dfmcodec.entropy.adaptation import ContextAdaptation
 from dfmcodec.entropy.tables import LAST_DIRECT, MAX_SYMBOL, RADIUS
 from dfmcodec.errors import ConfigError, CorruptError, LimitError, UnsupportedVersionError
 from dfmcodec.fourier.layer import MAX_WIDTH
 from dfmcodec.fourier.network import MAX_DEPTH, CoordinateArchitecture
 from dfmcodec.fourier.quantize import STEP_COUNT
 from dfmcodec.image import Metadata
-from dfmcodec.latents.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
-from dfmcodec.latents.geometry import MAX_LEVELS, MAX_TILES, TILE_GRID, Geometry, Tiling
-from dfmcodec.latents.quantizer import MAX_STEP
-from dfmcodec.prior import prior_of, shipped
-from dfmcodec.prior.registry import LATENT
-from dfmcodec.synthesis.filter import MAX_RADIUS, ImageFilter, taps
+from dfmcodec.weights.registry import LATENT
 
 LARGEST_SIDE = 65535
 MAX_CONSTANT = 1 << 14
@@ -132,9 +128,9 @@ def test_every_table_of_the_prior_holds_every_entry():
 
 
 def assert_network_comes_back(model: QuantizedNetwork, ancillary: Ancillary) -> None:
-    data = bitstream.write(model, bitstream.ancillary_sections(ancillary))
-    again, ancillary_again = bitstream.read(data, max_pixels=LARGEST_SIDE**2)
-    header = bitstream.read_header(data, LARGEST_SIDE**2)
+    data = container.write(model, container.ancillary_sections(ancillary))
+    again, ancillary_again = container.read(data, max_pixels=LARGEST_SIDE**2)
+    header = container.read_header(data, LARGEST_SIDE**2)
     assert (again.architecture, again.height, again.width) == (model.architecture, model.height, model.width)
     assert (again.step_indices, again.bit_depth) == (model.step_indices, model.bit_depth)
     assert np.array_equal(again.symbols, model.symbols)
@@ -188,7 +184,7 @@ def test_networks_at_their_limits_come_back(depth, width, order):
 @pytest.mark.parametrize("order", [1, 2])
 def test_the_widest_networks_decode(order):
     """Frequencies of 64 inputs are numbers of 64 bits."""
-    data = bitstream.write(network(3, 2, MAX_WIDTH, order, 3, 2, 8, 1, 0.3, 40))
+    data = container.write(network(3, 2, MAX_WIDTH, order, 3, 2, 8, 1, 0.3, 40))
     pixels = decode_image(data).pixels
     assert pixels.shape == (3, 2, 3)
     if order == 1:
@@ -213,7 +209,7 @@ def latents(
 ) -> QuantizedLatents:
     architecture = LatentArchitecture(colours, levels, 4, 60, luma, LATENT.id, *tiles)
     symbols = laplacian(seed, height * width * colours, scale, MAX_SYMBOL // 4)
-    counts = [tile.geometry.symbol_count() for tile in bitstream.tiling_of(architecture, height, width).tiles]
+    counts = [tile.geometry.symbol_count() for tile in container.tiling_of(architecture, height, width).tiles]
     parts = tuple(TileSymbols.of(part) for part in np.split(symbols, np.cumsum(counts)[:-1]))
     samples = np.zeros((colours, height, width), np.int32)
     return QuantizedLatents(architecture, height, width, q_step, angle, parts, samples, None, None, bits)
@@ -226,7 +222,7 @@ def some_filter(colours, radius, step_index, seed, scale) -> ImageFilter:
 
 
 def some_adaptation(model: QuantizedLatents, seed, scale) -> ContextAdaptation:
-    tiling = bitstream.tiling_of(model.architecture, model.height, model.width)
+    tiling = container.tiling_of(model.architecture, model.height, model.width)
     none = ContextAdaptation.none(prior_of(model.architecture.prior_id).context, tiling.tiles[0].geometry)
     maps = laplacian(seed, none.maps.size, scale, MAX_SYMBOL).reshape(none.maps.shape)
     constants = laplacian(seed + 1, none.constants.size, scale, MAX_CONSTANT).reshape(none.constants.shape)
@@ -235,9 +231,9 @@ def some_adaptation(model: QuantizedLatents, seed, scale) -> ContextAdaptation:
 
 def assert_latents_come_back(model: QuantizedLatents, ancillary: Ancillary | None = None) -> QuantizedLatents:
     ancillary = ancillary or Ancillary()
-    data = bitstream.write(model, bitstream.ancillary_sections(ancillary))
-    again, ancillary_again = bitstream.read(data)
-    header = bitstream.read_header(data)
+    data = container.write(model, container.ancillary_sections(ancillary))
+    again, ancillary_again = container.read(data)
+    header = container.read_header(data)
     for name in ("architecture", "height", "width", "q_step", "chroma_angle", "bit_depth"):
         assert getattr(again, name) == getattr(model, name), name
     assert np.array_equal(again.symbols, model.symbols)
@@ -259,7 +255,7 @@ def assert_latents_come_back(model: QuantizedLatents, ancillary: Ancillary | Non
         assert np.array_equal(ancillary_again.alpha, ancillary.alpha)
     assert (header.q_step, header.chroma_angle, header.bit_depth) == (model.q_step, model.chroma_angle, model.bit_depth)
     assert sum(header.section_bytes().values()) == len(data)
-    assert bitstream.write(again, bitstream.ancillary_sections(ancillary_again)) == data
+    assert container.write(again, container.ancillary_sections(ancillary_again)) == data
     return again
 
 
@@ -299,7 +295,7 @@ def test_latents_come_back(data):
 def test_the_longest_images_come_back(height, width, scale):
     again = assert_latents_come_back(latents(height, width, 1, MAX_LEVELS, scale=scale))
     if not scale:
-        data = bitstream.write(again)
+        data = container.write(again)
         assert len(data) < 600
         pixels = decode_image(data).pixels
         assert pixels.shape == (height, width, 1)
@@ -316,7 +312,7 @@ def test_steps_and_levels_come_back_as_images(q_step, levels):
         model = latents(9, 14, 3, levels, q_step, q_step % 256, 16, scale=scale)
         again = assert_latents_come_back(model)
         assert np.abs(again.samples).max() <= 1 << 16
-        assert decode_image(bitstream.write(again)).pixels.shape == (9, 14, 3)
+        assert decode_image(container.write(again)).pixels.shape == (9, 14, 3)
 
 
 @pytest.mark.parametrize("angle", [0, 1, 127, 128, 254, 255])
@@ -325,15 +321,15 @@ def test_colour_bases_come_back_as_images(angle, luma):
     model = assert_latents_come_back(latents(6, 5, 3, 2, angle=angle, luma=luma))
     assert model.basis == ColourBasis(angle, luma)
     other = replace(model.architecture, luma=Luma.MEAN if luma is Luma.REC_601 else Luma.REC_601)
-    images = [decode_image(bitstream.write(each)).pixels for each in (model, replace(model, architecture=other))]
+    images = [decode_image(container.write(each)).pixels for each in (model, replace(model, architecture=other))]
     assert not np.array_equal(*images)
 
 
 def test_an_unknown_luma_is_refused():
-    data = bytearray(bitstream.write(latents(6, 5, 3, 2)))
+    data = bytearray(container.write(latents(6, 5, 3, 2)))
     data[14] = max(Luma) + 1
     with pytest.raises(UnsupportedVersionError, match="luma"):
-        bitstream.read_header(bytes(data))
+        container.read_header(bytes(data))
 
 
 @pytest.mark.parametrize(
@@ -355,11 +351,11 @@ def test_tiles_come_back(height, width, tiles):
 def test_more_tiles_than_fit_are_refused():
     with pytest.raises(ConfigError, match="tiles"):
         LatentArchitecture(1, 1, 4, 60, Luma.MEAN, LATENT.id, 1, MAX_TILES + 1)
-    data = bitstream.write(latents(1, 2 * TILE_GRID, 1, 1, tiles=(1, 2)))
+    data = container.write(latents(1, 2 * TILE_GRID, 1, 1, tiles=(1, 2)))
     narrow = bytearray(data)
     narrow[8:10] = (2 * TILE_GRID - 1).to_bytes(2, "little")
     with pytest.raises(CorruptError, match="2 tiles along 511 pixels"):
-        bitstream.read_header(bytes(narrow))
+        container.read_header(bytes(narrow))
 
 
 @settings(property_test, max_examples=30)

@@ -45,12 +45,12 @@ ENVIRONMENTS = {
 PROGRAM = """
 import json, os, sys, hashlib
 from pathlib import Path
-from dfmcodec import bitstream
-from dfmcodec.decoder import DecodeRequest, decode_image
+from dfmcodec import container
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
 found = {}
 for path in sorted(Path(sys.argv[1]).glob("*.dfm")):
     data = path.read_bytes()
-    model, _ = bitstream.read(data)
+    model, _ = container.read(data)
     symbols = model.grids if hasattr(model, "grids") else [model.symbols]
     pixels = decode_image(data, DecodeRequest(os.environ.get("BACKEND", "numpy"))).pixels
     digest = hashlib.sha256(b"".join(part.tobytes() for part in symbols)).hexdigest()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import dfmcodec
-from dfmcodec.decoder import DecodeRequest, decode_image
-from dfmcodec.files.read_image import read_image
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.image.read_image import read_image
 from dfmcodec.metrics import psnr
 
 pytestmark = pytest.mark.slow

@@ -72,11 +72,11 @@ def patches(folder: Path, count: int = 60) -> Path:
 
 def generator(folder: Path) -> Path:
     """A generative model of patches that is hardly trained."""
-    from dfmcodec.generative.density import fit_density
-    from dfmcodec.generative.model import GenerativeModel
-    from dfmcodec.training.generative.data import read_images
-    from dfmcodec.training.generative.recipes import PRESETS
-    from dfmcodec.training.generative.train import Trainer
+    from dfmcodec.codecs.generative.density import fit_density
+    from dfmcodec.codecs.generative.model import GenerativeModel
+    from dfmcodec.codecs.generative.training.data import read_images
+    from dfmcodec.codecs.generative.training.recipes import PRESETS
+    from dfmcodec.codecs.generative.training.train import Trainer
 
     preset = replace(PRESETS["mnist"], code_dim=8, hidden=(16,), octaves=(0, 1))
     images = read_images(patches(folder)).images
@@ -501,11 +501,11 @@ def published_fixed(folder: Path) -> None:
 
 
 def machine_layers(folder: Path) -> None:
-    from dfmcodec.prior import shipped
-    from dfmcodec.synthesis.machine import FEATURES, machine_residual
-    from dfmcodec.training.prior.checkpoint import save_images
-    from dfmcodec.training.prior.examples import decoded_cells
-    from dfmcodec.training.prior.machine import machine_of
+    from dfmcodec.codecs.wavelet.correction import FEATURES, machine_residual
+    from dfmcodec.codecs.wavelet.weights import shipped
+    from training.checkpoint import save_images
+    from training.examples import decoded_cells
+    from training.machine import machine_of
 
     context = shipped().context
     images = [decoded_cells(np.ascontiguousarray(crop(84, 80)[::flip]), 1000, 0.26, context, 5) for flip in (1, -1)]

@@ -18,33 +18,39 @@ import pytest
 from common import GOLDEN, by, without_kernels
 from numpy.lib.stride_tricks import as_strided
 
-from dfmcodec import bitstream, ssimulacra2
+from dfmcodec import container
 from dfmcodec._types import Tune
-from dfmcodec.bitstream.contents import FittedArchitecture, LatentArchitecture, QuantizedGrids
-from dfmcodec.decoder import decode_image
-from dfmcodec.encoder.distortion import CoefficientWeights
-from dfmcodec.encoder.fitted.windows import WINDOW
-from dfmcodec.encoder.latent.adaptation_fit import SymbolSample, _gradient
-from dfmcodec.encoder.latent.dependency_costs import GatheredCosts
-from dfmcodec.encoder.latent.sources import ObservedSymbols
-from dfmcodec.encoder.latent.trellis_search import PathChooser, round_low
-from dfmcodec.entropy import context, grid_context, neighbourhood, table_set, tables
-from dfmcodec.entropy.adaptation import ContextAdaptation
-from dfmcodec.entropy.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
-from dfmcodec.entropy.grid_context import GridContext, wavefronts
-from dfmcodec.entropy.neighbourhood import CausalContext
-from dfmcodec.entropy.traversal import traverse
+from dfmcodec.codecs.decode import decode_image
+from dfmcodec.codecs.overfitted import context as grid_context
+from dfmcodec.codecs.overfitted import synthesis as fitted
+from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.context import GridContext, wavefronts
+from dfmcodec.codecs.overfitted.encode.windows import WINDOW
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.wavelet import context, neighbourhood, quantizer, trellis
+from dfmcodec.codecs.wavelet import correction as machine
+from dfmcodec.codecs.wavelet import transform as wavelet
+from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
+from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
+from dfmcodec.codecs.wavelet.contents import LatentArchitecture
+from dfmcodec.codecs.wavelet.context import DIRECT_TABLES, TABLES_PER_QUANTIZER, TableChoice
+from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, _gradient
+from dfmcodec.codecs.wavelet.encode.dependency_costs import GatheredCosts
+from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
+from dfmcodec.codecs.wavelet.encode.sources import ObservedSymbols
+from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low
+from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
+from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
+from dfmcodec.codecs.wavelet.quantizer import log_step
+from dfmcodec.codecs.wavelet.transform import analyse
+from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.codecs.wavelet.weights import shipped
+from dfmcodec.entropy import table_set, tables
+from dfmcodec.image.region import CHANNELS
 from dfmcodec.kernels import SWITCH, compiled, has_kernels
-from dfmcodec.latents import quantizer, trellis, wavelet
-from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
-from dfmcodec.latents.geometry import CHANNELS, Geometry, Tiling
-from dfmcodec.latents.grids import GRID_LEVELS
-from dfmcodec.latents.quantizer import log_step
-from dfmcodec.latents.wavelet import analyse
-from dfmcodec.prior import shipped
-from dfmcodec.prior.fitted import fitted_prior_of
-from dfmcodec.prior.registry import FITTED_SMALL
-from dfmcodec.synthesis import fitted, machine
+from dfmcodec.metrics import ssimulacra2
+from dfmcodec.weights.registry import FITTED_SMALL
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
 INSTRUCTION_SETS = [] if compiled is None else compiled.instruction_sets()
@@ -52,7 +58,7 @@ SERVED = LatentArchitecture | FittedArchitecture
 FILES = [
     path
     for path in sorted(GOLDEN.rglob("*.dfm"))
-    if isinstance(bitstream.read_header(path.read_bytes()).architecture, SERVED)
+    if isinstance(container.read_header(path.read_bytes()).architecture, SERVED)
 ]
 
 
@@ -66,7 +72,7 @@ LARGE = ("checked-tiles", "latent-adaptation", "latent-tiles")
 
 
 def symbols_of(data: bytes) -> np.ndarray:
-    model = bitstream.read(data)[0]
+    model = container.read(data)[0]
     return (
         np.concatenate([grid.ravel() for grid in model.grids]) if isinstance(model, QuantizedGrids) else model.symbols
     )

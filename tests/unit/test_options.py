@@ -11,9 +11,9 @@ from common import dfm
 
 from dfmcodec.cli.encode import _SECTIONS, settings_options
 from dfmcodec.cli.encode import command as encode_command
-from dfmcodec.encoder.config import EncoderConfig
 from dfmcodec.errors import ConfigError
 from dfmcodec.options import AUTO, LATENT, EncodeSettings, Kind, Option, _field, options_of
+from dfmcodec.search.config import EncoderConfig
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dfmcodec.web import build as module
 from dfmcodec.web import make_prior
 from dfmcodec.web.make_prior import prior_bytes
 
-from dfmcodec.prior.registry import REGISTRY
+from dfmcodec.weights.registry import REGISTRY
 
 
 @pytest.fixture(scope="module")

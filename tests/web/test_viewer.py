@@ -220,7 +220,7 @@ def test_sixteen_bits_are_shown_as_eight_and_saved_as_sixteen(desktop, tmp_path)
     assert difference(shown, np.rint(expected / 257)) <= 1
     with desktop.expect_download() as download:
         desktop.click("#save")
-    from dfmcodec.files.read_image import read_image
+    from dfmcodec.image.read_image import read_image
 
     target = tmp_path / download.value.suggested_filename
     download.value.save_as(target)

@@ -29,11 +29,12 @@ import skimage.data
 from dfmcodec.web.make_prior import prior_bytes
 
 import dfmcodec
-from dfmcodec import bitstream
-from dfmcodec.bitstream.contents import QuantizedGrids, QuantizedLatents
-from dfmcodec.bitstream.sections.grids import grid_checks
-from dfmcodec.bitstream.sections.latents import tile_checks
-from dfmcodec.decoder import decode_image
+from dfmcodec import container
+from dfmcodec.codecs.decode import decode_image
+from dfmcodec.codecs.overfitted.contents import QuantizedGrids
+from dfmcodec.codecs.overfitted.sections.grids import grid_checks
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents
+from dfmcodec.codecs.wavelet.sections.latents import tile_checks
 from dfmcodec.errors import FormatError
 from dfmcodec.image import Image, Metadata
 from dfmcodec.threads import one_core_products
@@ -60,7 +61,7 @@ def committed() -> Iterator[tuple[str, bytes]]:
 def pixel_count(data: bytes) -> int:
     """The pixels of a file's image, 0 where its header cannot be read."""
     try:
-        header = bitstream.read_header(data)
+        header = container.read_header(data)
     except FormatError:
         return 0
     return header.height * header.width
@@ -106,13 +107,13 @@ def decorated(pixels: Any, number: int, rng: np.random.Generator) -> Image:
 def symbol_checks(data: bytes) -> list[int] | None:
     """The checks of the symbols of a file."""
     with one_core_products():
-        model, _ = bitstream.read(data)
+        model, _ = container.read(data)
     if isinstance(model, QuantizedGrids):
         return grid_checks(model.grids)
     if not isinstance(model, QuantizedLatents):
         return None
     checks, start = [], 0
-    for tile in bitstream.tiling_of(model.architecture, model.height, model.width).tiles:
+    for tile in container.tiling_of(model.architecture, model.height, model.width).tiles:
         count = tile.geometry.symbol_count()
         checks += tile_checks(model.symbols[start : start + count], tile.geometry)
         start += count

@@ -21,7 +21,7 @@ from dfmcodec.corpus.store import Store, open_url, read_url
 from dfmcodec.errors import ConfigError, DfmError, ImageError, LimitError
 from dfmcodec.files.atomic import EXTENSION
 from dfmcodec.files.names import as_unicode, fault_of_name
-from dfmcodec.files.open_image import DFM_MAGIC
+from dfmcodec.image.open_image import DFM_MAGIC
 
 IMAGE = "image"  # the column of images where the source has none
 _OTHER = "dfm"  # likewise, where the source has a column of that name for something else

@@ -15,8 +15,8 @@ from dfmcodec.corpus.sources import Item
 from dfmcodec.corpus.store import Store, open_url
 from dfmcodec.errors import ImageError
 from dfmcodec.files.atomic import EXTENSION
-from dfmcodec.files.open_image import MAX_HELD_BYTES
-from dfmcodec.files.read_image import IMAGE_SUFFIXES
+from dfmcodec.image.open_image import MAX_HELD_BYTES
+from dfmcodec.image.read_image import IMAGE_SUFFIXES
 
 _SUFFIXES = IMAGE_SUFFIXES | {EXTENSION, NO_SUFFIX}  # of members that are images
 _END = bytes(tarfile.BLOCKSIZE)  # a block of zeros, of which there are two

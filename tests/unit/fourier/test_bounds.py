@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dfmcodec import bitstream, decoder
+from dfmcodec import container
 from dfmcodec._types import Model
-from dfmcodec.bitstream.contents import QuantizedNetwork
 from dfmcodec.cli import main
 from dfmcodec.cli._common import max_multiply_adds_option
-from dfmcodec.decoder import DecodeRequest, decode_image
-from dfmcodec.encoder.config import EncoderConfig
-from dfmcodec.encoder.coordinate.sizing import choose_architecture
+from dfmcodec.codecs import decode as decoder
+from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.wavelet.weights import shipped
 from dfmcodec.errors import LimitError
 from dfmcodec.fourier.layer import frequency_set
 from dfmcodec.fourier.network import (
@@ -28,16 +30,15 @@ from dfmcodec.fourier.network import (
     unpack,
 )
 from dfmcodec.image import MAX_PIXELS, Image
-from dfmcodec.latents.geometry import Region
-from dfmcodec.prior import shipped
-from dfmcodec.prior.fitted import fitted_prior_of
-from dfmcodec.prior.registry import shipped_ids
+from dfmcodec.image.region import Region
+from dfmcodec.search.config import EncoderConfig
+from dfmcodec.weights.registry import shipped_ids
 
 
 def file_of(arch: CoordinateArchitecture, height: int, width: int) -> bytes:
     """The file of a network whose weights are all 0."""
     symbols = np.zeros(arch.weight_count, np.int32)
-    return bitstream.write(QuantizedNetwork(arch, height, width, symbols, (0,) * arch.depth))
+    return container.write(QuantizedNetwork(arch, height, width, symbols, (0,) * arch.depth))
 
 
 def test_a_network_that_takes_too_long_is_refused_from_the_header(monkeypatch):
@@ -47,7 +48,7 @@ def test_a_network_that_takes_too_long_is_refused_from_the_header(monkeypatch):
     part = Region(8, 8, 16, 16)
     assert decode_image(data, DecodeRequest(region=part, max_multiply_adds=work - 1)).pixels.shape == (8, 8, 1)
     assert decode_image(data, DecodeRequest(size=(24, 32), max_multiply_adds=work // 4)).pixels.shape == (32, 24, 1)
-    monkeypatch.setattr(decoder.bitstream, "read_region", lambda *_: pytest.fail("it is read"))
+    monkeypatch.setattr(decoder.container, "read_region", lambda *_: pytest.fail("it is read"))
     for options in ({}, {"size": (48, 64)}, {"region": Region(0, 0, 64, 48)}):
         with pytest.raises(LimitError, match=r"multiply-adds at each of 3072 positions.*max_multiply_adds"):
             decode_image(data, DecodeRequest(max_multiply_adds=work - 1, **options))

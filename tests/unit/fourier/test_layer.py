@@ -65,7 +65,7 @@ def test_layer_is_the_formula(width, order_below_full, library):
 )
 def test_own_derivative_is_the_derivative(width, order):
     jax = pytest.importorskip("jax")
-    from dfmcodec.encoder.coordinate.gradient import differentiable_sum
+    from dfmcodec.codecs.coordinate.encode.gradient import differentiable_sum
 
     rng = np.random.default_rng(1)
     count = len(frequency_set(width, order).rows)

@@ -14,16 +14,13 @@ from click.testing import CliRunner
 from common import SHARED
 from numpy.testing import assert_allclose, assert_array_equal
 
-from dfmcodec.encoder.fitted.fit import Fit
-from dfmcodec.encoder.fitted.machine import NEARLY_LINEAR, STEEP, LayerStart
-from dfmcodec.encoder.fitted.networks import Networks
-from dfmcodec.encoder.fitted.quantize import change_scales, flat_changes, prior_networks
-from dfmcodec.entropy.grid_context import FEATURES, GridNetwork, LevelNetwork
-from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
-from dfmcodec.errors import DfmError, ImageError, InstallationError
-from dfmcodec.files.arrays import read_arrays, write_arrays
-from dfmcodec.latents.grids import GRID_LEVELS
-from dfmcodec.prior.fitted import (
+from dfmcodec.codecs.overfitted.context import FEATURES, GridNetwork, LevelNetwork
+from dfmcodec.codecs.overfitted.encode.fit import Fit
+from dfmcodec.codecs.overfitted.encode.machine import NEARLY_LINEAR, STEEP, LayerStart
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.quantize import change_scales, flat_changes, prior_networks
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.codecs.overfitted.weights import (
     CHANGE_NAMES,
     CONTEXT_CHANGES,
     EXPONENTS,
@@ -32,9 +29,12 @@ from dfmcodec.prior.fitted import (
     NetworkChanges,
     fitted_prior_of,
 )
-from dfmcodec.prior.registry import FITTED_FINE, FITTED_SMALL
-from dfmcodec.training.prior import fitted as training
-from dfmcodec.training.prior.fitted import crops_of, main, prior_arrays, side_by_side, widened
+from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.errors import DfmError, ImageError, InstallationError
+from dfmcodec.files.arrays import read_arrays, write_arrays
+from dfmcodec.weights.registry import FITTED_FINE, FITTED_SMALL
+from training import fitted as training
+from training.fitted import crops_of, main, prior_arrays, side_by_side, widened
 
 WIDTH = CONTEXT_WIDTH = 8
 STEPS = (*training.MACHINE_STEPS.values(), *training.CONTEXT_STEPS.values())  # of each kind

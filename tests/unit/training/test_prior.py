@@ -13,27 +13,27 @@ import pytest
 from click.testing import CliRunner
 from common import write_crops
 
-from dfmcodec.bitstream.contents import TileSymbols
-from dfmcodec.bitstream.sections.latents import LatentsBody, read_symbols, write_symbols
-from dfmcodec.encoder.latent.sources import ChosenSymbols
-from dfmcodec.encoder.latent.trellis_search import round_low
-from dfmcodec.entropy import context as ctx
-from dfmcodec.entropy.neighbourhood import context_size
-from dfmcodec.entropy.passes import CodingPass
-from dfmcodec.entropy.traversal import traverse
+from dfmcodec.codecs.wavelet import context as ctx
+from dfmcodec.codecs.wavelet.colour import ColourBasis, pixels_to_planes
+from dfmcodec.codecs.wavelet.contents import TileSymbols
+from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols
+from dfmcodec.codecs.wavelet.encode.trellis_search import round_low
+from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
+from dfmcodec.codecs.wavelet.neighbourhood import context_size
+from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.sections.latents import LatentsBody, read_symbols, write_symbols
+from dfmcodec.codecs.wavelet.transform import analyse
+from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.codecs.wavelet.weights import Prior
 from dfmcodec.errors import DivergedError, ImageError
 from dfmcodec.files.arrays import read_arrays
-from dfmcodec.latents.colour import ColourBasis, pixels_to_planes
-from dfmcodec.latents.geometry import Geometry, Tiling
-from dfmcodec.latents.wavelet import analyse
-from dfmcodec.prior import Prior
-from dfmcodec.training.prior import train
-from dfmcodec.training.prior.checkpoint import Checkpoint, load_images, save_images
-from dfmcodec.training.prior.contexts import integer_network, outputs
-from dfmcodec.training.prior.examples import DecodedCells, optimized_symbols
-from dfmcodec.training.prior.loop import Schedule, run_training
-from dfmcodec.training.prior.machine import train_machine
-from dfmcodec.training.prior.train import main
+from training import train
+from training.checkpoint import Checkpoint, load_images, save_images
+from training.contexts import integer_network, outputs
+from training.examples import DecodedCells, optimized_symbols
+from training.loop import Schedule, run_training
+from training.machine import train_machine
+from training.train import main
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +307,7 @@ def test_float_networks_step_like_their_integers():
     """What the trainer optimises is what the codec computes."""
     import jax.numpy as jnp
 
-    from dfmcodec.training.prior.contexts import fresh_network
+    from training.contexts import fresh_network
 
     rng = np.random.default_rng(0)
     size = context_size(2)
@@ -330,7 +330,7 @@ def test_checkpoints_hold_the_whole_state(tmp_path):
     import jax
     import optax
 
-    from dfmcodec.training.prior.contexts import fresh_network
+    from training.contexts import fresh_network
 
     rng = np.random.default_rng(3)
     net = fresh_network(5, rng)

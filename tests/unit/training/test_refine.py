@@ -11,24 +11,24 @@ import skimage.data
 from click.testing import CliRunner
 from common import write_crops
 
-from dfmcodec import bitstream
-from dfmcodec.bitstream.sections.latents import read_tile
-from dfmcodec.encoder.config import BIT_COST
-from dfmcodec.encoder.latent.encoding import Encoding
-from dfmcodec.encoder.latent.iteration import first_state, iterate
+from dfmcodec import container
+from dfmcodec.codecs.wavelet.colour import pixels_to_planes
+from dfmcodec.codecs.wavelet.correction import cells_of
+from dfmcodec.codecs.wavelet.encode.encoding import Encoding
+from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
+from dfmcodec.codecs.wavelet.sections.latents import read_tile
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.codecs.wavelet.weights import Prior, shipped
 from dfmcodec.errors import DivergedError
 from dfmcodec.files.arrays import read_arrays
 from dfmcodec.image import Image
-from dfmcodec.latents.colour import pixels_to_planes
-from dfmcodec.latents.wavelet import UNITS_PER_LEVEL
-from dfmcodec.prior import Prior, shipped
-from dfmcodec.prior.registry import LATENT
-from dfmcodec.synthesis.machine import cells_of
-from dfmcodec.training.prior import encoded, refine
-from dfmcodec.training.prior.contexts import float_network, integer_network, mean_loss
-from dfmcodec.training.prior.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
-from dfmcodec.training.prior.machine import machine_of, params_of, relative_scales
-from dfmcodec.training.prior.refine import main
+from dfmcodec.search.config import BIT_COST
+from dfmcodec.weights.registry import LATENT
+from training import encoded, refine
+from training.contexts import float_network, integer_network, mean_loss
+from training.encoded import encode_photograph, encoded_examples, encoded_photographs, symbols_by_pass
+from training.machine import machine_of, params_of, relative_scales
+from training.refine import main
 
 CURRENT_ID = f"{LATENT.id:08x}"
 
@@ -64,7 +64,7 @@ def test_a_refined_prior_codes_images(refined, chelsea):
         assert not np.array_equal(network.w1, before.w1)
     encoding = Encoding.of(chelsea, encoded.REFINED, prior=prior)
     trial, _ = iterate(encoding, first_state(encoding), 1000, BIT_COST)
-    assert len(bitstream.write(trial.model)) == trial.written_bytes
+    assert len(container.write(trial.model)) == trial.written_bytes
     assert isfinite(trial.psnr_db)
 
 

@@ -1,0 +1,1 @@
+"""The codecs, a folder each; `decode` and `encode` choose among them."""

@@ -1,0 +1,1 @@
+"""A Deep Fourier Machine that maps positions to samples."""

@@ -1,0 +1,109 @@
+"""Pixels of coordinate networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dfmcodec._types import Float32, Pixels
+from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
+from dfmcodec.fourier.network import (
+    CoordinateArchitecture,
+    axis_positions,
+    block_shape,
+    deep_fourier_machine,
+    unpack,
+)
+from dfmcodec.fourier.quantize import dequantize, step_per_weight
+from dfmcodec.image import samples_to_values
+from dfmcodec.image.region import Region
+from dfmcodec.image.resample import Sampling
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.generative.model import GenerativeModel
+
+
+class CoordinateRenderer(Renderer):
+    """Evaluates the network of the file at every position."""
+
+    def multiply_adds(self, architecture: CoordinateArchitecture, generator: GenerativeModel | None) -> int:
+        return architecture.multiply_adds
+
+    def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
+        model: QuantizedNetwork = decoded.model
+        at = axis_positions(model.height), axis_positions(model.width)
+        return render_weights(weights_of(model), model.architecture, *at, region, model.bit_depth, request.backend)
+
+    def render_at(
+        self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
+    ) -> Pixels:
+        model: QuantizedNetwork = decoded.model
+        rows, columns = sampling.rows().positions / model.height, sampling.columns().positions / model.width
+        at = rows.astype(np.float32), columns.astype(np.float32)
+        return render_weights(weights_of(model), model.architecture, *at, None, model.bit_depth, request.backend)
+
+
+def weights_of(model: QuantizedNetwork) -> Float32:
+    """The weights of a quantised network in file order, float32 [weight_count]."""
+    steps = step_per_weight(model.step_indices, model.architecture.layer_sizes())
+    weights: Float32 = dequantize(model.symbols, steps)
+    return weights
+
+
+def render_weights(
+    weights: Float32,
+    architecture: CoordinateArchitecture,
+    rows: Float32,
+    columns: Float32,
+    region: Region | None = None,
+    bit_depth: int = 8,
+    backend: str = "numpy",
+) -> Pixels:
+    """Evaluates a coordinate network at a grid of positions.
+
+    The blocks of the evaluation do not depend on the region, so neither do the pixels.
+
+    Args:
+        weights: The weights in file order, float32 [weight_count].
+        architecture: The architecture of the network.
+        rows: The vertical positions, float32 [H]; the image spans [0, 1).
+        columns: The horizontal positions, float32 [W].
+        region: The rows and columns of the grid to evaluate; None for the whole grid.
+        bit_depth: The bits per sample of the result, 8 or 16.
+        backend: "numpy" or "jax".
+
+    Returns:
+        uint8 or uint16 [H, W, C] of the region.
+    """
+    evaluate = _evaluator(weights, architecture, backend)
+    wanted = Region(0, 0, len(rows), len(columns)) if region is None else region
+    pixels = np.empty((wanted.height, wanted.width, architecture.channels), np.uint8 if bit_depth == 8 else np.uint16)
+    height, width = block_shape(architecture, len(rows), len(columns))
+    for top in range(wanted.top // height * height, wanted.bottom, height):
+        y = rows[np.minimum(np.arange(top, top + height), len(rows) - 1)]
+        for left in range(wanted.left // width * width, wanted.right, width):
+            x = columns[np.minimum(np.arange(left, left + width), len(columns) - 1)]
+            v = np.stack([np.tile(x, height), np.repeat(y, width)], axis=1)
+            values = samples_to_values(evaluate(v), bit_depth).reshape(height, width, -1)
+            block = Region(top, left, top + height, left + width).common(wanted)
+            target, source = block.relative_to(wanted), block.relative_to(Region(top, left, 0, 0))
+            pixels[target.rows, target.columns] = values[source.rows, source.columns]
+    return pixels
+
+
+def _evaluator(flat: Float32, architecture: CoordinateArchitecture, backend: str) -> Callable[[Float32], Float32]:
+    """The function from positions, float32 [N, 2], to samples in (-1, 1), float32 [N, C]."""
+    if backend == "numpy":
+        weights = unpack(flat, architecture, np)
+
+        def evaluate(v: Float32) -> Float32:
+            samples: Float32 = deep_fourier_machine(weights, v, architecture.order, np)
+            return samples
+
+        return evaluate
+    from dfmcodec.fourier.jax_backend import network_evaluator
+
+    return network_evaluator(flat, architecture)

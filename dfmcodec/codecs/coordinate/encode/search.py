@@ -1,0 +1,135 @@
+"""The search for the coordinate model: it chooses, fits and quantises a network."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from dfmcodec import container
+from dfmcodec._types import Float64
+from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.coordinate.encode.sizing import choose_architecture, ladder
+from dfmcodec.codecs.decode import render, render_weights
+from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.fourier.network import CoordinateArchitecture, axis_positions
+from dfmcodec.fourier.quantize import step_per_weight
+from dfmcodec.image import Image
+from dfmcodec.metrics import psnr
+from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.coordinate.encode.train import Fit, Trainer
+
+_AIM = 0.99  # the part of the budget for the quantisation steps with which the last part of the fit trains
+
+
+def fit_network(job: Job) -> Outcome:
+    """Fits a coordinate network to an image.
+
+    Args:
+        job: The encoding.
+
+    Raises:
+        ConfigError: Decoders would refuse the network.
+        TargetUnreachableError: The target cannot be met.
+    """
+    budget = job.budget_bytes
+    if budget is None:
+        return _to_psnr(job, job.config.psnr or 0.0)
+    return _to_size(job, budget)
+
+
+def _to_size(job: Job, budget_bytes: int) -> Outcome:
+    """The best fit whose file has at most `budget_bytes` without ancillary data."""
+    from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
+
+    image, config = job.image, job.config
+    arch = choose_architecture(config, image, budget_bytes, job.too_small)
+    trainer = _trainer(job, arch)
+    rounded_from = 1 - config.recipe_settings.rounded_part
+    fit = _fit(job, trainer, 0.0, rounded_from)
+    float_psnr = _psnr_of_weights(image, fit, arch)
+    quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())
+
+    aim = _AIM * budget_bytes
+    steps = quantizer.step_indices(quantizer.common_index_for(fit.weights, aim))
+    candidates = [quantizer.settle(fit.weights, steps, budget_bytes)]
+    total_steps, total_s, reason = fit.steps, fit.seconds, fit.stop_reason
+    if rounded_from < 1 and fit.stop_reason in ("steps", "time limit"):
+        rounded = _fit(job, trainer, rounded_from, 1.0, step_per_weight(steps, arch.layer_sizes()), fit)
+        candidates.append(quantizer.settle(rounded.weights, steps, budget_bytes))
+        total_steps, total_s = fit.steps + rounded.steps, fit.seconds + rounded.seconds
+        reason = rounded.stop_reason
+    best = max(candidates, key=lambda model: _psnr_of(image, model))
+    return _outcome(job, best, float_psnr, total_steps, total_s, reason, trainer.restarts)
+
+
+def _to_psnr(job: Job, floor_db: float) -> Outcome:
+    """A small file whose image reaches `floor_db`: the first of growing networks that does."""
+    from dfmcodec.codecs.coordinate.encode.quantize import Quantizer
+
+    image = job.image
+    best_db, steps, seconds, restarts = -inf, 0, 0.0, 0
+    for arch in ladder(job.config, image):
+        trainer = _trainer(job, arch)
+        fit = _fit(job, trainer, 0.0, 1.0)
+        steps, seconds, restarts = steps + fit.steps, seconds + fit.seconds, restarts + trainer.restarts
+        quantizer = Quantizer(arch, image.height, image.width, image.bit_depth, trainer.sensitivity())
+        float_psnr = _psnr_of_weights(image, fit, arch)
+        best_db = max(best_db, float_psnr)
+        common = quantizer.common_index_of_psnr(fit.weights, lambda model: _psnr_of(image, model), floor_db)
+        if common is not None:
+            model = quantizer.quantize(fit.weights, quantizer.step_indices(common))
+            return _outcome(job, model, float_psnr, steps, seconds, fit.stop_reason, restarts)
+        if fit.stop_reason == "interrupted":
+            break
+    floor_db, best_db = job.reported_db(floor_db), job.reported_db(best_db)
+    msg = f"{floor_db:.2f} dB is out of reach, the best was {best_db:.2f} dB; lower --psnr or raise --steps"
+    raise TargetUnreachableError(msg)
+
+
+def _outcome(
+    job: Job, model: QuantizedNetwork, float_psnr_db: float, steps: int, seconds: float, reason: str, restarts: int
+) -> Outcome:
+    estimated = container.estimate_network_bytes(model)
+    return Outcome(model, estimated, float_psnr_db, steps, seconds, reason, restarts)
+
+
+def _trainer(job: Job, arch: CoordinateArchitecture) -> Trainer:
+    from dfmcodec.codecs.coordinate.encode.train import Trainer
+
+    return Trainer(job.image, arch, job.config.recipe_settings, job.config.seed)
+
+
+def _fit(
+    job: Job, trainer: Trainer, start: float, stop: float, rounding: Float64 | None = None, before: Fit | None = None
+) -> Fit:
+    """Runs a part of the fit; see `Trainer.run`. Progress includes the steps and time of
+    `before`.
+    """
+    from dfmcodec.codecs.coordinate.encode.train import Budget
+
+    config: EncoderConfig = job.config
+    limit = config.time_limit_s
+    steps = config.steps or (inf if limit is not None else config.recipe_settings.steps)
+    budget = Budget(steps, inf if limit is None else limit, job.should_stop)
+    size_limit = job.file_budget_bytes
+    steps_before, seconds_before = (before.steps, before.seconds) if before else (0, 0.0)
+
+    def report(done: int, seconds: float, psnr_db: float, part: float) -> None:
+        what = f"{trainer.architecture.weight_count} weights{restarts_text(trainer.restarts)}"
+        reported_db = job.reported_db(psnr_db)
+        job.on_progress(Progress(part, steps_before + done, reported_db, seconds_before + seconds, what, size_limit))
+
+    return trainer.run(budget, start, stop, report, rounding)
+
+
+def _psnr_of(image: Image, model: QuantizedNetwork) -> float:
+    return psnr(image.pixels, render(model), image.visible)
+
+
+def _psnr_of_weights(image: Image, fit: Fit, arch: CoordinateArchitecture) -> float:
+    rows, columns = axis_positions(image.height), axis_positions(image.width)
+    pixels = render_weights(fit.weights, arch, rows, columns, bit_depth=image.bit_depth)
+    return psnr(image.pixels, pixels, image.visible)

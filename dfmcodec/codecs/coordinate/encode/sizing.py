@@ -1,0 +1,86 @@
+"""The choice of a network for a file size: its number of weights, depth and width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from math import log
+
+from dfmcodec import container
+from dfmcodec.errors import ConfigError, TargetUnreachableError
+from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS, CoordinateArchitecture
+from dfmcodec.image import Image
+from dfmcodec.search.config import EncoderConfig
+
+BITS_PER_WEIGHT = 9.0  # docs/log/2026-11-published.md, "Weights or bits"
+DEPTH = 3  # trained best at every size
+_WIDTHS = range(2, 17)
+_LADDER = (6, 8, 9, 10, 11, 12, 13)  # widths
+_MIN_STREAM_BYTES = 8
+
+
+def architecture_of(config: EncoderConfig, channels: int, depth: int, width: int) -> CoordinateArchitecture:
+    """The network of a given depth and width under the other settings of the user."""
+    return CoordinateArchitecture(channels, depth, width, config.order or full_order(width))
+
+
+def full_order(width: int) -> int:
+    """The least order with the full frequency set K = {0,1}^m in every layer."""
+    return max(width, 2)
+
+
+def choose_architecture(
+    config: EncoderConfig, image: Image, budget_bytes: int, too_small: Callable[[float], str]
+) -> CoordinateArchitecture:
+    """The network whose weights fill the budget at `BITS_PER_WEIGHT`.
+
+    Args:
+        config: The settings of the user.
+        image: The image.
+        budget_bytes: The largest size of the file, without ancillary data.
+        too_small: Gives the error message for the least possible size in bytes.
+
+    Raises:
+        ConfigError: Decoders would refuse all such networks of this image.
+        TargetUnreachableError: The budget is less than the smallest network's file needs.
+    """
+
+    def mismatch(candidate: CoordinateArchitecture) -> float:
+        stream_bytes = budget_bytes - container.network_file_bytes(candidate)
+        wanted = max(1.0, 8 * stream_bytes / BITS_PER_WEIGHT)
+        return abs(log(candidate.weight_count / wanted))
+
+    architecture = min(_candidates(config, image, _WIDTHS), key=mismatch)
+    least = container.network_file_bytes(architecture) + _MIN_STREAM_BYTES
+    if budget_bytes < least:
+        raise TargetUnreachableError(too_small(least))
+    return architecture
+
+
+def ladder(config: EncoderConfig, image: Image) -> list[CoordinateArchitecture]:
+    """Networks of growing size for a PSNR target, each about twice as large as the one before.
+
+    Raises:
+        ConfigError: Decoders would refuse all such networks of this image.
+    """
+    return _candidates(config, image, _LADDER)
+
+
+def _candidates(config: EncoderConfig, image: Image, widths: Iterable[int]) -> list[CoordinateArchitecture]:
+    """The network that the user asks for, or those of some widths, as far as decoders evaluate them
+    for an image without an option for it.
+    """
+    if config.depth is not None and config.width is not None:
+        candidates = [architecture_of(config, image.channels, config.depth, config.width)]
+    else:
+        candidates = [architecture_of(config, image.channels, DEPTH, width) for width in widths]
+    most = MAX_MULTIPLY_ADDS // image.pixel_count
+    decodable = [candidate for candidate in candidates if candidate.multiply_adds <= most]
+    if not decodable:
+        least = min(candidate.multiply_adds for candidate in candidates)
+        msg = (
+            f"the network would take {least} multiply-adds at each of {image.pixel_count} pixels, more than the "
+            f"{MAX_MULTIPLY_ADDS} in all that decoders allow; take a smaller --depth, --width or --order, or another "
+            "--model"
+        )
+        raise ConfigError(msg)
+    return decodable

@@ -1,0 +1,305 @@
+"""The fit of a network's weights to one image, by gradient steps on minibatches of pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from math import cos, inf, isfinite, nan, pi
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dfmcodec._types import Float32, Float64
+from dfmcodec.codecs.coordinate.encode.gradient import differentiable_sum
+from dfmcodec.errors import DivergedError
+from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
+from dfmcodec.fourier.network import BLOCK_PIXELS, CoordinateArchitecture, deep_fourier_machine, unpack
+from dfmcodec.image import Image, peak_value
+from dfmcodec.metrics import psnr_of_mse
+from dfmcodec.search.config import Recipe
+from dfmcodec.search.job import MAX_RESTARTS
+
+CHUNK_STEPS = 16  # gradient steps in one compiled call
+_WARM_UP = 0.03
+_FINAL_RATE = 0.01
+_RESTART_RATE = 0.1  # the factor on the learning rate at each restart
+_SAMPLE_PEAK = 2.0  # samples span [-1, 1]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The result of a fit: the best weights that it met.
+
+    Args:
+        weights: The weights in file order, float32 [weight_count].
+        steps: The number of training steps.
+        seconds: The time of these steps, without compilation.
+        stop_reason: "steps", "time limit", "interrupted" or "diverged".
+    """
+
+    weights: Float32
+    steps: int
+    seconds: float
+    stop_reason: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits of a fit.
+
+    Args:
+        steps: The largest number of training steps; may be infinite.
+        seconds: The largest time; may be infinite.
+        should_stop: Called during the fit. True ends it.
+    """
+
+    steps: float
+    seconds: float
+    should_stop: Callable[[], bool] = field(default=lambda: False)
+
+
+class Trainer:
+    """Trains one network on one image. Each run continues from the state of the run before.
+
+    Args:
+        image: The image.
+        architecture: The architecture of the network.
+        recipe: The recipe of the training.
+        seed: The seed of the initial weights and the minibatches.
+
+    Attributes:
+        restarts: How often the training met a NaN or infinite loss or weight, and restarted from
+            its best weights at a lower learning rate.
+    """
+
+    def __init__(self, image: Image, architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> None:
+        use_compilation_cache()
+        self.architecture = architecture
+        self.recipe = recipe
+        self._height, self._width = image.height, image.width
+        with calls():
+            self._pixels = jnp.asarray(image.pixels.reshape(-1, image.channels))
+            self._weights = jnp.asarray(initial_weights(architecture, recipe, seed))
+            self._state = optax.scale_by_adam().init(self._weights)
+            self._key = jax.random.key(seed)
+            self._no_rounding = jnp.zeros_like(self._weights)
+        self.restarts = 0
+        initial = self._weights
+        loss = self._chunk(0.0, self._no_rounding)  # compiles; a learning rate of 0 changes no weight that is finite
+        self._first_loss = loss if isfinite(loss) else inf
+        self._weights, self._state = initial, optax.scale_by_adam().init(initial)
+
+    def run(
+        self,
+        budget: Budget,
+        start: float,
+        stop: float,
+        report: Callable[[int, float, float, float], None],
+        steps_per_weight: Float64 | None = None,
+    ) -> Fit:
+        """Trains from part `start` to part `stop` of a fit.
+
+        Args:
+            budget: The limits of the whole fit.
+            start: The part of the fit that is already done, in [0, 1).
+            stop: The part at which to end, in (start, 1].
+            report: Called after each chunk with the steps, the seconds, the PSNR of the last
+                minibatches in dB, and the part of the fit that is done.
+            steps_per_weight: Quantisation steps, float64 [weight_count], to train through rounded
+                weights; None to train through the weights themselves.
+
+        Raises:
+            DivergedError: Losses or weights were NaN or infinite after `MAX_RESTARTS` restarts, and
+                nothing was learned.
+        """
+        rounding = self._no_rounding if steps_per_weight is None else jnp.asarray(steps_per_weight, jnp.float32)
+        best_loss, best = inf, self._weights
+        started, done, part, reason = time.perf_counter(), 0, start, "steps"
+        while part < stop:
+            loss = self._chunk(self._learning_rate(part), rounding)
+            if not isfinite(loss):
+                self._weights, self._state = best, optax.scale_by_adam().init(best)
+                if self.restarts == MAX_RESTARTS:
+                    reason = "diverged"
+                    break
+                self.restarts += 1
+                continue
+            if loss < best_loss:
+                best_loss, best = loss, self._weights
+            done += CHUNK_STEPS
+            seconds = time.perf_counter() - started
+            part = start + max(done / budget.steps, seconds / budget.seconds)
+            report(done, seconds, psnr_of_mse(loss, _SAMPLE_PEAK), min(part, 1.0))
+            if budget.should_stop():
+                reason = "interrupted"
+                break
+        else:
+            reason = "time limit" if seconds / budget.seconds >= done / budget.steps else "steps"
+        if reason == "diverged" and start == 0 and best_loss >= self._first_loss:
+            msg = (
+                f"the fit diverged (NaN or infinite values) {self.restarts + 1} times, at ever lower learning rates; "
+                "try another --seed, --depth or --width, or --model latent"
+            )
+            raise DivergedError(msg)
+        self._weights = best
+        return Fit(np.asarray(best), done, time.perf_counter() - started, reason)
+
+    def sensitivity(self, probes: int = 8) -> Float32:
+        """The sensitivity of each weight: the factor by which its squared error adds to the MSE.
+
+        It is the mean over samples of (d sample / d weight)^2, by Hutchinson's estimator: the mean
+        of the squared gradient of a randomly signed sum of samples is the sum of the squared
+        derivatives.
+
+        Args:
+            probes: The number of random sums.
+
+        Returns:
+            float32 [weight_count].
+        """
+        total = np.zeros(self.architecture.weight_count, dtype=np.float64)
+        with calls():
+            for _ in range(probes):
+                self._key, key = jax.random.split(self._key)
+                squared = _squared_gradient(
+                    self._weights, self.architecture, self._pixels, self._width, self._height, key
+                )
+                total += np.asarray(squared, dtype=np.float64)
+        return (total / probes).astype(np.float32)
+
+    def _learning_rate(self, part: float) -> float:
+        """The learning rate at a part of the fit, in [0, 1]."""
+        largest = max(layer.frequency_count for layer in self.architecture.layers())
+        peak = (
+            _RESTART_RATE**self.restarts * self.recipe.learning_rate * min(1.0, self.recipe.frequency_limit / largest)
+        )
+        if self.recipe.decay == "constant":
+            return peak
+        warm = min(1.0, (part + 1e-3) / _WARM_UP)
+        cosine = 0.5 * (1 + cos(pi * min(part, 1.0)))
+        return peak * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * cosine)
+
+    def _chunk(self, learning_rate: float, rounding: jax.Array) -> float:
+        """Runs a chunk of training steps.
+
+        Args:
+            learning_rate: The learning rate.
+            rounding: The quantisation step of each weight, float32 [weight_count]; 0 for no
+                rounding.
+
+        Returns:
+            The mean loss; NaN if the loss or a weight is not finite.
+        """
+        with calls():
+            self._key, key = jax.random.split(self._key)
+            self._weights, self._state, loss = _train_chunk(
+                self._weights,
+                self._state,
+                self.architecture,
+                self.recipe.batch_pixels,
+                self._pixels,
+                self._width,
+                self._height,
+                key,
+                learning_rate,
+                rounding,
+            )
+            return float(loss) if bool(jnp.isfinite(self._weights).all()) else nan
+
+
+def initial_weights(architecture: CoordinateArchitecture, recipe: Recipe, seed: int) -> Float32:
+    """Gaussian initial weights in file order, float32 [weight_count]."""
+    rng = np.random.default_rng(seed)
+    layers = []
+    for number, layer in enumerate(architecture.layers()):
+        std = recipe.first_std if number == 0 else recipe.inner_std
+        layers.append(rng.normal(0, std, layer.weight_count))
+    return np.concatenate(layers).astype(np.float32)
+
+
+def _round_weights(weights: jax.Array, steps: jax.Array) -> jax.Array:
+    """Weights as multiples of their steps, with the gradient of the identity; 0 for no rounding."""
+    safe = jnp.where(steps > 0, steps, 1.0)
+    rounded = jnp.where(steps > 0, jnp.rint(weights / safe) * safe, weights)
+    return weights + jax.lax.stop_gradient(rounded - weights)
+
+
+def _samples(weights: jax.Array, architecture: CoordinateArchitecture, v: jax.Array) -> jax.Array:
+    layers = unpack(weights, architecture, jnp)
+    samples: jax.Array = deep_fourier_machine(layers, v, architecture.order, jnp, differentiable_sum)
+    return samples
+
+
+def _positions(index: jax.Array, width: jax.Array | int, height: jax.Array | int) -> jax.Array:
+    """The positions of pixels that are counted row by row, float32 [N, 2]."""
+    return jnp.stack([index % width / width, index // width / height], axis=-1).astype(jnp.float32)
+
+
+def _targets(pixels: jax.Array) -> jax.Array:
+    """The samples of pixels in [-1, 1], float32."""
+    samples: jax.Array = pixels.astype(jnp.float32) * (2 / peak_value(8 * pixels.dtype.itemsize)) - 1
+    return samples
+
+
+def _in_blocks(index: jax.Array) -> jax.Array:
+    return index.reshape(-1, min(BLOCK_PIXELS, index.size))
+
+
+@partial(jax.jit, static_argnames=("architecture", "batch_pixels"))
+def _train_chunk(
+    weights: jax.Array,
+    state: Any,
+    architecture: CoordinateArchitecture,
+    batch_pixels: int,
+    pixels: jax.Array,
+    width: int,
+    height: int,
+    key: jax.Array,
+    learning_rate: float,
+    rounding: jax.Array,
+) -> tuple[jax.Array, Any, jax.Array]:
+    """Runs `CHUNK_STEPS` training steps: the new weights and optimiser state, and the mean loss."""
+
+    def block_loss(weights: jax.Array, index: jax.Array) -> jax.Array:
+        samples = _samples(_round_weights(weights, rounding), architecture, _positions(index, width, height))
+        return jnp.mean((samples - _targets(pixels[index])) ** 2)
+
+    def batch_gradient(weights: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def add(total: tuple[jax.Array, jax.Array], block: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+            return jax.tree.map(jnp.add, total, jax.value_and_grad(block_loss)(weights, block)), None
+
+        blocks = _in_blocks(index)
+        zero = jnp.zeros(()), jnp.zeros_like(weights)
+        loss, gradient = jax.lax.scan(add, zero, blocks)[0]
+        return loss / len(blocks), gradient / len(blocks)
+
+    def step(carry: tuple[jax.Array, Any], key: jax.Array) -> tuple[tuple[jax.Array, Any], jax.Array]:
+        weights, state = carry
+        index = jax.random.randint(key, (batch_pixels,), 0, len(pixels))
+        loss, gradient = batch_gradient(weights, index)
+        direction, state = optax.scale_by_adam().update(gradient, state)
+        return (weights - learning_rate * direction, state), loss
+
+    (weights, state), losses = jax.lax.scan(step, (weights, state), jax.random.split(key, CHUNK_STEPS))
+    return weights, state, losses.mean()
+
+
+@partial(jax.jit, static_argnames="architecture")
+def _squared_gradient(
+    weights: jax.Array, architecture: CoordinateArchitecture, pixels: jax.Array, width: int, height: int, key: jax.Array
+) -> jax.Array:
+    """One probe of `Trainer.sensitivity`, float32 [weight_count]."""
+    key_index, key_sign = jax.random.split(key)
+    index = jax.random.randint(key_index, (BLOCK_PIXELS,), 0, len(pixels))
+    signs = jax.random.rademacher(key_sign, (BLOCK_PIXELS, architecture.channels), jnp.float32)
+
+    def signed_sum(weights: jax.Array) -> jax.Array:
+        return (signs * _samples(weights, architecture, _positions(index, width, height))).sum()
+
+    gradient: jax.Array = jax.grad(signed_sum)(weights)
+    return gradient**2 / signs.size

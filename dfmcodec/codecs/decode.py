@@ -1,0 +1,288 @@
+"""The decoder: the bytes of a `.dfm` file -> Image.
+
+`container` decodes the model and the ancillary data. A renderer for each kind of model then
+evaluates it: at every pixel of a region, or at the positions of another size.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from math import isfinite
+
+import numpy as np
+
+from dfmcodec import container
+from dfmcodec._types import Int32, Model, Pixels
+from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.coordinate.decode import CoordinateRenderer, render_weights
+from dfmcodec.codecs.generative.decode import CodeRenderer
+from dfmcodec.codecs.overfitted.contents import QuantizedGrids
+from dfmcodec.codecs.overfitted.decode import FittedRenderer
+from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents
+from dfmcodec.codecs.wavelet.decode import LatentRenderer
+from dfmcodec.errors import ConfigError, CorruptError, require
+from dfmcodec.fourier.network import check_multiply_adds
+from dfmcodec.image import MAX_SIDE, Image, resample, to_values
+from dfmcodec.image.region import Region
+from dfmcodec.threads import one_core_products
+
+__all__ = [
+    "BACKENDS",
+    "DecodeRequest",
+    "check_backend",
+    "check_region",
+    "decode_best_effort",
+    "decode_image",
+    "decode_written",
+    "render",
+    "render_weights",
+]
+BACKENDS = ("numpy", "jax")
+_ALL = DecodeRequest()
+_OTHER = "the file does not decode to what it was made of; please report this"
+_RENDERERS: dict[Model, Renderer] = {
+    Model.COORDINATE: CoordinateRenderer(),
+    Model.LATENT: LatentRenderer(),
+    Model.GENERATIVE: CodeRenderer(),
+    Model.FITTED: FittedRenderer(),
+}
+
+
+def decode_image(data: bytes, request: DecodeRequest = _ALL) -> Image:
+    """Decodes a `.dfm` file.
+
+    Args:
+        data: The file's bytes.
+        request: What to decode of it, and how.
+
+    Returns:
+        The image, with its metadata and alpha.
+
+    Raises:
+        FormatError: The file cannot be read.
+        MissingModelError: The image is a code under a generative model that is not the given one.
+        ConfigError: The backend is unknown, the region is not within the image, or the size is not
+            possible.
+        InstallationError: A prior is damaged or missing.
+    """
+    return _decode(data, request, None)
+
+
+def decode_written(data: bytes, samples: Int32, region: Region, pixels: Pixels | None, request: DecodeRequest) -> Image:
+    """Decodes a file that was written just now, by who still has its linear synthesis.
+
+    All sections are read but the latents of most tiles. Those of the tile in the middle have to
+    come to the same samples, and to the same pixels if these are known, too.
+
+    Args:
+        data: The bytes of a file of the latent model.
+        samples: The linear synthesis of a region, int32 [C, h, w], units.
+        region: The whole image; or, where pixels are known, the tile in the middle and what is seen
+            from there.
+        pixels: The pixels of the whole image, [H, W, C]; None to compute them.
+        request: The limit of pixels.
+
+    Returns:
+        The image, with its metadata and alpha.
+
+    Raises:
+        FormatError: The file cannot be read, or the samples of the tile are others.
+    """
+    header = container.read_header(data, request.max_pixels)
+    whole = Region(0, 0, header.height, header.width)
+    model, tile = container.read_model(data, whole.middle, request.max_pixels)
+    assert isinstance(model, QuantizedLatents)
+    assert model.samples is not None
+    of_tile = tile.relative_to(region)
+    if not np.array_equal(model.samples, samples[:, of_tile.rows, of_tile.columns]):
+        raise CorruptError(_OTHER)
+    renderer = _RENDERERS[Model.LATENT]
+    decoded = Decoded(model, region, header.height, header.width, samples)
+    if pixels is None:
+        pixels = renderer.render(decoded, whole, request)
+    elif not np.array_equal(renderer.render(decoded, tile, request), pixels[tile.rows, tile.columns]):
+        raise CorruptError(_OTHER)
+    return _as_image(pixels, container.read_ancillary(data, whole, request.max_pixels))
+
+
+def decode_best_effort(data: bytes, request: DecodeRequest = _ALL) -> tuple[Image, list[str]]:
+    """Decodes what is left of a truncated or damaged `.dfm` file.
+
+    A prefix of a file gives a preview. The arguments are those of `decode_image`.
+
+    Returns:
+        The image; and a sentence for each part that is missing or damaged, with what that means for
+        the image: none for a whole file.
+
+    Raises:
+        FormatError: Nothing of the image can be decoded, or this program does not read such files.
+        MissingModelError: See `decode_image`.
+        ConfigError: See `decode_image`.
+        InstallationError: See `decode_image`.
+    """
+    losses: list[str] = []
+    return _decode(data, request, losses), losses
+
+
+def _decode(data: bytes, request: DecodeRequest, losses: list[str] | None) -> Image:
+    """Decodes a file; see `container.read_region` for `losses`."""
+    check_backend(request.backend)
+    header = container.read_header(data, request.max_pixels)
+    renderer = _RENDERERS[header.architecture.model]
+    wanted = Region(0, 0, header.height, header.width) if request.region is None else request.region
+    check_region(wanted, header.height, header.width)
+    sampling = _sampling_of(wanted, request)
+    with one_core_products() if renderer.uses_threads() else nullcontext():
+        if sampling is None:
+            return _decode_pixels(data, header, renderer, wanted, request, losses)
+        return _decode_at(data, header, renderer, sampling, request, losses)
+
+
+def _decode_pixels(
+    data: bytes,
+    header: container.Header,
+    renderer: Renderer,
+    wanted: Region,
+    request: DecodeRequest,
+    losses: list[str] | None,
+) -> Image:
+    """Decodes the pixels of a region."""
+    evaluated = renderer.evaluated(wanted, header)
+    _check_work(header, renderer, evaluated.height * evaluated.width, request)
+    if losses is None and renderer.has_bands(header):
+
+        def read(part: Region) -> Decoded:
+            model, covered = container.read_model(data, part, request.max_pixels)
+            return Decoded(model, covered, header.height, header.width)
+
+        pixels = renderer.render_bands(read, wanted, header, request)
+        return _as_image(pixels, container.read_ancillary(data, wanted, request.max_pixels))
+    needed = None if request.region is None else renderer.seen_from(wanted, header)
+    model, ancillary, covered = container.read_region(data, needed, request.max_pixels, losses=losses)
+    pixels = renderer.render(Decoded(model, covered, header.height, header.width), wanted, request)
+    if ancillary.alpha is not None and needed is not None:
+        top, left = wanted.top - needed.top, wanted.left - needed.left
+        alpha = ancillary.alpha[top : top + wanted.height, left : left + wanted.width]
+        ancillary = replace(ancillary, alpha=np.ascontiguousarray(alpha))
+    return _as_image(pixels, ancillary)
+
+
+def _decode_at(
+    data: bytes,
+    header: container.Header,
+    renderer: Renderer,
+    sampling: resample.Sampling,
+    request: DecodeRequest,
+    losses: list[str] | None,
+) -> Image:
+    """Decodes a region at other positions than those of its pixels."""
+    _check_work(header, renderer, sampling.height * sampling.width, request)
+    level = renderer.level(sampling, header.architecture)
+    seen = sampling.region.grown(sampling.margin(level), header.height, header.width)
+    needed = seen if level else renderer.seen_from(seen, header)
+    model, ancillary, covered = container.read_region(data, needed, request.max_pixels, level, losses)
+    decoded = Decoded(model, covered, header.height, header.width)
+    pixels = renderer.render_at(decoded, sampling, seen, level, request)
+    if ancillary.alpha is not None:
+        rows, columns = sampling.rows(), sampling.columns()
+        alpha = ancillary.alpha[None].astype(np.float32)
+        strips = resample.evaluate_strips(alpha, rows.from_sample(needed.top), columns.from_sample(needed.left))
+        values = np.concatenate([to_values(strip[0], header.bit_depth) for strip in strips])
+        ancillary = replace(ancillary, alpha=values)
+    return _as_image(pixels, ancillary)
+
+
+def _sampling_of(region: Region, request: DecodeRequest) -> resample.Sampling | None:
+    """The positions of another size of a region; None for its own pixels.
+
+    Raises:
+        ConfigError: Scale and size are both given, the scale is not positive, or the result has
+            too many pixels.
+    """
+    scale, size = request.scale, request.size
+    if scale is not None and size is not None:
+        msg = "give a scale or a size, not both"
+        raise ConfigError(msg)
+    if scale is not None:
+        if not (isfinite(scale) and scale > 0):
+            msg = f"scale is {scale}; it must be a positive number"
+            raise ConfigError(msg)
+        sides = (min(scale * side, MAX_SIDE + 1) for side in (region.width, region.height))  # `Sampling` refuses more
+        width, height = (max(1, round(side)) for side in sides)
+        size = width, height
+    if size is None or size == (region.width, region.height):
+        return None
+    sampling = resample.Sampling(region, size[1], size[0])
+    if size[0] * size[1] > request.max_pixels:
+        msg = f"{size[0]}x{size[1]} is more than the limit of {request.max_pixels} pixels (max_pixels)"
+        raise ConfigError(msg)
+    return sampling
+
+
+def _as_image(pixels: Pixels, ancillary: container.Ancillary) -> Image:
+    """An image of a model's pixels and the ancillary data."""
+    if ancillary.gray_as_rgb and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return Image(pixels, ancillary.metadata, ancillary.alpha)
+
+
+def check_region(region: Region, height: int, width: int) -> None:
+    """Refuses a region that is empty or not within the image.
+
+    Args:
+        region: The region.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+
+    Raises:
+        ConfigError: The region is empty or not within the image.
+    """
+    if not (0 <= region.top < region.bottom <= height and 0 <= region.left < region.right <= width):
+        size = f"{region.width}x{region.height} at ({region.left}, {region.top})"
+        msg = f"the region {size} is not within the image of {width}x{height}"
+        raise ConfigError(msg)
+
+
+def _check_work(header: container.Header, renderer: Renderer, positions: int, request: DecodeRequest) -> None:
+    """Refuses a network of the file's own that takes too long; see `DecodeRequest`.
+
+    Raises:
+        LimitError: The network takes more multiply-adds than the request allows.
+    """
+    each = renderer.multiply_adds(header.architecture, request.generator)
+    check_multiply_adds(each, positions, request.max_multiply_adds)
+
+
+def render(model: QuantizedNetwork | QuantizedLatents | QuantizedGrids, backend: str = "numpy") -> Pixels:
+    """Evaluates a quantised model of a whole image at every pixel.
+
+    Args:
+        model: The model.
+        backend: "numpy" or "jax".
+
+    Returns:
+        uint8 or uint16 [H, W, C].
+
+    Raises:
+        ConfigError: The backend is unknown.
+    """
+    check_backend(backend)
+    whole = Region(0, 0, model.height, model.width)
+    decoded = Decoded(model, whole, model.height, model.width)
+    return _RENDERERS[model.architecture.model].render(decoded, whole, DecodeRequest(backend))
+
+
+def check_backend(backend: str) -> None:
+    """Refuses a backend that is unknown or not installed.
+
+    Raises:
+        ConfigError: The backend is not one of `BACKENDS`.
+        MissingPackageError: It is "jax", and JAX is not installed.
+    """
+    if backend not in BACKENDS:
+        msg = f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}"
+        raise ConfigError(msg)
+    if backend == "jax":
+        require("the backend jax", "jax", otherwise="or decode without it, by NumPy")

@@ -1,0 +1,413 @@
+"""Image -> bytes: fit the model to the target, write it, and decode what was written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dfmcodec import container
+from dfmcodec._types import Model, Notify, Tune
+from dfmcodec.codecs.coordinate.contents import QuantizedNetwork
+from dfmcodec.codecs.coordinate.encode.search import fit_network
+from dfmcodec.codecs.coordinate.sections import side_bytes
+from dfmcodec.codecs.decode import DecodeRequest, decode_image, decode_written
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.codecs.wavelet.encode.search import fit_latents
+from dfmcodec.codecs.wavelet.geometry import Tiling
+from dfmcodec.container.checks import CHECK_BYTES, CHECKS_PART
+from dfmcodec.container.layout import Section
+from dfmcodec.errors import ConfigError, DfmError, DivergedError, ImageError, TargetUnreachableError, require
+from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, peak_value
+from dfmcodec.image.alpha_fill import fill_invisible
+from dfmcodec.kernels import has_kernels
+from dfmcodec.metrics import bits_per_pixel, mse_of_psnr, psnr, psnr_of_mse
+from dfmcodec.metrics.ssimulacra2 import SMALLEST_SIDE, WHOLE_SIDE, ssimulacra2
+from dfmcodec.options import EFFORTS
+from dfmcodec.report import EncodeReport, EncodeResult
+from dfmcodec.search.config import EncoderConfig
+from dfmcodec.search.job import Job, Outcome, Progress, restarts_text
+from dfmcodec.search.quality import step_of_score
+from dfmcodec.search.target import LEAST_USED
+from dfmcodec.threads import one_core_products
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.generative.model import GenerativeModel
+
+_RAW_IS_SMALL = 1 << 12  # bytes of raw samples that a file may exceed: its container alone may
+_LEAST_SECONDS = 1e-3  # of a time limit, which has to be positive
+_SMALLER_PART = 0.9  # of the latent model's bytes, which a fit has to do with
+_FIRST_MODEL_PART = 0.05  # of the progress, where two models are tried
+_FITTING = ("jax", "optax")  # what networks without latents are fitted by
+_WITHOUT_FITTING = "or encode with the latent model, which efforts 1 to 5 do"
+_FURTHER_SECTIONS = {Model.LATENT: 2, Model.FITTED: 1}  # that a model may have
+
+
+def encode_image(
+    image: Image,
+    config: EncoderConfig,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    generator: GenerativeModel | None = None,
+    notify: Notify = lambda notice: None,
+) -> EncodeResult:
+    """Encodes an image.
+
+    Args:
+        image: The image.
+        config: The settings.
+        on_progress: Called many times during the fit, and with the figures of the file at the end.
+        should_stop: Asked between chunks of steps; True ends the fit and the best so far is
+            written.
+        generator: A generative model, under which the image becomes a code; None for a model of its
+            own.
+        notify: Receives a notice where quality is relative to a part of the range of samples, and
+            where samples of 16 bits become 8-bit ones.
+
+    Raises:
+        ImageError: The generative model is for images of another size; a sample is above
+            `sample_max`; or the samples have 16 bits and use only 8, and `sample_max` does not say
+            how that is meant.
+        TargetUnreachableError: The target cannot be met.
+        ConfigError: The fitted model cannot name the lmbda that was given; or the model has
+            not the tune.
+        DivergedError: The fit diverged again and again.
+        MissingPackageError: The model is fitted by JAX, which is not installed.
+    """
+    if generator is not None:
+        if config.tune == Tune.VISUAL.value or config.ssimulacra2 is not None:
+            msg = "the tune visual is for the latent model, not for a code of a generative model"
+            raise ConfigError(msg)
+        config = replace(config, tune=Tune.PSNR.value)
+    image, config = _with_range(image, config, notify)
+    config = _with_measure(image, config, notify)
+    if generator is not None:
+        require("encoding with a generative model", *_FITTING)
+        from dfmcodec.codecs.generative.encode.search import check_image
+
+        check_image(image, generator)
+        with _out_of_reach_as(config):
+            result = _encoded(image, config, Model.GENERATIVE, on_progress, should_stop, generator)
+    else:
+        models = config.models(image.pixel_count)
+        for model in models:
+            if model is Model.COORDINATE:
+                require("the coordinate model", *_FITTING, otherwise=_WITHOUT_FITTING)
+            elif model is Model.FITTED and not has_kernels():
+                require("the fitted model without compiled kernels", "jax", otherwise=_WITHOUT_FITTING)
+        with one_core_products(), _out_of_reach_as(config):
+            if len(models) == 1:
+                result = _encoded(image, config, models[0], on_progress, should_stop)
+                if models[0] is Model.FITTED and result.report.ended_early:
+                    result = _better_than_latent(image, result, should_stop)
+            else:
+                result = _better_of(image, config, models, on_progress, should_stop)
+    on_progress(_all_done(result.report))
+    return result
+
+
+@contextmanager
+def _out_of_reach_as(config: EncoderConfig) -> Iterator[None]:
+    """Says that the target which is out of reach is `lossless`, where it is: models know its dB."""
+    try:
+        yield
+    except TargetUnreachableError as error:
+        if not config.lossless:
+            raise
+        msg = f"the image cannot be encoded without loss ({error}); choose another target"
+        raise TargetUnreachableError(msg) from error
+
+
+def _with_range(image: Image, config: EncoderConfig, notify: Notify) -> tuple[Image, EncoderConfig]:
+    """The image as it is encoded, and the settings with the range that they are relative to.
+
+    Integers of the decoder stand for about 4 values of 16 bits, which is too coarse for samples up
+    to 255: such an image is encoded as 8 bits, if the settings ask for it.
+
+    Raises:
+        ImageError: See `encode_image`.
+    """
+    if config.sample_max is None:
+        notice = image.range_notice("quality and PSNR")
+        if notice is None:
+            return image, config
+        if image.sample_max == PEAK_LEVEL:
+            msg = (
+                f"the image's samples reach only {image.largest_sample} of {peak_value(image.bit_depth)}: 8 bits "
+                "stored in 16; encode them as 8 bits with --sample-max 255 (the same values), or as they are, nearly "
+                "black, with --sample-max 65535"
+            )
+            raise ImageError(msg)
+        notify(notice)
+        return image, replace(config, sample_max=image.sample_max)
+    if image.largest_sample > config.sample_max:
+        msg = f"the image's samples reach {image.largest_sample}, above the --sample-max of {config.sample_max}"
+        raise ImageError(msg)
+    if image.bit_depth == BIT_DEPTHS[0] or config.sample_max > PEAK_LEVEL:
+        return image, config
+    narrow = image.in_8_bits()
+    notify(f"its {image.bit_depth}-bit samples become 8-bit ones of the same values (--sample-max {config.sample_max})")
+    return narrow, config
+
+
+def _with_measure(image: Image, config: EncoderConfig, notify: Notify) -> EncoderConfig:
+    """The settings with a tune and a target that the image has: without another one named, images
+    too small for all scales of SSIMULACRA2 are encoded for PSNR.
+
+    Raises:
+        ConfigError: The target is a SSIMULACRA2 of samples that use a part of 16 bits.
+    """
+    if config.range_db(image.bit_depth) > 0:  # SSIMULACRA2 is of light
+        if config.ssimulacra2 is not None:
+            msg = "ssimulacra2 cannot be a target for samples that use a part of 16 bits; choose psnr or quality"
+            raise ConfigError(msg)
+        return replace(config, tune=config.tune or Tune.PSNR.value)
+    smallest = min(image.pixels.shape[:2])
+    if config.ssimulacra2 is None:
+        return replace(config, tune=config.tune or Tune.PSNR.value) if smallest < WHOLE_SIDE else config
+    if smallest >= SMALLEST_SIDE:
+        return config
+    psnr_db = psnr_of_mse(step_of_score(config.ssimulacra2) ** 2 / 12)
+    notify(
+        f"images with a side below {SMALLEST_SIDE} have no SSIMULACRA2; the target is {psnr_db:.1f} dB of PSNR instead"
+    )
+    return replace(config, ssimulacra2=None, psnr=psnr_db, tune=None)
+
+
+def _all_done(report: EncodeReport) -> Progress:
+    """What a display shows last: the figures of the file."""
+    what = f"{report.psnr_db:.2f} dB, {report.file_bytes} bytes{restarts_text(report.restarts)}"
+    return Progress(1.0, report.steps, report.psnr_db, report.total_s, what, report.budget_bytes)
+
+
+def _better_of(
+    image: Image,
+    config: EncoderConfig,
+    models: Sequence[Model],
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> EncodeResult:
+    """The best of the encodings with several models, of those that meet the target.
+
+    Raises:
+        TargetUnreachableError: None meets it; or another error of the first model.
+    """
+    started = time.perf_counter()
+    best: EncodeResult | None = None
+    first_error: DfmError | None = None
+    of_model = config
+    for number, model in enumerate(models):
+        if config.time_limit_s is not None and number > 0:
+            left_s = config.time_limit_s - (time.perf_counter() - started)
+            if left_s <= 0 and best is not None:
+                break
+            of_model = replace(config, time_limit_s=max(left_s, _LEAST_SECONDS))
+        if best is not None and should_stop():
+            break
+        if best is not None and config.distortion_tune is Tune.VISUAL and config.budget_bytes(image) is None:
+            of_model = _smaller(of_model, best)
+
+        def report(progress: Progress, first: float = _FIRST_MODEL_PART * number) -> None:
+            last = 1.0 if first else _FIRST_MODEL_PART
+            on_progress(replace(progress, part=first + (last - first) * progress.part))
+
+        try:
+            result = _encoded(image, of_model, model, report, should_stop)
+        except (TargetUnreachableError, ConfigError, DivergedError) as error:  # another model may do better
+            first_error = first_error or error
+            continue
+        if best is None or _score(result) > _score(best):
+            best = result
+    if best is None:
+        assert first_error is not None
+        raise first_error
+    budget, total_s = config.budget_bytes(image), time.perf_counter() - started
+    return replace(best, report=replace(best.report, config=config, budget_bytes=budget, total_s=total_s))
+
+
+def _smaller(config: EncoderConfig, other: EncodeResult) -> EncoderConfig:
+    """The settings for a file of a part of another one's size; it is the better one if it does not
+    look worse.
+    """
+    others: dict[str, Any] = dict.fromkeys(config.targets())
+    size = max(1, int(_SMALLER_PART * len(other.data)))
+    return replace(config, **others, size=size, tune=Tune.VISUAL.value)
+
+
+def _better_than_latent(image: Image, fitted: EncodeResult, should_stop: Callable[[], bool]) -> EncodeResult:
+    """A fitted file whose fit ended early; or the latent model's after a quick iteration, if that
+    is better.
+    """
+    config = fitted.report.config
+    tune = config.distortion_tune.value
+    quick = replace(
+        config, model=Model.LATENT.value, effort=EFFORTS[0], steps=None, time_limit_s=_LEAST_SECONDS, tune=tune
+    )
+    try:
+        latent = _encoded(image, quick, Model.LATENT, lambda progress: None, should_stop)
+    except TargetUnreachableError:
+        return fitted
+    if _score(fitted) >= _score(latent):
+        return fitted
+    total_s, stop_reason = fitted.report.total_s + latent.report.total_s, fitted.report.stop_reason
+    return replace(latent, report=replace(latent.report, config=config, total_s=total_s, stop_reason=stop_reason))
+
+
+def _score(result: EncodeResult) -> float:
+    """A figure by which files for the same target are compared: larger is better."""
+    report = result.report
+    if report.config.distortion_tune is Tune.VISUAL and report.ssimulacra2 is not None:
+        return report.ssimulacra2
+    if report.budget_bytes is not None:
+        return report.psnr_db
+    lmbda = report.config.target_lmbda
+    return -report.bpp if lmbda is None else -(mse_of_psnr(report.psnr_db, 1.0) / lmbda + report.bpp)
+
+
+def _encoded(
+    image: Image,
+    config: EncoderConfig,
+    model: Model,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+    generator: GenerativeModel | None = None,
+) -> EncodeResult:
+    """The encoding with one model; see `encode_image`."""
+    started = time.perf_counter()
+    coded_channels = generator.architecture.channels if generator is not None else 1
+    gray_as_rgb = image.channels > coded_channels and image.is_gray
+    ancillary = container.ancillary_sections(container.Ancillary(image.metadata, image.alpha, gray_as_rgb))
+    coded, budget = _as_coded(image, fill=generator is None), config.budget_bytes(image)
+    checks_bytes = _bytes_for_checks(coded, model, len(ancillary), budget)
+    ancillary_bytes = container.sections_file_bytes(ancillary) + checks_bytes
+    metadata_bytes = len(ancillary.get(Section.METADATA, b""))
+    whole_range, range_db = config.for_whole_range(image.bit_depth), config.range_db(image.bit_depth)
+    job = Job(
+        coded,
+        whole_range,
+        ancillary_bytes,
+        on_progress,
+        should_stop,
+        budget,
+        has_checks=checks_bytes > 0,
+        range_db=range_db,
+        metadata_bytes=metadata_bytes,
+    )
+    outcome = _fit(job, model, generator)
+
+    data = container.write(outcome.model, ancillary, checked=budget is None or job.has_checks)
+    if budget is not None and len(data) > budget:
+        msg = f"the file came out at {len(data)} bytes, above the limit of {budget}; please report this"
+        raise DfmError(msg)
+    floor_db = config.floor_db
+    if len(data) > max(image.raw_bytes, _RAW_IS_SMALL) and floor_db is not None:
+        needed = f"{floor_db:.2f} dB take {len(data):,} bytes, more than the {image.raw_bytes:,} of the raw samples"
+        msg = needed if config.lossless else f"{needed}; lower --psnr"
+        raise TargetUnreachableError(msg)
+    report = _report(job, config, image, outcome, data)
+    made = outcome.made
+    del outcome  # a large image needs the memory for what is decoded
+    request = DecodeRequest(max_pixels=image.pixel_count, generator=generator)
+    if made is None:
+        decoded = decode_image(data, request)
+    else:
+        decoded = decode_written(data, made.samples, made.region, made.pixels, request)
+    del made
+    if not _same_alpha(image, decoded):
+        msg = "the alpha channel did not survive; please report this"
+        raise DfmError(msg)
+    decoded_psnr = job.reported_db(psnr(image.pixels, decoded.pixels, image.visible))
+    if floor_db is not None and decoded_psnr < floor_db:
+        msg = f"the decoded file reaches {decoded_psnr:.2f} dB, not {floor_db:.2f}"
+        raise TargetUnreachableError(msg)
+    seen = ssimulacra2(image.samples, decoded.samples) if config.distortion_tune is Tune.VISUAL else None
+    if config.ssimulacra2 is not None and (seen is None or seen < config.ssimulacra2):
+        msg = f"the decoded file reaches a SSIMULACRA2 of {seen:.2f}, not {config.ssimulacra2:g}"
+        raise TargetUnreachableError(msg)
+    figures = report(psnr_db=decoded_psnr, ssimulacra2=seen, total_s=time.perf_counter() - started)
+    return EncodeResult(data, figures, decoded)
+
+
+def _report(job: Job, config: EncoderConfig, image: Image, outcome: Outcome, data: bytes) -> partial[EncodeReport]:
+    """The figures of an encoding, but for its PSNR and seconds."""
+    header = container.read_header(data, image.pixel_count)
+    return partial(
+        EncodeReport,
+        file_bytes=len(data),
+        estimated_bytes=outcome.estimated_bytes + job.ancillary_bytes,
+        section_bytes=header.section_bytes(),
+        budget_bytes=job.file_budget_bytes,
+        rate=len(data) / image.raw_bytes,
+        bpp=bits_per_pixel(len(data), image.pixel_count),
+        float_psnr_db=None if outcome.float_psnr_db is None else job.reported_db(outcome.float_psnr_db),
+        bits_per_weight=_bits_per_weight(outcome, header.section_bytes()),
+        architecture=header.architecture,
+        q_step=header.q_step or None,
+        step_indices=outcome.model.step_indices if isinstance(outcome.model, QuantizedNetwork) else (),
+        steps=outcome.steps,
+        fit_s=outcome.fit_s,
+        stop_reason=outcome.stop_reason,
+        restarts=outcome.restarts,
+        config=config,
+        trace=outcome.trace,
+    )
+
+
+def _fit(job: Job, model: Model, generator: GenerativeModel | None) -> Outcome:
+    if generator is not None:
+        from dfmcodec.codecs.generative.encode.search import fit_code
+
+        return fit_code(job, generator)
+    if model is Model.FITTED:
+        from dfmcodec.codecs.overfitted.encode.search import fit_grids
+
+        return fit_grids(job)
+    return fit_latents(job) if model is Model.LATENT else fit_network(job)
+
+
+def _bytes_for_checks(coded: Image, model: Model, ancillary: int, budget: int | None) -> int:
+    """Bytes of a size budget that are set aside for checks, without those of the model's further
+    sections.
+
+    The result is 0 where the target is not a size, or where checks may be too large a part of the
+    file to be written.
+    """
+    symbol_checks = 0
+    if model is Model.LATENT:
+        symbol_checks = container.tiling_checks(Tiling.default(coded.height, coded.width, coded.channels))
+    elif model is Model.FITTED:
+        symbol_checks = GRID_LEVELS
+    needed = container.checks_file_bytes(1 + ancillary, symbol_checks)
+    largest = needed + _FURTHER_SECTIONS.get(model, 0) * CHECK_BYTES
+    return needed if budget is not None and largest <= CHECKS_PART * LEAST_USED * budget else 0
+
+
+def _as_coded(image: Image, fill: bool) -> Image:
+    """The image that the model is fitted to: gray in one channel; with `fill`, smooth where it is
+    transparent.
+    """
+    pixels = image.pixels[:, :, :1] if image.is_gray else image.pixels
+    if fill and image.visible is not None:
+        pixels = fill_invisible(pixels, image.visible)
+    if pixels is image.pixels and not image.metadata:
+        return image
+    return Image(np.ascontiguousarray(pixels), alpha=image.alpha)
+
+
+def _same_alpha(image: Image, decoded: Image) -> bool:
+    if image.alpha is None or decoded.alpha is None:
+        return image.alpha is decoded.alpha
+    return np.array_equal(image.alpha, decoded.alpha)
+
+
+def _bits_per_weight(outcome: Outcome, section_bytes: dict[str, int]) -> float | None:
+    model = outcome.model
+    if not isinstance(model, QuantizedNetwork):
+        return None
+    stream_bytes = section_bytes["weights"] - side_bytes(model.architecture)
+    return 8 * stream_bytes / model.architecture.weight_count

@@ -1,0 +1,56 @@
+"""The contents of a file whose image is a code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dfmcodec._types import Model
+from dfmcodec.image import check_channels
+
+
+@dataclass(frozen=True)
+class CodeArchitecture:
+    """What the file of a code says of the generative model under which the image is a code.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        generator_id: The id of the generative model: the checksum of its file.
+
+    Raises:
+        ConfigError: The number of channels is neither 1 nor 3.
+    """
+
+    channels: int
+    generator_id: int
+    model: ClassVar[Model] = Model.GENERATIVE
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "generator": f"{self.generator_id:08x}",
+        }
+
+
+@dataclass(frozen=True)
+class CodedImage:
+    """The code of an image, which has no meaning without its generative model.
+
+    Args:
+        architecture: The architecture of the model.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        body: The code section; see `sections`.
+        bit_depth: The bits per sample of the image, 8 or 16.
+    """
+
+    architecture: CodeArchitecture
+    height: int
+    width: int
+    body: bytes
+    bit_depth: int = 8

@@ -1,0 +1,389 @@
+"""The search for the quantised code of an image.
+
+The encoder network gives a code, gradient steps refine it, and rate-distortion optimised rounding
+quantises it. Near a code the samples of its image are almost linear in the code, so the squared
+error of quantised codes near it is a quadratic form. In this form the search chooses the symbol of
+one axis after another, at the costs of their tables. Then it computes a new form around the result.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from math import log, log2
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Array, Float64, UInt8
+from dfmcodec.codecs.generative.contents import CodeArchitecture, CodedImage
+from dfmcodec.codecs.generative.encode.inversion import codes_of
+from dfmcodec.codecs.generative.jax_backend import fast_cos_sin
+from dfmcodec.codecs.generative.model import GenerativeModel
+from dfmcodec.codecs.generative.network import GenerativeArchitecture, Parameters, network, paint, pixel_inputs
+from dfmcodec.codecs.generative.sections import (
+    LAST_STEP,
+    STEPS_PER_OCTAVE,
+    UNIT_STEP,
+    CodeSymbols,
+    table_indices,
+    write_code,
+)
+from dfmcodec.container.sizes import code_file_bytes
+from dfmcodec.entropy import laplace
+from dfmcodec.errors import ImageError, TargetUnreachableError
+from dfmcodec.image import PEAK_LEVEL, Image
+from dfmcodec.metrics import mse, psnr_of_mse
+from dfmcodec.search.job import Job, Outcome, Progress
+from dfmcodec.search.rate_control import Bracket
+from dfmcodec.search.target import Figures, best_of, target_of
+
+_COMPONENTS_TRIED = 3
+_TRIAL_ROUNDS = 2  # rounds of linearisation for every candidate
+_ROUNDS = 12  # the most rounds for the best candidates
+_REFINED = 3  # candidates that get more rounds
+_SWEEPS = 6
+_REACH = 1  # symbols that are tried on each side of the best real number; 0 is tried too
+_COARSER = (-2, 0, 2, 4)  # quantisation steps that are tried, in quarter octaves above that of fine quantisation
+_TABLE_SYMBOLS = 64
+_LMBDAS_TRIED = 10
+_LMBDAS = 1e-7, 1e-2  # MSE of samples in [0, 1] per bit: from no regard for bits to the mean of the component
+_CHANNEL_NAMES = {1: "gray", 3: "RGB"}
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The MSE of samples in [0, 1] at a distance d from a point: error - 2 slope.d + d.curvature d.
+
+    Args:
+        point: The point, along the axes of a component, float64 [D].
+        error: The MSE at the point.
+        slope: float64 [D].
+        curvature: float64 [D, D].
+    """
+
+    point: Float64
+    error: float
+    slope: Float64
+    curvature: Float64
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A quantised code, the quadratic form around it, and the bits of its symbols."""
+
+    code: CodeSymbols
+    form: _Form
+    bits: float
+
+    def cost(self, lmbda: float) -> float:
+        """The MSE of samples in [0, 1] plus lmbda times the bits."""
+        return self.form.error + lmbda * self.bits
+
+
+class CodeSearch:
+    """Quantised codes of one image, at any trade-off between rate and distortion.
+
+    Args:
+        model: The generative model.
+        image: The image, of the model's size, uint8 [H, W, C].
+        visible: The pixels that count, bool [H, W]; None for all.
+    """
+
+    def __init__(self, model: GenerativeModel, image: UInt8, visible: npt.NDArray[np.bool_] | None = None) -> None:
+        self._model = model
+        self._samples = image.reshape(-1, image.shape[2]).T.astype(np.float32) / 127.5 - 1
+        self._image, self._visible = image, visible
+        weights = None if visible is None else visible.reshape(1, -1) / max(visible.mean(), 1 / visible.size)
+        self._roots = np.ones((1, 1)) if weights is None else np.sqrt(weights)  # the weights have mean 1
+        self._code = codes_of(model, image[None], weights=weights)[0]
+        density = model.density
+        scores = []
+        for component in range(len(density.weights)):
+            along = (self._code - density.means[component]) @ density.axes[component]
+            deviations = density.deviations[component]
+            scores.append(((along / deviations) ** 2).sum() / 2 + np.log(deviations).sum())
+        self._refined: list[_Candidate] = []
+        self._starts = {
+            int(component): self._start(int(component)) for component in np.argsort(scores)[:_COMPONENTS_TRIED]
+        }
+
+    def error(self, code: CodeSymbols) -> float:
+        """The MSE of a code's image, in squared code values."""
+        return mse(self._image, self._model.paint(code.dequantize(self._model.density)[None])[0], self._visible)
+
+    def at(self, lmbda: float) -> list[CodeSymbols]:
+        """The codes of least MSE + lmbda * bits among those tried, the best first.
+
+        Every component's nearest quantised codes get a few rounds. The best of them, and the best
+        of earlier calls, get many.
+
+        Args:
+            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
+        """
+        candidates = [
+            self._improved(form, self._rounded(form, component, step_index), lmbda, _TRIAL_ROUNDS)
+            for component, form in self._starts.items()
+            for step_index in self._step_indices(form, component, lmbda)
+        ]
+        candidates = sorted([*candidates, *self._refined], key=lambda candidate: candidate.cost(lmbda))
+        refined = [
+            self._improved(candidate.form, candidate.code, lmbda, _ROUNDS, candidate)
+            for candidate in candidates[:_REFINED]
+        ]
+        self._refined = sorted(refined, key=lambda candidate: candidate.cost(lmbda))
+        return [candidate.code for candidate in self._refined]
+
+    def _start(self, component: int) -> _Form:
+        """The form around the unquantised code, along the axes of a component."""
+        density = self._model.density
+        along = (self._code - density.means[component]).astype(np.float64) @ density.axes[component]
+        return self._form(component, along)
+
+    def _step_indices(self, form: _Form, component: int, lmbda: float) -> list[int]:
+        """The quantisation steps to try, around that of fine quantisation."""
+        deviations = self._model.density.deviations[component]
+        used = form.curvature.diagonal()[deviations >= np.median(deviations)]
+        fine = (6 * lmbda / log(2) / max(float(used.mean()), 1e-12)) ** 0.5
+        finest = round(STEPS_PER_OCTAVE * log2(max(fine, 1e-9))) + UNIT_STEP
+        return sorted({min(max(finest + coarser, 0), LAST_STEP) for coarser in _COARSER})
+
+    def _rounded(self, form: _Form, component: int, step_index: int) -> CodeSymbols:
+        """The point of a form, quantised."""
+        code = CodeSymbols(component, step_index, np.zeros(len(form.point), np.int32))
+        return replace(
+            code, symbols=np.clip(np.rint(form.point / code.step), -_TABLE_SYMBOLS, _TABLE_SYMBOLS).astype(np.int32)
+        )
+
+    def _improved(
+        self, form: _Form, code: CodeSymbols, lmbda: float, rounds: int, best: _Candidate | None = None
+    ) -> _Candidate:
+        """The best candidate of some rounds.
+
+        Each round chooses symbols in the form around the symbols of the round before.
+
+        Args:
+            form: The first form.
+            code: The first code.
+            lmbda: The cost of a bit, as an MSE of samples in [0, 1].
+            rounds: The largest number of rounds.
+            best: The candidate at the start; None for none.
+        """
+        costs = self._costs(code.component, code.step_index)
+        for _ in range(rounds):
+            symbols = _descend_axes(form, code.symbols.astype(np.int64), code.step, costs, lmbda)
+            if best is not None and np.array_equal(symbols, best.code.symbols):
+                break
+            code = replace(code, symbols=symbols.astype(np.int32))
+            bits = sum(float(cost[symbol + _TABLE_SYMBOLS]) for cost, symbol in zip(costs, symbols, strict=True))
+            form = self._form(code.component, symbols.astype(np.float64) * code.step)
+            candidate = _Candidate(code, form, bits)
+            if best is not None and candidate.cost(lmbda) >= best.cost(lmbda):
+                break
+            best = candidate
+        assert best is not None
+        return best
+
+    def _costs(self, component: int, step_index: int) -> list[Float64]:
+        """The bits of the symbols -_TABLE_SYMBOLS.._TABLE_SYMBOLS of each axis, float64."""
+        symbols = np.arange(-_TABLE_SYMBOLS, _TABLE_SYMBOLS + 1, dtype=np.int32)
+        return [
+            laplace(int(index)).cost_bits(symbols)
+            for index in table_indices(self._model.density, component, step_index)
+        ]
+
+    def _form(self, component: int, point: Float64) -> _Form:
+        """The form around a point on the axes of a component."""
+        density = self._model.density
+        rendered, jacobian = _linearised(
+            self._model.parameters_of("decoder"),
+            self._model.architecture,
+            density.means[component],
+            density.axes[component],
+            point.astype(np.float32),
+        )
+        residual = ((self._samples - np.asarray(rendered)) * self._roots).reshape(-1) / 2
+        slopes = (np.asarray(jacobian) * self._roots[..., None]).reshape(len(residual), -1) / 2
+        count = len(residual)
+        return _Form(point, float(residual @ residual) / count, slopes.T @ residual / count, slopes.T @ slopes / count)
+
+
+def _descend_axes(
+    form: _Form, symbols: npt.NDArray[np.int64], step: float, costs: list[Float64], lmbda: float
+) -> npt.NDArray[np.int64]:
+    """Coordinate descent of a form plus lmbda times the costs of the symbols.
+
+    Args:
+        form: The form.
+        symbols: The symbols at the start, int64 [D].
+        step: The quantisation step.
+        costs: The bits of the symbols of each axis; see `CodeSearch._costs`.
+        lmbda: The cost of a bit, as an MSE of samples in [0, 1].
+
+    Returns:
+        The symbols at the end, int64 [D].
+    """
+    symbols = symbols.copy()
+    moved = symbols * step - form.point
+    for _ in range(_SWEEPS):
+        changed = False
+        pull = form.slope - form.curvature @ moved  # half the descent of the error along each axis
+        for axis in range(len(symbols)):
+            curvature = form.curvature[axis, axis]
+            wanted = (moved[axis] + pull[axis] / max(curvature, 1e-12) + form.point[axis]) / step
+            near = int(np.clip(np.round(wanted), -_TABLE_SYMBOLS + 1, _TABLE_SYMBOLS - 1))
+            tried = np.unique([near - _REACH, near, near + _REACH, 0, symbols[axis]])
+            change = tried * step - form.point[axis] - moved[axis]
+            cost = curvature * change**2 - 2 * pull[axis] * change + lmbda * costs[axis][tried + _TABLE_SYMBOLS]
+            best = int(cost.argmin())
+            if tried[best] != symbols[axis]:
+                changed = True
+                symbols[axis] = tried[best]
+                moved[axis] += change[best]
+                pull -= form.curvature[:, axis] * change[best]
+        if not changed:
+            break
+    return symbols
+
+
+@partial(jax.jit, static_argnames=("architecture",))
+def _linearised(
+    parameters: Parameters, architecture: GenerativeArchitecture, mean: Array, axes: Array, along: Array
+) -> tuple[Array, Array]:
+    """The samples of a code, float32 [C, H * W], and their derivatives by the axes, [C, H * W,
+    D].
+    """
+    first, v = pixel_inputs(architecture)
+
+    def rendered(along: Array) -> Array:
+        coefficients = network(parameters, "decoder", (mean + axes @ along)[None], jnp)
+        return paint(coefficients, first, v, architecture, jnp, fast_cos_sin)[0]
+
+    return rendered(along), jax.jacfwd(rendered)(along)
+
+
+def check_image(image: Image, model: GenerativeModel) -> None:
+    """Refuses an image that the model has no code for.
+
+    Raises:
+        ImageError: The size, the channels or the bit depth differ from those of the model's images.
+    """
+    arch = model.architecture
+    if (image.height, image.width) != (arch.height, arch.width):
+        size = f"{image.width}x{image.height}"
+        msg = f"the image has {size} pixels; the generator takes images of {arch.width}x{arch.height} pixels"
+        raise ImageError(msg)
+    if image.channels != arch.channels and not (image.is_gray and arch.channels == 1):
+        kinds = _CHANNEL_NAMES[image.channels], _CHANNEL_NAMES[arch.channels]
+        msg = f"the image is {kinds[0]}; the generator takes {kinds[1]} images"
+        raise ImageError(msg)
+    if image.bit_depth != 8:
+        msg = f"the image has {image.bit_depth} bits per sample; the generator takes images of 8"
+        raise ImageError(msg)
+
+
+@dataclass(frozen=True)
+class _Code(Figures):
+    """A code with its figures."""
+
+    image: CodedImage
+
+
+class _Fit:
+    """The fit of a code to a target: all codes that were written, by their multiplier.
+
+    Args:
+        job: The encoding.
+        model: The generative model.
+
+    Attributes:
+        stop_reason: "done", "interrupted" or "time limit".
+        codes: For each multiplier its codes, the best first.
+    """
+
+    def __init__(self, job: Job, model: GenerativeModel) -> None:
+        self._started = time.perf_counter()
+        self._job, self._model = job, model
+        self._architecture = CodeArchitecture(model.architecture.channels, model.id)
+        image = job.image
+        pixels = np.broadcast_to(image.pixels, (image.height, image.width, model.architecture.channels))
+        self._search = CodeSearch(model, np.ascontiguousarray(pixels), image.visible)
+        self._target = target_of(job)
+        self.stop_reason = "done"
+        self.codes: dict[float, list[_Code]] = {}
+
+    @property
+    def seconds(self) -> float:
+        """The time since the start of the fit."""
+        return time.perf_counter() - self._started
+
+    def at(self, lmbda: float) -> _Code:
+        """The best code for a Lagrange multiplier. `codes` keeps the others too."""
+        if lmbda not in self.codes:
+            image = self._job.image
+            self.codes[lmbda] = []
+            for symbols in self._search.at(lmbda):
+                body = write_code(symbols, self._model.density)
+                coded = CodedImage(self._architecture, image.height, image.width, body)
+                psnr_db = psnr_of_mse(self._search.error(symbols), PEAK_LEVEL)
+                self.codes[lmbda].append(_Code(code_file_bytes(coded), psnr_db, coded))
+        return self.codes[lmbda][0]
+
+    def all_codes(self) -> list[_Code]:
+        """All codes so far."""
+        return [code for codes in self.codes.values() for code in codes]
+
+    def to_target(self) -> CodedImage:
+        """The best code that meets the target, by bisection of the logarithm of the lmbda.
+
+        Raises:
+            TargetUnreachableError: None does.
+        """
+        low, high = _LMBDAS
+        bracket, points = Bracket(0, 1 << _LMBDAS_TRIED), 1 << _LMBDAS_TRIED
+
+        def overshoots(point: int) -> bool:
+            return self._target.meets(self.at(low * (high / low) ** (point / points))) != self._target.limits_size
+
+        bracket.bisect(overshoots, self._should_stop)
+        self.at(high if self._target.limits_size else low)  # if no other meets it
+        best = best_of(self._target, self.all_codes())
+        if best is None:
+            raise TargetUnreachableError(self._unreachable())
+        return best.image
+
+    def _should_stop(self) -> bool:
+        """Reports progress, and indicates whether the fit must end."""
+        job, seconds, tried = self._job, self.seconds, len(self.codes)
+        psnr_db = job.reported_db(max((code.psnr_db for code in self.all_codes()), default=0.0))
+        job.on_progress(Progress(tried / _LMBDAS_TRIED, tried, psnr_db, seconds, "code", job.file_budget_bytes))
+        reason = job.reason_to_stop(seconds)
+        self.stop_reason = reason or self.stop_reason
+        return reason is not None
+
+    def _unreachable(self) -> str:
+        if self._target.limits_size:
+            return self._job.too_small(min(code.written_bytes for code in self.all_codes()))
+        best_db = self._job.reported_db(max(code.psnr_db for code in self.all_codes()))
+        floor_db = self._job.reported_db(self._job.config.psnr or 0.0)
+        reach = f"{floor_db:.2f} dB is out of the generator's reach; the best was {best_db:.2f} dB"
+        return f"{reach}; lower --psnr or drop --generator"
+
+
+def fit_code(job: Job, model: GenerativeModel) -> Outcome:
+    """Finds the code of an image under a generative model.
+
+    Args:
+        job: The encoding.
+        model: The generative model.
+
+    Raises:
+        TargetUnreachableError: The target cannot be met.
+    """
+    fit = _Fit(job, model)
+    lmbda = job.config.target_lmbda
+    image = fit.to_target() if lmbda is None else fit.at(lmbda / job.image.pixel_count).image
+    return Outcome(image, code_file_bytes(image), None, len(fit.codes), fit.seconds, fit.stop_reason)

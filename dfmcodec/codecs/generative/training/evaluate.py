@@ -1,0 +1,85 @@
+"""Evaluation of a generative model: its samples and reconstructions against held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from dfmcodec._types import Float32, UInt8
+from dfmcodec.codecs.generative.training import measures
+from dfmcodec.codecs.generative.training.data import ImageSet
+from dfmcodec.metrics import psnr_of_mse
+
+Classify = Callable[[UInt8], tuple[Float32, Float32]]  # images -> features, class probabilities
+_PEAK = 255.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measures of a model.
+
+    Args:
+        samples: The number of samples, and of the held-out images that they are compared with.
+        frechet_distance: The Frechet distance between the features of both; lower is better.
+        precision: The share of samples that are like held-out images.
+        recall: The share of held-out images that are like samples.
+        classifier_score: The Inception score, computed with the classifier.
+        neighbour_mse: The MSE between generated images and their nearest training images, for
+            values in [0, 1].
+        held_out_neighbour_mse: The same for held-out images: the figure of a model that does not
+            copy.
+        reconstruction_psnr_db: The PSNR of held-out images that are rendered from their codes; None
+            if they were not reconstructed.
+        reconstruction_frechet_distance: The Frechet distance of these reconstructions; None if
+            there are none.
+    """
+
+    samples: int
+    frechet_distance: float
+    precision: float
+    recall: float
+    classifier_score: float
+    neighbour_mse: float
+    held_out_neighbour_mse: float
+    reconstruction_psnr_db: float | None
+    reconstruction_frechet_distance: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return asdict(self)
+
+
+def evaluate(
+    samples: UInt8, reconstructions: UInt8 | None, train: ImageSet, held_out: ImageSet, classify: Classify
+) -> Evaluation:
+    """Measures samples and reconstructions.
+
+    Args:
+        samples: As many samples as there are held-out images, uint8 [N, H, W, C].
+        reconstructions: The held-out images rendered from their codes, uint8 [N, H, W, C]; or None.
+        train: The images on which the model was trained.
+        held_out: The held-out images.
+        classify: Gives the features and class probabilities of images.
+    """
+    real, _ = classify(held_out.images)
+    features, probabilities = classify(samples)
+    precision, recall = measures.precision_recall(real, features)
+    psnr_db = distance = None
+    if reconstructions is not None:
+        mse = float(((reconstructions.astype(np.float64) - held_out.images) ** 2).mean())
+        psnr_db = psnr_of_mse(mse, _PEAK)
+        distance = measures.frechet_distance(real, classify(reconstructions)[0])
+    return Evaluation(
+        len(samples),
+        measures.frechet_distance(real, features),
+        precision,
+        recall,
+        measures.classifier_score(probabilities),
+        float(measures.nearest(samples, train.images)[1].mean()),
+        float(measures.nearest(held_out.images, train.images)[1].mean()),
+        psnr_db,
+        distance,
+    )

@@ -1,0 +1,125 @@
+"""The recipe of the training of a generative model, and the table of presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from dfmcodec.codecs.generative.network import GenerativeArchitecture
+from dfmcodec.errors import ConfigError
+
+VARIANTS = ("encoder", "table")
+
+
+@dataclass(frozen=True)
+class GenerativeRecipe:
+    """The settings of a training.
+
+    Args:
+        variant: "encoder" if a network gives the codes; "table" if the code of each training image
+            is learned by itself.
+        batch: The number of images in a minibatch.
+        steps: The number of training steps.
+        decoder_rate: Adam's learning rate of the decoder at the start and at the end, linear in
+            between.
+        code_rate: The learning rate of the encoder or of the table at the start and at the end, as
+            a multiple of the decoder's.
+        code_penalty: The factor of the mean of |z|^2 over images in the loss.
+        code_noise: The standard deviation of the Gaussian noise that is added to codes in training,
+            so that similar codes give similar images.
+        weight_variance: The variance of the Gaussian initial weights of the networks, with biases
+            of 0, as published; 0 for weights that are scaled by their number of inputs, and
+            coefficients that are scaled by their frequency.
+        warm_up: The number of training steps over which the learning rate rises.
+        between: The share of training steps at positions between pixels (see `subpixel`), which
+            make larger sizes smooth.
+
+    Raises:
+        ConfigError: The variant is unknown, or a number is not possible.
+    """
+
+    variant: str
+    batch: int
+    steps: int
+    decoder_rate: tuple[float, float]
+    code_rate: tuple[float, float]
+    code_penalty: float
+    code_noise: float
+    weight_variance: float
+    warm_up: int = 0
+    between: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            msg = f"variant {self.variant!r}; choose one of {', '.join(VARIANTS)}"
+            raise ConfigError(msg)
+        for name in ("batch", "steps"):
+            if not 1 <= getattr(self, name) <= 1 << 30:
+                msg = f"{name} is {getattr(self, name)}; it must be in 1..{1 << 30}"
+                raise ConfigError(msg)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for files and reports."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The architecture of a model without the size of its images, and the recipe of its training.
+
+    The arguments are those of `codecs.generative.network.GenerativeArchitecture`, and the recipe.
+    """
+
+    code_dim: int
+    hidden: tuple[int, ...]
+    depth: int
+    machine_width: int
+    order: int
+    octaves: tuple[int, ...]
+    recipe: GenerativeRecipe
+
+    def architecture(self, height: int, width: int, channels: int) -> GenerativeArchitecture:
+        """The architecture for images of a size."""
+        return GenerativeArchitecture(
+            height,
+            width,
+            channels,
+            self.code_dim,
+            self.hidden,
+            self.depth,
+            self.machine_width,
+            self.order,
+            self.octaves,
+        )
+
+    def with_variant(self, variant: str | None) -> Preset:
+        """The preset with another variant; None leaves it as it is.
+
+        The codes of a table start near 0 and need a higher learning rate than a network.
+        """
+        if variant is None or variant == self.recipe.variant:
+            return self
+        code_rate = (10.0, 10.0) if variant == "table" else (1.0, 1.0)
+        return replace(self, recipe=replace(self.recipe, variant=variant, code_rate=code_rate))
+
+
+# "-published" presets have the learning rates, batches, lambda and initial variances of the
+# publication, which does not give the sizes of its networks.
+PRESETS = {
+    "mnist": Preset(
+        120, (512, 512), 2, 4, 1, (0, 1, 2, 3),
+        GenerativeRecipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
+    ),
+    "cifar10": Preset(
+        120, (512, 512), 2, 4, 1, (-1, 0, 1, 2),
+        GenerativeRecipe("encoder", 64, 20000, (1e-3, 1e-7), (1.0, 1.0), 1e-5, 0.1, 0.0, 100, 0.25),
+    ),
+    "mnist-published": Preset(
+        120, (512, 512), 3, 6, 6, (0,),
+        GenerativeRecipe("table", 64, 20000, (1e-3, 1e-7), (1e-6, 1e-6), 0.5, 0.0, 2e-2),
+    ),
+    "cifar10-published": Preset(
+        120, (512, 512), 3, 6, 6, (0,),
+        GenerativeRecipe("encoder", 512, 5000, (1e-3, 1e-7), (1e-1, 1e-3), 200.0, 0.0, 3e-2),
+    ),
+}  # fmt: skip

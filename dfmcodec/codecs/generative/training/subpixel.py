@@ -1,0 +1,86 @@
+"""Training at positions between pixels: interpolated images, and the machines' inputs there.
+
+A machine is defined everywhere, but a loss at the positions of pixels alone does not constrain it
+between them, which shows at larger sizes. Some of the training steps therefore move all positions
+by a part of a pixel, where interpolation gives the images.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dfmcodec._types import Array
+from dfmcodec.codecs.generative.network import GenerativeArchitecture, features, inputs_at
+from dfmcodec.fourier.layer import TAU
+from dfmcodec.image.resample import lanczos
+
+_LOBES = 3  # the lobes of the Lanczos kernel
+
+
+def interpolation(size: int, offset: Array, xp: ModuleType) -> Array:
+    """The Lanczos interpolation along an axis at the positions i + offset, at most the last pixel.
+
+    Args:
+        size: The number of pixels along the axis.
+        offset: The offset in pixels, in [0, 1].
+        xp: numpy or jax.numpy.
+
+    Returns:
+        A matrix whose product with a line of samples gives the samples at the moved positions,
+        float [size, size]. Its rows sum to 1.
+    """
+    pixels = xp.arange(size, dtype=xp.asarray(offset).dtype)
+    distance = xp.minimum(pixels + offset, size - 1)[:, None] - pixels[None]
+    kernel = lanczos(distance, _LOBES, xp)
+    return kernel / kernel.sum(axis=1, keepdims=True)
+
+
+def interpolated(planes: Array, down: Array, right: Array, xp: ModuleType) -> Array:
+    """Images at positions moved by parts of a pixel. float [.., H, W] -> float [.., H, W]."""
+    height, width = planes.shape[-2:]
+    return interpolation(height, down, xp) @ planes @ interpolation(width, right, xp).T
+
+
+def moved(
+    first: Array, v: Array, targets: Array, architecture: GenerativeArchitecture, share: float, key: Array
+) -> tuple[Array, Array, Array]:
+    """Moves all positions by one random part of a pixel down and to the right, and the targets too.
+
+    Args:
+        first: The first layer's features at the pixels, float32 [2 |K| - 1, N].
+        v: The first layer's inputs at the pixels, float32 [m, N].
+        targets: The samples of images in [-1, 1], float32 [B, C, N].
+        architecture: The architecture of the model.
+        share: The probability that the positions are moved.
+        key: The random key.
+
+    Returns:
+        Features, inputs and targets at the moved positions.
+    """
+    height, width, octaves = architecture.height, architecture.width, architecture.octaves
+    key_whether, key_offset = jax.random.split(key)
+    is_moved = (jax.random.uniform(key_whether) < share).astype(jnp.float32)
+    down, right = jax.random.uniform(key_offset, (2,)) * is_moved
+    pixel_down = inputs_at(np.array([1 / height]), np.zeros(1), octaves)
+    pixel_right = inputs_at(np.zeros(1), np.array([1 / width]), octaves)
+    shift = down * pixel_down + right * pixel_right
+    planes = interpolated(targets.reshape(*targets.shape[:2], height, width), down, right, jnp)
+    turned = _turned(first, features(shift, architecture.layers()[0].order, jnp, _cos_sin))
+    return turned, v + shift, jnp.clip(planes, -1, 1).reshape(targets.shape)
+
+
+def _turned(first: Array, by: Array) -> Array:
+    """The features of v + d from those of v and of d, by the addition theorems of cos and sin."""
+    count = (len(first) + 1) // 2
+    (cos, sin), (cos_by, sin_by) = (
+        (both[:count], jnp.concatenate([jnp.zeros_like(both[:1]), both[count:]])) for both in (first, by)
+    )
+    return jnp.concatenate([cos * cos_by - sin * sin_by, (sin * cos_by + cos * sin_by)[1:]])
+
+
+def _cos_sin(v: Array) -> tuple[Array, Array]:
+    return jnp.cos(TAU * v), jnp.sin(TAU * v)

@@ -1,0 +1,1 @@
+"""Latent grids, a context network and a synthesis network that are fitted to the image."""

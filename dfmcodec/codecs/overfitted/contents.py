@@ -1,0 +1,89 @@
+"""The contents of a file of the fitted model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dfmcodec._types import Model, Symbols
+from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, grid_sizes
+from dfmcodec.errors import ConfigError
+from dfmcodec.image import check_channels
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.overfitted.weights import NetworkChanges
+
+
+@dataclass(frozen=True)
+class FittedArchitecture:
+    """All that rebuilds a fitted model, except for the prior and what the file changes of it.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        levels: The number of latent grids.
+        depth: The number of Fourier layers of the synthesis.
+        width: The dimension that the synthesis lifts vectors to.
+        order: The largest |k|_1 of those layers.
+        prior_id: The checksum of the prior that the file was made with.
+
+    Raises:
+        ConfigError: The number of channels is neither 1 nor 3.
+    """
+
+    channels: int
+    levels: int
+    depth: int
+    width: int
+    order: int
+    prior_id: int
+    model: ClassVar[Model] = Model.FITTED
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "grids": self.levels,
+            "depth": self.depth,
+            "width": self.width,
+            "order": self.order,
+            "prior": f"{self.prior_id:08x}",
+        }
+
+
+@dataclass(frozen=True)
+class QuantizedGrids:
+    """The latent grids of an image as integers, and the networks that were fitted to it.
+
+    Args:
+        architecture: The architecture of the model.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        lmbda_code: The code of the Lagrange multiplier; see `grids`.
+        grids: The symbols of each grid, int32 [h_l, w_l], from the finest on.
+        changes: What the networks differ from those of the prior by; None for nothing.
+        bit_depth: The bits per sample of the image, 8 or 16.
+
+    Raises:
+        ConfigError: The grids do not fit the image, or the code is outside the format.
+    """
+
+    architecture: FittedArchitecture
+    height: int
+    width: int
+    lmbda_code: int
+    grids: tuple[Symbols, ...]
+    changes: NetworkChanges | None = None
+    bit_depth: int = 8
+
+    def __post_init__(self) -> None:
+        sizes = grid_sizes(self.height, self.width, self.architecture.levels)
+        if [grid.shape for grid in self.grids] != sizes:
+            msg = f"grids of {sizes} symbols are needed, found {[grid.shape for grid in self.grids]}"
+            raise ConfigError(msg)
+        if self.lmbda_code not in LMBDA_CODES:
+            msg = f"lmbda code {self.lmbda_code} is outside {LMBDA_CODES[0]}..{LMBDA_CODES[-1]}"
+            raise ConfigError(msg)

@@ -1,0 +1,399 @@
+"""The context of latent grids: an integer network that gives each symbol its distribution.
+
+Grids are coded from the coarsest to the finest. A grid is coded in wavefronts: wavefront t has the
+symbols whose row y and column x have x + 2 y = t, from the top on. None of them sees another:
+
+      wavefronts          what x sees of its grid
+
+    0 1 2 3 4 5 6          . . . o . . .
+    2 3 4 5 6 7 8          . o o o o o o
+    4 5 6 7 8 9 .          . o o o o . .
+    6 7 8 9 . . .          o o o x . . .
+
+A symbol sees
+
+    - 14 symbols of its grid that are decoded before it (`CAUSAL`),
+    - the 3x3 symbols around its 2x2 cell in the next coarser grid, which has one for each cell,
+    - each of the six coarser grids, interpolated to its own place (`upsampled`),
+
+all companded (`COMPANDED`), with their sign. Symbols beyond a grid are 0. One network of three
+layers serves all grids:
+
+    a1 = W1 f + c1[level],          h1 = clip(floor(a1 / 64), 0, 255)
+    a2 = W2 h1 + c2,                h2 = clip(floor(a2 / 64), 0, 255)
+    a3 = W3 h2 + B f + c3[level],   scale = floor(a3[0] / 256),   mean = floor(a3[1] / 128)
+
+A symbol then has a Laplace distribution of scale 2^(scale / 4) and mean / 16. All numbers are whole
+and all sums stay below 2^24, so float32 matrix products are exact in any order
+(`GridNetwork.check_exact`).
+
+Four passes over the phases of 2x2 cells, as in `codecs.wavelet.passes`, would be fewer steps. But
+the symbols of the first pass would see nothing of their own grid, which these grids cannot afford
+(docs/log/2026-11-fitted.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Int32, Symbols
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, SQUARE, check_sums, check_whole
+from dfmcodec.entropy.table_set import TableSet
+from dfmcodec.entropy.tables import (
+    LAPLACE_COUNT,
+    LAST_DIRECT,
+    MEAN_PARTS,
+    MEANS,
+    UNIT_SCALE_INDEX,
+    Table,
+    laplace,
+    shifted_laplace_table,
+)
+from dfmcodec.errors import DfmError
+from dfmcodec.kernels import by_kernels, compiled
+
+# (row, column) offsets, row by row. All have column + 2 row < 0.
+CAUSAL = (
+    (-3, 0),
+    *((-2, x) for x in range(-2, 4)),
+    *((-1, x) for x in range(-2, 2)),
+    *((0, x) for x in range(-3, 0)),
+)
+SLOPE = 2  # a row counts as this number of columns in the number of a wavefront
+COARSER = GRID_LEVELS - 1  # grids that the finest one sees, one feature of each
+FEATURES = len(CAUSAL) + len(SQUARE) + COARSER
+PAD = 3  # symbols around a grid that `CAUSAL` reaches
+MAX_WEIGHT = 1023
+ACTIVATION_MAX = 255
+MAX_CONSTANT = 1 << 19
+_MAX_MEAN = 512 * MEAN_PARTS  # 512 symbols
+OUTPUT_SHIFTS = np.array([256, 128], dtype=np.float32)  # of scale and mean
+# A magnitude m becomes the least of slope * m + constant, a concave curve through integers.
+COMPANDING = ((8, 0), (6, 2), (5, 6), (4, 12), (3, 24), (2, 44), (1, 76), (0, MAX_FEATURE))
+COMPANDED = np.array([min(a * m + b for a, b in COMPANDING) for m in range(64)], dtype=np.float32)
+
+
+def companded(symbols: Symbols) -> Float32:
+    """Maps symbols by `COMPANDED`, with their sign; float32 of the same shape."""
+    magnitudes = COMPANDED[np.minimum(np.abs(symbols), len(COMPANDED) - 1)]
+    return np.asarray(magnitudes * np.sign(symbols).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Wavefront:
+    """The symbols of a grid with column + SLOPE row = `number`.
+
+    Args:
+        level: The level of the grid, 0 for the finest.
+        number: See above.
+        rows: The rows that have such a symbol.
+    """
+
+    level: int
+    number: int
+    rows: range
+
+    def places(self, columns: int) -> tuple[int, int]:
+        """Where its symbols are in a grid of a number of columns, stored row after row: the index
+        of the first, and the distance to the next.
+        """
+        step = columns - SLOPE  # below 1 only where each wavefront has a single symbol
+        return self.rows.start * step + self.number, max(step, 1)
+
+    def positions(self, columns: int) -> slice:
+        """The same as a slice."""
+        first, step = self.places(columns)
+        return slice(first, first + step * (len(self.rows) - 1) + 1, step)
+
+    def of_grid(self, grid: Symbols) -> Symbols:
+        """A view of its symbols in their grid, [N], from the top on."""
+        return grid.reshape(-1)[self.positions(grid.shape[1])]
+
+
+def wavefronts(level: int, size: tuple[int, int]) -> Iterator[Wavefront]:
+    """Gives the wavefronts of a grid of (rows, columns) that have symbols, in coding order."""
+    rows, columns = size
+    for number in range(columns + SLOPE * (rows - 1)):
+        first = max(0, -((columns - 1 - number) // SLOPE))
+        last = min(rows - 1, number // SLOPE)
+        if first <= last:
+            yield Wavefront(level, number, range(first, last + 1))
+
+
+@dataclass(frozen=True)
+class GridNetwork:
+    """The network of all grids. The weights are integers, kept as float32 for products.
+
+    Args:
+        w1: [hidden_1, FEATURES].
+        c1: [levels, hidden_1].
+        w2: [hidden_2, hidden_1].
+        c2: [hidden_2].
+        w3: [2, hidden_2].
+        bypass: B, [2, FEATURES].
+        c3: [levels, 2].
+    """
+
+    w1: Float32
+    c1: Float32
+    w2: Float32
+    c2: Float32
+    w3: Float32
+    bypass: Float32
+    c3: Float32
+    LIMITS: ClassVar[Mapping[str, int]] = {
+        "w1": MAX_WEIGHT,
+        "c1": MAX_CONSTANT,
+        "w2": MAX_WEIGHT,
+        "c2": MAX_CONSTANT,
+        "w3": MAX_WEIGHT,
+        "bypass": MAX_WEIGHT,
+        "c3": MAX_CONSTANT,
+    }
+
+    def check_shapes(self) -> None:
+        """Makes sure that the arrays fit each other and the features.
+
+        Raises:
+            DfmError: One of them does not.
+        """
+        levels, first, second = GRID_LEVELS, len(self.w1), len(self.w2)
+        expected: dict[str, tuple[int, ...]] = {"w1": (first, FEATURES), "c1": (levels, first), "w2": (second, first)}
+        expected |= {"c2": (second,), "w3": (2, second), "bypass": (2, FEATURES), "c3": (levels, 2)}
+        for name, shape in expected.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                msg = f"{name} of the context network of the prior has the shape {found}, not {shape}"
+                raise DfmError(msg)
+
+    def check_exact(self) -> None:
+        """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums and
+        whatever changes of an image are added within `LIMITS`.
+
+        Raises:
+            DfmError: A number is not whole or too large, or a sum may become too large.
+        """
+        for name, limit in self.LIMITS.items():
+            numbers = getattr(self, name)
+            check_whole(name, numbers)
+            if np.abs(numbers).max() > limit:
+                msg = f"{name} of a context network of the prior has numbers beyond {limit}"
+                raise DfmError(msg)
+        check_sums(self._largest_sums())
+
+    def _largest_sums(self) -> tuple[int, int, int]:
+        """Bounds on the magnitude of all partial sums of each layer of networks of this shape."""
+        first, second = self.w2.shape[1], self.w3.shape[1]
+        return (
+            MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
+            ACTIVATION_MAX * MAX_WEIGHT * first + MAX_CONSTANT,
+            ACTIVATION_MAX * MAX_WEIGHT * second + MAX_FEATURE * MAX_WEIGHT * FEATURES + MAX_CONSTANT,
+        )
+
+    def changed(self, changes: Mapping[str, Float32]) -> GridNetwork:
+        """The network with integers added to some of its arrays, by name.
+
+        Sums are limited to what `check_exact` allows.
+        """
+        arrays = {}
+        for name, added in changes.items():
+            limit = np.float32(self.LIMITS[name])  # of an integer NumPy 1 makes float64
+            arrays[name] = np.clip(getattr(self, name) + added, -limit, limit)
+        return replace(self, **arrays)
+
+
+class LevelNetwork:
+    """The network as it is for one grid, with its weights laid out for rows of features.
+
+    Args:
+        network: The network.
+        level: The level of the grid.
+    """
+
+    def __init__(self, network: GridNetwork, level: int) -> None:
+        hidden = len(network.w1)
+        self._first = np.ascontiguousarray(np.concatenate([network.w1, network.bypass]).T)
+        self._constants = np.concatenate([network.c1[level], network.c3[level]])
+        self._second = np.ascontiguousarray(network.w2.T)
+        self._second_constants = network.c2
+        self._last = np.ascontiguousarray(network.w3.T)
+        self._hidden = hidden
+
+    @property
+    def arrays(self) -> tuple[Float32, ...]:
+        """Weights and constants of the layers, for the kernel."""
+        return self._first, self._constants, self._second, self._second_constants, self._last
+
+    def outputs(self, features: Float32) -> Float32:
+        """Computes scale and mean for symbols.
+
+        Args:
+            features: Companded symbols, float32 [N, FEATURES].
+
+        Returns:
+            Integers (scale, mean) as float32 [N, 2].
+        """
+        sums = features @ self._first
+        sums += self._constants
+        hidden = _activation(sums[:, : self._hidden]) @ self._second
+        hidden += self._second_constants
+        outputs: Float32 = _activation(hidden) @ self._last
+        outputs += sums[:, self._hidden :]
+        outputs /= OUTPUT_SHIFTS
+        np.floor(outputs, out=outputs)
+        return outputs
+
+
+def _activation(sums: Float32) -> Float32:
+    shifted = sums * np.float32(1 / ACTIVATION_SHIFT)
+    np.floor(shifted, out=shifted)
+    return np.clip(shifted, 0, ACTIVATION_MAX, out=shifted)
+
+
+@dataclass(frozen=True)
+class GridChoice:
+    """The table that codes each symbol of a wavefront: sign * (symbol - middle) has this table.
+
+    Args:
+        table: int16 [N], the index into `grid_tables`.
+        sign: int32 [N], 1 or -1.
+        middle: int32 [N], the integer next to the mean.
+    """
+
+    table: npt.NDArray[np.int16]
+    sign: Int32
+    middle: Int32
+
+    @classmethod
+    def of_outputs(cls, outputs: Float32) -> GridChoice:
+        """The tables for integers (scale, mean), float32 [N, 2]."""
+        whole = outputs.astype(np.int32)
+        scale = np.clip(whole[:, 0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1)
+        mean = np.clip(whole[:, 1], -_MAX_MEAN, _MAX_MEAN)
+        middle = (mean + MEAN_PARTS // 2) // MEAN_PARTS
+        rest = mean - MEAN_PARTS * middle  # -MEAN_PARTS / 2 .. MEAN_PARTS / 2 - 1
+        direct = MEANS * scale + np.abs(rest)
+        table = np.where(scale > LAST_DIRECT, MEANS * (LAST_DIRECT + 1) + scale - LAST_DIRECT - 1, direct)
+        return cls(table.astype(np.int16), np.where(rest < 0, np.int32(-1), np.int32(1)), middle)
+
+
+@cache
+def grid_tables() -> TableSet:
+    """The tables of symbols: the direct ones by scale and mean, then those of larger scales."""
+    direct = [Table(shifted_laplace_table(*pair)) for pair in product(range(LAST_DIRECT + 1), range(MEANS))]
+    return TableSet.of(direct + [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)])
+
+
+class GridContext:
+    """What is decoded of a grid so far, and of those before it: it gives the table of each symbol
+    of a wavefront and takes the symbols.
+
+    Args:
+        network: The context network of the image.
+        level: The level of the grid.
+        grid: The symbols of the grid, int32 [h, w], which `accept` fills in.
+        coarser: The symbols of the coarser grids, the nearest first.
+    """
+
+    def __init__(self, network: GridNetwork, level: int, grid: Symbols, coarser: Sequence[Symbols]) -> None:
+        self._network = LevelNetwork(network, level)
+        self._grid = grid
+        rows, columns = grid.shape
+        self._coarser = _coarser_features(coarser, (rows, columns)).reshape(rows * columns, -1)
+        self._plane = np.zeros((rows + PAD, columns + 2 * PAD), dtype=np.float32)
+        self._stride = self._plane.shape[1]
+        self._origin = PAD * self._stride + PAD  # of the first symbol in the plane
+        self._causal = np.array([y * self._stride + x for y, x in CAUSAL], dtype=np.int64)
+        self._offsets = self._origin + self._causal.astype(np.intp)
+
+    def _choose_tables_by_kernel(self, front: Wavefront) -> GridChoice:
+        count = len(front.rows)
+        first, step = front.places(self._stride)
+        choice = GridChoice(np.empty(count, np.int16), np.empty(count, np.int32), np.empty(count, np.int32))
+        sizes = UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT, _MAX_MEAN
+        compiled.choose_front(
+            *(self._network.arrays, self._plane, self._causal, (self._origin + first, step)),
+            *(self._coarser, front.places(self._grid.shape[1]), count, sizes),
+            *(choice.table, choice.sign, choice.middle),
+        )
+        return choice
+
+    @by_kernels(_choose_tables_by_kernel)
+    def choose_tables(self, front: Wavefront) -> GridChoice:
+        """Chooses the tables of all symbols of a wavefront."""
+        return GridChoice.of_outputs(self._network.outputs(self.features(front)))
+
+    def features(self, front: Wavefront) -> Float32:
+        """Gathers the companded symbols that the symbols of a wavefront see.
+
+        Returns:
+            Integers in -127..127, float32 [N, FEATURES].
+        """
+        at = front.positions(self._stride)
+        seen = np.arange(at.start, at.stop, at.step)[:, None] + self._offsets
+        features = np.empty((len(front.rows), FEATURES), dtype=np.float32)
+        features[:, : len(CAUSAL)] = self._plane.reshape(-1).take(seen)
+        features[:, len(CAUSAL) :] = self._coarser[front.positions(self._grid.shape[1])]
+        return features
+
+    def _accept_by_kernel(self, front: Wavefront, symbols: Symbols) -> None:
+        first, step = front.places(self._stride)
+        in_plane = self._plane, (self._origin + first, step)
+        in_grid = self._grid, front.places(self._grid.shape[1])
+        compiled.accept_front(np.ascontiguousarray(symbols, np.int32), COMPANDED, *in_grid, *in_plane)
+
+    @by_kernels(_accept_by_kernel)
+    def accept(self, front: Wavefront, symbols: Symbols) -> None:
+        """Takes the symbols of a wavefront, int32 [N]."""
+        front.of_grid(self._grid)[...] = symbols
+        self._plane.reshape(-1)[self._origin :][front.positions(self._stride)] = companded(symbols)
+
+
+def upsampled(planes: npt.NDArray[np.int16], size: tuple[int, int]) -> npt.NDArray[np.int16]:
+    """Interpolates planes [C, m, n], 0 beyond their edges, to integers [C, rows, columns].
+
+    Samples 2 i and 2 i + 1 of a row lie a quarter sample before and after sample i, and are three
+    parts of it and one of its neighbour there; so along both axes, rounded once.
+    """
+    along = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
+    for axis in (1, 2):
+        moved = along.swapaxes(1, axis)
+        near = 3 * moved[:, 1:-1]
+        pairs = np.stack([near + moved[:, :-2], near + moved[:, 2:]], axis=2)
+        along = pairs.reshape(len(moved), -1, moved.shape[2]).swapaxes(1, axis)
+    return (along[:, : size[0], : size[1]] + 8) >> 4
+
+
+def _coarser_features(coarser: Sequence[Symbols], size: tuple[int, int]) -> npt.NDArray[np.int8]:
+    """What each symbol of a grid of (rows, columns) sees of coarser grids, companded.
+
+    Args:
+        coarser: The coarser grids, the nearest first.
+        size: The rows and columns of the grid.
+
+    Returns:
+        int8 [rows, columns, features].
+    """
+    rows, columns = size
+    features = np.zeros((rows, columns, len(SQUARE) + COARSER), dtype=np.int8)
+    if not coarser:
+        return features
+    padded = np.pad(companded(coarser[0]), 1)
+    height, width = coarser[0].shape
+    for number, (y, x) in enumerate(SQUARE):
+        part = padded[1 + y : 1 + y + height, 1 + x : 1 + x + width]
+        features[..., number] = part.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns]
+    planes = companded(coarser[-1]).astype(np.int16)[None]
+    for grid in reversed(coarser[:-1]):
+        planes = np.concatenate([companded(grid).astype(np.int16)[None], upsampled(planes, grid.shape)])
+    for number, plane in enumerate(planes):  # one by one, which takes the least memory
+        features[..., len(SQUARE) + number] = upsampled(plane[None], size)[0]
+    return features

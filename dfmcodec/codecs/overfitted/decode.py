@@ -1,0 +1,56 @@
+"""Pixels of the fitted model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfmcodec._types import Float32, Pixels
+from dfmcodec.codecs.overfitted.contents import QuantizedGrids
+from dfmcodec.codecs.overfitted.grids import symbol_step
+from dfmcodec.codecs.overfitted.synthesis import synthesise_grids
+from dfmcodec.codecs.overfitted.weights import fitted_prior_of
+from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
+from dfmcodec.image import peak_value, to_values
+from dfmcodec.image.region import Region
+from dfmcodec.image.resample import Sampling, evaluate_strips
+
+_LARGEST_COLOUR = np.float32(1 << 16)  # damaged or hostile files alone have larger ones, or NaN
+
+
+class FittedRenderer(Renderer):
+    """Evaluates the synthesis network of the file."""
+
+    def uses_threads(self) -> bool:
+        return True
+
+    def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
+        return _to_pixels(_colours(decoded.model, region, request.backend), decoded.model)
+
+    def render_at(
+        self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
+    ) -> Pixels:
+        planes = _colours(decoded.model, seen, request.backend)
+        rows, columns = sampling.rows().from_sample(seen.top), sampling.columns().from_sample(seen.left)
+        return np.concatenate([_to_pixels(strip, decoded.model) for strip in evaluate_strips(planes, rows, columns)])
+
+
+def _colours(model: QuantizedGrids, region: Region, backend: str) -> Float32:
+    """The colours of a region, float32 [3, H, W]; 0 is black and 1 is white. They are finite, and
+    within +-`_LARGEST_COLOUR`.
+    """
+    _, machine = fitted_prior_of(model.architecture.prior_id).networks_of(model.changes)
+    evaluate = None
+    if backend == "jax":
+        from dfmcodec.codecs.overfitted.jax_backend import jax_strip_synthesis
+
+        evaluate = jax_strip_synthesis()
+    with np.errstate(over="ignore", invalid="ignore"):
+        colours = synthesise_grids(machine, model.grids, symbol_step(model.lmbda_code), region, evaluate)
+    np.nan_to_num(colours, copy=False)
+    return np.clip(colours, -_LARGEST_COLOUR, _LARGEST_COLOUR, out=colours)
+
+
+def _to_pixels(colours: Float32, model: QuantizedGrids) -> Pixels:
+    """Rounds colours [3, H, W] to pixels [H, W, C]; gray is their mean."""
+    values = colours.mean(axis=0, keepdims=True) if model.architecture.channels == 1 else colours
+    return to_values(values.transpose(1, 2, 0) * np.float32(peak_value(model.bit_depth)), model.bit_depth)

@@ -1,0 +1,158 @@
+"""The rate of latent grids: the bits of symbols under the context network in float.
+
+A symbol q takes -log2 of the probability of q - 1/2 .. q + 1/2 under a Laplace distribution, in
+bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dfmcodec.codecs.overfitted.context import ACTIVATION_MAX, CAUSAL, COARSER, COMPANDING, FEATURES
+from dfmcodec.codecs.overfitted.encode.by_jax.neighbours import gathered
+from dfmcodec.codecs.overfitted.encode.by_jax.upsampling import upsampled_planes
+from dfmcodec.codecs.overfitted.encode.contexts import FEATURE_UNIT, HIDDEN_UNIT, ContextWeights
+from dfmcodec.codecs.overfitted.encode.windows import window_samples
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.codecs.overfitted.synthesis import HALO
+from dfmcodec.entropy.context_networks import SQUARE
+
+Grids = list[jax.Array]  # of a window, [n_l, n_l] for each level
+_SMALLEST_PROBABILITY = 2.0**-20
+_LARGEST_LOG_SCALE = 6.0
+_BILINEAR = np.array([0, 0.25, 0.75, 0], dtype=np.float32)
+
+
+def samples_inside(corner: jax.Array, size: jax.Array, level: int) -> jax.Array:
+    """Indicates which samples of a window's grid, halo included, are in the image, bool [n_l, n_l].
+
+    Args:
+        corner: The first row and column of the window, int32 [2].
+        size: The height and width of the image in pixels, int32 [2].
+        level: The level of the grid.
+    """
+    offsets = jnp.arange(-HALO, window_samples(level) + HALO)
+    is_inside = [
+        ((corner[axis] >> level) + offsets >= 0) & ((corner[axis] >> level) + offsets < -(-size[axis] // (1 << level)))
+        for axis in (0, 1)
+    ]
+    return is_inside[0][:, None] & is_inside[1][None]
+
+
+def companded(symbols: jax.Array) -> jax.Array:
+    """Maps symbols of any value by the companding of `codecs.overfitted.context`, with their
+    sign.
+    """
+    lines = [slope * jnp.abs(symbols) + constant for slope, constant in COMPANDING]
+    return jnp.sign(symbols) * reduce(jnp.minimum, lines) * (1 / FEATURE_UNIT)
+
+
+def laplace_bits(symbols: jax.Array, mean: jax.Array, scale: jax.Array) -> jax.Array:
+    """Computes the bits of symbols, of any value, under Laplace distributions; all of one shape."""
+    distance = jnp.abs(symbols - mean)
+    beyond = jnp.maximum(distance - 0.5, 0) / scale  # both ends on one side of the mean
+    apart = 0.5 * jnp.exp(-beyond) * (1 - jnp.exp(-1 / scale))
+    inner = jnp.minimum(distance, 0.5)  # the mean lies between the ends
+    around = 1 - 0.5 * (jnp.exp((inner - 0.5) / scale) + jnp.exp((-inner - 0.5) / scale))
+    probability = jnp.where(distance > 0.5, apart, around)
+    return -jnp.log2(jnp.maximum(probability, _SMALLEST_PROBABILITY))
+
+
+class _Symbols(NamedTuple):
+    """The symbols of a window with what they see, M symbols of all levels together.
+
+    Args:
+        features: Companded symbols in FEATURE_UNIT, [FEATURES, M].
+        of_level: 1 in the row of a symbol's level, else 0, [levels, M].
+        values: [M].
+        is_inside: Whether they are in the image, bool [M].
+    """
+
+    features: jax.Array
+    of_level: jax.Array
+    values: jax.Array
+    is_inside: jax.Array
+
+
+def _symbols(grids: Grids, corner: jax.Array, size: jax.Array) -> _Symbols:
+    """Gathers the symbols of a window; symbols beyond the image are 0, as for a decoder."""
+    levels = range(len(grids))
+    inside = [samples_inside(corner, size, level) for level in levels]
+    known = [jnp.where(is_inside, grid, 0.0) for grid, is_inside in zip(grids, inside, strict=True)]
+    seen = [companded(grid) for grid in known]
+    planes = _coarser_planes(seen, inside)
+    parts = [_level_symbols(known[level], seen[level:], planes[level], inside[level], level) for level in levels]
+    return _Symbols(*(jnp.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
+
+
+def _coarser_planes(seen: Grids, inside: Sequence[jax.Array]) -> list[jax.Array]:
+    """All grids that are coarser than each, interpolated to its samples, halo included, as
+    `codecs.overfitted.context.upsampled` does, without rounding: [coarser grids, n_l, n_l], the
+    nearest first.
+    """
+    planes = [jnp.zeros((0, *seen[-1].shape))]
+    for finer in range(len(seen) - 2, -1, -1):
+        joined = jnp.concatenate([seen[finer + 1][None], planes[0]])
+        planes.insert(0, jnp.where(inside[finer], upsampled_planes(_BILINEAR, joined), 0.0))
+    return planes
+
+
+def _level_symbols(known: jax.Array, seen: Grids, planes: jax.Array, is_inside: jax.Array, level: int) -> _Symbols:
+    """The symbols of a level; `seen` are the companded grids of this level and the coarser ones,
+    `planes` the latter as this level sees them.
+    """
+    count = window_samples(level)
+    inner = slice(HALO, HALO + count)
+    own = gathered(seen[0][None], CAUSAL, HALO)[:, 0]
+    none = jnp.zeros((COARSER - len(planes), count, count))
+    features = jnp.concatenate([own, _cell_features(seen, count), planes[:, inner, inner], none])
+    of_level = np.zeros((GRID_LEVELS, count * count), dtype=np.float32)
+    of_level[level] = 1.0
+    return _Symbols(
+        features.reshape(FEATURES, -1),
+        jnp.asarray(of_level),
+        known[inner, inner].reshape(-1),
+        is_inside[inner, inner].reshape(-1),
+    )
+
+
+def _cell_features(seen: Grids, count: int) -> jax.Array:
+    """The 3x3 symbols around the cell of each symbol in the next coarser grid, [9, count, count]; 0
+    if there is none.
+    """
+    if len(seen) == 1:
+        return jnp.zeros((len(SQUARE), count, count))
+    found = gathered(seen[1][None], SQUARE, HALO)[:, 0]
+    return jnp.repeat(jnp.repeat(found, 2, axis=1), 2, axis=2)
+
+
+def _activation(sums: jax.Array) -> jax.Array:
+    return jnp.clip(sums, 0.0, ACTIVATION_MAX / HIDDEN_UNIT)
+
+
+def symbol_bits(weights: ContextWeights, grids: Grids, corner: jax.Array, size: jax.Array) -> jax.Array:
+    """Computes the bits of the symbols of a window.
+
+    Args:
+        weights: The network.
+        grids: The symbols of the window, [n_l, n_l] each, see `Windows.cut`. They need not be
+            whole.
+        corner: The first row and column of the window, int32 [2].
+        size: The height and width of the image in pixels, int32 [2].
+
+    Returns:
+        float32 [M]: one for each sample of a grid, from the finest grid on. Symbols beyond the
+        image take no bits.
+    """
+    symbols = _symbols(grids, corner, size)
+    hidden = _activation(weights.w1 @ symbols.features + weights.c1 @ symbols.of_level)
+    hidden = _activation(weights.w2 @ hidden + hidden + weights.c2[:, None])
+    outputs = weights.w3 @ hidden + weights.bypass @ symbols.features + weights.c3 @ symbols.of_level
+    scales = jnp.exp(jnp.clip(outputs[0], -_LARGEST_LOG_SCALE, _LARGEST_LOG_SCALE))
+    return jnp.where(symbols.is_inside, laplace_bits(symbols.values, outputs[1], scales), 0.0)

@@ -1,0 +1,65 @@
+"""The neighbours of samples, as rows of a matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+
+from dfmcodec.entropy.context_networks import SQUARE
+
+Offsets = tuple[tuple[int, int], ...]  # (row, column) of neighbours
+
+
+def neighbourhoods(planes: jax.Array) -> jax.Array:
+    """Gathers the 3x3 neighbours of each sample that has them all.
+
+    Args:
+        planes: float32 [C, h + 2, w + 2].
+
+    Returns:
+        float32 [9, C, h, w], the neighbours in the order of `SQUARE`.
+    """
+    return gathered(planes, SQUARE, 1)
+
+
+def gathered(planes: jax.Array, offsets: Offsets, margin: int) -> jax.Array:
+    """Gathers neighbours of all samples but those of a margin.
+
+    Args:
+        planes: float32 [C, h + 2 margin, w + 2 margin].
+        offsets: Of the neighbours, none beyond the margin.
+        margin: The samples on each side that have no row of neighbours.
+
+    Returns:
+        float32 [offsets, C, h, w].
+    """
+    return _gather(planes.shape, offsets, margin)(planes)
+
+
+@cache
+def _gather(shape: tuple[int, int, int], offsets: Offsets, margin: int) -> Callable[[jax.Array], jax.Array]:
+    """`gathered` for planes of a shape.
+
+    Its gradient is a sum of shifted planes, one after the other in place. With a sum of padded
+    planes, which JAX would make of it, a step of the fit takes 1.2 to 1.7 times as long.
+    """
+    height, width = (side - 2 * margin for side in shape[1:])
+    starts = [(margin + row, margin + column) for row, column in offsets]
+
+    def forward(planes: jax.Array) -> jax.Array:
+        return jnp.stack([planes[:, top : top + height, left : left + width] for top, left in starts])
+
+    def backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
+        total = jnp.zeros(shape, dtype=gradient.dtype)
+        for (top, left), part in zip(starts, gradient, strict=True):
+            start = (0, top, left)
+            before = jax.lax.dynamic_slice(total, start, part.shape)
+            total = jax.lax.dynamic_update_slice(total, before + part, start)
+        return (total,)
+
+    gather = jax.custom_vjp(forward)
+    gather.defvjp(lambda planes: (forward(planes), None), backward)
+    return gather

@@ -1,0 +1,137 @@
+"""The loss of a window and its gradient, by programs that run on a CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.overfitted.encode.by_jax.contexts import Grids, symbol_bits
+from dfmcodec.codecs.overfitted.encode.by_jax.machine import window_colours
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
+from dfmcodec.codecs.overfitted.encode.windows import Windows
+from dfmcodec.fourier.jax_backend import calls
+from dfmcodec.threads import in_threads
+
+
+def soft_round(x: jax.Array, temperature: jax.typing.ArrayLike) -> jax.Array:
+    """Rounds softly; see `fit`."""
+    middle = jnp.floor(x) + 0.5
+    return middle + 0.5 * jnp.tanh((x - middle) / temperature) / jnp.tanh(0.5 / temperature)
+
+
+def _soft_symbols(latents: Grids, softness: Softness) -> Grids:
+    """Latents after soft rounding with noise."""
+    key, symbols = jax.random.key(softness.seed), []
+    for level, grid in enumerate(latents):
+        shaken = softness.noise * jax.random.normal(jax.random.fold_in(key, level), grid.shape)
+        symbols.append(soft_round(soft_round(grid, softness.temperature) + shaken, softness.temperature))
+    return symbols
+
+
+def _colours_and_bits(
+    networks: Networks, image: ImageTerms, grids: Grids, window: WindowPixels
+) -> tuple[jax.Array, jax.Array]:
+    """The colours of a window, and the bits of each symbol."""
+    bits = symbol_bits(networks.contexts, grids, window.corner, jnp.asarray(image.size))
+    colours = window_colours(networks.machine, [grid * image.step for grid in grids])
+    return colours, bits
+
+
+def _loss(networks: Networks, image: ImageTerms, latents: Grids, softness: Softness, window: WindowPixels) -> jax.Array:
+    """The part of a window in the loss, times the pixels of the image."""
+    colours, bits = _colours_and_bits(networks, image, _soft_symbols(latents, softness), window)
+    errors = ((colours - window.colours) ** 2 * window.inside[None]).sum()
+    loss: jax.Array = errors / colours.shape[0] + image.lmbda * bits.sum()
+    return loss
+
+
+def gradient_of_window(
+    networks: Networks, image: ImageTerms, latents: Grids, softness: Softness, window: WindowPixels
+) -> tuple[Networks, jax.Array]:
+    """The gradient of a window's part in the loss; see `WindowLoss`."""
+    by_networks, by_latents = jax.grad(_loss, argnums=(0, 2))(networks, image, latents, softness, window)
+    return by_networks, jnp.concatenate([grid.ravel() for grid in by_latents])
+
+
+def costs_of_window(
+    networks: Networks, image: ImageTerms, grids: Grids, window: WindowPixels
+) -> tuple[jax.Array, jax.Array]:
+    """What whole symbols of a window cost; see `WindowLoss`."""
+    colours, bits = _colours_and_bits(networks, image, grids, window)
+    values = jnp.round(jnp.clip(colours, 0, 1) * image.peak) * (1 / image.peak)
+    return ((values - window.colours) ** 2 * window.inside[None]).sum(axis=0), bits
+
+
+def _total(gradients: Sequence[Networks]) -> Networks:
+    total: Networks = jax.tree.map(lambda *parts: sum(parts), *gradients)
+    return total
+
+
+@dataclass(frozen=True)
+class LossByJax:
+    """`WindowLoss` by programs that JAX compiles once, whatever the image.
+
+    On a CPU a program uses one core: several windows at once lose less than a program that spreads
+    every small operation over all cores.
+
+    Args:
+        windows: The windows of the image.
+        pixels: What each of them is to look like.
+    """
+
+    windows: Windows
+    pixels: Sequence[WindowPixels]
+
+    def weights(self, networks: Networks) -> Any:
+        return networks
+
+    def gradients(
+        self,
+        weights: Any,
+        image: ImageTerms,
+        latents: Sequence[Float32],
+        softness: Sequence[Softness],
+        windows: Sequence[int],
+    ) -> list[tuple[Any, Float32]]:
+        def gradient(of_window: tuple[Softness, int]) -> tuple[Any, Float32]:
+            soft, window = of_window
+            seen = self.windows.cut(window, latents)
+            by_weights, by_latents = _program(gradient_of_window)(weights, image, seen, soft, self.pixels[window])
+            return by_weights, np.asarray(by_latents)
+
+        with calls():
+            return in_threads(gradient, zip(softness, windows, strict=True))
+
+    def total(self, gradients: Sequence[Any]) -> Networks:
+        with calls():
+            total: Networks = jax.tree.map(np.asarray, _program(_total)(gradients))
+        return total
+
+    def costs(
+        self, weights: Any, image: ImageTerms, grids: Sequence[Float32], windows: Sequence[int]
+    ) -> list[tuple[Float32, Float32]]:
+        def costs(window: int) -> tuple[Float32, Float32]:
+            seen = self.windows.cut(window, grids)
+            errors, bits = _program(costs_of_window)(weights, image, seen, self.pixels[window])
+            return np.asarray(errors), np.asarray(bits)
+
+        with calls():
+            return in_threads(costs, windows)
+
+
+@cache
+def _program(function: Any) -> Any:
+    return jax.jit(function, compiler_options={"xla_cpu_multi_thread_eigen": False} if is_on_cpu() else None)
+
+
+def is_on_cpu() -> bool:
+    """Whether JAX has no other device."""
+    return jax.default_backend() == "cpu"

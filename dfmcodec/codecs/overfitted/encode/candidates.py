@@ -1,0 +1,169 @@
+"""Models that could be written, and those between two of them that come exactly to a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfmcodec._types import Float32, Model, Symbols
+from dfmcodec.codecs.decode import render
+from dfmcodec.codecs.overfitted.contents import FittedArchitecture, QuantizedGrids
+from dfmcodec.codecs.overfitted.sections.grids import write_grids
+from dfmcodec.codecs.overfitted.sections.networks import write_networks
+from dfmcodec.codecs.overfitted.weights import FittedPrior, NetworkChanges
+from dfmcodec.container.checks import CHECK_BYTES
+from dfmcodec.container.layout import SECTION_ENTRY, container_bytes
+from dfmcodec.metrics import psnr
+from dfmcodec.search.job import Job
+from dfmcodec.search.rate_control import Bracket
+from dfmcodec.search.target import Figures, Target, best_of
+
+_TRIALS = 10  # to come between two models
+# Parts of a symbol by which magnitudes shrink: the least, and that of one grid before the next
+# coarser one shrinks.
+_LEAST_SHRINK, _GRID_SHRINK = -0.2, 4.0
+
+
+@dataclass(frozen=True)
+class Candidate(Figures):
+    """A model that could be written, with its figures."""
+
+    model: QuantizedGrids
+
+    @property
+    def changes(self) -> NetworkChanges:
+        """What its networks differ from those of the prior by."""
+        assert self.model.changes is not None
+        return self.model.changes
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Integer symbols under a Lagrange multiplier.
+
+    Args:
+        symbols: Of each grid, float32 [h_l, w_l].
+        candidate: Their model.
+        lmbda: The Lagrange multiplier.
+    """
+
+    symbols: Sequence[Float32]
+    candidate: Candidate
+    lmbda: float
+
+
+class Candidates:
+    """The models of one image.
+
+    Args:
+        job: The image and its settings.
+        target: The target.
+        prior: What networks are coded against.
+        lmbda_code: The code that gives the step of symbols; see `codecs.overfitted.grids`.
+    """
+
+    def __init__(self, job: Job, target: Target, prior: FittedPrior, lmbda_code: int) -> None:
+        self._job = job
+        self._target = target
+        self._prior = prior
+        self._lmbda_code = lmbda_code
+
+    def networks_bytes(self, changes: NetworkChanges) -> int:
+        """The bytes of networks in a file, with their check."""
+        check = CHECK_BYTES if self._job.has_checks else 0
+        return len(write_networks(self._prior, changes)) + SECTION_ENTRY.size + check
+
+    def of(self, latents: Sequence[Float32], changes: NetworkChanges, shrink: float = 0.0) -> Candidate:
+        """The model of rounded latents.
+
+        Args:
+            latents: In symbols, float32 [h_l, w_l].
+            changes: The networks.
+            shrink: Symbols that are taken off the magnitudes of latents first, `_GRID_SHRINK` at
+                most off those of the finest grid, the rest off those of the next ones.
+        """
+        grids: tuple[Symbols, ...] = ()
+        for grid in latents:
+            of_grid = min(shrink, _GRID_SHRINK)
+            grids += (_shrunk(grid, of_grid),)
+            shrink -= of_grid
+        image, prior = self._job.image, self._prior
+        arch = FittedArchitecture(image.channels, len(grids), 1, prior.width, 1, prior.checksum)
+        model = QuantizedGrids(arch, image.height, image.width, self._lmbda_code, grids, changes, image.bit_depth)
+        network, _ = prior.networks_of(changes)
+        size = container_bytes(Model.FITTED) + len(write_grids(grids, network)) + self.networks_bytes(changes)
+        return Candidate(size, psnr(image.pixels, render(model), image.visible), model)
+
+    def between(self, meeting: Tried, beyond: Tried) -> Candidate:
+        """The model with as many symbols beyond the target as still meet it, those of the first
+        pixels in row order.
+        """
+        height, width = meeting.symbols[0].shape
+        places = np.arange(height * width).reshape(height, width)
+
+        def candidate(count: int) -> Candidate:
+            symbols = [
+                np.where(places[:: 1 << level, :: 1 << level] < count, of_beyond, of_meeting)
+                for level, (of_beyond, of_meeting) in enumerate(zip(beyond.symbols, meeting.symbols, strict=True))
+            ]
+            return self.of(symbols, meeting.candidate.changes)
+
+        best = best_of(
+            self._target, self._bisected(Bracket(0, places.size), candidate, self._target.meets, meeting.candidate)
+        )
+        assert best is not None
+        return best
+
+    def shrunk(self, latents: Sequence[Float32], changes: NetworkChanges) -> list[Candidate]:
+        """Models of latents that are drawn to zero until the target is met, those of the finest
+        grid first.
+
+        Args:
+            latents: In symbols, float32 [h_l, w_l].
+            changes: The networks.
+        """
+        farthest, parts = _GRID_SHRINK * len(latents) - _LEAST_SHRINK, 1 << _TRIALS
+
+        def candidate(part: int) -> Candidate:
+            return self.of(latents, changes, _LEAST_SHRINK + farthest * part / parts)
+
+        def has_to_shrink_more(tried: Candidate) -> bool:
+            return self._target.meets(tried) != self._target.limits_size
+
+        return self._bisected(Bracket(0, parts), candidate, has_to_shrink_more, self.of(latents, changes))
+
+    def _bisected(
+        self,
+        bracket: Bracket,
+        candidate: Callable[[int], Candidate],
+        holds: Callable[[Candidate], bool],
+        first: Candidate,
+    ) -> list[Candidate]:
+        """Models at points of a bracket, until one is close to the target.
+
+        Args:
+            bracket: The points.
+            candidate: Gives the model at a point.
+            holds: Indicates whether the bracket's condition holds for it.
+            first: A model that is known.
+        """
+        tried = [first]
+
+        def holds_at(point: int) -> bool:
+            tried.append(candidate(point))
+            return holds(tried[-1])
+
+        def should_stop() -> bool:
+            best = best_of(self._target, tried)
+            return len(tried) > _TRIALS or (best is not None and self._target.is_close(best))
+
+        bracket.bisect(holds_at, should_stop)
+        return tried
+
+
+def _shrunk(latents: Float32, shrink: float) -> Symbols:
+    """Rounds latents after a part of a symbol is taken off their magnitudes."""
+    magnitudes = np.maximum(np.floor(np.abs(latents) + np.float32(0.5 - shrink)), 0)
+    return np.asarray(np.copysign(magnitudes, latents), dtype=np.int32)

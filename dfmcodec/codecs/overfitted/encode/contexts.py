@@ -1,0 +1,128 @@
+"""The context network of `codecs.overfitted.context` in float, as a fit moves it.
+
+It is that of the decoder without its rounding, so that the bits of a symbol have a derivative by
+symbols, which need not be whole, and by the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.overfitted.context import FEATURES, OUTPUT_SHIFTS, GridNetwork
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS
+from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT
+from dfmcodec.entropy.tables import MEAN_PARTS, SCALES_PER_OCTAVE
+
+FEATURE_UNIT = 8.0  # of integer features, for a feature of 1: about a symbol of 1
+HIDDEN_UNIT = 32.0  # of integer activations, for an activation of 1
+_NAT = SCALES_PER_OCTAVE / np.log(2)  # of integer scales, for a factor of e
+_FIRST_STD = 0.3
+_SECOND_STD = 0.02
+_LAST_STD = 0.01
+
+
+class ContextWeights(NamedTuple):
+    """The weights of the context network, float32.
+
+    They are those of `GridNetwork` in units that suit an optimiser, with a residual second layer,
+    h_2 = relu(W2 h_1 + c2 + h_1); `from_integers` and `to_integers` convert them.
+
+    Args:
+        w1: [width, FEATURES].
+        c1: [width, levels].
+        w2: [width, width].
+        c2: [width].
+        w3: [2, width].
+        bypass: [2, FEATURES].
+        c3: [2, levels].
+    """
+
+    w1: Any
+    c1: Any
+    w2: Any
+    c2: Any
+    w3: Any
+    bypass: Any
+    c3: Any
+
+    @classmethod
+    def start(cls, rng: np.random.Generator, width: int) -> ContextWeights:
+        """Random weights that give nearly the same distribution to all symbols.
+
+        Args:
+            rng: The source of random numbers.
+            width: The units of each of the two layers.
+        """
+
+        def normal(rows: int, columns: int, std: float) -> Float32:
+            return rng.normal(0, std, (rows, columns)).astype(np.float32)
+
+        def zeros(*shape: int) -> Float32:
+            return np.zeros(shape, dtype=np.float32)
+
+        return cls(
+            normal(width, FEATURES, _FIRST_STD / np.sqrt(FEATURES)),
+            zeros(width, GRID_LEVELS),
+            normal(width, width, _SECOND_STD),
+            zeros(width),
+            normal(2, width, _LAST_STD),
+            zeros(2, FEATURES),
+            zeros(2, GRID_LEVELS),
+        )
+
+    @classmethod
+    def from_integers(cls, network: GridNetwork) -> ContextWeights:
+        """The float weights of an integer network; the inverse of `to_integers`."""
+        arrays = {}
+        for name in _UNITS:
+            values = np.asarray(getattr(network, name), dtype=np.float64) - _HALF_STEPS.get(name, 0)
+            values = values.T if name in BY_LEVEL else values
+            values = values / unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
+            residual = np.eye(*values.shape) if name == "w2" else 0
+            arrays[name] = (values - residual).astype(np.float32)
+        return cls(**arrays)
+
+    def to_integers(self) -> GridNetwork:
+        """The nearest integer network within the limits of `GridNetwork.check_exact`."""
+        arrays = {}
+        for name in self._fields:
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+            if name == "w2":
+                values = values + np.eye(*values.shape)  # the residual
+            scaled = values * unit_of(name).reshape(-1, *[1] * (values.ndim - 1))
+            arrays[name] = scaled.T if name in BY_LEVEL else scaled
+        for name, half_step in _HALF_STEPS.items():
+            arrays[name] = arrays[name] + half_step
+        limited = {name: _limited(name, np.rint(array)) for name, array in arrays.items()}
+        return GridNetwork(**limited)
+
+
+def _limited(name: str, values: np.ndarray) -> np.ndarray:
+    """Numbers of an array of `GridNetwork` within its limits, float32."""
+    limit = GridNetwork.LIMITS[name]
+    return np.asarray(np.clip(values, -limit, limit), dtype=np.float32)
+
+
+# What constants have more so that floors round: half of what an integer after them is.
+_HALF_STEPS: dict[str, Any] = {"c1": ACTIVATION_SHIFT / 2, "c2": ACTIVATION_SHIFT / 2, "c3": OUTPUT_SHIFTS / 2}
+BY_LEVEL = ("c1", "c3")  # [levels, units] in a GridNetwork
+_FIRST = ACTIVATION_SHIFT * HIDDEN_UNIT
+_OUTPUTS = OUTPUT_SHIFTS * np.array([_NAT, MEAN_PARTS])
+_UNITS = {  # a float weight of 1 as a number of a GridNetwork; two numbers for the two outputs
+    "w1": _FIRST / FEATURE_UNIT,
+    "c1": _FIRST,
+    "w2": float(ACTIVATION_SHIFT),
+    "c2": _FIRST,
+    "w3": _OUTPUTS / HIDDEN_UNIT,
+    "bypass": _OUTPUTS / FEATURE_UNIT,
+    "c3": _OUTPUTS,
+}
+assert tuple(_UNITS) == ContextWeights._fields == tuple(GridNetwork.LIMITS)
+
+
+def unit_of(name: str) -> np.ndarray:
+    """A float weight of 1 as a number of `GridNetwork`: one for all, or one for each output."""
+    return np.atleast_1d(np.asarray(_UNITS[name], dtype=np.float64))

@@ -1,0 +1,157 @@
+"""How the Lagrange multiplier of a fit follows its target: while it runs, in further steps after
+it, and from one coordinate descent to the next.
+
+The numbers were measured on data/kodak: what a size comes to in the end, and gains while fitting,
+in docs/log/2026-11-fitted.md, "Twice the detail, and a multiplier that stays"; those of further
+steps and of descents in "A prior for low multipliers".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, log
+from typing import NamedTuple
+
+import numpy as np
+
+from dfmcodec.codecs.overfitted.encode.candidates import Candidate, Tried
+from dfmcodec.codecs.overfitted.encode.fit import Measured
+from dfmcodec.search.rate_control import Controller, false_position
+from dfmcodec.search.target import Figures, Target
+
+
+class Controllers(NamedTuple):
+    """The controllers of one stage, whose overshoots are logarithms of sizes or dB."""
+
+    of_size: Controller
+    of_psnr: Controller
+
+    def of(self, target: Target) -> Controller:
+        """That of a target."""
+        return self.of_size if target.limits_size else self.of_psnr
+
+
+# Gains in a whole fit. The size has followed the lmbda after a tenth of it, the PSNR at once.
+WHILE_FITTING = Controllers(Controller(5.0, 0.2, 0.998), Controller(2.0, 0.2))
+IN_FURTHER_STEPS = Controllers(Controller(2.5, 1.2, 0.996), Controller(0.45, 1.2))
+IN_DESCENTS = Controllers(Controller(10.0, 2.0, 0.998), Controller(3.0, 2.0))
+_FOLLOWED_AFTER = 0.1
+_FARTHEST = 1.2  # from the logarithm of the first Lagrange multiplier
+_CONTROL_FROM = 0.2  # part of the steps after which the Lagrange multiplier moves
+_SETTLED_AFTER = 0.2  # part of the steps, once no latents are frozen, after which the size is a sign of that at the end
+# By which part of their bits at the end symbols take more, after parts of the steps. It grows no
+# more above a rate, in bits per pixel, without and with frozen latents.
+_OVERSHOOT = (0.2, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 1.0), (0.58, 0.30, 0.24, 0.145, 0.06, 0.02, 0.02, 0.0)
+_OVERSHOOT_UP_TO = 0.48, 0.25
+# What bits of symbols come to in integers and after coordinate descent, without and with frozen
+# latents: finest grids that were frozen have few symbols that a descent could change.
+_DESCENDED = 0.98, 1.01
+_GAINS_DB = 1.5  # that a fit gains from its start to its end
+_DESCENT_MAKES_UP = 0.05  # for such moves
+_FURTHER_GROWTH = 2.0  # of moves from round to round
+_CLOSE = 0.1  # moves that each of two asks for
+
+
+@dataclass(frozen=True)
+class FitControl:
+    """The control of a fit's multiplier.
+
+    Args:
+        target: What the fit is to reach.
+        first_lmbda: Its first Lagrange multiplier.
+        pixel_count: The pixels of the image.
+        frozen_until: The part of the steps in which latents are frozen; 0 where none are.
+    """
+
+    target: Target
+    first_lmbda: float
+    pixel_count: int
+    frozen_until: float
+
+    def following(self, lmbda: float, found: Measured, other_bytes: float, part: float, part_between: float) -> float:
+        """The Lagrange multiplier after a measurement.
+
+        The size falls while a fit goes on, as noise fades, and the PSNR rises, so both are compared
+        as they are expected to be in the end.
+
+        Args:
+            lmbda: That before it.
+            found: The measurement.
+            other_bytes: The bytes of the file that are not of symbols.
+            part: The part of the steps that is done.
+            part_between: That between two measurements.
+        """
+        bits = self._bits_in_the_end(found.bits, part)
+        if part < _CONTROL_FROM or (self.target.limits_size and bits is None):
+            return lmbda
+        of_symbols = _DESCENDED[bool(self.frozen_until)] * (bits or 0.0) / 8
+        in_the_end = Figures(other_bytes + of_symbols, found.psnr_db + _GAINS_DB * (1 - part) ** 3)
+        controller = WHILE_FITTING.of(self.target)
+        move = controller.wanted(self.target, in_the_end)
+        if self.target.limits_size:
+            move /= 1 + _FOLLOWED_AFTER - part
+        moved = log(lmbda / self.first_lmbda) + controller.limited(move * part_between)
+        return self.first_lmbda * exp(min(max(moved, -_FARTHEST), _FARTHEST))
+
+    def _bits_in_the_end(self, bits: float, part: float) -> float | None:
+        """What symbols will take that take some bits after a part of the steps; None where that
+        is unknown, as latents are frozen or have just begun to move.
+        """
+        if part < self.frozen_until + _SETTLED_AFTER:
+            return None
+        overshoot = float(np.interp(part, *_OVERSHOOT))
+        most = _OVERSHOOT_UP_TO[bool(self.frozen_until)]
+        return max(bits / (1 + overshoot), bits - overshoot * most * self.pixel_count)
+
+    def in_further_steps(self, tried: Sequence[Tried]) -> float | None:
+        """The lmbda of further steps after the last of those tried; None where none are
+        needed.
+
+        Without frozen latents the target has to be near enough for coordinate descent; with them,
+        it has to be met or to lie between two states.
+        """
+        candidate, controller = tried[-1].candidate, IN_FURTHER_STEPS.of(self.target)
+        descended = 1.0 if self.frozen_until else _DESCENDED[0]
+        reached = Figures(descended * candidate.written_bytes, candidate.psnr_db)
+        move = controller.wanted(self.target, reached)
+        if self.is_settled(tried) if self.frozen_until else abs(move) < _DESCENT_MAKES_UP:
+            return None
+        return tried[-1].lmbda * exp(controller.limited(move * _FURTHER_GROWTH ** (len(tried) - 1)))
+
+    def of_next_descent(self, tried: Sequence[Tried]) -> float:
+        """The lmbda of the next coordinate descent: by false position if the target lies
+        between two, else by moves that are twice as far each time.
+        """
+        meeting, beyond = self.nearest(tried)
+        if meeting is None or beyond is None:
+            last, controller = tried[-1], IN_DESCENTS.of(self.target)
+            return last.lmbda * exp(controller.limited(self._wanted(last.candidate) * 2 ** (len(tried) - 1)))
+        first, second = ((one.lmbda, self._wanted(one.candidate)) for one in (meeting, beyond))
+        return false_position(first, second)
+
+    def nearest(self, tried: Sequence[Tried]) -> tuple[Tried | None, Tried | None]:
+        """The nearest to the target of those that meet it, and of those that do not."""
+
+        def distance(one: Tried) -> float:
+            return abs(self._wanted(one.candidate))
+
+        meeting = [one for one in tried if self.target.meets(one.candidate)]
+        beyond = [one for one in tried if not self.target.meets(one.candidate)]
+        return min(meeting, key=distance, default=None), min(beyond, key=distance, default=None)
+
+    def is_settled(self, tried: Sequence[Tried]) -> bool:
+        """Whether one is close to the target, or two around it are to each other."""
+        meeting, beyond = self.nearest(tried)
+        if meeting is None:
+            return False
+        move = self._wanted(meeting.candidate)
+        return move == 0 or (beyond is not None and abs(self._wanted(beyond.candidate) - move) < _CLOSE)
+
+    def _wanted(self, candidate: Candidate) -> float:
+        """By how much the logarithm of the lmbda has to move after a coordinate descent; 0 for
+        nothing.
+        """
+        if self.target.meets(candidate) and self.target.is_close(candidate):
+            return 0.0
+        return IN_DESCENTS.of(self.target).wanted(self.target, candidate)

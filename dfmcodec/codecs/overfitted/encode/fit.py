@@ -1,0 +1,393 @@
+"""The fit: latents and networks of one image together.
+
+The loss is MSE + lmbda * (bpp + bits of the networks per pixel). While latents are fitted, soft
+rounding with noise takes the place of rounding,
+
+    s(x) = floor(x) + 1/2 + tanh((x - floor(x) - 1/2) / T) / (2 tanh(1 / (2 T)))
+    q = s(s(x) + noise)
+
+twice, so that neither machine nor contexts learn to undo it (Agustsson and Theis 2020, "Universally
+quantized neural compression"; Kim et al. 2024, "C3"). Temperature T and noise fall linearly over
+the fit, learning rates by a cosine. Latents take steps of Adam, networks of SOAP (`soap`).
+
+A step of the fit goes through all windows in a random order, a batch of them at a time, and
+networks take a step after each batch. `latents` says when latents move.
+
+On a CPU the windows of a batch are computed by threads, one core for each window, by kernels or,
+where there are none, by JAX; on a GPU up to 24 at once (`losses`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import cos, isfinite, log, pi
+from typing import NamedTuple
+
+import numpy as np
+
+from dfmcodec._types import Bools, Float32
+from dfmcodec.codecs.overfitted.encode.latents import Latents
+from dfmcodec.codecs.overfitted.encode.losses import loss_of_windows
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.soap import SoapState, soap_step
+from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
+from dfmcodec.codecs.overfitted.encode.windows import Windows, window_samples
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, grid_sizes, symbol_step
+from dfmcodec.image import PEAK_LEVEL
+from dfmcodec.image.region import CHANNELS
+from dfmcodec.metrics import psnr_of_mse
+
+_SMOOTH_PART = 0.3  # of a scale: below it the cost of a change is smooth
+_SPREADS = 0.2, 3.4  # by how much an image's own scales differ from those of the prior; files code up to 3.36
+_SHORT_FIT = 600  # of fewer steps
+_SHORT_FIT_RATE, _SHORT_FIT_BATCH = 4e-3, 8
+_LARGEST_GRADIENT = 0.1  # the norm of all gradients of the networks together
+
+
+@dataclass(frozen=True)
+class FitSchedule:
+    """How a fit goes.
+
+    Args:
+        steps: The number of steps.
+        latent_rate: The first learning rate of latents, in symbols.
+        level_rates: Factors on it for the grids, from the finest on. Where symbols are finer, more
+            of them make the same difference in colour.
+        network_rate: That of networks.
+        batch: The windows between two steps of the networks, at most.
+        temperatures: Of soft rounding at the first and the last step.
+        noises: Standard deviations of the noise at the first and the last step, in symbols.
+        last_part: The least part of the learning rates, in the last steps and in those that follow.
+        frozen_part: The part of the steps in which the latents of smooth areas stay zero.
+        rounding_known_from: The part of the steps after which it is known how networks would be
+            rounded.
+        rounding_from: That after which they are rounded.
+        networks_until: That after which they do not move.
+        further_from: The part of the fit from which on further steps have their rates and noise.
+        further_part: The part of the steps that are taken further at once.
+    """
+
+    steps: int
+    latent_rate: float = 0.2
+    level_rates: tuple[float, ...] = (1.4, 1.4, 1.6, 2.0, 2.8, 4.0, 5.6)
+    network_rate: float = 6e-3
+    batch: int = 24
+    temperatures: tuple[float, float] = (0.42, 0.08)
+    noises: tuple[float, float] = (0.22, 0.15)
+    last_part: float = 1e-3
+    frozen_part: float = 0.4
+    rounding_known_from: float = 0.5
+    rounding_from: float = 0.9
+    networks_until: float = 0.97
+    further_from: float = 0.8
+    further_part: float = 0.06
+
+    @classmethod
+    def of(cls, steps: int) -> FitSchedule:
+        """How fits of that length go best. Networks of short ones have to move more often than by
+        the gradient of 24 windows.
+        """
+        return cls(steps) if steps >= _SHORT_FIT else cls(steps, network_rate=_SHORT_FIT_RATE, batch=_SHORT_FIT_BATCH)
+
+
+class FitState(NamedTuple):
+    """What a step of the fit changes.
+
+    Args:
+        networks: The networks.
+        network_moments: What their optimiser keeps.
+        moving_latents: The latents, with what their optimiser keeps.
+    """
+
+    networks: Networks
+    network_moments: SoapState
+    moving_latents: Latents
+
+    @property
+    def latents(self) -> tuple[Float32, ...]:
+        """The latents in symbols, float32 [h_l, w_l]."""
+        return self.moving_latents.values
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether networks and latents have not come to NaN or infinite values. (Of those, kernels
+        may measure finite ones.)
+        """
+        return all(bool(np.isfinite(values).all()) for values in (self.networks.flat, *self.latents))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A state with its latents rounded and its colours as values of samples.
+
+    Args:
+        bits: Of all symbols.
+        mse: The mean squared error of samples in [0, 1], weighed as the fit weighs pixels.
+    """
+
+    bits: float
+    mse: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether bits and errors are not NaN or infinite."""
+        return isfinite(self.bits) and isfinite(self.mse)
+
+    @property
+    def psnr_db(self) -> float:
+        """The PSNR."""
+        return psnr_of_mse(self.mse * PEAK_LEVEL**2)
+
+
+class Fit:
+    """The fit of an RGB image.
+
+    Args:
+        colours: float32 [3, H, W] in [0, 1].
+        lmbda: The Lagrange multiplier of bits in the loss. `lmbda` may be changed between steps.
+        lmbda_code: The code that gives the step of symbols; see `codecs.overfitted.grids`.
+        start: The networks to start from.
+        schedule: How the fit goes.
+        scales: The scale of the Laplace distribution of each weight's change from `start`; None if
+            changes are to cost no bits.
+        seed: Of the noise and of the order of windows.
+        frozen: The latents of grids, from the finest on, that stay zero at first: bool [h_l, w_l];
+            see `smooth`.
+        rate_part: The part of their bits that the loss has of changes; below 1 for a crop whose
+            networks are to be those of a larger image.
+        peak: The largest value of a sample of the image.
+        weights: Those of the squared errors of pixels, float32 [H, W]; None for all alike.
+    """
+
+    def __init__(
+        self,
+        colours: Float32,
+        lmbda: float,
+        lmbda_code: int,
+        start: Networks,
+        schedule: FitSchedule,
+        scales: Networks | None = None,
+        seed: int = 0,
+        frozen: Sequence[Bools] = (),
+        rate_part: float = 1.0,
+        peak: int = PEAK_LEVEL,
+        weights: Float32 | None = None,
+    ) -> None:
+        self.height: int = colours.shape[1]
+        self.width: int = colours.shape[2]
+        self.lmbda = lmbda
+        self.lmbda_code = lmbda_code
+        self.schedule = schedule
+        self._start = start
+        self._scales = scales
+        self._seed = seed
+        self._frozen = frozen
+        self._rate_part = rate_part
+        self._peak = peak
+        self._windows = Windows.of(self.height, self.width)
+        inside = self._windows.inside()
+        if weights is not None:
+            inside *= self._windows.pixels(weights[None])[:, 0]
+        parts = self._windows.pixels(colours), inside, self._windows.corners
+        self._loss = loss_of_windows(self._windows, [WindowPixels(*window) for window in zip(*parts, strict=True)])
+
+    @property
+    def _window_count(self) -> int:
+        return len(self._windows.corners)
+
+    @property
+    def pixel_count(self) -> int:
+        """The pixels of the image."""
+        return self.height * self.width
+
+    def start(self, latents: Sequence[Float32] | None = None) -> FitState:
+        """The state before the first step.
+
+        Args:
+            latents: In symbols, float32 [h_l, w_l]; zeros if None.
+        """
+        if latents is None:
+            latents = [np.zeros(size, dtype=np.float32) for size in grid_sizes(self.height, self.width)]
+        return FitState(self._start, SoapState.start(self._start.in_parts), Latents.start(latents))
+
+    def shorten(self, steps: int) -> None:
+        """Makes the fit end after fewer steps, with rates and noise as such a fit has them."""
+        self.schedule = replace(self.schedule, steps=steps)
+
+    def slow_down(self) -> None:
+        """Halves the learning rate of networks, after the fit has come to NaN."""
+        self.schedule = replace(self.schedule, network_rate=self.schedule.network_rate / 2)
+
+    def step(
+        self,
+        state: FitState,
+        number: int,
+        moves_networks: bool = True,
+        rounding: Callable[[Networks], Networks] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> FitState:
+        """Takes a step.
+
+        Args:
+            state: What it starts from.
+            number: The number of steps before it.
+            moves_networks: Whether networks change, or latents alone.
+            rounding: What gives the networks whose gradient moves those of the state, if not they
+                themselves (straight-through: Bengio et al. 2013, arXiv 1308.3432).
+            should_stop: Asked before each batch; True ends the step there.
+        """
+        part_done = min(1.0, number / self.schedule.steps)
+        left = max(self.schedule.last_part, 0.5 * (1 + cos(pi * part_done)))
+        ends = self.schedule.temperatures, self.schedule.noises
+        temperature, noise = (np.float32(a + (b - a) * part_done) for a, b in ends)
+        latent_rates = [self.schedule.latent_rate * factor * left for factor in self.schedule.level_rates]
+        networks, moments, latents = state.networks, state.network_moments, state.moving_latents.copy()
+        random = np.random.default_rng((self._seed, number))
+        order = random.permutation(self._window_count)
+        seeds = random.integers(1 << 32, size=len(order), dtype=np.uint32)
+        image = self._image()
+        for numbers in np.array_split(order, -(-len(order) // self.schedule.batch)):
+            batch = numbers.tolist()
+            if should_stop():
+                break
+            weights = self._loss.weights(networks if rounding is None else rounding(networks))
+            softness = [Softness(temperature, noise, seeds[window]) for window in batch]
+            gradients = self._loss.gradients(weights, image, latents.values, softness, batch)
+            for window, (_, by_latents) in zip(batch, gradients, strict=True):
+                latents.add(self._windows, window, by_latents)
+            for window in batch:
+                latents.move(self._windows, window, latent_rates, number)
+            if moves_networks:
+                total = self._loss.total([by_weights for by_weights, _ in gradients])
+                share = np.float32(len(order) / len(batch) / self.pixel_count)
+                rate = np.float32(self.schedule.network_rate * left)
+                bit_cost = image.lmbda * np.float32(self._rate_part / self.pixel_count)
+                networks, moments = _move(networks, moments, total, share, bit_cost, rate, self._start, self._scales)
+        if part_done < self.schedule.frozen_part:
+            for grid, frozen in zip(latents.values, self._frozen, strict=False):
+                grid[frozen] = 0
+        return FitState(networks, moments, latents)
+
+    def measured(self, state: FitState, windows: int | None = None) -> Measured:
+        """Measures a state as a decoder would see it.
+
+        Args:
+            state: The state.
+            windows: The number of windows, all over the image, that are measured; all if None.
+        """
+        every = 1 if windows is None else -(-self._window_count // windows)
+        numbers = range(0, self._window_count, every)
+        costs = self._costs(state.networks, [np.rint(grid) for grid in state.latents], numbers)
+        whole = self._window_count / len(numbers)
+        errors, bits = (whole * sum(float(pair[which].sum(dtype=np.float64)) for pair in costs) for which in (0, 1))
+        return Measured(bits, errors / (CHANNELS * self.pixel_count))
+
+    def cost(self, measured: Measured) -> float:
+        """What a measured state costs in bits: squared errors over the lmbda, and the bits of
+        symbols.
+        """
+        return measured.mse * self.pixel_count / self.lmbda + measured.bits
+
+    def gradients(self, networks: Networks, grids: Sequence[Float32]) -> Iterator[Networks]:
+        """The gradient of the loss of each window by the weights, in bits, with given symbols.
+
+        Args:
+            networks: The networks.
+            grids: The symbols, integers, float32 [h_l, w_l].
+        """
+        image = self._image()
+        weights = self._loss.weights(networks)
+        softness = Softness(np.float32(self.schedule.temperatures[0]), np.float32(0), np.uint32(0))  # whole ones stay
+        for first in range(0, self._window_count, self.schedule.batch):
+            windows = range(first, min(first + self.schedule.batch, self._window_count))
+            for by_weights, _ in self._loss.gradients(weights, image, grids, [softness] * len(windows), windows):
+                yield self._loss.total([by_weights]).mapped(lambda part: part / np.float32(self.lmbda))
+
+    def costs(self, networks: Networks, grids: Sequence[Float32]) -> Float32:
+        """The loss pixel by pixel, in bits: squared errors over the lmbda, and the bits of
+        each symbol at the first pixel of its cell.
+
+        Args:
+            networks: The networks.
+            grids: The symbols, integers, float32 [h_l, w_l].
+
+        Returns:
+            float32 [H, W].
+        """
+        costs = self._costs(networks, grids, range(self._window_count))
+        return self._windows.joined([self._of_pixels(errors, bits) for errors, bits in costs])
+
+    def _costs(
+        self, networks: Networks, grids: Sequence[Float32], windows: Sequence[int]
+    ) -> list[tuple[Float32, Float32]]:
+        """The squared errors of pixels and the bits of symbols in some windows."""
+        return self._loss.costs(self._loss.weights(networks), self._image(), grids, windows)
+
+    def _of_pixels(self, errors: Float32, bits: Float32) -> Float32:
+        """The costs of the pixels of a window, from squared errors and the bits of symbols."""
+        costs = errors / np.float32(CHANNELS * self.lmbda)
+        for level in range(GRID_LEVELS):
+            side = window_samples(level)
+            of_level, bits = bits[: side * side], bits[side * side :]
+            costs[:: 1 << level, :: 1 << level] += of_level.reshape(side, side)
+        return costs
+
+    def _image(self) -> ImageTerms:
+        size = np.array([self.height, self.width], dtype=np.int32)
+        step = np.float32(symbol_step(self.lmbda_code))
+        return ImageTerms(size, np.float32(self.lmbda), step, np.float32(self._peak))
+
+
+def _move(
+    networks: Networks,
+    moments: SoapState,
+    gradient: Networks,
+    share: np.float32,
+    bit_cost: np.float32,
+    rate: np.float32,
+    start: Networks,
+    scales: Networks | None,
+) -> tuple[Networks, SoapState]:
+    """The networks after a step.
+
+    Args:
+        networks: What moves.
+        moments: What the optimiser keeps.
+        gradient: Of a batch of windows, times the pixels of the image.
+        share: What it is multiplied by.
+        bit_cost: Of a bit of the networks in the loss.
+        rate: The learning rate.
+        start: The networks that changes are from.
+        scales: Those of changes; see `Fit`.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):  # a fit that comes to NaN starts again
+        total = gradient.mapped(lambda by_weights: by_weights * share)
+        if scales is not None:
+            total = total.mapped(lambda *of_array: _with_rate(bit_cost, *of_array), networks, start, scales)
+        steps, moments = soap_step(_limited(total.in_parts), moments)
+        moved = [weights + rate * step for weights, step in zip(networks.in_parts, steps, strict=True)]
+    return networks.of_parts(moved), moments
+
+
+def _limited(gradients: Sequence[Float32]) -> list[Float32]:
+    """Gradients whose norm together is at most `_LARGEST_GRADIENT`."""
+    norm = np.sqrt(sum(np.vdot(gradient, gradient) for gradient in gradients))
+    factor = np.float32(1 if norm < _LARGEST_GRADIENT else _LARGEST_GRADIENT / norm)
+    return [gradient * factor for gradient in gradients]
+
+
+def _with_rate(bit_cost: np.float32, gradient: Float32, weights: Float32, start: Float32, scales: Float32) -> Float32:
+    """Adds the gradient of the bits of an array's changes under Laplace distributions around their
+    start.
+
+    A file moves the tables of each array to where its changes take the fewest bits, so scales are
+    those of the prior times the mean change in them, within limits. Arrays that change little then
+    cost more, and change less: what an image does not need stays as it is.
+    """
+    apart = (weights - start) / scales
+    least, most = _SPREADS
+    spread = np.float32(min(max(float(np.abs(apart).mean()), least), most))
+    apart = apart / spread
+    slopes = apart / np.sqrt(apart**2 + np.float32(_SMOOTH_PART**2))
+    return np.asarray(gradient + bit_cost / (np.float32(log(2)) * scales * spread) * slopes)

@@ -1,0 +1,89 @@
+"""The latents of a fit, which move window by window.
+
+Latents take steps of Adam (Kingma and Ba 2015), each once in a step of the fit: when its own window
+is visited. Until then the windows around, which see it in their halo, leave their gradients for it.
+Adam's running means are short: the networks move many times between two steps of a latent, and what
+its gradient was long ago says little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.overfitted.encode.windows import Windows
+from dfmcodec.kernels import by_kernels, compiled
+
+_MEAN_BETA, _SQUARE_BETA = 0.6, 0.95
+_EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latents with what Adam keeps of their gradients; all float32 [h_l, w_l] for each level.
+
+    Args:
+        values: The latents, in symbols.
+        means: The running means of gradients.
+        squares: Those of squared gradients.
+        waiting: The gradients since a latent moved last.
+    """
+
+    values: tuple[Float32, ...]
+    means: tuple[Float32, ...]
+    squares: tuple[Float32, ...]
+    waiting: tuple[Float32, ...]
+
+    @classmethod
+    def start(cls, values: Sequence[Float32]) -> Latents:
+        """Latents that have not moved."""
+        zeros = (tuple(np.zeros_like(grid) for grid in values) for _ in range(3))
+        return cls(tuple(np.array(grid, dtype=np.float32, order="C") for grid in values), *zeros)
+
+    def copy(self) -> Latents:
+        """A copy, as latents move in place."""
+        return Latents(*(tuple(grid.copy() for grid in grids) for grids in self._arrays))
+
+    def _add_by_kernel(self, windows: Windows, number: int, gradients: Float32) -> None:
+        compiled.add_gradients(gradients, windows.place(number), self.waiting)
+
+    @by_kernels(_add_by_kernel)
+    def add(self, windows: Windows, number: int, gradients: Float32) -> None:
+        """Leaves the gradients of a window for the latents that it sees; see `Windows.cut`."""
+        windows.add_back(number, gradients, self.waiting)
+
+    def _move_by_kernel(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
+        biased_rates, square_bias = self._biased(rates, step)
+        parts = 1 - _MEAN_BETA, 1 - _SQUARE_BETA, 1 / square_bias, _EPSILON
+        compiled.move_latents(windows.place(number), *self._arrays, biased_rates, parts)
+
+    @by_kernels(_move_by_kernel)
+    def move(self, windows: Windows, number: int, rates: Sequence[float], step: int) -> None:
+        """Moves a window's own latents.
+
+        Args:
+            windows: The windows of the image.
+            number: The window.
+            rates: The learning rate of each level, in symbols.
+            step: The number of steps that each latent has taken before.
+        """
+        biased_rates, square_bias = self._biased(rates, step)
+        for level, grids in enumerate(zip(*self._arrays, strict=True)):
+            values, means, squares, gradients = (grid[windows.own(number, level)] for grid in grids)
+            means += (1 - _MEAN_BETA) * (gradients - means)
+            squares += (1 - _SQUARE_BETA) * (gradients**2 - squares)
+            values -= biased_rates[level] * means / (np.sqrt(squares * (1 / square_bias)) + _EPSILON)
+            gradients[...] = 0
+
+    @staticmethod
+    def _biased(rates: Sequence[float], step: int) -> tuple[Float32, float]:
+        """Rates over the bias of running means, and the bias of running squares."""
+        mean_bias, square_bias = (1 - beta ** (step + 1) for beta in (_MEAN_BETA, _SQUARE_BETA))
+        return np.array(rates, dtype=np.float32) / np.float32(mean_bias), square_bias
+
+    @property
+    def _arrays(self) -> tuple[tuple[Float32, ...], ...]:
+        return self.values, self.means, self.squares, self.waiting

@@ -1,0 +1,36 @@
+"""Which way of computing the loss of windows a computer takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
+from dfmcodec.codecs.overfitted.encode.window_loss import WindowLoss, WindowPixels
+from dfmcodec.codecs.overfitted.encode.windows import Windows
+from dfmcodec.kernels import compiled, has_kernels
+
+
+def loss_of_windows(windows: Windows, pixels: Sequence[WindowPixels]) -> WindowLoss:
+    """How losses are computed on this computer: by JAX on a GPU, or else by kernels, or else by JAX
+    on the CPU. It is not imported where kernels compute.
+
+    Args:
+        windows: The windows of the image.
+        pixels: What each of them is to look like.
+    """
+    if has_kernels() and not may_have_device():
+        return LossByKernel(compiled, windows, pixels)
+    from dfmcodec.codecs.overfitted.encode.by_jax.window_device import LossOnDevice
+    from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax, is_on_cpu
+    from dfmcodec.fourier.jax_backend import use_compilation_cache
+
+    use_compilation_cache()
+    if not is_on_cpu():
+        return LossOnDevice(windows, pixels)
+    return LossByKernel(compiled, windows, pixels) if has_kernels() else LossByJax(windows, pixels)
+
+
+def may_have_device() -> bool:
+    """Whether a plugin for devices of JAX is installed, such as that of `jax[cuda12]`."""
+    return find_spec("jax_plugins") is not None

@@ -1,0 +1,110 @@
+"""The networks that are fitted to an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
+from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, LayerStart, start_machine
+from dfmcodec.codecs.overfitted.synthesis import FittedMachine
+
+_STACKED = ("filters", "stages", "stage_constants")  # arrays of the synthesis with a part for each layer
+
+
+class Networks(NamedTuple):
+    """The networks of an image.
+
+    Args:
+        machine: The synthesis.
+        contexts: The context network.
+    """
+
+    machine: FittedMachine
+    contexts: ContextWeights
+
+    @classmethod
+    def start(
+        cls,
+        seed: int,
+        width: int = 32,
+        context_width: int = 24,
+        axes: str = FINE_CHROMA,
+        layer: LayerStart = NEARLY_LINEAR,
+    ) -> Networks:
+        """Random networks.
+
+        Args:
+            seed: Of the random numbers.
+            width: The dimension that the synthesis lifts vectors to.
+            context_width: The units of a layer of the context networks.
+            axes: The axes of the grids' colours; see `start_machine`.
+            layer: The deviations of the Fourier layer.
+        """
+        rng = np.random.default_rng(seed)
+        return cls(start_machine(rng, width, axes, layer), ContextWeights.start(rng, context_width))
+
+    @classmethod
+    def of(cls, machine: FittedMachine, contexts: ContextWeights) -> Networks:
+        """Those of a synthesis of any arrays and of context networks."""
+        return cls(FittedMachine(*(np.asarray(array, dtype=np.float32) for array in machine)), contexts)
+
+    @property
+    def arrays(self) -> list[Float32]:
+        """The weights, array by array, in the order of the fields."""
+        return [*self.machine, *self.contexts]
+
+    def with_arrays(self, arrays: Sequence[Float32]) -> Networks:
+        """Networks of other weights, in the order of `arrays`."""
+        count = len(self.machine)
+        return Networks(FittedMachine(*arrays[:count]), ContextWeights(*arrays[count:]))
+
+    def with_machine(self, **arrays: Float32) -> Networks:
+        """Networks with other arrays of the synthesis, by name."""
+        return Networks(self.machine._replace(**arrays), self.contexts)
+
+    def mapped(self, function: Callable[..., Float32], *others: Networks) -> Networks:
+        """A function of each array, and of those of other networks."""
+        rows = zip(*(networks.arrays for networks in (self, *others)), strict=True)
+        return self.with_arrays([function(*row) for row in rows])
+
+    @property
+    def weight_count(self) -> int:
+        """The number of weights of synthesis and contexts."""
+        return sum(int(array.size) for array in self.arrays)
+
+    @property
+    def in_parts(self) -> list[Float32]:
+        """The weights as an optimiser is to see them, vectors and matrices: arrays of several
+        filters or stages one by one.
+        """
+        parts: list[Float32] = []
+        for name, array in zip(_NAMES, self.arrays, strict=True):
+            parts.extend(array if name in _STACKED else [array])
+        return parts
+
+    def of_parts(self, parts: Sequence[Float32]) -> Networks:
+        """Networks of what `in_parts` gives."""
+        following = iter(parts)
+        arrays = [
+            np.stack([next(following) for _ in array]) if name in _STACKED else next(following)
+            for name, array in zip(_NAMES, self.arrays, strict=True)
+        ]
+        return self.with_arrays(arrays)
+
+    @property
+    def flat(self) -> Float32:
+        """All weights in the order of the fields, float32 [weights]."""
+        return np.concatenate([array.ravel() for array in self.arrays])
+
+    def from_flat(self, weights: Float32) -> Networks:
+        """Networks of these shapes with other weights, in the order of `flat`."""
+        ends = np.cumsum([array.size for array in self.arrays])[:-1]
+        pieces = zip(np.split(weights, ends), self.arrays, strict=True)
+        return self.with_arrays([piece.reshape(array.shape) for piece, array in pieces])
+
+
+_NAMES = (*FittedMachine._fields, *(f"context_{name}" for name in ContextWeights._fields))

@@ -1,0 +1,148 @@
+"""Fitted networks -> the integers that a file holds, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.overfitted.encode.contexts import BY_LEVEL, ContextWeights, unit_of
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.sections.networks import change_bits
+from dfmcodec.codecs.overfitted.synthesis import FittedMachine
+from dfmcodec.codecs.overfitted.weights import CHANGE_NAMES, CONTEXT_CHANGES, EXPONENTS, FittedPrior, NetworkChanges
+from dfmcodec.entropy.tables import SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+
+Cost = Callable[[Networks], float]  # MSE / lmbda + bits of an image's symbols
+_FINE = -3  # the exponent of the finest steps that are tried
+_ROUND_FROM = 0.6  # a fraction of a step from which a change is rounded away from zero
+
+
+def prior_networks(prior: FittedPrior) -> Networks:
+    """The networks that a fit starts from."""
+    return Networks.of(prior.machine, ContextWeights.from_integers(prior.network))
+
+
+def flat_changes(networks: Networks, start: Networks) -> Float32:
+    """What networks differ from a start by, in the units and the order of `FittedPrior.split`.
+
+    Returns:
+        float32 [weights].
+    """
+    return _flat(networks.mapped(np.subtract, start), 1.0)
+
+
+def flat_gradient(gradient: Networks) -> Float32:
+    """A gradient by the weights of networks as that by `flat_changes`, float32 [weights]."""
+    return _flat(gradient, -1.0)
+
+
+def _flat(networks: Networks, power: float) -> Float32:
+    """Numbers for each weight in the order of `FittedPrior.split`, times a power of its unit."""
+    parts = [array.ravel() for array in networks.machine]
+    for name in CONTEXT_CHANGES:
+        array = getattr(networks.contexts, name)
+        unit = unit_of(name).astype(np.float32).reshape(-1, *[1] * (array.ndim - 1))
+        array = array * unit**power
+        parts.append((array.T if name in BY_LEVEL else array).ravel())
+    return np.concatenate(parts)
+
+
+def from_flat(flat: Float32, like: Networks) -> Networks:
+    """Arrays in the units of networks from those of `flat_changes`; its inverse.
+
+    Args:
+        flat: float32 [weights].
+        like: Networks of the same shapes.
+    """
+    position = 0
+
+    def following(shape: tuple[int, ...]) -> Float32:
+        nonlocal position
+        size = int(np.prod(shape))
+        position += size
+        return flat[position - size : position].reshape(shape)
+
+    machine = FittedMachine(*(following(weights.shape) for weights in like.machine))
+    arrays = {}
+    for name in CONTEXT_CHANGES:
+        shape = getattr(like.contexts, name).shape
+        values = following(shape[::-1]).T if name in BY_LEVEL else following(shape)
+        arrays[name] = values / unit_of(name).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    return Networks.of(machine, ContextWeights(**arrays))
+
+
+def change_scales(prior: FittedPrior) -> Networks:
+    """The scale of the Laplace distribution that the prior has for the change of each weight."""
+    octaves = (prior.tables.astype(np.float32) - UNIT_SCALE_INDEX) / SCALES_PER_OCTAVE
+    return from_flat(prior.steps * np.exp2(octaves), prior_networks(prior))
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Networks -> those that a file can hold, with steps that are chosen.
+
+    Args:
+        prior: The prior.
+        exponents: Those of `NetworkChanges`.
+    """
+
+    prior: FittedPrior
+    exponents: tuple[int, ...]
+
+    def changes(self, networks: Networks) -> NetworkChanges:
+        """The changes that a file would hold."""
+        return rounded(self.prior, flat_changes(networks, self._start), self.exponents)
+
+    @cached_property
+    def _start(self) -> Networks:
+        return prior_networks(self.prior)
+
+    def __call__(self, networks: Networks) -> Networks:
+        """The networks that a decoder would have."""
+        return decoder_networks(self.prior, self.changes(networks))
+
+
+def rounded(prior: FittedPrior, changes: Float32, exponents: tuple[int, ...]) -> NetworkChanges:
+    """The nearest changes in steps; small ones become zero, which takes the fewest bits."""
+    steps = changes / prior.step_sizes(exponents)
+    whole = np.sign(steps) * np.floor(np.abs(steps) + (1 - _ROUND_FROM))
+    with np.errstate(invalid="ignore"):  # NaN, in what is left of a step that has come to it
+        return NetworkChanges(exponents, whole.astype(np.int32))
+
+
+def decoder_networks(prior: FittedPrior, changes: NetworkChanges) -> Networks:
+    """The networks of an image as its decoder has them."""
+    network, machine = prior.networks_of(changes)
+    return Networks.of(machine, ContextWeights.from_integers(network))
+
+
+def choose_rounding(prior: FittedPrior, networks: Networks, cost: Cost) -> Rounding:
+    """Chooses the steps of each kind of change so that cost and bits of the networks are least.
+
+    One kind after the other, all coarser steps are tried. (The cost has several minima: steps of
+    the context network are at least 1.)
+
+    Args:
+        prior: The prior.
+        networks: The fitted networks.
+        cost: The cost of an image with given networks, in bits.
+    """
+    flat = flat_changes(networks, prior_networks(prior))
+    exponents = [_FINE] * len(CHANGE_NAMES)
+
+    def total(tried: list[int]) -> float:
+        changes = rounded(prior, flat, tuple(tried))
+        return cost(decoder_networks(prior, changes)) + change_bits(prior, changes)[0]
+
+    best = total(exponents)
+    for kind in range(len(CHANGE_NAMES)):
+        for exponent in range(_FINE + 1, EXPONENTS[-1] + 1):
+            tried = [*exponents[:kind], exponent, *exponents[kind + 1 :]]
+            found = total(tried)
+            if found < best:
+                best, exponents = found, tried
+    return Rounding(prior, tuple(exponents))

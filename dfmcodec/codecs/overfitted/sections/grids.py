@@ -1,0 +1,154 @@
+"""The grids section: the symbols of latent grids <-> range-coded bytes, coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfmcodec._types import Symbols
+from dfmcodec.codecs.losses import lost_details
+from dfmcodec.codecs.overfitted.context import GridChoice, GridNetwork, Wavefront, grid_tables
+from dfmcodec.codecs.overfitted.traversal import traverse_grids
+from dfmcodec.entropy import SymbolEncoder, TableSet
+from dfmcodec.entropy.streams import EndOfSymbols, StreamReader, check_length, check_of
+from dfmcodec.entropy.tables import MAX_SYMBOL
+from dfmcodec.errors import CorruptError, FormatError
+
+
+class _Writer:
+    """A source of given grids that encodes them.
+
+    Args:
+        grids: The grids.
+        tables: The tables of symbols.
+    """
+
+    def __init__(self, grids: Sequence[Symbols], tables: TableSet) -> None:
+        self.coder = SymbolEncoder()
+        self._grids = grids
+        self._tables = tables
+
+    def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
+        """The symbols of a wavefront, int32 [N]."""
+        symbols = front.of_grid(self._grids[front.level])
+        self.coder.encode_each((symbols - choice.middle) * choice.sign, choice.table, self._tables)
+        return symbols
+
+
+class _Reader:
+    """A source that decodes a stream.
+
+    Args:
+        body: The section, as far as the file has it.
+        missing_bytes: The number of bytes that are missing at its end.
+        losses: A list where the first wavefront that cannot be decoded goes; None to let errors
+            through.
+        tables: The tables of symbols.
+    """
+
+    def __init__(self, body: bytes, missing_bytes: int, losses: list[Wavefront] | None, tables: TableSet) -> None:
+        self._reader = StreamReader(body, missing_bytes)
+        self._losses = losses
+        self._tables = tables
+
+    def symbols(self, front: Wavefront, choice: GridChoice) -> Symbols:
+        """The symbols of a wavefront, int32 [N].
+
+        Raises:
+            FormatError: The wavefront cannot be decoded, and errors are let through.
+            EndOfSymbols: It cannot be decoded, and that is recorded.
+        """
+        try:
+            decoded = self._reader.decode_each(choice.table, self._tables) * choice.sign + choice.middle
+            if decoded.size and np.abs(decoded).max() > MAX_SYMBOL:
+                msg = f"the grids section holds a symbol beyond {MAX_SYMBOL}; the file is damaged"
+                raise CorruptError(msg)
+        except FormatError:
+            if self._losses is None:
+                raise
+            self._losses.append(front)
+            raise EndOfSymbols from None
+        return decoded
+
+
+def grid_checks(grids: Sequence[Symbols]) -> list[int]:
+    """The checks of the symbols of each grid, from the coarsest on."""
+    return [check_of(np.ascontiguousarray(grid, dtype="<i4").tobytes()) for grid in reversed(grids)]
+
+
+def write_grids(grids: Sequence[Symbols], network: GridNetwork) -> bytes:
+    """The grids section."""
+    writer = _Writer(grids, grid_tables())
+    traverse_grids([grid.shape for grid in grids], network, writer)
+    return writer.coder.to_bytes()
+
+
+@dataclass(frozen=True)
+class GridsBody:
+    """The body of the grids section, with the checks of its symbols.
+
+    Args:
+        data: The bytes that the file still has.
+        missing_bytes: The number of bytes that are missing at the end.
+        checks: The checks of the grids, from the coarsest on; None if the file has none.
+    """
+
+    data: bytes
+    missing_bytes: int = 0
+    checks: Sequence[int] | None = None
+
+
+def read_grids(
+    body: GridsBody, sizes: Sequence[tuple[int, int]], network: GridNetwork, losses: list[str] | None = None
+) -> list[Symbols]:
+    """Decodes the grids: the inverse of `write_grids`.
+
+    Args:
+        body: The section.
+        sizes: The (rows, columns) of the grids, from the finest on.
+        network: The context network of the image.
+        losses: A list that gets a sentence about what is lost, where the rest can be decoded; None
+            to refuse a section that is not whole. Lost symbols are 0.
+
+    Raises:
+        CorruptError: The section is not valid; with `losses`, nothing can be decoded.
+        TruncatedError: It ends early.
+    """
+    check_length(len(body.data) + body.missing_bytes, sum(rows * columns for rows, columns in sizes))
+    lost: list[Wavefront] | None = None if losses is None else []
+    reader = _Reader(body.data, body.missing_bytes, lost, grid_tables())
+    grids = traverse_grids(sizes, network, reader)
+    wrong = _first_wrong(grids, body.checks)
+    if losses is None or lost is None:
+        if wrong is not None:
+            msg = (
+                f"the file is whole, but the decoded symbols of grid {wrong} are not those that were written: "
+                "the encoder or the decoder has computed wrongly; please report this"
+            )
+            raise CorruptError(msg)
+        return grids
+    end = lost[0].level if lost else None
+    is_cut = body.missing_bytes > 0
+    if wrong is not None and (end is None or wrong > end or (wrong == end and not is_cut)):
+        end = wrong
+        for level in range(wrong + 1):
+            grids[level][:] = 0
+    if end is not None:
+        state = "missing" if is_cut else "damaged"
+        if end == len(sizes) - 1:
+            msg = f"nothing of the image can be decoded: its grids are {state} from the start"
+            raise CorruptError(msg)
+        losses.append(lost_details(end, state))
+    return grids
+
+
+def _first_wrong(grids: Sequence[Symbols], checks: Sequence[int] | None) -> int | None:
+    """The coarsest grid whose symbols do not match their check; None if all do."""
+    if checks is None:
+        return None
+    levels = range(len(grids) - 1, -1, -1)
+    return next(
+        (level for level, got, want in zip(levels, grid_checks(grids), checks, strict=True) if got != want), None
+    )

@@ -1,0 +1,127 @@
+"""What the decoder asks of a model: a renderer for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dfmcodec._types import Int32, Pixels
+from dfmcodec.container.header import Header
+from dfmcodec.fourier.network import MAX_MULTIPLY_ADDS
+from dfmcodec.image import MAX_PIXELS
+from dfmcodec.image.region import Region
+from dfmcodec.image.resample import Sampling
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.generative.model import GenerativeModel
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """What to decode of a file, and how.
+
+    Args:
+        backend: "numpy" or "jax".
+        max_pixels: The largest number of pixels that the image and the result may have. Larger
+            images are refused before any memory is spent on them.
+        region: The region to decode; None for the whole image. Its pixels are those of the whole
+            image. It takes less time and memory if the image has several tiles.
+        scale: Evaluates the model at positions that are 1 / scale pixels apart; see
+            `image.resample`. A small scale takes less time, because fine decomposition levels
+            are not decoded. None for 1 or a given size.
+        size: The (width, height) of the result in pixels, instead of a scale.
+        generator: The generative model, if the image is a code under one.
+        max_multiply_adds: The largest number of multiply-adds that the network of a coordinate
+            model or a code may take at all positions. A larger one is refused before any memory is
+            spent on it. Other models take a fixed number for each pixel.
+    """
+
+    backend: str = "numpy"
+    max_pixels: int = MAX_PIXELS
+    region: Region | None = None
+    scale: float | None = None
+    size: tuple[int, int] | None = None
+    generator: GenerativeModel | None = None
+    max_multiply_adds: int = MAX_MULTIPLY_ADDS
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A model that was read.
+
+    Args:
+        model: The quantised model.
+        covered: The region of the image that its samples are of.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        samples: Those of this region, where they are not the model's own.
+    """
+
+    model: Any
+    covered: Region
+    height: int
+    width: int
+    samples: Int32 | None = None
+
+
+class Renderer:
+    """Evaluates the models of a kind."""
+
+    def uses_threads(self) -> bool:
+        """Whether it spreads blocks over threads, each of which has matrix products of NumPy."""
+        return False
+
+    def multiply_adds(self, architecture: Any, generator: GenerativeModel | None) -> int:
+        """The multiply-adds at a position of a network that is a file's own; 0 for other models."""
+        return 0
+
+    def evaluated(self, region: Region, header: Header) -> Region:
+        """The region that has to be evaluated for the pixels of a region."""
+        return region
+
+    def seen_from(self, region: Region, header: Header) -> Region:
+        """The region of the model's samples that the pixels of a region depend on."""
+        return region
+
+    def has_bands(self, header: Header) -> bool:
+        """Whether an image can be read band by band; see `render_bands`."""
+        return False
+
+    def render_bands(
+        self, read: Callable[[Region], Decoded], region: Region, header: Header, request: DecodeRequest
+    ) -> Pixels:
+        """Does what `render` does, but with the samples of a part of the image in memory at a time.
+
+        Args:
+            read: Reads a region of the model.
+            region: The region.
+            header: The header of the file.
+            request: The request.
+        """
+        raise NotImplementedError
+
+    def level(self, sampling: Sampling, architecture: Any) -> int:
+        """The finest decomposition level that a sampling needs, 0 for all of them."""
+        return 0
+
+    def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
+        """Evaluates a model at the pixels of a region, uint8 or uint16 [H, W, C]."""
+        raise NotImplementedError
+
+    def render_at(
+        self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
+    ) -> Pixels:
+        """Evaluates a model at other positions.
+
+        Args:
+            decoded: The model.
+            sampling: The positions.
+            seen: The pixels that they depend on.
+            level: The finest decomposition level that was read; see `level`.
+            request: The request.
+
+        Returns:
+            uint8 or uint16 [H, W, C].
+        """
+        raise NotImplementedError

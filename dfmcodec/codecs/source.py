@@ -1,0 +1,42 @@
+"""A `.dfm` file as what an encoding starts from."""
+
+from __future__ import annotations
+
+from dfmcodec._types import Notify
+from dfmcodec.codecs.decode import DecodeRequest, decode_image
+from dfmcodec.codecs.generative.model import GenerativeModel
+from dfmcodec.container.layout import MAGIC
+from dfmcodec.errors import ConfigError, FormatError
+from dfmcodec.image import Image
+from dfmcodec.image.source import Source
+
+
+def image_of_dfm(
+    source: Source, max_pixels: int, page: int | None, notify: Notify, generator: GenerativeModel | None = None
+) -> Image | None:
+    """What a `.dfm` file decodes to; None for all other files.
+
+    Args:
+        source: The file.
+        max_pixels: Larger images are refused before memory is spent on them.
+        page: The page that is asked for, counted from 1; None for the only one.
+        notify: Receives the notice that the image has lost something already.
+        generator: The generative model, where the file is a code of one.
+
+    Raises:
+        ConfigError: There is no such page.
+        FormatError: The file cannot be decoded; the message names it.
+    """
+    with source.open() as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return None
+        data = MAGIC + file.read()
+    if page not in (None, 1):
+        msg = f"{source.name} has 1 page; there is no page {page}"
+        raise ConfigError(msg)
+    try:
+        image = decode_image(data, DecodeRequest(max_pixels=max_pixels, generator=generator))
+    except FormatError as error:
+        raise type(error)(f"{source.name}: {error}") from error  # noqa: EM102
+    notify(f"{source.name}: made of a lossy .dfm file: the losses of both encodings add up")
+    return image

@@ -1,0 +1,3 @@
+"""Wavelet, trellis-coded quantisation, context networks, and a network that corrects the
+synthesis.
+"""

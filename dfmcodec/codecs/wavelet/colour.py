@@ -1,0 +1,165 @@
+"""Pixels <-> planes of luma and two chroma axes that follow the image.
+
+Luma is a weighted mean of red, green and blue. Gray has luma alone, and chroma changes no luma:
+
+    RGB = luma (1, 1, 1) / sqrt(3) + chroma_1 c_1 + chroma_2 c_2,
+
+with orthonormal c_1 and c_2 whose sums by the weights are 0.
+
+With equal weights this basis is orthonormal, so that squared errors of planes are those of pixels.
+With the weights of Rec. 601 errors of chroma are no errors of the luma that is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from math import atan2, cos, pi, sin
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Pixels
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.image import BIT_DEPTHS, peak_value, to_values, values_per_level
+from dfmcodec.image.region import CHANNELS
+from dfmcodec.kernels import by_kernels, compiled
+
+MAX_CHROMA_ANGLE = 255  # in 1/256 of half a turn
+CHROMA_ANGLES = MAX_CHROMA_ANGLE + 1  # the number of angles in half a turn
+MIDDLE = 128.0  # the code value that a plane's 0 stands for
+_BLOCK_PIXELS = 1 << 20  # of which differences are taken at a time
+_GRAY = np.full(CHANNELS, CHANNELS**-0.5)
+_CHROMA = np.array([[1, 0, -1], [1, -2, 1]]) / np.sqrt([[2], [6]])  # before they are turned, of equal weights
+
+
+class Luma(IntEnum):
+    """The weights of red, green and blue in luma, by the number that a file has for them."""
+
+    MEAN = 1
+    REC_601 = 2
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """The weights; their sum is 1."""
+        return (0.299, 0.587, 0.114) if self is Luma.REC_601 else (1 / 3, 1 / 3, 1 / 3)
+
+
+@dataclass(frozen=True)
+class ColourBasis:
+    """Luma and chroma axes.
+
+    Args:
+        chroma_angle: By which the chroma axes are turned in their plane, 0..MAX_CHROMA_ANGLE, in
+            1/CHROMA_ANGLES of half a turn.
+        luma: The weights of luma.
+    """
+
+    chroma_angle: int = 0
+    luma: Luma = Luma.MEAN
+
+    @cached_property
+    def axes(self) -> Float32:
+        """What a unit of each plane adds to RGB: float32 [plane, colour]."""
+        return self._axes.astype(np.float32)
+
+    @cached_property
+    def duals(self) -> Float32:
+        """What a unit of each colour adds to the planes: float32 [plane, colour], the inverse of
+        `axes`, transposed.
+        """
+        luma = np.array(self.luma.weights) / np.dot(self.luma.weights, _GRAY)
+        chroma = self._axes[1:]
+        return np.stack([luma, *(chroma - np.outer(chroma @ _GRAY, luma))]).astype(np.float32)
+
+    @property
+    def _axes(self) -> npt.NDArray[np.float64]:
+        """The two chroma axes of equal weights are projected to the plane without luma, made
+        orthonormal one after the other (Gram and Schmidt), and turned.
+        """
+        normal = _unit_vector(np.array(self.luma.weights))
+        first = _unit_vector(_CHROMA[0] - (_CHROMA[0] @ normal) * normal)
+        second = _CHROMA[1] - (_CHROMA[1] @ normal) * normal
+        second = _unit_vector(second - (second @ first) * first)
+        angle = self.chroma_angle * pi / CHROMA_ANGLES
+        turned = cos(angle) * first + sin(angle) * second, cos(angle) * second - sin(angle) * first
+        return np.stack([_GRAY, *turned])
+
+
+def _unit_vector(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def principal_chroma_angle(pixels: Pixels, luma: Luma = Luma.MEAN) -> int:
+    """Returns the angle that makes the chroma axes principal.
+
+    Along these axes the differences of neighbouring pixels are uncorrelated.
+
+    Args:
+        pixels: uint8 or uint16 [H, W, C].
+        luma: See `ColourBasis`.
+
+    Returns:
+        0..MAX_CHROMA_ANGLE; 0 for gray images.
+    """
+    if pixels.shape[2] == 1:
+        return 0
+    covariance, basis = np.zeros((2, 2)), ColourBasis(luma=luma)
+    rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
+    for top in range(0, len(pixels), rows):
+        planes = pixels_to_planes(pixels[top : top + rows + 1], basis)[1:]
+        for difference in (np.diff(planes, axis=1), np.diff(planes[:, :rows], axis=2)):
+            flat = difference.reshape(2, -1).astype(np.float64)
+            covariance += flat @ flat.T
+    angle = 0.5 * atan2(2 * covariance[0, 1], covariance[0, 0] - covariance[1, 1])
+    return round(angle * CHROMA_ANGLES / pi) % CHROMA_ANGLES
+
+
+def pixels_to_planes(pixels: Pixels, basis: ColourBasis) -> Float32:
+    """Converts pixels into planes of luma and chroma.
+
+    Args:
+        pixels: uint8 or uint16 [H, W, C].
+        basis: The axes; not used for gray.
+
+    Returns:
+        float32 [C, H, W], in code values less `MIDDLE`.
+    """
+    code_values = pixels.astype(np.float32)
+    if pixels.itemsize > 1:
+        code_values *= np.float32(1 / values_per_level(8 * pixels.itemsize))
+    centred = code_values - np.float32(MIDDLE)
+    if pixels.shape[2] > 1:
+        centred = centred @ basis.duals.T
+    return np.ascontiguousarray(centred.transpose(2, 0, 1))
+
+
+def _planes_to_pixels_by_kernel(planes: Float32, basis: ColourBasis, bit_depth: int = 8) -> Pixels:
+    levels = values_per_level(bit_depth)
+    pixels = np.empty(planes.shape, dtype=np.uint8 if bit_depth == BIT_DEPTHS[0] else np.uint16)
+    by_plane = np.ascontiguousarray(planes.transpose(2, 0, 1))
+    numbers = levels / UNITS_PER_LEVEL, levels * MIDDLE, peak_value(bit_depth)
+    compiled.planes_to_pixels(by_plane, by_plane.shape, basis.axes, *numbers, pixels)
+    return pixels
+
+
+@by_kernels(_planes_to_pixels_by_kernel)
+def planes_to_pixels(planes: Float32, basis: ColourBasis, bit_depth: int = 8) -> Pixels:
+    """Converts values of luma and chroma into samples.
+
+    Args:
+        planes: float32 [H, W, C], in units of 1/UNITS_PER_LEVEL code value.
+        basis: The axes; not used for gray.
+        bit_depth: 8 or 16.
+
+    Returns:
+        uint8 or uint16 [H, W, C].
+    """
+    values = planes * np.float32(1 / UNITS_PER_LEVEL)
+    if planes.shape[-1] == CHANNELS:
+        values = values @ basis.axes
+    values += np.float32(MIDDLE)
+    if bit_depth > 8:
+        values *= np.float32(values_per_level(bit_depth))
+    return to_values(values.astype(np.float32, copy=False), bit_depth)

@@ -1,0 +1,186 @@
+"""The contents of a file of the latent model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dfmcodec._types import Int8, Int32, Model, Symbols
+from dfmcodec.codecs.wavelet.colour import MAX_CHROMA_ANGLE, ColourBasis, Luma
+from dfmcodec.codecs.wavelet.geometry import MAX_LEVELS, MAX_TILES, Tiling
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
+from dfmcodec.errors import ConfigError
+from dfmcodec.image import check_channels
+
+if TYPE_CHECKING:
+    from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
+    from dfmcodec.codecs.wavelet.filter import ImageFilter
+
+
+@dataclass(frozen=True)
+class LatentArchitecture:
+    """All that rebuilds a latent model, except for the prior itself.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
+        levels: The number of decomposition levels of the wavelet.
+        depth: The number of Fourier layers of the prior's Deep Fourier Machine.
+        width: The dimension between the layers of that machine.
+        luma: The luma of the planes.
+        prior_id: The checksum of the prior that the file was made with.
+        tile_rows: The number of tiles one above the other; see `geometry.Tiling`.
+        tile_columns: The number of tiles side by side.
+
+    Raises:
+        ConfigError: A value is outside what the file format can hold.
+    """
+
+    channels: int
+    levels: int
+    depth: int
+    width: int
+    luma: Luma
+    prior_id: int
+    tile_rows: int = 1
+    tile_columns: int = 1
+    model: ClassVar[Model] = Model.LATENT
+
+    def __post_init__(self) -> None:
+        check_channels(self.channels)
+        if not 1 <= self.levels <= MAX_LEVELS:
+            msg = f"{self.levels} decomposition levels; 1 to {MAX_LEVELS} are possible"
+            raise ConfigError(msg)
+        if not (1 <= self.tile_rows <= MAX_TILES and 1 <= self.tile_columns <= MAX_TILES):
+            msg = f"{self.tile_rows} x {self.tile_columns} tiles; 1 to {MAX_TILES} along an axis are possible"
+            raise ConfigError(msg)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for reports."""
+        return {
+            "model": self.model.value,
+            "channels": self.channels,
+            "levels": self.levels,
+            "depth": self.depth,
+            "width": self.width,
+            "luma": self.luma.name.lower(),
+            "prior": f"{self.prior_id:08x}",
+            "tiles": self.tile_rows * self.tile_columns,
+        }
+
+
+@dataclass(frozen=True)
+class TileSymbols:
+    """The symbols of a tile in coding order, see `traversal`, in little memory.
+
+    Symbols of coarse levels come first and may be large; nearly all others fit into bytes.
+
+    Args:
+        first: All up to the last one that does not fit into a byte.
+        others: The rest.
+    """
+
+    first: Symbols
+    others: Int8
+
+    @classmethod
+    def of(cls, values: Symbols) -> TileSymbols:
+        """Those symbols, int32 [N]."""
+        large = np.flatnonzero(np.abs(values) > np.iinfo(np.int8).max)
+        count = int(large[-1]) + 1 if large.size else 0
+        return cls(values[:count].copy(), values[count:].astype(np.int8))
+
+    @property
+    def values(self) -> Symbols:
+        """All symbols, int32 [N]."""
+        return np.concatenate([self.first, self.others.astype(np.int32)])
+
+    @property
+    def size(self) -> int:
+        """The number of symbols."""
+        return self.first.size + self.others.size
+
+
+@dataclass(frozen=True)
+class TileStream:
+    """The bytes of one tile in the latents section, with the tile's checks.
+
+    Args:
+        body: The bytes that the file still has.
+        missing_bytes: The number of bytes that are missing at the end.
+        checks: The checks of the low-pass band, then of each decomposition level from the coarsest
+            on; None if the file has none.
+    """
+
+    body: bytes
+    missing_bytes: int = 0
+    checks: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class QuantizedLatents:
+    """The latents of an image as integers, and their linear synthesis.
+
+    Args:
+        architecture: The architecture of the model.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        q_step: The quantisation step in 1/64 code values, 1..65535.
+        chroma_angle: The chroma angle in 1/256 of half a turn, 0..255; see
+            `colour.ColourBasis`.
+        tile_symbols: The symbols of each tile; () where there are tile streams.
+        samples: The linear synthesis in units, int32 [channels, H, W]. It follows from the symbols,
+            but only by the traversal that codes them, so it is kept where it is needed; None in a
+            model that is only to be written.
+        image_filter: The image filter; None for none.
+        adaptation: The image's adaptation of the context networks; None for none.
+        bit_depth: The bits per sample of the image, 8 or 16.
+        streams: The tile streams, with checks, of a model whose symbols were coded and are not
+            kept; () for none.
+
+    Raises:
+        ConfigError: The symbols or the step do not fit the architecture.
+    """
+
+    architecture: LatentArchitecture
+    height: int
+    width: int
+    q_step: int
+    chroma_angle: int
+    tile_symbols: tuple[TileSymbols, ...]
+    samples: Int32 | None
+    image_filter: ImageFilter | None = None
+    adaptation: ContextAdaptation | None = None
+    bit_depth: int = 8
+    streams: tuple[TileStream, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = self.architecture.channels, self.height, self.width
+        count = shape[0] * shape[1] * shape[2]
+        found = sum(symbols.size for symbols in self.tile_symbols)
+        if (found != count and not self.streams) or (self.samples is not None and self.samples.shape != shape):
+            msg = f"{count} symbols are needed, found {found}"
+            raise ConfigError(msg)
+        if not 1 <= self.q_step <= MAX_STEP:
+            msg = f"quantisation step {self.q_step} is outside 1..{MAX_STEP}"
+            raise ConfigError(msg)
+        if not 0 <= self.chroma_angle <= MAX_CHROMA_ANGLE:
+            msg = f"chroma angle {self.chroma_angle} is outside 0..{MAX_CHROMA_ANGLE}"
+            raise ConfigError(msg)
+
+    @property
+    def basis(self) -> ColourBasis:
+        """The colours of the planes."""
+        return ColourBasis(self.chroma_angle, self.architecture.luma)
+
+    @property
+    def symbols(self) -> Symbols:
+        """All symbols, tile after tile, int32 [H * W * channels]."""
+        return np.concatenate([symbols.values for symbols in self.tile_symbols])
+
+
+def tiling_of(arch: LatentArchitecture, height: int, width: int) -> Tiling:
+    """The tiling of an image of the latent model."""
+    return Tiling(height, width, arch.channels, arch.levels, arch.tile_rows, arch.tile_columns)

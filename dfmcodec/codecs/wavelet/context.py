@@ -1,0 +1,548 @@
+"""The context model: integer networks that choose a probability table for every latent symbol.
+
+There is a network of three layers for each phase. It sees the context features of a symbol
+(`CausalContext.features`), the symbol's band (decomposition level, channel and orientation) and the
+step. It gives the scale of the symbol's distribution and its mean, the mean in units of the scale:
+the context says as much about the sign of a coefficient as about its size, in bits. Both are
+rounded to an index into tables that were counted when the network was trained.
+
+All numbers are integers and all sums stay below 2^24, so float32 matrix products are exact in any
+order (`ContextNetwork.check_exact`):
+
+    a1 = W1 f + c1[band] + s1[level] k,   h1 = clip(floor(a1 / 64), 0, 127)
+    a2 = W2 h1 + c2,                      h2 = clip(floor(a2 / 64), 0, 127)
+    a3 = W3 h2 + c3[band] + s3[level] k,  (scale, mean) = floor((a3 + 128) / 256)
+
+with int8 weights W, features f in -127..127 and the logarithm k of the step (`quantizer.log_step`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Int8, Int32
+from dfmcodec.codecs.wavelet.neighbourhood import CausalContext, symbol_features
+from dfmcodec.codecs.wavelet.passes import CodingPass, Rows
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, log_step
+from dfmcodec.codecs.wavelet.trellis import QUANTIZERS, States
+from dfmcodec.entropy.context_networks import ACTIVATION_SHIFT, MAX_FEATURE, check_sums, check_whole
+from dfmcodec.entropy.table_set import TableSet
+from dfmcodec.entropy.tables import (
+    ESCAPE,
+    LAPLACE_COUNT,
+    LAST_DIRECT,
+    PRECISION_BITS,
+    RADIUS,
+    SCALES_PER_OCTAVE,
+    TABLE_SIZE,
+    UNIT_SCALE_INDEX,
+    Table,
+    laplace,
+)
+from dfmcodec.errors import DfmError
+from dfmcodec.kernels import by_kernels, compiled
+
+Indices = npt.NDArray[np.intp]
+ACTIVATION_MAX = 127
+MAX_WEIGHT = 127
+OUTPUT_SHIFT = 256
+MAX_ADAPTATION = 1 << 20  # the most that the adaptation of an image may add to a constant of the last layer
+MAX_LOG_STEP = max(abs(log_step(1)), abs(log_step(MAX_STEP)))
+MEANS_PER_SCALE = 4
+MEANS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 15)  # the least |mean| of each class of tables, in quarters of the scale
+SCALES = LAST_DIRECT + 1
+TABLES_PER_QUANTIZER = SCALES * len(MEANS)
+DIRECT_TABLES = QUANTIZERS * TABLES_PER_QUANTIZER  # the others are those of larger scales
+_CLASS_OF_MEAN = (np.searchsorted(MEANS, np.arange(MEANS[-1] + 1), side="right") - 1).astype(np.int16)
+LARGEST_MEAN = 20  # the largest |mean| of `ContextModel.bits_of_outputs`, in quarters of the scale
+# Half the distance of the differences that stand for slopes: about the effect of one symbol on
+# outputs. The best of those measured.
+_SLOPE_REACH = 2
+OFFSET_SYMBOLS = 3  # reconstruction offsets are for symbols -3..3; larger ones have those of +-3
+
+
+@dataclass(frozen=True)
+class ContextNetwork:
+    """The network of one phase. The weights are integers, kept as float32 for matrix products.
+
+    Args:
+        w1: [hidden_1, features].
+        c1: [bands, hidden_1].
+        s1: [levels, hidden_1].
+        w2: [hidden_2, hidden_1].
+        c2: [hidden_2].
+        w3: [2, hidden_2].
+        c3: [bands, 2].
+        s3: [levels, 2].
+    """
+
+    w1: Float32
+    c1: Float32
+    s1: Float32
+    w2: Float32
+    c2: Float32
+    w3: Float32
+    c3: Float32
+    s3: Float32
+
+    def largest_sums(self) -> tuple[float, float, float]:
+        """Returns bounds on the magnitude of all partial sums of each layer, in any order.
+
+        The bounds are the sums of the largest magnitudes of all terms. No image, step or adaptation
+        of the last layer can exceed them: `ContextAdaptation` limits weights and constants.
+        """
+
+        def largest_row(weights: Float32) -> float:
+            return float(np.abs(weights).sum(axis=1, dtype=np.float64).max())
+
+        def largest(numbers: Float32) -> float:
+            return float(np.abs(numbers).max())
+
+        first = MAX_FEATURE * largest_row(self.w1) + largest(self.c1) + MAX_LOG_STEP * largest(self.s1)
+        second = ACTIVATION_MAX * largest_row(self.w2) + largest(self.c2)
+        adapted = ACTIVATION_MAX * MAX_WEIGHT * self.w3.shape[1] + largest(self.c3) + MAX_ADAPTATION
+        return first, second, adapted + MAX_LOG_STEP * largest(self.s3) + OUTPUT_SHIFT // 2
+
+    def check_exact(self) -> None:
+        """Makes sure that float32 computes `outputs` exactly, whatever the order of its sums.
+
+        Sums of integers are exact as long as no partial sum exceeds 2^24.
+
+        Raises:
+            DfmError: A number is not whole, a weight is too large, or a sum may become too large.
+        """
+        for field in fields(self):
+            numbers = getattr(self, field.name)
+            check_whole(field.name, numbers)
+            if field.name.startswith("w") and np.abs(numbers).max() > MAX_WEIGHT:
+                msg = f"{field.name} of a context network of the prior has weights beyond {MAX_WEIGHT}"
+                raise DfmError(msg)
+        check_sums(self.largest_sums())
+
+    def outputs(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
+        """Computes scale and mean for the symbols of a pass.
+
+        Args:
+            features: float32 [K, N], the available features.
+            available: The indices of these features among all, intp [K].
+            coding_pass: The pass.
+            log_step: The logarithm of the step; see `quantizer.log_step`.
+            xp: numpy or jax.numpy.
+
+        Returns:
+            Integers (scale, mean) as float32 [2, N].
+        """
+        sums = self.w3 @ self.hidden(features, available, coding_pass, log_step, xp)
+        sums += self.last_constants(coding_pass, log_step)[:, None] + OUTPUT_SHIFT // 2
+        return xp.floor(sums * np.float32(1 / OUTPUT_SHIFT))
+
+    def hidden(self, features: Any, available: Indices, coding_pass: CodingPass, log_step: int, xp: ModuleType) -> Any:
+        """Computes the inputs of the last layer.
+
+        The arguments are those of `outputs`.
+
+        Returns:
+            Integers in 0..ACTIVATION_MAX as float32 [hidden_2, N].
+        """
+        hidden = _layer(self.w1[:, available], features, self.first_constants(coding_pass, log_step), xp)
+        return _layer(self.w2, hidden, self.c2, xp)
+
+    def first_constants(self, coding_pass: CodingPass, log_step: int) -> Float32:
+        """Returns the constants of the first layer for a pass, [hidden_1]."""
+        return np.asarray(self.c1[coding_pass.band] + self.s1[coding_pass.level] * log_step)
+
+    def last_constants(self, coding_pass: CodingPass, log_step: int) -> Float32:
+        """Returns the constants of the last layer for a pass, [2]."""
+        return np.asarray(self.c3[coding_pass.band] + self.s3[coding_pass.level] * log_step)
+
+    @cached_property
+    def weight_bytes(self) -> tuple[Int8, Int8, Int8]:
+        """w1, w2 and w3 as int8, for the kernel."""
+        w1, w2, w3 = (np.ascontiguousarray(weights, dtype=np.int8) for weights in (self.w1, self.w2, self.w3))
+        return w1, w2, w3
+
+    def constants(self, coding_pass: CodingPass, log_step: int) -> tuple[Int32, Int32, Int32]:
+        """The constants of the three layers for a pass, for the kernel: int32 [hidden_1],
+        [hidden_2], [2].
+        """
+        key = coding_pass.band, log_step
+        found = self._constants.get(key)
+        if found is None:
+            first, last = self.first_constants(coding_pass, log_step), self.last_constants(coding_pass, log_step)
+            found = first.astype(np.int32), self.c2.astype(np.int32), last.astype(np.int32)
+            self._constants[key] = found
+        return found
+
+    @cached_property
+    def _constants(self) -> dict[tuple[int, int], tuple[Int32, Int32, Int32]]:
+        """What `constants` has given, by band and step; there are some hundred steps."""
+        return {}
+
+    def gradient(
+        self,
+        features: Float32,
+        available: Indices,
+        coding_pass: CodingPass,
+        log_step: int,
+        slopes: Callable[[Float32], Float32],
+    ) -> Float32:
+        """Returns the derivative of a cost by those features that are symbols.
+
+        The floor function counts as the identity.
+
+        Args:
+            features: As in `outputs`.
+            available: As in `outputs`.
+            coding_pass: As in `outputs`.
+            log_step: As in `outputs`.
+            slopes: Takes (scale, mean) before they are rounded and gives the derivative of the cost
+                by them, both [2, N].
+
+        Returns:
+            float32 [K', N], for the first K' of the available features.
+        """
+        w1 = self.w1[:, available]
+        sums_1 = w1 @ features + self.first_constants(coding_pass, log_step)[:, None]
+        sums_2 = self.w2 @ _activation(sums_1, np) + self.c2[:, None]
+        sums_3 = self.w3 @ _activation(sums_2, np) + self.last_constants(coding_pass, log_step)[:, None]
+        outputs = sums_3 * np.float32(1 / OUTPUT_SHIFT)
+        by_2 = _slope(sums_2) * (self.w3.T @ (slopes(outputs) * np.float32(1 / OUTPUT_SHIFT)))
+        symbol_weights = w1[:, : np.searchsorted(available, symbol_features(coding_pass.phase))]
+        by_features: Float32 = symbol_weights.T @ (_slope(sums_1) * (self.w2.T @ by_2))
+        return by_features
+
+
+def _slope(sums: Float32) -> Float32:
+    """Returns the derivative of `_activation`: 0 where that gives 0 or ACTIVATION_MAX, as in C."""
+    active = (sums >= ACTIVATION_SHIFT) & (sums < ACTIVATION_SHIFT * ACTIVATION_MAX)
+    return active.astype(np.float32) * np.float32(1 / ACTIVATION_SHIFT)
+
+
+def _layer(weights: Float32, inputs: Any, constants: Float32, xp: ModuleType) -> Any:
+    sums = weights @ inputs
+    sums += constants[:, None]
+    if xp is not np:
+        return _activation(sums, xp)
+    sums *= np.float32(1 / ACTIVATION_SHIFT)  # the same without new arrays
+    np.floor(sums, out=sums)
+    return np.clip(sums, 0, ACTIVATION_MAX, out=sums)
+
+
+def _activation(sums: Any, xp: ModuleType) -> Any:
+    return xp.clip(xp.floor(sums * np.float32(1 / ACTIVATION_SHIFT)), 0, ACTIVATION_MAX)
+
+
+@dataclass(frozen=True)
+class TableChoice:
+    """The table that codes each symbol of a pass.
+
+    Args:
+        table: int16 [N], the index into `ContextModel.tables`.
+        sign: int32 [N], 1 or -1. The table is for the symbol times this.
+    """
+
+    table: npt.NDArray[np.int16]
+    sign: Int32
+
+    @classmethod
+    def room(cls, count: int) -> TableChoice:
+        """Arrays for so many symbols."""
+        return cls(np.empty(count, dtype=np.int16), np.empty(count, dtype=np.int32))
+
+    @classmethod
+    def join(cls, parts: Sequence[TableChoice]) -> TableChoice:
+        """Joins the choices of parts of a pass, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(np.concatenate([part.table for part in parts]), np.concatenate([part.sign for part in parts]))
+
+    @property
+    def packed(self) -> npt.NDArray[np.int16]:
+        """Tables and signs in a number each, int16 [N]."""
+        return np.asarray((self.table + np.int16(1)) * self.sign.astype(np.int16))
+
+    @classmethod
+    def unpacked(cls, packed: npt.NDArray[np.int16]) -> TableChoice:
+        """The choice of what `packed` gives."""
+        return cls(np.abs(packed) - np.int16(1), np.sign(packed).astype(np.int32))
+
+
+def class_middles() -> list[float]:
+    """Returns the middle |mean| of each class of `MEANS`, in quarters of the scale."""
+    beyond = 2 * MEANS[-1] - MEANS[-2] + 1  # as if the last class ended there
+    return [(first + after - 1) / 2 for first, after in pairwise([*MEANS, beyond])]
+
+
+class ContextModel:
+    """The context networks and tables of a prior.
+
+    Args:
+        networks: The network of each phase.
+        frequencies: int64 [DIRECT_TABLES, TABLE_SIZE], with rows in the order (quantiser, scale,
+            class of mean) that each sum to 2^24.
+        offsets: int32 [rows of `frequencies`, 2 OFFSET_SYMBOLS + 1], the reconstruction offsets:
+            the mean distance of a symbol's coefficients from the multiple of the step that the
+            symbol stands for, in 1/FINE steps.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[ContextNetwork],
+        frequencies: npt.NDArray[np.int64],
+        offsets: Int32,
+    ) -> None:
+        self.networks = tuple(networks)
+        self.tables = [Table(row) for row in frequencies]
+        self.tables += [laplace(index) for index in range(LAST_DIRECT + 1, LAPLACE_COUNT)]
+        no_offset = np.zeros((len(self.tables) - DIRECT_TABLES, offsets.shape[1]), dtype=np.int32)
+        self.offsets = np.concatenate([offsets.astype(np.int32), no_offset])
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ContextModel:
+        """Makes a context model of the arrays of a prior.
+
+        The arrays are `context_<name>_<phase>`, `context_frequencies` and `context_offsets`.
+
+        Raises:
+            DfmError: The networks are not exact in float32 (`ContextNetwork.check_exact`), a table
+                is invalid, or there is another number of tables.
+        """
+        names = ContextNetwork.__dataclass_fields__
+        networks = [
+            ContextNetwork(**{name: arrays[f"context_{name}_{phase}"].astype(np.float32) for name in names})
+            for phase in range(4)
+        ]
+        for network in networks:
+            network.check_exact()
+        frequencies = arrays["context_frequencies"].astype(np.int64)
+        if frequencies.shape != (DIRECT_TABLES, TABLE_SIZE):
+            msg = f"the tables of the prior are {frequencies.shape}, not {DIRECT_TABLES, TABLE_SIZE}"
+            raise DfmError(msg)
+        if frequencies.min() < 1 or np.any(frequencies.sum(axis=1) != 1 << PRECISION_BITS):
+            msg = f"a table of the prior does not consist of positive numbers that sum to {1 << PRECISION_BITS}"
+            raise DfmError(msg)
+        return cls(networks, frequencies, arrays["context_offsets"])
+
+    def with_networks(self, networks: Sequence[ContextNetwork]) -> ContextModel:
+        """Returns the model with the same tables and other networks."""
+        changed = copy(self)
+        changed.networks = tuple(networks)
+        return changed
+
+    @cached_property
+    def table_set(self) -> TableSet:
+        """The tables, for the coder."""
+        return TableSet.of(self.tables)
+
+    @cached_property
+    def cost_bits(self) -> Float32:
+        """The bits of every entry of every table, float32 [tables, TABLE_SIZE].
+
+        They are zeros for tables beyond the direct ones. Symbols of these tables are coded in two
+        parts, and their cost hardly depends on the symbol.
+        """
+        direct = np.stack([table.entry_bits for table in self.tables[:DIRECT_TABLES]])
+        others = np.zeros((len(self.tables) - DIRECT_TABLES, direct.shape[1]))
+        return np.concatenate([direct, others]).astype(np.float32)
+
+    def _choose_tables_by_kernel(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
+    ) -> TableChoice:
+        choice = TableChoice.room(len(quantizers))
+        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
+        compiled.choose_tables(*arguments, choice.table, choice.sign, np.empty(0, dtype=np.uint8))
+        return choice
+
+    def bits_of_entries(self, table: npt.NDArray[np.int16], entry: Int32) -> Float32:
+        """The bits of an entry of each of some tables; see `cost_bits`."""
+        return np.asarray(self.cost_bits.ravel().take(table.astype(np.intp) * TABLE_SIZE + entry))
+
+    @by_kernels(_choose_tables_by_kernel)
+    def choose_tables(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
+    ) -> TableChoice:
+        """Chooses the tables of the symbols in some rows of a pass.
+
+        Args:
+            causal: What is decoded before the pass.
+            coding_pass: The pass.
+            rows: The rows.
+            quantizers: The quantiser of each symbol of the rows, int8 [N].
+            log_step: The logarithm of the step; see `quantizer.log_step`.
+        """
+        available = causal.available(coding_pass)
+        features = causal.features(coding_pass, rows)
+        outputs = self.networks[coding_pass.phase].outputs(features, available, coding_pass, log_step, np)
+        return self.choose_tables_from_outputs(outputs, quantizers)
+
+    def hidden(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, log_step: int
+    ) -> npt.NDArray[np.uint8]:
+        """Computes the inputs of the last layer for the symbols in some rows of a pass, by NumPy.
+
+        The arguments are those of `choose_tables`.
+
+        Returns:
+            uint8 [N, hidden_2].
+        """
+        features, available = causal.features(coding_pass, rows), causal.available(coding_pass)
+        found = self.networks[coding_pass.phase].hidden(features, available, coding_pass, log_step, np)
+        return np.ascontiguousarray(found.T.astype(np.uint8))
+
+    def _kernel_arguments(
+        self, causal: CausalContext, coding_pass: CodingPass, rows: Rows, quantizers: States, log_step: int
+    ) -> tuple[Any, ...]:
+        """What kernels take of a pass; the arguments are those of `choose_tables`."""
+        network = self.networks[coding_pass.phase]
+        w1, w2, w3 = network.weight_bytes
+        c1, c2, c3 = network.constants(coding_pass, log_step)
+        views, symbol_count = causal.views(coding_pass)
+        if rows.start > 0:
+            views = views.copy()
+            views[:, 1] += rows.start * views[:, 2]
+        sizes = TABLES_PER_QUANTIZER, DIRECT_TABLES, UNIT_SCALE_INDEX, LAPLACE_COUNT - 1, LAST_DIRECT
+        available = causal.available_numbers(coding_pass)
+        of_symbols = np.ascontiguousarray(quantizers), _CLASS_OF_MEAN, sizes
+        shape = len(rows), causal.shape(coding_pass)[1]
+        return w1, c1, w2, c2, w3, c3, available, symbol_count, *causal.planes, views, *shape, *of_symbols
+
+    def add_gradient(
+        self,
+        causal: CausalContext,
+        coding_pass: CodingPass,
+        rows: Rows,
+        quantizers: States,
+        log_step: int,
+        symbols: Int32,
+        slopes: tuple[Float32, Float32],
+        hidden: npt.NDArray[np.uint8],
+    ) -> TableChoice:
+        """Chooses the tables of the symbols in some rows of a pass, as `choose_tables`, and adds
+        the derivative of their bits to what they see.
+
+        It is that of `features_gradient`, through bytes (see the kernel); other threads must not be
+        within two rows.
+
+        Args:
+            causal: As in `choose_tables`.
+            coding_pass: As in `choose_tables`.
+            rows: As in `choose_tables`.
+            quantizers: As in `choose_tables`.
+            log_step: As in `choose_tables`.
+            symbols: The symbols of the rows, int32 [N].
+            slopes: By symbols of the level and by their magnitudes, float32 [2, ...], each of the
+                shape of `CausalContext.planes`[0]; and those by the coarser level. They change.
+            hidden: Receives what `hidden` gives; nothing if empty.
+        """
+        choice = TableChoice.room(len(quantizers))
+        arguments = self._kernel_arguments(causal, coding_pass, rows, quantizers, log_step)
+        of_symbols = np.ascontiguousarray(symbols), self.bits_of_outputs, self.bits_of_outputs.shape[1:3]
+        compiled.add_gradient(*arguments, choice.table, choice.sign, hidden, *of_symbols, *slopes)
+        return choice
+
+    def choose_tables_from_outputs(self, outputs: Float32, quantizers: States) -> TableChoice:
+        """Chooses tables from the outputs of a network.
+
+        Args:
+            outputs: Integers (scale, mean), float32 [2, N].
+            quantizers: The quantiser of each symbol, int8 [N].
+        """
+        scale = np.clip(outputs[0] + UNIT_SCALE_INDEX, 0, LAPLACE_COUNT - 1).astype(np.int16)
+        mean = outputs[1]
+        size = _CLASS_OF_MEAN[np.minimum(np.abs(mean), MEANS[-1]).astype(np.int16)]
+        direct = quantizers * np.int16(TABLES_PER_QUANTIZER) + scale * np.int16(len(MEANS)) + size
+        beyond = scale + np.int16(DIRECT_TABLES - LAST_DIRECT - 1)
+        table = np.where(scale <= LAST_DIRECT, direct, beyond)
+        return TableChoice(table, np.where(mean < 0, -1, 1).astype(np.int32))
+
+    def rescaled(self, choice: TableChoice, octaves: float) -> TableChoice:
+        """Returns the tables for symbols that are larger by a factor of 2^octaves.
+
+        Tables beyond the direct ones stay the same.
+        """
+        change = round(octaves * SCALES_PER_OCTAVE)
+        if change == 0:
+            return choice
+        rest, size = np.divmod(choice.table, np.int16(len(MEANS)))
+        quantizer, scale = np.divmod(rest, np.int16(SCALES))
+        scale = np.clip(scale + np.int16(change), 0, LAST_DIRECT)
+        table = quantizer * np.int16(TABLES_PER_QUANTIZER) + scale * np.int16(len(MEANS)) + size
+        return TableChoice(np.where(choice.table < DIRECT_TABLES, table, choice.table), choice.sign)
+
+    @cached_property
+    def bits_of_outputs(self) -> Float32:
+        """The bits of every entry for integers (scale, mean), on which fits descend.
+
+        Returns:
+            float32 [QUANTIZERS, SCALES, 2 LARGEST_MEAN + 1, TABLE_SIZE], interpolated between the
+            middles of the classes of mean.
+        """
+        classes = self.cost_bits[:DIRECT_TABLES].reshape(QUANTIZERS, SCALES, len(MEANS), TABLE_SIZE)
+        position = np.interp(np.arange(LARGEST_MEAN + 1), class_middles(), np.arange(len(MEANS)))
+        low = np.minimum(position.astype(np.intp), len(MEANS) - 2)
+        part = (position - low).astype(np.float32)[:, None]
+        positive = (1 - part) * classes[:, :, low] + part * classes[:, :, low + 1]
+        negative = positive[:, :, :0:-1].copy()
+        negative[..., :ESCAPE] = negative[..., ESCAPE - 1 :: -1]
+        return np.concatenate([negative, positive], axis=2)
+
+    def slopes(self, outputs: Float32, symbols: Int32, quantizers: States) -> Float32:
+        """Returns the change of the bits of symbols by (scale, mean), as central differences.
+
+        The bits are constant beyond the first and last tables, so an output far outside has no
+        slope.
+
+        Args:
+            outputs: (scale, mean) before they are rounded, float32 [2, N].
+            symbols: int32 [N].
+            quantizers: int8 [N].
+
+        Returns:
+            float32 [2, N].
+        """
+        bits = self.bits_of_outputs
+        last_scale, last_mean = SCALES - 1, 2 * LARGEST_MEAN
+        scale, mean = np.rint(outputs).astype(np.intp) + np.array([[UNIT_SCALE_INDEX], [LARGEST_MEAN]])
+        entry = np.clip(symbols, -RADIUS, RADIUS) + RADIUS
+        lower, here, upper = (np.clip(scale + change, 0, last_scale) for change in (-_SLOPE_REACH, 0, _SLOPE_REACH))
+        less, near, more = (np.clip(mean + change, 0, last_mean) for change in (-_SLOPE_REACH, 0, _SLOPE_REACH))
+        by_scale = bits[quantizers, upper, near, entry] - bits[quantizers, lower, near, entry]
+        by_mean = bits[quantizers, here, more, entry] - bits[quantizers, here, less, entry]
+        return np.asarray(np.stack([by_scale, by_mean]) / (2 * _SLOPE_REACH), dtype=np.float32)
+
+    def features_gradient(
+        self,
+        features: Float32,
+        available: Indices,
+        log_step: int,
+        coding_pass: CodingPass,
+        symbols: Int32,
+        quantizers: States,
+    ) -> Float32:
+        """Returns the derivative of the bits of a pass's symbols by the features that are symbols.
+
+        Symbols under tables of large scales, which hardly depend on their context, count as
+        independent of it.
+
+        Args:
+            features: As in `ContextNetwork.outputs`.
+            available: As in `ContextNetwork.outputs`.
+            log_step: As in `ContextNetwork.outputs`.
+            coding_pass: As in `ContextNetwork.outputs`.
+            symbols: int32 [N].
+            quantizers: The quantiser of each symbol, int8 [N].
+
+        Returns:
+            float32 [K', N]; see `ContextNetwork.gradient`.
+        """
+        slopes = partial(self.slopes, symbols=symbols, quantizers=quantizers)
+        return self.networks[coding_pass.phase].gradient(features, available, coding_pass, log_step, slopes)

@@ -1,0 +1,142 @@
+"""Pixels of the latent model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from dfmcodec._types import Float32, Int32, Pixels
+from dfmcodec.codecs.renderer import Decoded, DecodeRequest, Renderer
+from dfmcodec.codecs.wavelet.colour import planes_to_pixels
+from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents, tiling_of
+from dfmcodec.codecs.wavelet.correction import CELL, DeepFourierMachine, Evaluate
+from dfmcodec.codecs.wavelet.filter import MAX_RADIUS
+from dfmcodec.codecs.wavelet.geometry import Tiling
+from dfmcodec.codecs.wavelet.synthesis import BLOCK_SIDE, Samples, corrected, seen_from, synthesise
+from dfmcodec.codecs.wavelet.weights import prior_of
+from dfmcodec.container.header import Header
+from dfmcodec.image.region import Region
+from dfmcodec.image.resample import Sampling, evaluate_strips
+from dfmcodec.kernels import has_kernels
+from dfmcodec.threads import SIDE_BY_SIDE, thread_count
+
+
+class LatentRenderer(Renderer):
+    """Corrects the linear synthesis of latents."""
+
+    def uses_threads(self) -> bool:
+        return not has_kernels()
+
+    def seen_from(self, region: Region, header: Header) -> Region:
+        arch = header.architecture
+        assert isinstance(arch, LatentArchitecture)
+        return seen_from(region, header.height, header.width, prior_of(arch.prior_id).machine.reach, MAX_RADIUS)
+
+    def level(self, sampling: Sampling, architecture: LatentArchitecture) -> int:
+        return sampling.level(architecture.levels)
+
+    def render(self, decoded: Decoded, region: Region, request: DecodeRequest) -> Pixels:
+        model: QuantizedLatents = decoded.model
+        machine, evaluate = _machine_of(model, request.backend)
+        of_model = model.q_step, model.basis, machine, evaluate, model.image_filter, model.bit_depth
+        return synthesise(_samples_of(decoded), region, *of_model)
+
+    def has_bands(self, header: Header) -> bool:
+        arch = header.architecture
+        return isinstance(arch, LatentArchitecture) and arch.tile_rows > 1
+
+    def render_bands(
+        self, read: Callable[[Region], Decoded], region: Region, header: Header, request: DecodeRequest
+    ) -> Pixels:
+        arch = header.architecture
+        assert isinstance(arch, LatentArchitecture)
+        margin = max(CELL * prior_of(arch.prior_id).machine.reach, MAX_RADIUS)
+        seen = self.seen_from(region, header)
+        above: Int32 | None = None  # the rows of samples that blocks below still see
+        pixels: Pixels | None = None
+        done = region.top
+        for rows in _bands_of(seen, tiling_of(arch, header.height, header.width)):
+            decoded = _below(above, read(Region(rows.start, seen.left, rows.stop, seen.right)))
+            top, bottom = decoded.covered.top, decoded.covered.bottom
+            # The last blocks have to wait for what they see below.
+            ready = region.bottom if bottom >= seen.bottom else (bottom - margin) // BLOCK_SIDE * BLOCK_SIDE
+            if ready > done:
+                of_part = self.render(decoded, replace(region, top=done, bottom=ready), request)
+                if pixels is None:
+                    pixels = np.empty((region.height, region.width, arch.channels), of_part.dtype)
+                pixels[done - region.top : ready - region.top] = of_part
+                done = ready
+            needed = done // BLOCK_SIDE * BLOCK_SIDE - margin
+            above = _synthesis_of(decoded)[:, max(0, needed - top) :].copy()
+            del decoded  # the next band needs the memory
+        assert pixels is not None
+        return pixels
+
+    def render_at(
+        self, decoded: Decoded, sampling: Sampling, seen: Region, level: int, request: DecodeRequest
+    ) -> Pixels:
+        model: QuantizedLatents = decoded.model
+        rows, columns = sampling.rows(), sampling.columns()
+        if level:
+            covered, planes = decoded.covered, _synthesis_of(decoded).astype(np.float32)
+            at = rows.from_sample(covered.top, level), columns.from_sample(covered.left, level)
+        else:
+            planes = _corrected_planes(decoded, seen, request.backend)
+            at = rows.from_sample(seen.top), columns.from_sample(seen.left)
+        strips = (strip.transpose(1, 2, 0) for strip in evaluate_strips(planes, *at))
+        return np.concatenate([planes_to_pixels(strip, model.basis, model.bit_depth) for strip in strips])
+
+
+def _bands_of(region: Region, tiling: Tiling) -> Iterator[range]:
+    """The rows of bands of whole tiles, which together cover a region: a row of tiles, or as many
+    as give each thread a tile.
+    """
+    _, numbers = tiling.covering(region)
+    tops = sorted({tiling.tiles[number].top for number in numbers})
+    each = -(-min(thread_count(), SIDE_BY_SIDE) * len(tops) // len(numbers))
+    ends = [*tops[each::each], max(tiling.tiles[number].rows.stop for number in numbers)]
+    yield from map(range, tops[::each], ends)
+
+
+def _below(above: Int32 | None, decoded: Decoded) -> Decoded:
+    """A band together with rows of samples above it."""
+    if above is None:
+        return decoded
+    samples = np.concatenate([above, _synthesis_of(decoded)], axis=1)
+    covered = replace(decoded.covered, top=decoded.covered.bottom - samples.shape[1])
+    return replace(decoded, model=replace(decoded.model, samples=None), covered=covered, samples=samples)
+
+
+def _synthesis_of(decoded: Decoded) -> Int32:
+    """The linear synthesis of latents that were read."""
+    samples: Int32 | None = decoded.model.samples if decoded.samples is None else decoded.samples
+    assert samples is not None
+    return samples
+
+
+def _samples_of(decoded: Decoded) -> Samples:
+    return Samples(_synthesis_of(decoded), decoded.covered, decoded.height, decoded.width)
+
+
+def _corrected_planes(decoded: Decoded, region: Region, backend: str) -> Float32:
+    """The planes of a region in units, corrected by image filter and machine, float32 [C, H, W]."""
+    model: QuantizedLatents = decoded.model
+    planes = np.empty((model.architecture.channels, region.height, region.width), dtype=np.float32)
+    machine, evaluate = _machine_of(model, backend)
+    samples = _samples_of(decoded)
+    for block, block_planes in corrected(samples, region, model.q_step, machine, evaluate, model.image_filter):
+        within = block.relative_to(region)
+        planes[:, within.rows, within.columns] = block_planes
+    return planes
+
+
+def _machine_of(model: QuantizedLatents, backend: str) -> tuple[DeepFourierMachine, Evaluate | None]:
+    """The Deep Fourier Machine of the prior, and what evaluates it; see `machine_change`."""
+    machine = prior_of(model.architecture.prior_id).machine
+    if backend == "numpy":
+        return machine, None
+    from dfmcodec.codecs.wavelet.jax_backend import jax_evaluator
+
+    return machine, jax_evaluator(machine)

@@ -1,0 +1,217 @@
+"""The fit of an image's own adaptation of the context networks: gradient descent on bits, at a
+cost for each unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, isfinite, pi
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Int32, Symbols
+from dfmcodec.codecs.wavelet.adaptation import CONSTANT_UNIT, ContextAdaptation, band_numbers
+from dfmcodec.codecs.wavelet.context import OUTPUT_SHIFT, ContextModel
+from dfmcodec.codecs.wavelet.geometry import Tiling
+from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
+from dfmcodec.codecs.wavelet.trellis import States
+from dfmcodec.container.sizes import STREAM_SECTION_BYTES
+from dfmcodec.entropy.tables import RADIUS, UNIT_SCALE_INDEX
+from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.threads import in_threads
+
+_SYMBOLS_OF_LEVEL = 120_000  # about the number that is sampled of each decomposition level
+_BATCH = 4096
+_RATES = (0.1, 0.4)  # learning rates of maps and constants, units
+_UNIT_COST = 4.0  # bits, about what 1 instead of 0 costs
+_LEAST_GAIN = 1.5  # times what it costs, because symbols that were chosen under other tables flatter an adaptation
+_MOMENTUM = 0.9
+_WARM_UP = 10  # steps that measure gradients and change nothing
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Symbols of one phase, N of them.
+
+    Args:
+        hidden: The input of the last layer, uint8 [N, hidden_2].
+        sums: Its outputs without an adaptation, before the shift, float32 [N, 2].
+        band: The position of each symbol's band in `band_numbers`, int64 [N].
+        symbols: int32 [N].
+        quantizer: The quantiser of each symbol, int8 [N].
+        weight: How many symbols each stands for, float32 [N].
+    """
+
+    hidden: npt.NDArray[np.uint8]
+    sums: Float32
+    band: npt.NDArray[np.int64]
+    symbols: Symbols
+    quantizer: States
+    weight: Float32
+
+
+class SymbolSample:
+    """A random sample of an image's symbols, with what the last layers see of their contexts.
+
+    Args:
+        context: The context model of the prior, without an adaptation.
+        tiling: The tiles of the image.
+        log_step: See `codecs.wavelet.quantizer.log_step`.
+        seed: Of the random choice.
+    """
+
+    def __init__(self, context: ContextModel, tiling: Tiling, log_step: int, seed: int = 0) -> None:
+        self.context = context
+        self.geometry = tiling.tiles[0].geometry  # all tiles have the same bands
+        self._symbols_of_finest_level = tiling.height * tiling.width * tiling.channels
+        self._log_step = log_step
+        self._rng = np.random.default_rng(seed)
+        self._parts: dict[int, list[_Seen]] = {}
+        self._numbers = {band: number for number, band in enumerate(band_numbers(self.geometry))}
+
+    def add(self, coding_pass: CodingPass, hidden: npt.NDArray[np.uint8], symbols: Symbols, quantizers: States) -> None:
+        """Samples the N symbols of a pass; for `hidden` see `ContextModel.hidden`."""
+        part = min(1.0, _SYMBOLS_OF_LEVEL / (self._symbols_of_finest_level / 4**coding_pass.level))
+        kept = np.flatnonzero(self._rng.random(symbols.size) < part)
+        network = self.context.networks[coding_pass.phase]
+        seen = hidden[kept]
+        constants = network.last_constants(coding_pass, self._log_step)
+        self._parts.setdefault(coding_pass.phase, []).append(
+            _Seen(
+                seen,
+                seen.astype(np.float32) @ network.w3.T + constants,
+                np.full(kept.size, self._numbers[coding_pass.band], dtype=np.int64),
+                symbols[kept],
+                quantizers[kept],
+                np.full(kept.size, 1 / part, dtype=np.float32),
+            )
+        )
+
+    def extend(self, other: SymbolSample) -> None:
+        """Takes the sample of another tile."""
+        for phase, parts in other._parts.items():
+            self._parts.setdefault(phase, []).extend(parts)
+
+    def by_phase(self) -> dict[int, _Seen]:
+        """The sample of each phase that has one."""
+        names = _Seen.__dataclass_fields__
+        return {
+            phase: _Seen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+            for phase, parts in self._parts.items()
+        }
+
+
+def fit_adaptation(
+    sample: SymbolSample,
+    start: ContextAdaptation | None,
+    steps: int,
+    check: Callable[[], None] = lambda: None,
+) -> ContextAdaptation | None:
+    """Finds the adaptation that lowers the bits of the symbols and of itself most; None where none
+    lowers them.
+
+    Args:
+        sample: A sample of the image's symbols.
+        start: Where the descent starts; None for no adaptation.
+        steps: Gradient steps.
+        check: Called before the fit. What it raises ends it.
+
+    Raises:
+        FloatingPointError: Gradients are NaN or infinite.
+    """
+    context = sample.context
+    nothing = ContextAdaptation.none(context, sample.geometry)
+    first = start or nothing
+    maps, constants = nothing.maps.copy(), nothing.constants.copy()
+    saved = 0.0
+
+    def fit(of_phase: tuple[int, _Seen]) -> tuple[tuple[Int32, Int32], float]:
+        """The map and constants of a phase, and how many bits of the symbols they save."""
+        phase, seen = of_phase
+        found = _descend(context, seen, first.maps[phase], first.constants[phase], steps, seed=phase)
+        before = _bits(context, seen, nothing.maps[phase], nothing.constants[phase])
+        return found, before - _bits(context, seen, *found)
+
+    by_phase = sample.by_phase()
+    check()
+    for phase, (found, gain) in zip(by_phase, in_threads(fit, by_phase.items()), strict=True):
+        if gain > _LEAST_GAIN * 8 * adaptation_bytes(ContextAdaptation(found[0][None], found[1][None])):
+            maps[phase], constants[phase] = found
+            saved += gain
+    chosen = ContextAdaptation(maps, constants)
+    return chosen if saved > _LEAST_GAIN * 8 * (adaptation_bytes(chosen) + STREAM_SECTION_BYTES) else None
+
+
+def _bits(context: ContextModel, seen: _Seen, maps: Int32, constants: Int32) -> float:
+    """Bits of the symbols under the tables that adapted sums choose."""
+    sums = _adapted(seen, slice(None), maps, constants)
+    choice = context.choose_tables_from_outputs(np.floor((sums + OUTPUT_SHIFT // 2) / OUTPUT_SHIFT).T, seen.quantizer)
+    entry = np.clip(seen.symbols * choice.sign, -RADIUS, RADIUS) + RADIUS
+    return float((context.bits_of_entries(choice.table, entry) * seen.weight).sum(dtype=np.float64))
+
+
+def _adapted(seen: _Seen, chosen: slice | npt.NDArray[np.int64], maps: Int32, constants: Int32) -> Float32:
+    change = (CONSTANT_UNIT * constants).astype(np.float32)[seen.band[chosen]]
+    found: Float32 = seen.sums[chosen] + seen.hidden[chosen].astype(np.float32) @ maps.T.astype(np.float32) + change
+    return found
+
+
+def _descend(
+    context: ContextModel, seen: _Seen, maps: Int32, constants: Int32, steps: int, seed: int
+) -> tuple[Int32, Int32]:
+    """Stochastic gradient descent on bits, with a soft threshold for the rate cost of each unit
+    (proximal gradient).
+
+    Gradients are scaled by their root mean square over all steps so far: bits have rare large
+    gradients, which a mean that forgets, as Adam's, would let the frequent small ones outweigh.
+    """
+    rng = np.random.default_rng(seed)
+    shares = np.cumsum(seen.weight, dtype=np.float64)
+    values = [maps.astype(np.float32), constants.astype(np.float32)]
+    means = [np.zeros_like(value) for value in values]
+    squares = [np.zeros_like(value) for value in values]
+    weight = np.float32(shares[-1] / _BATCH / OUTPUT_SHIFT)
+    for step in range(1, steps + 1):
+        drawn = np.sort(rng.random(_BATCH)) * shares[-1]  # sorted, for the cache
+        chosen = np.searchsorted(shares, drawn).astype(np.int64, copy=False)
+        by_maps, by_constants = _gradient(context, seen, chosen, *(np.rint(value).astype(np.int32) for value in values))
+        if not isfinite(by_constants.sum()):
+            msg = "gradients of the adaptation"
+            raise FloatingPointError(msg)
+        for number, gradient in enumerate((weight * by_maps, weight * CONSTANT_UNIT * by_constants)):
+            rate = _RATES[number] * 0.5 * (1 + cos(pi * step / steps))
+            means[number] += (1 - _MOMENTUM) * (gradient - means[number])
+            squares[number] += (gradient**2 - squares[number]) / step
+            if step > _WARM_UP:
+                size = np.sqrt(squares[number]) + 1e-3
+                moved = values[number] - rate * means[number] / size
+                values[number] = np.copysign(np.maximum(np.abs(moved) - rate * _UNIT_COST / size, 0), moved)
+    rounded = [np.rint(value).astype(np.int32) for value in values]
+    return rounded[0], rounded[1]
+
+
+def _gradient_by_kernel(
+    context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
+) -> tuple[Float32, Float32]:
+    by_maps, by_constants = np.empty(maps.shape, dtype=np.float32), np.empty(constants.shape, dtype=np.float32)
+    sample = seen.hidden, seen.sums, seen.band, seen.symbols, seen.quantizer
+    sizes = *context.bits_of_outputs.shape[1:3], UNIT_SCALE_INDEX
+    adaptation = maps, constants, CONSTANT_UNIT
+    compiled.adaptation_gradient(sample, chosen, adaptation, context.bits_of_outputs, sizes, by_maps, by_constants)
+    return by_maps, by_constants
+
+
+@by_kernels(_gradient_by_kernel)
+def _gradient(
+    context: ContextModel, seen: _Seen, chosen: npt.NDArray[np.int64], maps: Int32, constants: Int32
+) -> tuple[Float32, Float32]:
+    """The derivative of the bits of the chosen symbols by maps, float32 [2, hidden_2], and by what
+    is added to the sums of each band, [bands, 2].
+    """
+    outputs = _adapted(seen, chosen, maps, constants).T * np.float32(1 / OUTPUT_SHIFT)
+    by_sums = context.slopes(outputs, seen.symbols[chosen], seen.quantizer[chosen])
+    by_band = [np.bincount(seen.band[chosen], of_output, len(constants)) for of_output in by_sums]
+    return by_sums @ seen.hidden[chosen].astype(np.float32), np.stack(by_band, axis=1).astype(np.float32)

@@ -1,0 +1,99 @@
+"""The cost of a symbol's value as context of other symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.wavelet.encode.halves import Halves, from_halves, to_halves
+from dfmcodec.codecs.wavelet.geometry import ORIENTATIONS, Geometry
+from dfmcodec.codecs.wavelet.neighbourhood import inside, inside_phase, phases_size, plane_size, symbol_views
+from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
+
+
+@dataclass(frozen=True)
+class DependencyCosts:
+    """The cost of every symbol's value as context of other symbols, to first order.
+
+    A symbol of a tile has two slopes, in bits: by its companded value with sign, and by its
+    companded magnitude. They are kept in 16 bits, as those of all tiles stay in memory.
+
+    Args:
+        by_pass: The two slopes of each symbol of a coding pass, [2, N].
+    """
+
+    by_pass: Mapping[CodingPass, Halves]
+
+    def slopes(self, coding_pass: CodingPass) -> Float32:
+        """The two slopes of each symbol of a pass, float32 [2, N]."""
+        return from_halves(self.by_pass[coding_pass])
+
+
+class GatheredCosts:
+    """`DependencyCosts` while they are gathered during an iteration, from the derivative of each
+    coding pass's bits by its features.
+
+    What passes of a symbol's own level and of the finer one add is kept apart, each as these see it
+    (`CausalContext.planes`).
+
+    Args:
+        geometry: The sizes of the tile's bands.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+        bands = 2, geometry.channels, ORIENTATIONS
+        low_sizes = geometry.low_sizes[1:]
+        phases = [(*bands, 2, 2, *phases_size(size)) for size in low_sizes]
+        planes = [(*bands, *plane_size(size)) for size in low_sizes[1:]]
+        self._by_level: list[Any] = [np.zeros(shape, dtype=np.float32) for shape in phases]
+        self._by_finer: list[Any] = [np.zeros(shape, dtype=np.float32) for shape in planes]
+        self._none = np.zeros((2, 0), dtype=np.float32)
+
+    def slopes_seen(self, coding_pass: CodingPass) -> tuple[Float32, Float32]:
+        """The slopes by what a pass sees: of its level, float32 [2, C, orientations, 2, 2, rows,
+        columns], and of the coarser level, float32 [2, C, orientations, rows, columns].
+        """
+        has_coarser = coding_pass.level < len(self._by_finer)
+        by_coarser = self._by_finer[coding_pass.level] if has_coarser else self._none
+        return self._by_level[coding_pass.level], by_coarser
+
+    def add(self, coding_pass: CodingPass, rows: Rows, columns: int, features_gradient: Float32) -> None:
+        """Adds derivatives by the symbol features of some rows, float32 [K', N], to the slopes of
+        those symbols.
+        """
+        gradient = features_gradient.reshape(-1, len(rows), columns)
+        by_level, by_coarser = self.slopes_seen(coding_pass)
+        signed, magnitudes = np.split(gradient, 2)
+        row = 0
+        for view in symbol_views(coding_pass, by_coarser is not self._none):
+            if not view.available:
+                continue
+            band = (by_coarser if view.coarser else by_level)[:, view.channel, view.orientation]
+            windows = view.windows(rows, columns) if view.coarser else view.phase_windows(rows, columns)
+            for window in windows:
+                band[0][window] += signed[row]
+                band[1][window] += magnitudes[row]
+                row += 1
+
+    def scaled(self, factor: float) -> DependencyCosts:
+        """The costs times a factor."""
+        levels = range(self._geometry.levels)
+        passes = (coding_pass for level in levels for coding_pass in level_passes(self._geometry, level))
+        return DependencyCosts({each: to_halves(self._slopes(each) * np.float32(factor)) for each in passes})
+
+    def _slopes(self, coding_pass: CodingPass) -> Float32:
+        """The two slopes of each symbol of a pass, float32 [2, N]."""
+        level, phase = coding_pass.level, PHASES[coding_pass.phase]
+        shape = pass_shape(self._geometry, coding_pass)
+        slopes = np.empty((2, *shape), dtype=np.float32)
+        for kind, of_kind in enumerate(slopes):
+            band = kind, coding_pass.channel, coding_pass.orientation
+            of_kind[:] = inside_phase(self._by_level[level][band], shape, phase)
+            if level > 0:
+                of_kind += inside(self._by_finer[level - 1][band], shape, phase)
+        return slopes.reshape(2, -1)

@@ -1,0 +1,260 @@
+"""What stays the same during one encoding: the image, its tiles, the prior, and which parts of the
+codec are used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import isfinite
+
+import numpy as np
+
+from dfmcodec import container
+from dfmcodec._types import Float32, Int32, Pixels, Tune
+from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
+from dfmcodec.codecs.wavelet.colour import (
+    ColourBasis,
+    Luma,
+    pixels_to_planes,
+    planes_to_pixels,
+    principal_chroma_angle,
+)
+from dfmcodec.codecs.wavelet.contents import LatentArchitecture, QuantizedLatents
+from dfmcodec.codecs.wavelet.context import ContextModel
+from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS, QUICK, Effort
+from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
+from dfmcodec.codecs.wavelet.geometry import Tile, Tiling
+from dfmcodec.codecs.wavelet.synthesis import Samples, blocks, corrected_block, machine_change
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL, Pyramid, analyse
+from dfmcodec.codecs.wavelet.weights import Prior, shipped
+from dfmcodec.container.checks import CHECK_BYTES
+from dfmcodec.image import Image, values_per_level
+from dfmcodec.image.region import CHANNELS, Region
+from dfmcodec.metrics import mse
+from dfmcodec.threads import in_threads
+
+_VALUES = "the machine's values"
+_PER_UNIT = np.float32(2)  # numbers of 16 bits that stand for a unit
+_LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+
+
+class Change:
+    """What machine and image filter add to the linear synthesis of an image, [C, H, W].
+
+    Args:
+        shape: Its shape.
+        is_large: Whether it is kept in halves of a unit, int16, because float32 would take much
+            memory.
+    """
+
+    def __init__(self, shape: tuple[int, ...], is_large: bool) -> None:
+        self._values = np.zeros(shape, dtype=np.int16 if is_large else np.float32)
+
+    def put(self, values: Float32, rows: slice, columns: slice = slice(None)) -> None:
+        """Sets a part, in units; 16 bits take the largest that they have for larger ones."""
+        if self._values.dtype == np.int16:
+            values = np.rint(values * _PER_UNIT)
+            np.clip(values, *_LIMITS, out=values)
+        self._values[:, rows, columns] = values
+
+    def part(self, rows: slice, columns: slice = slice(None)) -> Float32:
+        """A copy of a part, float32 [C, rows, columns], units."""
+        values = self._values[:, rows, columns].astype(np.float32)
+        if self._values.dtype == np.int16:
+            values /= _PER_UNIT
+        return values
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The constants of an encoding.
+
+    Args:
+        image: What is encoded.
+        effort: How much work it may be.
+        basis: The luma of the tune, and chroma axes that follow the image.
+        tiling: How the image is cut.
+        check_bytes: Bytes of the check of a section; 0 where the file gets none.
+        tune: How errors are weighed.
+        prior: Context networks, tables and machine.
+        has_floor: Whether the target is a least quality, for which what is kept of a large image is
+            not exact enough.
+    """
+
+    image: Image
+    effort: Effort
+    basis: ColourBasis
+    tiling: Tiling
+    check_bytes: int
+    tune: Tune = Tune.PSNR
+    prior: Prior = field(default_factory=shipped)
+    has_floor: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        image: Image,
+        effort: Effort,
+        has_checks: bool = False,
+        tune: Tune = Tune.PSNR,
+        prior: Prior | None = None,
+        has_floor: bool = False,
+    ) -> Encoding:
+        """The encoding of an image.
+
+        Args:
+            image: What is encoded.
+            effort: How much work it may be.
+            has_checks: Whether its file gets checks.
+            tune: How errors are weighed.
+            prior: Context networks, tables and machine; None for the shipped ones.
+            has_floor: Whether the target is a least quality.
+        """
+        tiling = Tiling.default(image.height, image.width, image.channels)
+        if len(tiling.tiles) > 1 and effort == EFFORT_LEVELS[1]:
+            effort = QUICK
+        luma = Luma.REC_601 if tune is Tune.VISUAL and image.channels == CHANNELS else Luma.MEAN
+        basis = ColourBasis(principal_chroma_angle(image.pixels, luma), luma)
+        check_bytes = CHECK_BYTES if has_checks else 0
+        return cls(image, effort, basis, tiling, check_bytes, tune, prior or shipped(), has_floor)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether an interrupted encoding goes on with this effort."""
+        return self.effort == QUICK
+
+    def quick(self) -> Encoding:
+        """The same encoding as quickly as it can be."""
+        return replace(self, effort=QUICK)
+
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes of the file without range-coded streams, filter and adaptation."""
+        return container.latent_file_bytes(self.tiling)
+
+    @property
+    def section_bytes(self) -> float:
+        """Bytes that a further section adds to the file, without its body."""
+        return container.section_file_bytes(self.check_bytes)
+
+    def written_bytes(self, model: QuantizedLatents) -> int:
+        """The size of a model's file without ancillary data."""
+        further = (model.image_filter is not None) + (model.adaptation is not None)
+        return len(container.write(model, checked=False)) + further * self.check_bytes
+
+    @property
+    def architecture(self) -> LatentArchitecture:
+        """What the file's header says of the model."""
+        machine, tiling = self.prior.machine, self.tiling
+        network = machine.depth, machine.width, self.basis.luma, self.prior.checksum
+        return LatentArchitecture(self.image.channels, tiling.levels, *network, tiling.tile_rows, tiling.tile_columns)
+
+    def context(self, adaptation: ContextAdaptation | None) -> ContextModel:
+        """The prior's context model, adapted."""
+        context = self.prior.context
+        return context if adaptation is None else adaptation.applied(context, self.tiling.tiles[0].geometry)
+
+    def pyramid(self, tile: Tile, change: Change | None = None) -> Pyramid:
+        """The pyramid of a tile.
+
+        Args:
+            tile: The tile.
+            change: What is added to the synthesis of the image; see `machine_change`. Its part in
+                the tile is subtracted first. None for nothing.
+        """
+        planes = pixels_to_planes(self.image.pixels[tile.rows, tile.columns], self.basis)
+        if change is not None:
+            planes -= change.part(tile.rows, tile.columns) / np.float32(UNITS_PER_LEVEL)
+        return analyse(planes, self.tiling.levels)
+
+    def residual(self, samples: Int32, q_step: int, change: Change | None, rows: slice) -> Float32:
+        """What linear synthesis and machine leave to do in some rows.
+
+        Args:
+            samples: The linear synthesis, int32 [C, H, W].
+            q_step: The step that the machine sees.
+            change: What the machine adds; None to evaluate it.
+            rows: The rows.
+
+        Returns:
+            float32 [C, rows, W], units.
+        """
+        planes = pixels_to_planes(self.image.pixels[rows], self.basis)
+        planes *= np.float32(UNITS_PER_LEVEL)
+        planes -= samples[:, rows].astype(np.float32)
+        if change is not None:
+            return planes - change.part(rows)
+        strip = Region(rows.start, 0, rows.stop, samples.shape[2])
+        return planes - machine_change(Samples.whole(samples), strip, q_step, self.prior.machine)
+
+    @property
+    def _is_large(self) -> bool:
+        return len(self.tiling.tiles) > 1
+
+    def machine_change(self, samples: Int32, q_step: int) -> Change:
+        """What the machine adds to the linear synthesis int32 [C, H, W].
+
+        Raises:
+            FloatingPointError: A value is NaN or infinite.
+        """
+        change = Change(samples.shape, self._is_large)
+        machine = self.prior.machine
+        whole = Samples.whole(samples)
+
+        def change_block(block: Region) -> None:
+            values = machine_change(whole, block, q_step, machine)
+            if not isfinite(values.sum(dtype=np.float64)):
+                raise FloatingPointError(_VALUES)
+            change.put(values, block.rows, block.columns)
+
+        in_threads(change_block, blocks(whole.at, whole.height, whole.width))
+        return change
+
+    def with_filter(
+        self, samples: Int32, q_step: int, change: Change | None, image_filter: ImageFilter | None
+    ) -> tuple[float, Pixels | None]:
+        """Adds the filter to the change that the machine makes with a q_step, in place.
+
+        Args:
+            samples: The linear synthesis, int32 [C, H, W].
+            q_step: The step.
+            change: What the machine adds; None to evaluate it, by which pixels are those of a
+                decoder.
+            image_filter: The filter; None for none.
+
+        Returns:
+            The mean squared error of the image that comes out, squared code values of 8 bits; and
+            the image, but for the tune `psnr` with a change.
+        """
+        is_wanted = self.tune is Tune.VISUAL or change is None
+        decoded = np.empty_like(self.image.pixels) if is_wanted else None
+        image, machine = self.image, self.prior.machine
+        whole = Samples.whole(samples)
+        is_exact = change is None or (self._is_large and self.has_floor)
+
+        def squared_error(block: Region) -> tuple[float, int]:
+            """The sum over the samples that count, and their number."""
+            part = block.rows, block.columns
+            if is_exact:
+                planes = corrected_block(whole, block, q_step, machine, None, image_filter)
+                if change is not None:
+                    change.put(planes - samples[:, *part], *part)
+                elif not isfinite(planes.sum(dtype=np.float64)):
+                    raise FloatingPointError(_VALUES)
+            else:
+                assert change is not None
+                planes = change.part(*part)
+                if image_filter is not None:
+                    planes += filter_change(whole.around(block, image_filter.radius), image_filter)
+                change.put(planes, *part)
+                planes = samples[:, *part].astype(np.float32) + planes
+            pixels = planes_to_pixels(planes.transpose(1, 2, 0), self.basis, image.bit_depth)
+            if decoded is not None:
+                decoded[part] = pixels
+            visible = None if image.visible is None else image.visible[part]
+            count = pixels.size if visible is None else int(visible.sum()) * pixels.shape[2]
+            return mse(image.pixels[part], pixels, visible) * count, count
+
+        errors = in_threads(squared_error, blocks(whole.at, whole.height, whole.width))
+        mean = sum(total for total, _ in errors) / max(1, sum(count for _, count in errors))
+        return mean / values_per_level(image.bit_depth) ** 2, decoded

@@ -1,0 +1,158 @@
+"""Size and error of an encoding before the first iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.wavelet.context import MEANS, ContextModel, TableChoice
+from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
+from dfmcodec.codecs.wavelet.encode.encoding import Encoding
+from dfmcodec.codecs.wavelet.encode.trellis_search import STEP_UNIT, pass_coefficients
+from dfmcodec.codecs.wavelet.geometry import Geometry
+from dfmcodec.codecs.wavelet.neighbourhood import NEIGHBOURS
+from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, level_passes, pass_shape
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP, band_step
+from dfmcodec.codecs.wavelet.transform import BAND_NORMS, NORM_UNIT, UNITS_PER_LEVEL, Pyramid
+from dfmcodec.entropy.tables import LAST_DIRECT, RADIUS, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.search.rate_control import Bracket
+
+_KNOWN_OCTAVES = 0.6  # by which contexts make scales smaller than magnitudes around; measured on data/kodak
+_PARENT_WEIGHT = 4  # of neighbours
+_GUESS_FACTOR = 1.01  # measured on data/kodak: sd 3 %
+_STEP_ERROR = 0.33  # squared error of a coefficient that is not zero, in squared steps; measured on data/kodak
+_ESTIMATED_TILES = 4  # about the number of tiles of a large image that are looked at
+_DEAD_ZONE = 0.1  # beyond half a symbol, of coefficients of weight 1
+
+
+def guess_tables(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> TableChoice:
+    """Guesses the tables of a pass before the first iteration: Laplace tables by the magnitude
+    around a coefficient.
+
+    The magnitudes are those of the eight neighbours in the band and, with the weight of four, of
+    the parent.
+    """
+    sums = _neighbour_magnitudes(pyramid, q_step, coding_pass)
+    log_scale = np.log2(sums / 2 + np.float32(0.05)) - np.float32(_KNOWN_OCTAVES)
+    index = np.rint(UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * log_scale).astype(np.int16)
+    scale = np.clip(index, 0, LAST_DIRECT).ravel()
+    return TableChoice(scale * np.int16(len(MEANS)), np.ones(scale.size, dtype=np.int32))
+
+
+def _neighbour_magnitudes(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
+    """The mean magnitude around each coefficient of a pass, in steps. float32 [rows, columns]."""
+    bands = [
+        of_level[coding_pass.orientation][coding_pass.channel]
+        for of_level in pyramid.bands[coding_pass.level : coding_pass.level + 2]
+    ]
+    norm = BAND_NORMS[coding_pass.level][coding_pass.orientation]
+    top, left = PHASES[coding_pass.phase]
+    height, width = bands[0].shape
+    padded = np.pad(np.abs(bands[0]), 1)
+    sums = sum(padded[top + y + 1 : y + 1 + height : 2, left + x + 1 : x + 1 + width : 2] for y, x in NEIGHBOURS)
+    weight = len(NEIGHBOURS)
+    if len(bands) > 1 and bands[1].size:
+        parent = np.abs(bands[1])
+        rows = np.minimum(np.arange(top, height, 2) // 2, parent.shape[0] - 1)
+        columns = np.minimum(np.arange(left, width, 2) // 2, parent.shape[1] - 1)
+        gain = np.float32(BAND_NORMS[coding_pass.level + 1][coding_pass.orientation] / norm * 0.5)
+        sums = sums + _PARENT_WEIGHT * gain * parent[rows[:, None], columns]
+        weight += _PARENT_WEIGHT
+    scale = np.float32(STEP_UNIT * UNITS_PER_LEVEL / band_step(q_step, norm) / weight)
+    return np.asarray(sums * scale, dtype=np.float32)
+
+
+def rounded_bits(c: Float32, choice: TableChoice, context: ContextModel, weights: Float32 | None = None) -> float:
+    """Bits of coefficients, in steps, each rounded by itself to quantiser 0 under tables of no
+    mean; bits are worth more squared steps where errors weigh less.
+    """
+    down = np.float32(_DEAD_ZONE) if weights is None else np.float32(_DEAD_ZONE) / weights
+    symbols = np.clip(np.abs(c) / 2 + (np.float32(0.5) - down), 0, RADIUS).astype(np.int32)
+    return float(context.bits_of_entries(choice.table, symbols + RADIUS).sum(dtype=np.float64))
+
+
+def smallest_q_step(is_enough: Callable[[int], bool]) -> int:
+    """The smallest q_step from which on a condition holds, at most MAX_STEP."""
+    bracket = Bracket(0, MAX_STEP)
+    bracket.bisect(lambda q_step: not is_enough(q_step))
+    return bracket.high
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Estimates of size and error from the coefficients of an image.
+
+    Args:
+        encoding: The encoding.
+        sample: The pyramids that are looked at, with the geometries of their tiles and the weights
+            of their coefficients; of a large image not all.
+        part: The part of the image's samples that they have.
+        fine: Squared coefficients of every other row of level 0, in squared code values of the
+            image. float32 [N].
+        coarse: The same of all rows of the other levels. float32 [M].
+    """
+
+    encoding: Encoding
+    sample: tuple[tuple[Geometry, Pyramid, CoefficientWeights | None], ...]
+    part: float
+    fine: Float32
+    coarse: Float32
+
+    @classmethod
+    def of(cls, encoding: Encoding) -> Estimator:
+        """The estimator of the image of an encoding."""
+        tiles = encoding.tiling.tiles
+        every = max(1, len(tiles) // _ESTIMATED_TILES)
+        pyramids = [(tile.geometry, encoding.pyramid(tile)) for tile in tiles[::every]]
+        sample = tuple((*both, CoefficientWeights.of(both[1], encoding.tune)) for both in pyramids)
+        symbols = sum(geometry.symbol_count() for geometry, _ in pyramids)
+        fine: list[Float32] = []
+        coarse: list[Float32] = [np.zeros(1, dtype=np.float32)]
+        for _, pyramid in pyramids:
+            for level, three in enumerate(pyramid.bands):
+                for orientation, band in enumerate(three):
+                    norm = np.float32(BAND_NORMS[level][orientation] / NORM_UNIT)
+                    rows = band if level else band[:, ::2]
+                    (coarse if level else fine).append((rows.ravel() * norm) ** 2)
+        part = symbols / encoding.image.pixels.size
+        return cls(encoding, sample, part, np.concatenate(fine), np.concatenate(coarse))
+
+    def guessed_bytes(self, q_step: int) -> float:
+        """Size, good to some 3 percent: bits of coefficients rounded by themselves, under guessed
+        tables.
+        """
+        context = self.encoding.prior.context
+        bits = 0.0
+        for geometry, pyramid, weights in self.sample:
+            for level in range(geometry.levels):
+                for coding_pass in level_passes(geometry, level):
+                    tables = guess_tables(pyramid, q_step, coding_pass)
+                    of_pass = None
+                    if weights is not None:
+                        of_pass = weights.of_pass(coding_pass, pass_shape(geometry, coding_pass)).ravel()
+                    bits += rounded_bits(pass_coefficients(pyramid, q_step, coding_pass), tables, context, of_pass)
+        return self.encoding.fixed_bytes + _GUESS_FACTOR * bits / 8 / self.part
+
+    def rough_bytes(self, q_step: int) -> float:
+        """Size, off by a factor that hardly depends on the step: 1/2 log2(1 + 0.9 c^2) summed over
+        coefficients c.
+        """
+        scale = np.float32(0.9 * (64 / q_step) ** 2)
+        fine, coarse = (float(np.log1p(part * scale).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
+        return self.encoding.fixed_bytes + (2 * fine + coarse) / (2 * log(2) * 8) / self.part
+
+    def rough_mse(self, q_step: int) -> float:
+        """Squared error, good to some 10 percent: a part of a squared step, or the coefficient if
+        that is less.
+        """
+        largest = np.float32(_STEP_ERROR * (q_step / 64) ** 2)
+        fine, coarse = (float(np.minimum(part, largest).sum(dtype=np.float64)) for part in (self.fine, self.coarse))
+        return (2 * fine + coarse) / self.part / self.encoding.image.pixels.size
+
+    def q_step_for(self, rough_bytes: float) -> int:
+        """The smallest q_step whose rough size is at most a number of bytes."""
+        return smallest_q_step(lambda q_step: self.rough_bytes(q_step) <= rough_bytes)

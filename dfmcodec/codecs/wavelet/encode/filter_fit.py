@@ -1,0 +1,132 @@
+"""The least-squares fit of an image's own filter, and its quantisation where it is worth its bits.
+
+The filter is the Wiener filter of the adaptive loop filter (Tsai et al. 2013), see
+`codecs.wavelet.filter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+
+import numpy as np
+
+from dfmcodec._types import Float32, Float64, Int32
+from dfmcodec.codecs.wavelet.filter import ImageFilter, tap_differences, taps
+from dfmcodec.codecs.wavelet.sections.filter import filter_bytes
+from dfmcodec.codecs.wavelet.synthesis import Samples
+from dfmcodec.container.sizes import STREAM_SECTION_BYTES
+from dfmcodec.fourier.quantize import step_size
+from dfmcodec.image.region import Region
+from dfmcodec.threads import in_threads
+
+_STEP_INDICES = (48, 56, 64, 72, 80)  # 1/64 .. 1/1024
+_SMALLEST_RADIUS = 2
+_BLOCK_ROWS = 16
+_BLOCKS_AT_A_TIME = 16  # whose products are kept
+_RIDGE = 1e-5
+
+
+def fit_filter(
+    samples: Int32,
+    residual: Callable[[slice], Float32],
+    bit_cost: float,
+    largest_radius: int,
+    rows_part: int = 1,
+) -> ImageFilter | None:
+    """Finds the filter that lowers squared error + bit_cost * bits most; None where none lowers
+    it.
+
+    Args:
+        samples: The linear synthesis, int32 [C, H, W], units.
+        residual: Gives what synthesis and machine leave to do in some rows, float32 [C, rows, W],
+            units.
+        bit_cost: The cost of a bit in squared units.
+        largest_radius: The largest radius to try, in pixels; below 2 for none.
+        rows_part: The fit looks at one block of rows in this many, or at all if there are few.
+
+    Raises:
+        FloatingPointError: The normal equations have NaN or infinite values.
+    """
+    if largest_radius < _SMALLEST_RADIUS:
+        return None
+    normal, moment = _normal_equations(samples, residual, largest_radius, rows_part)
+    if not isfinite(normal.sum() + moment.sum()):
+        msg = "the normal equations of the filter"
+        raise FloatingPointError(msg)
+    best, best_gain = None, 0.0
+    for radius in range(_SMALLEST_RADIUS, largest_radius + 1):
+        size = len(taps(radius)) * samples.shape[0]
+        if size >= samples[0].size:
+            break
+        ridged, factor = _with_inverse_factor(normal[:size, :size])
+        solution = np.linalg.solve(ridged, moment[:size]).astype(np.float64)
+        for step_index in _STEP_INDICES:
+            symbols = _quantize(solution, factor, step_size(step_index))
+            weights = symbols * step_size(step_index)
+            lowered = 2 * np.sum(weights * moment[:size]) - np.sum(weights * (normal[:size, :size] @ weights))
+            candidate = ImageFilter(radius, step_index, _by_output(symbols, samples.shape[0]))
+            gain = float(lowered) - 8 * bit_cost * (filter_bytes(candidate) + STREAM_SECTION_BYTES)
+            if gain > best_gain:
+                best, best_gain = candidate, gain
+    return best
+
+
+def _by_output(symbols: Float64, channels: int) -> Int32:
+    """[taps * inputs, outputs] -> int32 [outputs, taps, inputs]."""
+    return np.ascontiguousarray(symbols.T.reshape(channels, -1, channels)).astype(np.int32)
+
+
+def _normal_equations(
+    samples: Int32, residual: Callable[[slice], Float32], radius: int, rows_part: int
+) -> tuple[Float64, Float64]:
+    """The matrix of the normal equations, [taps * C, taps * C], and their right side, [taps * C,
+    C].
+    """
+    whole = Samples.whole(samples)
+    channels, height, width = samples.shape
+    size = len(taps(radius)) * channels
+    normal, moment = np.zeros((size, size)), np.zeros((size, channels))
+    starts = range(0, height, _BLOCK_ROWS)
+    used = starts[::rows_part] if len(starts) >= 2 * rows_part else starts
+
+    def products(row: int) -> tuple[Float32, Float32]:
+        stop = min(height, row + _BLOCK_ROWS)
+        padded = whole.around(Region(row, 0, stop, width), radius).astype(np.float32)
+        differences = tap_differences(padded, radius, 0, stop - row)
+        error = residual(slice(row, stop)).reshape(channels, -1)
+        return differences @ differences.T, differences @ error.T
+
+    for first in range(0, len(used), _BLOCKS_AT_A_TIME):
+        for by_differences, by_error in in_threads(products, used[first : first + _BLOCKS_AT_A_TIME]):
+            normal += by_differences
+            moment += by_error
+    share = len(starts) / len(used)
+    return normal * share, moment * share
+
+
+def _with_inverse_factor(normal: Float64) -> tuple[Float64, Float64]:
+    """Adds a ridge to the normal matrix, and finds the upper triangular U with U^T U its inverse.
+
+    An image whose differences all go one way, such as a gradient, needs a larger ridge than others.
+    """
+    ridge = _RIDGE * (float(np.trace(normal)) / len(normal) + 1e-9)
+    while True:
+        ridged: Float64 = normal + ridge * np.eye(len(normal))
+        try:
+            return ridged, np.asarray(np.linalg.cholesky(np.linalg.inv(ridged)).T)
+        except np.linalg.LinAlgError:
+            ridge *= 10
+
+
+def _quantize(solution: Float64, factor: Float64, step: float) -> Float64:
+    """Rounds weights one after another; later ones take up the error (Hassibi and Stork 1993, in
+    Cholesky form).
+    """
+    weights = solution.copy()
+    symbols = np.empty_like(weights)
+    for row in range(len(weights)):
+        symbols[row] = np.rint(weights[row] / step)
+        error = (weights[row] - symbols[row] * step) / factor[row, row]
+        weights[row + 1 :] -= factor[row, row + 1 :, None] * error
+    return symbols

@@ -1,0 +1,413 @@
+"""An iteration of rate-distortion optimisation: from a state and a q_step to a trial and the next
+state.
+
+An iteration chooses all symbols by rate and distortion (`trellis_search`), codes them
+(`codecs.wavelet.traversal`), and adds what machine and image filter make of them. The next one aims
+at what these leave to do, and takes its tables from the symbols of this one. Some iterations also
+fit the filter by least squares, and learn what each symbol costs as context of others
+(`dependency_costs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf, log2
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Int32, Pixels, Tune
+from dfmcodec.codecs.wavelet.adaptation import ContextAdaptation
+from dfmcodec.codecs.wavelet.colour import pixels_to_planes
+from dfmcodec.codecs.wavelet.contents import QuantizedLatents, TileStream
+from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
+from dfmcodec.codecs.wavelet.encode.adaptation_fit import SymbolSample, fit_adaptation
+from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
+from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights, TargetShift
+from dfmcodec.codecs.wavelet.encode.encoding import Change, Encoding
+from dfmcodec.codecs.wavelet.encode.estimates import guess_tables
+from dfmcodec.codecs.wavelet.encode.filter_fit import fit_filter
+from dfmcodec.codecs.wavelet.encode.sources import ChosenSymbols, ObservedSymbols
+from dfmcodec.codecs.wavelet.encode.trellis_search import PathChooser, round_low
+from dfmcodec.codecs.wavelet.encode.trial import Trial
+from dfmcodec.codecs.wavelet.filter import MAX_RADIUS, ImageFilter
+from dfmcodec.codecs.wavelet.geometry import Tile
+from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.quantizer import log_step
+from dfmcodec.codecs.wavelet.sections.adaptation import adaptation_bytes
+from dfmcodec.codecs.wavelet.sections.filter import filter_bytes
+from dfmcodec.codecs.wavelet.sections.latents import tile_checks
+from dfmcodec.codecs.wavelet.synthesis import seen_from
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL, Pyramid, analyse
+from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.image.region import Region
+from dfmcodec.kernels import has_kernels
+from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE, ssimulacra2, ssimulacra2_slopes
+from dfmcodec.search.job import Made
+from dfmcodec.threads import in_rounds
+
+_DEPENDENCY_PART = 0.3  # the part of the slopes that is used, as they are of first order only; measured best
+_LEAST_SHIFTED = 0.5  # squared code values: below, errors are those of rounding, and not seen
+_FINEST_WEIGHED = 64  # of q_step, one code value: below, no error is seen, and files become exact
+_FILTER_PIXELS = 1 << 19  # that the filter is fitted to: more give the same one
+_FARTHEST_OCTAVES = 3  # between steps; what is added to the synthesis at one says nothing of the other
+
+
+@dataclass(frozen=True)
+class TileState:
+    """What is known of a tile before an iteration.
+
+    Args:
+        tile: Where it is.
+        dependency_costs: What each symbol costs as context of others; None where that is unknown.
+        tables: The tables of the last iteration by coding pass, `packed`; empty before the first.
+        weights: Those of its coefficients; None before the first iteration, and where all are
+            alike.
+        shift: What its coefficients are to aim at besides; None for nothing.
+    """
+
+    tile: Tile
+    dependency_costs: DependencyCosts | None = None
+    tables: Mapping[CodingPass, npt.NDArray[np.int16]] = field(default_factory=dict)
+    weights: CoefficientWeights | None = None
+    shift: TargetShift | None = None
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """The image that an iteration made.
+
+    Args:
+        samples: The linear synthesis, int32 [C, H, W], units.
+        change: What is added to it.
+        decoded: Both, as pixels.
+    """
+
+    samples: Int32
+    change: Change
+    decoded: Pixels
+
+
+@dataclass
+class IterationState:
+    """What an iteration starts from. It uses up what takes much memory: the tables of the tiles,
+    what their symbols cost as contexts, and the change.
+
+    Args:
+        number: How many iterations are over.
+        tiles: What is known of each tile.
+        change: What filter and machine add to the linear synthesis: symbols need not stand for it.
+            None where that is unknown, or not used.
+        adaptation: The adaptation of the context networks; None for none.
+        q_step: The step that the tables of the tiles are for.
+        image_filter: The last filter that was fitted to the image; None for none.
+        is_plain: Whether neither filter nor adaptation is fitted, because an earlier fit gave NaN
+            or infinite values.
+        reconstruction: What the last iteration made, where the target is to be shifted by it; see
+            `shifted`.
+    """
+
+    number: int
+    tiles: list[TileState]
+    change: Change | None = None
+    adaptation: ContextAdaptation | None = None
+    q_step: int = 1
+    image_filter: ImageFilter | None = None
+    is_plain: bool = False
+    reconstruction: Reconstruction | None = None
+
+
+def first_state(encoding: Encoding) -> IterationState:
+    """The state before the first iteration."""
+    return IterationState(0, list(map(TileState, encoding.tiling.tiles)))
+
+
+def restarted(encoding: Encoding, state: IterationState, best: Trial | None, is_plain: bool) -> IterationState:
+    """A state that forgets all but the adaptation of the best trial, whose values were finite.
+
+    Args:
+        encoding: The encoding.
+        state: Where an iteration failed.
+        best: None where there is none yet.
+        is_plain: Whether further iterations fit neither filter nor adaptation.
+    """
+    adaptation = None if best is None else best.model.adaptation
+    return replace(first_state(encoding), number=state.number + 1, adaptation=adaptation, is_plain=is_plain)
+
+
+def iterate(
+    encoding: Encoding,
+    state: IterationState,
+    q_step: int,
+    bit_cost: float,
+    largest_bytes: float = inf,
+    check: Callable[[], None] = lambda: None,
+    on_tiles: Callable[[int], None] = lambda done: None,
+) -> tuple[Trial, IterationState]:
+    """One iteration.
+
+    Args:
+        encoding: The encoding.
+        state: What it starts from, of which not all is left.
+        q_step: Quantisation step in 1/64 code values.
+        bit_cost: The cost of a bit in squared steps.
+        largest_bytes: The largest file that is of use. A larger one is not finished where no
+            further iteration would learn from it: it has no filter, and its squared error is
+            unknown.
+        check: Called many times on the way. What it raises ends the iteration.
+        on_tiles: Called with the number of tiles that are coded so far.
+
+    Returns:
+        The image as it would be written, and what the next iteration starts from, once it went
+        through `shifted`.
+
+    Raises:
+        FloatingPointError: A fit gave NaN or infinite values.
+    """
+    number, effort = state.number + 1, encoding.effort
+    is_sampled = number in effort.adapted_after and not state.is_plain
+    coded, samples = _code_tiles(encoding, state, q_step, bit_cost, is_sampled, check, on_tiles)
+    model = QuantizedLatents(
+        encoding.architecture,
+        encoding.image.height,
+        encoding.image.width,
+        q_step,
+        encoding.basis.chroma_angle,
+        (),
+        None,
+        adaptation=state.adaptation,
+        bit_depth=encoding.image.bit_depth,
+        streams=coded.streams,
+    )
+    file_bytes = encoding.fixed_bytes + coded.bits / 8
+    if state.adaptation is not None:
+        file_bytes += encoding.section_bytes + adaptation_bytes(state.adaptation)
+    state.change = None
+    following = replace(state, number=number, tiles=list(coded.tiles), q_step=q_step, reconstruction=None)
+    if not effort.is_iterated and (written_bytes := encoding.written_bytes(model)) > largest_bytes:
+        return Trial(number, model, file_bytes, written_bytes, inf), following
+
+    check()
+    change = encoding.machine_change(samples, q_step) if effort.is_iterated else None
+    image_filter = state.image_filter
+    check()
+    if not state.is_plain and (image_filter is None or effort.learns_in(number) or number >= effort.iterations):
+        image_filter = _fit_filter(encoding, samples, change, q_step, bit_cost)
+    if image_filter is not None:
+        model = replace(model, image_filter=image_filter)
+        file_bytes += encoding.section_bytes + filter_bytes(image_filter)
+    squared_error, decoded = encoding.with_filter(samples, q_step, change, image_filter)
+    image, seen = encoding.image, None
+    made = None
+    if len(state.tiles) > 1:  # a decoder would take longer to find it again
+        made = _made(encoding, samples, decoded if change is None and image.visible is None else None)
+        if made.pixels is not None:
+            del samples  # they take much memory
+    if decoded is not None and encoding.tune is Tune.VISUAL:
+        seen = ssimulacra2(image.samples, decoded if image.alpha is None else np.dstack([decoded, image.alpha]))
+        if image.visible is not None:
+            decoded[~image.visible] = image.pixels[~image.visible]
+        if change is not None and number <= effort.shifts and squared_error > _LEAST_SHIFTED:
+            following = replace(following, reconstruction=Reconstruction(samples, change, decoded))
+    if coded.sample is not None:
+        adaptation = fit_adaptation(coded.sample, state.adaptation, effort.adaptation_steps, check)
+        following = replace(following, adaptation=adaptation)
+    following = replace(following, change=change, image_filter=image_filter)
+    return Trial(number, model, file_bytes, encoding.written_bytes(model), squared_error, seen, made), following
+
+
+def _made(encoding: Encoding, samples: Int32, pixels: Pixels | None) -> Made:
+    """What a decoder makes of the image: of the samples, where pixels are known, those that are
+    compared with them.
+    """
+    height, width = samples.shape[1:]
+    whole = Region(0, 0, height, width)
+    if pixels is None:
+        return Made(samples, whole, None)
+    tile, _ = encoding.tiling.covering(whole.middle)
+    seen = seen_from(tile, height, width, encoding.prior.machine.reach, MAX_RADIUS)
+    return Made(samples[:, seen.rows, seen.columns].copy(), seen, pixels)
+
+
+def shifted(encoding: Encoding, state: IterationState) -> IterationState:
+    """A state whose tiles aim at what the last iteration's image asks for, and which has that image
+    no more; to be called before a further iteration, which needs the memory.
+    """
+    made = state.reconstruction
+    if made is None:
+        return state
+    tiles = in_rounds(lambda tile: _shifted(encoding, tile, made), state.tiles)
+    return replace(state, tiles=tiles, reconstruction=None)
+
+
+def _shifted(encoding: Encoding, state: TileState, made: Reconstruction) -> TileState:
+    """A tile after an iteration, with what to aim at in the next one."""
+    tile = state.tile
+    original, decoded = (pixels[tile.rows, tile.columns] for pixels in (encoding.image.pixels, made.decoded))
+    if state.weights is None or min(original.shape[:2]) < WHOLE_SIDE:
+        return state
+    errors = made.change.part(tile.rows, tile.columns)
+    errors += made.samples[:, tile.rows, tile.columns].astype(np.float32)
+    errors /= np.float32(UNITS_PER_LEVEL)
+    errors -= pixels_to_planes(original, encoding.basis)
+    slopes = ssimulacra2_slopes(original, decoded)
+    if len(slopes) > 1:
+        slopes = np.tensordot(encoding.basis.axes, slopes, 1)
+    visible = encoding.image.visible
+    if visible is not None:
+        errors *= visible[tile.rows, tile.columns]
+        slopes *= visible[tile.rows, tile.columns]
+    levels = encoding.tiling.levels
+    of_errors, of_slopes = analyse(errors, levels), analyse(slopes, levels)
+    part = encoding.effort.shift_part
+    return replace(state, shift=TargetShift.after(state.shift, of_errors, of_slopes, state.weights, part))
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """The symbols of a tile, or of all, at a q_step.
+
+    Args:
+        streams: The tile stream of each.
+        bits: What they cost under the context model.
+        tiles: What the next iteration knows of them.
+        sample: A sample of them; None for none.
+    """
+
+    streams: tuple[TileStream, ...]
+    bits: float
+    tiles: tuple[TileState, ...]
+    sample: SymbolSample | None
+
+    @classmethod
+    def join(cls, parts: Sequence[_Coded]) -> _Coded:
+        """Those of all tiles."""
+        sample, *samples = (part.sample for part in parts)
+        for other in samples:
+            if sample is not None and other is not None:
+                sample.extend(other)
+        streams = tuple(stream for part in parts for stream in part.streams)
+        tiles = tuple(tile for part in parts for tile in part.tiles)
+        return cls(streams, sum(part.bits for part in parts), tiles, sample)
+
+
+def _code_tiles(
+    encoding: Encoding,
+    state: IterationState,
+    q_step: int,
+    bit_cost: float,
+    is_sampled: bool,
+    check: Callable[[], None],
+    on_tiles: Callable[[int], None],
+) -> tuple[_Coded, Int32]:
+    """Chooses and codes the symbols of all tiles, side by side.
+
+    Returns:
+        The symbols, and what they synthesise to, int32 [C, H, W], units.
+    """
+    context = encoding.context(state.adaptation)
+    samples = np.empty((encoding.tiling.channels, encoding.image.height, encoding.image.width), dtype=np.int32)
+    lock = Lock()
+
+    def checked() -> None:
+        with lock:
+            check()
+
+    def code(number: int) -> _Coded:
+        tile, sample = encoding.tiling.tiles[number], None
+        if is_sampled:
+            sample = SymbolSample(encoding.prior.context, encoding.tiling, log_step(q_step), seed=number)
+        coded, samples[:, tile.rows, tile.columns] = _code_tile(
+            encoding, state, number, q_step, bit_cost, context, sample, checked
+        )
+        return coded
+
+    return _Coded.join(in_rounds(code, range(len(state.tiles)), on_tiles)), samples
+
+
+def _code_tile(
+    encoding: Encoding,
+    state: IterationState,
+    number: int,
+    q_step: int,
+    bit_cost: float,
+    context: ContextModel,
+    sample: SymbolSample | None,
+    check: Callable[[], None],
+) -> tuple[_Coded, Int32]:
+    """Chooses and codes the symbols of the tile of a number; what they synthesise to, int32
+    [C, h, w], units.
+    """
+    tile_state = state.tiles[number]
+    state.tiles[number] = replace(tile_state, dependency_costs=None, tables={})
+    octaves = log2(state.q_step / q_step)
+    is_near = abs(octaves) <= _FARTHEST_OCTAVES
+    pyramid = encoding.pyramid(tile_state.tile, state.change if is_near else None)
+    if tile_state.weights is None:  # the first iteration's pyramid is the original's
+        tile_state = replace(tile_state, weights=CoefficientWeights.of(pyramid, encoding.tune))
+    if tile_state.shift is not None and is_near and q_step >= _FINEST_WEIGHED:
+        pyramid = tile_state.shift.added_to(pyramid)
+    source = _source(encoding, state, tile_state, pyramid, context, q_step, bit_cost, sample, check)
+    del pyramid  # a large tile's takes much memory
+    if isinstance(source, ObservedSymbols):
+        tile_state = replace(tile_state, dependency_costs=None)
+    known = source.chosen if has_kernels() else None  # a level takes NumPy too long to be interrupted after it
+    observe = source.observe if isinstance(source, ObservedSymbols) else None
+    geometry = tile_state.tile.geometry
+    symbols, samples = traverse(geometry, q_step, context, source, known=known, observe=observe)
+    packed = {}
+    if encoding.effort.is_iterated or len(state.tiles) == 1:  # the tables of a large image would need much memory
+        packed = {coding_pass: choice.packed for coding_pass, choice in source.choice.items()}
+    tile_state = replace(tile_state, tables=packed)
+    if isinstance(source, ObservedSymbols):
+        tile_state = replace(tile_state, dependency_costs=source.observed.scaled(_DEPENDENCY_PART))
+    stream = TileStream(source.writer.to_bytes(), checks=tile_checks(symbols, geometry))
+    return _Coded((stream,), source.bits, (tile_state,), sample), samples
+
+
+def _source(
+    encoding: Encoding,
+    state: IterationState,
+    tile_state: TileState,
+    pyramid: Pyramid,
+    context: ContextModel,
+    q_step: int,
+    bit_cost: float,
+    sample: SymbolSample | None,
+    check: Callable[[], None],
+) -> ChosenSymbols:
+    """The symbols of a tile by rate and distortion."""
+    geometry, effort = tile_state.tile.geometry, encoding.effort
+    octaves = log2(state.q_step / q_step)
+
+    def tables(coding_pass: CodingPass) -> TableChoice:
+        """The tables of the last iteration for symbols that are 2^octaves times as large; a guess
+        before the first.
+        """
+        check()
+        of_prior = encoding.prior.context
+        if not tile_state.tables:
+            return guess_tables(pyramid, q_step, coding_pass)
+        return of_prior.rescaled(TableChoice.unpacked(tile_state.tables[coding_pass]), octaves)
+
+    weights = tile_state.weights if q_step >= _FINEST_WEIGHED else None
+    chooser = PathChooser(pyramid, geometry, q_step, bit_cost, context, tables, tile_state.dependency_costs, weights)
+    low, symbols = round_low(pyramid, q_step), chooser.symbols()
+    is_unknown = bool(effort.learns_after) and tile_state.dependency_costs is None
+    if is_unknown or effort.learns_in(state.number + 1):
+        return ObservedSymbols(low, symbols, context, geometry, q_step, sample, check)
+    return ChosenSymbols(low, symbols, context, check)
+
+
+def _fit_filter(
+    encoding: Encoding, samples: Int32, change: Change | None, q_step: int, bit_cost: float
+) -> ImageFilter | None:
+    """The image's own filter of what the machine leaves to do."""
+    effort = encoding.effort
+    unit_cost = bit_cost * (q_step * UNITS_PER_LEVEL / 64) ** 2
+    residual = partial(encoding.residual, samples, q_step, change)
+    rows_part = max(effort.filter_rows_part, samples[0].size // _FILTER_PIXELS)
+    return fit_filter(samples, residual, unit_cost, effort.filter_radius, rows_part)

@@ -1,0 +1,484 @@
+"""Which q_step to try next, for each kind of target.
+
+It is chosen by trials and an estimator of sizes and errors; how trials are made is not known here.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from math import exp2, inf, log2
+from statistics import NormalDist
+
+from dfmcodec._types import Tune
+from dfmcodec.codecs.wavelet.encode.efforts import Effort
+from dfmcodec.codecs.wavelet.encode.estimates import Estimator, smallest_q_step
+from dfmcodec.codecs.wavelet.encode.trial import Trial
+from dfmcodec.codecs.wavelet.quantizer import MAX_STEP
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.errors import TargetUnreachableError
+from dfmcodec.image import BIT_DEPTHS, PEAK_LEVEL, Image, values_per_level
+from dfmcodec.metrics.ssimulacra2 import WHOLE_SIDE
+from dfmcodec.options import MAX_QUALITY
+from dfmcodec.search.config import BIT_COST, lmbda_of_quality, lmbda_of_step, step_of_lmbda
+from dfmcodec.search.job import Job
+from dfmcodec.search.quality import step_of_score
+from dfmcodec.search.rate_control import Bracket, Controller
+from dfmcodec.search.target import LmbdaTarget, PsnrTarget, ScoreTarget, SizeTarget, Target
+
+# Octaves of the q_step for a dB of PSNR, and for an octave of what a SSIMULACRA2 is below 100;
+# measured on data/kodak (docs/log/2026-11-latent.md; docs/results/visual.md).
+FOR_PSNR, FOR_SCORE = Controller(1 / 5.0, 4.0), Controller(1 / 0.9, 2.0)
+_CODER_BYTES = 9  # by which the streams of a file are larger than estimated, before that is known
+_WORD_BYTES = 4  # of a range coder, by which files grow
+_SECOND_ITERATION = 0.975  # its size over what that of the first one suggests, as its tables are no guess; measured
+_LARGEST_DRIFT = 1.01  # of RDO-iterated encodings
+# By whether iterations learn what symbols cost: files of effort 1 still become smaller; measured.
+_SMALLEST_DRIFT = {True: 0.99, False: 0.975}
+# That of the tune `visual`, at a step of 16 code values, and by how much it falls with an octave:
+# the coarser steps are, the more is left out of what weighs little. Measured at effort 1 on
+# data/kodak, at q_steps between these, docs/results/visual.md.
+_SECOND_ITERATION_VISUAL, _FALL_OF_OCTAVE, _MEASURED_STEPS = 0.958, 0.0187, (300, 4600)
+_MIDDLE_STEP = 16 * 64
+_GUESSES = 2  # how often the size is guessed before the first iteration
+_ENOUGH_DB = 0.03  # above a PSNR
+_OPEN_RATIO = 1.03  # of steps that do not fit and that do, beyond which a guess has to lie between them
+_REFINES = 0.05  # octaves of the step, by which an iteration may move the one that is just enough
+_STEP_SD = 0.58  # the standard deviation of a sample before it is rounded, in steps; measured
+_FEW_ERRORS = 50  # wrong samples: an exact file is a few per cent larger
+_SINGLE_PART = 0.05  # of samples: if fewer are wrong, they are by one code value
+# The finest step, in units, for a part of 16 bits. The roundings of synthesis add up to an error of
+# about 3 units, that of quantisation is 0.3 of the step.
+_LEAST_UNITS = 4
+_FARTHEST_STEP = 2  # by which factor the step of an aimed SSIMULACRA2 may be away from the usual one
+_TINY_SCORE = 1e-6
+_FIRST_RAISE = 0.1  # octaves from an exact step to the next one, if none is known to be too coarse
+
+
+class StepSearch(ABC):
+    """The search for the q_step that meets a target.
+
+    Args:
+        target: The target.
+
+    Attributes:
+        first_q_step: The q_step of the first iteration.
+    """
+
+    first_q_step: int
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    @abstractmethod
+    def next_q_step(self, trial: Trial) -> int:
+        """The q_step of the next iteration."""
+
+    @abstractmethod
+    def towards_target(self, trial: Trial) -> int:
+        """The q_step that a trial alone suggests."""
+
+    def is_done(self, trial: Trial) -> bool:
+        """Whether no q_step can leave less of the target unused than that of a trial that meets
+        it.
+        """
+        return self.target.is_close(trial)
+
+    def rank(self, trial: Trial) -> float:
+        """A figure by which trials that meet the target are compared: larger is better."""
+        return self.target.score(trial)
+
+    @abstractmethod
+    def unreachable(self, trial: Trial) -> str:
+        """The message if even this trial does not meet the target."""
+
+
+class _Steps(Bracket):
+    """The coarsest q_step whose trial was good enough, and the finest whose trial was not: between
+    them is the smallest file that is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0, MAX_STEP + 1)
+        self._raises = 0
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether a trial was good enough."""
+        return self.low > 0
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the next coarser step than one that was enough was not."""
+        return self.has_enough and self.is_closed
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are untried steps between a step that was enough and one that was not."""
+        return self.has_enough and not self.is_closed and self.high <= MAX_STEP
+
+    def between(self, guess: int) -> int:
+        """A guess that is between them, or a step in their middle; the coarsest that was enough
+        where it is found.
+        """
+        if self.is_found:
+            return self.low
+        return guess if not self.is_open or self.has(guess) else self.geometric_middle
+
+    def raised(self, q_step: int) -> int:
+        """A coarser step, each time by twice as many octaves as before."""
+        octaves = _FIRST_RAISE * 2.0**self._raises
+        self._raises += 1
+        return min(max(q_step + 1, round(q_step * exp2(octaves))), MAX_STEP)
+
+
+class _SmallErrors:
+    """Errors so small that nearly all samples are rounded to their own code values: those before
+    rounding are about normally distributed, with a standard deviation in proportion to the step.
+
+    Args:
+        image: The image.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self._samples = image.pixels.size
+        self._of_level = values_per_level(image.bit_depth)
+
+    def count(self, mse: float) -> float:
+        """How many samples of the image are wrong by one code value, for a mean squared error."""
+        return mse * self._of_level**2 * self._samples
+
+    def usual_q_step(self, count: float = 1) -> int:
+        """The step at which about the given number of samples of usual images are wrong."""
+        return max(1, round(64 / (2 * _STEP_SD * self._of_level * self._distance(count))))
+
+    def q_step_for(self, trial: Trial, count: float = 1) -> int:
+        """A finer step, at which about that number of samples is wrong, from a trial with more."""
+        q_step, wrong = trial.model.q_step, self.count(trial.mse)
+        guess = int(q_step * self._distance(wrong) / self._distance(count))
+        return max(1, min(guess, q_step // 2) if self.is_many(wrong) else guess)
+
+    def is_many(self, count: float) -> bool:
+        """Whether the given number of wrong samples are more than single ones."""
+        return count > _SINGLE_PART * self._samples
+
+    def _distance(self, count: float) -> float:
+        """How many standard deviations half a code value is where that many samples are wrong."""
+        return NormalDist().inv_cdf(1 - min(max(count, 1) / self._samples, 0.5) / 2)
+
+
+class _ExactSearch:
+    """The search for the smallest exact file, the same for all targets.
+
+    A first iteration that others refine does not show that its step is too coarse: it knows
+    neither what the synthesis adds nor the tables.
+
+    Args:
+        image: The image.
+        is_iterated: Whether an iteration depends on those before.
+    """
+
+    def __init__(self, image: Image, is_iterated: bool) -> None:
+        self.errors = _SmallErrors(image)
+        self._steps = _Steps()
+        self._is_iterated = is_iterated
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the next coarser step than an exact one is not exact."""
+        return self._steps.is_found
+
+    @property
+    def has_exact(self) -> bool:
+        """Whether a trial was exact."""
+        return self._steps.has_enough
+
+    def add(self, trial: Trial) -> None:
+        """Takes a trial that was finished."""
+        if trial.mse == 0 or trial.number > 1 or not self._is_iterated:
+            self._steps.add(trial.model.q_step, trial.mse == 0)
+
+    def next_q_step(self, trial: Trial, finest: int = 1) -> int:
+        """The step after a trial; not below the finest one of use."""
+        if trial.mse == 0:
+            return self._steps.between(self._steps.raised(trial.model.q_step))
+        guess = min(self.errors.q_step_for(trial), self._steps.high - 1)
+        return self._steps.between(max(guess, finest))
+
+
+class SizeSteps(StepSearch):
+    """At most `budget_bytes`, used up as far as possible."""
+
+    def __init__(self, estimator: Estimator, effort: Effort, job: Job, budget_bytes: int) -> None:
+        enough_bytes = min(effort.enough * budget_bytes, budget_bytes - _WORD_BYTES)
+        super().__init__(SizeTarget(budget_bytes, enough_bytes))
+        self._estimator = estimator
+        self._is_iterated = effort.is_iterated
+        self._learns = bool(effort.learns_after)
+        self._shrinks = effort.is_iterated and job.config.distortion_tune is Tune.VISUAL  # from iteration to iteration
+        self._job = job
+        self._aim = effort.aim * budget_bytes
+        aim = max(1.0, self._aim - _CODER_BYTES)
+        self.first_q_step = estimator.q_step_for(aim)
+        for _ in range(_GUESSES):
+            ratio = estimator.guessed_bytes(self.first_q_step) / estimator.rough_bytes(self.first_q_step)
+            self.first_q_step = estimator.q_step_for(aim / ratio)
+        self._exact = _ExactSearch(job.image, effort.is_iterated)
+        self.first_q_step = max(self.first_q_step, self._exact.errors.usual_q_step())
+        self._expected: float | None = None  # bytes of the next trial
+        self._may_be_exact = True  # whether an exact file may fit
+        self._least_bytes = sys.maxsize  # of a file so far
+        self._too_fine = Bracket(0, MAX_STEP + 1)  # between the coarsest step that did not fit, and the finest that did
+
+    def is_done(self, trial: Trial) -> bool:
+        if self._seeks_exact(trial):
+            return self._exact.is_found or trial.model.q_step == 1
+        return super().is_done(trial) or trial.model.q_step == 1
+
+    def _seeks_exact(self, trial: Trial) -> bool:
+        """Whether the smallest exact file is looked for after a trial."""
+        return self._exact.has_exact or (self._may_be_exact and self._exact.errors.count(trial.mse) < _FEW_ERRORS)
+
+    def next_q_step(self, trial: Trial) -> int:
+        """A trial's size over its rough size changes slowly with the step, so it corrects the next
+        guess.
+
+        Files grow a little from iteration to iteration, or become smaller at effort 1; that drift
+        is expected to go on.
+        """
+        q_step = trial.model.q_step
+        self._least_bytes = min(self._least_bytes, trial.written_bytes)
+        is_first = self._shrinks and trial.number == 1  # the next at this step is much smaller
+        if not is_first:
+            self._too_fine.add(q_step, not self.target.meets(trial))
+            self._may_be_exact &= self.target.meets(trial) or trial.mse in (0, inf)
+        if trial.mse < inf:
+            self._exact.add(trial)
+        if self._seeks_exact(trial) and (self.target.meets(trial) or not self._exact.is_found):
+            return self._exact.next_q_step(trial, self._too_fine.low + 1)
+        drift = 1.0 if self._expected is None else trial.file_bytes / self._expected
+        drift = min(max(drift, _SMALLEST_DRIFT[self._learns]), _LARGEST_DRIFT) if self._is_iterated else 1.0
+        if is_first:
+            measured = min(max(q_step, _MEASURED_STEPS[0]), _MEASURED_STEPS[1])
+            drift = _SECOND_ITERATION_VISUAL - _FALL_OF_OCTAVE * log2(measured / _MIDDLE_STEP)
+        elif trial.number == 1 and not self._learns:
+            drift = _SECOND_ITERATION
+        ratio = trial.file_bytes / self._estimator.rough_bytes(q_step)
+        aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
+        guess = self._estimator.q_step_for(aim / (ratio * drift))
+        if not self.target.meets(trial) and not is_first:
+            guess = min(max(guess, q_step + 1), MAX_STEP)
+        is_open = 0 < _OPEN_RATIO * self._too_fine.low < self._too_fine.high <= MAX_STEP
+        if is_open and not self._too_fine.has(guess):  # images without detail mislead the guess
+            guess = self._too_fine.geometric_middle
+        self._expected = ratio * self._estimator.rough_bytes(guess)
+        return guess
+
+    def towards_target(self, trial: Trial) -> int:
+        ratio = trial.file_bytes / self._estimator.rough_bytes(trial.model.q_step)
+        aim = max(1.0, self._aim - (trial.written_bytes - trial.file_bytes))
+        return self._estimator.q_step_for(aim / ratio)
+
+    def unreachable(self, trial: Trial) -> str:
+        return self._job.too_small(min(self._least_bytes, trial.written_bytes))
+
+
+class PsnrSteps(StepSearch):
+    """At least `floor_db`, in as few bytes as possible."""
+
+    def __init__(self, estimator: Estimator, effort: Effort, job: Job, floor_db: float) -> None:
+        super().__init__(PsnrTarget(floor_db, _ENOUGH_DB))
+        self._job = job
+        self._floor_db = floor_db
+        self._best_db = -inf
+        largest_mse = PEAK_LEVEL**2 * 10 ** (-floor_db / 10)
+        self._exact = _ExactSearch(job.image, effort.is_iterated)
+        self._most_wrong = self._exact.errors.count(largest_mse)
+        self._is_fine = not self._exact.errors.is_many(self._most_wrong)
+        self._steps, self._tried = _Steps(), Counter[int]()
+        if self._is_fine:
+            self.first_q_step = self._exact.errors.usual_q_step(self._most_wrong)
+        else:
+            self.first_q_step = smallest_q_step(lambda q_step: estimator.rough_mse(q_step) >= largest_mse)
+
+    def is_done(self, trial: Trial) -> bool:
+        if self._has_to_be_exact:
+            return self._exact.is_found or trial.model.q_step == MAX_STEP
+        if self._is_fine:
+            return self._steps.is_found or trial.model.q_step == MAX_STEP
+        return super().is_done(trial) or trial.model.q_step == MAX_STEP
+
+    def next_q_step(self, trial: Trial) -> int:
+        q_step = trial.model.q_step
+        self._best_db = max(self._best_db, trial.psnr_db)
+        self._steps.add(q_step, self.target.meets(trial))
+        if self._has_to_be_exact:
+            self._exact.add(trial)
+            return self._exact.next_q_step(trial)
+        if self._is_fine:
+            return self._steps.between(self._fine_guess(trial))
+        guess = self.towards_target(trial)
+        if guess == q_step and not self.target.meets(trial):
+            guess = max(q_step - 1, 1)
+        self._tried[q_step] += 1
+        known = self._steps.between(guess)
+        return guess if abs(log2(guess / known)) < _REFINES and not self._tried[guess] else known
+
+    def towards_target(self, trial: Trial) -> int:
+        return _moved(trial, FOR_PSNR.limited(FOR_PSNR.wanted(self.target, trial)))
+
+    @property
+    def _has_to_be_exact(self) -> bool:
+        return self._most_wrong < 1
+
+    def _fine_guess(self, trial: Trial) -> int:
+        """The step after a trial where errors are single samples."""
+        q_step = trial.model.q_step
+        if trial.mse == 0:
+            return self._steps.raised(q_step)
+        guess = self._exact.errors.q_step_for(trial, self._most_wrong)
+        return max(guess, q_step + 1) if self.target.meets(trial) else max(1, min(guess, q_step - 1))
+
+    def unreachable(self, trial: Trial) -> str:
+        whole_range_db = max(self._best_db, trial.psnr_db)
+        floor_db, best_db = map(self._job.reported_db, (self._floor_db, whole_range_db))
+        reason = ""
+        if self._job.image.bit_depth > BIT_DEPTHS[0]:
+            values = values_per_level(BIT_DEPTHS[-1]) / UNITS_PER_LEVEL
+            reason = f"; decoding rounds samples of 16 bits to multiples of {values:.0f}, several times"
+        if self._job.range_db:
+            reason += f"; the same samples multiplied to fill 16 bits would reach {whole_range_db:.0f} dB"
+        return f"{floor_db:.2f} dB is out of reach: the best this image can reach is {best_db:.2f} dB{reason}"
+
+
+class ScoreSteps(StepSearch):
+    """A SSIMULACRA2; where it is no floor, at a step near the usual one (images that have nothing
+    to see would have any).
+
+    100 - SSIMULACRA2 is about in proportion to a power of the step. As an image looks better from
+    one of the first iterations to the next at the same step, these do not indicate which steps are
+    good enough.
+
+    Args:
+        effort: What it is encoded with.
+        score: The SSIMULACRA2.
+        is_floor: Whether less does not meet the target.
+    """
+
+    def __init__(self, effort: Effort, score: float, is_floor: bool) -> None:
+        super().__init__(ScoreTarget(score, is_floor))
+        self._goal, self._is_floor = score, is_floor
+        self._settled_from = effort.shifts + 2 if effort.is_iterated else 1
+        self._steps = _Steps()
+        self._best: Trial | None = None
+        self._same_side, self._was_finer = 0, False  # how often the last moves were not enough, and where they went
+        self.first_q_step = min(max(round(64 * step_of_score(score)), 1), MAX_STEP)
+        self._finest, self._coarsest = 1, MAX_STEP
+        if not is_floor:
+            self._finest = max(1, self.first_q_step // _FARTHEST_STEP)
+            self._coarsest = min(MAX_STEP, self.first_q_step * _FARTHEST_STEP)
+
+    def is_done(self, trial: Trial) -> bool:
+        if self._is_floor:
+            return super().is_done(trial) or self._steps.is_found or trial.model.q_step == MAX_STEP
+        return super().is_done(trial) or trial.model.q_step in (self._finest, self._coarsest)
+
+    def rank(self, trial: Trial) -> float:
+        return super().rank(trial) + (0 if self._is_floor else trial.number * _TINY_SCORE)
+
+    def next_q_step(self, trial: Trial) -> int:
+        q_step = trial.model.q_step
+        if self._best is None or trial.quality > self._best.quality:
+            self._best = trial
+        if trial.number >= self._settled_from:
+            self._steps.add(q_step, self.target.meets(trial))
+        octaves = FOR_SCORE.wanted(self.target, trial)
+        if trial.number >= self._settled_from:
+            self._same_side = self._same_side + 1 if (octaves < 0) == self._was_finer else 0
+            octaves *= 1 + self._same_side
+        self._was_finer = octaves < 0
+        guess = round(q_step * exp2(FOR_SCORE.limited(octaves)))
+        if guess == q_step and self._is_floor and not self.target.meets(trial):
+            guess -= 1
+        return self._steps.between(min(max(guess, self._finest), self._coarsest))
+
+    def towards_target(self, trial: Trial) -> int:
+        wanted = _moved(trial, FOR_SCORE.limited(FOR_SCORE.wanted(self.target, trial)))
+        return min(max(wanted, self._finest), self._coarsest)
+
+    def unreachable(self, trial: Trial) -> str:
+        best = self._best or trial
+        return (
+            f"the target of SSIMULACRA2 {self._goal:g} is out of reach; the best this image can reach is "
+            f"{best.quality:.1f} in {best.written_bytes:,} bytes"
+        )
+
+
+class LmbdaSteps(StepSearch):
+    """The least squared error + cost of bits, at the step that belongs to a Lagrange multiplier.
+
+    For the tune `visual`, which has no such sum, the last iteration is the best.
+    """
+
+    def __init__(self, sample_count: int, lmbda: float, tune: Tune) -> None:
+        super().__init__(LmbdaTarget())
+        self._samples = sample_count
+        self._tune = tune
+        self.first_q_step = min(max(round(64 * step_of_lmbda(lmbda)), 1), MAX_STEP)
+
+    def rank(self, trial: Trial) -> float:
+        if self._tune is Tune.VISUAL:
+            return trial.number
+        return -(trial.mse * self._samples + 8 * trial.file_bytes * BIT_COST * (trial.model.q_step / 64) ** 2)
+
+    def next_q_step(self, trial: Trial) -> int:
+        return self.first_q_step
+
+    def towards_target(self, trial: Trial) -> int:
+        return self.first_q_step
+
+    def unreachable(self, trial: Trial) -> str:
+        raise NotImplementedError  # every trial meets it
+
+
+def _moved(trial: Trial, octaves: float) -> int:
+    """The step of a trial, moved by some octaves."""
+    return min(max(round(trial.model.q_step * exp2(octaves)), 1), MAX_STEP)
+
+
+def step_search(job: Job, estimator: Estimator, effort: Effort) -> StepSearch:
+    """The search for the target of a job."""
+    if job.budget_bytes is not None:
+        return SizeSteps(estimator, effort, job, job.budget_bytes)
+    if job.config.psnr is not None:
+        return PsnrSteps(estimator, effort, job, job.config.psnr)
+    if job.config.ssimulacra2 is not None:
+        return ScoreSteps(effort, job.config.ssimulacra2, is_floor=True)
+    if job.config.aimed_score is not None and min(job.image.pixels.shape[:2]) >= WHOLE_SIDE:
+        return ScoreSteps(effort, job.config.aimed_score, is_floor=False)
+    lmbda = job.config.target_lmbda or 0.0
+    if job.range_db and job.image.bit_depth > BIT_DEPTHS[0]:
+        _check_step(step_of_lmbda(lmbda), job.range_db)
+    return LmbdaSteps(job.image.pixels.size, lmbda, job.config.distortion_tune)
+
+
+def _check_step(step: float, range_db: float) -> None:
+    """Refuses a step, in code values, whose quantisation error would be lost in the rounding of the
+    decoder's integers, for samples of 16 bits that use a part of the range.
+
+    Raises:
+        TargetUnreachableError: It is too fine; the message says what is not.
+    """
+    finest = _LEAST_UNITS / UNITS_PER_LEVEL
+    if step >= finest:
+        return
+    relative = 10 ** (range_db / 20)
+    qualities = [q for q in range(MAX_QUALITY + 1) if step_of_lmbda(lmbda_of_quality(q)) >= finest * relative]
+    named = [f"--quality {qualities[-1]}"] if qualities else []
+    named.append(f"--lmbda {lmbda_of_step(finest * relative):.1e}")
+    msg = (
+        f"the target is out of reach for samples that use so small a part of 16 bits: {' or '.join(named)} is the "
+        "finest; multiply the samples to fill 16 bits for a finer one"
+    )
+    raise TargetUnreachableError(msg)

@@ -1,0 +1,279 @@
+"""Rate-distortion optimised quantisation: symbols as paths through the trellis, under the model
+that codes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Float32, Symbols
+from dfmcodec.codecs.wavelet.context import (
+    DIRECT_TABLES,
+    OFFSET_SYMBOLS,
+    TABLES_PER_QUANTIZER,
+    ContextModel,
+    TableChoice,
+)
+from dfmcodec.codecs.wavelet.encode.dependency_costs import DependencyCosts
+from dfmcodec.codecs.wavelet.encode.distortion import CoefficientWeights
+from dfmcodec.codecs.wavelet.geometry import Geometry
+from dfmcodec.codecs.wavelet.neighbourhood import COMPANDED
+from dfmcodec.codecs.wavelet.passes import PHASES, CodingPass, Rows, level_passes, pass_shape
+from dfmcodec.codecs.wavelet.quantizer import FINE, band_step, low_step
+from dfmcodec.codecs.wavelet.transform import BAND_NORMS, UNITS_PER_LEVEL, Pyramid
+from dfmcodec.codecs.wavelet.trellis import NEXT_STATE, QUANTIZERS, STATES, quantizer_of
+from dfmcodec.entropy.tables import RADIUS, TABLE_SIZE
+from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.threads import in_threads, parts_of
+
+STEP_UNIT = 1 << 8  # a band's step counts 1/256 units
+_LAST = len(COMPANDED) - 1
+_BLOCK_CELLS = 4096
+_UNREACHED = 1e30
+
+
+def _ways() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The two ways into each state: [state, way] -> the state before, and 2 * quantiser + parity of
+    the symbol.
+    """
+    source, branch = np.zeros((2, STATES, 2), dtype=np.intp)
+    quantizers = quantizer_of(np.arange(STATES, dtype=np.int8))
+    for state in range(STATES):
+        for way, (before, parity) in enumerate(np.argwhere(NEXT_STATE == state)):
+            source[state, way], branch[state, way] = before, 2 * quantizers[before] + parity
+    return source, branch
+
+
+_SOURCE, _BRANCH = _ways()
+
+
+def pass_coefficients(pyramid: Pyramid, q_step: int, coding_pass: CodingPass) -> Float32:
+    """The coefficients of a coding pass in steps of their band, float32 [N]."""
+    y, x = PHASES[coding_pass.phase]
+    of_band = band_step(q_step, BAND_NORMS[coding_pass.level][coding_pass.orientation])
+    band = pyramid.bands[coding_pass.level][coding_pass.orientation][coding_pass.channel][y::2, x::2]
+    steps: Float32 = (band * np.float32(STEP_UNIT * UNITS_PER_LEVEL / of_band)).ravel()
+    return steps
+
+
+def round_low(pyramid: Pyramid, q_step: int) -> Symbols:
+    """The symbols of the coarsest low-pass band, rounded to nearest. int32 [C, h, w]."""
+    scale = np.float32(STEP_UNIT * UNITS_PER_LEVEL / low_step(q_step, len(pyramid.bands)))
+    symbols: Symbols = np.rint(pyramid.low * scale).astype(np.int32)
+    return symbols
+
+
+class PathChooser:
+    """Chooses the symbols of a tile by rate and distortion, as paths through the trellis (Viterbi
+    1967).
+
+    For a coefficient c, in steps, and its symbol q the cost is w (c - r(q))^2 + bit_cost * bits(q)
+    with r the value that the decoder gives it and w its weight. Tables are those of an earlier
+    iteration with about the same symbols, or a guess. Bits are those of the symbol and, if an
+    `DependencyCosts` is given, the change of the bits of its neighbours.
+
+    Args:
+        pyramid: The coefficients of the tile.
+        geometry: The sizes of its bands.
+        q_step: Quantisation step in 1/64 code values.
+        bit_cost: The cost of a bit in squared steps.
+        context: The context model.
+        choice: Gives the tables of a coding pass; the quantiser of direct tables does not matter.
+        dependency_costs: Those of an earlier iteration with about the same symbols; None to leave
+            them out.
+        weights: Those of the tile's coefficients; None for all alike.
+    """
+
+    def __init__(
+        self,
+        pyramid: Pyramid,
+        geometry: Geometry,
+        q_step: int,
+        bit_cost: float,
+        context: ContextModel,
+        choice: Callable[[CodingPass], TableChoice],
+        dependency_costs: DependencyCosts | None = None,
+        weights: CoefficientWeights | None = None,
+    ) -> None:
+        self._pyramid = pyramid
+        self._geometry = geometry
+        self._step = q_step
+        self._bit_cost = np.float32(bit_cost)
+        self._context = context
+        self._choice = choice
+        self._dependency_costs = dependency_costs
+        self._weights = weights
+        self._bits = (context.cost_bits * self._bit_cost).ravel()
+        entries = np.clip(np.arange(TABLE_SIZE) - RADIUS, -OFFSET_SYMBOLS, OFFSET_SYMBOLS) + OFFSET_SYMBOLS
+        self._offsets = (context.offsets[:, entries].astype(np.float32) / FINE).ravel()
+
+    def symbols(self) -> dict[CodingPass, Symbols]:
+        """The symbols of all passes."""
+        found: dict[CodingPass, Symbols] = {}
+        for level in range(self._geometry.levels):
+            if coding_passes := level_passes(self._geometry, level):
+                found.update(self._level(coding_passes))
+        return found
+
+    def _level_by_kernel(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
+        shapes, rows, columns = self._shapes(coding_passes)
+        none = np.zeros((2, 0), dtype=np.float32)
+        found = {
+            coding_pass: np.empty(shape, dtype=np.int32)
+            for coding_pass, shape in zip(coding_passes, shapes, strict=True)
+        }
+        passes = []
+        for coding_pass, shape in zip(coding_passes, shapes, strict=True):
+            choice = self._choice(coding_pass)
+            slopes = none if self._dependency_costs is None else self._dependency_costs.slopes(coding_pass)
+            slopes *= self._bit_cost
+            c = pass_coefficients(self._pyramid, self._step, coding_pass)
+            weights = self._pass_weights(coding_pass, shape)
+            passes.append((*shape, c, weights, choice.sign, choice.table, *slopes, found[coding_pass]))
+        ways = np.concatenate([_SOURCE, _BRANCH], axis=1).astype(np.int8)
+        tables = DIRECT_TABLES, TABLES_PER_QUANTIZER
+        numbers = self._bits, self._offsets, COMPANDED, ways
+
+        def choose(block: Rows) -> None:
+            of_rows = tables, columns, block.start, block.stop
+            compiled.choose_paths(passes, self._dependency_costs is not None, *numbers, *of_rows)
+
+        in_threads(choose, parts_of(range(rows)))
+        return {coding_pass: symbols.ravel() for coding_pass, symbols in found.items()}
+
+    @by_kernels(_level_by_kernel)
+    def _level(self, coding_passes: list[CodingPass]) -> dict[CodingPass, Symbols]:
+        """The symbols of the passes of a level."""
+        shapes, rows, columns = self._shapes(coding_passes)
+        inputs = [self._inputs(coding_pass, shape) for coding_pass, shape in zip(coding_passes, shapes, strict=True)]
+        found = [np.empty(shape, dtype=np.int32) for shape in shapes]
+        block_rows = max(1, _BLOCK_CELLS // columns)
+
+        def choose(first: int) -> None:
+            self._block(inputs, shapes, first, min(rows, first + block_rows), columns, found)
+
+        in_threads(choose, range(0, rows, block_rows))
+        return {coding_pass: symbols.ravel() for coding_pass, symbols in zip(coding_passes, found, strict=True)}
+
+    def _shapes(self, coding_passes: list[CodingPass]) -> tuple[list[tuple[int, int]], int, int]:
+        """The shapes of passes, and the rows and columns of their cells."""
+        shapes = [pass_shape(self._geometry, coding_pass) for coding_pass in coding_passes]
+        rows, columns = (max(sides) for sides in zip(*shapes, strict=True))
+        return shapes, rows, columns
+
+    def _pass_weights(self, coding_pass: CodingPass, shape: tuple[int, int]) -> Float32:
+        if self._weights is None:
+            return np.ones(shape, dtype=np.float32)
+        return self._weights.of_pass(coding_pass, shape)
+
+    def _inputs(self, coding_pass: CodingPass, shape: tuple[int, int]) -> list[npt.NDArray[Any]]:
+        choice = self._choice(coding_pass)
+        sign = choice.sign.astype(np.float32)
+        c = pass_coefficients(self._pyramid, self._step, coding_pass) * sign
+        inputs: list[npt.NDArray[Any]] = [c, sign, choice.table, self._pass_weights(coding_pass, shape)]
+        if self._dependency_costs is not None:
+            signed, magnitude = self._dependency_costs.slopes(coding_pass)
+            inputs += [signed * sign * self._bit_cost, magnitude * self._bit_cost]
+        return [values.reshape(shape) for values in inputs]
+
+    def _block(
+        self,
+        inputs: list[list[npt.NDArray[Any]]],
+        shapes: list[tuple[int, int]],
+        first: int,
+        last: int,
+        columns: int,
+        found: list[Symbols],
+    ) -> None:
+        """Finds the paths of all cells in some rows of cells, and puts their symbols into
+        `found`.
+        """
+        count = (last - first) * columns
+        cost = np.full((STATES, count), _UNREACHED, dtype=np.float32)
+        cost[0] = 0
+        took_second = np.zeros((len(inputs), STATES, count), dtype=bool)
+        candidates = np.zeros((len(inputs), 2 * QUANTIZERS, count), dtype=np.int32)
+        present = [np.flatnonzero(_within(shape, first, last, columns)) for shape in shapes]
+        for number, (arrays, here) in enumerate(zip(inputs, present, strict=True)):
+            c, _, table, weight, *slopes = (values[first:last].ravel() for values in arrays)
+            whole = len(here) == count
+            chosen, branch_cost = self._candidates(c, table, weight, slopes)
+            before = cost if whole else cost[:, here]
+            by_first = before[_SOURCE[:, 0]] + branch_cost[_BRANCH[:, 0]]
+            by_second = before[_SOURCE[:, 1]] + branch_cost[_BRANCH[:, 1]]
+            second, least = by_second < by_first, np.minimum(by_first, by_second)
+            if whole:
+                cost, took_second[number], candidates[number] = least, second, chosen
+            else:
+                cost[:, here] = least
+                took_second[number][:, here], candidates[number][:, here] = second, chosen
+        state = cost.argmin(axis=0)
+        for number in reversed(range(len(inputs))):
+            here = present[number]
+            at = state[here]
+            way = took_second[number][at, here].astype(np.intp)
+            sign = inputs[number][1][first:last].ravel()
+            symbols = candidates[number][_BRANCH[at, way], here] * sign.astype(np.int32)
+            width = shapes[number][1]
+            found[number][first:last] = symbols.reshape(-1, width)
+            state[here] = _SOURCE[at, way]
+
+    def _candidates(
+        self, c: Float32, table: npt.NDArray[np.int16], weight: Float32, slopes: list[Float32]
+    ) -> tuple[Symbols, Float32]:
+        """Best symbols of each quantiser and parity, [2 quantiser + parity, N], and their costs."""
+        direct = table < DIRECT_TABLES
+        of_quantizer = TABLES_PER_QUANTIZER
+        toward = np.copysign(np.float32(1), c)
+        symbols = np.empty((2 * QUANTIZERS, c.size), dtype=np.int32)
+        costs = np.empty((2 * QUANTIZERS, c.size), dtype=np.float32)
+        for quantizer in range(QUANTIZERS):
+            own = np.where(direct, table % of_quantizer + quantizer * of_quantizer, table)
+            near = np.rint((c + toward * np.float32(quantizer)) / 2)
+            zero = np.zeros_like(near)
+            even = near % 2 == 0
+            of_near, of_zero, of_less, of_more = (
+                self._cost(c, q, quantizer, own, weight, slopes) for q in (near, zero, near - toward, near + toward)
+            )
+            use_zero = of_zero < of_near
+            same, same_cost = np.where(use_zero, zero, near), np.minimum(of_zero, of_near)
+            use_less = of_less < of_more
+            other, other_cost = np.where(use_less, near - toward, near + toward), np.minimum(of_less, of_more)
+            better = ~even & (of_zero < other_cost)  # zero has the parity of the others
+            other, other_cost = np.where(better, zero, other), np.where(better, of_zero, other_cost)
+            same, same_cost = np.where(even, same, near), np.where(even, same_cost, of_near)
+            symbols[2 * quantizer] = np.where(even, same, other)
+            symbols[2 * quantizer + 1] = np.where(even, other, same)
+            costs[2 * quantizer] = np.where(even, same_cost, other_cost)
+            costs[2 * quantizer + 1] = np.where(even, other_cost, same_cost)
+        return symbols, costs
+
+    def _cost(
+        self,
+        c: Float32,
+        q: Float32,
+        quantizer: int,
+        table: npt.NDArray[np.int16],
+        weight: Float32,
+        slopes: list[Float32],
+    ) -> Float32:
+        entry = (np.clip(q, -RADIUS, RADIUS) + RADIUS).astype(np.int32)
+        entry += table.astype(np.int32) * TABLE_SIZE
+        multiple = 2 * q
+        if quantizer:
+            multiple -= np.sign(q)
+        cost = weight * (c - multiple - self._offsets[entry]) ** 2 + self._bits[entry]
+        if slopes:
+            magnitude = COMPANDED[np.minimum(np.abs(multiple), _LAST).astype(np.int32)]
+            cost += slopes[0] * np.copysign(magnitude, multiple) + slopes[1] * magnitude
+        return np.asarray(cost)
+
+
+def _within(shape: tuple[int, int], first: int, last: int, columns: int) -> npt.NDArray[np.bool_]:
+    """Indicates which cells of some rows have symbols in a pass, as a flat array."""
+    rows = np.arange(first, last)[:, None] < shape[0]
+    return np.asarray(rows & (np.arange(columns) < shape[1])).ravel()

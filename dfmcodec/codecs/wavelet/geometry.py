@@ -1,0 +1,149 @@
+"""Sizes and positions: regions of an image, tiles that it is cut into, and the bands of a tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from dfmcodec.image.region import Region
+
+ORIENTATIONS = 3
+TILE_SIDE, TILE_GRID = 1024, 256  # pixels
+MAX_LEVELS = 6  # decomposition levels
+MAX_TILES = 64  # along an axis
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The sizes of the bands of a tile, or of an image without tiles.
+
+    Args:
+        height: The height in pixels.
+        width: The width in pixels.
+        channels: 1 or 3.
+        levels: The number of decomposition levels, 1..MAX_LEVELS.
+    """
+
+    height: int
+    width: int
+    channels: int
+    levels: int
+
+    @cached_property
+    def low_sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of the pixels, then of the low-pass band after each level."""
+        sizes = [(self.height, self.width)]
+        for _ in range(self.levels):
+            height, width = sizes[-1]
+            sizes.append((-(-height // 2), -(-width // 2)))
+        return tuple(sizes)
+
+    def symbol_count(self, finest_level: int = 0) -> int:
+        """Counts the symbols of the low-pass band and of all levels down to `finest_level`."""
+        height, width = self.low_sizes[finest_level]
+        return self.channels * height * width
+
+    def band_size(self, level: int, orientation: int) -> tuple[int, int]:
+        """Returns the (height, width) of a band."""
+        height, width = self.low_sizes[level]
+        rows = height // 2 if orientation else -(-height // 2)
+        columns = -(-width // 2) if orientation == 1 else width // 2
+        return rows, columns
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of an image that has latents of its own.
+
+    Args:
+        top: The row of its first pixel, a multiple of TILE_GRID.
+        left: The column of its first pixel, a multiple of TILE_GRID.
+        geometry: The sizes of its bands.
+    """
+
+    top: int
+    left: int
+    geometry: Geometry
+
+    @property
+    def rows(self) -> slice:
+        """The rows of the image that the tile covers."""
+        return slice(self.top, self.top + self.geometry.height)
+
+    @property
+    def columns(self) -> slice:
+        """The columns of the image that the tile covers."""
+        return slice(self.left, self.left + self.geometry.width)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How an image is cut into tiles, which are coded independently of each other.
+
+    So memory stays bounded for large images, and a region can be decoded alone. Machine and image
+    filter work across the edges of tiles.
+
+    Args:
+        height: The height of the image in pixels.
+        width: The width of the image in pixels.
+        channels: 1 or 3.
+        levels: The number of decomposition levels of each tile.
+        tile_rows: The number of tiles from top to bottom.
+        tile_columns: The number of tiles from left to right.
+    """
+
+    height: int
+    width: int
+    channels: int
+    levels: int
+    tile_rows: int = 1
+    tile_columns: int = 1
+
+    @classmethod
+    def default(cls, height: int, width: int, channels: int) -> Tiling:
+        """Returns the tiling of an image for which nothing else is asked."""
+        return cls(height, width, channels, default_levels(height, width), default_tiles(height), default_tiles(width))
+
+    @cached_property
+    def tiles(self) -> tuple[Tile, ...]:
+        """All tiles, row by row."""
+        rows, columns = _edges(self.height, self.tile_rows), _edges(self.width, self.tile_columns)
+        return tuple(
+            Tile(top, left, Geometry(bottom - top, right - left, self.channels, self.levels))
+            for top, bottom in pairwise(rows)
+            for left, right in pairwise(columns)
+        )
+
+    def covering(self, region: Region) -> tuple[Region, list[int]]:
+        """Finds the tiles that a region of the image touches.
+
+        Returns:
+            The rectangle that these tiles make up, and their numbers.
+        """
+        numbers = [
+            number
+            for number, tile in enumerate(self.tiles)
+            if tile.top < region.bottom
+            and tile.rows.stop > region.top
+            and tile.left < region.right
+            and tile.columns.stop > region.left
+        ]
+        first, last = self.tiles[numbers[0]], self.tiles[numbers[-1]]
+        return Region(first.top, first.left, last.rows.stop, last.columns.stop), numbers
+
+
+def _edges(side: int, count: int) -> list[int]:
+    """Returns the first pixel of each tile along an axis, and the end of the last tile."""
+    starts = [TILE_GRID * ((2 * at * side + TILE_GRID * count) // (2 * TILE_GRID * count)) for at in range(count)]
+    return [*starts, side]
+
+
+def default_tiles(side: int) -> int:
+    """Returns the number of tiles along an axis, so that they have about TILE_SIDE pixels."""
+    return max(1, (side + TILE_SIDE // 2) // TILE_SIDE)
+
+
+def default_levels(height: int, width: int) -> int:
+    """Returns how many splits leave a single low-pass sample, limited to 1..MAX_LEVELS."""
+    return min(MAX_LEVELS, max(1, (max(height, width) - 1).bit_length()))

@@ -1,0 +1,34 @@
+"""The evaluation of the correcting machine and of fitted machines with JAX."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dfmcodec._types import Float32
+from dfmcodec.codecs.wavelet.correction import DeepFourierMachine, Evaluate, machine_residual
+from dfmcodec.fourier.jax_backend import calls, use_compilation_cache
+
+
+def jax_evaluator(machine: DeepFourierMachine) -> Evaluate:
+    """Returns the machine as a function on features float32 [rows, columns, FEATURES].
+
+    See `machine_residual`.
+    """
+    use_compilation_cache()
+
+    @jax.jit
+    def evaluate_block(features: jax.Array) -> jax.Array:
+        with jax.default_matmul_precision("highest"):
+            residuals: jax.Array = machine_residual(machine, features, jnp)
+        return residuals
+
+    def evaluate(features: Float32) -> Float32:
+        rows, columns = (-(-side // 32) * 32 for side in features.shape[:2])  # few shapes, compiled once each
+        missing = rows - features.shape[0], columns - features.shape[1]
+        with calls():
+            residuals = np.asarray(evaluate_block(np.pad(features, ((0, missing[0]), (0, missing[1]), (0, 0)))))
+        return residuals[: residuals.shape[0] - missing[0], : residuals.shape[1] - missing[1]]
+
+    return evaluate

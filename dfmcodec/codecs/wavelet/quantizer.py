@@ -1,0 +1,98 @@
+"""Quantisation of coefficients: the step of each band, and coefficients from symbols.
+
+The q_step of an image is in 1/64 code values, for a coefficient whose synthesis function has norm
+1. Each band derives its own step from it. A symbol stands for a multiple of its band's step, which
+is a point of one of the trellis's quantisers; see `trellis`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfmcodec._types import Int32
+from dfmcodec.codecs.wavelet.transform import LOW_NORMS, MAX_UNITS, NORM_UNIT, synthesise_level
+from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.threads import in_threads
+
+MAX_STEP = (1 << 16) - 1  # the largest q_step of latents, in 1/64 code values
+FINE = 64  # dequantised values are whole multiples of 1/64 of the band's step
+_STEP_BITS = 8  # the step of a band has 8 more binary digits than units
+
+
+def band_step(q_step: int, norm: int) -> int:
+    """Returns the step of a band.
+
+    Args:
+        q_step: The quantisation step of the image in 1/64 code values.
+        norm: The norm of the band's synthesis functions; see `BAND_NORMS` and `LOW_NORMS`.
+
+    Returns:
+        The step in 2^-8 units, at least 1.
+    """
+    return max(1, (q_step * (NORM_UNIT << _STEP_BITS) + norm // 2) // norm)
+
+
+def dequantize_units(fine: Int32, q_step: int) -> Int32:
+    """Converts coefficients from 1/FINE of their band's step to units.
+
+    Args:
+        fine: int32, any shape, in 1/FINE of the step.
+        q_step: The step of the band in 2^-8 units.
+
+    Returns:
+        int32, of the same shape, in units.
+    """
+    limit = (MAX_UNITS << _STEP_BITS + 6) // q_step
+    units: Int32 = (np.clip(fine, -limit, limit) * np.int32(q_step) + (1 << _STEP_BITS + 5)) >> _STEP_BITS + 6
+    return units
+
+
+def _synthesise_fine_by_kernel(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
+    first, second, third = fine
+    height, width = low.shape[1] + second.shape[1], low.shape[2] + first.shape[2]
+    samples = np.empty((len(low), height, width), dtype=np.int32)
+    low = np.ascontiguousarray(low)
+
+    def synthesise(channel: int) -> None:
+        bands = first[channel], second[channel], third[channel]
+        compiled.synthesise_channel(low[channel], *bands, tuple(steps), height, width, samples[channel])
+
+    in_threads(synthesise, range(len(low)))
+    return samples
+
+
+@by_kernels(_synthesise_fine_by_kernel)
+def synthesise_fine(low: Int32, fine: Sequence[Int32], steps: Sequence[int]) -> Int32:
+    """Inverts one decomposition level, from coefficients in 1/FINE of their steps.
+
+    Args:
+        low: int32 [C, ceil(h/2), ceil(w/2)], units.
+        fine: The three orientations; see `dequantize_units`.
+        steps: The step of each orientation, in 2^-8 units.
+
+    Returns:
+        int32 [C, h, w], units; see `transform.synthesise_level`.
+    """
+    return synthesise_level(low, [dequantize_units(*band) for band in zip(fine, steps, strict=True)])
+
+
+def log_step(q_step: int) -> int:
+    """Returns about 8 log2(q_step) - 72, in integers: 0 for a step of 8 code values."""
+    octave = q_step.bit_length() - 1
+    return 8 * octave + (8 * q_step >> octave) - 8 - 72
+
+
+def low_step(q_step: int, levels: int) -> int:
+    """Returns the step of the coarsest low-pass band, in 2^-8 units.
+
+    This band has no trellis, for which the step of the union of quantisers would be too fine.
+    """
+    return 3 * band_step(q_step, LOW_NORMS[levels - 1]) // 2
+
+
+def low_units(symbols: Int32, q_step: int, levels: int) -> Int32:
+    """Returns the coarsest low-pass band in units from its symbols, int32 of the same shape."""
+    limit = (1 << 30) // FINE
+    return dequantize_units(np.clip(symbols, -limit, limit) * np.int32(FINE), low_step(q_step, levels))

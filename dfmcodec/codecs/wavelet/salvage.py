@@ -1,0 +1,144 @@
+"""Salvage: decoding of truncated or damaged latents, as far as their symbols can be relied on.
+
+The decomposition levels of a tile are coded from coarse to fine, so what is left shows the whole
+tile with less detail. In a stream that is cut off, coding passes are used as long as every
+continuation of it decodes to the same symbols (`sections.latents.SymbolReader`). In a damaged
+stream, levels are used as long as their checks match. In a file without checks, all that decodes is
+used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dfmcodec._types import Int32, Symbols
+from dfmcodec.codecs.losses import lost_details
+from dfmcodec.codecs.wavelet.contents import TileStream
+from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
+from dfmcodec.codecs.wavelet.geometry import Geometry
+from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
+from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.sections.latents import SymbolReader, wrong_level
+from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.entropy.streams import EndOfSymbols
+from dfmcodec.errors import CorruptError, FormatError
+
+
+class _Prefix:
+    """A source that ends before the first coding pass that cannot be decoded.
+
+    Args:
+        stream: The tile stream.
+        channels: The number of channels, 1 or 3.
+        context: The context model.
+        finest_level: The finest decomposition level to decode.
+
+    Attributes:
+        end: The first coding pass that was not decoded; None if all were.
+
+    Raises:
+        FormatError: Not even the tables of the low-pass band can be read.
+    """
+
+    def __init__(self, stream: TileStream, channels: int, context: ContextModel, finest_level: int) -> None:
+        self._reader = SymbolReader(stream, channels, context)
+        self._finest_level = finest_level
+        self.end: CodingPass | None = None
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        """The coarsest low-pass band, int32 [C, h, w].
+
+        Raises:
+            FormatError: The band cannot be decoded.
+        """
+        return self._reader.low_symbols(shape)
+
+    def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
+        """The symbols of a coding pass, int32 [N].
+
+        Raises:
+            EndOfSymbols: The pass cannot be decoded, or its level is finer than those wanted.
+        """
+        try:
+            if coding_pass.level >= self._finest_level:
+                return self._reader.symbols(coding_pass, choice, causal)
+        except FormatError:
+            pass
+        self.end = coding_pass
+        raise EndOfSymbols
+
+
+def _decode_prefix(
+    stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int, last_level: int
+) -> tuple[Symbols, Int32, CodingPass | None]:
+    """Decodes the levels of a tile down to `last_level`, as far as possible.
+
+    The other symbols down to `finest_level` count as 0.
+
+    Returns:
+        The symbols and samples of `traverse`; and the first coding pass that was not decoded.
+    """
+    source = _Prefix(stream, geometry.channels, context, last_level)
+    return *traverse(geometry, q_step, context, source, finest_level), source.end
+
+
+class Salvage:
+    """Decodes the tiles of an image as far as possible, and records how far that was.
+
+    Args:
+        tiles: The number of tiles of the image.
+        state: What happened to the lost symbols, for messages: "missing" or "damaged".
+    """
+
+    def __init__(self, tiles: int, state: str) -> None:
+        self._tiles = tiles
+        self._state = state
+        self._ends: dict[int, CodingPass] = {}  # of the tiles that were decoded in part
+        self._lost: list[int] = []  # the tiles of which nothing was decoded
+        self._has_decoded = False
+
+    def read_tile(
+        self, number: int, stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int
+    ) -> tuple[Symbols, Int32]:
+        """Decodes what is left of a tile, with zeros for what is lost. A lost tile is mid-grey.
+
+        Args and result are those of `sections.latents.read_tile`.
+        """
+        try:
+            symbols, samples, end = _decode_prefix(stream, geometry, q_step, context, finest_level, finest_level)
+            wrong = wrong_level(stream, symbols, geometry, finest_level if end is None else end.level + 1)
+            if wrong is None and end is not None and stream.checks is not None and not stream.missing_bytes:
+                wrong = end.level  # the stream is not cut off: the damage is before the place where it showed
+            if wrong == geometry.levels:
+                msg = "the low-pass band is not the one that was written"
+                raise CorruptError(msg)
+            if wrong is not None:
+                symbols, samples, end = _decode_prefix(stream, geometry, q_step, context, finest_level, wrong + 1)
+        except FormatError:
+            self._lost.append(number)
+            shape = geometry.channels, *geometry.low_sizes[finest_level]
+            return np.zeros(geometry.symbol_count(finest_level), np.int32), np.zeros(shape, np.int32)
+        self._has_decoded = True
+        if end is not None:
+            self._ends[number] = end
+        return symbols, samples
+
+    def losses(self) -> list[str]:
+        """Sentences about what is lost.
+
+        Raises:
+            CorruptError: Nothing was decoded.
+        """
+        if not self._has_decoded:
+            msg = f"nothing of the image or region can be decoded: its latents are {self._state} from the start"
+            raise CorruptError(msg)
+        sentences = []
+        for number, end in sorted(self._ends.items()):
+            tile = f" of tile {number + 1} of {self._tiles}" if self._tiles > 1 else ""
+            sentences.append(lost_details(end.level, self._state, tile))
+        if self._lost:
+            sentences.append(
+                f"{len(self._lost)} of {self._tiles} tiles are {self._state}, the first is number "
+                f"{min(self._lost) + 1}; they are mid-gray"
+            )
+        return sentences

@@ -1,0 +1,1 @@
+"""The sections of a file of this codec <-> bytes."""

@@ -1,0 +1,343 @@
+"""The latents section: symbols <-> range-coded bytes, tile after tile.
+
+The section holds one tile stream for each tile, in the order of the tiles. If there are several
+tiles, the lengths of all tile streams come first. A tile stream starts with one Laplace index for
+the low-pass band of each channel. The range-coded symbols follow in coding order; see
+`codecs.wavelet.traversal`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from dfmcodec._types import Int32, Symbols
+from dfmcodec.codecs.wavelet.contents import TileStream, TileSymbols
+from dfmcodec.codecs.wavelet.context import ContextModel, TableChoice
+from dfmcodec.codecs.wavelet.geometry import Geometry, Tiling
+from dfmcodec.codecs.wavelet.neighbourhood import CausalContext
+from dfmcodec.codecs.wavelet.passes import CodingPass
+from dfmcodec.codecs.wavelet.traversal import traverse
+from dfmcodec.entropy import LAPLACE_COUNT, SymbolEncoder, best_laplace_index, laplace
+from dfmcodec.entropy.streams import StreamReader, check_length, check_of
+from dfmcodec.entropy.tables import MAX_SYMBOL
+from dfmcodec.errors import CorruptError, TruncatedError
+from dfmcodec.image.region import Region
+from dfmcodec.threads import in_one_thread, in_rounds
+
+TILE_LENGTH = struct.Struct("<I")  # the length of a tile stream
+_FEW_SYMBOLS = 1 << 16  # of a tile: fewer take mostly Python's time, and its threads wait for each other
+
+
+def low_differences(low: Symbols) -> Symbols:
+    """The symbols of a low-pass band as differences, int32 [h, w].
+
+    The symbol above is subtracted from each symbol; in the first row, the one to the left.
+    """
+    differences = low.copy()
+    differences[1:] -= low[:-1]
+    differences[0, 1:] -= low[0, :-1]
+    return differences
+
+
+def undo_low_differences(differences: Symbols) -> Symbols:
+    """The inverse of `low_differences`.
+
+    Raises:
+        CorruptError: The sums exceed the range of symbols.
+    """
+    sums = differences.astype(np.int64)
+    sums[0] = np.cumsum(sums[0])
+    sums = np.cumsum(sums, axis=0)
+    if sums.size and np.abs(sums).max() > MAX_SYMBOL:
+        msg = "the low-pass band exceeds its range; the file is damaged"
+        raise CorruptError(msg)
+    return sums.astype(np.int32)
+
+
+class SymbolWriter:
+    """Encodes the symbols of a tile during its traversal.
+
+    Args:
+        context: The context model.
+    """
+
+    def __init__(self, context: ContextModel) -> None:
+        self._coder = SymbolEncoder()
+        self._low_tables = bytearray()
+        self._context = context
+
+    def write_low(self, low: Symbols) -> None:
+        """Encodes the coarsest low-pass band, int32 [C, h, w]."""
+        for band in low:
+            differences = low_differences(band).ravel()
+            index = best_laplace_index(differences)
+            self._low_tables.append(index)
+            self._coder.encode(differences, laplace(index))
+
+    def write_pass(self, symbols: Symbols, choice: TableChoice) -> None:
+        """Encodes the symbols of a coding pass, int32 [N]."""
+        self._coder.encode_sorted(symbols * choice.sign, choice.table, self._context.table_set)
+
+    def to_bytes(self) -> bytes:
+        """The tile stream: the Laplace indices of the low-pass band, then the range-coded
+        stream.
+        """
+        return bytes(self._low_tables) + self._coder.to_bytes()
+
+
+class _EncodingSource:
+    """A source of given symbols (see `codecs.wavelet.traversal.Source`) that encodes them."""
+
+    def __init__(self, symbols: Symbols, context: ContextModel) -> None:
+        self.writer = SymbolWriter(context)
+        self._symbols = symbols
+        self._used = 0
+
+    def _take(self, count: int) -> Symbols:
+        self._used += count
+        return self._symbols[self._used - count : self._used]
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        """The coarsest low-pass band, int32 [C, h, w]."""
+        low = self._take(int(np.prod(shape))).reshape(shape)
+        self.writer.write_low(low)
+        return low
+
+    def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
+        """The symbols of a coding pass, int32 [N]."""
+        symbols = self._take(len(choice.table))
+        self.writer.write_pass(symbols, choice)
+        return symbols
+
+
+class SymbolReader:
+    """Decodes the symbols of a tile stream: a source (see `codecs.wavelet.traversal.Source`).
+
+    Args:
+        stream: The tile stream.
+        channels: The number of channels, 1 or 3.
+        context: The context model.
+
+    Raises:
+        CorruptError: The stream does not start with Laplace indices.
+    """
+
+    def __init__(self, stream: TileStream, channels: int, context: ContextModel) -> None:
+        if len(stream.body) < channels or max(stream.body[:channels]) >= LAPLACE_COUNT:
+            msg = "the latents section does not start with its tables; the file is damaged"
+            raise CorruptError(msg)
+        self._low_tables = stream.body[:channels]
+        self._reader = StreamReader(stream.body[channels:], stream.missing_bytes)
+        self._context = context
+
+    def low_symbols(self, shape: tuple[int, int, int]) -> Symbols:
+        """The coarsest low-pass band, int32 [C, h, w].
+
+        Raises:
+            TruncatedError: The stream ends before the band does.
+            CorruptError: The stream is invalid.
+        """
+        count, size = shape[1] * shape[2], shape[1:]
+        bands = [self._reader.decode([(laplace(index), count)]).reshape(size) for index in self._low_tables]
+        return np.stack([undo_low_differences(band) for band in bands])
+
+    def symbols(self, coding_pass: CodingPass, choice: TableChoice, causal: CausalContext) -> Symbols:
+        """The symbols of a coding pass, int32 [N].
+
+        Raises:
+            TruncatedError: The stream ends before the pass does.
+            CorruptError: The stream is invalid.
+        """
+        return self._reader.decode_sorted(choice.table, self._context.table_set) * choice.sign
+
+
+@dataclass(frozen=True)
+class LatentsBody:
+    """The body of the latents section, with the checks of its symbols.
+
+    Args:
+        data: The bytes that the file still has.
+        missing_bytes: The number of bytes that are missing at the end.
+        checks: The checks of the symbols, tile after tile; None if the file has none.
+    """
+
+    data: bytes
+    missing_bytes: int = 0
+    checks: Sequence[int] | None = None
+
+    def tile_streams(self, count: int) -> list[TileStream]:
+        """The tile streams of an image of `count` tiles: the inverse of `join_tiles`.
+
+        Raises:
+            CorruptError: The lengths of the tile streams do not add up to the section.
+            TruncatedError: The section ends within these lengths.
+        """
+        start = count * TILE_LENGTH.size if count > 1 else 0
+        size = len(self.data) + self.missing_bytes
+        if len(self.data) < start and self.missing_bytes:
+            msg = "nothing of the image can be decoded: the latents section ends within the lengths of its tiles"
+            raise TruncatedError(msg)
+        lengths = [size]
+        if count > 1:
+            is_whole = len(self.data) >= start
+            lengths = [length for (length,) in TILE_LENGTH.iter_unpack(self.data[:start])] if is_whole else []
+        if start + sum(lengths) != size or len(lengths) != count:
+            msg = "the lengths of the tiles do not add up to the latents section; the file is damaged"
+            raise CorruptError(msg)
+        streams = []
+        for number, (first, last) in enumerate(pairwise(accumulate(lengths, initial=start))):
+            body = self.data[first:last]
+            streams.append(TileStream(body, last - first - len(body), self._checks_of_tile(number, count)))
+        return streams
+
+    def _checks_of_tile(self, number: int, count: int) -> Sequence[int] | None:
+        if self.checks is None:
+            return None
+        per_tile = len(self.checks) // count
+        return self.checks[number * per_tile : (number + 1) * per_tile]
+
+
+def tile_checks(symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> list[int]:
+    """The checks of a tile's symbols: of the low-pass band, then of the levels, coarse to fine.
+
+    Args:
+        symbols: The symbols of the tile in coding order, int32.
+        geometry: The sizes of the tile.
+        finest_level: The finest decomposition level of the symbols.
+    """
+    ends = [geometry.symbol_count(level) for level in range(geometry.levels, finest_level - 1, -1)]
+    coded = symbols.astype("<i4", copy=False)
+    return [check_of(coded[first:last].tobytes()) for first, last in pairwise([0, *ends])]
+
+
+def wrong_level(stream: TileStream, symbols: Symbols, geometry: Geometry, finest_level: int = 0) -> int | None:
+    """The coarsest decomposition level of a tile whose symbols do not match its check.
+
+    Returns:
+        The level; the number of levels if it is the low-pass band; None if all symbols match, or
+        there are no checks.
+    """
+    if stream.checks is None:
+        return None
+    checks = tile_checks(symbols, geometry, finest_level)
+    levels = range(geometry.levels, finest_level - 1, -1)
+    compared = zip(levels, checks, stream.checks, strict=False)
+    return next((level for level, check, expected in compared if check != expected), None)
+
+
+def write_symbols(tiling: Tiling, q_step: int, context: ContextModel, tile_symbols: Sequence[TileSymbols]) -> bytes:
+    """The latents section.
+
+    Args:
+        tiling: The tiling of the image.
+        q_step: The quantisation step, in 1/64 code values.
+        context: The context model.
+        tile_symbols: The symbols of each tile.
+    """
+    bodies = []
+    for tile, symbols in zip(tiling.tiles, tile_symbols, strict=True):
+        source = _EncodingSource(symbols.values, context)
+        traverse(tile.geometry, q_step, context, source)
+        bodies.append(source.writer.to_bytes())
+    return join_tiles(bodies)
+
+
+def join_tiles(bodies: Sequence[bytes]) -> bytes:
+    """The latents section of tile streams: their lengths if there are several, then the streams."""
+    lengths = [TILE_LENGTH.pack(len(body)) for body in bodies] if len(bodies) > 1 else []
+    return b"".join([*lengths, *bodies])
+
+
+ReadTile = Callable[[int, TileStream, Geometry, int, ContextModel, int], tuple[Symbols, Int32]]  # see `read_tile`
+
+
+def read_tile(
+    number: int, stream: TileStream, geometry: Geometry, q_step: int, context: ContextModel, finest_level: int
+) -> tuple[Symbols, Int32]:
+    """Decodes a tile whose stream is whole.
+
+    Args:
+        number: The number of the tile.
+        stream: The tile stream.
+        geometry: The sizes of the tile.
+        q_step: The quantisation step, in 1/64 code values.
+        context: The context model.
+        finest_level: The finest decomposition level to decode.
+
+    Returns:
+        The symbols and the samples of the tile; see `codecs.wavelet.traversal.traverse`.
+
+    Raises:
+        CorruptError: The stream is invalid, or its symbols do not match their checks.
+    """
+    reader = SymbolReader(stream, geometry.channels, context)
+    symbols, samples = traverse(geometry, q_step, context, reader, finest_level)
+    wrong = wrong_level(stream, symbols, geometry, finest_level)
+    if wrong is not None:
+        place = "the low-pass band" if wrong == geometry.levels else f"decomposition level {wrong}"
+        msg = (
+            f"the file is whole, but the decoded symbols of {place} are not those that were written: "
+            "the encoder or the decoder has computed wrongly; please report this"
+        )
+        raise CorruptError(msg)
+    return symbols, samples
+
+
+def read_symbols(
+    tiling: Tiling,
+    q_step: int,
+    context: ContextModel,
+    body: LatentsBody,
+    region: Region | None = None,
+    finest_level: int = 0,
+    read: ReadTile = read_tile,
+) -> tuple[tuple[TileSymbols, ...], Int32, Region]:
+    """Decodes the tiles that a region touches: the inverse of `write_symbols`.
+
+    Args:
+        tiling: The tiling of the image.
+        q_step: The quantisation step, in 1/64 code values.
+        context: The context model.
+        body: The body of the latents section.
+        region: The region to decode; None for the whole image.
+        finest_level: The finest decomposition level to decode.
+        read: The function that decodes a tile; tiles are decoded side by side.
+
+    Returns:
+        The symbols of each of these tiles; their linear synthesis in units, int32 [C, H', W']; and
+        the region of the image that they cover. With a finest level above 0 the synthesis is the
+        low-pass band, whose samples are 2^finest_level pixels apart.
+
+    Raises:
+        CorruptError: The section is not valid.
+        TruncatedError: Nothing of the region is left.
+    """
+    streams = body.tile_streams(len(tiling.tiles))
+    wanted = Region(0, 0, tiling.height, tiling.width) if region is None else region
+    covered, numbers = tiling.covering(wanted)
+    if all(streams[number].missing_bytes and len(streams[number].body) <= tiling.channels for number in numbers):
+        msg = "nothing of the image or region can be decoded: its latents are missing from the start"
+        raise TruncatedError(msg)
+    for number in numbers:
+        size = len(streams[number].body) + streams[number].missing_bytes
+        check_length(size, tiling.tiles[number].geometry.symbol_count())
+    cell = 1 << finest_level  # side in pixels of the cell that a sample of the low-pass band covers
+    samples = np.empty((tiling.channels, -(-covered.height // cell), -(-covered.width // cell)), dtype=np.int32)
+
+    def decode(number: int) -> TileSymbols:
+        tile = tiling.tiles[number]
+        tile_symbols, tile_samples = read(number, streams[number], tile.geometry, q_step, context, finest_level)
+        top, left = (tile.top - covered.top) // cell, (tile.left - covered.left) // cell
+        samples[:, top : top + tile_samples.shape[1], left : left + tile_samples.shape[2]] = tile_samples
+        return TileSymbols.of(tile_symbols)
+
+    largest = max(tiling.tiles[number].geometry.symbol_count(finest_level) for number in numbers)
+    if largest < _FEW_SYMBOLS:
+        with in_one_thread():
+            return tuple(map(decode, numbers)), samples, covered
+    return tuple(in_rounds(decode, numbers)), samples, covered

@@ -1,0 +1,230 @@
+"""Linear synthesis -> pixels: machine and image filter block by block, then the channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfmcodec._types import Float32, Int32, Pixels
+from dfmcodec.codecs.wavelet.colour import ColourBasis, planes_to_pixels
+from dfmcodec.codecs.wavelet.correction import (
+    CELL,
+    DeepFourierMachine,
+    Evaluate,
+    cell_features,
+    machine_residual,
+    padded_cells,
+    step_feature,
+)
+from dfmcodec.codecs.wavelet.filter import ImageFilter, filter_change
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.image.region import CHANNELS, Region
+from dfmcodec.kernels import by_kernels, compiled
+from dfmcodec.threads import in_threads
+
+BLOCK_SIDE = 256  # pixels
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The linear synthesis of an image, or of a region of it.
+
+    Args:
+        values: int32 [C, H', W'], units.
+        at: The region.
+        height: The height of the image in pixels.
+        width: The width of the image in pixels.
+    """
+
+    values: Int32
+    at: Region
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, values: Int32) -> Samples:
+        """Makes the samples of a whole image of their values."""
+        _, height, width = values.shape
+        return cls(values, Region(0, 0, height, width), height, width)
+
+    def around(self, block: Region, margin: int) -> Int32:
+        """Returns the samples of a block and of a margin on all sides, int32 [C, h, w], units.
+
+        Beyond the image its edges are repeated.
+        """
+        grown = block.grown(margin, self.height, self.width)
+        within = grown.relative_to(self.at)
+        missing = (
+            (0, 0),
+            (margin - block.top + grown.top, margin - grown.bottom + block.bottom),
+            (margin - block.left + grown.left, margin - grown.right + block.right),
+        )
+        values = self.values[:, within.rows, within.columns]
+        return np.pad(values, missing, mode="edge") if any(map(any, missing)) else values
+
+
+def blocks(region: Region, height: int, width: int) -> Iterator[Region]:
+    """Gives the whole blocks of an image that a region touches.
+
+    They lie on a grid of BLOCK_SIDE pixels, so that a region is computed by the very same
+    operations as the whole image, and their arrays stay in the processor's cache.
+    """
+    for top in range(region.top // BLOCK_SIDE * BLOCK_SIDE, region.bottom, BLOCK_SIDE):
+        for left in range(region.left // BLOCK_SIDE * BLOCK_SIDE, region.right, BLOCK_SIDE):
+            yield Region(top, left, min(top + BLOCK_SIDE, height), min(left + BLOCK_SIDE, width))
+
+
+def seen_from(region: Region, height: int, width: int, reach: int, filter_radius: int) -> Region:
+    """Returns the region that the pixels of a region depend on.
+
+    It consists of the blocks that the region touches, and what these see around them.
+
+    Args:
+        region: The region.
+        height: The height of the image in pixels.
+        width: The width of the image in pixels.
+        reach: The reach of the machine in cells.
+        filter_radius: The radius of the image filter.
+    """
+    top, left = (side // BLOCK_SIDE * BLOCK_SIDE for side in (region.top, region.left))
+    bottom, right = (-(-side // BLOCK_SIDE) * BLOCK_SIDE for side in (region.bottom, region.right))
+    whole = Region(top, left, min(bottom, height), min(right, width))
+    return whole.grown(max(CELL * reach, filter_radius), height, width)
+
+
+def _machine_change_by_kernel(samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine) -> Float32:
+    around = np.ascontiguousarray(samples.around(block, CELL * machine.reach))
+    added = np.empty((len(around), block.height, block.width), dtype=np.float32)
+    of_machine = machine.flat_weights, (machine.width, machine.depth)
+    steps = q_step * UNITS_PER_LEVEL / 64, step_feature(q_step)
+    compiled.machine_change(*of_machine, around, around.shape, *steps, block.height, block.width, added)
+    return added
+
+
+@by_kernels(_machine_change_by_kernel)
+def _machine_change(samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine) -> Float32:
+    return _evaluated_change(samples, block, q_step, machine, lambda features: machine_residual(machine, features, np))
+
+
+def _evaluated_change(
+    samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine, evaluate: Evaluate
+) -> Float32:
+    step_in_units = q_step * UNITS_PER_LEVEL / 64
+    cells = padded_cells(samples.around(block, CELL * machine.reach))
+    rows, columns = (side - 2 * machine.reach for side in cells.shape[1:])
+    residuals = evaluate(cell_features(cells, step_in_units, step_feature(q_step), np))
+    change = (residuals * np.float32(step_in_units)).reshape(rows, columns, CHANNELS, CELL, CELL)
+    planes = change.transpose(2, 0, 3, 1, 4).reshape(CHANNELS, CELL * rows, CELL * columns)
+    return planes[: samples.values.shape[0], : block.height, : block.width]
+
+
+def machine_change(
+    samples: Samples, block: Region, q_step: int, machine: DeepFourierMachine, evaluate: Evaluate | None = None
+) -> Float32:
+    """Returns what the machine adds to the linear synthesis of a block.
+
+    Args:
+        samples: The linear synthesis.
+        block: One of `blocks`.
+        q_step: The quantisation step in 1/64 code values.
+        machine: The machine.
+        evaluate: The machine on features [rows, columns, FEATURES]; None for the kernel, or NumPy
+            where there is none.
+
+    Returns:
+        float32 [C, H, W], units.
+    """
+    if evaluate is None:
+        return _machine_change(samples, block, q_step, machine)
+    return _evaluated_change(samples, block, q_step, machine, evaluate)
+
+
+def corrected(
+    samples: Samples,
+    region: Region,
+    q_step: int,
+    machine: DeepFourierMachine,
+    evaluate: Evaluate | None,
+    image_filter: ImageFilter | None,
+) -> Iterator[tuple[Region, Float32]]:
+    """Adds the output of machine and image filter to the linear synthesis, block by block.
+
+    Args:
+        samples: As in `synthesise`.
+        region: As in `synthesise`.
+        q_step: As in `synthesise`.
+        machine: As in `synthesise`.
+        evaluate: As in `synthesise`.
+        image_filter: As in `synthesise`.
+
+    Yields:
+        A part of the region, and its planes, float32 [C, H, W], units.
+    """
+    for block in blocks(region, samples.height, samples.width):
+        planes = corrected_block(samples, block, q_step, machine, evaluate, image_filter)
+        part = block.common(region)
+        within = part.relative_to(block)
+        yield part, planes[:, within.rows, within.columns]
+
+
+def corrected_block(
+    samples: Samples,
+    block: Region,
+    q_step: int,
+    machine: DeepFourierMachine,
+    evaluate: Evaluate | None,
+    image_filter: ImageFilter | None,
+) -> Float32:
+    """The planes of one of `blocks`, float32 [C, H, W], units."""
+    planes = samples.around(block, 0).astype(np.float32)
+    planes += machine_change(samples, block, q_step, machine, evaluate)
+    if image_filter is not None:
+        planes += filter_change(samples.around(block, image_filter.radius), image_filter)
+    return planes
+
+
+def synthesise(
+    samples: Samples,
+    region: Region,
+    q_step: int,
+    basis: ColourBasis,
+    machine: DeepFourierMachine,
+    evaluate: Evaluate | None,
+    image_filter: ImageFilter | None,
+    bit_depth: int,
+) -> Pixels:
+    """Computes the pixels of a region from the samples of its linear synthesis.
+
+    Args:
+        samples: At least the samples that are `seen_from` the region.
+        region: The region of the image.
+        q_step: The quantisation step in 1/64 code values.
+        basis: The colours of the planes.
+        machine: The correcting machine.
+        evaluate: See `machine_change`.
+        image_filter: The image filter, or None.
+        bit_depth: The bit depth of the pixels, 8 or 16.
+
+    Returns:
+        uint8 or uint16 [H, W, C].
+    """
+    pixels = np.empty(
+        (region.height, region.width, len(samples.values)), dtype=np.uint8 if bit_depth == 8 else np.uint16
+    )
+
+    def finish(block: Region) -> None:
+        planes = corrected_block(samples, block, q_step, machine, evaluate, image_filter)
+        part = block.common(region)
+        within, target = part.relative_to(block), part.relative_to(region)
+        inside = planes[:, within.rows, within.columns].transpose(1, 2, 0)
+        pixels[target.rows, target.columns] = planes_to_pixels(inside, basis, bit_depth)
+
+    every = blocks(region, samples.height, samples.width)
+    if evaluate is None:  # kernels, and NumPy's products, use one core each
+        in_threads(finish, every)
+    else:
+        for block in every:
+            finish(block)
+    return pixels

@@ -1,0 +1,152 @@
+"""The alpha section: alpha <-> bytes, lossless, as tiles of one value or of lossless WebP.
+
+Alpha is far more often a mask than a texture, and people look at its edges, so it is not left to
+the lossy model. The lossless mode of WebP codes masks in half the bytes of PNG.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+
+from dfmcodec._types import Pixels
+from dfmcodec.codecs.wavelet.geometry import Tile, Tiling, default_tiles
+from dfmcodec.errors import CorruptError, LimitError
+from dfmcodec.image.region import Region
+
+_ENTRY = struct.Struct("<BI")
+_CONSTANT, _WEBP = 0, 1
+# A lossless WebP file: RIFF, its size, WEBP, VP8L, the size of this chunk, its signature, and the
+# header of the lossless stream: width - 1 and height - 1 in 14 bits each, whether there is alpha,
+# and a version in 3 bits (RFC 9649, sections 2.4, 2.6 and 3.4). Chunks have an even size.
+_WEBP_HEAD = struct.Struct("<4sI8sIBI")
+_RIFF_HEAD_BYTES, _CHUNK_START = 8, 20
+_VP8L_SIGNATURE = 0x2F
+
+
+def _tiling(height: int, width: int) -> Tiling:
+    return Tiling(height, width, 1, 1, default_tiles(height), default_tiles(width))
+
+
+def write_alpha(alpha: Pixels) -> bytes:
+    """The alpha section: a kind and a value or length for each tile, then the bodies of the tiles.
+
+    Args:
+        alpha: uint8 or uint16 [H, W].
+    """
+    entries, bodies = [], []
+    for tile in _tiling(*alpha.shape).tiles:
+        tile_alpha = alpha[tile.rows, tile.columns]
+        first = int(tile_alpha[0, 0])
+        if (tile_alpha == first).all():
+            entries.append(_ENTRY.pack(_CONSTANT, first))
+        else:
+            bodies.append(_to_webp(tile_alpha))
+            entries.append(_ENTRY.pack(_WEBP, len(bodies[-1])))
+    return b"".join([*entries, *bodies])
+
+
+def read_alpha(body: bytes, height: int, width: int, bit_depth: int, region: Region | None = None) -> Pixels:
+    """Reads the alpha of a region: the inverse of `write_alpha`.
+
+    Args:
+        body: The alpha section.
+        height: The height of the image, in pixels.
+        width: The width of the image, in pixels.
+        bit_depth: The bits per sample, 8 or 16.
+        region: The region to read; None for the whole image.
+
+    Returns:
+        uint8 or uint16 [H, W] of the region.
+
+    Raises:
+        CorruptError: The section is not valid.
+        LimitError: See `_from_webp`.
+    """
+    tiling = _tiling(height, width)
+    start = len(tiling.tiles) * _ENTRY.size
+    if len(body) < start:
+        msg = "the alpha section is shorter than its table; the file is damaged"
+        raise CorruptError(msg)
+    wanted = Region(0, 0, height, width) if region is None else region
+    covered, numbers = tiling.covering(wanted)
+    values: list[int | bytes] = []  # of each tile: its value, or its WebP file
+    for tile, (kind, value) in zip(tiling.tiles, _ENTRY.iter_unpack(body[:start]), strict=True):
+        stop = start + (value if kind == _WEBP else 0)
+        webp = body[start:stop]
+        if not (value < 1 << bit_depth if kind == _CONSTANT else kind == _WEBP and _is_webp_of(webp, value, tile)):
+            msg = f"the alpha section has an invalid tile (number {len(values) + 1}); the file is damaged"
+            raise CorruptError(msg)
+        values.append(value if kind == _CONSTANT else webp)
+        start = stop
+    if start != len(body):
+        msg = "bytes follow the end of the alpha section; the file is damaged"
+        raise CorruptError(msg)
+    alpha = np.empty((covered.height, covered.width), np.uint8 if bit_depth == 8 else np.uint16)
+    for number in numbers:
+        tile, content = tiling.tiles[number], values[number]
+        rows = slice(tile.top - covered.top, tile.rows.stop - covered.top)
+        columns = slice(tile.left - covered.left, tile.columns.stop - covered.left)
+        alpha[rows, columns] = content if isinstance(content, int) else _from_webp(content, bit_depth)
+    return alpha[
+        wanted.top - covered.top : wanted.bottom - covered.top, wanted.left - covered.left : wanted.right - covered.left
+    ]
+
+
+def _to_webp(alpha: Pixels) -> bytes:
+    """A lossless WebP file of alpha, [H, W].
+
+    At 8 bits R, G and B are equal. At 16 bits R is the low byte, G is the high byte, and B is 0.
+    """
+    import PIL.Image
+
+    low, high = (alpha & 255).astype(np.uint8), (alpha >> 8).astype(np.uint8)
+    channels = (low, low, low) if alpha.itemsize == 1 else (low, high, np.zeros_like(low))
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(np.dstack(channels)).save(buffer, "WEBP", lossless=True, quality=100, method=6)
+    return buffer.getvalue()
+
+
+def _is_webp_of(body: bytes, size: int, tile: Tile) -> bool:
+    """Whether bytes are a lossless WebP file of the given bytes and of the size of a tile.
+
+    It is known from the headers, before anything is unpacked.
+    """
+    if len(body) != size or size < _WEBP_HEAD.size:
+        return False
+    riff, riff_bytes, kind, chunk_bytes, signature, stream = _WEBP_HEAD.unpack_from(body)
+    width_and_height = tile.geometry.width - 1 | tile.geometry.height - 1 << 14  # no alpha, version 0
+    return (riff, riff_bytes, kind, signature, stream) == (
+        b"RIFF",
+        size - _RIFF_HEAD_BYTES,
+        b"WEBPVP8L",
+        _VP8L_SIGNATURE,
+        width_and_height,
+    ) and size == _CHUNK_START + chunk_bytes + chunk_bytes % 2
+
+
+def _from_webp(body: bytes, bit_depth: int) -> Pixels:
+    """The inverse of `_to_webp`, for a tile that is inside a file of this bit depth.
+
+    Raises:
+        CorruptError: The WebP file is damaged.
+        LimitError: This process has set a limit for Pillow that a tile is far beyond.
+    """
+    from PIL.Image import DecompressionBombError
+    from PIL.WebPImagePlugin import WebPImageFile
+
+    try:
+        with WebPImageFile(io.BytesIO(body)) as pil_image:  # `PIL.Image.open` would warn, too
+            pixels = np.asarray(pil_image)
+    except DecompressionBombError as error:
+        msg = f"a tile of the alpha section is beyond PIL.Image.MAX_IMAGE_PIXELS ({error}); raise that limit"
+        raise LimitError(msg) from error
+    except (OSError, ValueError, SyntaxError) as error:
+        msg = f"the alpha section cannot be read ({error}); the file is damaged"
+        raise CorruptError(msg) from error
+    if bit_depth == 8:
+        return pixels[:, :, 0]
+    alpha: Pixels = pixels[:, :, 0] + (pixels[:, :, 1].astype(np.uint16) << 8)
+    return alpha

@@ -1,0 +1,77 @@
+"""The checks section, which indicates where a file is damaged.
+
+Each check is the lower half of the CRC-32 of a part of the file, or of the symbols that one tile
+and decomposition level, or one grid of the fitted model, must decode to.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dfmcodec.container.header import Header
+from dfmcodec.container.layout import Section
+from dfmcodec.entropy.streams import check_of
+
+CHECK = struct.Struct("<H")
+CHECK_BYTES = CHECK.size
+CHECKS_PART = 0.002  # the largest part of a file that checks may be; otherwise they are left out
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The checks of a file.
+
+    Args:
+        sections: The check of each other section.
+        symbols: The checks of the latents' symbols, tile after tile, see
+            `codecs.wavelet.sections.latents.tile_checks`; of the fitted model those of its grids,
+            from the coarsest on.
+    """
+
+    sections: dict[Section, int]
+    symbols: tuple[int, ...]
+
+
+def checks_bytes(sections: int, symbol_checks: int) -> int:
+    """The length of a checks section, in bytes.
+
+    Args:
+        sections: The number of other sections.
+        symbol_checks: The number of checks of symbols.
+    """
+    return CHECK_BYTES * (1 + sections + symbol_checks + 1)
+
+
+def write_checks(head: bytes, bodies: Sequence[bytes], symbol_checks: Sequence[int]) -> bytes:
+    """The checks section.
+
+    Args:
+        head: The file's bytes before its first section.
+        bodies: The bodies of the other sections, in the order of the table.
+        symbol_checks: Those of symbols, as in `Checks`.
+    """
+    checks = [*map(check_of, (head, *bodies)), *symbol_checks]
+    body = b"".join(map(CHECK.pack, checks))
+    return body + CHECK.pack(check_of(body))
+
+
+def read_checks(data: bytes, header: Header) -> Checks | None:
+    """The checks of a file; None if it has none or they are damaged.
+
+    Args:
+        data: The file's bytes, or a prefix of them.
+        header: The header of the file.
+    """
+    if Section.CHECKS not in header.sections:
+        return None
+    start, length = header.sections[Section.CHECKS]
+    others = [section for section in header.sections if section != Section.CHECKS]
+    body = data[start : start + length]
+    if len(body) < length or length != checks_bytes(len(others), header.symbol_check_count):
+        return None
+    checks = [check for (check,) in CHECK.iter_unpack(body)]
+    if check_of(body[:-CHECK_BYTES]) != checks[-1]:
+        return None
+    return Checks(dict(zip(others, checks[1:], strict=False)), tuple(checks[1 + len(others) : -1]))

@@ -1,0 +1,105 @@
+"""The metadata section: ICC profile, Exif block, XMP packet, code points of colours and significant
+bits <-> a map of msgpack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from typing import Any
+
+import msgpack
+
+from dfmcodec.errors import ConfigError, CorruptError, LimitError
+from dfmcodec.image import (
+    BIT_DEPTHS,
+    CODE_POINT_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_SIGNIFICANT_BITS,
+    Metadata,
+    are_code_points,
+    tiff,
+)
+
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
+_NAMES = tuple(field.name for field in fields(Metadata))
+_MOST_ENTRIES, _LONGEST_NAME = 64, 64  # of a map; later versions may have further entries
+
+
+def pack_metadata(metadata: Metadata) -> bytes:
+    """The metadata section: a msgpack map from names to bytes. An Exif block is without the six
+    bytes in front, which `unpack_metadata` puts there again.
+
+    Raises:
+        ConfigError: The metadata is larger than the format allows.
+    """
+    entries = metadata.present()
+    block = entries.get("exif", b"").removeprefix(tiff.EXIF_PREFIX)
+    if block.startswith(_TIFF_SIGNATURES):
+        entries["exif"] = block
+    packed: bytes = msgpack.packb(entries, use_bin_type=True)
+    if len(packed) > MAX_METADATA_BYTES:
+        msg = (
+            f"{len(packed)} bytes of metadata, more than the {MAX_METADATA_BYTES} that fit; leave some out with --strip"
+        )
+        raise ConfigError(msg)
+    return packed
+
+
+def unpack_metadata(body: bytes | None, bit_depth: int = 16) -> Metadata:
+    """The inverse of `pack_metadata`.
+
+    Args:
+        body: The section; None, for no section, gives empty metadata.
+        bit_depth: The depth of the samples, of which 8 bits are all significant.
+
+    Raises:
+        CorruptError: The section is not such a map.
+        LimitError: The section is too large.
+    """
+    if body is None:
+        return Metadata()
+    if len(body) > MAX_METADATA_BYTES:
+        msg = f"{len(body)} bytes of metadata, more than the limit of {MAX_METADATA_BYTES}"
+        raise LimitError(msg)
+    try:
+        metadata: Any = msgpack.unpackb(
+            body,
+            object_pairs_hook=_metadata_of,
+            max_map_len=_MOST_ENTRIES,
+            max_str_len=_LONGEST_NAME,
+            max_array_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        metadata = error
+    if not isinstance(metadata, Metadata):
+        msg = "the metadata section cannot be read; the file is damaged"
+        raise CorruptError(msg)
+    return metadata if bit_depth > BIT_DEPTHS[0] else replace(metadata, bits=None)
+
+
+def _metadata_of(pairs: Iterable[tuple[Any, Any]]) -> Metadata:
+    """The metadata of a map's entries, without those of unknown names and code points that are not
+    valid. Maps within maps are refused as soon as they end.
+
+    Raises:
+        ValueError: The map has a name twice, a name that is no text, a value that is not bytes, or
+            code points of another length, or no such number of bits.
+    """
+    entries = list(pairs)  # msgpack in Python alone gives a generator
+    found = dict(entries)
+    if len(found) < len(entries) or not all(isinstance(n, str) and isinstance(v, bytes) for n, v in entries):
+        raise ValueError
+    if len(found.get("cicp", bytes(CODE_POINT_BYTES))) != CODE_POINT_BYTES:
+        raise ValueError
+    if not are_code_points(found.get("cicp", b"")):
+        found.pop("cicp", None)
+    if "bits" in found:
+        (bits,) = found["bits"]
+        if not 1 <= bits <= MAX_SIGNIFICANT_BITS:
+            raise ValueError
+        found["bits"] = bits
+    if found.get("exif", b"").startswith(_TIFF_SIGNATURES):
+        found["exif"] = tiff.EXIF_PREFIX + found["exif"]
+    return Metadata(**{name: found[name] for name in _NAMES if name in found})

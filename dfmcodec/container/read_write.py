@@ -1,0 +1,167 @@
+"""The `.dfm` container: a quantised model and ancillary data <-> the bytes of a file.
+
+A file consists of the header with its section table, the sections, and a CRC-32. `header` and
+`layout` have the header, `models` the sections of each model, the modules in `sections` their
+bodies.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+from dfmcodec.container.alpha import read_alpha, write_alpha
+from dfmcodec.container.checks import CHECKS_PART, checks_bytes, write_checks
+from dfmcodec.container.contents import Ancillary, QuantizedModel
+from dfmcodec.container.header import read_header, write_header
+from dfmcodec.container.integrity import FileState, examine, record_loss
+from dfmcodec.container.layout import CRC, MAIN_SECTION, SECTION_ORDER, Section
+from dfmcodec.container.metadata import pack_metadata, unpack_metadata
+from dfmcodec.container.models import FORMS
+from dfmcodec.container.sizes import sections_file_bytes
+from dfmcodec.image import MAX_PIXELS, Metadata
+from dfmcodec.image.region import Region
+
+_EARLY_METADATA_PART = 1 / 8  # of the main section; longer metadata goes to the end of the file
+
+
+def write(model: QuantizedModel, ancillary: Mapping[Section, bytes] | None = None, checked: bool = True) -> bytes:
+    """Serialises a quantised model to the bytes of a `.dfm` file.
+
+    Args:
+        model: The model.
+        ancillary: Further sections; see `ancillary_sections`.
+        checked: Whether the file gets checks if they are at most `CHECKS_PART` of it.
+
+    Returns:
+        The bytes of the file.
+    """
+    of_model = model.architecture.model
+    form = FORMS[of_model]
+    sections = {**form.write(model), **(ancillary or {})}
+    order = list(SECTION_ORDER)
+    if len(sections.get(Section.METADATA, b"")) > _EARLY_METADATA_PART * len(sections[MAIN_SECTION[of_model]]):
+        order.remove(Section.METADATA)
+        order.append(Section.METADATA)
+    sections = _ordered(sections, order)
+    head = write_header(model, sections)
+    if checked:
+        symbol_checks = form.symbol_checks(model)
+        placeholder = bytes(checks_bytes(len(sections), len(symbol_checks)))
+        added = sections_file_bytes({Section.CHECKS: placeholder})
+        if added <= CHECKS_PART * (len(head) + sum(map(len, sections.values())) + CRC.size + added):
+            head = write_header(model, _ordered({Section.CHECKS: placeholder, **sections}, order))
+            checks = write_checks(head, list(sections.values()), symbol_checks)
+            sections = _ordered({Section.CHECKS: checks, **sections}, order)
+    content = head + b"".join(sections.values())
+    return content + CRC.pack(zlib.crc32(content))
+
+
+def ancillary_sections(ancillary: Ancillary) -> dict[Section, bytes]:
+    """The sections of ancillary data.
+
+    Raises:
+        ConfigError: The metadata is larger than the format allows.
+    """
+    sections = {}
+    if ancillary.metadata:
+        sections[Section.METADATA] = pack_metadata(ancillary.metadata)
+    if ancillary.alpha is not None:
+        sections[Section.ALPHA] = write_alpha(ancillary.alpha)
+    if ancillary.gray_as_rgb:
+        sections[Section.RGB] = b""
+    return sections
+
+
+def _ordered(sections: Mapping[Section, bytes], order: Sequence[Section]) -> dict[Section, bytes]:
+    return {section: sections[section] for section in order if section in sections}
+
+
+def read(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Ancillary]:
+    """Reads the model and the ancillary data of a whole file, the inverse of `write`.
+
+    Args:
+        data: The file's bytes.
+        max_pixels: The largest number of pixels that an image may have.
+
+    Raises:
+        FormatError: See `read_region`.
+    """
+    model, ancillary, _ = read_region(data, None, max_pixels)
+    return model, ancillary
+
+
+def read_region(
+    data: bytes,
+    region: Region | None,
+    max_pixels: int = MAX_PIXELS,
+    finest_level: int = 0,
+    losses: list[str] | None = None,
+) -> tuple[QuantizedModel, Ancillary, Region]:
+    """Reads a region of a file's image.
+
+    Args:
+        data: The file's bytes.
+        region: The region to read; None for the whole image. Latents of tiles outside it are not
+            decoded.
+        max_pixels: The largest number of pixels that an image may have. A larger one is refused
+            before any memory is spent on it.
+        finest_level: The finest decomposition level to decode. Above 0 the model is that of an
+            image that is smaller by a factor of 2^finest_level.
+        losses: A list that gets a sentence for everything that is missing or damaged, where the
+            rest of the image can be read; None to refuse a file that is not whole.
+
+    Returns:
+        The model; the ancillary data, with the alpha of the region only; and the region of the
+        model's samples: the whole tiles that the wanted region touches.
+
+    Raises:
+        FormatError: The bytes are foreign, truncated, damaged, of a newer version or beyond the
+            limits. With `losses`: the header, or a part that no image can do without, is missing or
+            damaged.
+    """
+    header = read_header(data, max_pixels)
+    state = examine(data, header)
+    if losses is None:
+        state.refuse_damage()
+    else:
+        state.refuse_damaged_header()
+        losses += [*state.file_problems, *state.section_problems(Section.CHECKS)]
+    ancillary = _ancillary_of(state, region, losses)
+    form = FORMS[header.architecture.model]
+    model, covered = form.read(state, region, finest_level, losses)
+    return model, ancillary, covered
+
+
+def read_model(data: bytes, region: Region, max_pixels: int = MAX_PIXELS) -> tuple[QuantizedModel, Region]:
+    """Reads the model of a whole file without the rest; see `read_region`."""
+    state = _whole(data, max_pixels)
+    return FORMS[state.header.architecture.model].read(state, region, 0, None)
+
+
+def read_ancillary(data: bytes, region: Region | None, max_pixels: int = MAX_PIXELS) -> Ancillary:
+    """Reads what a whole file has besides its model, with the alpha of a region; see
+    `read_region`.
+    """
+    return _ancillary_of(_whole(data, max_pixels), region, None)
+
+
+def _whole(data: bytes, max_pixels: int) -> FileState:
+    """The state of a file, which must be whole; see `read_region` for the errors."""
+    state = examine(data, read_header(data, max_pixels))
+    state.refuse_damage()
+    return state
+
+
+def _ancillary_of(state: FileState, region: Region | None, losses: list[str] | None) -> Ancillary:
+    """The ancillary data, with the alpha of a region; see `read_region`."""
+    header = state.header
+    alpha, metadata = None, Metadata()
+    if Section.ALPHA in header.sections:
+        with record_loss(losses, "the image is opaque"):
+            body = state.section(Section.ALPHA)
+            alpha = read_alpha(body, header.height, header.width, header.bit_depth, region)
+    if Section.METADATA in header.sections:
+        with record_loss(losses, "the image has no metadata"):
+            metadata = unpack_metadata(state.section(Section.METADATA), header.bit_depth)
+    return Ancillary(metadata, alpha, Section.RGB in header.sections)

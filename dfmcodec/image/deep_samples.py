@@ -1,0 +1,235 @@
+"""Samples of more than 8 bits, which Pillow alone would reduce to 8, and notices of lost depth."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Notify, Pixels
+from dfmcodec.errors import ImageError
+from dfmcodec.image import PEAK_LEVEL, peak_value, png, rescaled
+from dfmcodec.image.open_image import load_samples, open_image
+from dfmcodec.image.source import Source
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+    from PIL.ImageFile import ImageFile
+
+
+class ImageSamples(NamedTuple):
+    """The samples of an image: pixels, uint8 or uint16 [H, W, C], and alpha [H, W] or None."""
+
+    pixels: Pixels
+    alpha: Pixels | None
+
+
+def split_alpha(samples: npt.NDArray[Any]) -> ImageSamples:
+    """Splits samples [H, W] or [H, W, C] into pixels and alpha, the last of 2 or 4 channels."""
+    if samples.ndim == 2:
+        samples = samples[:, :, None]
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        return ImageSamples(np.ascontiguousarray(samples[:, :, :-1]), np.ascontiguousarray(samples[:, :, -1]))
+    return ImageSamples(np.ascontiguousarray(samples), None)
+
+
+DEEP_GRAY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+_PEAK = 65_535  # of 16 bits
+_SGI_SAMPLE_BYTES = 3  # where an SGI file says how many a sample has
+_HEAD_BYTES = 1 << 20  # in which a file says its depth
+_NETPBM_HEADER = re.compile(rb"P([56])\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s+(?:#[^\n]*\n\s*)*(\d+)\s")
+_DEEP = re.compile(r";16[BLN]$")  # of Pillow's raw modes with 16 bits a sample
+_DEEP_COLOURS = re.compile(r"(?:RGB[XAa]?|[RGBAa]);16[BLN]")  # whose low bytes the other byte order gives
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR_CONFIGURATION = 258, 262, 284  # tags of TIFF
+_WHITE_IS_ZERO, _SEPARATE_PLANES = 0, 2  # values of the last two
+
+
+def deep_gray_samples(pil_image: PilImage, transparency: Any) -> ImageSamples:
+    """Returns the samples of a Pillow image of a deep gray mode, as uint16.
+
+    Args:
+        pil_image: The image, in one of `DEEP_GRAY_MODES`.
+        transparency: The gray value that is fully transparent; anything but an integer for none.
+
+    Raises:
+        ImageError: A value is outside 0..65535.
+    """
+    values = np.asarray(pil_image)
+    if values.min() < 0 or values.max() > _PEAK:
+        msg = f"it has integers in {values.min()}..{values.max()}; convert it to 16 bits first"
+        raise ImageError(msg)
+    gray = values.astype(np.uint16)
+    alpha = np.where(gray == transparency, 0, _PEAK).astype(np.uint16) if isinstance(transparency, int) else None
+    return ImageSamples(gray[:, :, None], alpha)
+
+
+def deep_samples(pil_image: ImageFile, source: Source, max_pixels: int) -> ImageSamples | None:
+    """Returns 16-bit samples of which Pillow alone would keep the high bytes.
+
+    Args:
+        pil_image: The open image, whose samples are not loaded yet.
+        source: Its file.
+        max_pixels: The limit that the image was opened with.
+
+    Returns:
+        The samples; None where the image has no such samples, or where they cannot be had.
+
+    Raises:
+        ImageError: It is a TIFF that Pillow would misread.
+    """
+    if pil_image.format == "PPM":
+        return _deep_netpbm(pil_image, source)
+    if pil_image.mode in DEEP_GRAY_MODES:  # Pillow keeps these
+        return _inverted(pil_image) if _tag(pil_image, _PHOTOMETRIC) == _WHITE_IS_ZERO else None
+    rawmodes = _deep_rawmodes(pil_image)
+    if any(mode.startswith("LA") for mode in rawmodes):
+        return _deep_gray_alpha(pil_image)
+    if not rawmodes or not all(map(_DEEP_COLOURS.fullmatch, rawmodes)):
+        return None
+    page = pil_image.tell()
+    transparency = pil_image.info.get("transparency")
+    is_premultiplied = any("a" in mode for mode in rawmodes)
+    rawmodes = [mode.replace("a", "A") for mode in rawmodes]  # Pillow would divide each byte by alpha
+    high = _raw_bytes(source, page, max_pixels, rawmodes)
+    low = _raw_bytes(source, page, max_pixels, [mode[:-1] + _OTHER_ORDER[mode[-1]] for mode in rawmodes])
+    samples = split_alpha(high.astype(np.uint16) << 8 | low)
+    if is_premultiplied and samples.alpha is not None:
+        return ImageSamples(_divided(samples.pixels, samples.alpha), samples.alpha)
+    if samples.alpha is None and isinstance(transparency, tuple):  # the transparent colour of a PNG
+        clear = (samples.pixels == np.array(transparency, dtype=np.uint16)).all(axis=2)
+        return ImageSamples(samples.pixels, np.where(clear, 0, _PEAK).astype(np.uint16))
+    return samples
+
+
+def rawmode_of(tile: Any) -> str:
+    """Returns the raw mode of a tile, which is the first of its arguments where it has one."""
+    first = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
+    return first if isinstance(first, str) else ""
+
+
+def _tag(pil_image: PilImage, tag: int) -> Any:
+    """Returns the value of a tag; None where the image has none, or is no TIFF."""
+    return getattr(pil_image, "tag_v2", {}).get(tag)
+
+
+def _deep_rawmodes(pil_image: Any) -> list[str]:
+    """Returns the raw modes of the tiles, if these are of 16 bits.
+
+    For separate planes of 16 bits Pillow states raw modes of 8, which would give other samples.
+
+    Raises:
+        ImageError: The planes have no raw modes of 16 bits.
+    """
+    rawmodes = [rawmode_of(tile) for tile in pil_image.tile]
+    if _tag(pil_image, _PLANAR_CONFIGURATION) == _SEPARATE_PLANES and 16 in (_tag(pil_image, _BITS_PER_SAMPLE) or ()):
+        if pil_image.tile[0][0] == "libtiff":  # of which Pillow takes the high bytes, whatever the raw mode
+            return []
+        order = "L" if pil_image.tag_v2.prefix == b"II" else "B"
+        rawmodes = [f"{mode};16{order}" for mode in rawmodes]
+        if not all(map(_DEEP_COLOURS.fullmatch, rawmodes)):
+            msg = "its samples of 16 bits are in separate planes, which Pillow cannot read; convert it to PNG"
+            raise ImageError(msg)
+    return rawmodes if all(map(_DEEP.search, rawmodes)) else []
+
+
+def _raw_bytes(source: Source, page: int, max_pixels: int, rawmodes: list[str]) -> npt.NDArray[np.uint8]:
+    """Returns the samples of 8 bits that the tiles give by other raw modes."""
+    with source.open() as file, open_image(file, max_pixels) as pil_image:
+        pil_image.seek(page)
+        tiles = zip(pil_image.tile, rawmodes, strict=True)
+        pil_image.tile = [tile._replace(args=_with_rawmode(tile[3], mode)) for tile, mode in tiles]
+        load_samples(pil_image)
+        return np.asarray(pil_image)
+
+
+def _with_rawmode(args: Any, rawmode: str) -> Any:
+    return rawmode if isinstance(args, str) else (rawmode, *args[1:])
+
+
+def _divided(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Divides premultiplied samples of 16 bits by their alpha; where that is 0, they become 0."""
+    divisors = np.maximum(alpha, 1).astype(np.uint32)[:, :, None]
+    colours = (pixels.astype(np.uint32) * _PEAK + divisors // 2) // divisors
+    return np.where(alpha[:, :, None] > 0, np.minimum(colours, _PEAK), 0).astype(np.uint16)
+
+
+def _inverted(pil_image: ImageFile) -> ImageSamples:
+    """Returns gray whose 0 is white, which Pillow does not invert at 16 bits."""
+    load_samples(pil_image)
+    return ImageSamples(_PEAK - deep_gray_samples(pil_image, None).pixels, None)
+
+
+def _deep_gray_alpha(pil_image: PilImage) -> ImageSamples:
+    """Returns 16-bit gray with alpha, whose four bytes a pixel are read as R, G, B and A."""
+    changed: Any = pil_image
+    changed._mode = "RGBA"
+    changed.tile = [tile._replace(args="RGBA") for tile in changed.tile]
+    both = np.ascontiguousarray(np.asarray(pil_image)).view(">u2").astype(np.uint16)
+    return ImageSamples(both[:, :, :1], both[:, :, 1])
+
+
+def _deep_netpbm(pil_image: ImageFile, source: Source) -> ImageSamples | None:
+    """Returns a PGM or PPM whose peak is above 255, scaled to 0..65535; None for any other file."""
+    with source.open() as file:
+        header = _NETPBM_HEADER.match(file.read(_HEAD_BYTES))
+        if header is None or int(header[4]) <= PEAK_LEVEL:
+            return None
+        channels, peak = (1 if header[1] == b"5" else 3), int(header[4])
+        count = pil_image.width * pil_image.height * channels
+        file.seek(header.end())
+        body = file.read(2 * count)
+    if len(body) < 2 * count:
+        msg = "the file ends within its samples"
+        raise EOFError(msg)
+    scaled = rescaled(np.minimum(np.frombuffer(body, ">u2"), peak), peak, _PEAK)
+    return ImageSamples(scaled.reshape(pil_image.height, pil_image.width, channels), None)
+
+
+def significant_bits(pil_image: ImageFile, source: Source) -> int | None:
+    """Returns the significant bits, 1..15, of samples that were scaled to fill 16, as a PNG or the
+    peak of a PGM or PPM states them; None where all bits count.
+    """
+    with source.open() as file:
+        if pil_image.format == "PNG":
+            return png.significant_bits(file)
+        header = _NETPBM_HEADER.match(file.read(_HEAD_BYTES)) if pil_image.format == "PPM" else None
+    bits = int(header[4]).bit_length() if header else 16
+    return bits if header and bits < 16 and int(header[4]) == peak_value(bits) else None
+
+
+def report_depth(pil_image: ImageFile, source: Source, notify: Notify) -> None:
+    """Gives a notice where Pillow's decoder of a format reduces samples to 8 bits.
+
+    Args:
+        pil_image: The open image, whose samples are not loaded yet, and are not had from
+            `deep_samples`.
+        source: Its file.
+        notify: Receives the notice.
+    """
+    bits = 8
+    with source.open() as file:
+        head = file.read(_HEAD_BYTES)
+    if pil_image.format == "AVIF" and (at := head.find(b"av1C")) >= 0:
+        flags = head[at + 6] if at + 6 < len(head) else 0
+        bits = 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+    elif pil_image.format in ("HEIF", "HEIC"):
+        bits = int(pil_image.info.get("bit_depth", 8))
+    elif pil_image.format == "JPEG2000" and (at := head.find(b"\xff\x4f\xff\x51")) >= 0 and pil_image.mode != "I;16":
+        bits = (head[at + 42] & 0x7F) + 1 if at + 42 < len(head) else 8
+    elif pil_image.format == "SGI":
+        bits = 8 * head[_SGI_SAMPLE_BYTES]
+    elif pil_image.format in ("PPM", "TIFF") and pil_image.mode not in DEEP_GRAY_MODES:
+        bits = max(map(_declared_bits, pil_image.tile), default=8)
+    if bits > 8:
+        notify(f"it has {bits} bits per sample, but Pillow's {pil_image.format} reader keeps 8")
+
+
+def _declared_bits(tile: Any) -> int:
+    """Returns the bits of the samples of a tile, by its raw mode or by the peak of a PPM."""
+    if tile[0].startswith("ppm") and isinstance(tile[3], tuple):
+        return int(tile[3][-1]).bit_length()
+    return 16 if _DEEP.search(rawmode_of(tile)) else 8

@@ -1,0 +1,288 @@
+"""The bytes of an image file that nobody vouches for -> an open Pillow image.
+
+`PIL.Image.open` tries every format that it knows, some of which start other programs, and it
+compares sizes with a limit that belongs to the whole process. `open_image` calls the same plugins,
+but only those of a stated list, compares with a limit of its own and leaves all that belongs to the
+process as it is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from dfmcodec.errors import ImageError
+from dfmcodec.image import MAX_METADATA_BYTES, MAX_PIXELS, check_image_size, png, tiff
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+# The formats of image files that are opened, by Pillow's names. Their plugins compute the samples
+# in this process, from the bytes of the file alone. Left out are formats whose plugins start a
+# program (EPS: Ghostscript; WMF: the printing of Windows), hand the bytes to code that another
+# package has registered (BUFR, GRIB, HDF5), open what is inside the file as if it were any file
+# (IPTC, MIC, FPX), or know no samples (MPEG), and formats that hold measurements instead of
+# pictures or are no longer in use. TGA and PCD come last, as they have no signature.
+FORMATS = (
+    *("PNG", "JPEG", "TIFF", "WEBP", "AVIF", "HEIF", "JXL", "JPEG2000", "GIF", "BMP", "DIB", "PPM", "QOI", "PSD"),
+    *("ICO", "CUR", "ICNS", "DDS", "SGI", "SUN", "PCX", "DCX", "MSP", "FLI", "XBM", "XPM", "PIXAR", "TGA", "PCD"),
+)
+
+MAX_HELD_BYTES = 1 << 30  # of a file that has to be in memory as a whole
+MAX_HEADER_READS = 200_000  # until a plugin has to know the size; a few hundred are usual
+MAX_EXIF_BYTES = MAX_METADATA_BYTES  # of all segments of a JPEG, which its plugin joins in quadratic time
+SIGNATURE_BYTES = 16  # what Pillow's plugins decide by
+DFM_MAGIC = b"\x89DFM"  # `container.layout.MAGIC`, repeated here because files come before the bitstream
+_SIZE_BYTES = 32  # enough for the size of a PNG or WebP file
+
+_ORIENTATION_TAG = 0x0112
+_TILE_SIDE_TAGS = (0x0142, 0x0143)  # of TIFF
+MAX_TILE_PIXELS = 1 << 22  # of a TIFF, unless its image is larger
+_HELD_WHOLE = ("PNG", "WEBP", "AVIF", "HEIF", "JXL")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+_JXL_MAGIC = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_HEIF_PACKAGE, _JXL_PACKAGE = "pillow-heif", "pillow-jxl-plugin"
+
+
+def open_image(file: BinaryIO, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS) -> ImageFile:
+    """Opens an image, of which only the header is read as far as its format allows.
+
+    Args:
+        file: The bytes, from 0. It may be sought in, and stays open with the image.
+        max_pixels: Larger images are refused, where possible before memory is spent on them.
+        formats: The formats that are tried.
+
+    Returns:
+        The image, whose samples are not loaded yet.
+
+    Raises:
+        ImageError: It is too large.
+        PIL.UnidentifiedImageError: It is no image of these formats.
+        Exception: It is of a format whose plugin does not get on with it. Plugins raise errors of
+            many kinds.
+    """
+    import PIL
+
+    file.seek(0)
+    head = file.read(_SIZE_BYTES)
+    _check_declared_size(head, max_pixels)
+    failure: Exception | None = None
+    for name, factory, has_signature in _candidates(head, formats):
+        metered = _Metered(_prepared(file, name, max_pixels))
+        metered.seek(0)
+        try:
+            pil_image = cast("ImageFile", factory(metered, ""))
+        except ImageError:
+            raise
+        except (SyntaxError, IndexError, TypeError, KeyError, EOFError, struct.error) as error:
+            failure = error if has_signature and failure is None else failure  # perhaps it is of another format
+            continue
+        check_image_size(pil_image.height, pil_image.width, max_pixels)
+        metered.reads_left = None
+        return pil_image
+    if failure is not None:
+        raise failure
+    raise PIL.UnidentifiedImageError
+
+
+def load_samples(pil_image: ImageFile) -> None:
+    """Loads the samples of an image that `open_image` opened.
+
+    Raises:
+        ImageError: It is a TIFF with tiles much larger than the image.
+        Exception: The plugin of its format does not get on with the file.
+    """
+    if pil_image.format == "TIFF" and pil_image.tile:
+        _check_tiles(pil_image)
+        _prepare_tiff(pil_image)
+    pil_image.load()
+
+
+def _check_tiles(pil_image: Any) -> None:
+    """Refuses a TIFF whose tiles are much larger than its image: a tile is decoded as a whole."""
+    sides = [pil_image.tag_v2.get(tag) for tag in _TILE_SIDE_TAGS]
+    width, height = (side if isinstance(side, int) else 0 for side in sides)
+    if width * height > max(MAX_TILE_PIXELS, 2 * pil_image.width * pil_image.height):
+        msg = f"its tiles have {width}x{height} pixels, more than {MAX_TILE_PIXELS} and twice its image"
+        raise ImageError(msg)
+
+
+def _prepare_tiff(pil_image: Any) -> None:
+    """Gives the plugin for TIFF what it would otherwise take from the process or from the file.
+
+    That is memory, before which it would compare the size with the limit of the process, and the
+    Exif by which it turns the image, which it would read from all that the file holds.
+    """
+    import PIL.Image
+
+    size = getattr(pil_image, "_tile_size", pil_image.size)  # before it is turned
+    pil_image.im = PIL.Image.new(pil_image.mode, size, None).im
+    orientation = pil_image.tag_v2.get(_ORIENTATION_TAG)
+    is_known = isinstance(orientation, int) and 1 <= orientation <= 8
+    fields = {_ORIENTATION_TAG: tiff.short_field("<", orientation)} if is_known else {}
+    pil_image.info["exif"] = tiff.write_tiff("<", fields, {})
+    if not isinstance(pil_image.info.get("xmp"), bytes):
+        pil_image.info.pop("xmp", None)
+
+
+def may_be_image(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a format that can be opened, or of a `.dfm`
+    file.
+
+    Args:
+        head: The first `SIGNATURE_BYTES` or more. Formats without a signature look at all.
+    """
+    if head.startswith(DFM_MAGIC):
+        return True
+    for _, factory, has_signature in _candidates(head, FORMATS):
+        if has_signature:
+            return True
+        try:
+            factory(io.BytesIO(head), "")
+        except Exception:  # whatever a plugin says of bytes of another format
+            continue
+        return True
+    return False
+
+
+def _candidates(head: bytes, formats: tuple[str, ...]) -> Iterator[tuple[str, Any, bool]]:
+    """Yields the formats that the first bytes may be of: name, factory, whether by a signature."""
+    import PIL.Image
+
+    _register_plugin_for(head)
+    signature = head[:SIGNATURE_BYTES].ljust(SIGNATURE_BYTES, b"\0")
+    tried: set[str] = set()
+    for register in (PIL.Image.preinit, PIL.Image.init):  # as Pillow does: the common plugins first
+        register()
+        for name in formats:
+            if name in tried or name not in PIL.Image.OPEN:
+                continue
+            if register is PIL.Image.preinit and PIL.Image.OPEN[name][1] is None:
+                continue
+            tried.add(name)
+            factory, accept = PIL.Image.OPEN[name]
+            if accept is None or accept(signature) is True:
+                yield name, factory, accept is not None
+
+
+def plugin_package(head: bytes) -> str | None:
+    """The package of Pillow's plugin for HEIC or JPEG XL, by the first bytes of a file of these."""
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        return _HEIF_PACKAGE
+    return _JXL_PACKAGE if head.startswith(_JXL_MAGIC) else None
+
+
+def _register_plugin_for(head: bytes) -> None:
+    """Registers Pillow's plugin for HEIC or JPEG XL where the file needs it and it is installed."""
+    import PIL.Image
+
+    package = plugin_package(head)
+    if package == _HEIF_PACKAGE and "HEIF" not in PIL.Image.OPEN and importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    if package == _JXL_PACKAGE and "JXL" not in PIL.Image.OPEN and importlib.util.find_spec("pillow_jxl"):
+        importlib.import_module("pillow_jxl")
+
+
+def _prepared(file: BinaryIO, name: str, max_pixels: int) -> BinaryIO:
+    """Returns the file as the plugin of a format gets it, after what is cheap to check."""
+    if name in _HELD_WHOLE and file.seek(0, io.SEEK_END) > MAX_HELD_BYTES:
+        msg = f"it has more than {MAX_HELD_BYTES >> 20} MiB, the limit for {name} files"
+        raise ImageError(msg)
+    if name == "PNG":
+        return png.without_metadata(file)
+    if name == "TIFF":
+        tiff.check_directory(file)
+    if name == "ICO":
+        _check_icons(file, max_pixels)
+    return file
+
+
+def _check_icons(file: BinaryIO, max_pixels: int) -> None:
+    """Refuses an ICO file by the sizes of the PNG and BMP images in it, as its plugin decodes one
+    of them at once, whatever size the directory gives.
+    """
+    file.seek(4)
+    directory = file.read(2 + 16 * 0xFFFF)
+    for number in range(int.from_bytes(directory[:2], "little")):
+        entry = directory[2 + 16 * number :][:16]
+        if len(entry) < 16:
+            return
+        file.seek(int.from_bytes(entry[12:], "little"))
+        head = file.read(_SIZE_BYTES)
+        size = png.declared_size(head) or _bmp_size(head)
+        if size is not None:
+            check_image_size(size[1], size[0], max_pixels)
+
+
+def _bmp_size(head: bytes) -> tuple[int, int] | None:
+    """Returns width and height by the header of a BMP image without that of its file."""
+    if len(head) < 12:
+        return None
+    form = "<HH" if int.from_bytes(head[:4], "little") == 12 else "<ii"  # of OS/2, or of Windows
+    width, height = struct.unpack_from(form, head, 4)
+    return max(1, abs(width)), max(1, abs(height) // 2)  # its mask is as high as it
+
+
+def _check_declared_size(head: bytes, max_pixels: int) -> None:
+    """Refuses a PNG or WebP file by the size in its first bytes, before a plugin holds it whole."""
+    size = png.declared_size(head) or _webp_size(head)
+    if size is not None:
+        check_image_size(size[1], size[0], max_pixels)
+
+
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Returns width and height of a WebP file (RFC 9649), for which its decoder takes memory at
+    once.
+    """
+    kind = head[12:16]
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < (25 if kind == b"VP8L" else 30):
+        return None
+    if kind == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", head, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+class _Metered:
+    """A binary file that allows a limited number of reads until the header is known, and as many
+    bytes of Exif as a `.dfm` file can hold.
+
+    Some plugins skip what they do not know byte by byte, to the end of the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.reads_left: int | None = MAX_HEADER_READS
+        self._exif_bytes_left = MAX_EXIF_BYTES
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def _count(self) -> None:
+        if self.reads_left is not None:
+            self.reads_left -= 1
+            if self.reads_left < 0:
+                msg = "its header does not end"
+                raise ImageError(msg)
+
+    def read(self, size: int = -1) -> bytes:
+        self._count()
+        data = self._file.read(size)
+        if data.startswith(tiff.EXIF_PREFIX):  # a segment of a JPEG
+            self._exif_bytes_left -= len(data)
+            if self._exif_bytes_left < 0:
+                msg = f"its Exif has more than {MAX_EXIF_BYTES} bytes; remove it first"
+                raise ImageError(msg)
+        return data
+
+    def readline(self, size: int = -1) -> bytes:
+        self._count()
+        return self._file.readline(size)

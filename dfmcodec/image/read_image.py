@@ -1,0 +1,544 @@
+"""Image files -> `Image`: every kind that Pillow opens, 8 or 16 bits, upright.
+
+Nothing is dropped without a notice or an error.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfmcodec._types import Notify, Pixels
+from dfmcodec.errors import ConfigError, DfmError, ImageError, is_lack_of_memory
+from dfmcodec.files.names import printable
+from dfmcodec.image import LARGEST_PIXELS, MAX_PIXELS, PEAK_LEVEL, Image, Metadata, check_image_size, png, tiff
+from dfmcodec.image.colour_description import described_colours
+from dfmcodec.image.deep_samples import (
+    DEEP_GRAY_MODES,
+    ImageSamples,
+    deep_gray_samples,
+    deep_samples,
+    rawmode_of,
+    report_depth,
+    significant_bits,
+    split_alpha,
+)
+from dfmcodec.image.density import with_density
+from dfmcodec.image.metadata import (
+    ORIENTATION_TAG,
+    fitting_metadata,
+    is_exif,
+    orientation_of,
+    read_file_metadata,
+    read_metadata,
+    upright_metadata,
+)
+from dfmcodec.image.open_image import DFM_MAGIC, load_samples, open_image, plugin_package
+from dfmcodec.image.source import Source
+from dfmcodec.image.strip import EVERYTHING, WITH_TEXTS, strip_kinds, stripped
+from dfmcodec.image.texts import texts_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+# The extensions that a folder is searched for.
+IMAGE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .tif .tiff .bmp .ppm .pgm .pbm .pnm .webp .gif .jp2 .j2k .avif .heic .heif .jxl .tga".split()
+)
+# The modes of 8 bits, and the modes that they are expanded to.
+_EXPANDED = {
+    "1": "L",
+    "L": "L",
+    "LA": "LA",
+    "La": "LA",
+    "P": "RGB",
+    "PA": "RGBA",
+    "RGB": "RGB",
+    "RGBX": "RGB",
+    "RGBA": "RGBA",
+    "RGBa": "RGBA",
+    "YCbCr": "RGB",
+    "HSV": "RGB",
+}
+_SAMPLES_PER_PIXEL = 277  # a TIFF tag
+_DESCRIBED = (258, _SAMPLES_PER_PIXEL, 339)  # with BitsPerSample and SampleFormat
+_FLOAT_FORMAT = 3  # a value of SampleFormat
+_FLOATING_POINT = ": it has floating-point samples (HDR); convert it to 16-bit integers first"
+_TAR_MAGIC_AT, _TAR_MAGIC = 257, b"ustar"
+_LONGEST_TEXT = 300  # of an error of Pillow, in characters
+# Of animations, a frame needs those before it: at most this number is decoded for --page.
+_SEQUENTIAL_FORMATS = ("GIF", "PNG", "WEBP", "FLI")
+_MAX_PAGE_PIXELS = 1 << 32
+_GRAY_PEAKS = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}  # by raw mode; Pillow scales the samples to 255
+_BANDS = {"RGB": "RGBX", "YCbCr": "YCC", "P": "P", "1": "1", **dict.fromkeys(DEEP_GRAY_MODES, "I"), "F": "F"}
+
+
+def ignore(notice: str) -> None:
+    """Drops a notice."""
+
+
+def read_image(
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    strip: str | Iterable[str] = (),
+    page: int | None = None,
+    notify: Notify = ignore,
+) -> Image:
+    """Reads an image file, upright: gray or RGB of 8 or 16 bits, with alpha, ICC, Exif and XMP.
+
+    Args:
+        path: A file of one of `open_image.FORMATS`. Of a file on a disk, only the header is read
+            before its size is compared with the limit; a pipe is read to its end.
+        max_pixels: Larger images are refused before their pixels are read.
+        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
+        page: The page of a file that has several, counted from 1. None takes the first, with a
+            notice.
+        notify: Receives a notice of each thing that is converted or left out.
+
+    Raises:
+        ImageError: The file is empty, is not an image, is too large, is damaged, or is of a kind
+            that would lose something.
+        ConfigError: There is no such page.
+        DfmError: The file cannot be read.
+    """
+    return image_from_source(Source.from_path(path), max_pixels, strip, page, notify)
+
+
+def image_from_bytes(
+    data: bytes,
+    name: str,
+    max_pixels: int = MAX_PIXELS,
+    strip: str | Iterable[str] = (),
+    page: int | None = None,
+    notify: Notify = ignore,
+) -> Image:
+    """Reads an image from the bytes of a file.
+
+    Args:
+        data: The bytes.
+        name: The name of the file in messages.
+        max_pixels: As in `read_image`.
+        strip: As in `read_image`.
+        page: As in `read_image`.
+        notify: As in `read_image`.
+
+    Raises:
+        ImageError: As in `read_image`.
+        ConfigError: There is no such page.
+    """
+    return image_from_source(Source.from_bytes(data, name), max_pixels, strip, page, notify)
+
+
+def image_from_source(
+    source: Source,
+    max_pixels: int = MAX_PIXELS,
+    strip: str | Iterable[str] = (),
+    page: int | None = None,
+    notify: Notify = ignore,
+) -> Image:
+    """Reads an image.
+
+    Args:
+        source: Its file.
+        max_pixels: As in `read_image`.
+        strip: As in `read_image`.
+        page: As in `read_image`.
+        notify: As in `read_image`.
+
+    Raises:
+        ImageError: As in `read_image`.
+        ConfigError: There is no such page.
+    """
+    if not source.size_bytes:
+        msg = f"{source.name} is empty; an image is needed"
+        raise ImageError(msg)
+    notices: list[str] = []
+    with _boundary(source.name, source):
+        image = _read(source, max_pixels, strip_kinds(strip), page, notices.append)
+    for notice in notices:
+        notify(f"{source.name}: {notice}")
+    return image
+
+
+def _read(source: Source, max_pixels: int, strip: frozenset[str], page: int | None, notify: Notify) -> Image:
+    """Reads an image; notices and errors do not name the file."""
+    with source.open() as file, open_image(file, max_pixels) as pil_image:
+        if page is not None:
+            go_to_page(pil_image, page, source)
+            check_image_size(pil_image.height, pil_image.width, max_pixels)
+        elif _has_more_pages(source, max_pixels):
+            notify(_first_page_notice(pil_image.format))
+        _check_channels(pil_image, notify)
+        with source.open() as apart:  # before the samples are loaded, which changes what is known of it
+            found = read_file_metadata(apart, pil_image, page or 1, ignore if strip >= EVERYTHING else notify)
+            colours = described_colours(apart, pil_image.format, page or 1, found.icc is not None)
+            found = replace(found, cicp=colours.cicp)
+            dpi = png.density(apart) if pil_image.format == "PNG" else pil_image.info.get("dpi")
+            texts = texts_of(apart, pil_image, page or 1)
+        deep = deep_samples(pil_image, source, max_pixels)
+        transparency = _transparency(pil_image)
+        if deep is None:
+            report_depth(pil_image, source, notify)
+            load_samples(pil_image)
+            check_image_size(pil_image.height, pil_image.width, max_pixels)  # of icons, it is known only now
+        samples, keeps_profile = (deep, True) if deep else _shallow_samples(pil_image, found.icc, transparency, notify)
+        if samples.pixels.itemsize > 1:
+            found = replace(found, bits=significant_bits(pil_image, source))
+        orientation = 1 if pil_image.format == "TIFF" else orientation_of(found)  # Pillow turns a TIFF
+        if colours.lost is not None and "icc" not in strip:
+            notify(
+                f"its colour description {colours.lost} is left out, so colours will look different; convert the "
+                "image to sRGB or embed an ICC profile"
+            )
+        if texts and not strip >= WITH_TEXTS:
+            is_or_are = "is" if len(texts) == 1 else "are"
+            notify(f"its {' and '.join(texts)} {is_or_are} left out; only ICC, Exif and XMP are kept")
+        if pil_image.format != "TIFF" and "exif" not in strip:  # whose own fields hold the density, and are Exif
+            found = with_density(found, dpi, notify)
+        return _upright_image(samples, stripped(found, strip, notify), keeps_profile, orientation, notify)
+
+
+def _first_page_notice(format_name: str | None) -> str:
+    """The notice that a file has several pages, of which no one was asked for."""
+    if format_name == "MPO":  # a JPEG of a camera or phone
+        return "only the main image is read; the others (previews, a gain map) are left out"
+    what = "pages" if format_name in ("TIFF", "PSD", "DCX", "HEIF") else "frames"
+    return f"only the first of several {what} is read; dfm encode --page selects another"
+
+
+@contextmanager
+def _boundary(name: str, source: Source | None = None) -> Iterator[None]:
+    """Makes errors of this package of all that goes wrong with an image that nobody vouches for.
+
+    Pillow's plugins raise whatever their code comes upon in a damaged file.
+
+    Args:
+        name: The name of the image in messages.
+        source: Its file, if it has one.
+
+    Raises:
+        ImageError: Anything went wrong but a lack of memory. The message names the kind of error.
+        MemoryError: There was too little memory.
+    """
+    import PIL
+
+    try:
+        yield
+    except ConfigError:
+        raise
+    except ImageError as error:
+        msg = f"{name}: {error}"
+        raise ImageError(msg) from error
+    except DfmError:
+        raise
+    except PIL.UnidentifiedImageError as error:
+        msg = f"{name} is not an image that Pillow can read{_diagnosis(source, error) or ''}"
+        raise ImageError(msg) from error
+    except Exception as error:
+        if is_lack_of_memory(error):
+            raise MemoryError(str(error)) from error
+        found, text = type(error).__name__, " ".join(str(error).split())[:_LONGEST_TEXT]
+        if text:
+            found += f": {text}"
+        advice = _diagnosis(source, error) or "; it may be damaged or cut off"
+        msg = f"{name} cannot be read ({printable(found)}){advice}"
+        raise ImageError(msg) from error
+
+
+def _check_channels(pil_image: PilImage, notify: Notify) -> None:
+    """Refuses or reports the channels of a TIFF that Pillow would drop."""
+    tags = getattr(pil_image, "tag_v2", None)
+    if tags is None:
+        return
+    channels = int(tags.get(_SAMPLES_PER_PIXEL, 1))
+    if channels > len(_BANDS.get(pil_image.mode, pil_image.mode)):
+        msg = f"it has {channels} channels; at most RGB with alpha are possible, choose three first"
+        raise ImageError(msg)
+    if pil_image.mode == "RGBX" or (channels == 4 and pil_image.mode == "RGB"):
+        notify("its fourth channel, of no stated meaning, is left out")
+
+
+def from_pil(
+    pil_image: PilImage,
+    strip: str | Iterable[str] = (),
+    notify: Notify = ignore,
+    page: int | None = None,
+    max_pixels: int = LARGEST_PIXELS,
+) -> Image:
+    """Converts a Pillow image into an `Image`, turned upright by its Exif orientation.
+
+    Args:
+        pil_image: The image.
+        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
+        notify: Receives a notice of each thing that is converted or left out.
+        page: The page of an image that has several, counted from 1, at which the image stands from
+            then on. None takes the one at which it stands.
+        max_pixels: Larger images are refused before they are loaded.
+
+    Raises:
+        ImageError: The image has a mode that would lose something, it is too large, or it cannot be
+            loaded.
+        ConfigError: There is no such page.
+    """
+    with _boundary("the Pillow image"):
+        if page is not None:
+            go_to_page(pil_image, page)
+        check_image_size(pil_image.height, pil_image.width, max_pixels)
+        turned = pil_image.format == "TIFF"  # Pillow turns a TIFF when it loads the samples
+        transparency = _transparency(pil_image)
+        pil_image = _without_texts(pil_image, notify)
+        metadata = read_metadata(pil_image)
+        kinds = strip_kinds(strip)
+        if not turned and "exif" not in kinds:
+            metadata = with_density(metadata, pil_image.info.get("dpi"), notify)
+        metadata = stripped(metadata, kinds, notify)
+        pil_image.load()
+        orientation = 1 if turned else pil_image.getexif().get(ORIENTATION_TAG, 1)
+        profile = pil_image.info.get("icc_profile")
+        samples, keeps_profile = _shallow_samples(pil_image, profile, transparency, notify)
+        return _upright_image(samples, metadata, keeps_profile, orientation, notify)
+
+
+def _without_texts(pil_image: PilImage, notify: Notify) -> PilImage:
+    """Returns an image without texts where Pillow expects metadata or a transparent colour: it
+    puts the texts of a PNG beside these, under whatever names they have.
+    """
+    info = pil_image.info
+    texts = [name for name in ("icc_profile", "exif", "xmp", "transparency") if isinstance(info.get(name), str)]
+    if isinstance(info.get("exif"), bytes) and not is_exif(info["exif"]):
+        notify("its Exif block is damaged, and is left out")
+        texts.append("exif")
+    if texts:
+        pil_image = pil_image.copy()
+        for name in texts:
+            del pil_image.info[name]
+    return pil_image
+
+
+def to_image(
+    source: Any,
+    strip: str | Iterable[str] = (),
+    notify: Notify = ignore,
+    page: int | None = None,
+    max_pixels: int | None = None,
+) -> Image:
+    """Converts what the Python API accepts as an image.
+
+    Args:
+        source: A path, the bytes of an image file, a Pillow image, an `Image`, or an array of uint8
+            or uint16 of any byte order, [H, W] or [H, W, C] with C = 1 (gray), 2 (gray and alpha),
+            3 (RGB) or 4 (RGB and alpha).
+        strip: The kinds of metadata that are left out; see `strip.strip_kinds`.
+        notify: Receives a notice of each thing that is converted or left out.
+        page: The page of a file that has several, counted from 1. None takes the first, with a
+            notice, and of a Pillow image the one at which it stands.
+        max_pixels: Larger images are refused, files and Pillow images before their pixels are read.
+            None for `MAX_PIXELS` for files, and no limit for what is in memory.
+
+    Raises:
+        ImageError: The source is none of these, or is too large.
+        ConfigError: There is no such page.
+    """
+    kinds = strip_kinds(strip)
+    of_files, in_memory = (MAX_PIXELS, LARGEST_PIXELS) if max_pixels is None else (max_pixels, max_pixels)
+    if hasattr(source, "getexif"):
+        return from_pil(source, strip, notify, page, in_memory)
+    if isinstance(source, bytes):
+        return image_from_bytes(source, "the image file", of_files, strip, page, notify)
+    if isinstance(source, str) or hasattr(source, "__fspath__"):
+        return read_image(Path(source), of_files, strip, page, notify)
+    if page is not None:
+        msg = f"page is {page}, but only files and Pillow images have pages; leave it out"
+        raise ConfigError(msg)
+    image = source if isinstance(source, Image) else _of_array(np.asarray(source))
+    check_image_size(image.height, image.width, in_memory)
+    metadata = fitting_metadata(stripped(image.metadata, kinds, notify), notify)
+    return image if metadata == image.metadata else replace(image, metadata=metadata)
+
+
+def _of_array(array: npt.NDArray[Any]) -> Image:
+    samples = split_alpha(array.astype(array.dtype.newbyteorder("="), copy=False))
+    return Image(samples.pixels, alpha=samples.alpha)
+
+
+def _has_more_pages(source: Source, max_pixels: int) -> bool:
+    """Whether a file has another page, as far as that is known without a look at all pages."""
+    with source.open() as file, open_image(file, max_pixels) as pil_image:
+        try:
+            return bool(getattr(pil_image, "is_animated", False))
+        except Exception:  # what a plugin finds wrong with the second page does not matter to the first
+            return False
+
+
+def go_to_page(pil_image: PilImage, page: int, source: Source | None = None) -> None:
+    """Goes to a page of an image.
+
+    Args:
+        pil_image: The image.
+        page: The page, counted from 1.
+        source: The file of the image; None for a Pillow image from outside.
+
+    Raises:
+        ImageError: The work that this takes is above a limit.
+        ConfigError: There is no such page.
+    """
+    if page < 1:
+        msg = f"pages are counted from 1; there is no page {page}"
+        raise ConfigError(msg)
+    if pil_image.format in _SEQUENTIAL_FORMATS:
+        pixels = page * pil_image.width * pil_image.height
+        if pixels > _MAX_PAGE_PIXELS:
+            msg = f"its frames up to {page} have {pixels} pixels, more than the limit of {_MAX_PAGE_PIXELS} for --page"
+            raise ImageError(msg)
+    if source is not None and pil_image.format == "TIFF":
+        # Pillow reads all directories on the way, so they are counted first.
+        with source.open() as file:
+            count = len(tiff.page_offsets(file, page))
+        if page <= count:
+            pil_image.seek(page - 1)
+            return
+    else:
+        try:
+            pil_image.seek(page if pil_image.format == "PSD" else page - 1)  # whose plugin counts from 1
+            return
+        except EOFError:
+            count = int(getattr(pil_image, "n_frames", 1))
+    name = "the Pillow image" if source is None else source.name
+    msg = f"{name} has {count} page{'s' * (count > 1)}; there is no page {page}"
+    raise ConfigError(msg)
+
+
+def _upright_image(
+    samples: ImageSamples, metadata: Metadata, keeps_profile: bool, orientation: int, notify: Notify
+) -> Image:
+    """Makes an image of samples that are turned by an Exif orientation, with the metadata that a
+    `.dfm` file can hold.
+    """
+    if not keeps_profile:
+        metadata = replace(metadata, icc=None, cicp=None)
+    pixels = np.ascontiguousarray(upright(samples.pixels, orientation))
+    alpha = None if samples.alpha is None else np.ascontiguousarray(upright(samples.alpha, orientation))
+    return Image(pixels, fitting_metadata(upright_metadata(metadata), notify), alpha)
+
+
+def upright(samples: Pixels, orientation: int) -> Pixels:
+    """Turns samples [H, W, ...] so that the Exif orientation 1..8 becomes 1."""
+    turned = {
+        2: lambda: samples[:, ::-1],
+        3: lambda: samples[::-1, ::-1],
+        4: lambda: samples[::-1],
+        5: lambda: samples.swapaxes(0, 1),
+        6: lambda: samples.swapaxes(0, 1)[:, ::-1],
+        7: lambda: samples.swapaxes(0, 1)[::-1, ::-1],
+        8: lambda: samples.swapaxes(0, 1)[::-1],
+    }
+    result: Pixels = turned.get(orientation, lambda: samples)()
+    return result
+
+
+def _transparency(pil_image: PilImage) -> Any:
+    """Returns the colour that is fully transparent, on the scale of the samples; None for none.
+
+    Call it before the samples are loaded: Pillow scales those of a gray PNG of less than 8 bits,
+    but not this colour, and forgets their scale.
+    """
+    colour = pil_image.info.get("transparency")
+    if not isinstance(colour, int):
+        return None if isinstance(colour, str) else colour  # a text of a PNG
+    tiles = getattr(pil_image, "tile", None)
+    peak = _GRAY_PEAKS.get(rawmode_of(tiles[0])) if tiles else None
+    return colour if peak is None else (colour & peak) * (PEAK_LEVEL // peak)
+
+
+def _shallow_samples(pil_image: PilImage, profile: Any, transparency: Any, notify: Notify) -> tuple[ImageSamples, bool]:
+    """Returns the samples that Pillow itself gives, and whether the ICC profile is still valid.
+
+    Args:
+        pil_image: The image, whose samples are loaded.
+        profile: Its ICC profile.
+        transparency: See `_transparency`.
+        notify: Receives a notice of a conversion.
+    """
+    mode = pil_image.mode
+    if mode in DEEP_GRAY_MODES:
+        return deep_gray_samples(pil_image, transparency), True
+    if mode in ("CMYK", "LAB"):
+        return split_alpha(np.asarray(_to_srgb(pil_image, profile, notify))), False
+    if mode == "F":
+        msg = "it has floating-point samples (HDR); convert it to 16-bit integers first"
+        raise ImageError(msg)
+    if mode not in _EXPANDED:
+        msg = f"images of mode {mode} are not supported; convert this one to gray or RGB first"
+        raise ImageError(msg)
+    expanded = _EXPANDED[mode]
+    if expanded == "L" and isinstance(transparency, int):
+        gray = np.asarray(pil_image.convert("L"))
+        return ImageSamples(gray[:, :, None], np.where(gray == transparency, 0, 255).astype(np.uint8)), True
+    if transparency is not None and expanded in ("L", "RGB"):
+        expanded = {"L": "LA", "RGB": "RGBA"}[expanded]
+    samples = np.asarray(pil_image if mode == expanded else pil_image.convert(expanded))
+    return split_alpha(samples), True
+
+
+def _to_srgb(pil_image: PilImage, profile: Any, notify: Notify) -> PilImage:
+    """Converts CMYK and Lab to sRGB, by the image's profile where it has one that works."""
+    import PIL.ImageCms
+
+    srgb = PIL.ImageCms.createProfile("sRGB")
+    how = "as Pillow does"
+    converted: PilImage | None = None
+    try:
+        if pil_image.mode == "LAB":
+            source: Any = PIL.ImageCms.createProfile("LAB")
+            converted, how = (
+                PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"),
+                "by its definition",
+            )
+        elif isinstance(profile, bytes) and profile:
+            source = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted, how = PIL.ImageCms.profileToProfile(pil_image, source, srgb, outputMode="RGB"), "by its profile"
+    except (PIL.ImageCms.PyCMSError, OSError):
+        converted = None
+    notify(f"{pil_image.mode} converted to sRGB {how}")
+    return pil_image.convert("RGB") if converted is None else converted
+
+
+def _diagnosis(source: Source | None, error: Exception) -> str:
+    """Returns the end of a message, which says what to do about some kinds of file; empty for any
+    other.
+    """
+    if source is None:
+        return ""
+    with source.open() as file:
+        head = file.read(_TAR_MAGIC_AT + len(_TAR_MAGIC))
+        if head.startswith(DFM_MAGIC):
+            return "; to decode it, use `dfm decode`"
+        if package := plugin_package(head):
+            return f"; the package {package} can (pip install {package})"
+        if head.startswith((b"#?RADIANCE", b"\x76\x2f\x31\x01")):
+            return _FLOATING_POINT
+        if head.startswith((b"%!PS", b"%PDF")):
+            return "; convert it to PNG first"
+        if head.startswith(b"PAR1") or head[_TAR_MAGIC_AT:] == _TAR_MAGIC:
+            kind, form = ("Parquet file", "parquet") if head.startswith(b"PAR1") else ("tar", "tar")
+            return f"; it is a {kind}: `dfm encode FILE.{form} --form {form} -O FOLDER` encodes the images in it"
+        layout = tiff.read_layout(file)
+        fields = layout and tiff.read_fields(file, layout.first, wanted=_DESCRIBED)
+    if not layout or not fields:
+        return ""
+    numbers = (tiff.first_number(fields.get(tag), layout.byte_order, 1) for tag in _DESCRIBED)
+    depth, channels, sample_format = numbers
+    if sample_format == _FLOAT_FORMAT:
+        return _FLOATING_POINT
+    if channels > 4:
+        return f": it has {channels} channels; at most RGB with alpha are possible, choose three first"
+    if isinstance(error, SyntaxError):  # Pillow knows no such image
+        return f": it is a TIFF of {channels} channels and {depth} bits that Pillow cannot read; convert it to PNG"
+    return ""

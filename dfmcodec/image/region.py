@@ -1,0 +1,65 @@
+"""Rectangles of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of an image: rows top..bottom and columns left..right, without the end values."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """The number of rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return self.right - self.left
+
+    @property
+    def rows(self) -> slice:
+        """The rows of the image, as a slice."""
+        return slice(self.top, self.bottom)
+
+    @property
+    def middle(self) -> Region:
+        """The pixel in the middle."""
+        top, left = (self.top + self.bottom) // 2, (self.left + self.right) // 2
+        return Region(top, left, top + 1, left + 1)
+
+    @property
+    def columns(self) -> slice:
+        """The columns of the image, as a slice."""
+        return slice(self.left, self.right)
+
+    def common(self, other: Region) -> Region:
+        """Returns the rectangle that lies in both regions."""
+        return Region(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
+    def relative_to(self, other: Region) -> Region:
+        """Returns this region in coordinates that start at the first pixel of another."""
+        return Region(self.top - other.top, self.left - other.left, self.bottom - other.top, self.right - other.left)
+
+    def grown(self, margin: int, height: int, width: int) -> Region:
+        """Returns this region with `margin` more pixels on each side, within an image of a size."""
+        return Region(
+            max(0, self.top - margin),
+            max(0, self.left - margin),
+            min(height, self.bottom + margin),
+            min(width, self.right + margin),
+        )

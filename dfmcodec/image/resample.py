@@ -1,0 +1,159 @@
+"""Images at positions other than those of their pixels, and so at other resolutions.
+
+Along an axis, the samples s[k] at positions 0, 1, 2, .. are taken as those of a function without
+frequencies above half a cycle per sample. That function is sum_k s[k] L(x - k), with the sinc as L,
+which is windowed here (Lanczos; Duchon 1979) so that it is short. For smaller images the samples
+are the low-pass band after a coarser decomposition level, so the finer levels need no decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, floor, log2
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from dfmcodec._types import Array, Float32, Float64
+from dfmcodec.errors import ConfigError
+from dfmcodec.image import MAX_SIDE
+from dfmcodec.image.region import Region
+
+LOBES = 4  # lobes of the kernel on each side
+_STRIP_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Where a region of an image is evaluated: the middles of `height` x `width` equal parts.
+
+    Args:
+        region: The region of the image, in pixels.
+        height: The height of the result in pixels.
+        width: The width of the result in pixels.
+
+    Raises:
+        ConfigError: The height or width is outside 1..MAX_SIDE.
+    """
+
+    region: Region
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for side in (self.height, self.width):
+            if not 1 <= side <= MAX_SIDE:
+                msg = f"{self.width}x{self.height} is not a possible image size; sides of 1 to {MAX_SIDE} are possible"
+                raise ConfigError(msg)
+
+    @property
+    def scale(self) -> float:
+        """The larger of the scales of the two axes."""
+        return max(self.height / self.region.height, self.width / self.region.width)
+
+    def level(self, levels: int) -> int:
+        """Returns how often the image can be halved and still have the resolution that is needed.
+
+        Args:
+            levels: The number of decomposition levels, the most that is returned.
+        """
+        return min(levels, max(0, floor(log2(1 / self.scale) + 1e-9)))
+
+    def rows(self) -> Axis:
+        """The vertical positions in the image, in pixels."""
+        return _middles(self.region.top, self.region.height, self.height)
+
+    def columns(self) -> Axis:
+        """The horizontal positions in the image, in pixels."""
+        return _middles(self.region.left, self.region.width, self.width)
+
+    def margin(self, level: int) -> int:
+        """The number of pixels around the region that its evaluation at a level sees."""
+        return max(axis.from_sample(0, level).margin for axis in (self.rows(), self.columns())) << level
+
+
+def _middles(start: int, length: int, count: int) -> Axis:
+    """The middles of `count` equal parts of `length` pixels from `start`.
+
+    The middles of pixels are integers.
+    """
+    positions = start + (np.arange(count, dtype=np.float64) + 0.5) * (length / count) - 0.5
+    return Axis(positions, length / count)
+
+
+class Axis(NamedTuple):
+    """Positions along an axis.
+
+    Args:
+        positions: Where the function is evaluated, float64 [N]; 0 is the first sample.
+        spacing: How far apart they are, in samples. It is that of the part which a position stands
+            for, and so known of a single one, too.
+    """
+
+    positions: Float64
+    spacing: float
+
+    def from_sample(self, first: int, level: int = 0) -> Axis:
+        """The same positions where samples are those after some decomposition levels, 2^level
+        pixels apart, and the first one is that of pixel `first`.
+        """
+        return Axis((self.positions - first) / (1 << level), self.spacing / (1 << level))
+
+    @property
+    def margin(self) -> int:
+        """The number of samples beyond a position that its value depends on, or one more."""
+        return ceil((LOBES + 1) * max(1.0, self.spacing))
+
+
+def evaluate(planes: Float32, rows: Axis, columns: Axis) -> Float32:
+    """Evaluates the function through samples at a grid of positions.
+
+    Args:
+        planes: float32 [C, H, W]; the edges are repeated.
+        rows: h positions.
+        columns: w positions.
+
+    Returns:
+        float32 [C, h, w].
+    """
+    along_columns = _along_last(planes, columns)
+    return np.ascontiguousarray(_along_last(along_columns.swapaxes(1, 2), rows).swapaxes(1, 2))
+
+
+def evaluate_strips(planes: Float32, rows: Axis, columns: Axis) -> Iterator[Float32]:
+    """Does the same as `evaluate` in strips of rows, so that intermediate arrays stay small.
+
+    Yields:
+        The next rows, float32 [C, r, w].
+    """
+    for start in range(0, len(rows.positions), _STRIP_ROWS):
+        strip = rows._replace(positions=rows.positions[start : start + _STRIP_ROWS])
+        first = max(0, floor(strip.positions[0]) - rows.margin)
+        last = min(planes.shape[1], ceil(strip.positions[-1]) + rows.margin)
+        yield evaluate(planes[:, first:last], strip.from_sample(first), columns)
+
+
+def _along_last(planes: Float32, axis: Axis) -> Float32:
+    """Evaluates along the last axis.
+
+    The kernel is as wide as the positions are apart, so that nothing is aliased.
+    """
+    positions, spacing = axis.positions, max(1.0, axis.spacing)
+    reach = ceil(LOBES * spacing)
+    first = np.floor(positions).astype(np.int64) - reach + 1
+    offsets = np.arange(2 * reach)
+    index = first[:, None] + offsets
+    weights = lanczos((positions[:, None] - index) / spacing, LOBES, np)
+    weights /= weights.sum(axis=1, keepdims=True)
+    index = np.clip(index, 0, planes.shape[-1] - 1)
+    values = np.zeros((*planes.shape[:-1], len(positions)), dtype=np.float32)
+    for offset in offsets:
+        values += planes[..., index[:, offset]] * weights[:, offset].astype(np.float32)
+    return values
+
+
+def lanczos(x: Array, lobes: int, xp: ModuleType) -> Array:
+    """The Lanczos kernel: a sinc, windowed by another of the given lobes. float [..]."""
+    return xp.where(xp.abs(x) < lobes, xp.sinc(x) * xp.sinc(x / lobes), 0.0)

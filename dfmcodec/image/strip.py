@@ -1,0 +1,163 @@
+"""Metadata that is left out on request, by kind."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from dfmcodec._types import Notify
+from dfmcodec.errors import ConfigError
+from dfmcodec.image import Metadata, tiff
+from dfmcodec.image.metadata import exif_fields
+
+_MEANINGS = {  # of what users name
+    "gps": ("gps",),
+    "exif": ("exif",),
+    "xmp": ("xmp",),
+    "icc": ("icc",),
+    "all": ("exif", "xmp", "all"),
+}
+EVERYTHING = frozenset(("exif", "xmp", "icc"))
+WITH_TEXTS = frozenset(("exif", "xmp"))  # without which nobody misses the texts that are never kept
+_GPS_TAG = 0x8825
+_VALUE = rb"\"[^\"]*\"|'[^']*'"
+_XMP_GPS = (  # the properties of XMP as attributes, empty elements and elements; searched in linear time
+    re.compile(rb"\s[\w.-]+:GPS\w*\s*=\s*(?:" + _VALUE + rb")"),
+    re.compile(rb"<[\w.-]+:GPS\w*(?:\s[^<>]*)?/>"),
+    re.compile(rb"<([\w.-]+:GPS\w*)(?:\s[^<>]*)?>[^<]*</\1\s*>"),
+)
+_DIRECTORIES = 2  # of Exif: that of the image and that of its thumbnail
+
+
+def strip_kinds(given: str | Iterable[str]) -> frozenset[str]:
+    """The kinds of metadata that are left out.
+
+    Args:
+        given: Kinds, or texts of several with commas between: "gps" for the position in Exif and
+            XMP, "exif", "xmp", "icc" for the profile and code points of colours, and "all" for Exif
+            and XMP, but not "icc", which says what the colours are.
+
+    Returns:
+        Some of "gps", "exif", "xmp" and "icc", and "all" where that was given.
+
+    Raises:
+        ConfigError: One is unknown.
+    """
+    texts: Any = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    names = [name.strip() for text in texts for name in str(text).split(",")]
+    unknown = [name for name in names if name not in _MEANINGS]
+    if unknown:
+        msg = f"strip is {unknown[0]!r}; give one or more of {', '.join(_MEANINGS)}, such as gps,xmp"
+        raise ConfigError(msg)
+    return frozenset(kind for name in names for kind in _MEANINGS[name])
+
+
+def stripped(metadata: Metadata, kinds: frozenset[str], notify: Notify) -> Metadata:
+    """Returns the metadata without some kinds.
+
+    Args:
+        metadata: The metadata.
+        kinds: What `strip_kinds` returned.
+        notify: Receives a notice where Exif or XMP is left out as a whole, because the position
+            cannot be removed from it, and where a profile stays although "all" was given.
+    """
+    kept = replace(metadata, **{kind: None for kind in kinds & EVERYTHING})
+    if "icc" in kinds:
+        kept = replace(kept, cicp=None)
+    elif "all" in kinds and kept.icc:
+        notify("its ICC profile is kept, as it says what the colours are; --strip all,icc leaves it out too")
+    if "gps" not in kinds:
+        return kept
+    exif = kept.exif and exif_without_gps(kept.exif)
+    xmp = kept.xmp and xmp_without_gps(kept.xmp)
+    for name, before, after in (("Exif", kept.exif, exif), ("XMP", kept.xmp, xmp)):
+        if before and after is None:
+            notify(f"its {name} is left out, as the position cannot be removed from it alone")
+    return replace(kept, exif=exif, xmp=xmp)
+
+
+def exif_without_gps(exif: bytes) -> bytes | None:
+    """Removes the position from an Exif block.
+
+    The entry of the GPS directory goes and its bytes become 0. All else stays at its place, as
+    maker notes hold offsets.
+
+    Args:
+        exif: The block, with or without the six bytes in front.
+
+    Returns:
+        The block; None where it is not well formed.
+    """
+    prefix = tiff.EXIF_PREFIX if exif.startswith(tiff.EXIF_PREFIX) else b""
+    block = bytearray(exif.removeprefix(prefix))
+    layout = tiff.read_layout(io.BytesIO(block))
+    if layout is None or layout.is_big:
+        return None
+    try:
+        offset = layout.first
+        for _ in range(_DIRECTORIES):
+            offset = _without_gps_entry(block, layout.byte_order, offset) if offset else 0
+    except (struct.error, ValueError):
+        return None
+    return None if exif_fields(bytes(block)) is None else prefix + bytes(block)
+
+
+def _without_gps_entry(block: bytearray, order: tiff.ByteOrder, offset: int) -> int:
+    """Removes the GPS entry of a directory, and returns the offset of the next directory.
+
+    Raises:
+        struct.error, ValueError: The directory is not well formed.
+    """
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    end = offset + 2 + 12 * count
+    entries = {at: struct.unpack_from(order + "HHII", block, at) for at in range(offset + 2, end, 12)}
+    positions = [(at, inner) for at, (tag, _, _, inner) in entries.items() if tag == _GPS_TAG]
+    if len(positions) > 1:
+        msg = "two positions"
+        raise ValueError(msg)
+    for at, inner in positions:
+        _clear_directory(block, order, inner)
+        following = block[at + 12 : end + 4]
+        block[at : at + len(following) + 12] = following + bytes(12)
+        end -= 12
+        struct.pack_into(order + "H", block, offset, count - 1)
+    return 0 if end + 4 > len(block) else int(struct.unpack_from(order + "I", block, end)[0])
+
+
+def _clear_directory(block: bytearray, order: tiff.ByteOrder, offset: int) -> None:
+    """Sets a directory and the values that it points to to 0.
+
+    Raises:
+        ValueError: It is not well formed, or its values are larger than the block.
+    """
+    if tiff.read_fields(io.BytesIO(block), offset) is None:
+        msg = "no directory"
+        raise ValueError(msg)
+    (count,) = struct.unpack_from(order + "H", block, offset)
+    for at in range(offset + 2, offset + 2 + 12 * count, 12):
+        _, kind, values, value_offset = struct.unpack_from(order + "HHII", block, at)
+        size = tiff.KIND_BYTES.get(kind, 0) * values
+        if size > 4:
+            block[value_offset : value_offset + size] = bytes(size)
+    size = 2 + 12 * count
+    block[offset : offset + size] = bytes(size)
+
+
+def xmp_without_gps(xmp: bytes) -> bytes | None:
+    """Removes the properties of the position, GPSLatitude and so on, from an XMP packet.
+
+    Returns:
+        The packet; None where it names a position in another way, or is not UTF-8.
+    """
+    try:
+        xmp.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    for pattern in _XMP_GPS:
+        xmp = pattern.sub(b"", xmp)
+    may_hide_it = b"\0" in xmp or b"<!ENTITY" in xmp or b"gps" in xmp.lower()
+    return None if may_hide_it else xmp

@@ -1,0 +1,1 @@
+"""What the encoders of all codecs share: settings, job, targets, rate control."""

@@ -1,0 +1,167 @@
+"""The input, the progress and the outcome of an encoding, for all models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from dfmcodec._types import Int32, Pixels
+from dfmcodec.container.contents import QuantizedModel
+from dfmcodec.image import Image
+from dfmcodec.image.region import Region
+from dfmcodec.search.config import EncoderConfig
+
+MAX_RESTARTS = 4  # of a fit that diverges
+
+
+def restarts_text(restarts: int) -> str:
+    """How often a fit was restarted, for progress displays."""
+    return f", restarted {restarts}x" if restarts else ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress display can show during a fit.
+
+    Args:
+        part: The part of the fit that is done, 0..1.
+        steps: Gradient steps or iterations so far.
+        psnr_db: An estimate of the PSNR so far; NaN where there is none yet.
+        seconds: Seconds so far.
+        what: A text for people about what is fitted.
+        budget_bytes: The size limit; None where the target is not a size.
+    """
+
+    part: float
+    steps: int
+    psnr_db: float
+    seconds: float
+    what: str
+    budget_bytes: int | None
+
+    @property
+    def seconds_left(self) -> float:
+        """An estimate from the part that is done."""
+        return self.seconds * (1 - self.part) / self.part if self.part else inf
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to encode.
+
+    Args:
+        image: The image.
+        config: The settings.
+        ancillary_bytes: Bytes of ancillary data: metadata, alpha and checks. They share a size
+            budget with the model.
+        on_progress: Called many times during the fit.
+        should_stop: Asked during the fit; True ends it, and the best so far is written.
+        file_budget_bytes: Largest size of the whole file; None where the target is not a size.
+        has_checks: Whether a size budget has room for checks. `ancillary_bytes` includes them, but
+            not those of further sections of the model.
+        range_db: What PSNRs relative to the `sample_max` of the user's settings are below those
+            relative to the whole range, which `config` means.
+        metadata_bytes: Bytes of metadata, which `ancillary_bytes` includes.
+    """
+
+    image: Image
+    config: EncoderConfig
+    ancillary_bytes: int
+    on_progress: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+    file_budget_bytes: int | None = None
+    has_checks: bool = False
+    range_db: float = 0.0
+    metadata_bytes: int = 0
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """Largest size of the file without ancillary data."""
+        return None if self.file_budget_bytes is None else self.file_budget_bytes - self.ancillary_bytes
+
+    def reported_db(self, psnr_db: float) -> float:
+        """A PSNR relative to the whole range, as it is reported to the user."""
+        return psnr_db - self.range_db
+
+    def reason_to_stop(self, seconds: float) -> str | None:
+        """Why the best so far has to be taken after some seconds; None if there is time for
+        more.
+        """
+        if self.should_stop():
+            return "interrupted"
+        limit = self.config.time_limit_s
+        return "time limit" if limit is not None and seconds > limit else None
+
+    def too_small(self, least_bytes: float) -> str:
+        """The message where even the smallest file, of the given bytes without ancillary data,
+        exceeds the budget.
+        """
+        metadata = f", including {self.metadata_bytes:,} of metadata (see --strip)"
+        return (
+            f"the target of {self.file_budget_bytes:,} bytes is below the {least_bytes + self.ancillary_bytes:,.0f} "
+            f"that the smallest file needs{metadata if self.metadata_bytes else ''}"
+        )
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """One iteration of the rate-distortion optimisation of a latent model.
+
+    Args:
+        iteration: Its number, from 1.
+        q_step: Its quantisation step in 1/64 code values.
+        file_bytes: Estimated size of the file, without ancillary data.
+        psnr_db: PSNR of the decoded image; None where the iteration was not finished, or where the
+            image is exact.
+    """
+
+    iteration: int
+    q_step: int
+    file_bytes: float
+    psnr_db: float | None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a decoder makes of an image of the latent model.
+
+    Args:
+        samples: The linear synthesis of a region, int32 [C, h, w], units.
+        region: The region: the whole image, or where the pixels are known the tile in the middle
+            and what is seen from there.
+        pixels: The pixels of the whole image, [H, W, C]; None where they are not known.
+    """
+
+    samples: Int32
+    region: Region
+    pixels: Pixels | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A quantised model and how it came about.
+
+    Args:
+        model: What to write.
+        estimated_bytes: Size of the file by the entropy model, without ancillary data.
+        float_psnr_db: PSNR of the fitted network before quantisation; None where there is no such
+            network.
+        steps: Gradient steps or iterations.
+        fit_s: Seconds of the fit, compilation not counted.
+        stop_reason: Why the fit ended; see `report.EncodeReport`.
+        restarts: How often the fit diverged and continued from the best so
+            far.
+        trace: The iterations of a latent model.
+        made: What a decoder would make of the file, where that is known.
+    """
+
+    model: QuantizedModel
+    estimated_bytes: float
+    float_psnr_db: float | None
+    steps: int
+    fit_s: float
+    stop_reason: str
+    restarts: int = 0
+    trace: tuple[TracePoint, ...] = ()
+    made: Made | None = None

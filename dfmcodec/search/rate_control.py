@@ -1,0 +1,88 @@
+"""How searches come to a target: a controller moves the logarithm of a lmbda or a q_step, and
+a bracket keeps the points between which the target lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp, log, sqrt
+
+from dfmcodec.search.target import Reached, Target
+
+
+@dataclass(frozen=True)
+class Controller:
+    """How far a logarithm follows the overshoot of a trial: proportional control.
+
+    Args:
+        gain: Its move for an overshoot of 1; see `Target.log_overshoot`.
+        max_move: Its farthest move at once.
+        aim: The part of a size budget that is aimed at.
+    """
+
+    gain: float
+    max_move: float
+    aim: float = 1.0
+
+    def wanted(self, target: Target, reached: Reached) -> float:
+        """The move after a trial."""
+        return self.gain * target.log_overshoot(reached, self.aim)
+
+    def limited(self, move: float) -> float:
+        """A move that is not too far."""
+        return min(max(move, -self.max_move), self.max_move)
+
+
+class Bracket:
+    """The integers between which a condition ceases to hold: it holds up to `low`, and not from
+    `high` on.
+    """
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+
+    def add(self, point: int, holds: bool) -> None:
+        """Takes whether the condition holds at a point."""
+        if holds:
+            self.low = max(self.low, point)
+        else:
+            self.high = min(self.high, point)
+
+    def has(self, point: int) -> bool:
+        """Whether a point lies between."""
+        return self.low < point < self.high
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no point lies between."""
+        return self.high - self.low <= 1
+
+    @property
+    def middle(self) -> int:
+        """The point in the middle."""
+        return (self.low + self.high) // 2
+
+    @property
+    def geometric_middle(self) -> int:
+        """The point in the middle of logarithms."""
+        return max(self.low + 1, round(sqrt(self.low * self.high)))
+
+    def bisect(self, holds: Callable[[int], bool], should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Closes it by trials in the middle.
+
+        Args:
+            holds: Indicates whether the condition holds at a point.
+            should_stop: Asked before each trial; True ends the search there.
+        """
+        while not (self.is_closed or should_stop()):
+            point = self.middle
+            self.add(point, holds(point))
+
+
+def false_position(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """The lmbda at which an overshoot would be 0 if it were linear in the logarithm of the
+    multiplier, from two multipliers with their overshoots.
+    """
+    (lmbda, overshoot), (other, of_other) = first, second
+    return lmbda * exp(log(other / lmbda) * overshoot / (overshoot - of_other))

@@ -1,1 +1,0 @@
-"""Coefficients -> pixels: the correcting machine, the image filter, and other resolutions."""

@@ -1,0 +1,1 @@
+"""Pretrained weights, which are shipped with the package."""

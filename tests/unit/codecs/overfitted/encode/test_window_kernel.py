@@ -1,0 +1,271 @@
+"""The loss of a window by the kernels: that of JAX, with every instruction set, and no step outside
+an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import skimage
+from common import by, without_kernels
+from fitted_parts import BY_JAX
+
+from dfmcodec.codecs.overfitted.encode.by_jax.machine import window_colours
+from dfmcodec.codecs.overfitted.encode.by_jax.window_loss import LossByJax
+from dfmcodec.codecs.overfitted.encode.latents import Latents
+from dfmcodec.codecs.overfitted.encode.losses import loss_of_windows
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.window_kernel import LossByKernel
+from dfmcodec.codecs.overfitted.encode.window_loss import ImageTerms, Softness, WindowPixels
+from dfmcodec.codecs.overfitted.encode.windows import WINDOW, Windows
+from dfmcodec.codecs.overfitted.grids import grid_sizes
+from dfmcodec.kernels import compiled
+
+pytestmark = pytest.mark.skipif(compiled is None, reason="no kernels were built, or not for this processor")
+INSTRUCTION_SETS = [] if compiled is None else compiled.instruction_sets()
+SIZES = [(250, 300), (128, 128), (129, 5)]  # windows with neighbours on all sides, on none, and narrow ones
+SOFT = Softness(np.float32(0.3), np.float32(0), np.uint32(7))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_soon() -> Iterator[None]:
+    """XLA compiles the loss of JAX in half of the time where it optimises little."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def some_networks() -> Networks:
+    """All weights matter, and a part of the units is at either end of its range."""
+    rng = np.random.default_rng(0)
+    start = Networks.start(0, *BY_JAX)
+    return jax.tree.map(lambda array: array + jnp.asarray(rng.normal(0, 0.2, array.shape), jnp.float32), start)
+
+
+def some_image(height: int, width: int) -> tuple[ImageTerms, Windows, list[WindowPixels], tuple[np.ndarray, ...]]:
+    colours = skimage.data.chelsea()[:height, :width].astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+    windows = Windows.of(height, width)
+    parts = windows.pixels(np.ascontiguousarray(colours)), windows.inside(), windows.corners
+    rng = np.random.default_rng(3)
+    latents = tuple(rng.normal(0, 2, size).astype(np.float32) for size in grid_sizes(height, width))
+    size = np.array([height, width], np.int32)
+    terms = ImageTerms(size, np.float32(4e-3), np.float32(1.7), np.float32(255))
+    return terms, windows, [WindowPixels(*part) for part in zip(*parts, strict=True)], latents
+
+
+def gradient(loss: Any, weights: Any, image: Any, latents: Any, softness: Softness, window: int) -> Any:
+    [of_window] = loss.gradients(weights, image, latents, [softness], [window])
+    return of_window
+
+
+def costs(loss: Any, weights: Any, image: Any, grids: Any, window: int) -> Any:
+    [of_window] = loss.costs(weights, image, grids, [window])
+    return of_window
+
+
+def assert_close(found: Any, expected: Any, tolerance: float = 1e-4) -> None:
+    """Of the largest number; measured for all instruction sets: 3.5e-6."""
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.shape(one) == np.shape(other)
+        assert np.abs(np.asarray(one) - other).max() <= tolerance * np.abs(np.asarray(other)).max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [pytest.param(SIZES[0], marks=pytest.mark.slow), *SIZES[1:]])
+def test_gradients_and_costs_are_those_of_jax(size):
+    image, windows, pixels, latents = some_image(*size)
+    networks = some_networks()
+    by_jax = LossByJax(windows, pixels)
+    for window in range(len(pixels)):
+        expected, expected_by_latents = gradient(by_jax, networks, image, latents, SOFT, window)
+        whole = [np.rint(grid) for grid in latents]
+        expected_errors, expected_bits = costs(by_jax, networks, image, whole, window)
+        assert expected_bits.sum() > 10
+        assert expected_errors.sum() > 1
+        for instruction_set in INSTRUCTION_SETS:
+            loss = LossByKernel(compiled, windows, pixels)
+            with by(instruction_set):
+                found, by_latents = gradient(loss, loss.weights(networks), image, latents, SOFT, window)
+                errors, bits = costs(loss, loss.weights(networks), image, whole, window)
+            assert_close(loss.total([found]), expected)
+            assert_close(by_latents, expected_by_latents)
+            assert_close(bits, expected_bits)
+            assert np.mean(np.abs(errors - expected_errors) > 1e-5) < 1e-3  # a code value more or less
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peak", [pytest.param(255, marks=pytest.mark.slow), 65535])
+def test_errors_are_those_of_colours_as_values_of_samples(peak):
+    """Which JAX and each instruction set round alike, to values of 8 or of 16 bits."""
+    image, windows, pixels, latents = some_image(128, 128)
+    image = image._replace(peak=np.float32(peak))
+    networks = some_networks()
+    whole = [np.rint(grid) for grid in latents]
+    by_jax, loss = LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)
+    colours = np.asarray(window_colours(networks.machine, [grid * image.step for grid in windows.cut(0, whole)]))
+    values = np.rint(np.clip(colours, 0, 1).astype(np.float64) * peak) / peak
+    expected = ((values - pixels[0].colours) ** 2).sum(axis=0)
+    found = [costs(by_jax, networks, image, whole, 0)[0]]
+    for instruction_set in INSTRUCTION_SETS:
+        with by(instruction_set):
+            found.append(costs(loss, loss.weights(networks), image, whole, 0)[0])
+    for errors in found:
+        assert np.abs(errors - expected).mean() < 1e-5  # few are a value more or less
+
+
+@pytest.mark.slow
+def test_a_sum_of_windows_is_that_of_jax():
+    image, windows, pixels, latents = some_image(*SIZES[0])
+    networks = some_networks()
+    totals = []
+    for loss in (LossByJax(windows, pixels), LossByKernel(compiled, windows, pixels)):
+        weights = loss.weights(networks)
+        totals.append(loss.total([gradient(loss, weights, image, latents, SOFT, window)[0] for window in (0, 3)]))
+    assert_close(totals[1], totals[0])
+
+
+@pytest.mark.slow
+def test_noise_has_its_deviation_and_its_seed():
+    """Symbols of a plane of zeros are the noise after rounding that is hardly any: a colour of one
+    grid alone shows them.
+    """
+    image, windows, pixels, _ = some_image(128, 128)
+    latents = tuple(np.zeros(size, np.float32) for size in grid_sizes(128, 128))
+    networks = some_networks()
+    loss = LossByKernel(compiled, windows, pixels)
+
+    def gradients(noise: float, seed: int) -> np.ndarray:
+        softness = Softness(np.float32(20), np.float32(noise), np.uint32(seed))
+        return gradient(loss, loss.weights(networks), image, latents, softness, 0)[1]
+
+    still = gradients(0, 1)
+    assert np.array_equal(still, gradients(0, 2))
+    shaken = gradients(0.2, 1)
+    assert np.array_equal(shaken, gradients(0.2, 1))
+    assert not np.array_equal(shaken, gradients(0.2, 2))
+    by_jax, found, expected = LossByJax(windows, pixels), [], []
+    for seed in range(1, 5):
+        softness = Softness(np.float32(20), np.float32(0.2), np.uint32(seed))
+        found.append(np.var(gradients(0.2, seed) - still))
+        expected.append(np.var(gradient(by_jax, networks, image, latents, softness, 0)[1] - still))
+    assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.4)  # 14 % apart by one seed each
+
+
+def test_latents_move_as_with_numpy():
+    image, windows, pixels, latents = some_image(*SIZES[0])
+    loss = LossByKernel(compiled, windows, pixels)
+    weights = loss.weights(some_networks())
+    gradients = [gradient(loss, weights, image, latents, SOFT, window)[1] for window in range(len(pixels))]
+    moved = []
+    for is_compiled in (True, False):
+        state = Latents.start(latents)
+
+        def steps(state: Latents = state) -> None:
+            for step in range(2):
+                for window, by_latents in enumerate(gradients):
+                    state.add(windows, window, by_latents)
+                for window in range(len(gradients)):
+                    state.move(windows, window, [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8], step)
+
+        if is_compiled:
+            steps()
+        else:
+            with without_kernels():
+                steps()
+        moved.append(state)
+    for one, other in zip(moved[0].values, moved[1].values, strict=True):
+        assert np.abs(one - other).max() < 1e-4
+        assert not np.array_equal(other, latents[0][: other.shape[0], : other.shape[1]])
+    assert not any(grid.any() for grid in moved[0].waiting)
+
+
+def test_jax_serves_without_kernels():
+    _, windows, pixels, _ = some_image(128, 128)
+    assert isinstance(loss_of_windows(windows, pixels), LossByKernel)
+    with without_kernels():
+        assert isinstance(loss_of_windows(windows, pixels), LossByJax)
+
+
+@pytest.mark.parametrize("instruction_set", compiled.instruction_sets() if compiled else [])
+def test_what_is_left_in_the_room_means_nothing(instruction_set):
+    """Not even NaN, which bytes of 255 are."""
+    image, windows, pixels, latents = some_image(130, 140)
+    loss = LossByKernel(compiled, windows, pixels)
+    weights = loss.weights(some_networks())
+    terms = loss._terms(weights, image, latents, 0)
+    with by(instruction_set):
+        results = []
+        for left in (0, 255):
+            room = np.full(compiled.window_room(), left, np.uint8)
+            found = np.empty_like(weights.flat), np.empty(60000, np.float32)
+            costs = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
+            for array in (*found, *costs):
+                array.fill(0)
+            compiled.window_gradient(*terms, room, (0.3, 0.2, 1), *found)
+            room.fill(left)
+            compiled.window_costs(*terms, room, *costs)
+            results.append((*found, *costs))
+    for one, other in zip(*results, strict=True):
+        assert np.isfinite(one).all()
+        assert np.array_equal(one, other)
+
+
+def test_windows_refuse_what_does_not_fit():
+    image, windows, pixels, latents = some_image(130, 140)
+    loss = LossByKernel(compiled, windows, pixels)
+    weights = loss.weights(some_networks())
+    terms = [*loss._terms(weights, image, latents, 1), np.empty(compiled.window_room(), np.uint8)]
+    errors, bits = np.empty((WINDOW, WINDOW), np.float32), np.empty(40000, np.float32)
+    compiled.window_costs(*terms, errors, bits)
+    short = [np.empty(3, np.float32)]
+    wrong = {
+        0: [weights.flat[:-1]],
+        1: [(0, 20), (65, 20), (33, 65), (34, 20), (-1, -1)],
+        2: [np.empty(1, np.float32)],
+        4: [(0, 0, 0, 0), (1, 0, 130, 140), (128, 256, 130, 140), (-128, 0, 130, 140), (0, 0, 1 << 40, 5)],
+        6: short,
+        7: short,
+        9: [terms[9][:-1], np.empty(0, np.uint8)],
+        8: [latents[:-1], (*latents[:-1], latents[0][:0]), (latents[0][:-1], *latents[1:]), list(latents)],
+    }
+    by_weights, by_latents = np.empty_like(weights.flat), np.empty(60000, np.float32)
+    for place, values in wrong.items():
+        for value in values:
+            arguments = [*terms[:place], value, *terms[place + 1 :]]
+            with pytest.raises((ValueError, TypeError)):
+                compiled.window_costs(*arguments, errors, bits)
+            with pytest.raises((ValueError, TypeError)):
+                compiled.window_gradient(*arguments, (0.3, 0.2, 1), by_weights, by_latents)
+    for outs in ((errors[:5], bits), (errors, bits[:100])):
+        with pytest.raises(ValueError, match="too few"):
+            compiled.window_costs(*terms, *outs)
+    for outs in ((by_weights[:-1], by_latents), (by_weights, by_latents[:100])):
+        with pytest.raises(ValueError, match="too few"):
+            compiled.window_gradient(*terms, (0.3, 0.2, 1), *outs)
+    with pytest.raises((ValueError, BufferError)):
+        compiled.window_costs(*terms[:8], tuple(grid[:, ::2] for grid in latents), terms[9], errors, bits)
+
+
+def test_latents_refuse_what_does_not_fit():
+    _, windows, _, latents = some_image(130, 140)
+    place, rates, parts = windows.place(1), np.ones(7, np.float32), (0.4, 0.05, 1.0, 1e-8)
+    gradients = np.zeros(60000, np.float32)
+    for bad in (latents[:-1], (latents[0][:-1], *latents[1:]), None):
+        with pytest.raises((ValueError, TypeError), match=r"grid|tuple"):
+            compiled.add_gradients(gradients, place, bad)
+        with pytest.raises((ValueError, TypeError), match=r"grid|tuple"):
+            compiled.move_latents(place, latents, latents, bad, latents, rates, parts)
+    with pytest.raises(ValueError, match="too few"):
+        compiled.add_gradients(gradients[:10], place, latents)
+    with pytest.raises(ValueError, match="too few"):
+        compiled.move_latents(place, latents, latents, latents, latents, rates[:6], parts)
+    for nowhere in ((256, 0, 130, 140), (0, 3, 130, 140)):
+        with pytest.raises(ValueError, match="no such window"):
+            compiled.add_gradients(gradients, nowhere, latents)
+        with pytest.raises(ValueError, match="no such window"):
+            compiled.move_latents(nowhere, latents, latents, latents, latents, rates, parts)

@@ -1,0 +1,172 @@
+"""The prior of the fitted model: what a file changes of its networks, and which files it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fitted_parts import some_prior_arrays
+
+import dfmcodec
+from dfmcodec._types import Model
+from dfmcodec.codecs.overfitted.context import GridNetwork
+from dfmcodec.codecs.overfitted.grids import LMBDA_CODES, code_of_lmbda, lmbda_of_code, symbol_step
+from dfmcodec.codecs.overfitted.weights import (
+    CHANGE_NAMES,
+    CONTEXT_CHANGES,
+    EXPONENTS,
+    MACHINE_CHANGES,
+    FittedPrior,
+    NetworkChanges,
+    fitted_prior_of,
+)
+from dfmcodec.entropy.tables import LAPLACE_COUNT, MAX_SYMBOL
+from dfmcodec.errors import DfmError, UnsupportedVersionError
+from dfmcodec.weights.registry import shipped_ids
+
+FOLDER = Path(dfmcodec.__file__).parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def prior() -> FittedPrior:
+    return FittedPrior.from_arrays(some_prior_arrays())
+
+
+def first_of_kind(prior: FittedPrior, kind: int) -> tuple[int, int]:
+    """The numbers of the weights of a kind, from the first up to the one after the last."""
+    assert tuple(name for name, _ in prior.shapes) == CHANGE_NAMES
+    ends = np.cumsum([0, *(int(np.prod(shape)) for _, shape in prior.shapes)])
+    return int(ends[kind]), int(ends[kind + 1])
+
+
+# Multipliers
+
+
+def test_codes_of_multipliers() -> None:
+    """A quarter octave each; the nearest code of any multiplier, and the last ones beyond all."""
+    assert lmbda_of_code(0) == 1e-3
+    for code in LMBDA_CODES:
+        assert code_of_lmbda(lmbda_of_code(code)) == code
+        assert code_of_lmbda(lmbda_of_code(code) * 2**0.12) == code
+        assert lmbda_of_code(code) == pytest.approx(1e-3 * 2 ** (code / 4))
+        assert symbol_step(code) == pytest.approx(symbol_step(0) * 2 ** (code / 8))
+    assert (code_of_lmbda(1e-9), code_of_lmbda(1e3)) == (LMBDA_CODES[0], LMBDA_CODES[-1])
+
+
+# Changes
+
+
+def test_each_kind_of_change_has_its_own_weights(prior: FittedPrior) -> None:
+    """In the order of the names; the bypasses of synthesis and contexts are two kinds."""
+    kinds = prior.kinds()
+    assert kinds.shape == (prior.weight_count,)
+    for kind in range(len(CHANGE_NAMES)):
+        first, end = first_of_kind(prior, kind)
+        assert np.flatnonzero(kinds == kind).tolist() == list(range(first, end)), CHANGE_NAMES[kind]
+
+
+def test_splitting_keeps_the_order(prior: FittedPrior) -> None:
+    flat = np.arange(prior.weight_count)
+    parts = prior.split(flat)
+    assert [part.shape for part in parts] == [shape for _, shape in prior.shapes]
+    assert np.array_equal(np.concatenate([part.ravel() for part in parts]), flat)
+
+
+def test_no_changes_are_the_networks_of_the_prior(prior: FittedPrior) -> None:
+    none = NetworkChanges((0,) * len(CHANGE_NAMES), np.zeros(prior.weight_count, dtype=np.int32))
+    for changes in (None, none):
+        network, machine = prior.networks_of(changes)
+        assert all(np.array_equal(*pair) for pair in zip(machine, prior.machine, strict=True))
+        for name in GridNetwork.LIMITS:
+            assert np.array_equal(getattr(network, name), getattr(prior.network, name))
+
+
+@pytest.mark.parametrize("exponent", [EXPONENTS[0], -3, 0, EXPONENTS[-1]])
+def test_changes_of_contexts_are_whole_steps_within_limits(prior: FittedPrior, exponent: int) -> None:
+    """clip(w + q step), with step = max(1, round(2^e d)) in integers: the largest symbols do not
+    wrap around.
+    """
+    rng = np.random.default_rng(2)
+    symbols = rng.integers(-9, 10, prior.weight_count).astype(np.int32)
+    for kind in range(len(MACHINE_CHANGES), len(CHANGE_NAMES)):
+        first, _ = first_of_kind(prior, kind)
+        symbols[first : first + 2] = MAX_SYMBOL, -MAX_SYMBOL
+    network, _ = prior.networks_of(NetworkChanges((exponent,) * len(CHANGE_NAMES), symbols))
+    assert {getattr(network, name).dtype for name in network.LIMITS} == {np.dtype(np.float32)}
+    network.check_exact()
+    steps = np.maximum(np.rint(prior.steps.astype(np.float64) * 2.0**exponent), 1).astype(np.int64)
+    added = prior.split(symbols * steps)[len(MACHINE_CHANGES) :]
+    for name, change in zip(CONTEXT_CHANGES, added, strict=True):
+        limit = GridNetwork.LIMITS[name]
+        wanted = getattr(prior.network, name).astype(np.int64) + change
+        assert np.array_equal(getattr(network, name), np.clip(wanted, -limit, limit)), name
+
+
+def test_changes_of_the_synthesis_are_steps_by_kind(prior: FittedPrior) -> None:
+    """Each kind by its own exponent."""
+    exponents = tuple(range(-8, -8 + len(CHANGE_NAMES)))
+    symbols = np.random.default_rng(3).integers(-9, 10, prior.weight_count).astype(np.int32)
+    _, machine = prior.networks_of(NetworkChanges(exponents, symbols))
+    for kind, (found, start) in enumerate(zip(machine, prior.machine, strict=True)):
+        first, end = first_of_kind(prior, kind)
+        change = symbols[first:end] * prior.steps[first:end] * 2.0 ** exponents[kind]
+        assert np.allclose(found, start + change.reshape(start.shape), atol=1e-5), CHANGE_NAMES[kind]
+
+
+def test_tables_go_an_octave_further_for_half_the_step(prior: FittedPrior) -> None:
+    exponents = tuple(EXPONENTS[5 * kind % len(EXPONENTS)] for kind in range(len(CHANGE_NAMES)))
+    found = prior.table_indices(exponents)
+    for kind, exponent in enumerate(exponents):
+        own = slice(*first_of_kind(prior, kind))
+        wanted = np.clip(prior.tables[own].astype(int) - 4 * exponent, 0, LAPLACE_COUNT - 1)
+        assert np.array_equal(found[own], wanted), CHANGE_NAMES[kind]
+
+
+# Arrays and files
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "message"),
+    [
+        ("context_w1", 1000, "w1 of a context network .* beyond 1023"),
+        ("context_bypass", 1000, "bypass of a context network .* beyond"),
+        ("context_c1", 100_000, "c1 of a context network .* beyond"),
+        ("context_c2", 0.3, "c2 of a context network .* not integers"),
+    ],
+)
+def test_a_prior_that_is_not_exact_is_refused(name: str, factor: float, message: str) -> None:
+    arrays = some_prior_arrays()
+    arrays[name] = arrays[name] * factor
+    with pytest.raises(DfmError, match=message):
+        FittedPrior.from_arrays(arrays)
+
+
+def test_a_prior_whose_arrays_do_not_fit_is_refused() -> None:
+    arrays = some_prior_arrays()
+    for name in GridNetwork.LIMITS:
+        name = f"context_{name}"
+        with pytest.raises(DfmError, match="has the shape"):
+            FittedPrior.from_arrays(arrays | {name: arrays[name][:-1]})
+
+
+@pytest.mark.parametrize("name", ["change_steps", "change_tables"])
+def test_every_weight_has_a_step_and_a_table(name: str) -> None:
+    arrays = some_prior_arrays()
+    for wrong in (arrays[name][:-1], np.append(arrays[name], arrays[name][:1])):
+        with pytest.raises(DfmError, match="steps and tables"):
+            FittedPrior.from_arrays(arrays | {name: wrong})
+
+
+def test_the_prior_id_is_that_of_its_arrays(prior: FittedPrior) -> None:
+    arrays = some_prior_arrays()
+    assert FittedPrior.from_arrays(arrays).checksum == prior.checksum
+    arrays["change_tables"][0] ^= 1
+    assert FittedPrior.from_arrays(arrays).checksum != prior.checksum
+
+
+def test_shipped_priors_have_the_ids_of_the_registry() -> None:
+    for prior_id in shipped_ids(Model.FITTED):
+        assert fitted_prior_of(prior_id).checksum == prior_id
+    with pytest.raises(UnsupportedVersionError, match="needs prior 12345678"):
+        fitted_prior_of(0x12345678)

@@ -1,0 +1,118 @@
+"""Large images: what they learn from a sample, and how they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import dfmcodec
+from dfmcodec.codecs.wavelet.encode import sample, search
+from dfmcodec.codecs.wavelet.encode.efforts import EFFORT_LEVELS
+from dfmcodec.codecs.wavelet.encode.encoding import Change
+from dfmcodec.codecs.wavelet.encode.halves import from_halves, to_halves
+from dfmcodec.codecs.wavelet.encode.sample import Came, Learned, as_image, sample_of
+from dfmcodec.codecs.wavelet.encode.trial import Trial
+from dfmcodec.image import Image
+
+
+@pytest.fixture(scope="module")
+def small():
+    import skimage.data
+
+    return np.ascontiguousarray(skimage.data.astronaut()[:256, 100:356])
+
+
+@pytest.fixture
+def is_large(monkeypatch):
+    """Images of 256x256 are large, and have a sample of 128x128."""
+    monkeypatch.setattr(search, "LEAST_PIXELS", 256 * 256)
+    monkeypatch.setattr(sample, "_SQUARE", 32)
+
+
+def test_a_sample_is_a_mosaic_of_squares_from_all_over(monkeypatch):
+    monkeypatch.setattr(sample, "_SQUARE", 2)
+    rows, columns = np.mgrid[:40, :60].astype(np.uint8)
+    pixels = np.stack([rows, columns, rows], axis=2)
+    found = sample_of(Image(pixels, alpha=columns))
+    assert found.pixels.shape == (8, 8, 3)
+    assert found.alpha is not None
+    assert np.array_equal(found.alpha, found.pixels[:, :, 1])
+    assert found.pixels[:, 0, 0].tolist() == [4, 5, 14, 15, 24, 25, 34, 35]
+    assert found.pixels[0, :, 1].tolist() == [6, 7, 21, 22, 36, 37, 51, 52]
+
+
+def test_what_an_image_comes_to_is_expected_by_what_its_sample_came_to():
+    came = tuple(Came(1000.0 * size, 8.0 / size, score) for size, score in ((4, 60.0), (2, 70.0), (1, 71.0)))
+    learned = Learned(64, None, came)
+    now = Trial(2, object(), 500.0, 510, 2.0, 65.0)
+    assert learned.expected(now) == replace(now, file_bytes=250.0, written_bytes=255, mse=4.0, ssimulacra2=66.0)
+    assert learned.expected(replace(now, number=3)) == replace(now, number=3)
+    assert as_image(now, 0.25) == replace(now, file_bytes=2000.0, written_bytes=2040)
+
+
+def test_efforts_take_fewer_iterations_after_a_sample():
+    after = {level: effort.after_sample() for level, effort in EFFORT_LEVELS.items()}
+    assert [effort.iterations for effort in after.values()] == [2, 2, 3, 4, 5, 6, 9, 13, 19]
+    assert all(effort.shifts < effort.iterations for effort in after.values())
+    assert not any(effort.adapted_after for effort in after.values())
+
+
+@pytest.mark.parametrize("target", [{"quality": 60}, {"size": 12000}, {"psnr": 31.0}, {"lmbda": 1e-3}])
+def test_large_images_meet_their_target_from_the_first_iteration_on(small, is_large, target):
+    result = dfmcodec.encode(small, effort=3, **target)
+    steps = [point.q_step for point in result.report.trace]
+    assert len(steps) >= 3
+    assert max(steps) < 1.4 * min(steps)
+    assert np.array_equal(dfmcodec.decode(result.data), result.decoded.pixels)
+    if "size" in target:
+        assert 0.97 * 12000 < len(result.data) <= 12000
+    if "psnr" in target:
+        assert result.report.psnr_db >= 31.0
+
+
+def test_a_sample_that_cannot_be_encoded_is_done_without(small, is_large, monkeypatch):
+    plain = dfmcodec.encode(small, effort=2, quality=60)
+
+    def fail(*_: object) -> None:
+        raise FloatingPointError
+
+    monkeypatch.setattr(search, "iterate_sample", fail)
+    result = dfmcodec.encode(small, effort=2, quality=60)
+    assert result.report.restarts == 0
+    assert abs(result.report.ssimulacra2 - plain.report.ssimulacra2) < 5
+
+
+def test_a_large_image_that_is_interrupted_ends_with_a_file(small, is_large):
+    stopped = dfmcodec.encode(small, effort=5, quality=60, should_stop=lambda: True)
+    assert stopped.report.stop_reason == "interrupted"
+    assert dfmcodec.decode(stopped.data).shape == small.shape
+
+
+def test_the_bar_never_goes_back(small, is_large):
+    parts = []
+    dfmcodec.encode(small, effort=2, quality=60, on_progress=lambda progress: parts.append(progress.part))
+    assert parts == sorted(parts)
+    assert parts[0] < 0.1
+    assert parts[-1] == 1.0
+
+
+@pytest.mark.parametrize(("is_kept_in_16_bits", "step"), [(True, 0.5), (False, 0.0)])
+def test_a_change_is_kept_to_half_a_unit(is_kept_in_16_bits, step):
+    change = Change((3, 8, 6), is_kept_in_16_bits)
+    values = np.random.default_rng(0).normal(0, 200, (3, 4, 6)).astype(np.float32)
+    values[0, 0, 0] = 1e6
+    change.put(values, slice(2, 6))
+    found = change.part(slice(2, 6))
+    assert found.dtype == np.float32
+    assert np.abs(found - np.minimum(values, found.max())).max() <= step / 2
+    assert not change.part(slice(0, 2)).any()
+
+
+def test_floats_of_16_bits_are_good_to_a_256th():
+    values = np.random.default_rng(1).normal(0, 1000, 1000).astype(np.float32)
+    found = from_halves(to_halves(values))
+    assert np.abs(found / values - 1).max() <= 1 / 256
+    assert np.array_equal(from_halves(to_halves(found)), found)
+    assert not from_halves(to_halves(np.zeros(3, dtype=np.float32))).any()

@@ -1,0 +1,154 @@
+"""Samples of 10, 12 and 14 bits that fill 16: read, kept in a file, and written again."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import tifffile
+from click.testing import CliRunner
+
+import dfmcodec
+from dfmcodec.cli import main
+from dfmcodec.codecs.decode import decode_image
+from dfmcodec.errors import ImageError
+from dfmcodec.image import Image, Metadata, peak_value, png, rescaled
+from dfmcodec.image.read_image import image_from_bytes
+from dfmcodec.image.write_image import OUTPUT_FORMATS, image_to_bytes
+
+
+def values_of(bits, channels=3):
+    return np.random.default_rng(bits).integers(0, 1 << bits, (9, 7, channels)).astype(np.uint16)
+
+
+def netpbm(values, peak):
+    kind = b"P5" if values.shape[2] == 1 else b"P6"
+    return b"%s\n%d %d\n%d\n" % (kind, values.shape[1], values.shape[0], peak) + values.astype(">u2").tobytes()
+
+
+def written(image, name):
+    return image_to_bytes(image, OUTPUT_FORMATS[name])
+
+
+@pytest.mark.parametrize("bits", range(1, 16))
+def test_scaling_is_undone(bits):
+    values = np.arange(1 << bits, dtype=np.uint16)
+    filled = rescaled(values, peak_value(bits), 65535)
+    assert filled[-1] == 65535
+    assert np.array_equal(rescaled(filled, 65535, peak_value(bits)), values)
+
+
+def netpbm_values(data):
+    """Values and peak of a file of `written`, read without Pillow."""
+    kind, size, peak, body = data.split(b"\n", 3)
+    width, height = map(int, size.split())
+    values = np.frombuffer(body, "u1" if int(peak) < 256 else ">u2")
+    return values.reshape(height, width, {b"P5": 1, b"P6": 3}[kind]), int(peak)
+
+
+@pytest.mark.parametrize("has_alpha", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [None, *range(1, 16)])
+def test_every_output_of_16_bits_holds_the_samples(bits, channels, has_alpha):
+    values = values_of(bits or 16, channels)
+    pixels = values if bits is None else rescaled(values, peak_value(bits), 65535)
+    alpha = values_of(16, 1)[:, :, 0] if has_alpha else None
+    image = Image(pixels, Metadata(bits=bits), alpha)
+    again = image_from_bytes(written(image, "png"), "file")
+    assert np.array_equal(again.samples, image.samples)
+    assert again.metadata.bits == bits
+    if not (has_alpha and channels == 1):  # a TIFF that Pillow cannot read
+        assert np.array_equal(image_from_bytes(written(image, "tiff"), "file").samples, image.samples)
+    for name, read in (("tiff", tifffile.imread), ("npy", np.load)):
+        assert np.array_equal(read(io.BytesIO(written(image, name))).reshape(image.samples.shape), image.samples)
+    if has_alpha:
+        return
+    held, peak = netpbm_values(written(image, "ppm"))
+    assert peak == peak_value(bits or 16)
+    assert np.array_equal(held, values)
+    again = image_from_bytes(written(image, "ppm"), "file")
+    assert np.array_equal(again.pixels, pixels if peak > 255 else rescaled(values, peak, 255))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 15])
+def test_a_netpbm_comes_back(bits, channels):
+    file = netpbm(values_of(bits, channels), peak_value(bits))
+    image = image_from_bytes(file, "file")
+    assert image.metadata == Metadata(bits=bits)
+    assert written(image, "ppm") == file
+    again = image_from_bytes(written(image, "png"), "file")
+    assert again.metadata.bits == bits
+    assert np.array_equal(again.pixels, image.pixels)
+
+
+@pytest.mark.parametrize("peak", [1000, 4096, 65535])
+def test_other_peaks_fill_16_bits(peak):
+    image = image_from_bytes(netpbm(np.minimum(values_of(12), peak), peak), "file")
+    assert image.metadata.bits is None
+    assert written(image, "ppm").split(b"\n")[2] == b"65535"
+
+
+def test_a_png_states_the_bits_of_each_channel():
+    pixels = rescaled(values_of(10, 1), 1023, 65535)
+    alpha = np.full(pixels.shape[:2], 77, dtype=np.uint16)
+    file = written(Image(pixels + np.uint16(3), Metadata(bits=10), alpha), "png")
+    assert b"sBIT\x0a\x10" in file
+    again = image_from_bytes(file, "file")
+    assert np.array_equal(again.pixels, pixels)  # the nearest samples of 10 bits
+    assert np.array_equal(again.alpha, alpha)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"\x0a\x0c\x0b", 12),
+        (b"\x0a\x10", 10),
+        (b"\x0a\x0a\x0a\x10", 10),
+        (b"\x10\x0a\x0a", None),
+        (b"\0\0\0", None),
+        (b"", None),
+        (b"\x0a\x0a\x0a\x0a\x0a", None),
+    ],
+)
+def test_what_a_png_states(body, expected):
+    assert png.significant_bits(io.BytesIO(png.SIGNATURE + png_chunk(b"sBIT", body))) == expected
+
+
+def png_chunk(name, body):
+    return len(body).to_bytes(4, "big") + name + body + bytes(4)
+
+
+def test_bits_are_kept_in_a_file(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(netpbm(values_of(12, 1) // 9, 4095))  # all below 512
+    runner = CliRunner()
+    done = runner.invoke(main, ["encode", str(tmp_path / "a.pgm"), "--quality", "90", "--effort", "1"])
+    assert done.exit_code == 0
+    assert "samples reach" not in done.output  # they are relative to all 16 bits, which they fill
+    shown = runner.invoke(main, ["info", str(tmp_path / "a.dfm")]).output
+    assert "significant bits (12) 1 byte\n" in shown
+    report = json.loads(runner.invoke(main, ["info", "--json", str(tmp_path / "a.dfm")]).output)
+    assert (report["metadata_bytes"], report["significant_bits"]) == ({"bits": 1}, 12)
+    runner.invoke(main, ["decode", str(tmp_path / "a.dfm"), "-o", str(tmp_path / "b.pgm")])
+    assert (tmp_path / "b.pgm").read_bytes().split(b"\n")[2] == b"4095"
+
+
+@pytest.mark.parametrize("bits", [0, -1, 16, 300])
+def test_other_numbers_of_bits_are_refused(bits):
+    with pytest.raises(ImageError, match=f"bits is {bits}"):
+        Metadata(bits=bits)
+
+
+def test_bits_of_samples_of_8_bits_are_dropped():
+    image = Image(np.zeros((3, 3, 1), dtype=np.uint8), Metadata(bits=5))
+    assert image.metadata.bits is None
+    deep = Image(np.full((3, 3, 1), 255, dtype=np.uint16), Metadata(bits=10))
+    assert deep.sample_max == 65535
+    assert deep.in_8_bits().metadata.bits is None
+    data = dfmcodec.encode(deep, bpp=100, effort=1).data
+    assert decode_image(data).metadata.bits == 10
+    with PIL.Image.open(io.BytesIO(written(deep, "tiff"))) as tiff:
+        assert tiff.getpixel((0, 0)) == 255  # a TIFF holds what there is

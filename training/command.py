@@ -1,0 +1,89 @@
+"""What the commands of the trainers share: errors in one line, and options that are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isnan
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dfmcodec._types import Model
+from dfmcodec.errors import DfmError
+from dfmcodec.files.arrays import read_arrays
+from dfmcodec.weights.registry import Arrays, shipped_ids
+
+Trained = TypeVar("Trained")
+
+
+class TrainerCommand(click.Command):
+    """A command that reports wrong usage in one line, as `dfm` does."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            with errors_in_one_line():
+                return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            command = self.name if error.ctx is None else error.ctx.command_path
+            message = error.format_message().removesuffix(".")
+            click.echo(f"Error: {message} (see {command} --help)", err=True)
+            raise click.exceptions.Exit(error.exit_code) from error
+
+
+class Number(click.FloatRange):
+    """A number within a range. NaN is in none, though click's own type takes it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
+
+
+def named_prior(
+    name: str,
+    model: Model,
+    prior_of: Callable[[int], Trained],
+    from_arrays: Callable[[Arrays], Trained],
+) -> Trained:
+    """The prior that a trainer starts from.
+
+    Args:
+        name: The prior id of a shipped prior, in hexadecimal digits, or a file.
+        model: Its model.
+        prior_of: Gives a shipped prior.
+        from_arrays: Makes a prior of its arrays.
+
+    Raises:
+        BadParameter: There is no such prior.
+        InstallationError: It is damaged or missing in this installation.
+    """
+    shipped = {f"{prior_id:08x}": prior_id for prior_id in shipped_ids(model)}
+    if name in shipped:
+        return prior_of(shipped[name])
+    if not Path(name).is_file():
+        msg = f"{name!r} is neither a file nor a shipped prior ({', '.join(shipped)})"
+        raise click.BadParameter(msg)
+    try:
+        return from_arrays(read_arrays(Path(name)))
+    except KeyError as error:
+        msg = f"{name} has no array {error}, so it is no prior of the {model.value} model"
+        raise click.BadParameter(msg) from error
+    except DfmError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+# The option --scale of all trainers; beyond its end no training would ever be done.
+SCALE = Number(min=0, max=1000, min_open=True)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Ends a command by an error: one line on stderr, and the exit code that `dfm` has for it."""
+    try:
+        yield
+    except (DfmError, OSError) as error:
+        click.echo(f"Error: {error}", err=True)
+        raise click.exceptions.Exit(getattr(error, "exit_code", DfmError.exit_code)) from error

@@ -1,0 +1,157 @@
+"""The examples on which a prior is trained further: what the encoder makes of photographs with it.
+
+`examples` has those of the first training, whose symbols are chosen by rate and
+distortion alone. The encoder refines: it aims at what the image's filter and the machine leave to
+do, and knows what symbols cost as context of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from dfmcodec._types import Int32, Model, Pixels
+from dfmcodec.codecs.wavelet.colour import pixels_to_planes
+from dfmcodec.codecs.wavelet.encode.efforts import QUICK, Effort
+from dfmcodec.codecs.wavelet.encode.encoding import Encoding
+from dfmcodec.codecs.wavelet.encode.iteration import first_state, iterate
+from dfmcodec.codecs.wavelet.filter import filter_change
+from dfmcodec.codecs.wavelet.geometry import Geometry
+from dfmcodec.codecs.wavelet.passes import CodingPass, level_passes, pass_shape
+from dfmcodec.codecs.wavelet.sections.latents import read_tile
+from dfmcodec.codecs.wavelet.synthesis import Samples
+from dfmcodec.codecs.wavelet.transform import UNITS_PER_LEVEL
+from dfmcodec.codecs.wavelet.weights import Prior, prior_of
+from dfmcodec.errors import DfmError, DivergedError
+from dfmcodec.image import Image
+from dfmcodec.processes import run_jobs
+from dfmcodec.search.config import BIT_COST
+from dfmcodec.threads import thread_count
+from training.command import named_prior
+from training.examples import DecodedCells, Rows, image_files, photograph, random_step, rows_of_symbols
+
+REFINED_PART = 0.7  # of the photographs; nothing refines the others
+REFINED = Effort(4, 5, adapted_after=())
+PLAIN_ITERATIONS = 2  # what those take
+Job = tuple[int, Path]  # the number of a photograph, and its file
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """What one encoded photograph teaches.
+
+    Args:
+        rows: The context rows by phase.
+        cells: The decoded image, and what the machine has to make of it: the original less what the
+            image's own filter adds.
+    """
+
+    rows: dict[int, Rows]
+    cells: DecodedCells
+
+
+def encoded_examples(pixels: Pixels, prior: Prior, rng: np.random.Generator) -> EncodedExamples:
+    """Encodes an image with a prior at a random quantisation step.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        prior: The prior.
+        rng: The source of random numbers.
+
+    Raises:
+        FloatingPointError: A fit gave NaN or infinite values.
+    """
+    height, width = (side // 2 * 2 for side in pixels.shape[:2])
+    effort, iterations = QUICK, PLAIN_ITERATIONS
+    if rng.random() < REFINED_PART:
+        effort, iterations = REFINED, REFINED.iterations
+    q_step = random_step(rng)
+    image = Image(np.ascontiguousarray(pixels[:height, :width]))
+    encoding = Encoding.of(image, effort, prior=prior)
+    following = first_state(encoding)
+    for _ in range(iterations):
+        change = following.change
+        trial, following = iterate(encoding, following, q_step, BIT_COST)
+    (tile,) = encoding.tiling.tiles
+    (stream,) = trial.model.streams
+    symbols, _ = read_tile(0, stream, tile.geometry, q_step, prior.context, 0)
+    pyramid = encoding.pyramid(tile, change)
+    by_pass = symbols_by_pass(symbols, tile.geometry)
+    rows, samples = rows_of_symbols(pyramid, tile.geometry, q_step, by_pass, prior.context, rng)
+
+    original = pixels_to_planes(image.pixels, encoding.basis) * np.float32(UNITS_PER_LEVEL)
+    if (image_filter := trial.model.image_filter) is not None:
+        whole = Samples.whole(samples)
+        original -= filter_change(whole.around(whole.at, image_filter.radius), image_filter)
+    return EncodedExamples(rows, DecodedCells.of(samples, original, q_step, prior.machine.reach))
+
+
+def symbols_by_pass(values: Int32, geometry: Geometry) -> dict[CodingPass, Int32]:
+    """The symbols of each coding pass, of all symbols in coding order, int32 [N]."""
+    by_pass = {}
+    start = geometry.channels * prod(geometry.low_sizes[-1])
+    for level in reversed(range(geometry.levels)):
+        for coding_pass in level_passes(geometry, level):
+            stop = start + prod(pass_shape(geometry, coding_pass))
+            by_pass[coding_pass] = values[start:stop]
+            start = stop
+    return by_pass
+
+
+@lru_cache(maxsize=1)
+def prior_of_name(name: str) -> Prior:
+    """The prior that is named by a prior id or a file.
+
+    Raises:
+        BadParameter: There is no such prior.
+    """
+    return named_prior(name, Model.LATENT, prior_of, Prior.from_arrays)
+
+
+def encode_photograph(prior: str, number_of_pass: int, job: Job) -> EncodedExamples:
+    """The examples of a photograph, which are the same in any process.
+
+    Raises:
+        DfmError: It cannot be read, or a fit gave NaN or infinite values.
+    """
+    number, path = job
+    rng = np.random.default_rng([number_of_pass, number])
+    try:
+        return encoded_examples(photograph(path, rng), prior_of_name(prior), rng)
+    except FloatingPointError as error:
+        msg = f"{path}: {error} gave NaN or infinite values; take it out of the folder, then please report it"
+        raise DivergedError(msg) from error
+
+
+def encoded_photographs(
+    prior: str, number_of_pass: int, folder: Path, report: Callable[[int], None]
+) -> list[EncodedExamples]:
+    """Encodes all photographs of a folder on all cores.
+
+    Args:
+        prior: See `prior_of_name`.
+        number_of_pass: Further passes draw other quantisation steps and reductions.
+        folder: The folder.
+        report: Called after each photograph with the number of photographs so far.
+
+    Raises:
+        DfmError: A photograph cannot be read or encoded, or the process that encoded it died.
+    """
+    found: dict[int, EncodedExamples] = {}
+
+    def take(job: Job, examples: EncodedExamples | None) -> Sequence[Job]:
+        if examples is None:
+            msg = f"the process that encoded {job[1]} died; is there enough memory?"
+            raise DfmError(msg)
+        found[job[0]] = examples
+        report(len(found))
+        return ()
+
+    jobs: Iterator[Job] = enumerate(image_files(folder))
+    run_jobs(partial(encode_photograph, prior, number_of_pass), jobs, thread_count(), take)
+    return [found[number] for number in sorted(found)]

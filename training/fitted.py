@@ -1,0 +1,346 @@
+"""Trains the prior of the fitted model from a folder of photographs.
+
+    python -m training.fitted FOLDER --out DIRECTORY
+
+1. One fit of networks to many crops together, which lie side by side in one image.
+2. Fits of other crops, one by one, that start from these networks. A first prior has the networks
+   of stage 1, moved to the middle of those of stage 2; and for each weight a Laplace table of how
+   far the networks of stage 2 lie from there. So a weight that comes out alike for all images takes
+   hardly any bits.
+3. Fits that start from the first prior and pay for the bits of what they change. The last prior
+   has its networks moved to the middle of theirs, and tables of how far they lie from there: what
+   is not worth its bits does not change.
+
+Fits of a few hundred steps do not go far, and a crop pays for its networks as often as an image of
+many times its size. So a prior for large images, whose fits are long, starts from another one and
+has stage 3 alone, with longer fits that pay a part of the cost:
+
+    python -m training.fitted FOLDER --out DIRECTORY --start eb165d9b
+
+That is a shipped prior, or the file of any other. The context network of the new one may have more
+units than its own; --width, --axes and --nearly-linear are those of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+from click.core import ParameterSource
+
+from dfmcodec._types import Float32, Model
+from dfmcodec.codecs.overfitted.encode.contexts import ContextWeights
+from dfmcodec.codecs.overfitted.encode.fit import Fit, FitSchedule
+from dfmcodec.codecs.overfitted.encode.machine import FINE_CHROMA, NEARLY_LINEAR, STEEP
+from dfmcodec.codecs.overfitted.encode.networks import Networks
+from dfmcodec.codecs.overfitted.encode.quantize import change_scales, flat_changes, from_flat, prior_networks
+from dfmcodec.codecs.overfitted.encode.smooth import smooth_latents
+from dfmcodec.codecs.overfitted.grids import GRID_LEVELS, LMBDA_CODES, code_of_lmbda, lmbda_of_code
+from dfmcodec.codecs.overfitted.weights import CONTEXT_CHANGES, FittedPrior, fitted_prior_of
+from dfmcodec.entropy.tables import LAPLACE_COUNT, SCALES_PER_OCTAVE, UNIT_SCALE_INDEX
+from dfmcodec.errors import ConfigError, DivergedError, ImageError
+from dfmcodec.files.arrays import write_arrays
+from dfmcodec.files.atomic import check_writable
+from dfmcodec.fourier.layer import MAX_WIDTH
+from dfmcodec.image import PEAK_LEVEL
+from training.command import SCALE, Number, TrainerCommand, errors_in_one_line, named_prior
+from training.examples import check_photographs, image_files, photographs
+
+JOINT_CROPS, JOINT_SIDE, JOINT_COLUMNS, JOINT_STEPS = 64, 128, 8, 500
+SINGLE_CROPS, SINGLE_SIDE, SINGLE_STEPS = 12, 256, 300
+PAYING_CROPS = 24  # of that side, and as many steps
+LONG_CROPS, LONG_STEPS, LONG_RATE_PART = 24, 2000, 0.2  # of that side, as in an image five times as large
+# The steps at an exponent of 0: of the synthesis in its own units, of the context network in those
+# of `GridNetwork`.
+MACHINE_STEPS = {
+    "filters": 2.0**-8,
+    "lift": 2.0**-7,
+    "lift_constants": 2.0**-7,
+    "layer": 2.0**-9,
+    "bypass": 2.0**-9,
+    "constants": 2.0**-10,
+    "stages": 2.0**-9,
+    "stage_constants": 2.0**-10,
+}
+CONTEXT_STEPS = {"w1": 1, "c1": 8, "w2": 1, "c2": 8, "w3": 1, "bypass": 2, "c3": 16}
+LARGEST_CONTEXT_WIDTH = 47  # whose sums `GridNetwork.check_exact` takes
+_READ_FOR_A_CROP = 6  # photographs: they are reduced at random, and many are too small then
+_SMALLEST_SCALE = 2.0**-4  # of a table, in steps
+_KIND_WEIGHT = 4.0  # the mean distance of a kind of weights counts as much as this number of fits
+_START_WEIGHT = 1.0  # and so do the networks of stage 1, for the middle
+
+
+def crops_of(folder: Path, count: int, side: int, seed: int) -> list[Float32]:
+    """Crops from the middle of photographs all over a folder, float32 [3, side, side] in 0..1.
+
+    Raises:
+        ImageError: There are fewer.
+    """
+    rng = np.random.default_rng(seed)
+    every = max(1, len(image_files(folder)) // (_READ_FOR_A_CROP * count))
+    crops: list[Float32] = []
+    for pixels in photographs(folder, rng, every):
+        top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
+        if min(top, left) < 0:
+            continue
+        crop = pixels[top : top + side, left : left + side].astype(np.float32)
+        crops.append(np.ascontiguousarray(crop.transpose(2, 0, 1)) * np.float32(1 / PEAK_LEVEL))
+        if len(crops) == count:
+            return crops
+    msg = (
+        f"the reduced photographs of {folder} give {len(crops)} of {count} crops of {side}x{side} pixels; "
+        "add larger ones, or lower --scale"
+    )
+    raise ImageError(msg)
+
+
+def side_by_side(crops: Sequence[Float32], columns: int) -> Float32:
+    """Crops in rows of equal length, but for what is left: float32 [3, H, W]."""
+    rows = [np.concatenate(crops[i : i + columns], axis=2) for i in range(0, len(crops) - columns + 1, columns)]
+    return np.concatenate(rows, axis=1)
+
+
+def fitted_networks(colours: Float32, start: Networks, steps: int, lmbda: float, **settings: Any) -> Networks:
+    """The networks of a fit of an image from latents of zero; see `Fit` for its arguments.
+
+    Raises:
+        DivergedError: They have NaN or infinite weights.
+    """
+    fit = Fit(colours, lmbda, code_of_lmbda(lmbda), start, FitSchedule.of(steps), **settings)
+    state = fit.start()
+    for number in range(steps):
+        state = fit.step(state, number)
+    if not np.isfinite(state.networks.flat).all():
+        msg = f"a fit at the Lagrange multiplier {lmbda:g} diverged; try other --lmbdas"
+        raise DivergedError(msg)
+    return state.networks
+
+
+def long_fits(folder: Path, start: FittedPrior, lmbdas: Sequence[float], crops: int, steps: int) -> Iterator[Networks]:
+    """The networks of fits that start from a prior and pay a part of the cost; see the module.
+
+    Args:
+        folder: The photographs.
+        start: The prior.
+        lmbdas: The Lagrange multipliers, in turn.
+        crops: How many there are.
+        steps: Of each.
+    """
+    networks, scales = prior_networks(start), change_scales(start)
+    in_turn = zip(crops_of(folder, crops, SINGLE_SIDE, seed=17), cycle(lmbdas), strict=False)
+    for number, (crop, lmbda) in enumerate(in_turn):
+        frozen = smooth_latents(crop, lmbda)
+        settings = {"scales": scales, "seed": number, "frozen": frozen, "rate_part": LONG_RATE_PART}
+        yield fitted_networks(crop, networks, steps, lmbda, **settings)
+
+
+def prior_arrays(start: Networks, fits: Sequence[Networks] = ()) -> dict[str, Any]:
+    """The arrays of a prior.
+
+    Args:
+        start: The networks that fits start from.
+        fits: The networks of fits; without any, changes are from the start, under tables that say
+            little.
+    """
+    distances = np.array([flat_changes(networks, start) for networks in (start, *fits)])[1:]
+    middle = distances.sum(axis=0) / (len(fits) + _START_WEIGHT)
+    mean = _moved(start, middle)
+    network = mean.contexts.to_integers()
+    machine = mean.machine._asdict()
+    arrays: dict[str, Any] = {f"context_{name}": getattr(network, name).astype(np.int32) for name in CONTEXT_CHANGES}
+    arrays |= {f"machine_{name}": np.asarray(weights, dtype=np.float32) for name, weights in machine.items()}
+    sizes = [np.asarray(weights).size for weights in machine.values()]
+    sizes += [getattr(network, name).size for name in CONTEXT_CHANGES]
+    steps = np.repeat([*MACHINE_STEPS.values(), *map(float, CONTEXT_STEPS.values())], sizes)
+    kinds = np.repeat(np.arange(len(sizes)), sizes)
+    arrays["change_steps"] = steps.astype(np.float32)
+    arrays["change_tables"] = _tables((distances - middle) / steps, kinds)
+    return arrays
+
+
+def widened(prior: FittedPrior, units: int, seed: int = 0) -> FittedPrior:
+    """A prior whose context network has more units and the outputs of a given one: the new units
+    see random features, and the outputs do not see them yet.
+
+    Args:
+        prior: The given one.
+        units: Of each layer, at least as many as it has.
+        seed: Of the features.
+    """
+    networks = prior_networks(prior)
+    fresh = ContextWeights.start(np.random.default_rng(seed), units)
+    contexts = {name: np.zeros(weights.shape, dtype=np.float32) for name, weights in fresh._asdict().items()}
+    contexts["w1"] = np.array(fresh.w1)
+    for name, weights in networks.contexts._asdict().items():
+        contexts[name][tuple(map(slice, weights.shape))] = weights
+    arrays = prior_arrays(Networks.of(networks.machine, ContextWeights(**contexts)))
+    tables = []
+    for (_, shape), known in zip(FittedPrior.from_arrays(arrays).shapes, prior.split(prior.tables), strict=True):
+        of_array = np.full(shape, np.rint(known.mean()), dtype=np.uint8)
+        of_array[tuple(map(slice, known.shape))] = known
+        tables.append(of_array.ravel())
+    return FittedPrior.from_arrays(arrays | {"change_tables": np.concatenate(tables)})
+
+
+def long_start(prior: FittedPrior, context_width: int) -> FittedPrior:
+    """The prior that long fits of the running command start from.
+
+    Args:
+        prior: The given one.
+        context_width: The units of a layer of contexts.
+
+    Raises:
+        ConfigError: The command was given an option that the given prior decides.
+    """
+
+    def is_given(name: str) -> bool:
+        return click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT
+
+    for name in ("width", "axes", "nearly_linear"):
+        if is_given(name):
+            msg = f"--{name.replace('_', '-')} is that of --start {prior.checksum:08x}; leave it out"
+            raise ConfigError(msg)
+    units = len(prior.network.w1)
+    if is_given("context_width") and context_width < units:
+        start = f"--start {prior.checksum:08x}"
+        msg = f"--context-width {context_width} is less than the {units} of {start}; give {units} or more"
+        raise ConfigError(msg)
+    return widened(prior, max(context_width, units))
+
+
+def _tables(distances: npt.NDArray[Any], kinds: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+    """The Laplace index of each weight.
+
+    Args:
+        distances: How far the weights of each fit lie from the middle, in steps, [fits, weights].
+        kinds: The number of the array of each weight, [weights]. The mean distance of a weight is
+            drawn to that of its kind.
+    """
+    if not len(distances):
+        return np.full(len(kinds), UNIT_SCALE_INDEX + 2 * SCALES_PER_OCTAVE, dtype=np.uint8)
+    sums = np.abs(distances).sum(axis=0)
+    of_kind = (np.bincount(kinds, sums) / np.bincount(kinds) / len(distances))[kinds]
+    scales = (sums + _KIND_WEIGHT * of_kind) / (len(distances) + _KIND_WEIGHT)
+    indices = UNIT_SCALE_INDEX + SCALES_PER_OCTAVE * np.log2(np.maximum(scales, _SMALLEST_SCALE))
+    return np.asarray(np.clip(np.rint(indices), 0, LAPLACE_COUNT - 1), dtype=np.uint8)
+
+
+def _moved(start: Networks, changes: Float32) -> Networks:
+    """Networks that differ from a start by changes in the units of `flat_changes`."""
+    return start.mapped(np.add, from_flat(changes, start))
+
+
+def _start_prior(_context: click.Context, _parameter: click.Parameter, start: str | None) -> FittedPrior | None:
+    """The value of --start."""
+    if start is None:
+        return None
+    return named_prior(start, Model.FITTED, fitted_prior_of, FittedPrior.from_arrays)
+
+
+def _checked_axes(_context: click.Context, _parameter: click.Parameter, axes: str) -> str:
+    """The value of --axes."""
+    letters = "".join(dict.fromkeys(FINE_CHROMA))
+    if len(axes) != GRID_LEVELS or not set(axes) <= set(letters):
+        msg = f"{axes!r} is not {GRID_LEVELS} letters of {letters}, such as {FINE_CHROMA}"
+        raise click.BadParameter(msg)
+    return axes
+
+
+@click.command(cls=TrainerCommand, help=__doc__)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the prior.")
+@click.option(
+    "--width", type=click.IntRange(1, MAX_WIDTH), default=32, show_default=True, help="The dimension of the machine."
+)
+@click.option(
+    "--context-width",
+    type=click.IntRange(1, LARGEST_CONTEXT_WIDTH),
+    default=24,
+    show_default=True,
+    help="The units of a layer of contexts.",
+)
+@click.option(
+    "--axes",
+    callback=_checked_axes,
+    default=FINE_CHROMA,
+    show_default=True,
+    help="The axis of each grid's colour at the start.",
+)
+@click.option(
+    "--nearly-linear", is_flag=True, help="Random phases start small, as for all priors before fitted-d11b22e6."
+)
+@click.option(
+    "--lmbdas",
+    type=Number(min=lmbda_of_code(LMBDA_CODES[0]), max=lmbda_of_code(LMBDA_CODES[-1])),  # those that files name
+    multiple=True,
+    default=(2.5e-4, 1e-3, 4e-3),
+    show_default=True,
+    help="The Lagrange multipliers of fits, in turn; that of the first fit is the one in the middle.",
+)
+@click.option(
+    "--start",
+    callback=_start_prior,
+    help="The prior that long fits start from, in place of stages 1 and 2: the id of a shipped one, or a file.",
+)
+@click.option("--scale", type=SCALE, default=1.0, show_default=True, help="Factor on crops and steps.")
+@errors_in_one_line()
+def main(
+    folder: Path,
+    out: Path,
+    width: int,
+    context_width: int,
+    axes: str,
+    nearly_linear: bool,
+    lmbdas: Sequence[float],
+    start: FittedPrior | None,
+    scale: float,
+) -> None:
+    started = time.perf_counter()
+
+    def scaled(count: int) -> int:
+        return max(1, round(count * scale))
+
+    def log(text: str) -> None:
+        click.echo(f"[{time.perf_counter() - started:7.0f} s] {text}")
+
+    def logged(fits: Iterator[Networks]) -> list[Networks]:
+        found = []
+        for number, networks in enumerate(fits):
+            found.append(networks)
+            log(f"crop {number}")
+        return found
+
+    def fits(networks: Networks, crops: Sequence[Float32], scales: Networks | None = None) -> Iterator[Networks]:
+        for crop, lmbda in zip(crops, cycle(lmbdas), strict=False):
+            yield fitted_networks(crop, networks, scaled(SINGLE_STEPS), lmbda, scales=scales)
+
+    first = None if start is None else long_start(start, context_width)
+    check_photographs(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out / "fitted.npz", force=True)
+    if first is None:
+        crops = crops_of(folder, max(JOINT_COLUMNS, scaled(JOINT_CROPS)), JOINT_SIDE, seed=11)
+        single_crops = crops_of(folder, scaled(SINGLE_CROPS), SINGLE_SIDE, seed=12)
+        paying_crops = crops_of(folder, scaled(PAYING_CROPS), SINGLE_SIDE, seed=13)
+        log(f"{len(crops)} crops together")
+        layer = NEARLY_LINEAR if nearly_linear else STEEP
+        together, random = side_by_side(crops, JOINT_COLUMNS), Networks.start(0, width, context_width, axes, layer)
+        joint = fitted_networks(together, random, scaled(JOINT_STEPS), sorted(lmbdas)[len(lmbdas) // 2])
+        first = FittedPrior.from_arrays(prior_arrays(joint, logged(fits(joint, single_crops))))
+        paying = fits(prior_networks(first), paying_crops, change_scales(first))
+    else:
+        paying = long_fits(folder, first, lmbdas, scaled(LONG_CROPS), scaled(LONG_STEPS))
+    arrays = prior_arrays(prior_networks(first), logged(paying))
+    path = out / f"fitted-{FittedPrior.from_arrays(arrays).checksum:08x}.npz"
+    write_arrays(path, arrays, is_compressed=True)
+    log(f"{path}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The loop of the prior's trainers: chunks of training steps, checkpoints and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dfmcodec.errors import DivergedError
+from training.checkpoint import Checkpoint
+
+TrainChunk = Callable[[Any, int, np.random.Generator], tuple[Any, float]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The length of a training, and how often it is reported.
+
+    Args:
+        steps: The number of training steps.
+        chunk_steps: The number of training steps in a chunk.
+        report_every: The number of training steps between two reports, a multiple of `chunk_steps`.
+    """
+
+    steps: int
+    chunk_steps: int
+    report_every: int
+
+
+def run_training(
+    path: Path, start: Checkpoint, train_chunk: TrainChunk, schedule: Schedule, report: Callable[[int, float], None]
+) -> Any:
+    """Trains to the end of a schedule. Every report comes with a checkpoint.
+
+    Args:
+        path: The file of the checkpoint. If it exists, the training continues from it.
+        start: The state before the first step, for a training without a checkpoint.
+        train_chunk: Runs a chunk of training steps from the trained tree, the number of steps done
+            and the random generator. It returns the new tree and the mean loss of the chunk.
+        schedule: The length of the training.
+        report: Called with the number of steps done and the mean loss since the last report.
+
+    Returns:
+        The trained tree.
+
+    Raises:
+        DivergedError: The loss of a chunk is NaN or infinite, or a weight at a report, or in the
+            file of the checkpoint.
+    """
+    checkpoint = Checkpoint.load(path, start.trained) if path.exists() else start
+    if not checkpoint.is_finite:
+        msg = f"{path} holds NaN or infinite weights; delete it, and the training starts again"
+        raise DivergedError(msg)
+    done, trained, rng = checkpoint.steps, checkpoint.trained, checkpoint.rng
+    losses: list[float] = []
+    while done < schedule.steps:
+        trained, loss = train_chunk(trained, done, rng)
+        if not isfinite(loss):
+            raise _diverged(path, "the loss is", done)
+        losses.append(loss)
+        done += schedule.chunk_steps
+        if done % schedule.report_every == 0 or done >= schedule.steps:
+            checkpoint = Checkpoint(done, trained, rng)
+            if not checkpoint.is_finite:  # by the last step, whose loss was that of the weights before it
+                raise _diverged(path, "weights are", done)
+            checkpoint.save(path)
+            report(done, float(np.mean(losses)))
+            losses = []
+    return trained
+
+
+def _diverged(path: Path, what: str, steps: int) -> DivergedError:
+    """The error of a training that diverged after the given number of steps."""
+    return DivergedError(f"{path.stem}: {what} NaN or infinite after {steps} training steps; try again, then report it")

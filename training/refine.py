@@ -1,0 +1,129 @@
+"""Trains a prior further, on what the encoder makes of a folder of photographs with it.
+
+    python -m training.refine PRIOR FOLDER --work DIR --out prior.npz
+
+PRIOR is the prior id of the shipped prior, or the file of another. The training has
+three parts. Each keeps its result in --work, and a repeated command skips what is done:
+
+1. photographs are encoded with the prior, most of them by refining iterations, which gives context
+   rows and decoded images;
+2. the context networks are trained further on the rows, and their tables counted anew;
+3. the Deep Fourier Machine is trained further on the images.
+
+With --part, several processes can share the work of 2 and 3: `--part 01`, `--part 23` and
+`--part machine`, after `--part ""`, which does 1 alone.
+
+One photograph in 20 is held out: the log has the loss of the networks on it. To go on, name the new
+prior as PRIOR, and another --work.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dfmcodec.codecs.wavelet.context import ContextNetwork
+from dfmcodec.codecs.wavelet.weights import Prior
+from training.checkpoint import load_images, save_images
+from training.command import TrainerCommand, errors_in_one_line
+from training.contexts import Net, count_tables, float_network, mean_loss, train_network
+from training.encoded import encoded_photographs, prior_of_name
+from training.examples import Rows
+from training.machine import train_machine
+from training.work import PHASES, Log, checked_part, open_work, phases_of, scaled_steps, work_options, write_prior
+
+HELD_OUT_ONE_IN = 20
+CONTEXT_STEPS = 120_000  # training steps of each context network
+CONTEXT_RATE = 1.5e-3
+MACHINE_STEPS = 8_000
+MACHINE_RATE = 7e-4
+
+
+def encode_all(name: str, folder: Path, work: Path, passes: int, log: Log) -> None:
+    """Encodes the photographs (part 1), where the work folder does not have the results.
+
+    Args:
+        name: The prior's name; see `encoded.prior_of_name`.
+        folder: The folder of photographs.
+        work: The folder of results.
+        passes: The number of passes over the photographs.
+        log: Prints progress.
+    """
+    for number in range(passes):
+        marker = work / f"encoded_{number}.done"
+        if not marker.exists():
+            _encode_pass(name, folder, work, number, log)
+            marker.touch()
+
+
+def _encode_pass(name: str, folder: Path, work: Path, number: int, log: Log) -> None:
+    """A pass of `encode_all`, whose examples are in memory no longer than it takes."""
+    examples = encoded_photographs(name, number, folder, log.progress(f"pass {number}, photographs", 50))
+    held_out = examples[::HELD_OUT_ONE_IN]
+    learned = [example for place, example in enumerate(examples) if place % HELD_OUT_ONE_IN] or held_out
+    save_images(work / f"decoded_{number}.npz", [example.cells for example in learned])
+    for phase in PHASES:
+        for kind, those in (("rows", learned), ("held_out", held_out)):
+            rows = [example.rows[phase] for example in those if phase in example.rows]
+            Rows.join(rows).save(_rows_stem(work, kind, number, phase))
+
+
+def _rows_stem(work: Path, kind: str, number: int, phase: int) -> Path:
+    return work / f"{kind}_{number}_{phase}"
+
+
+def _rows(work: Path, kind: str, passes: int, phase: int) -> Rows:
+    """The rows of all passes."""
+    return Rows.join([Rows.load(_rows_stem(work, kind, number, phase)) for number in range(passes)])
+
+
+def refined_network(network: ContextNetwork, work: Path, phase: int, passes: int, steps: int, log: Log) -> Net:
+    """The network of a phase, trained further (part 2)."""
+    first, held_out = float_network(network), _rows(work, "held_out", passes, phase)
+    log(f"phase {phase}, loss of photographs held out: {mean_loss(first, held_out):.4f}")
+    checkpoint, report = work / f"phase_{phase}_state.npz", log.progress(f"phase {phase}")
+    rows = _rows(work, "rows", passes, phase)
+    net = train_network(rows, steps, phase, checkpoint, report, first=first, learning_rate=CONTEXT_RATE)
+    log(f"phase {phase}, loss of photographs held out: {mean_loss(net, held_out):.4f}")
+    return net
+
+
+def refined_machine(prior: Prior, work: Path, passes: int, steps: int, log: Log) -> dict[str, Any]:
+    """The arrays of the machine, trained further (part 3)."""
+    images = [image for number in range(passes) for image in load_images(work / f"decoded_{number}.npz")]
+    checkpoint, report = work / "machine_state.npz", log.progress("machine")
+    return train_machine(images, steps, 0, checkpoint, report, first=prior.machine, learning_rate=MACHINE_RATE)
+
+
+def _checked_prior(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """The value of PRIOR, which processes read again."""
+    prior_of_name(name)
+    return name
+
+
+@click.command(cls=TrainerCommand, help=__doc__)
+@click.argument("prior", callback=_checked_prior)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@work_options
+@click.option("--part", callback=checked_part, help="Phases (of 0123), or `machine`: train only this.")
+@errors_in_one_line()
+def main(prior: str, folder: Path, work: Path, out: Path, scale: float, passes: int, part: str | None) -> None:
+    started_from = prior_of_name(prior)
+    log = open_work(folder, work, out, prior=f"{started_from.checksum:08x}", scale=scale, passes=passes)
+    encode_all(prior, folder, work, passes, log)
+    machine: dict[str, Any] | None = None
+    if part in (None, "machine"):
+        machine = refined_machine(started_from, work, passes, scaled_steps(MACHINE_STEPS, scale), log)
+    networks, steps = started_from.context.networks, scaled_steps(CONTEXT_STEPS, scale)
+    nets = [refined_network(networks[phase], work, phase, passes, steps, log) for phase in phases_of(part)]
+    if machine is None or len(nets) < len(PHASES):
+        log("done with this part")
+        return
+    contexts = count_tables(nets, lambda phase: _rows(work, "rows", passes, phase))
+    write_prior(out, {**contexts, **machine}, log)
+
+
+if __name__ == "__main__":
+    main()
